@@ -1,0 +1,195 @@
+"""Records that flows and services exchange through Kafka, and their JSON codec.
+
+Times are integers: microseconds since 1970-01-01 UTC (event time unless the name says otherwise).
+JSON has no NaN: a missing feature is null. Unknown fields are ignored on decoding, so that a newer
+writer does not stop an older reader.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from tidemark.errors import RecordError
+
+NO_MODEL: Final = "none"
+"""Model version of a prediction made before there was a model."""
+
+Reason = Literal["explore", "uncertain", "diverse", "cold", "imported"]
+LabelStatus = Literal["answered", "skipped", "expired", "retracted"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every JSON record."""
+
+
+class Prediction(Record):
+    """`P.predictions`: what the model said of one event. Probabilities are null before the first model."""
+
+    event_id: str
+    business_id: str | None
+    key: str | None
+    time: int
+    probabilities: list[float] | None
+    uncertainty: float | None
+    model: str
+    late: bool = False
+
+
+class Candidate(Record):
+    """`P.candidates`: an event a person should look at, and all that the person and the learner need.
+
+    `inclusion_probability` is set for exploration picks only: the exact chance with which the event was
+    drawn from all `tile_count` events of its tile. `arm` names the policy that asked.
+    """
+
+    event_id: str
+    business_id: str | None
+    key: str | None
+    time: int
+    tile: int
+    tile_count: int
+    reason: Reason
+    priority: float
+    inclusion_probability: float | None
+    policy: str
+    features: dict[str, float | None]
+    context: dict[str, str | float | int | bool | None]
+    probabilities: list[float] | None
+    uncertainty: float | None
+    model: str
+    expires_at: int | None = None
+
+
+class Label(Record):
+    """`P.labels`: one annotation. `label` is null unless `status` is `answered`.
+
+    A label is usable for training and measuring only from `known_at`. The header `seq` of the Kafka
+    record carries the outbox sequence.
+    """
+
+    event_id: str
+    business_id: str | None
+    key: str | None
+    time: int
+    status: LabelStatus
+    label: str | None
+    annotator: str
+    known_at: int
+    answered_at: int
+    reason: Reason
+    inclusion_probability: float | None
+    tile: int
+    tile_count: int
+    policy: str
+    features: dict[str, float | None]
+    probabilities: list[float] | None
+    uncertainty: float | None
+    model: str
+    confidence: float | None = None
+    comment: str | None = None
+    annotation_id: str | None = None
+    supersedes: str | None = None
+
+
+class Outcome(Record):
+    """`P.outcomes`: truth that arrives by itself. Names the event by `event_id` or by `business_id`."""
+
+    label: str
+    known_at: int
+    event_id: str | None = None
+    business_id: str | None = None
+
+
+class LabelRange(Record):
+    """The very labels that a model was trained on: offsets [start, end) of a partition of `P.labels`."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+
+class ModelManifest(Record):
+    """`P.models`, key `VERSION`: everything about a model but its text, which is in `chunks` records.
+
+    `sha256` and `size` are of the uncompressed model text; `trained_on` with `used` and `event_ids_sha256`
+    (over the sorted event ids of the rows used, one a line) name the labels.
+    """
+
+    version: str
+    parent: str | None
+    created_at: int
+    schema_hash: str
+    features: list[str]
+    classes: list[str]
+    chunks: int
+    size: int
+    sha256: str
+    trained_on: list[LabelRange]
+    used: int
+    event_ids_sha256: str
+    known_until: int
+    metrics: dict[str, float | None]
+    decision: str
+    golden: list[list[float | None]] = []
+    golden_raw: list[list[float]] = []
+
+
+class Champion(Record):
+    """`P.models`, key `champion`: the version in force. Moves in the transaction that publishes it."""
+
+    version: str
+    since: int
+    parent: str | None = None
+
+
+class Metric(Record):
+    """`P.metrics`: one measured figure with its interval, and from what it was estimated."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    at: int
+    model: str
+    source: Literal["labels", "outcomes", "stream", "budget"]
+    detail: dict[str, str | float | int | None] = {}
+
+
+class SourcePosition(Record):
+    """Where a dead letter came from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+R = TypeVar("R", bound=Record)
+_encoder = msgspec.json.Encoder()
+_decoders: dict[type[Record], msgspec.json.Decoder[Record]] = {}
+
+
+def encode(record: Record) -> bytes:
+    """JSON of a record, UTF-8. NaN and infinities become null (msgspec), as JSON has neither."""
+    return _encoder.encode(record)
+
+
+def decode(kind: type[R], value: bytes | None) -> R:
+    """Record of `kind` from its JSON.
+
+    Raises:
+        RecordError: the value is empty, no JSON, or does not fit the record; the reason names the field.
+
+    """
+    if not value:
+        raise RecordError("decode", f"empty value where a {kind.__name__} record was expected")
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    try:
+        return decoder.decode(value)  # type: ignore[return-value]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError("decode", f"not a {kind.__name__} record: {error}") from error

@@ -1,0 +1,98 @@
+"""Names of a pipeline's topics, and what each must be like (see docs/architecture.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_FOREVER = {"retention.ms": "-1", "retention.bytes": "-1"}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it should be: partitions and the broker's per-topic settings."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Topic names of one pipeline, `P` in the documentation."""
+
+    pipeline: str
+
+    def hop(self, key: str) -> str:
+        """Name of the topic that hands rows on to the windows over `key`."""
+        return f"{self.pipeline}.by-{key}"
+
+    @property
+    def features(self) -> str:
+        """Arrow batches of features, one record a micro-batch (optional)."""
+        return f"{self.pipeline}.features"
+
+    @property
+    def predictions(self) -> str:
+        """One JSON record for each event."""
+        return f"{self.pipeline}.predictions"
+
+    @property
+    def proposals(self) -> str:
+        """Each batch's best and its exploration draw; one partition, whose order is the merge order."""
+        return f"{self.pipeline}.proposals"
+
+    @property
+    def candidates(self) -> str:
+        """What a person should look at."""
+        return f"{self.pipeline}.candidates"
+
+    @property
+    def labels(self) -> str:
+        """Annotations, kept forever."""
+        return f"{self.pipeline}.labels"
+
+    @property
+    def outcomes(self) -> str:
+        """Late-arriving truth, kept forever."""
+        return f"{self.pipeline}.outcomes"
+
+    @property
+    def models(self) -> str:
+        """Compacted: model chunks, manifests and the champion pointer."""
+        return f"{self.pipeline}.models"
+
+    @property
+    def metrics(self) -> str:
+        """Quality, rates and budget use."""
+        return f"{self.pipeline}.metrics"
+
+    @property
+    def deadletter(self) -> str:
+        """What could not be processed, as it came, with the reason in its headers."""
+        return f"{self.pipeline}.deadletter"
+
+    def specs(
+        self,
+        *,
+        raw: list[str],
+        hops: list[str],
+        partitions: int,
+        retention_ms: int,
+        short_retention_ms: int = 6 * 3_600_000,
+    ) -> list[TopicSpec]:
+        """Every topic of the pipeline; `partitions` is the number of raw partitions."""
+        time = {"retention.ms": str(retention_ms)}
+        compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
+        return [
+            *(TopicSpec(name, partitions, dict(time)) for name in raw),
+            *(TopicSpec(self.hop(key), partitions, dict(time)) for key in hops),
+            TopicSpec(self.features, partitions, dict(time)),
+            TopicSpec(self.predictions, partitions, dict(time)),
+            TopicSpec(self.proposals, 1, {"retention.ms": str(short_retention_ms)}),
+            TopicSpec(self.candidates, 1, dict(time)),
+            TopicSpec(self.labels, 1, dict(_FOREVER)),
+            TopicSpec(self.outcomes, partitions, dict(_FOREVER)),
+            TopicSpec(self.models, 1, compacted),
+            TopicSpec(self.metrics, 1, dict(time)),
+            TopicSpec(self.deadletter, 1, dict(time)),
+        ]
