@@ -1,0 +1,42 @@
+"""Numbers behind each choice: uncertainty, diversity, forest scoring, windows and sampling on numpy arrays.
+
+Names are imported on first use, so ``import kernels`` costs nothing and does not import numba.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what the table below says, for type checkers
+    from kernels.hashing import coin as coin
+    from kernels.hashing import hash64 as hash64
+    from kernels.hashing import hash_int64 as hash_int64
+    from kernels.hashing import hash_strings as hash_strings
+    from kernels.hashing import unit as unit
+    from kernels.windows import WindowSpec as WindowSpec
+    from kernels.windows import WindowState as WindowState
+
+_MODULE_OF = {
+    # hashing
+    "coin": "hashing",
+    "hash64": "hashing",
+    "hash_int64": "hashing",
+    "hash_strings": "hashing",
+    "unit": "hashing",
+    # windows
+    "WindowSpec": "windows",
+    "WindowState": "windows",
+}
+
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'kernels' has no attribute {name!r}")
+    value: object = getattr(import_module(f"kernels.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})

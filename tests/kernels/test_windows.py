@@ -1,0 +1,244 @@
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import naive
+from kernels.windows import NO_WATERMARK, TIME_LIMIT, Aggregate, WindowSpec, WindowState
+
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+SECOND = 1_000_000
+
+
+class Stream(NamedTuple):
+    keys: NDArray[np.uint64]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def part(self, start: int, stop: int | None = None) -> "Stream":
+        return Stream(self.keys[start:stop], self.times[start:stop], self.values[start:stop])
+
+
+def every_spec(sizes: tuple[int, ...] = (3, 10, 40)) -> list[WindowSpec]:
+    return [
+        WindowSpec(a, -1 if a in {"count", "since_last"} else column, size, include_current=current)
+        for a in AGGREGATES
+        for size in sizes
+        for current in (False, True)
+        for column in (0, 1)
+    ]
+
+
+def random_stream(seed: int, n: int, keys: int = 4, step: int = 2, disorder: int = 15) -> Stream:
+    """Times that mostly rise, rows up to `disorder` out of place, repeated values, missing values."""
+    rng = np.random.default_rng(seed)
+    times = np.cumsum(rng.integers(0, step + 1, n)) + rng.integers(-disorder, disorder + 1, n)
+    values = np.round(rng.normal(size=(n, 2)) * 3, 1) + np.array([0.0, 1e6])
+    values[rng.random((n, 2)) < 0.15] = np.nan
+    return Stream(rng.integers(0, keys, n).astype(np.uint64), times, values)
+
+
+nasty_values = st.sampled_from([0.0, -0.0, 1.0, -1.5, np.nan, np.inf, -np.inf, 5e-324, 1e300, 1e-300])
+rows = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(-30, 60), nasty_values, nasty_values), min_size=0, max_size=30
+)
+
+
+def stream_of(listed: list[tuple[int, int, float, float]]) -> Stream:
+    return Stream(
+        np.array([r[0] for r in listed], np.uint64),
+        np.array([r[1] for r in listed], np.int64),
+        np.array([r[2:] for r in listed], np.float64).reshape(len(listed), 2),
+    )
+
+
+def assert_equals_oracle(
+    specs: list[WindowSpec], stream: Stream, lateness: int, got: NDArray[np.float64]
+) -> None:
+    with np.errstate(all="ignore"):
+        want = naive.windows(specs, stream.keys.tolist(), stream.times.tolist(), stream.values, lateness)
+    exact = [i for i, s in enumerate(specs) if s.aggregate not in {"sum", "mean", "var", "std", "since_last"}]
+    np.testing.assert_array_equal(got[:, exact], want[:, exact])
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("lateness", [0, 8, 1000])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_aggregate_equals_its_oracle_on_disordered_streams(seed: int, lateness: int) -> None:
+    specs, stream = every_spec(), random_stream(seed, 250)
+    assert_equals_oracle(specs, stream, lateness, WindowState(specs, 2, lateness).update(*stream))
+
+
+@settings(max_examples=60, deadline=None)
+@given(listed=rows, lateness=st.sampled_from([0, 5, 100]))
+def test_windows_without_spread_equal_their_oracle_on_nasty_values(
+    listed: list[tuple[int, int, float, float]], lateness: int
+) -> None:
+    specs = [s for s in every_spec((1, 20)) if s.aggregate not in {"var", "std"}]
+    stream = stream_of(listed)
+    assert_equals_oracle(specs, stream, lateness, WindowState(specs, 2, lateness).update(*stream))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1), lateness=st.sampled_from([0, 8, 30]))
+def test_a_replay_from_any_position_that_holds_all_relevant_rows_gives_the_same_bits(
+    data: st.DataObject, seed: int, lateness: int
+) -> None:
+    specs, stream = every_spec(), random_stream(seed, 300)
+    whole = WindowState(specs, 2, lateness).update(*stream)
+    committed = data.draw(st.integers(0, 300), label="committed")
+    horizon = stream.times[:committed].max(initial=NO_WATERMARK + 1000) - 40 - lateness
+    relevant = np.flatnonzero(stream.times[:committed] > horizon)
+    rewind = data.draw(st.integers(0, int(relevant[0]) if relevant.size else committed), label="rewind")
+    watermark = int(stream.times[:rewind].max(initial=NO_WATERMARK))
+    replay = WindowState.with_watermark(specs, 2, lateness, watermark)
+    replay.update(*stream.part(rewind, committed))
+    again = replay.update(*stream.part(committed))
+    assert again.tobytes() == whole[committed:].tobytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(cuts=st.lists(st.integers(0, 300), max_size=6), seed=st.integers(0, 2**32 - 1))
+def test_how_a_stream_is_cut_into_batches_changes_no_bit(cuts: list[int], seed: int) -> None:
+    specs, stream = every_spec(), random_stream(seed, 300)
+    whole = WindowState(specs, 2, 8).update(*stream)
+    state = WindowState(specs, 2, 8)
+    edges = [0, *sorted(cuts), 300]
+    parts = [state.update(*stream.part(a, b)) for a, b in itertools.pairwise(edges)]
+    assert np.concatenate(parts).tobytes() == whole.tobytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.integers(0, 300), seed=st.integers(0, 2**32 - 1))
+def test_a_state_read_back_from_bytes_goes_on_with_the_same_bits(cut: int, seed: int) -> None:
+    specs, stream = every_spec(), random_stream(seed, 300)
+    state = WindowState(specs, 2, 8)
+    state.update(*stream.part(0, cut))
+    data = state.to_bytes()
+    copy = WindowState.from_bytes(data)
+    assert copy.to_bytes() == data
+    assert (copy.specs, copy.watermark, copy.horizon()) == (tuple(specs), state.watermark, state.horizon())
+    assert copy.update(*stream.part(cut)).tobytes() == state.update(*stream.part(cut)).tobytes()
+    assert copy.to_bytes() == state.to_bytes()
+
+
+def test_bytes_depend_on_the_relevant_rows_alone() -> None:
+    specs, stream = every_spec(), random_stream(3, 400)
+    long, short = WindowState(specs, 2, 8), WindowState(specs, 2, 8)
+    long.update(*stream)
+    short.watermark = int(stream.times[:300].max())
+    short.update(*stream.part(300))
+    assert stream.times[:300].max() < short.horizon()
+    assert short.to_bytes() == long.to_bytes()
+
+
+def test_memory_stays_bounded_while_keys_come_and_go() -> None:
+    specs = [WindowSpec("sum", 0, 100)]
+    state = WindowState(specs, 1, 0)
+    sizes = []
+    for batch in range(200):
+        keys = np.arange(batch * 500, (batch + 1) * 500).astype(np.uint64)
+        state.update(keys, np.full(500, batch * 50), np.ones((500, 1)))
+        sizes.append(state.nbytes)
+    assert max(sizes[20:]) < 1.2 * max(sizes[:20]), "memory grew though few rows stay relevant"
+    assert state.n_keys < 10_000
+
+
+def test_one_hot_key_with_a_long_window_counts_every_row() -> None:
+    state = WindowState([WindowSpec("count", -1, 10**9), WindowSpec("sum", 0, 10**9)], 1, 0)
+    out = state.update(np.zeros(5000, np.uint64), np.arange(5000), np.ones((5000, 1)))
+    np.testing.assert_array_equal(out[:, 0], np.arange(5000))
+    np.testing.assert_array_equal(out[:, 1], np.arange(5000))
+
+
+def test_keys_that_differ_in_one_bit_do_not_meet() -> None:
+    n = np.arange(5000, dtype=np.uint64)
+    keys = np.unique(np.concatenate([np.uint64(1) << n[:64], n << np.uint64(40)]))
+    out = WindowState([WindowSpec("count", -1, 100)], 0, 0).update(
+        np.tile(keys, 2), np.zeros(2 * len(keys), np.int64), np.empty((2 * len(keys), 0))
+    )
+    np.testing.assert_array_equal(out[:, 0], np.repeat([0.0, 1.0], len(keys)))
+
+
+def test_the_watermark_is_the_highest_time_and_the_horizon_lies_a_window_and_the_lateness_before() -> None:
+    state = WindowState([WindowSpec("count", -1, 5), WindowSpec("count", -1, 20)], 0, 3)
+    assert (state.watermark, state.horizon()) == (NO_WATERMARK, NO_WATERMARK)
+    state.update(np.zeros(3, np.uint64), np.array([7, 100, 50]), np.empty((3, 0)))
+    assert (state.watermark, state.horizon()) == (100, 77)
+
+
+def test_times_far_from_the_epoch_do_not_overflow() -> None:
+    specs = [WindowSpec("count", -1, TIME_LIMIT // 4), WindowSpec("since_last", -1, TIME_LIMIT // 4)]
+    state = WindowState(specs, 0, TIME_LIMIT // 4)
+    out = state.update(
+        np.zeros(4, np.uint64), np.array([-TIME_LIMIT, -TIME_LIMIT, TIME_LIMIT, TIME_LIMIT]), np.empty((4, 0))
+    )
+    np.testing.assert_array_equal(out, [[0, np.nan], [1, 0], [0, np.nan], [1, 0]])
+
+
+def test_variance_is_exact_to_rounding_far_from_zero() -> None:
+    x = 1e9 + np.random.default_rng(0).normal(size=(2000, 1))
+    out = WindowState([WindowSpec("var", 0, 10**6, include_current=True)], 1, 0).update(
+        np.zeros(2000, np.uint64), np.arange(2000), x
+    )
+    assert out[-1, 0] == pytest.approx(np.var(x, ddof=1), rel=1e-9)
+
+
+def test_readonly_and_strided_input_gives_the_same_as_plain_input() -> None:
+    specs, stream = every_spec(), random_stream(5, 100)
+    wide = np.full((200, 4), np.nan)
+    wide[::2, ::2] = stream.values
+    stream.times.flags.writeable = False
+    got = WindowState(specs, 2, 0).update(stream.keys, stream.times, wide[::2, ::2])
+    assert got.tobytes() == WindowState(specs, 2, 0).update(*stream).tobytes()
+
+
+def bad_inputs() -> dict[str, tuple[Callable[[], object], str]]:
+    good = [WindowSpec("sum", 0, 5)]
+    state = WindowState(good, 1, 0)
+    keys, times, values = np.zeros(2, np.uint64), np.zeros(2, np.int64), np.zeros((2, 1))
+    data = WindowState(good, 1, 0).to_bytes()
+    late = WindowState.with_watermark(good, 1, 0, 10)
+    return {
+        "no spec": (lambda: WindowState([], 1, 0), "at least one"),
+        "unknown aggregate": (lambda: WindowState([WindowSpec("mode", 0, 5)], 1, 0), "'mode' is none of"),  # type: ignore[arg-type]
+        "column too high": (lambda: WindowState([WindowSpec("sum", 1, 5)], 1, 0), r"specs\[0\].column"),
+        "column missing": (lambda: WindowState([WindowSpec("sum", -1, 5)], 1, 0), r"specs\[0\].column"),
+        "empty window": (lambda: WindowState([WindowSpec("sum", 0, 0)], 1, 0), r"specs\[0\].size"),
+        "negative lateness": (lambda: WindowState(good, 1, -1), "lateness"),
+        "signed keys": (
+            lambda: state.update(keys.astype(np.int64), times, values),
+            "keys: expected .* uint64",
+        ),
+        "float times": (lambda: state.update(keys, times.astype(float), values), "times: expected .* int64"),
+        "big-endian values": (
+            lambda: state.update(keys, times, values.astype(">f8")),
+            "native-endian float64",
+        ),
+        "too few values": (lambda: state.update(keys, times, values[:1]), r"values: .* shape \(2, 1\)"),
+        "flat values": (lambda: state.update(keys, times, values[:, 0]), r"values: .* shape \(2, 1\)"),
+        "time out of range": (lambda: state.update(keys, times - 2**62, values), r"times\[0\]"),
+        "watermark back": (lambda: setattr(late, "watermark", 9), "before 10"),
+        "foreign bytes": (lambda: WindowState.from_bytes(b"x" * 100), "begins with"),
+        "cut bytes": (lambda: WindowState.from_bytes(data[:-1]), "checksum"),
+        "changed bytes": (lambda: WindowState.from_bytes(data[:20] + b"\x07" + data[21:]), "checksum"),
+    }
+
+
+@pytest.mark.parametrize("case", bad_inputs())
+def test_what_does_not_fit_is_refused_with_its_name_and_what_was_expected(case: str) -> None:
+    call, message = bad_inputs()[case]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_refused_batch_adds_no_row() -> None:
+    state = WindowState([WindowSpec("count", -1, 100)], 0, 0)
+    with pytest.raises(ValueError, match=r"times\[1\]"):
+        state.update(np.zeros(2, np.uint64), np.array([0, 2**62]), np.empty((2, 0)))
+    assert (state.watermark, state.n_keys) == (NO_WATERMARK, 0)

@@ -1,0 +1,109 @@
+"""The slow, obvious version of every kernel, to compare the fast ones with."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+# ---- windows
+
+
+class Spec(Protocol):
+    @property
+    def aggregate(self) -> str: ...
+    @property
+    def column(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def include_current(self) -> bool: ...
+
+
+def windows(
+    specs: Sequence[Spec], keys: Sequence[int], times: Sequence[int], values: Array, lateness: int
+) -> Array:
+    """Every feature of every row, from all earlier rows."""
+    out = np.empty((len(keys), len(specs)))
+    for row, (key, t) in enumerate(zip(keys, times, strict=True)):
+        watermark = max(times[:row], default=None)
+        latest = t if watermark is None else max(t, watermark - lateness)
+        for m, spec in enumerate(specs):
+            inside = [r for r in range(row + 1) if keys[r] == key and latest - spec.size < times[r] <= t]
+            earlier = [r for r in inside if r < row]
+            rows = inside if spec.include_current else earlier
+            if spec.aggregate == "since_last":
+                out[row, m] = (t - max(times[r] for r in earlier)) / 1e6 if earlier else np.nan
+            elif spec.aggregate == "count":
+                out[row, m] = len(rows)
+            else:
+                column = values[rows, spec.column]
+                out[row, m] = window_aggregate(spec.aggregate, column[~np.isnan(column)])
+    return out
+
+
+def window_aggregate(name: str, x: Array) -> float:
+    """One aggregate of the values of a window, in log order, without missing ones."""
+    if name == "sum":
+        return float(x.sum())
+    if name == "distinct":
+        return len({float(v) for v in x})
+    if x.size < (2 if name in {"var", "std"} else 1):
+        return np.nan
+    return {
+        "mean": lambda: float(x.sum() / x.size),
+        "var": lambda: float(x.var(ddof=1)),
+        "std": lambda: float(x.std(ddof=1)),
+        "min": lambda: float(x.min()),
+        "max": lambda: float(x.max()),
+        "first": lambda: float(x[0]),
+        "last": lambda: float(x[-1]),
+    }[name]()
+
+
+# ---- hashing
+
+
+def xxh64(data: bytes, seed: int = 0) -> int:
+    """XXH64 as its specification puts it, in Python integers."""
+    p1, p2, p3, p4, p5 = (
+        0x9E3779B185EBCA87,
+        0xC2B2AE3D27D4EB4F,
+        0x165667B19E3779F9,
+        0x85EBCA77C2B2AE63,
+        0x27D4EB2F165667C5,
+    )
+    cut = 2**64 - 1
+
+    def rotate(x: int, r: int) -> int:
+        return ((x << r) | (x >> (64 - r))) & cut
+
+    def mix(acc: int, lane: int) -> int:
+        return rotate((acc + lane * p2) & cut, 31) * p1 & cut
+
+    words = [int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data) - 7, 8)]
+    striped = len(data) // 32 * 4
+    if striped:
+        lanes = [(seed + p1 + p2) & cut, (seed + p2) & cut, seed, (seed - p1) & cut]
+        for i, word in enumerate(words[:striped]):
+            lanes[i % 4] = mix(lanes[i % 4], word)
+        h = sum(rotate(lane, r) for lane, r in zip(lanes, (1, 7, 12, 18), strict=True)) & cut
+        for lane in lanes:
+            h = ((h ^ mix(0, lane)) * p1 + p4) & cut
+    else:
+        h = (seed + p5) & cut
+    h = (h + len(data)) & cut
+    for word in words[striped:]:
+        h = (rotate(h ^ mix(0, word), 27) * p1 + p4) & cut
+    rest = data[len(words) * 8 :]
+    if len(rest) >= 4:
+        h = (rotate(h ^ int.from_bytes(rest[:4], "little") * p1 & cut, 23) * p2 + p3) & cut
+        rest = rest[4:]
+    for byte in rest:
+        h = rotate(h ^ byte * p5 & cut, 11) * p1 & cut
+    h = (h ^ h >> 33) * p2 & cut
+    h = (h ^ h >> 29) * p3 & cut
+    return h ^ h >> 32
