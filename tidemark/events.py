@@ -30,6 +30,6 @@ def parse_event_id(text: str) -> EventPosition:
 
     """
     parts = text.rsplit("-", 3)
-    if len(parts) != 4 or not parts[1].isdecimal() or not parts[2].isdecimal():  # noqa: PLR2004 - the four parts
+    if len(parts) != 4 or not parts[1].isdecimal() or not parts[2].isdecimal():
         raise RecordError("event id", f"{text!r} is not TOPIC-PARTITION-OFFSET-INCARNATION")
     return EventPosition(parts[0], int(parts[1]), int(parts[2]), parts[3])

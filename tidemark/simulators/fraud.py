@@ -2,7 +2,7 @@
 
 - A *stolen card*: for two or three days a customer's card also buys, mostly online, at several times the usual amount.
 - A *skimmed terminal*: for some days copied cards, used by magnetic stripe, pay at it, often at night.
-- *Card testing*, from two fifths of the stream on (a change that a model must learn from new labels): bursts of tiny
+- *Card testing*, from a tenth of the stream on (a change that a model must learn from new labels): bursts of tiny
   online payments by many cards at one terminal.
 
 Honest customers make it hard: shopping sprees, rare large purchases, night shifts, stripe-only terminals.
@@ -195,7 +195,7 @@ def _card_testing(
 ) -> None:
     size = rng.integers(10, 27, count)
     where = np.repeat(rng.integers(0, terminals, count), size)
-    begin = np.repeat(START + (span * rng.uniform(0.4, 1.0, count)).astype(np.int64), size)
+    begin = np.repeat(START + (span * rng.uniform(0.1, 1.0, count)).astype(np.int64), size)
     total = int(size.sum())
     payments.add(
         time=begin + rng.integers(0, _HOUR, total),

@@ -19,7 +19,8 @@ class Simulation:
     """A simulated stream and its truth.
 
     events: rows in time order, with the columns of the use case's pipeline file (times as ISO 8601 text).
-    truth: `business_id` (str), `label` (str), `time` (event time, µs), `known_at` (µs), a row for each event in the same order.
+    truth: `business_id` (str), `label` (str), `time` (event time, µs), `known_at`
+    (µs), a row for each event in the same order.
     """
 
     events: pl.DataFrame

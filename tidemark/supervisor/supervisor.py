@@ -1,0 +1,161 @@
+"""Keeps a pipeline's processes running: starts them, starts them again when they end, stops them, one log for all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO
+
+from tidemark.supervisor.backoff import Backoff
+
+STOP_SECONDS = 4.0
+"""How long a process may take over its clean stop before it is killed."""
+NEEDS_A_PERSON = 78
+"""Exit status (EX_CONFIG of sysexits.h) of a process that says a person must mend something: restarted slowly."""
+_LINE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """A process to keep running: `python -m MODULE ARGUMENTS` with more environment."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ProcessState:
+    """What is known of one supervised process."""
+
+    spec: ProcessSpec
+    process: asyncio.subprocess.Process | None = None
+    started: float = 0.0
+    starts: int = 0
+    last_exit: int | None = None
+    last_line: str = ""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        if self.process is None or self.process.returncode is not None:
+            return None
+        return self.process.pid
+
+
+class Supervisor:
+    """Runs the processes until `stop` is called.
+
+    log: where every line goes that a process prints, with time and name before it.
+    echo: called with each such line too (a live view, a terminal).
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ProcessSpec],
+        log: IO[str],
+        *,
+        echo: Callable[[str], None] | None = None,
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
+        self.states = {spec.name: ProcessState(spec) for spec in specs}
+        self._log = log
+        self._echo = echo
+        self._backoff = backoff
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep all processes running until `stop`; returns when the last has ended."""
+        async with asyncio.TaskGroup() as group:
+            for state in self.states.values():
+                group.create_task(self._keep(state), name=state.spec.name)
+
+    def stop(self) -> None:
+        """Ask every process to stop; those that take longer than `STOP_SECONDS` are killed."""
+        self._stopping.set()
+
+    async def _keep(self, state: ProcessState) -> None:
+        backoff = self._backoff()
+        while not self._stopping.is_set():
+            await self._run_once(state)
+            if self._stopping.is_set():
+                return
+            uptime = time.monotonic() - state.started
+            wait = backoff.wait_after(uptime)
+            if state.last_exit == NEEDS_A_PERSON:
+                wait = backoff.most
+            self._write(
+                "supervisor",
+                f"{state.spec.name} ended with {_status(state.last_exit)}; starting it again in {wait:g} s",,
+            )
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait)
+
+    async def _run_once(self, state: ProcessState) -> None:
+        spec = state.spec
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tidemark.supervisor.tied",
+            str(os.getpid()),
+            spec.module,
+            *spec.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **spec.environment},
+            limit=_LINE_LIMIT,
+            start_new_session=True,  # the terminal's Ctrl-C reaches the supervisor alone, which stops the rest in order
+        )
+        state.process, state.started, state.starts = process, time.monotonic(), state.starts + 1
+        self._write("supervisor", f"{spec.name} started, process {process.pid}")
+        reader = asyncio.create_task(self._copy(state, process))
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ended.done():
+            await self._end(state, process, ended)
+        state.last_exit = await ended
+        await reader
+
+    async def _end(
+        self, state: ProcessState, process: asyncio.subprocess.Process, ended: asyncio.Task[int]
+    ) -> None:
+        process.send_signal(signal.SIGTERM)
+        done, _ = await asyncio.wait({ended}, timeout=STOP_SECONDS)
+        if not done:
+            self._write(
+                "supervisor", f"{state.spec.name} did not stop within {STOP_SECONDS:g} s and is killed"
+            )
+            process.kill()
+
+    async def _copy(self, state: ProcessState, process: asyncio.subprocess.Process) -> None:
+        output = process.stdout
+        if output is None:
+            raise RuntimeError("a supervised process was started without a pipe for its output")
+        while line := await output.readline():
+            text = line.decode(errors="replace").rstrip()
+            state.last_line = text or state.last_line
+            self._write(state.spec.name, text)
+
+    def _write(self, name: str, text: str) -> None:
+        line = f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {name:<10} {text}"
+        print(line, file=self._log, flush=True)
+        if self._echo is not None:
+            self._echo(line)
+
+
+def _status(code: int | None) -> str:
+    """An exit status as a person says it."""
+    if code is not None and code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"status {code}"
