@@ -94,7 +94,7 @@ class Supervisor:
                 wait = backoff.most
             self._write(
                 "supervisor",
-                f"{state.spec.name} ended with {_status(state.last_exit)}; starting it again in {wait:g} s",,
+                f"{state.spec.name} ended with {_status(state.last_exit)}; starting it again in {wait:g} s",
             )
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
@@ -127,15 +127,11 @@ class Supervisor:
         state.last_exit = await ended
         await reader
 
-    async def _end(
-        self, state: ProcessState, process: asyncio.subprocess.Process, ended: asyncio.Task[int]
-    ) -> None:
+    async def _end(self, state: ProcessState, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
         process.send_signal(signal.SIGTERM)
         done, _ = await asyncio.wait({ended}, timeout=STOP_SECONDS)
         if not done:
-            self._write(
-                "supervisor", f"{state.spec.name} did not stop within {STOP_SECONDS:g} s and is killed"
-            )
+            self._write("supervisor", f"{state.spec.name} did not stop within {STOP_SECONDS:g} s and is killed")
             process.kill()
 
     async def _copy(self, state: ProcessState, process: asyncio.subprocess.Process) -> None:
