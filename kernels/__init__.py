@@ -12,6 +12,12 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.hashing import hash_int64 as hash_int64
     from kernels.hashing import hash_strings as hash_strings
     from kernels.hashing import unit as unit
+    from kernels.uncertainty import breaking_ties as breaking_ties
+    from kernels.uncertainty import entropy as entropy
+    from kernels.uncertainty import least_confidence as least_confidence
+    from kernels.uncertainty import margin as margin
+    from kernels.uncertainty import power_margin as power_margin
+    from kernels.uncertainty import ratio as ratio
     from kernels.windows import WindowSpec as WindowSpec
     from kernels.windows import WindowState as WindowState
 
@@ -22,6 +28,13 @@ _MODULE_OF = {
     "hash_int64": "hashing",
     "hash_strings": "hashing",
     "unit": "hashing",
+    # uncertainty
+    "breaking_ties": "uncertainty",
+    "entropy": "uncertainty",
+    "least_confidence": "uncertainty",
+    "margin": "uncertainty",
+    "power_margin": "uncertainty",
+    "ratio": "uncertainty",
     # windows
     "WindowSpec": "windows",
     "WindowState": "windows",
