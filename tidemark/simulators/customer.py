@@ -35,7 +35,7 @@ def simulate(seed: int, events: int) -> Simulation:
     wait = np.round(rng.gamma(1.5, 6.0, events) * np.where(strained, 4.0, 1.0) * np.array([1, 3, 0.6, 4])[channel], 1)
     solved = rng.random(events) < 1 / (1 + np.exp(-(1.4 + 0.7 * quality[team] - 0.9 * (topic == 2) - 1.2 * strained)))
     annoyance = _gathered(who, day, (~solved) * 1.0 + np.log1p(wait) / 6)
-    patience = rng.normal(4.0, 0.5, customers)
+    patience = rng.normal(4.5, 0.5, customers)
     leaves = rng.random(events) < 1 / (1 + np.exp(-4.0 * (annoyance - patience[who])))
     mood = np.clip(np.round(0.5 - 0.28 * annoyance + rng.normal(0, 0.35, events), 3), -1, 1)
     number = pl.col("number").cast(pl.String).str.zfill(9)

@@ -1,8 +1,8 @@
 """Patients on wards, measured every hour; some get worse.
 
-A patient's severity drifts; heart rate, breathing, oxygen, pressure and temperature follow it, each with a level of the
-patient's own and with gaps in what was measured. The question asked of a measurement: does this patient deteriorate within
-twelve hours?
+A patient's severity drifts; heart rate, breathing, oxygen, pressure and temperature follow it, each with a level of
+the patient's own and with gaps in what was measured. The question asked of a measurement: does this patient
+deteriorate within twelve hours?
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Machines that wear out.
 
-Each machine's wear grows by its own, slowly changing rate; vibration and temperature follow the wear noisily, and the load
-more. At a threshold of its own it fails, is mended, and begins anew. The question asked of a reading: does this
-machine fail within the next two days?
+Each machine's wear grows by its own, slowly changing rate; vibration and temperature follow the wear noisily, and
+the load more. At a threshold of its own it fails, is mended, and begins anew. The question asked of a reading: does
+this machine fail within the next two days?
 """
 
 from __future__ import annotations
