@@ -1,0 +1,17 @@
+"""Kafka clients as the guarantees need them: configuration, topics, reading what is committed."""
+
+from __future__ import annotations
+
+from tidemark.kafka.clients import admin, connect, consumer_config, producer_config
+from tidemark.kafka.reading import read_all
+from tidemark.kafka.topics import ensure_topics, topic_incarnation
+
+__all__ = [
+    "admin",
+    "connect",
+    "consumer_config",
+    "ensure_topics",
+    "producer_config",
+    "read_all",
+    "topic_incarnation",
+]

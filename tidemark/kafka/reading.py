@@ -1,0 +1,84 @@
+"""Reading a topic to its end: every committed record there is at the time of the call."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from tidemark.errors import BrokerError, TopicError
+from tidemark.kafka.clients import connect, consumer_config, unreachable
+from tidemark.settings import Settings
+
+_BATCH: Final = 10_000
+
+
+def read_all(settings: Settings, topic: str, *, timeout: float = 60.0) -> list[Message]:
+    """Every committed record of `topic` up to its end at the time of the call, by partition and offset.
+
+    The end of a partition is its last stable offset: records of a transaction that is still open, and what
+    lies behind them, are not waited for. Transaction markers and compacted records count as passed.
+
+    timeout: seconds for the whole reading.
+
+    Raises:
+        TopicError: there is no such topic.
+        BrokerError: Kafka does not answer, or the end is not reached in time.
+
+    """
+    client = connect(settings, timeout=timeout)
+    deadline = time.monotonic() + timeout
+    ends = _offsets(client, settings, topic, OffsetSpec.latest(), timeout)
+    starts = _offsets(client, settings, topic, OffsetSpec.earliest(), timeout)
+    open_ends = {index: end for index, end in ends.items() if end > starts[index]}
+    consumer = Consumer(consumer_config(settings, group="tidemark-read-all", enable_partition_eof=True))
+    messages: list[Message] = []
+    try:
+        consumer.assign([TopicPartition(topic, index, starts[index]) for index in open_ends])
+        while open_ends:
+            if time.monotonic() > deadline:
+                raise BrokerError(
+                    f"topic {topic!r}: the end was not reached within {timeout:g} s; partitions left: "
+                    f"{sorted(open_ends)}, records read: {len(messages)}"
+                )
+            for message in consumer.consume(_BATCH, 0.05):
+                _take(message, ends, open_ends, messages)
+    finally:
+        consumer.close()
+    messages.sort(key=_position)
+    return messages
+
+
+def _take(message: Message, ends: dict[int, int], open_ends: dict[int, int], messages: list[Message]) -> None:
+    index, offset = _position(message)
+    error = message.error()
+    if error is not None:
+        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 librdkafka's own code has no public name
+            raise BrokerError(f"reading {message.topic()}[{index}] at offset {offset}: {error.str()}")
+        if offset >= ends[index]:
+            open_ends.pop(index, None)
+        return
+    if offset < ends[index]:
+        messages.append(message)
+    if offset >= ends[index] - 1:
+        open_ends.pop(index, None)
+
+
+def _position(message: Message) -> tuple[int, int]:
+    index, offset = message.partition(), message.offset()
+    return (-1 if index is None else index), (-1 if offset is None else offset)
+
+
+def _offsets(client: AdminClient, settings: Settings, topic: str, spec: OffsetSpec, timeout: float) -> dict[int, int]:
+    """Offset of `spec` in each partition, as a reader of committed records sees it."""
+    found = client.list_topics(topic, timeout=timeout).topics[topic]
+    if found.error is not None:
+        raise TopicError(f"there is no topic {topic!r} ({found.error.str()}); create it, or correct its name")
+    asked = {TopicPartition(topic, index): spec for index in found.partitions}
+    futures = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout)
+    try:
+        return {where.partition: future.result(timeout).offset for where, future in futures.items()}
+    except KafkaException as error:
+        raise unreachable(settings, error.args[0].str()) from error

@@ -1,0 +1,108 @@
+"""Topics: created as specified, visible before anyone uses them, and told apart from re-created ones."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, NewTopic, TopicDescription
+
+from tidemark.errors import BrokerError, TopicError
+from tidemark.kafka.clients import admin, connect
+from tidemark.settings import Settings
+from tidemark.topics import TopicSpec
+
+_BROKER_DEFAULT: Final = -1
+
+
+def ensure_topics(settings: Settings, specs: Iterable[TopicSpec], *, timeout: float = 30.0) -> list[str]:
+    """Create the topics that are missing and wait until every partition of each has a leader.
+
+    Topics that exist keep their settings, which are their owner's; only the number of partitions must agree.
+
+    timeout: seconds.  Returns the names of those that were created.
+
+    Raises:
+        TopicError: a topic has another number of partitions, or Kafka refuses to create one.
+        BrokerError: Kafka does not answer, or the topics are not ready in time.
+
+    """
+    wanted = {spec.name: spec for spec in specs}
+    client = connect(settings, timeout=timeout)
+    deadline = time.monotonic() + timeout
+    present = client.list_topics(timeout=timeout).topics
+    missing = [spec for name, spec in wanted.items() if name not in present]
+    _create(client, missing, timeout)
+    while waiting := _not_ready(client, wanted, deadline - time.monotonic()):
+        if time.monotonic() > deadline:
+            raise BrokerError(
+                f"topics not ready after {timeout:g} s: {', '.join(waiting)}; see the broker's log "
+                "(`tidemark broker status` names it)"
+            )
+        time.sleep(0.02)
+    return [spec.name for spec in missing]
+
+
+def topic_incarnation(kafka: Settings | AdminClient, topic: str, *, timeout: float = 10.0) -> str:
+    """8 hex digits that differ between a topic and one re-created under its name.
+
+    They are the start of the SHA-256 of the topic's KIP-516 id in its usual base64 form.
+
+    timeout: seconds.
+
+    Raises:
+        TopicError: there is no such topic.
+        BrokerError: Kafka does not answer.
+
+    """
+    client = admin(kafka) if isinstance(kafka, Settings) else kafka
+    futures: dict[str, Future[Any]] = client.describe_topics(TopicCollection([topic]), request_timeout=timeout)
+    try:
+        description: TopicDescription = futures[topic].result(timeout)
+    except KafkaException as error:
+        cause: KafkaError = error.args[0]
+        if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise TopicError(f"there is no topic {topic!r}; create it, or correct its name") from error
+        raise BrokerError(f"Kafka can't describe topic {topic!r}: {cause.str()}") from error
+    return incarnation_of(description)
+
+
+def incarnation_of(description: TopicDescription) -> str:
+    """The incarnation of a described topic, as `topic_incarnation` gives it."""
+    return hashlib.sha256(str(description.topic_id).encode()).hexdigest()[:8]
+
+
+def _create(client: AdminClient, specs: list[TopicSpec], timeout: float) -> None:
+    if not specs:
+        return
+    new = [
+        NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=_BROKER_DEFAULT, config=spec.config)
+        for spec in specs
+    ]
+    for name, future in client.create_topics(new, operation_timeout=timeout, request_timeout=timeout).items():
+        try:
+            future.result(timeout)
+        except KafkaException as error:
+            cause: KafkaError = error.args[0]
+            if cause.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker
+                raise TopicError(f"Kafka refuses to create topic {name!r}: {cause.str()}") from error
+
+
+def _not_ready(client: AdminClient, wanted: dict[str, TopicSpec], remaining: float) -> list[str]:
+    topics = client.list_topics(timeout=max(remaining, 0.1)).topics
+    waiting = []
+    for name, spec in wanted.items():
+        found = topics.get(name)
+        if found is None or found.error is not None or any(p.leader < 0 for p in found.partitions.values()):
+            waiting.append(name)
+        elif len(found.partitions) != spec.partitions:
+            raise TopicError(
+                f"topic {name!r} has {len(found.partitions)} partitions where {spec.partitions} are configured; "
+                "partition numbers are part of the event ids, so neither is changed for you: set the pipeline's "
+                "number to the topic's, or use another pipeline name"
+            )
+    return waiting
