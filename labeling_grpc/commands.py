@@ -1,0 +1,217 @@
+"""What can be asked of the queue, and what it answers. Commands carry no clock and no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from labeling_grpc.refusals import Refused
+from tidemark.records import Candidate, Label
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRef:
+    """One lease: the case and the proof."""
+
+    event_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseCases:
+    """Give `annotator` up to `count` cases for `lease_us` microseconds."""
+
+    annotator: str
+    count: int
+    lease_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLeases:
+    """Let the leases end `lease_us` microseconds from now."""
+
+    leases: tuple[LeaseRef, ...]
+    lease_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLeases:
+    """Give the cases back."""
+
+    leases: tuple[LeaseRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of a leased case: answered with a label, or skipped without.
+
+    key: idempotency key, "" for the token.  known_at: µs of event time, None for the wall clock.
+    """
+
+    event_id: str
+    token: str
+    status: Literal["answered", "skipped"]
+    label: str | None = None
+    key: str = ""
+    known_at: int | None = None
+    confidence: float | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAnswers:
+    """Take answers, each on its own."""
+
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A partition of one incarnation of a topic."""
+
+    topic: str
+    partition: int
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to publish. `topic` is its full name."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became."""
+
+    offset: int
+    candidate: Candidate | None
+    value: bytes
+    dead_letter: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeIn:
+    """Put arrivals into the queue and move the position of their partition from `start` to `end` (offsets)."""
+
+    source: Source
+    start: int | None
+    end: int
+    arrivals: tuple[Arrival, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptLabels:
+    """Close the cases of labels that another queue (or this one, before its database was lost) published.
+
+    Moves the position of the tail to `end`.
+    """
+
+    source: Source
+    labels: tuple[Label, ...]
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPublished:
+    """Everything up to `seq` is in Kafka; the tail of `source` need be read again from the offsets only."""
+
+    seq: int
+    tails: tuple[tuple[Source, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """End leases that ran out. Every group of commands does so; this one alone is for when nobody asks."""
+
+
+Command = (
+    LeaseCases | RenewLeases | ReleaseLeases | SubmitAnswers | TakeIn | AdoptLabels | MarkPublished | Sweep
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedCase:
+    """A case in somebody's hands. `until`: queue time, µs."""
+
+    event_id: str
+    candidate: bytes
+    token: str
+    until: int
+    leases: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An answer on disk. `duplicate`: it was there before."""
+
+    annotation_id: str
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """How far intake came: `position` is the next offset, `accepted` the arrivals before it.
+
+    Fewer than were offered: the queue is full of cases that may not be displaced. `moved`: nothing was taken, for
+    the position was not where the command said.
+    """
+
+    accepted: int
+    position: int
+    moved: bool = False
+
+
+Result = list[LeasedCase] | list[int | Refused] | list[Accepted | Refused] | int | TakenIn | None
+
+EventKind = Literal["added", "leased", "returned", "answered", "skipped", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseEvent:
+    """Something that happened to a case. `at`: queue time, µs."""
+
+    kind: EventKind
+    event_id: str
+    annotator: str
+    label: str | None
+    at: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """The queue in numbers."""
+
+    waiting_explore: int = 0
+    waiting_active: int = 0
+    leased: int = 0
+    answered: int = 0
+    skipped: int = 0
+    expired: int = 0
+    unpublished: int = 0
+    rejected: int = 0
+    event_clock: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """Cases that could be leased now."""
+        return self.waiting_explore + self.waiting_active
+
+    @property
+    def open(self) -> int:
+        """Waiting and leased."""
+        return self.waiting + self.leased
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a group of commands came to: results in the order of the commands."""
+
+    results: list[Result]
+    counts: Counts
+    events: list[CaseEvent] = field(default_factory=list)
+    next_lease_end: int | None = None

@@ -1,0 +1,106 @@
+"""Tables of the queue's database, the same for every store.
+
+`cases` never changes after intake. `queue` holds the open ones, waiting or leased, so that it stays as small as what
+is open. A case without a row in `queue` is closed, and `annotations` says how.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import sqlalchemy as sa
+
+VERSION: Final = "1"
+"""Of this schema; in `meta`, checked when a database is opened."""
+
+
+class State(IntEnum):
+    """Of an open case."""
+
+    WAITING = 0
+    LEASED = 1
+
+
+class Lane(IntEnum):
+    """Exploration cases wait apart from the others, in the order in which they came."""
+
+    EXPLORE = 0
+    ACTIVE = 1
+
+
+metadata = sa.MetaData()
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("event_id", sa.Text, nullable=False, unique=True),
+    sa.Column("candidate", sa.LargeBinary, nullable=False),  # tidemark.records.Candidate, JSON as it came
+)
+
+queue = sa.Table(
+    "queue",
+    metadata,
+    sa.Column("case_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.SmallInteger, nullable=False),
+    sa.Column("lane", sa.SmallInteger, nullable=False),
+    sa.Column("rank", sa.Float(53), nullable=False),  # ascending: minus the priority, 0 in the exploration lane
+    sa.Column("size", sa.Integer, nullable=False),  # bytes of the candidate
+    sa.Column("expires_at", sa.BigInteger),  # event time, µs
+    sa.Column("token", sa.Text),
+    sa.Column("annotator", sa.Text),
+    sa.Column("lease_until", sa.BigInteger),  # queue time, µs
+    sa.Column("leases", sa.Integer, nullable=False),
+    sa.Column("passed_by", sa.Text),  # who released it last
+    sa.Column("passed_until", sa.BigInteger),  # queue time until which it is not offered to them again
+    sa.Index("queue_order", "state", "lane", "rank", "case_id"),
+    sa.Index("queue_lease", "lease_until"),
+    sa.Index("queue_expiry", "expires_at"),
+)
+
+annotations = sa.Table(
+    "annotations",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("client_key", sa.Text),  # idempotency key; null where nobody sent one
+    sa.Column("token", sa.Text),
+    sa.Column("annotator", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),  # tidemark.records.LabelStatus
+    sa.Column("label", sa.Text),
+    sa.Column("confidence", sa.Float(53)),
+    sa.Column("comment", sa.Text),
+    sa.Column("known_at", sa.BigInteger, nullable=False),
+    sa.Column("answered_at", sa.BigInteger, nullable=False),
+    sa.Index("annotations_key", "event_id", "client_key", unique=True),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("seq", _Id, primary_key=True, autoincrement=True),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("key", sa.LargeBinary),
+    sa.Column("value", sa.LargeBinary),
+    sa.Column("headers", sa.LargeBinary, nullable=False),  # JSON: [[name, base64 of the value], ..]
+    sqlite_autoincrement=True,  # a number is never used twice, even when the newest rows were deleted
+)
+
+positions = sa.Table(
+    "positions",
+    metadata,
+    sa.Column("reader", sa.Text, primary_key=True),  # intake, or tail (of what was published)
+    sa.Column("topic", sa.Text, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("incarnation", sa.Text, primary_key=True),
+    sa.Column("offset", sa.BigInteger, nullable=False),  # of the next record
+)
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)

@@ -1,0 +1,75 @@
+"""Generate labeling_grpc/v1 from proto/: `python tools/generate_protos.py`, or `--check` to compare only.
+
+The path of the .proto mirrors its package, so what protoc writes is imported as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path("labeling_grpc/v1")
+SOURCES = ("labeling_grpc/v1/labeling.proto",)
+PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+
+
+def generate(target: Path) -> None:
+    """Write the modules and stubs of every .proto below `target`.
+
+    Raises:
+        RuntimeError: protoc refuses a source; its message is on stderr.
+
+    """
+    from google.rpc import status_pb2  # noqa: PLC0415 - as the next
+    from grpc_tools import protoc  # noqa: PLC0415 - a development package, which --help can do without
+
+    target.mkdir(parents=True, exist_ok=True)
+    arguments = [
+        "protoc",
+        f"-I{ROOT / 'proto'}",
+        f"-I{files('grpc_tools') / '_proto'}",
+        f"-I{Path(status_pb2.__file__).parents[2]}",
+        f"--python_out={target}",
+        f"--grpc_python_out={target}",
+        f"--mypy_out=quiet:{target}",
+        f"--mypy_grpc_out=quiet:{target}",
+        *(f"--plugin={plugin}={Path(sys.executable).with_name(plugin)}" for plugin in PLUGINS),
+        *SOURCES,
+    ]
+    code = protoc.main(arguments)
+    if code != 0:
+        raise RuntimeError(f"protoc ended with {code}; see its message above")
+
+
+def differences(root: Path = ROOT) -> list[str]:
+    """Names of generated files that are missing, left over or differ from what proto/ gives now."""
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder))
+        fresh = {path.name: path.read_text() for path in (Path(folder) / PACKAGE).iterdir()}
+    committed = {
+        path.name: path.read_text()
+        for path in (root / PACKAGE).iterdir()
+        if path.suffix in {".py", ".pyi"} and path.name != "__init__.py"
+    }
+    return sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
+
+
+def main() -> int:
+    """Generate, or with --check say what is out of date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if something is out of date")
+    if not parser.parse_args().check:
+        generate(ROOT)
+        return 0
+    stale = differences()
+    for name in stale:
+        print(f"{PACKAGE / name} is out of date: run python tools/generate_protos.py")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
