@@ -4,32 +4,78 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
-Duration = Annotated[int, Field(gt=0, description="a duration as '500ms', '30s', '15m', '6h', '7d'; held in µs")]
+from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
+from tidemark.topics import Topics
+
+
+def _duration(value: object) -> int:
+    if not isinstance(value, str):
+        text = "{value} is not a duration; write a number and a unit in quotes: '500ms', '30s', '15m', '6h' or '7d'"
+        raise PydanticCustomError("duration", text, {"value": repr(value)})
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise PydanticCustomError("duration", "{value} {error}", {"value": repr(value), "error": str(error)}) from error
+
+
+class _AsText:
+    """In the JSON schema a duration is text."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": PATTERN, "examples": ["500ms", "30s", "15m", "6h", "7d"]}
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(_duration),
+    PlainSerializer(format_duration, return_type=str),
+    _AsText,
+]
+"""A duration as '500ms', '30s', '15m', '6h' or '7d'; held in µs."""
 ColumnType = Literal["string", "int", "float", "bool"]
+Aggregate = Literal["count", "sum", "mean", "var", "std", "min", "max", "last", "first", "since_last", "distinct"]
+Count = Annotated[int, Field(ge=1)]
+FeatureName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Section(BaseModel):
     """Base of every table of the file: unknown keys are errors, values don't change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Raw(Section):
     """A raw topic."""
 
     topic: str
+    """Name of the topic. Several raw topics of one pipeline are keyed and partitioned alike."""
     format: Literal["json"] = "json"
+    """One JSON object a record."""
 
 
 class Time(Section):
     """Event time: the column, how it is written, and how far out of order rows may be."""
 
     column: str
+    """Column of the event time. In expressions it is a timestamp in UTC."""
     format: Literal["iso8601", "epoch_s", "epoch_ms", "epoch_us"] = "iso8601"
+    """How the column tells the time; ISO 8601 without an offset is UTC."""
     lateness: Duration = 60_000_000
+    """How far behind the latest event a row may lie and still see whole windows."""
     max_ahead: Duration = 86_400_000_000
+    """How far ahead of Kafka's timestamp an event time may lie; beyond, the record is a dead letter."""
 
 
 class Column(Section):
@@ -37,39 +83,67 @@ class Column(Section):
 
     type: ColumnType
     required: bool = True
+    """A record without it (or with null) is a dead letter."""
     missing: list[str | float | int] = []
+    """Values that mean "not measured", such as -1: read as null."""
 
 
 class Feature(Section):
-    """A feature computed from the row's own columns: a SQL expression, or `module:function` (Polars in, Polars out)."""
+    """A feature of the row's own columns: SQL, or `module:function`; by default the column of the same name.
 
-    name: str
+    SQL is Polars's, over the cleaned columns, one row at a time. A function takes the cleaned columns as a
+    `polars.DataFrame` and returns a `polars.Series` as long, each element from its own row alone.
+    """
+
+    name: FeatureName
     sql: str | None = None
     function: str | None = None
     categories: list[str] | None = None
+    """Texts in order; the feature is the index. Any other text is missing."""
 
 
 class Window(Section):
     """A windowed aggregate over earlier rows of the same key."""
 
-    name: str
+    name: FeatureName
     key: str
-    aggregate: str
+    """One of the pipeline's keys."""
+    aggregate: Aggregate
+    """`var` and `std` are of a sample; `since_last` is in seconds."""
     column: str | None = None
+    """Numeric column (or feature of the row) that is aggregated; none for `count` and `since_last`."""
     size: Duration
     include_current: bool = False
+    """Whether the row itself counts."""
+
+
+class Derived(Section):
+    """A feature of the row's other features, computed after the windows; a missing value is NULL."""
+
+    name: FeatureName
+    sql: str | None = None
+    """SQL over all features, windows and earlier derived features."""
+    function: str | None = None
+    """`module:function`, as in a feature, over the frame of features (float, null where missing)."""
 
 
 class LabelSpec(Section):
     """What people are asked: the classes in order, the positive one, the natural delay of truth."""
 
     business_id: str | None = None
-    classes: list[str]
+    """Column by which outcomes name an event."""
+    classes: Annotated[list[str], Field(min_length=2)]
     positive: str
     delay: Duration
+    """After which time truth arrives by itself."""
     grace: Duration = 86_400_000_000
     context: list[str] = []
+    """Columns that the person who labels is shown."""
     question: str = ""
+    column: str | None = None
+    """Column of a historic file that holds the class; never part of the stream."""
+    leaks: list[str] = []
+    """Columns that tell the answer and so must not be used."""
 
 
 class Selection(Section):
@@ -77,21 +151,25 @@ class Selection(Section):
 
     policy: Literal["margin", "entropy", "least_confidence", "badge", "margin_kmeans", "random"] = "margin_kmeans"
     version: str = "1"
+    """Another version tosses other coins."""
     tile: Duration
-    budget: int
-    explore: int
-    total: int | None = None
-    candidates_per_pick: int = 10
+    """Length of event time in which one decision is made."""
+    budget: Count
+    explore: Annotated[int, Field(ge=0)]
+    total: Count | None = None
+    """Cases in all, ever."""
+    candidates_per_pick: Count = 10
     idle_timeout: Duration = 5_000_000
+    """Wall time without rows after which a partition holds no tile open."""
     expires_after: Duration | None = None
 
 
 class Training(Section):
     """When to retrain, and LightGBM's parameters."""
 
-    every: int = 100
-    min_labels: int = 20
-    min_positive: int = 2
+    every: Count = 100
+    min_labels: Count = 20
+    min_positive: Count = 2
     max_interval: Duration | None = None
     params: dict[str, float | int | str | bool] = {}
 
@@ -100,8 +178,8 @@ class Gates(Section):
     """When a challenger replaces the champion."""
 
     metric: Literal["log_loss", "average_precision"] = "log_loss"
-    tolerance: float = 0.02
-    min_holdout: int = 30
+    tolerance: Annotated[float, Field(ge=0)] = 0.02
+    min_holdout: Count = 30
 
 
 class Retention(Section):
@@ -113,19 +191,47 @@ class Retention(Section):
 class Pipeline(Section):
     """A use case, whole."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+    """Prefix of the pipeline's topics and groups."""
     title: str = ""
-    partitions: int = 4
-    raw: list[Raw]
-    keys: list[str]
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
+    raw: Annotated[list[Raw], Field(min_length=1)]
+    keys: Annotated[list[str], Field(min_length=1)]
+    """Columns that windows are kept by; the first is the key of the raw records."""
     time: Time
-    columns: dict[str, Column]
+    columns: Annotated[dict[str, Column], Field(min_length=1)]
     clean: list[str] = []
+    """SQL expressions over the columns, in order, each `... AS column`."""
     features: list[Feature] = []
     windows: list[Window] = []
+    derived: list[Derived] = []
     label: LabelSpec
     selection: Selection
     training: Training = Training()
     gates: Gates = Gates()
     retention: Retention = Retention()
     features_topic: bool = False
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the model's columns, in their order: features, windows, derived."""
+        return [
+            *(feature.name for feature in self.features),
+            *(window.name for window in self.windows),
+            *(derived.name for derived in self.derived),
+        ]
+
+    @property
+    def topics(self) -> Topics:
+        """Names of the pipeline's topics."""
+        return Topics(self.name)
+
+    @property
+    def raw_topics(self) -> list[str]:
+        """Names of the raw topics."""
+        return [raw.topic for raw in self.raw]
+
+    @property
+    def hop_topics(self) -> list[str]:
+        """Names of the topics between the keys' windows: one for each key after the first."""
+        return [self.topics.hop(key) for key in self.keys[1:]]

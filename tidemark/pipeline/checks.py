@@ -1,0 +1,293 @@
+"""What a pipeline file must be beyond its shape: names that exist, expressions that run, budgets that add up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from tidemark.pipeline.expressions import (
+    Expression,
+    Schema,
+    check_expression,
+    columns_schema,
+    compile_expression,
+    did_you_mean,
+    parse_sql,
+)
+from tidemark.pipeline.model import Column, Derived, Feature, Pipeline, Window
+
+NO_COLUMN: Final = frozenset({"count", "since_last"})
+"""Aggregates that need no column."""
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_TIME_TYPES: Final = {
+    "iso8601": ("string",),
+    "epoch_s": ("int", "float"),
+    "epoch_ms": ("int", "float"),
+    "epoch_us": ("int",),
+}
+_MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong at a key of the file, and what to write instead."""
+
+    key: str
+    text: str
+
+
+def find_problems(pipeline: Pipeline) -> list[Problem]:
+    """Everything that is wrong with a pipeline whose shape is right; an empty list if nothing is."""
+    schema = columns_schema(pipeline)
+    cleaned, problems = _cleaned_schema(pipeline, schema)
+    return [
+        *_topics(pipeline),
+        *_columns(pipeline),
+        *_keys(pipeline),
+        *_time(pipeline),
+        *problems,
+        *_names(pipeline),
+        *_features(pipeline, cleaned),
+        *_windows(pipeline, cleaned),
+        *_derived(pipeline),
+        *_label(pipeline, cleaned),
+        *_selection(pipeline),
+    ]
+
+
+def _unknown_column(key: str, column: str, known: Schema | dict[str, Column]) -> Problem:
+    return Problem(key, f"there is no column '{column}'; {did_you_mean(column, known)}")
+
+
+def _topics(pipeline: Pipeline) -> Iterator[Problem]:
+    raw = pipeline.raw_topics
+    specs = pipeline.topics.specs(raw=[], hops=pipeline.keys[1:], partitions=1, retention_ms=1)
+    own = {spec.name for spec in specs}
+    for i, topic in enumerate(raw):
+        if not _TOPIC.fullmatch(topic) or topic in {".", ".."}:
+            yield Problem(
+                f"raw[{i}].topic", f"'{topic}' is no topic name; use letters, digits, '.', '_' and '-', at most 249"
+            )
+        if topic in own:
+            yield Problem(f"raw[{i}].topic", f"'{topic}' is a topic that the pipeline writes itself; name another")
+        if topic in raw[:i]:
+            yield Problem(f"raw[{i}].topic", f"'{topic}' is named twice; remove one")
+
+
+def _columns(pipeline: Pipeline) -> Iterator[Problem]:
+    for name, column in pipeline.columns.items():
+        if name.startswith("_") or not name:
+            yield Problem(f"columns.{name}", f"'{name}' begins with '_', as Tidemark's own columns do; rename it")
+        allowed = _MISSING_TYPES[column.type]
+        for i, value in enumerate(column.missing):
+            if isinstance(value, bool) or not isinstance(value, allowed):
+                yield Problem(
+                    f"columns.{name}.missing[{i}]", f"{value!r} is no {column.type}; write a value of the column's type"
+                )
+
+
+def _keys(pipeline: Pipeline) -> Iterator[Problem]:
+    for i, key in enumerate(pipeline.keys):
+        column = pipeline.columns.get(key)
+        if column is None:
+            yield _unknown_column(f"keys[{i}]", key, pipeline.columns)
+            continue
+        if column.type not in ("string", "int"):
+            yield Problem(f"keys[{i}]", f"column '{key}' is a {column.type}; a key is a string or an int")
+        if not column.required:
+            yield Problem(f"keys[{i}]", f"column '{key}' may be missing; remove 'required = false' from columns.{key}")
+        if not _TOPIC.fullmatch(key):
+            yield Problem(f"keys[{i}]", f"'{key}' can't be part of a topic's name; use letters, digits, '.', '_', '-'")
+        if key in pipeline.keys[:i]:
+            yield Problem(f"keys[{i}]", f"'{key}' is named twice; remove one")
+        if key == pipeline.time.column:
+            yield Problem(f"keys[{i}]", f"'{key}' is the time column; a key is an entity, such as a customer")
+
+
+def _time(pipeline: Pipeline) -> Iterator[Problem]:
+    time = pipeline.time
+    column = pipeline.columns.get(time.column)
+    if column is None:
+        yield _unknown_column("time.column", time.column, pipeline.columns)
+        return
+    if column.type not in _TIME_TYPES[time.format]:
+        wanted = " or ".join(f"'{name}'" for name in _TIME_TYPES[time.format])
+        yield Problem(
+            "time.format", f"'{time.format}' needs a column of type {wanted}, and '{time.column}' is a {column.type}"
+        )
+    if not column.required:
+        yield Problem(
+            "time.column",
+            f"column '{time.column}' may be missing; remove 'required = false' from columns.{time.column}",
+        )
+    if column.missing:
+        yield Problem(f"columns.{time.column}.missing", "the time column can't have values for 'missing'; remove them")
+
+
+def _cleaned_schema(pipeline: Pipeline, schema: Schema) -> tuple[Schema, list[Problem]]:
+    """Schema after the cleaning expressions, and what is wrong with them."""
+    problems = []
+    schema = dict(schema)
+    for i, sql in enumerate(pipeline.clean):
+        try:
+            parsed = parse_sql(sql)
+            name = parsed.meta.output_name()
+            expression = compile_expression(name, sql, None, schema)
+            if name == pipeline.time.column:
+                raise ValueError("the time column can't be replaced; give the result another name")  # noqa: TRY301
+            dtype = check_expression(expression, schema)
+            if name in pipeline.keys and dtype not in (pl.String, pl.Int64):
+                raise ValueError(f"'{name}' is a key and would become {dtype}; cast it")  # noqa: TRY301
+            schema[name] = dtype
+        except ValueError as error:
+            problems.append(Problem(f"clean[{i}]", f"{sql!r}: {error}"))
+    return schema, problems
+
+
+def _names(pipeline: Pipeline) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    kinds: dict[str, Sequence[Feature | Window | Derived]] = {
+        "features": pipeline.features,
+        "windows": pipeline.windows,
+        "derived": pipeline.derived,
+    }
+    for kind, parts in kinds.items():
+        for i, part in enumerate(parts):
+            key = f"{kind}[{i}].name"
+            if part.name in seen:
+                yield Problem(key, f"'{part.name}' is taken by {seen[part.name]}; choose another name")
+            seen.setdefault(part.name, key.removesuffix(".name"))
+            own_column = isinstance(part, Feature) and part.function is None and part.sql in (None, part.name)
+            if part.name in pipeline.columns and not own_column:
+                yield Problem(key, f"'{part.name}' is a column's name; choose another name")
+    if not seen:
+        yield Problem("features", "the model has no features; add [[features]] or [[windows]]")
+
+
+def _features(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
+    for i, feature in enumerate(pipeline.features):
+        key = f"features[{i}]"
+        if feature.sql is not None and feature.function is not None:
+            yield Problem(key, "it has both 'sql' and 'function'; keep one")
+            continue
+        what = "function" if feature.function is not None else "sql"
+        shown = repr(feature.function or feature.sql or feature.name)
+        try:
+            expression = compile_expression(feature.name, feature.sql, feature.function, schema)
+            dtype = check_expression(expression, schema)
+        except ValueError as error:
+            yield Problem(f"{key}.{what}", f"{shown}: {error}")
+            continue
+        yield from _identity(pipeline, f"{key}.{what}", expression)
+        if feature.categories is not None:
+            if dtype != pl.String:
+                yield Problem(f"{key}.categories", f"{shown} gives {dtype}, not text; remove 'categories'")
+            if len(set(feature.categories)) != len(feature.categories) or not feature.categories:
+                yield Problem(f"{key}.categories", "categories are empty or repeat; write each once")
+        elif not (dtype.is_numeric() or dtype == pl.Boolean):
+            remedy = "list its 'categories'" if dtype == pl.String else "use EXTRACT(HOUR FROM ...) or the like"
+            yield Problem(f"{key}.{what}", f"{shown} gives {dtype}, and a feature is a number; {remedy}")
+
+
+def _identity(pipeline: Pipeline, key: str, expression: Expression) -> Iterator[Problem]:
+    business_id = pipeline.label.business_id
+    named = business_id is not None and expression.function is None and business_id in expression.columns
+    if named and business_id not in pipeline.keys:
+        yield Problem(key, f"'{business_id}' identifies the event, so a model would learn it by heart; leave it out")
+
+
+def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
+    own = {feature.name for feature in pipeline.features}
+    for i, window in enumerate(pipeline.windows):
+        key = f"windows[{i}]"
+        if window.key not in pipeline.keys:
+            yield Problem(
+                f"{key}.key",
+                f"'{window.key}' is none of the pipeline's keys; {did_you_mean(window.key, pipeline.keys)}",
+            )
+        if window.aggregate in NO_COLUMN:
+            if window.column is not None:
+                yield Problem(f"{key}.column", f"'{window.aggregate}' uses no column; remove it")
+            continue
+        if window.column is None:
+            yield Problem(f"{key}.column", f"'{window.aggregate}' needs a column; name one")
+        elif window.column in own:
+            continue
+        elif window.column not in schema:
+            known = [*schema, *own]
+            yield Problem(
+                f"{key}.column", f"there is no column '{window.column}'; {did_you_mean(window.column, known)}"
+            )
+        elif not (schema[window.column].is_numeric() or schema[window.column] == pl.Boolean):
+            yield Problem(
+                f"{key}.column",
+                f"column '{window.column}' is {schema[window.column]}, and windows aggregate numbers; "
+                "make a feature with 'categories' of it, or cast it in 'clean'",
+            )
+
+
+def _derived(pipeline: Pipeline) -> Iterator[Problem]:
+    names = pipeline.feature_names[: len(pipeline.features) + len(pipeline.windows)]
+    schema: Schema = dict.fromkeys(names, pl.Float64())
+    for i, derived in enumerate(pipeline.derived):
+        key = f"derived[{i}]"
+        if (derived.sql is None) == (derived.function is None):
+            yield Problem(key, "it needs exactly one of 'sql' and 'function'")
+            continue
+        what = "sql" if derived.function is None else "function"
+        try:
+            expression = compile_expression(derived.name, derived.sql, derived.function, schema)
+            dtype = check_expression(expression, schema)
+            if not (dtype.is_numeric() or dtype == pl.Boolean):
+                raise ValueError(f"it gives {dtype}, and a feature is a number")  # noqa: TRY301
+        except ValueError as error:
+            yield Problem(f"{key}.{what}", f"{(derived.sql or derived.function)!r}: {error}")
+        schema[derived.name] = pl.Float64()
+
+
+def _label(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
+    label = pipeline.label
+    if len(set(label.classes)) != len(label.classes) or "" in label.classes:
+        yield Problem("label.classes", f"{label.classes} has an empty class or one twice; write each once")
+    if label.positive not in label.classes:
+        yield Problem(
+            "label.positive", f"'{label.positive}' is no class; {did_you_mean(label.positive, label.classes)}"
+        )
+    if label.business_id is not None:
+        column = pipeline.columns.get(label.business_id)
+        if column is None:
+            yield _unknown_column("label.business_id", label.business_id, pipeline.columns)
+        elif column.type not in ("string", "int"):
+            yield Problem(
+                "label.business_id", f"column '{label.business_id}' is a {column.type}; an id is a string or an int"
+            )
+    for i, name in enumerate(label.context):
+        if name not in schema:
+            yield _unknown_column(f"label.context[{i}]", name, schema)
+    leaks: list[tuple[str, str | None]] = [("label.column", label.column)]
+    leaks += [(f"label.leaks[{i}]", name) for i, name in enumerate(label.leaks)]
+    for key, leak in leaks:
+        if leak is not None and leak in pipeline.columns:
+            yield Problem(key, f"'{leak}' tells the answer, and the stream must not hold it; remove columns.{leak}")
+
+
+def _selection(pipeline: Pipeline) -> Iterator[Problem]:
+    selection = pipeline.selection
+    if selection.explore > selection.budget:
+        yield Problem(
+            "selection.explore",
+            f"{selection.explore} is more than the budget of {selection.budget}; write at most {selection.budget}",
+        )
+    if selection.total is not None and selection.total < selection.budget:
+        yield Problem(
+            "selection.total", f"{selection.total} is less than one tile's budget of {selection.budget}; raise it"
+        )
+    if pipeline.training.min_positive > pipeline.training.min_labels:
+        yield Problem(
+            "training.min_positive",
+            f"{pipeline.training.min_positive} is more than training.min_labels = {pipeline.training.min_labels}",
+        )

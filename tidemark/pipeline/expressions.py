@@ -1,0 +1,212 @@
+"""Expressions of a pipeline file: SQL through Polars, or a named Python function; one row at a time.
+
+Replays and restarts split a stream into other batches, so an expression may look at nothing but its own
+row: an average over the batch, a lag or the present time would give other values each time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import cycle, islice
+from typing import Final, TypeAlias
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from tidemark.pipeline.model import Pipeline
+
+TYPES: Final[Mapping[str, pl.DataType]] = {
+    "string": pl.String(),
+    "int": pl.Int64(),
+    "float": pl.Float64(),
+    "bool": pl.Boolean(),
+}
+TIMESTAMP: Final = pl.Datetime("us")
+"""Type of the time column in expressions: UTC, without a zone."""
+Schema: TypeAlias = dict[str, pl.DataType]
+Function: TypeAlias = Callable[[pl.DataFrame], object]
+"""A user's function: columns in, a `polars.Series` out, which is checked."""
+
+_CLOCK: Final = re.compile(r"\b(now|current_timestamp|current_date|current_time|localtime(stamp)?)\b", re.IGNORECASE)
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+_PROBE_ROWS: Final = 24
+_EPOCH: Final = datetime(2024, 2, 28, 21, 59, 58)  # noqa: DTZ001 - UTC without a zone, as in expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression that is ready to be evaluated. Exactly one of `sql` and `function` is set."""
+
+    name: str
+    sql: pl.Expr | None
+    function: Function | None
+    columns: tuple[str, ...]
+    """Columns it reads; a function may read them all."""
+
+
+def compile_expression(name: str, sql: str | None, function: str | None, schema: Schema) -> Expression:
+    """Expression called `name` over frames of `schema`; without SQL and function, the column of that name.
+
+    Raises:
+        ValueError: it can't be parsed or imported, or reads unknown columns; the message says what to do.
+
+    """
+    if function is not None:
+        return Expression(name, None, import_function(function), tuple(schema))
+    expression = pl.col(name) if sql is None else parse_sql(sql)
+    columns = tuple(dict.fromkeys(expression.meta.root_names()))
+    for column in columns:
+        if column not in schema:
+            raise ValueError(f"there is no column '{column}'; {did_you_mean(column, schema)}")
+    if not columns:
+        raise ValueError("it reads no column, so it is the same for every row; remove it")
+    return Expression(name, expression.alias(name), None, columns)
+
+
+def parse_sql(sql: str) -> pl.Expr:
+    """Polars expression of one SQL expression.
+
+    Raises:
+        ValueError: it is no SQL, gives several columns, or asks for the present time.
+
+    """
+    if _CLOCK.search(_QUOTED.sub("", sql)):
+        raise ValueError("it asks for the present time, which a replay can't repeat; use the event's time column")
+    try:
+        expression = pl.sql_expr(sql)
+    except PolarsError as error:
+        raise ValueError(f"it is no SQL expression: {first_line(error)}") from error
+    if expression.meta.has_multiple_outputs():
+        raise ValueError("it gives several columns; write one expression for each")
+    return expression
+
+
+def import_function(name: str) -> Function:
+    """The function that `module:function` names.
+
+    Raises:
+        ValueError: the name, the module or the function is wrong.
+
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        raise ValueError("write a function as 'module:function'")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ValueError(f"its module can't be imported ({error}); install it or set PYTHONPATH") from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        remedy = did_you_mean(attribute, known)
+        raise ValueError(f"module '{module_name}' has no function '{attribute}'; {remedy}")  # noqa: TRY004 - a setting
+    return function  # type: ignore[no-any-return]
+
+
+def evaluate(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataFrame:
+    """A column for each expression, in their order and as long as the frame. Rows see one another's columns only."""
+    columns = frame.select(e.sql for e in expressions if e.sql is not None)
+    for expression in expressions:
+        if expression.function is not None:
+            result = expression.function(frame)
+            if not isinstance(result, pl.Series) or len(result) != len(frame):
+                got = f"{type(result).__name__} of {len(result) if isinstance(result, pl.Series) else '?'}"
+                raise ValueError(f"{expression.name}: expected a polars.Series of {len(frame)} values, got {got}")
+            columns = columns.with_columns(result.alias(expression.name))
+    return columns.select(e.name for e in expressions)
+
+
+def check_expression(expression: Expression, schema: Schema) -> pl.DataType:
+    """Type of what an expression gives, found by trying it on made-up rows, together and one by one.
+
+    Raises:
+        ValueError: it fails on every row, gives several rows for one, or looks at other rows.
+
+    """
+    probe = pl.DataFrame(
+        {column: _probe_values(dtype, seed) for seed, (column, dtype) in enumerate(schema.items())}, schema=schema
+    )
+    if expression.sql is not None:
+        try:
+            probe.lazy().select(expression.sql).collect_schema()
+        except PolarsError as error:
+            raise ValueError(first_line(error)) from error
+    alone = [_alone(expression, probe[row : row + 1]) for row in range(len(probe))]
+    errors = [part for part in alone if isinstance(part, Exception)]
+    good = pl.Series([not isinstance(part, Exception) for part in alone])
+    if len(errors) == len(alone):
+        raise ValueError(f"it fails on every row that was tried: {first_line(errors[0])}")
+    rows = [part for part in alone if isinstance(part, pl.DataFrame)]
+    tried = probe.filter(good)
+    if any(len(part) != 1 for part in rows):
+        raise ValueError("it gives several rows, or none, for one row")
+    expected = pl.concat(rows)
+    together = _together(expression, tried)
+    if together is None or not together.equals(expected, null_equal=True):
+        raise ValueError("it looks at other rows than its own; across rows only [[windows]] can be replayed")
+    return expected.dtypes[0]
+
+
+def columns_schema(pipeline: Pipeline) -> Schema:
+    """Types of the decoded columns: as declared, but the time column, which is a timestamp."""
+    schema = {name: TYPES[column.type] for name, column in pipeline.columns.items()}
+    return {name: TIMESTAMP if name == pipeline.time.column else dtype for name, dtype in schema.items()}
+
+
+def did_you_mean(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    """Remedy for an unknown name: the nearest known one, or all of them."""
+    from difflib import get_close_matches  # noqa: PLC0415 - needed where something is wrong already
+
+    names = list(known)
+    folded = {known_name.casefold(): known_name for known_name in names}
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{folded[close[0]]}'?"
+    if not names:
+        return "there are none"
+    return f"known are {', '.join(sorted(names)[:30])}"
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, shortened to its first line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _alone(expression: Expression, row: pl.DataFrame) -> pl.DataFrame | Exception:
+    try:
+        return evaluate([expression], row)
+    except PolarsError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - a function of the user's may raise anything
+        return error
+
+
+def _together(expression: Expression, rows: pl.DataFrame) -> pl.DataFrame | None:
+    """All rows at once, in order and reversed; None where the order matters or the lengths differ."""
+    try:
+        forth, back = evaluate([expression], rows), evaluate([expression], rows.reverse())
+    except (PolarsError, ValueError):
+        return None
+    return forth if forth.equals(back.reverse(), null_equal=True) else None
+
+
+def _probe_values(dtype: pl.DataType, seed: int) -> list[object]:
+    """Values of a type with repeats, nulls and no order; each column in another rhythm."""
+    values: list[object]
+    if dtype == pl.String:
+        values = ["12", "a", "Bc-3", "2024-05-06", "online", "12", "", "zz top", "7.5"]
+    elif dtype == pl.Int64:
+        values = [3, 1, 4, 1, 59, 26, -5, 0, 1_000_000]
+    elif dtype == pl.Boolean:
+        values = [True, False, True, True, False]
+    elif dtype == TIMESTAMP:
+        values = [_EPOCH + timedelta(hours=step * step * 5, microseconds=step) for step in (3, 1, 4, 2, 9, 6, 0, 8, 7)]
+    else:
+        values = [2.5, 0.25, 17.0, 1.0, 99.9, 0.0, 2.5, -3.0, 1e6]
+    values = values[seed % len(values) :] + values[: seed % len(values)]
+    values.insert(2 + seed % 3, None)
+    return list(islice(cycle(values), _PROBE_ROWS))

@@ -1,0 +1,156 @@
+"""From a TOML file to a checked pipeline, or to one error that names everything that is wrong."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from pathlib import Path
+from typing import Any, Final, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tidemark.errors import ConfigError
+from tidemark.pipeline.checks import Problem, find_problems
+from tidemark.pipeline.expressions import did_you_mean
+from tidemark.pipeline.model import Pipeline
+
+_SHOWN: Final = 60
+
+
+def load(path: str | Path) -> Pipeline:
+    """The pipeline in a TOML file.
+
+    Raises:
+        ConfigError: the file can't be read, is no TOML, or is wrong; one line for each thing that is, as
+            `pipelines/fraud.toml: windows[2].size: '1 hour' is not a duration; write '1h'`.
+
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: there is no such file; {did_you_mean(path.name, near)}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Pipeline:
+    """The pipeline in TOML text; `name` stands for the file in errors.
+
+    Raises:
+        ConfigError: as `load`.
+
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: is no TOML: {error}") from error
+    try:
+        pipeline = Pipeline.model_validate(document)
+    except ValidationError as error:
+        problems = [_problem(details, document) for details in error.errors(include_url=False)]
+        raise _config_error(name, _merged(problems)) from error
+    problems = find_problems(pipeline)
+    if problems:
+        raise _config_error(name, problems)
+    return pipeline
+
+
+def _config_error(name: str, problems: list[Problem]) -> ConfigError:
+    return ConfigError("\n".join(f"{name}: {problem.key}: {problem.text}" for problem in problems))
+
+
+def _problem(details: ErrorDetails, document: dict[str, Any]) -> Problem:
+    location = _without_branches(details["loc"], document)
+    key = _key(location)
+    kind, value = details["type"], details["input"]
+    shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}…"
+    if kind == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        return Problem(key, f"is no key of a pipeline file; {did_you_mean(str(location[-1]), known)}")
+    if kind == "missing":
+        return Problem(key, f"is missing; add it{_meaning(location)}")
+    if kind == "duration":
+        return Problem(key, details["msg"])
+    if kind == "literal_error":
+        allowed = details["ctx"]["expected"]
+        return Problem(key, f"{shown} is not allowed; write {allowed}")
+    if kind == "string_pattern_mismatch":
+        return Problem(key, f"{shown} is not allowed; write text that matches {details['ctx']['pattern']}")
+    message = details["msg"][0].lower() + details["msg"][1:]
+    return Problem(key, f"{shown} is wrong; {message.replace('input should', 'it should')}")
+
+
+def _merged(problems: list[Problem]) -> list[Problem]:
+    """One problem a key: a value of several allowed types is wrong in as many ways."""
+    merged: dict[str, Problem] = {}
+    for problem in problems:
+        first = merged.setdefault(problem.key, problem)
+        if first is not problem and problem.text != first.text:
+            also = problem.text.rpartition("it should be ")[2]
+            merged[problem.key] = Problem(problem.key, f"{first.text} or {also}")
+    return list(merged.values())
+
+
+def _without_branches(location: tuple[int | str, ...], document: object) -> list[int | str]:
+    """Location in the file: pydantic adds the branch of a union (`missing[0].str`) that the file has not."""
+    path: list[int | str] = []
+    here = document
+    for i, step in enumerate(location):
+        if isinstance(here, dict):
+            path.append(step)
+            here = here.get(step)
+        elif isinstance(here, list) and isinstance(step, int):
+            path.append(step)
+            here = here[step] if step < len(here) else None
+        elif i == len(location) - 1 and here is None:
+            path.append(step)
+    return path
+
+
+def _key(location: list[int | str]) -> str:
+    text = ""
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def _model_at(location: list[int | str]) -> type[BaseModel] | None:
+    """Class of the table at a location; None where there is none."""
+    annotation: Any = Pipeline
+    for step in location:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if str(step) not in annotation.model_fields:
+                return None
+            annotation = _plain(annotation.model_fields[str(step)].annotation)
+        else:
+            arguments = get_args(annotation)
+            annotation = _plain(arguments[-1]) if arguments else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _plain(annotation: Any) -> Any:  # noqa: ANN401 - an annotation can be anything
+    """The annotation without `| None` and `Annotated`."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(argument for argument in get_args(annotation) if argument is not type(None))
+    if hasattr(annotation, "__metadata__"):
+        return get_args(annotation)[0]
+    return annotation
+
+
+def _keys_at(location: list[int | str]) -> list[str]:
+    model = _model_at(location)
+    return [] if model is None else list(model.model_fields)
+
+
+def _meaning(location: list[int | str]) -> str:
+    model = _model_at(location[:-1])
+    field = None if model is None else model.model_fields.get(str(location[-1]))
+    if field is None or not field.description:
+        return ""
+    return f": {field.description[0].lower()}{field.description[1:].rstrip('.')}"
