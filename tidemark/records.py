@@ -24,7 +24,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of every JSON record."""
 
 
-class Prediction(Record):
+class Prediction(Record, frozen=True, kw_only=True):
     """`P.predictions`: what the model said of one event. Probabilities are null before the first model."""
 
     event_id: str
@@ -37,7 +37,7 @@ class Prediction(Record):
     late: bool = False
 
 
-class Candidate(Record):
+class Candidate(Record, frozen=True, kw_only=True):
     """`P.candidates`: an event a person should look at, and all that the person and the learner need.
 
     `inclusion_probability` is set for exploration picks only: the exact chance with which the event was
@@ -62,7 +62,7 @@ class Candidate(Record):
     expires_at: int | None = None
 
 
-class Label(Record):
+class Label(Record, frozen=True, kw_only=True):
     """`P.labels`: one annotation. `label` is null unless `status` is `answered`.
 
     A label is usable for training and measuring only from `known_at`. The header `seq` of the Kafka
@@ -93,7 +93,7 @@ class Label(Record):
     supersedes: str | None = None
 
 
-class Outcome(Record):
+class Outcome(Record, frozen=True, kw_only=True):
     """`P.outcomes`: truth that arrives by itself. Names the event by `event_id` or by `business_id`."""
 
     label: str
@@ -102,20 +102,26 @@ class Outcome(Record):
     business_id: str | None = None
 
 
-class LabelRange(Record):
-    """The very labels that a model was trained on: offsets [start, end) of a partition of `P.labels`."""
+class LabelRange(Record, frozen=True, kw_only=True):
+    """The very labels that a model was trained on: offsets [start, end) of a partition of `P.labels`.
+
+    `incarnation` tells the topic from one re-created under its name ("" when the labels came from a file).
+    """
 
     topic: str
     partition: int
     start: int
     end: int
+    incarnation: str = ""
 
 
-class ModelManifest(Record):
+class ModelManifest(Record, frozen=True, kw_only=True):
     """`P.models`, key `VERSION`: everything about a model but its text, which is in `chunks` records.
 
     `sha256` and `size` are of the uncompressed model text; `trained_on` with `used` and `event_ids_sha256`
-    (over the sorted event ids of the rows used, one a line) name the labels.
+    (over the sorted event ids of the rows used, one a line) name the labels. `golden` are rows of features and
+    `golden_raw` the raw scores LightGBM gave them when the model was made; `structure_sha256` is of all that
+    decides a prediction (splits and leaves), as numbers.
     """
 
     version: str
@@ -135,9 +141,10 @@ class ModelManifest(Record):
     decision: str
     golden: list[list[float | None]] = []
     golden_raw: list[list[float]] = []
+    structure_sha256: str = ""
 
 
-class Champion(Record):
+class Champion(Record, frozen=True, kw_only=True):
     """`P.models`, key `champion`: the version in force. Moves in the transaction that publishes it."""
 
     version: str
@@ -145,7 +152,7 @@ class Champion(Record):
     parent: str | None = None
 
 
-class Metric(Record):
+class Metric(Record, frozen=True, kw_only=True):
     """`P.metrics`: one measured figure with its interval, and from what it was estimated."""
 
     name: str
@@ -159,7 +166,7 @@ class Metric(Record):
     detail: dict[str, str | float | int | None] = {}
 
 
-class SourcePosition(Record):
+class SourcePosition(Record, frozen=True, kw_only=True):
     """Where a dead letter came from."""
 
     topic: str

@@ -1,0 +1,39 @@
+"""`tidemark run FLOW PIPELINE`: one process of one flow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+
+import typer
+
+from tidemark.cli.console import PipelineFile, connected, told
+from tidemark.pipeline import load
+
+app = typer.Typer()
+
+
+class Runnable(StrEnum):
+    """What can be run as a process of its own."""
+
+    stream = "stream"
+    select = "select"
+    retrain = "retrain"
+    monitor = "monitor"
+    labeling = "labeling"
+
+
+@app.command()
+def run(what: Runnable, pipeline: PipelineFile) -> None:
+    """Run one process of a flow, or the labeling service, until it is stopped (Ctrl-C or SIGTERM).
+
+    Start the same flow again, here or on another host, and the processes share its partitions.
+    """
+    with told():
+        load(pipeline)
+        settings = connected()
+    module = ["labeling_grpc"] if what is Runnable.labeling else ["dataflows.run", what.value]
+    os.environ.update(settings.environment())
+    # The process becomes the flow: signals reach it directly, and nothing else stays in memory.
+    os.execv(sys.executable, [sys.executable, "-m", *module, str(pipeline)])  # noqa: S606

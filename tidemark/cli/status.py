@@ -1,0 +1,104 @@
+"""`tidemark status PIPELINE`: what runs, how far behind, what it has spent, how good it is, what is wrong."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.observe import Observer, Snapshot
+from tidemark.pipeline import Pipeline, load
+from tidemark.topics import Topics
+
+app = typer.Typer()
+
+
+@app.command()
+def status(
+    pipeline: PipelineFile,
+    watch: Annotated[float | None, typer.Option(metavar="SECONDS", min=0.2, help="Look again so often.")] = None,
+) -> None:
+    """Show a pipeline's flows, lag, rates, budget, champion and quality, and what is wrong."""
+    with told():
+        loaded = load(pipeline)
+        observer = Observer(loaded, connected())
+        try:
+            if watch is None:
+                out.print(rendered(loaded, observer.look()))
+                return
+            with Live(rendered(loaded, observer.look()), console=out, auto_refresh=False) as live:
+                while True:
+                    time.sleep(watch)
+                    live.update(rendered(loaded, observer.look()), refresh=True)
+        except KeyboardInterrupt:
+            return
+        finally:
+            observer.close()
+
+
+def rendered(pipeline: Pipeline, snapshot: Snapshot) -> RenderableType:
+    """A snapshot as a person reads it."""
+    parts: list[RenderableType] = [_flows(snapshot), _topics(pipeline, snapshot), _model(snapshot)]
+    if snapshot.metrics:
+        parts.append(_metrics(snapshot))
+    if snapshot.problems:
+        parts.append(Text("\n".join(f"! {problem}" for problem in snapshot.problems), style="yellow"))
+    else:
+        parts.append(Text("nothing is wrong", style="green"))
+    return Group(*parts)
+
+
+def _flows(snapshot: Snapshot) -> Table:
+    table = Table(title="Flows", title_justify="left", box=None, pad_edge=False)
+    table.add_column("flow")
+    table.add_column("processes", justify="right")
+    table.add_column("behind", justify="right")
+    for flow in snapshot.flows:
+        table.add_row(flow.name, str(flow.members), f"{flow.lag:,}", style=None if flow.members else "red")
+    return table
+
+
+def _topics(pipeline: Pipeline, snapshot: Snapshot) -> Table:
+    topics = Topics(pipeline.name)
+    table = Table(title="Topics", title_justify="left", box=None, pad_edge=False)
+    table.add_column("topic")
+    table.add_column("end", justify="right")
+    table.add_column("a second", justify="right")
+    shown = [source.topic for source in pipeline.raw]
+    shown += [
+        topics.predictions,
+        topics.proposals,
+        topics.candidates,
+        topics.labels,
+        topics.outcomes,
+        topics.deadletter,
+    ]
+    for topic in shown:
+        if topic in snapshot.ends:
+            table.add_row(topic, f"{snapshot.ends[topic]:,}", f"{snapshot.rates[topic]:,.0f}")
+    return table
+
+
+def _model(snapshot: Snapshot) -> Text:
+    champion = snapshot.champion
+    if champion is None:
+        return Text("Champion: none yet")
+    parent = f", after {champion.parent}" if champion.parent else ""
+    return Text(f"Champion: {champion.version}{parent}, trained on {champion.used:,} labels; {champion.decision}")
+
+
+def _metrics(snapshot: Snapshot) -> Table:
+    table = Table(title="Quality and budget", title_justify="left", box=None, pad_edge=False)
+    for name in ("figure", "value", "95 % interval", "n", "from"):
+        table.add_column(name, justify="left" if name in {"figure", "from"} else "right")
+    for metric in sorted(snapshot.metrics.values(), key=lambda metric: metric.name):
+        value = "–" if metric.value is None else f"{metric.value:,.4g}"
+        interval = "" if metric.low is None or metric.high is None else f"{metric.low:,.3g} to {metric.high:,.3g}"
+        table.add_row(metric.name, value, interval, f"{metric.n:,}", metric.source)
+    return table

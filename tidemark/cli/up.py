@@ -1,0 +1,84 @@
+"""`tidemark up PIPELINE`: all flows and the labeling service, supervised."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidemark.broker import kafka_for
+from tidemark.cli.console import PipelineFile, out, told
+from tidemark.kafka import ensure_topics
+from tidemark.pipeline import Pipeline, load
+from tidemark.settings import Settings
+from tidemark.supervisor import ProcessSpec, Supervisor
+from tidemark.topics import Topics
+
+app = typer.Typer()
+
+
+def prepare(pipeline: Pipeline, settings: Settings) -> None:
+    """Create the pipeline's topics where they are missing."""
+    ensure_topics(
+        settings,
+        Topics(pipeline.name).specs(
+            raw=[source.topic for source in pipeline.raw],
+            hops=pipeline.keys[1:],
+            partitions=pipeline.partitions,
+            retention_ms=pipeline.retention.events // 1_000,
+        ),
+    )
+
+
+def processes(file: Path, settings: Settings, *, streams: int = 1) -> list[ProcessSpec]:
+    """Every process of a pipeline; `streams` processes of the stream flow share its partitions."""
+    environment = {**settings.environment(), "TIDEMARK_PIPELINE": str(file)}
+
+    def flow(name: str, slot: int = 0) -> ProcessSpec:
+        return ProcessSpec(
+            name=name if slot == 0 else f"{name}-{slot + 1}",
+            module="dataflows.run",
+            arguments=(name, str(file)),
+            environment={**environment, "TIDEMARK_SLOT": f"up-{slot}"},
+        )
+
+    return [
+        *(flow("stream", slot) for slot in range(streams)),
+        flow("select"),
+        flow("retrain"),
+        flow("monitor"),
+        ProcessSpec(name="labeling", module="labeling_grpc", arguments=(str(file),), environment=environment),
+    ]
+
+
+def log_file(pipeline: Pipeline, settings: Settings) -> Path:
+    """Where the one log of a supervised pipeline is."""
+    return settings.state_dir / "pipelines" / pipeline.name / "tidemark.log"
+
+
+@app.command()
+def up(
+    pipeline: PipelineFile,
+    streams: Annotated[int, typer.Option(min=1, help="Processes of the stream flow.")] = 1,
+) -> None:
+    """Run a whole pipeline: Kafka if none is named, every flow and the labeling service, until Ctrl-C."""
+    with told():
+        loaded = load(pipeline)
+        with kafka_for(Settings.from_environment()) as settings:
+            prepare(loaded, settings)
+            log = log_file(loaded, settings)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            out.print(f"[bold]{loaded.name}[/] on Kafka at {settings.bootstrap_servers}; log {log}; Ctrl-C stops it")
+            asyncio.run(_supervise(processes(pipeline, settings, streams=streams), log))
+
+
+async def _supervise(specs: list[ProcessSpec], log: Path) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        supervisor = Supervisor(specs, file, echo=lambda line: out.print(line, highlight=False, markup=False))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, supervisor.stop)
+        await supervisor.run()

@@ -1,0 +1,147 @@
+"""Looks at a running pipeline again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from tidemark.errors import RecordError
+from tidemark.kafka import connect
+from tidemark.observe.snapshot import FLOWS, FlowState, Snapshot
+from tidemark.observe.tail import Tail
+from tidemark.pipeline import Pipeline
+from tidemark.records import Champion, Metric, ModelManifest, decode
+from tidemark.settings import Settings
+from tidemark.topics import Topics
+
+_TIMEOUT = 10.0
+_LAG_WORTH_SAYING = 100_000
+
+
+class Observer:
+    """Takes snapshots of a pipeline; the first reads its metrics and models from the beginning.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+
+    """
+
+    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+        self._pipeline = pipeline
+        self._topics = Topics(pipeline.name)
+        self._admin = connect(settings)
+        self._tail = Tail(settings, [self._topics.metrics, self._topics.models])
+        self._first = True
+        self._before: tuple[float, dict[str, int]] | None = None
+        self._metrics: dict[str, Metric] = {}
+        self._manifests: dict[str, ModelManifest] = {}
+        self._champion: str | None = None
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        self._tail.close()
+
+    def look(self) -> Snapshot:
+        """The pipeline now."""
+        self._follow()
+        now = time.time()
+        ends = self._ends()
+        totals = {topic: sum(offsets.values()) for topic, offsets in ends.items()}
+        rates = dict.fromkeys(totals, 0.0)
+        if self._before is not None and now > self._before[0]:
+            seconds = now - self._before[0]
+            rates = {topic: (end - self._before[1].get(topic, 0)) / seconds for topic, end in totals.items()}
+        self._before = now, totals
+        flows = [self._flow(name, ends) for name in FLOWS]
+        champion = self._manifests.get(self._champion) if self._champion is not None else None
+        return Snapshot(
+            at=now,
+            ends=totals,
+            rates=rates,
+            flows=flows,
+            champion=champion,
+            metrics=dict(self._metrics),
+            problems=self._problems(flows, totals, champion),
+        )
+
+    def _follow(self) -> None:
+        wait, self._first = (1.0 if self._first else 0.0), False
+        for message in self._tail.poll(wait):
+            key = (message.key() or b"").decode(errors="replace")
+            try:
+                if message.topic() == self._topics.metrics:
+                    metric = decode(Metric, message.value())
+                    self._metrics[metric.name] = metric
+                elif key == "champion":
+                    self._champion = decode(Champion, message.value()).version
+                elif "/" not in key:
+                    self._manifests[key] = decode(ModelManifest, message.value())
+            except RecordError:
+                continue  # a foreign or newer record: what it would have told is missing from the view, nothing else
+
+    def _ends(self) -> dict[str, dict[int, int]]:
+        """End offset of each partition of each of the pipeline's topics that exist."""
+        raw = {source.topic for source in self._pipeline.raw}
+        listed = self._admin.list_topics(timeout=_TIMEOUT).topics
+        own = {
+            name: topic for name, topic in listed.items() if name in raw or name.startswith(f"{self._topics.pipeline}.")
+        }
+        asked = {
+            TopicPartition(name, index): OffsetSpec.latest()
+            for name, topic in own.items()
+            for index in topic.partitions
+        }
+        ends: dict[str, dict[int, int]] = {name: {} for name in own}
+        if not asked:
+            return ends
+        for where, future in self._admin.list_offsets(asked, request_timeout=_TIMEOUT).items():
+            ends[where.topic][where.partition] = future.result(_TIMEOUT).offset
+        return ends
+
+    def _flow(self, name: str, ends: dict[str, dict[int, int]]) -> FlowState:
+        group = f"{self._topics.pipeline}.{name}"
+        try:
+            described = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group].result(_TIMEOUT)
+            request = [ConsumerGroupTopicPartitions(group)]
+            committed = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT)[group].result(
+                _TIMEOUT
+            )
+        except KafkaException:
+            return FlowState(name, 0, self._unread(name, ends, ()))
+        return FlowState(name, len(described.members), self._unread(name, ends, committed.topic_partitions))
+
+    def _unread(self, name: str, ends: dict[str, dict[int, int]], committed: Iterable[TopicPartition]) -> int:
+        """Records between a flow's committed offsets and the ends of its topics."""
+        reads = {
+            "stream": [source.topic for source in self._pipeline.raw]
+            + [self._topics.hop(key) for key in self._pipeline.keys[1:]],
+            "select": [self._topics.proposals],
+            "retrain": [self._topics.labels],
+            "monitor": [self._topics.predictions, self._topics.labels, self._topics.outcomes],
+        }[name]
+        done = {(where.topic, where.partition): where.offset for where in committed}
+        return sum(
+            max(end - max(done.get((topic, index), 0), 0), 0)
+            for topic in reads
+            for index, end in ends.get(topic, {}).items()
+        )
+
+    def _problems(self, flows: list[FlowState], totals: dict[str, int], champion: ModelManifest | None) -> list[str]:
+        problems = [
+            f"no process of the {flow.name} flow is running; start one with `tidemark run {flow.name} PIPELINE`"
+            for flow in flows
+            if flow.members == 0
+        ]
+        problems += [
+            f"the {flow.name} flow is {flow.lag:,} records behind; add processes, or see its log"
+            for flow in flows
+            if flow.lag > _LAG_WORTH_SAYING
+        ]
+        if totals.get(self._topics.deadletter, 0) > 0:
+            problems.append("there are dead letters; see them with `tidemark deadletter list FILE`")
+        if champion is None:
+            problems.append("there is no model yet: predictions have no probabilities until enough labels have come")
+        return problems

@@ -1,0 +1,37 @@
+"""One look at a running pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tidemark.records import Metric, ModelManifest
+
+FLOWS = ("stream", "select", "retrain", "monitor")
+"""The flows that read in a consumer group, `P.FLOW`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """A flow's consumer group: how many processes are in it, and how far behind they are (records, markers counted)."""
+
+    name: str
+    members: int
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A pipeline at one moment.
+
+    at: seconds since 1970.  ends: records ever written to each topic, by its end offsets.
+    rates: records a second since the look before, by topic.  metrics: the latest by name.
+    problems: what a person should know, in sentences.
+    """
+
+    at: float
+    ends: dict[str, int]
+    rates: dict[str, float]
+    flows: list[FlowState]
+    champion: ModelManifest | None
+    metrics: dict[str, Metric]
+    problems: list[str] = field(default_factory=list)
