@@ -9,7 +9,7 @@ from tidemark.records import Label, Metric
 
 
 def label(event: int, **changed: object) -> Label:
-    fields = {
+    fields: dict[str, object] = {
         "event_id": f"raw-0-{event}-0000abcd",
         "business_id": None,
         "key": None,
@@ -51,7 +51,12 @@ def test_figures_of_one_tile_are_those_of_its_answers() -> None:
     p = rng.random(60)
     truth = rng.random(60) < p
     labels = [
-        label(i, label="bad" if truth[i] else "good", probabilities=[1 - p[i], p[i]], inclusion_probability=6e-5)
+        label(
+            i,
+            label="bad" if truth[i] else "good",
+            probabilities=[float(1 - p[i]), float(p[i])],
+            inclusion_probability=6e-5,
+        )
         for i in range(60)
     ]
     figures = {name: metric.value for (_, name), metric in measured(labels).items()}
