@@ -1,0 +1,1 @@
+"""The stream processor: raw records in, predictions and proposals out."""

@@ -1,0 +1,100 @@
+"""Hops: rows on their way from the windows over one key to the windows over the next.
+
+One Kafka record for each (source batch, target partition): an Arrow IPC stream, whose header `origins` is a JSON list
+of the raw partitions that its rows came from. Columns:
+
+| column | type | |
+|---|---|---|
+| `_origin` | uint32 | index into the origins |
+| `_offset` | int | offset of the raw record |
+| `_time` | int | event time, µs |
+| `_late` | bool | a window so far may have lost rows to the lateness |
+| `_key_0`, `_key_1` … | text | values of the pipeline's keys |
+| raw and cleaned columns | as cleaned | those that later stages, the person who labels or the outcome need |
+| `f_NAME` | float | the features so far |
+
+Rows of a hop partition are in the order (offset of the record, row in the record).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from tidemark.errors import RecordError
+from tidemark.processor import Headers, Partition
+from tidemark.stream.arrow import from_ipc, to_ipc
+
+ORIGINS: Final = "origins"
+"""Header that names the raw partitions."""
+_SCHEMA: Final = {"_origin": pl.UInt32(), "_offset": pl.Int64(), "_time": pl.Int64(), "_late": pl.Boolean()}
+_Origin = tuple[str, int, str]
+_decoder: Final = msgspec.json.Decoder(list[_Origin])
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A decoded record: its rows, and the raw partitions that `_origin` points to."""
+
+    origins: list[Partition]
+    rows: pl.DataFrame
+
+
+def encode_hop(origins: Sequence[Partition], rows: pl.DataFrame) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """Value and headers of a record."""
+    named = [(origin.topic, origin.index, origin.incarnation) for origin in origins]
+    return to_ipc(rows), ((ORIGINS, msgspec.json.encode(named)),)
+
+
+def decode_hop(value: bytes | None, headers: Headers | None) -> Hop:
+    """What `encode_hop` wrote.
+
+    Raises:
+        RecordError: the record is no hop; the reason names what is missing.
+
+    """
+    named = next((content for name, content in headers or [] if name == ORIGINS), None)
+    if named is None:
+        raise RecordError("decode", f"no header '{ORIGINS}' where a hop was expected")
+    try:
+        origins = [Partition(*origin) for origin in _decoder.decode(named)]
+    except msgspec.DecodeError as error:
+        raise RecordError("decode", f"header '{ORIGINS}' of a hop: {error}") from error
+    rows = from_ipc(value, "a hop")
+    for name, dtype in _SCHEMA.items():
+        if rows.schema.get(name) != dtype:
+            raise RecordError("decode", f"a hop has {rows.schema.get(name)} for '{name}', expected {dtype}")
+    if len(rows) and int(rows["_origin"].max()) >= len(origins):  # type: ignore[arg-type]
+        raise RecordError("decode", f"a hop's '_origin' points beyond its {len(origins)} origins")
+    return Hop(origins, rows)
+
+
+def event_ids(origins: Sequence[Partition], rows: pl.DataFrame) -> pl.Series:
+    """Event id of each row (see `tidemark.events.event_id`)."""
+    head = pl.Series([f"{origin.topic}-{origin.index}-" for origin in origins], dtype=pl.String)
+    tail = pl.Series([f"-{origin.incarnation}" for origin in origins], dtype=pl.String)
+    offset = pl.lit(rows["_offset"].cast(pl.String))
+    if len(origins) == 1:
+        ids = pl.lit(head.item()) + offset + pl.lit(tail.item())
+    else:
+        index = rows["_origin"]
+        ids = pl.lit(head.gather(index)) + offset + pl.lit(tail.gather(index))
+    return pl.select(ids.alias("event_id")).to_series()
+
+
+def merge(hops: Sequence[Hop]) -> Hop:
+    """The rows of several records as one, in order."""
+    if len(hops) == 1:
+        return hops[0]
+    origins: dict[Partition, int] = {}
+    frames = []
+    for hop in hops:
+        index = np.array([origins.setdefault(origin, len(origins)) for origin in hop.origins], np.uint32)
+        moved = pl.Series("_origin", index[hop.rows["_origin"].to_numpy()], dtype=pl.UInt32())
+        frames.append(hop.rows.with_columns(moved))
+    return Hop(list(origins), pl.concat(frames, rechunk=True))

@@ -1,0 +1,134 @@
+"""Proposals: what a batch of one partition has to offer to selection. One Kafka record for each batch.
+
+The value is an Arrow IPC stream of rows, possibly none; the header `meta` is a JSON `ProposalMeta`. Rows:
+
+| column | type | |
+|---|---|---|
+| `event_id`, `business_id`, `key` | text | as in the prediction |
+| `time`, `tile` | int | event time, µs; tile by the partition's watermark |
+| `coin` | uint64 | the event's exploration coin |
+| `explore` | bool | among the batch's `explore_rows` smallest coins of its tile |
+| `score` | float | what the policy ranks by; NaN where there is no model, or the policy is random |
+| `draw` | uint64 | a second, independent coin: settles equal scores, and ranks rows without a score |
+| `active` | bool | among the batch's `active_rows` first of its tile by `ranked` |
+| `probabilities` | list of float | null without a model |
+| `uncertainty` | float | as in the prediction; NaN without a model |
+| `model` | text | version |
+| `f_NAME` | float | each feature as scored; NaN is missing |
+| `c_NAME` | text, int, float or bool | each column of `label.context`; times as ISO 8601 |
+
+Nothing is pruned across batches: the first `k` of a tile over all batches are the first `k` of what the batches
+propose, however tiles are merged and closed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from tidemark.errors import RecordError
+from tidemark.pipeline.model import Pipeline, Selection
+from tidemark.processor import Headers
+from tidemark.records import Record, decode, encode
+from tidemark.stream.arrow import from_ipc, to_ipc
+
+META: Final = "meta"
+"""Header that carries the `ProposalMeta`."""
+_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "event_id": pl.String(),
+    "business_id": pl.String(),
+    "key": pl.String(),
+    "time": pl.Int64(),
+    "tile": pl.Int64(),
+    "coin": pl.UInt64(),
+    "explore": pl.Boolean(),
+    "score": pl.Float64(),
+    "draw": pl.UInt64(),
+    "active": pl.Boolean(),
+    "probabilities": pl.List(pl.Float64()),
+    "uncertainty": pl.Float64(),
+    "model": pl.String(),
+}
+
+
+class ProposalMeta(Record, frozen=True, kw_only=True):
+    """What a batch was: `topic` and `partition` name the last stage's partition.
+
+    first_offset, last_offset: of the batch's rows, inclusive; None in an idle record.
+    watermark: after the batch, µs; None before the first row.
+    tiles: number of all events of the batch in each tile.
+    idle: nothing came for the idle time-out; tiles need not wait for this partition until it proposes again.
+    policy: version of the selection policy.  model: version that scored the batch.
+    """
+
+    topic: str
+    partition: int
+    first_offset: int | None
+    last_offset: int | None
+    watermark: int | None
+    tiles: dict[int, int]
+    idle: bool
+    policy: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """A decoded record."""
+
+    meta: ProposalMeta
+    rows: pl.DataFrame
+
+
+def explore_rows(selection: Selection) -> int:
+    """Smallest coins that a batch proposes of a tile: one more than are drawn, for the inclusion probability."""
+    return selection.explore + 1
+
+
+def active_rows(selection: Selection) -> int:
+    """Best rows that a batch proposes of a tile for the active choice."""
+    return selection.candidates_per_pick * selection.budget
+
+
+def ranked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the order of the active choice: high scores first, none last, equal ones by their draw."""
+    return rows.sort(
+        pl.col("score").fill_nan(None),
+        pl.col("draw"),
+        pl.col("event_id"),
+        descending=[True, False, False],
+        nulls_last=True,
+    )
+
+
+def schema(pipeline: Pipeline, context: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """Columns of a pipeline's proposals; `context` has the types of the columns that people are shown."""
+    return {
+        **_SCHEMA,
+        **{f"f_{name}": pl.Float64() for name in pipeline.feature_names},
+        **{f"c_{name}": dtype for name, dtype in context.items()},
+    }
+
+
+def encode_proposals(meta: ProposalMeta, rows: pl.DataFrame) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """Value and headers of a record."""
+    return to_ipc(rows), ((META, encode(meta)),)
+
+
+def decode_proposals(value: bytes | None, headers: Headers | None) -> Proposals:
+    """What `encode_proposals` wrote.
+
+    Raises:
+        RecordError: the record is not one of proposals; the reason names what is missing.
+
+    """
+    meta = next((content for name, content in headers or [] if name == META), None)
+    if meta is None:
+        raise RecordError("decode", f"no header '{META}' where proposals were expected")
+    rows = from_ipc(value, "proposals")
+    for name, dtype in _SCHEMA.items():
+        if rows.schema.get(name) != dtype:
+            raise RecordError("decode", f"proposals have {rows.schema.get(name)} for '{name}', expected {dtype}")
+    return Proposals(decode(ProposalMeta, meta), rows)
