@@ -12,12 +12,27 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.hashing import hash_int64 as hash_int64
     from kernels.hashing import hash_strings as hash_strings
     from kernels.hashing import unit as unit
+    from kernels.sampling import BottomKSample as BottomKSample
+    from kernels.sampling import StreamingTopK as StreamingTopK
+    from kernels.sampling import TopK as TopK
+    from kernels.sampling import bottom_k as bottom_k
+    from kernels.sampling import bottom_k_sample as bottom_k_sample
+    from kernels.sampling import bottom_k_threshold as bottom_k_threshold
+    from kernels.sampling import top_k as top_k
     from kernels.uncertainty import breaking_ties as breaking_ties
     from kernels.uncertainty import entropy as entropy
     from kernels.uncertainty import least_confidence as least_confidence
     from kernels.uncertainty import margin as margin
     from kernels.uncertainty import power_margin as power_margin
     from kernels.uncertainty import ratio as ratio
+    from kernels.weighted import WeightedReservoir as WeightedReservoir
+    from kernels.weighted import WeightedSample as WeightedSample
+    from kernels.weighted import exponential_bottom_k as exponential_bottom_k
+    from kernels.weighted import inclusion_probabilities as inclusion_probabilities
+    from kernels.weighted import poisson_sample as poisson_sample
+    from kernels.weighted import priority_sample as priority_sample
+    from kernels.weighted import robust_mixture as robust_mixture
+    from kernels.weighted import systematic_sample as systematic_sample
     from kernels.windows import WindowSpec as WindowSpec
     from kernels.windows import WindowState as WindowState
 
@@ -38,6 +53,23 @@ _MODULE_OF = {
     # windows
     "WindowSpec": "windows",
     "WindowState": "windows",
+    # sampling
+    "BottomKSample": "sampling",
+    "StreamingTopK": "sampling",
+    "TopK": "sampling",
+    "bottom_k": "sampling",
+    "bottom_k_sample": "sampling",
+    "bottom_k_threshold": "sampling",
+    "top_k": "sampling",
+    # weighted
+    "WeightedReservoir": "weighted",
+    "WeightedSample": "weighted",
+    "exponential_bottom_k": "weighted",
+    "inclusion_probabilities": "weighted",
+    "poisson_sample": "weighted",
+    "priority_sample": "weighted",
+    "robust_mixture": "weighted",
+    "systematic_sample": "weighted",
 }
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)

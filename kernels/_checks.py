@@ -51,3 +51,12 @@ def integer(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= int(value) <= high:
         raise ValueError(f"{name}: expected an integer from {low} to {high}, got {value!r}")
     return int(value)
+
+
+def number(name: str, value: object, low: float, high: float) -> float:
+    """Check one real argument against its closed range; raises ValueError, for NaN too."""
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    result = float(value) if is_number else np.nan  # type: ignore[arg-type]
+    if not low <= result <= high:
+        raise ValueError(f"{name}: expected a number from {low} to {high}, got {value!r}")
+    return result

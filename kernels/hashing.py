@@ -176,9 +176,7 @@ def coin(
     if isinstance(partition, np.ndarray):
         partitions = array("partition", partition, np.int64, (checked.shape[0],))
     else:
-        partitions = array(
-            "partition", np.array([integer("partition", partition, 0, 2**31 - 1)]), np.int64, (1,)
-        )
+        partitions = array("partition", np.array([integer("partition", partition, 0, 2**31 - 1)]), np.int64, (1,))
     out = np.empty(checked.shape[0], np.uint64)
     _coin(
         np.uint64(integer("stream", stream, 0, _MAX_U64)),
@@ -195,9 +193,7 @@ def unit(hashes: NDArray[np.uint64]) -> NDArray[np.float64]: ...
 @overload
 def unit(hashes: int) -> float: ...
 def unit(hashes: NDArray[np.uint64] | int) -> NDArray[np.float64] | float:
-    """Map 64-bit hashes to (0, 1]: ``((hash >> 11) + 1) * 2**-53``, exact in float64; never 0, so it may
-    divide.
-    """
+    """Map 64-bit hashes to (0, 1]: ``((hash >> 11) + 1) * 2**-53``, exact in float64; never 0, so it may divide."""
     if isinstance(hashes, np.ndarray):
         checked = array("hashes", hashes, np.uint64, (None,))
         return ((checked >> _U11) + _U1).astype(np.float64) * 2.0**-53

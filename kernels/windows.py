@@ -28,9 +28,7 @@ from kernels._checks import array, integer
 from kernels._jit import kernel
 from kernels.hashing import hash64
 
-Aggregate = Literal[
-    "count", "sum", "mean", "var", "std", "min", "max", "last", "first", "since_last", "distinct"
-]
+Aggregate = Literal["count", "sum", "mean", "var", "std", "min", "max", "last", "first", "since_last", "distinct"]
 
 NO_WATERMARK: Final = -(2**63)
 TIME_LIMIT: Final = 2**61
@@ -78,9 +76,7 @@ class WindowSpec:
 
 
 class _Plan(NamedTuple):
-    """What to compute: a task is one column with or without the current row, over the first ``task_sizes``
-    sizes.
-    """
+    """What to compute: a task is one column with or without the current row, over the first ``task_sizes`` sizes."""
 
     lateness: int
     sizes: NDArray[np.int64]
@@ -96,8 +92,7 @@ class _Plan(NamedTuple):
 
 
 class _Store(NamedTuple):
-    """What is kept: a key table with open addressing, and an arena of chunks, one a key, rows ordered by
-    time.
+    """What is kept: a key table with open addressing, and an arena of chunks, one a key, rows ordered by time.
 
     An entry's chunk is ``offset << 8 | log2(capacity) << 1 | disordered``, -1 in an empty entry; head and
     tail are arena rows. Within a chunk values lie column by column, so that a scan of one column is
@@ -263,9 +258,7 @@ def _ends(
     starts: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:
-    """Values at the highest and lowest log position; at the ends of the window where time order is log
-    order.
-    """
+    """Values at the highest and lowest log position; at the ends of the window where time order is log order."""
     values, order = store.values, store.order
     for j in range(out.shape[0]):
         newest, oldest = np.nan, np.nan
@@ -405,9 +398,7 @@ def _update(
     store: _Store,
     out: NDArray[np.float64],
 ) -> int:
-    """Handle rows from ``begin`` on; returns the first row not handled, for want of room, or the number of
-    rows.
-    """
+    """Handle rows from ``begin`` on; returns the first row not handled, for want of room, or the number of rows."""
     table, counters = store.table, store.counters
     n_sizes = plan.sizes.shape[0]
     reach = plan.sizes[n_sizes - 1] + plan.lateness
@@ -503,10 +494,7 @@ def _rebuild(source: _Store, horizon: int, target: _Store) -> None:
 def _list_keys(store: _Store, horizon: int, keys: NDArray[np.int64]) -> None:
     k = 0
     for entry in range(store.table.shape[0]):
-        if (
-            store.table[entry, _CHUNK] != -1
-            and _relevant_head(store, entry, horizon) < store.table[entry, _TAIL]
-        ):
+        if store.table[entry, _CHUNK] != -1 and _relevant_head(store, entry, horizon) < store.table[entry, _TAIL]:
             keys[k] = store.table[entry, _KEY]
             k += 1
 
@@ -642,9 +630,7 @@ class WindowState:
         self._store = self._empty_store(0, 0)
 
     @classmethod
-    def with_watermark(
-        cls, specs: Sequence[WindowSpec], n_columns: int, lateness: int, watermark: int
-    ) -> Self:
+    def with_watermark(cls, specs: Sequence[WindowSpec], n_columns: int, lateness: int, watermark: int) -> Self:
         """An empty state for a replay: ``watermark`` is the one that held before its first row."""
         state = cls(specs, n_columns, lateness)
         state.watermark = watermark
@@ -679,9 +665,7 @@ class WindowState:
         return sum(part.nbytes for part in self._store)
 
     def horizon(self) -> int:
-        """Event time, µs, at or before which a row can enter no future window; ``NO_WATERMARK`` before the
-        first row.
-        """
+        """Event time, µs, at or before which a row can enter no future window; ``NO_WATERMARK`` before the first row."""
         return NO_WATERMARK if self.watermark == NO_WATERMARK else self.watermark - self._reach
 
     def update(
@@ -746,31 +730,21 @@ class WindowState:
         ranks = np.empty(n_rows if self._store.order.shape[0] else 0, np.int64)
         _export(self._store, horizon, keys, counts, times, values, ranks)
         parts = [
-            _HEADER.pack(
-                _MAGIC, self._n_columns, len(self._specs), self._plan.lateness, self.watermark, n_keys, n_rows
-            )
+            _HEADER.pack(_MAGIC, self._n_columns, len(self._specs), self._plan.lateness, self.watermark, n_keys, n_rows)
         ]
-        parts += [
-            _SPEC.pack(_NAMES.index(s.aggregate), s.include_current, s.column, s.size) for s in self._specs
-        ]
+        parts += [_SPEC.pack(_NAMES.index(s.aggregate), s.include_current, s.column, s.size) for s in self._specs]
         parts += [a.astype(a.dtype.newbyteorder("<")).tobytes() for a in (keys, counts, times, values, ranks)]
         body = b"".join(parts)
         return body + _CHECKSUM.pack(hash64(body))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The state that ``to_bytes`` wrote; raises ValueError where the bytes are not whole or of another
-        format.
-        """
+        """The state that ``to_bytes`` wrote; raises ValueError where the bytes are not whole or of another format."""
         if len(data) < _HEADER.size + _CHECKSUM.size or data[: len(_MAGIC)] != _MAGIC:
-            raise ValueError(
-                f"data: expected a window state that begins with {_MAGIC!r}, got {bytes(data[:8])!r}"
-            )
+            raise ValueError(f"data: expected a window state that begins with {_MAGIC!r}, got {bytes(data[:8])!r}")
         body = data[: -_CHECKSUM.size]
         if hash64(body) != _CHECKSUM.unpack(data[-_CHECKSUM.size :])[0]:
-            raise ValueError(
-                f"data: the checksum of these {len(data)} bytes is wrong; the state is cut or damaged"
-            )
+            raise ValueError(f"data: the checksum of these {len(data)} bytes is wrong; the state is cut or damaged")
         _, n_columns, n_specs, lateness, watermark, n_keys, n_rows = _HEADER.unpack_from(body)
         position = _HEADER.size
         specs = []
@@ -781,9 +755,7 @@ class WindowState:
         state = cls.with_watermark(specs, n_columns, lateness, watermark)
         n_used, n_ranks = state._plan.columns.shape[0], n_rows if state._store.order.shape[0] else 0
         numbers = np.frombuffer(body, "<i8", offset=position).astype(np.int64)
-        keys, counts, times, bits, ranks = np.split(
-            numbers, np.cumsum([n_keys, n_keys, n_rows, n_rows * n_used])
-        )
+        keys, counts, times, bits, ranks = np.split(numbers, np.cumsum([n_keys, n_keys, n_rows, n_rows * n_used]))
         if ranks.shape[0] != n_ranks:
             raise ValueError("data: the arrays' lengths do not add up")
         room = int(sum(1 << int(_log2_capacity(int(n) + 1)) for n in counts))

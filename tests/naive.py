@@ -23,9 +23,7 @@ class Spec(Protocol):
     def include_current(self) -> bool: ...
 
 
-def windows(
-    specs: Sequence[Spec], keys: Sequence[int], times: Sequence[int], values: Array, lateness: int
-) -> Array:
+def windows(specs: Sequence[Spec], keys: Sequence[int], times: Sequence[int], values: Array, lateness: int) -> Array:
     """Every feature of every row, from all earlier rows."""
     out = np.empty((len(keys), len(specs)))
     for row, (key, t) in enumerate(zip(keys, times, strict=True)):
@@ -107,3 +105,56 @@ def xxh64(data: bytes, seed: int = 0) -> int:
     h = (h ^ h >> 33) * p2 & cut
     h = (h ^ h >> 29) * p3 & cut
     return h ^ h >> 32
+
+
+# ---- sampling
+
+
+def bottom_k(coins: Sequence[int], k: int, ids: Sequence[int]) -> list[int]:
+    """Rows of the k smallest coins, by (coin, id, row)."""
+    return sorted(range(len(coins)), key=lambda i: (coins[i], ids[i], i))[:k]
+
+
+def top_k(scores: Sequence[float], ids: Sequence[int], k: int) -> list[int]:
+    """Rows of the k highest scores, by (score falling, NaN last, id, row)."""
+    numbers = [i for i in range(len(scores)) if not np.isnan(scores[i])]
+    missing = [i for i in range(len(scores)) if np.isnan(scores[i])]
+    best = sorted(numbers, key=lambda i: (-scores[i], ids[i], i)) + sorted(missing, key=lambda i: (ids[i], i))
+    return best[:k]
+
+
+def inclusion_probabilities(weights: Array, size: float) -> Array:
+    """Share the size out in proportion to the weights, cut what exceeds 1, share out again."""
+    out = np.zeros(len(weights))
+    certain: set[int] = set()
+    while True:
+        free = [i for i in range(len(weights)) if i not in certain and weights[i] > 0]
+        for i in free:
+            out[i] = weights[i] * (size - len(certain)) / sum(weights[j] for j in free)
+        over = {i for i in free if out[i] >= 1}
+        out[list(over)] = 1.0
+        certain |= over
+        if not over:
+            return out
+
+
+def systematic_sample(probabilities: Array, start: float) -> list[int]:
+    """Rows in whose stretch of the cumulated probabilities one of start, start + 1, ... lies."""
+    edges = np.concatenate([[0.0], np.cumsum(probabilities)])
+    points = np.arange(start, edges[-1])
+    return [i for i in range(len(probabilities)) if np.any((edges[i] <= points) & (points < edges[i + 1]))]
+
+
+def successive_inclusion(weights: Sequence[float], k: int) -> Array:
+    """Exact inclusion probabilities of drawing k rows one after the other in proportion to the weights
+    left."""
+    out = np.zeros(len(weights))
+
+    def draw(left: tuple[int, ...], probability: float, k: int) -> None:
+        for i in left if k else ():
+            p = probability * weights[i] / sum(weights[j] for j in left)
+            out[i] += p
+            draw(tuple(j for j in left if j != i), p, k - 1)
+
+    draw(tuple(range(len(weights))), 1.0, k)
+    return out

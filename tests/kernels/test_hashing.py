@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kernels
-import naive
 from kernels.hashing import coin, hash64, hash_int64, hash_strings, unit
+from tests import naive
 
 seeds = st.integers(0, 2**64 - 1)
 

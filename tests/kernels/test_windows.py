@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import naive
 from kernels.windows import NO_WATERMARK, TIME_LIMIT, Aggregate, WindowSpec, WindowState
+from tests import naive
 
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 SECOND = 1_000_000
@@ -44,9 +44,7 @@ def random_stream(seed: int, n: int, keys: int = 4, step: int = 2, disorder: int
 
 
 nasty_values = st.sampled_from([0.0, -0.0, 1.0, -1.5, np.nan, np.inf, -np.inf, 5e-324, 1e300, 1e-300])
-rows = st.lists(
-    st.tuples(st.integers(0, 2), st.integers(-30, 60), nasty_values, nasty_values), min_size=0, max_size=30
-)
+rows = st.lists(st.tuples(st.integers(0, 2), st.integers(-30, 60), nasty_values, nasty_values), min_size=0, max_size=30)
 
 
 def stream_of(listed: list[tuple[int, int, float, float]]) -> Stream:
@@ -57,9 +55,7 @@ def stream_of(listed: list[tuple[int, int, float, float]]) -> Stream:
     )
 
 
-def assert_equals_oracle(
-    specs: list[WindowSpec], stream: Stream, lateness: int, got: NDArray[np.float64]
-) -> None:
+def assert_equals_oracle(specs: list[WindowSpec], stream: Stream, lateness: int, got: NDArray[np.float64]) -> None:
     with np.errstate(all="ignore"):
         want = naive.windows(specs, stream.keys.tolist(), stream.times.tolist(), stream.values, lateness)
     exact = [i for i, s in enumerate(specs) if s.aggregate not in {"sum", "mean", "var", "std", "since_last"}]
