@@ -1,0 +1,61 @@
+"""Source alignment: partitions that one worker drains together are kept near each other in event time.
+
+One consumer that drains several partitions sees them far out of time order. State that is kept per partition does not
+mind; a hop to another key does, for its rows then come late. So a partition that is ahead of the slowest of its group by
+more than a bound waits, unless the slowest is idle. Batches are cut to what the bound allows, by the pace (event time a
+row) of the partition's last batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Aligned(Protocol):
+    """What alignment has to know of a partition (`dataflows.lanes.Lane`)."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def event_time(self) -> int | None: ...
+    @property
+    def pace(self) -> float: ...
+    @property
+    def last_row(self) -> float: ...
+    @property
+    def replaying(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """ahead: µs of event time; idle: seconds without a row after which a partition holds nobody back."""
+
+    ahead: int
+    idle: float
+    min_rows: int
+    max_rows: int
+
+
+def allowed_rows(lane: Aligned, others: Iterable[Aligned], bounds: Bounds, now: float) -> int:
+    """Rows of its buffer that a partition may process now, 0 if it has to wait for the slowest of its group.
+
+    `others`: the group, the partition itself included or not.  now: monotonic seconds.
+    A partition that is being replayed gives no output, so it neither waits nor is waited for.
+    One whose event time is not known yet is waited for, and goes first.
+    """
+    if lane.replaying or lane.event_time is None:
+        return min(lane.rows, bounds.max_rows)
+    floor = lane.event_time
+    for other in others:
+        if other.replaying or (other.rows == 0 and now - other.last_row >= bounds.idle):
+            continue
+        if other.event_time is None:
+            return 0
+        floor = min(floor, other.event_time)
+    room = floor + bounds.ahead - lane.event_time
+    if room < 0:
+        return 0
+    fits = bounds.max_rows if lane.pace <= 0 else int(room / lane.pace)
+    return min(lane.rows, bounds.max_rows, max(fits, bounds.min_rows))

@@ -1,0 +1,62 @@
+"""What the engine is told about a flow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tidemark.settings import Settings
+
+ACCEPT_GAP: Final = "TIDEMARK_ACCEPT_GAP"
+COMMIT_INTERVAL: Final = "TIDEMARK_COMMIT_INTERVAL"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """How one flow reads, commits and recovers. Times in seconds unless the name says otherwise.
+
+    group: consumer group, `P.flow`; transactional ids are `GROUP.SLOT`.
+    commit_interval: age at which the open transaction is committed: latency of readers of committed records against
+        throughput. 0 commits after every batch, for steps so long that an open transaction would time out.
+    commit_rows: rows after which the transaction is committed, whatever its age.
+    batch_rows, batch_bytes: most rows and bytes of one batch; min_rows: fewest that alignment cuts a batch to.
+    buffer_rows, buffer_bytes: of one partition; above, it is paused.
+    align: most event time (µs) by which a partition may run ahead of the others of its alignment group; None: not aligned.
+    align_groups: topic to name of its alignment group; a topic that is not named is a group of its own.
+    idle_timeout: a partition without rows for so long holds nobody back.
+    tick_interval: between two calls of the processor's `tick`.
+    fixed_partitions: topics whose number of partitions must be this: keys are spread over them by the flow itself.
+    blocking_timeout: of one call to Kafka; recovery_timeout: until a Kafka that does not answer is an error.
+    topic_check_interval: between two looks at the topics' ids and partitions.
+    accept_gap: go on from the oldest record there is when retention has removed records that the state needs.
+    deadletter: topic that is told of an accepted gap.
+    """
+
+    group: str
+    settings: Settings
+    commit_interval: float = 0.1
+    commit_rows: int = 20_000
+    batch_rows: int = 1_000
+    batch_bytes: int = 4_000_000
+    min_rows: int = 200
+    buffer_rows: int = 20_000
+    buffer_bytes: int = 32_000_000
+    align: int | None = None
+    align_groups: Mapping[str, str] = field(default_factory=dict)
+    idle_timeout: float = 0.5
+    tick_interval: float = 0.2
+    poll_interval: float = 0.002
+    fixed_partitions: Mapping[str, int] = field(default_factory=dict)
+    max_poll_interval: float = 300.0
+    blocking_timeout: float = 15.0
+    recovery_timeout: float = 120.0
+    topic_check_interval: float = 5.0
+    accept_gap: bool = False
+    deadletter: str | None = None
+
+
+def gap_accepted(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the operator has accepted that retention removed records which the state needs."""
+    return (os.environ if environment is None else environment).get(ACCEPT_GAP, "") == "1"
