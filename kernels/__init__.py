@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.hashing import hash_int64 as hash_int64
     from kernels.hashing import hash_strings as hash_strings
     from kernels.hashing import unit as unit
+    from kernels.model_text import ForestModel as ForestModel
+    from kernels.model_text import ModelTextError as ModelTextError
+    from kernels.model_text import parse_model as parse_model
     from kernels.sampling import BottomKSample as BottomKSample
     from kernels.sampling import StreamingTopK as StreamingTopK
     from kernels.sampling import TopK as TopK
@@ -70,6 +73,10 @@ _MODULE_OF = {
     "priority_sample": "weighted",
     "robust_mixture": "weighted",
     "systematic_sample": "weighted",
+    # model_text
+    "ForestModel": "model_text",
+    "ModelTextError": "model_text",
+    "parse_model": "model_text",
 }
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)

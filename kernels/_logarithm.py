@@ -1,8 +1,9 @@
 """Natural logarithms that LLVM can vectorise: no branch, no call, the same bits on every machine.
 
-A call of libm's ``log`` costs 3-5 ns and can't be vectorised; entropies are bound by it. These are the classic reductions
-``x = 2^e (1 + f)`` with ``sqrt(1/2) <= 1 + f < sqrt(2)``; denormals are scaled up first. ``log(0)`` gives a finite number
-(about -88 and -709), so that ``p * log(p)`` is exactly 0 at p = 0. Negative numbers and NaN are the caller's to refuse.
+A call of libm's ``log`` costs 3-5 ns and can't be vectorised; entropies are bound by it. These are the classic
+reductions ``x = 2^e (1 + f)`` with ``sqrt(1/2) <= 1 + f < sqrt(2)``; denormals are scaled up first. ``log(0)`` gives
+a finite number (about -88 and -709), so that ``p * log(p)`` is exactly 0 at p = 0. Negative numbers and NaN are the
+caller's to refuse.
 """
 
 import numpy as np

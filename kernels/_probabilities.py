@@ -1,7 +1,7 @@
 """The edge of every kernel that takes class probabilities: shapes, and refusals that name the rows.
 
-The kernels report one bit, gathered in the pass that computes (a second pass over a million rows would halve their speed);
-only when it is set are the rows looked for, so that the message can name them.
+The kernels report one bit, gathered in the pass that computes (a second pass over a million rows would halve their
+speed); only when it is set are the rows looked for, so that the message can name them.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ TOLERANCE = 1e-3
 _NAMED = 10
 
 
-def probabilities(name: str, value: Any) -> tuple[NDArray[Any], int]:
+def probabilities(name: str, value: object) -> tuple[NDArray[Any], int]:
     """Check probabilities and return them flat with the number of columns; 1 means the binary column P(class 1).
 
     value: (n, c) with c >= 2, or a binary column (n,) or (n, 1); float32 or float64.
@@ -39,8 +39,7 @@ def output(out: NDArray[Any] | None, n: int, dtype: np.dtype[Any]) -> NDArray[An
     if out is None:
         return np.empty(n, dtype)
     if not (
-        isinstance(out, np.ndarray)
-        and out.shape == (n,)
+        out.shape == (n,)
         and out.dtype == dtype
         and out.dtype.isnative
         and out.flags.c_contiguous

@@ -1,8 +1,10 @@
+# ruff: noqa: FURB136  (min() of numba tests for NaN, which costs the loops their vectors)
 """How unsure a classifier is of each row: the larger, the more a label of that row is worth.
 
-Every function takes probabilities of shape (n, c), rows summing to 1 within 1e-3, or for two classes the column P(class 1)
-of shape (n,) or (n, 1), in float32 or float64, and returns (n,) in the same dtype (written to ``out`` if given). A row with
-NaN, a number outside 0 to 1, or a wrong sum raises ValueError that names the rows; nothing is spread or repaired.
+Every function takes probabilities of shape (n, c), rows summing to 1 within 1e-3, or for two classes the column
+P(class 1) of shape (n,) or (n, 1), in float32 or float64, and returns (n,) in the same dtype (written to ``out`` if
+given). A row with NaN, a number outside 0 to 1, or a wrong sum raises ValueError that names the rows; nothing is
+spread or repaired.
 
 Survey: Settles 2009, "Active learning literature survey".
 """
@@ -59,7 +61,7 @@ def _binary_ratio(p: Floats, out: Floats) -> np.uint32:
 
 
 @kernel
-def _pair_margin(p: Floats, tolerance: Any, out: Floats) -> np.uint32:
+def _pair_margin(p: Floats, tolerance: np.floating[Any], out: Floats) -> np.uint32:
     one = p.dtype.type(1)
     zero = p.dtype.type(0)
     bad = np.uint32(0)
@@ -77,7 +79,7 @@ def _pair_margin(p: Floats, tolerance: Any, out: Floats) -> np.uint32:
 
 
 @kernel
-def _pair_least_confidence(p: Floats, tolerance: Any, out: Floats) -> np.uint32:
+def _pair_least_confidence(p: Floats, tolerance: np.floating[Any], out: Floats) -> np.uint32:
     one = p.dtype.type(1)
     zero = p.dtype.type(0)
     bad = np.uint32(0)
@@ -95,7 +97,7 @@ def _pair_least_confidence(p: Floats, tolerance: Any, out: Floats) -> np.uint32:
 
 
 @kernel
-def _row_least_confidence(p: Floats, c: int, tolerance: Any, out: Floats) -> np.uint32:
+def _row_least_confidence(p: Floats, c: int, tolerance: np.floating[Any], out: Floats) -> np.uint32:
     one = p.dtype.type(1)
     zero = p.dtype.type(0)
     bad = np.uint32(0)
@@ -113,7 +115,7 @@ def _row_least_confidence(p: Floats, c: int, tolerance: Any, out: Floats) -> np.
 
 
 @kernel
-def _row_top_two(p: Floats, c: int, quotient: bool, tolerance: Any, out: Floats) -> np.uint32:
+def _row_top_two(p: Floats, c: int, quotient: int, tolerance: np.floating[Any], out: Floats) -> np.uint32:
     """1 - (first - second) of each row, or second / first."""
     one = p.dtype.type(1)
     zero = p.dtype.type(0)
@@ -135,7 +137,7 @@ def _row_top_two(p: Floats, c: int, quotient: bool, tolerance: Any, out: Floats)
 
 
 @kernel
-def _row_entropy32(p: Floats, c: int, tolerance: Any, scratch: Floats, out: Floats) -> np.uint32:
+def _row_entropy32(p: Floats, c: int, tolerance: np.floating[Any], scratch: Floats, out: Floats) -> np.uint32:
     """Entropy in float32: terms by blocks (vectorised), then the sums of rows (in the order of columns)."""
     bad = np.uint32(0)
     rows = max(1, scratch.shape[0] // c)
@@ -159,7 +161,7 @@ def _row_entropy32(p: Floats, c: int, tolerance: Any, scratch: Floats, out: Floa
 
 
 @kernel
-def _row_entropy64(p: Floats, c: int, tolerance: Any, scratch: Floats, out: Floats) -> np.uint32:
+def _row_entropy64(p: Floats, c: int, tolerance: np.floating[Any], scratch: Floats, out: Floats) -> np.uint32:
     """As _row_entropy32; apart, because the two logarithms are."""
     bad = np.uint32(0)
     rows = max(1, scratch.shape[0] // c)
@@ -204,8 +206,9 @@ def _binary_entropy(p: Floats, out: Floats) -> np.uint32:
     return bad
 
 
-def _tolerance(flat: Floats) -> Any:
-    return flat.dtype.type(TOLERANCE)
+def _tolerance(flat: Floats) -> np.floating[Any]:
+    tolerance: np.floating[Any] = flat.dtype.type(TOLERANCE)
+    return tolerance
 
 
 def least_confidence(proba: Floats, *, out: Floats | None = None) -> Floats:
@@ -241,7 +244,7 @@ def margin(proba: Floats, *, out: Floats | None = None) -> Floats:
     elif c == 2:
         bad = _pair_margin(flat, _tolerance(flat), result)
     else:
-        bad = _row_top_two(flat, c, False, _tolerance(flat), result)  # noqa: FBT003  (numba has no keyword-only arguments)
+        bad = _row_top_two(flat, c, 0, _tolerance(flat), result)
     if bad:
         raise refusal("proba", flat, c)
     return result
@@ -266,10 +269,7 @@ def ratio(proba: Floats, *, out: Floats | None = None) -> Floats:
     """
     flat, c = probabilities("proba", proba)
     result = output(out, len(flat) // c, flat.dtype)
-    if c == 1:
-        bad = _binary_ratio(flat, result)
-    else:
-        bad = _row_top_two(flat, c, True, _tolerance(flat), result)  # noqa: FBT003  (numba has no keyword-only arguments)
+    bad = _binary_ratio(flat, result) if c == 1 else _row_top_two(flat, c, 1, _tolerance(flat), result)
     if bad:
         raise refusal("proba", flat, c)
     return result
