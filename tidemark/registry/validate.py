@@ -1,0 +1,151 @@
+"""What a model must pass before it is served, in this order; the first failure is the reason it is refused.
+
+1. digest of the manifest's record, size, chunks, SHA-256 of the text (`tidemark.registry.codec`)
+2. the manifest: schema hash, features and classes are the pipeline's; golden rows are there and fit
+3. a strict parse: whatever passes can't crash LightGBM (`kernels.model_text`)
+4. LightGBM loads it in a process of its own and gives the golden rows their scores (`tidemark.registry.sandbox`)
+5. every split and leaf is what it was when the model was made
+
+Against a forger who recomputes every digest, only a key helps (`tidemark.registry.signature`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.model_text import ForestModel, ModelTextError, parse_model
+from tidemark.errors import ModelError
+from tidemark.records import ModelManifest
+from tidemark.registry.codec import MAX_TEXT, Registry
+from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.schema import ModelSchema
+
+MAX_GOLDEN_ROWS: Final = 256
+TOLERANCE: Final = 1e-9
+"""Relative difference of a raw score from its golden value: another machine may round the last bit otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModel:
+    """A model that passed every check."""
+
+    manifest: ModelManifest
+    text: str
+    forest: ForestModel
+
+
+def structure_sha256(model: ForestModel) -> str:
+    """SHA-256 of all that decides a prediction: objective, splits, leaves; not of gains, weights, counts, parameters.
+
+    Numbers are hashed as they were read, little-endian, so it says that a reader read what the writer wrote.
+    """
+    head = f"{model.objective} {model.sigmoid!r} {model.sqrt} {model.outputs} {model.classes} {model.average_output}"
+    sha = hashlib.sha256(head.encode())
+    for array in (
+        model.split_feature, model.threshold, model.decision_type, model.left, model.right, model.node_start,
+        model.leaf_value, model.leaf_start, model.set_first, model.set_start, model.words,
+    ):  # fmt: skip
+        sha.update(len(array).to_bytes(8, "little") + array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return sha.hexdigest()
+
+
+def parse(text: str, schema: ModelSchema) -> ForestModel:
+    """Strict parse of a model text that must fit the schema.
+
+    Raises:
+        ModelError: it is not what LightGBM writes, or its features, classes or objective are others.
+
+    """
+    try:
+        model = parse_model(
+            text, max_bytes=MAX_TEXT, expect_features=schema.features, expect_classes=len(schema.classes)
+        )
+    except ModelTextError as error:
+        raise ModelError(str(error)) from error
+    if model.objective not in schema.objectives:
+        raise ModelError(f"the objective is {model.objective!r}; {' or '.join(schema.objectives)} gives probabilities")
+    if model.trees == 0:
+        raise ModelError("the model has no trees")
+    return model
+
+
+class Validator:
+    """Decides whether a model of the registry may be served.
+
+    schema: the pipeline's.  sandbox: where models are loaded; the caller's to close.
+    """
+
+    def __init__(self, schema: ModelSchema, sandbox: Sandbox) -> None:
+        self.schema = schema
+        self.sandbox = sandbox
+
+    def check(self, registry: Registry, version: str) -> CheckedModel:
+        """Model `version` of the registry, if it passes every check.
+
+        Raises:
+            ModelError: the first check that failed, and why.
+
+        """
+        text = registry.text(version)
+        manifest = registry.manifests[version]
+        try:
+            return CheckedModel(manifest, text, self._check(manifest, text))
+        except ModelError as error:
+            raise ModelError(f"model {version}: {error}") from error
+
+    def _check(self, manifest: ModelManifest, text: str) -> ForestModel:
+        rows, expected = self._golden(manifest)
+        forest = parse(text, self.schema)
+        if expected.shape[1] != forest.outputs:
+            raise ModelError(f"golden scores have {expected.shape[1]} columns, the model {forest.outputs}")
+        scores = self.sandbox.raw_scores(text, rows)
+        if scores.shape != expected.shape:
+            raise ModelError(f"LightGBM gives golden rows scores of shape {scores.shape}, not {expected.shape}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            off = ~(np.abs(scores - expected) <= TOLERANCE * (1 + np.abs(expected)))
+        if off.any():
+            row, column = (int(index) for index in np.argwhere(off)[0])
+            raise ModelError(
+                f"golden row {row} scores {scores[row, column]!r}, where it scored {expected[row, column]!r}"
+            )
+        if structure_sha256(forest) != manifest.structure_sha256:
+            raise ModelError("its splits or leaves are not those it was published with (structure_sha256)")
+        return forest
+
+    def _golden(self, manifest: ModelManifest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        schema = self.schema
+        if tuple(manifest.features) != schema.features:
+            raise ModelError(f"it takes {_differ(manifest.features, schema.features)}")
+        if tuple(manifest.classes) != schema.classes:
+            raise ModelError(f"its classes are {manifest.classes}, the pipeline's {list(schema.classes)}")
+        if manifest.schema_hash != schema.hash:
+            raise ModelError(
+                f"it was trained on features of the schema {manifest.schema_hash}, the pipeline's is {schema.hash}: "
+                "a definition changed; train a new champion"
+            )
+        count = len(manifest.golden)
+        if not 0 < count <= MAX_GOLDEN_ROWS or len(manifest.golden_raw) != count:
+            raise ModelError(
+                f"{count} golden rows with {len(manifest.golden_raw)} scores; expected 1 to {MAX_GOLDEN_ROWS} of each"
+            )
+        width = len(manifest.golden_raw[0])
+        if any(len(row) != len(schema.features) for row in manifest.golden) or any(
+            len(row) != width for row in manifest.golden_raw
+        ):
+            raise ModelError("golden rows of other widths than the schema's")
+        rows = np.array([[np.nan if value is None else value for value in row] for row in manifest.golden], np.float64)
+        return rows, np.array(manifest.golden_raw, np.float64).reshape(count, width)
+
+
+def _differ(given: Sequence[str], wanted: Sequence[str]) -> str:
+    missing = [name for name in wanted if name not in given]
+    unknown = [name for name in given if name not in wanted]
+    if missing or unknown:
+        return f"other features: missing {missing[:5]}, unknown {unknown[:5]}"
+    return "the pipeline's features in another order"

@@ -1,0 +1,171 @@
+"""The training set: what `P.labels` says, up to an offset and a time.
+
+A label counts from its `known_at`. Several annotations of an event, corrections and retractions become one verdict
+(`tidemark.evaluation.labels.final_labels`).
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemark.errors import RecordError
+from tidemark.evaluation.labels import final_labels
+from tidemark.events import parse_event_id
+from tidemark.records import Label, decode
+from tidemark.registry.schema import ModelSchema
+
+STEP: Final = "label"
+"""Step that the dead letters of labels name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Rows to learn from, one for each event, in the order the events were first labeled.
+
+    features: (n, d) float64, NaN is missing.  target: (n,) int64, index of the class.
+    event_ids: n of them.  first_seen: (n,) int64, position of the event's first annotation among all.
+    known_until: µs, the latest `known_at` of the annotations that were taken into account.
+    """
+
+    features: NDArray[np.float64]
+    target: NDArray[np.int64]
+    event_ids: tuple[str, ...]
+    first_seen: NDArray[np.int64]
+    known_until: int
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.event_ids)
+
+    def rows(self, chosen: NDArray[np.bool_]) -> Dataset:
+        """Some of the rows, in the same order."""
+        ids = tuple(event for event, keep in zip(self.event_ids, chosen.tolist(), strict=True) if keep)
+        return Dataset(
+            self.features[chosen], self.target[chosen], ids, self.first_seen[chosen], self.known_until
+        )
+
+    @property
+    def event_ids_sha256(self) -> str:
+        """SHA-256 over the sorted event ids, one a line: with the offsets, which labels these are."""
+        return hashlib.sha256("".join(f"{event}\n" for event in sorted(self.event_ids)).encode()).hexdigest()
+
+    @property
+    def content_sha256(self) -> str:
+        """SHA-256 over the sorted event ids with their classes: another answer is another training set."""
+        lines = sorted(f"{event} {target}\n" for event, target in zip(self.event_ids, self.target, strict=True))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def dataset(labels: Iterable[tuple[int, Label]], schema: ModelSchema) -> Dataset:
+    """Training set of annotations that `check` accepted, each with its position, in order."""
+    ordered = list(labels)
+    first: dict[str, int] = {}
+    for position, label in ordered:
+        first.setdefault(label.event_id, position)
+    answered = [label for label in final_labels(label for _, label in ordered) if label.status == "answered"]
+    place = {name: index for index, name in enumerate(schema.classes)}
+    rows = [
+        [np.nan if (value := label.features[name]) is None else value for name in schema.features]
+        for label in answered
+    ]
+    return Dataset(
+        features=np.array(rows, np.float64).reshape(len(answered), len(schema.features)),
+        target=np.array([place[label.label or ""] for label in answered], np.int64),
+        event_ids=tuple(label.event_id for label in answered),
+        first_seen=np.array([first[label.event_id] for label in answered], np.int64),
+        known_until=max((label.known_at for _, label in ordered), default=0),
+    )
+
+
+def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str]) -> Label:
+    """Label in a record of `P.labels`.
+
+    Raises:
+        RecordError: it is malformed, of an event of no raw topic of ours, of an unknown class, or its features
+            are not the schema's. The reason names what was expected.
+
+    """
+    label = decode(Label, value)
+    position = parse_event_id(label.event_id)
+    if position.topic not in raw_topics:
+        raise RecordError(
+            STEP, f"event {label.event_id!r} is of topic {position.topic!r}; the raw topics are {list(raw_topics)}"
+        )
+    if label.status != "answered":
+        return label
+    if label.label not in schema.classes:
+        raise RecordError(STEP, f"unknown class {label.label!r}; the classes are {list(schema.classes)}")
+    missing = [name for name in schema.features if name not in label.features]
+    unknown = sorted(set(label.features) - set(schema.features))
+    if missing or unknown:
+        raise RecordError(
+            STEP,
+            f"the features are not of this schema: missing {missing[:10]}, unknown {unknown[:10]}; "
+            "the label was given under another pipeline file",
+        )
+    return label
+
+
+class LabelLog:
+    """The annotations read so far, and how many events can be learnt from at the log's time.
+
+    The log's time is the latest Kafka timestamp read: it needs no clock, so a replay comes to the same.
+    """
+
+    def __init__(self, schema: ModelSchema) -> None:
+        self._schema = schema
+        self._labels: list[tuple[int, Label]] = []
+        self._waiting: list[tuple[int, int, Label]] = []
+        self._known: dict[str, list[tuple[int, Label]]] = {}
+        self._target: dict[str, int] = {}
+        self.now = 0
+        self.ever = 0
+        self._seen: set[str] = set()
+
+    def __len__(self) -> int:
+        """Annotations read."""
+        return len(self._labels)
+
+    @property
+    def counts(self) -> list[int]:
+        """Events that can be learnt from now, of each class."""
+        counts = [0] * len(self._schema.classes)
+        for target in self._target.values():
+            counts[target] += 1
+        return counts
+
+    def add(self, offset: int, label: Label) -> None:
+        """Take in an annotation that `check` accepted."""
+        self._labels.append((offset, label))
+        heapq.heappush(self._waiting, (label.known_at, offset, label))
+
+    def advance(self, now: int) -> None:
+        """Let the log's time pass; µs. Annotations with `known_at` up to it become usable."""
+        self.now = max(self.now, now)
+        while self._waiting and self._waiting[0][0] <= self.now:
+            _, offset, label = heapq.heappop(self._waiting)
+            self._make_known(offset, label)
+
+    def dataset(self) -> Dataset:
+        """Training set at the log's time."""
+        return dataset(((at, label) for at, label in self._labels if label.known_at <= self.now), self._schema)
+
+    def _make_known(self, offset: int, label: Label) -> None:
+        event = label.event_id
+        annotations = self._known.setdefault(event, [])
+        bisect.insort(annotations, (offset, label), key=lambda each: each[0])
+        self._target.pop(event, None)
+        verdict = final_labels(known for _, known in annotations)
+        if verdict and verdict[0].status == "answered":
+            self._target[event] = self._schema.classes.index(verdict[0].label or "")
+            if event not in self._seen:
+                self._seen.add(event)
+                self.ever += 1
