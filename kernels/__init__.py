@@ -7,6 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what the table below says, for type checkers
+    from kernels.estimates import Estimate as Estimate
+    from kernels.estimates import active_inference as active_inference
+    from kernels.estimates import hajek as hajek
+    from kernels.estimates import horvitz_thompson as horvitz_thompson
+    from kernels.estimates import lure as lure
+    from kernels.estimates import stratified_mean as stratified_mean
+    from kernels.estimates import stratified_ratio as stratified_ratio
     from kernels.hashing import coin as coin
     from kernels.hashing import hash64 as hash64
     from kernels.hashing import hash_int64 as hash_int64
@@ -77,6 +84,14 @@ _MODULE_OF = {
     "ForestModel": "model_text",
     "ModelTextError": "model_text",
     "parse_model": "model_text",
+    # estimates
+    "Estimate": "estimates",
+    "active_inference": "estimates",
+    "hajek": "estimates",
+    "horvitz_thompson": "estimates",
+    "lure": "estimates",
+    "stratified_mean": "estimates",
+    "stratified_ratio": "estimates",
 }
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)

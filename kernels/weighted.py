@@ -51,17 +51,15 @@ def inclusion_probabilities(weights: NDArray[np.floating], size: float) -> NDArr
     """
     checked = _checked_weights(weights)
     size = number("size", size, 0.0, float(checked.shape[0]))
-    out = np.zeros(checked.shape[0])
     n_positive = int(np.count_nonzero(checked))
     if size >= n_positive:
-        out[checked > 0] = 1.0
-        return out
+        return (checked > 0).astype(np.float64)
     largest_first = np.sort(checked)[::-1]
     # rest[i]: weight left when the i largest are taken for certain; summed from the smallest, for accuracy.
     rest = np.cumsum(largest_first[::-1])[::-1]
     certain = int(np.argmin((size - np.arange(n_positive)) * largest_first[:n_positive] > rest[:n_positive]))
     with np.errstate(over="ignore"):
-        out = np.minimum(checked / rest[certain] * (size - certain), 1.0)
+        out: NDArray[np.float64] = np.minimum(1.0, checked / rest[certain] * (size - certain))
     out[checked > largest_first[certain]] = 1.0
     return out
 

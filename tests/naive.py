@@ -158,3 +158,29 @@ def successive_inclusion(weights: Sequence[float], k: int) -> Array:
 
     draw(tuple(range(len(weights))), 1.0, k)
     return out
+
+
+# ---- estimates
+
+
+def stratified_mean(values: Sequence[float], strata: Sequence[int], population: Sequence[int]) -> tuple[float, float]:
+    """Mean and its variance (Cochran 1977), every stratum with at least two answers."""
+    mean = variance = 0.0
+    for h, size in enumerate(population):
+        y = np.array([v for v, s in zip(values, strata, strict=True) if s == h])
+        share = size / sum(population)
+        mean += share * float(y.mean())
+        variance += share**2 * (1 - len(y) / size) * float(y.var(ddof=1)) / len(y)
+    return mean, variance
+
+
+def lure(losses: Sequence[float], probabilities: Sequence[float], population: int) -> float:
+    """R_LURE as printed (Farquhar et al. 2021, equation 6)."""
+    drawn, size = len(losses), population
+    total = 0.0
+    for m in range(1, drawn + 1):
+        v = 1.0
+        if drawn < size:
+            v += (size - drawn) / (size - m) * (1 / ((size - m + 1) * probabilities[m - 1]) - 1)
+        total += v * losses[m - 1]
+    return total / drawn
