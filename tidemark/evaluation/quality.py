@@ -8,47 +8,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.evaluation import metrics
-from tidemark.evaluation.design import Estimate, Floats, StratifiedSample, logit_interval
+from kernels.estimates import Estimate, stratified_ratio
+from tidemark.evaluation import intervals, metrics
 from tidemark.evaluation.labels import final_labels
+from tidemark.evaluation.metrics import Floats
 from tidemark.records import NO_MODEL, Label, Metric
 
 
 def quality(
     labels: Iterable[Label], *, classes: Sequence[str], positive: str, at: int, threshold: float = 0.5
 ) -> list[Metric]:
-    """Estimates of each model version that answered exploration cases, as records of source `labels`.
+    """Estimates of each model version that scored exploration cases, as records of source `labels`.
 
     Names: accuracy, log_loss (nats), brier, base_rate (share of `positive`), precision and recall (of flagging a
     probability of `positive` of at least `threshold`), average_precision. Each is stratified by tile with the tile's
     known number of events; a version that predicted part of a tile is a domain of it. `n` counts the answers the
     figure rests on; `detail` tells how many cases were drawn and got no answer (skipped or expired), which are taken
-    to be missing at random within their tile. A figure without two answers in its domain is not given.
+    to be missing at random within their tile. A figure that rests on fewer than two answers is not given.
 
     labels: records of one or more policies, in the order of `P.labels`.  at: µs, the metrics' time.
     Raises ValueError for an answer that is not in `classes`, or probabilities of another length.
     """
     drawn = [label for label in final_labels(labels) if label.inclusion_probability is not None]
-    answered = [label for label in drawn if label.status == "answered"]
-    if not answered:
+    models = sorted({label.model for label in drawn if label.probabilities is not None} - {NO_MODEL})
+    if not models:
         return []
-    sample = StratifiedSample.of(
-        _strata(drawn),
-        np.array([label.tile_count for label in drawn], np.int64),
-        np.array([label.status == "answered" for label in drawn]),
-    )
-    place = {name: index for index, name in enumerate(classes)}
-    truth = np.array([_class(place, label) for label in answered], np.int64)
+    draw = _Draw.of(drawn, {name: index for index, name in enumerate(classes)})
     found: list[Metric] = []
-    for model in sorted({label.model for label in answered if label.probabilities is not None} - {NO_MODEL}):
-        mine = np.array([label.model == model and label.probabilities is not None for label in answered])
-        estimates = _estimates(sample, mine, truth, answered, place[positive], len(classes), threshold)
-        asked = sum(label.model == model for label in drawn)
-        detail: dict[str, str | float | int | None] = {"drawn": asked, "unanswered": asked - int(mine.sum())}
+    for model in models:
+        mine = np.array([label.model == model and label.probabilities is not None for label in drawn])
+        detail: dict[str, str | float | int | None] = {
+            "drawn": int(mine.sum()),
+            "unanswered": int((mine & ~draw.answered).sum()),
+        }
         found += [
             Metric(
                 name=name,
@@ -61,63 +58,82 @@ def quality(
                 source="labels",
                 detail=detail,
             )
-            for name, estimate in estimates.items()
-            if estimate is not None
+            for name, estimate in draw.estimates(mine, classes.index(positive), threshold).items()
+            if estimate.n >= 2 and math.isfinite(estimate.value) and math.isfinite(estimate.low)
         ]
     return found
 
 
-def _estimates(
-    sample: StratifiedSample,
-    mine: NDArray[np.bool_],
-    truth: NDArray[np.int64],
-    answered: list[Label],
-    positive: int,
-    classes: int,
-    threshold: float,
-) -> dict[str, Estimate | None]:
-    table = np.full((len(answered), classes), 1 / classes)
-    for row in np.flatnonzero(mine):
-        probabilities = answered[row].probabilities or []
-        if len(probabilities) != classes:
-            raise ValueError(
-                f"label of {answered[row].event_id}: {len(probabilities)} probabilities for {classes} classes"
-            )
-        table[row] = probabilities
-    domain = mine.astype(np.float64)
-    is_positive, flagged = truth == positive, table[:, positive] >= threshold
-    return {
-        "accuracy": sample.share(table.argmax(axis=1) == truth, mine),
-        "log_loss": sample.ratio(metrics.losses(truth, table) * domain, domain),
-        "brier": sample.ratio(metrics.squared_errors(truth, table) * domain, domain),
-        "base_rate": sample.share(is_positive, mine),
-        "precision": sample.share(is_positive, mine & flagged),
-        "recall": sample.share(flagged, mine & is_positive),
-        "average_precision": _average_precision(
-            is_positive[mine], table[mine, positive], sample.weight[mine], int(mine.sum())
-        ),
-    }
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Drawn events in parallel arrays: stratum, class (-1 unanswered), probabilities; and each stratum's events."""
 
+    stratum: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    table: Floats
+    population: NDArray[np.int64]
 
-def _average_precision(truth: NDArray[np.bool_], score: Floats, weight: Floats, n: int) -> Estimate | None:
-    """Hájek-weighted average precision; its interval counts the positives by their effective number (Kish 1965)."""
-    positives = weight[truth]
-    if positives.shape[0] < 2:
-        return None
-    value = metrics.average_precision(truth, score, weight)
-    effective = float(positives.sum() ** 2 / np.square(positives).sum())
-    low, high = logit_interval(value, effective)
-    return Estimate(value, low, high, math.nan, n)
+    @classmethod
+    def of(cls, drawn: list[Label], place: dict[str, int]) -> _Draw:
+        tiles = [(label.policy, label.tile) for label in drawn]
+        events = dict(zip(tiles, (label.tile_count for label in drawn), strict=True))
+        number = {tile: index for index, tile in enumerate(sorted(events))}
+        table = np.full((len(drawn), len(place)), 1 / len(place))
+        for row, label in enumerate(drawn):
+            if label.probabilities is not None:
+                if len(label.probabilities) != len(place):
+                    raise ValueError(
+                        f"label of {label.event_id}: {len(label.probabilities)} probabilities for {len(place)} classes"
+                    )
+                table[row] = label.probabilities
+        return cls(
+            np.array([number[tile] for tile in tiles], np.int64),
+            np.array([_class(place, label) for label in drawn], np.int64),
+            table,
+            np.array([events[tile] for tile in number], np.int64),
+        )
 
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        return self.truth >= 0
 
-def _strata(drawn: list[Label]) -> NDArray[np.int64]:
-    """Stratum of each label: its policy's tiles, numbered in order of time."""
-    tiles = [(label.policy, label.tile) for label in drawn]
-    number = {tile: index for index, tile in enumerate(sorted(set(tiles)))}
-    return np.array([number[tile] for tile in tiles], np.int64)
+    def estimates(self, mine: NDArray[np.bool_], positive: int, threshold: float) -> dict[str, Estimate]:
+        truth = np.maximum(self.truth, 0)
+        is_positive, flagged = truth == positive, self.table[:, positive] >= threshold
+        return {
+            "accuracy": self._ratio(mine & (self.table.argmax(axis=1) == truth), mine),
+            "log_loss": self._ratio(metrics.losses(truth, self.table) * mine, mine),
+            "brier": self._ratio(metrics.squared_errors(truth, self.table) * mine, mine),
+            "base_rate": self._ratio(mine & is_positive, mine),
+            "precision": self._ratio(mine & flagged & is_positive, mine & flagged),
+            "recall": self._ratio(mine & flagged & is_positive, mine & is_positive),
+            "average_precision": self._average_precision(mine, is_positive, positive),
+        }
+
+    def _ratio(self, numerator: NDArray[np.bool_] | Floats, denominator: NDArray[np.bool_]) -> Estimate:
+        """Total of one quantity over that of another, of all events; unanswered rows are missing, not 0."""
+        asked = np.where(self.answered, numerator.astype(np.float64), np.nan)
+        estimate = stratified_ratio(asked, denominator.astype(np.float64), self.stratum, self.population)
+        inside = int((denominator & self.answered).sum())
+        return Estimate(estimate.value, estimate.low, estimate.high, estimate.se, inside)
+
+    def _average_precision(self, mine: NDArray[np.bool_], is_positive: NDArray[np.bool_], positive: int) -> Estimate:
+        """Weighted average precision; its interval counts the positives by their effective number (Kish 1965)."""
+        answers = np.bincount(self.stratum[self.answered], minlength=self.population.shape[0])
+        weight = (self.population / np.maximum(answers, 1))[self.stratum]
+        seen = mine & self.answered
+        positives = weight[seen & is_positive]
+        if positives.shape[0] < 2:
+            return Estimate(math.nan, 0.0, 1.0, math.nan, int(seen.sum()))
+        value = metrics.average_precision(is_positive[seen], self.table[seen, positive], weight[seen])
+        low, high = intervals.logit(value, float(positives.sum() ** 2 / np.square(positives).sum()))
+        return Estimate(value, low, high, math.nan, int(seen.sum()))
 
 
 def _class(place: dict[str, int], label: Label) -> int:
+    """Index of the answer's class, -1 where there is none."""
+    if label.status != "answered":
+        return -1
     index = place.get(label.label or "")
     if index is None:
         raise ValueError(f"label of {label.event_id}: {label.label!r} is not one of the classes {', '.join(place)}")

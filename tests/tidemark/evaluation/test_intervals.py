@@ -1,0 +1,28 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tidemark.evaluation import intervals
+
+
+@given(st.integers(1, 200), st.floats(0, 1))
+def test_wilsons_interval_equals_scipys(n: int, share: float) -> None:
+    hits = round(share * n)
+    expected = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    assert intervals.wilson(hits / n, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_nothing_seen_says_nothing() -> None:
+    assert intervals.wilson(0.0, 0) == (0.0, 1.0)
+    assert intervals.logit(0.3, 0) == (0.0, 1.0)
+    assert intervals.logit(1.0, 10) == (0.0, 1.0)
+
+
+def test_the_interval_of_an_average_precision_holds_it_and_narrows_with_positives() -> None:
+    few, many = intervals.logit(0.3, 10), intervals.logit(0.3, 1000)
+    assert few[0] < many[0] < 0.3 < many[1] < few[1]
+
+
+def test_the_normal_interval_is_two_standard_errors_wide_on_each_side() -> None:
+    assert intervals.normal(1.0, 0.5) == pytest.approx((1 - 0.98, 1 + 0.98), abs=1e-4)
