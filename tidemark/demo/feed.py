@@ -1,0 +1,63 @@
+"""Puts the simulated events on the raw topic, as fast as the loop keeps up with them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import polars as pl
+from confluent_kafka import KafkaError, Message, Producer
+
+from tidemark.errors import BrokerError
+from tidemark.kafka import producer_config
+from tidemark.settings import Settings
+
+_CHUNK = 500
+_LOOK_AGAIN_SECONDS = 0.02
+_FLUSH_SECONDS = 30.0
+
+
+class Feed:
+    """Produces rows as JSON, keyed by the first key, a chunk at a time.
+
+    ready: whether the loop can take another chunk; asked before each.
+    """
+
+    def __init__(
+        self, settings: Settings, topic: str, key: str, events: pl.DataFrame, ready: Callable[[], bool]
+    ) -> None:
+        self._producer = Producer(producer_config(settings, linger_ms=2))
+        self._topic, self._ready = topic, ready
+        self._keys = [str(value).encode() for value in events[key].to_list()]
+        self._values = events.write_ndjson().encode().splitlines()
+        self._failures: list[str] = []
+        self.sent = 0
+
+    @property
+    def events(self) -> int:
+        """Rows in all."""
+        return len(self._values)
+
+    def run(self, stop: threading.Event) -> None:
+        """Produce every row, or until `stop`.
+
+        Raises:
+            BrokerError: Kafka did not acknowledge a row.
+
+        """
+        while self.sent < self.events and not stop.is_set():
+            if not self._ready():
+                stop.wait(_LOOK_AGAIN_SECONDS)
+                continue
+            end = min(self.sent + _CHUNK, self.events)
+            for row in range(self.sent, end):
+                self._producer.produce(self._topic, self._values[row], self._keys[row], on_delivery=self._delivered)
+            self._producer.poll(0)
+            self.sent = end
+        left = self._producer.flush(_FLUSH_SECONDS)
+        if left or self._failures:
+            raise BrokerError(f"Kafka did not acknowledge {left + len(self._failures)} events: {self._failures[:1]}")
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failures.append(error.str())
