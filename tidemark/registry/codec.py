@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +25,8 @@ MAX_TEXT: Final = 32_000_000
 """Bytes of model text that are accepted: 4,500 trees of 63 leaves."""
 CHUNK: Final = 900_000
 """Bytes of compressed text in a record: brokers refuse messages over 1 MiB by default."""
+
+Headers = Iterable[tuple[str, bytes | None]] | None
 
 _VERSION = re.compile(r"(?!champion$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CHUNK_KEY = re.compile(r"([^/]+)/([0-9]{4})")
@@ -95,9 +97,7 @@ class Registry:
     past: list[str] = field(default_factory=list)
     _chunks: dict[str, dict[int, bytes]] = field(default_factory=dict)
 
-    def feed(
-        self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None = None
-    ) -> bool:
+    def feed(self, key: bytes | None, value: bytes | None, headers: Headers = None) -> bool:
         """Take in one record; True if it named a champion. A value of None deletes (compaction's tombstone).
 
         Raises:
@@ -164,7 +164,7 @@ class Registry:
         So the topic and its readers' memory are bounded, and which labels made which model stays on record.
         """
         serving = {self.champion.version, self.champion.parent} if self.champion else set()
-        newest = sorted(self._chunks, key=lambda version: self._age(version))
+        newest = sorted(self._chunks, key=self._age)
         old = [version for version in newest[: max(len(newest) - keep, 0)] if version not in serving]
         return [
             Output(topic, None, f"{version}/{index:04d}".encode())
@@ -176,9 +176,7 @@ class Registry:
         manifest = self.manifests.get(version)
         return (manifest.created_at if manifest else 0, version)
 
-    def _feed_champion(
-        self, key: bytes, value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None
-    ) -> bool:
+    def _feed_champion(self, key: bytes, value: bytes | None, headers: Headers) -> bool:
         if value is None:
             self.champion = None
             return True
@@ -201,9 +199,7 @@ class Registry:
             if not self._chunks[version]:
                 del self._chunks[version]
 
-    def _feed_manifest(
-        self, key: bytes, name: str, value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None
-    ) -> None:
+    def _feed_manifest(self, key: bytes, name: str, value: bytes | None, headers: Headers) -> None:
         if value is None:
             self.manifests.pop(name, None)
             return
@@ -216,9 +212,7 @@ class Registry:
             raise ModelError(f"the manifest under the key {name} is of model {manifest.version!r}")
         self.manifests[name] = manifest
 
-    def _check(
-        self, key: bytes, value: bytes, headers: Iterable[tuple[str, bytes | None]] | None, what: str
-    ) -> None:
+    def _check(self, key: bytes, value: bytes, headers: Headers, what: str) -> None:
         given = next((content for name, content in headers or () if name == signature.HEADER), None)
         if why := signature.refusal(key, value, given, self.secret):
             raise ModelError(f"{what} is refused: {why}")
@@ -234,15 +228,3 @@ def _inflate(version: str, packed: bytes, size: int) -> bytes:
     if len(raw) != size or not stream.eof or stream.unused_data:
         raise ModelError(f"model {version}: its chunks do not decompress to the {size:,} bytes of the manifest")
     return raw
-
-
-def replay(records: Sequence[tuple[bytes | None, bytes | None, Iterable[tuple[str, bytes | None]] | None]], *,
-           secret: bytes | None = None) -> tuple[Registry, list[str]]:
-    """Registry after a whole topic, and why records were refused on the way."""
-    registry, refused = Registry(secret), []
-    for key, value, headers in records:
-        try:
-            registry.feed(key, value, headers)
-        except ModelError as error:
-            refused.append(str(error))
-    return registry, refused

@@ -48,9 +48,7 @@ class Dataset:
     def rows(self, chosen: NDArray[np.bool_]) -> Dataset:
         """Some of the rows, in the same order."""
         ids = tuple(event for event, keep in zip(self.event_ids, chosen.tolist(), strict=True) if keep)
-        return Dataset(
-            self.features[chosen], self.target[chosen], ids, self.first_seen[chosen], self.known_until
-        )
+        return Dataset(self.features[chosen], self.target[chosen], ids, self.first_seen[chosen], self.known_until)
 
     @property
     def event_ids_sha256(self) -> str:
@@ -73,8 +71,7 @@ def dataset(labels: Iterable[tuple[int, Label]], schema: ModelSchema) -> Dataset
     answered = [label for label in final_labels(label for _, label in ordered) if label.status == "answered"]
     place = {name: index for index, name in enumerate(schema.classes)}
     rows = [
-        [np.nan if (value := label.features[name]) is None else value for name in schema.features]
-        for label in answered
+        [np.nan if (value := label.features[name]) is None else value for name in schema.features] for label in answered
     ]
     return Dataset(
         features=np.array(rows, np.float64).reshape(len(answered), len(schema.features)),
@@ -117,12 +114,15 @@ def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str]) -
 class LabelLog:
     """The annotations read so far, and how many events can be learnt from at the log's time.
 
-    The log's time is the latest Kafka timestamp read: it needs no clock, so a replay comes to the same.
+    The log's time is the latest that its records tell of: it needs no clock, so a replay comes to the same.
+
+    labels: annotations with their offsets, in order.  now: the log's time, µs.  ever: events that could be learnt
+    from at some time so far.
     """
 
     def __init__(self, schema: ModelSchema) -> None:
         self._schema = schema
-        self._labels: list[tuple[int, Label]] = []
+        self.labels: list[tuple[int, Label]] = []
         self._waiting: list[tuple[int, int, Label]] = []
         self._known: dict[str, list[tuple[int, Label]]] = {}
         self._target: dict[str, int] = {}
@@ -132,7 +132,7 @@ class LabelLog:
 
     def __len__(self) -> int:
         """Annotations read."""
-        return len(self._labels)
+        return len(self.labels)
 
     @property
     def counts(self) -> list[int]:
@@ -144,7 +144,7 @@ class LabelLog:
 
     def add(self, offset: int, label: Label) -> None:
         """Take in an annotation that `check` accepted."""
-        self._labels.append((offset, label))
+        self.labels.append((offset, label))
         heapq.heappush(self._waiting, (label.known_at, offset, label))
 
     def advance(self, now: int) -> None:
@@ -156,7 +156,7 @@ class LabelLog:
 
     def dataset(self) -> Dataset:
         """Training set at the log's time."""
-        return dataset(((at, label) for at, label in self._labels if label.known_at <= self.now), self._schema)
+        return dataset(((at, label) for at, label in self.labels if label.known_at <= self.now), self._schema)
 
     def _make_known(self, offset: int, label: Label) -> None:
         event = label.event_id

@@ -1,0 +1,51 @@
+"""The registry as the models topic holds it now."""
+
+from __future__ import annotations
+
+import logging
+
+from confluent_kafka import Message
+
+from tidemark.errors import ModelError
+from tidemark.kafka import read_all
+from tidemark.registry.codec import Registry
+from tidemark.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def read_registry(settings: Settings, topic: str, *, secret: bytes | None = None, timeout: float = 60.0) -> Registry:
+    """Registry from every committed record of `topic` (`P.models`). Records it refuses are logged and passed over.
+
+    timeout: seconds.
+
+    Raises:
+        TopicError: there is no such topic.
+        BrokerError: Kafka does not answer in time.
+
+    """
+    registry = Registry(secret)
+    for message in read_all(settings, topic, timeout=timeout):
+        try:
+            feed_message(registry, message)
+        except ModelError as error:
+            _log.error("%s at offset %s: %s", topic, message.offset(), error)
+    return registry
+
+
+def feed_message(registry: Registry, message: Message) -> bool:
+    """Feed a consumed record to the registry; True if it named a champion.
+
+    Raises:
+        ModelError: the registry refuses the record.
+
+    """
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return registry.feed(
+        _bytes(message.key()), _bytes(message.value()), [(name, _bytes(content)) for name, content in pairs]
+    )
+
+
+def _bytes(content: str | bytes | None) -> bytes | None:
+    return content.encode() if isinstance(content, str) else content

@@ -1,0 +1,163 @@
+"""The gate: does a challenger replace the champion?
+
+The two are compared on labels that neither has learnt from: the labels since the champion, cut into three blocks in
+order of arrival. A stand-in for the challenger learns from all before the second block and answers it, another from all
+before the third and answers that: forward validation, nothing is predicted from its future. What is published when the
+gate is passed has learnt from all labels.
+
+The labels are mostly those the champion was unsure of, so the figures decide between models; they are no estimate of
+a model's quality on the stream (`tidemark.evaluation` makes those).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemark.errors import ModelError
+from tidemark.evaluation.design import student_t
+from tidemark.evaluation.metrics import average_precision, losses
+from tidemark.pipeline.model import Gates
+from tidemark.registry.schema import ModelSchema
+from tidemark.training.dataset import Dataset
+
+Probabilities = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Learner = Callable[[Dataset], Probabilities]
+BLOCKS: Final = 3
+_RESAMPLES: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says.
+
+    passed: the challenger becomes champion.  reason: a sentence for the manifest and people.
+    metric, champion, challenger: what was compared and both figures (None if nothing could be).
+    difference, low, high: challenger's figure less the champion's, and its 95 % interval.  n: labels compared on.
+    """
+
+    passed: bool
+    reason: str
+    metric: Literal["log_loss", "average_precision"]
+    n: int = 0
+    champion: float | None = None
+    challenger: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures under the names a manifest carries them by."""
+        return {
+            f"{self.metric}_champion": self.champion,
+            f"{self.metric}_challenger": self.challenger,
+            f"{self.metric}_difference": self.difference,
+            f"{self.metric}_difference_low": self.low,
+            f"{self.metric}_difference_high": self.high,
+            "compared_on": float(self.n),
+        }
+
+
+def needed(gates: Gates) -> int:
+    """Labels that neither model has learnt from without which the gate can't compare: two blocks are answered."""
+    return math.ceil(gates.min_holdout * BLOCKS / (BLOCKS - 1))
+
+
+def compare(
+    rows: Dataset,
+    unseen: NDArray[np.bool_],
+    champion: Probabilities,
+    learn: Learner,
+    *,
+    schema: ModelSchema,
+    positive: str,
+    gates: Gates,
+) -> Verdict:
+    """Verdict on a challenger that learns from `rows`, of which the champion has not learnt from those in `unseen`.
+
+    A challenger is turned away if it is worse by more than the tolerance *and* the interval of the difference excludes
+    that they are equal: with 30 labels chance alone moves the mean by more than any useful tolerance, and a challenger
+    has more labels than the champion.
+    """
+    new = np.flatnonzero(unseen)
+    if len(new) < needed(gates):
+        return Verdict(
+            passed=False,
+            reason=f"kept: {len(new)} labels are newer than the champion; {needed(gates)} are needed to compare",
+            metric=gates.metric,
+            n=len(new),
+        )
+    blocks = np.array_split(new, BLOCKS)
+    answers = []
+    for block in blocks[1:]:
+        before = np.arange(len(rows)) < block[0]
+        try:
+            answers.append(learn(rows.rows(before))(rows.features[block]))
+        except ModelError as error:
+            return Verdict(passed=False, reason=f"kept: the challenger can't be trained ({error})", metric=gates.metric)
+    tested = np.concatenate(blocks[1:])
+    truth = rows.target[tested]
+    ours, theirs = np.concatenate(answers), champion(rows.features[tested])
+    index = schema.classes.index(positive)
+    if gates.metric == "average_precision" and 0 < int((truth == index).sum()) < len(truth):
+        return _by_average_precision(truth == index, ours[:, index], theirs[:, index], gates.tolerance)
+    return _by_log_loss(truth, ours, theirs, gates.tolerance)
+
+
+def _by_log_loss(
+    truth: NDArray[np.int64], ours: NDArray[np.float64], theirs: NDArray[np.float64], tolerance: float
+) -> Verdict:
+    challenger, champion = losses(truth, ours), losses(truth, theirs)
+    pairs = challenger - champion
+    mean, n = float(pairs.mean()), len(pairs)
+    reach = student_t(n - 1) * float(pairs.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    worse = mean > tolerance and mean - reach > 0
+    figures = (float(champion.mean()), float(challenger.mean()))
+    return _verdict("log_loss", not worse, n, figures, (mean, mean - reach, mean + reach))
+
+
+def _by_average_precision(
+    truth: NDArray[np.bool_], ours: NDArray[np.float64], theirs: NDArray[np.float64], tolerance: float
+) -> Verdict:
+    """Interval: percentiles of paired bootstrap samples with at least one positive and one negative."""
+    rng = np.random.default_rng(0)
+    n = len(truth)
+    champion, challenger = average_precision(truth, theirs), average_precision(truth, ours)
+    drawn = []
+    for _ in range(_RESAMPLES):
+        rows = rng.integers(0, n, n)
+        if 0 < int(truth[rows].sum()) < n:
+            drawn.append(average_precision(truth[rows], ours[rows]) - average_precision(truth[rows], theirs[rows]))
+    low, high = (float(each) for each in np.percentile(drawn, (2.5, 97.5)))
+    difference = challenger - champion
+    worse = difference < -tolerance and high < 0
+    return _verdict("average_precision", not worse, n, (champion, challenger), (difference, low, high))
+
+
+def _verdict(
+    metric: Literal["log_loss", "average_precision"],
+    passed: bool,  # noqa: FBT001 - the verdict itself
+    n: int,
+    figures: tuple[float, float],
+    difference: tuple[float, float, float],
+) -> Verdict:
+    champion, challenger = figures
+    middle, low, high = difference
+    what = metric.replace("_", " ")
+    return Verdict(
+        passed,
+        f"{'replaces' if passed else 'kept'}: {what} {challenger:.4f} against the champion's {champion:.4f} on the "
+        f"{n} newest labels, difference {middle:+.4f} [{low:+.4f}, {high:+.4f}]",
+        metric,
+        n,
+        champion,
+        challenger,
+        middle,
+        low,
+        high,
+    )

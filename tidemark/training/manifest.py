@@ -1,0 +1,74 @@
+"""What is written of a model when it is published: which labels made it, how it was judged, how to know it again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from tidemark.records import Label, LabelRange, ModelManifest
+from tidemark.registry.schema import ModelSchema
+from tidemark.training.dataset import Dataset, dataset
+from tidemark.training.gate import Verdict
+from tidemark.training.trainer import TrainedModel
+
+_SERIAL = re.compile(r"v([0-9]{6,12})-[0-9a-f]{8}")
+
+
+def next_version(known: Iterable[str], content_sha256: str) -> str:
+    """`v000012-89abcdef`: one more than the highest known, and the first digits of what it was trained on."""
+    serials = [int(match[1]) for version in known if (match := _SERIAL.fullmatch(version))]
+    return f"v{max(serials, default=0) + 1:06d}-{content_sha256[:8]}"
+
+
+def describe(
+    model: TrainedModel,
+    rows: Dataset,
+    *,
+    schema: ModelSchema,
+    version: str,
+    parent: str | None,
+    created_at: int,
+    trained_on: list[LabelRange],
+    verdict: Verdict,
+) -> ModelManifest:
+    """Manifest of a trained model; `codec.publish` adds what concerns the text. created_at: µs."""
+    golden = [[None if np.isnan(value) else float(value) for value in row] for row in model.golden]
+    return ModelManifest(
+        version=version,
+        parent=parent,
+        created_at=created_at,
+        schema_hash=schema.hash,
+        features=list(schema.features),
+        classes=list(schema.classes),
+        chunks=0,
+        size=0,
+        sha256="",
+        trained_on=trained_on,
+        used=len(rows),
+        event_ids_sha256=rows.event_ids_sha256,
+        known_until=rows.known_until,
+        metrics=verdict.figures(),
+        decision=verdict.reason,
+        golden=golden,
+        golden_raw=model.golden_raw.tolist(),
+        structure_sha256=model.structure_sha256,
+    )
+
+
+def labels_of(
+    manifest: ModelManifest, labels: Iterable[tuple[int, Label]], schema: ModelSchema, topic: str, incarnation: str
+) -> Dataset:
+    """The very rows that a model was trained on, from the annotations of `topic` that `dataset.check` accepted.
+
+    labels: with their offsets, in order.  The caller compares `used` and `event_ids_sha256` with the manifest's.
+    Empty if the model was trained on other topics than this incarnation of `topic`.
+    """
+    ranges = [each for each in manifest.trained_on if each.topic == topic and each.incarnation == incarnation]
+    inside = (
+        (offset, label)
+        for offset, label in labels
+        if label.known_at <= manifest.known_until and any(each.start <= offset < each.end for each in ranges)
+    )
+    return dataset(inside, schema)

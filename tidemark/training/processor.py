@@ -1,0 +1,351 @@
+"""The retrain flow's domain logic: labels in, models and verdicts out.
+
+When a model is trained, and on what, follows from the log of labels alone (row by row, by Kafka's timestamps), so that
+a crash before the commit is followed by the same model, whatever the batches. On a replay nothing is trained: the
+champion is read from `P.models`, the labels are read again from the first on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import lightgbm as lgb
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemark.deadletter import dead_letter
+from tidemark.errors import ModelError, RecordError, TopicError
+from tidemark.pipeline import Pipeline
+from tidemark.processor import Batch, Output, Partition
+from tidemark.records import NO_MODEL, LabelRange, Metric, encode
+from tidemark.registry.codec import Registry, publish
+from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.validate import CheckedModel, Validator
+from tidemark.training import gate
+from tidemark.training.dataset import Dataset, LabelLog, check
+from tidemark.training.gate import Probabilities, Verdict
+from tidemark.training.manifest import describe, labels_of, next_version
+from tidemark.training.trainer import TrainedModel, check_parameters, probabilities, train
+
+_log = logging.getLogger(__name__)
+
+KEPT_MODELS: Final = 50
+"""Models whose text stays in the topic."""
+
+
+class _Progress(msgspec.Struct, frozen=True):
+    """What is committed with the offsets. next: offset after the last row; ever, at: of the last training."""
+
+    next: int
+    ever: int
+    at: int
+
+
+class _State:
+    """State of the labels partition, rebuilt from its first record on."""
+
+    def __init__(self, partition: Partition, schema: ModelSchema) -> None:
+        self.partition = partition
+        self.log = LabelLog(schema)
+        self.first: int | None = None
+        self.next = 0
+        self.caught_up_at = 0
+        self.ever = 0
+        self.at = 0
+        self.quiet_until = 0
+
+
+class RetrainProcessor:
+    """Trains challengers from `P.labels` and publishes those that pass the gate to `P.models`.
+
+    The first champion is trained as soon as there are `min_labels` labels with `min_positive` positive ones and every
+    class of a binary label; a challenger after every `training.every` new labels, sooner while there are few (half as
+    many as the champion learnt from, but no fewer than the gate needs), and after `max_interval` without training.
+
+    read_registry: what `P.models` holds (committed records).  secret: key that models are signed with.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        read_registry: Callable[[], Registry],
+        secret: bytes | None = None,
+        num_threads: int = 1,
+        seed: int = 0,
+    ) -> None:
+        check_parameters(pipeline.training.params)
+        self._pipeline = pipeline
+        self._schema = ModelSchema.of(pipeline)
+        self._topics = pipeline.topics
+        self._read_registry = read_registry
+        self._secret = secret
+        self._num_threads = num_threads
+        self._seed = seed
+        self._registry = Registry(secret)
+        self._pending: list[tuple[str, list[Output]]] = []
+        self._champion: CheckedModel | None = None
+        self._state: _State | None = None
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """`P.labels`."""
+        return [self._topics.labels]
+
+    def open(self, partition: Partition, metadata: str) -> int | None:
+        """Begin with the labels: they are read again from the first one."""
+        if partition.index != 0:
+            raise TopicError(
+                f"{partition.topic} has more than one partition; labels are one history in one order: "
+                "re-create the topic with a single partition"
+            )
+        state = _State(partition, self._schema)
+        if metadata:
+            progress = msgspec.json.decode(metadata, type=_Progress)
+            state.caught_up_at, state.ever, state.at = progress.next, progress.ever, progress.at
+        self._state = state
+        self._pending = []
+        self._refresh()
+        if not metadata:
+            state.quiet_until = self._already_trained(partition)
+        return 0
+
+    def close(self, partition: Partition) -> None:
+        """Drop what was read; it is read again when the partition is opened again."""
+        if self._state is not None and self._state.partition == partition:
+            self._state = None
+            self._champion = None
+
+    def process(self, batch: Batch) -> list[Output]:
+        """Take in labels; train where one is due. What can't be learnt from becomes a dead letter."""
+        state = self._of(batch.partition)
+        outputs: list[Output] = []
+        for row in range(len(batch)):
+            offset = int(batch.offsets[row])
+            now = int(batch.timestamps[row]) * 1_000
+            if not batch.replay:  # the schema may have changed since: labels of the old one no longer count
+                state.ever = min(state.ever, state.log.ever)
+            try:
+                label = check(batch.values[row], self._schema, self._pipeline.raw_topics)
+            except RecordError as error:
+                if not batch.replay:
+                    letter = dead_letter(self._topics.deadletter, batch, row, error.step, error.reason)
+                    outputs.append(letter)
+            else:
+                state.log.add(offset, label)
+                now = max(now, label.answered_at)
+            state.log.advance(now)
+            state.first = offset if state.first is None else state.first
+            state.next = offset + 1
+            if state.next <= state.quiet_until:
+                state.ever, state.at = state.log.ever, state.log.now
+            elif not batch.replay and self._due(state):
+                outputs += self._train(state)
+        return outputs
+
+    def metadata(self, partition: Partition) -> str:
+        """Position and when a model was last trained."""
+        state = self._of(partition)
+        return msgspec.json.encode(_Progress(state.next, state.ever, state.at)).decode()
+
+    def tick(self, now: float) -> list[Output]:
+        """Train when `max_interval` has passed and there is a label that no training has seen. now: seconds."""
+        state, interval = self._state, self._pipeline.training.max_interval
+        if state is None or interval is None or self._champion is None or state.next < state.caught_up_at:
+            return []
+        at = int(now * 1_000_000)
+        if at - state.at < interval or state.next <= state.quiet_until:
+            return []
+        state.log.advance(at)
+        if state.log.ever <= state.ever:
+            return []
+        return self._train(state)
+
+    def event_time(self, batch: Batch) -> int | None:  # noqa: ARG002 - the contract's
+        """None: labels are aligned with nothing."""
+        return None
+
+    def _of(self, partition: Partition) -> _State:
+        if self._state is None or self._state.partition != partition:
+            raise TopicError(f"{partition.topic}[{partition.index}] is not open here")
+        return self._state
+
+    # ---- when -----------------------------------------------------------------------------------------------
+
+    def _due(self, state: _State) -> bool:
+        training, new = self._pipeline.training, state.log.ever - state.ever
+        if self._champion is None:
+            counts = state.log.counts
+            positives = counts[self._schema.classes.index(self._pipeline.label.positive)]
+            enough = sum(counts) >= training.min_labels and positives >= training.min_positive
+            two = sum(count > 0 for count in counts) >= 2
+            return enough and two and new >= (1 if state.ever == 0 else max(1, training.every // 10))
+        sooner = max(gate.needed(self._pipeline.gates), self._champion.manifest.used // 2)
+        return new >= min(training.every, sooner)
+
+    def _already_trained(self, partition: Partition) -> int:
+        """Offset up to which models have learnt, for a group that has lost its commits: history isn't retrained."""
+        return max(
+            (
+                each.end
+                for manifest in self._registry.manifests.values()
+                for each in manifest.trained_on
+                if each.topic == partition.topic and each.incarnation == partition.incarnation
+            ),
+            default=0,
+        )
+
+    # ---- what -----------------------------------------------------------------------------------------------
+
+    def _train(self, state: _State) -> list[Output]:
+        state.ever, state.at = state.log.ever, state.log.now
+        self._refresh()
+        rows = state.log.dataset()
+        parent = self._champion.manifest.version if self._champion else None
+        try:
+            verdict = self._judge(state, rows)
+            if not verdict.passed:
+                return [self._verdict_metric(state, verdict, parent or NO_MODEL)]
+            model = self._challenger(rows)
+            version = next_version(self._registry.manifests, rows.content_sha256)
+            outputs = self._publication(state, rows, model, version, verdict)
+        except ModelError as error:
+            _log.warning("no model from %d labels: %s", len(rows), error)
+            refused = Verdict(passed=False, reason=str(error), metric=self._pipeline.gates.metric)
+            return [self._verdict_metric(state, refused, parent or NO_MODEL)]
+        _log.info("model %s from %d labels %s", version, len(rows), verdict.reason)
+        return [*outputs, self._verdict_metric(state, verdict, version), self._size_metric(state, rows, version)]
+
+    def _learn(self, rows: Dataset) -> TrainedModel:
+        return train(rows, self._schema, self._pipeline.training.params, num_threads=self._num_threads, seed=self._seed)
+
+    def _challenger(self, rows: Dataset) -> TrainedModel:
+        model = self._learn(rows)
+        if model.splits == 0:
+            raise ModelError(f"{len(rows)} labels are too few or too alike to learn from")
+        return model
+
+    def _judge(self, state: _State, rows: Dataset) -> Verdict:
+        champion = self._champion
+        if champion is None:
+            return Verdict(passed=True, reason="first champion", metric=self._pipeline.gates.metric)
+        known = labels_of(
+            champion.manifest, state.log.labels, self._schema, state.partition.topic, state.partition.incarnation
+        )
+        seen = set(known.event_ids)
+        return gate.compare(
+            rows,
+            np.array([event not in seen for event in rows.event_ids], np.bool_),
+            _serve(champion),
+            lambda part: self._learn(part).probabilities,
+            schema=self._schema,
+            positive=self._pipeline.label.positive,
+            gates=self._pipeline.gates,
+        )
+
+    def _publication(
+        self, state: _State, rows: Dataset, model: TrainedModel, version: str, verdict: Verdict
+    ) -> list[Output]:
+        partition = state.partition
+        labels = LabelRange(
+            topic=partition.topic,
+            partition=partition.index,
+            start=state.first or 0,
+            end=state.next,
+            incarnation=partition.incarnation,
+        )
+        manifest = describe(
+            model,
+            rows,
+            schema=self._schema,
+            version=version,
+            parent=self._champion.manifest.version if self._champion else None,
+            created_at=state.log.now,
+            trained_on=[labels],
+            verdict=verdict,
+        )
+        outputs = publish(manifest, model.text, topic=self._topics.models, secret=self._secret)
+        trial = Registry(self._secret)
+        trial.feed_outputs(outputs)
+        with Sandbox() as sandbox:
+            self._champion = Validator(self._schema, sandbox).check(trial, version)
+        self._registry.feed_outputs(outputs)
+        self._pending.append((version, outputs))
+        return [*outputs, *self._registry.retire(self._topics.models, KEPT_MODELS)]
+
+    # ---- the champion ---------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        """What the topic holds now, and after it what we are about to publish in a transaction still open."""
+        registry = self._read_registry()
+        self._pending = [each for each in self._pending if each[0] not in registry.manifests]
+        for _, outputs in self._pending:
+            registry.feed_outputs(outputs)
+        self._registry = registry
+        current = self._champion.manifest.version if self._champion else None
+        if registry.champion is None or registry.champion.version != current:
+            self._champion = self._checked(registry)
+
+    def _checked(self, registry: Registry) -> CheckedModel | None:
+        """Newest champion that passes every check."""
+        with Sandbox() as sandbox:
+            validator = Validator(self._schema, sandbox)
+            for version in registry.candidates():
+                try:
+                    return validator.check(registry, version)
+                except ModelError as error:
+                    _log.error("the champion is refused: %s", error)
+        return None
+
+    # ---- metrics --------------------------------------------------------------------------------------------
+
+    def _verdict_metric(self, state: _State, verdict: Verdict, model: str) -> Output:
+        metric = Metric(
+            name=f"gate_{verdict.metric}_difference",
+            value=verdict.difference,
+            low=verdict.low,
+            high=verdict.high,
+            n=verdict.n,
+            at=state.log.now,
+            model=model,
+            source="labels",
+            detail={
+                "passed": int(verdict.passed),
+                "decision": verdict.reason,
+                "champion": verdict.champion,
+                "challenger": verdict.challenger,
+            },
+        )
+        return self._metric(metric)
+
+    def _size_metric(self, state: _State, rows: Dataset, model: str) -> Output:
+        counts = np.bincount(rows.target, minlength=len(self._schema.classes))
+        metric = Metric(
+            name="training_labels",
+            value=float(len(rows)),
+            low=None,
+            high=None,
+            n=len(rows),
+            at=state.log.now,
+            model=model,
+            source="labels",
+            detail={name: int(count) for name, count in zip(self._schema.classes, counts, strict=True)},
+        )
+        return self._metric(metric)
+
+    def _metric(self, metric: Metric) -> Output:
+        return Output(self._topics.metrics, encode(metric), metric.name.encode())
+
+
+def _serve(model: CheckedModel) -> Probabilities:
+    """Probabilities of a checked model; whatever passed the checks is safe to load here."""
+    booster = lgb.Booster(model_str=model.text, params={"num_threads": 1, "verbosity": -1})
+
+    def give(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return probabilities(booster, rows)
+
+    return give
