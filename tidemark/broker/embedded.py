@@ -26,7 +26,7 @@ from tidemark.broker.running import (
     Process,
     Running,
     claim,
-    end_processes,
+    end_nodes,
     read_running,
     remove_running,
     write_running,
@@ -143,7 +143,7 @@ class EmbeddedKafka:
 
     def stop(self) -> None:
         """Stop all nodes cleanly and give up the lock. Does nothing where nothing runs."""
-        end_processes(list(self._jvms.values()))
+        end_nodes(self._data_dir, self._jvms)
         for child in self._launchers.values():
             child.wait()
         self._launchers.clear()
@@ -156,12 +156,12 @@ class EmbeddedKafka:
         """End a node with SIGKILL, as a crash would. `start_node` starts it again."""
         jvm = self._jvm(node_id)
         jvm.signal(signal.SIGKILL)
-        end_processes([jvm])
+        end_nodes(self._data_dir, {node_id: jvm})
         self._forget(node_id)
 
     def stop_node(self, node_id: int) -> None:
         """Stop one node cleanly. `start_node` starts it again."""
-        end_processes([self._jvm(node_id)])
+        end_nodes(self._data_dir, {node_id: self._jvm(node_id)})
         self._forget(node_id)
 
     def start_node(self, node_id: int = 1) -> None:

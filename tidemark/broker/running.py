@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,8 @@ from tidemark.errors import BrokerError
 
 _log = logging.getLogger(__name__)
 _TERM_SECONDS: Final = 10.0
-_POLL_SECONDS: Final = 0.01
+_AFTER_CLOSING_SECONDS: Final = 0.3
+_POLL_SECONDS: Final = 0.02
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -111,31 +112,40 @@ def release_detached(data_dir: Path) -> list[int]:
             return []
         if held.owner is not None:
             _refuse_if_live(data_dir, held)
-        nodes = list(held.alive().values())
-        end_processes(nodes)
+        nodes = held.alive()
+        end_nodes(data_dir, nodes)
         remove_running(data_dir)
-        return [node.pid for node in nodes]
+        return [process.pid for process in nodes.values()]
 
 
-def end_processes(processes: Sequence[Process]) -> None:
-    """SIGTERM to all, SIGKILL to those that are still there after 10 s; returns when all are gone."""
-    for process in processes:
+def end_nodes(data_dir: Path, nodes: Mapping[int, Process]) -> None:
+    """Stop nodes cleanly; returns when their processes are gone.
+
+    SIGTERM to all. A node that has closed its logs and only waits for another controller to be elected (5 s, in vain
+    when all are stopped) is killed: Raft's log is safe with that by design. So is one that hangs for 10 s.
+    """
+    for process in nodes.values():
         process.signal(signal.SIGTERM)
-    for process in _still_there(processes, _TERM_SECONDS):
-        _log.warning("process %d did not end within %g s and is killed", process.pid, _TERM_SECONDS)
-        process.signal(signal.SIGKILL)
-    if left := _still_there(processes, _TERM_SECONDS):
-        raise BrokerError(f"processes {[process.pid for process in left]} do not end, not even by SIGKILL")
-
-
-def _still_there(processes: Sequence[Process], seconds: float) -> list[Process]:
-    """Those that still run after `seconds`; returns as soon as there are none."""
-    deadline = time.monotonic() + seconds
-    while left := [process for process in processes if process.runs()]:
-        if time.monotonic() > deadline:
-            return left
+    began = time.monotonic()
+    while left := {node: process for node, process in nodes.items() if process.runs()}:
+        late = time.monotonic() - began > _TERM_SECONDS
+        for node, process in left.items():
+            if late:
+                _log.warning("node %d did not end within %g s and is killed", node, _TERM_SECONDS)
+            if late or (len(nodes) > 1 and _closed(data_dir, node)):
+                process.signal(signal.SIGKILL)
+        if time.monotonic() - began > 2 * _TERM_SECONDS:
+            raise BrokerError(f"nodes {sorted(left)} do not end, not even by SIGKILL; see `ps` for what holds them")
         time.sleep(_POLL_SECONDS)
-    return []
+
+
+def _closed(data_dir: Path, node: int) -> bool:
+    """Whether the node has flushed and closed its logs, some time ago."""
+    try:
+        written = (data_dir / f"node-{node}" / "log" / ".kafka_cleanshutdown").stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return time.time() - written > _AFTER_CLOSING_SECONDS
 
 
 def _refuse_if_live(data_dir: Path, held: Running) -> None:
@@ -162,7 +172,7 @@ def _clean_stale(data_dir: Path, held: Running) -> None:
         ended,
         f"{len(orphans)} node(s) left behind are stopped" if orphans else "no node was left behind",
     )
-    end_processes(list(orphans.values()))
+    end_nodes(data_dir, orphans)
     remove_running(data_dir)
 
 

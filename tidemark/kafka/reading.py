@@ -13,6 +13,16 @@ from tidemark.kafka.clients import connect, consumer_config, unreachable
 from tidemark.settings import Settings
 
 _BATCH: Final = 10_000
+_POLL_SECONDS: Final = 0.05
+
+# What a broker says for a moment after another one became the leader.
+_PASSING: Final = {
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+}
 
 
 def read_all(settings: Settings, topic: str, *, timeout: float = 60.0) -> list[Message]:
@@ -30,8 +40,8 @@ def read_all(settings: Settings, topic: str, *, timeout: float = 60.0) -> list[M
     """
     client = connect(settings, timeout=timeout)
     deadline = time.monotonic() + timeout
-    ends = _offsets(client, settings, topic, OffsetSpec.latest(), timeout)
-    starts = _offsets(client, settings, topic, OffsetSpec.earliest(), timeout)
+    ends = _offsets(client, settings, topic, OffsetSpec.latest(), deadline)
+    starts = _offsets(client, settings, topic, OffsetSpec.earliest(), deadline)
     open_ends = {index: end for index, end in ends.items() if end > starts[index]}
     consumer = Consumer(consumer_config(settings, group="tidemark-read-all", enable_partition_eof=True))
     messages: list[Message] = []
@@ -71,14 +81,19 @@ def _position(message: Message) -> tuple[int, int]:
     return (-1 if index is None else index), (-1 if offset is None else offset)
 
 
-def _offsets(client: AdminClient, settings: Settings, topic: str, spec: OffsetSpec, timeout: float) -> dict[int, int]:
+def _offsets(client: AdminClient, settings: Settings, topic: str, spec: OffsetSpec, deadline: float) -> dict[int, int]:
     """Offset of `spec` in each partition, as a reader of committed records sees it."""
-    found = client.list_topics(topic, timeout=timeout).topics[topic]
+    left = max(deadline - time.monotonic(), 0.1)
+    found = client.list_topics(topic, timeout=left).topics[topic]
     if found.error is not None:
         raise TopicError(f"there is no topic {topic!r} ({found.error.str()}); create it, or correct its name")
     asked = {TopicPartition(topic, index): spec for index in found.partitions}
-    futures = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout)
-    try:
-        return {where.partition: future.result(timeout).offset for where, future in futures.items()}
-    except KafkaException as error:
-        raise unreachable(settings, error.args[0].str()) from error
+    while True:
+        futures = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=left)
+        try:
+            return {where.partition: future.result(left).offset for where, future in futures.items()}
+        except KafkaException as error:
+            cause: KafkaError = error.args[0]
+            if cause.code() not in _PASSING or time.monotonic() > deadline:
+                raise unreachable(settings, cause.str()) from error
+        time.sleep(_POLL_SECONDS)
