@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from labeling_grpc.refusals import Refused
+from labeling_grpc.refusals import RefusedError
 from tidemark.records import Candidate, Label
 
 
@@ -125,12 +125,30 @@ class MarkPublished:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeIdentity:
+    """Publish under another identity from now on, and read the tails from their beginnings.
+
+    For a database that is older than what it published: a copy that was put back.
+    """
+
+    publisher: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """End leases that ran out. Every group of commands does so; this one alone is for when nobody asks."""
 
 
 Command = (
-    LeaseCases | RenewLeases | ReleaseLeases | SubmitAnswers | TakeIn | AdoptLabels | MarkPublished | Sweep
+    LeaseCases
+    | RenewLeases
+    | ReleaseLeases
+    | SubmitAnswers
+    | TakeIn
+    | AdoptLabels
+    | MarkPublished
+    | TakeIdentity
+    | Sweep
 )
 
 
@@ -166,7 +184,7 @@ class TakenIn:
     moved: bool = False
 
 
-Result = list[LeasedCase] | list[int | Refused] | list[Accepted | Refused] | int | TakenIn | None
+Result = list[LeasedCase] | list[int | RefusedError] | list[Accepted | RefusedError] | int | TakenIn | None
 
 EventKind = Literal["added", "leased", "returned", "answered", "skipped", "expired"]
 

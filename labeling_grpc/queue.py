@@ -40,11 +40,12 @@ from labeling_grpc.commands import (
     Result,
     Source,
     SubmitAnswers,
+    TakeIdentity,
     TakeIn,
     TakenIn,
 )
-from labeling_grpc.refusals import Reason, Refused
-from labeling_grpc.schema import Lane, State, annotations, cases, meta, outbox, positions, queue
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.schema import Lane, State, answers, cases, meta, outbox, positions, queue
 from tidemark.records import Candidate, Label, LabelStatus, encode
 from tidemark.topics import Topics
 
@@ -93,11 +94,11 @@ class _Open:
 class _Head:
     """The first waiting cases of a lane, in order. `whole`: there are no others."""
 
-    rows: deque[sa.Row[Any]]
+    rows: deque[sa.Row[*tuple[Any, ...]]]
     whole: bool
 
 
-_PART: Final = sa.bindparam("part", expanding=True)
+_PART: Final[sa.BindParameter[Any]] = sa.bindparam("part", expanding=True)
 _LOAD = (
     sa.select(
         cases.c.id,
@@ -114,16 +115,16 @@ _LOAD = (
     .where(cases.c.event_id.in_(_PART))
 )
 _KEYS = sa.select(
-    annotations.c.event_id,
-    annotations.c.client_key,
-    annotations.c.id,
-    annotations.c.token,
-    annotations.c.status,
-    annotations.c.label,
-    annotations.c.confidence,
-    annotations.c.comment,
-    annotations.c.known_at,
-).where(annotations.c.event_id.in_(_PART))
+    answers.c.event_id,
+    answers.c.client_key,
+    answers.c.id,
+    answers.c.token,
+    answers.c.status,
+    answers.c.label,
+    answers.c.confidence,
+    answers.c.comment,
+    answers.c.known_at,
+).where(answers.c.event_id.in_(_PART))
 _HEAD = (
     sa.select(
         queue.c.case_id,
@@ -158,11 +159,7 @@ _LEASE = (
         leases=queue.c.leases + 1,
     )
 )
-_RENEW = (
-    queue.update()
-    .where(queue.c.case_id == sa.bindparam("case"))
-    .values(lease_until=sa.bindparam("until"))
-)
+_RENEW = queue.update().where(queue.c.case_id == sa.bindparam("case")).values(lease_until=sa.bindparam("until"))
 _RETURN = (
     queue.update()
     .where(queue.c.case_id == sa.bindparam("case"))
@@ -229,31 +226,14 @@ class Queue:
         now, wall: queue time and wall clock, µs.
         """
         work = _Work(connection, self._topics, self._rules, replace(self.counts), now, wall)
-        results: list[Result] = [None] * len(commands)
-        for index, command in enumerate(commands):
-            match command:
-                case TakeIn():
-                    results[index] = work.take_in(command)
-                case AdoptLabels():
-                    work.adopt_labels(command)
-                case MarkPublished():
-                    work.mark_published(command)
-                case _:
-                    pass
+        results: list[Result] = [work.from_kafka(command) for command in commands]
         held = [c for c in commands if isinstance(c, SubmitAnswers | RenewLeases | ReleaseLeases)]
         if held:
             work.load(_event_ids(held))
-        for index, command in enumerate(commands):
-            match command:
-                case SubmitAnswers(answers):
-                    results[index] = [work.answer(answer) for answer in answers]
-                case RenewLeases(leases, lease_us):
-                    results[index] = [work.renew(lease, lease_us) for lease in leases]
-                case ReleaseLeases(leases):
-                    results[index] = sum(work.release(lease) for lease in leases)
-                case _:
-                    pass
-        work.flush()
+            for index, command in enumerate(commands):
+                if isinstance(command, SubmitAnswers | RenewLeases | ReleaseLeases):
+                    results[index] = work.from_holder(command)
+            work.flush()
         if self.next_lease_end is not None and self.next_lease_end <= now:
             work.end_leases()
         asked = [(index, c) for index, c in enumerate(commands) if isinstance(c, LeaseCases)]
@@ -305,9 +285,9 @@ class _Work:
         for part in _parts(sorted(set(event_ids))):
             for row in self.connection.execute(_LOAD, {"part": part}):
                 self._open[row[1]] = _Open(*row, in_queue=row[4] is not None)
-            for row in self.connection.execute(_KEYS, {"part": part}).mappings():
-                if row["client_key"] is not None:
-                    self._keyed[row["event_id"], row["client_key"]] = dict(row)
+            for answer in self.connection.execute(_KEYS, {"part": part}).mappings():
+                if answer["client_key"] is not None:
+                    self._keyed[answer["event_id"], answer["client_key"]] = dict(answer)
 
     def flush(self) -> None:
         """Write what was decided since the last time."""
@@ -323,7 +303,7 @@ class _Work:
             (_RENEW, renewed),
             (_RETURN, returned),
             (_DROP, self._dropped),
-            (annotations.insert(), self._annotations),
+            (answers.insert(), self._annotations),
             (outbox.insert(), self._outbox),
         ):
             if rows:
@@ -333,11 +313,21 @@ class _Work:
 
     # --- what holders of leases ask
 
-    def answer(self, answer: Answer) -> Accepted | Refused:
+    def from_holder(self, command: SubmitAnswers | RenewLeases | ReleaseLeases) -> Result:
+        """Apply what somebody who holds leases asks for; `load` came before."""
+        match command:
+            case SubmitAnswers(given):
+                return [self.answer(answer) for answer in given]
+            case RenewLeases(leases, lease_us):
+                return [self.renew(lease, lease_us) for lease in leases]
+            case ReleaseLeases(leases):
+                return sum(self.release(lease) for lease in leases)
+
+    def answer(self, answer: Answer) -> Accepted | RefusedError:
         """Close a leased case with an answer or a skip."""
         if answer.status == "answered" and answer.label not in self._rules.classes:
             classes = ", ".join(self._rules.classes)
-            return Refused(
+            return RefusedError(
                 Reason.UNKNOWN_CLASS,
                 f"{answer.label!r} is none of the classes: {classes}",
                 field="label",
@@ -347,11 +337,11 @@ class _Work:
         if (earlier := self._keyed.get((answer.event_id, key))) is not None:
             return _again(answer, earlier)
         case = self._leased(answer.event_id, answer.token)
-        if isinstance(case, Refused):
+        if isinstance(case, RefusedError):
             return case
         candidate = _decode(case.candidate)
         if answer.known_at is not None and answer.known_at < candidate.time:
-            return Refused(
+            return RefusedError(
                 Reason.INVALID_FIELD,
                 f"known_at ({answer.known_at}) is before the event itself ({candidate.time}): give the event time "
                 "from which the answer may be used, in µs",
@@ -364,10 +354,10 @@ class _Work:
         )
         return Accepted(annotation_id, duplicate=False)
 
-    def renew(self, lease: LeaseRef, lease_us: int) -> int | Refused:
+    def renew(self, lease: LeaseRef, lease_us: int) -> int | RefusedError:
         """Let a lease end `lease_us` from now; gives that time."""
         case = self._leased(lease.event_id, lease.token)
-        if isinstance(case, Refused):
+        if isinstance(case, RefusedError):
             return case
         until = case.lease_until = self._now + lease_us
         case.change = "renewed"
@@ -377,21 +367,21 @@ class _Work:
     def release(self, lease: LeaseRef) -> int:
         """Give a case back; 0 when the lease had ended before."""
         case = self._leased(lease.event_id, lease.token)
-        if isinstance(case, Refused):
+        if isinstance(case, RefusedError):
             return 0
         self._return(case, passed_by=case.annotator)
         return 1
 
-    def _leased(self, event_id: str, token: str) -> _Open | Refused:
+    def _leased(self, event_id: str, token: str) -> _Open | RefusedError:
         case = self._open.get(event_id)
         if case is None:
-            return Refused(Reason.UNKNOWN_CASE, f"there is no case {event_id!r} in this queue", event_id=event_id)
+            return RefusedError(Reason.UNKNOWN_CASE, f"there is no case {event_id!r} in this queue", event_id=event_id)
         if not case.in_queue:
-            return Refused(
+            return RefusedError(
                 Reason.CASE_CLOSED, f"case {event_id!r} is closed: lease the next one", event_id=event_id
             )
         if case.state != State.LEASED or case.token != token or (case.lease_until or 0) <= self._now:
-            return Refused(
+            return RefusedError(
                 Reason.STALE_LEASE,
                 f"the lease of case {event_id!r} has ended, or is another's: lease again, and renew in time",
                 event_id=event_id,
@@ -480,7 +470,7 @@ class _Work:
             comment=comment,
             annotation_id=annotation_id,
         )
-        self._publish(Message(self._topics.labels, case.event_id.encode(), encode(record)))
+        self._publish(Message(self._topics.labels, case.event_id.encode(), encode(record)), annotation_id)
         self._dropped.append({"case": case.case_id})
         case.in_queue = False
         if case.state == State.LEASED:
@@ -492,13 +482,14 @@ class _Work:
         self._tell(kind, case.event_id, annotator, label)
         return annotation_id
 
-    def _publish(self, message: Message) -> None:
+    def _publish(self, message: Message, annotation_id: str | None = None) -> None:
         headers = [[name, base64.b64encode(value).decode()] for name, value in message.headers]
         self._outbox.append(
             {
                 "topic": message.topic,
                 "key": message.key,
                 "value": message.value,
+                "annotation_id": annotation_id,
                 "headers": msgspec.json.encode(headers),
             }
         )
@@ -506,9 +497,7 @@ class _Work:
 
     # --- giving out
 
-    def lease(
-        self, asked: Sequence[LeaseCases], *, explore_next: bool
-    ) -> tuple[list[list[LeasedCase]], bool]:
+    def lease(self, asked: Sequence[LeaseCases], *, explore_next: bool) -> tuple[list[list[LeasedCase]], bool]:
         """Cases for each request, in its order, and whose turn it is after that.
 
         While both lanes have cases, they take turns: one exploration case, one other.
@@ -551,7 +540,7 @@ class _Work:
 
     def _next(
         self, lane: Lane, head: _Head, request: LeaseCases, updates: list[dict[str, Any]]
-    ) -> tuple[int | None, sa.Row[Any]] | None:
+    ) -> tuple[int | None, sa.Row[*tuple[Any, ...]]] | None:
         """First case of the lane that this annotator did not just release, and its place in the head."""
         for index, row in enumerate(head.rows):
             if row.passed_by != request.annotator or row.passed_until <= self._now:
@@ -562,17 +551,15 @@ class _Work:
             self.connection.execute(_LEASE, updates)
             updates.clear()
         asker = {"in_lane": int(lane), "most": 1, "asker": request.annotator, "at": self._now}
-        row = self.connection.execute(_HEAD_FOR, asker).first()
-        return None if row is None else (None, row)
+        found = self.connection.execute(_HEAD_FOR, asker).first()
+        return None if found is None else (None, found)
 
     def _give(
-        self, row: sa.Row[Any], request: LeaseCases, lane: Lane, updates: list[dict[str, Any]]
+        self, row: sa.Row[*tuple[Any, ...]], request: LeaseCases, lane: Lane, updates: list[dict[str, Any]]
     ) -> LeasedCase:
         token = secrets.token_urlsafe(16)
         until = self._now + request.lease_us
-        updates.append(
-            {"case": row.case_id, "new_token": token, "asker": request.annotator, "until": until}
-        )
+        updates.append({"case": row.case_id, "new_token": token, "asker": request.annotator, "until": until})
         self._ends(until)
         self._waiting(lane, -1)
         self.counts.leased += 1
@@ -580,6 +567,21 @@ class _Work:
         return LeasedCase(row.event_id, row.candidate, token, until, row.leases + 1)
 
     # --- intake and what Kafka holds
+
+    def from_kafka(self, command: Command) -> Result:
+        """Apply a command of intake's or of the publisher's; any other is left for later."""
+        match command:
+            case TakeIn():
+                return self.take_in(command)
+            case AdoptLabels():
+                self.adopt_labels(command)
+            case MarkPublished():
+                self.mark_published(command)
+            case TakeIdentity(publisher):
+                self.take_identity(publisher)
+            case _:
+                pass
+        return None
 
     def take_in(self, command: TakeIn) -> TakenIn:
         """Put candidates into the queue, each once, as far as there is room; move the position with them."""
@@ -683,13 +685,18 @@ class _Work:
             self.flush()
 
     def adopt_labels(self, command: AdoptLabels) -> None:
-        """Close cases that another queue's labels close, and remember those whose candidates are yet to come."""
+        """Close cases that labels in Kafka close, and remember those whose candidates are yet to come.
+
+        A label that this database has too leaves the outbox, if it is there: Kafka holds it.
+        """
         by_id = {label.event_id: label for label in command.labels}
         known = {row["id"] for row in self._closed_elsewhere(sorted(by_id))}
+        published: list[str] = []
         self.load(by_id)
         for label in command.labels:
             annotation_id = label.annotation_id or uuid.uuid5(uuid.NAMESPACE_OID, label.event_id).hex
             if annotation_id in known:
+                published.append(annotation_id)
                 continue
             known.add(annotation_id)
             self._annotations.append(
@@ -717,6 +724,9 @@ class _Work:
                     self.counts.leased -= 1
                 else:
                     self._waiting(case.lane, -1)
+        for part in _parts(published):
+            gone = self.connection.execute(outbox.delete().where(outbox.c.annotation_id.in_(_PART)), {"part": part})
+            self.counts.unpublished -= gone.rowcount
         self._move("tail", command.source, command.end)
         self.flush()
 
@@ -724,13 +734,18 @@ class _Work:
         """Drop from the outbox what Kafka holds."""
         gone = self.connection.execute(outbox.delete().where(outbox.c.seq <= command.seq)).rowcount
         self.counts.unpublished -= gone
+        self._write_meta("published", str(command.seq))
         for source, offset in command.tails:
             self._move("tail", source, offset)
 
+    def take_identity(self, publisher: str) -> None:
+        """Publish as somebody else, who has read no tail."""
+        self._write_meta("publisher", publisher)
+        self.connection.execute(positions.delete().where(positions.c.reader == "tail"))
+
     def _position(self, reader: str, source: Source) -> int | None:
-        return self.connection.execute(
-            sa.select(positions.c.offset).where(*_is_position(reader, source))
-        ).scalar_one_or_none()
+        query = sa.select(positions.c.offset).where(*_is_position(reader, source))
+        return self.connection.execute(query).scalar_one_or_none()
 
     def _move(self, reader: str, source: Source, offset: int) -> None:
         moved = self.connection.execute(
@@ -767,7 +782,7 @@ class _Work:
         self.events.append(CaseEvent(kind, event_id, annotator, label, self._now))
 
 
-def _again(answer: Answer, earlier: dict[str, Any]) -> Accepted | Refused:
+def _again(answer: Answer, earlier: dict[str, Any]) -> Accepted | RefusedError:
     same = (
         earlier["token"] == answer.token
         and earlier["status"] == answer.status
@@ -778,7 +793,7 @@ def _again(answer: Answer, earlier: dict[str, Any]) -> Accepted | Refused:
     )
     if same:
         return Accepted(earlier["id"], duplicate=True)
-    return Refused(
+    return RefusedError(
         Reason.KEY_REUSED,
         f"another answer to case {answer.event_id!r} was taken under this idempotency key or lease",
         field="idempotency_key",
@@ -821,7 +836,7 @@ def _count(connection: sa.Connection) -> Counts:
             counts.waiting_explore = number
         else:
             counts.waiting_active = number
-    by_status = sa.select(annotations.c.status, sa.func.count()).group_by(annotations.c.status)
+    by_status = sa.select(answers.c.status, sa.func.count()).group_by(answers.c.status)
     for status, number in connection.execute(by_status):
         if status in {"answered", "skipped", "expired"}:
             setattr(counts, status, number)
@@ -833,4 +848,5 @@ def _count(connection: sa.Connection) -> Counts:
 
 
 def _next_lease_end(connection: sa.Connection) -> int | None:
-    return connection.execute(sa.select(sa.func.min(queue.c.lease_until))).scalar_one()
+    end: int | None = connection.execute(sa.select(sa.func.min(queue.c.lease_until))).scalar_one()
+    return end

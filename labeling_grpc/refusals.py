@@ -44,7 +44,7 @@ _CODES: Final[dict[Reason, grpc.StatusCode]] = {
 }
 
 
-class Refused(LabelingError):
+class RefusedError(LabelingError):
     """The labeling service refuses a call.
 
     reason: for programs.  field: the request's field at fault, "" where none is.  event_id: the case, "" where none is.
@@ -77,7 +77,7 @@ class Refused(LabelingError):
         return status_pb2.Status(code=number, message=str(self), details=details)
 
     @classmethod
-    def of(cls, status: status_pb2.Status) -> Refused | None:
+    def of(cls, status: status_pb2.Status) -> RefusedError | None:
         """The refusal that a status carries; None: the status is not one of ours."""
         if status.code == code_pb2.OK:
             return None

@@ -1,7 +1,7 @@
 """Tables of the queue's database, the same for every store.
 
 `cases` never changes after intake. `queue` holds the open ones, waiting or leased, so that it stays as small as what
-is open. A case without a row in `queue` is closed, and `annotations` says how.
+is open. A case without a row in `queue` is closed, and `answers` (the table `annotations`) says how.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ queue = sa.Table(
     sa.Index("queue_expiry", "expires_at"),
 )
 
-annotations = sa.Table(
+answers = sa.Table(
     "annotations",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
@@ -84,6 +84,7 @@ outbox = sa.Table(
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("key", sa.LargeBinary),
     sa.Column("value", sa.LargeBinary),
+    sa.Column("annotation_id", sa.Text),
     sa.Column("headers", sa.LargeBinary, nullable=False),  # JSON: [[name, base64 of the value], ..]
     sqlite_autoincrement=True,  # a number is never used twice, even when the newest rows were deleted
 )

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from labeling_grpc.clock import Clock, SteadyClock
-from labeling_grpc.commands import Applied, Command, Counts, Message, Source
+from labeling_grpc.commands import Applied, Command, Counts, MarkPublished, Message, Source, TakeIdentity
 from labeling_grpc.queue import Queue, QueueRules
 from labeling_grpc.schema import VERSION, meta, metadata, outbox, positions
 from tidemark.errors import LabelingError
@@ -28,6 +28,8 @@ _CLOCK_EVERY: Final = 1_000_000
 
 _CACHE_KIB: Final = 65_536
 _WAIT_MS: Final = 5_000
+_MAX_BYTES: Final = 8_000_000
+"""Of the values that one transaction publishes, the last of them not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ class Store(Protocol):
     @property
     def publisher(self) -> str:
         """Identity of this queue in the headers of what it publishes; another when the database is a new one."""
+        ...
+
+    @property
+    def published(self) -> int:
+        """Highest number of the outbox that the database knows to be in Kafka."""
         ...
 
     @property
@@ -75,7 +82,11 @@ class Store(Protocol):
         ...
 
     def unpublished(self, after: int, limit: int) -> list[Outgoing]:
-        """The outbox above `after`, in order."""
+        """The outbox above `after`, in order, at most `limit` records and some MB."""
+        ...
+
+    def last_seq(self) -> int:
+        """Highest number that the outbox ever gave."""
         ...
 
     def position(self, reader: str, source: Source) -> int | None:
@@ -116,6 +127,7 @@ class SqliteStore:
             self._lock.close()
             raise
         self._publisher = stored["publisher"]
+        self._published = int(stored.get("published", "0"))
         self._clock = clock or SteadyClock(int(stored.get("clock", "0")))
         self._clock_written = 0
 
@@ -123,6 +135,11 @@ class SqliteStore:
     def publisher(self) -> str:
         """Identity of this queue in the headers of what it publishes."""
         return self._publisher
+
+    @property
+    def published(self) -> int:
+        """Highest number of the outbox that the database knows to be in Kafka."""
+        return self._published
 
     @property
     def counts(self) -> Counts:
@@ -153,10 +170,15 @@ class SqliteStore:
                 _write(self._writer, "clock", str(now))
                 self._clock_written = now
         self._queue.adopt(applied)
+        for command in commands:
+            if isinstance(command, MarkPublished):
+                self._published = command.seq
+            elif isinstance(command, TakeIdentity):
+                self._publisher = command.publisher
         return applied
 
     def unpublished(self, after: int, limit: int) -> list[Outgoing]:
-        """The outbox above `after`, in order; at most `limit` records.
+        """The outbox above `after`, in order; at most `limit` records, and no more after the first few MB.
 
         Raises:
             StoreError: the database can't be read.
@@ -164,7 +186,25 @@ class SqliteStore:
         """
         query = sa.select(outbox).where(outbox.c.seq > after).order_by(outbox.c.seq).limit(limit)
         with self._translated(), self._reader.begin():
-            return [_outgoing(row) for row in self._reader.execute(query)]
+            rows: list[Outgoing] = []
+            size = 0
+            for row in self._reader.execute(query):
+                rows.append(_outgoing(row))
+                size += len(row.value or b"")
+                if size > _MAX_BYTES:
+                    break
+            return rows
+
+    def last_seq(self) -> int:
+        """Highest number that the outbox ever gave.
+
+        Raises:
+            StoreError: the database can't be read.
+
+        """
+        query = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        with self._translated(), self._reader.begin():
+            return self._reader.execute(query).scalar_one_or_none() or 0
 
     def position(self, reader: str, source: Source) -> int | None:
         """Next offset of a reader; None: it never read.

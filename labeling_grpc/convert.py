@@ -1,0 +1,121 @@
+"""Between the domain's records and the contract's messages."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import msgspec
+
+from labeling_grpc.commands import CaseEvent, Counts, LeasedCase
+from labeling_grpc.text import MAX_EVENT_ID, is_name
+from labeling_grpc.v1 import labeling_pb2 as pb
+from tidemark.records import Candidate
+from tidemark.records import Reason as CaseReason
+
+REASONS: Final[dict[CaseReason, pb.Reason.ValueType]] = {
+    "explore": pb.REASON_EXPLORE,
+    "uncertain": pb.REASON_UNCERTAIN,
+    "diverse": pb.REASON_DIVERSE,
+    "cold": pb.REASON_COLD,
+    "imported": pb.REASON_IMPORTED,
+}
+
+_KINDS: Final = {
+    "added": pb.CaseEvent.KIND_ADDED,
+    "leased": pb.CaseEvent.KIND_LEASED,
+    "returned": pb.CaseEvent.KIND_RETURNED,
+    "answered": pb.CaseEvent.KIND_ANSWERED,
+    "skipped": pb.CaseEvent.KIND_SKIPPED,
+    "expired": pb.CaseEvent.KIND_EXPIRED,
+}
+_INT64: Final = range(-(2**63), 2**63)
+_decode = msgspec.json.Decoder(Candidate).decode
+
+
+def misfit(candidate: Candidate) -> str | None:
+    """Why a candidate that decodes can't be queued all the same; None if it can."""
+    if not is_name(candidate.event_id, MAX_EVENT_ID):
+        return f"event_id must have 1 to {MAX_EVENT_ID} printable characters"
+    for name in ("time", "tile", "tile_count", "expires_at"):
+        value = getattr(candidate, name)
+        if value is not None and value not in _INT64:
+            return f"{name} ({value}) does not fit 64 bits"
+    probability = candidate.inclusion_probability
+    if probability is not None and not 0.0 < probability <= 1.0:
+        return f"inclusion_probability ({probability}) is not in (0, 1]"
+    if not math.isfinite(candidate.priority):
+        return "priority is not finite"
+    return None
+
+
+def task(leased: LeasedCase) -> pb.Task:
+    """A leased case as the contract has it."""
+    return pb.Task(
+        case=case(_decode(leased.candidate)),
+        lease_token=leased.token,
+        lease_expires_at_us=leased.until,
+        lease_count=leased.leases,
+    )
+
+
+def case(candidate: Candidate) -> pb.Case:
+    """What a person is shown. The inclusion probability is not: it is for the learner."""
+    return pb.Case(
+        event_id=candidate.event_id,
+        business_id=candidate.business_id,
+        key=candidate.key,
+        time_us=candidate.time,
+        reason=REASONS[candidate.reason],
+        priority=candidate.priority,
+        context=[pb.ContextField(name=name, value=_value(v)) for name, v in candidate.context.items()],
+        features=[pb.Feature(name=name, value=v) for name, v in candidate.features.items()],
+        probabilities=candidate.probabilities or (),
+        uncertainty=candidate.uncertainty,
+        model=candidate.model,
+        expires_at_us=candidate.expires_at,
+        policy=candidate.policy,
+        tile=candidate.tile,
+    )
+
+
+def _value(value: str | float | bool | None) -> pb.Value | None:  # noqa: FBT001 - a column may hold flags
+    match value:
+        case None:
+            return None
+        case bool():
+            return pb.Value(flag=value)
+        case int():
+            return pb.Value(integer=value) if value in _INT64 else pb.Value(text=str(value))
+        case float():
+            return pb.Value(number=value)
+        case str():
+            return pb.Value(text=value)
+
+
+def stats(pipeline: str, counts: Counts, now: int) -> pb.QueueStats:
+    """The counts as the contract has them."""
+    return pb.QueueStats(
+        pipeline=pipeline,
+        waiting_explore=counts.waiting_explore,
+        waiting_active=counts.waiting_active,
+        leased=counts.leased,
+        answered=counts.answered,
+        skipped=counts.skipped,
+        expired=counts.expired,
+        unpublished=counts.unpublished,
+        rejected=counts.rejected,
+        event_clock_us=counts.event_clock,
+        now_us=now,
+    )
+
+
+def case_event(event: CaseEvent) -> pb.CaseEvent:
+    """An event as the contract has it."""
+    return pb.CaseEvent(
+        kind=_KINDS[event.kind],
+        event_id=event.event_id,
+        annotator=event.annotator,
+        label=event.label or "",
+        at_us=event.at,
+    )

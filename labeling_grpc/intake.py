@@ -1,0 +1,189 @@
+"""From `P.candidates` into the queue; its database holds the offsets, moved in the transaction of the cases."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+import numpy as np
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from labeling_grpc.commands import Arrival, Message, Source, TakeIn, TakenIn
+from labeling_grpc.convert import misfit
+from labeling_grpc.writer import Stopping, Writer
+from tidemark.deadletter import dead_letter
+from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
+from tidemark.kafka import connect, consumer_config, topic_incarnation
+from tidemark.processor import Batch, Partition
+from tidemark.records import Candidate, decode
+from tidemark.settings import Settings
+from tidemark.topics import Topics
+
+MAX_CANDIDATE: Final = 262_144
+"""Bytes of a candidate: a hundred of them must fit a lease call of a client with gRPC's default limit, or nearly."""
+
+_BATCH: Final = 500
+_MAX_KEY: Final = 1_024
+"""Bytes of a dead letter's key: with its value it must stay below the broker's limit."""
+_POLL_SECONDS: Final = 0.2
+_FULL_SECONDS: Final = 0.5
+_INCARNATION_SECONDS: Final = 15.0
+_BACKOFF: Final = (0.2, 5.0)
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """A thread that keeps the queue filled, and starts over, with back-off, when Kafka fails it.
+
+    problem: called with what is wrong, "" once it is right again.
+    """
+
+    def __init__(self, settings: Settings, topics: Topics, writer: Writer, problem: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._writer = writer
+        self._problem = problem
+        self._positions: dict[Source, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="labeling-intake", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take in."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 3.0) -> None:
+        """End the thread. One that waits for Kafka ends with the process."""
+        self._stop.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        pause = _BACKOFF[0]
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                self._session()
+            except Stopping:
+                return
+            except (KafkaException, TidemarkError, TimeoutError) as error:
+                log.warning("intake from %s starts over: %s", self._topics.candidates, error)
+                self._problem(str(error))
+            if time.monotonic() - started > _BACKOFF[1]:
+                pause = _BACKOFF[0]
+            self._stop.wait(pause)
+            pause = min(2 * pause, _BACKOFF[1])
+
+    def _session(self) -> None:
+        topic = self._topics.candidates
+        client = connect(self._settings)
+        incarnation = topic_incarnation(client, topic)
+        partitions = sorted(client.list_topics(topic, timeout=10).topics[topic].partitions)
+        sources = {index: Source(topic, index, incarnation) for index in partitions}
+        self._positions = {source: self._start(client, source) for source in sources.values()}
+        consumer = Consumer(consumer_config(self._settings, group=f"{self._topics.pipeline}.labeling"))
+        try:
+            consumer.assign([TopicPartition(topic, s.partition, offset) for s, offset in self._positions.items()])
+            self._problem("")
+            self._read(client, consumer, sources)
+        finally:
+            consumer.close()
+
+    def _start(self, client: AdminClient, source: Source) -> int:
+        """Where to read on: the stored position, or the first record that Kafka still has."""
+        where = TopicPartition(source.topic, source.partition)
+        low, high = (
+            client.list_offsets({where: spec}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=10.0)[
+                where
+            ]
+            .result(10.0)
+            .offset
+            for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+        )
+        stored = self._writer.store.position("intake", source)
+        if stored is None or stored < low:
+            if stored is not None:
+                log.error(
+                    "%s[%d]: %d records from offset %d were removed by retention before they were taken in; raise the "
+                    "topic's retention.ms above the longest time the labeling service is down",
+                    source.topic,
+                    source.partition,
+                    low - stored,
+                    stored,
+                )
+            taken = self._take(TakeIn(source, stored, low, ()))
+            return taken.position
+        if stored > high:
+            raise TopicError(
+                f"{source.topic}[{source.partition}] ends at offset {high}, before the position {stored} of the queue: "
+                "records were deleted from its end; re-create the topic, so that the queue can tell"
+            )
+        return stored
+
+    def _take(self, command: TakeIn) -> TakenIn:
+        return cast("TakenIn", self._writer.call(command))
+
+    def _read(self, client: AdminClient, consumer: Consumer, sources: dict[int, Source]) -> None:
+        checked = time.monotonic()
+        while not self._stop.is_set():
+            first = consumer.poll(_POLL_SECONDS)
+            messages = [] if first is None else [first, *consumer.consume(_BATCH - 1, 0)]
+            for index, source in sources.items():
+                its = [message for message in messages if message.partition() == index]
+                if its:
+                    self._handle(consumer, source, its)
+            if time.monotonic() - checked > _INCARNATION_SECONDS:
+                checked = time.monotonic()
+                source = next(iter(sources.values()))
+                if topic_incarnation(client, source.topic) != source.incarnation:
+                    raise TopicError(f"topic {source.topic!r} was re-created: reading it from its beginning")
+
+    def _handle(self, consumer: Consumer, source: Source, messages: list[KafkaMessage]) -> None:
+        start = self._positions[source]
+        arrivals = tuple(self._arrival(source, message) for message in messages)
+        end = arrivals[-1].offset + 1
+        taken = self._take(TakeIn(source, start, end, arrivals))
+        self._positions[source] = taken.position
+        if taken.position != end:
+            self._problem("" if taken.moved else "the queue is full of exploration cases: waiting for answers")
+            self._stop.wait(0 if taken.moved else _FULL_SECONDS)
+            consumer.seek(TopicPartition(source.topic, source.partition, taken.position))
+        else:
+            self._problem("")
+
+    def _arrival(self, source: Source, message: KafkaMessage) -> Arrival:
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError.OFFSET_OUT_OF_RANGE:
+                raise TopicError(f"{source.topic}[{source.partition}]: {error.str()}")
+            raise BrokerError(f"reading {source.topic}[{source.partition}]: {error.str()}")
+        offset, value = cast("int", message.offset()), message.value() or b""
+        try:
+            return Arrival(offset, _candidate(value), value)
+        except RecordError as wrong:
+            return Arrival(offset, None, b"", self._dead_letter(source, message, wrong))
+
+    def _dead_letter(self, source: Source, message: KafkaMessage, wrong: RecordError) -> Message:
+        batch = Batch(
+            partition=Partition(source.topic, source.partition, source.incarnation),
+            offsets=np.array([message.offset()], np.int64),
+            timestamps=np.array([message.timestamp()[1]], np.int64),
+            keys=[(message.key() or b"")[:_MAX_KEY] or None],
+            values=[message.value()],
+        )
+        output = dead_letter(self._topics.deadletter, batch, 0, wrong.step, wrong.reason)
+        return Message(output.topic, output.key, output.value, output.headers)
+
+
+def _candidate(value: bytes) -> Candidate:
+    if len(value) > MAX_CANDIDATE:
+        raise RecordError("queue", f"a candidate of {len(value)} bytes; at most {MAX_CANDIDATE} can be handed out")
+    candidate = decode(Candidate, value)
+    why = misfit(candidate)
+    if why is not None:
+        raise RecordError("queue", why)
+    return candidate

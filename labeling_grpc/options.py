@@ -1,0 +1,126 @@
+"""Options of the labeling service, from the environment: never from a pipeline's file."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, cast
+
+from tidemark.errors import ConfigError, LabelingError
+from tidemark.pipeline import parse_duration
+from tidemark.settings import Settings
+
+PREFIX: Final = "TIDEMARK_LABELING_"
+_YES: Final = {"1", "true", "yes", "on"}
+_NO: Final = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the service runs.
+
+    - `TIDEMARK_LABELING_ADDRESS`: `127.0.0.1:PORT`; port 0, the default, takes a free one (`labeling.json` in the
+      pipeline's state folder then tells which)
+    - `TIDEMARK_LABELING_LEASE`: default length of a lease, `5m`
+    - `TIDEMARK_LABELING_MAX_OPEN`: most cases waiting or leased, 100000
+    - `TIDEMARK_LABELING_RELEASE_HOLD`: how long a released case is kept from who released it, `5m`
+    - `TIDEMARK_LABELING_REFLECTION`: gRPC server reflection, off
+    """
+
+    address: str = "127.0.0.1:0"
+    lease_us: int = 300_000_000
+    max_open: int = 100_000
+    release_hold_us: int = 300_000_000
+    reflection: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Options from `environment`, by default the process's own. Empty variables count as unset.
+
+        Raises:
+            ConfigError: a variable is wrong; names it and the remedy.
+
+        """
+        given = os.environ if environment is None else environment
+        env = {name: value.strip() for name, value in given.items() if value.strip()}
+        default = cls()
+        return cls(
+            address=loopback(env.get(PREFIX + "ADDRESS", default.address)),
+            lease_us=_duration(env, "LEASE", default.lease_us),
+            max_open=_count(env, "MAX_OPEN", default.max_open),
+            release_hold_us=_duration(env, "RELEASE_HOLD", default.release_hold_us),
+            reflection=_flag(env, "REFLECTION", default=default.reflection),
+        )
+
+
+def loopback(address: str) -> str:
+    """The address, if it is one that only this machine reaches.
+
+    Raises:
+        ConfigError: it is another's, or no `host:port`.
+
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise ConfigError(f"the labeling service's address {address!r} is not host:port; write 127.0.0.1:50051")
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        local = bare == "localhost" or ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise ConfigError(
+            f"the labeling service can't listen on {address!r}: it has neither tokens nor TLS, so only this machine "
+            "may reach it; write 127.0.0.1:PORT, and let people in through an SSH tunnel"
+        )
+    return address
+
+
+def state_folder(settings: Settings, pipeline: str) -> Path:
+    """Where the database and the address of a pipeline's labeling service are."""
+    return settings.state_dir / "pipelines" / pipeline
+
+
+def find(settings: Settings, pipeline: str) -> str:
+    """Address of the service of `pipeline` on this machine.
+
+    Raises:
+        LabelingError: none runs.
+
+    """
+    path = state_folder(settings, pipeline) / "labeling.json"
+    try:
+        return cast("str", json.loads(path.read_text(encoding="utf-8"))["address"])
+    except FileNotFoundError:
+        raise LabelingError(
+            f"no labeling service of pipeline {pipeline!r} runs here (there is no {path}): start the pipeline with "
+            "`tidemark up`"
+        ) from None
+
+
+def _duration(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(PREFIX + name)
+    if text is None:
+        return default
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{PREFIX}{name}: {text!r} {error}") from error
+
+
+def _count(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(PREFIX + name, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{PREFIX}{name}: {text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = env.get(PREFIX + name, "on" if default else "off").lower()
+    if text not in _YES | _NO:
+        raise ConfigError(f"{PREFIX}{name}: {text!r} is neither on nor off")
+    return text in _YES

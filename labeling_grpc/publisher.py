@@ -1,0 +1,281 @@
+"""From the outbox to Kafka, exactly once for readers of committed records, whatever dies when.
+
+Each record carries the headers `seq`, its number in the outbox, and `publisher`, the identity of the database. A
+transaction holds consecutive records, so the highest `seq` that is committed says how far this database's outbox is
+in Kafka. A session begins by fencing its predecessor (`init_transactions` under the stable id, which also ends what
+was left open) and by reading that number from the tails of the topics. The mark in the database only says from where
+the tails need be read. After any error the producer is thrown away and a new session begins: nothing is retried, for
+nobody knows what became of it, until the tail tells.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, cast
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from labeling_grpc.commands import AdoptLabels, CaseEvent, Counts, MarkPublished, Source, TakeIdentity
+from labeling_grpc.store import Outgoing
+from labeling_grpc.writer import FutureReply, Stopping, Writer
+from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
+from tidemark.kafka import connect, consumer_config, producer_config, topic_incarnation
+from tidemark.records import Label, decode
+from tidemark.settings import Settings
+from tidemark.topics import Topics
+
+SEQ: Final = "seq"
+PUBLISHER: Final = "publisher"
+
+_BATCH: Final = 1_000
+_TIMEOUT: Final = 30.0
+_IDLE_SECONDS: Final = 1.0
+_BACKOFF: Final = (0.2, 5.0)
+
+log = logging.getLogger(__name__)
+
+
+class RivalError(LabelingError):
+    """Another labeling service publishes for the same pipeline, from another database."""
+
+
+class Publisher:
+    """A thread that publishes the outbox.
+
+    problem: called with what is wrong, "" once it is right again.  fatal: called with the error that ended it.
+    after_commit: called between Kafka's commit and the database's mark, with the highest number committed; a test
+    raises there.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Topics,
+        writer: Writer,
+        problem: Callable[[str], None],
+        fatal: Callable[[Exception], None],
+        after_commit: Callable[[int], None] = lambda _seq: None,
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._writer = writer
+        self._problem = problem
+        self._fatal = fatal
+        self._after_commit = after_commit
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="labeling-publisher", daemon=True)
+        self._first = True
+        writer.listen(self._changed)
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 3.0) -> None:
+        """Publish what is in the outbox and end the thread; what `timeout` seconds did not suffice for stays there."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            log.warning("%s: Kafka does not answer; what is unpublished stays in the queue", self._topics.labels)
+
+    def _changed(self, _events: list[CaseEvent], counts: Counts) -> None:
+        if counts.unpublished:
+            self._wake.set()
+
+    def _run(self) -> None:
+        pause = _BACKOFF[0]
+        while True:
+            started = time.monotonic()
+            try:
+                self._session()
+            except Stopping:
+                return
+            except RivalError as error:
+                log.critical("%s", error)
+                self._problem(str(error))
+                self._fatal(error)
+                return
+            except (KafkaException, TidemarkError, TimeoutError) as error:
+                log.warning("publishing to %s starts over: %s", self._topics.labels, error)
+                self._problem(str(error))
+            if self._stop.is_set():
+                return
+            if time.monotonic() - started > _BACKOFF[1]:
+                pause = _BACKOFF[0]
+            self._stop.wait(pause)
+            pause = min(2 * pause, _BACKOFF[1])
+
+    def _session(self) -> None:
+        """Until the service stops, or something fails."""
+        client = connect(self._settings)
+        name = f"{self._topics.pipeline}.labeling"
+        producer = Producer(producer_config(self._settings, transactional_id=name, linger_ms=0))
+        producer.init_transactions(_TIMEOUT)
+        published, sources = self._read_tails(client)
+        self._problem("")
+        while True:
+            self._wake.clear()
+            rows = self._writer.store.unpublished(published, _BATCH)
+            if not rows:
+                if self._stop.is_set():
+                    return
+                self._wake.wait(_IDLE_SECONDS)
+                continue
+            tails = self._transaction(producer, rows, sources)
+            published = rows[-1].seq
+            self._after_commit(published)
+            self._writer.submit(MarkPublished(published, tails), FutureReply())
+
+    def _transaction(
+        self, producer: Producer, rows: list[Outgoing], sources: dict[tuple[str, int], Source]
+    ) -> tuple[tuple[Source, int], ...]:
+        """One transaction; gives the offset after the last record in each partition."""
+        tails: dict[Source, int] = {}
+        failures: list[str] = []
+
+        def delivered(error: KafkaError | None, message: KafkaMessage) -> None:
+            if error is not None:
+                failures.append(error.str())
+                return
+            source = sources[cast("str", message.topic()), cast("int", message.partition())]
+            tails[source] = cast("int", message.offset()) + 1
+
+        producer.begin_transaction()
+        identity = self._writer.store.publisher.encode()
+        for row in rows:
+            message = row.message
+            producer.produce(
+                message.topic,
+                value=message.value,
+                key=message.key,
+                headers=[*message.headers, (SEQ, str(row.seq).encode()), (PUBLISHER, identity)],
+                on_delivery=delivered,
+            )
+            producer.poll(0)
+        producer.commit_transaction(_TIMEOUT)
+        if failures:
+            raise BrokerError(f"Kafka committed without {len(failures)} of {len(rows)} records: {failures[0]}")
+        return tuple(tails.items())
+
+    def _read_tails(self, client: AdminClient) -> tuple[int, dict[tuple[str, int], Source]]:
+        """Highest number of this database's that is committed in Kafka, and the partitions published to."""
+        highest = self._writer.store.published
+        sources: dict[tuple[str, int], Source] = {}
+        ends: list[tuple[Source, int]] = []
+        for topic in (self._topics.labels, self._topics.deadletter):
+            incarnation = topic_incarnation(client, topic)
+            for index in sorted(client.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions):
+                source = sources[topic, index] = Source(topic, index, incarnation)
+                found, end = self._read_tail(client, source)
+                highest = max(highest, found)
+                ends.append((source, end))
+        if highest > self._writer.store.last_seq():
+            self._writer.call(TakeIdentity(uuid.uuid4().hex))
+            raise LabelingError(
+                "the queue's database is older than what it published (a copy was put back?): taking a new identity "
+                f"and reading {self._topics.labels} from its beginning"
+            )
+        self._first = False
+        self._writer.call(MarkPublished(highest, tuple(ends)))
+        return highest, sources
+
+    def _read_tail(self, client: AdminClient, source: Source) -> tuple[int, int]:
+        labels = source.topic == self._topics.labels
+        start = self._writer.store.position("tail", source)
+        low, end = _bounds(client, source)
+        if start is None:
+            # A new database has published nothing. Labels are read all the same, for they close cases.
+            start = low if labels else end
+        highest = 0
+        with _reading(self._settings, source, max(start, low), end) as batches:
+            for batch in batches:
+                mine, others = self._parted(batch)
+                highest = max([highest, *mine])
+                if labels:
+                    self._adopt(source, others, cast("int", batch[-1].offset()) + 1)
+        return highest, end
+
+    def _parted(self, batch: list[KafkaMessage]) -> tuple[list[int], list[KafkaMessage]]:
+        """Numbers of what this database published, and the records of others."""
+        identity = self._writer.store.publisher.encode()
+        mine: list[int] = []
+        others: list[KafkaMessage] = []
+        for message in batch:
+            headers = dict(message.headers() or [])
+            if headers.get(PUBLISHER) == identity:
+                mine.append(int(headers[SEQ] or b"0"))
+                continue
+            if PUBLISHER in headers and not self._first and message.topic() == self._topics.labels:
+                raise RivalError(
+                    f"another labeling service publishes to {self._topics.labels}: each pipeline has one; stop one of "
+                    "the two (their databases differ: see TIDEMARK_HOME)"
+                )
+            others.append(message)
+        return mine, others
+
+    def _adopt(self, source: Source, messages: list[KafkaMessage], end: int) -> None:
+        labels: list[Label] = []
+        for message in messages:
+            try:
+                labels.append(decode(Label, message.value()))
+            except RecordError as error:
+                log.warning("%s[%d] at offset %s: %s", source.topic, source.partition, message.offset(), error)
+        self._writer.call(AdoptLabels(source, tuple(labels), end))
+
+
+def _bounds(client: AdminClient, source: Source) -> tuple[int, int]:
+    """First offset, and the end for a reader of committed records."""
+    where = TopicPartition(source.topic, source.partition)
+    low, end = (
+        client.list_offsets({where: spec}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT)[
+            where
+        ]
+        .result(_TIMEOUT)
+        .offset
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+    )
+    return low, end
+
+
+@contextmanager
+def _reading(settings: Settings, source: Source, start: int, end: int) -> Iterator[Iterator[list[KafkaMessage]]]:
+    """Batches of the committed records from `start` up to `end`."""
+    consumer = Consumer(consumer_config(settings, group="tidemark-labels-tail", enable_partition_eof=True))
+    try:
+        yield _batches(consumer, source, start, end)
+    finally:
+        consumer.close()
+
+
+def _batches(consumer: Consumer, source: Source, start: int, end: int) -> Iterator[list[KafkaMessage]]:
+    if start >= end:
+        return
+    consumer.assign([TopicPartition(source.topic, source.partition, start)])
+    deadline = time.monotonic() + _TIMEOUT
+    while time.monotonic() < deadline:
+        batch: list[KafkaMessage] = []
+        over = False
+        for message in consumer.consume(_BATCH, 0.05):
+            error = message.error()
+            if error is None:
+                batch.append(message)
+                over = over or cast("int", message.offset()) >= end - 1
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code has no public name
+                over = over or cast("int", message.offset()) >= end
+            else:
+                raise BrokerError(f"reading {source.topic}[{source.partition}]: {error.str()}")
+        if batch:
+            deadline = time.monotonic() + _TIMEOUT
+            yield batch
+        if over:
+            return
+    raise BrokerError(f"{source.topic}[{source.partition}]: the end was not reached within {_TIMEOUT:g} s")

@@ -1,0 +1,263 @@
+"""The labeling service of one pipeline, put together: store, writer, intake, publisher and gRPC server.
+
+gRPC runs in one event loop: a long poll then costs a coroutine, not a thread, and replies of a group of commits reach
+the loop in one call. (Measured beside a thread pool: see docs/labeling.md.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from labeling_grpc.checks import Checks
+from labeling_grpc.intake import Intake
+from labeling_grpc.options import Options, loopback, state_folder
+from labeling_grpc.publisher import Publisher
+from labeling_grpc.queue import QueueRules
+from labeling_grpc.service import LabelingService, Problems
+from labeling_grpc.store import SqliteStore, Store
+from labeling_grpc.v1 import labeling_pb2 as pb
+from labeling_grpc.v1 import labeling_pb2_grpc
+from labeling_grpc.writer import Writer
+from tidemark.errors import LabelingError, TidemarkError
+from tidemark.pipeline import Pipeline, load
+from tidemark.settings import Settings
+from tidemark.topics import Topics
+
+SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["LabelingService"].full_name
+MAX_REQUEST: Final = 2 * 1024 * 1024
+"""Bytes of a request: a hundred annotations with the longest comments fit."""
+
+_GRACE_SECONDS: Final = 1.0
+_START_SECONDS: Final = 30.0
+_GRPC: Final[list[tuple[str, Any]]] = [
+    ("grpc.max_receive_message_length", MAX_REQUEST),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", 2_000),
+    ("grpc.so_reuseport", 0),  # a port that is taken is an error, never shared
+    # A laptop whose lid was closed: its connection is found dead within half a minute, its long polls end.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+
+log = logging.getLogger(__name__)
+
+
+class LabelingServer:
+    """A running service. `stop` it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: Settings,
+        store: Store,
+        options: Options,
+        *,
+        after_commit: Callable[[int], None] = lambda _seq: None,
+    ) -> None:
+        self.address = ""
+        self.pipeline = pipeline.name
+        self.store = store
+        self.failed: Exception | None = None
+        """What ended the service, or None."""
+        self.ended = threading.Event()
+        """Set when the service can't go on; `failed` tells why."""
+        self._options = options
+        self._question = pb.Question(
+            text=pipeline.label.question or f"Which is it? ({', '.join(pipeline.label.classes)})",
+            classes=pipeline.label.classes,
+            positive=pipeline.label.positive,
+        )
+        topics = Topics(pipeline.name)
+        self._problems = Problems(intake="starting", publishing="starting")
+        self._writer = Writer(store)
+        self._intake = Intake(settings, topics, self._writer, self._intake_problem)
+        self._publisher = Publisher(settings, topics, self._writer, self._publishing_problem, self._fail, after_commit)
+        self._state = state_folder(settings, pipeline.name) / "labeling.json"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
+        self._ready = threading.Event()
+        self._stop = asyncio.Event()
+        self._stopped = False
+
+    def start(self) -> Self:
+        """Listen, take in, publish; return when the first call can be answered.
+
+        Raises:
+            LabelingError: the address can't be bound.
+
+        """
+        self._writer.start()
+        self._thread.start()
+        if not self._ready.wait(_START_SECONDS):
+            raise LabelingError(f"the labeling service did not start within {_START_SECONDS:g} s")
+        if self.failed is not None:
+            self._writer.stop()
+            self.store.close()
+            raise self.failed
+        self._intake.start()
+        self._publisher.start()
+        self._write_state()
+        return self
+
+    def stop(self) -> None:
+        """Answer what is under way, publish what is on disk, close; within about 5 s."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._intake.stop()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._publisher.stop()
+        self._writer.stop()
+        self.store.close()
+        self._state.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        except LabelingError as error:
+            self._fail(error)
+        finally:
+            self._ready.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        server = grpc.aio.server(options=_GRPC)
+        checks = Checks(self.pipeline, self._options.lease_us)
+        service = LabelingService(checks, self._question, self._writer, self._problems)
+        labeling_pb2_grpc.add_LabelingServiceServicer_to_server(service, server)
+        states = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave it out
+        health_pb2_grpc.add_HealthServicer_to_server(states, server)
+        if self._options.reflection:
+            reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            port = server.add_insecure_port(self._options.address)
+        except RuntimeError as error:
+            raise LabelingError(
+                f"the labeling service can't listen on {self._options.address}: the port is taken; choose another, or "
+                "0 for a free one"
+            ) from error
+        host = self._options.address.rpartition(":")[0]
+        self.address = f"{host}:{port}"
+        await server.start()
+        for name in ("", SERVICE_NAME):
+            await states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._ready.set()
+        await self._stop.wait()
+        await states.enter_graceful_shutdown()
+        service.stop()
+        # Long polls would hold the server up for their whole wait; cancelled, they are given nothing.
+        await server.stop(_GRACE_SECONDS)
+
+    def _intake_problem(self, problem: str) -> None:
+        self._problems.intake = problem
+
+    def _publishing_problem(self, problem: str) -> None:
+        self._problems.publishing = problem
+
+    def _fail(self, error: Exception) -> None:
+        self.failed = error
+        self.ended.set()
+
+    def _write_state(self) -> None:
+        self._state.parent.mkdir(parents=True, exist_ok=True)
+        state = {
+            "address": self.address,
+            "pipeline": self.pipeline,
+            "pid": os.getpid(),
+            "started_at": time.time_ns() // 1_000,
+        }
+        fresh = self._state.with_suffix(".json.new")
+        fresh.write_text(json.dumps(state) + "\n", encoding="utf-8")
+        fresh.replace(self._state)
+
+
+def serve(
+    pipeline: Pipeline,
+    settings: Settings,
+    *,
+    address: str | int | None = None,
+    database: Path | None = None,
+    options: Options | None = None,
+    after_commit: Callable[[int], None] = lambda _seq: None,
+) -> LabelingServer:
+    """Start the labeling service of a pipeline.
+
+    address: `127.0.0.1:PORT`, or a port; None for the options'.  database: None for the pipeline's state folder.
+    after_commit: see `Publisher`.
+
+    Raises:
+        ConfigError: the address is not this machine's alone.
+        StoreError: the database is in use, or not a queue's.
+        LabelingError: the address can't be bound.
+
+    """
+    options = options or Options()
+    if address is not None:
+        options = Options(
+            address=loopback(f"127.0.0.1:{address}" if isinstance(address, int) else address),
+            lease_us=options.lease_us,
+            max_open=options.max_open,
+            release_hold_us=options.release_hold_us,
+            reflection=options.reflection,
+        )
+    rules = QueueRules(
+        classes=tuple(pipeline.label.classes), max_open=options.max_open, release_hold_us=options.release_hold_us
+    )
+    path = database or state_folder(settings, pipeline.name) / "labeling.db"
+    store = SqliteStore(path, Topics(pipeline.name), rules)
+    return LabelingServer(pipeline, settings, store, options, after_commit=after_commit).start()
+
+
+def main(pipeline_path: str | Path) -> int:
+    """Serve a pipeline until SIGTERM or SIGINT; the exit status.
+
+    Settings and options are the environment's.
+    """
+    stop = threading.Event()
+
+    def asked(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    try:
+        pipeline = load(pipeline_path)
+        server = serve(pipeline, Settings.from_environment(), options=Options.from_environment())
+    except TidemarkError as error:
+        print(f"labeling: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        return 1
+    log.info("labeling %s at %s", server.pipeline, server.address)
+    while not stop.wait(0.2) and not server.ended.is_set():
+        pass
+    server.stop()
+    if server.failed is not None:
+        print(f"labeling: {server.failed}", file=sys.stderr)  # noqa: T201 - as above
+        return 1
+    return 0

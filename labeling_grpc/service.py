@@ -1,0 +1,342 @@
+"""The gRPC service: requests checked, put to the writer, answered. It holds no rule of the queue's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NoReturn, TypeVar, cast
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from grpc_status import rpc_status
+
+from labeling_grpc import convert
+from labeling_grpc.checks import Checks, good
+from labeling_grpc.commands import (
+    Accepted,
+    Answer,
+    CaseEvent,
+    Command,
+    Counts,
+    LeasedCase,
+    ReleaseLeases,
+    RenewLeases,
+    Result,
+    SubmitAnswers,
+)
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.store import StoreError
+from labeling_grpc.v1 import labeling_pb2 as pb
+from labeling_grpc.v1 import labeling_pb2_grpc
+from labeling_grpc.writer import Outcome, Reply, Stopping, Writer
+
+MAX_WATCHERS: Final = 1_000
+MAX_ANNOTATORS: Final = 1_000
+"""Counted by name; the first seen are forgotten first."""
+_BUFFER: Final = 1_000
+_MARGIN_SECONDS: Final = 0.2
+
+Q = TypeVar("Q", bound=Message)
+S = TypeVar("S", bound=Message)
+Context = grpc.aio.ServicerContext[Q, S]
+
+log = logging.getLogger(__name__)
+
+
+class _Hub:
+    """Brings results from the writer's thread into the event loop, a group at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, writer: Writer) -> None:
+        self._loop = loop
+        self._writer = writer
+
+    async def call(self, command: Command, wait: float = 0.0) -> Result:
+        """Result of a command. When the caller goes away, what was leased for it meanwhile is given back.
+
+        Raises:
+            RefusedError: the service is stopping, or its database fails.
+
+        """
+        reply = _LoopReply(self)
+        try:
+            self._writer.submit(command, reply, wait=wait)
+            return await reply.future
+        except asyncio.CancelledError:
+            reply.abandoned = True
+            raise
+        except Stopping:
+            raise RefusedError(Reason.STOPPING, "the service is stopping: repeat the call in a moment") from None
+        except StoreError as error:
+            raise RefusedError(
+                Reason.STORE_UNAVAILABLE, "the queue's database can't be written: nothing was changed; try again"
+            ) from error
+
+    def future(self) -> asyncio.Future[Result]:
+        """A future of the loop's."""
+        return self._loop.create_future()
+
+    def deliver(self, pairs: list[tuple[Reply, Outcome]]) -> None:
+        """Called by the writer's thread."""
+        self._loop.call_soon_threadsafe(self._settle, pairs)
+
+    def _settle(self, pairs: list[tuple[Reply, Outcome]]) -> None:
+        for reply, outcome in pairs:
+            future = cast("_LoopReply", reply).future
+            if future.done():
+                _give_back(self._writer, outcome)
+            elif isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+
+class _LoopReply:
+    __slots__ = ("_hub", "abandoned", "future")
+
+    def __init__(self, hub: _Hub) -> None:
+        self._hub = hub
+        self.abandoned = False
+        self.future = hub.future()
+
+    def courier(self) -> Callable[[list[tuple[Reply, Outcome]]], None]:
+        return self._hub.deliver
+
+
+def _give_back(writer: Writer, outcome: Outcome) -> None:
+    if isinstance(outcome, list):
+        leased = [case for case in outcome if isinstance(case, LeasedCase)]
+        if leased:
+            writer.give_back(leased)
+
+
+@dataclass(slots=True, eq=False)
+class _Watcher:
+    stats_only: bool
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    events: deque[CaseEvent] = field(default_factory=deque)
+    missed: int = 0
+
+    def take(self, events: Iterable[CaseEvent]) -> None:
+        if not self.stats_only:
+            for event in events:
+                if len(self.events) < _BUFFER:
+                    self.events.append(event)
+                else:
+                    self.missed += 1
+        self.changed.set()
+
+
+@dataclass(slots=True)
+class Problems:
+    """What keeps the parts around the service from working; "" when nothing does."""
+
+    intake: str = ""
+    publishing: str = ""
+
+
+async def _abort(context: Context[Q, S], refusal: RefusedError) -> NoReturn:
+    status: status_pb2.Status = refusal.status()
+    rich = rpc_status.to_status(status)
+    await context.abort(refusal.code, str(refusal), trailing_metadata=rich.trailing_metadata)
+
+
+def _refusing(
+    method: Callable[[LabelingService, Q, Context[Q, S]], Awaitable[S]],
+) -> Callable[[LabelingService, Q, Context[Q, S]], Awaitable[S]]:
+    """A refusal inside the method becomes the call's status."""
+
+    @functools.wraps(method)
+    async def refusing(service: LabelingService, request: Q, context: Context[Q, S]) -> S:
+        try:
+            return await method(service, request, context)
+        except RefusedError as refusal:
+            await _abort(context, refusal)
+
+    return refusing
+
+
+class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
+    """The queue of one pipeline over gRPC. Lives in one event loop."""
+
+    def __init__(self, checks: Checks, question: pb.Question, writer: Writer, problems: Problems) -> None:
+        """Serve what `writer` writes."""
+        loop = asyncio.get_running_loop()
+        self._checks = checks
+        self._question = question
+        self._writer = writer
+        self._problems = problems
+        self._hub = _Hub(loop, writer)
+        self._watchers: set[_Watcher] = set()
+        self._annotators: dict[str, pb.AnnotatorStats] = {}
+        self._stopping = asyncio.Event()
+        self._loop = loop
+        writer.listen(self._changed)
+
+    def stop(self) -> None:
+        """Let watchers end."""
+        self._stopping.set()
+        for watcher in self._watchers:
+            watcher.changed.set()
+
+    @_refusing
+    async def LeaseTasks(  # noqa: N802 - named by the contract, as the next
+        self, request: pb.LeaseTasksRequest, context: Context[pb.LeaseTasksRequest, pb.LeaseTasksResponse]
+    ) -> pb.LeaseTasksResponse:
+        """Lease cases, waiting for the first one as long as is asked and the deadline lets."""
+        command = self._checks.lease(request)
+        wait = request.wait_ms / 1_000
+        remaining = context.time_remaining()
+        if remaining is not None:
+            wait = min(wait, remaining - _MARGIN_SECONDS)
+        if wait > 0 and self._writer.full:
+            raise RefusedError(
+                Reason.TOO_MANY_CALLS, "too many calls wait for cases already: ask without wait_ms, or later"
+            )
+        leased = cast("list[LeasedCase]", await self._hub.call(command, wait))
+        return pb.LeaseTasksResponse(
+            tasks=[convert.task(case) for case in leased],
+            question=self._question,
+            waiting=self._writer.store.counts.waiting,
+        )
+
+    @_refusing
+    async def RenewLease(  # noqa: N802
+        self, request: pb.RenewLeaseRequest, _context: Context[pb.RenewLeaseRequest, pb.RenewLeaseResponse]
+    ) -> pb.RenewLeaseResponse:
+        """Renew leases, each on its own."""
+        leases = self._checks.leases(request.pipeline, request.leases)
+        command = RenewLeases(leases, self._checks.length(request.lease_ms))
+        outcomes = cast("list[int | RefusedError]", await self._hub.call(command))
+        if len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
+            raise outcomes[0]
+        return pb.RenewLeaseResponse(
+            results=[
+                pb.RenewResult(event_id=lease.event_id, error=outcome.status())
+                if isinstance(outcome, RefusedError)
+                else pb.RenewResult(event_id=lease.event_id, lease_expires_at_us=outcome)
+                for lease, outcome in zip(leases, outcomes, strict=True)
+            ]
+        )
+
+    @_refusing
+    async def SubmitLabels(  # noqa: N802
+        self, request: pb.SubmitLabelsRequest, _context: Context[pb.SubmitLabelsRequest, pb.SubmitLabelsResponse]
+    ) -> pb.SubmitLabelsResponse:
+        """Take answers, each on its own."""
+        outcomes = await self._submitted(self._checks.answers(request))
+        if len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
+            raise outcomes[0]
+        return pb.SubmitLabelsResponse(
+            results=[
+                pb.SubmitResult(event_id=annotation.event_id, error=outcome.status())
+                if isinstance(outcome, RefusedError)
+                else pb.SubmitResult(
+                    event_id=annotation.event_id,
+                    annotation_id=outcome.annotation_id,
+                    duplicate=outcome.duplicate,
+                )
+                for annotation, outcome in zip(request.annotations, outcomes, strict=True)
+            ]
+        )
+
+    @_refusing
+    async def Skip(  # noqa: N802
+        self, request: pb.SkipRequest, _context: Context[pb.SkipRequest, pb.SkipResponse]
+    ) -> pb.SkipResponse:
+        """Close a case without an answer."""
+        (outcome,) = await self._submitted([self._checks.skip(request)])
+        if isinstance(outcome, RefusedError):
+            raise outcome
+        return pb.SkipResponse(annotation_id=outcome.annotation_id)
+
+    @_refusing
+    async def Release(  # noqa: N802
+        self, request: pb.ReleaseRequest, _context: Context[pb.ReleaseRequest, pb.ReleaseResponse]
+    ) -> pb.ReleaseResponse:
+        """Give cases back."""
+        leases = self._checks.leases(request.pipeline, request.leases)
+        return pb.ReleaseResponse(released=cast("int", await self._hub.call(ReleaseLeases(leases))))
+
+    @_refusing
+    async def Stats(  # noqa: N802
+        self, request: pb.StatsRequest, _context: Context[pb.StatsRequest, pb.StatsResponse]
+    ) -> pb.StatsResponse:
+        """The queue in numbers."""
+        self._checks.served(request.pipeline)
+        return pb.StatsResponse(stats=self._stats())
+
+    async def Watch(  # noqa: N802
+        self, request: pb.WatchRequest, context: Context[pb.WatchRequest, pb.WatchResponse]
+    ) -> AsyncIterator[pb.WatchResponse]:
+        """What happens, at most one message per interval; a first one at once."""
+        try:
+            interval = self._checks.watch(request) / 1_000
+            watcher = self._watcher(request)
+        except RefusedError as refusal:
+            await _abort(context, refusal)
+        try:
+            while not self._stopping.is_set():
+                events, missed = [convert.case_event(event) for event in watcher.events], watcher.missed
+                watcher.events.clear()
+                watcher.missed = 0
+                watcher.changed.clear()
+                yield pb.WatchResponse(stats=self._stats(), events=events, missed=missed)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(interval):
+                        await self._stopping.wait()
+                await watcher.changed.wait()
+        finally:
+            self._watchers.discard(watcher)
+
+    def _watcher(self, request: pb.WatchRequest) -> _Watcher:
+        if len(self._watchers) >= MAX_WATCHERS:
+            raise RefusedError(Reason.TOO_MANY_CALLS, f"{MAX_WATCHERS} watch already: come back later")
+        watcher = _Watcher(request.stats_only)
+        self._watchers.add(watcher)
+        return watcher
+
+    async def _submitted(self, answers: list[Answer | RefusedError]) -> list[Accepted | RefusedError]:
+        passed = good(answers)
+        taken = iter(
+            cast("list[Accepted | RefusedError]", await self._hub.call(SubmitAnswers(passed))) if passed else []
+        )
+        return [answer if isinstance(answer, RefusedError) else next(taken) for answer in answers]
+
+    def _changed(self, events: list[CaseEvent], _counts: Counts) -> None:
+        """Called by the writer's thread."""
+        if not self._stopping.is_set():
+            self._loop.call_soon_threadsafe(self._happened, events)
+
+    def _happened(self, events: list[CaseEvent]) -> None:
+        for event in events:
+            if event.kind in {"leased", "answered", "skipped"}:
+                self._count(event)
+        for watcher in self._watchers:
+            watcher.take(events)
+
+    def _count(self, event: CaseEvent) -> None:
+        its = self._annotators.get(event.annotator)
+        if its is None:
+            if len(self._annotators) >= MAX_ANNOTATORS:
+                del self._annotators[next(iter(self._annotators))]
+            its = self._annotators[event.annotator] = pb.AnnotatorStats(annotator=event.annotator)
+        its.last_seen_us = event.at
+        if event.kind == "answered":
+            its.answered += 1
+        elif event.kind == "skipped":
+            its.skipped += 1
+
+    def _stats(self) -> pb.QueueStats:
+        counts: Counts = self._writer.store.counts
+        stats = convert.stats(self._checks.pipeline, counts, self._writer.store.clock.now())
+        stats.intake_problem = self._problems.intake
+        stats.publishing_problem = self._problems.publishing
+        stats.question.CopyFrom(self._question)
+        stats.annotators.extend(self._annotators.values())
+        return stats

@@ -1,0 +1,24 @@
+"""Text that comes from outside: what is read on a screen must be what is stored."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_EVENT_ID: Final = 512
+
+# Controls but tab and newline, direction overrides, zero-width characters.
+_HIDDEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+
+
+def hidden(text: str) -> str | None:
+    """The first character that can't be seen, as U+XXXX; None if there is none."""
+    found = _HIDDEN.search(text)
+    return None if found is None else f"U+{ord(found.group()):04X}"
+
+
+def is_name(text: str, longest: int) -> bool:
+    """Whether `text` has 1 to `longest` characters, all of which can be seen."""
+    return 0 < len(text) <= longest and text.isprintable() and _HIDDEN.search(text) is None

@@ -1,0 +1,285 @@
+"""The one thread that writes the queue's database: whatever is outstanding goes into one transaction.
+
+A commit costs a disk flush. While one is under way commands gather, and the next group takes them all, so that the
+flush is shared by as many callers as there are. Callers that found no case to lease (long polls) are kept here too,
+and are served first when cases come.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Final, Protocol
+
+from labeling_grpc.commands import (
+    Applied,
+    CaseEvent,
+    Command,
+    Counts,
+    LeaseCases,
+    LeasedCase,
+    LeaseRef,
+    ReleaseLeases,
+    Result,
+    Sweep,
+)
+from labeling_grpc.store import Store, StoreError
+
+_GROUP: Final = 1_000
+_IDLE_SECONDS: Final = 1.0
+
+Outcome = Result | Exception
+Listener = Callable[[list[CaseEvent], Counts], None]
+
+log = logging.getLogger(__name__)
+
+
+class Reply(Protocol):
+    """Where a result goes. Called by the writer's thread, once for each command."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody waits for it any more."""
+        ...
+
+    def courier(self) -> Callable[[list[tuple[Reply, Outcome]]], None]:
+        """Hands over results together with others of the same courier."""
+        ...
+
+
+class FutureReply:
+    """Result for a thread that waits."""
+
+    def __init__(self) -> None:
+        self.future: Future[Result] = Future()
+
+    @property
+    def abandoned(self) -> bool:
+        """A waiting thread is always there."""
+        return False
+
+    def courier(self) -> Callable[[list[tuple[Reply, Outcome]]], None]:
+        """Set the futures one by one."""
+        return _set_futures
+
+
+def _set_futures(pairs: list[tuple[Reply, Outcome]]) -> None:
+    for reply, outcome in pairs:
+        if not isinstance(reply, FutureReply):
+            raise TypeError(f"{type(reply).__name__} has another courier")
+        if isinstance(outcome, Exception):
+            reply.future.set_exception(outcome)
+        else:
+            reply.future.set_result(outcome)
+
+
+class Stopping(Exception):  # noqa: N818 - a state of the service, as StopIteration is
+    """The writer takes no more commands."""
+
+
+class _Entry:
+    __slots__ = ("command", "deadline", "reply")
+
+    def __init__(self, command: Command, reply: Reply, deadline: float | None) -> None:
+        self.command = command
+        self.reply = reply
+        self.deadline = deadline
+
+
+class Writer:
+    """Owns a store's transactions. `start`, then `submit` or `call` from any thread, then `stop`."""
+
+    def __init__(self, store: Store, *, max_parked: int = 5_000) -> None:
+        """Keep at most `max_parked` long polls."""
+        self._store = store
+        self._max_parked = max_parked
+        self._inbox: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._parked: OrderedDict[int, _Entry] = OrderedDict()
+        self._listeners: list[Listener] = []
+        self._fresh = False
+        self._thread = threading.Thread(target=self._run, name="labeling-writer", daemon=True)
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self.failure: BaseException | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store it writes."""
+        return self._store
+
+    @property
+    def parked(self) -> int:
+        """Long polls that wait for a case."""
+        return len(self._parked)
+
+    @property
+    def full(self) -> bool:
+        """Whether another long poll would be one too many."""
+        return len(self._parked) >= self._max_parked
+
+    def start(self) -> None:
+        """Begin to take commands."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer what is outstanding, long polls with nothing, and end the thread."""
+        with self._lock:
+            self._stopping.set()
+            self._inbox.put(None)
+        self._thread.join()
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called, by the writer's thread, after each group that changed something."""
+        self._listeners.append(listener)
+
+    def submit(self, command: Command, reply: Reply, *, wait: float = 0.0) -> None:
+        """Put a command into the next group. `wait`: seconds that a `LeaseCases` may wait for its first case.
+
+        Raises:
+            Stopping: `stop` was called.
+
+        """
+        deadline = time.monotonic() + wait if wait > 0 else None
+        with self._lock:
+            if self._stopping.is_set():
+                raise Stopping
+            self._inbox.put(_Entry(command, reply, deadline))
+
+    def call(self, command: Command, timeout: float = 60.0) -> Result:
+        """Apply a command and wait for its result, at most `timeout` seconds.
+
+        Raises:
+            StoreError: the database can't be written.
+            Stopping: `stop` was called.
+            TimeoutError: it took longer.
+
+        """
+        reply = FutureReply()
+        self.submit(command, reply)
+        return reply.future.result(timeout)
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except BaseException as error:
+            self.failure = error
+            log.exception("the labeling writer ended")
+            raise
+        finally:
+            with self._lock:
+                self._stopping.set()
+            self._refuse_rest()
+
+    def _refuse_rest(self) -> None:
+        outcomes: list[tuple[Reply, Outcome]] = [(entry.reply, []) for entry in self._parked.values()]
+        self._parked.clear()
+        while not self._inbox.empty():
+            entry = self._inbox.get()
+            if entry is not None:
+                outcomes.append((entry.reply, Stopping()))
+        _deliver(outcomes)
+
+    def _turn(self) -> bool:
+        """One group; False after the last."""
+        entries, last = self._gather()
+        group, late = self._grouped(entries)
+        _deliver([(entry.reply, []) for entry in late])
+        if group or self._sweep_due():
+            self._transact(group)
+        return not last
+
+    def _gather(self) -> tuple[list[_Entry], bool]:
+        entries: list[_Entry] = []
+        timeout = self._patience()
+        while len(entries) < _GROUP:
+            try:
+                entry = self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if entry is None:
+                return entries, True
+            entries.append(entry)
+            timeout = 0.0
+        return entries, False
+
+    def _patience(self) -> float:
+        """Seconds until there is something to do without being asked."""
+        if self._fresh and self._parked:
+            return 0.0
+        waits = [_IDLE_SECONDS]
+        if self._store.next_lease_end is not None:
+            waits.append((self._store.next_lease_end - self._store.clock.now()) / 1e6)
+        if self._parked:
+            first = min(entry.deadline or 0.0 for entry in self._parked.values())
+            waits.append(first - time.monotonic())
+        return max(min(waits), 0.001)
+
+    def _sweep_due(self) -> bool:
+        end = self._store.next_lease_end
+        return end is not None and end <= self._store.clock.now()
+
+    def _grouped(self, entries: Iterable[_Entry]) -> tuple[list[_Entry], list[_Entry]]:
+        """Entries to apply now, long polls first; and long polls whose time is over."""
+        now = time.monotonic()
+        group: list[_Entry] = []
+        late: list[_Entry] = []
+        room = self._store.counts.waiting
+        for key, entry in list(self._parked.items()) if self._parked else ():
+            if entry.reply.abandoned:
+                del self._parked[key]
+            elif entry.deadline is not None and entry.deadline <= now:
+                del self._parked[key]
+                late.append(entry)
+            elif room > 0 and isinstance(entry.command, LeaseCases):
+                del self._parked[key]
+                group.append(entry)
+                room -= entry.command.count
+        group += [entry for entry in entries if not entry.reply.abandoned]
+        return group, late
+
+    def _transact(self, group: Sequence[_Entry]) -> None:
+        commands: list[Command] = [entry.command for entry in group] or [Sweep()]
+        try:
+            applied = self._store.transact(commands)
+        except StoreError as error:
+            log.error("%s", error)  # noqa: TRY400 - the message says all; the callers get it too
+            _deliver([(entry.reply, error) for entry in group])
+            return
+        self._fresh = any(event.kind in {"added", "returned"} for event in applied.events)
+        self._hand_out(group, applied)
+        if applied.events or any(not isinstance(command, LeaseCases) for command in commands):
+            for listener in self._listeners:
+                listener(applied.events, applied.counts)
+
+    def _hand_out(self, group: Sequence[_Entry], applied: Applied) -> None:
+        done: list[tuple[Reply, Outcome]] = []
+        for entry, result in zip(group, applied.results, strict=False):
+            if entry.deadline is not None and result == [] and isinstance(entry.command, LeaseCases):
+                self._parked[id(entry)] = entry
+                continue
+            done.append((entry.reply, result))
+        _deliver(done)
+
+    def give_back(self, leased: Iterable[LeasedCase]) -> None:
+        """Release cases that were leased for a caller who is gone. When stopping, their leases run out instead."""
+        refs = tuple(LeaseRef(case.event_id, case.token) for case in leased)
+        try:
+            self.submit(ReleaseLeases(refs), FutureReply())
+        except Stopping:
+            log.info("%d cases of a caller who is gone wait for the end of their leases", len(refs))
+
+
+def _deliver(pairs: list[tuple[Reply, Outcome]]) -> None:
+    if not pairs:
+        return
+    by_courier: dict[Callable[[list[tuple[Reply, Outcome]]], None], list[tuple[Reply, Outcome]]] = {}
+    for reply, outcome in pairs:
+        by_courier.setdefault(reply.courier(), []).append((reply, outcome))
+    for courier, its in by_courier.items():
+        courier(its)
