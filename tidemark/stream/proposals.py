@@ -83,8 +83,11 @@ class Proposals:
 
 
 def explore_rows(selection: Selection) -> int:
-    """Smallest coins that a batch proposes of a tile: one more than are drawn, for the inclusion probability."""
-    return selection.explore + 1
+    """Smallest coins that a batch proposes of a tile: one more than are drawn, for the inclusion probability.
+
+    Under the policy `random` the whole budget is drawn by coin, so that each of its labels has that probability.
+    """
+    return (selection.budget if selection.policy == "random" else selection.explore) + 1
 
 
 def active_rows(selection: Selection) -> int:
