@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.errors import ModelError
-from tidemark.evaluation.design import student_t
+from tidemark.evaluation.intervals import normal
 from tidemark.evaluation.metrics import average_precision, losses
 from tidemark.pipeline.model import Gates
 from tidemark.registry.schema import ModelSchema
@@ -115,10 +115,10 @@ def _by_log_loss(
     challenger, champion = losses(truth, ours), losses(truth, theirs)
     pairs = challenger - champion
     mean, n = float(pairs.mean()), len(pairs)
-    reach = student_t(n - 1) * float(pairs.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
-    worse = mean > tolerance and mean - reach > 0
+    low, high = normal(mean, float(pairs.std(ddof=1)) / math.sqrt(n)) if n > 1 else (-math.inf, math.inf)
+    worse = mean > tolerance and low > 0
     figures = (float(champion.mean()), float(challenger.mean()))
-    return _verdict("log_loss", not worse, n, figures, (mean, mean - reach, mean + reach))
+    return _verdict("log_loss", not worse, n, figures, (mean, low, high))
 
 
 def _by_average_precision(

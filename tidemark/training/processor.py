@@ -29,6 +29,7 @@ from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
 from tidemark.training.gate import Probabilities, Verdict
 from tidemark.training.manifest import describe, labels_of, next_version
+from tidemark.training.schedule import first_is_due, pause
 from tidemark.training.trainer import TrainedModel, check_parameters, probabilities, train
 
 _log = logging.getLogger(__name__)
@@ -177,15 +178,13 @@ class RetrainProcessor:
     # ---- when -----------------------------------------------------------------------------------------------
 
     def _due(self, state: _State) -> bool:
-        training, new = self._pipeline.training, state.log.ever - state.ever
+        new = state.log.ever - state.ever
         if self._champion is None:
-            counts = state.log.counts
-            positives = counts[self._schema.classes.index(self._pipeline.label.positive)]
-            enough = sum(counts) >= training.min_labels and positives >= training.min_positive
-            two = sum(count > 0 for count in counts) >= 2
-            return enough and two and new >= (1 if state.ever == 0 else max(1, training.every // 10))
-        sooner = max(gate.needed(self._pipeline.gates), self._champion.manifest.used // 2)
-        return new >= min(training.every, sooner)
+            again = state.ever > 0
+            return first_is_due(self._pipeline, state.log.counts) and new >= (
+                pause(self._pipeline, None) if again else 1
+            )
+        return new >= pause(self._pipeline, self._champion.manifest.used)
 
     def _already_trained(self, partition: Partition) -> int:
         """Offset up to which models have learnt, for a group that has lost its commits: history isn't retrained."""

@@ -1,0 +1,28 @@
+"""When to train: often while labels are few and each tells much, at the configured pace later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidemark.pipeline import Pipeline
+from tidemark.training.gate import needed
+
+
+def first_is_due(pipeline: Pipeline, counts: Sequence[int]) -> bool:
+    """Whether there are labels enough for a first champion. counts: labels of each class, in the classes' order."""
+    training, label = pipeline.training, pipeline.label
+    positives = counts[label.classes.index(label.positive)]
+    two_classes = sum(count > 0 for count in counts) >= 2
+    return sum(counts) >= training.min_labels and positives >= training.min_positive and two_classes
+
+
+def pause(pipeline: Pipeline, used: int | None) -> int:
+    """New labels to wait for before training again, after a champion that learnt from `used` (None: no champion yet).
+
+    Half as many as the champion learnt from, no fewer than the gate needs, at most `training.every`: the second to
+    fifth models then come early, where a model gains most from a label.
+    """
+    every = pipeline.training.every
+    if used is None:
+        return max(1, every // 10)
+    return min(every, max(needed(pipeline.gates), used // 2))
