@@ -21,6 +21,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels._model_parameters import is_written_so
+
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_DEPTH: Final = 1024
 MAX_CLASSES: Final = 10_000
@@ -392,6 +394,8 @@ def _parameters(cursor: _Cursor) -> None:
             raise cursor.error(f"parameters: expected '[name: value]', each name once, found {_shown(line)}")
         if match[1] == b"linear_tree" and match[2] != b"0":
             raise cursor.error("parameters: linear trees are not supported; train with linear_tree=false")
+        if not is_written_so(match[1], match[2]):
+            raise cursor.error(f"parameters: {_shown(match[2])} is no value of {match[1].decode()}")
         seen.add(match[1])
 
 
