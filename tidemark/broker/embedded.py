@@ -173,6 +173,19 @@ class EmbeddedKafka:
         self._launch(node)
         self._wait_until_up([node])
 
+    def running(self) -> bool:
+        """Whether every node that was started still runs."""
+        return bool(self._jvms) and all(jvm.runs() for jvm in self._jvms.values())
+
+    def check(self) -> None:
+        """Raise what can be said of a node that ended by itself."""
+        for node_id, jvm in self._jvms.items():
+            if not jvm.runs():
+                log = self.log_file(node_id)
+                raise BrokerError(
+                    f"node {node_id} (process {jvm.pid}) ended by itself; the end of {log}:\n{_tail(log)}"
+                )
+
     def log_file(self, node_id: int = 1) -> Path:
         """Kafka's own log of a node."""
         return layout.node_dir(self._data_dir, self.cluster.node(node_id)) / "server.log"

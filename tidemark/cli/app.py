@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidemark.cli import deadletter, run, status, up
+from tidemark.cli import broker, deadletter, run, status, up
 from tidemark.cli.console import out
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
+app.add_typer(broker.app, name="broker")
 app.add_typer(deadletter.app, name="deadletter")
 for module in (up, run, status):
     app.add_typer(module.app)
