@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidemark.cli import broker, deadletter, run, status, up
+from tidemark.cli import broker, deadletter, demo, run, status, up
 from tidemark.cli.console import out
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(broker.app, name="broker")
 app.add_typer(deadletter.app, name="deadletter")
-for module in (up, run, status):
+for module in (demo, up, run, status):
     app.add_typer(module.app)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import polars as pl
 from confluent_kafka import KafkaError, Message, Producer
 
+from tidemark.demo.pace import Pace
 from tidemark.errors import BrokerError
 from tidemark.kafka import producer_config
 from tidemark.settings import Settings
@@ -18,16 +18,11 @@ _FLUSH_SECONDS = 30.0
 
 
 class Feed:
-    """Produces rows as JSON, keyed by the first key, a chunk at a time.
+    """Produces rows as JSON, keyed by the first key, a chunk at a time, at the pace given."""
 
-    ready: whether the loop can take another chunk; asked before each.
-    """
-
-    def __init__(
-        self, settings: Settings, topic: str, key: str, events: pl.DataFrame, ready: Callable[[], bool]
-    ) -> None:
+    def __init__(self, settings: Settings, topic: str, key: str, events: pl.DataFrame, pace: Pace) -> None:
         self._producer = Producer(producer_config(settings, linger_ms=2))
-        self._topic, self._ready = topic, ready
+        self._topic, self._pace = topic, pace
         self._keys = [str(value).encode() for value in events[key].to_list()]
         self._values = events.write_ndjson().encode().splitlines()
         self._failures: list[str] = []
@@ -46,7 +41,7 @@ class Feed:
 
         """
         while self.sent < self.events and not stop.is_set():
-            if not self._ready():
+            if not self._pace.take(_CHUNK):
                 stop.wait(_LOOK_AGAIN_SECONDS)
                 continue
             end = min(self.sent + _CHUNK, self.events)

@@ -1,0 +1,56 @@
+"""What came of every event, candidate and label, counted from the topics after the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import polars as pl
+from confluent_kafka import Message
+
+from tidemark.demo.result import Accounting, Latency
+from tidemark.kafka import read_all
+from tidemark.pipeline import Pipeline
+from tidemark.records import Candidate, Label, decode
+from tidemark.settings import Settings
+
+_SCHEMA = {"event_id": pl.String, "business_id": pl.String}
+
+
+def account(
+    pipeline: Pipeline, settings: Settings, *, budget: int
+) -> tuple[Accounting, Latency, list[tuple[int, Label]]]:
+    """Accounting and latency of a run, and its labels with their offsets."""
+    topics = pipeline.topics
+    raw = read_all(settings, pipeline.raw_topics[0])
+    predicted = read_all(settings, topics.predictions)
+    rows = pl.read_ndjson(b"\n".join(message.value() or b"" for message in predicted), schema=_SCHEMA)
+    times = pl.Series("predicted_at", [message.timestamp()[1] for message in predicted])
+    first = rows.with_columns(times).group_by("event_id").agg(pl.col("predicted_at").min(), pl.len())
+    candidates = [decode(Candidate, message.value()) for message in read_all(settings, topics.candidates)]
+    labels = [(message.offset() or 0, decode(Label, message.value())) for message in read_all(settings, topics.labels)]
+    per_event = Counter(label.event_id for _, label in labels)
+    accounting = Accounting(
+        events=len(raw),
+        predicted=len(first),
+        dead_letters=len(read_all(settings, topics.deadletter)),
+        doubled=int((first["len"] > 1).sum()),
+        candidates=len(candidates),
+        labels=len(labels),
+        answered=sum(label.status == "answered" for _, label in labels),
+        labels_doubled=sum(count > 1 for count in per_event.values()),
+        budget=budget,
+    )
+    return accounting, _latency(raw, first), labels
+
+
+def _latency(raw: list[Message], predicted: pl.DataFrame) -> Latency:
+    """Percentiles of the time between an event's record and its prediction's, by their Kafka timestamps."""
+    places = [f"{message.topic()}-{message.partition()}-{message.offset()}-" for message in raw]
+    arrived = pl.DataFrame({"place": places, "arrived_at": [message.timestamp()[1] for message in raw]})
+    both = predicted.with_columns(pl.col("event_id").str.replace("[^-]*$", "").alias("place")).join(arrived, on="place")
+    waits = (both["predicted_at"] - both["arrived_at"]).to_numpy()
+    if len(waits) == 0:
+        return Latency(p50=float("nan"), p95=float("nan"), p99=float("nan"))
+    p50, p95, p99 = np.percentile(waits, [50, 95, 99])
+    return Latency(p50=float(p50), p95=float(p95), p99=float(p99))

@@ -1,0 +1,39 @@
+"""How fast the demo may feed: as the loop keeps up, not as Kafka takes it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Pace:
+    """The feed goes on while the stream flow's lag and the annotators' pile are small.
+
+    Without this the whole stream would be in Kafka before the second model, and all cases asked by a model that had
+    seen next to nothing. A real stream has its own pace.
+
+    max_lag: events sent and not yet processed.
+    max_waiting: cases that wait for an answer or for their way to the labels.
+    """
+
+    max_lag: int = 4_000
+    max_waiting: int = 60
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lag: int = 0
+    _waiting: int = 0
+    _allowed: int = 0
+
+    def saw(self, *, lag: int, waiting: int) -> None:
+        """Take in a look at the loop."""
+        with self._lock:
+            self._lag, self._waiting = lag, waiting
+            self._allowed = max(self.max_lag - lag, 0) if waiting <= self.max_waiting else 0
+
+    def take(self, rows: int) -> bool:
+        """Whether `rows` more may be sent now; what was allowed is used up until the next look."""
+        with self._lock:
+            if self._allowed < rows:
+                return False
+            self._allowed -= rows
+            return True

@@ -1,0 +1,244 @@
+"""Runs the loop on a simulated stream: Kafka, every flow, annotators, and the measurement at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import lightgbm as lgb
+import numpy as np
+
+from tidemark.demo.account import account
+from tidemark.demo.experiment import Exam, Stream, random_arm
+from tidemark.demo.feed import Feed
+from tidemark.demo.pace import Pace
+from tidemark.demo.result import DemoResult, ModelPoint
+from tidemark.errors import TidemarkError
+from tidemark.features import backfill
+from tidemark.kafka import read_all
+from tidemark.observe import FLOWS, Observer, Snapshot
+from tidemark.pipeline import Pipeline
+from tidemark.records import Label
+from tidemark.registry.codec import Registry
+from tidemark.settings import Settings
+from tidemark.simulators import Annotator, Simulation
+from tidemark.supervisor import ProcessSpec, Supervisor
+
+_READY_SECONDS = 60.0
+_LOOK_SECONDS = 0.25
+_QUIET_LOOKS = 12
+_DRAIN_SECONDS = 40.0
+
+
+class Crew(Protocol):
+    """Annotators who answer over gRPC until they are stopped."""
+
+    async def open(self) -> bool:
+        """Whether the labeling service can be reached now."""
+        ...
+
+    async def waiting(self) -> int:
+        """Cases that wait for an answer, or whose answer is not in Kafka yet."""
+        ...
+
+    async def work(self) -> None:
+        """Answer cases until cancelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run. streamed: events that go through Kafka; the rest of the simulation is the later period."""
+
+    pipeline: Pipeline
+    simulation: Simulation
+    streamed: int
+    seed: int
+    specs: list[ProcessSpec]
+    log: Path
+    annotator: Annotator
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a live view shows."""
+
+    stage: str
+    sent: int = 0
+    events: int = 0
+    waiting: int = 0
+    snapshot: Snapshot | None = None
+
+
+class DemoStoppedError(TidemarkError):
+    """The demo was stopped by a person before its end."""
+
+
+async def run(
+    plan: Plan, settings: Settings, crew: Crew, show: Callable[[Progress], None], stop: asyncio.Event
+) -> DemoResult:
+    """Run the plan against the Kafka of the settings; its topics exist.
+
+    Raises:
+        DemoStoppedError: `stop` was set.
+        TidemarkError: the flows did not start, or did not finish.
+
+    """
+    progress = Progress("starting the flows")
+    with plan.log.open("a", encoding="utf-8") as log:
+        supervisor = Supervisor(plan.specs, log)
+        supervised = asyncio.create_task(supervisor.run())
+        observer = await asyncio.to_thread(Observer, plan.pipeline, settings)
+        stopping = asyncio.create_task(stop.wait())
+        loop = asyncio.create_task(_loop(plan, settings, crew, show, progress, observer))
+        try:
+            await asyncio.wait({loop, stopping, supervised}, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                raise DemoStoppedError("the demo was stopped")
+            if not loop.done():
+                raise TidemarkError(f"the flows ended too early; see {plan.log}")
+            seconds = loop.result()
+        finally:
+            for task in (loop, stopping):
+                task.cancel()
+            await asyncio.gather(loop, stopping, return_exceptions=True)
+            supervisor.stop()
+            await supervised
+            observer.close()
+    progress.stage = "measuring both arms on the later period"
+    show(progress)
+    return await _unless(stop, asyncio.to_thread(measure, plan, settings, seconds))
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[DemoResult]) -> DemoResult:
+    """The work's result, or the error if `stop` comes first."""
+    task, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        raise DemoStoppedError("the demo was stopped")
+    return task.result()
+
+
+async def _loop(
+    plan: Plan,
+    settings: Settings,
+    crew: Crew,
+    show: Callable[[Progress], None],
+    progress: Progress,
+    observer: Observer,
+) -> float:
+    """Feed, answer and watch until all is done; the seconds it took."""
+    await _wait_until_ready(plan, crew, observer, show, progress)
+    pace, halt = Pace(), threading.Event()
+    feed = Feed(
+        settings,
+        plan.pipeline.raw_topics[0],
+        plan.pipeline.keys[0],
+        plan.simulation.events.head(plan.streamed),
+        pace,
+    )
+    progress.events, progress.stage = feed.events, "streaming"
+    began = time.monotonic()
+    working = asyncio.create_task(crew.work())
+    feeding = asyncio.create_task(asyncio.to_thread(feed.run, halt))
+    quiet, last, deadline = 0, -1, float("inf")
+    try:
+        while quiet < _QUIET_LOOKS:
+            if working.done():
+                working.result()
+            snapshot, waiting = await asyncio.to_thread(observer.look), await crew.waiting()
+            lag = {flow.name: flow.lag for flow in snapshot.flows}
+            pace.saw(lag=lag["stream"], waiting=waiting)
+            progress.sent, progress.waiting, progress.snapshot = feed.sent, waiting, snapshot
+            show(progress)
+            if feeding.done():
+                feeding.result()
+                progress.stage, deadline = "answering the last cases", min(deadline, time.monotonic() + _DRAIN_SECONDS)
+                candidates = snapshot.ends[plan.pipeline.topics.candidates]
+                still = candidates == last and waiting == 0 and lag["stream"] == lag["select"] == lag["retrain"] == 0
+                quiet, last = quiet + 1 if still else 0, candidates
+                if time.monotonic() > deadline:
+                    raise TidemarkError(
+                        f"the flows did not come to rest within {_DRAIN_SECONDS:g} s: lag {lag}, {waiting} cases wait; "
+                        f"see {plan.log}"
+                    )
+            await asyncio.sleep(_LOOK_SECONDS)
+        return time.monotonic() - began - _QUIET_LOOKS * _LOOK_SECONDS
+    finally:
+        halt.set()
+        working.cancel()
+        await asyncio.gather(working, feeding, return_exceptions=True)
+
+
+async def _wait_until_ready(
+    plan: Plan, crew: Crew, observer: Observer, show: Callable[[Progress], None], progress: Progress
+) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        snapshot = await asyncio.to_thread(observer.look)
+        missing = {flow.name for flow in snapshot.flows if flow.members == 0} & set(FLOWS)
+        progress.snapshot = snapshot
+        show(progress)
+        if not missing and await crew.open():
+            return
+        if time.monotonic() > deadline:
+            waits = ", ".join(sorted(missing)) or "the labeling service"
+            raise TidemarkError(f"{waits} did not start within {_READY_SECONDS:g} s; see {plan.log}")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def measure(plan: Plan, settings: Settings, seconds: float) -> DemoResult:
+    """Measure both arms on the later period, and account for every record."""
+    pipeline, truth = plan.pipeline, plan.simulation.truth
+    features = backfill(pipeline, plan.simulation.events)
+    matrix = features.select(pipeline.feature_names).to_numpy().astype(np.float64)
+    times = truth["time"].to_numpy()
+    positive = pipeline.label.classes.index(pipeline.label.positive)
+    is_positive = (truth["label"] == pipeline.label.positive).to_numpy()
+    exam = Exam(matrix[plan.streamed :], is_positive[plan.streamed :], positive)
+    tiles = times[: plan.streamed] // pipeline.selection.tile
+    selection = pipeline.selection
+    budget = len(np.unique(tiles)) * selection.budget
+    if selection.total is not None:
+        budget = min(budget, selection.total)
+    accounting, latency, labels = account(pipeline, settings, budget=budget)
+    names, classes = truth["business_id"].to_list(), truth["label"].to_list()
+    stream = Stream(matrix[: plan.streamed], tiles, lambda row: plan.annotator.answer(names[row], classes[row]))
+    spent = Counter(label.tile for _, label in labels)
+    return DemoResult(
+        seed=plan.seed,
+        title=pipeline.title or pipeline.name,
+        seconds=seconds,
+        rate=plan.streamed / seconds,
+        base_rate=float(is_positive[plan.streamed :].mean()),
+        holdout=len(exam.truth),
+        active=_active_arm(pipeline, settings, labels, exam),
+        random=random_arm(pipeline, stream, spent, exam, seed=plan.seed),
+        latency=latency,
+        accounting=accounting,
+    )
+
+
+def _active_arm(
+    pipeline: Pipeline, settings: Settings, labels: list[tuple[int, Label]], exam: Exam
+) -> list[ModelPoint]:
+    """Every champion in its order, by the labels that had been spent when it was trained."""
+    registry = Registry()
+    points: list[ModelPoint] = []
+    for message in read_all(settings, pipeline.topics.models):
+        headers = cast("list[tuple[str, bytes | None]] | None", message.headers())
+        if not registry.feed(message.key(), message.value(), headers) or not registry.champion:
+            continue
+        manifest = registry.manifests[registry.champion.version]
+        known = [label for offset, label in labels if offset < manifest.trained_on[0].end]
+        positives = sum(label.label == pipeline.label.positive for label in known)
+        booster = lgb.Booster(model_str=registry.text(manifest.version), params={"num_threads": 1})
+        points.append(ModelPoint(manifest.version, len(known), positives, exam.average_precision(booster)))
+    return points
