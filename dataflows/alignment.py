@@ -1,9 +1,9 @@
 """Source alignment: partitions that one worker drains together are kept near each other in event time.
 
-One consumer that drains several partitions sees them far out of time order. State that is kept per partition does not
-mind; a hop to another key does, for its rows then come late. So a partition that is ahead of the slowest of its group by
-more than a bound waits, unless the slowest is idle. Batches are cut to what the bound allows, by the pace (event time a
-row) of the partition's last batch.
+One consumer that drains several partitions sees them far out of time order. State that is kept per partition does
+not mind; a hop to another key does, for its rows then come late. So a partition that is ahead of the slowest of its
+group by more than a bound waits, unless the slowest is idle. Batches are cut to what the bound allows, by the pace
+(event time a row) of the partition's last batch.
 """
 
 from __future__ import annotations
@@ -17,15 +17,29 @@ class Aligned(Protocol):
     """What alignment has to know of a partition (`dataflows.lanes.Lane`)."""
 
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        """Rows read and not yet processed."""
+        ...
+
     @property
-    def event_time(self) -> int | None: ...
+    def event_time(self) -> int | None:
+        """Latest event time (µs) processed."""
+        ...
+
     @property
-    def pace(self) -> float: ...
+    def pace(self) -> float:
+        """Event time (µs) a row."""
+        ...
+
     @property
-    def last_row(self) -> float: ...
+    def last_row(self) -> float:
+        """When a row last arrived (monotonic seconds)."""
+        ...
+
     @property
-    def replaying(self) -> bool: ...
+    def replaying(self) -> bool:
+        """Whether rows below the committed offset are still to come."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from tidemark.settings import Settings
 
@@ -23,15 +23,18 @@ class EngineConfig:
     commit_rows: rows after which the transaction is committed, whatever its age.
     batch_rows, batch_bytes: most rows and bytes of one batch; min_rows: fewest that alignment cuts a batch to.
     buffer_rows, buffer_bytes: of one partition; above, it is paused.
-    align: most event time (µs) by which a partition may run ahead of the others of its alignment group; None: not aligned.
+    align: most event time (µs) by which a partition may run ahead of the others of its alignment group; None: as it
+        comes.
     align_groups: topic to name of its alignment group; a topic that is not named is a group of its own.
     idle_timeout: a partition without rows for so long holds nobody back.
     tick_interval: between two calls of the processor's `tick`.
     fixed_partitions: topics whose number of partitions must be this: keys are spread over them by the flow itself.
     blocking_timeout: of one call to Kafka; recovery_timeout: until a Kafka that does not answer is an error.
+    most_failures: transactions that may fail one after the other before the process ends with the last reason.
     topic_check_interval: between two looks at the topics' ids and partitions.
     accept_gap: go on from the oldest record there is when retention has removed records that the state needs.
     deadletter: topic that is told of an accepted gap.
+    consumer: more librdkafka properties of the consumer, dots as underscores.
     """
 
     group: str
@@ -52,9 +55,11 @@ class EngineConfig:
     max_poll_interval: float = 300.0
     blocking_timeout: float = 15.0
     recovery_timeout: float = 120.0
+    most_failures: int = 8
     topic_check_interval: float = 5.0
     accept_gap: bool = False
     deadletter: str | None = None
+    consumer: Mapping[str, Any] = field(default_factory=dict)
 
 
 def gap_accepted(environment: Mapping[str, str] | None = None) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 
 from tidemark.processor import Batch, Partition
 
@@ -53,10 +53,6 @@ class Lane:
         """Whether rows below the committed offset are still to come."""
         return self.position < self.committed
 
-    def at(self, offset: int) -> TopicPartition:
-        """This partition at an offset."""
-        return TopicPartition(self.topic, self.index, offset)
-
     def open(self, partition: Partition, *, generation: int, start: int, committed: int, now: float) -> None:
         """Begin at offset `start`; rows below `committed` are replayed."""
         self.partition, self.generation, self.is_open = partition, generation, True
@@ -70,6 +66,24 @@ class Lane:
         """Drop what was read; whatever of it is under way is stale from now on."""
         self.is_open, self.generation, self.dirty = False, -1, False
         self._forget()
+
+    def end_replay(self) -> None:
+        """The log ends, and the last rows below the committed offset are no more: there is nothing left to replay.
+
+        To be called when everything taken has been handled.
+        """
+        if self.at_end and self.rows == 0 and self.replaying:
+            self.position = self.committed
+
+    def advance(self, latest: int | None, rows: int) -> None:
+        """Event time of the batch of `rows` rows last processed."""
+        if latest is None:
+            return
+        if self.event_time is None:
+            self.event_time = latest
+            return
+        self.pace = max(latest - self.event_time, 0) / rows
+        self.event_time = max(latest, self.event_time)
 
     def add(self, messages: Sequence[Message], now: float) -> None:
         """Rows just read, in offset order."""

@@ -37,9 +37,7 @@ class Slot:
         self._lock.close()
 
 
-def claim_slot(
-    group: str, bootstrap: str, *, folder: Path, worker: int = 0, name: str | None = None
-) -> Slot:
+def claim_slot(group: str, bootstrap: str, *, folder: Path, worker: int = 0, name: str | None = None) -> Slot:
     """The slot of a worker of `group` on the Kafka at `bootstrap`.
 
     folder: of the lock files.  worker: index of the worker thread in its process.  name: by default `TIDEMARK_SLOT`.

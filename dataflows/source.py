@@ -30,11 +30,7 @@ class Sessions:
 
         """
         session = Session(self.config, self._processor(), self._stop, worker=worker)
-        try:
-            session.start()
-        except BaseException:
-            session.abandon()
-            raise
+        session.start()
         self._sessions[worker] = session
         return session
 

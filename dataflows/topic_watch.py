@@ -1,6 +1,6 @@
 """Watches the topics a flow reads: gone, re-created, grown.
 
-A consumer of a re-created topic stalls without an error (confluent-kafka-python issue 1787), hence the ids are compared.
+A consumer of a re-created topic stalls without an error (confluent-kafka-python issue 1787), so ids are compared.
 """
 
 from __future__ import annotations
@@ -138,9 +138,9 @@ class TopicWatch:
             seen = self._seen.get(name)
             if seen is not None and seen.partitions != wanted:
                 raise TopicError(
-                    f"topic {name!r} has {seen.partitions} partitions where the pipeline says {wanted}: its records are "
-                    "spread over them by key, so windows of a key would be torn apart. Partitions can't be taken away: "
-                    "stop the pipeline, set its `partitions`, delete the topic and start again under a new pipeline name"
+                    f"topic {name!r} has {seen.partitions} partitions where the pipeline says {wanted}: its records "
+                    "are spread over them by key, so a key's windows would be torn. No partition can be taken back: "
+                    "stop the pipeline and start it under another name, with the `partitions` that it should have"
                 )
 
 

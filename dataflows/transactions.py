@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from dataflows.codes import PURGED
 from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError
 from tidemark.processor import Output
@@ -119,7 +121,10 @@ class Transactions:
                     self._send_one(producer, output)
             else:
                 self._send_plain(producer, plain, run)
-        producer.poll(0)
+        try:
+            producer.poll(0)
+        except KafkaException as error:
+            raise TransactionFailed(f"produce: {error.args[0].str()}") from error
 
     def commit(self, positions: list[TopicPartition], group: Any) -> None:  # noqa: ANN401 an opaque type of the client
         """End the transaction with the offsets it covers.
@@ -137,6 +142,8 @@ class Transactions:
             with self._watchdog.guard("commit_transaction", self._timeout * 2):
                 producer.commit_transaction(self._timeout)
         except KafkaException as error:
+            with suppress(KafkaException):  # a fatal one is raised again, but is known already
+                producer.poll(0)  # serves the delivery report that tells why
             why = f"; {self._refused}" if self._refused else ""
             raise TransactionFailed(f"commit: {error.args[0].str()}{why}") from error
         self.opened_at = None
@@ -168,14 +175,12 @@ class Transactions:
         self._make_room(producer)
         partition = -1 if output.partition is None else output.partition
         try:
-            producer.produce(
-                output.topic, output.value, output.key, partition, headers=list(output.headers) or None
-            )
+            producer.produce(output.topic, output.value, output.key, partition, headers=list(output.headers) or None)
         except KafkaException as error:
             raise self._unsendable(output.topic, len(output.value or b""), error.args[0]) from error
 
     def _send_plain(self, producer: Producer, topic: str, outputs: Iterable[Output]) -> None:
-        messages = [
+        messages: list[dict[str, Any]] = [
             {"value": o.value, "key": o.key, "partition": -1 if o.partition is None else o.partition} for o in outputs
         ]
         for begin in range(0, len(messages), _CHUNK):
@@ -203,8 +208,10 @@ class Transactions:
         return TransactionFailed(f"produce to {topic!r}: {error.str()}")
 
     def _undelivered(self, error: KafkaError | None, message: Any) -> None:  # noqa: ANN401 key and value types vary
-        if error is not None and self._refused is None and error.code() != KafkaError._PURGE_QUEUE:
-            self._refused = f"a record of {len(message):,} bytes for topic {message.topic()!r} was refused: {error.str()}"
+        if error is not None and self._refused is None and error.code() != PURGED:
+            self._refused = (
+                f"a record of {len(message):,} bytes for topic {message.topic()!r} was refused: {error.str()}"
+            )
 
 
 def _plain(output: Output) -> str | None:

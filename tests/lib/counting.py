@@ -67,28 +67,29 @@ class CountingProcessor:
         self.batches.append(batch)
         self.replayed += len(batch) if batch.replay else 0
         for offset, key, value in zip(batch.offsets.tolist(), batch.keys, batch.values, strict=True):
+            text = value
             if value == ABORT:
                 if offset not in self.aborted:
                     self.aborted.add(offset)
-                    outputs.append(Output(f"{self.target}.small", bytes(5_000), headers=(("h", b""),)))
-                value = b"0"
-            if value is None:
+                    outputs.append(Output(f"{self.target}.small", os.urandom(5_000), headers=(("h", b""),)))
+                text = b"0"
+            if text is None:
                 raise RecordError("count", "empty value")
-            window = max(state.watermark, int(value)) // self.size
+            window = max(state.watermark, int(text)) // self.size
             if state.first is None or window != state.watermark // self.size:
                 state.counts.clear()
                 state.first = offset
-            state.watermark = max(state.watermark, int(value))
+            state.watermark = max(state.watermark, int(text))
             state.counts[key] += 1
-            text = f"{batch.partition.index} {offset} {window} {state.counts[key]}"
-            outputs.append(Output(self.target, text.encode(), key))
+            told = f"{batch.partition.index} {offset} {window} {state.counts[key]}"
+            outputs.append(Output(self.target, told.encode(), key))
         return outputs
 
     def metadata(self, partition: Partition) -> str:
         state = self.states[partition]
         return json.dumps({"rewind": state.first, "watermark": state.watermark // self.size * self.size})
 
-    def tick(self, now: float) -> list[Output]:
+    def tick(self, now: float) -> list[Output]:  # noqa: ARG002 nothing here comes with time
         return []
 
     def event_time(self, batch: Batch) -> int | None:

@@ -1,0 +1,295 @@
+"""A worker's membership of its consumer group: which partitions it has, from where it reads them, and what it has read.
+
+Kafka's client calls back, from within `consume` and `close`, when partitions come and go. On assignment nothing is read
+until Kafka has told where to begin (`opening`). On revocation the session is asked to commit first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from dataflows.codes import END_OF_PARTITION, REFUSED, TOPIC_SUSPECT
+from dataflows.config import EngineConfig
+from dataflows.lanes import Lane
+from dataflows.opening import Found, Opening, gap_message, is_gone, start_offset
+from tidemark.errors import BrokerError
+from tidemark.kafka import consumer_config
+from tidemark.processor import Partition, Processor
+
+_log = logging.getLogger(__name__)
+_ASK_AGAIN = 3.0
+"""Seconds after which a question to Kafka that got no answer is asked anew: a coordinator may have moved meanwhile."""
+
+
+class Member(Protocol):
+    """What a membership tells its session."""
+
+    def before_revocation(self) -> None:
+        """Partitions are about to be given up: commit what was handled."""
+
+    def on_loss(self) -> None:
+        """Partitions were given to others already: nothing since the last commit counts."""
+
+    def on_gap(self, partition: Partition, message: str) -> None:
+        """Records that were needed are gone, and the operator has accepted that."""
+
+    def on_suspicion(self, lane: Lane | None, error: KafkaError) -> None:
+        """A topic may not be what it was."""
+
+
+class Membership:
+    """The consumer and its lanes, by topic and partition. Used by one thread."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        processor: Processor,
+        admin: AdminClient,
+        member: Member,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._processor = processor
+        self._admin = admin
+        self._member = member
+        self._clock = clock
+        self._generations = itertools.count(1)
+        self._opening: Opening | None = None
+        self._opening_since: float | None = None
+        self._callback_error: Exception | None = None
+        self.lanes: dict[tuple[str, int], Lane] = {}
+        self.consumer: Consumer | None = None
+
+    def join(self) -> None:
+        """Become a member of the group."""
+        config = self._config
+        self.consumer = Consumer(
+            consumer_config(
+                config.settings,
+                group=config.group,
+                enable_partition_eof=True,
+                # A fetch that waits for records holds back the first one of a partition just taken over.
+                fetch_wait_max_ms=100,
+                max_poll_interval_ms=int(config.max_poll_interval * 1_000),
+                topic_metadata_refresh_interval_ms=int(config.topic_check_interval * 1_000),
+                error_cb=_log_client_error,
+                **config.consumer,
+            )
+        )
+        self.consumer.subscribe(
+            list(self._processor.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def leave(self) -> None:
+        """Leave the group; what is still held is closed."""
+        consumer, self.consumer = self.consumer, None
+        if consumer is not None:
+            consumer.close()
+        for lane in self.lanes.values():
+            self._close(lane)
+        self.lanes.clear()
+        self._opening = None
+
+    def read(self) -> None:
+        """Rows that have come, to their lanes; partitions that have come and gone.
+
+        Raises:
+            TopicError: records that are needed are gone.
+            BrokerError: Kafka refuses, or does not answer.
+
+        """
+        self._advance_opening()
+        messages = self._joined.consume(self._config.batch_rows, 0)
+        if self._callback_error is not None:
+            raise self._callback_error
+        if messages:
+            self._distribute(messages)
+        for lane in self.lanes.values():
+            lane.end_replay()
+
+    def reopen(self) -> None:
+        """Forget all state and begin again from what is committed."""
+        for lane in self.lanes.values():
+            self._close(lane)
+            self._joined.pause([TopicPartition(lane.topic, lane.index)])
+        self._opening = None
+
+    def hold_back(self) -> None:
+        """Pause the lanes that hold more than they should, resume those that have room again."""
+        config = self._config
+        for lane in self.lanes.values():
+            full = lane.rows >= config.buffer_rows or lane.bytes >= config.buffer_bytes
+            if lane.is_open and full and not lane.paused:
+                self._joined.pause([TopicPartition(lane.topic, lane.index)])
+                lane.paused = True
+            elif lane.paused and lane.rows * 2 < config.buffer_rows and lane.bytes * 2 < config.buffer_bytes:
+                self._joined.resume([TopicPartition(lane.topic, lane.index)])
+                lane.paused = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are partitions, all of them open and with all their state."""
+        return bool(self.lanes) and all(lane.is_open and not lane.replaying for lane in self.lanes.values())
+
+    @property
+    def _joined(self) -> Consumer:
+        assert self.consumer is not None  # noqa: S101 for the type checker: `join` made it
+        return self.consumer
+
+    # -- what the consumer gives ---------------------------------------------------------------------------------------
+
+    def _distribute(self, messages: list[Message]) -> None:
+        now = self._clock()
+        for (topic, index, is_event), run in itertools.groupby(messages, key=_source):
+            lane = self.lanes.get((topic, index))
+            if is_event:
+                for message in run:
+                    self._on_event(lane if lane is not None and lane.is_open else None, message)
+            elif lane is not None and lane.is_open:
+                lane.add(list(run), now)
+
+    def _on_event(self, lane: Lane | None, message: Message) -> None:
+        error = message.error()
+        assert error is not None  # noqa: S101 for the type checker
+        code = error.code()
+        if code == END_OF_PARTITION:
+            if lane is not None:
+                lane.at_end = True
+        elif code in TOPIC_SUSPECT:
+            self._member.on_suspicion(lane, error)
+        elif code in REFUSED or error.fatal():
+            raise BrokerError(
+                f"Kafka refuses to let {self._config.group} read: {error.str()}; check the group's and the topics' "
+                "permissions and that all members of the group are of the same version"
+            )
+        else:
+            _log.warning("%s: %s", self._config.group, error.str())
+
+    # -- partitions come and go: called by Kafka's client --------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions:
+            _log.info("%s: assigned %s", self._config.group, _names(partitions))
+        waiting = [TopicPartition(tp.topic, tp.partition, -1) for tp in partitions]  # -1: the end, so out of no range
+        consumer.incremental_assign(waiting)
+        if waiting:
+            consumer.pause(waiting)
+        for tp in partitions:
+            self.lanes[tp.topic, tp.partition] = Lane(tp.topic, tp.partition)
+        self._opening = None
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions:
+            _log.info("%s: revoked %s", self._config.group, _names(partitions))
+            self._guarded(self._member.before_revocation)
+        self._let_go(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        _log.warning("%s: lost %s", self._config.group, _names(partitions))
+        self._guarded(self._member.on_loss)
+        self._let_go(consumer, partitions)
+
+    def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for tp in partitions:
+            lane = self.lanes.pop((tp.topic, tp.partition), None)
+            if lane is not None:
+                self._guarded(partial(self._close, lane))
+        consumer.incremental_unassign(partitions)
+        self._opening = None
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """An exception must not cross the client's C code: `read` raises it."""
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 raised by `read`
+            self._callback_error = self._callback_error or error
+
+    def _close(self, lane: Lane) -> None:
+        partition = lane.partition
+        if lane.is_open and partition is not None:
+            lane.shut()
+            self._processor.close(partition)
+
+    # -- where to begin ------------------------------------------------------------------------------------------------
+
+    def _advance_opening(self) -> None:
+        """Open what is assigned and not open, when Kafka has answered."""
+        if self._opening is None:
+            waiting = [lane for lane in self.lanes.values() if not lane.is_open]
+            if not waiting:
+                self._opening_since = None
+                return
+            if self._opening_since is None:
+                self._opening_since = self._clock()
+            for lane in waiting:
+                lane.generation = next(self._generations)
+            self._opening = Opening(self._admin, self._config.group, waiting, _ASK_AGAIN)
+        if not self._opening.ready():
+            return
+        opening, self._opening = self._opening, None
+        try:
+            found = opening.found()
+        except KafkaException as error:
+            self._not_told(error)
+            return
+        for lane, generation in opening.lanes:
+            if lane.generation == generation and self.lanes.get(lane.key) is lane:
+                self._open(lane, found[lane.key])
+
+    def _not_told(self, error: KafkaException) -> None:
+        cause: KafkaError = error.args[0]
+        since = self._opening_since
+        _log.info("%s: where to begin is not known yet: %s", self._config.group, cause.str())
+        if is_gone(error):
+            self._member.on_suspicion(None, cause)
+        if since is not None and self._clock() - since > self._config.recovery_timeout:
+            raise BrokerError(
+                f"Kafka has not told {self._config.group} for {self._config.recovery_timeout:g} s where to begin: "
+                f"{cause.str()}; see the broker's log, and whether a transaction hangs "
+                "(kafka-transactions.sh find-hanging)"
+            ) from error
+
+    def _open(self, lane: Lane, found: Found) -> None:
+        config = self._config
+        partition = Partition(lane.topic, lane.index, found.incarnation)
+        if found.stale is not None:
+            _log.warning(
+                "%s: the committed offset %d of %s [%d] belongs to an earlier topic of that name; beginning at %d",
+                *(config.group, found.stale, lane.topic, lane.index, found.low),
+            )
+        rewind = self._processor.open(partition, found.metadata)
+        start = start_offset(lane, found, rewind, group=config.group, accept_gap=config.accept_gap)
+        committed = start
+        if found.committed is not None:
+            committed = max(found.committed, start)
+            wanted = found.committed if rewind is None else rewind
+            if start > wanted:
+                self._member.on_gap(partition, gap_message(lane, found, wanted, group=config.group))
+        lane.open(partition, generation=next(self._generations), start=start, committed=committed, now=self._clock())
+        here = [TopicPartition(lane.topic, lane.index, start)]
+        self._joined.incremental_unassign([TopicPartition(lane.topic, lane.index)])
+        self._joined.incremental_assign(here)
+        self._joined.resume(here)
+        _log.info("%s: %s [%d] from %d, replaying up to %d", config.group, lane.topic, lane.index, start, committed)
+
+
+def _source(message: Message) -> tuple[str, int, bool]:
+    index = message.partition()
+    return message.topic() or "", -1 if index is None else index, message.error() is not None
+
+
+def _names(partitions: list[TopicPartition]) -> str:
+    return ", ".join(f"{tp.topic} [{tp.partition}]" for tp in partitions)
+
+
+def _log_client_error(error: KafkaError) -> None:
+    """Kafka's client recovers by itself from what it reports here; what it can't is raised where it is called."""
+    _log.info("Kafka client: %s", error.str())

@@ -1,0 +1,402 @@
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
+from counting import ABORT, CountingProcessor, expected
+from sessions import pump, step
+
+from dataflows.config import EngineConfig
+from dataflows.session import Session, Work
+from dataflows.stop import Stop
+from support import wait_until
+from tidemark.errors import BrokerError, ConfigError, TopicError
+from tidemark.kafka import admin, ensure_topics, producer_config, read_all
+from tidemark.processor import Batch, Output
+from tidemark.settings import Settings
+from tidemark.topics import TopicSpec
+
+PARTITIONS = 3
+
+
+class Bench:
+    """Topics of one test, and sessions over them that are ended after it."""
+
+    def __init__(self, kafka: Settings, name: str, home: Path) -> None:
+        self.settings = kafka.model_copy(update={"state_dir": home})
+        self.source, self.target, self.group = f"{name}.in", f"{name}.out", f"{name}.group"
+        self.sessions: list[Session] = []
+        self.admin: AdminClient = admin(self.settings)
+        self.rows = 0
+        ensure_topics(
+            self.settings,
+            [
+                TopicSpec(self.source, PARTITIONS, {}),
+                TopicSpec(self.target, 1, {}),
+                TopicSpec(f"{self.target}.small", 1, {"max.message.bytes": "1000"}),
+                TopicSpec(f"{self.target}.dead", 1, {}),
+            ],
+        )
+
+    def session(
+        self,
+        processor: CountingProcessor | None = None,
+        **over: Any,  # noqa: ANN401 any field of the configuration
+    ) -> tuple[Session, CountingProcessor]:
+        processor = processor or CountingProcessor(self.source, self.target)
+        config = EngineConfig(group=self.group, settings=self.settings, **{"commit_interval": 0.02, **over})
+        session = Session(config, processor, Stop())
+        self.sessions.append(session)
+        session.start()
+        return session, processor
+
+    def feed(self, values: list[bytes], partitions: int = PARTITIONS) -> None:
+        producer = Producer(producer_config(self.settings))
+        for value in values:
+            producer.produce(self.source, value, b"k%d" % (self.rows % 7), self.rows % partitions)
+            self.rows += 1
+        assert producer.flush(30) == 0
+
+    def times(self, count: int) -> None:
+        """`count` rows whose time goes up by one every three rows."""
+        self.feed([b"%d" % ((self.rows + i) // 3) for i in range(count)])
+
+    def committed_outputs(self) -> list[str]:
+        return [(m.value() or b"").decode() for m in read_all(self.settings, self.target)]
+
+    def expected(self) -> list[str]:
+        rows = [
+            (m.partition() or 0, m.offset() or 0, m.key(), 0 if m.value() == ABORT else int(m.value() or b""))
+            for m in read_all(self.settings, self.source)
+        ]
+        return expected(rows)
+
+    def offsets(self, *, stable: bool = False) -> dict[int, TopicPartition]:
+        """Stable ones wait for pending transactions: not to be asked for by the thread that has to commit them."""
+        asked = [ConsumerGroupTopicPartitions(self.group, [TopicPartition(self.source, i) for i in range(PARTITIONS)])]
+        wait = 10.0 if stable else 2.0
+        future = self.admin.list_consumer_group_offsets(asked, require_stable=stable, request_timeout=wait)[self.group]
+        return {tp.partition: tp for tp in future.result().topic_partitions}
+
+    def all_committed(self) -> Callable[[], object]:
+        """Condition: the rows fed so far are. Asked of the group, so of one that has been joined."""
+        return lambda: self.sessions[-1].lanes and self.handled() == self.rows
+
+    def handled(self) -> int:
+        """Rows below the committed offsets; the topic has no gaps."""
+        return sum(max(tp.offset, 0) for tp in self.offsets().values())
+
+    def check_exact(self) -> None:
+        assert sorted(self.committed_outputs()) == sorted(self.expected())
+
+
+@pytest.fixture
+def bench(kafka: Settings, unique: str, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(kafka, unique, tmp_path)
+    yield bench
+    for session in bench.sessions:
+        session.abandon()
+
+
+def test_each_row_is_processed_once_and_its_offset_committed(bench: Bench) -> None:
+    bench.times(3_000)
+    session, processor = bench.session()
+    pump(session, bench.all_committed(), "the rows were not committed")
+    bench.check_exact()
+    assert processor.replayed == 0
+
+
+def test_an_open_transaction_is_not_seen_before_its_interval_and_is_committed_at_the_end(bench: Bench) -> None:
+    bench.times(300)
+    session, processor = bench.session(commit_interval=3_600)
+    pump(session, lambda: sum(map(len, processor.batches)) == 300, "the rows were not processed")
+    assert bench.committed_outputs() == []
+    session.finish()
+    bench.check_exact()
+
+
+def test_a_full_transaction_is_committed_whatever_its_age(bench: Bench) -> None:
+    session, _ = bench.session(commit_interval=3_600, commit_rows=90)
+    bench.times(90)
+    pump(session, bench.all_committed(), "the full transaction was not committed")
+
+
+def test_a_refused_record_aborts_the_transaction_and_all_is_done_again_from_what_is_committed(bench: Bench) -> None:
+    bench.times(600)
+    session, processor = bench.session()
+    pump(session, bench.all_committed(), "the rows were not committed")
+    bench.feed([b"%d" % (200 + i // 3) if i != 100 else ABORT for i in range(300)])
+    pump(session, bench.all_committed(), "the rows were not committed after the refusal", timeout=60)
+    assert processor.aborted
+    assert len(processor.opened) == 2 * PARTITIONS
+    assert processor.replayed > 0, "windows were rebuilt"
+    bench.check_exact()
+    assert read_all(bench.settings, f"{bench.target}.small") == []
+
+
+def test_a_later_session_replays_the_open_window_and_emits_nothing_for_it(bench: Bench) -> None:
+    bench.times(400)
+    first, _ = bench.session()
+    pump(first, bench.all_committed(), "the first session did not commit")
+    first.finish()
+    before = bench.committed_outputs()
+    second, processor = bench.session()
+    bench.times(200)
+    pump(second, bench.all_committed(), "the second session did not commit")
+    replays = [batch for batch in processor.batches if batch.replay]
+    committed = {index: 400 // PARTITIONS + (index < 400 % PARTITIONS) for index in range(PARTITIONS)}
+    for batch in processor.batches:
+        below = [offset < committed[batch.partition.index] for offset in batch.offsets.tolist()]
+        assert all(flag == batch.replay for flag in below), "a batch is on one side of the committed offset"
+    # Times 100 to 133 lie in the open window, of each time one row in each partition.
+    assert sum(map(len, replays)) == 400 - 300
+    assert bench.committed_outputs()[: len(before)] == before
+    bench.check_exact()
+
+
+def test_a_joining_session_takes_partitions_and_no_row_is_lost_or_doubled(bench: Bench) -> None:
+    first, one = bench.session()
+    bench.times(1_500)
+    pump(first, bench.all_committed(), "the first session did not commit")
+    second, two = bench.session()
+    bench.times(1_500)
+    pump([first, second], lambda: two.opened and bench.all_committed()(), "the second session got nothing", 60)
+    bench.times(1_500)
+    pump([first, second], bench.all_committed(), "the rows were not committed")
+    assert len(one.closed) >= 1
+    assert len(one.states) + len(two.states) == PARTITIONS
+    assert two.replayed > 0
+    bench.check_exact()
+
+
+def test_rows_of_a_revoked_partition_that_are_under_way_are_dropped(bench: Bench) -> None:
+    bench.times(30)
+    session, processor = bench.session(commit_interval=3_600)
+    under_way: list[Work] = []
+
+    def rows_are_under_way() -> bool:
+        under_way[:] = session.poll()
+        if any(item.lane for item in under_way):
+            return True
+        session.handle([session.process(item) for item in under_way])
+        return False
+
+    wait_until(rows_are_under_way, "no rows came")
+    done = [session.process(item) for item in under_way]
+    session._membership._on_revoke(
+        session._membership._joined, [TopicPartition(bench.source, i) for i in range(PARTITIONS)]
+    )
+    session.handle(done)
+    session.finish()
+    assert len(processor.closed) == PARTITIONS
+    assert bench.committed_outputs() == []
+
+
+def test_a_lost_partition_takes_its_transaction_with_it(bench: Bench) -> None:
+    bench.times(300)
+    session, processor = bench.session(commit_interval=3_600)
+    pump(session, lambda: sum(map(len, processor.batches)) == 300, "the rows were not processed")
+    session._membership._on_lost(session._membership._joined, [TopicPartition(bench.source, 0)])
+    assert [partition.index for partition in processor.closed] == [0]
+    session.finish()
+    assert bench.committed_outputs() == []
+
+
+def test_a_member_that_polled_too_late_loses_its_rows_and_does_them_again(bench: Bench) -> None:
+    bench.times(300)
+    session, processor = bench.session(
+        max_poll_interval=2, commit_interval=3_600, consumer={"session_timeout_ms": 2_000, "heartbeat_interval_ms": 300}
+    )
+    pump(session, lambda: sum(map(len, processor.batches)) >= 300, "the rows were not processed")
+    time.sleep(3)  # what is tested is that time passes without a poll
+    session._config = EngineConfig(group=bench.group, settings=bench.settings, commit_interval=0.02)
+    pump(session, bench.all_committed(), "the rows were not committed after the return", timeout=60)
+    assert len(processor.opened) == 2 * PARTITIONS
+    bench.check_exact()
+
+
+def test_a_slot_taken_over_fences_its_earlier_holder(bench: Bench) -> None:
+    session, _ = bench.session()
+    bench.times(300)
+    pump(session, bench.all_committed(), "the rows were not committed")
+    usurper = Producer(producer_config(bench.settings, transactional_id=session.slot.transactional_id))
+    usurper.init_transactions(10)
+    bench.times(300)
+    pump(session, bench.all_committed(), "the fenced session did not recover", timeout=60)
+    bench.check_exact()
+
+
+def test_after_too_many_failures_in_a_row_the_session_ends_with_the_reason(bench: Bench) -> None:
+    class Refused(CountingProcessor):
+        def process(self, batch: Batch) -> list[Output]:
+            self.aborted.clear()
+            return super().process(batch)
+
+    bench.feed([ABORT])
+    session, _ = bench.session(Refused(bench.source, bench.target), most_failures=2)
+    with pytest.raises(BrokerError, match=r"transactions in a row failed.*\.small.*too large|too large"):
+        pump(session, lambda: False, "no error", timeout=60)
+    assert bench.committed_outputs() == []
+
+
+def test_a_missing_topic_is_named(bench: Bench, unique: str) -> None:
+    with pytest.raises(TopicError, match=rf"no topic '{unique}\.missing'"):
+        bench.session(CountingProcessor(f"{unique}.missing", bench.target))
+
+
+def test_a_hop_with_other_partitions_than_configured_is_an_error_that_says_so(bench: Bench) -> None:
+    with pytest.raises(TopicError, match=r"has 3 partitions where the pipeline says 4"):
+        bench.session(fixed_partitions={bench.source: 4})
+
+
+def test_a_grown_hop_is_an_error_that_says_so(bench: Bench) -> None:
+    session, _ = bench.session(fixed_partitions={bench.source: PARTITIONS}, topic_check_interval=0.3)
+    bench.admin.create_partitions([NewPartitions(bench.source, PARTITIONS + 1)])[bench.source].result(10)
+    with pytest.raises(TopicError, match=r"has 4 partitions where the pipeline says 3"):
+        pump(session, lambda: False, "no error")
+
+
+def test_new_partitions_of_a_grown_topic_are_read(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    session, processor = bench.session(topic_check_interval=0.3)
+    bench.times(300)
+    pump(session, bench.all_committed(), "the rows were not committed")
+    bench.admin.create_partitions([NewPartitions(bench.source, PARTITIONS + 1)])[bench.source].result(10)
+    producer = Producer(producer_config(bench.settings))
+    producer.produce(bench.source, b"7", b"k", PARTITIONS)
+    assert producer.flush(10) == 0
+    pump(session, lambda: sum(map(len, processor.batches)) == 301, "the new partition's row was not processed")
+    session.finish()
+    assert PARTITIONS in {partition.index for partition, _ in processor.opened}
+    assert "has grown from 3 to 4 partitions" in caplog.text
+    bench.check_exact()
+
+
+def test_a_recreated_topic_is_read_from_its_beginning_with_empty_windows(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, processor = bench.session(topic_check_interval=0.3)
+    bench.times(300)
+    pump(session, bench.all_committed(), "the rows were not committed")
+    bench.admin.delete_topics([bench.source])[bench.source].result(10)
+    before = len(bench.committed_outputs())
+    pump(session, lambda: "was deleted" in caplog.text, "the deletion was not noticed")
+    ensure_topics(bench.settings, [TopicSpec(bench.source, PARTITIONS, {})])
+    bench.rows = 0
+    bench.times(90)
+    pump(session, lambda: sum(map(len, processor.batches)) == 300 + 90, "the new topic's rows were not processed", 60)
+    session.finish()
+    assert len({partition.incarnation for partition, _ in processor.opened}) == 2
+    assert sorted(bench.committed_outputs()[before:]) == sorted(bench.expected())
+
+
+def test_offsets_of_an_earlier_topic_of_the_name_are_not_applied(bench: Bench) -> None:
+    bench.times(300)
+    session, _ = bench.session()
+    pump(session, bench.all_committed(), "the rows were not committed")
+    metadata = bench.offsets()[0].metadata or ""
+    session.finish()
+    other = metadata.replace(metadata.split(":")[1], "00000000", 1)
+    moved = [TopicPartition(bench.source, i, 50, other) for i in range(PARTITIONS)]
+    asked = [ConsumerGroupTopicPartitions(bench.group, moved)]
+    bench.admin.alter_consumer_group_offsets(asked)[bench.group].result(10)
+    again, processor = bench.session()
+    pump(again, lambda: sum(map(len, processor.batches)) == 300, "the log was not read from its beginning")
+    assert all(metadata == "" for _, metadata in processor.opened)
+    assert not any(batch.replay for batch in processor.batches)
+
+
+def _cut(bench: Bench, offset: int) -> None:
+    cut = [TopicPartition(bench.source, i, offset) for i in range(PARTITIONS)]
+    for future in bench.admin.delete_records(cut).values():
+        future.result(10)
+
+
+def test_retention_past_the_rewind_position_is_an_error_that_says_what_to_do(bench: Bench) -> None:
+    bench.times(400)
+    session, _ = bench.session()
+    pump(session, bench.all_committed(), "the rows were not committed")
+    session.finish()
+    _cut(bench, 110)
+    again, _ = bench.session()
+    with pytest.raises(TopicError, match=r"has removed 10 records that are needed.*TIDEMARK_ACCEPT_GAP=1"):
+        pump(again, lambda: False, "no error")
+
+
+def test_an_accepted_gap_is_told_to_the_dead_letters(bench: Bench) -> None:
+    bench.times(400)
+    session, _ = bench.session()
+    pump(session, bench.all_committed(), "the rows were not committed")
+    session.finish()
+    _cut(bench, 110)
+    again, processor = bench.session(accept_gap=True, deadletter=f"{bench.target}.dead", tick_interval=0.05)
+    bench.times(30)
+    pump(again, bench.all_committed(), "the rows were not committed")
+    pump(again, lambda: len(read_all(bench.settings, f"{bench.target}.dead")) == PARTITIONS, "no dead letters")
+    assert min(int(batch.offsets[0]) for batch in processor.batches) == 110
+    headers = dict(read_all(bench.settings, f"{bench.target}.dead")[0].headers() or [])
+    assert headers["step"] == b"resume"
+    assert "has removed 10 records" in str(headers["reason"])
+
+
+def test_retention_that_overtakes_a_reading_session_is_an_error(bench: Bench) -> None:
+    session, _ = bench.session(commit_interval=3_600, topic_check_interval=0.3)
+    pump(session, lambda: len(session.lanes) == PARTITIONS, "no partitions")
+    pump(session, lambda: all(lane.at_end for lane in session.lanes.values()), "the end was not reached")
+    session._membership._joined.pause([TopicPartition(bench.source, i) for i in range(PARTITIONS)])
+    bench.times(300)
+    _cut(bench, 60)
+    session._membership._joined.resume([TopicPartition(bench.source, i) for i in range(PARTITIONS)])
+    with pytest.raises(TopicError, match=r"retention has removed records that were not processed"):
+        pump(session, lambda: False, "no error")
+
+
+def test_a_bug_in_the_processor_leaves_the_group_and_no_open_transaction(bench: Bench) -> None:
+    bench.times(300)
+    session, processor = bench.session(commit_interval=3_600)
+    pump(session, lambda: sum(map(len, processor.batches)) == 300, "the rows were not processed")
+    producer = Producer(producer_config(bench.settings))
+    producer.produce(bench.source, b"no number", b"k", 0)
+    assert producer.flush(10) == 0
+    with pytest.raises(ValueError, match="no number"):
+        pump(session, lambda: False, "no error")
+    began = time.monotonic()
+    offsets = bench.offsets(stable=True)
+    assert time.monotonic() - began < 5
+    assert all(tp.offset < 0 for tp in offsets.values())
+
+
+def test_two_sessions_never_share_a_named_slot(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_SLOT", "a")
+    session, _ = bench.session()
+    assert session.slot.transactional_id == f"{bench.group}.a"
+    with pytest.raises(ConfigError, match="held by another living process"):
+        bench.session()
+
+
+def test_ticks_come_when_all_state_is_there_and_their_outputs_are_committed(bench: Bench) -> None:
+    class Ticking(CountingProcessor):
+        def tick(self, now: float) -> list[Output]:
+            return [Output(self.target, f"tick {now:.0f}".encode())]
+
+    session = Session(
+        EngineConfig(group=bench.group, settings=bench.settings, tick_interval=0.05, commit_interval=0.02),
+        Ticking(bench.source, bench.target),
+        Stop(),
+        wall=lambda: 5.0,
+    )
+    bench.sessions.append(session)
+    session.start()
+    assert step(session) == 0
+    pump(session, lambda: len(bench.committed_outputs()) >= 2, "no ticks")
+    assert set(bench.committed_outputs()) == {"tick 5"}
+
+
+@pytest.fixture(autouse=True)
+def _engine_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
