@@ -1,0 +1,130 @@
+"""The select flow against a naive oracle, over random streams, budgets and crashes."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.proposal_streams import Record, Run, pipeline, stream
+from kernels import unit
+from tidemark.pipeline.model import Pipeline
+from tidemark.processor import Output
+from tidemark.records import Candidate, Metric, decode
+
+
+@dataclass
+class Tile:
+    events: list[tuple[int, str]] = field(default_factory=list)
+
+
+def closed_tiles(pipe: Pipeline, log: list[Record]) -> dict[int, Tile]:
+    """Every event of every tile that closes, from all events and not from what was proposed of them."""
+    watermark: dict[int, int | None] = dict.fromkeys(range(pipe.partitions))
+    idle = dict.fromkeys(range(pipe.partitions), False)
+    open_tiles: dict[int, Tile] = defaultdict(Tile)
+    closed: dict[int, Tile] = {}
+    first_open = -(10**18)
+    for record in log:
+        for tile, coin, event in zip(record.tile.tolist(), record.coin.tolist(), record.event_id, strict=True):
+            open_tiles[max(tile, first_open)].events.append((coin, event))
+        watermark[record.lane], idle[record.lane] = record.watermark, not record.event_id
+        waited = [watermark[lane] for lane in idle if not idle[lane]]
+        known = [time for time in waited if time is not None]
+        if not waited:
+            passed = max((time for time in watermark.values() if time is not None), default=None)
+        else:
+            passed = min(known) if len(known) == len(waited) else None
+        if passed is not None:
+            first_open = max(first_open, passed // pipe.selection.tile)
+        for tile in sorted(open_tiles):
+            if tile < first_open:
+                closed[tile] = open_tiles.pop(tile)
+    return closed
+
+
+def candidates(outputs: list[Output]) -> list[Candidate]:
+    return [decode(Candidate, output.value) for output in outputs if output.topic == "p.candidates"]
+
+
+streams = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**32 - 1),
+        "partitions": st.integers(1, 4),
+        "budget": st.integers(1, 8),
+        "explore": st.integers(0, 8),
+        "total": st.none() | st.integers(1, 40),
+        "policy": st.sampled_from(["margin", "margin_kmeans", "badge", "random"]),
+        "records": st.integers(1, 40),
+        "pace": st.sampled_from([5.0, 60.0, 700.0]),
+        "cold": st.sampled_from([0, 10, 100]),
+        "step": st.integers(1, 5),
+    }
+)
+
+
+def made(options: dict[str, object]) -> tuple[Pipeline, list[Record]]:
+    chosen = dict(options)
+    seed, records, pace = chosen.pop("seed"), chosen.pop("records"), chosen.pop("pace")
+    cold, _ = chosen.pop("cold"), chosen.pop("step")
+    assert isinstance(chosen["explore"], int)
+    assert isinstance(chosen["budget"], int)
+    chosen["explore"] = min(chosen["explore"], chosen["budget"])
+    pipe = pipeline(**chosen)
+    assert isinstance(seed, int)
+    assert isinstance(records, int)
+    assert isinstance(pace, float)
+    assert isinstance(cold, int)
+    return pipe, stream(pipe, np.random.default_rng(seed), records=records, rows=30, pace=pace, cold=cold)
+
+
+@given(streams, st.lists(st.integers(0, 40), max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_a_run_with_crashes_commits_the_very_outputs_of_one_without(
+    options: dict[str, object], crashes: list[int]
+) -> None:
+    pipe, log = made(options)
+    step = options["step"]
+    assert isinstance(step, int)
+    assert Run(pipe, log, step).crashing_at(crashes) == Run(pipe, log, 1).crashing_at([])
+
+
+@given(streams)
+@settings(max_examples=60, deadline=None)
+def test_each_tiles_draw_is_the_bottom_k_of_all_its_events_with_exact_probabilities(options: dict[str, object]) -> None:
+    pipe, log = made(options)
+    found = candidates(Run(pipe, log).crashing_at([len(log) // 2]))
+    selection, spent = pipe.selection, 0
+    tiles = closed_tiles(pipe, log)
+    assert {candidate.tile for candidate in found} <= tiles.keys()
+    for number, tile in tiles.items():
+        mine = [candidate for candidate in found if candidate.tile == number]
+        left = selection.budget if selection.total is None else min(selection.budget, selection.total - spent)
+        reserved = selection.budget if selection.policy == "random" else selection.explore
+        coins = sorted(tile.events)
+        k = min(reserved, left)
+        drawn = [candidate for candidate in mine if candidate.reason == "explore"]
+        assert [candidate.event_id for candidate in drawn] == [event for _, event in coins[:k]]
+        expected = unit(coins[k][0]) if len(coins) > k else 1.0
+        assert {candidate.inclusion_probability for candidate in drawn} <= {expected}
+        assert len(mine) == min(left, len(tile.events))
+        assert all(candidate.tile_count == len(tile.events) for candidate in mine)
+        assert all(c.inclusion_probability is None and c.priority < 1 for c in mine if c.reason != "explore")
+        spent += len(mine)
+    assert len({candidate.event_id for candidate in found}) == len(found)
+    assert selection.total is None or len(found) <= selection.total
+
+
+@given(streams)
+@settings(max_examples=20, deadline=None)
+def test_budget_metrics_add_up_to_the_candidates(options: dict[str, object]) -> None:
+    pipe, log = made(options)
+    outputs = Run(pipe, log).crashing_at([])
+    metrics = [decode(Metric, output.value) for output in outputs if output.topic == "p.metrics"]
+    tiles = closed_tiles(pipe, log)
+    assert sum(metric.value or 0 for metric in metrics if metric.name == "budget_spent") == len(candidates(outputs))
+    assert [metric.value for metric in metrics if metric.name == "tile_events"] == [
+        len(tile.events) for _, tile in sorted(tiles.items())
+    ]
+    assert all(metric.source == "budget" for metric in metrics)
