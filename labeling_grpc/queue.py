@@ -590,8 +590,7 @@ class _Work:
             return TakenIn(0, held or 0, moved=True)
         fresh = self._unseen(command.arrivals)
         accepted, position = self._room(command, fresh)
-        added: list[dict[str, Any]] = []
-        entered: set[str] = set()
+        added: dict[str, Arrival] = {}
         for arrival in command.arrivals[:accepted]:
             candidate = arrival.candidate
             if candidate is None:
@@ -600,11 +599,10 @@ class _Work:
                 self.counts.rejected += 1
                 continue
             self.counts.event_clock = max(self.counts.event_clock, candidate.time)
-            if candidate.event_id in fresh and candidate.event_id not in entered:
-                entered.add(candidate.event_id)
-                added.append({"event_id": candidate.event_id, "candidate": arrival.value})
+            if candidate.event_id in fresh:
+                added.setdefault(candidate.event_id, arrival)
         if added:
-            self._enqueue(added, {a.candidate.event_id: a for a in command.arrivals if a.candidate is not None})
+            self._enqueue(added)
         self._write_meta("event_clock", str(self.counts.event_clock))
         self._write_meta("rejected", str(self.counts.rejected))
         self._move("intake", command.source, position)
@@ -635,14 +633,15 @@ class _Work:
                 return index, arrival.offset
         return len(command.arrivals), command.end
 
-    def _enqueue(self, added: list[dict[str, Any]], arrivals: dict[str, Arrival]) -> None:
-        closed = {row["event_id"] for row in self._closed_elsewhere([row["event_id"] for row in added])}
+    def _enqueue(self, added: dict[str, Arrival]) -> None:
+        closed = {row["event_id"] for row in self._closed_elsewhere(list(added))}
         rows = []
         inserted = self.connection.execute(
-            cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True), added
+            cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True),
+            [{"event_id": event_id, "candidate": arrival.value} for event_id, arrival in added.items()],
         )
         for case_id, event_id in inserted:
-            candidate = arrivals[event_id].candidate
+            candidate = added[event_id].candidate
             if candidate is None or event_id in closed:
                 continue
             lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
@@ -652,7 +651,7 @@ class _Work:
                     "state": int(State.WAITING),
                     "lane": int(lane),
                     "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
-                    "size": len(arrivals[event_id].value),
+                    "size": len(added[event_id].value),
                     "expires_at": candidate.expires_at,
                     "leases": 0,
                 }
@@ -841,7 +840,7 @@ def _count(connection: sa.Connection) -> Counts:
         if status in {"answered", "skipped", "expired"}:
             setattr(counts, status, number)
     counts.unpublished = connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
-    stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).tuples().all())
+    stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())
     counts.event_clock = int(stored.get("event_clock", "0"))
     counts.rejected = int(stored.get("rejected", "0"))
     return counts

@@ -231,7 +231,7 @@ class SqliteStore:
 
     def _prepare(self) -> dict[str, str]:
         metadata.create_all(self._writer)
-        stored = dict(self._writer.execute(sa.select(meta.c.key, meta.c.value)).tuples().all())
+        stored = dict(self._writer.execute(sa.select(meta.c.key, meta.c.value)).all())
         if not stored:
             stored = {"schema": VERSION, "publisher": uuid.uuid4().hex}
             self._writer.execute(meta.insert(), [{"key": k, "value": v} for k, v in stored.items()])

@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
+
+from labeling_grpc.commands import (
+    Accepted,
+    Answer,
+    Command,
+    LeaseCases,
+    LeasedCase,
+    LeaseRef,
+    ReleaseLeases,
+    RenewLeases,
+    Result,
+    SubmitAnswers,
+    Sweep,
+    TakeIn,
+    TakenIn,
+)
+from labeling_grpc.queue import QueueRules
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.store import SqliteStore
+from tidemark.records import Candidate, Label, decode
+from tidemark.topics import Topics
+
+ANNOTATORS = ("ada", "ben", "cyd")
+HOLD = 500
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a fresh folder in it: flushes cost nothing
+RULES = QueueRules(classes=CLASSES, max_open=6, release_hold_us=HOLD)
+
+
+@dataclass
+class Case:
+    candidate: Candidate
+    order: int
+    state: str = "waiting"
+    token: str = ""
+    annotator: str = ""
+    until: int = 0
+    held_from: str = ""
+    held_until: int = 0
+    leases: int = 0
+    answers: dict[str, tuple[Answer, str]] = field(default_factory=dict)
+
+    @property
+    def explores(self) -> bool:
+        return self.candidate.inclusion_probability is not None
+
+
+class Model:
+    """The rules of docs/labeling.md, one case at a time, in the obvious way."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, Case] = {}
+        self.event_clock = 0
+        self.explore_next = True
+        self.position: int | None = None
+        self.published: list[tuple[str, str]] = []
+
+    def in_state(self, state: str) -> list[Case]:
+        return [case for case in self.cases.values() if case.state == state]
+
+    def close(self, case: Case, status: str) -> None:
+        case.state = status
+        self.published.append((case.candidate.event_id, status))
+
+    def over(self, case: Case) -> bool:
+        expires_at = case.candidate.expires_at
+        return expires_at is not None and expires_at <= self.event_clock
+
+    def take_in(self, candidates: list[Candidate], start: int) -> tuple[int, int]:
+        fixed = len(self.in_state("leased")) + sum(case.explores for case in self.in_state("waiting"))
+        taken = 0
+        for arrival in candidates:
+            explores = arrival.inclusion_probability is not None and arrival.event_id not in self.cases
+            if explores and fixed >= RULES.max_open:
+                break
+            fixed += explores
+            taken += 1
+        self.event_clock = max([self.event_clock, *(c.time for c in candidates[:taken])])
+        for arrival in candidates[:taken]:
+            if arrival.event_id not in self.cases:
+                self.cases[arrival.event_id] = Case(arrival, len(self.cases))
+        for case in self.in_state("waiting"):
+            if self.over(case):
+                self.close(case, "expired")
+        while len(self.in_state("waiting") + self.in_state("leased")) > RULES.max_open:
+            active = [case for case in self.in_state("waiting") if not case.explores]
+            self.close(min(active, key=lambda c: (c.candidate.priority, -c.order)), "expired")
+        self.position = start + taken
+        return taken, start + taken
+
+    def give_back(self, case: Case) -> None:
+        if self.over(case):
+            self.close(case, "expired")
+        else:
+            case.state = "waiting"
+
+    def end_leases(self, now: int) -> None:
+        for case in self.in_state("leased"):
+            if case.until <= now:
+                case.held_from = ""
+                self.give_back(case)
+
+    def lease(self, annotator: str, count: int, now: int) -> list[str]:
+        given: list[str] = []
+        while len(given) < count:
+            offered = [
+                case for case in self.in_state("waiting") if case.held_from != annotator or case.held_until <= now
+            ]
+            explore = sorted((c for c in offered if c.explores), key=lambda c: c.order)
+            active = sorted((c for c in offered if not c.explores), key=lambda c: (-c.candidate.priority, c.order))
+            if not explore and not active:
+                break
+            if explore and active:
+                lane = explore if self.explore_next else active
+                self.explore_next = not self.explore_next
+            else:
+                lane = explore or active
+            lane[0].state = "leased"
+            given.append(lane[0].candidate.event_id)
+        return given
+
+    def holds(self, event_id: str, token: str, now: int) -> Reason | None:
+        case = self.cases.get(event_id)
+        if case is None:
+            return Reason.UNKNOWN_CASE
+        if case.state not in {"waiting", "leased"}:
+            return Reason.CASE_CLOSED
+        if case.state != "leased" or case.token != token or case.until <= now:
+            return Reason.STALE_LEASE
+        return None
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Every command answered by the queue as by the model, over any sequence of them, clock moves and restarts."""
+
+    leases = Bundle("leases")
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
+        self.clock = MovedClock()
+        self.model = Model()
+        self.accepted: dict[str, str] = {}
+        self.number = 0
+        self.open()
+
+    def open(self) -> None:
+        self.store = SqliteStore(Path(self.folder.name) / "q.db", Topics("pay"), RULES, self.clock)
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+    def apply(self, command: Command) -> Result:
+        (result,) = self.store.transact([command]).results
+        return result
+
+    @rule(
+        specs=st.lists(
+            st.tuples(
+                st.booleans(),
+                st.sampled_from([0.1, 0.5, 0.9]),
+                st.none() | st.integers(0, 40),
+                st.integers(-5, 10),
+                st.integers(0, 3),
+            ),
+            max_size=5,
+        )
+    )
+    def take_in(self, specs: list[tuple[bool, float, int | None, int, int]]) -> None:
+        candidates = []
+        for explore, priority, useful, ahead, back in specs:
+            number = self.number - back if back and self.number > back else self.number
+            self.number = max(self.number, number + 1)
+            time = max(0, self.model.event_clock + ahead)
+            expires_at = None if useful is None else time + useful
+            candidates.append(candidate(number, explore=explore, priority=priority, time=time, expires_at=expires_at))
+        start = self.model.position
+        offset = start or 0
+        result = self.apply(TakeIn(SOURCE, start, offset + len(candidates), arrivals(candidates, offset)))
+        assert result == TakenIn(*self.model.take_in(candidates, offset))
+        self.model.end_leases(self.clock.time)
+
+    @rule(target=leases, annotator=st.sampled_from(ANNOTATORS), count=st.integers(1, 4), length=st.integers(1, 300))
+    def lease(self, annotator: str, count: int, length: int) -> object:
+        self.model.end_leases(self.clock.time)
+        expected = self.model.lease(annotator, count, self.clock.time)
+        given = self.apply(LeaseCases(annotator, count, length))
+        assert isinstance(given, list)
+        tasks = [task for task in given if isinstance(task, LeasedCase)]
+        assert [task.event_id for task in tasks] == expected
+        for task in tasks:
+            case = self.model.cases[task.event_id]
+            case.token, case.annotator, case.until = task.token, annotator, task.until
+            case.leases += 1
+            assert task.leases == case.leases
+            assert task.until == self.clock.time + length
+            assert decode(Candidate, task.candidate) == case.candidate
+        return multiple(*((task.event_id, task.token) for task in tasks))
+
+    @rule(
+        lease=leases,
+        label=st.sampled_from([*CLASSES, "unheard of"]),
+        skipped=st.booleans(),
+        key=st.sampled_from(["", "k1", "k2"]),
+    )
+    def answer(self, lease: tuple[str, str], label: str, skipped: bool, key: str) -> None:
+        event_id, token = lease
+        answer = Answer(event_id, token, "skipped" if skipped else "answered", None if skipped else label, key)
+        result = self.apply(SubmitAnswers((answer,)))
+        assert isinstance(result, list)
+        (outcome,) = result
+        case = self.model.cases[event_id]
+        used = key or token
+        if not skipped and label not in CLASSES:
+            assert reason(outcome) is Reason.UNKNOWN_CLASS
+        elif used in case.answers:
+            earlier, annotation_id = case.answers[used]
+            same = (earlier.token, earlier.status, earlier.label) == (token, answer.status, answer.label)
+            if same:
+                assert outcome == Accepted(annotation_id, duplicate=True)
+            else:
+                assert reason(outcome) is Reason.KEY_REUSED
+        elif (refused := self.model.holds(event_id, token, self.clock.time)) is not None:
+            assert reason(outcome) is refused
+        else:
+            assert isinstance(outcome, Accepted)
+            assert not outcome.duplicate
+            case.answers[used] = (answer, outcome.annotation_id)
+            self.accepted[outcome.annotation_id] = event_id
+            self.model.close(case, answer.status)
+        self.model.end_leases(self.clock.time)
+
+    @rule(lease=leases, length=st.integers(1, 300))
+    def renew(self, lease: tuple[str, str], length: int) -> None:
+        event_id, token = lease
+        result = self.apply(RenewLeases((LeaseRef(event_id, token),), length))
+        assert isinstance(result, list)
+        refused = self.model.holds(event_id, token, self.clock.time)
+        if refused is None:
+            assert result == [self.clock.time + length]
+            self.model.cases[event_id].until = self.clock.time + length
+        else:
+            assert reason(result[0]) is refused
+        self.model.end_leases(self.clock.time)
+
+    @rule(lease=leases)
+    def release(self, lease: tuple[str, str]) -> None:
+        event_id, token = lease
+        held = self.model.holds(event_id, token, self.clock.time) is None
+        assert self.apply(ReleaseLeases((LeaseRef(event_id, token),))) == int(held)
+        if held:
+            case = self.model.cases[event_id]
+            case.held_from, case.held_until = case.annotator, self.clock.time + HOLD
+            self.model.give_back(case)
+        self.model.end_leases(self.clock.time)
+
+    @rule(steps=st.integers(0, 400), skew=st.integers(-1_000_000, 1_000_000))
+    def time_passes(self, steps: int, skew: int) -> None:
+        self.clock.time += steps
+        self.clock.skew = skew
+
+    @rule()
+    def sweep(self) -> None:
+        self.apply(Sweep())
+        self.model.end_leases(self.clock.time)
+
+    @rule()
+    def restart(self) -> None:
+        self.store.close()
+        self.open()
+        self.model.explore_next = True
+
+    @rule(start=st.integers(0, 100))
+    def intake_from_another_position_takes_nothing(self, start: int) -> None:
+        if start == self.model.position:
+            return
+        result = self.apply(TakeIn(SOURCE, start, start + 1, arrivals([candidate(10_000)], start)))
+        assert result == TakenIn(0, self.model.position or 0, moved=True)
+        self.model.end_leases(self.clock.time)
+
+    @invariant()
+    def counts_agree_and_the_bound_holds(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        counts, model = self.store.counts, self.model
+        waiting = model.in_state("waiting")
+        assert counts.waiting_explore == sum(case.explores for case in waiting)
+        assert counts.waiting_active == sum(not case.explores for case in waiting)
+        assert counts.leased == len(model.in_state("leased"))
+        assert counts.open <= RULES.max_open
+        assert (counts.answered, counts.skipped, counts.expired) == tuple(
+            len(model.in_state(state)) for state in ("answered", "skipped", "expired")
+        )
+        assert counts.event_clock == model.event_clock
+
+    @invariant()
+    def each_closed_case_is_published_once_and_each_acknowledged_answer_is_among_them(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        rows = self.store.unpublished(0, 10_000)
+        labels = [decode(Label, row.message.value) for row in rows]
+        assert sorted((label.event_id, label.status) for label in labels) == sorted(self.model.published)
+        assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+        stored = {label.annotation_id: label.event_id for label in labels if label.status in {"answered", "skipped"}}
+        assert stored == self.accepted
+
+
+def reason(outcome: object) -> Reason:
+    assert isinstance(outcome, RefusedError), outcome
+    return outcome.reason
+
+
+TestTheQueueFollowsItsRules = QueueMachine.TestCase
+TestTheQueueFollowsItsRules.settings = settings(
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
