@@ -1,0 +1,75 @@
+# Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format lock clean distclean setup setup-dev
+
+PYTHON ?=
+VENV := .venv/bin
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+
+# The first Python that is supported; if there is none, any, and tools/bootstrap.py says what is wrong with it.
+define bootstrap
+@python=$$(for p in $(or $(PYTHON),$(VENV)/python python3.12 python3.11 python3 python); do \
+		"$$p" -c '$(SUPPORTED)' >/dev/null 2>&1 && { command -v "$$p"; break; }; done); \
+	python=$${python:-$$(command -v "$(or $(PYTHON),python3)" || command -v python)}; \
+	if [ -z "$$python" ]; then \
+		echo "set-up: Tidemark needs Python 3.11 or 3.12, and none was found: install one (Debian, Ubuntu:" \
+			"apt-get install python3.11 python3.11-venv), or name it: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi; \
+	"$$python" tools/bootstrap.py $(1)
+endef
+
+help:
+	@echo "make demo      watch a model learn fraud from a stream, on a real Kafka"
+	@echo "make test      linters, type checker, all tests, coverage"
+	@echo "make lint      linters and type checker alone"
+	@echo "make bench-X   run benchmarks/X; QUICK=1 for under a minute on smaller input"
+	@echo "make format    let ruff format and mend"
+	@echo "make lock      pin the newest versions anew"
+	@echo "make clean     remove caches; make distclean removes .venv as well"
+
+setup:
+	$(call bootstrap,run)
+
+setup-dev:
+	$(call bootstrap,dev)
+
+demo: setup
+	@$(VENV)/tidemark demo
+
+lint: setup-dev
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports --no-cache
+
+# The kernels once without the compiler, whose lines coverage can't see, and then everything as it runs.
+test: lint
+	$(VENV)/coverage erase
+	NUMBA_DISABLE_JIT=1 $(VENV)/python -m pytest -q tests/kernels --cov --cov-report= --cov-fail-under=0
+	$(VENV)/python -m pytest --cov --cov-append
+
+bench-%: setup-dev
+	@$(VENV)/python -m benchmarks.$(subst -,_,$*) $(if $(QUICK),--quick)
+
+format: setup-dev
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+
+UV_LOCK := $(VENV)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+lock: setup-dev
+	$(UV_LOCK) pyproject.toml --extra demo --group build -o requirements.txt
+	$(UV_LOCK) pyproject.toml --extra demo --extra dev --extra bench --group build -c requirements.txt \
+		-o requirements-dev.txt
+	echo uv | $(UV_LOCK) - -c requirements-dev.txt -o requirements-installer.txt
+
+clean:
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov \
+		build dist demo
+	find . -path ./.venv -prune -o -name __pycache__ -type d -print | xargs rm -rf
+
+distclean: clean
+	rm -rf .venv
