@@ -203,7 +203,7 @@ def _serve(source: BinaryIO, sink: BinaryIO, processor_seconds: int) -> None:
         rows = np.frombuffer(source.read(count * width * 8), np.float64).reshape(count, width)
         _limit(processor_seconds)
         try:
-            booster = Booster(model_str=text, params={"num_threads": 1, "verbosity": -1})
+            booster = Booster(model_str=text)
             scores = booster.predict(rows, raw_score=True, num_threads=1)
             status, payload = _OK, np.asarray(scores, np.float64).tobytes()
         except (LightGBMError, ValueError, MemoryError) as error:

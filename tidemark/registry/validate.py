@@ -112,7 +112,7 @@ class Validator:
         if off.any():
             row, column = (int(index) for index in np.argwhere(off)[0])
             raise ModelError(
-                f"golden row {row} scores {scores[row, column]!r}, where it scored {expected[row, column]!r}"
+                f"golden row {row} scores {scores[row, column]:.17g}, where it scored {expected[row, column]:.17g}"
             )
         if structure_sha256(forest) != manifest.structure_sha256:
             raise ModelError("its splits or leaves are not those it was published with (structure_sha256)")

@@ -11,26 +11,25 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import lightgbm as lgb
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tidemark.deadletter import dead_letter
 from tidemark.errors import ModelError, RecordError, TopicError
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Batch, Output, Partition
 from tidemark.records import NO_MODEL, LabelRange, Metric, encode
+from tidemark.registry.active import ActiveModel
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import CheckedModel, Validator
 from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
-from tidemark.training.gate import Probabilities, Verdict
+from tidemark.training.gate import Verdict
 from tidemark.training.manifest import describe, labels_of, next_version
 from tidemark.training.schedule import first_is_due, pause
-from tidemark.training.trainer import TrainedModel, check_parameters, probabilities, train
+from tidemark.training.trainer import TrainedModel, check_parameters, train
 
 _log = logging.getLogger(__name__)
 
@@ -239,7 +238,7 @@ class RetrainProcessor:
         return gate.compare(
             rows,
             np.array([event not in seen for event in rows.event_ids], np.bool_),
-            _serve(champion),
+            ActiveModel(champion).probabilities,
             lambda part: self._learn(part).probabilities,
             schema=self._schema,
             positive=self._pipeline.label.positive,
@@ -338,13 +337,3 @@ class RetrainProcessor:
 
     def _metric(self, metric: Metric) -> Output:
         return Output(self._topics.metrics, encode(metric), metric.name.encode())
-
-
-def _serve(model: CheckedModel) -> Probabilities:
-    """Probabilities of a checked model; whatever passed the checks is safe to load here."""
-    booster = lgb.Booster(model_str=model.text, params={"num_threads": 1, "verbosity": -1})
-
-    def give(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return probabilities(booster, rows)
-
-    return give

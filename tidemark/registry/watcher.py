@@ -1,0 +1,235 @@
+"""Hot swap: follows `P.models` in a thread of its own, checks each new champion there, and has it ready."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from tidemark.errors import BrokerError, ModelError, TidemarkError, TopicError
+from tidemark.kafka import admin, consumer_config, producer_config, topic_incarnation
+from tidemark.pipeline import Pipeline
+from tidemark.records import Metric, encode
+from tidemark.registry.active import ActiveModel
+from tidemark.registry.codec import Registry
+from tidemark.registry.reading import feed_message
+from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.validate import Validator
+from tidemark.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_POLL: Final = 0.1
+_INCARNATION_EVERY: Final = 2.0
+_BATCH: Final = 500
+_START: Final = -2  # librdkafka's OFFSET_BEGINNING
+_REMEMBERED: Final = 100
+
+
+class ModelWatcher:
+    """The champion of a pipeline, kept current. A context manager; or `start` and `close`.
+
+    A champion that fails a check is reported (log, and the metric `model_refused` in `P.metrics`) and the one before it
+    stays. Before there is any, the newest earlier champion that passes is taken.
+
+    secret: key that models must be signed with.  refused: why the latest refused versions were refused.
+    """
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, *, secret: bytes | None = None) -> None:
+        self._settings = settings
+        self._topics = pipeline.topics
+        self._schema = ModelSchema.of(pipeline)
+        self._secret = secret
+        self._registry = Registry(secret)
+        self._current: ActiveModel | None = None
+        self._failure: TidemarkError | None = None
+        self._ready = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"models-{pipeline.name}", daemon=True)
+        self.refused: dict[str, str] = {}
+
+    def start(self) -> Self:
+        """Begin to follow the topic."""
+        self._thread.start()
+        return self
+
+    def current(self) -> ActiveModel | None:
+        """The model in force now, None before the first. Never waits.
+
+        Raises:
+            TidemarkError: the topic can't be followed any more; whoever predicts must not go on with a stale model.
+
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._ready.is_set() and not self._thread.is_alive() and not self._stop.is_set():
+            raise BrokerError(f"{self._topics.models} is no longer followed: a bug ended the thread; see the log")
+        return self._current
+
+    def wait_ready(self, timeout: float = 30.0) -> ActiveModel | None:
+        """The model in force once the topic has been read to its end, so that a restart finds its champion.
+
+        timeout: seconds.
+
+        Raises:
+            BrokerError: the end was not reached in time.
+            TidemarkError: the topic can't be followed.
+
+        """
+        if not self._ready.wait(timeout):
+            raise BrokerError(
+                f"{self._topics.models}: its end was not reached within {timeout:g} s; is Kafka up, does the topic exist?"
+            )
+        return self.current()
+
+    def close(self) -> None:
+        """Stop following; the current model stays usable."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- the thread -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._follow_incarnation()
+        except TidemarkError as error:
+            self._failure = error
+        except KafkaException as error:
+            self._failure = BrokerError(f"{self._topics.models} can't be followed: {error.args[0].str()}")
+        finally:
+            self._ready.set()
+
+    def _follow_incarnation(self) -> None:
+        """Follow the topic from its beginning until it is re-created or we are stopped."""
+        topic = self._topics.models
+        incarnation = self._wait_for_topic()
+        if incarnation is None:
+            return
+        self._registry = Registry(self._secret)
+        client = admin(self._settings)
+        partitions = client.list_topics(topic, timeout=10).topics[topic].partitions
+        config = consumer_config(self._settings, group=f"{topic}.watch", enable_partition_eof=True)
+        consumer = Consumer(config)
+        try:
+            consumer.assign([TopicPartition(topic, index, _START) for index in partitions])
+            waiting, moved, checked_at = set(partitions), False, time.monotonic()
+            while not self._stop.is_set():
+                for message in consumer.consume(_BATCH, _POLL):
+                    if _lost(message):
+                        _log.warning("%s: the position is gone; following it from its beginning", topic)
+                        return
+                    moved |= self._take(message, waiting)
+                if not waiting:
+                    if moved or not self._ready.is_set():
+                        self._adopt()
+                        moved = False
+                    self._ready.set()
+                if time.monotonic() - checked_at > _INCARNATION_EVERY:
+                    checked_at = time.monotonic()
+                    if self._incarnation() not in (incarnation, None):
+                        _log.warning("%s was re-created; following the new one from its beginning", topic)
+                        return
+        finally:
+            consumer.close()
+
+    def _wait_for_topic(self) -> str | None:
+        while not self._stop.wait(_POLL):
+            if (incarnation := self._incarnation()) is not None:
+                return incarnation
+        return None
+
+    def _incarnation(self) -> str | None:
+        """None while the topic or Kafka is away: the current model stays in force meanwhile."""
+        try:
+            return topic_incarnation(self._settings, self._topics.models, timeout=5)
+        except TopicError:
+            return None
+        except BrokerError as error:
+            _log.warning("%s can't be looked at: %s", self._topics.models, error)
+            return None
+
+    def _take(self, message: Message, waiting: set[int]) -> bool:
+        error = message.error()
+        if error is None:
+            try:
+                return feed_message(self._registry, message)
+            except ModelError as refusal:
+                self._report(f"offset {message.offset()}", str(refusal))
+                return False
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code has no public name
+            waiting.discard(message.partition() or 0)
+        elif error.fatal():
+            raise BrokerError(f"{self._topics.models} can't be followed: {error.str()}")
+        else:
+            _log.warning("%s: %s", self._topics.models, error.str())
+        return False
+
+    def _adopt(self) -> None:
+        """Make the champion current if it passes; with none in force, the newest before it that passes."""
+        registry = self._registry
+        candidates = registry.candidates()
+        if self._current is not None:
+            candidates = candidates[:1]
+        with Sandbox() as sandbox:
+            validator = Validator(self._schema, sandbox)
+            for version in candidates:
+                if self._is_current(version):
+                    return
+                try:
+                    self._current = ActiveModel(validator.check(registry, version))
+                except ModelError as error:
+                    self._report(version, str(error))
+                    continue
+                _log.info("model %s is in force", version)
+                return
+
+    def _is_current(self, version: str) -> bool:
+        current = self._current
+        return (
+            current is not None
+            and current.version == version
+            and current.manifest == self._registry.manifests.get(version)
+        )
+
+    def _report(self, what: str, reason: str) -> None:
+        kept = self._current.version if self._current else "none"
+        _log.error("a model is refused, %s stays in force: %s", kept, reason)
+        self.refused[what] = reason
+        while len(self.refused) > _REMEMBERED:
+            self.refused.pop(next(iter(self.refused)))
+        metric = Metric(
+            name="model_refused",
+            value=1.0,
+            low=None,
+            high=None,
+            n=1,
+            at=time.time_ns() // 1_000,
+            model=kept,
+            source="stream",
+            detail={"refused": what, "reason": reason[:2_000]},
+        )
+        producer = Producer(producer_config(self._settings))
+        producer.produce(self._topics.metrics, encode(metric), metric.name.encode())
+        if producer.flush(5):
+            _log.warning("the refusal of %s could not be written to %s", what, self._topics.metrics)
+
+
+def _lost(message: Message) -> bool:
+    """Whether the consumer's position is no longer in the topic: it was re-created, or records were deleted."""
+    error = message.error()
+    return error is not None and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
