@@ -37,6 +37,10 @@ _PROBE_ROWS: Final = 24
 _EPOCH: Final = datetime(2024, 2, 28, 21, 59, 58)  # noqa: DTZ001 - UTC without a zone, as in expressions
 
 
+class EvaluationError(Exception):
+    """An expression fails on the rows that it was given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """An expression that is ready to be evaluated. Exactly one of `sql` and `function` is set."""
@@ -108,16 +112,31 @@ def import_function(name: str) -> Function:
 
 
 def evaluate(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataFrame:
-    """A column for each expression, in their order and as long as the frame. Rows see one another's columns only."""
-    columns = frame.select(e.sql for e in expressions if e.sql is not None)
-    for expression in expressions:
-        if expression.function is not None:
-            result = expression.function(frame)
-            if not isinstance(result, pl.Series) or len(result) != len(frame):
-                got = f"{type(result).__name__} of {len(result) if isinstance(result, pl.Series) else '?'}"
-                raise ValueError(f"{expression.name}: expected a polars.Series of {len(frame)} values, got {got}")
-            columns = columns.with_columns(result.alias(expression.name))
-    return columns.select(e.name for e in expressions)
+    """A column for each expression, in their order and as long as the frame.
+
+    Raises:
+        EvaluationError: an expression fails on some row.
+
+    """
+    try:
+        columns = frame.select(e.sql for e in expressions if e.sql is not None)
+    except PolarsError as error:
+        raise EvaluationError(first_line(error)) from error
+    functions = [_call(e.name, e.function, frame) for e in expressions if e.function is not None]
+    return columns.with_columns(functions).select(e.name for e in expressions) if functions else columns
+
+
+def _call(name: str, function: Function, frame: pl.DataFrame) -> pl.Series:
+    if not len(frame):
+        return pl.Series(name, [], dtype=pl.Null)
+    try:
+        result = function(frame)
+    except Exception as error:  # a function of the user's may raise anything
+        raise EvaluationError(f"{name}: {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(result, pl.Series) or len(result) != len(frame):
+        got = f"{type(result).__name__} of {len(result) if isinstance(result, pl.Series) else '?'}"
+        raise EvaluationError(f"{name}: expected a polars.Series of {len(frame)} values, got {got}")
+    return result.alias(name)
 
 
 def check_expression(expression: Expression, schema: Schema) -> pl.DataType:
@@ -136,8 +155,8 @@ def check_expression(expression: Expression, schema: Schema) -> pl.DataType:
         except PolarsError as error:
             raise ValueError(first_line(error)) from error
     alone = [_alone(expression, probe[row : row + 1]) for row in range(len(probe))]
-    errors = [part for part in alone if isinstance(part, Exception)]
-    good = pl.Series([not isinstance(part, Exception) for part in alone])
+    errors = [part for part in alone if isinstance(part, EvaluationError)]
+    good = pl.Series([not isinstance(part, EvaluationError) for part in alone])
     if len(errors) == len(alone):
         raise ValueError(f"it fails on every row that was tried: {first_line(errors[0])}")
     rows = [part for part in alone if isinstance(part, pl.DataFrame)]
@@ -176,12 +195,10 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def _alone(expression: Expression, row: pl.DataFrame) -> pl.DataFrame | Exception:
+def _alone(expression: Expression, row: pl.DataFrame) -> pl.DataFrame | EvaluationError:
     try:
         return evaluate([expression], row)
-    except PolarsError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - a function of the user's may raise anything
+    except EvaluationError as error:
         return error
 
 
@@ -189,7 +206,7 @@ def _together(expression: Expression, rows: pl.DataFrame) -> pl.DataFrame | None
     """All rows at once, in order and reversed; None where the order matters or the lengths differ."""
     try:
         forth, back = evaluate([expression], rows), evaluate([expression], rows.reverse())
-    except (PolarsError, ValueError):
+    except EvaluationError:
         return None
     return forth if forth.equals(back.reverse(), null_equal=True) else None
 

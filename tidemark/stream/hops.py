@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
 from tidemark.processor import Headers, Partition
@@ -74,16 +75,15 @@ def decode_hop(value: bytes | None, headers: Headers | None) -> Hop:
     return Hop(origins, rows)
 
 
-def event_ids(origins: Sequence[Partition], rows: pl.DataFrame) -> pl.Series:
-    """Event id of each row (see `tidemark.events.event_id`)."""
-    head = pl.Series([f"{origin.topic}-{origin.index}-" for origin in origins], dtype=pl.String)
-    tail = pl.Series([f"-{origin.incarnation}" for origin in origins], dtype=pl.String)
-    offset = pl.lit(rows["_offset"].cast(pl.String))
+def event_ids(origins: Sequence[Partition], origin: NDArray[np.uint32], offsets: NDArray[np.int64]) -> pl.Series:
+    """Event id (see `tidemark.events.event_id`) of each row: its offset in the partition that `origin` points to."""
+    heads = pl.Series([f"{o.topic}-{o.index}-" for o in origins], dtype=pl.String)
+    tails = pl.Series([f"-{o.incarnation}" for o in origins], dtype=pl.String)
+    offset = pl.lit(pl.Series(offsets, dtype=pl.Int64)).cast(pl.String)
     if len(origins) == 1:
-        ids = pl.lit(head.item()) + offset + pl.lit(tail.item())
+        ids = pl.lit(heads.item()) + offset + pl.lit(tails.item())
     else:
-        index = rows["_origin"]
-        ids = pl.lit(head.gather(index)) + offset + pl.lit(tail.gather(index))
+        ids = pl.lit(heads.gather(origin)) + offset + pl.lit(tails.gather(origin))
     return pl.select(ids.alias("event_id")).to_series()
 
 

@@ -1,0 +1,142 @@
+"""Features that a row tells by itself: cleaning, expressions, categories, and what is derived from all features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.expressions import (
+    EvaluationError,
+    Expression,
+    Schema,
+    check_expression,
+    columns_schema,
+    compile_expression,
+    evaluate,
+    parse_sql,
+)
+
+
+class Cleaner:
+    """The pipeline's cleaning expressions, in order, each seeing what those before it left."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.schema: Schema = columns_schema(pipeline)
+        """Columns after cleaning."""
+        self._expressions: list[Expression] = []
+        for sql in pipeline.clean:
+            expression = compile_expression(parse_sql(sql).meta.output_name(), sql, None, self.schema)
+            self.schema[expression.name] = check_expression(expression, self.schema)
+            self._expressions.append(expression)
+
+    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The cleaned columns.
+
+        Raises:
+            EvaluationError: an expression fails on some row.
+
+        """
+        for expression in self._expressions:
+            frame = frame.with_columns(evaluate([expression], frame))
+        return frame
+
+
+class RowFeatures:
+    """The pipeline's `features`: cleaned columns to a float64 column for each."""
+
+    def __init__(self, pipeline: Pipeline, schema: Schema) -> None:
+        self.names = [feature.name for feature in pipeline.features]
+        self._expressions = [compile_expression(f.name, f.sql, f.function, schema) for f in pipeline.features]
+        self._columns = [
+            _finite(pl.col(feature.name))
+            if feature.categories is None
+            else _finite(_code(pl.col(feature.name), feature.categories))
+            for feature in pipeline.features
+        ]
+
+    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """(n, number of features), float64; NaN where missing, infinite or of no known category.
+
+        Raises:
+            EvaluationError: an expression fails on some row.
+
+        """
+        return evaluate(self._expressions, frame).select(self._columns)
+
+
+class DerivedFeatures:
+    """The pipeline's `derived`: computed from all other features, and from those derived before."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.names = [derived.name for derived in pipeline.derived]
+        known = pipeline.feature_names[: len(pipeline.features) + len(pipeline.windows)]
+        schema: Schema = dict.fromkeys(known, pl.Float64())
+        self._rounds: list[list[Expression]] = []
+        round_of: dict[str, int] = {}
+        for derived in pipeline.derived:
+            expression = compile_expression(derived.name, derived.sql, derived.function, schema)
+            after = max((round_of[name] + 1 for name in expression.columns if name in round_of), default=0)
+            round_of[derived.name] = after
+            if after == len(self._rounds):
+                self._rounds.append([])
+            self._rounds[after].append(expression)
+            schema[derived.name] = pl.Float64()
+
+    def __call__(self, features: pl.DataFrame) -> pl.DataFrame:
+        """Features (float64, NaN where missing) with the derived ones behind them.
+
+        What can't be computed for a row is missing, as is what is infinite.
+        """
+        if not self._rounds:
+            return features
+        nullable = features.fill_nan(None)
+        for expressions in self._rounds:
+            nullable = nullable.with_columns(_computable(expressions, nullable))
+        return features.hstack(nullable.select(pl.col(self.names).fill_null(float("nan"))))
+
+
+def _computable(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataFrame:
+    """A float64 column for each expression, null on the rows on which it fails."""
+    try:
+        return evaluate(expressions, frame).select(_columns(expressions))
+    except EvaluationError:
+        if len(frame) > 1:
+            middle = len(frame) // 2
+            return pl.concat([_computable(expressions, frame[:middle]), _computable(expressions, frame[middle:])])
+        if len(expressions) > 1:
+            return pl.concat([_computable([expression], frame) for expression in expressions], how="horizontal")
+        return pl.DataFrame({expressions[0].name: [None]}, schema={expressions[0].name: pl.Float64})
+
+
+def _columns(expressions: Sequence[Expression]) -> list[pl.Expr]:
+    return [_finite(pl.col(expression.name)).fill_nan(None) for expression in expressions]
+
+
+def _finite(column: pl.Expr) -> pl.Expr:
+    """As float64, NaN where null or infinite: JSON, through which training reads features, has no infinity."""
+    number = column.cast(pl.Float64)
+    return pl.when(number.is_finite()).then(number).otherwise(float("nan"))
+
+
+def _code(column: pl.Expr, categories: list[str]) -> pl.Expr:
+    return column.cast(pl.Enum(categories), strict=False).to_physical()
+
+
+def surviving(
+    compute: Callable[[pl.DataFrame], pl.DataFrame], frame: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[int, str]]:
+    """What `compute` gives for the rows of a frame that it can handle, and why it can't handle each of the others.
+
+    `compute` looks at one row at a time; the rows on which it raises EvaluationError are found by bisection.
+    """
+    try:
+        return compute(frame), {}
+    except EvaluationError as error:
+        if len(frame) <= 1:
+            return compute(frame.clear()), {0: str(error)}
+    middle = len(frame) // 2
+    head, reasons = surviving(compute, frame[:middle])
+    tail, rest = surviving(compute, frame[middle:])
+    return pl.concat([head, tail]), reasons | {middle + row: reason for row, reason in rest.items()}

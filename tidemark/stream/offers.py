@@ -1,0 +1,185 @@
+"""What a scored batch gives: predictions, proposals and, if wanted, its features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kernels import coin, entropy, hash64, least_confidence, margin
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.expressions import TIMESTAMP, Schema
+from tidemark.pipeline.model import Selection
+from tidemark.processor import Output, Partition
+from tidemark.stream.arrow import to_ipc
+from tidemark.stream.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
+from tidemark.stream.rows import Rows
+
+Floats = NDArray[np.float64]
+_DRAW: Final = "/draw"
+"""Added to the policy's version: the second coin is independent of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Where proposals come from: the last stage's partition, its batch's offsets, the watermark after it."""
+
+    partition: Partition
+    first_offset: int | None
+    last_offset: int | None
+    watermark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the model in force says of n rows. Without a model, `probabilities` is None and the uncertainty NaN."""
+
+    model: str
+    probabilities: Floats | None
+    uncertainty: Floats
+
+
+def score(selection: Selection, model: str, probabilities: Floats | None, n: int) -> Scores:
+    """Uncertainty of n rows by the policy's measure: entropy, least confidence, or 1 - margin for all others."""
+    if probabilities is None:
+        return Scores(model, None, np.full(n, np.nan))
+    measure = {"entropy": entropy, "least_confidence": least_confidence}.get(selection.policy, margin)
+    return Scores(model, probabilities, np.asarray(measure(probabilities), np.float64))
+
+
+class Offers:
+    """Encodes what the last stage gives."""
+
+    def __init__(self, pipeline: Pipeline, cleaned: Schema) -> None:
+        self._pipeline = pipeline
+        self._selection = pipeline.selection
+        self._context = {name: shown_type(cleaned[name]) for name in pipeline.label.context}
+        self._schema = schema(pipeline, self._context)
+        self._coin = hash64(pipeline.selection.version.encode())
+        self._draw = hash64((pipeline.selection.version + _DRAW).encode())
+
+    def predictions(self, rows: Rows, ids: pl.Series, scores: Scores) -> list[Output]:
+        """One record for each row, keyed by the entity."""
+        topic = self._pipeline.topics.predictions
+        frame = self._identity(rows, ids).with_columns(
+            _probabilities(scores),
+            pl.Series("uncertainty", scores.uncertainty).fill_nan(None),
+            pl.lit(scores.model).alias("model"),
+            pl.Series("late", rows.late),
+        )
+        lines = frame.write_ndjson().encode().split(b"\n")
+        keys = rows.keys[0].cast(pl.Binary).to_list()
+        return [Output(topic, line, key) for line, key in zip(lines[: len(keys)], keys, strict=True)]
+
+    def features(self, rows: Rows, ids: pl.Series, features: pl.DataFrame, partition: int) -> Output:
+        """The batch's features as one Arrow record: event id, business id, key, time, late, and the features."""
+        frame = self._identity(rows, ids).with_columns(pl.Series("late", rows.late)).hstack(features)
+        return Output(self._pipeline.topics.features, to_ipc(frame, portable=True), partition=partition)
+
+    def proposals(
+        self, rows: Rows, ids: pl.Series, scores: Scores, features: pl.DataFrame, tiles: NDArray[np.int64], meta: Meta
+    ) -> Output:
+        """What the batch has to offer. tiles: (n,) tile of each row."""
+        coins = self._coins(rows, self._coin)
+        draws = self._coins(rows, self._draw)
+        value = np.full(len(rows), np.nan) if self._selection.policy == "random" else scores.uncertainty
+        explore = _first_of_each(tiles, np.argsort(coins, kind="stable"), explore_rows(self._selection))
+        order = np.lexsort((draws, np.where(np.isnan(value), np.inf, -value)))
+        active = _first_of_each(tiles, order, active_rows(self._selection))
+        chosen = np.flatnonzero(explore | active)
+        frame = self._identity(rows, ids).with_columns(_probabilities(scores)).hstack(features.rename(_feature))[chosen]
+        offered = frame.with_columns(
+            pl.Series("tile", tiles[chosen]),
+            pl.Series("coin", coins[chosen]),
+            pl.Series("explore", explore[chosen]),
+            pl.Series("score", value[chosen]),
+            pl.Series("draw", draws[chosen]),
+            pl.Series("active", active[chosen]),
+            pl.Series("uncertainty", scores.uncertainty[chosen]),
+            pl.lit(scores.model).alias("model"),
+            *(_shown(rows.columns[name][chosen], dtype).alias(f"c_{name}") for name, dtype in self._context.items()),
+        )
+        present, counts = np.unique(tiles, return_counts=True)
+        counted = dict(zip(present.tolist(), counts.tolist(), strict=True))
+        return self._proposals(meta, offered.select(self._schema), counted, scores.model, idle=False)
+
+    def idle(self, meta: Meta, model: str) -> Output:
+        """Record that says that nothing has come for a while."""
+        return self._proposals(meta, pl.DataFrame(schema=self._schema), {}, model, idle=True)
+
+    def _proposals(self, meta: Meta, rows: pl.DataFrame, tiles: dict[int, int], model: str, *, idle: bool) -> Output:
+        value, headers = encode_proposals(
+            ProposalMeta(
+                topic=meta.partition.topic,
+                partition=meta.partition.index,
+                first_offset=meta.first_offset,
+                last_offset=meta.last_offset,
+                watermark=meta.watermark,
+                tiles=tiles,
+                idle=idle,
+                policy=self._selection.version,
+                model=model,
+            ),
+            rows,
+        )
+        return Output(self._pipeline.topics.proposals, value, partition=0, headers=headers)
+
+    def _coins(self, rows: Rows, policy: int) -> NDArray[np.uint64]:
+        """(n,) coin of each event: by the raw record it comes from, whatever its way here."""
+        coins = np.empty(len(rows), np.uint64)
+        for i, origin in enumerate(rows.origins):
+            own = rows.origin == i
+            stream = hash64(f"{origin.topic}@{origin.incarnation}".encode())
+            coins[own] = coin(stream, origin.index, np.ascontiguousarray(rows.offsets[own]), policy)
+        return coins
+
+    def _identity(self, rows: Rows, ids: pl.Series) -> pl.DataFrame:
+        business_id = self._pipeline.label.business_id
+        named = pl.lit(None, pl.String) if business_id is None else pl.lit(rows.columns[business_id]).cast(pl.String)
+        return pl.select(
+            pl.lit(ids).alias("event_id"),
+            named.alias("business_id"),
+            pl.lit(rows.keys[0]).alias("key"),
+            pl.lit(pl.Series(rows.times)).alias("time"),
+        )
+
+
+def _feature(name: str) -> str:
+    return f"f_{name}"
+
+
+def _probabilities(scores: Scores) -> pl.Expr:
+    """Column `probabilities`: a list of each row's, null without a model."""
+    if scores.probabilities is None:
+        return pl.lit(None, pl.List(pl.Float64)).alias("probabilities")
+    return pl.lit(pl.Series(scores.probabilities)).arr.to_list().alias("probabilities")
+
+
+def _first_of_each(tiles: NDArray[np.int64], order: NDArray[np.int64], limit: int) -> NDArray[np.bool_]:
+    """(n,) whether a row is among the first `limit` of its tile in an order of all rows."""
+    first = np.zeros(len(tiles), np.bool_)
+    ordered = tiles[order]
+    for tile in np.unique(tiles):
+        first[order[ordered == tile][:limit]] = True
+    return first
+
+
+def shown_type(dtype: pl.DataType) -> pl.DataType:
+    """Type in which people are shown a column: as it is in JSON, or as text."""
+    if dtype.is_integer():
+        return pl.Int64()
+    if dtype.is_float():
+        return pl.Float64()
+    return dtype if dtype == pl.Boolean else pl.String()
+
+
+def _shown(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Column as `shown_type` says; times as ISO 8601 in UTC."""
+    if column.dtype == TIMESTAMP:
+        return column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    if column.dtype.is_float():
+        return column.cast(pl.Float64).fill_nan(None)
+    return column.cast(dtype)

@@ -1,0 +1,48 @@
+"""What is committed with a partition's offset: where its state can be rebuilt from, and what held before."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidemark.errors import TopicError
+from tidemark.processor import Partition
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """State of a partition at a committed offset.
+
+    rewind: offset of the oldest record that the windows depend on; None if they depend on none.
+    watermark: before the record at `rewind`, or at the committed offset if that is None; None before the first row.
+    model: version in force.
+    """
+
+    rewind: int | None = None
+    watermark: int | None = None
+    model: str = "none"
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Position).decode
+
+
+def pack(position: Position) -> str:
+    """Metadata of a committed offset."""
+    return _encode(position).decode("ascii", "backslashreplace")
+
+
+def unpack(partition: Partition, metadata: str) -> Position:
+    """What `pack` wrote; of an empty text, the position of a partition that was never processed.
+
+    Raises:
+        TopicError: the metadata is not of the stream processor.
+
+    """
+    if not metadata:
+        return Position()
+    try:
+        return _decode(metadata)
+    except msgspec.DecodeError as error:
+        raise TopicError(
+            f"{partition.topic}[{partition.index}]: the committed metadata is not of the stream flow ({error}); "
+            "another program commits under its group, or the group must be reset"
+        ) from error

@@ -1,0 +1,255 @@
+"""The stream flow's domain logic: raw records in; hops, predictions, proposals and dead letters out.
+
+One stage for each key of the pipeline, kept by the partitions of one topic: the raw topics' for the first key, a hop's
+for each other. A stage adds the windows over its key; all but the last hand rows on, the last predicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kernels import WindowState
+from tidemark.deadletter import dead_letter
+from tidemark.errors import ModelError
+from tidemark.features.rows import DerivedFeatures
+from tidemark.features.windows import NO_WATERMARK, KeyWindows, Rewind, key_hashes, running_watermarks
+from tidemark.pipeline import Pipeline
+from tidemark.processor import Batch, Output, Partition
+from tidemark.records import NO_MODEL
+from tidemark.stream.hops import encode_hop, event_ids
+from tidemark.stream.models import ActiveModel, ModelSource
+from tidemark.stream.offers import Meta, Offers, score
+from tidemark.stream.position import Position, pack, unpack
+from tidemark.stream.rows import Arrival, Layout, RawReader, Rows, read_hops
+
+_SECOND: Final = 1_000_000
+
+
+@dataclass(slots=True)
+class _State:
+    """What is kept of one partition.
+
+    metadata: as it was opened with, committed again until the replay is over.  latest: of the batch last processed.
+    touched: rows have come since the last tick.  quiet_since: wall time, s, of the first tick without rows.
+    """
+
+    partition: Partition
+    metadata: str
+    watermark: int
+    windows: WindowState | None
+    rewind: Rewind
+    replayed: bool = False
+    latest: int | None = None
+    touched: bool = True
+    quiet_since: float = 0.0
+    idle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """The way to the next stage."""
+
+    topic: str
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Windows over one key. `arriving` is None where raw records arrive, `leaving` where rows are predicted."""
+
+    index: int
+    windows: KeyWindows
+    arriving: _Hop | None
+    leaving: _Hop | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Rows with the windows of a stage, and the watermark before each of them."""
+
+    rows: Rows
+    watermarks: NDArray[np.int64]
+    meta: Meta
+
+
+def _stages(pipeline: Pipeline, reader: RawReader) -> list[_Stage]:
+    windows = [KeyWindows(pipeline, key) for key in pipeline.keys]
+    known = [feature.name for feature in pipeline.features]
+    hops: list[_Hop | None] = [None]
+    for topic, before in zip(pipeline.hop_topics, windows, strict=False):
+        known += before.names
+        hops.append(_Hop(topic, Layout(pipeline, reader.schema, known)))
+    leaving = [*hops[1:], None]
+    return [_Stage(i, w, hops[i], leaving[i]) for i, w in enumerate(windows)]
+
+
+class StreamProcessor:
+    """`tidemark.processor.Processor` of the stream flow.
+
+    models: where the model in force comes from; asked once a batch, so that a batch is scored by one model.
+    """
+
+    def __init__(self, pipeline: Pipeline, models: ModelSource) -> None:
+        self._pipeline = pipeline
+        self._models = models
+        self._reader = RawReader(pipeline)
+        self._derived = DerivedFeatures(pipeline)
+        stages = _stages(pipeline, self._reader)
+        self._stage_of = dict.fromkeys(pipeline.raw_topics, stages[0])
+        self._stage_of |= {stage.arriving.topic: stage for stage in stages if stage.arriving is not None}
+        self._computed = pipeline.feature_names[: len(pipeline.features) + len(pipeline.windows)]
+        self._offers = Offers(pipeline, self._reader.schema)
+        self._states: dict[Partition, _State] = {}
+        self._model: ActiveModel | None = None
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The raw topics and the hops."""
+        return list(self._stage_of)
+
+    def open(self, partition: Partition, metadata: str) -> int | None:
+        """Begin with a partition: empty windows, and the watermark that held at the offset to rewind to.
+
+        Raises:
+            TopicError: the metadata is not of this flow.
+
+        """
+        position = unpack(partition, metadata)
+        watermark = NO_WATERMARK if position.watermark is None else position.watermark
+        windows = self._stage_of[partition.topic].windows
+        self._states[partition] = _State(
+            partition, metadata, watermark, windows.state(watermark), Rewind(windows.reach)
+        )
+        return position.rewind
+
+    def close(self, partition: Partition) -> None:
+        """Drop the state of a partition."""
+        self._states.pop(partition, None)
+
+    def process(self, batch: Batch) -> list[Output]:
+        """Take in the rows of a batch.
+
+        Raises:
+            ModelError: the model gives probabilities of the wrong shape.
+
+        """
+        state = self._states[batch.partition]
+        stage = self._stage_of[batch.partition.topic]
+        state.latest = None
+        if batch.replay:
+            self._touch_all()
+        else:
+            state.touched = state.replayed = True
+            self._model = self._models.current()
+        if stage.arriving is None:
+            rows, bad = self._reader.read(batch)
+            arrivals = [Arrival(rows, int(batch.offsets[0]), int(batch.offsets[-1]))] if len(rows) else []
+        else:
+            arrivals, bad = read_hops(stage.arriving.layout, batch)
+        topic = self._pipeline.topics.deadletter
+        outputs = [] if batch.replay else [dead_letter(topic, batch, b.row, b.step, b.reason) for b in bad]
+        for arrival in arrivals:
+            ready = self._add_windows(stage, state, arrival)
+            if not batch.replay:
+                key = stage.index + 1
+                outputs += (
+                    self._predict(ready) if stage.leaving is None else self._hand_on(stage.leaving, key, ready.rows)
+                )
+        return outputs
+
+    def metadata(self, partition: Partition) -> str:
+        """Where the state can be rebuilt from, the watermark there, and the model in force."""
+        state = self._states[partition]
+        if not state.replayed:
+            return state.metadata
+        rewind, watermark = state.rewind.position(state.watermark)
+        model = NO_MODEL if self._model is None else self._model.version
+        return pack(Position(rewind=rewind, watermark=_known(watermark), model=model))
+
+    def tick(self, now: float) -> list[Output]:
+        """Say once of each partition of the last stage that nothing has come for the idle time-out."""
+        outputs = []
+        for state in self._states.values():
+            if self._stage_of[state.partition.topic].leaving is not None:
+                continue
+            if state.touched:
+                state.touched, state.idle, state.quiet_since = False, False, now
+            elif not state.idle and (now - state.quiet_since) * _SECOND >= self._pipeline.selection.idle_timeout:
+                state.idle = True
+                meta = Meta(state.partition, None, None, _known(state.watermark))
+                outputs.append(self._offers.idle(meta, NO_MODEL if self._model is None else self._model.version))
+        return outputs
+
+    def event_time(self, batch: Batch) -> int | None:
+        """Latest event time of the batch last processed of the partition; None if it had no good row."""
+        return self._states[batch.partition].latest
+
+    def _touch_all(self) -> None:
+        """While a partition rebuilds its windows, what feeds the others is not idle but late."""
+        for state in self._states.values():
+            state.touched = True
+
+    def _add_windows(self, stage: _Stage, state: _State, arrival: Arrival) -> _Ready:
+        """The rows with their windows' features; the state after them."""
+        rows = arrival.rows
+        before = running_watermarks(state.watermark, rows.times)
+        latest = int(rows.times.max())
+        features, late = rows.features, rows.late
+        if state.windows is not None:
+            values = stage.windows.values(features, rows.columns)
+            added = state.windows.update(key_hashes(rows.keys[stage.index]), rows.times, values)
+            features = features.hstack(pl.DataFrame(added, schema=stage.windows.names))
+            late = late | (rows.times + stage.windows.lateness < before)
+            state.rewind.add(arrival.first_offset, state.watermark, latest, len(rows))
+        state.watermark = max(state.watermark, latest)
+        state.latest = latest if state.latest is None else max(state.latest, latest)
+        meta = Meta(state.partition, arrival.first_offset, arrival.last_offset, state.watermark)
+        return _Ready(replace(rows, features=features, late=late), before, meta)
+
+    def _hand_on(self, hop: _Hop, key: int, rows: Rows) -> list[Output]:
+        """A record for each target partition: hash64 of the next key's text modulo the number of partitions."""
+        target = key_hashes(rows.keys[key]) % np.uint64(self._pipeline.partitions)
+        order = np.argsort(target, kind="stable")
+        frame = hop.layout.pack(rows)[order]
+        partitions, begins = np.unique(target[order], return_index=True)
+        ends = [*begins[1:].tolist(), len(order)]
+        outputs = []
+        for partition, begin, end in zip(partitions.tolist(), begins.tolist(), ends, strict=True):
+            value, headers = encode_hop(rows.origins, frame[begin:end])
+            outputs.append(Output(hop.topic, value, partition=partition, headers=headers))
+        return outputs
+
+    def _predict(self, ready: _Ready) -> list[Output]:
+        """Predictions, proposals and, if wanted, the features of rows that have been through all stages."""
+        rows = ready.rows
+        features = self._derived(rows.features.select(self._computed))
+        scores = score(self._pipeline.selection, *self._probabilities(features), len(rows))
+        tiles = np.maximum(ready.watermarks, rows.times) // self._pipeline.selection.tile
+        ids = event_ids(rows.origins, rows.origin, rows.offsets)
+        outputs = self._offers.predictions(rows, ids, scores)
+        outputs.append(self._offers.proposals(rows, ids, scores, features, tiles, ready.meta))
+        if self._pipeline.features_topic:
+            outputs.append(self._offers.features(rows, ids, features, ready.meta.partition.index))
+        return outputs
+
+    def _probabilities(self, features: pl.DataFrame) -> tuple[str, NDArray[np.float64] | None]:
+        if self._model is None:
+            return NO_MODEL, None
+        given = self._model.probabilities(features.to_numpy(order="c"))
+        expected = (len(features), len(self._pipeline.label.classes))
+        if given.shape != expected:
+            raise ModelError(
+                f"model {self._model.version} gives probabilities of shape {given.shape}, expected {expected}: "
+                "it was trained for other classes; retrain it"
+            )
+        return self._model.version, given
+
+
+def _known(watermark: int) -> int | None:
+    return None if watermark == NO_WATERMARK else watermark

@@ -1,0 +1,193 @@
+"""Rows on their way through the stages: read from raw records or hops, handed on as hops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tidemark.decode import BadRow, Decoder
+from tidemark.errors import RecordError
+from tidemark.features.rows import Cleaner, RowFeatures, surviving
+from tidemark.features.windows import KeyWindows
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.expressions import TIMESTAMP, EvaluationError, Schema
+from tidemark.processor import Batch, Partition
+from tidemark.stream.hops import Hop, decode_hop, merge
+
+_FEATURE: Final = "f_"
+_PORTION: Final = 10_000
+"""Rows of hops that are handled together: enough for columns to pay, and bounded in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """n rows between two stages.
+
+    origins: the raw partitions they came from; origin: (n,) uint32 index into them.  offsets: (n,) int64 of the raw
+    records.  times: (n,) int64 event times, µs.  late: (n,) bool.  keys: text of each key of the pipeline.
+    columns: those cleaned columns that are still needed.  features: those computed so far, float64.
+    """
+
+    origins: Sequence[Partition]
+    origin: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    times: NDArray[np.int64]
+    late: NDArray[np.bool_]
+    keys: list[pl.Series]
+    columns: pl.DataFrame
+    features: pl.DataFrame
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.times)
+
+
+class Layout:
+    """Which columns rows carry, and how they lie in a hop's frame. `features`: those computed before the hop."""
+
+    def __init__(self, pipeline: Pipeline, cleaned: Schema, features: Sequence[str]) -> None:
+        self.keys = pipeline.keys
+        self._features = list(features)
+        needed = [*pipeline.label.context]
+        if pipeline.label.business_id is not None:
+            needed.append(pipeline.label.business_id)
+        for key in pipeline.keys[1:]:
+            needed += KeyWindows(pipeline, key).columns
+        self._implied = {name: f"_key_{self.keys.index(name)}" for name in self.keys if cleaned[name] == pl.String}
+        self._time = pipeline.time.column
+        self.carried = [name for name in dict.fromkeys(needed) if name not in self._implied and name != self._time]
+
+    def pack(self, rows: Rows) -> pl.DataFrame:
+        """Frame of a hop (see `tidemark.stream.hops`)."""
+        own = [
+            pl.Series("_origin", rows.origin),
+            pl.Series("_offset", rows.offsets),
+            pl.Series("_time", rows.times),
+            pl.Series("_late", rows.late),
+            *(key.alias(f"_key_{i}") for i, key in enumerate(rows.keys)),
+        ]
+        features = rows.features.rename(_prefixed)
+        return pl.DataFrame(own).hstack(rows.columns.select(self.carried)).hstack(features)
+
+    def check(self, hop: Hop) -> None:
+        """Raises RecordError if a hop was written for another version of the pipeline file."""
+        given = hop.rows.schema
+        wanted = [*(f"_key_{i}" for i in range(len(self.keys))), *self.carried, *map(_prefixed, self._features)]
+        absent = [name for name in wanted if name not in given]
+        if absent:
+            raise RecordError("decode", f"the hop lacks {', '.join(absent)}: it was written for another pipeline file")
+
+    def unpack(self, hop: Hop) -> Rows:
+        """The rows of a hop."""
+        frame = hop.rows
+        columns = frame.select(
+            *self.carried,
+            *(pl.col(own).alias(name) for name, own in self._implied.items()),
+            pl.col("_time").cast(TIMESTAMP).alias(self._time),
+        )
+        return Rows(
+            origins=hop.origins,
+            origin=frame["_origin"].to_numpy(),
+            offsets=frame["_offset"].to_numpy(),
+            times=frame["_time"].to_numpy(),
+            late=frame["_late"].to_numpy(),
+            keys=[frame[f"_key_{i}"] for i in range(len(self.keys))],
+            columns=columns,
+            features=frame.select(pl.col(_FEATURE + name).alias(name) for name in self._features),
+        )
+
+
+class RawReader:
+    """Raw records to rows: decoded, cleaned, with the features of the row itself."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._decoder = Decoder(pipeline)
+        self._cleaner = Cleaner(pipeline)
+        self._features = RowFeatures(pipeline, self._cleaner.schema)
+        self._keys = pipeline.keys
+        self.schema = self._cleaner.schema
+
+    def read(self, batch: Batch) -> tuple[Rows, list[BadRow]]:
+        """The good rows of a batch, and the others in their order."""
+        decoded = self._decoder.decode(batch)
+        computed, reasons = surviving(self._compute, decoded.frame)
+        rows, times = decoded.rows, decoded.times
+        bad = decoded.bad
+        if reasons:
+            bad = sorted([*bad, *(BadRow(int(rows[i]), "features", text) for i, text in reasons.items())], key=_row)
+            keep = np.ones(len(rows), np.bool_)
+            keep[list(reasons)] = False
+            rows, times = rows[keep], times[keep]
+        columns = computed.select(self.schema)
+        features = computed.select(pl.col(_FEATURE + name).alias(name) for name in self._features.names)
+        return (
+            Rows(
+                origins=[batch.partition],
+                origin=np.zeros(len(rows), np.uint32),
+                offsets=batch.offsets[rows],
+                times=times,
+                late=np.zeros(len(rows), np.bool_),
+                keys=[columns[key].cast(pl.String) for key in self._keys],
+                columns=columns,
+                features=features,
+            ),
+            bad,
+        )
+
+    def _compute(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Cleaned columns, and the features with a prefix behind them."""
+        cleaned = self._cleaner(frame)
+        for key in self._keys:
+            if cleaned[key].null_count():
+                raise EvaluationError(f"{key}: became null by cleaning, and it is a key of the pipeline")
+        features = self._features(cleaned)
+        return cleaned.hstack(features.rename(_prefixed))
+
+
+def _prefixed(name: str) -> str:
+    return _FEATURE + name
+
+
+def _row(bad: BadRow) -> int:
+    return bad.row
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Rows that arrived at a stage together, and the offsets (inclusive) of the records that brought them."""
+
+    rows: Rows
+    first_offset: int
+    last_offset: int
+
+
+def read_hops(layout: Layout, batch: Batch) -> tuple[list[Arrival], list[BadRow]]:
+    """Rows of a batch of hops in portions of bounded size, and the records that are no hops."""
+    arrivals: list[Arrival] = []
+    bad: list[BadRow] = []
+    portion: list[Hop] = []
+    first, size = 0, 0
+    for row, value in enumerate(batch.values):
+        try:
+            hop = decode_hop(value, batch.headers[row])
+            layout.check(hop)
+        except RecordError as error:
+            bad.append(BadRow(row, error.step, error.reason))
+            continue
+        if portion and size + len(hop.rows) > _PORTION:
+            arrivals.append(_arrival(layout, portion, batch.offsets[first:row]))
+            portion, first, size = [], row, 0
+        portion.append(hop)
+        size += len(hop.rows)
+    if portion:
+        arrivals.append(_arrival(layout, portion, batch.offsets[first:]))
+    return arrivals, bad
+
+
+def _arrival(layout: Layout, hops: list[Hop], offsets: NDArray[np.int64]) -> Arrival:
+    return Arrival(layout.unpack(merge(hops)), int(offsets[0]), int(offsets[-1]))
