@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
@@ -103,8 +104,6 @@ def _time(pipeline: Pipeline) -> pl.Expr:
 
 
 def _iso(text: str) -> int:
-    from datetime import UTC, datetime, timedelta
-
     time = datetime.fromisoformat(text)
     return (time.replace(tzinfo=time.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 

@@ -104,7 +104,7 @@ class Offers:
         )
         present, counts = np.unique(tiles, return_counts=True)
         counted = dict(zip(present.tolist(), counts.tolist(), strict=True))
-        return self._proposals(meta, offered.select(self._schema), counted, scores.model, idle=False)
+        return self._proposals(meta, offered.select(list(self._schema)), counted, scores.model, idle=False)
 
     def idle(self, meta: Meta, model: str) -> Output:
         """Record that says that nothing has come for a while."""

@@ -123,7 +123,7 @@ class RawReader:
             keep = np.ones(len(rows), np.bool_)
             keep[list(reasons)] = False
             rows, times = rows[keep], times[keep]
-        columns = computed.select(self.schema)
+        columns = computed.select(list(self.schema))
         features = computed.select(pl.col(_FEATURE + name).alias(name) for name in self._features.names)
         return (
             Rows(
