@@ -24,6 +24,7 @@ from tidemark.errors import BrokerError
 _log = logging.getLogger(__name__)
 _PARALLEL: Final = 8
 _ATTEMPTS: Final = 4
+_RETRY_SECONDS: Final = 0.5
 _TIMEOUT_SECONDS: Final = 60
 _BLOCK: Final = 1 << 18
 
@@ -137,7 +138,7 @@ def _download(base: str, jar: Jar, path: Path) -> int:
                     f"Kafka's jar {jar} can't be downloaded ({error}); check the network and the proxy settings, "
                     "or name a mirror in TIDEMARK_MAVEN_REPOSITORY; what is there already is kept"
                 ) from error
-            time.sleep(0.5 * 2**attempt)
+            time.sleep(_RETRY_SECONDS * 2**attempt)
         else:
             if found != jar.sha256:
                 raise BrokerError(
