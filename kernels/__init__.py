@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.estimates import lure as lure
     from kernels.estimates import stratified_mean as stratified_mean
     from kernels.estimates import stratified_ratio as stratified_ratio
+    from kernels.forest import Forest as Forest
     from kernels.hashing import coin as coin
     from kernels.hashing import hash64 as hash64
     from kernels.hashing import hash_int64 as hash_int64
@@ -92,6 +93,8 @@ _MODULE_OF = {
     "lure": "estimates",
     "stratified_mean": "estimates",
     "stratified_ratio": "estimates",
+    # forest
+    "Forest": "forest",
 }
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)

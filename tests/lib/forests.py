@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from os import environ
 from typing import Any
 
 import lightgbm as lgb
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 FEATURES = 6
 CATEGORICAL = (3, 4)
+ENVIRONMENT = dict(environ)
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,25 @@ def target(name: str, x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     return (signal > 0.3).astype(np.float64)
 
 
+def fitted(
+    params: dict[str, Any],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    rounds: int,
+    categorical: tuple[int, ...] = (),
+) -> lgb.Booster:
+    return lgb.train({**_BASE, **params}, lgb.Dataset(x, y, categorical_feature=list(categorical)), rounds)
+
+
+def trained(kind: Kind, *, seed: int, rounds: int, n: int, **params: object) -> lgb.Booster:
+    x = rows(n, seed)
+    y = target(kind.target, x, seed)
+    return fitted({**kind.params, **params}, x, y, rounds, CATEGORICAL if kind.categorical else ())
+
+
 @cache
 def booster(kind: str, *, seed: int = 0, rounds: int = 5, n: int = 300) -> lgb.Booster:
-    spec = KINDS[kind]
-    x = rows(n, seed)
-    data = lgb.Dataset(
-        x, target(spec.target, x, seed), categorical_feature=list(CATEGORICAL) if spec.categorical else []
-    )
-    return lgb.train({**_BASE, **spec.params}, data, rounds)
+    return trained(KINDS[kind], seed=seed, rounds=rounds, n=n)
 
 
 @cache
