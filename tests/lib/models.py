@@ -67,10 +67,17 @@ def dataset_of(features: NDArray[np.float64], target: NDArray[np.int64]) -> Data
 
 
 def small_model(
-    schema: ModelSchema, *, count: int = 120, seed: int = 0, trees: int = 10, version: str = "v000001-00000000"
+    schema: ModelSchema,
+    *,
+    count: int = 120,
+    seed: int = 0,
+    trees: int = 10,
+    version: str = "v000001-00000000",
+    wrong: bool = False,
 ) -> tuple[TrainedModel, ModelManifest]:
-    """A trained model and its manifest, to be published."""
-    data = dataset_of(*rows(count, seed, len(schema.classes)))
+    """A trained model and its manifest, to be published; `wrong`: it has learnt the opposite."""
+    features, target = rows(count, seed, len(schema.classes))
+    data = dataset_of(features, len(schema.classes) - 1 - target if wrong else target)
     model = train(data, schema, {"num_iterations": trees})
     manifest = describe(
         model,

@@ -83,7 +83,7 @@ class ModelWatcher:
         """
         if not self._ready.wait(timeout):
             raise BrokerError(
-                f"{self._topics.models}: its end was not reached within {timeout:g} s; is Kafka up, does the topic exist?"
+                f"{self._topics.models}: not read to its end within {timeout:g} s; is Kafka up, does the topic exist?"
             )
         return self.current()
 

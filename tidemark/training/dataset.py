@@ -146,6 +146,7 @@ class LabelLog:
         """Take in an annotation that `check` accepted."""
         self.labels.append((offset, label))
         heapq.heappush(self._waiting, (label.known_at, offset, label))
+        self.advance(self.now)
 
     def advance(self, now: int) -> None:
         """Let the log's time pass; µs. Annotations with `known_at` up to it become usable."""

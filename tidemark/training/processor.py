@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import msgspec
@@ -67,6 +68,7 @@ class RetrainProcessor:
     many as the champion learnt from, but no fewer than the gate needs), and after `max_interval` without training.
 
     read_registry: what `P.models` holds (committed records).  secret: key that models are signed with.
+    sandbox: where models are checked, the caller's to close; by default a helper is started for each check.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class RetrainProcessor:
         *,
         read_registry: Callable[[], Registry],
         secret: bytes | None = None,
+        sandbox: Sandbox | None = None,
         num_threads: int = 1,
         seed: int = 0,
     ) -> None:
@@ -84,6 +87,7 @@ class RetrainProcessor:
         self._topics = pipeline.topics
         self._read_registry = read_registry
         self._secret = secret
+        self._sandbox = sandbox
         self._num_threads = num_threads
         self._seed = seed
         self._registry = Registry(secret)
@@ -269,7 +273,7 @@ class RetrainProcessor:
         outputs = publish(manifest, model.text, topic=self._topics.models, secret=self._secret)
         trial = Registry(self._secret)
         trial.feed_outputs(outputs)
-        with Sandbox() as sandbox:
+        with self._checking() as sandbox:
             self._champion = Validator(self._schema, sandbox).check(trial, version)
         self._registry.feed_outputs(outputs)
         self._pending.append((version, outputs))
@@ -290,7 +294,7 @@ class RetrainProcessor:
 
     def _checked(self, registry: Registry) -> CheckedModel | None:
         """Newest champion that passes every check."""
-        with Sandbox() as sandbox:
+        with self._checking() as sandbox:
             validator = Validator(self._schema, sandbox)
             for version in registry.candidates():
                 try:
@@ -298,6 +302,9 @@ class RetrainProcessor:
                 except ModelError as error:
                     _log.error("the champion is refused: %s", error)
         return None
+
+    def _checking(self) -> AbstractContextManager[Sandbox]:
+        return Sandbox() if self._sandbox is None else nullcontext(self._sandbox)
 
     # ---- metrics --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from models import dataset_of, rows, small_pipeline
+from numpy.typing import NDArray
+
+from tidemark.errors import ModelError
+from tidemark.pipeline.model import Gates
+from tidemark.registry.schema import ModelSchema
+from tidemark.training.dataset import Dataset
+from tidemark.training.gate import Learner, Probabilities, Verdict, compare, needed
+from tidemark.training.schedule import first_is_due, pause
+
+SCHEMA = ModelSchema.of(small_pipeline())
+FEATURES, TARGET = rows(400, 5)
+ROWS = dataset_of(FEATURES, TARGET)
+UNSEEN = np.arange(400) >= 250
+
+
+def always(share: float) -> Probabilities:
+    return lambda features: np.tile([1 - share, share], (len(features), 1))
+
+
+def right(trust: float) -> Probabilities:
+    place = {row.tobytes(): index for index, row in enumerate(FEATURES)}
+
+    def answer(features: NDArray[np.float64]) -> NDArray[np.float64]:
+        truth = np.array([TARGET[place[row.tobytes()]] for row in features])
+        positive = np.where(truth == 1, trust, 1 - trust)
+        return np.column_stack((1 - positive, positive))
+
+    return answer
+
+
+def judge(champion: Probabilities, challenger: Probabilities, gates: Gates | None = None) -> Verdict:
+    return compare(ROWS, UNSEEN, champion, lambda _: challenger, schema=SCHEMA, positive="yes", gates=gates or Gates())
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "average_precision"])
+def test_a_better_challenger_replaces_the_champion(metric: str) -> None:
+    verdict = judge(always(0.5), right(0.9), Gates.model_validate({"metric": metric}))
+    assert verdict.passed
+    assert verdict.metric == metric
+    assert verdict.reason.startswith("replaces: ")
+    assert verdict.n == 100
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "average_precision"])
+def test_a_worse_challenger_is_turned_away_and_the_figures_say_why(metric: str) -> None:
+    verdict = judge(right(0.9), right(0.1), Gates.model_validate({"metric": metric}))
+    assert not verdict.passed
+    assert verdict.reason.startswith("kept: ")
+    assert verdict.low is not None
+    assert verdict.high is not None
+    assert verdict.low <= (verdict.difference or 0) <= verdict.high
+    assert (verdict.low > 0) if metric == "log_loss" else (verdict.high < 0)
+    assert set(verdict.figures()) == {
+        f"{metric}_champion",
+        f"{metric}_challenger",
+        f"{metric}_difference",
+        f"{metric}_difference_low",
+        f"{metric}_difference_high",
+        "compared_on",
+    }
+
+
+def test_an_equal_challenger_replaces_for_it_knows_more_labels() -> None:
+    assert judge(right(0.8), right(0.8)).passed
+
+
+def test_a_challenger_that_is_worse_within_the_tolerance_replaces() -> None:
+    assert judge(right(0.9), right(0.895), Gates(tolerance=0.02)).passed
+    assert not judge(right(0.9), right(0.895), Gates(tolerance=0.001)).passed
+
+
+def test_too_few_new_labels_keep_the_champion() -> None:
+    verdict = compare(
+        ROWS,
+        np.arange(400) >= 400 - needed(Gates()) + 1,
+        always(0.5),
+        lambda _: right(0.9),
+        schema=SCHEMA,
+        positive="yes",
+        gates=Gates(),
+    )
+    assert not verdict.passed
+    assert verdict.reason == "kept: 44 labels are newer than the champion; 45 are needed to compare"
+    assert verdict.difference is None
+
+
+def test_without_both_classes_average_precision_gives_way_to_log_loss() -> None:
+    alike = dataset_of(FEATURES, np.zeros(400, np.int64))
+    gates = Gates(metric="average_precision")
+    verdict = compare(alike, UNSEEN, always(0.5), lambda _: always(0.1), schema=SCHEMA, positive="yes", gates=gates)
+    assert verdict.passed
+    assert verdict.metric == "log_loss"
+
+
+def test_nothing_is_answered_that_was_learnt_from_and_nothing_learnt_from_its_future() -> None:
+    learnt: list[int] = []
+    asked: list[set[int]] = []
+    place = {row.tobytes(): index for index, row in enumerate(FEATURES)}
+
+    def learn(part: Dataset) -> Probabilities:
+        learnt.append(len(part))
+        assert part.event_ids == ROWS.event_ids[: len(part)]
+
+        def answer(features: NDArray[np.float64]) -> NDArray[np.float64]:
+            asked.append({place[row.tobytes()] for row in features})
+            return always(0.5)(features)
+
+        return answer
+
+    learner: Learner = learn
+    compare(ROWS, UNSEEN, always(0.5), learner, schema=SCHEMA, positive="yes", gates=Gates())
+    assert learnt == [300, 350]
+    assert asked == [set(range(300, 350)), set(range(350, 400))]
+
+
+def test_a_challenger_that_can_not_be_trained_keeps_the_champion() -> None:
+    def fail(_: Dataset) -> Probabilities:
+        raise ModelError("no")
+
+    verdict = compare(ROWS, UNSEEN, always(0.5), fail, schema=SCHEMA, positive="yes", gates=Gates())
+    assert (verdict.passed, verdict.reason) == (False, "kept: the challenger can't be trained (no)")
+
+
+def test_the_first_champion_waits_for_labels_positives_and_a_second_class() -> None:
+    pipeline = small_pipeline(extra="[training]\nmin_labels = 10\nmin_positive = 2")
+    assert not first_is_due(pipeline, [7, 2])
+    assert not first_is_due(pipeline, [9, 1])
+    assert not first_is_due(pipeline, [0, 10])
+    assert first_is_due(pipeline, [8, 2])
+
+
+def test_training_comes_sooner_while_labels_are_few() -> None:
+    pipeline = small_pipeline(extra="[training]\nevery = 100\n[gates]\nmin_holdout = 30")
+    assert [pause(pipeline, used) for used in (None, 20, 100, 150, 1_000)] == [10, 45, 50, 75, 100]
+    assert pause(small_pipeline(extra="[training]\nevery = 5"), 20) == 5

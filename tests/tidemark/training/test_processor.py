@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import START, batch_of, label_of, label_values, registry_of, rows, small_model, small_pipeline
+
+from tidemark.errors import ConfigError, ModelError, TopicError
+from tidemark.processor import Output, Partition
+from tidemark.records import Metric, ModelManifest, decode, encode
+from tidemark.registry.codec import Registry, publish
+from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.validate import Validator
+from tidemark.training import RetrainProcessor
+from tidemark.training.dataset import check
+from tidemark.training.manifest import labels_of
+
+PIPELINE = small_pipeline(
+    extra="[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+)
+SCHEMA = ModelSchema.of(PIPELINE)
+PARTITION = Partition("p.labels", 0, "0a1b2c3d")
+VALUES = label_values(150)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sandbox() -> Iterator[None]:
+    with Sandbox() as shared:
+        Engine.sandbox = shared
+        yield
+
+
+class Engine:
+    """What the engine does around a processor: a committed log of outputs, metadata, restarts with a replay."""
+
+    sandbox: Sandbox
+
+    def __init__(self, topic: Iterable[Output] = (), secret: bytes | None = None) -> None:
+        self.topic: list[Output] = list(topic)
+        self.outputs: list[Output] = []
+        self.committed: tuple[int, str] | None = None
+        self.secret = secret
+        self.processor = self._new()
+
+    def _new(self) -> RetrainProcessor:
+        processor = RetrainProcessor(PIPELINE, read_registry=self.registry, secret=self.secret, sandbox=self.sandbox)
+        assert processor.open(PARTITION, self.committed[1] if self.committed else "") == 0
+        return processor
+
+    def registry(self) -> Registry:
+        registry = Registry(self.secret)
+        registry.feed_outputs(self.topic)
+        return registry
+
+    def commit(self, outputs: list[Output], position: int) -> None:
+        self.outputs += outputs
+        self.topic += [each for each in outputs if each.topic == "p.models"]
+        self.committed = (position, self.processor.metadata(PARTITION))
+        assert len(self.committed[1]) < 4_000
+
+    def run(self, values: list[bytes], splits: list[int], *, crash: bool = False) -> None:
+        """Process from the committed offset on; with `crash`, each batch is first tried and lost."""
+        position = self.committed[0] if self.committed else 0
+        for end in [*[each for each in splits if each > position], len(values)]:
+            if crash:
+                self.processor.process(batch_of(values[position:end], first=position))
+                self.restart(values)
+            outputs = self.processor.process(batch_of(values[position:end], first=position))
+            self.commit(outputs, end)
+            position = end
+
+    def restart(self, values: list[bytes]) -> None:
+        self.processor = self._new()
+        if self.committed is not None:
+            again = batch_of(values[: self.committed[0]], replay=True)
+            assert self.processor.process(again) == []
+
+    @property
+    def versions(self) -> list[str]:
+        return [each.version for each in self.manifests]
+
+    @property
+    def manifests(self) -> list[ModelManifest]:
+        found = [
+            each for each in self.outputs if each.key is not None and each.key.startswith(b"v") and b"/" not in each.key
+        ]
+        return [decode(ModelManifest, each.value) for each in found]
+
+    def records(self, topic: str) -> list[Output]:
+        return [each for each in self.outputs if each.topic == topic]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Engine:
+    engine = Engine()
+    engine.run(VALUES, [])
+    return engine
+
+
+def test_models_are_trained_on_the_way_and_the_last_one_is_champion(plain: Engine) -> None:
+    assert [version[:8] for version in plain.versions] == ["v000001-", "v000002-", "v000003-", "v000004-"]
+    assert [manifest.used for manifest in plain.manifests] == [20, 50, 80, 120]
+    assert [manifest.parent for manifest in plain.manifests] == [None, *plain.versions[:-1]]
+    champion = plain.registry().champion
+    assert champion is not None
+    assert champion.version == plain.versions[-1]
+    assert plain.manifests[0].decision == "first champion"
+    assert plain.manifests[1].decision.startswith("replaces: log loss")
+
+
+def test_every_published_model_passes_the_checks_of_its_readers(plain: Engine) -> None:
+    with Sandbox() as sandbox:
+        for version in plain.versions:
+            Validator(SCHEMA, sandbox).check(plain.registry(), version)
+
+
+def test_a_manifest_names_the_very_labels_of_its_model(plain: Engine) -> None:
+    accepted = [(at, check(value, SCHEMA, PIPELINE.raw_topics)) for at, value in enumerate(VALUES)]
+    for manifest in plain.manifests:
+        made = labels_of(manifest, accepted, SCHEMA, "p.labels", "0a1b2c3d")
+        assert len(made) == manifest.used
+        assert made.event_ids_sha256 == manifest.event_ids_sha256
+        assert manifest.version.endswith(made.content_sha256[:8])
+        assert (manifest.trained_on[0].start, manifest.trained_on[0].end) == (0, manifest.used)
+        assert manifest.created_at >= manifest.known_until
+    assert len(labels_of(plain.manifests[0], accepted, SCHEMA, "p.labels", "another0")) == 0
+
+
+def test_each_training_is_measured(plain: Engine) -> None:
+    metrics = [decode(Metric, each.value) for each in plain.records("p.metrics")]
+    sizes = [metric for metric in metrics if metric.name == "training_labels"]
+    gates = [metric for metric in metrics if metric.name == "gate_log_loss_difference"]
+    assert [metric.n for metric in sizes] == [20, 50, 80, 120]
+    assert [metric.model for metric in sizes] == plain.versions
+    assert sum(sizes[0].detail[name] for name in ("no", "yes")) == 20  # type: ignore[misc]
+    assert [metric.n for metric in gates] == [0, 20, 20, 26]
+    assert gates[1].low is not None
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(1, 149), max_size=6, unique=True).map(sorted), st.booleans())
+def test_the_same_log_gives_the_same_models_whatever_the_batches_and_crashes(
+    plain: Engine, splits: list[int], crash: bool
+) -> None:
+    engine = Engine()
+    engine.run(VALUES, splits, crash=crash)
+    assert engine.manifests == plain.manifests
+    assert [each.value for each in engine.topic] == [each.value for each in plain.topic]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 149), st.integers(1, 149))
+def test_a_restart_with_a_replay_trains_nothing_again(plain: Engine, first: int, second: int) -> None:
+    engine = Engine()
+    for end in sorted({first, second, 150}):
+        engine.run(VALUES[:end], [])
+        engine.restart(VALUES)
+    assert engine.manifests == plain.manifests
+
+
+def test_a_group_that_lost_its_commits_does_not_retrain_history(plain: Engine) -> None:
+    engine = Engine(plain.topic)
+    engine.run(VALUES, [70])
+    assert engine.manifests == []
+    engine.run([*VALUES, *label_values(170, seed=1)[150:]], [])
+    assert [manifest.used for manifest in engine.manifests] == [160]
+
+
+def test_labels_of_a_recreated_topic_are_new_labels(plain: Engine) -> None:
+    processor = RetrainProcessor(PIPELINE, read_registry=plain.registry, sandbox=Engine.sandbox)
+    recreated = Partition("p.labels", 0, "ffffffff")
+    processor.open(recreated, "")
+    batch = batch_of(label_values(60, seed=2))
+    batch.partition = recreated
+    models = [each for each in processor.process(batch) if each.topic == "p.models" and each.key == b"champion"]
+    assert len(models) == 1
+
+
+def test_a_worse_challenger_is_not_published() -> None:
+    features, _ = rows(150)
+    rng = np.random.default_rng(0)
+    by_coin = [encode(label_of(i, features[i].tolist(), ("no", "yes")[int(rng.integers(2))])) for i in range(150)]
+    model, manifest = small_model(SCHEMA, count=2_000, trees=40)
+    engine = Engine(publish(manifest, model.text, topic="p.models"))
+    engine.run([*VALUES[:60], *by_coin[60:]], [])
+    metrics = [decode(Metric, each.value) for each in engine.records("p.metrics")]
+    kept = [metric for metric in metrics if metric.detail.get("passed") == 0]
+    assert kept
+    assert all(str(metric.detail["decision"]).startswith("kept: log loss") for metric in kept)
+    assert all(metric.model == metrics[0].model for metric in kept[:1])
+
+
+def test_bad_labels_become_dead_letters_and_the_models_are_those_of_the_good_ones(plain: Engine) -> None:
+    bad = [b"{", b"", encode(label_of(1, [1, 2, 3], "maybe")), encode(label_of(1, [1, 2, 3], "yes", topic="x.raw"))]
+    engine = Engine()
+    engine.run([*bad, *VALUES], [3])
+    letters = engine.records("p.deadletter")
+    assert [each.value for each in letters] == bad
+    reasons = [dict(each.headers)["reason"].decode() for each in letters]
+    assert "unknown class 'maybe'" in reasons[2]
+    assert [m.event_ids_sha256 for m in engine.manifests] == [m.event_ids_sha256 for m in plain.manifests]
+    engine.restart([*bad, *VALUES])
+
+
+def test_an_imported_champion_is_compared_with_from_its_next_labels_on() -> None:
+    model, manifest = small_model(SCHEMA, version="v000007-00000000", wrong=True)
+    engine = Engine(publish(manifest, model.text, topic="p.models"))
+    engine.run(VALUES[:40], [])
+    assert [manifest.version[:7] for manifest in engine.manifests] == ["v000008"]
+    assert engine.manifests[0].parent == "v000007-00000000"
+    assert engine.manifests[0].metrics["compared_on"] > 0  # type: ignore[operator]
+
+
+def test_a_champion_published_by_someone_else_meanwhile_is_the_one_to_beat() -> None:
+    engine = Engine()
+    engine.run(VALUES[:20], [])
+    model, manifest = small_model(SCHEMA, version="v000005-00000000", wrong=True)
+    engine.topic += publish(manifest, model.text, topic="p.models")
+    engine.run(VALUES[:70], [])
+    assert engine.manifests[-1].parent == "v000005-00000000"
+    assert engine.manifests[-1].version.startswith("v000006-")
+
+
+def test_two_models_in_one_transaction_know_of_each_other(plain: Engine) -> None:
+    engine = Engine()
+    outputs = engine.processor.process(batch_of(VALUES[:60]))
+    engine.commit(outputs, 60)
+    assert engine.versions == plain.versions[:2]
+
+
+def test_a_corrupt_champion_is_passed_over_and_replaced(plain: Engine) -> None:
+    broken = list(plain.topic)
+    index = next(number for number, each in enumerate(broken) if each.key == f"{plain.versions[-1]}/0000".encode())
+    broken[index] = Output("p.models", b"rubbish", broken[index].key)
+    engine = Engine(broken)
+    engine.committed = (150, plain.committed[1] if plain.committed else "")
+    engine.restart(VALUES)
+    more = label_values(190, seed=3)[150:]
+    engine.run([*VALUES, *more], [])
+    assert engine.manifests
+    assert engine.manifests[0].parent == plain.versions[-2]
+
+
+def test_a_changed_schema_starts_over_and_does_not_wait_for_the_old_count() -> None:
+    old = [encode(msgspec.structs.replace(label_of(i, [1, 2, 3], "yes"), features={"old": 1.0})) for i in range(100)]
+    processor = RetrainProcessor(PIPELINE, read_registry=Registry, sandbox=Engine.sandbox)
+    processor.open(PARTITION, '{"next":100,"ever":100,"at":0}')
+    processor.process(batch_of(old, replay=True))
+    outputs = processor.process(batch_of(label_values(60), first=100))
+    assert any(each.key == b"champion" for each in outputs)
+
+
+def test_time_alone_trains_when_the_interval_has_passed() -> None:
+    patient = small_pipeline(extra='[training]\nevery = 1000\nmax_interval = "1h"\n[gates]\nmin_holdout = 20')
+    topic: list[Output] = []
+
+    def registry() -> Registry:
+        made = Registry()
+        made.feed_outputs(topic)
+        return made
+
+    processor = RetrainProcessor(patient, read_registry=registry, sandbox=Engine.sandbox)
+    processor.open(PARTITION, "")
+    assert processor.tick(START / 1_000) == []
+    topic += [each for each in processor.process(batch_of(VALUES[:20])) if each.topic == "p.models"]
+    assert len(topic) == 3
+    now = START / 1_000 + 20
+    assert processor.process(batch_of(VALUES[20:44], first=20)) == []
+    assert processor.tick(now + 60) == []
+    kept = processor.tick(now + 3_700)
+    assert [decode(Metric, each.value).detail["passed"] for each in kept] == [0]
+    assert processor.tick(now + 3_701) == []
+    processor.process(batch_of(VALUES[44:60], first=44))
+    assert any(each.key == b"champion" for each in processor.tick(now + 7_400))
+    assert processor.tick(now + 11_200) == []
+
+
+def test_time_does_not_train_while_the_labels_are_read_again() -> None:
+    patient = small_pipeline(extra='[training]\nevery = 1000\nmax_interval = "1h"')
+    processor = RetrainProcessor(patient, read_registry=lambda: registry_of(published_once()), sandbox=Engine.sandbox)
+    processor.open(PARTITION, '{"next":100,"ever":20,"at":0}')
+    processor.process(batch_of(VALUES[:90], replay=True))
+    assert processor.tick(START / 1_000 + 10_000) == []
+    processor.process(batch_of(VALUES[90:100], first=90, replay=True))
+    assert processor.tick(START / 1_000 + 10_000) != []
+
+
+def published_once() -> list[Output]:
+    model, manifest = small_model(SCHEMA)
+    return publish(manifest, model.text, topic="p.models")
+
+
+def test_models_are_signed_when_there_is_a_key() -> None:
+    engine = Engine(secret=b"sixteen bytes or more")
+    engine.run(VALUES[:50], [])
+    assert len(engine.versions) == 2
+    assert dict(engine.topic[-1].headers)["digest"].startswith(b"hmac-sha256:")
+    with pytest.raises(ModelError, match="signed"):
+        Registry().feed_outputs(engine.topic)
+
+
+def test_labels_in_more_than_one_partition_are_an_error_that_says_what_to_do() -> None:
+    processor = RetrainProcessor(PIPELINE, read_registry=Registry, sandbox=Engine.sandbox)
+    with pytest.raises(TopicError, match=r"more than one partition.*re-create"):
+        processor.open(Partition("p.labels", 1, "0a1b2c3d"), "")
+
+
+def test_a_closed_partition_takes_no_rows() -> None:
+    processor = RetrainProcessor(PIPELINE, read_registry=Registry, sandbox=Engine.sandbox)
+    processor.open(PARTITION, "")
+    processor.close(PARTITION)
+    with pytest.raises(TopicError, match="is not open here"):
+        processor.process(batch_of(VALUES[:1]))
+    assert processor.topics == ["p.labels"]
+    assert processor.event_time(batch_of(VALUES[:1])) is None
+
+
+def test_a_parameter_that_is_not_to_be_set_is_refused_at_the_start() -> None:
+    wrong = small_pipeline(extra='[training]\nparams = { objective = "poisson" }')
+    with pytest.raises(ConfigError, match="objective"):
+        RetrainProcessor(wrong, read_registry=Registry, sandbox=Engine.sandbox)
+
+
+def test_labels_too_alike_to_learn_from_give_no_champion() -> None:
+    alike = [encode(label_of(i, [1, 2, 3], ("no", "yes")[i % 2])) for i in range(60)]
+    engine = Engine()
+    engine.run(alike, [])
+    assert engine.manifests == []
+    reasons = [decode(Metric, each.value).detail["decision"] for each in engine.records("p.metrics")]
+    assert len(reasons) == 11
+    assert "too few or too alike" in str(reasons[0])
