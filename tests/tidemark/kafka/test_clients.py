@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from support import wait_until
 
+from support import wait_until
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import admin, connect, consumer_config, ensure_topics, producer_config, read_all
 from tidemark.settings import Settings
@@ -33,7 +33,7 @@ def test_security_settings_reach_the_client(kafka: Settings) -> None:
     """A client that speaks TLS to a plaintext port fails in the handshake, so the setting did reach it."""
     settings = kafka.model_copy(update={"kafka": {"security.protocol": "SSL"}})
 
-    with pytest.raises(BrokerError, match="(?i)ssl"):
+    with pytest.raises(BrokerError, match=r"(?i)ssl"):
         connect(settings, timeout=3)
 
 

@@ -22,7 +22,9 @@ def producer(kafka: Settings, unique: str) -> Producer:
     return producer
 
 
-def transaction(producer: Producer, topic: str, values: list[bytes], *, partition: int = 0, commit: bool = True) -> None:
+def transaction(
+    producer: Producer, topic: str, values: list[bytes], *, partition: int = 0, commit: bool = True
+) -> None:
     producer.begin_transaction()
     for value in values:
         producer.produce(topic, value, partition=partition)

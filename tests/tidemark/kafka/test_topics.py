@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType
-from support import wait_until
 
+from support import wait_until
 from tidemark.errors import TopicError
 from tidemark.kafka import admin, ensure_topics, topic_incarnation
 from tidemark.settings import Settings

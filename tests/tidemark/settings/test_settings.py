@@ -47,7 +47,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 @pytest.mark.parametrize("servers", ["kafka", "kafka:", ":9092", "kafka:port", "kafka:0", "kafka:70000", "a:1,,b:2"])
 def test_servers_that_are_not_host_and_port_are_refused(servers: str) -> None:
-    with pytest.raises(ConfigError, match="TIDEMARK_BOOTSTRAP_SERVERS.*write host:port"):
+    with pytest.raises(ConfigError, match=r"TIDEMARK_BOOTSTRAP_SERVERS.*write host:port"):
         Settings.from_environment({"TIDEMARK_BOOTSTRAP_SERVERS": servers})
 
 
