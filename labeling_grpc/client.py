@@ -10,7 +10,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -284,7 +284,7 @@ class LabelingClient:
         """
         return _stats(self._call("Stats", self._calls.stats()).stats)
 
-    def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> Iterator[Update]:
+    def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> Generator[Update, None, None]:
         """What happens, at most one update per `interval` seconds, until the service stops or the iterator is closed.
 
         Raises:
@@ -441,7 +441,7 @@ class AsyncLabelingClient:
         """As `LabelingClient.stats`."""
         return _stats((await self._call("Stats", self._calls.stats())).stats)
 
-    async def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> AsyncIterator[Update]:
+    async def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> AsyncGenerator[Update, None]:
         """As `LabelingClient.watch`."""
         call = self._connect().Watch(self._calls.watch(interval, stats_only=stats_only))
         try:
@@ -519,7 +519,7 @@ class _Pauses:
 
     def after(self, error: Exception) -> float | None:
         """Seconds; None: no further try."""
-        code = error.code() if isinstance(error, grpc.Call) else None
+        code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None
         if isinstance(error, grpc.RpcError) and code is not grpc.StatusCode.UNAVAILABLE:
             return None
         if time.monotonic() >= self._deadline:
@@ -686,9 +686,9 @@ def _translated(error: Exception, address: str) -> LabelingError:
     """The product's error for a failed call."""
     if isinstance(error, LabelingError):
         return error
-    if not isinstance(error, grpc.Call):
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         raise TypeError(f"not the error of a call: {error!r}")
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(cast("grpc.Call", error))
     refusal = None if status is None else RefusedError.of(status)
     if refusal is not None:
         return refusal

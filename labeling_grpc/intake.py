@@ -9,16 +9,17 @@ from collections.abc import Callable
 from typing import Final, cast
 
 import numpy as np
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import Arrival, Message, Source, TakeIn, TakenIn
 from labeling_grpc.convert import misfit
+from labeling_grpc.kafka import bounds, connected, sources
 from labeling_grpc.writer import Stopping, Writer
 from tidemark.deadletter import dead_letter
 from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
-from tidemark.kafka import connect, consumer_config, topic_incarnation
+from tidemark.kafka import consumer_config
 from tidemark.processor import Batch, Partition
 from tidemark.records import Candidate, decode
 from tidemark.settings import Settings
@@ -57,9 +58,13 @@ class Intake:
         """Begin to take in."""
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """End the thread after the batch it has."""
+        self._stop.set()
+
     def stop(self, timeout: float = 3.0) -> None:
         """End the thread. One that waits for Kafka ends with the process."""
-        self._stop.set()
+        self.ask_to_stop()
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -80,30 +85,19 @@ class Intake:
 
     def _session(self) -> None:
         topic = self._topics.candidates
-        client = connect(self._settings)
-        incarnation = topic_incarnation(client, topic)
-        partitions = sorted(client.list_topics(topic, timeout=10).topics[topic].partitions)
-        sources = {index: Source(topic, index, incarnation) for index in partitions}
-        self._positions = {source: self._start(client, source) for source in sources.values()}
+        client = connected(self._settings, self._stop)
+        self._positions = {source: self._start(client, source) for source in sources(client, topic)}
         consumer = Consumer(consumer_config(self._settings, group=f"{self._topics.pipeline}.labeling"))
         try:
             consumer.assign([TopicPartition(topic, s.partition, offset) for s, offset in self._positions.items()])
             self._problem("")
-            self._read(client, consumer, sources)
+            self._read(client, consumer)
         finally:
             consumer.close()
 
     def _start(self, client: AdminClient, source: Source) -> int:
         """Where to read on: the stored position, or the first record that Kafka still has."""
-        where = TopicPartition(source.topic, source.partition)
-        low, high = (
-            client.list_offsets({where: spec}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=10.0)[
-                where
-            ]
-            .result(10.0)
-            .offset
-            for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
-        )
+        low, high = bounds(client, source)
         stored = self._writer.store.position("intake", source)
         if stored is None or stored < low:
             if stored is not None:
@@ -127,20 +121,19 @@ class Intake:
     def _take(self, command: TakeIn) -> TakenIn:
         return cast("TakenIn", self._writer.call(command))
 
-    def _read(self, client: AdminClient, consumer: Consumer, sources: dict[int, Source]) -> None:
+    def _read(self, client: AdminClient, consumer: Consumer) -> None:
         checked = time.monotonic()
         while not self._stop.is_set():
             first = consumer.poll(_POLL_SECONDS)
             messages = [] if first is None else [first, *consumer.consume(_BATCH - 1, 0)]
-            for index, source in sources.items():
-                its = [message for message in messages if message.partition() == index]
+            for source in self._positions:
+                its = [message for message in messages if message.partition() == source.partition]
                 if its:
                     self._handle(consumer, source, its)
             if time.monotonic() - checked > _INCARNATION_SECONDS:
                 checked = time.monotonic()
-                source = next(iter(sources.values()))
-                if topic_incarnation(client, source.topic) != source.incarnation:
-                    raise TopicError(f"topic {source.topic!r} was re-created: reading it from its beginning")
+                if sources(client, self._topics.candidates) != list(self._positions):
+                    raise TopicError(f"topic {self._topics.candidates!r} was re-created or has grown")
 
     def _handle(self, consumer: Consumer, source: Source, messages: list[KafkaMessage]) -> None:
         start = self._positions[source]

@@ -18,15 +18,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, cast
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import AdoptLabels, CaseEvent, Counts, MarkPublished, Source, TakeIdentity
+from labeling_grpc.kafka import bounds, connected, sources
 from labeling_grpc.store import Outgoing
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
-from tidemark.kafka import connect, consumer_config, producer_config, topic_incarnation
+from tidemark.kafka import consumer_config, producer_config
 from tidemark.records import Label, decode
 from tidemark.settings import Settings
 from tidemark.topics import Topics
@@ -79,10 +80,14 @@ class Publisher:
         """Begin to publish."""
         self._thread.start()
 
-    def stop(self, timeout: float = 3.0) -> None:
-        """Publish what is in the outbox and end the thread; what `timeout` seconds did not suffice for stays there."""
+    def ask_to_stop(self) -> None:
+        """End the thread as soon as the outbox is empty, or Kafka fails."""
         self._stop.set()
         self._wake.set()
+
+    def stop(self, timeout: float = 3.0) -> None:
+        """Publish what is in the outbox and end the thread; what `timeout` seconds did not suffice for stays there."""
+        self.ask_to_stop()
         self._thread.join(timeout)
         if self._thread.is_alive():
             log.warning("%s: Kafka does not answer; what is unpublished stays in the queue", self._topics.labels)
@@ -116,11 +121,11 @@ class Publisher:
 
     def _session(self) -> None:
         """Until the service stops, or something fails."""
-        client = connect(self._settings)
+        client = connected(self._settings, self._stop)
         name = f"{self._topics.pipeline}.labeling"
         producer = Producer(producer_config(self._settings, transactional_id=name, linger_ms=0))
         producer.init_transactions(_TIMEOUT)
-        published, sources = self._read_tails(client)
+        published, targets = self._read_tails(client)
         self._problem("")
         while True:
             self._wake.clear()
@@ -130,13 +135,13 @@ class Publisher:
                     return
                 self._wake.wait(_IDLE_SECONDS)
                 continue
-            tails = self._transaction(producer, rows, sources)
+            tails = self._transaction(producer, rows, targets)
             published = rows[-1].seq
             self._after_commit(published)
             self._writer.submit(MarkPublished(published, tails), FutureReply())
 
     def _transaction(
-        self, producer: Producer, rows: list[Outgoing], sources: dict[tuple[str, int], Source]
+        self, producer: Producer, rows: list[Outgoing], targets: dict[tuple[str, int], Source]
     ) -> tuple[tuple[Source, int], ...]:
         """One transaction; gives the offset after the last record in each partition."""
         tails: dict[Source, int] = {}
@@ -146,7 +151,7 @@ class Publisher:
             if error is not None:
                 failures.append(error.str())
                 return
-            source = sources[cast("str", message.topic()), cast("int", message.partition())]
+            source = targets[cast("str", message.topic()), cast("int", message.partition())]
             tails[source] = cast("int", message.offset()) + 1
 
         producer.begin_transaction()
@@ -169,12 +174,11 @@ class Publisher:
     def _read_tails(self, client: AdminClient) -> tuple[int, dict[tuple[str, int], Source]]:
         """Highest number of this database's that is committed in Kafka, and the partitions published to."""
         highest = self._writer.store.published
-        sources: dict[tuple[str, int], Source] = {}
+        targets: dict[tuple[str, int], Source] = {}
         ends: list[tuple[Source, int]] = []
         for topic in (self._topics.labels, self._topics.deadletter):
-            incarnation = topic_incarnation(client, topic)
-            for index in sorted(client.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions):
-                source = sources[topic, index] = Source(topic, index, incarnation)
+            for source in sources(client, topic):
+                targets[topic, source.partition] = source
                 found, end = self._read_tail(client, source)
                 highest = max(highest, found)
                 ends.append((source, end))
@@ -186,12 +190,12 @@ class Publisher:
             )
         self._first = False
         self._writer.call(MarkPublished(highest, tuple(ends)))
-        return highest, sources
+        return highest, targets
 
     def _read_tail(self, client: AdminClient, source: Source) -> tuple[int, int]:
         labels = source.topic == self._topics.labels
         start = self._writer.store.position("tail", source)
-        low, end = _bounds(client, source)
+        low, end = bounds(client, source)
         if start is None:
             # A new database has published nothing. Labels are read all the same, for they close cases.
             start = low if labels else end
@@ -230,20 +234,6 @@ class Publisher:
             except RecordError as error:
                 log.warning("%s[%d] at offset %s: %s", source.topic, source.partition, message.offset(), error)
         self._writer.call(AdoptLabels(source, tuple(labels), end))
-
-
-def _bounds(client: AdminClient, source: Source) -> tuple[int, int]:
-    """First offset, and the end for a reader of committed records."""
-    where = TopicPartition(source.topic, source.partition)
-    low, end = (
-        client.list_offsets({where: spec}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT)[
-            where
-        ]
-        .result(_TIMEOUT)
-        .offset
-        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
-    )
-    return low, end
 
 
 @contextmanager

@@ -121,9 +121,11 @@ class LabelingServer:
         if self._stopped:
             return
         self._stopped = True
-        self._intake.stop()
+        self._intake.ask_to_stop()
+        self._writer.let_go()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+        self._intake.stop()
         self._publisher.stop()
         self._writer.stop()
         self.store.close()
@@ -172,7 +174,6 @@ class LabelingServer:
         await self._stop.wait()
         await states.enter_graceful_shutdown()
         service.stop()
-        # Long polls would hold the server up for their whole wait; cancelled, they are given nothing.
         await server.stop(_GRACE_SECONDS)
 
     def _intake_problem(self, problem: str) -> None:

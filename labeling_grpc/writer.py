@@ -102,6 +102,7 @@ class Writer:
         self._parked: OrderedDict[int, _Entry] = OrderedDict()
         self._listeners: list[Listener] = []
         self._fresh = False
+        self._waiting_allowed = True
         self._thread = threading.Thread(target=self._run, name="labeling-writer", daemon=True)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -125,6 +126,11 @@ class Writer:
     def start(self) -> None:
         """Begin to take commands."""
         self._thread.start()
+
+    def let_go(self) -> None:
+        """Answer long polls with nothing, now and from now on: the service is about to stop."""
+        self._waiting_allowed = False
+        self._inbox.put(_Entry(Sweep(), FutureReply(), None))
 
     def stop(self) -> None:
         """Answer what is outstanding, long polls with nothing, and end the thread."""
@@ -233,7 +239,7 @@ class Writer:
         for key, entry in list(self._parked.items()) if self._parked else ():
             if entry.reply.abandoned:
                 del self._parked[key]
-            elif entry.deadline is not None and entry.deadline <= now:
+            elif not self._waiting_allowed or (entry.deadline is not None and entry.deadline <= now):
                 del self._parked[key]
                 late.append(entry)
             elif room > 0 and isinstance(entry.command, LeaseCases):
@@ -260,7 +266,7 @@ class Writer:
     def _hand_out(self, group: Sequence[_Entry], applied: Applied) -> None:
         done: list[tuple[Reply, Outcome]] = []
         for entry, result in zip(group, applied.results, strict=False):
-            if entry.deadline is not None and result == [] and isinstance(entry.command, LeaseCases):
+            if entry.deadline is not None and result == [] and self._waiting_allowed:
                 self._parked[id(entry)] = entry
                 continue
             done.append((entry.reply, result))
