@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import os
+import sys
+from typing import Final
 
 import bytewax.run
 from bytewax.dataflow import Dataflow
 
+from dataflows.environment import PIPELINE, pipeline_and_settings
 from dataflows.source import Sessions
+from dataflows.stop import Stop
 from tidemark.errors import ConfigError, TidemarkError, TopicError
 from tidemark.supervisor import NEEDS_A_PERSON
+
+FLOWS: Final = ("stream", "select", "retrain")
 
 _log = logging.getLogger(__name__)
 
@@ -39,3 +47,25 @@ def expected_cause(error: BaseException | None) -> TidemarkError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def main(argv: list[str]) -> int:
+    """Run the flow named first over the pipeline whose file is named second; the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if len(argv) != 2 or argv[0] not in FLOWS:
+        _log.error("usage: python -m dataflows.run %s PIPELINE", "|".join(FLOWS))
+        return 2
+    os.environ[PIPELINE] = argv[1]
+    stop = Stop().on_signals()
+    try:
+        pipeline, settings = pipeline_and_settings()
+        module = importlib.import_module(f"dataflows.{argv[0]}")
+        flow, sessions = module.over(pipeline, settings, stop)
+    except TidemarkError as error:
+        _log.error("%s", error)
+        return NEEDS_A_PERSON if isinstance(error, ConfigError | TopicError) else 1
+    return run(flow, sessions)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -114,17 +114,21 @@ class Observer:
         return FlowState(name, len(described.members), self._unread(name, ends, committed.topic_partitions))
 
     def _unread(self, name: str, ends: dict[str, dict[int, int]], committed: Iterable[TopicPartition]) -> int:
-        """Records between a flow's committed offsets and the ends of its topics."""
+        """Records between a flow's committed offsets and the ends of its topics.
+
+        Behind the last record of a topic that is written in transactions stands a marker, which is never read.
+        """
+        topics = self._pipeline.topics
+        plain = {*self._pipeline.raw_topics, topics.outcomes}
         reads = {
-            "stream": [source.topic for source in self._pipeline.raw]
-            + [self._topics.hop(key) for key in self._pipeline.keys[1:]],
-            "select": [self._topics.proposals],
-            "retrain": [self._topics.labels],
-            "monitor": [self._topics.predictions, self._topics.labels, self._topics.outcomes],
+            "stream": [*self._pipeline.raw_topics, *self._pipeline.hop_topics],
+            "select": [topics.proposals],
+            "retrain": [topics.labels],
+            "monitor": [topics.predictions, topics.labels, topics.outcomes],
         }[name]
         done = {(where.topic, where.partition): where.offset for where in committed}
         return sum(
-            max(end - max(done.get((topic, index), 0), 0), 0)
+            max(end - max(done.get((topic, index), 0), 0) - (topic not in plain), 0)
             for topic in reads
             for index, end in ends.get(topic, {}).items()
         )

@@ -1,0 +1,28 @@
+"""What a flow's process is told by its environment."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from tidemark.broker import resolve_bootstrap
+from tidemark.errors import ConfigError
+from tidemark.pipeline import Pipeline, load
+from tidemark.settings import Settings
+
+PIPELINE: Final = "TIDEMARK_PIPELINE"
+
+
+def pipeline_and_settings() -> tuple[Pipeline, Settings]:
+    """The pipeline that `TIDEMARK_PIPELINE` names, and settings that name the Kafka that runs.
+
+    Raises:
+        ConfigError: the variable is not set, or the file is wrong.
+        BrokerError: no Kafka runs.
+
+    """
+    path = os.environ.get(PIPELINE)
+    if not path:
+        raise ConfigError(f"{PIPELINE} is not set: name the pipeline's file, {PIPELINE}=pipelines/fraud.toml")
+    settings = Settings.from_environment()
+    return load(path), settings.at(resolve_bootstrap(settings))

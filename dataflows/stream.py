@@ -1,0 +1,42 @@
+"""The stream flow: raw records to predictions and proposals. `python -m bytewax.run dataflows.stream:flow`."""
+
+from __future__ import annotations
+
+from bytewax.dataflow import Dataflow
+
+from dataflows.config import EngineConfig, gap_accepted
+from dataflows.environment import pipeline_and_settings
+from dataflows.flow import over_kafka
+from dataflows.source import Sessions
+from dataflows.stop import Stop
+from tidemark.pipeline import Pipeline
+from tidemark.registry.signature import signing_key
+from tidemark.registry.watcher import ModelWatcher
+from tidemark.settings import Settings
+from tidemark.stream.processor import StreamProcessor
+
+
+def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
+    """The flow over the pipeline's topics. The champion is known before the group is joined.
+
+    Raises:
+        TidemarkError: the models topic can't be read.
+
+    """
+    watcher = ModelWatcher(settings, pipeline, secret=signing_key()).start()
+    watcher.wait_ready()
+    config = EngineConfig(
+        group=f"{pipeline.name}.stream",
+        settings=settings,
+        align=max(pipeline.time.lateness // 2, 1),
+        align_groups=dict.fromkeys(pipeline.raw_topics, "raw"),
+        fixed_partitions=dict.fromkeys(pipeline.hop_topics, pipeline.partitions),
+        accept_gap=gap_accepted(),
+        deadletter=pipeline.topics.deadletter,
+    )
+    return over_kafka("stream", config, lambda: StreamProcessor(pipeline, watcher), stop)
+
+
+def flow() -> Dataflow:
+    """The flow of `TIDEMARK_PIPELINE`."""
+    return over(*pipeline_and_settings(), Stop().on_signals())[0]
