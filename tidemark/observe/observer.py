@@ -39,6 +39,7 @@ class Observer:
         self._metrics: dict[str, Metric] = {}
         self._manifests: dict[str, ModelManifest] = {}
         self._champion: str | None = None
+        self._known_ends: dict[tuple[str, int], int] = {}
 
     def close(self) -> None:
         """Leave Kafka."""
@@ -98,7 +99,14 @@ class Observer:
         if not asked:
             return ends
         for where, future in self._admin.list_offsets(asked, request_timeout=_TIMEOUT).items():
-            ends[where.topic][where.partition] = future.result(_TIMEOUT).offset
+            place = where.topic, where.partition
+            try:
+                self._known_ends[place] = future.result(_TIMEOUT).offset
+            except KafkaException as error:
+                if not error.args[0].retriable():
+                    raise
+                # A leader is moving or has just been chosen: the next look sees this partition again.
+            ends[where.topic][where.partition] = self._known_ends.get(place, 0)
         return ends
 
     def _flow(self, name: str, ends: dict[str, dict[int, int]]) -> FlowState:
