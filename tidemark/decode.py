@@ -87,7 +87,10 @@ class Decoder:
         self._decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._hashes = name_hashes(names)
         self._missing = [
-            pl.when(pl.col(name).is_in(column.missing)).then(None).otherwise(pl.col(name)).alias(name)
+            pl.when(pl.col(name).is_in(pl.Series(column.missing, dtype=self._schema[name]).implode()))
+            .then(None)
+            .otherwise(pl.col(name))
+            .alias(name)
             for name, column in pipeline.columns.items()
             if column.missing
         ]

@@ -83,7 +83,7 @@ def _typed(
         except PolarsError as error:
             raise ConfigError(f"history: column '{name}' is {column.dtype}, expected {dtype}: {error}") from error
         missing = pipeline.columns[name].missing
-        columns[name] = typed.set(typed.is_in(missing), None) if missing else typed
+        columns[name] = typed.set(typed.is_in(pl.Series(missing, dtype=dtype)), None) if missing else typed
     frame = pl.DataFrame(columns)
     return frame, frame[pipeline.time.column].to_physical().to_numpy()
 

@@ -16,7 +16,7 @@ from tidemark.pipeline.model import Window
 
 NO_WATERMARK: Final = -(2**63)
 """Watermark before the first row."""
-_ROWS_A_SEGMENT: Final = 1_000
+_ROWS_A_SEGMENT: Final = 100
 
 
 class KeyWindows:
@@ -87,7 +87,7 @@ class Rewind:
     """The oldest position of a partition that its state depends on.
 
     A row matters while its time lies above `watermark - reach`. Rows are kept track of in segments of about a
-    thousand, so a replay may begin that much earlier than it must, which changes nothing.
+    hundred, so a replay may begin that much earlier than it must, which changes nothing.
     """
 
     def __init__(self, reach: int) -> None:
