@@ -1,25 +1,43 @@
-"""The command line's top: mounts every command."""
+"""The command line's top: finds the module of a command when it is asked for."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from tidemark.cli import broker, deadletter, demo, run, status, up
 from tidemark.cli.console import out
+
+COMMANDS: Final = ("broker", "deadletter", "demo", "run", "status", "up")
+"""Each is a module of this package with a Typer `app`: of one command, or of several under its name."""
+
+
+class OnDemand(TyperGroup):
+    """A group that imports the module of a command only to run it: `tidemark broker status` needs no LightGBM."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 typer hides the type of its context
+        """Names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 as above
+        """The command of this name, None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.main.get_command(import_module(f"tidemark.cli.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     name="tidemark",
+    cls=OnDemand,
     help="Real-time active learning on Apache Kafka.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-app.add_typer(broker.app, name="broker")
-app.add_typer(deadletter.app, name="deadletter")
-for module in (demo, up, run, status):
-    app.add_typer(module.app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -18,7 +18,7 @@ from tidemark.broker.jars import ensure_jars
 from tidemark.cli.console import err, out, told
 from tidemark.settings import Settings
 
-app = typer.Typer(help="The embedded Apache Kafka.", no_args_is_help=True)
+app = typer.Typer(help="The embedded Apache Kafka.", no_args_is_help=True, add_completion=False)
 NOT_RUNNING = 3
 
 

@@ -16,7 +16,7 @@ from tidemark.pipeline import load
 from tidemark.settings import Settings
 from tidemark.topics import Topics
 
-app = typer.Typer(help="Records that could not be processed.", no_args_is_help=True)
+app = typer.Typer(help="Records that could not be processed.", no_args_is_help=True, add_completion=False)
 _SHOWN = 2_000
 _FLUSH_SECONDS = 30.0
 

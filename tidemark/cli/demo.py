@@ -26,7 +26,7 @@ from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
 from tidemark.simulators import Annotator, Simulation, simulate
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 _STOPPED = 130
 
 

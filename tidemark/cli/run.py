@@ -11,7 +11,7 @@ import typer
 from tidemark.cli.console import PipelineFile, connected, told
 from tidemark.pipeline import load
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Runnable(StrEnum):

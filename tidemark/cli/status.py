@@ -16,7 +16,7 @@ from tidemark.observe import Observer, Snapshot
 from tidemark.pipeline import Pipeline, load
 from tidemark.topics import Topics
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from tidemark.settings import Settings
 from tidemark.supervisor import ProcessSpec, Supervisor
 from tidemark.topics import Topics
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 def prepare(pipeline: Pipeline, settings: Settings) -> None:
