@@ -42,6 +42,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         group=f"{pipeline.name}.retrain",
         settings=settings,
         commit_interval=0.0,  # training takes longer than an open transaction may
+        batch_rows=max(pipeline.training.every, 1),  # a model is published before the next is trained
         fixed_partitions={pipeline.topics.labels: 1},
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,

@@ -28,6 +28,8 @@ from tidemark.simulators import Annotator, Simulation, simulate
 
 app = typer.Typer(add_completion=False)
 _STOPPED = 130
+_ERRORS = {"fraud": 0.05, "legitimate": 0.002}
+"""Of the demo's annotators, by the true class."""
 
 
 @dataclass(slots=True)
@@ -118,7 +120,7 @@ def demonstrate(pipeline: Pipeline, file: Path, *, events: int, later: int, seed
 
     """
     simulation = simulate("fraud", seed, events + later)
-    annotator = Annotator(name="demo", classes=pipeline.label.classes)
+    annotator = Annotator(name="demo", classes=pipeline.label.classes, errors=_ERRORS)
     with tempfile.TemporaryDirectory(prefix="tidemark-demo-", ignore_cleanup_errors=True) as home:
         state = Path(home)
         own = Settings.from_environment().model_copy(update={"state_dir": state, "bootstrap_servers": None})

@@ -8,27 +8,27 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Pace:
-    """The feed goes on while the stream flow's lag and the annotators' pile are small.
+    """The feed goes on while every flow keeps up: the stream flow, the annotators, the training.
 
     Without this the whole stream would be in Kafka before the second model, and all cases asked by a model that had
     seen next to nothing. A real stream has its own pace.
 
     max_lag: events sent and not yet processed.
     max_waiting: cases that wait for an answer or for their way to the labels.
+    max_untrained: labels that the retrain flow has not looked at.
     """
 
     max_lag: int = 4_000
     max_waiting: int = 60
+    max_untrained: int = 60
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _lag: int = 0
-    _waiting: int = 0
     _allowed: int = 0
 
-    def saw(self, *, lag: int, waiting: int) -> None:
+    def saw(self, *, lag: int, waiting: int, untrained: int) -> None:
         """Take in a look at the loop."""
         with self._lock:
-            self._lag, self._waiting = lag, waiting
-            self._allowed = max(self.max_lag - lag, 0) if waiting <= self.max_waiting else 0
+            keeps_up = waiting <= self.max_waiting and untrained <= self.max_untrained
+            self._allowed = max(self.max_lag - lag, 0) if keeps_up else 0
 
     def take(self, rows: int) -> bool:
         """Whether `rows` more may be sent now; what was allowed is used up until the next look."""

@@ -155,7 +155,7 @@ async def _loop(
                 working.result()
             snapshot, waiting = await asyncio.to_thread(observer.look), await crew.waiting()
             lag = {flow.name: flow.lag for flow in snapshot.flows}
-            pace.saw(lag=lag["stream"], waiting=waiting)
+            pace.saw(lag=lag["stream"], waiting=waiting, untrained=lag["retrain"])
             progress.sent, progress.waiting, progress.snapshot = feed.sent, waiting, snapshot
             show(progress)
             if feeding.done():
@@ -239,6 +239,6 @@ def _active_arm(
         manifest = registry.manifests[registry.champion.version]
         known = [label for offset, label in labels if offset < manifest.trained_on[0].end]
         positives = sum(label.label == pipeline.label.positive for label in known)
-        booster = lgb.Booster(model_str=registry.text(manifest.version), params={"num_threads": 1})
+        booster = lgb.Booster(model_str=registry.text(manifest.version))
         points.append(ModelPoint(manifest.version, len(known), positives, exam.average_precision(booster)))
     return points

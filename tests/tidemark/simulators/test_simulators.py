@@ -61,9 +61,10 @@ def test_every_kind_of_fraud_occurs() -> None:
 
 def test_an_annotator_errs_as_often_as_said_and_always_the_same_way() -> None:
     """Errors depend on the annotator and the case alone."""
-    annotator = Annotator(name="ada", classes=("legitimate", "fraud"), error_rate=0.1)
+    annotator = Annotator(name="ada", classes=("legitimate", "fraud"), errors={"fraud": 0.1})
     answers = [annotator.answer(f"T{case}", "fraud") for case in range(5_000)]
     assert answers == [annotator.answer(f"T{case}", "fraud") for case in range(5_000)]
+    assert all(annotator.answer(f"T{case}", "legitimate") == "legitimate" for case in range(100))
     assert 0.08 < answers.count("legitimate") / len(answers) < 0.12
-    other = Annotator(name="grace", classes=("legitimate", "fraud"), error_rate=0.1)
+    other = Annotator(name="grace", classes=("legitimate", "fraud"), errors={"fraud": 0.1})
     assert answers != [other.answer(f"T{case}", "fraud") for case in range(5_000)]
