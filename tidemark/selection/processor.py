@@ -19,8 +19,8 @@ from tidemark.records import Candidate, Metric, Record, encode
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint, check_fits
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
-from tidemark.selection.reading import Lanes, Part, parts
-from tidemark.selection.tiles import OpenTile
+from tidemark.selection.reading import Lanes, parts
+from tidemark.selection.tiles import Bars, OpenTile, Part
 from tidemark.stream.proposals import active_rows, decode_proposals, explore_rows
 
 
@@ -33,6 +33,11 @@ class _State:
     settled: int = LONG_AGO
     spent: int = 0
     tiles: dict[int, OpenTile] = field(default_factory=dict)
+
+    def bars(self, number: int) -> Bars:
+        """What a row of tile `number` must reach to be kept where it would count."""
+        tile = self.tiles.get(max(number, self.first_open))
+        return Bars() if tile is None else tile.bars()
 
 
 class SelectProcessor:
@@ -92,7 +97,7 @@ class SelectProcessor:
             try:
                 record = decode_proposals(batch.values[row], batch.headers[row])
                 lane = self._lanes.number(record.meta.topic, record.meta.partition)
-                found = parts(record)
+                found = parts(record, state.bars)
             except RecordError as error:
                 outputs.append(dead_letter(self._pipeline.topics.deadletter, batch, row, error.step, error.reason))
                 continue
@@ -137,7 +142,7 @@ class SelectProcessor:
                     explore=explore_rows(self._selection) - 1,
                     active=active_rows(self._selection),
                 )
-            tile.merge(part.events, part.coins, part.scores, model)
+            tile.merge(part, model)
 
     def _closing(self, state: _State) -> list[OpenTile]:
         """Tiles that the watermarks have passed, oldest first, taken off the open ones."""

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
 from typing import Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline
-from tidemark.selection.tiles import Proposal
+from tidemark.selection.tiles import Bars, Part, Proposal
 from tidemark.stream.proposals import Proposals
 
 _STEP: Final = "select"
 _REQUIRED: Final = ["event_id", "time", "tile", "coin", "explore", "score", "draw", "active", "model"]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A record's part of one tile: all its events counted, those it proposed by coin, those by score."""
-
-    tile: int
-    events: int
-    coins: list[Proposal]
-    scores: list[Proposal]
 
 
 class Lanes:
@@ -53,56 +45,71 @@ class Lanes:
         return partition * len(self._topics) + self._topics.index(topic)
 
 
-def parts(record: Proposals) -> list[Part]:
+def parts(record: Proposals, bars: Callable[[int], Bars]) -> list[Part]:
     """Parts of a record by rising tile.
+
+    bars: of each tile. Most rows of a busy stream fall below them, and are not turned into objects.
 
     Raises:
         RecordError: rows and counts contradict each other, so that the tile's size would be wrong.
 
     """
-    counts = record.meta.tiles
-    nulls = [name for name in _REQUIRED if record.rows[name].null_count()]
+    rows, counts = record.rows, record.meta.tiles
+    nulls = [name for name in _REQUIRED if rows[name].null_count()]
     if nulls:
         raise RecordError(_STEP, f"proposals without {', '.join(nulls)}")
-    rows = record.rows.filter(pl.col("explore") | pl.col("active"))
-    proposed = _proposals(rows)
-    flags = list(zip(rows["tile"], rows["explore"], rows["active"], proposed, strict=True))
-    drawn = Counter(tile for tile, explore, _, _ in flags if explore)
-    for tile in {tile for tile, *_ in flags}:
-        if tile not in counts:
-            raise RecordError(_STEP, f"rows of tile {tile}, which the record does not count")
-    for tile, events in counts.items():
-        if events < 1 or not 0 < drawn[tile] <= events:
-            raise RecordError(_STEP, f"{drawn[tile]} exploration rows for {events} events of tile {tile}")
+    tile, coin, score = rows["tile"].to_numpy(), rows["coin"].to_numpy(), rows["score"].to_numpy()
+    explore, active = rows["explore"].to_numpy(), rows["active"].to_numpy()
+    for stray in set(tile.tolist()) - counts.keys():
+        raise RecordError(_STEP, f"rows of tile {stray}, which the record does not count")
+    chosen, needed = [], np.zeros(rows.height, np.bool_)
+    for number, events in sorted(counts.items()):
+        mine, bar = tile == number, bars(number)
+        drawn = int((mine & explore).sum())
+        if not 0 < drawn <= events:
+            raise RecordError(_STEP, f"{drawn} exploration rows for {events} events of tile {number}")
+        by_coin = mine & explore & (coin <= np.uint64(bar.coin))
+        by_score = mine & active & ((score >= bar.score) | (bar.score == -math.inf))
+        offered = int((mine & (explore | active)).sum())
+        chosen.append((number, events, drawn, offered, by_coin, by_score))
+        needed |= by_coin | by_score
+    proposals = dict(zip(np.flatnonzero(needed).tolist(), _proposals(rows, needed), strict=True))
     return [
         Part(
-            tile,
-            counts[tile],
-            [row for of, explore, _, row in flags if of == tile and explore],
-            [row for of, _, active, row in flags if of == tile and active],
+            number,
+            events,
+            drawn,
+            offered,
+            [proposals[row] for row in np.flatnonzero(by_coin).tolist()],
+            [proposals[row] for row in np.flatnonzero(by_score).tolist()],
         )
-        for tile in sorted(counts)
+        for number, events, drawn, offered, by_coin, by_score in chosen
     ]
 
 
-def _proposals(rows: pl.DataFrame) -> list[Proposal]:
-    features = [name for name in rows.columns if name.startswith("f_")]
-    context = [name for name in rows.columns if name.startswith("c_")]
-    rows = rows.with_columns(pl.col("uncertainty").fill_nan(None), pl.col(features).fill_nan(None))
+def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_]) -> list[Proposal]:
+    kept = rows if needed.all() else rows[np.flatnonzero(needed)]
+    columns = kept.to_dict(as_series=False)
+    features = {name[2:]: values for name, values in columns.items() if name.startswith("f_")}
+    context = {name[2:]: values for name, values in columns.items() if name.startswith("c_")}
     return [
         Proposal(
-            event_id=row["event_id"],
-            business_id=row["business_id"],
-            key=row["key"],
-            time=row["time"],
-            coin=row["coin"],
-            draw=row["draw"],
-            score=row["score"],
-            uncertainty=row["uncertainty"],
-            probabilities=row["probabilities"],
-            model=row["model"],
-            features={name[2:]: row[name] for name in features},
-            context={name[2:]: row[name] for name in context},
+            event_id=columns["event_id"][row],
+            business_id=columns["business_id"][row],
+            key=columns["key"][row],
+            time=columns["time"][row],
+            coin=columns["coin"][row],
+            draw=columns["draw"][row],
+            score=columns["score"][row],
+            uncertainty=_present(columns["uncertainty"][row]),
+            probabilities=columns["probabilities"][row],
+            model=columns["model"][row],
+            features={name: _present(values[row]) for name, values in features.items()},
+            context={name: values[row] for name, values in context.items()},
         )
-        for row in rows.iter_rows(named=True)
+        for row in range(kept.height)
     ]
+
+
+def _present(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

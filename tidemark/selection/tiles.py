@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tidemark.selection.clock import Watermarks
+
+_ANY_COIN: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,29 @@ class Proposal:
         return unscored, 0.0 if unscored else -self.score, self.draw, self.event_id
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A record's part of one tile: all its events, those it drew by coin, and those it proposes, counted.
+
+    coins, scores: of those it proposes by coin and by score, the ones that can still be chosen.
+    """
+
+    tile: int
+    events: int
+    drawn: int
+    offered: int
+    coins: list[Proposal]
+    scores: list[Proposal]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What a row must reach to matter to a tile: a coin of at most `coin`, or a score of at least `score`."""
+
+    coin: int = _ANY_COIN
+    score: float = -math.inf
+
+
 @dataclass(slots=True)
 class OpenTile:
     """A tile until it closes. Holds no more than can still be chosen.
@@ -63,17 +88,22 @@ class OpenTile:
     smallest: list[Proposal] = field(default_factory=list)
     best: list[Proposal] = field(default_factory=list)
 
-    def merge(self, events: int, coins: Sequence[Proposal], scores: Sequence[Proposal], model: str) -> None:
+    def bars(self) -> Bars:
+        """What a further proposal must reach to be among those kept."""
+        coin = _ANY_COIN if len(self.smallest) <= self.explore else self.smallest[-1].coin
+        full = self.best and len(self.best) == self.active and not math.isnan(self.best[-1].score)
+        return Bars(coin, self.best[-1].score if full else -math.inf)
+
+    def merge(self, part: Part, model: str) -> None:
         """Take in a record's part of the tile.
 
-        events: all events of the part.  coins: those with its smallest coins; fewer than all means that the part kept
-        only so many, and then no more can be drawn exactly (a partition may still run with an older budget).
-        scores: those with its best scores.
+        A part that drew fewer than all its events kept only so many, and then no more can be drawn exactly from the
+        tile (a partition may still run with an older budget).
         """
-        self.events += events
-        self.offered += len(coins) + len(scores)
+        self.events += part.events
+        self.offered += part.offered
         self.model = model
-        if len(coins) < events:
-            self.drawable = min(self.drawable, max(len(coins) - 1, 0))
-        self.smallest = sorted([*self.smallest, *coins], key=lambda row: row.by_coin)[: self.explore + 1]
-        self.best = sorted([*self.best, *scores], key=lambda row: row.by_score)[: self.active]
+        if part.drawn < part.events:
+            self.drawable = min(self.drawable, part.drawn - 1)
+        self.smallest = sorted([*self.smallest, *part.coins], key=lambda row: row.by_coin)[: self.explore + 1]
+        self.best = sorted([*self.best, *part.scores], key=lambda row: row.by_score)[: self.active]
