@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from tidemark.errors import RecordError
@@ -18,6 +18,11 @@ from tidemark.settings import Settings
 from tidemark.topics import Topics
 
 _TIMEOUT = 10.0
+_PASSING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 _LAG_WORTH_SAYING = 100_000
 
 
@@ -103,7 +108,7 @@ class Observer:
             try:
                 self._known_ends[place] = future.result(_TIMEOUT).offset
             except KafkaException as error:
-                if not error.args[0].retriable():
+                if error.args[0].code() not in _PASSING:
                     raise
                 # A leader is moving or has just been chosen: the next look sees this partition again.
             ends[where.topic][where.partition] = self._known_ends.get(place, 0)
