@@ -1,17 +1,74 @@
 """The one way in which this package compiles: cached, without the GIL, IEEE floating point, one thread.
 
-``parallel=True`` aborts the process under two threads of numba's workqueue layer and ``fastmath=True``
-deletes NaN checks, so neither can be asked for here.
+``parallel=True`` aborts the process under two threads of numba's workqueue layer and ``fastmath=True`` deletes NaN
+checks, so neither can be asked for here.
+
+numba keeps machine code by the time and size of the file that a function is in. It does not see that a function from
+another file, compiled into this one, has changed, and wheels give all files one time: an upgrade could run the old
+code. So the code is kept in a folder named after the sources that it was made from.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
 
-from numba import njit
+import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_config: Any = numba.config
+_PACKAGE: Final = Path(__file__).parent
+_IMPORT: Final = re.compile(r"^from kernels\.(\w+) import", re.MULTILINE)
+
+
+@cache
+def _sources(module: str) -> frozenset[str]:
+    """A module of this package and all that it imports from the package."""
+    found = {module}
+    new = [module]
+    while new:
+        text = (_PACKAGE / f"{new.pop()}.py").read_text(encoding="utf-8")
+        new += [name for name in _IMPORT.findall(text) if name not in found]
+        found.update(new)
+    return frozenset(found)
+
+
+def _folders() -> Iterator[Path]:
+    """Where machine code may be kept: where numba was told to, beside the sources, in the user's cache."""
+    if _config.CACHE_DIR:
+        yield Path(_config.CACHE_DIR)
+    yield _PACKAGE / "__pycache__"
+    yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidemark" / "kernels"
+
+
+@cache
+def cache_folder(module: str) -> Path | None:
+    """The folder for the machine code of a module; None where no folder can be written to."""
+    digest = hashlib.sha256()
+    for name in sorted(_sources(module)):
+        digest.update((_PACKAGE / f"{name}.py").read_bytes())
+    for folder in _folders():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return folder / f"{module}-{digest.hexdigest()[:16]}"
+    return None
+
 
 def kernel(function: F) -> F:
-    """Compile a function with numba on its first call, and keep the machine code on disk."""
-    return cast("F", njit(cache=True, nogil=True)(function))
+    """Compile a function with numba on its first call, and keep the machine code on disk where that is possible."""
+    folder = cache_folder(Path(function.__code__.co_filename).stem)
+    if folder is None:
+        return cast("F", numba.njit(nogil=True)(function))
+    told, _config.CACHE_DIR = _config.CACHE_DIR, str(folder)
+    try:
+        return cast("F", numba.njit(cache=True, nogil=True)(function))
+    finally:
+        _config.CACHE_DIR = told

@@ -1,6 +1,6 @@
 """The slow, obvious version of every kernel, to compare the fast ones with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,45 +21,63 @@ class Spec(Protocol):
     def size(self) -> int: ...
     @property
     def include_current(self) -> bool: ...
+    @property
+    def parameter(self) -> float: ...
 
 
-def windows(specs: Sequence[Spec], keys: Sequence[int], times: Sequence[int], values: Array, lateness: int) -> Array:
-    """Every feature of every row, from all earlier rows."""
-    out = np.empty((len(keys), len(specs)))
-    for row, (key, t) in enumerate(zip(keys, times, strict=True)):
-        watermark = max(times[:row], default=None)
-        latest = t if watermark is None else max(t, watermark - lateness)
+class WindowRows(Protocol):
+    @property
+    def keys(self) -> NDArray[np.uint64]: ...
+    @property
+    def times(self) -> NDArray[np.int64]: ...
+    @property
+    def values(self) -> Array: ...
+
+
+def windows(specs: Sequence[Spec], stream: WindowRows, lateness: int, first: int = 0) -> Array:
+    """Every feature of every row from `first` on, from all earlier rows."""
+    keys, times = stream.keys, stream.times
+    out = np.empty((len(keys) - first, len(specs)))
+    for row in range(first, len(keys)):
+        t, log = int(times[row]), np.arange(len(keys))
+        latest = max(t, int(times[:row].max()) - lateness) if row else t
         for m, spec in enumerate(specs):
-            inside = [r for r in range(row + 1) if keys[r] == key and latest - spec.size < times[r] <= t]
-            earlier = [r for r in inside if r < row]
-            rows = inside if spec.include_current else earlier
+            inside = (keys == keys[row]) & (times > latest - spec.size) & (times <= t)
+            earlier = np.flatnonzero(inside & (log < row))
+            rows = np.flatnonzero(inside & (log <= row)) if spec.include_current else earlier
             if spec.aggregate == "since_last":
-                out[row, m] = (t - max(times[r] for r in earlier)) / 1e6 if earlier else np.nan
+                out[row - first, m] = (t - times[earlier].max()) / 1e6 if len(earlier) else np.nan
             elif spec.aggregate == "count":
-                out[row, m] = len(rows)
+                out[row - first, m] = len(rows)
             else:
-                column = values[rows, spec.column]
-                out[row, m] = window_aggregate(spec.aggregate, column[~np.isnan(column)])
+                rows = rows[~np.isnan(stream.values[rows, spec.column])]
+                out[row - first, m] = window_aggregate(spec, stream.values[rows, spec.column], t - times[rows])
     return out
 
 
-def window_aggregate(name: str, x: Array) -> float:
+def window_aggregate(spec: Spec, x: Array, age: NDArray[np.int64]) -> float:
     """One aggregate of the values of a window, in log order, without missing ones."""
-    if name == "sum":
-        return float(x.sum())
+    name = spec.aggregate
     if name == "distinct":
         return len({float(v) for v in x})
+    if name == "sum":
+        return float(x.sum())
+    if name == "decayed_sum":
+        return float((x * 0.5 ** (age / spec.parameter)).sum())
     if x.size < (2 if name in {"var", "std"} else 1):
         return np.nan
-    return {
-        "mean": lambda: float(x.sum() / x.size),
-        "var": lambda: float(x.var(ddof=1)),
-        "std": lambda: float(x.std(ddof=1)),
-        "min": lambda: float(x.min()),
-        "max": lambda: float(x.max()),
-        "first": lambda: float(x[0]),
-        "last": lambda: float(x[-1]),
-    }[name]()
+    functions: dict[str, Callable[[], object]] = {
+        "mean": lambda: x.sum() / x.size,
+        "var": lambda: x.var(ddof=1),
+        "std": lambda: x.std(ddof=1),
+        "min": x.min,
+        "max": x.max,
+        "first": lambda: x[0],
+        "last": lambda: x[-1],
+        "quantile": lambda: np.quantile(x, spec.parameter),
+        "decayed_mean": lambda: np.average(x, weights=0.5 ** (age / spec.parameter)),
+    }
+    return float(functions[name]())  # type: ignore[arg-type]
 
 
 # ---- hashing
