@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
@@ -17,13 +18,22 @@ from tidemark.records import Champion, Metric, ModelManifest, decode
 from tidemark.settings import Settings
 from tidemark.topics import Topics
 
-_TIMEOUT = 10.0
+_TIMEOUT = 5.0
 _PASSING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 _LAG_WORTH_SAYING = 100_000
+
+
+@contextmanager
+def _passing_errors() -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        if error.args[0].code() not in _PASSING:
+            raise
 
 
 class Observer:
@@ -105,12 +115,9 @@ class Observer:
             return ends
         for where, future in self._admin.list_offsets(asked, request_timeout=_TIMEOUT).items():
             place = where.topic, where.partition
-            try:
+            # A leader that is moving or has just been chosen gives no answer: the next look sees the partition again.
+            with suppress(TimeoutError), _passing_errors():
                 self._known_ends[place] = future.result(_TIMEOUT).offset
-            except KafkaException as error:
-                if error.args[0].code() not in _PASSING:
-                    raise
-                # A leader is moving or has just been chosen: the next look sees this partition again.
             ends[where.topic][where.partition] = self._known_ends.get(place, 0)
         return ends
 
@@ -122,7 +129,7 @@ class Observer:
             committed = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT)[group].result(
                 _TIMEOUT
             )
-        except KafkaException:
+        except (KafkaException, TimeoutError):
             return FlowState(name, 0, self._unread(name, ends, ()))
         return FlowState(name, len(described.members), self._unread(name, ends, committed.topic_partitions))
 
