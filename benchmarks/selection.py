@@ -84,7 +84,7 @@ def trial(seed: int) -> Trial:
         / len(inside),
         naive=float(np.mean([right[label.event_id] for label in answered])),
         labels=len(answered),
-        over_budget=int(per_tile.max()) > pipe.selection.budget
+        over_budget=int(per_tile.max()) > pipe.selection.budget or len(set(map(_event, labels))) != len(labels),
         or len({c.event_id for c in candidates}) < len(candidates),
     )
 
@@ -119,6 +119,10 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
             },
         }
     ]
+
+
+def _event(label: Label) -> str:
+    return label.event_id
 
 
 def coverage_bounds(streams: int) -> tuple[float, float]:

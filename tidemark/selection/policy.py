@@ -2,7 +2,7 @@
 
 `margin`, `entropy`, `least_confidence`: the highest scores. `margin_kmeans`: k-means++ over the features of the pool,
 which is the top of the margins. `badge`: k-means++ over the gradient embedding (p - 1) x (Ash et al. 2020). Rows that
-no model scored (cold start) are chosen half by k-center diversity, half at random. Each is a function of the pool and
+no model scored (cold start) are chosen half by k-means++, half at random. Each is a function of the pool and
 the seed alone, so that a replay picks the same.
 """
 
@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.diversity import badge, kmeans_pp, robust_scale
 from tidemark.records import Reason
 from tidemark.selection.tiles import Proposal
 
@@ -30,8 +31,29 @@ def pick(policy: Policy, pool: Sequence[Proposal], slots: int, seed: int) -> lis
 
 
 def _scored(policy: Policy, pool: list[Proposal], slots: int, seed: int) -> list[tuple[Proposal, Reason]]:
+    if policy == "margin_kmeans" and slots:
+        return [(pool[row], "diverse") for row in kmeans_pp(_features(pool), slots, seed).tolist()]
+    if policy == "badge" and slots:
+        probabilities = np.array([row.probabilities for row in pool], np.float64)
+        picks = badge(probabilities, _features(pool), slots, seed, bias=1.0)
+        return [(pool[row], "diverse") for row in picks.tolist()]
     return [(row, "uncertain") for row in pool[:slots]]
 
 
 def _cold(pool: list[Proposal], slots: int, seed: int) -> list[Proposal]:
-    return pool[:slots]
+    """Half spread over the features, half as the pool comes: rows without a score are in random order."""
+    if slots <= 0:
+        return []
+    spread = kmeans_pp(_features(pool), (slots + 1) // 2, seed).tolist()
+    rest = [row for row in range(len(pool)) if row not in set(spread)]
+    return [pool[row] for row in [*spread, *rest][:slots]]
+
+
+def _features(pool: list[Proposal]) -> NDArray[np.float64]:
+    """Features of the pool in units of their spread, missing ones told apart: (rows, columns).
+
+    A pool may mix rows scored before and after a change of features: what a row lacks is missing.
+    """
+    names = sorted({name for row in pool for name in row.features})
+    table = np.array([[row.features.get(name) for name in names] for row in pool], np.float64)
+    return robust_scale(table.reshape(len(pool), len(names)))
