@@ -226,7 +226,9 @@ class MemoryEngine:
             replay,
         )
 
-    def produce(self, partition: Partition, value: bytes | None, key: bytes | None = b"k", headers: Headers | None = None) -> int:
+    def produce(
+        self, partition: Partition, value: bytes | None, key: bytes | None = b"k", headers: Headers | None = None
+    ) -> int:
         """Append a record, leaving a gap now and then; returns its offset."""
         log = self.logs[partition]
         offset = log[-1].offset + 1 + (len(log) % 3 == 0) * self.gap if log else 0

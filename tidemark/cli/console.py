@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import TidemarkError
@@ -27,7 +28,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except TidemarkError as error:
-        err.print(f"[bold red]error[/] {error}", highlight=False, markup=True, soft_wrap=True)
+        err.print(f"[bold red]error[/] {escape(str(error))}", highlight=False, markup=True, soft_wrap=True)
         sys.exit(1)
 
 

@@ -123,7 +123,9 @@ def evaluate(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataF
     except PolarsError as error:
         raise EvaluationError(first_line(error)) from error
     functions = [_call(e.name, e.function, frame) for e in expressions if e.function is not None]
-    return columns.with_columns(functions).select(e.name for e in expressions) if functions else columns
+    if not functions:
+        return columns
+    return pl.DataFrame([*columns.get_columns(), *functions]).select(e.name for e in expressions)
 
 
 def _call(name: str, function: Function, frame: pl.DataFrame) -> pl.Series:

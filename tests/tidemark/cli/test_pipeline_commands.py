@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from typer.testing import CliRunner
+
+from tidemark.cli.app import app
+from tidemark.kafka import ensure_topics, producer_config
+from tidemark.pipeline import load
+from tidemark.settings import Settings
+from tidemark.topics import TopicSpec
+
+FRAUD = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
+
+
+def test_check_shows_what_a_right_file_says() -> None:
+    done = CliRunner().invoke(app, ["check", str(FRAUD)])
+    assert done.exit_code == 0
+    for shown in (
+        "ok fraud",
+        "customer_id → terminal_id",
+        "23 features",
+        "mean of amount",
+        "amount / customer_mean_7d",
+    ):
+        assert shown in done.output
+
+
+def test_check_names_everything_that_is_wrong_and_exits_with_1(tmp_path: Path) -> None:
+    wrong = (
+        FRAUD.read_text().replace('positive = "fraud"', 'positive = "x"').replace('"LOG1P(amount)"', '"AVG(amount)"')
+    )
+    path = tmp_path / "wrong.toml"
+    path.write_text(wrong)
+    done = CliRunner().invoke(app, ["check", str(path)])
+    assert done.exit_code == 1
+    assert "label.positive: 'x' is no class" in done.output
+    assert (
+        "features[1].sql: 'AVG(amount)': it looks at other rows than its own; across rows only [[windows]]"
+        in done.output
+    )
+
+
+def test_schema_prints_json() -> None:
+    done = CliRunner().invoke(app, ["schema"])
+    assert done.exit_code == 0
+    assert "selection" in json.loads(done.output)["properties"]
+
+
+@pytest.fixture
+def kafka_of_commands(kafka: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("TIDEMARK_BOOTSTRAP_SERVERS", str(kafka.bootstrap_servers))
+    return kafka
+
+
+def test_init_drafts_a_file_that_passes_the_check(kafka_of_commands: Settings, unique: str, tmp_path: Path) -> None:
+    topic, path = f"{unique}.raw", tmp_path / "drafted.toml"
+    ensure_topics(kafka_of_commands, [TopicSpec(topic, 3, {})])
+    producer = Producer(producer_config(kafka_of_commands, transactional_id=unique))
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for i in range(90):
+        record = {"id": f"T{i}", "at": 1_735_689_600_000 + i, "card": f"C{i % 4}", "amount": i / 4}
+        producer.produce(topic, json.dumps(record), key=f"C{i % 4}")
+    producer.commit_transaction(20)
+    done = CliRunner().invoke(app, ["init", "--topic", topic, "--output", str(path)])
+    assert done.exit_code == 0, done.output
+    pipeline = load(path)
+    assert (pipeline.keys, pipeline.time.format, pipeline.partitions) == (["card"], "epoch_ms", 3)
+    assert "from 90 records" in path.read_text()
+    again = CliRunner().invoke(app, ["init", "--topic", topic, "--output", str(path)])
+    assert again.exit_code == 1
+    assert "is there already" in again.output
+    printed = CliRunner().invoke(app, ["init", "--topic", topic, "--key", "id"])
+    assert 'keys = ["id"]' in printed.output
+
+
+def test_init_tells_of_a_topic_that_is_empty_or_not_there(kafka_of_commands: Settings, unique: str) -> None:
+    ensure_topics(kafka_of_commands, [TopicSpec(unique, 1, {})])
+    empty = CliRunner().invoke(app, ["init", "--topic", unique])
+    assert empty.exit_code == 1
+    assert f"topic '{unique}' is empty" in empty.output
+    absent = CliRunner().invoke(app, ["init", "--topic", f"{unique}-no"])
+    assert absent.exit_code == 1
+    assert f"there is no topic '{unique}-no'" in absent.output

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidemark.errors import ConfigError
+from tidemark.pipeline import Pipeline, parse
+from tidemark.pipeline.draft import Sample, draft
+
+
+def sample(fields: Mapping[str, object], key: str | None = None) -> Sample:
+    return Sample(None if key is None else key.encode(), json.dumps(fields).encode())
+
+
+def drafted(samples: list[Sample], **given: str) -> Pipeline:
+    return parse(draft("cards.raw", samples, partitions=6, **given), "the draft")
+
+
+PAYMENTS = [
+    sample(
+        {
+            "payment": f"T{i}",
+            "created": f"2025-01-01T00:{i % 60:02}:00Z",
+            "card": f"C{i % 7}",
+            "shop_id": i % 5,
+            "amount": i * 1.5,
+            "channel": ["chip", "online"][i % 2],
+            "nested": {"x": 1},
+            "odd name!": i % 3,
+            **({"tip": 1} if i % 4 else {}),
+        },
+        key=f"C{i % 7}",
+    )
+    for i in range(60)
+]
+
+
+def test_a_draft_says_what_can_be_seen_in_the_records() -> None:
+    pipeline = drafted([*PAYMENTS, Sample(b"x", b"no JSON"), Sample(None, None), Sample(None, b"[1]")])
+    assert (pipeline.name, pipeline.raw_topics, pipeline.partitions) == ("cards", ["cards.raw"], 6)
+    assert pipeline.keys == ["card"]
+    assert (pipeline.time.column, pipeline.time.format) == ("created", "iso8601")
+    assert pipeline.label.business_id == "payment"
+    assert {name: column.type for name, column in pipeline.columns.items()} == {
+        "payment": "string",
+        "created": "string",
+        "card": "string",
+        "shop_id": "int",
+        "amount": "float",
+        "channel": "string",
+        "odd name!": "int",
+        "tip": "int",
+    }
+    assert [name for name, column in pipeline.columns.items() if not column.required] == ["tip"]
+    assert {"amount", "channel", "odd_name_", "tip", "shop_id"} <= {feature.name for feature in pipeline.features}
+    assert next(f.categories for f in pipeline.features if f.name == "channel") == ["chip", "online"]
+    assert "card_amount_mean_1d" in {window.name for window in pipeline.windows}
+
+
+def test_choices_and_what_was_left_out_are_in_comments() -> None:
+    text = draft("cards.raw", PAYMENTS, partitions=1)
+    assert text.count("CHOOSE") >= 6
+    assert '# left out: "nested" (dict)' in text
+
+
+def test_key_and_time_can_be_given() -> None:
+    pipeline = drafted(PAYMENTS, key="shop_id", time="created")
+    assert pipeline.keys == ["shop_id"]
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        (1_700_000_000, "epoch_s"),
+        (1_700_000_000.5, "epoch_s"),
+        (1_700_000_000_123, "epoch_ms"),
+        (1_700_000_000_123_456, "epoch_us"),
+    ],
+)
+def test_epoch_times_are_told_apart_by_their_size(time: float, expected: str) -> None:
+    assert drafted([sample({"ts": time, "who": "a"})]).time.format == expected
+
+
+@pytest.mark.parametrize(
+    ("samples", "given", "message"),
+    [
+        ([], {}, "topic 'cards.raw': none of 0 records is a JSON object; is its format JSON?"),
+        ([Sample(None, b"a,b,c")], {}, "none of 1 records is a JSON object"),
+        ([sample({"who": "a"})], {}, "no column looks like a time; name it with --time"),
+        ([sample({"who": "a", "ts": 1_700_000_000})], {"time": "tss"}, "there is no column 'tss'; did you mean 'ts'?"),
+        ([sample({"who": "a", "ts": 1_700_000_000})], {"time": "who"}, "'who' holds 'a', which is no time"),
+        ([sample({"ts": 1_700_000_000, "x": 1.5})], {}, "no column can be a key"),
+        ([sample({"ts": 1_700_000_000, "x": 1.5, "y": 1})], {"key": "x"}, "'x' can't be a key"),
+    ],
+)
+def test_what_cannot_be_drafted_is_told(samples: list[Sample], given: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        draft("cards.raw", samples, partitions=1, **given)
+    assert message in str(raised.value)
+
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12)
+)
+NAMES = st.text(max_size=6) | st.sampled_from(
+    ["id", "user id", "1st", "name", "who_count_1h", "ts", "a-b", 'a"b', "select"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.dictionaries(NAMES, VALUES | st.lists(VALUES, max_size=2), max_size=6), min_size=1, max_size=6))
+def test_every_draft_passes_the_check(records: list[dict[str, object]]) -> None:
+    samples = [sample(record | {"who": f"w{i % 2}", "when": 1_700_000_000 + i}) for i, record in enumerate(records)]
+    pipeline = drafted(samples, key="who", time="when")
+    assert {"who", "when"} <= set(pipeline.columns)

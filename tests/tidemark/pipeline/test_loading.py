@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streaming import PIPELINE, SECOND_KEY
+
+from tidemark.errors import ConfigError
+from tidemark.pipeline import format_duration, json_schema, load, parse, parse_duration, schema_hash
+from tidemark.pipeline.expressions import compile_expression, evaluate
+
+FRAUD = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
+SHOP = PIPELINE.format(keys='["who", "place"]', second=SECOND_KEY)
+
+
+def errors_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        parse(text, "shop.toml")
+    return str(raised.value).splitlines()
+
+
+def test_the_fraud_pipeline_is_right() -> None:
+    pipeline = load(FRAUD)
+    assert pipeline.hop_topics == ["fraud.by-terminal_id"]
+    assert pipeline.feature_names[0] == "amount"
+    assert pipeline.feature_names[-1] == "terminal_rate_1d_to_7d"
+    assert len(set(pipeline.feature_names)) == len(pipeline.feature_names) == 23
+    assert pipeline.time.lateness == 60_000_000
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ('size = "20s"', 'size = "1 hour"', "windows[0].size: '1 hour' is not a duration; write '1h'"),
+        ('size = "20s"', 'size = "0s"', "windows[0].size: '0s' is out of range; write a duration above 0"),
+        ('size = "20s"', "size = 20", "windows[0].size: 20 is not a duration; write a number and a unit in quotes"),
+        ('tile = "30s"', 'tiel = "30s"', "selection.tiel: is no key of a pipeline file; did you mean 'tile'?"),
+        ('tile = "30s"', "", "selection.tile: is missing; add it: length of event time in which one decision is made"),
+        ('aggregate = "count"', 'aggregate = "number"', "windows[0].aggregate: 'number' is not allowed; write 'count'"),
+        ("budget = 2", 'budget = "two"', "selection.budget: 'two' is wrong; it should be a valid integer"),
+        ("budget = 2", "budget = 0", "selection.budget: 0 is wrong; it should be greater than or equal to 1"),
+        ("missing = [-1]", "missing = [[]]", "columns.amount.missing[0]: [] is wrong; it should be a valid string or"),
+        (
+            "missing = [-1]",
+            'missing = ["x"]',
+            "columns.amount.missing[0]: 'x' is no float; write a value of the column",
+        ),
+        ('name = "shop"', 'name = "my shop"', "name: 'my shop' is not allowed; write text that matches"),
+        ('name = "shop"', 'name = "shop', "is no TOML"),
+        ('topic = "shop.raw"', 'topic = "shop raw"', "raw[0].topic: 'shop raw' is no topic name"),
+        (
+            'topic = "shop.raw"',
+            'topic = "shop.labels"',
+            "raw[0].topic: 'shop.labels' is a topic that the pipeline writes",
+        ),
+        ('"shop.raw" }', '"a" }, { topic = "a" }', "raw[1].topic: 'a' is named twice"),
+        (
+            'keys = ["who", "place"]',
+            'keys = ["who", "plaec"]',
+            "keys[1]: there is no column 'plaec'; did you mean 'place'?",
+        ),
+        ('keys = ["who", "place"]', 'keys = ["who", "place", "who"]', "keys[2]: 'who' is named twice"),
+        ('keys = ["who", "place"]', 'keys = ["who", "place", "amount"]', "keys[2]: column 'amount' is a float"),
+        ('keys = ["who", "place"]', 'keys = ["who", "place", "kind"]', "keys[2]: column 'kind' may be missing"),
+        ('keys = ["who", "place"]', 'keys = ["who", "place", "at"]', "keys[2]: 'at' is the time column"),
+        (
+            'who = { type = "string" }',
+            'who = { type = "string" }\n"_x" = { type = "int" }',
+            "columns._x: '_x' begins with",
+        ),
+        ('column = "at"', 'column = "when"', "time.column: there is no column 'when'"),
+        ('format = "epoch_us"', 'format = "iso8601"', "time.format: 'iso8601' needs a column of type 'string'"),
+        ('at = { type = "int" }', 'at = { type = "int", required = false }', "time.column: column 'at' may be missing"),
+        ('at = { type = "int" }', 'at = { type = "int", missing = [0] }', "columns.at.missing: the time column can't"),
+        ("END AS amount", "END AS", "clean[0]: 'CASE WHEN amount < 0 THEN NULL ELSE amount END AS': it is no SQL"),
+        ("END AS amount", "END AS at", "clean[0]"),
+        ("END AS amount", "END AS who", "clean[0]"),
+        ('sql = "amount > 50"', 'sql = "amonut > 50"', "features[2].sql: 'amonut > 50': there is no column 'amonut'"),
+        ('sql = "amount > 50"', 'sql = "amount > AVG(amount)"', "it looks at other rows than its own"),
+        ('sql = "amount > 50"', 'sql = "LAG(amount) OVER (ORDER BY at)"', "it looks at other rows than its own"),
+        ('sql = "amount > 50"', 'sql = "SUM(amount)"', "it looks at other rows than its own"),
+        ('sql = "amount > 50"', 'sql = "at < NOW()"', "it asks for the present time, which a replay can't repeat"),
+        ('sql = "amount > 50"', 'sql = "50"', "it reads no column, so it is the same for every row"),
+        ('sql = "amount > 50"', 'sql = "*"', "features[2].sql"),
+        ('sql = "amount > 50"', 'sql = "at"', "features[2].sql: 'at' gives Datetime"),
+        (
+            'sql = "amount > 50"',
+            'sql = "kind"',
+            "features[2].sql: 'kind' gives String, and a feature is a number; list its",
+        ),
+        ('sql = "amount > 50"', 'sql = "amount + kind"', "features[2].sql: 'amount + kind': "),
+        ('sql = "amount > 50"', 'sql = "CAST(kind AS INT) + place + LENGTH(id)"', "'id' identifies the event"),
+        ('sql = "amount > 50"', 'sql = "amount"\nfunction = "a:b"', "features[2]: it has both 'sql' and 'function'"),
+        ('sql = "amount > 50"', 'function = "nowhere"', "features[2].function: 'nowhere': write a function as"),
+        ('sql = "amount > 50"', 'function = "nowhere:f"', "its module can't be imported"),
+        ('sql = "amount > 50"', 'function = "math:sqtr"', "module 'math' has no function 'sqtr'; did you mean 'sqrt'?"),
+        ('sql = "amount > 50"', 'function = "math:floor"', "it fails on every row that was tried: big: TypeError"),
+        (
+            'sql = "amount > 50"',
+            'sql = "amount > 50"\ncategories = ["a"]',
+            "features[2].categories: 'amount > 50' gives",
+        ),
+        ('["a", "b", "ü"]', '["a", "a"]', "features[1].categories: categories are empty or repeat"),
+        ('name = "big"', 'name = "who"', "features[2].name: 'who' is a column's name"),
+        ('name = "big"', 'name = "who_count"', "windows[0].name: 'who_count' is taken by features[2]"),
+        ('name = "big"', 'name = "a b"', "features[2].name: 'a b' is not allowed"),
+        (
+            'key = "place"',
+            'key = "palce"',
+            "windows[5].key: 'palce' is none of the pipeline's keys; did you mean 'place'?",
+        ),
+        ('aggregate = "count"', 'aggregate = "sum"', "windows[0].column: 'sum' needs a column; name one"),
+        ('aggregate = "count"', 'aggregate = "count"\ncolumn = "amount"', "windows[0].column: 'count' uses no column"),
+        ('aggregate = "mean"\ncolumn = "amount"', 'aggregate = "mean"\ncolumn = "amuont"', "did you mean 'amount'?"),
+        (
+            'aggregate = "mean"\ncolumn = "amount"',
+            'aggregate = "mean"\ncolumn = "id"',
+            "windows[1].column: column 'id' is String",
+        ),
+        (
+            'sql = "amount / who_mean"',
+            'sql = "amount / who_maen"',
+            "derived[0].sql: 'amount / who_maen': there is no column",
+        ),
+        ('sql = "amount / who_mean"', 'sql = "amount / MAX(who_mean)"', "derived[0].sql"),
+        ('sql = "amount / who_mean"', "", "derived[0]: it needs exactly one of 'sql' and 'function'"),
+        ('sql = "amount / who_mean"', "sql = \"CONCAT(amount, 'x')\"", "derived[0].sql"),
+        ('positive = "bad"', 'positive = "bda"', "label.positive: 'bda' is no class; did you mean 'bad'?"),
+        ('["good", "bad"]', '["bad", "bad"]', "label.classes: ['bad', 'bad'] has an empty class or one twice"),
+        ('["good", "bad"]', '["bad"]', "label.classes: ['bad'] is wrong"),
+        (
+            'business_id = "id"',
+            'business_id = "idd"',
+            "label.business_id: there is no column 'idd'; did you mean 'id'?",
+        ),
+        ('business_id = "id"', 'business_id = "amount"', "label.business_id: column 'amount' is a float"),
+        ('context = ["id", ', 'context = ["idd", ', "label.context[0]: there is no column 'idd'; did you mean 'id'?"),
+        ('positive = "bad"', 'positive = "bad"\ncolumn = "kind"', "label.column: 'kind' tells the answer"),
+        ('positive = "bad"', 'positive = "bad"\nleaks = ["kind"]', "label.leaks[0]: 'kind' tells the answer"),
+        ("explore = 1", "explore = 3", "selection.explore: 3 is more than the budget of 2; write at most 2"),
+        ("explore = 1", "explore = 1\ntotal = 1", "selection.total: 1 is less than one tile's budget of 2"),
+        (
+            "[label]",
+            "[training]\nmin_positive = 30\n[label]",
+            "training.min_positive: 30 is more than training.min_labels",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_key_and_remedy(before: str, after: str, expected: str) -> None:
+    assert before in SHOP
+    lines = errors_of(SHOP.replace(before, after, 1))
+    assert any(expected in line for line in lines), lines
+    assert all(line.startswith("shop.toml: ") for line in lines)
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    text = SHOP.replace('size = "20s"', 'size = "20"').replace("budget = 2", "").replace('"count"', '"coutn"')
+    assert len(errors_of(text)) == 3
+    text = (
+        SHOP.replace('positive = "bad"', 'positive = "x"')
+        .replace("explore = 1", "explore = 9")
+        .replace('"who_', '"who')
+    )
+    assert len(errors_of(text)) >= 3
+
+
+def test_a_pipeline_without_features_is_refused() -> None:
+    begin, end = SHOP.index("[[features]]"), SHOP.index("[label]")
+    assert errors_of(SHOP[:begin] + SHOP[end:]) == [
+        "shop.toml: features: the model has no features; add [[features]] or [[windows]]"
+    ]
+
+
+def test_files_that_cant_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "fraud.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"frud\.toml: there is no such file; did you mean 'fraud\.toml'\?"):
+        load(tmp_path / "frud.toml")
+    with pytest.raises(ConfigError, match=r"fraud\.toml: is not UTF-8 text \(byte 0\)"):
+        load(tmp_path / "fraud.toml")
+    with pytest.raises(ConfigError, match="can't be read: Is a directory"):
+        load(tmp_path)
+    with pytest.raises(ConfigError, match="there is no such file; there are none"):
+        load(tmp_path / "nowhere" / "x.toml")
+
+
+def test_a_feature_may_be_a_function_of_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import polars as pl\ndef doubled(frame: pl.DataFrame) -> pl.Series:\n    return frame['amount'] * 2\n"
+    source += "def ranked(frame: pl.DataFrame) -> pl.Series:\n    return frame['amount'].rank()\n"
+    source += "def short(frame: pl.DataFrame) -> pl.Series:\n    return frame['amount'].head(0)\n"
+    (tmp_path / "shop_functions.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = SHOP.replace('sql = "amount > 50"', 'function = "shop_functions:doubled"')
+    feature = parse(text, "shop.toml").features[2]
+    expression = compile_expression("big", feature.sql, feature.function, {"amount": pl.Float64()})
+    assert evaluate([expression], pl.DataFrame({"amount": [1.5]}))["big"].to_list() == [3.0]
+    assert "looks at other rows" in errors_of(text.replace("doubled", "ranked"))[0]
+    assert "fails on every row" in errors_of(text.replace("doubled", "short"))[0]
+
+
+def test_the_schema_hash_names_what_a_model_is_trained_on() -> None:
+    pipeline = parse(SHOP, "shop.toml")
+    assert schema_hash(pipeline) == schema_hash(parse(SHOP, "elsewhere.toml"))
+    same = [("budget = 2", "budget = 7"), ('context = ["id", ', "context = ["), ('delay = "1m"', 'delay = "2m"')]
+    other = [
+        ('size = "20s"', 'size = "21s"'),
+        ('["good", "bad"]', '["fine", "bad"]'),
+        ("amount > 50", "amount > 51"),
+        ("THEN 2 ELSE", "THEN 3 ELSE"),
+        ("amount < 0", "amount < 1"),
+        ("missing = [-1]", "missing = [-2]"),
+        ('lateness = "10s"', 'lateness = "11s"'),
+        ("include_current = true", "include_current = false"),
+    ]
+    for before, after in same:
+        assert schema_hash(parse(SHOP.replace(before, after), "x")) == schema_hash(pipeline), after
+    hashes = {schema_hash(parse(SHOP.replace(before, after), "x")) for before, after in other}
+    assert len(hashes) == len(other)
+    assert schema_hash(pipeline) not in hashes
+    assert all(len(h) == 16 and int(h, 16) >= 0 for h in hashes)
+
+
+def test_the_json_schema_has_every_table_and_describes_durations() -> None:
+    schema = json_schema()
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert {"name", "raw", "keys", "time", "columns", "windows", "derived", "label"} <= set(schema["properties"])
+    size = schema["$defs"]["Window"]["properties"]["size"]
+    assert size["type"] == "string"
+    assert "6h" in size["examples"]
+
+
+@given(st.integers(1, 9_000), st.sampled_from(["us", "ms", "s", "m", "h", "d"]))
+def test_durations_survive_being_written(number: int, unit: str) -> None:
+    duration = parse_duration(f"{number}{unit}")
+    assert parse_duration(format_duration(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("1 hour", "write '1h'"),
+        ("90 Minutes", "write '90m'"),
+        ("10 sec", "write '10s'"),
+        ("5D", "write '5d'"),
+        ("soon", "write a number and a unit"),
+        ("-1h", "write a number and a unit"),
+        ("1.5h", "write a number and a unit"),
+        ("99999d", "is out of range"),
+        ("٣h", "is not a duration"),
+    ],
+)
+def test_what_is_no_duration_is_told_with_a_remedy(text: str, remedy: str) -> None:
+    with pytest.raises(ValueError, match=remedy):
+        parse_duration(text)

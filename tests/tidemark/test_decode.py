@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streaming import NOW_MS, START, shop
+
+from tidemark.decode import MAX_VALUE, Decoded, Decoder
+from tidemark.iso_time import UNREADABLE, iso_times
+from tidemark.json_shape import name_hashes, suspicious
+from tidemark.processor import Batch, Partition
+
+GOOD = {"id": "P1", "at": START, "who": "w", "place": 3, "amount": 2.5, "kind": "a"}
+PIPELINE = shop()
+DECODER = Decoder(PIPELINE)
+
+
+def batch(values: list[bytes | None], keys: list[bytes | None] | None = None, timestamp: int = NOW_MS) -> Batch:
+    n = len(values)
+    return Batch(
+        Partition("shop.raw", 0, "0000aaaa"),
+        np.arange(n, dtype=np.int64) * 2,
+        np.full(n, timestamp, np.int64),
+        keys or [b"k"] * n,
+        values,
+        [None] * n,
+    )
+
+
+def changed(**fields: object) -> bytes:
+    return json.dumps(GOOD | fields).encode()
+
+
+def without(*names: str) -> bytes:
+    return json.dumps({name: value for name, value in GOOD.items() if name not in names}).encode()
+
+
+def inserted(text: str) -> bytes:
+    return json.dumps(GOOD).encode()[:-1] + text.encode() + b"}"
+
+
+BAD: dict[str, tuple[bytes | None, str]] = {
+    "tombstone": (None, "no value (a tombstone)"),
+    "empty": (b"", "empty value"),
+    "malformed": (b'{"id": "P1", "at"', "malformed JSON"),
+    "two records in one": (json.dumps(GOOD).encode() * 2, "malformed JSON"),
+    "not an object": (b"[1, 2]", "expected `object`, got `array`"),
+    "not UTF-8": (json.dumps(GOOD).encode().replace(b"P1", b"\xff\xfe"), "id: expected text"),
+    "raw newline in text": (json.dumps(GOOD).encode().replace(b"P1", b"P\n1"), "malformed JSON"),
+    "NaN": (json.dumps(GOOD | {"amount": math.nan}).encode(), "JSON has no NaN and no Infinity, write null"),
+    "Infinity": (json.dumps(GOOD | {"amount": -math.inf}).encode(), "JSON has no NaN and no Infinity, write null"),
+    "NaN as text": (changed(amount="NaN"), 'amount: expected a number within 64 bits, got "NaN"'),
+    "too large a number": (inserted(', "amount": 1e999').replace(b'"amount": 2.5, ', b""), "amount: expected a number"),
+    "wrong type": (changed(place="three"), 'place: expected a whole number within 64 bits, got "three"'),
+    "fraction as int": (changed(place=1.5), "place: expected a whole number within 64 bits, got 1.5"),
+    "number as text": (changed(id=7), "id: expected text, got 7"),
+    "beyond 64 bits": (changed(place=2**63), "place: expected a whole number within 64 bits, got 9223372036854775808"),
+    "far beyond 64 bits": (changed(place=-(10**30)), "place: expected a whole number within 64 bits"),
+    "missing field": (without("who"), "who: is missing"),
+    "null field": (changed(id=None), "id: expected text, got null"),
+    "null key": (changed(who=None), "who: expected text, got null"),
+    "repeated key": (inserted(', "amount": 7'), "amount: given more than once"),
+    "repeated key, escaped": (inserted(', "am\\u006funt": 7'), "amount: given more than once"),
+    "too deep": (inserted(', "x": ' + "[" * 65 + "]" * 65), "nested deeper than 64 levels"),
+    "far too deep": (inserted(', "x": ' + "[" * 100_000 + "]" * 100_000), "nested deeper than 64 levels"),
+    "too large": (changed(extra="x" * 5_000_000), f"over the limit of {MAX_VALUE}"),
+    "before 1970": (changed(at=-1), "at: -1 lies before 1970"),
+    "far future": (
+        changed(at=NOW_MS * 1_000 + 401 * 86_400_000_000),
+        "lies 401.0 days after Kafka's timestamp; at most 400d",
+    ),
+    "after all time": (changed(at=2**62), "at: 4611686018427387904 lies"),
+}
+UNUSUAL = {
+    "pretty-printed": json.dumps(GOOD, indent=2).encode(),
+    "other order": json.dumps(dict(reversed(GOOD.items()))).encode(),
+    "extra fields": inserted(', "x": {"id": [1, {"at": 2}]}, "y": "\\"id\\": \\u00e9 {["'),
+    "nested, but not too deep": inserted(', "x": ' + "[" * 63 + "]" * 63),
+    "int as float": changed(amount=3),
+    "optional missing": without("amount", "kind"),
+    "optional null": changed(amount=None, kind=None),
+    "text with a newline": changed(kind="a\nb\u2028"),
+    "at Kafka's time": changed(at=NOW_MS * 1_000 + 400 * 86_400_000_000),
+    "surrounded by space": b"\n " + json.dumps(GOOD).encode() + b"\r\n",
+}
+
+
+def as_table(decoded: Decoded) -> list[tuple[int, tuple[object, ...]]]:
+    rows = zip(decoded.rows.tolist(), decoded.frame.rows(), strict=True)
+    return [(row, (*values, int(time))) for (row, values), time in zip(rows, decoded.times, strict=True)]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_is_named_with_its_reason_and_the_rest_goes_on(name: str) -> None:
+    value, reason = BAD[name]
+    decoded = DECODER.decode(batch([changed(id="before"), value, changed(id="after")]))
+    assert decoded.frame["id"].to_list() == ["before", "after"]
+    assert decoded.rows.tolist() == [0, 2]
+    (bad,) = decoded.bad
+    assert (bad.row, bad.step) == (1, "decode")
+    assert reason in bad.reason
+    assert len(bad.reason) < 400
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_an_unusual_record_is_good(name: str) -> None:
+    decoded = DECODER.decode(batch([UNUSUAL[name]]))
+    assert decoded.bad == []
+    assert decoded.frame["who"].to_list() == ["w"]
+    assert decoded.times.tolist() == [json.loads(UNUSUAL[name])["at"]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([*(value for value, _ in BAD.values()), *UNUSUAL.values()]), max_size=12))
+def test_a_record_means_the_same_whatever_lies_beside_it(values: list[bytes | None]) -> None:
+    together = DECODER.decode(batch(values))
+    expected, reasons = [], []
+    for row, value in enumerate(values):
+        alone = DECODER.decode(batch([value]))
+        expected += [(row, content) for _, content in as_table(alone)]
+        reasons += [(row, bad.reason) for bad in alone.bad]
+    assert as_table(together) == expected
+    assert [(bad.row, bad.reason) for bad in together.bad] == reasons
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "x"]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from([*GOOD, "other"]), JSON, max_size=7), st.sampled_from([None, 2]), st.booleans())
+def test_what_is_good_is_decided_as_a_plain_reading_of_the_json_decides(
+    fields: dict[str, object], indent: int | None, ascii_only: bool
+) -> None:
+    record = GOOD | fields
+    text = json.dumps(record, indent=indent, ensure_ascii=ascii_only)
+    try:
+        value = text.encode()
+        is_text = all(ord(c) < 0xD800 or ord(c) > 0xDFFF for c in json.loads(text).__repr__())
+    except UnicodeEncodeError:
+        return
+    good = (
+        "NaN" not in text.replace('"NaN"', "")
+        and is_text
+        and isinstance(record["id"], str)
+        and isinstance(record["who"], str)
+        and all(
+            isinstance(record[name], int)
+            and not isinstance(record[name], bool)
+            and -(2**63) <= int(str(record[name])) < 2**63
+            for name in ("at", "place")
+        )
+        and (
+            record["amount"] is None
+            or (isinstance(record["amount"], int | float) and not isinstance(record["amount"], bool))
+        )
+        and (record["kind"] is None or isinstance(record["kind"], str))
+        and not any(isinstance(v, float) and not math.isfinite(v) for v in _leaves(record))
+        and (not isinstance(record["amount"], int) or abs(record["amount"]) < 2**1000)
+        and 0 <= int(str(record["at"])) <= NOW_MS * 1_000 + 400 * 86_400_000_000
+    )
+    decoded = DECODER.decode(batch([value]))
+    assert (decoded.bad == []) == good, (text, decoded.bad)
+
+
+def _leaves(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [leaf for inner in value.values() for leaf in _leaves(inner)]
+    if isinstance(value, list):
+        return [leaf for inner in value for leaf in _leaves(inner)]
+    return [value]
+
+
+def test_missing_values_are_null_and_a_null_key_is_bad() -> None:
+    decoded = DECODER.decode(batch([changed(amount=-1), changed(amount=-1.0), changed(amount=-1.5)]))
+    assert decoded.frame["amount"].to_list() == [None, None, -1.5]
+    columns = PIPELINE.columns | {"who": PIPELINE.columns["who"].model_copy(update={"missing": ["?"]})}
+    decoder = Decoder(PIPELINE.model_copy(update={"columns": columns}))
+    decoded = decoder.decode(batch([changed(who="?"), changed()]))
+    assert [(bad.row, bad.reason) for bad in decoded.bad] == [(0, "who: is null, and it is a key of the pipeline")]
+    assert decoded.rows.tolist() == [1]
+
+
+def test_a_record_without_a_key_is_bad_where_windows_need_its_partition() -> None:
+    decoded = DECODER.decode(batch([changed(), changed(id="P2")], [None, b"k"]))
+    assert decoded.frame["id"].to_list() == ["P2"]
+    assert "the Kafka record has no key: windows over 'who'" in decoded.bad[0].reason
+    free = Decoder(PIPELINE.model_copy(update={"windows": []}))
+    assert free.decode(batch([changed()], [None])).bad == []
+
+
+def test_without_a_kafka_timestamp_only_the_year_9999_is_the_limit() -> None:
+    far = changed(at=int(datetime(2500, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000)
+    assert DECODER.decode(batch([far], timestamp=-1)).bad == []
+    assert DECODER.decode(batch([far])).bad[0].reason.startswith("at: ")
+    assert DECODER.decode(batch([changed(at=2**60)], timestamp=-1)).bad[0].reason == (
+        "at: 1152921504606846976 lies after the year 9999"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "expected"),
+    [
+        ("epoch_s", 1_700_000_000, 1_700_000_000_000_000),
+        ("epoch_ms", 1_700_000_000_123, 1_700_000_000_123_000),
+        ("epoch_us", 1_700_000_000_123_456, 1_700_000_000_123_456),
+    ],
+)
+def test_epoch_times_are_microseconds(written: str, value: int, expected: int) -> None:
+    time = PIPELINE.time.model_copy(update={"format": written})
+    decoder = Decoder(PIPELINE.model_copy(update={"time": time}))
+    assert decoder.decode(batch([changed(at=value)])).times.tolist() == [expected]
+    assert decoder.decode(batch([changed(at=2**62)])).rows.tolist() == []
+
+
+def test_fractions_of_seconds_are_rounded_to_microseconds() -> None:
+    columns = PIPELINE.columns | {"at": PIPELINE.columns["at"].model_copy(update={"type": "float"})}
+    time = PIPELINE.time.model_copy(update={"format": "epoch_s"})
+    decoder = Decoder(PIPELINE.model_copy(update={"time": time, "columns": columns}))
+    decoded = decoder.decode(batch([changed(at=1_700_000_000.25), changed(at=1e300), changed(at=-1e300)]))
+    assert decoded.times.tolist() == [1_700_000_000_250_000]
+    assert [bad.row for bad in decoded.bad] == [1, 2]
+
+
+def test_an_empty_batch_has_the_columns() -> None:
+    decoded = DECODER.decode(batch([]))
+    assert decoded.frame.columns == list(PIPELINE.columns)
+    assert (len(decoded.frame), len(decoded.rows), decoded.bad) == (0, 0, [])
+
+
+ISO = st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31)).flatmap(  # noqa: DTZ001 - zone below
+    lambda t: st.sampled_from(
+        [
+            t.isoformat() + "Z",
+            t.isoformat(),
+            t.isoformat(sep=" "),
+            t.isoformat() + "+02:00",
+            t.isoformat(timespec="milliseconds") + "Z",
+            t.isoformat(timespec="microseconds") + "789Z",
+            t.date().isoformat(),
+            t.strftime("%Y-%m-%dT%H:%M:60Z"),
+            t.strftime("%Y-02-30T%H:%M:%SZ"),
+            t.isoformat().replace("-", "/"),
+        ]
+    )
+)
+
+
+def python_time(text: str) -> int:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return UNREADABLE
+    delta = time.replace(tzinfo=time.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(ISO | st.text(max_size=30) | st.from_regex(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z\Z"), max_size=5)
+)
+def test_iso_times_are_read_as_python_reads_them(texts: list[str]) -> None:
+    assert iso_times(texts).tolist() == [python_time(text) for text in texts]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.text(max_size=4) | st.sampled_from(["id", "at"]), JSON, max_size=5), st.booleans())
+def test_only_records_with_repeated_or_escaped_keys_are_suspicious(fields: dict[str, object], repeat: bool) -> None:
+    names = name_hashes(["id", "at"])
+    text = json.dumps(fields, ensure_ascii=False)
+    escaped_key = any(json.dumps(key, ensure_ascii=False) != f'"{key}"' for key in fields)
+    if repeat and "id" in fields:
+        text = text[:-1] + ', "id" : 1}'
+    try:
+        value = text.encode()
+    except UnicodeEncodeError:
+        return
+    assert suspicious([b"{}", value], names).tolist() == [False, escaped_key or (repeat and "id" in fields)]

@@ -1,0 +1,60 @@
+"""`tidemark check PIPELINE`: whether a pipeline file is right, and what it says."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tidemark.cli.console import PipelineFile, out, told
+from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def check(pipeline: PipelineFile) -> None:
+    """Check a pipeline file: a summary if it is right, everything that is wrong if it is not."""
+    with told():
+        out.print(summary(load(pipeline)))
+
+
+def summary(pipeline: Pipeline) -> RenderableType:
+    """A pipeline as a person reads it."""
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    selection, label = pipeline.selection, pipeline.label
+    facts.add_row("raw topics", ", ".join(pipeline.raw_topics))
+    facts.add_row("keys", " → ".join(pipeline.keys))
+    facts.add_row(
+        "event time", f"{pipeline.time.column} ({pipeline.time.format}), late by at most {_d(pipeline.time.lateness)}"
+    )
+    facts.add_row("columns", ", ".join(f"{name}: {column.type}" for name, column in pipeline.columns.items()))
+    facts.add_row("classes", f"{', '.join(label.classes)} (positive: {label.positive}), known after {_d(label.delay)}")
+    facts.add_row(
+        "selection",
+        f"{selection.policy}: {selection.budget} cases in {_d(selection.tile)}, {selection.explore} of them at random",
+    )
+    facts.add_row("schema hash", schema_hash(pipeline))
+    features = Table(title=f"{len(pipeline.feature_names)} features", title_justify="left", box=None, pad_edge=False)
+    for heading in ("name", "from", "over"):
+        features.add_column(heading, overflow="fold")
+    for feature in pipeline.features:
+        source = feature.function or feature.sql or feature.name
+        features.add_row(
+            feature.name, Text(source), f"{len(feature.categories)} categories" if feature.categories else ""
+        )
+    for window in pipeline.windows:
+        source = window.aggregate if window.column is None else f"{window.aggregate} of {window.column}"
+        current = ", itself included" if window.include_current else ""
+        features.add_row(window.name, Text(source), f"{_d(window.size)} by {window.key}{current}")
+    for derived in pipeline.derived:
+        features.add_row(derived.name, Text(derived.sql or derived.function or ""), "the other features")
+    title = Text.assemble(("ok ", "green"), pipeline.name, f" · {pipeline.title}" if pipeline.title else "")
+    return Group(title, facts, Text(), features)
+
+
+def _d(duration: int) -> str:
+    return format_duration(duration)

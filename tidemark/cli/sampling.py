@@ -1,0 +1,58 @@
+"""A look at a topic's newest records."""
+
+from __future__ import annotations
+
+import time
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from tidemark.errors import BrokerError, TopicError
+from tidemark.kafka import connect, consumer_config
+from tidemark.pipeline.draft import Sample
+from tidemark.settings import Settings
+
+
+def sample(settings: Settings, topic: str, records: int, *, timeout: float = 20.0) -> tuple[list[Sample], int]:
+    """About the newest `records` committed records of a topic, and its number of partitions.
+
+    Raises:
+        TopicError: there is no such topic, or it is empty.
+        BrokerError: Kafka does not answer in time.
+
+    """
+    deadline = time.monotonic() + timeout
+    found = connect(settings, timeout=timeout).list_topics(topic, timeout=timeout).topics[topic]
+    if found.error is not None:
+        raise TopicError(f"there is no topic '{topic}' ({found.error.str()}); create it, or correct its name")
+    partitions = sorted(found.partitions)
+    consumer = Consumer(consumer_config(settings, group=f"{topic}.init", enable_partition_eof=True))
+    try:
+        starts = []
+        for index in partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, index), timeout=timeout)
+            if high > low:
+                starts.append(TopicPartition(topic, index, max(low, high - records // len(partitions) - 1)))
+        consumer.assign(starts)
+        samples = _read(consumer, {start.partition for start in starts}, topic, deadline)
+    finally:
+        consumer.close()
+    if not samples:
+        raise TopicError(f"topic '{topic}' is empty; produce some records, then draft a pipeline from them")
+    return samples, len(partitions)
+
+
+def _read(consumer: Consumer, waiting: set[int], topic: str, deadline: float) -> list[Sample]:
+    """Everything up to the end of each partition."""
+    samples = []
+    while waiting:
+        if time.monotonic() > deadline:
+            raise BrokerError(f"topic '{topic}': its end was not reached in time; is a transaction hanging?")
+        for message in consumer.consume(500, 0.2):
+            error = message.error()
+            if error is None:
+                samples.append(Sample(message.key(), message.value()))
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code has no public name
+                waiting.discard(message.partition() or 0)
+            else:
+                raise BrokerError(f"topic '{topic}' can't be read: {error.str()}")
+    return samples

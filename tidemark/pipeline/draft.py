@@ -1,0 +1,294 @@
+"""A first pipeline file from a topic's records: what can be seen in them, and comments where a person must choose."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from tidemark.errors import ConfigError
+from tidemark.iso_time import UNREADABLE, iso_times
+from tidemark.pipeline.durations import format_duration
+from tidemark.pipeline.expressions import did_you_mean
+from tidemark.pipeline.loading import parse
+
+_TIME_NAMES: Final = re.compile(
+    r"(^|_)(time|timestamp|ts|date|datetime|at|when)$|^(time|timestamp|date)", re.IGNORECASE
+)
+_EPOCHS: Final = {"epoch_s": (1e8, 5e9), "epoch_ms": (1e11, 5e12), "epoch_us": (1e14, 5e15)}
+_MAX_CATEGORIES: Final = 20
+_DAY: Final = 86_400_000_000
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A record of the topic."""
+
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the sampled records hold in one field."""
+
+    name: str
+    type: str
+    values: list[Any]
+    """Those that are not null."""
+    always: bool
+    """In every record, never null."""
+
+    @property
+    def distinct(self) -> int:
+        return len(set(self.values))
+
+    @property
+    def identifies(self) -> bool:
+        """Another value in every record."""
+        return self.always and self.type in ("string", "int") and self.distinct == len(self.values)
+
+
+def draft(
+    topic: str,
+    samples: Sequence[Sample],
+    *,
+    partitions: int,
+    key: str | None = None,
+    time: str | None = None,
+) -> str:
+    """TOML of a pipeline over `topic` that passes `tidemark check`.
+
+    samples: records of the topic; those that are no JSON objects are left out.  partitions: of the topic.
+    key, time: columns, where the guess would be another.
+
+    Raises:
+        ConfigError: no record is a JSON object, or there is nothing that can be a time or a key; says what to give.
+
+    """
+    records = [(sample.key, fields) for sample in samples if (fields := _fields(sample.value)) is not None]
+    if not records:
+        raise ConfigError(f"topic '{topic}': none of {len(samples)} records is a JSON object; is its format JSON?")
+    seen, left_out = _seen([fields for _, fields in records])
+    time_column, time_format = _time(topic, seen, time)
+    key_column = _key(topic, seen, records, key, time_column)
+    text = _text(topic, partitions, seen, left_out, key_column, time_column, time_format, len(records))
+    parse(text, "the draft")
+    return text
+
+
+def _fields(value: bytes | None) -> dict[str, Any] | None:
+    try:
+        return _decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _seen(records: Sequence[dict[str, Any]]) -> tuple[dict[str, _Seen], dict[str, str]]:
+    """Fields that can be columns, and why the others can't."""
+    columns: dict[str, _Seen] = {}
+    left_out: dict[str, str] = {}
+    for name in dict.fromkeys(name for fields in records for name in fields):
+        values = [fields[name] for fields in records if fields.get(name) is not None]
+        kinds = {type(value) for value in values}
+        if name.startswith("_") or not name:
+            left_out[name] = "begins with '_'"
+        elif not values:
+            left_out[name] = "always null"
+        elif (kind := _kind(kinds, values)) is None:
+            left_out[name] = " or ".join(sorted(k.__name__ for k in kinds))
+        else:
+            columns[name] = _Seen(name, kind, values, len(values) == len(records))
+    return columns, left_out
+
+
+def _kind(kinds: set[type], values: list[Any]) -> str | None:
+    if kinds == {str}:
+        return "string"
+    if kinds == {bool}:
+        return "bool"
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
+        return "int"
+    if kinds <= {int, float}:
+        return "float"
+    return None
+
+
+def _time(topic: str, seen: dict[str, _Seen], wanted: str | None) -> tuple[str, str]:
+    """The time column and its format."""
+    if wanted is not None:
+        if wanted not in seen:
+            raise ConfigError(f"topic '{topic}': there is no column '{wanted}'; {did_you_mean(wanted, seen)}")
+        written = _time_format(seen[wanted])
+        if written is None:
+            raise ConfigError(f"topic '{topic}': '{wanted}' holds {seen[wanted].values[0]!r}, which is no time")
+        return wanted, written
+    found = [(column.name, written) for column in seen.values() if (written := _time_format(column)) is not None]
+    named = [(name, written) for name, written in found if _TIME_NAMES.search(name)]
+    likely = named or [(name, written) for name, written in found if written == "iso8601"]
+    if not likely:
+        raise ConfigError(f"topic '{topic}': no column looks like a time; name it with --time")
+    return likely[0]
+
+
+def _time_format(column: _Seen) -> str | None:
+    if not column.always:
+        return None
+    if column.type == "string":
+        return "iso8601" if bool((iso_times(column.values) != UNREADABLE).all()) else None
+    if column.type in ("int", "float"):
+        for name, (low, high) in _EPOCHS.items():
+            if all(low <= value <= high for value in column.values) and (name != "epoch_us" or column.type == "int"):
+                return name
+    return None
+
+
+def _key(
+    topic: str,
+    seen: dict[str, _Seen],
+    records: Sequence[tuple[bytes | None, dict[str, Any]]],
+    wanted: str | None,
+    time_column: str,
+) -> str:
+    """The column that the records are keyed by."""
+    possible = {
+        name: column
+        for name, column in seen.items()
+        if column.always
+        and column.type in ("string", "int")
+        and name != time_column
+        and re.fullmatch(r"[A-Za-z0-9._-]+", name)
+    }
+    if wanted is not None:
+        if wanted not in possible:
+            raise ConfigError(
+                f"topic '{topic}': '{wanted}' can't be a key: a key is text or an int in every record; "
+                f"{did_you_mean(wanted, possible)}"
+            )
+        return wanted
+    keyed = [
+        name for name in possible if all(record_key == str(fields[name]).encode() for record_key, fields in records)
+    ]
+    if keyed:
+        return keyed[0]
+    repeated = [name for name, column in possible.items() if not column.identifies and column.distinct > 1]
+    named = [name for name in repeated if name.lower().endswith(("id", "number", "key", "code"))]
+    chosen = [*named, *repeated, *possible]
+    if not chosen:
+        raise ConfigError(f"topic '{topic}': no column can be a key: a key is text or an int in every record")
+    return chosen[0]
+
+
+def _text(
+    topic: str,
+    partitions: int,
+    seen: dict[str, _Seen],
+    left_out: dict[str, str],
+    key: str,
+    time: str,
+    time_format: str,
+    n: int,
+) -> str:
+    quoted: Callable[[object], str] = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731 - one word
+    columns = [c for c in seen.values() if c.name not in (key, time)]
+    identity = next((c.name for c in columns if c.identifies and c.type == "string"), None)
+    numbers = [
+        c for c in columns if c.type in ("int", "float", "bool") and not (c.type == "int" and c.identifies and n > 1)
+    ]
+    texts = [c for c in columns if c.type == "string" and c.name != identity]
+    categories = [c for c in texts if c.distinct <= _MAX_CATEGORIES and (c.distinct < len(c.values) or n == 1)]
+    names = _names([*numbers, *categories], set(seen))
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", topic.removesuffix(".raw")).strip("-_")[:60] or "pipeline"
+    if topic in (f"{name}.{own}" for own in ("features", "predictions", "labels", "outcomes", "metrics")):
+        name = f"{name}-learning"
+    lines = [
+        f"# Drafted by `tidemark init` from {n} records of the topic {topic}. Read it once: what could not be seen in",
+        "# the records is marked CHOOSE. `tidemark check` tells whether it still fits together.",
+        "",
+        f"name = {quoted(name)}",
+        f"partitions = {partitions}",
+        "# Windows are kept by these columns; the first is the key that the records are partitioned by.",
+        f"keys = [{quoted(key)}]",
+        "",
+        "[[raw]]",
+        f"topic = {quoted(topic)}",
+        "",
+        "[time]",
+        f"column = {quoted(time)}",
+        f"format = {quoted(time_format)}",
+        'lateness = "1m"    # CHOOSE: how far out of order records may come',
+        f"max_ahead = {quoted(format_duration(_DAY))}",
+        "",
+        "[columns]",
+    ]
+    lines += [
+        f"{quoted(c.name)} = {{ type = {quoted(c.type)}{'' if c.always else ', required = false'} }}"
+        for c in seen.values()
+    ]
+    lines += [f"# left out: {quoted(left)} ({why})" for left, why in left_out.items()]
+    lines += ["", "# ---- what a record tells by itself"]
+    for column in numbers:
+        sql = [] if names[column.name] == column.name else [f"sql = {quoted(_identifier(column.name))}"]
+        lines += ["", "[[features]]", f"name = {quoted(names[column.name])}", *sql]
+    for column in categories:
+        sql = [] if names[column.name] == column.name else [f"sql = {quoted(_identifier(column.name))}"]
+        known = [value for value, _ in sorted(Counter(column.values).items())]
+        lines += ["", "[[features]]", f"name = {quoted(names[column.name])}", *sql, f"categories = {quoted(known)}"]
+    lines += ["", "# ---- what came before, by key: CHOOSE the sizes that matter"]
+    prefix = _names([seen[key]], set())[key]
+    windows: list[tuple[str, str, str | None, str]] = [
+        (f"{prefix}_count_1h", "count", None, "1h"),
+        (f"{prefix}_count_1d", "count", None, "1d"),
+    ]
+    windows += [(f"{prefix}_{names[c.name]}_mean_1d", "mean", c.name, "1d") for c in numbers[:3]]
+    windows.append((f"{prefix}_since_last", "since_last", None, "7d"))
+    for wanted, aggregate, column_name, size in windows:
+        window = _free(wanted, {*names.values(), *seen})
+        of = [] if column_name is None else [f"column = {quoted(column_name)}"]
+        lines += ["", "[[windows]]", f"name = {quoted(window)}", f"key = {quoted(key)}"]
+        lines += [f"aggregate = {quoted(aggregate)}", *of, f"size = {quoted(size)}"]
+    lines += ["", "[label]"]
+    lines += [f"business_id = {quoted(identity)}"] if identity else ['# business_id = "..."  # CHOOSE: names an event']
+    lines += [
+        'classes = ["normal", "positive"]    # CHOOSE: what people answer',
+        'positive = "positive"',
+        'delay = "7d"    # CHOOSE: after which time the truth arrives by itself',
+        f"context = {quoted([c.name for c in seen.values()][:12])}",
+        'question = ""    # CHOOSE: what people are asked',
+        "",
+        "[selection]",
+        '# policy: "margin_kmeans", "badge", "margin", "entropy", "least_confidence" or "random"',
+        'policy = "margin_kmeans"',
+        'tile = "6h"    # CHOOSE: so often cases are chosen, in event time',
+        "budget = 10    # CHOOSE: cases for people in each tile",
+        "explore = 3    # of which are drawn at random, to measure the model",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _names(columns: Sequence[_Seen], columns_of_file: set[str]) -> dict[str, str]:
+    """A feature's name for each column: its own where that is a name, another that is free where it is not."""
+    names: dict[str, str] = {}
+    for column in columns:
+        name = re.sub(r"[^A-Za-z0-9_]+", "_", column.name)
+        name = name if re.match(r"[A-Za-z_]", name) else f"f_{name}"
+        names[column.name] = _free(name, {*names.values(), *(columns_of_file - {column.name})})
+    return names
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _identifier(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
