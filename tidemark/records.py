@@ -121,7 +121,7 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     `sha256` and `size` are of the uncompressed model text; `trained_on` with `used` and `event_ids_sha256`
     (over the sorted event ids of the rows used, one a line) name the labels. `golden` are rows of features and
     `golden_raw` the raw scores LightGBM gave them when the model was made; `structure_sha256` is of all that
-    decides a prediction (splits and leaves), as numbers.
+    decides or explains a prediction (splits, leaves, counts), as numbers.
     """
 
     version: str

@@ -1,19 +1,27 @@
-"""A model in use: probabilities for batches of rows, on the caller's thread."""
+"""A model in use: probabilities for batches of rows, on the caller's thread, without LightGBM in the process."""
 
 from __future__ import annotations
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.registry.validate import CheckedModel
+from kernels.forest import Forest
+from tidemark.errors import ModelError
+from tidemark.registry.validate import CheckedModel, golden_difference, golden_rows
+
+_WARM_ROWS = 64
 
 
 class ActiveModel:
-    """A checked model, loaded. Use from several threads is safe.
+    """A checked model, ready: its kernels are compiled. Use from several threads is safe.
 
     version: as predictions and labels name it.  schema_hash: of the pipeline it was trained for.
-    classes: names of the columns of `probabilities`.
+    classes: names of the columns of `probabilities`.  forest: for what else it can tell (virtual ensembles,
+    contributions).
+
+    Raises:
+        ModelError: our own forest gives the golden rows other scores than LightGBM did.
+
     """
 
     def __init__(self, model: CheckedModel) -> None:
@@ -21,11 +29,16 @@ class ActiveModel:
         self.version = model.manifest.version
         self.schema_hash = model.manifest.schema_hash
         self.classes = tuple(model.manifest.classes)
-        self._booster = lgb.Booster(model_str=model.text)
+        self.forest = Forest(model.forest)
+        rows, expected = golden_rows(self.manifest)
+        if why := golden_difference(self.forest.raw(rows).reshape(expected.shape), expected):
+            raise ModelError(f"model {self.version}: our forest disagrees with LightGBM: {why}")
+        self.probabilities(np.repeat(rows[:1], _WARM_ROWS, axis=0))
 
     def probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities (n, classes), each row sums to 1, of rows (n, features) float64; NaN is missing."""
-        if not len(rows):
-            return np.empty((0, len(self.classes)), np.float64)
-        given = np.asarray(self._booster.predict(rows, num_threads=1), np.float64)
-        return given if given.ndim == 2 else np.column_stack((1 - given, given))
+        given = self.forest.probability(rows)
+        if given.ndim == 1:
+            return np.column_stack((1 - given, given))
+        table: NDArray[np.float64] = given / given.sum(axis=1, keepdims=True)  # one-against-all does not sum to 1
+        return table

@@ -37,11 +37,10 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
-def pack(text: str) -> tuple[list[bytes], int, str]:
-    """Compressed chunks of a model text, its size in bytes, and its SHA-256."""
-    raw = text.encode()
+def pack(raw: bytes, chunk: int = CHUNK) -> tuple[list[bytes], int, str]:
+    """Compressed chunks of a model text in UTF-8, of at most `chunk` bytes; the text's size, and its SHA-256."""
     packed = zlib.compress(raw, 6)
-    chunks = [packed[start : start + CHUNK] for start in range(0, len(packed), CHUNK)]
+    chunks = [packed[start : start + chunk] for start in range(0, len(packed), chunk)]
     return chunks, len(raw), hashlib.sha256(raw).hexdigest()
 
 
@@ -65,10 +64,17 @@ def publish(
         raise ModelError(
             f"{manifest.version!r} can't name a model: use letters, digits, '.', '_' and '-', and not 'champion'"
         )
-    chunks, size, sha256 = pack(text)
+    chunks, size, sha256 = pack(text.encode())
     if size > MAX_TEXT:
         raise ModelError(f"model {manifest.version} has {size:,} bytes of {MAX_TEXT:,} allowed; train fewer trees")
     manifest = msgspec.structs.replace(manifest, chunks=len(chunks), size=size, sha256=sha256)
+    return records(manifest, chunks, topic=topic, champion=champion, secret=secret)
+
+
+def records(
+    manifest: ModelManifest, chunks: list[bytes], *, topic: str, champion: bool, secret: bytes | None
+) -> list[Output]:
+    """Records of a manifest that is complete, and of its chunks."""
     key = manifest.version.encode()
     outputs = [Output(topic, chunk, b"%s/%04d" % (key, index)) for index, chunk in enumerate(chunks)]
     outputs.append(signed(topic, key, encode(manifest), secret))

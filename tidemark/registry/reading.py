@@ -8,7 +8,7 @@ from confluent_kafka import Message
 
 from tidemark.errors import ModelError
 from tidemark.kafka import read_all
-from tidemark.registry.codec import Registry
+from tidemark.registry.codec import Headers, Registry
 from tidemark.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -27,24 +27,17 @@ def read_registry(settings: Settings, topic: str, *, secret: bytes | None = None
     registry = Registry(secret)
     for message in read_all(settings, topic, timeout=timeout):
         try:
-            feed_message(registry, message)
+            registry.feed(*record_of(message))
         except ModelError as error:
             _log.error("%s at offset %s: %s", topic, message.offset(), error)
     return registry
 
 
-def feed_message(registry: Registry, message: Message) -> bool:
-    """Feed a consumed record to the registry; True if it named a champion.
-
-    Raises:
-        ModelError: the registry refuses the record.
-
-    """
+def record_of(message: Message) -> tuple[bytes | None, bytes | None, Headers]:
+    """Key, value and headers of a consumed record, as the registry takes them."""
     headers = message.headers() or []
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return registry.feed(
-        _bytes(message.key()), _bytes(message.value()), [(name, _bytes(content)) for name, content in pairs]
-    )
+    return _bytes(message.key()), _bytes(message.value()), [(name, _bytes(content)) for name, content in pairs]
 
 
 def _bytes(content: str | bytes | None) -> bytes | None:

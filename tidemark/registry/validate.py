@@ -41,15 +41,17 @@ class CheckedModel:
 
 
 def structure_sha256(model: ForestModel) -> str:
-    """SHA-256 of all that decides a prediction: objective, splits, leaves; not of gains, weights, counts, parameters.
+    """SHA-256 of all that decides a prediction or explains it: objective, splits, leaves, weights, counts.
 
-    Numbers are hashed as they were read, little-endian, so it says that a reader read what the writer wrote.
+    Not of gains, parameters and comments. Numbers are hashed as they were read, little-endian, so it says that a reader
+    read what the writer wrote.
     """
     head = f"{model.objective} {model.sigmoid!r} {model.sqrt} {model.outputs} {model.classes} {model.average_output}"
     sha = hashlib.sha256(head.encode())
     for array in (
-        model.split_feature, model.threshold, model.decision_type, model.left, model.right, model.node_start,
-        model.leaf_value, model.leaf_start, model.set_first, model.set_start, model.words,
+        model.split_feature, model.threshold, model.decision_type, model.left, model.right, model.node_count,
+        model.node_start, model.leaf_value, model.leaf_weight, model.leaf_count, model.leaf_start,
+        model.set_first, model.set_start, model.words,
     ):  # fmt: skip
         sha.update(len(array).to_bytes(8, "little") + array.astype(array.dtype.newbyteorder("<")).tobytes())
     return sha.hexdigest()
@@ -100,25 +102,21 @@ class Validator:
             raise ModelError(f"model {version}: {error}") from error
 
     def _check(self, manifest: ModelManifest, text: str) -> ForestModel:
-        rows, expected = self._golden(manifest)
+        self._check_manifest(manifest)
+        rows, expected = golden_rows(manifest)
         forest = parse(text, self.schema)
         if expected.shape[1] != forest.outputs:
             raise ModelError(f"golden scores have {expected.shape[1]} columns, the model {forest.outputs}")
         scores = self.sandbox.raw_scores(text, rows)
         if scores.shape != expected.shape:
             raise ModelError(f"LightGBM gives golden rows scores of shape {scores.shape}, not {expected.shape}")
-        with np.errstate(over="ignore", invalid="ignore"):
-            off = ~(np.abs(scores - expected) <= TOLERANCE * (1 + np.abs(expected)))
-        if off.any():
-            row, column = (int(index) for index in np.argwhere(off)[0])
-            raise ModelError(
-                f"golden row {row} scores {scores[row, column]:.17g}, where it scored {expected[row, column]:.17g}"
-            )
+        if why := golden_difference(scores, expected):
+            raise ModelError(why)
         if structure_sha256(forest) != manifest.structure_sha256:
             raise ModelError("its splits or leaves are not those it was published with (structure_sha256)")
         return forest
 
-    def _golden(self, manifest: ModelManifest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _check_manifest(self, manifest: ModelManifest) -> None:
         schema = self.schema
         if tuple(manifest.features) != schema.features:
             raise ModelError(f"it takes {_differ(manifest.features, schema.features)}")
@@ -139,8 +137,22 @@ class Validator:
             len(row) != width for row in manifest.golden_raw
         ):
             raise ModelError("golden rows of other widths than the schema's")
-        rows = np.array([[np.nan if value is None else value for value in row] for row in manifest.golden], np.float64)
-        return rows, np.array(manifest.golden_raw, np.float64).reshape(count, width)
+
+
+def golden_rows(manifest: ModelManifest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Golden rows (g, features), NaN is missing, and their raw scores (g, outputs)."""
+    rows = np.array([[np.nan if value is None else value for value in row] for row in manifest.golden], np.float64)
+    return rows, np.array(manifest.golden_raw, np.float64)
+
+
+def golden_difference(scores: NDArray[np.float64], expected: NDArray[np.float64]) -> str | None:
+    """Where raw scores (g, outputs) differ from what they were by more than rounding; None if nowhere."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = ~(np.abs(scores - expected) <= TOLERANCE * (1 + np.abs(expected)))
+    if not off.any():
+        return None
+    row, column = (int(index) for index in np.argwhere(off)[0])
+    return f"golden row {row} scores {scores[row, column]:.17g}, where it scored {expected[row, column]:.17g}"
 
 
 def _differ(given: Sequence[str], wanted: Sequence[str]) -> str:

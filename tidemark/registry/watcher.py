@@ -10,16 +10,15 @@ from typing import Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from tidemark.errors import BrokerError, ModelError, TidemarkError, TopicError
+from tidemark.errors import BrokerError, TidemarkError, TopicError
 from tidemark.kafka import admin, consumer_config, producer_config, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.records import Metric, encode
 from tidemark.registry.active import ActiveModel
-from tidemark.registry.codec import Registry
-from tidemark.registry.reading import feed_message
+from tidemark.registry.keeper import ChampionKeeper
+from tidemark.registry.reading import record_of
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
-from tidemark.registry.validate import Validator
 from tidemark.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -28,30 +27,30 @@ _POLL: Final = 0.1
 _INCARNATION_EVERY: Final = 2.0
 _BATCH: Final = 500
 _START: Final = -2  # librdkafka's OFFSET_BEGINNING
-_REMEMBERED: Final = 100
 
 
 class ModelWatcher:
     """The champion of a pipeline, kept current. A context manager; or `start` and `close`.
 
     A champion that fails a check is reported (log, and the metric `model_refused` in `P.metrics`) and the one before it
-    stays. Before there is any, the newest earlier champion that passes is taken.
+    stays in force.
 
-    secret: key that models must be signed with.  refused: why the latest refused versions were refused.
+    secret: key that models must be signed with.
     """
 
     def __init__(self, settings: Settings, pipeline: Pipeline, *, secret: bytes | None = None) -> None:
         self._settings = settings
         self._topics = pipeline.topics
-        self._schema = ModelSchema.of(pipeline)
-        self._secret = secret
-        self._registry = Registry(secret)
-        self._current: ActiveModel | None = None
+        self._keeper = ChampionKeeper(ModelSchema.of(pipeline), secret, self._report)
         self._failure: TidemarkError | None = None
         self._ready = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"models-{pipeline.name}", daemon=True)
-        self.refused: dict[str, str] = {}
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why the latest refused versions and records were refused."""
+        return dict(self._keeper.refused)
 
     def start(self) -> Self:
         """Begin to follow the topic."""
@@ -69,7 +68,7 @@ class ModelWatcher:
             raise self._failure
         if self._ready.is_set() and not self._thread.is_alive() and not self._stop.is_set():
             raise BrokerError(f"{self._topics.models} is no longer followed: a bug ended the thread; see the log")
-        return self._current
+        return self._keeper.current
 
     def wait_ready(self, timeout: float = 30.0) -> ActiveModel | None:
         """The model in force once the topic has been read to its end, so that a restart finds its champion.
@@ -120,7 +119,7 @@ class ModelWatcher:
         incarnation = self._wait_for_topic()
         if incarnation is None:
             return
-        self._registry = Registry(self._secret)
+        self._keeper.start_over()
         client = admin(self._settings)
         partitions = client.list_topics(topic, timeout=10).topics[topic].partitions
         config = consumer_config(self._settings, group=f"{topic}.watch", enable_partition_eof=True)
@@ -166,11 +165,7 @@ class ModelWatcher:
     def _take(self, message: Message, waiting: set[int]) -> bool:
         error = message.error()
         if error is None:
-            try:
-                return feed_message(self._registry, message)
-            except ModelError as refusal:
-                self._report(f"offset {message.offset()}", str(refusal))
-                return False
+            return self._keeper.take(*record_of(message), f"offset {message.offset()}")
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code has no public name
             waiting.discard(message.partition() or 0)
         elif error.fatal():
@@ -180,38 +175,10 @@ class ModelWatcher:
         return False
 
     def _adopt(self) -> None:
-        """Make the champion current if it passes; with none in force, the newest before it that passes."""
-        registry = self._registry
-        candidates = registry.candidates()
-        if self._current is not None:
-            candidates = candidates[:1]
         with Sandbox() as sandbox:
-            validator = Validator(self._schema, sandbox)
-            for version in candidates:
-                if self._is_current(version):
-                    return
-                try:
-                    self._current = ActiveModel(validator.check(registry, version))
-                except ModelError as error:
-                    self._report(version, str(error))
-                    continue
-                _log.info("model %s is in force", version)
-                return
-
-    def _is_current(self, version: str) -> bool:
-        current = self._current
-        return (
-            current is not None
-            and current.version == version
-            and current.manifest == self._registry.manifests.get(version)
-        )
+            self._keeper.adopt(sandbox)
 
     def _report(self, what: str, reason: str) -> None:
-        kept = self._current.version if self._current else "none"
-        _log.error("a model is refused, %s stays in force: %s", kept, reason)
-        self.refused[what] = reason
-        while len(self.refused) > _REMEMBERED:
-            self.refused.pop(next(iter(self.refused)))
         metric = Metric(
             name="model_refused",
             value=1.0,
@@ -219,7 +186,7 @@ class ModelWatcher:
             high=None,
             n=1,
             at=time.time_ns() // 1_000,
-            model=kept,
+            model=self._keeper.version,
             source="stream",
             detail={"refused": what, "reason": reason[:2_000]},
         )

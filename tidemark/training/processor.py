@@ -24,7 +24,7 @@ from tidemark.registry.active import ActiveModel
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
-from tidemark.registry.validate import CheckedModel, Validator
+from tidemark.registry.validate import Validator
 from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
 from tidemark.training.gate import Verdict
@@ -92,7 +92,7 @@ class RetrainProcessor:
         self._seed = seed
         self._registry = Registry(secret)
         self._pending: list[tuple[str, list[Output]]] = []
-        self._champion: CheckedModel | None = None
+        self._champion: ActiveModel | None = None
         self._state: _State | None = None
 
     @property
@@ -242,7 +242,7 @@ class RetrainProcessor:
         return gate.compare(
             rows,
             np.array([event not in seen for event in rows.event_ids], np.bool_),
-            ActiveModel(champion).probabilities,
+            champion.probabilities,
             lambda part: self._learn(part).probabilities,
             schema=self._schema,
             positive=self._pipeline.label.positive,
@@ -274,7 +274,7 @@ class RetrainProcessor:
         trial = Registry(self._secret)
         trial.feed_outputs(outputs)
         with self._checking() as sandbox:
-            self._champion = Validator(self._schema, sandbox).check(trial, version)
+            self._champion = ActiveModel(Validator(self._schema, sandbox).check(trial, version))
         self._registry.feed_outputs(outputs)
         self._pending.append((version, outputs))
         return [*outputs, *self._registry.retire(self._topics.models, KEPT_MODELS)]
@@ -292,13 +292,13 @@ class RetrainProcessor:
         if registry.champion is None or registry.champion.version != current:
             self._champion = self._checked(registry)
 
-    def _checked(self, registry: Registry) -> CheckedModel | None:
+    def _checked(self, registry: Registry) -> ActiveModel | None:
         """Newest champion that passes every check."""
         with self._checking() as sandbox:
             validator = Validator(self._schema, sandbox)
             for version in registry.candidates():
                 try:
-                    return validator.check(registry, version)
+                    return ActiveModel(validator.check(registry, version))
                 except ModelError as error:
                     _log.error("the champion is refused: %s", error)
         return None

@@ -133,3 +133,35 @@ def test_a_model_without_trees_is_refused() -> None:
     empty = (text[:start] + text[end:]).replace(sizes, "tree_sizes=").split("feature_importances:")[0]
     with pytest.raises(ModelError, match=r"no trees|line"):
         parse(empty, SCHEMA)
+
+
+def test_one_against_all_probabilities_are_made_to_sum_to_one() -> None:
+    schema = ModelSchema.of(small_pipeline(classes=("x", "y", "z")))
+    model, manifest = small_model(schema)
+    features, target = rows(120, 0, 3)
+    booster = lgb.train(
+        {"objective": "multiclassova", "num_class": 3, "verbosity": -1, "num_threads": 1},
+        lgb.Dataset(features, target, feature_name=["a", "b", "c"], params={"verbosity": -1}),
+        5,
+    )
+    text = booster.model_to_string()
+    raw = np.asarray(booster.predict(features[:4], raw_score=True))
+    forest = parse(text, schema)
+    golden = [[None if np.isnan(value) else float(value) for value in row] for row in features[:4]]
+    changes = {"golden": golden, "golden_raw": raw.tolist(), "structure_sha256": structure_sha256(forest)}
+    changed = msgspec.structs.replace(manifest, **changes)
+    with Sandbox() as sandbox:
+        checked = Validator(schema, sandbox).check(registry_of(publish(changed, text, topic="m")), VERSION)
+    given = ActiveModel(checked).probabilities(features)
+    one_by_one = np.asarray(booster.predict(features))
+    np.testing.assert_allclose(given, one_by_one / one_by_one.sum(axis=1, keepdims=True))
+    assert model.text != text
+
+
+def test_a_forest_that_disagrees_with_lightgbm_is_not_used(validator: Validator) -> None:
+    checked = validator.check(registry_with(), VERSION)
+    off = msgspec.structs.replace(
+        checked.manifest, golden_raw=[[value + 1e-6 for value in row] for row in checked.manifest.golden_raw]
+    )
+    with pytest.raises(ModelError, match="our forest disagrees with LightGBM: golden row 0"):
+        ActiveModel(replace(checked, manifest=off))

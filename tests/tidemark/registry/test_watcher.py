@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from confluent_kafka import Producer
+from models import rows, small_model, small_pipeline
+
+from support import wait_until
+from tidemark.errors import BrokerError
+from tidemark.kafka import admin, ensure_topics, producer_config, read_all
+from tidemark.pipeline import Pipeline
+from tidemark.processor import Output
+from tidemark.records import Metric, decode
+from tidemark.registry.codec import publish
+from tidemark.registry.reading import read_registry
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.watcher import ModelWatcher
+from tidemark.settings import Settings
+from tidemark.topics import TopicSpec
+
+SECRET = b"sixteen bytes or more"
+
+
+def specs(pipeline: Pipeline) -> list[TopicSpec]:
+    topics = pipeline.topics
+    return [TopicSpec(topics.models, 1, {"cleanup.policy": "compact"}), TopicSpec(topics.metrics, 1, {})]
+
+
+@pytest.fixture
+def pipeline(kafka: Settings, unique: str) -> Pipeline:
+    made = small_pipeline(unique)
+    ensure_topics(kafka, specs(made))
+    return made
+
+
+@pytest.fixture
+def watcher(kafka: Settings, pipeline: Pipeline) -> Iterator[ModelWatcher]:
+    with ModelWatcher(kafka, pipeline) as watcher:
+        yield watcher
+
+
+def model(pipeline: Pipeline, number: int, *, parent: int | None = None, secret: bytes | None = None) -> list[Output]:
+    trained, manifest = small_model(ModelSchema.of(pipeline), seed=number, version=version(number))
+    up = None if parent is None else version(parent)
+    described = msgspec.structs.replace(manifest, parent=up, created_at=number)
+    return publish(described, trained.text, topic=pipeline.topics.models, secret=secret)
+
+
+def version(number: int) -> str:
+    return f"v{number:06d}-00000000"
+
+
+@pytest.fixture(scope="module")
+def producer(kafka: Settings) -> Producer:
+    producer = Producer(producer_config(kafka, transactional_id=f"models-{uuid.uuid4().hex[:8]}"))
+    producer.init_transactions(20)
+    return producer
+
+
+def produce(producer: Producer, outputs: Iterable[Output], *, commit: bool = True) -> None:
+    producer.begin_transaction()
+    for output in outputs:
+        producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
+    if commit:
+        producer.commit_transaction(20)
+    else:
+        producer.flush(20)
+
+
+def in_force(watcher: ModelWatcher) -> str | None:
+    current = watcher.current()
+    return None if current is None else current.version
+
+
+def spoiled(outputs: list[Output]) -> list[Output]:
+    return [replace(outputs[0], value=(outputs[0].value or b"")[:-20]), *outputs[1:]]
+
+
+def test_there_is_no_model_before_the_first_champion(watcher: ModelWatcher) -> None:
+    assert watcher.wait_ready() is None
+    assert watcher.current() is None
+
+
+def test_a_champion_is_swapped_in_a_corrupt_one_is_not_and_the_next_good_one_is(
+    kafka: Settings, pipeline: Pipeline, watcher: ModelWatcher, producer: Producer
+) -> None:
+    watcher.wait_ready()
+    produce(producer, model(pipeline, 1))
+    wait_until(lambda: in_force(watcher) == version(1), "the first champion is not in force")
+    first = watcher.current()
+    assert first is not None
+    data = rows(20, seed=9)[0]
+    before = first.probabilities(data)
+
+    produce(producer, spoiled(model(pipeline, 2, parent=1)))
+    wait_until(lambda: version(2) in watcher.refused, "the corrupt champion was not refused")
+    assert watcher.current() is first
+    np.testing.assert_array_equal(first.probabilities(data), before)
+    assert "decompress" in watcher.refused[version(2)]
+
+    produce(producer, model(pipeline, 3, parent=1))
+    wait_until(lambda: in_force(watcher) == version(3), "the good champion is not in force")
+    metrics = [decode(Metric, message.value()) for message in read_all(kafka, pipeline.topics.metrics)]
+    assert [(metric.name, metric.model, metric.detail["refused"]) for metric in metrics] == [
+        ("model_refused", version(1), version(2))
+    ]
+
+
+def test_a_process_that_starts_finds_its_champion_before_it_predicts(
+    kafka: Settings, pipeline: Pipeline, producer: Producer
+) -> None:
+    produce(producer, [*model(pipeline, 1), *model(pipeline, 2, parent=1)])
+    with ModelWatcher(kafka, pipeline) as watcher:
+        found = watcher.wait_ready()
+    assert found is not None
+    assert found.version == version(2)
+    assert found.probabilities(rows(3)[0]).shape == (3, 2)
+
+
+def test_a_process_that_starts_on_a_corrupt_champion_takes_the_one_before(
+    kafka: Settings, pipeline: Pipeline, producer: Producer
+) -> None:
+    produce(producer, [*model(pipeline, 1), *spoiled(model(pipeline, 2, parent=1))])
+    with ModelWatcher(kafka, pipeline) as watcher:
+        found = watcher.wait_ready()
+        assert found is not None
+        assert found.version == version(1)
+        assert list(watcher.refused) == [version(2)]
+
+
+def test_a_model_that_is_not_committed_is_not_seen(
+    kafka: Settings, pipeline: Pipeline, watcher: ModelWatcher, producer: Producer
+) -> None:
+    produce(producer, model(pipeline, 1))
+    wait_until(lambda: in_force(watcher) == version(1), "the first champion is not in force")
+    produce(producer, model(pipeline, 2, parent=1), commit=False)
+    with ModelWatcher(kafka, pipeline) as another:
+        found = another.wait_ready()
+    assert found is not None
+    assert found.version == version(1)
+    producer.abort_transaction(20)
+    produce(producer, model(pipeline, 3, parent=1))
+    wait_until(lambda: in_force(watcher) == version(3), "the champion after the aborted one is not in force")
+    assert watcher.refused == {}
+
+
+def test_a_rubbish_record_is_reported_and_passed_over(
+    pipeline: Pipeline, watcher: ModelWatcher, producer: Producer
+) -> None:
+    topic = pipeline.topics.models
+    produce(
+        producer,
+        [Output(topic, b"rubbish", b"champion"), Output(topic, b"\xff", b"\xff"), Output(topic, b"x", b"no version!")],
+    )
+    produce(producer, model(pipeline, 1))
+    wait_until(lambda: in_force(watcher) == version(1), "the champion is not in force")
+    assert len(watcher.refused) == 3
+
+
+def test_with_a_key_only_signed_models_are_served(kafka: Settings, pipeline: Pipeline, producer: Producer) -> None:
+    with ModelWatcher(kafka, pipeline, secret=SECRET) as watcher:
+        watcher.wait_ready()
+        produce(producer, model(pipeline, 1, secret=SECRET))
+        wait_until(lambda: in_force(watcher) == version(1), "the signed champion is not in force")
+        produce(producer, model(pipeline, 2, parent=1))
+        wait_until(lambda: len(watcher.refused) == 2, "the unsigned manifest and champion were not refused")
+        assert in_force(watcher) == version(1)
+
+
+def test_a_topic_that_is_created_later_or_again_is_followed(kafka: Settings, unique: str, producer: Producer) -> None:
+    pipeline = small_pipeline(unique)
+    with ModelWatcher(kafka, pipeline) as watcher:
+        with pytest.raises(BrokerError, match=r"not read to its end within 0.3 s"):
+            watcher.wait_ready(0.3)
+        ensure_topics(kafka, specs(pipeline))
+        assert watcher.wait_ready() is None
+        produce(producer, model(pipeline, 1))
+        wait_until(lambda: in_force(watcher) == version(1), "the champion of the new topic is not in force")
+
+        client = admin(kafka)
+        client.delete_topics([pipeline.topics.models])[pipeline.topics.models].result(20)
+        wait_until(
+            lambda: pipeline.topics.models not in client.list_topics(timeout=10).topics,
+            "the topic is still there",
+        )
+        assert in_force(watcher) == version(1)
+        ensure_topics(kafka, specs(pipeline))
+        produce(producer, model(pipeline, 7))
+        wait_until(lambda: in_force(watcher) == version(7), "the champion of the re-created topic is not in force")
+
+
+def test_the_registry_read_from_the_topic_is_what_was_published(
+    kafka: Settings, pipeline: Pipeline, producer: Producer
+) -> None:
+    produce(producer, [Output(pipeline.topics.models, b"rubbish", b"no version!"), *model(pipeline, 1)])
+    registry = read_registry(kafka, pipeline.topics.models)
+    assert registry.candidates() == [version(1)]
+    assert registry.text(version(1)) == small_model(ModelSchema.of(pipeline), seed=1)[0].text
+
+
+def test_a_closed_watcher_keeps_its_model(kafka: Settings, pipeline: Pipeline, producer: Producer) -> None:
+    produce(producer, model(pipeline, 1))
+    with ModelWatcher(kafka, pipeline) as watcher:
+        watcher.wait_ready()
+    assert in_force(watcher) == version(1)
