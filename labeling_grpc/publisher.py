@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
@@ -43,6 +43,13 @@ _BACKOFF: Final = (0.2, 5.0)
 log = logging.getLogger(__name__)
 
 
+Hook = Callable[[Literal["produced", "committed"], int], None]
+
+
+def no_hook(_step: Literal["produced", "committed"], _seq: int) -> None:
+    """Nothing."""
+
+
 class RivalError(LabelingError):
     """Another labeling service publishes for the same pipeline, from another database."""
 
@@ -51,8 +58,7 @@ class Publisher:
     """A thread that publishes the outbox.
 
     problem: called with what is wrong, "" once it is right again.  fatal: called with the error that ended it.
-    after_commit: called between Kafka's commit and the database's mark, with the highest number committed; a test
-    raises there.
+    hook: called at each step of a transaction with its name and the highest number in it; a test raises there.
     """
 
     def __init__(
@@ -62,18 +68,19 @@ class Publisher:
         writer: Writer,
         problem: Callable[[str], None],
         fatal: Callable[[Exception], None],
-        after_commit: Callable[[int], None] = lambda _seq: None,
+        hook: Hook = no_hook,
     ) -> None:
         self._settings = settings
         self._topics = topics
         self._writer = writer
         self._problem = problem
         self._fatal = fatal
-        self._after_commit = after_commit
+        self._hook = hook
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labeling-publisher", daemon=True)
         self._first = True
+        self._progress = False
         writer.listen(self._changed)
 
     def start(self) -> None:
@@ -99,7 +106,7 @@ class Publisher:
     def _run(self) -> None:
         pause = _BACKOFF[0]
         while True:
-            started = time.monotonic()
+            self._progress = False
             try:
                 self._session()
             except Stopping:
@@ -114,10 +121,8 @@ class Publisher:
                 self._problem(str(error))
             if self._stop.is_set():
                 return
-            if time.monotonic() - started > _BACKOFF[1]:
-                pause = _BACKOFF[0]
+            pause = _BACKOFF[0] if self._progress else min(2 * pause, _BACKOFF[1])
             self._stop.wait(pause)
-            pause = min(2 * pause, _BACKOFF[1])
 
     def _session(self) -> None:
         """Until the service stops, or something fails."""
@@ -137,7 +142,8 @@ class Publisher:
                 continue
             tails = self._transaction(producer, rows, targets)
             published = rows[-1].seq
-            self._after_commit(published)
+            self._progress = True
+            self._hook("committed", published)
             self._writer.submit(MarkPublished(published, tails), FutureReply())
 
     def _transaction(
@@ -166,6 +172,7 @@ class Publisher:
                 on_delivery=delivered,
             )
             producer.poll(0)
+        self._hook("produced", rows[-1].seq)
         producer.commit_transaction(_TIMEOUT)
         if failures:
             raise BrokerError(f"Kafka committed without {len(failures)} of {len(rows)} records: {failures[0]}")

@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -26,7 +25,7 @@ from grpc_reflection.v1alpha import reflection
 from labeling_grpc.checks import Checks
 from labeling_grpc.intake import Intake
 from labeling_grpc.options import Options, loopback, state_folder
-from labeling_grpc.publisher import Publisher
+from labeling_grpc.publisher import Hook, Publisher, no_hook
 from labeling_grpc.queue import QueueRules
 from labeling_grpc.service import LabelingService, Problems
 from labeling_grpc.store import SqliteStore, Store
@@ -69,7 +68,7 @@ class LabelingServer:
         store: Store,
         options: Options,
         *,
-        after_commit: Callable[[int], None] = lambda _seq: None,
+        hook: Hook = no_hook,
     ) -> None:
         self.address = ""
         self.pipeline = pipeline.name
@@ -88,7 +87,7 @@ class LabelingServer:
         self._problems = Problems(intake="starting", publishing="starting")
         self._writer = Writer(store)
         self._intake = Intake(settings, topics, self._writer, self._intake_problem)
-        self._publisher = Publisher(settings, topics, self._writer, self._publishing_problem, self._fail, after_commit)
+        self._publisher = Publisher(settings, topics, self._writer, self._publishing_problem, self._fail, hook)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
@@ -206,12 +205,12 @@ def serve(
     address: str | int | None = None,
     database: Path | None = None,
     options: Options | None = None,
-    after_commit: Callable[[int], None] = lambda _seq: None,
+    hook: Hook = no_hook,
 ) -> LabelingServer:
     """Start the labeling service of a pipeline.
 
     address: `127.0.0.1:PORT`, or a port; None for the options'.  database: None for the pipeline's state folder.
-    after_commit: see `Publisher`.
+    hook: see `Publisher`.
 
     Raises:
         ConfigError: the address is not this machine's alone.
@@ -233,7 +232,7 @@ def serve(
     )
     path = database or state_folder(settings, pipeline.name) / "labeling.db"
     store = SqliteStore(path, Topics(pipeline.name), rules)
-    return LabelingServer(pipeline, settings, store, options, after_commit=after_commit).start()
+    return LabelingServer(pipeline, settings, store, options, hook=hook).start()
 
 
 def main(pipeline_path: str | Path) -> int:

@@ -246,6 +246,8 @@ class SqliteStore:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except sa.exc.ResourceClosedError as error:  # for a thread that outlived its patience at the stop
+            raise StoreError(f"the queue's database {self._path} is closed") from error
         except sa.exc.DBAPIError as error:
             raise StoreError(
                 f"the queue's database {self._path} fails ({error.orig}): check the disk's space and permissions"

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import random
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from confluent_kafka import Message, Producer
+from labeling import candidate, pipeline
+
+from labeling_grpc.client import Annotation, LabelingClient, Submitted
+from labeling_grpc.options import Options
+from labeling_grpc.server import LabelingServer, serve
+from support import wait_until
+from tidemark.errors import BrokerError
+from tidemark.kafka import admin, ensure_topics, producer_config, read_all
+from tidemark.records import Candidate, Label, decode, encode
+from tidemark.settings import Settings
+from tidemark.topics import Topics, TopicSpec
+
+Step = Literal["produced", "committed"]
+
+
+@pytest.fixture
+def topics(kafka: Settings, unique: str) -> Topics:
+    names = Topics(unique)
+    ensure_topics(kafka, [TopicSpec(name, 1, {}) for name in (names.candidates, names.labels, names.deadletter)])
+    return names
+
+
+@pytest.fixture
+def settings(kafka: Settings, tmp_path: Path) -> Settings:
+    return kafka.model_copy(update={"state_dir": tmp_path})
+
+
+@pytest.fixture
+def server(topics: Topics, settings: Settings) -> Iterator[LabelingServer]:
+    with serve(pipeline(topics.pipeline), settings) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: LabelingServer) -> Iterator[LabelingClient]:
+    with LabelingClient(server.address, "ada") as connected:
+        yield connected
+
+
+def send(settings: Settings, topic: str, values: list[bytes | None], key: bytes = b"k") -> None:
+    producer = Producer(producer_config(settings))
+    for value in values:
+        producer.produce(topic, value=value, key=key)
+    assert producer.flush(10) == 0
+
+
+def ask(settings: Settings, topics: Topics, candidates: list[Candidate]) -> None:
+    send(settings, topics.candidates, [encode(c) for c in candidates])
+
+
+def labels(settings: Settings, topics: Topics) -> list[Label]:
+    return [decode(Label, message.value()) for message in read_all(settings, topics.labels)]
+
+
+def header(message: Message, name: str) -> str:
+    value = dict(message.headers() or [])[name]
+    assert isinstance(value, bytes)
+    return value.decode()
+
+
+def answer_all(client: LabelingClient, number: int, label: str = "fraud") -> set[str]:
+    """Answer until `number` answers are acknowledged; their annotation ids."""
+    acknowledged: set[str] = set()
+    while len(acknowledged) < number:
+        tasks = client.lease(min(10, number - len(acknowledged)), wait=10.0)
+        for outcome in client.submit_many([Annotation(task, label) for task in tasks]):
+            assert isinstance(outcome, Submitted)
+            acknowledged.add(outcome.annotation_id)
+    return acknowledged
+
+
+def wait_for_labels(settings: Settings, topics: Topics, number: int) -> list[Label]:
+    found: list[Label] = []
+
+    def there() -> bool:
+        found[:] = labels(settings, topics)
+        return len(found) >= number
+
+    wait_until(there, lambda: f"{len(found)} of {number} labels in {topics.labels}", poll=0.2)
+    return found
+
+
+def test_candidates_become_tasks_and_answers_become_labels(
+    settings: Settings, topics: Topics, server: LabelingServer, client: LabelingClient
+) -> None:
+    ask(settings, topics, [candidate(i, explore=i % 3 == 0) for i in range(30)])
+    acknowledged = answer_all(client, 30)
+    found = wait_for_labels(settings, topics, 30)
+    assert Counter(label.annotation_id for label in found) == Counter(acknowledged)
+    messages = read_all(settings, topics.labels)
+    assert [header(message, "seq") for message in messages] == [str(i) for i in range(1, 31)]
+    assert {header(message, "publisher") for message in messages} == {server.store.publisher}
+    assert [message.key() for message in messages] == [label.event_id.encode() for label in found]
+    wait_until(lambda: client.stats().unpublished == 0, "the outbox is not emptied")
+    assert (client.stats().intake_problem, client.stats().publishing_problem) == ("", "")
+
+
+def test_a_repeated_candidate_is_asked_once(settings: Settings, topics: Topics, client: LabelingClient) -> None:
+    ask(settings, topics, [candidate(1), candidate(1), candidate(2)])
+    answer_all(client, 2)
+    ask(settings, topics, [candidate(1), candidate(3)])
+    (task,) = client.lease(5, wait=10.0)
+    assert task.event_id == candidate(3).event_id
+
+
+def test_a_malformed_candidate_is_a_dead_letter_with_its_reason_and_the_rest_goes_on(
+    settings: Settings, topics: Topics, client: LabelingClient
+) -> None:
+    bad: dict[bytes | None, str] = {
+        b"no json": "malformed",
+        b'{"event_id": "e"}': "missing required field",
+        None: "empty value",
+        encode(candidate(2, time=2**70)): "time",
+        encode(candidate(3, explore=True)).replace(b'"inclusion_probability":0.25', b'"inclusion_probability":1.5'): (
+            "not in (0, 1]"
+        ),
+        encode(candidate(4, event_id="a\nb")): "printable",
+        encode(candidate(5, context={"text": "x" * 300_000})): "can be handed out",
+        b"x" * 950_000: "can be handed out",
+    }
+    send(settings, topics.candidates, [*bad, encode(candidate(9))], key=b"k" * 40_000)
+    (task,) = client.lease(5, wait=10.0)
+    assert task.event_id == candidate(9).event_id
+    wait_until(lambda: len(read_all(settings, topics.deadletter)) == len(bad), "dead letters are missing", poll=0.2)
+    letters = read_all(settings, topics.deadletter)
+    assert [int(header(letter, "source_offset")) for letter in letters] == list(range(len(bad)))
+    for letter, (value, reason) in zip(letters, bad.items(), strict=True):
+        assert reason in header(letter, "reason")
+        assert header(letter, "source_topic") == topics.candidates
+        assert letter.value() == (value if value is None else value[:900_000])
+    assert client.stats().rejected == len(bad)
+
+
+def test_candidates_of_an_aborted_transaction_are_never_asked(
+    settings: Settings, topics: Topics, client: LabelingClient
+) -> None:
+    producer = Producer(producer_config(settings, transactional_id=f"{topics.pipeline}.select"))
+    producer.init_transactions(10)
+    for number, committed in ((1, False), (2, True), (3, False), (4, True)):
+        producer.begin_transaction()
+        producer.produce(topics.candidates, encode(candidate(number)))
+        producer.flush(10)
+        if committed:
+            producer.commit_transaction(10)
+        else:
+            producer.abort_transaction(10)
+    given: list[str] = []
+    while len(given) < 2:
+        given += [task.event_id for task in client.lease(5, wait=10.0)]
+    ask(settings, topics, [candidate(5)])
+    given += [task.event_id for task in client.lease(5, wait=10.0)]
+    assert given == [candidate(number).event_id for number in (2, 4, 5)]
+
+
+def test_labels_are_published_once_whatever_fails_between_kafka_and_the_database(
+    settings: Settings, topics: Topics
+) -> None:
+    faults = random.Random(7)
+    struck: Counter[Step] = Counter()
+
+    def strike(step: Step, _seq: int) -> None:
+        if struck[step] < 2 and faults.random() < 0.4:
+            struck[step] += 1
+            raise BrokerError(f"fault injected after {step}")
+
+    ask(settings, topics, [candidate(i) for i in range(80)])
+    with (
+        serve(pipeline(topics.pipeline), settings, hook=strike) as server,
+        LabelingClient(server.address, "ada") as client,
+    ):
+        acknowledged: set[str] = set()
+        for _ in range(8):
+            acknowledged |= answer_all(client, 10)
+            wait_until(lambda: client.stats().unpublished == 0, "the outbox is not emptied", 60)
+    assert struck == {"produced": 2, "committed": 2}
+    found = labels(settings, topics)
+    assert Counter(label.annotation_id for label in found) == Counter(acknowledged)
+    assert [header(m, "seq") for m in read_all(settings, topics.labels)] == [str(i) for i in range(1, 81)]
+
+
+@pytest.mark.parametrize("step", ["produced", "committed"])
+def test_a_successor_goes_on_after_what_kafka_committed(
+    settings: Settings, topics: Topics, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def die(reached: Step, _seq: int) -> None:
+        if reached == step:
+            over.wait()
+            raise BrokerError("the test is over")
+
+    ask(settings, topics, [candidate(i) for i in range(20)])
+    with (
+        serve(pipeline(topics.pipeline), settings, hook=die) as first,
+        LabelingClient(first.address, "ada") as client,
+    ):
+        acknowledged = answer_all(client, 12)
+        monkeypatch.setattr(first._publisher, "stop", first._publisher.ask_to_stop)
+    with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
+        acknowledged |= answer_all(client, 8)
+        found = wait_for_labels(settings, topics, 20)
+    over.set()
+    assert Counter(label.annotation_id for label in found) == Counter(acknowledged)
+
+
+def test_a_lost_database_is_rebuilt_from_kafka(settings: Settings, topics: Topics) -> None:
+    ask(settings, topics, [candidate(i) for i in range(20)])
+    with serve(pipeline(topics.pipeline), settings) as first, LabelingClient(first.address, "ada") as client:
+        acknowledged = answer_all(client, 12)
+        (task,) = client.lease()
+        client.skip(task)
+        wait_for_labels(settings, topics, 13)
+    shutil.rmtree(settings.state_dir / "pipelines" / topics.pipeline)
+    with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
+        wait_until(lambda: client.stats().waiting == 7, lambda: f"7 should wait: {client.stats()}")
+        stats = client.stats()
+        assert (stats.answered, stats.skipped) == (12, 1)
+        acknowledged |= answer_all(client, 7)
+        found = wait_for_labels(settings, topics, 20)
+    assert Counter(label.annotation_id for label in found if label.status == "answered") == Counter(acknowledged)
+    assert len({label.event_id for label in found}) == 20
+
+
+def test_an_older_copy_of_the_database_loses_and_doubles_nothing(settings: Settings, topics: Topics) -> None:
+    folder = settings.state_dir / "pipelines" / topics.pipeline
+    copy = settings.state_dir / "copy"
+    ask(settings, topics, [candidate(i) for i in range(20)])
+    with serve(pipeline(topics.pipeline), settings) as first, LabelingClient(first.address, "ada") as client:
+        acknowledged = answer_all(client, 5)
+        wait_for_labels(settings, topics, 5)
+    shutil.copytree(folder, copy)
+    with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
+        acknowledged |= answer_all(client, 5)
+        wait_for_labels(settings, topics, 10)
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    with serve(pipeline(topics.pipeline), settings) as third, LabelingClient(third.address, "ada") as client:
+        wait_until(lambda: client.stats().waiting == 10, lambda: f"10 should wait: {client.stats()}")
+        acknowledged |= answer_all(client, 10)
+        found = wait_for_labels(settings, topics, 20)
+    assert Counter(label.annotation_id for label in found) == Counter(acknowledged)
+    assert len({label.event_id for label in found}) == 20
+
+
+def test_a_recreated_candidates_topic_is_read_from_its_beginning(settings: Settings, topics: Topics) -> None:
+    ask(settings, topics, [candidate(i) for i in range(5)])
+    with serve(pipeline(topics.pipeline), settings) as first, LabelingClient(first.address, "ada") as client:
+        answer_all(client, 5)
+    client_of_kafka = admin(settings)
+    client_of_kafka.delete_topics([topics.candidates])[topics.candidates].result(10)
+    wait_until(
+        lambda: topics.candidates not in client_of_kafka.list_topics(timeout=5).topics, "the topic is still there"
+    )
+    ensure_topics(settings, [TopicSpec(topics.candidates, 1, {})])
+    ask(settings, topics, [candidate(i, topic="new") for i in range(3)])
+    with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
+        answer_all(client, 3)
+    assert len(labels(settings, topics)) == 8
+
+
+def test_exploration_cases_wait_in_kafka_when_the_queue_is_full_of_them(settings: Settings, topics: Topics) -> None:
+    ask(settings, topics, [candidate(i, explore=True) for i in range(12)])
+    with (
+        serve(pipeline(topics.pipeline), settings, options=Options(max_open=5)) as server,
+        LabelingClient(server.address, "ada") as client,
+    ):
+        wait_until(lambda: "full" in client.stats().intake_problem, "intake does not say that it waits")
+        assert client.stats().waiting == 5
+        answer_all(client, 12)
+        wait_until(lambda: client.stats().intake_problem == "", "intake does not say that it goes on")
+        assert len(wait_for_labels(settings, topics, 12)) == 12
+
+
+def test_expired_and_displaced_cases_are_published_as_non_response(settings: Settings, topics: Topics) -> None:
+    asked = [
+        candidate(1, explore=True, time=100, expires_at=150),
+        candidate(2, priority=0.2, time=110),
+        candidate(3, priority=0.3, time=120),
+        candidate(4, priority=0.4, time=200),
+        candidate(5, priority=0.1, time=210),
+    ]
+    ask(settings, topics, asked)
+    with (
+        serve(pipeline(topics.pipeline), settings, options=Options(max_open=2)) as server,
+        LabelingClient(server.address, "ada") as client,
+    ):
+        found = {label.event_id: label for label in wait_for_labels(settings, topics, 3)}
+        assert [task.event_id for task in client.lease(9)] == [asked[3].event_id, asked[2].event_id]
+    assert {label.status for label in found.values()} == {"expired"}
+    explored = found[asked[0].event_id]
+    assert (explored.inclusion_probability, explored.known_at, explored.label) == (0.25, 210, None)
+    assert {asked[1].event_id, asked[4].event_id} <= found.keys()
+
+
+def test_a_rival_with_another_database_is_found_out(settings: Settings, topics: Topics, tmp_path: Path) -> None:
+    elsewhere = settings.model_copy(update={"state_dir": tmp_path / "elsewhere"})
+    ask(settings, topics, [candidate(i) for i in range(4)])
+    with serve(pipeline(topics.pipeline), settings) as first, LabelingClient(first.address, "ada") as one:
+        answer_all(one, 1)
+        wait_for_labels(settings, topics, 1)
+        with serve(pipeline(topics.pipeline), elsewhere) as second, LabelingClient(second.address, "ben") as two:
+            wait_until(lambda: two.stats().waiting == 3, "the second has no cases")
+            answer_all(two, 1)
+            wait_for_labels(settings, topics, 2)
+            answer_all(one, 1)
+            assert first.ended.wait(30), "the first does not notice"
+            assert "another labeling service publishes" in str(first.failed)
