@@ -114,7 +114,7 @@ class Publisher:
             except RivalError as error:
                 log.critical("%s", error)
                 self._problem(str(error))
-                self._fatal(error)
+                self._fatal(error.with_traceback(None))  # whose frames would keep the producer alive
                 return
             except (KafkaException, TidemarkError, TimeoutError) as error:
                 log.warning("publishing to %s starts over: %s", self._topics.labels, error)
@@ -129,9 +129,16 @@ class Publisher:
         client = connected(self._settings, self._stop)
         name = f"{self._topics.pipeline}.labeling"
         producer = Producer(producer_config(self._settings, transactional_id=name, linger_ms=0))
-        producer.init_transactions(_TIMEOUT)
-        published, targets = self._read_tails(client)
-        self._problem("")
+        try:
+            producer.init_transactions(_TIMEOUT)
+            published, targets = self._read_tails(client)
+            self._problem("")
+            self._publish(producer, published, targets)
+        except BaseException:
+            producer.purge()  # what is in it is in the outbox
+            raise
+
+    def _publish(self, producer: Producer, published: int, targets: dict[tuple[str, int], Source]) -> None:
         while True:
             self._wake.clear()
             rows = self._writer.store.unpublished(published, _BATCH)
