@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
 from tidemark.errors import TopicError
@@ -21,13 +23,12 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = "none"
 
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Position).decode
 
 
 def pack(position: Position) -> str:
-    """Metadata of a committed offset."""
-    return _encode(position).decode("ascii", "backslashreplace")
+    """Metadata of a committed offset, ASCII."""
+    return json.dumps(msgspec.to_builtins(position), separators=(",", ":"))
 
 
 def unpack(partition: Partition, metadata: str) -> Position:

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streaming import START, MemoryEngine, load_rows, purchases, shop
+
+from tidemark.errors import ConfigError
+from tidemark.features import backfill
+from tidemark.features.offline import offline
+from tidemark.pipeline import Pipeline
+
+ONE_PARTITION = {"partitions": 1}
+
+
+def history(rows: list[dict[str, object]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        rows,
+        schema={
+            "id": pl.String,
+            "at": pl.Int64,
+            "who": pl.String,
+            "place": pl.Int64,
+            "amount": pl.Float64,
+            "kind": pl.String,
+        },
+    )
+
+
+def in_order(seed: int, n: int) -> list[dict[str, object]]:
+    return purchases(seed, n, disorder=0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_history_gives_the_features_of_the_stream(seed: int) -> None:
+    pipeline = shop(keys=2, features_topic=True).model_copy(update=ONE_PARTITION)
+    rows = in_order(seed, 120)
+    engine = MemoryEngine(pipeline)
+    load_rows(engine, rows)
+    engine.drain(lambda: 9)
+    streamed = pl.concat(pl.read_ipc_stream(o.value or b"") for _, o in engine.of_topic(pipeline.topics.features))
+    features = backfill(pipeline, history(rows))
+    assert features["_time"].to_list() == [row["at"] for row in rows]
+    by_id = streamed.sort(pl.col("business_id").str.slice(1).cast(pl.Int64))
+    np.testing.assert_array_equal(
+        features.select(pipeline.feature_names).to_numpy(), by_id.select(pipeline.feature_names).to_numpy()
+    )
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_rows_of_a_history_may_stand_in_any_order(seed: int) -> None:
+    pipeline, rows = shop(keys=2), in_order(seed, 60)
+    times = [START + 1_000_000 * i for i in range(60)]
+    whole = history([row | {"at": time} for row, time in zip(rows, times, strict=True)])
+    order = np.random.default_rng(seed).permutation(60)
+    shuffled = backfill(pipeline, whole[order])
+    assert shuffled.equals(backfill(pipeline, whole)[order], null_equal=True)
+
+
+def test_times_may_be_datetimes_dates_or_as_in_the_stream() -> None:
+    pipeline = shop(keys=1)
+    rows = history(in_order(4, 5)).with_columns(at=pl.lit(START) + pl.int_range(pl.len()) * 86_400_000_000)
+    expected = backfill(pipeline, rows)
+    stamps = pl.from_epoch("at", time_unit="us")
+    for other in (
+        stamps,
+        stamps.dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo"),
+        stamps.dt.cast_time_unit("ms"),
+    ):
+        assert backfill(pipeline, rows.with_columns(at=other)).equals(expected)
+    assert (
+        backfill(pipeline, rows.with_columns(at=stamps.cast(pl.Date)))["_time"].to_list() == expected["_time"].to_list()
+    )
+
+
+def iso(pipeline: Pipeline) -> Pipeline:
+    columns = pipeline.columns | {"at": pipeline.columns["at"].model_copy(update={"type": "string"})}
+    time = pipeline.time.model_copy(update={"format": "iso8601"})
+    return pipeline.model_copy(update={"columns": columns, "time": time})
+
+
+def test_iso_times_of_a_history_are_read() -> None:
+    rows = history(in_order(4, 3)).with_columns(
+        at=pl.Series(["2025-01-01T00:00:00Z", "2025-01-01", "2025-01-02 01:00"])
+    )
+    times = backfill(iso(shop(keys=1)), rows)["_time"].to_list()
+    assert times == [START, START, START + 25 * 3_600_000_000]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop("who"), "there is no column 'who'; "),
+        (lambda f: f.with_columns(place=pl.lit("x")), "column 'place' is String, expected Int64"),
+        (lambda f: f.with_columns(who=pl.lit(None, pl.String)), "column 'who', row 0: is null, and it is a key"),
+        (lambda f: f.with_columns(at=pl.lit(None, pl.Int64)), "column 'at' has 4 nulls; remove these rows"),
+    ],
+)
+def test_what_is_wrong_with_a_history_is_named(change: object, message: str) -> None:
+    assert callable(change)
+    with pytest.raises(ConfigError) as raised:
+        backfill(shop(keys=1), change(history(in_order(1, 4))))
+    assert message in str(raised.value)
+
+
+def test_an_unreadable_time_and_a_failing_expression_are_named_with_their_row() -> None:
+    rows = history(in_order(4, 2)).with_columns(at=pl.Series(["2025-01-01", "soon"]))
+    with pytest.raises(ConfigError, match="column 'at', row 1: 'soon' is no ISO 8601 time"):
+        backfill(iso(shop(keys=1)), rows)
+    pipeline = shop(keys=1)
+    strict = [pipeline.features[0].model_copy(update={"name": "number", "sql": "CAST(kind AS INT)"})]
+    rows = history(
+        [
+            row | {"kind": kind, "at": START - i}
+            for i, (row, kind) in enumerate(zip(in_order(1, 2), ["1", "x"], strict=True))
+        ]
+    )
+    with pytest.raises(ConfigError, match=r"row 1: .*\(1 rows in all\)"):
+        backfill(pipeline.model_copy(update={"features": strict, "windows": [], "derived": []}), rows)
+
+
+def test_optional_columns_may_be_absent_and_missing_values_are_null() -> None:
+    rows = history(in_order(1, 3)).with_columns(amount=pl.Series([5.0, -1.0, 7.0])).drop("kind")
+    features = backfill(shop(keys=1), rows)
+    assert features["amount"].fill_nan(None).to_list() == [5.0, None, 7.0]
+    assert features["kind"].is_nan().all()
+
+
+def test_what_a_derived_feature_cannot_compute_is_missing_for_that_row_alone() -> None:
+    pipeline = shop(keys=1)
+    derived = [
+        pipeline.derived[0].model_copy(update={"name": "whole", "sql": "CAST(amount * 1000000000 AS INT)"}),
+        pipeline.derived[0].model_copy(update={"name": "inverse", "sql": "1 / (amount - 5)"}),
+        pipeline.derived[0].model_copy(update={"name": "again", "sql": "whole + 1"}),
+    ]
+    rows = history(in_order(1, 4)).with_columns(amount=pl.Series([1.0, 5.0, 3.0, 4.0]))
+    features = backfill(pipeline.model_copy(update={"derived": derived}), rows)
+    assert features["whole"].fill_nan(None).to_list() == [1e9, None, None, None]
+    assert features["again"].fill_nan(None).to_list() == [1e9 + 1, None, None, None]
+    assert features["inverse"].fill_nan(None).to_list() == [-0.25, None, -0.5, -1.0]
+
+
+def test_an_empty_history_has_the_columns() -> None:
+    pipeline = shop(keys=2)
+    assert backfill(pipeline, history([])).columns == ["_time", *pipeline.feature_names]
+
+
+def test_the_history_of_the_datetime_type_is_not_shifted() -> None:
+    rows = history(in_order(1, 1)).with_columns(at=pl.lit(datetime(2025, 1, 1)))  # noqa: DTZ001 - UTC by definition
+    assert backfill(shop(keys=1), rows)["_time"].to_list() == [START]
+
+
+def test_the_offline_computation_refuses_an_order_that_lacks_events() -> None:
+    pipeline = shop(keys=2)
+    engine = MemoryEngine(pipeline)
+    load_rows(engine, purchases(1, 20))
+    engine.drain()
+    hops = engine.hop_records()
+    assert len(offline(pipeline, engine.raw_records(), hops)) == 20
+    with pytest.raises(ValueError, match="in the recorded order, of which"):
+        offline(pipeline, engine.raw_records(), {"place": hops["place"][1:]})
