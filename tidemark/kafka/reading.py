@@ -14,6 +14,7 @@ from tidemark.settings import Settings
 
 _BATCH: Final = 10_000
 _POLL_SECONDS: Final = 0.05
+_GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why
 
 # What a broker says for a moment after another one became the leader.
 _PASSING: Final = {
@@ -84,14 +85,17 @@ def _position(message: Message) -> tuple[int, int]:
 def _offsets(client: AdminClient, settings: Settings, topic: str, spec: OffsetSpec, deadline: float) -> dict[int, int]:
     """Offset of `spec` in each partition, as a reader of committed records sees it."""
     left = max(deadline - time.monotonic(), 0.1)
-    found = client.list_topics(topic, timeout=left).topics[topic]
+    try:
+        found = client.list_topics(topic, timeout=left).topics[topic]
+    except KafkaException as error:
+        raise unreachable(settings, error.args[0].str()) from error
     if found.error is not None:
         raise TopicError(f"there is no topic {topic!r} ({found.error.str()}); create it, or correct its name")
     asked = {TopicPartition(topic, index): spec for index in found.partitions}
     while True:
         futures = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=left)
         try:
-            return {where.partition: future.result(left).offset for where, future in futures.items()}
+            return {where.partition: future.result(left + _GRACE_SECONDS).offset for where, future in futures.items()}
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.code() not in _PASSING or time.monotonic() > deadline:

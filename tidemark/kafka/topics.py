@@ -12,11 +12,12 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic, TopicDescription
 
 from tidemark.errors import BrokerError, TopicError
-from tidemark.kafka.clients import admin, connect
+from tidemark.kafka.clients import admin, connect, unreachable
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
 
 _BROKER_DEFAULT: Final = -1
+_GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why
 
 
 def ensure_topics(settings: Settings, specs: Iterable[TopicSpec], *, timeout: float = 30.0) -> list[str]:
@@ -34,6 +35,13 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec], *, timeout: fl
     wanted = {spec.name: spec for spec in specs}
     client = connect(settings, timeout=timeout)
     deadline = time.monotonic() + timeout
+    try:
+        return _settle(client, wanted, timeout, deadline)
+    except KafkaException as error:
+        raise unreachable(settings, error.args[0].str()) from error
+
+
+def _settle(client: AdminClient, wanted: dict[str, TopicSpec], timeout: float, deadline: float) -> list[str]:
     present = client.list_topics(timeout=timeout).topics
     missing = [spec for name, spec in wanted.items() if name not in present]
     _create(client, missing, timeout)
@@ -62,7 +70,7 @@ def topic_incarnation(kafka: Settings | AdminClient, topic: str, *, timeout: flo
     client = admin(kafka) if isinstance(kafka, Settings) else kafka
     futures: dict[str, Future[Any]] = client.describe_topics(TopicCollection([topic]), request_timeout=timeout)
     try:
-        description: TopicDescription = futures[topic].result(timeout)
+        description: TopicDescription = futures[topic].result(timeout + _GRACE_SECONDS)
     except KafkaException as error:
         cause: KafkaError = error.args[0]
         if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -85,7 +93,7 @@ def _create(client: AdminClient, specs: list[TopicSpec], timeout: float) -> None
     ]
     for name, future in client.create_topics(new, operation_timeout=timeout, request_timeout=timeout).items():
         try:
-            future.result(timeout)
+            future.result(timeout + _GRACE_SECONDS)
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker

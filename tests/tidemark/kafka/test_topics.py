@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType
 
 from support import wait_until
-from tidemark.errors import TopicError
+from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import admin, ensure_topics, topic_incarnation
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
@@ -84,3 +84,12 @@ def created_again(kafka: Settings, topic: str) -> bool:
 def test_the_incarnation_of_no_topic_is_an_error_that_names_it(kafka: Settings, unique: str) -> None:
     with pytest.raises(TopicError, match=f"no topic '{unique}'"):
         topic_incarnation(kafka, unique)
+
+
+def test_asking_a_kafka_that_does_not_answer_is_a_brokers_error() -> None:
+    nowhere = Settings.from_environment({}).at("127.0.0.1:1")
+
+    with pytest.raises(BrokerError, match="can't describe topic 'any'"):
+        topic_incarnation(nowhere, "any", timeout=0.5)
+    with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1 does not answer"):
+        ensure_topics(nowhere, [TopicSpec("any", 1, {})], timeout=0.5)
