@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what the table below says, for type checkers
+    from kernels.diversity import badge as badge
+    from kernels.diversity import kmeans_pp as kmeans_pp
+    from kernels.diversity import robust_scale as robust_scale
     from kernels.estimates import Estimate as Estimate
     from kernels.estimates import active_inference as active_inference
     from kernels.estimates import hajek as hajek
@@ -30,6 +33,17 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.sampling import bottom_k_sample as bottom_k_sample
     from kernels.sampling import bottom_k_threshold as bottom_k_threshold
     from kernels.sampling import top_k as top_k
+    from kernels.sketches import QuantileLayout as QuantileLayout
+    from kernels.sketches import add_distinct as add_distinct
+    from kernels.sketches import add_quantiles as add_quantiles
+    from kernels.sketches import distinct_estimate as distinct_estimate
+    from kernels.sketches import distinct_sketch as distinct_sketch
+    from kernels.sketches import quantile_estimate as quantile_estimate
+    from kernels.sketches import quantile_layout as quantile_layout
+    from kernels.sketches import quantile_sketch as quantile_sketch
+    from kernels.thresholds import Chosen as Chosen
+    from kernels.thresholds import ThresholdState as ThresholdState
+    from kernels.thresholds import variable_uncertainty as variable_uncertainty
     from kernels.uncertainty import breaking_ties as breaking_ties
     from kernels.uncertainty import entropy as entropy
     from kernels.uncertainty import least_confidence as least_confidence
@@ -95,6 +109,23 @@ _MODULE_OF = {
     "stratified_ratio": "estimates",
     # forest
     "Forest": "forest",
+    # diversity
+    "badge": "diversity",
+    "kmeans_pp": "diversity",
+    "robust_scale": "diversity",
+    # sketches
+    "QuantileLayout": "sketches",
+    "add_distinct": "sketches",
+    "add_quantiles": "sketches",
+    "distinct_estimate": "sketches",
+    "distinct_sketch": "sketches",
+    "quantile_estimate": "sketches",
+    "quantile_layout": "sketches",
+    "quantile_sketch": "sketches",
+    # thresholds
+    "Chosen": "thresholds",
+    "ThresholdState": "thresholds",
+    "variable_uncertainty": "thresholds",
 }
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)

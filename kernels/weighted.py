@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kernels._checks import array, integer, number
 from kernels._jit import kernel
+from kernels._logarithm import log64
 from kernels.hashing import unit
 from kernels.sampling import bottom_k, top_k
 
@@ -162,6 +163,12 @@ def priority_sample(weights: NDArray[np.floating], coins: NDArray[np.uint64], k:
     return WeightedSample(best[:k], np.minimum(1.0, checked[best[:k]] / threshold))
 
 
+@kernel
+def _exponential_ranks(uniform: NDArray[np.float64], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    for i in range(out.shape[0]):
+        out[i] = abs(log64(np.float64(uniform[i]))) / weights[i]
+
+
 def exponential_bottom_k(weights: NDArray[np.floating], coins: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
     """Rows drawn one after the other without replacement, each time in proportion to the weights left.
 
@@ -172,8 +179,8 @@ def exponential_bottom_k(weights: NDArray[np.floating], coins: NDArray[np.uint64
     checked = _checked_weights(weights)
     tossed = array("coins", coins, np.uint64, checked.shape)
     rows = np.flatnonzero(checked)
-    with np.errstate(over="ignore"):
-        ranks = np.abs(np.log(unit(tossed[rows]))) / checked[rows]
+    ranks = np.empty(rows.shape[0])
+    _exponential_ranks(unit(tossed[rows]), checked[rows], ranks)
     return rows[bottom_k(ranks.view(np.uint64), integer("k", k, 0, _MAX_K), tossed[rows])]
 
 
@@ -228,7 +235,7 @@ def _reservoir(
         if counts[1] < k:
             counts[2] += 1
             place = counts[1]
-            key = np.log(_draw(seed, counts[2])) / w
+            key = log64(np.float64(_draw(seed, counts[2]))) / w
             counts[1] += 1
             while place > 0 and keys[(place - 1) >> 1] > key:
                 keys[place], rows[place] = keys[(place - 1) >> 1], rows[(place - 1) >> 1]
@@ -236,7 +243,7 @@ def _reservoir(
             keys[place], rows[place] = key, row
             if counts[1] == k:
                 counts[2] += 1
-                jump[0] = np.log(_draw(seed, counts[2])) / keys[0]
+                jump[0] = log64(np.float64(_draw(seed, counts[2]))) / keys[0]
             continue
         jump[0] -= w
         if jump[0] > 0.0:
@@ -244,10 +251,10 @@ def _reservoir(
         counts[2] += 2
         least = np.exp(keys[0] * w)
         u = least + (1.0 - least) * _draw(seed, counts[2] - 1)
-        keys[0] = min(np.log(u) / w, 0.0)
+        keys[0] = min(log64(np.float64(u)) / w, 0.0)
         rows[0] = row
         _sift_up_from_root(keys, rows, k)
-        jump[0] = np.log(_draw(seed, counts[2])) / keys[0] if keys[0] < 0.0 else np.inf
+        jump[0] = log64(np.float64(_draw(seed, counts[2]))) / keys[0] if keys[0] < 0.0 else np.inf
 
 
 class WeightedReservoir:

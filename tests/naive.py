@@ -202,3 +202,27 @@ def lure(losses: Sequence[float], probabilities: Sequence[float], population: in
             v += (size - drawn) / (size - m) * (1 / ((size - m + 1) * probabilities[m - 1]) - 1)
         total += v * losses[m - 1]
     return total / drawn
+
+
+# ---- thresholds
+
+
+def variable_uncertainty(
+    confidence: Sequence[float], factors: Sequence[float], budget: float, step: float, window: int
+) -> list[bool]:
+    """RandVar of Žliobaitė et al. 2014, with the factors drawn; factors of 1 give Var."""
+    threshold, spent, chosen = 1.0, 0.0, []
+    for c, factor in zip(confidence, factors, strict=True):
+        asks = False
+        if spent / window < budget and not np.isnan(c):
+            asks = c < threshold * factor
+            threshold = threshold * (1 - step) if asks else min(1.0, threshold * (1 + step))
+        chosen.append(asks)
+        spent = spent * (window - 1) / window + asks
+    return chosen
+
+
+def box_muller(coin: int) -> float:
+    """A standard normal number from the halves of 64 bits."""
+    first, second = ((coin >> 32) + 1) / 2**32, (coin & 0xFFFFFFFF) / 2**32
+    return float(np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second))
