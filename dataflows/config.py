@@ -29,7 +29,8 @@ class EngineConfig:
     idle_timeout: a partition without rows for so long holds nobody back.
     tick_interval: between two calls of the processor's `tick`.
     fixed_partitions: topics whose number of partitions must be this: keys are spread over them by the flow itself.
-    blocking_timeout: of one call to Kafka; recovery_timeout: until a Kafka that does not answer is an error.
+    commit_timeout: of each call that ends a transaction; beyond a few seconds the broker aborts it anyway.
+    blocking_timeout: of other calls to Kafka; recovery_timeout: until a Kafka that does not answer is an error.
     most_failures: transactions that may fail one after the other before the process ends with the last reason.
     topic_check_interval: between two looks at the topics' ids and partitions.
     accept_gap: go on from the oldest record there is when retention has removed records that the state needs.
@@ -53,6 +54,7 @@ class EngineConfig:
     poll_interval: float = 0.002
     fixed_partitions: Mapping[str, int] = field(default_factory=dict)
     max_poll_interval: float = 300.0
+    commit_timeout: float = 3.0
     blocking_timeout: float = 15.0
     recovery_timeout: float = 120.0
     most_failures: int = 8

@@ -16,17 +16,15 @@ from typing import Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from dataflows.codes import END_OF_PARTITION, REFUSED, TOPIC_SUSPECT
+from dataflows.codes import END_OF_PARTITION, OUT_OF_RANGE, REFUSED, TOPIC_SUSPECT
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
-from dataflows.opening import Found, Opening, gap_message, is_gone, start_offset
-from tidemark.errors import BrokerError
+from dataflows.opening import Found, Lookup, Opening, gap_message, start_offset
+from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import consumer_config
 from tidemark.processor import Partition, Processor
 
 _log = logging.getLogger(__name__)
-_ASK_AGAIN = 3.0
-"""Seconds after which a question to Kafka that got no answer is asked anew: a coordinator may have moved meanwhile."""
 
 
 class Member(Protocol):
@@ -41,8 +39,11 @@ class Member(Protocol):
     def on_gap(self, partition: Partition, message: str) -> None:
         """Records that were needed are gone, and the operator has accepted that."""
 
-    def on_suspicion(self, lane: Lane | None, error: KafkaError) -> None:
+    def on_suspicion(self) -> None:
         """A topic may not be what it was."""
+
+    def on_lost_position(self, lane: Lane, error: KafkaError) -> None:
+        """A lane can't be read where it is."""
 
 
 class Membership:
@@ -58,7 +59,7 @@ class Membership:
     ) -> None:
         self._config = config
         self._processor = processor
-        self._admin = admin
+        self._lookup = Lookup(config.settings, config.group, admin)
         self._member = member
         self._clock = clock
         self._generations = itertools.count(1)
@@ -89,7 +90,7 @@ class Membership:
         )
 
     def leave(self) -> None:
-        """Leave the group; what is still held is closed."""
+        """Leave the group; what is still held is closed. `join` may follow."""
         consumer, self.consumer = self.consumer, None
         if consumer is not None:
             consumer.close()
@@ -97,6 +98,11 @@ class Membership:
             self._close(lane)
         self.lanes.clear()
         self._opening = None
+
+    def close(self) -> None:
+        """Leave for good."""
+        self.leave()
+        self._lookup.close()
 
     def read(self) -> None:
         """Rows that have come, to their lanes; partitions that have come and gone.
@@ -164,7 +170,9 @@ class Membership:
             if lane is not None:
                 lane.at_end = True
         elif code in TOPIC_SUSPECT:
-            self._member.on_suspicion(lane, error)
+            if lane is not None and code in OUT_OF_RANGE:
+                self._member.on_lost_position(lane, error)
+            self._member.on_suspicion()
         elif code in REFUSED or error.fatal():
             raise BrokerError(
                 f"Kafka refuses to let {self._config.group} read: {error.str()}; check the group's and the topics' "
@@ -231,29 +239,28 @@ class Membership:
                 self._opening_since = self._clock()
             for lane in waiting:
                 lane.generation = next(self._generations)
-            self._opening = Opening(self._admin, self._config.group, waiting, _ASK_AGAIN)
-        if not self._opening.ready():
+            self._opening = self._lookup.ask(waiting)
+        if not self._opening.answer.done():
             return
         opening, self._opening = self._opening, None
         try:
-            found = opening.found()
-        except KafkaException as error:
+            found = opening.answer.result()
+        except (KafkaException, BrokerError) as error:
             self._not_told(error)
             return
         for lane, generation in opening.lanes:
             if lane.generation == generation and self.lanes.get(lane.key) is lane:
                 self._open(lane, found[lane.key])
 
-    def _not_told(self, error: KafkaException) -> None:
-        cause: KafkaError = error.args[0]
+    def _not_told(self, error: KafkaException | BrokerError) -> None:
         since = self._opening_since
-        _log.info("%s: where to begin is not known yet: %s", self._config.group, cause.str())
-        if is_gone(error):
-            self._member.on_suspicion(None, cause)
+        _log.info("%s: where to begin is not known yet: %s", self._config.group, error)
+        if isinstance(error, TopicError):
+            self._member.on_suspicion()
         if since is not None and self._clock() - since > self._config.recovery_timeout:
             raise BrokerError(
                 f"Kafka has not told {self._config.group} for {self._config.recovery_timeout:g} s where to begin: "
-                f"{cause.str()}; see the broker's log, and whether a transaction hangs "
+                f"{error}; see the broker's log, and whether a transaction hangs "
                 "(kafka-transactions.sh find-hanging)"
             ) from error
 

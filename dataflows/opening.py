@@ -8,18 +8,21 @@ transaction times out, and meanwhile the worker goes on with the partitions it h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from dataflows.lanes import Lane
 from tidemark.errors import TopicError
-from tidemark.kafka.topics import incarnation_of
+from tidemark.kafka import consumer_config, topic_incarnation
+from tidemark.settings import Settings
 
-_PREFIX = "v1"
+_TIMEOUT: Final = 2.0
+"""Seconds a question waits for its answer; it is asked again."""
+_PREFIX: Final = "v1"
 
 
 def pack(incarnation: str, metadata: str) -> str:
@@ -58,55 +61,61 @@ class Found:
     """Offset that was committed for an earlier incarnation, or by a foreign tool, and is not applied."""
 
 
-class Opening:
-    """Look-ups under way for some lanes. Ask `ready`, then `found`."""
+class Lookup:
+    """Asks Kafka where lanes of a group begin, on a thread and with a client of its own.
 
-    def __init__(self, admin: AdminClient, group: str, lanes: Sequence[Lane], timeout: float) -> None:
-        self.lanes = [(lane, lane.generation) for lane in lanes]
-        partitions = [TopicPartition(lane.topic, lane.index) for lane in lanes]
-        self._group: Future[Any] = admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, partitions)], require_stable=True, request_timeout=timeout
-        )[group]
-        self._low: dict[TopicPartition, Future[Any]] = admin.list_offsets(
-            {partition: OffsetSpec.earliest() for partition in partitions}, request_timeout=timeout
-        )
-        self._topics: dict[str, Future[Any]] = admin.describe_topics(
-            TopicCollection(sorted({lane.topic for lane in lanes})), request_timeout=timeout
-        )
+    The client is a consumer that never joins. (The administration client's `list_consumer_group_offsets` would need no
+    thread, but on a broker that has just started it hung for ever, and once in a few times crashed the process:
+    librdkafka 2.16.0.)
+    """
 
-    def ready(self) -> bool:
-        """Whether everything has been answered, or refused."""
-        return self._group.done() and all(f.done() for f in (*self._low.values(), *self._topics.values()))
+    def __init__(self, settings: Settings, group: str, admin: AdminClient) -> None:
+        self._consumer = Consumer(consumer_config(settings, group=group, log_level=2))
+        self._admin = admin
+        self._thread = ThreadPoolExecutor(1, f"look-up {group}")
 
-    def found(self) -> dict[tuple[str, int], Found]:
-        """The answers by topic and partition.
+    def ask(self, lanes: Sequence[Lane]) -> Opening:
+        """Begin to look up some lanes."""
+        return Opening([(lane, lane.generation) for lane in lanes], self._thread.submit(self._look_up, lanes))
 
-        Raises:
-            KafkaException: Kafka could not answer (a broker is away, offsets are unstable): ask again.
+    def close(self) -> None:
+        """End the thread and its client."""
+        self._thread.shutdown()
+        self._consumer.close()
 
-        """
-        low = {(tp.topic, tp.partition): int(future.result().offset) for tp, future in self._low.items()}
-        ids = {name: incarnation_of(_description(future)) for name, future in self._topics.items()}
-        answers = {}
-        for tp in self._group.result().topic_partitions:
+    def _look_up(self, lanes: Sequence[Lane]) -> dict[tuple[str, int], Found]:
+        ids = {
+            topic: topic_incarnation(self._admin, topic, timeout=_TIMEOUT) for topic in {lane.topic for lane in lanes}
+        }
+        asked = [TopicPartition(lane.topic, lane.index) for lane in lanes]
+        low = self._admin.list_offsets({tp: OffsetSpec.earliest() for tp in asked}, request_timeout=_TIMEOUT)
+        found = {}
+        for tp in self._consumer.committed(asked, _TIMEOUT):
             if tp.error is not None:
                 raise KafkaException(tp.error)
-            current = ids[tp.topic]
             incarnation, metadata = unpack(tp.metadata)
-            applies = tp.offset >= 0 and incarnation == current
-            answers[tp.topic, tp.partition] = Found(
-                incarnation=current,
+            applies = tp.offset >= 0 and incarnation == ids[tp.topic]
+            found[tp.topic, tp.partition] = Found(
+                incarnation=ids[tp.topic],
                 committed=tp.offset if applies else None,
                 metadata=metadata if applies else "",
-                low=low[tp.topic, tp.partition],
+                low=low[TopicPartition(tp.topic, tp.partition)].result().offset,
                 stale=tp.offset if tp.offset >= 0 and not applies else None,
             )
-        return answers
+        return found
 
 
-def _description(future: Future[Any]) -> TopicDescription:
-    description: TopicDescription = future.result()
-    return description
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A look-up under way.
+
+    lanes: with the generation they had when it was asked for.
+    answer: fails with KafkaException or BrokerError if Kafka could not answer (a broker is away, offsets are unstable):
+        ask again; with TopicError if a topic is not there.
+    """
+
+    lanes: list[tuple[Lane, int]]
+    answer: Future[dict[tuple[str, int], Found]]
 
 
 def start_offset(lane: Lane, found: Found, rewind: int | None, *, group: str, accept_gap: bool) -> int:
@@ -141,9 +150,3 @@ def gap_message(lane: Lane, found: Found, wanted: int, *, group: str) -> str:
         f"records that are needed{lost}. Lengthen the topic's retention beyond the longest window and the longest "
         "outage; to go on now with windows that lack those records, start once with TIDEMARK_ACCEPT_GAP=1"
     )
-
-
-def is_gone(error: KafkaException) -> bool:
-    """Whether an answer says that the topic is not there."""
-    cause: KafkaError = error.args[0]
-    return cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID)

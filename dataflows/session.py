@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from confluent_kafka import KafkaError, TopicPartition
 
 from dataflows.alignment import Bounds, allowed_rows
-from dataflows.codes import OUT_OF_RANGE
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
 from dataflows.membership import Membership
@@ -97,6 +96,7 @@ class Session:
             producer_config(settings, transactional_id=self.slot.transactional_id),
             self._watchdog,
             timeout=config.blocking_timeout,
+            commit_timeout=config.commit_timeout,
             clock=clock,
         )
         self._topics = TopicWatch(
@@ -290,7 +290,7 @@ class Session:
         self._in_flight = 0
         self._transactions.abort()
         with self._watchdog.guard("close of the consumer", self._config.blocking_timeout * 2):
-            self._membership.leave()
+            self._membership.close()
         self._watchdog.close()
         self.slot.release()
 
@@ -381,11 +381,13 @@ class Session:
             )
             self._notices.append(Output(self._config.deadletter, None, headers=headers))
 
-    def on_suspicion(self, lane: Lane | None, error: KafkaError) -> None:
-        """Look at the topics at once; if they are what they were, a lost position is an error."""
-        if lane is not None and error.code() in OUT_OF_RANGE:
-            self._suspicion = f"{lane.topic!r} partition {lane.index} at {lane.taken + lane.rows}: {error.str()}"
+    def on_suspicion(self) -> None:
+        """Look at the topics at once."""
         self._topics.look_now()
+
+    def on_lost_position(self, lane: Lane, error: KafkaError) -> None:
+        """If the topics turn out to be what they were, that is an error."""
+        self._suspicion = f"{lane.topic!r} partition {lane.index} at {lane.taken + lane.rows}: {error.str()}"
 
     def _look_at_topics(self) -> None:
         changed = self._topics.look()

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient, TopicDescription
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka.topics import incarnation_of
 
+_TIMEOUT = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -69,23 +70,35 @@ class TopicWatch:
 
         Raises:
             TopicError: a topic is not there, or has other partitions than it must.
-            BrokerError: Kafka does not answer.
+            BrokerError: Kafka does not answer within `patience`.
 
         """
-        self._ask()
-        asked, self._asked = self._asked or {}, None
-        for name, future in asked.items():
-            try:
-                self._seen[name] = _seen(future)
-            except KafkaException as error:
-                if _is_unknown(error):
-                    raise TopicError(
-                        f"there is no topic {name!r}; `tidemark up` and `tidemark topics` create a pipeline's topics, "
-                        "or correct its name in the pipeline file"
-                    ) from error
-                raise BrokerError(f"Kafka can't describe topic {name!r}: {error.args[0].str()}") from error
+        deadline = self._clock() + self._patience
+        while len(self._seen) < len(self._topics):
+            self._ask()
+            asked, self._asked = self._asked or {}, None
+            for name, future in asked.items():
+                try:
+                    self._seen[name] = _seen(future)
+                except KafkaException as error:
+                    self._refuse(name, error, deadline)
         self._check_fixed()
         self._next = self._clock() + self._interval
+
+    def _refuse(self, name: str, error: KafkaException, deadline: float) -> None:
+        """Raise what is wrong with a topic at the start, unless Kafka may only need more time."""
+        cause: KafkaError = error.args[0]
+        if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise TopicError(
+                f"there is no topic {name!r}; `tidemark up` creates a pipeline's topics, or correct its name in the "
+                "pipeline file"
+            ) from error
+        if self._clock() > deadline:
+            raise BrokerError(
+                f"Kafka has not described topic {name!r} for {self._patience:g} s: {cause.str()}; is it up, and may "
+                "this client describe the topic?"
+            ) from error
+        _log.info("topic %s can't be looked at yet: %s", name, cause.str())
 
     def look_now(self) -> None:
         """Something is odd: look at once."""
@@ -123,7 +136,7 @@ class TopicWatch:
         return _difference(before, latest)
 
     def _ask(self) -> None:
-        self._asked = self._admin.describe_topics(TopicCollection(list(self._topics)), request_timeout=10.0)
+        self._asked = self._admin.describe_topics(TopicCollection(list(self._topics)), request_timeout=_TIMEOUT)
 
     def _missing(self, name: str, now: float) -> None:
         if self._gone_since is None:

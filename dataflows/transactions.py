@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from dataflows.bounded import Hung, bounded
 from dataflows.codes import PURGED
 from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError
@@ -29,6 +30,8 @@ class Transactions:
 
     librdkafka lacks KIP-890, so after any failure the producer is thrown away: `renew` makes another, whose
     `init_transactions` ends what its predecessor left, whichever way that was going.
+
+    timeout: seconds of a call to Kafka; commit_timeout: of each of the two that end a transaction.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class Transactions:
         watchdog: Watchdog,
         *,
         timeout: float,
+        commit_timeout: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = {**config, "delivery.report.only.error": True, "on_delivery": self._undelivered}
         self._watchdog = watchdog
         self._timeout = timeout
+        self._commit_timeout = commit_timeout
         self._clock = clock
         self._most = int(config.get("queue.buffering.max.messages", 100_000)) - _CHUNK
         self._producer: Producer | None = None
@@ -136,11 +141,15 @@ class Transactions:
 
         """
         producer = self._good()
+
+        def commit() -> None:
+            producer.send_offsets_to_transaction(positions, group, self._commit_timeout)
+            producer.commit_transaction(self._commit_timeout)
+
         try:
-            with self._watchdog.guard("send_offsets_to_transaction", self._timeout * 2):
-                producer.send_offsets_to_transaction(positions, group, self._timeout)
-            with self._watchdog.guard("commit_transaction", self._timeout * 2):
-                producer.commit_transaction(self._timeout)
+            bounded("the commit of a transaction", self._commit_timeout * 2 + 1, commit)
+        except Hung as hung:
+            raise TransactionFailed(str(hung)) from hung
         except KafkaException as error:
             with suppress(KafkaException):  # a fatal one is raised again, but is known already
                 producer.poll(0)  # serves the delivery report that tells why

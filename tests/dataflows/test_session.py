@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from counting import ABORT, CountingProcessor, expected
+from offsets import GroupOffsets, group_offsets
 from sessions import pump, step
 
 from dataflows.config import EngineConfig
@@ -34,6 +35,7 @@ class Bench:
         self.sessions: list[Session] = []
         self.admin: AdminClient = admin(self.settings)
         self.rows = 0
+        self.offsets = GroupOffsets(self.settings, self.group, self.source, PARTITIONS)
         ensure_topics(
             self.settings,
             [
@@ -77,20 +79,9 @@ class Bench:
         ]
         return expected(rows)
 
-    def offsets(self, *, stable: bool = False) -> dict[int, TopicPartition]:
-        """Stable ones wait for pending transactions: not to be asked for by the thread that has to commit them."""
-        asked = [ConsumerGroupTopicPartitions(self.group, [TopicPartition(self.source, i) for i in range(PARTITIONS)])]
-        wait = 10.0 if stable else 2.0
-        future = self.admin.list_consumer_group_offsets(asked, require_stable=stable, request_timeout=wait)[self.group]
-        return {tp.partition: tp for tp in future.result().topic_partitions}
-
     def all_committed(self) -> Callable[[], object]:
-        """Condition: the rows fed so far are. Asked of the group, so of one that has been joined."""
-        return lambda: self.sessions[-1].lanes and self.handled() == self.rows
-
-    def handled(self) -> int:
-        """Rows below the committed offsets; the topic has no gaps."""
-        return sum(max(tp.offset, 0) for tp in self.offsets().values())
+        """Condition: the rows fed so far are."""
+        return lambda: self.offsets.handled() == self.rows
 
     def check_exact(self) -> None:
         assert sorted(self.committed_outputs()) == sorted(self.expected())
@@ -102,6 +93,7 @@ def bench(kafka: Settings, unique: str, tmp_path: Path) -> Iterator[Bench]:
     yield bench
     for session in bench.sessions:
         session.abandon()
+    bench.offsets.close()
 
 
 def test_each_row_is_processed_once_and_its_offset_committed(bench: Bench) -> None:
@@ -299,7 +291,7 @@ def test_offsets_of_an_earlier_topic_of_the_name_are_not_applied(bench: Bench) -
     bench.times(300)
     session, _ = bench.session()
     pump(session, bench.all_committed(), "the rows were not committed")
-    metadata = bench.offsets()[0].metadata or ""
+    metadata = bench.offsets.committed()[0].metadata or ""
     session.finish()
     other = metadata.replace(metadata.split(":")[1], "00000000", 1)
     moved = [TopicPartition(bench.source, i, 50, other) for i in range(PARTITIONS)]
@@ -366,9 +358,9 @@ def test_a_bug_in_the_processor_leaves_the_group_and_no_open_transaction(bench: 
     with pytest.raises(ValueError, match="no number"):
         pump(session, lambda: False, "no error")
     began = time.monotonic()
-    offsets = bench.offsets(stable=True)
-    assert time.monotonic() - began < 5
-    assert all(tp.offset < 0 for tp in offsets.values())
+    with group_offsets(bench.settings, bench.group, bench.source, PARTITIONS, stable=True) as stable:
+        assert stable.handled() == 0
+    assert time.monotonic() - began < 5, "nothing was left pending"
 
 
 def test_two_sessions_never_share_a_named_slot(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

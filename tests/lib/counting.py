@@ -8,6 +8,7 @@ its window, itself included. The window is that of the partition's watermark, so
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections import Counter
@@ -111,9 +112,11 @@ def expected(rows: Iterable[tuple[int, int, bytes | None, int]], *, size: int = 
 
 def main() -> None:
     """Run the flow in this process: `python -m counting SOURCE TARGET GROUP [KEY=VALUE of the configuration…]`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     source, target, group, *options = sys.argv[1:]
     over = {name: float(value) for name, value in (option.split("=") for option in options)}
-    config = EngineConfig(group=group, settings=Settings.from_environment(), **over)  # type: ignore[arg-type]
+    consumer = {"session_timeout_ms": int(over.pop("session_timeout", 6) * 1_000), "heartbeat_interval_ms": 500}
+    config = EngineConfig(group=group, settings=Settings.from_environment(), consumer=consumer, **over)  # type: ignore[arg-type]
     size = int(os.environ.get("COUNTING_SIZE", "100"))
     stop = Stop().on_signals()
     sys.exit(run(*over_kafka("counting", config, lambda: CountingProcessor(source, target, size=size), stop)))

@@ -1,0 +1,76 @@
+"""Processes of a flow that a test starts, kills and stops: real ones, by their ids."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tidemark.settings import Settings
+
+_ROOT = Path(__file__).parents[2]
+
+
+class FlowProcess:
+    """`python -m MODULE ARGUMENTS` in a slot of its own, with the settings in its environment. Ended with the block."""
+
+    def __init__(self, settings: Settings, slot: str, *command: str, log: Path, **environment: str) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._command = command
+        self._environment = environment
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.runs:
+            self.kill()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        """All that it has printed, over all its starts."""
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+
+    def start(self) -> None:
+        """Start it, or start it again in its slot."""
+        assert not self.runs
+        environment = {
+            **os.environ,
+            **self._settings.environment(),
+            "PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'tests' / 'lib'}",
+            "TIDEMARK_SLOT": self._slot,
+            **self._environment,
+        }
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *self._command], env=environment, stdout=log, stderr=log, cwd=_ROOT
+            )
+        self.starts += 1
+
+    def kill(self) -> None:
+        """SIGKILL: nothing of it gets to clean up."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def terminate(self, timeout: float = 20) -> int:
+        """SIGTERM; the exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout)
