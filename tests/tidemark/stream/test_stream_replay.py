@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,15 @@ from streaming import MemoryEngine, Models, load_rows, purchases, shop
 from tidemark.features.offline import offline
 from tidemark.records import Prediction, decode
 from tidemark.stream.proposals import decode_proposals
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tight_rewinds() -> Iterator[None]:
+    """A rewind to the very batch that is needed: one that begins earlier would hide a rewind that begins too late."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tidemark.features.windows._ROWS_A_SEGMENT", 1)
+        yield
+
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=12, deadline=None)
@@ -161,3 +171,21 @@ def test_without_windows_nothing_is_replayed_and_the_watermark_is_kept() -> None
             again.start()
     assert again.replayed == 0
     assert again.outputs == whole
+
+
+@FEW
+@given(SEEDS)
+def test_the_tile_of_an_event_never_goes_back_in_its_partition(seed: int) -> None:
+    engine = run(1, purchases(seed, 150), seed, crashes=0.1)
+    length = engine.pipeline.selection.tile
+    expected = {}
+    for values in engine.predictions().values():
+        watermark = 0
+        for prediction in (decode(Prediction, value) for value in values):
+            watermark = max(watermark, prediction.time)
+            expected[prediction.event_id] = watermark // length
+    proposals = [decode_proposals(o.value, list(o.headers)) for _, o in engine.of_topic("shop.proposals")]
+    found = {event: tile for p in proposals for event, tile in p.rows.select("event_id", "tile").iter_rows()}
+    assert found == {event: expected[event] for event in found}
+    assert sum(count for p in proposals for count in p.meta.tiles.values()) == 150
+    assert len(found) > 40
