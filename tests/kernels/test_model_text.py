@@ -182,7 +182,8 @@ def test_sizes_that_do_not_match_the_trees_are_refused() -> None:
 def test_a_tree_too_deep_for_lightgbms_recursion_is_refused() -> None:
     nodes = 1025
     numbers = {
-        "split_feature": [0] * nodes, "split_gain": [1] * nodes, "threshold": range(nodes), "decision_type": [2] * nodes,
+        "split_feature": [0] * nodes, "split_gain": [1] * nodes,
+        "threshold": range(nodes), "decision_type": [2] * nodes,
         "left_child": [-1 - i for i in range(nodes)], "right_child": [*range(1, nodes), -1 - nodes],
         "leaf_value": [0] * (nodes + 1), "leaf_weight": [1] * (nodes + 1), "leaf_count": [1] * (nodes + 1),
         "internal_value": [0] * nodes, "internal_weight": [1] * nodes, "internal_count": [2] * nodes,
