@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.mutations import Mutant, Mutator
 from tidemark.errors import ModelError
@@ -115,27 +114,26 @@ class Trial:
             raise ModelError(f"the undamaged model is refused: {self._reasons}")
         self._old: ActiveModel = self._keeper.current
         self._before = self._old.probabilities(self._probe)
-        self._now: ActiveModel | None = None
-        whole = publish(described, successor.text, topic=topic, secret=secret)
-        if not self.accepts(whole) or self._now is None:
+        accepted = self.attempt(publish(described, successor.text, topic=topic, secret=secret))
+        if accepted is None:
             raise ModelError(f"the undamaged successor is refused: {self._reasons}")
-        self._answers: NDArray[np.float64] = self._now.probabilities(self._probe)
+        self._answers = accepted.probabilities(self._probe)
 
-    def accepts(self, outputs: list[Output]) -> bool:
-        """Whether a publication comes in force; the old model is put back."""
+    def attempt(self, outputs: list[Output]) -> ActiveModel | None:
+        """The model that a publication brings in force, None if it is refused. The old model is put back."""
         self._reasons.clear()
         self._keeper.start_over()
         self._feed(self._old_records)
         self._feed(outputs)
         self._keeper.adopt(self._sandbox)
-        accepted = self._keeper.current is not self._old
-        self._now = self._keeper.current
+        current = self._keeper.current
         self._keeper.current = self._old
-        return accepted
+        return None if current is self._old else current
 
     def run(self, mutant: Mutant) -> str:
         """Try one mutant; the check that refused it, `served` or `harmless`."""
-        if not self.accepts(mutant.outputs):
+        accepted = self.attempt(mutant.outputs)
+        if accepted is None:
             reason = self._reasons[0] if self._reasons else "no reason"
             name = stage(reason)
             self.outcome.refused[name] += 1
@@ -143,7 +141,7 @@ class Trial:
                 self.outcome.unnamed.append(f"{mutant.how}: {reason}")
             self._check_old()
             return name
-        same = self._now is not None and self._equal(self._now)
+        same = self._equal(accepted)
         self.outcome.by_damage[mutant.how] += 1
         if same:
             self.outcome.harmless += 1

@@ -21,8 +21,8 @@ INCARNATION = "0a1b2c3d"
 START = 1_750_000_000_000
 
 
-def small_pipeline(name: str = "p", classes: Sequence[str] = ("no", "yes"), extra: str = "") -> Pipeline:
-    """Three float features and a label; `extra` is more TOML, tables only."""
+def pipeline_text(name: str = "p", *, classes: Sequence[str] = ("no", "yes"), extra: str = "", label: str = "") -> str:
+    """A pipeline file of three float features; `extra` is more TOML (tables only), `label` more keys of the label."""
     text = f"""
         name = "{name}"
         partitions = 2
@@ -42,13 +42,21 @@ def small_pipeline(name: str = "p", classes: Sequence[str] = ("no", "yes"), extr
         classes = {list(classes)}
         positive = "{classes[-1]}"
         delay = "1d"
+        {label}
         [selection]
         tile = "1h"
         budget = 10
         explore = 2
         {extra}
     """
-    return parse("\n".join(line.strip() for line in text.splitlines()), f"{name}.toml")
+    return "\n".join(line.strip() for line in text.splitlines())
+
+
+def small_pipeline(
+    name: str = "p", classes: Sequence[str] = ("no", "yes"), extra: str = "", label: str = ""
+) -> Pipeline:
+    """That pipeline, read."""
+    return parse(pipeline_text(name, classes=classes, extra=extra, label=label), f"{name}.toml")
 
 
 def rows(count: int, seed: int = 0, classes: int = 2) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -157,7 +165,12 @@ def batch_of(values: Sequence[bytes | None], *, first: int = 0, topic: str = "p.
     )
 
 
-def label_values(count: int, *, seed: int = 0, classes: Sequence[str] = ("no", "yes")) -> list[bytes]:
+def label_values(
+    count: int, *, seed: int = 0, classes: Sequence[str] = ("no", "yes"), topic: str = "p.raw"
+) -> list[bytes]:
     """Encoded annotations of `count` events."""
     features, target = rows(count, seed, len(classes))
-    return [encode(label_of(index, features[index].tolist(), classes[int(target[index])])) for index in range(count)]
+    return [
+        encode(label_of(index, features[index].tolist(), classes[int(target[index])], topic=topic))
+        for index in range(count)
+    ]

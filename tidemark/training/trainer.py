@@ -15,10 +15,12 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.forest import Forest
 from tidemark.errors import ConfigError, ModelError
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse, structure_sha256
 from tidemark.training.dataset import Dataset
+from tidemark.training.golden import choose
 
 Parameters = dict[str, float | int | str | bool]
 
@@ -37,7 +39,6 @@ _OWN: Final = {
     "parser_config_file": "rows do not come from a file",
 }
 _ITERATION_ALIASES: Final = ("num_iterations", "n_estimators", "num_boost_round", "num_trees", "num_rounds")
-_GOLDEN_ROWS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +135,6 @@ def train(
         ) from error
     text = booster.model_to_string(num_iteration=-1)
     model = parse(text, schema)
-    golden = golden_rows(booster, rows.features)
+    golden = choose(Forest(model), rows.features)
     raw = np.asarray(booster.predict(golden, raw_score=True, num_threads=1), np.float64).reshape(len(golden), -1)
     return TrainedModel(text, golden, raw, structure_sha256(model), len(model.split_feature), booster)
-
-
-def golden_rows(booster: lgb.Booster, rows: NDArray[np.float64], most: int = _GOLDEN_ROWS) -> NDArray[np.float64]:
-    """At most `most` of the rows (n, d) that together reach as many leaves as so few can: a greedy cover."""
-    leaves = np.asarray(booster.predict(rows, pred_leaf=True, num_threads=1), np.int64).reshape(len(rows), -1)
-    width = int(leaves.max()) + 1
-    cell = leaves + np.arange(leaves.shape[1]) * width
-    open_cells = np.zeros(width * leaves.shape[1], np.bool_)
-    open_cells[cell] = True
-    chosen: list[int] = []
-    while open_cells.any() and len(chosen) < most:
-        best = int(np.argmax(open_cells[cell].sum(axis=1)))
-        open_cells[cell[best]] = False
-        chosen.append(best)
-    return rows[chosen]

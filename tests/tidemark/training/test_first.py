@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+import pytest
+from models import INCARNATION, batch_of, label_values, pipeline_text, rows, small_pipeline
+from typer.testing import CliRunner
+
+from tidemark.cli.train import app
+from tidemark.errors import ConfigError, ModelError
+from tidemark.features import backfill
+from tidemark.kafka import ensure_topics
+from tidemark.pipeline import Pipeline
+from tidemark.processor import Partition
+from tidemark.registry.active import ActiveModel
+from tidemark.registry.reading import read_registry
+from tidemark.registry.watcher import ModelWatcher
+from tidemark.settings import Settings
+from tidemark.topics import TopicSpec
+from tidemark.training import RetrainProcessor
+from tidemark.training.first import from_history, from_model_file, publish_first
+
+COUNT = 400
+
+
+def labeled_pipeline(name: str = "p") -> Pipeline:
+    return small_pipeline(name, label='column = "truth"')
+
+
+def history(count: int = COUNT, seed: int = 0, classes: Sequence[str] = ("no", "yes")) -> pl.DataFrame:
+    """An event an hour, newest first, so that nothing may rest on the file's order."""
+    features, target = rows(count, seed, len(classes))
+    features = np.nan_to_num(features)
+    frame = pl.DataFrame(
+        {
+            "key": [f"k{index % 7}" for index in range(count)],
+            "time": [f"2025-01-{1 + index // 24:02d}T{index % 24:02d}:00:00Z" for index in range(count)],
+            "a": features[:, 0],
+            "b": features[:, 1],
+            "c": features[:, 2],
+            "truth": [classes[number] for number in target],
+        }
+    )
+    return frame.reverse()
+
+
+def test_a_history_gives_a_model_with_its_figures() -> None:
+    pipeline = labeled_pipeline()
+    made = from_history(pipeline, history(), "history.parquet")
+    assert made.manifest.used == COUNT - 24  # the last day's truth may not have arrived
+    assert made.manifest.trained_on[0].topic == "file:history.parquet"
+    assert made.manifest.decision == "first champion, from history.parquet"
+    precision = made.manifest.metrics["holdout_average_precision"]
+    low, high = (made.manifest.metrics[f"holdout_average_precision_{end}"] for end in ("low", "high"))
+    assert precision is not None
+    assert low is not None
+    assert high is not None
+    assert low < precision < high
+    assert precision > 0.8
+
+
+def test_the_labels_of_the_last_delay_are_used_only_when_all_are_known() -> None:
+    pipeline = labeled_pipeline()
+    some, every = (from_history(pipeline, history(), "h", all_known=known).manifest for known in (False, True))
+    assert every.used == COUNT
+    assert some.used < every.used
+    times = backfill(pipeline, history())["_time"]
+    assert some.known_until <= int(times.max())  # type: ignore[arg-type]
+    assert every.known_until == int(times.max()) + pipeline.label.delay  # type: ignore[arg-type]
+
+
+def test_the_order_of_the_file_does_not_matter() -> None:
+    pipeline = labeled_pipeline()
+    assert from_history(pipeline, history(), "h").text == from_history(pipeline, history().reverse(), "h").text
+
+
+def test_classes_may_be_given_by_number() -> None:
+    pipeline = labeled_pipeline()
+    numbered = history().with_columns(truth=(pl.col("truth") == "yes").cast(pl.Int8))
+    assert from_history(pipeline, numbered, "h").text == from_history(pipeline, history(), "h").text
+
+
+def test_rows_without_a_label_are_left_out_but_count_for_the_windows() -> None:
+    pipeline = labeled_pipeline()
+    half = history().with_columns(truth=pl.when(pl.int_range(COUNT) % 2 == 0).then(pl.col("truth")))
+    assert from_history(pipeline, half, "h", all_known=True).manifest.used == COUNT // 2
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "why"),
+    [
+        (lambda frame: frame.drop("truth"), ConfigError, "h has no column 'truth' with the class; set label.column"),
+        (lambda frame: frame.with_columns(truth=pl.lit("maybe")), ConfigError, "holds 'maybe'; expected"),
+        (lambda frame: frame.with_columns(truth=pl.lit(2)), ConfigError, "holds 2; expected"),
+        (lambda frame: frame.with_columns(truth=pl.lit("no")), ModelError, "all of one class"),
+        (lambda frame: frame.drop("a"), ConfigError, "there is no column 'a'"),
+        (lambda frame: frame.tail(20), ModelError, "no label is older than label.delay"),
+        (
+            lambda frame: frame.with_columns(a=pl.lit(1.0), b=pl.lit(1.0), c=pl.lit(1.0)),
+            ModelError,
+            "too few or too alike",
+        ),
+    ],
+)
+def test_a_history_that_can_not_be_learnt_from_says_why(
+    change: Callable[[pl.DataFrame], pl.DataFrame], error: type[Exception], why: str
+) -> None:
+    with pytest.raises(error, match=why):
+        from_history(labeled_pipeline(), change(history()), "h")
+
+
+def model_text(names: Sequence[str] = ("a", "b", "c"), **parameters: str) -> str:
+    features, target = rows(300)
+    booster = lgb.train(
+        {"objective": "binary", "verbosity": -1, "num_threads": 1, **parameters},
+        lgb.Dataset(features, target, feature_name=list(names), params={"verbosity": -1}),
+        8,
+    )
+    return booster.model_to_string()
+
+
+def test_an_existing_model_is_checked_and_gets_golden_rows_of_its_own() -> None:
+    made = from_model_file(small_pipeline(), model_text(), "old.txt")
+    assert made.manifest.used == 0
+    assert made.manifest.decision.startswith("first champion, imported from old.txt")
+    assert 0 < len(made.manifest.golden) <= 64
+    leaves = np.asarray(
+        lgb.Booster(model_str=made.text).predict(
+            np.array(made.manifest.golden, dtype=float).reshape(-1, 3), pred_leaf=True
+        )
+    )
+    assert sum(len(set(column)) for column in leaves.T) > 0.9 * sum(leaves.max(axis=0) + 1)
+
+
+def test_a_model_of_other_features_or_no_probabilities_is_refused_unloaded() -> None:
+    with pytest.raises(ModelError, match="feature 0 is 'Column_0', expected 'a'"):
+        from_model_file(small_pipeline(), model_text(["Column_0", "b", "c"]), "old.txt")
+    with pytest.raises(ModelError, match=r"num_class|objective"):
+        from_model_file(small_pipeline(), model_text(objective="regression"), "old.txt")
+    with pytest.raises(ModelError, match="line 1"):
+        from_model_file(small_pipeline(), "not a model", "old.txt")
+
+
+def test_the_first_champion_is_served_and_not_replaced_unasked(kafka: Settings, unique: str) -> None:
+    pipeline = labeled_pipeline(unique)
+    ensure_topics(kafka, [TopicSpec(pipeline.topics.metrics, 1, {})])
+    first = publish_first(kafka, pipeline, from_history(pipeline, history(), "h"))
+    with ModelWatcher(kafka, pipeline) as watcher:
+        found = watcher.wait_ready()
+        assert isinstance(found, ActiveModel)
+        assert found.version == first.version
+        assert found.version.startswith("v000001-")
+    again = from_model_file(pipeline, model_text(), "old.txt")
+    with pytest.raises(ModelError, match="--replace"):
+        publish_first(kafka, pipeline, again)
+    second = publish_first(kafka, pipeline, again, replace=True)
+    assert (second.version[:7], second.parent) == ("v000002", first.version)
+    registry = read_registry(kafka, pipeline.topics.models)
+    assert registry.candidates() == [second.version, first.version]
+
+    processor = RetrainProcessor(pipeline, read_registry=lambda: read_registry(kafka, pipeline.topics.models))
+    partition = Partition(pipeline.topics.labels, 0, INCARNATION)
+    processor.open(partition, "")
+    batch = batch_of(label_values(45, topic=pipeline.raw_topics[0]))
+    batch.partition = partition
+    outputs = processor.process(batch)
+    assert [output.topic for output in outputs if output.topic == pipeline.topics.metrics]
+
+
+@pytest.fixture
+def command(kafka: Settings, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    for name, value in kafka.environment().items():
+        monkeypatch.setenv(name, value)
+    return CliRunner()
+
+
+def file_of(pipeline_text: str, folder: Path) -> Path:
+    path = folder / "p.toml"
+    path.write_text(pipeline_text, encoding="utf-8")
+    return path
+
+
+def test_the_command_publishes_a_champion_and_says_how_good_it_is(
+    command: CliRunner, unique: str, tmp_path: Path
+) -> None:
+    path = file_of(labeled_text(unique), tmp_path)
+    history().write_parquet(tmp_path / "history.parquet")
+    done = command.invoke(app, [str(path), "--from", str(tmp_path / "history.parquet")])
+    assert done.exit_code == 0, done.output
+    assert "is champion, of 376 labels" in done.output
+    assert "average precision" in done.output
+    (tmp_path / "model.txt").write_text(model_text(), encoding="utf-8")
+    done = command.invoke(app, [str(path), "--model", str(tmp_path / "model.txt"), "--replace"])
+    assert done.exit_code == 0, done.output
+    assert "imported from model.txt" in done.output
+
+
+def labeled_text(name: str) -> str:
+    return pipeline_text(name, label='column = "truth"')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "either --from HISTORY or --model FILE"),
+        (["--from", "h.xlsx"], "a history is one of .parquet"),
+        (["--from", "absent.csv"], "can't be read"),
+        (["--model", "absent.txt"], "can't be read"),
+        (["--from", "h.csv", "--model", "m.txt"], "either"),
+    ],
+)
+def test_the_command_says_what_is_wrong(command: CliRunner, tmp_path: Path, arguments: list[str], why: str) -> None:
+    path = file_of(labeled_text("p"), tmp_path)
+    given = [str(tmp_path / each) if "." in each else each for each in arguments]
+    done = command.invoke(app, [str(path), *given])
+    assert done.exit_code == 1
+    assert why in " ".join(done.output.split())

@@ -1,0 +1,93 @@
+"""`tidemark train`: the first champion, from a history with labels or from a LightGBM model file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.errors import ConfigError
+from tidemark.pipeline import Pipeline, load
+from tidemark.registry.signature import signing_key
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def train(
+    pipeline: PipelineFile,
+    history: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="History with labels: .parquet, .csv or .ndjson.", dir_okay=False),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="FILE", help="A LightGBM model file instead.", dir_okay=False)
+    ] = None,
+    all_known: Annotated[
+        bool, typer.Option("--all-known", help="Use the labels of the last label.delay too: their truth has arrived.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the champion, if there is one.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to train with.")] = 1,
+) -> None:
+    """Publish the first champion, so that predictions need not wait for labels."""
+    with told():
+        if (history is None) == (model is None):
+            raise ConfigError("give either --from HISTORY or --model FILE")
+        read = load(pipeline)
+        if history is not None:
+            _from_history(read, history, all_known=all_known, replace=replace, threads=threads)
+        elif model is not None:
+            _from_file(read, model, replace=replace)
+
+
+def _from_history(pipeline: Pipeline, path: Path, *, all_known: bool, replace: bool, threads: int) -> None:
+    import polars as pl
+    from polars.exceptions import PolarsError
+
+    from tidemark.training.first import from_history, publish_first
+
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        ".parquet": pl.read_parquet,
+        ".csv": pl.read_csv,
+        ".ndjson": pl.read_ndjson,
+        ".jsonl": pl.read_ndjson,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ConfigError(f"{path}: a history is one of {', '.join(readers)}; its name must end so")
+    try:
+        frame = reader(path)
+    except (OSError, PolarsError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from error
+    settings = connected()
+    made = from_history(pipeline, frame, path.name, all_known=all_known, num_threads=threads)
+    manifest = publish_first(settings, pipeline, made, replace=replace, secret=signing_key())
+    figures = manifest.metrics
+    out.print(f"[green]ok[/] {manifest.version} is champion, of {manifest.used:,} labels", highlight=False)
+    if (precision := figures.get("holdout_average_precision")) is not None:
+        out.print(
+            f"on the last fifth ({figures['holdout_rows']:,.0f} rows, {figures['holdout_positives']:,.0f} "
+            f"{pipeline.label.positive}), a model of the rest has average precision {precision:.3f} "
+            f"[{figures['holdout_average_precision_low']:.3f}, {figures['holdout_average_precision_high']:.3f}]",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    else:
+        out.print("the last fifth has too few labels of some class to measure a model by")
+
+
+def _from_file(pipeline: Pipeline, path: Path, *, replace: bool) -> None:
+    from tidemark.training.first import from_model_file, publish_first
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from error
+    settings = connected()
+    made = from_model_file(pipeline, text, path.name)
+    manifest = publish_first(settings, pipeline, made, replace=replace, secret=signing_key())
+    out.print(f"[green]ok[/] {manifest.version} is champion, imported from {path.name}", highlight=False)

@@ -1,0 +1,232 @@
+"""The first champion, before there are labels in Kafka: from a history that has them, or from a LightGBM model file."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+import polars as pl
+from confluent_kafka import KafkaException, Producer
+
+from kernels.forest import Forest
+from tidemark.errors import BrokerError, ConfigError, ModelError
+from tidemark.evaluation import intervals
+from tidemark.evaluation.metrics import average_precision, log_loss
+from tidemark.features import backfill
+from tidemark.kafka import ensure_topics, producer_config
+from tidemark.pipeline import Pipeline
+from tidemark.records import LabelRange, ModelManifest
+from tidemark.registry.codec import Registry, publish
+from tidemark.registry.reading import read_registry
+from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.validate import Validator, parse, structure_sha256
+from tidemark.settings import Settings
+from tidemark.training.dataset import Dataset
+from tidemark.training.gate import Verdict
+from tidemark.training.golden import choose, made_up
+from tidemark.training.manifest import describe, next_version
+from tidemark.training.trainer import train
+
+_HELD_OUT: Final = 0.2
+_TRANSACTION_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstModel:
+    """A model to publish. manifest: its version and parent are set when it is published."""
+
+    manifest: ModelManifest
+    text: str
+    content_sha256: str
+
+
+def from_history(
+    pipeline: Pipeline,
+    history: pl.DataFrame,
+    source: str,
+    *,
+    all_known: bool = False,
+    num_threads: int = 1,
+) -> FirstModel:
+    """Model of a history with labels, whose features are computed as the stream would have.
+
+    history: the pipeline's columns and `label.column`; classes by name, or by number from 0.  source: its name.
+    all_known: use the rows of the last `label.delay` too, whose truth may not have arrived when the file was written.
+    The manifest's metrics are of a model of the first four fifths (by time) on the last fifth.
+
+    Raises:
+        ConfigError: the history lacks a column, or holds a class that is not the pipeline's.
+        ModelError: its labels are too few or all alike.
+
+    """
+    schema = ModelSchema.of(pipeline)
+    rows = _labeled(pipeline, history, source, all_known=all_known)
+    positive = schema.classes.index(pipeline.label.positive)
+    counts = np.bincount(rows.target, minlength=len(schema.classes))
+    if np.count_nonzero(counts) < 2:
+        raise ModelError(f"{source}: {len(rows)} usable labels, all of one class; a model needs two")
+    figures = _backtest(rows, schema, pipeline, positive, num_threads)
+    model = train(rows, schema, pipeline.training.params, num_threads=num_threads)
+    if model.splits == 0:
+        raise ModelError(f"{source}: {len(rows)} labels are too few or too alike to learn from")
+    manifest = describe(
+        model,
+        rows,
+        schema=schema,
+        version="",
+        parent=None,
+        created_at=time.time_ns() // 1_000,
+        trained_on=[LabelRange(topic=f"file:{source}", partition=0, start=0, end=len(history))],
+        verdict=Verdict(passed=True, reason=f"first champion, from {source}", metric=pipeline.gates.metric),
+    )
+    return FirstModel(msgspec.structs.replace(manifest, metrics=figures), model.text, rows.content_sha256)
+
+
+def from_model_file(pipeline: Pipeline, text: str, source: str) -> FirstModel:
+    """Model from the text of a LightGBM model file (`Booster.save_model`); it is not loaded before it was parsed.
+
+    Raises:
+        ModelError: it is not what LightGBM writes, or not of the pipeline's features and classes.
+
+    """
+    schema = ModelSchema.of(pipeline)
+    forest = Forest(parse(text, schema))
+    golden = choose(forest, made_up(forest.model))
+    with Sandbox() as sandbox:
+        raw = sandbox.raw_scores(text, golden)
+    manifest = ModelManifest(
+        version="",
+        parent=None,
+        created_at=time.time_ns() // 1_000,
+        schema_hash=schema.hash,
+        features=list(schema.features),
+        classes=list(schema.classes),
+        chunks=0,
+        size=0,
+        sha256="",
+        trained_on=[],
+        used=0,
+        event_ids_sha256=hashlib.sha256(b"").hexdigest(),
+        known_until=0,
+        metrics={},
+        decision=f"first champion, imported from {source}; the labels it was trained on are not known",
+        golden=[[None if np.isnan(value) else float(value) for value in row] for row in golden],
+        golden_raw=raw.tolist(),
+        structure_sha256=structure_sha256(forest.model),
+    )
+    return FirstModel(manifest, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def publish_first(
+    settings: Settings, pipeline: Pipeline, model: FirstModel, *, replace: bool = False, secret: bytes | None = None
+) -> ModelManifest:
+    """Publish a model as champion, in one transaction, after the checks that its readers make. Returns the manifest.
+
+    Raises:
+        ModelError: a check refuses it; or there is a champion, and `replace` is not asked for.
+        BrokerError: Kafka does not take it.
+
+    """
+    topic = pipeline.topics.models
+    specs = pipeline.topics.specs(
+        raw=[], hops=[], partitions=pipeline.partitions, retention_ms=pipeline.retention.events // 1_000
+    )
+    ensure_topics(settings, [spec for spec in specs if spec.name == topic])
+    registry = read_registry(settings, topic, secret=secret)
+    parent = registry.champion.version if registry.champion else None
+    if parent is not None and not replace:
+        raise ModelError(
+            f"{topic} has a champion, {parent}, which the retrain flow replaces when labels say so; "
+            "to put this model in its place all the same, add --replace"
+        )
+    version = next_version(registry.manifests, model.content_sha256)
+    manifest = msgspec.structs.replace(model.manifest, version=version, parent=parent)
+    outputs = publish(manifest, model.text, topic=topic, secret=secret)
+    trial = Registry(secret)
+    trial.feed_outputs(outputs)
+    with Sandbox() as sandbox:
+        checked = Validator(ModelSchema.of(pipeline), sandbox).check(trial, version)
+    producer = Producer(producer_config(settings, transactional_id=f"{pipeline.name}.train"))
+    try:
+        producer.init_transactions(_TRANSACTION_SECONDS)
+        producer.begin_transaction()
+        for output in outputs:
+            producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
+        producer.commit_transaction(_TRANSACTION_SECONDS)
+    except KafkaException as error:
+        raise BrokerError(f"{topic}: the model could not be published: {error.args[0].str()}") from error
+    return checked.manifest
+
+
+def _labeled(pipeline: Pipeline, history: pl.DataFrame, source: str, *, all_known: bool) -> Dataset:
+    column = pipeline.label.column
+    if column is None or column not in history.columns:
+        raise ConfigError(
+            f"{source} has no column {column!r} with the class; set label.column in the pipeline's file to one of "
+            f"{history.columns}"
+        )
+    labeled = history.filter(pl.col(column).is_not_null())
+    features = backfill(pipeline, history).filter(history[column].is_not_null())
+    times = features["_time"].to_numpy()
+    target = _classes(labeled[column], pipeline.label.classes, source)
+    known = times + pipeline.label.delay
+    usable = np.ones(len(times), np.bool_) if all_known else known <= times.max(initial=0)
+    if not usable.any():
+        raise ModelError(f"{source}: no label is older than label.delay; if all are known by now, add --all-known")
+    order = np.flatnonzero(usable)[np.argsort(times[usable], kind="stable")]
+    number = pipeline.label.business_id
+    ids = labeled[number].cast(pl.String).to_list() if number in labeled.columns else list(range(len(labeled)))
+    return Dataset(
+        features=features.select(pipeline.feature_names).to_numpy()[order].astype(np.float64),
+        target=target[order],
+        event_ids=tuple(f"file:{source}#{ids[row]}" for row in order.tolist()),
+        first_seen=np.arange(len(order)),
+        known_until=int(known[order].max()),
+    )
+
+
+def _classes(column: pl.Series, classes: Sequence[str], source: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Index of each class, given by its name or by its number."""
+    if column.dtype.is_integer() or column.dtype == pl.Boolean:
+        names = {number: number for number in range(len(classes))}
+        given = column.cast(pl.Int64).to_list()
+    else:
+        names = {name: number for number, name in enumerate(classes)}  # type: ignore[misc]
+        given = column.cast(pl.String).to_list()
+    unknown = sorted({repr(value) for value in given if value not in names})
+    if unknown:
+        raise ConfigError(
+            f"{source}: column {column.name!r} holds {', '.join(unknown[:5])}; expected {list(classes)}, "
+            f"or their numbers 0 to {len(classes) - 1}"
+        )
+    return np.array([names[value] for value in given], np.int64)
+
+
+def _backtest(
+    rows: Dataset, schema: ModelSchema, pipeline: Pipeline, positive: int, num_threads: int
+) -> dict[str, float | None]:
+    """Figures of a model of the earlier rows on the later ones, with the interval of the average precision."""
+    first = int(len(rows) * (1 - _HELD_OUT))
+    earlier = rows.rows(np.arange(len(rows)) < first)
+    truth = rows.target[first:] == positive
+    if len(np.unique(earlier.target)) < 2 or not 0 < int(truth.sum()) < len(truth):
+        return {"holdout_rows": float(len(truth)), "holdout_positives": float(truth.sum())}
+    given = train(earlier, schema, pipeline.training.params, num_threads=num_threads).probabilities(
+        rows.features[first:]
+    )
+    precision = average_precision(truth, given[:, positive])
+    low, high = intervals.logit(precision, float(truth.sum()))
+    return {
+        "holdout_rows": float(len(truth)),
+        "holdout_positives": float(truth.sum()),
+        "holdout_average_precision": precision,
+        "holdout_average_precision_low": low,
+        "holdout_average_precision_high": high,
+        "holdout_log_loss": log_loss(rows.target[first:], given),
+    }
