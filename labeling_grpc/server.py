@@ -32,6 +32,7 @@ from labeling_grpc.store import SqliteStore, Store
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from labeling_grpc.writer import Writer
+from tidemark.broker import resolve_bootstrap
 from tidemark.errors import LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
@@ -249,7 +250,9 @@ def main(pipeline_path: str | Path) -> int:
     signal.signal(signal.SIGINT, asked)
     try:
         pipeline = load(pipeline_path)
-        server = serve(pipeline, Settings.from_environment(), options=Options.from_environment())
+        settings = Settings.from_environment()
+        settings = settings.at(resolve_bootstrap(settings))
+        server = serve(pipeline, settings, options=Options.from_environment())
     except TidemarkError as error:
         print(f"labeling: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         return 1

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from tidemark.cli.console import out
 
-COMMANDS: Final = ("broker", "check", "deadletter", "demo", "init", "run", "schema", "status", "up")
+COMMANDS: Final = ("broker", "check", "deadletter", "demo", "init", "label", "run", "schema", "status", "train", "up")
 """Each is a module of this package with a Typer `app`: of one command, or of several under its name."""
 
 

@@ -1,0 +1,183 @@
+"""A case as a person sees it in a terminal: what it is, why it was asked, what the model thinks, which key answers."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rich.bar import Bar
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from labeling_grpc.client import Task, Value
+from tidemark.records import NO_MODEL, Reason
+
+COMMANDS: Final = {"s": "skip", "u": "give back", "c": "comment", "q": "quit"}
+"""Keys that are no answers."""
+
+_WHY: Final[dict[Reason, str]] = {
+    "explore": "drawn at random, to measure the model without bias: please answer it even if it looks dull",
+    "uncertain": "the model can't tell",
+    "diverse": "unlike what was labeled before",
+    "cold": "there is no model yet: the first answers make it",
+    "imported": "brought in by hand",
+}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What this sitting came to. seconds: since it began.  waiting: cases in the queue."""
+
+    answered: int
+    skipped: int
+    seconds: float
+    waiting: int
+
+
+def keys_of(classes: Sequence[str]) -> dict[str, str]:
+    """A key for each class: its first letter, if that is free, else its number; 10 classes and more need letters.
+
+    Returns key to class, in the order of the classes.
+    """
+    keys: dict[str, str] = {}
+    letters = [name[:1].lower() for name in classes]
+    spare = iter(key for key in string.digits[1:] + "0" + string.ascii_lowercase if key not in COMMANDS)
+    for name, letter in zip(classes, letters, strict=True):
+        if letter.isalnum() and letter not in COMMANDS and letters.count(letter) == 1:
+            keys[letter] = name
+            continue
+        key = next(spare)
+        while key in keys or key in letters:
+            key = next(spare)
+        keys[key] = name
+    return keys
+
+
+def rendered(task: Task, progress: Progress, *, blind: bool, comment: str = "") -> RenderableType:
+    """The whole screen of one case. blind: without what the model thinks."""
+    parts: list[RenderableType] = [
+        Columns([_facts(task), _features(task)], padding=(0, 4), expand=False),
+        Text(""),
+        _why(task, blind=blind),
+    ]
+    if not blind:
+        parts.append(_opinion(task))
+    if comment:
+        parts.append(Text.assemble(("comment  ", "dim"), comment))
+    return Group(
+        Panel(
+            Group(*parts),
+            title=Text(task.question, style="bold"),
+            subtitle=_progress(progress),
+            subtitle_align="right",
+            padding=(1, 2),
+        ),
+        _legend(task),
+    )
+
+
+def safe(text: str) -> Text:
+    """Text from outside: no markup, and nothing that a terminal would obey or hide."""
+    return Text("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
+
+
+def _facts(task: Task) -> Table:
+    table = _table("case")
+    if task.business_id is not None:
+        table.add_row("id", safe(task.business_id))
+    if task.key is not None:
+        table.add_row("key", safe(task.key))
+    table.add_row("time", _time(task.time))
+    for name, value in task.context.items():
+        table.add_row(safe(name), _shown(value))
+    if task.expires_at is not None:
+        table.add_row("of use until", _time(task.expires_at))
+    if task.leases > 1:
+        table.add_row("seen before", f"{task.leases - 1} ×")
+    return table
+
+
+def _features(task: Task) -> Table:
+    table = _table("features")
+    for name, value in task.features.items():
+        table.add_row(safe(name), _shown(value))
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_style="bold", title_justify="left", box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", max_width=28)
+    table.add_column(overflow="fold", max_width=48)
+    return table
+
+
+def _why(task: Task, *, blind: bool) -> Text:
+    text = Text.assemble(("asked    ", "dim"), (_WHY[task.reason], "cyan"))
+    if task.uncertainty is not None and not blind:
+        text.append(f" (uncertainty {task.uncertainty:.2f})", style="dim")
+    return text
+
+
+def _opinion(task: Task) -> RenderableType:
+    if not task.probabilities:
+        return Text.assemble(("model    ", "dim"), "none yet")
+    table = Table.grid(padding=(0, 1))
+    for index, (name, probability) in enumerate(zip(task.classes, task.probabilities, strict=True)):
+        style = "red" if name == task.positive else "green"
+        table.add_row(
+            Text("model   " if index == 0 else "", style="dim"),
+            safe(name),
+            Bar(1.0, 0.0, probability, width=24, color=style),
+            f"{probability:6.1%}",
+        )
+    version = "" if task.model == NO_MODEL else f"         {task.model}"
+    return Group(table, Text(version, style="dim"))
+
+
+def _legend(task: Task) -> Text:
+    text = Text(" ")
+    for key, name in keys_of(task.classes).items():
+        text.append(f" {key} ", style="bold reverse")
+        text.append(f" {name}   ", style="bold")
+    for key, what in COMMANDS.items():
+        text.append(f" {key} ", style="reverse dim")
+        text.append(f" {what}  ", style="dim")
+    return text
+
+
+def _progress(progress: Progress) -> str:
+    rate = 60.0 * progress.answered / progress.seconds if progress.seconds > 0 else 0.0
+    parts = [f"{progress.answered} answered"]
+    if progress.skipped:
+        parts.append(f"{progress.skipped} skipped")
+    parts += [f"{rate:.0f} a minute", f"{progress.waiting:,} waiting"]
+    return " · ".join(parts)
+
+
+def _time(us: int) -> str:
+    try:
+        moment = _EPOCH + timedelta(microseconds=us)
+    except OverflowError:
+        return f"{us} µs"
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _shown(value: Value) -> Text:
+    match value:
+        case None:
+            return Text("–", style="dim")
+        case bool():
+            return Text("yes" if value else "no")
+        case float():
+            return Text(f"{value:,.6g}")
+        case int():
+            return Text(str(value))
+        case str():
+            return safe(value)

@@ -1,0 +1,70 @@
+"""Keys of a terminal, one at a time, without Enter."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import sys
+import termios
+import tty
+from collections import deque
+from types import TracebackType
+from typing import Final, Self
+
+_CHUNK: Final = 256
+_SEQUENCE: Final = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|O.)")
+"""What arrows, function keys and the like send."""
+
+
+class Keyboard:
+    """The terminal on standard input, for as long as the block runs: keys come at once and are not echoed.
+
+    Ctrl-C interrupts as ever. On leaving, the terminal is as it was.
+    """
+
+    def __init__(self) -> None:
+        self._fd = sys.stdin.fileno()
+        self._keys: deque[str] = deque()
+        self._before = termios.tcgetattr(self._fd)
+
+    def __enter__(self) -> Self:
+        tty.setcbreak(self._fd)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
+
+    def forget(self) -> None:
+        """Drop keys that were pressed before now: they were meant for what was shown then."""
+        self._keys.clear()
+        termios.tcflush(self._fd, termios.TCIFLUSH)
+
+    def key(self, timeout: float | None = None) -> str:
+        """The next key; "" when none is pressed within `timeout` seconds. Arrows and the like are no keys.
+
+        Raises:
+            KeyboardInterrupt: the terminal is gone.
+
+        """
+        while not self._keys:
+            ready, _, _ = select.select([self._fd], [], [], timeout)
+            if not ready:
+                return ""
+            pressed = os.read(self._fd, _CHUNK).decode(errors="ignore")
+            if not pressed:
+                raise KeyboardInterrupt
+            self._keys.extend(_SEQUENCE.sub("", pressed))
+        return self._keys.popleft()
+
+    def line(self, prompt: str) -> str:
+        """A line of text, edited and echoed as usual."""
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
+        try:
+            return input(f"{prompt}: ")
+        except EOFError:
+            return ""
+        finally:
+            tty.setcbreak(self._fd)

@@ -1,0 +1,142 @@
+"""`tidemark label PIPELINE`: answer cases in the terminal, one key each."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from labeling_grpc.client import LabelingClient, RefusedError, Task
+from tidemark.cli.case_view import Progress, keys_of, rendered
+from tidemark.cli.console import out, told
+from tidemark.cli.keyboard import Keyboard
+from tidemark.errors import ConfigError
+from tidemark.pipeline import load
+
+app = typer.Typer(add_completion=False)
+
+_QUIT: Final = {"q", "\x1b"}
+
+LEASE_SECONDS: Final = 120.0
+"""Renewed for as long as the case is on the screen; a closed lid gives the case to others after this time."""
+
+
+class Sitting:
+    """One annotator at one terminal."""
+
+    def __init__(self, client: LabelingClient, console: Console, keyboard: Keyboard) -> None:
+        self.answered = 0
+        self.skipped = 0
+        self._client = client
+        self._console = console
+        self._keyboard = keyboard
+        self._started = time.monotonic()
+
+    def run(self, *, blind: bool, most: int | None, wait: bool) -> None:
+        """Show cases until `q`, `most` answers and skips, or (unless `wait`) until none is left."""
+        told_to_wait = False
+        while most is None or self.answered + self.skipped < most:
+            with self._client.hold(1, wait=1.0 if wait else 0.0, lease=LEASE_SECONDS) as tasks:
+                if tasks:
+                    told_to_wait = False
+                    if not self._ask(tasks[0], blind=blind):
+                        return
+                    continue
+            if not wait:
+                self._console.print("no case is waiting")
+                return
+            if not told_to_wait:
+                self._console.print("[dim]no case is waiting; the next one is shown when it comes (q ends)[/]")
+                told_to_wait = True
+            if self._keyboard.key(0.0) in _QUIT:
+                return
+
+    def _ask(self, task: Task, *, blind: bool) -> bool:
+        """Show a case until a key decides it; False: the person is done."""
+        answers = keys_of(task.classes)
+        comment = ""
+        self._show(task, blind=blind, comment=comment)
+        while True:
+            key = self._keyboard.key().lower()
+            if key in answers:
+                self._end(partial(self._client.submit, task, answers[key], comment=comment), answers[key])
+                return True
+            match key:
+                case "s":
+                    self._end(partial(self._client.skip, task, comment), "skipped")
+                    return True
+                case "u":
+                    self._console.print("[dim]given back[/]")
+                    return True
+                case "c":
+                    comment = self._keyboard.line("comment")
+                    self._show(task, blind=blind, comment=comment)
+                case _ if key in _QUIT:
+                    return False
+                case _:
+                    pass
+
+    def _end(self, call: Callable[[], object], what: str) -> None:
+        try:
+            call()
+        except RefusedError as refusal:
+            self._console.print(f"[yellow]not taken:[/] {escape(str(refusal))}", highlight=False)
+            return
+        if what == "skipped":
+            self.skipped += 1
+        else:
+            self.answered += 1
+        self._console.print(f"[bold]{escape(what)}[/]")
+
+    def _show(self, task: Task, *, blind: bool, comment: str) -> None:
+        progress = Progress(
+            answered=self.answered,
+            skipped=self.skipped,
+            seconds=time.monotonic() - self._started,
+            waiting=self._client.stats().waiting,
+        )
+        self._keyboard.forget()
+        self._console.clear()
+        self._console.print(rendered(task, progress, blind=blind, comment=comment))
+
+
+def _name(pipeline: str) -> str:
+    """The name of a pipeline, or of the one in a file."""
+    return load(pipeline).name if pipeline.endswith(".toml") or Path(pipeline).is_file() else pipeline
+
+
+@app.command()
+def label(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's TOML file, or its name.")],
+    annotator: Annotated[str, typer.Option("--as", metavar="NAME", help="Who answers.")] = "",
+    address: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The labeling service; by default the one that runs here.")
+    ] = "",
+    blind: Annotated[bool, typer.Option("--blind", help="Hide what the model thinks.")] = False,
+    most: Annotated[int | None, typer.Option("--max", min=1, help="Stop after so many cases.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait for more cases when none is left.")] = True,
+) -> None:
+    """Answer cases in the terminal: what it is, why it was asked, one key to answer."""
+    with told():
+        who = annotator or getpass.getuser()
+        if not (out.is_terminal and sys.stdin.isatty()):
+            raise ConfigError(
+                "tidemark label needs a terminal; a program uses labeling_grpc.client.LabelingClient instead"
+            )
+        name = _name(pipeline)
+        connected = LabelingClient(address, who, pipeline=name) if address else LabelingClient.of(name, who)
+        with connected as client, Keyboard() as keyboard:
+            sitting = Sitting(client, out, keyboard)
+            try:
+                sitting.run(blind=blind, most=most, wait=wait)
+            except KeyboardInterrupt:
+                out.print()
+            out.print(f"{sitting.answered} answered, {sitting.skipped} skipped: thank you, {escape(who)}")
