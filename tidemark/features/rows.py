@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import polars as pl
 
@@ -48,12 +49,11 @@ class RowFeatures:
 
     def __init__(self, pipeline: Pipeline, schema: Schema) -> None:
         self.names = [feature.name for feature in pipeline.features]
-        self._expressions = [compile_expression(f.name, f.sql, f.function, schema) for f in pipeline.features]
-        self._columns = [
-            _finite(pl.col(feature.name))
-            if feature.categories is None
-            else _finite(_code(pl.col(feature.name), feature.categories))
-            for feature in pipeline.features
+        self._expressions = [
+            compile_expression(f.name, f.sql, f.function, schema).then(
+                _finite if f.categories is None else partial(_code, categories=f.categories)
+            )
+            for f in pipeline.features
         ]
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -63,7 +63,7 @@ class RowFeatures:
             EvaluationError: an expression fails on some row.
 
         """
-        return evaluate(self._expressions, frame).select(self._columns)
+        return evaluate(self._expressions, frame)
 
 
 class DerivedFeatures:
@@ -76,13 +76,15 @@ class DerivedFeatures:
         self._rounds: list[list[Expression]] = []
         round_of: dict[str, int] = {}
         for derived in pipeline.derived:
-            expression = compile_expression(derived.name, derived.sql, derived.function, schema)
+            expression = compile_expression(derived.name, derived.sql, derived.function, schema).then(_finite_or_null)
             after = max((round_of[name] + 1 for name in expression.columns if name in round_of), default=0)
             round_of[derived.name] = after
             if after == len(self._rounds):
                 self._rounds.append([])
             self._rounds[after].append(expression)
             schema[derived.name] = pl.Float64()
+        read = {name for expressions in self._rounds for e in expressions for name in e.columns}
+        self._inputs = [pl.col(name).fill_nan(None) for name in known if name in read]
 
     def __call__(self, features: pl.DataFrame) -> pl.DataFrame:
         """Features (float64, NaN where missing) with the derived ones behind them.
@@ -91,16 +93,16 @@ class DerivedFeatures:
         """
         if not self._rounds:
             return features
-        nullable = features.fill_nan(None)
+        nullable = features.select(self._inputs)
         for expressions in self._rounds:
-            nullable = nullable.with_columns(_computable(expressions, nullable))
+            nullable = nullable.hstack(_computable(expressions, nullable))
         return features.hstack(nullable.select(pl.col(self.names).fill_null(float("nan"))))
 
 
 def _computable(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataFrame:
     """A float64 column for each expression, null on the rows on which it fails."""
     try:
-        return evaluate(expressions, frame).select(_columns(expressions))
+        return evaluate(expressions, frame)
     except EvaluationError:
         if len(frame) > 1:
             middle = len(frame) // 2
@@ -110,18 +112,21 @@ def _computable(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.Da
         return pl.DataFrame({expressions[0].name: [None]}, schema={expressions[0].name: pl.Float64})
 
 
-def _columns(expressions: Sequence[Expression]) -> list[pl.Expr]:
-    return [_finite(pl.col(expression.name)).fill_nan(None) for expression in expressions]
-
-
 def _finite(column: pl.Expr) -> pl.Expr:
     """As float64, NaN where null or infinite: JSON, through which training reads features, has no infinity."""
     number = column.cast(pl.Float64)
     return pl.when(number.is_finite()).then(number).otherwise(float("nan"))
 
 
+def _finite_or_null(column: pl.Expr) -> pl.Expr:
+    """As float64, null where missing or infinite, as SQL has it."""
+    number = column.cast(pl.Float64)
+    return pl.when(number.is_finite()).then(number)
+
+
 def _code(column: pl.Expr, categories: list[str]) -> pl.Expr:
-    return column.cast(pl.Enum(categories), strict=False).to_physical()
+    """Index of each text among the categories."""
+    return _finite(column.cast(pl.Enum(categories), strict=False).to_physical())
 
 
 def surviving(

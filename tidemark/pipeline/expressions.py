@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import cycle, islice
 from typing import Final, TypeAlias
@@ -50,6 +50,14 @@ class Expression:
     function: Function | None
     columns: tuple[str, ...]
     """Columns it reads; a function may read them all."""
+    last: pl.Expr | None = None
+    """What is done to a function's result."""
+
+    def then(self, step: Callable[[pl.Expr], pl.Expr]) -> Expression:
+        """The expression with one more step on its result."""
+        if self.sql is not None:
+            return replace(self, sql=step(self.sql).alias(self.name))
+        return replace(self, last=step(pl.col(self.name) if self.last is None else self.last).alias(self.name))
 
 
 def compile_expression(name: str, sql: str | None, function: str | None, schema: Schema) -> Expression:
@@ -118,14 +126,22 @@ def evaluate(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataF
         EvaluationError: an expression fails on some row.
 
     """
+    computed = [e.sql for e in expressions if e.sql is not None]
+    columns = _select(frame, computed) if computed else None
+    if len(computed) == len(expressions):
+        return frame.select() if columns is None else columns
+    results = [_call(e.name, e.function, frame) for e in expressions if e.function is not None]
+    steps = [pl.col(e.name) if e.last is None else e.last for e in expressions if e.function is not None]
+    called = _select(pl.DataFrame(results), steps)
+    both = called if columns is None else called.hstack(columns)
+    return both[[e.name for e in expressions]]
+
+
+def _select(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
     try:
-        columns = frame.select(e.sql for e in expressions if e.sql is not None)
+        return frame.select(expressions)
     except PolarsError as error:
         raise EvaluationError(first_line(error)) from error
-    functions = [_call(e.name, e.function, frame) for e in expressions if e.function is not None]
-    if not functions:
-        return columns
-    return pl.DataFrame([*columns.get_columns(), *functions]).select(e.name for e in expressions)
 
 
 def _call(name: str, function: Function, frame: pl.DataFrame) -> pl.Series:

@@ -77,14 +77,13 @@ def decode_hop(value: bytes | None, headers: Headers | None) -> Hop:
 
 def event_ids(origins: Sequence[Partition], origin: NDArray[np.uint32], offsets: NDArray[np.int64]) -> pl.Series:
     """Event id (see `tidemark.events.event_id`) of each row: its offset in the partition that `origin` points to."""
-    heads = pl.Series([f"{o.topic}-{o.index}-" for o in origins], dtype=pl.String)
-    tails = pl.Series([f"-{o.incarnation}" for o in origins], dtype=pl.String)
-    offset = pl.lit(pl.Series(offsets, dtype=pl.Int64)).cast(pl.String)
+    offset = pl.Series(offsets, dtype=pl.Int64).cast(pl.String)
+    heads, tails = [f"{o.topic}-{o.index}-" for o in origins], [f"-{o.incarnation}" for o in origins]
     if len(origins) == 1:
-        ids = pl.lit(heads.item()) + offset + pl.lit(tails.item())
+        head, tail = pl.Series(heads), pl.Series(tails)
     else:
-        ids = pl.lit(heads.gather(origin)) + offset + pl.lit(tails.gather(origin))
-    return pl.select(ids.alias("event_id")).to_series()
+        head, tail = pl.Series(heads, dtype=pl.String).gather(origin), pl.Series(tails, dtype=pl.String).gather(origin)
+    return (head + offset + tail).alias("event_id")
 
 
 def merge(hops: Sequence[Hop]) -> Hop:

@@ -16,7 +16,7 @@ from tidemark.pipeline.model import Selection
 from tidemark.processor import Output, Partition
 from tidemark.stream.arrow import to_ipc
 from tidemark.stream.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
-from tidemark.stream.rows import Rows
+from tidemark.stream.rows import Rows, renamed
 
 Floats = NDArray[np.float64]
 _DRAW: Final = "/draw"
@@ -41,6 +41,21 @@ class Scores:
     probabilities: Floats | None
     uncertainty: Floats
 
+    def only(self, rows: NDArray[np.int64]) -> Scores:
+        """Those of some rows."""
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
+        return Scores(self.model, probabilities, self.uncertainty[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """n rows at the end of their way: what names them (see `Offers.identity`), their scores and all features."""
+
+    rows: Rows
+    identity: pl.DataFrame
+    scores: Scores
+    features: pl.DataFrame
+
 
 def score(selection: Selection, model: str, probabilities: Floats | None, n: int) -> Scores:
     """Uncertainty of n rows by the policy's measure: entropy, least confidence, or 1 - margin for all others."""
@@ -57,32 +72,40 @@ class Offers:
         self._pipeline = pipeline
         self._selection = pipeline.selection
         self._context = {name: shown_type(cleaned[name]) for name in pipeline.label.context}
+        self._shown = [_shown(name, cleaned[name]) for name in pipeline.label.context]
         self._schema = schema(pipeline, self._context)
         self._coin = hash64(pipeline.selection.version.encode())
         self._draw = hash64((pipeline.selection.version + _DRAW).encode())
 
-    def predictions(self, rows: Rows, ids: pl.Series, scores: Scores) -> list[Output]:
+    def identity(self, rows: Rows, ids: pl.Series) -> pl.DataFrame:
+        """What names each event: `event_id`, `business_id`, `key`, `time`."""
+        name = self._pipeline.label.business_id
+        business_id = _constant("business_id", None, len(rows)) if name is None else rows.columns[name].cast(pl.String)
+        times = pl.Series("time", rows.times)
+        return pl.DataFrame([ids, business_id.alias("business_id"), rows.keys[0].alias("key"), times])
+
+    def predictions(self, scored: Scored) -> list[Output]:
         """One record for each row, keyed by the entity."""
-        topic = self._pipeline.topics.predictions
-        frame = self._identity(rows, ids).with_columns(
-            _probabilities(scores),
-            pl.Series("uncertainty", scores.uncertainty).fill_nan(None),
-            pl.lit(scores.model).alias("model"),
-            pl.Series("late", rows.late),
+        topic, scores, keys = self._pipeline.topics.predictions, scored.scores, scored.rows.keys[0]
+        frame = scored.identity.hstack(
+            [
+                _probabilities(scores, len(keys)),
+                _nullable("uncertainty", scores.uncertainty, missing=scores.probabilities is None),
+                _constant("model", scores.model, len(keys)),
+                pl.Series("late", scored.rows.late),
+            ]
         )
         lines = frame.write_ndjson().encode().split(b"\n")
-        keys = rows.keys[0].cast(pl.Binary).to_list()
-        return [Output(topic, line, key) for line, key in zip(lines[: len(keys)], keys, strict=True)]
+        return [Output(topic, line, key.encode()) for line, key in zip(lines, keys.to_list(), strict=False)]
 
-    def features(self, rows: Rows, ids: pl.Series, features: pl.DataFrame, partition: int) -> Output:
+    def features(self, scored: Scored, partition: int) -> Output:
         """The batch's features as one Arrow record: event id, business id, key, time, late, and the features."""
-        frame = self._identity(rows, ids).with_columns(pl.Series("late", rows.late)).hstack(features)
+        frame = scored.identity.hstack([pl.Series("late", scored.rows.late)]).hstack(scored.features)
         return Output(self._pipeline.topics.features, to_ipc(frame, portable=True), partition=partition)
 
-    def proposals(
-        self, rows: Rows, ids: pl.Series, scores: Scores, features: pl.DataFrame, tiles: NDArray[np.int64], meta: Meta
-    ) -> Output:
+    def proposals(self, scored: Scored, tiles: NDArray[np.int64], meta: Meta) -> Output:
         """What the batch has to offer. tiles: (n,) tile of each row."""
+        rows, scores = scored.rows, scored.scores
         coins = self._coins(rows, self._coin)
         draws = self._coins(rows, self._draw)
         value = np.full(len(rows), np.nan) if self._selection.policy == "random" else scores.uncertainty
@@ -90,21 +113,24 @@ class Offers:
         order = np.lexsort((draws, np.where(np.isnan(value), np.inf, -value)))
         active = _first_of_each(tiles, order, active_rows(self._selection))
         chosen = np.flatnonzero(explore | active)
-        frame = self._identity(rows, ids).with_columns(_probabilities(scores)).hstack(features.rename(_feature))[chosen]
-        offered = frame.with_columns(
+        own = [
             pl.Series("tile", tiles[chosen]),
             pl.Series("coin", coins[chosen]),
             pl.Series("explore", explore[chosen]),
             pl.Series("score", value[chosen]),
             pl.Series("draw", draws[chosen]),
             pl.Series("active", active[chosen]),
+            _probabilities(scores.only(chosen), len(chosen)),
             pl.Series("uncertainty", scores.uncertainty[chosen]),
-            pl.lit(scores.model).alias("model"),
-            *(_shown(rows.columns[name][chosen], dtype).alias(f"c_{name}") for name, dtype in self._context.items()),
-        )
+            _constant("model", scores.model, len(chosen)),
+        ]
+        features = renamed(scored.features, map(_feature, scored.features.columns))
+        offered = scored.identity.hstack(features)[chosen].hstack(own)
+        if self._context:
+            offered = offered.hstack(rows.columns[list(self._context)][chosen].select(self._shown))
         present, counts = np.unique(tiles, return_counts=True)
         counted = dict(zip(present.tolist(), counts.tolist(), strict=True))
-        return self._proposals(meta, offered.select(list(self._schema)), counted, scores.model, idle=False)
+        return self._proposals(meta, offered[list(self._schema)], counted, scores.model, idle=False)
 
     def idle(self, meta: Meta, model: str) -> Output:
         """Record that says that nothing has come for a while."""
@@ -136,26 +162,29 @@ class Offers:
             coins[own] = coin(stream, origin.index, np.ascontiguousarray(rows.offsets[own]), policy)
         return coins
 
-    def _identity(self, rows: Rows, ids: pl.Series) -> pl.DataFrame:
-        business_id = self._pipeline.label.business_id
-        named = pl.lit(None, pl.String) if business_id is None else pl.lit(rows.columns[business_id]).cast(pl.String)
-        return pl.select(
-            pl.lit(ids).alias("event_id"),
-            named.alias("business_id"),
-            pl.lit(rows.keys[0]).alias("key"),
-            pl.lit(pl.Series(rows.times)).alias("time"),
-        )
-
 
 def _feature(name: str) -> str:
     return f"f_{name}"
 
 
-def _probabilities(scores: Scores) -> pl.Expr:
-    """Column `probabilities`: a list of each row's, null without a model."""
+def _constant(name: str, text: str | None, n: int) -> pl.Series:
+    return pl.Series(name, [text], dtype=pl.String).new_from_index(0, n)
+
+
+def _nullable(name: str, numbers: Floats, *, missing: bool) -> pl.Series:
+    """Numbers, or as many nulls."""
+    return (
+        pl.Series(name, [None], dtype=pl.Float64).new_from_index(0, len(numbers))
+        if missing
+        else pl.Series(name, numbers)
+    )
+
+
+def _probabilities(scores: Scores, n: int) -> pl.Series:
+    """Column `probabilities`: a list for each row, null without a model."""
     if scores.probabilities is None:
-        return pl.lit(None, pl.List(pl.Float64)).alias("probabilities")
-    return pl.lit(pl.Series(scores.probabilities)).arr.to_list().alias("probabilities")
+        return pl.Series("probabilities", [None], dtype=pl.List(pl.Float64)).new_from_index(0, n)
+    return pl.Series("probabilities", scores.probabilities).cast(pl.List(pl.Float64))
 
 
 def _first_of_each(tiles: NDArray[np.int64], order: NDArray[np.int64], limit: int) -> NDArray[np.bool_]:
@@ -176,10 +205,13 @@ def shown_type(dtype: pl.DataType) -> pl.DataType:
     return dtype if dtype == pl.Boolean else pl.String()
 
 
-def _shown(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Column as `shown_type` says; times as ISO 8601 in UTC."""
-    if column.dtype == TIMESTAMP:
-        return column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
-    if column.dtype.is_float():
-        return column.cast(pl.Float64).fill_nan(None)
-    return column.cast(dtype)
+def _shown(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Column as `shown_type` says, named as in proposals; times as ISO 8601 in UTC."""
+    column = pl.col(name)
+    if dtype == TIMESTAMP:
+        shown = column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    elif dtype.is_float():
+        shown = column.cast(pl.Float64).fill_nan(None)
+    else:
+        shown = column.cast(shown_type(dtype))
+    return shown.alias(f"c_{name}")

@@ -24,7 +24,7 @@ from tidemark.processor import Batch, Output, Partition
 from tidemark.records import NO_MODEL
 from tidemark.stream.hops import encode_hop, event_ids
 from tidemark.stream.models import ActiveModel, ModelSource
-from tidemark.stream.offers import Meta, Offers, score
+from tidemark.stream.offers import Meta, Offers, Scored, score
 from tidemark.stream.position import Position, pack, unpack
 from tidemark.stream.rows import Arrival, Layout, RawReader, Rows, read_hops
 
@@ -228,14 +228,15 @@ class StreamProcessor:
     def _predict(self, ready: _Ready) -> list[Output]:
         """Predictions, proposals and, if wanted, the features of rows that have been through all stages."""
         rows = ready.rows
-        features = self._derived(rows.features.select(self._computed))
+        features = self._derived(rows.features[self._computed])
         scores = score(self._pipeline.selection, *self._probabilities(features), len(rows))
         tiles = np.maximum(ready.watermarks, rows.times) // self._pipeline.selection.tile
         ids = event_ids(rows.origins, rows.origin, rows.offsets)
-        outputs = self._offers.predictions(rows, ids, scores)
-        outputs.append(self._offers.proposals(rows, ids, scores, features, tiles, ready.meta))
+        scored = Scored(rows, self._offers.identity(rows, ids), scores, features)
+        outputs = self._offers.predictions(scored)
+        outputs.append(self._offers.proposals(scored, tiles, ready.meta))
         if self._pipeline.features_topic:
-            outputs.append(self._offers.features(rows, ids, features, ready.meta.partition.index))
+            outputs.append(self._offers.features(scored, ready.meta.partition.index))
         return outputs
 
     def _probabilities(self, features: pl.DataFrame) -> tuple[str, NDArray[np.float64] | None]:
