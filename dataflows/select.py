@@ -11,11 +11,13 @@ from dataflows.source import Sessions
 from dataflows.stop import Stop
 from tidemark.pipeline import Pipeline
 from tidemark.selection import SelectProcessor
+from tidemark.selection.policy import warm
 from tidemark.settings import Settings
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's proposals; one member of its group is active, others stand by."""
+    warm()
     config = EngineConfig(
         group=f"{pipeline.name}.select",
         settings=settings,

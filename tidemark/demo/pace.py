@@ -8,26 +8,30 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Pace:
-    """The feed goes on while every flow keeps up: the stream flow, the annotators, the training.
+    """The feed goes on while every flow keeps up: stream, selection, annotators, training.
 
     Without this the whole stream would be in Kafka before the second model, and all cases asked by a model that had
     seen next to nothing. A real stream has its own pace.
 
     max_lag: events sent and not yet processed.
+    max_unselected: records of proposals that the select flow has not merged.
     max_waiting: cases that wait for an answer or for their way to the labels.
     max_untrained: labels that the retrain flow has not looked at.
     """
 
     max_lag: int = 4_000
+    max_unselected: int = 20
     max_waiting: int = 60
     max_untrained: int = 60
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _allowed: int = 0
 
-    def saw(self, *, lag: int, waiting: int, untrained: int) -> None:
+    def saw(self, *, lag: int, unselected: int, waiting: int, untrained: int) -> None:
         """Take in a look at the loop."""
         with self._lock:
-            keeps_up = waiting <= self.max_waiting and untrained <= self.max_untrained
+            keeps_up = (
+                unselected <= self.max_unselected and waiting <= self.max_waiting and untrained <= self.max_untrained
+            )
             self._allowed = max(self.max_lag - lag, 0) if keeps_up else 0
 
     def take(self, rows: int) -> bool:

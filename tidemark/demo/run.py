@@ -33,7 +33,7 @@ from tidemark.supervisor import ProcessSpec, Supervisor
 _READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.25
 _QUIET_LOOKS = 12
-_DRAIN_SECONDS = 40.0
+_STUCK_SECONDS = 40.0
 
 
 class Crew(Protocol):
@@ -148,26 +148,28 @@ async def _loop(
     began = time.monotonic()
     working = asyncio.create_task(crew.work())
     feeding = asyncio.create_task(asyncio.to_thread(feed.run, halt))
-    quiet, last, deadline = 0, -1, float("inf")
+    last: tuple[int, ...] = ()
+    quiet, deadline = 0, float("inf")
     try:
         while quiet < _QUIET_LOOKS:
             if working.done():
                 working.result()
             snapshot, waiting = await asyncio.to_thread(observer.look), await crew.waiting()
             lag = {flow.name: flow.lag for flow in snapshot.flows}
-            pace.saw(lag=lag["stream"], waiting=waiting, untrained=lag["retrain"])
+            pace.saw(lag=lag["stream"], unselected=lag["select"], waiting=waiting, untrained=lag["retrain"])
             progress.sent, progress.waiting, progress.snapshot = feed.sent, waiting, snapshot
             show(progress)
             if feeding.done():
                 feeding.result()
-                progress.stage, deadline = "answering the last cases", min(deadline, time.monotonic() + _DRAIN_SECONDS)
-                candidates = snapshot.ends[plan.pipeline.topics.candidates]
-                still = candidates == last and waiting == 0 and lag["stream"] == lag["select"] == lag["retrain"] == 0
-                quiet, last = quiet + 1 if still else 0, candidates
-                if time.monotonic() > deadline:
+                progress.stage = "answering the last cases"
+                now = (snapshot.ends[plan.pipeline.topics.candidates], waiting, *lag.values())
+                if now != last:
+                    quiet, last, deadline = 0, now, time.monotonic() + _STUCK_SECONDS
+                elif waiting == lag["stream"] == lag["select"] == lag["retrain"] == 0:
+                    quiet += 1
+                elif time.monotonic() > deadline:
                     raise TidemarkError(
-                        f"the flows did not come to rest within {_DRAIN_SECONDS:g} s: lag {lag}, {waiting} cases wait; "
-                        f"see {plan.log}"
+                        f"nothing has moved for {_STUCK_SECONDS:g} s: lag {lag}, {waiting} cases wait; see {plan.log}"
                     )
             await asyncio.sleep(_LOOK_SECONDS)
         return time.monotonic() - began - _QUIET_LOOKS * _LOOK_SECONDS

@@ -30,6 +30,13 @@ def pick(policy: Policy, pool: Sequence[Proposal], slots: int, seed: int) -> lis
     return picks + [(row, "cold") for row in _cold(cold, min(slots - len(picks), len(cold)), seed)]
 
 
+def warm() -> None:
+    """Compile, or load from the cache, the kernels that picks need: a flow calls it before it joins its group."""
+    table = robust_scale(np.arange(8, dtype=np.float64).reshape(4, 2))
+    kmeans_pp(table, 2, 0)
+    badge(np.full((4, 2), 0.5), table, 2, 0, bias=1.0)
+
+
 def _scored(policy: Policy, pool: list[Proposal], slots: int, seed: int) -> list[tuple[Proposal, Reason]]:
     if policy == "margin_kmeans" and slots:
         return [(pool[row], "diverse") for row in kmeans_pp(_features(pool), slots, seed).tolist()]

@@ -87,11 +87,13 @@ def test_the_pace_stops_for_a_lagging_stream_a_pile_of_cases_and_labels_not_lear
     """What one look allows is used up until the next."""
     pace = Pace(max_lag=1_000, max_waiting=10, max_untrained=50)
     assert not pace.take(500)
-    pace.saw(lag=0, waiting=0, untrained=0)
+    pace.saw(lag=0, unselected=0, waiting=0, untrained=0)
     assert [pace.take(500) for _ in range(3)] == [True, True, False]
-    pace.saw(lag=800, waiting=0, untrained=0)
+    pace.saw(lag=800, unselected=0, waiting=0, untrained=0)
     assert not pace.take(500)
-    pace.saw(lag=0, waiting=11, untrained=0)
+    pace.saw(lag=0, unselected=0, waiting=11, untrained=0)
     assert not pace.take(500)
-    pace.saw(lag=0, waiting=0, untrained=51)
+    pace.saw(lag=0, unselected=0, waiting=0, untrained=51)
+    assert not pace.take(500)
+    pace.saw(lag=0, unselected=21, waiting=0, untrained=0)
     assert not pace.take(500)
