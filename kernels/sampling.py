@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from kernels._checks import array, integer
 from kernels._jit import kernel
+from kernels._selection import Buffer, empty_buffer, in_order, offer
 from kernels.hashing import unit
 
 _MAX_U64: Final = 2**64 - 1
 _MAX_K: Final = 2**40
 _NAN_RANK = np.uint64(_MAX_U64)
 _SIGN = np.uint64(2**63)
-# A heap of k beats numpy's partition while few rows enter it; k·ln(n/k) of n random ones do.
-_HEAP_SHARE: Final = 32
+_BLOCK: Final = 2048
 
 
 class TopK(NamedTuple):
@@ -37,93 +37,40 @@ class BottomKSample(NamedTuple):
 
 
 @kernel
-def _sift_down(
-    heap_ranks: NDArray[np.uint64], heap_ids: NDArray[np.uint64], heap_rows: NDArray[np.int64], top: int, size: int
-) -> None:
-    """Restore the heap whose root is the last in order (rank, id, row), after its element ``top`` has changed."""
-    rank, id_, row = heap_ranks[top], heap_ids[top], heap_rows[top]
-    hole = top
-    while True:
-        child = 2 * hole + 1
-        if child >= size:
-            break
-        right = child + 1
-        if right < size and (
-            heap_ranks[right] > heap_ranks[child]
-            or (
-                heap_ranks[right] == heap_ranks[child]
-                and (
-                    heap_ids[right] > heap_ids[child]
-                    or (heap_ids[right] == heap_ids[child] and heap_rows[right] > heap_rows[child])
-                )
-            )
-        ):
-            child = right
-        if heap_ranks[child] < rank or (
-            heap_ranks[child] == rank and (heap_ids[child] < id_ or (heap_ids[child] == id_ and heap_rows[child] < row))
-        ):
-            break
-        heap_ranks[hole], heap_ids[hole], heap_rows[hole] = heap_ranks[child], heap_ids[child], heap_rows[child]
-        hole = child
-    heap_ranks[hole], heap_ids[hole], heap_rows[hole] = rank, id_, row
+def _score_of(rank: np.uint64) -> float:
+    """The score that has a rank; -inf for that of NaN, behind which there is nothing."""
+    bits = np.empty(1, np.uint64)
+    bits[0] = ~rank & ~_SIGN if rank < _SIGN else rank
+    score: float = bits.view(np.float64)[0]
+    return score if score == score else -np.inf  # noqa: PLR0124
 
 
 @kernel
-def _first_by_heap(ranks: NDArray[np.uint64], ids: NDArray[np.uint64], out: NDArray[np.int64]) -> None:
-    """The ``len(out)`` first rows in order (rank, id, row), in that order; ids may be empty."""
-    k = out.shape[0]
-    has_ids = ids.shape[0] > 0
-    heap_ranks = ranks[:k].copy()
-    heap_ids = ids[:k].copy() if has_ids else np.zeros(k, np.uint64)
-    out[:] = np.arange(k)
-    for top in range(k // 2 - 1, -1, -1):
-        _sift_down(heap_ranks, heap_ids, out, top, k)
-    for row in range(k, ranks.shape[0]):
-        rank = ranks[row]
-        if rank < heap_ranks[0] or (has_ids and rank == heap_ranks[0] and ids[row] < heap_ids[0]):
-            heap_ranks[0] = rank
-            heap_ids[0] = ids[row] if has_ids else np.uint64(0)
-            out[0] = row
-            _sift_down(heap_ranks, heap_ids, out, 0, k)
-    for last in range(k - 1, 0, -1):
-        heap_ranks[0], heap_ranks[last] = heap_ranks[last], heap_ranks[0]
-        heap_ids[0], heap_ids[last] = heap_ids[last], heap_ids[0]
-        out[0], out[last] = out[last], out[0]
-        _sift_down(heap_ranks, heap_ids, out, 0, last)
-
-
-@kernel
-def _descending_ranks(scores: NDArray[np.float64], bits: NDArray[np.int64], out: NDArray[np.uint64]) -> int:
-    """Unsigned ranks that rise as scores fall, 0.0 and -0.0 equal, NaN last; returns the number of NaN."""
+def _offer_scores(
+    scores: NDArray[np.float64], bits: NDArray[np.uint64], ids: NDArray[np.uint64], buffer: Buffer, k: int
+) -> int:
+    """Offer scores by ranks that rise as scores fall, 0.0 and -0.0 equal, NaN last; returns the number of NaN."""
     n_nan = 0
-    for i in range(scores.shape[0]):
-        x = scores[i]
-        if x != x:  # noqa: PLR0124
-            out[i] = _NAN_RANK
-            n_nan += 1
-        elif x > 0.0:
-            out[i] = ~(np.uint64(bits[i]) | _SIGN)
-        elif x == 0.0:
-            out[i] = ~_SIGN
-        else:
-            out[i] = np.uint64(bits[i])
+    ranks = np.empty(_BLOCK, np.uint64)
+    for first in range(0, scores.shape[0], _BLOCK):
+        size = min(_BLOCK, scores.shape[0] - first)
+        # Where the bound is NaN's rank, NaN still have to be offered: ids settle which of them.
+        bounded = buffer.bound[0] != _NAN_RANK
+        least = _score_of(buffer.bound[0])
+        block, block_bits = scores[first : first + size], bits[first : first + size]
+        for r in range(size):
+            x = block[r]
+            rank = _NAN_RANK
+            if not (bounded and x < least):
+                if x > 0.0:
+                    rank = ~(block_bits[r] | _SIGN)
+                elif x <= 0.0:
+                    rank = ~_SIGN if x == 0.0 else block_bits[r]
+                else:
+                    n_nan += 1
+            ranks[r] = rank
+        offer(buffer, k, ranks[:size], ids, first)
     return n_nan
-
-
-def _first(ranks: NDArray[np.uint64], ids: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
-    """Rows of the k first in order (rank, id, row)."""
-    n = ranks.shape[0]
-    k = min(k, n)
-    if k == 0:
-        return np.empty(0, np.int64)
-    if k * _HEAP_SHARE <= n or n <= 256:
-        out = np.empty(k, np.int64)
-        _first_by_heap(ranks, ids, out)
-        return out
-    bound = np.partition(ranks, k - 1)[k - 1]
-    rows = np.flatnonzero(ranks <= bound)
-    keys = (rows, ids[rows], ranks[rows]) if ids.shape[0] else (rows, ranks[rows])
-    return rows[np.lexsort(keys)][:k].astype(np.int64)
 
 
 def _checked_ids(ids: NDArray[np.uint64] | None, n: int) -> NDArray[np.uint64]:
@@ -140,7 +87,13 @@ def bottom_k(coins: NDArray[np.uint64], k: int, ids: NDArray[np.uint64] | None =
     using bottom-k sketches"). For a sample of k with its inclusion probability see ``bottom_k_sample``.
     """
     checked = array("coins", coins, np.uint64, (None,))
-    return _first(checked, _checked_ids(ids, checked.shape[0]), integer("k", k, 0, _MAX_K))
+    checked_ids = _checked_ids(ids, checked.shape[0])
+    k = integer("k", k, 0, _MAX_K)
+    if k == 0:
+        return np.empty(0, np.int64)
+    buffer = empty_buffer(k, checked.shape[0])
+    offer(buffer, k, checked, checked_ids, 0)
+    return in_order(buffer, k)
 
 
 def bottom_k_threshold(coins: NDArray[np.uint64], k: int) -> tuple[int, float]:
@@ -153,7 +106,7 @@ def bottom_k_threshold(coins: NDArray[np.uint64], k: int) -> tuple[int, float]:
     k = integer("k", k, 1, _MAX_K)
     if checked.shape[0] <= k:
         return _MAX_U64, 1.0
-    threshold = int(checked[_first(checked, _checked_ids(None, 0), k + 1)[-1]])
+    threshold = int(checked[bottom_k(checked, k + 1)[-1]])
     return threshold, unit(threshold)
 
 
@@ -165,8 +118,11 @@ def bottom_k_sample(coins: NDArray[np.uint64], k: int, ids: NDArray[np.uint64] |
     ``priority_sample``: ``sum(values / inclusion_probability)`` is unbiased for the total (Cohen and Kaplan
     2007).
     """
-    _, inclusion = bottom_k_threshold(coins, k)
-    return BottomKSample(bottom_k(coins, k, ids), inclusion)
+    k = integer("k", k, 1, _MAX_K)
+    rows = bottom_k(coins, k + 1, ids)
+    if rows.shape[0] <= k:
+        return BottomKSample(rows, 1.0)
+    return BottomKSample(rows[:k], unit(int(coins[rows[k]])))
 
 
 def top_k(scores: NDArray[np.floating], ids: NDArray[np.uint64] | None, k: int) -> TopK:
@@ -177,10 +133,12 @@ def top_k(scores: NDArray[np.floating], ids: NDArray[np.uint64] | None, k: int) 
     """
     checked = array("scores", scores, (np.float32, np.float64), (None,)).astype(np.float64, copy=False)
     checked_ids = _checked_ids(ids, checked.shape[0])
-    ranks = np.empty(checked.shape[0], np.uint64)
-    n_nan = _descending_ranks(array("scores", checked, np.float64, (None,)), checked.view(np.int64), ranks)
-    nan_rows = np.flatnonzero(ranks == _NAN_RANK) if n_nan else np.empty(0, np.int64)
-    return TopK(_first(ranks, checked_ids, integer("k", k, 0, _MAX_K)), nan_rows.astype(np.int64))
+    k = integer("k", k, 0, _MAX_K)
+    buffer = empty_buffer(max(k, 1), checked.shape[0])
+    bits = checked.view(np.uint64)
+    n_nan = _offer_scores(array("scores", checked, np.float64, (None,)), bits, checked_ids, buffer, max(k, 1))
+    nan_rows = np.flatnonzero(np.isnan(checked)) if n_nan else np.empty(0, np.int64)
+    return TopK(in_order(buffer, max(k, 1))[:k], nan_rows)
 
 
 class StreamingTopK:

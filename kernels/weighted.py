@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from kernels._checks import array, integer, number
 from kernels._jit import kernel
 from kernels._logarithm import log64
+from kernels._selection import Buffer, empty_buffer, in_order, offer
 from kernels.hashing import unit
-from kernels.sampling import bottom_k, top_k
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 _U11, _U27, _U30, _U31 = (np.uint64(n) for n in (11, 27, 30, 31))
 _MAX_K: Final = 2**40
+_LAST: Final = np.uint64(2**64 - 1)
+_BLOCK: Final = 2048
 
 
 class WeightedSample(NamedTuple):
@@ -34,12 +36,27 @@ class WeightedSample(NamedTuple):
 def _checked_weights(weights: NDArray[np.floating]) -> NDArray[np.float64]:
     """Weights times the power of two that brings the largest near 2**960: no sum or quotient of them overflows."""
     checked = array("weights", weights, (np.float32, np.float64), (None,)).astype(np.float64)
-    bad = ~(np.isfinite(checked) & (checked >= 0))
-    if bad.any():
+    if not _scale_up(checked):
+        bad = ~(np.isfinite(checked) & (checked >= 0))
         row = int(np.argmax(bad))
         raise ValueError(f"weights[{row}]: {checked[row]} is not a finite number from 0; {bad.sum()} such rows")
-    scaled: NDArray[np.float64] = np.ldexp(checked, 960 - np.frexp(checked.max(initial=0.0))[1])
-    return scaled
+    return checked
+
+
+@kernel
+def _scale_up(weights: NDArray[np.float64]) -> bool:
+    """Multiply weights by a power of two, in place; False, and nothing done, where one is not finite or negative."""
+    largest = 0.0
+    for i in range(weights.shape[0]):
+        w = weights[i]
+        if not (0.0 <= w < np.inf):
+            return False
+        largest = max(largest, w)
+    shift = 960 - math.frexp(largest)[1]
+    half, rest = 2.0 ** (shift // 2), 2.0 ** (shift - shift // 2)
+    for i in range(weights.shape[0]):
+        weights[i] = weights[i] * half * rest
+    return True
 
 
 def inclusion_probabilities(weights: NDArray[np.floating], size: float) -> NDArray[np.float64]:
@@ -55,10 +72,14 @@ def inclusion_probabilities(weights: NDArray[np.floating], size: float) -> NDArr
     n_positive = int(np.count_nonzero(checked))
     if size >= n_positive:
         return (checked > 0).astype(np.float64)
-    largest_first = np.sort(checked)[::-1]
+    # Only the rows that are among the `size` largest can be certain: those alone are sorted.
+    n_head = min(int(size) + 1, n_positive)
+    split = np.partition(checked, checked.shape[0] - n_head)
+    largest_first = np.sort(split[-n_head:])[::-1]
+    tail = split[:-n_head].sum() if n_head < checked.shape[0] else 0.0
     # rest[i]: weight left when the i largest are taken for certain; summed from the smallest, for accuracy.
-    rest = np.cumsum(largest_first[::-1])[::-1]
-    certain = int(np.argmin((size - np.arange(n_positive)) * largest_first[:n_positive] > rest[:n_positive]))
+    rest = np.cumsum(np.concatenate([[tail], largest_first[::-1]]))[:0:-1]
+    certain = int(np.argmin((size - np.arange(n_head)) * largest_first > rest))
     with np.errstate(over="ignore"):
         out: NDArray[np.float64] = np.minimum(1.0, checked / rest[certain] * (size - certain))
     out[checked > largest_first[certain]] = 1.0
@@ -128,7 +149,7 @@ def systematic_sample(probabilities: NDArray[np.float64], coin: int) -> Weighted
     together: sort by what the estimate depends on to lower its variance, or shuffle (Madow 1949).
     """
     checked = _checked_probabilities(probabilities)
-    total = math.fsum(checked)
+    total = float(checked.sum())
     whole = round(total)
     start = 1.0 - unit(integer("coin", coin, 0, 2**64 - 1))
     rounding = 1e-9 * max(1.0, total)
@@ -154,34 +175,61 @@ def priority_sample(weights: NDArray[np.floating], coins: NDArray[np.uint64], k:
     checked = _checked_weights(weights)
     tossed = array("coins", coins, np.uint64, checked.shape)
     k = integer("k", k, 1, _MAX_K)
-    priorities = checked / unit(tossed)
-    best = top_k(priorities, tossed, k + 1).indices
-    best = best[checked[best] > 0]
+    best = _first_by_quotient(checked, tossed, k + 1, logarithm=False)
     if best.shape[0] <= k:
         return WeightedSample(best, np.ones(best.shape[0]))
-    threshold = priorities[best[k]]
+    threshold = checked[best[k]] / unit(int(tossed[best[k]]))
     return WeightedSample(best[:k], np.minimum(1.0, checked[best[:k]] / threshold))
-
-
-@kernel
-def _exponential_ranks(uniform: NDArray[np.float64], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    for i in range(out.shape[0]):
-        out[i] = abs(log64(np.float64(uniform[i]))) / weights[i]
 
 
 def exponential_bottom_k(weights: NDArray[np.floating], coins: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
     """Rows drawn one after the other without replacement, each time in proportion to the weights left.
 
-    The k smallest of ``-log(unit(coin)) / weight``, in the order of drawing (Efraimidis and Spirakis 2006;
-    the Gumbel-top-k trick). Inclusion probabilities have no closed form: for estimates use
-    ``priority_sample``.
+    The k smallest of ``-log(unit(coin)) / weight``, in the order of drawing (Efraimidis and Spirakis 2006; the
+    Gumbel-top-k trick). Inclusion probabilities have no closed form: for estimates use ``priority_sample``.
     """
     checked = _checked_weights(weights)
     tossed = array("coins", coins, np.uint64, checked.shape)
-    rows = np.flatnonzero(checked)
-    ranks = np.empty(rows.shape[0])
-    _exponential_ranks(unit(tossed[rows]), checked[rows], ranks)
-    return rows[bottom_k(ranks.view(np.uint64), integer("k", k, 0, _MAX_K), tossed[rows])]
+    return _first_by_quotient(checked, tossed, integer("k", k, 0, _MAX_K), logarithm=True)
+
+
+def _first_by_quotient(
+    weights: NDArray[np.float64], coins: NDArray[np.uint64], k: int, *, logarithm: bool
+) -> NDArray[np.int64]:
+    if k == 0:
+        return np.empty(0, np.int64)
+    buffer = empty_buffer(k, coins.shape[0])
+    _offer_quotients(weights, coins, buffer, k, int(logarithm))
+    first = in_order(buffer, k)
+    return first[weights[first] > 0]
+
+
+@kernel
+def _offer_quotients(
+    weights: NDArray[np.float64], coins: NDArray[np.uint64], buffer: Buffer, k: int, logarithm: int
+) -> None:
+    """Offer rows by ``u / weight``, or ``-log(u) / weight``; rows of weight 0 rank last.
+
+    Logarithm and division are spared where a lower bound of them, u or 1 - u <= -log(u), is already too large.
+    """
+    keys = np.empty(_BLOCK)
+    ranks = keys.view(np.uint64)
+    bound = np.empty(1)
+    bound_bits = bound.view(np.uint64)
+    for first in range(0, coins.shape[0], _BLOCK):
+        bound_bits[0] = buffer.bound[0]
+        # NaN before there is a bound: no comparison with it holds.
+        highest = bound[0] * (1.0 + 1e-12)
+        size = min(_BLOCK, coins.shape[0] - first)
+        block, tosses = weights[first : first + size], coins[first : first + size]
+        for r in range(size):
+            w = block[r]
+            u = (float(np.int64(tosses[r] >> _U11)) + 1.0) * 2.0**-53
+            if w == 0.0 or (1.0 - u if logarithm else u) > highest * w:
+                ranks[r] = _LAST
+            else:
+                keys[r] = (abs(log64(np.float64(u))) if logarithm else u) / w
+        offer(buffer, k, ranks[:size], coins, first)
 
 
 @kernel
