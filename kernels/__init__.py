@@ -7,6 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what the table below says, for type checkers
+    from kernels.clusters import average_linkage as average_linkage
+    from kernels.clusters import cluster_margin as cluster_margin
+    from kernels.coverage import density as density
+    from kernels.coverage import facility_location as facility_location
+    from kernels.coverage import k_center_greedy as k_center_greedy
+    from kernels.coverage import novelty as novelty
+    from kernels.coverage import typicality as typicality
+    from kernels.determinantal import VolumeState as VolumeState
+    from kernels.determinantal import determinantal as determinantal
+    from kernels.determinantal import volume_sample as volume_sample
+    from kernels.determinantal import volume_state as volume_state
     from kernels.diversity import badge as badge
     from kernels.diversity import kmeans_pp as kmeans_pp
     from kernels.diversity import robust_scale as robust_scale
@@ -126,6 +137,20 @@ _MODULE_OF = {
     "Chosen": "thresholds",
     "ThresholdState": "thresholds",
     "variable_uncertainty": "thresholds",
+    # coverage
+    "k_center_greedy": "coverage",
+    "facility_location": "coverage",
+    "novelty": "coverage",
+    "density": "coverage",
+    "typicality": "coverage",
+    # determinantal
+    "determinantal": "determinantal",
+    "volume_sample": "determinantal",
+    "volume_state": "determinantal",
+    "VolumeState": "determinantal",
+    # clusters
+    "average_linkage": "clusters",
+    "cluster_margin": "clusters",
 }
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)

@@ -1,0 +1,143 @@
+"""Squared distances from many rows to one, for every kernel of diversity.
+
+Rows are kept transposed, (d, n): a distance is then summed over features in their order while LLVM works on many rows
+at a time, so that it is fast and yet the same on every machine (a BLAS product is not). A category that differs adds
+1, as a pair of one-hot columns scaled by 1 / sqrt(2) would, without making them.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels._checks import array, integer
+from kernels._jit import kernel
+from kernels._probabilities import FLOATS, listed
+
+Floats = NDArray[Any]
+
+BLOCK = 1024
+
+
+class Points(NamedTuple):
+    """Rows to choose from: numbers (d, n) float32 or float64, categories (q, n) int32."""
+
+    numbers: Floats
+    categories: NDArray[np.int32]
+
+
+def finite(name: str, x: Floats, categories: NDArray[Any] | None = None) -> tuple[Floats, NDArray[np.int32]]:
+    """Check rows (n, d) and their categories (n, q), any integers, which come back as codes (q, n). Raises ValueError.
+
+    NaN and infinities are refused by row: ``robust_scale`` makes numbers of them.
+    """
+    checked = array(name, x, FLOATS, (None, None))
+    n = len(checked)
+    if not _all_finite(checked.reshape(-1)):
+        bad = np.flatnonzero(~np.isfinite(checked).all(axis=1))
+        raise ValueError(f"{name}: NaN or infinity in {listed(bad)} of {n}; robust_scale makes numbers of them")
+    if categories is None:
+        return checked, np.empty((0, n), np.int32)
+    integers = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32)
+    given = array("categories", categories, integers, (n, None))
+    codes = np.array([np.unique(column, return_inverse=True)[1] for column in given.T], np.int32)
+    return checked, codes.reshape(given.shape[1], n)
+
+
+@kernel
+def _all_finite(values: Floats) -> bool:
+    strange = np.uint32(0)
+    zero = values.dtype.type(0)
+    for i in range(values.shape[0]):
+        if values[i] * zero != zero:
+            strange |= np.uint32(1)
+    return bool(strange == 0)
+
+
+def points(name: str, x: Floats, categories: NDArray[Any] | None = None) -> Points:
+    """As ``finite``, transposed."""
+    checked, codes = finite(name, x, categories)
+    return Points(np.ascontiguousarray(checked.T), codes)
+
+
+def together(name: str, x: Floats, other: Floats | None) -> Floats:
+    """Rows of x and then those of other, which must have its columns and dtype; x alone for None. Raises ValueError."""
+    if other is None:
+        return x
+    rows = array(name, other, x.dtype, (None, x.shape[1]))
+    return np.concatenate([x, rows])
+
+
+def count(k: int, n: int) -> int:
+    """Check how many to pick: k > n picks all n. Raises ValueError."""
+    return min(integer("k", k, 0, 2**31), n)
+
+
+def uniforms(seed: int, size: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), the same on every machine: SplitMix64 (Steele et al. 2014) in 53 bits."""
+    start = np.uint64(integer("seed", seed, 0, 2**64 - 1))
+    state = start + np.arange(1, size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    state = state ^ (state >> np.uint64(31))
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+@kernel
+def squared_distances(rows: Points, centre: int, start: int, out: Floats) -> None:
+    """Squared distances of rows start : start + len(out) to row ``centre``."""
+    stop = start + out.shape[0]
+    x = rows.numbers
+    d = x.shape[0]
+    out[:] = 0
+    j = 0
+    while j + 4 <= d:  # four at a time: ``out`` is loaded and stored a quarter as often
+        a, b, c, e = x[j, start:stop], x[j + 1, start:stop], x[j + 2, start:stop], x[j + 3, start:stop]
+        va, vb, vc, ve = x[j, centre], x[j + 1, centre], x[j + 2, centre], x[j + 3, centre]
+        for i in range(out.shape[0]):
+            da, db, dc, de = a[i] - va, b[i] - vb, c[i] - vc, e[i] - ve
+            out[i] += (da * da + db * db) + (dc * dc + de * de)
+        j += 4
+    while j < d:
+        a, va = x[j, start:stop], x[j, centre]
+        for i in range(out.shape[0]):
+            da = a[i] - va
+            out[i] += da * da
+        j += 1
+    one = x.dtype.type(1)
+    zero = x.dtype.type(0)
+    for q in range(rows.categories.shape[0]):
+        codes = rows.categories[q, start:stop]
+        code = rows.categories[q, centre]
+        for i in range(out.shape[0]):
+            out[i] += one if codes[i] != code else zero
+
+
+@kernel
+def approach(rows: Points, centre: int, scratch: Floats, nearest: Floats) -> None:
+    """Lower ``nearest`` (n,) to the squared distances to row ``centre``."""
+    n = nearest.shape[0]
+    for start in range(0, n, BLOCK):
+        size = min(BLOCK, n - start)
+        squared_distances(rows, centre, start, scratch[:size])
+        part = nearest[start : start + size]
+        for i in range(size):
+            part[i] = min(part[i], scratch[i])
+
+
+@kernel
+def drawn(weights: Floats, lot: float) -> int:
+    """The row at the share ``lot`` of the cumulated weights; -1 where all are 0."""
+    total = 0.0
+    for i in range(weights.shape[0]):
+        total += np.float64(weights[i])
+    target = lot * total
+    last = -1
+    passed = 0.0
+    for i in range(weights.shape[0]):
+        if weights[i] > 0:
+            passed += np.float64(weights[i])
+            last = i
+            if passed > target:
+                break
+    return last
