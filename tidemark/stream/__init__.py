@@ -2,5 +2,6 @@
 
 from tidemark.stream.models import ActiveModel, ModelSource
 from tidemark.stream.processor import StreamProcessor
+from tidemark.stream.warm import warm
 
-__all__ = ["ActiveModel", "ModelSource", "StreamProcessor"]
+__all__ = ["ActiveModel", "ModelSource", "StreamProcessor", "warm"]
