@@ -42,14 +42,22 @@ log = logging.getLogger(__name__)
 class Intake:
     """A thread that keeps the queue filled, and starts over, with back-off, when Kafka fails it.
 
-    problem: called with what is wrong, "" once it is right again.
+    problem: called with what is wrong, "" once it is right again.  fatal: called with a bug that ended it.
     """
 
-    def __init__(self, settings: Settings, topics: Topics, writer: Writer, problem: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Topics,
+        writer: Writer,
+        problem: Callable[[str], None],
+        fatal: Callable[[Exception], None],
+    ) -> None:
         self._settings = settings
         self._topics = topics
         self._writer = writer
         self._problem = problem
+        self._fatal = fatal
         self._positions: dict[Source, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labeling-intake", daemon=True)
@@ -78,6 +86,9 @@ class Intake:
             except (KafkaException, TidemarkError, TimeoutError) as error:
                 log.warning("intake from %s starts over: %s", self._topics.candidates, error)
                 self._problem(str(error))
+            except Exception as error:  # noqa: BLE001 - the end of the thread, told to who can end the process
+                self._fatal(error)
+                return
             if time.monotonic() - started > _BACKOFF[1]:
                 pause = _BACKOFF[0]
             self._stop.wait(pause)

@@ -119,6 +119,9 @@ class Publisher:
             except (KafkaException, TidemarkError, TimeoutError) as error:
                 log.warning("publishing to %s starts over: %s", self._topics.labels, error)
                 self._problem(str(error))
+            except Exception as error:  # noqa: BLE001 - the end of the thread, told to who can end the process
+                self._fatal(error)
+                return
             if self._stop.is_set():
                 return
             pause = _BACKOFF[0] if self._progress else min(2 * pause, _BACKOFF[1])

@@ -22,6 +22,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from labeling_grpc import rpc
 from labeling_grpc.checks import Checks
 from labeling_grpc.intake import Intake
 from labeling_grpc.options import Options, loopback, state_folder
@@ -30,7 +31,6 @@ from labeling_grpc.queue import QueueRules
 from labeling_grpc.service import LabelingService, Problems
 from labeling_grpc.store import SqliteStore, Store
 from labeling_grpc.v1 import labeling_pb2 as pb
-from labeling_grpc.v1 import labeling_pb2_grpc
 from labeling_grpc.writer import Writer
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import LabelingError, TidemarkError
@@ -38,7 +38,7 @@ from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
 from tidemark.topics import Topics
 
-SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["LabelingService"].full_name
+SERVICE_NAME: Final = rpc.SERVICE.full_name
 MAX_REQUEST: Final = 2 * 1024 * 1024
 """Bytes of a request: a hundred annotations with the longest comments fit."""
 
@@ -86,8 +86,8 @@ class LabelingServer:
         )
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
-        self._writer = Writer(store)
-        self._intake = Intake(settings, topics, self._writer, self._intake_problem)
+        self._writer = Writer(store, self._fail)
+        self._intake = Intake(settings, topics, self._writer, self._intake_problem, self._fail)
         self._publisher = Publisher(settings, topics, self._writer, self._publishing_problem, self._fail, hook)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
@@ -153,7 +153,7 @@ class LabelingServer:
         server = grpc.aio.server(options=_GRPC)
         checks = Checks(self.pipeline, self._options.lease_us)
         service = LabelingService(checks, self._question, self._writer, self._problems)
-        labeling_pb2_grpc.add_LabelingServiceServicer_to_server(service, server)
+        server.add_generic_rpc_handlers((rpc.handler(service),))
         states = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave it out
         health_pb2_grpc.add_HealthServicer_to_server(states, server)
         if self._options.reflection:
@@ -183,6 +183,8 @@ class LabelingServer:
         self._problems.publishing = problem
 
     def _fail(self, error: Exception) -> None:
+        if not isinstance(error, TidemarkError):
+            log.critical("a bug ends the labeling service", exc_info=error)
         self.failed = error
         self.ended.set()
 

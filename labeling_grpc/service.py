@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, NoReturn, TypeVar, cast
-
-import grpc
-from google.protobuf.message import Message
-from google.rpc import status_pb2
-from grpc_status import rpc_status
+from typing import Final, cast
 
 from labeling_grpc import convert
 from labeling_grpc.checks import Checks, good
@@ -31,6 +25,7 @@ from labeling_grpc.commands import (
     SubmitAnswers,
 )
 from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.rpc import Context
 from labeling_grpc.store import StoreError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
@@ -42,9 +37,6 @@ MAX_ANNOTATORS: Final = 1_000
 _BUFFER: Final = 1_000
 _MARGIN_SECONDS: Final = 0.2
 
-Q = TypeVar("Q", bound=Message)
-S = TypeVar("S", bound=Message)
-Context = grpc.aio.ServicerContext[Q, S]
 
 log = logging.getLogger(__name__)
 
@@ -140,27 +132,6 @@ class Problems:
     publishing: str = ""
 
 
-async def _abort(context: Context[Q, S], refusal: RefusedError) -> NoReturn:
-    status: status_pb2.Status = refusal.status()
-    rich = rpc_status.to_status(status)
-    await context.abort(refusal.code, str(refusal), trailing_metadata=rich.trailing_metadata)
-
-
-def _refusing(
-    method: Callable[[LabelingService, Q, Context[Q, S]], Awaitable[S]],
-) -> Callable[[LabelingService, Q, Context[Q, S]], Awaitable[S]]:
-    """A refusal inside the method becomes the call's status."""
-
-    @functools.wraps(method)
-    async def refusing(service: LabelingService, request: Q, context: Context[Q, S]) -> S:
-        try:
-            return await method(service, request, context)
-        except RefusedError as refusal:
-            await _abort(context, refusal)
-
-    return refusing
-
-
 class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     """The queue of one pipeline over gRPC. Lives in one event loop."""
 
@@ -184,9 +155,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         for watcher in self._watchers:
             watcher.changed.set()
 
-    @_refusing
     async def LeaseTasks(  # noqa: N802 - named by the contract, as the next
-        self, request: pb.LeaseTasksRequest, context: Context[pb.LeaseTasksRequest, pb.LeaseTasksResponse]
+        self, request: pb.LeaseTasksRequest, context: Context
     ) -> pb.LeaseTasksResponse:
         """Lease cases, waiting for the first one as long as is asked and the deadline lets."""
         command = self._checks.lease(request)
@@ -205,9 +175,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             waiting=self._writer.store.counts.waiting,
         )
 
-    @_refusing
     async def RenewLease(  # noqa: N802
-        self, request: pb.RenewLeaseRequest, _context: Context[pb.RenewLeaseRequest, pb.RenewLeaseResponse]
+        self, request: pb.RenewLeaseRequest, _context: Context
     ) -> pb.RenewLeaseResponse:
         """Renew leases, each on its own."""
         leases = self._checks.leases(request.pipeline, request.leases)
@@ -224,9 +193,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             ]
         )
 
-    @_refusing
     async def SubmitLabels(  # noqa: N802
-        self, request: pb.SubmitLabelsRequest, _context: Context[pb.SubmitLabelsRequest, pb.SubmitLabelsResponse]
+        self, request: pb.SubmitLabelsRequest, _context: Context
     ) -> pb.SubmitLabelsResponse:
         """Take answers, each on its own."""
         outcomes = await self._submitted(self._checks.answers(request))
@@ -245,9 +213,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             ]
         )
 
-    @_refusing
     async def Skip(  # noqa: N802
-        self, request: pb.SkipRequest, _context: Context[pb.SkipRequest, pb.SkipResponse]
+        self, request: pb.SkipRequest, _context: Context
     ) -> pb.SkipResponse:
         """Close a case without an answer."""
         (outcome,) = await self._submitted([self._checks.skip(request)])
@@ -255,31 +222,26 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             raise outcome
         return pb.SkipResponse(annotation_id=outcome.annotation_id)
 
-    @_refusing
     async def Release(  # noqa: N802
-        self, request: pb.ReleaseRequest, _context: Context[pb.ReleaseRequest, pb.ReleaseResponse]
+        self, request: pb.ReleaseRequest, _context: Context
     ) -> pb.ReleaseResponse:
         """Give cases back."""
         leases = self._checks.leases(request.pipeline, request.leases)
         return pb.ReleaseResponse(released=cast("int", await self._hub.call(ReleaseLeases(leases))))
 
-    @_refusing
     async def Stats(  # noqa: N802
-        self, request: pb.StatsRequest, _context: Context[pb.StatsRequest, pb.StatsResponse]
+        self, request: pb.StatsRequest, _context: Context
     ) -> pb.StatsResponse:
         """The queue in numbers."""
         self._checks.served(request.pipeline)
         return pb.StatsResponse(stats=self._stats())
 
     async def Watch(  # noqa: N802
-        self, request: pb.WatchRequest, context: Context[pb.WatchRequest, pb.WatchResponse]
+        self, request: pb.WatchRequest, _context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
         """What happens, at most one message per interval; a first one at once."""
-        try:
-            interval = self._checks.watch(request) / 1_000
-            watcher = self._watcher(request)
-        except RefusedError as refusal:
-            await _abort(context, refusal)
+        interval = self._checks.watch(request) / 1_000
+        watcher = self._watcher(request)
         try:
             while not self._stopping.is_set():
                 events, missed = [convert.case_event(event) for event in watcher.events], watcher.missed

@@ -94,9 +94,10 @@ class _Entry:
 class Writer:
     """Owns a store's transactions. `start`, then `submit` or `call` from any thread, then `stop`."""
 
-    def __init__(self, store: Store, *, max_parked: int = 5_000) -> None:
-        """Keep at most `max_parked` long polls."""
+    def __init__(self, store: Store, fatal: Callable[[Exception], None], *, max_parked: int = 5_000) -> None:
+        """Keep at most `max_parked` long polls. fatal: called with a bug that ended the thread."""
         self._store = store
+        self._fatal = fatal
         self._max_parked = max_parked
         self._inbox: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._parked: OrderedDict[int, _Entry] = OrderedDict()
@@ -106,7 +107,6 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="labeling-writer", daemon=True)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self.failure: BaseException | None = None
 
     @property
     def store(self) -> Store:
@@ -173,10 +173,8 @@ class Writer:
         try:
             while self._turn():
                 pass
-        except BaseException as error:
-            self.failure = error
-            log.exception("the labeling writer ended")
-            raise
+        except Exception as error:  # noqa: BLE001 - the end of the thread, told to who can end the process
+            self._fatal(error)
         finally:
             with self._lock:
                 self._stopping.set()
@@ -256,6 +254,17 @@ class Writer:
         except StoreError as error:
             log.error("%s", error)  # noqa: TRY400 - the message says all; the callers get it too
             _deliver([(entry.reply, error) for entry in group])
+            return
+        except Exception as error:
+            # A bug that one command brings to light must not take the others with it: each alone, from the same state.
+            if len(group) > 1:
+                for entry in group:
+                    self._transact([entry])
+                return
+            log.exception("a bug: %s", commands[0])
+            if not group:
+                raise
+            _deliver([(group[0].reply, error)])
             return
         self._fresh = any(event.kind in {"added", "returned"} for event in applied.events)
         self._hand_out(group, applied)

@@ -1,0 +1,89 @@
+"""From gRPC's bytes to the service's methods, and from its refusals to statuses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, NoReturn, TypeVar
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_status import rpc_status
+
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.v1 import labeling_pb2 as pb
+from labeling_grpc.v1 import labeling_pb2_grpc
+
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["LabelingService"]
+
+Q = TypeVar("Q", bound=Message)
+Context = grpc.aio.ServicerContext[Any, Any]
+
+log = logging.getLogger(__name__)
+
+
+def handler(service: labeling_pb2_grpc.LabelingServiceServicer) -> grpc.GenericRpcHandler[bytes, Message]:
+    """Handler of all methods of the service.
+
+    Requests are parsed here, not by gRPC, which answers bytes that are no message with UNKNOWN and the parser's words.
+    """
+    methods = {method.name: _method(method, getattr(service, method.name)) for method in SERVICE.methods}
+    return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
+
+
+def _method(method: MethodDescriptor, behave: Callable[..., Any]) -> grpc.RpcMethodHandler[bytes, Message]:
+    kind: type[Message] = GetMessageClass(method.input_type)
+    serialize = GetMessageClass(method.output_type).SerializeToString
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(_stream(kind, behave), None, serialize)
+    return grpc.unary_unary_rpc_method_handler(_unary(kind, behave), None, serialize)
+
+
+def _unary(
+    kind: type[Q], behave: Callable[[Q, Context], Awaitable[Message]]
+) -> Callable[[bytes, Context], Awaitable[Message]]:
+    async def call(sent: bytes, context: Context) -> Message:
+        try:
+            return await behave(_parsed(kind, sent), context)
+        except RefusedError as refusal:
+            await _abort(context, refusal)
+        except Exception as bug:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
+            await _abort_bug(context, kind, bug)
+
+    return call
+
+
+def _stream(
+    kind: type[Q], behave: Callable[[Q, Context], AsyncIterator[Message]]
+) -> Callable[[bytes, Context], AsyncIterator[Message]]:
+    async def call(sent: bytes, context: Context) -> AsyncIterator[Message]:
+        try:
+            async for response in behave(_parsed(kind, sent), context):
+                yield response
+        except RefusedError as refusal:
+            await _abort(context, refusal)
+        except Exception as bug:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
+            await _abort_bug(context, kind, bug)
+
+    return call
+
+
+def _parsed(kind: type[Q], sent: bytes) -> Q:
+    try:
+        return kind.FromString(sent)
+    except DecodeError as error:
+        raise RefusedError(
+            Reason.INVALID_FIELD, f"the request is no {kind.DESCRIPTOR.full_name} message", field="(request)"
+        ) from error
+
+
+async def _abort(context: Context, refusal: RefusedError) -> NoReturn:
+    rich = rpc_status.to_status(refusal.status())
+    await context.abort(refusal.code, str(refusal), trailing_metadata=rich.trailing_metadata)
+
+
+async def _abort_bug(context: Context, kind: type[Message], bug: Exception) -> NoReturn:
+    log.error("a bug, at a %s", kind.DESCRIPTOR.name, exc_info=bug)
+    await context.abort(grpc.StatusCode.INTERNAL, "a bug in the labeling service: its log tells")
