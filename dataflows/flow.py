@@ -27,8 +27,13 @@ def build(name: str, source: Source[Work], sink: Sink[Done]) -> Dataflow:
 
 
 def over_kafka(
-    name: str, config: EngineConfig, processor: Callable[[], Processor], stop: Stop
+    name: str,
+    config: EngineConfig,
+    processor: Callable[[], Processor],
+    stop: Stop,
+    *,
+    close: Callable[[], None] | None = None,
 ) -> tuple[Dataflow, Sessions]:
-    """The flow over Kafka. `processor` makes one for each worker."""
-    sessions = Sessions(config, processor, stop)
+    """The flow over Kafka. `processor` makes one for each worker; `close` is called when the last worker has ended."""
+    sessions = Sessions(config, processor, stop, close=close)
     return build(name, KafkaSource(sessions), KafkaSink(sessions)), sessions

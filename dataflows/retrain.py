@@ -2,56 +2,57 @@
 
 from __future__ import annotations
 
-import logging
-from typing import cast
-
 from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
 
+import dataflows.flow
 from dataflows.config import EngineConfig, gap_accepted
 from dataflows.environment import pipeline_and_settings
-from dataflows.flow import over_kafka
+from dataflows.session import Done, Work
 from dataflows.source import Sessions
 from dataflows.stop import Stop
-from tidemark.errors import ModelError
-from tidemark.kafka import read_all
 from tidemark.pipeline import Pipeline
 from tidemark.registry.codec import Registry
+from tidemark.registry.reading import read_registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.signature import signing_key
 from tidemark.settings import Settings
 from tidemark.training.processor import RetrainProcessor
 
-_log = logging.getLogger(__name__)
+_LONGEST_TRAINING = 1_800.0
+"""Seconds after which the group takes a member that trains for one that hangs."""
+
+
+def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
+    """The flow between a source and a sink."""
+    return dataflows.flow.build("retrain", source, sink)
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's labels; one member of its group is active, others stand by."""
     secret = signing_key()
+    sandbox = Sandbox()
 
-    def read_registry() -> Registry:
-        registry = Registry(secret)
-        for message in read_all(settings, pipeline.topics.models):
-            headers = cast("list[tuple[str, bytes | None]] | None", message.headers())
-            try:
-                registry.feed(message.key(), message.value(), headers)
-            except ModelError as error:
-                _log.warning("left out a record of %s: %s", pipeline.topics.models, error)
-        return registry
+    def registry() -> Registry:
+        return read_registry(settings, pipeline.topics.models, secret=secret)
 
     config = EngineConfig(
         group=f"{pipeline.name}.retrain",
         settings=settings,
         commit_interval=0.0,  # training takes longer than an open transaction may
         batch_rows=max(pipeline.training.every, 1),  # a model is published before the next is trained
+        max_poll_interval=_LONGEST_TRAINING,
         fixed_partitions={pipeline.topics.labels: 1},
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return over_kafka(
+    return dataflows.flow.over_kafka(
         "retrain",
         config,
-        lambda: RetrainProcessor(pipeline, read_registry=read_registry, sandbox=Sandbox(), secret=secret),
+        lambda: RetrainProcessor(pipeline, read_registry=registry, sandbox=sandbox, secret=secret),
         stop,
+        close=sandbox.close,
     )
 
 

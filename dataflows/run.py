@@ -17,7 +17,7 @@ from dataflows.stop import Stop
 from tidemark.errors import ConfigError, TidemarkError, TopicError
 from tidemark.supervisor import NEEDS_A_PERSON
 
-FLOWS: Final = ("stream", "select", "retrain")
+FLOWS: Final = ("stream", "select", "retrain", "monitor")
 
 _log = logging.getLogger(__name__)
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
 
+import dataflows.flow
 from dataflows.config import EngineConfig, gap_accepted
 from dataflows.environment import pipeline_and_settings
-from dataflows.flow import over_kafka
+from dataflows.session import Done, Work
 from dataflows.source import Sessions
 from dataflows.stop import Stop
 from tidemark.pipeline import Pipeline
 from tidemark.selection import SelectProcessor
-from tidemark.selection.policy import warm
 from tidemark.settings import Settings
+
+
+def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
+    """The flow between a source and a sink."""
+    return dataflows.flow.build("select", source, sink)
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's proposals; one member of its group is active, others stand by."""
-    warm()
     config = EngineConfig(
         group=f"{pipeline.name}.select",
         settings=settings,
@@ -25,7 +31,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return over_kafka("select", config, lambda: SelectProcessor(pipeline), stop)
+    return dataflows.flow.over_kafka("select", config, lambda: SelectProcessor(pipeline), stop)
 
 
 def flow() -> Dataflow:

@@ -14,10 +14,21 @@ from tidemark.processor import Processor
 
 
 class Sessions:
-    """The sessions of one process, one a worker, shared by its source and its sink."""
+    """The sessions of one process, one a worker, shared by its source and its sink.
 
-    def __init__(self, config: EngineConfig, processor: Callable[[], Processor], stop: Stop) -> None:
+    close: called once, when the last of them has ended.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        processor: Callable[[], Processor],
+        stop: Stop,
+        *,
+        close: Callable[[], None] | None = None,
+    ) -> None:
         self.config = config
+        self._close = close
         self._processor = processor
         self._stop = stop
         self._sessions: dict[int, Session] = {}
@@ -39,11 +50,20 @@ class Sessions:
         session = self._sessions.pop(worker, None)
         if session is not None:
             session.finish()
+        self._close_after_last()
 
     def abandon(self) -> None:
         """End whatever is left, after an error: leave the group at once instead of timing out."""
         while self._sessions:
             self._sessions.popitem()[1].abandon()
+        self._close_after_last()
+
+    def _close_after_last(self) -> None:
+        close, self._close = self._close, None
+        if self._sessions:
+            self._close = close
+        elif close is not None:
+            close()
 
 
 class KafkaSource(DynamicSource[Work]):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
 
+import dataflows.flow
 from dataflows.config import EngineConfig, gap_accepted
 from dataflows.environment import pipeline_and_settings
-from dataflows.flow import over_kafka
+from dataflows.rehearsal import rehearse
+from dataflows.session import Done, Work
 from dataflows.source import Sessions
 from dataflows.stop import Stop
 from tidemark.pipeline import Pipeline
@@ -16,15 +20,25 @@ from tidemark.settings import Settings
 from tidemark.stream.processor import StreamProcessor
 
 
+def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
+    """The flow between a source and a sink."""
+    return dataflows.flow.build("stream", source, sink)
+
+
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
-    """The flow over the pipeline's topics. The champion is known before the group is joined.
+    """The flow over the pipeline's topics. Kernels are warm and the champion is known before the group is joined.
 
     Raises:
         TidemarkError: the models topic can't be read.
 
     """
     watcher = ModelWatcher(settings, pipeline, secret=signing_key()).start()
-    watcher.wait_ready()
+    try:
+        watcher.wait_ready()
+        rehearse(StreamProcessor(pipeline, watcher), pipeline)
+    except BaseException:
+        watcher.close()
+        raise
     config = EngineConfig(
         group=f"{pipeline.name}.stream",
         settings=settings,
@@ -34,7 +48,9 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return over_kafka("stream", config, lambda: StreamProcessor(pipeline, watcher), stop)
+    return dataflows.flow.over_kafka(
+        "stream", config, lambda: StreamProcessor(pipeline, watcher), stop, close=watcher.close
+    )
 
 
 def flow() -> Dataflow:

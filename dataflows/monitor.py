@@ -1,0 +1,40 @@
+"""The monitor flow: predictions, labels and outcomes to metrics. `python -m bytewax.run dataflows.monitor:flow`."""
+
+from __future__ import annotations
+
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+import dataflows.flow
+from dataflows.config import EngineConfig, gap_accepted
+from dataflows.environment import pipeline_and_settings
+from dataflows.session import Done, Work
+from dataflows.source import Sessions
+from dataflows.stop import Stop
+from tidemark.monitoring import MonitorProcessor
+from tidemark.pipeline import Pipeline
+from tidemark.settings import Settings
+
+
+def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
+    """The flow between a source and a sink."""
+    return dataflows.flow.build("monitor", source, sink)
+
+
+def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
+    """The flow over what is known of the pipeline's predictions. Run one process of it: it joins all partitions."""
+    config = EngineConfig(
+        group=f"{pipeline.name}.monitor",
+        settings=settings,
+        commit_interval=0.5,  # nobody waits for a metric
+        fixed_partitions={pipeline.topics.labels: 1},
+        accept_gap=gap_accepted(),
+        deadletter=pipeline.topics.deadletter,
+    )
+    return dataflows.flow.over_kafka("monitor", config, lambda: MonitorProcessor(pipeline), stop)
+
+
+def flow() -> Dataflow:
+    """The flow of `TIDEMARK_PIPELINE`."""
+    return over(*pipeline_and_settings(), Stop().on_signals())[0]
