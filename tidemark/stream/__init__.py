@@ -2,6 +2,5 @@
 
 from tidemark.stream.models import ActiveModel, ModelSource
 from tidemark.stream.processor import StreamProcessor
-from tidemark.stream.warm import warm
 
-__all__ = ["ActiveModel", "ModelSource", "StreamProcessor", "warm"]
+__all__ = ["ActiveModel", "ModelSource", "StreamProcessor"]
