@@ -1,0 +1,147 @@
+"""Predictions and outcomes in bulk: from JSON records to columns of a `joined` table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels import hash_strings
+from tidemark.errors import RecordError
+from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT, NEVER, OUTCOME, UNKNOWN, prediction_dtype
+from tidemark.pipeline.model import LabelSpec
+from tidemark.processor import Batch
+from tidemark.records import Outcome, Prediction, decode
+
+_STEP: Final = "monitor"
+_FARTHEST: Final = 2**62
+_TOLERANCE: Final = 1e-3
+_predictions: Final = msgspec.json.Decoder(list[Prediction])
+Bad = list[tuple[int, RecordError]]
+
+
+class Models:
+    """Model versions by number, in order of appearance."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        """Number of a version, a new one for a new version."""
+        number = self._numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
+
+
+def predictions(batch: Batch, spec: LabelSpec, models: Models) -> tuple[NDArray[Any], NDArray[np.int64], Bad]:
+    """Rows of a batch of `P.predictions`, the batch's rows they come from, and what is wrong with the others."""
+    bad: Bad = []
+    found, at = _decode(batch, bad)
+    classes = len(spec.classes)
+    problems = [_time_problem(one.time) or probabilities_problem(one.probabilities, classes) for one in found]
+    if any(problems):
+        bad += [(row, RecordError(_STEP, problem)) for row, problem in zip(at, problems, strict=True) if problem]
+        kept = [i for i, problem in enumerate(problems) if not problem]
+        found, at = [found[i] for i in kept], [at[i] for i in kept]
+    rows = np.zeros(len(found), prediction_dtype(classes))
+    rows["partition"] = batch.partition.index
+    rows["event"] = hashes([one.event_id for one in found])
+    rows["business"] = hashes([one.business_id or "" for one in found])
+    rows["has_business"] = [one.business_id is not None for one in found]
+    rows["time"] = [one.time for one in found]
+    rows["model"] = [models.number(one.model) for one in found]
+    rows["truth"], rows["truth_at"] = UNKNOWN, NEVER
+    unscored = [np.nan] * classes
+    rows["p"] = np.array([one.probabilities or unscored for one in found], np.float32).reshape(len(found), classes)
+    return rows, np.array(at, np.int64), bad
+
+
+def outcomes(batch: Batch, spec: LabelSpec) -> tuple[NDArray[Any], NDArray[np.int64], Bad]:
+    """Rows of a batch of `P.outcomes`, the batch's rows they come from, and what is wrong with the others."""
+    place = {name: number for number, name in enumerate(spec.classes)}
+    bad: Bad = []
+    found: list[tuple[Outcome, int, str]] = []
+    at: list[int] = []
+    for row, value in enumerate(batch.values):
+        try:
+            outcome = decode(Outcome, value)
+            by, name = _named(outcome, place)
+        except RecordError as error:
+            bad.append((row, error))
+            continue
+        found.append((outcome, by, name))
+        at.append(row)
+    rows = np.zeros(len(found), OUTCOME)
+    rows["partition"] = batch.partition.index
+    rows["offset"] = batch.offsets[at]
+    rows["id"] = hashes([name for _, _, name in found])
+    rows["by"] = [by for _, by, _ in found]
+    rows["label"] = [place[outcome.label] for outcome, _, _ in found]
+    rows["known_at"] = [outcome.known_at for outcome, _, _ in found]
+    return rows, np.array(at, np.int64), bad
+
+
+def hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """64-bit hash of each text: two of 5 million events share one with a chance below 1 in a million."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), dtype=np.int64)
+    return hash_strings(np.concatenate([np.zeros(1, np.int64), ends]), np.frombuffer(b"".join(encoded), np.uint8))
+
+
+def probabilities_problem(probabilities: Sequence[float] | None, classes: int) -> str | None:
+    """What is wrong with a record's probabilities, if anything is. None stands for a record without a model."""
+    if probabilities is None:
+        return None
+    if len(probabilities) != classes:
+        return f"{len(probabilities)} probabilities for {classes} classes"
+    if not all(0 <= p <= 1 for p in probabilities) or abs(sum(probabilities) - 1) > _TOLERANCE:
+        return f"{list(probabilities)} are no probabilities that sum to 1"
+    return None
+
+
+def _time_problem(time: int) -> str | None:
+    return None if abs(time) < _FARTHEST else f"{time} is no time in µs since 1970"
+
+
+def _named(outcome: Outcome, place: Mapping[str, int]) -> tuple[int, str]:
+    """What an outcome names its event by.
+
+    Raises:
+        RecordError: it does not, or it tells no class of the pipeline, or no time.
+
+    """
+    if outcome.label not in place:
+        raise RecordError(_STEP, f"unknown class {outcome.label!r}; the classes are {', '.join(place)}")
+    problem = _time_problem(outcome.known_at)
+    if problem is not None:
+        raise RecordError(_STEP, problem)
+    if outcome.event_id is not None:
+        return BY_EVENT, outcome.event_id
+    if outcome.business_id is not None:
+        return BY_BUSINESS, outcome.business_id
+    raise RecordError(_STEP, "an outcome that names neither event_id nor business_id")
+
+
+def _decode(batch: Batch, bad: Bad) -> tuple[list[Prediction], list[int]]:
+    """All records in one call; one by one where that fails, to know which one does."""
+    if all(batch.values):
+        try:
+            found = _predictions.decode(b"[" + b",".join(value for value in batch.values if value) + b"]")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            found = []
+        if len(found) == len(batch):
+            return found, list(range(len(batch)))
+    found, at = [], []
+    for row, value in enumerate(batch.values):
+        try:
+            found.append(decode(Prediction, value))
+        except RecordError as error:
+            bad.append((row, error))
+            continue
+        at.append(row)
+    return found, at

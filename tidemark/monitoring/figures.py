@@ -1,0 +1,101 @@
+"""Quality of each model version from outcomes: events whose truth has had its delay and grace to arrive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemark.evaluation import intervals, metrics
+from tidemark.monitoring.joined import UNKNOWN
+from tidemark.records import Metric
+
+MIN_COVERAGE: Final = 0.9
+"""Share of the events whose truth must have come. Below, the events without are no random ones: nothing is shown."""
+TOP: Final = 100
+"""Events that `precision_at_100` looks at: a day's work of a team that goes through the highest scores."""
+
+Detail = dict[str, str | float | int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value with its 95 % interval; NaN where the events can't define it."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def from_outcomes(
+    rows: NDArray[Any], models: Sequence[str], *, positive: int, at: int, threshold: float
+) -> Iterator[Metric]:
+    """Records of source `outcomes` for each model version among matured predictions (`joined.prediction_dtype`).
+
+    Always `outcome_coverage`, the share of the version's events whose truth has come; then, where that is at least
+    `MIN_COVERAGE`: accuracy, log_loss (nats), brier, base_rate, precision and recall (of flagging a probability of the
+    positive class of at least `threshold`), average_precision, precision_at_100.
+    """
+    scored = rows[~np.isnan(rows["p"][:, 0])]
+    for number in np.unique(scored["model"]).tolist():
+        mine = scored[scored["model"] == number]
+        told = mine[mine["truth"] != UNKNOWN]
+        events, known = mine.shape[0], told.shape[0]
+        coverage = known / events
+        detail: Detail = {"events": events, "with_outcome": known}
+        figures = [Figure("outcome_coverage", coverage, *intervals.wilson(coverage, events))]
+        if coverage >= MIN_COVERAGE:
+            figures += _figures(told, positive, threshold)
+        for figure in figures:
+            if math.isfinite(figure.value):
+                yield Metric(
+                    name=figure.name,
+                    value=figure.value,
+                    low=figure.low,
+                    high=figure.high,
+                    n=events if figure.name == "outcome_coverage" else known,
+                    at=at,
+                    model=models[number],
+                    source="outcomes",
+                    detail=detail,
+                )
+
+
+def _figures(rows: NDArray[Any], positive: int, threshold: float) -> Iterator[Figure]:
+    probabilities, truth = rows["p"].astype(np.float64), rows["truth"].astype(np.int64)
+    score, is_positive = probabilities[:, positive], truth == positive
+    flagged = score >= threshold
+    yield _share("accuracy", probabilities.argmax(axis=1) == truth)
+    yield _mean("log_loss", metrics.losses(truth, probabilities))
+    yield _mean("brier", metrics.squared_errors(truth, probabilities))
+    yield _share("base_rate", is_positive)
+    yield _share("precision", is_positive[flagged])
+    yield _share("recall", flagged[is_positive])
+    average = metrics.average_precision(is_positive, score)
+    yield Figure("average_precision", average, *_or_nan(intervals.logit, average, int(is_positive.sum())))
+    if rows.shape[0] >= TOP:
+        top = metrics.precision_at(is_positive, score, TOP)
+        yield Figure(f"precision_at_{TOP}", top, *intervals.wilson(top, TOP))
+
+
+def _share(name: str, hits: NDArray[np.bool_]) -> Figure:
+    if hits.shape[0] == 0:
+        return Figure(name, math.nan, math.nan, math.nan)
+    share = float(hits.mean())
+    return Figure(name, share, *intervals.wilson(share, hits.shape[0]))
+
+
+def _mean(name: str, values: metrics.Floats) -> Figure:
+    if values.shape[0] < 2:
+        return Figure(name, math.nan, math.nan, math.nan)
+    mean = float(values.mean())
+    return Figure(name, mean, *intervals.normal(mean, float(values.std(ddof=1)) / math.sqrt(values.shape[0])))
+
+
+def _or_nan(interval: Callable[[float, float], tuple[float, float]], value: float, n: int) -> tuple[float, float]:
+    return interval(value, n) if math.isfinite(value) else (math.nan, math.nan)

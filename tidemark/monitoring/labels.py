@@ -1,0 +1,112 @@
+"""The latest labels, kept small, and what they say of models and of people's answers."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from tidemark.errors import RecordError
+from tidemark.evaluation import final_labels, intervals, quality
+from tidemark.monitoring.decoding import probabilities_problem
+from tidemark.pipeline.model import LabelSpec
+from tidemark.records import Label, Metric, Reason
+
+_STEP: Final = "monitor"
+
+
+class LabelBook:
+    """At most `most` labels, in the order of `P.labels`. An estimate needs hundreds; a label takes about 600 bytes."""
+
+    def __init__(self, spec: LabelSpec, *, most: int, threshold: float) -> None:
+        self._spec = spec
+        self._most = most
+        self._threshold = threshold
+        self._labels: deque[tuple[int, Label]] = deque()
+        self._tiles: dict[tuple[str, int], tuple[int, Counter[str]]] = {}
+
+    def add(self, label: Label, offset: int) -> None:
+        """Take in a label.
+
+        Raises:
+            RecordError: it can't be measured with: an unknown class, other classes than the pipeline's, an inclusion
+                probability that is none, or a tile of another size than its other labels say.
+
+        """
+        spec = self._spec
+        if label.status == "answered" and label.label not in spec.classes:
+            raise RecordError(_STEP, f"unknown class {label.label!r}; the classes are {', '.join(spec.classes)}")
+        problem = probabilities_problem(label.probabilities, len(spec.classes))
+        if problem is not None:
+            raise RecordError(_STEP, problem)
+        if label.inclusion_probability is not None:
+            self._enter_tile(label, label.inclusion_probability)
+        self._labels.append((offset, msgspec.structs.replace(label, features={}, comment=None)))
+        while len(self._labels) > self._most:
+            self._leave_tile(self._labels.popleft()[1])
+
+    def rewind(self) -> int | None:
+        """Offset of the oldest label that is held."""
+        return self._labels[0][0] if self._labels else None
+
+    def metrics(self, at: int) -> Iterator[Metric]:
+        """Quality by model version from the random draw, the draw's response rate, and answers by status."""
+        labels = [label for _, label in self._labels]
+        drawn = [label for label in labels if label.inclusion_probability is not None]
+        yield from quality(
+            drawn, classes=self._spec.classes, positive=self._spec.positive, at=at, threshold=self._threshold
+        )
+        final = final_labels(drawn)
+        if final:
+            answered = sum(label.status == "answered" for label in final)
+            share = answered / len(final)
+            low, high = intervals.wilson(share, len(final))
+            yield _metric("response_rate", share, len(final), at, "labels", low=low, high=high)
+        for status in ("answered", "skipped", "expired"):
+            reasons = Counter(label.reason for label in labels if label.status == status)
+            yield _metric(f"labels_{status}", float(reasons.total()), len(labels), at, "budget", detail=reasons)
+
+    def _enter_tile(self, label: Label, inclusion: float) -> None:
+        if not (math.isfinite(inclusion) and 0 < inclusion <= 1):
+            raise RecordError(_STEP, f"inclusion_probability is {inclusion}, which is no probability above 0")
+        if not 0 < label.tile_count < 2**53:
+            raise RecordError(_STEP, f"tile_count is {label.tile_count}, which is no number of events")
+        tile = (label.policy, label.tile)
+        count, events = self._tiles.get(tile, (label.tile_count, Counter()))
+        if label.tile_count != count:
+            raise RecordError(
+                _STEP, f"tile {label.tile} has {label.tile_count} events here and {count} in other labels"
+            )
+        if len(events.keys() | {label.event_id}) > count:
+            raise RecordError(_STEP, f"tile {label.tile} has {count} events, and more of them are labeled")
+        events[label.event_id] += 1
+        self._tiles[tile] = (count, events)
+
+    def _leave_tile(self, label: Label) -> None:
+        tile = (label.policy, label.tile)
+        if label.inclusion_probability is None:
+            return
+        _, events = self._tiles[tile]
+        events[label.event_id] -= 1
+        if not events[label.event_id]:
+            del events[label.event_id]
+        if not events:
+            del self._tiles[tile]
+
+
+def _metric(
+    name: str,
+    value: float,
+    n: int,
+    at: int,
+    source: Literal["labels", "budget"],
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    detail: Mapping[Reason, int] | None = None,
+) -> Metric:
+    counts: dict[str, str | float | int | None] = {str(reason): count for reason, count in (detail or {}).items()}
+    return Metric(name=name, value=value, low=low, high=high, n=n, at=at, model="", source=source, detail=counts)
