@@ -44,7 +44,7 @@ def figure(result: DemoResult, theme: Theme) -> Figure:
             axes.annotate(
                 f"{reached:,} labels do the work\nof {result.random[-1].labels:,} random ones",
                 (reached, goal),
-                xytext=(18, -44),
+                xytext=(24, -58),
                 textcoords="offset points",
                 color=theme.ink,
                 arrowprops={"arrowstyle": "-", "color": theme.ink, "linewidth": 0.8},

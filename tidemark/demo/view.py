@@ -15,17 +15,20 @@ from tidemark.pipeline import Pipeline
 
 
 class View:
-    """Renders the progress of a run; keeps the best of the figures that come and go."""
+    """Renders the progress of a run."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._began = time.monotonic()
+        self._streaming: float | None = None
 
     def render(self, progress: Progress) -> RenderableType:
         """What the terminal shows now."""
         parts: list[RenderableType] = [self._bar(progress)]
         if progress.snapshot is not None:
-            parts += [self._figures(progress), self._quality(progress)]
+            if self._streaming is None and progress.sent:
+                self._streaming = time.monotonic()
+            parts += [Text(), self._figures(progress), self._behind(progress), self._quality(progress)]
         title = f"[bold]Tidemark[/] · {self._pipeline.title or self._pipeline.name}"
         return Panel(Group(*parts), title=title, title_align="left", subtitle="Ctrl-C stops it", subtitle_align="right")
 
@@ -43,23 +46,27 @@ class View:
         return line
 
     def _figures(self, progress: Progress) -> Table:
-        snapshot, topics = progress.snapshot, self._pipeline.topics
+        snapshot = progress.snapshot
         table = Table.grid(expand=True, padding=(0, 2))
         for _ in range(4):
             table.add_column(ratio=1)
         if snapshot is None:
             return table
-        behind = "  ".join(f"{flow.name} {flow.lag:,}" for flow in snapshot.flows)
+        seconds = max(time.monotonic() - self._streaming, 1.0) if self._streaming else 1.0
         table.add_row(
-            _figure("predictions a second", f"{snapshot.rates.get(topics.predictions, 0):,.0f}"),
+            _figure("events a second, on average", f"{progress.sent / seconds:,.0f}"),
             _figure("labels spent", f"{self._spent(progress):,}"),
             _figure("cases waiting", f"{progress.waiting:,}"),
             _figure("champion", snapshot.champion.version if snapshot.champion else "none yet"),
         )
-        table.add_row(
-            _figure("behind, in records", behind), "", "", _figure("dead letters", f"{self._dead(progress):,}")
-        )
         return table
+
+    def _behind(self, progress: Progress) -> Text:
+        flows = progress.snapshot.flows if progress.snapshot else ()
+        behind = "  ".join(f"{flow.name} {flow.lag:,}" for flow in flows)
+        return Text.assemble(
+            ("behind, in records: ", "dim"), behind, ("   dead letters: ", "dim"), f"{self._dead(progress):,}", "\n"
+        )
 
     def _spent(self, progress: Progress) -> int:
         snapshot = progress.snapshot
