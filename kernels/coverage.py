@@ -274,7 +274,7 @@ def _means(columns: Floats, weights: NDArray[np.float64], out: NDArray[np.float6
 
 
 def _medoid_costs(rows: Points, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted sums of squared distances to each row, less a constant: W |x - mean|² and weights of other categories."""
+    """Weighted sums of squared distances to each row, less a constant: W |x - mean|², other categories."""
     d, n = rows.numbers.shape
     means = np.empty(d)
     _means(rows.numbers, weights, means)
@@ -450,7 +450,7 @@ def typicality(x: Floats, neighbours: int = 20, *, categories: NDArray[Any] | No
     """Inverse of the mean distance of each row to its nearest neighbours: what to label first of all.
 
     x: (n, d).  neighbours: at least 1; n - 1 where there are fewer.  categories: (n, q) integers, each that differs
-    adds 1 to a squared distance.  Returns (n,), same dtype, in 1 / units of x; infinity among copies, 0 for a single row.
+    adds 1 to a squared distance.  Returns (n,), same dtype, in 1 / units of x; infinity among copies, 0 for one row.
     O(n² d).  Hacohen et al. 2022, "Active learning on a budget: opposite strategies suit high and low budgets".
     Raises ValueError (see the module).
     """

@@ -154,7 +154,7 @@ def volume_sample(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], VolumeState]:
     """VeSSAL: select rows of a stream one by one with chance proportional to the volume they add to those selected.
 
-    The chance of row z is rate * (z' S z) / tr(S A), at most 1: S the inverse covariance of what was selected, A the mean
+    The chance of row z is rate * (z' S z) / tr(S A), at most 1: S the inverse covariance of what was chosen, A the mean
     z z' of all that was seen, so that about a share ``rate`` is selected, unlike each other. It is known before the lot
     is drawn: the selection may be weighted by its inverse.
 
