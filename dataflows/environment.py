@@ -13,15 +13,15 @@ from tidemark.settings import Settings
 PIPELINE: Final = "TIDEMARK_PIPELINE"
 
 
-def pipeline_and_settings() -> tuple[Pipeline, Settings]:
-    """The pipeline that `TIDEMARK_PIPELINE` names, and settings that name the Kafka that runs.
+def pipeline_and_settings(path: str | None = None) -> tuple[Pipeline, Settings]:
+    """The pipeline in a file, by default the one that `TIDEMARK_PIPELINE` names, and settings that name the Kafka.
 
     Raises:
         ConfigError: the variable is not set, or the file is wrong.
         BrokerError: no Kafka runs.
 
     """
-    path = os.environ.get(PIPELINE)
+    path = path or os.environ.get(PIPELINE)
     if not path:
         raise ConfigError(f"{PIPELINE} is not set: name the pipeline's file, {PIPELINE}=pipelines/fraud.toml")
     settings = Settings.from_environment()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 from typing import Final
 
 import bytewax.run
 from bytewax.dataflow import Dataflow
 
-from dataflows.environment import PIPELINE, pipeline_and_settings
+from dataflows.environment import pipeline_and_settings
 from dataflows.source import Sessions
 from dataflows.stop import Stop
 from tidemark.errors import ConfigError, TidemarkError, TopicError
@@ -55,10 +54,9 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2 or argv[0] not in FLOWS:
         _log.error("usage: python -m dataflows.run %s PIPELINE", "|".join(FLOWS))
         return 2
-    os.environ[PIPELINE] = argv[1]
     stop = Stop().on_signals()
     try:
-        pipeline, settings = pipeline_and_settings()
+        pipeline, settings = pipeline_and_settings(argv[1])
         module = importlib.import_module(f"dataflows.{argv[0]}")
         flow, sessions = module.over(pipeline, settings, stop)
     except TidemarkError as error:
