@@ -30,7 +30,7 @@ _LABELS: Final = 600
 _PROBES: Final = 2_000
 
 _STAGES: Final = (
-    ("digest of a record", r"header 'digest'|is refused:|no version, chunk"),
+    ("record of the manifest or champion", r"header 'digest'|is refused:|no version, chunk|is of model"),
     ("chunks, size, SHA-256", r"chunks|bytes of at most|SHA-256|manifest is not in the topic|not UTF-8"),
     ("manifest against schema", r"it takes|its classes|of the schema|golden rows with|other widths|golden scores have"),
     ("strict parse", r"model text, line|the objective is|has no trees"),

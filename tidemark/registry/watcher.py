@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from tidemark.errors import BrokerError, TidemarkError, TopicError
 from tidemark.kafka import admin, consumer_config, producer_config, topic_incarnation
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _POLL: Final = 0.1
 _INCARNATION_EVERY: Final = 2.0
+_ASK: Final = 5.0
 _BATCH: Final = 500
 _START: Final = -2  # librdkafka's OFFSET_BEGINNING
 
@@ -41,6 +43,7 @@ class ModelWatcher:
     def __init__(self, settings: Settings, pipeline: Pipeline, *, secret: bytes | None = None) -> None:
         self._settings = settings
         self._topics = pipeline.topics
+        self._admin: AdminClient | None = None
         self._keeper = ChampionKeeper(ModelSchema.of(pipeline), secret, self._report)
         self._failure: TidemarkError | None = None
         self._ready = threading.Event()
@@ -120,8 +123,9 @@ class ModelWatcher:
         if incarnation is None:
             return
         self._keeper.start_over()
-        client = admin(self._settings)
-        partitions = client.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = self._partitions()
+        if not partitions:
+            return
         config = consumer_config(self._settings, group=f"{topic}.watch", enable_partition_eof=True)
         consumer = Consumer(config)
         try:
@@ -155,12 +159,25 @@ class ModelWatcher:
     def _incarnation(self) -> str | None:
         """None while the topic or Kafka is away: the current model stays in force meanwhile."""
         try:
-            return topic_incarnation(self._settings, self._topics.models, timeout=5)
+            return topic_incarnation(self._client(), self._topics.models, timeout=_ASK)
         except TopicError:
             return None
-        except BrokerError as error:
-            _log.warning("%s can't be looked at: %s", self._topics.models, error)
+        except (BrokerError, TimeoutError) as error:
+            _log.warning("%s can't be looked at, and is tried again: %s", self._topics.models, error)
             return None
+
+    def _partitions(self) -> list[int]:
+        topic = self._topics.models
+        try:
+            return list(self._client().list_topics(topic, timeout=_ASK).topics[topic].partitions)
+        except KafkaException as error:
+            _log.warning("%s can't be looked at, and is tried again: %s", topic, error.args[0].str())
+            return []
+
+    def _client(self) -> AdminClient:
+        if self._admin is None:
+            self._admin = admin(self._settings)
+        return self._admin
 
     def _take(self, message: Message, waiting: set[int]) -> bool:
         error = message.error()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -11,7 +13,8 @@ from confluent_kafka import Producer
 from models import rows, small_model, small_pipeline
 
 from support import wait_until
-from tidemark.errors import BrokerError
+from tidemark.broker import EmbeddedKafka
+from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Output
@@ -57,6 +60,10 @@ def version(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def producer(kafka: Settings) -> Producer:
+    return ready(kafka)
+
+
+def ready(kafka: Settings) -> Producer:
     producer = Producer(producer_config(kafka, transactional_id=f"models-{uuid.uuid4().hex[:8]}"))
     producer.init_transactions(20)
     return producer
@@ -208,3 +215,41 @@ def test_a_closed_watcher_keeps_its_model(kafka: Settings, pipeline: Pipeline, p
     with ModelWatcher(kafka, pipeline) as watcher:
         watcher.wait_ready()
     assert in_force(watcher) == version(1)
+
+
+def test_a_restarted_broker_changes_nothing(unique: str, tmp_path: Path) -> None:
+    pipeline = small_pipeline(unique)
+    with EmbeddedKafka(tmp_path, settings=Settings()) as first:
+        settings = Settings().at(first.bootstrap_servers)
+        ensure_topics(settings, specs(pipeline))
+        produce(ready(settings), model(pipeline, 1))
+        watcher = ModelWatcher(settings, pipeline).start()
+        found = watcher.wait_ready()
+        assert found is not None
+    try:
+        with EmbeddedKafka(tmp_path, settings=Settings()) as second:
+            assert second.bootstrap_servers == settings.bootstrap_servers
+            assert watcher.current() is found
+            produce(ready(settings), model(pipeline, 2, parent=1))
+            wait_until(lambda: in_force(watcher) == version(2), "the champion after the restart is not in force")
+    finally:
+        watcher.close()
+
+
+def test_a_thread_that_ended_by_a_bug_is_an_error_for_whoever_predicts(
+    kafka: Settings, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda given: raised.append(given.exc_value))
+    watcher = ModelWatcher(kafka, pipeline)
+    monkeypatch.setattr(watcher, "_follow_incarnation", lambda: 1 / 0)
+    with watcher:
+        with pytest.raises(BrokerError, match="a bug ended the thread"):
+            watcher.wait_ready()
+        wait_until(lambda: raised, "the bug was not raised")
+
+
+def test_kafka_that_refuses_us_is_an_error_for_whoever_predicts(kafka: Settings, pipeline: Pipeline) -> None:
+    wrong = kafka.model_copy(update={"kafka": {"no.such.property": "1"}})
+    with ModelWatcher(wrong, pipeline) as watcher, pytest.raises(ConfigError, match=r"no\.such\.property"):
+        watcher.wait_ready()
