@@ -71,5 +71,5 @@ def allowed_rows(lane: Aligned, others: Iterable[Aligned], bounds: Bounds, now: 
     room = floor + bounds.ahead - lane.event_time
     if room < 0:
         return 0
-    fits = bounds.max_rows if lane.pace <= 0 else int(room / lane.pace)
+    fits = bounds.max_rows if lane.pace * bounds.max_rows <= room else int(room / lane.pace)
     return min(lane.rows, bounds.max_rows, max(fits, bounds.min_rows))
