@@ -192,7 +192,7 @@ class MemoryEngine:
         self.models = models or Models()
         self.gap = gap
         self.logs: dict[Partition, list[Stored]] = {
-            Partition("shop.raw", i, "0000aaaa"): [] for i in range(pipeline.partitions)
+            Partition(pipeline.raw_topics[0], i, "0000aaaa"): [] for i in range(pipeline.partitions)
         }
         for topic in pipeline.hop_topics:
             self.logs |= {Partition(topic, i, "0000bbbb"): [] for i in range(pipeline.partitions)}
@@ -282,7 +282,7 @@ class MemoryEngine:
         return [
             RawRecord(p, r.offset, r.value)
             for p, log in self.logs.items()
-            if p.topic == "shop.raw"
+            if p.topic in self.pipeline.raw_topics
             for r in log
             if r.value is not None
         ]
@@ -322,7 +322,8 @@ def purchases(seed: int, n: int, *, disorder: int = 15, keys: int = 6) -> list[d
 
 def load_rows(engine: MemoryEngine, rows: list[dict[str, object]]) -> None:
     """Append rows to the raw partitions, by their first key."""
+    topic = engine.pipeline.raw_topics[0]
     for row in rows:
-        index = sum(str(row["who"]).encode()) % engine.pipeline.partitions
+        key = str(row[engine.pipeline.keys[0]]).encode()
         value = json.dumps(row, ensure_ascii=False).encode()
-        engine.produce(Partition("shop.raw", index, "0000aaaa"), value, str(row["who"]).encode())
+        engine.produce(Partition(topic, sum(key) % engine.pipeline.partitions, "0000aaaa"), value, key)

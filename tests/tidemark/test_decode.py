@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming import NOW_MS, START, shop
 
+from tidemark import iso_time, json_shape
 from tidemark.decode import MAX_VALUE, Decoded, Decoder
 from tidemark.iso_time import UNREADABLE, iso_times
 from tidemark.json_shape import name_hashes, suspicious
@@ -51,6 +52,7 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "two records in one": (json.dumps(GOOD).encode() * 2, "malformed JSON"),
     "not an object": (b"[1, 2]", "expected `object`, got `array`"),
     "not UTF-8": (json.dumps(GOOD).encode().replace(b"P1", b"\xff\xfe"), "id: expected text"),
+    "key not UTF-8": (b'{"\xff": 1}', "not UTF-8"),
     "raw newline in text": (json.dumps(GOOD).encode().replace(b"P1", b"P\n1"), "malformed JSON"),
     "NaN": (json.dumps(GOOD | {"amount": math.nan}).encode(), "JSON has no NaN and no Infinity, write null"),
     "Infinity": (json.dumps(GOOD | {"amount": -math.inf}).encode(), "JSON has no NaN and no Infinity, write null"),
@@ -221,6 +223,18 @@ def test_epoch_times_are_microseconds(written: str, value: int, expected: int) -
     assert decoder.decode(batch([changed(at=2**62)])).rows.tolist() == []
 
 
+def test_an_unreadable_iso_time_is_bad() -> None:
+    columns = PIPELINE.columns | {"at": PIPELINE.columns["at"].model_copy(update={"type": "string"})}
+    time = PIPELINE.time.model_copy(update={"format": "iso8601"})
+    decoder = Decoder(PIPELINE.model_copy(update={"time": time, "columns": columns}))
+    decoded = decoder.decode(batch([changed(at="2025-01-01T00:00:00Z"), changed(at="soon"), changed(at="1969-12-31")]))
+    assert decoded.times.tolist() == [START]
+    assert [bad.reason for bad in decoded.bad] == [
+        """at: "soon" is no time of format 'iso8601'""",
+        'at: "1969-12-31" lies before 1970',
+    ]
+
+
 def test_fractions_of_seconds_are_rounded_to_microseconds() -> None:
     columns = PIPELINE.columns | {"at": PIPELINE.columns["at"].model_copy(update={"type": "float"})}
     time = PIPELINE.time.model_copy(update={"format": "epoch_s"})
@@ -268,7 +282,11 @@ def python_time(text: str) -> int:
     st.lists(ISO | st.text(max_size=30) | st.from_regex(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z\Z"), max_size=5)
 )
 def test_iso_times_are_read_as_python_reads_them(texts: list[str]) -> None:
-    assert iso_times(texts).tolist() == [python_time(text) for text in texts]
+    expected = [python_time(text) for text in texts]
+    assert iso_times(texts).tolist() == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iso_time, "_parse", iso_time._parse.py_func)
+        assert iso_times(texts).tolist() == expected
 
 
 @settings(max_examples=200, deadline=None)
@@ -283,4 +301,8 @@ def test_only_records_with_repeated_or_escaped_keys_are_suspicious(fields: dict[
         value = text.encode()
     except UnicodeEncodeError:
         return
-    assert suspicious([b"{}", value], names).tolist() == [False, escaped_key or (repeat and "id" in fields)]
+    expected = [False, escaped_key or (repeat and "id" in fields)]
+    assert suspicious([b"{}", value], names).tolist() == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_shape, "_scan", json_shape._scan.py_func)
+        assert suspicious([b"{}", value], names).tolist() == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -195,7 +195,6 @@ def _text(
     time_format: str,
     n: int,
 ) -> str:
-    quoted: Callable[[object], str] = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731 - one word
     columns = [c for c in seen.values() if c.name not in (key, time)]
     identity = next((c.name for c in columns if c.identifies and c.type == "string"), None)
     numbers = [
@@ -211,35 +210,35 @@ def _text(
         f"# Drafted by `tidemark init` from {n} records of the topic {topic}. Read it once: what could not be seen in",
         "# the records is marked CHOOSE. `tidemark check` tells whether it still fits together.",
         "",
-        f"name = {quoted(name)}",
+        f"name = {_quoted(name)}",
         f"partitions = {partitions}",
         "# Windows are kept by these columns; the first is the key that the records are partitioned by.",
-        f"keys = [{quoted(key)}]",
+        f"keys = [{_quoted(key)}]",
         "",
         "[[raw]]",
-        f"topic = {quoted(topic)}",
+        f"topic = {_quoted(topic)}",
         "",
         "[time]",
-        f"column = {quoted(time)}",
-        f"format = {quoted(time_format)}",
+        f"column = {_quoted(time)}",
+        f"format = {_quoted(time_format)}",
         'lateness = "1m"    # CHOOSE: how far out of order records may come',
-        f"max_ahead = {quoted(format_duration(_DAY))}",
+        f"max_ahead = {_quoted(format_duration(_DAY))}",
         "",
         "[columns]",
     ]
     lines += [
-        f"{quoted(c.name)} = {{ type = {quoted(c.type)}{'' if c.always else ', required = false'} }}"
+        f"{_quoted(c.name)} = {{ type = {_quoted(c.type)}{'' if c.always else ', required = false'} }}"
         for c in seen.values()
     ]
-    lines += [f"# left out: {quoted(left)} ({why})" for left, why in left_out.items()]
+    lines += [f"# left out: {_quoted(left)} ({why})" for left, why in left_out.items()]
     lines += ["", "# ---- what a record tells by itself"]
     for column in numbers:
-        sql = [] if names[column.name] == column.name else [f"sql = {quoted(_identifier(column.name))}"]
-        lines += ["", "[[features]]", f"name = {quoted(names[column.name])}", *sql]
+        sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
+        lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *sql]
     for column in categories:
-        sql = [] if names[column.name] == column.name else [f"sql = {quoted(_identifier(column.name))}"]
+        sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
         known = [value for value, _ in sorted(Counter(column.values).items())]
-        lines += ["", "[[features]]", f"name = {quoted(names[column.name])}", *sql, f"categories = {quoted(known)}"]
+        lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *sql, f"categories = {_quoted(known)}"]
     lines += ["", "# ---- what came before, by key: CHOOSE the sizes that matter"]
     prefix = _names([seen[key]], set())[key]
     windows: list[tuple[str, str, str | None, str]] = [
@@ -250,16 +249,16 @@ def _text(
     windows.append((f"{prefix}_since_last", "since_last", None, "7d"))
     for wanted, aggregate, column_name, size in windows:
         window = _free(wanted, {*names.values(), *seen})
-        of = [] if column_name is None else [f"column = {quoted(column_name)}"]
-        lines += ["", "[[windows]]", f"name = {quoted(window)}", f"key = {quoted(key)}"]
-        lines += [f"aggregate = {quoted(aggregate)}", *of, f"size = {quoted(size)}"]
+        of = [] if column_name is None else [f"column = {_quoted(column_name)}"]
+        lines += ["", "[[windows]]", f"name = {_quoted(window)}", f"key = {_quoted(key)}"]
+        lines += [f"aggregate = {_quoted(aggregate)}", *of, f"size = {_quoted(size)}"]
     lines += ["", "[label]"]
-    lines += [f"business_id = {quoted(identity)}"] if identity else ['# business_id = "..."  # CHOOSE: names an event']
+    lines += [f"business_id = {_quoted(identity)}"] if identity else ['# business_id = "..."  # CHOOSE: names an event']
     lines += [
         'classes = ["normal", "positive"]    # CHOOSE: what people answer',
         'positive = "positive"',
         'delay = "7d"    # CHOOSE: after which time the truth arrives by itself',
-        f"context = {quoted([c.name for c in seen.values()][:12])}",
+        f"context = {_quoted([c.name for c in seen.values()][:12])}",
         'question = ""    # CHOOSE: what people are asked',
         "",
         "[selection]",
@@ -292,3 +291,8 @@ def _free(name: str, taken: set[str]) -> str:
 def _identifier(name: str) -> str:
     escaped = name.replace('"', '""')
     return f'"{escaped}"'
+
+
+def _quoted(value: object) -> str:
+    """A TOML string, or array of strings: as in JSON, but for one control character that JSON lets be."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -40,6 +40,12 @@ def test_the_fraud_pipeline_is_right() -> None:
         ('tile = "30s"', 'tiel = "30s"', "selection.tiel: is no key of a pipeline file; did you mean 'tile'?"),
         ('tile = "30s"', "", "selection.tile: is missing; add it: length of event time in which one decision is made"),
         ('aggregate = "count"', 'aggregate = "number"', "windows[0].aggregate: 'number' is not allowed; write 'count'"),
+        ("who = { type = ", "who = { tpye = ", "columns.who.tpye: is no key of a pipeline file; did you mean 'type'?"),
+        (
+            "[label]",
+            "[label.answers]\nx = 1\n[label]",
+            "label.answers: is no key of a pipeline file; known are business_id",
+        ),
         ("budget = 2", 'budget = "two"', "selection.budget: 'two' is wrong; it should be a valid integer"),
         ("budget = 2", "budget = 0", "selection.budget: 0 is wrong; it should be greater than or equal to 1"),
         ("missing = [-1]", "missing = [[]]", "columns.amount.missing[0]: [] is wrong; it should be a valid string or"),

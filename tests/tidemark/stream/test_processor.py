@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -70,6 +71,42 @@ def test_a_row_that_an_expression_cannot_handle_is_a_dead_letter() -> None:
     assert dict(letter.headers)["step"] == b"features"
     assert b"three" in dict(letter.headers)["reason"]
     assert [p.business_id for p in predictions(outputs)] == ["P0", "P1", "P2", "P4", "P5"]
+
+
+def test_functions_of_the_users_give_features_and_their_failures_are_dead_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import polars as pl\n\n"
+    source += "def length(frame: pl.DataFrame) -> pl.Series:\n"
+    source += "    if (frame['kind'] == 'boom').any():\n        raise RuntimeError('no such kind')\n"
+    source += "    return frame['kind'].str.len_chars()\n\n"
+    source += "def first(frame: pl.DataFrame) -> pl.Series:\n    return frame['kind'].str.slice(0, 1)\n\n"
+    source += "def total(frame: pl.DataFrame) -> pl.Series:\n    return frame['length'] + frame['who_count']\n"
+    (tmp_path / "kinds.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    pipeline = shop(keys=1, features_topic=True)
+    feature, derived = pipeline.features[0], pipeline.derived[0]
+    pipeline = pipeline.model_copy(
+        update={
+            "features": [
+                *pipeline.features,
+                feature.model_copy(update={"name": "length", "function": "kinds:length"}),
+                feature.model_copy(update={"name": "initial", "function": "kinds:first", "categories": ["a", "l"]}),
+            ],
+            "derived": [derived.model_copy(update={"name": "total", "sql": None, "function": "kinds:total"})],
+        }
+    )
+    engine = MemoryEngine(pipeline)
+    outputs = one_key_batch(engine, [value(kind=kind) for kind in ("a", "boom", "long", None)])
+    (letter,) = [o for o in outputs if o.topic == "shop.deadletter"]
+    assert dict(letter.headers)["reason"] == b"length: RuntimeError: no such kind"
+    (record,) = [o for o in outputs if o.topic == "shop.features"]
+    features = pl.read_ipc_stream(record.value or b"").fill_nan(None)
+    assert features["length"].to_list() == [1.0, 4.0, None]
+    assert features["initial"].to_list() == [0.0, 1.0, None]
+    assert features["total"].to_list() == [1.0, 5.0, None]
+    nothing = engine.batch(RAW, engine.logs[RAW][1:2])
+    assert [o.topic for o in engine.processor.process(nothing)] == ["shop.deadletter"]
 
 
 def test_a_key_that_cleaning_makes_null_is_a_dead_letter() -> None:

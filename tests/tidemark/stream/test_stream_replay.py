@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from streaming import MemoryEngine, Models, load_rows, purchases, shop
 
 from tidemark.features.offline import offline
+from tidemark.pipeline import load
 from tidemark.records import Prediction, decode
+from tidemark.simulators.fraud import simulate
 from tidemark.stream.proposals import decode_proposals
 
 
@@ -25,6 +28,7 @@ def _tight_rewinds() -> Iterator[None]:
         yield
 
 
+FRAUD = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=12, deadline=None)
 
@@ -103,6 +107,21 @@ def test_features_equal_the_offline_computation(seed: int, keys: int) -> None:
         np.testing.assert_allclose(
             streamed[name].to_numpy(), expected[name].fill_null(float("nan")).to_numpy(), rtol=1e-9, err_msg=name
         )
+
+
+def test_the_fraud_pipelines_features_equal_the_offline_computation() -> None:
+    pipeline = load(FRAUD).model_copy(update={"features_topic": True})
+    engine = MemoryEngine(pipeline)
+    load_rows(engine, simulate(3, 600).events.to_dicts())
+    engine.drain(lambda: 40)
+    expected = offline(pipeline, engine.raw_records(), engine.hop_records())
+    streamed = pl.concat(
+        pl.read_ipc_stream(output.value or b"") for _, output in engine.of_topic(pipeline.topics.features)
+    ).sort("event_id")
+    assert streamed["event_id"].to_list() == expected["event_id"].to_list()
+    numbers = streamed.select(pipeline.feature_names).to_numpy()
+    np.testing.assert_allclose(numbers, expected.select(pipeline.feature_names).fill_null(float("nan")).to_numpy())
+    assert np.isnan(numbers).mean() < 0.5
 
 
 def test_rows_within_the_lateness_are_not_late_and_those_beyond_are() -> None:
