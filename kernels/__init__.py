@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.clusters import average_linkage as average_linkage
     from kernels.clusters import cluster_margin as cluster_margin
+    from kernels.committee import bald as bald
+    from kernels.committee import consensus_entropy as consensus_entropy
+    from kernels.committee import mean_kl as mean_kl
+    from kernels.committee import variation_ratio as variation_ratio
+    from kernels.committee import virtual_ends as virtual_ends
+    from kernels.committee import vote_entropy as vote_entropy
+    from kernels.costs import cost_margin as cost_margin
+    from kernels.costs import expected_cost as expected_cost
+    from kernels.costs import recalibrated as recalibrated
+    from kernels.costs import shifted as shifted
+    from kernels.costs import weighted_entropy as weighted_entropy
     from kernels.coverage import density as density
     from kernels.coverage import facility_location as facility_location
     from kernels.coverage import k_center_greedy as k_center_greedy
@@ -151,6 +162,19 @@ _MODULE_OF = {
     # clusters
     "average_linkage": "clusters",
     "cluster_margin": "clusters",
+    # committee
+    "bald": "committee",
+    "consensus_entropy": "committee",
+    "mean_kl": "committee",
+    "variation_ratio": "committee",
+    "virtual_ends": "committee",
+    "vote_entropy": "committee",
+    # costs
+    "cost_margin": "costs",
+    "expected_cost": "costs",
+    "recalibrated": "costs",
+    "shifted": "costs",
+    "weighted_entropy": "costs",
 }
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)

@@ -40,3 +40,20 @@ def find_leaves(x: NDArray[Any], nodes: Nodes, out: NDArray[np.int32]) -> None:
     for i in range(x.shape[0]):
         for t in range(out.shape[1]):
             out[i, t] = leaf_of(x[i], t, nodes)
+
+
+@kernel
+def add_changes(
+    leaves: NDArray[np.int32],
+    hessian: NDArray[np.float64],
+    leaf_start: NDArray[np.int64],
+    leaf_weight: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Add 2 h / (weight of the leaf + h) over trees; h of the tree's output."""
+    outputs = hessian.shape[1]
+    for i in range(leaves.shape[0]):
+        for t in range(leaves.shape[1]):
+            h = hessian[i, t % outputs]
+            weight = leaf_weight[leaf_start[t] + leaves[i, t]] + h
+            out[i] += 2.0 * h / weight if weight > 0.0 else 0.0

@@ -1,12 +1,17 @@
 """Natural logarithms that LLVM can vectorise: no branch, no call, the same bits on every machine.
 
 A call of libm's ``log`` costs 3-5 ns and can't be vectorised; entropies are bound by it. These are the classic
-reductions ``x = 2^e (1 + f)`` with ``sqrt(1/2) <= 1 + f < sqrt(2)``; denormals are scaled up first. ``log(0)`` gives
-a finite number (about -88 and -709), so that ``p * log(p)`` is exactly 0 at p = 0. Negative numbers and NaN are the
+reductions ``x = 2^e (1 + f)`` with ``sqrt(1/2) <= 1 + f < sqrt(2)``; denormals are scaled up first. ``log(0)`` gives a
+finite number (about -105 and -746), so that ``p * log(p)`` is exactly 0 at p = 0. Negative numbers and NaN are the
 caller's to refuse.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from kernels._jit import kernel
 
@@ -67,3 +72,21 @@ def log64(x: np.float64) -> np.float64:
     )
     half = 0.5 * f * f
     return e * _LN2_HIGH64 - ((half - (s * (half + (odd + even)) + e * _LN2_LOW64)) - f)
+
+
+@kernel
+def log_of_complement(a: np.float64, b: np.float64) -> np.float64:
+    """Logarithm of 1 - a, given b = 1 - a rounded: log(b) mended by what the rounding lost (as Kahan's log1p)."""
+    return log64(b) + ((1.0 - b) - a) / (b if b > 0.0 else 1.0)
+
+
+def log(x: float | np.floating[Any]) -> np.floating[Any]:
+    """Logarithm in the precision of x, a float32 or float64 >= 0."""
+    return log32(x) if isinstance(x, np.float32) else log64(np.float64(x))
+
+
+@overload(log, strict=False)  # strict compares annotations too
+def _log(x: types.Type) -> Callable[[np.floating[Any]], np.floating[Any]]:
+    if x == types.float32:
+        return lambda x: log32(x)  # noqa: PLW0108  (numba wants a Python function)
+    return lambda x: log64(np.float64(x))

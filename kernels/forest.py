@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from kernels import _forest_tables as tables
 from kernels import _forest_walk as walk
 from kernels._checks import array, describe, integer
+from kernels._exponential import exponential
 from kernels._forest_contributions import explain
 from kernels._forest_nodes import nodes_of
+from kernels._forest_walk import add_changes
 from kernels._probabilities import FLOATS
+from kernels.committee import bald, consensus_entropy, virtual_ends
 from kernels.model_text import MAX_BYTES, ForestModel, parse_model
 
 _FEW_ROWS = 8  # below this, walking the trees is faster than encoding the rows
@@ -122,21 +125,61 @@ class Forest:
         model = self.model
         if model.average_output:
             raw = raw / max(1, iterations)
-        with np.errstate(over="ignore"):
-            if model.objective in _SIGMOID:
-                result = 1.0 / (1.0 + np.exp(-model.sigmoid * raw))
-            elif model.objective == "multiclass":
-                exponentials = np.exp(raw - raw.max(axis=-1, keepdims=True))
-                result = exponentials / exponentials.sum(axis=-1, keepdims=True)
-            elif model.objective in _EXPONENTIAL:
-                result = np.exp(raw)
-            elif model.objective == "cross_entropy_lambda":
-                result = np.log1p(np.exp(raw))
-            elif model.sqrt:
-                result = np.sign(raw) * raw * raw
-            else:
-                result = raw
+        if model.objective in _SIGMOID:
+            result = 1.0 / (1.0 + exponential(-model.sigmoid * raw))
+        elif model.objective == "multiclass":
+            exponentials = exponential(raw - raw.max(axis=-1, keepdims=True))
+            result = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        elif model.objective in _EXPONENTIAL:
+            result = exponential(raw)
+        elif model.objective == "cross_entropy_lambda":
+            result = np.log1p(exponential(raw))
+        elif model.sqrt:
+            result = np.sign(raw) * raw * raw
+        else:
+            result = raw
         return np.asarray(result, dtype=np.float64)
+
+    def virtual_ensemble(
+        self, x: NDArray[Any], members: int = 10
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Predictions and what is not known about them, from one boosted forest in one pass.
+
+        The members are the forest truncated after each of ``virtual_ends(iterations, members)``. For a classifier,
+        the uncertainty is the entropy of their mean, and the disagreement its part that more data would settle, their
+        mutual information (``bald``); for regression both are the variance of their predictions.
+
+        x: (n, d).  members: >= 1.  Returns float64: probability as of ``probability``, uncertainty (n,), disagreement
+        (n,). Raises ValueError also for a forest without trees, and for ``multiclassova`` and other objectives of
+        several outputs that are no probabilities.
+        Malinin et al. 2021, "Uncertainty in gradient boosting via ensembles".
+        """
+        ends = virtual_ends(self.iterations, members)
+        predicted = np.stack([self.linked(raw, end) for raw, end in zip(self.prefix_raw(x, ends), ends, strict=True)])
+        if self.classes == 1:
+            spread = predicted.var(axis=0)
+            return predicted[-1], spread, spread
+        return predicted[-1], consensus_entropy(predicted), bald(predicted)
+
+    def expected_change(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Expected model change: by how much a label of each row is expected to move the leaves that it reaches.
+
+        A boosting step moves a leaf by gradient / (sum of hessians + new hessian); with p the prediction, the expected
+        magnitude of class k's gradient is 2 p_k (1 - p_k), and its hessian p_k (1 - p_k). Summed over trees: rows that
+        are unsure, and reach leaves that hold little data, count.
+
+        x: (n, d).  Returns float64 (n,), in units of raw score, without the learning rate. Raises ValueError also for
+        models that are not binary or multiclass.
+        Settles et al. 2008, "Multiple-instance active learning" (expected gradient length), for Newton steps of
+        leaves (Friedman 2001, "Greedy function approximation: a gradient boosting machine").
+        """
+        if self.model.objective not in {"binary", "multiclass"}:
+            raise ValueError(f"expected_change: the model's objective is {self.model.objective}, not a classifier's")
+        probability = self.probability(x)
+        hessian = (probability * (1 - probability)).reshape(len(probability), self.outputs)
+        change = np.zeros(len(probability))
+        add_changes(self.leaves(x), hessian, self.model.leaf_start, self.model.leaf_weight, change)
+        return change
 
     def leaves(self, x: NDArray[Any]) -> NDArray[np.int32]:
         """Leaf numbers, as ``Booster.predict(pred_leaf=True)``.

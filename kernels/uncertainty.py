@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kernels._checks import array
 from kernels._jit import kernel
-from kernels._logarithm import log32, log64
+from kernels._logarithm import log, log64, log_of_complement
 from kernels._probabilities import TOLERANCE, output, probabilities, refusal
 
 Floats = NDArray[Any]
@@ -137,57 +137,28 @@ def _row_top_two(p: Floats, c: int, quotient: int, tolerance: np.floating[Any], 
 
 
 @kernel
-def _row_entropy32(p: Floats, c: int, tolerance: np.floating[Any], scratch: Floats, out: Floats) -> np.uint32:
-    """Entropy in float32: terms by blocks (vectorised), then the sums of rows (in the order of columns)."""
+def _row_entropy(p: Floats, c: int, tolerance: np.floating[Any], scratch: Floats, out: Floats) -> np.uint32:
+    """Terms by blocks (vectorised), then the sums of rows (in the order of columns)."""
+    one = p.dtype.type(1)
+    zero = p.dtype.type(0)
     bad = np.uint32(0)
     rows = max(1, scratch.shape[0] // c)
     for start in range(0, out.shape[0], rows):
         stop = min(out.shape[0], start + rows)
-        base = start * c
-        for k in range((stop - start) * c):
-            v = p[base + k]
-            scratch[k] = v * log32(v)
-        for i in range(start, stop):
-            total, low, entropy = np.float32(0), np.float32(0), np.float32(0)
-            for k in range((i - start) * c, (i - start + 1) * c):
-                v = p[base + k]
+        block = p[start * c : stop * c]
+        for k in range(block.shape[0]):
+            scratch[k] = block[k] * log(block[k])
+        for i in range(stop - start):
+            total, low, entropy = zero, zero, zero
+            for k in range(i * c, (i + 1) * c):
+                v = block[k]
                 total += v
                 low = v if v < low else low
                 entropy -= scratch[k]
-            out[i] = entropy if entropy > np.float32(0) else np.float32(0)
-            if not ((abs(total - np.float32(1)) <= tolerance) & (low >= np.float32(0))):
+            out[start + i] = entropy if entropy > zero else zero
+            if not ((abs(total - one) <= tolerance) & (low >= zero)):
                 bad |= np.uint32(1)
     return bad
-
-
-@kernel
-def _row_entropy64(p: Floats, c: int, tolerance: np.floating[Any], scratch: Floats, out: Floats) -> np.uint32:
-    """As _row_entropy32; apart, because the two logarithms are."""
-    bad = np.uint32(0)
-    rows = max(1, scratch.shape[0] // c)
-    for start in range(0, out.shape[0], rows):
-        stop = min(out.shape[0], start + rows)
-        base = start * c
-        for k in range((stop - start) * c):
-            v = p[base + k]
-            scratch[k] = v * log64(v)
-        for i in range(start, stop):
-            total, low, entropy = 0.0, 0.0, 0.0
-            for k in range((i - start) * c, (i - start + 1) * c):
-                v = p[base + k]
-                total += v
-                low = v if v < low else low
-                entropy -= scratch[k]
-            out[i] = entropy if entropy > 0.0 else 0.0
-            if not ((abs(total - 1.0) <= tolerance) & (low >= 0.0)):
-                bad |= np.uint32(1)
-    return bad
-
-
-@kernel
-def _other_log1p(a: np.float64, b: np.float64) -> np.float64:
-    """log(1 - a) with b = 1 - a rounded: log(b) mended by what the rounding lost (Kahan's log1p)."""
-    return log64(b) + ((1.0 - b) - a) / (b if b > 0.0 else 1.0)
 
 
 @kernel
@@ -198,12 +169,20 @@ def _binary_entropy(p: Floats, out: Floats) -> np.uint32:
     for i in range(out.shape[0]):
         a = np.float64(p[i])
         b = 1.0 - a
-        out[i] = cast(-(a * log64(a)) - b * _other_log1p(a, b))
+        out[i] = cast(-(a * log64(a)) - b * log_of_complement(a, b))
         if not (a >= 0.0):
             bad |= np.uint32(1)
         if not (a <= 1.0):
             bad |= np.uint32(1)
     return bad
+
+
+@kernel
+def _add_gumbel(lots: NDArray[np.float64], scale: float, out: Floats) -> None:
+    """ln(out) - scale ln(-ln(lot))."""
+    for i in range(out.shape[0]):
+        noise = -log64(-log64(lots[i])) * scale
+        out[i] = log64(np.float64(out[i])) + noise if out[i] > 0 else -np.inf
 
 
 def _tolerance(flat: Floats) -> np.floating[Any]:
@@ -288,8 +267,7 @@ def entropy(proba: Floats, *, out: Floats | None = None) -> Floats:
         bad = _binary_entropy(flat, result)
     else:
         scratch = np.empty(max(c, _BLOCK), flat.dtype)
-        rows = _row_entropy32 if flat.dtype == np.float32 else _row_entropy64
-        bad = rows(flat, c, _tolerance(flat), scratch, result)
+        bad = _row_entropy(flat, c, _tolerance(flat), scratch, result)
     if bad:
         raise refusal("proba", flat, c)
     return result
@@ -315,6 +293,5 @@ def power_margin(
     if not bool(np.all((lots > 0) & (lots < 1))):
         raise ValueError("uniforms: expected numbers strictly between 0 and 1")
     result = margin(proba, out=out)
-    with np.errstate(divide="ignore"):
-        np.add(np.log(result), -np.log(-np.log(lots)) / beta, out=result, casting="same_kind")
+    _add_gumbel(lots, 1.0 / beta, result)
     return result
