@@ -109,6 +109,28 @@ def test_features_equal_the_offline_computation(seed: int, keys: int) -> None:
         )
 
 
+@FEW
+@given(SEEDS)
+def test_three_keys_give_the_features_of_the_offline_computation(seed: int) -> None:
+    two = shop(keys=2, features_topic=True)
+    window = two.windows[0].model_copy(update={"name": "id_sum", "key": "id", "aggregate": "sum", "column": "place"})
+    pipeline = two.model_copy(update={"keys": [*two.keys, "id"], "windows": [*two.windows, window]})
+    engine = MemoryEngine(pipeline)
+    load_rows(engine, [row | {"id": f"P{i % 5}"} for i, row in enumerate(purchases(seed, 80))])
+    portions = random.Random(seed)
+    while busy := [p for p in engine.logs if engine.waiting(p)]:
+        engine.step(portions.choice(busy), portions.randint(1, 20), crash=portions.random() < 0.2)
+    expected = offline(pipeline, engine.raw_records(), engine.hop_records())
+    streamed = pl.concat(
+        pl.read_ipc_stream(output.value or b"") for _, output in engine.of_topic(pipeline.topics.features)
+    ).sort("event_id")
+    assert streamed["event_id"].to_list() == expected["event_id"].to_list()
+    numbers = streamed.select(pipeline.feature_names).to_numpy()
+    wanted = expected.select(pipeline.feature_names).fill_null(float("nan")).to_numpy()
+    np.testing.assert_allclose(numbers, wanted, rtol=1e-9)
+    assert (streamed["late"] == expected["late"]).all()
+
+
 def test_the_fraud_pipelines_features_equal_the_offline_computation() -> None:
     pipeline = load(FRAUD).model_copy(update={"features_topic": True})
     engine = MemoryEngine(pipeline)
