@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock clean distclean setup setup-dev
+.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev
 
 PYTHON ?=
 VENV := .venv/bin
@@ -22,7 +22,8 @@ endef
 
 help:
 	@echo "make demo      watch a model learn fraud from a stream, on a real Kafka"
-	@echo "make test      linters, type checker, all tests, coverage"
+	@echo "make test      linters, type checker, all tests"
+	@echo "make coverage  branch coverage, kernels without the compiler: slow"
 	@echo "make lint      linters and type checker alone"
 	@echo "make bench-X   run benchmarks/X; QUICK=1 for under a minute on smaller input"
 	@echo "make format    let ruff format and mend"
@@ -44,8 +45,11 @@ lint: setup-dev
 	$(VENV)/mypy
 	$(VENV)/lint-imports --no-cache
 
-# The kernels once without the compiler, whose lines coverage can't see, and then everything as it runs.
 test: lint
+	$(VENV)/python -m pytest
+
+# The kernels once without the compiler, whose lines coverage can't see, and then everything as it runs.
+coverage: setup-dev
 	$(VENV)/coverage erase
 	NUMBA_DISABLE_JIT=1 $(VENV)/python -m pytest -q tests/kernels --cov --cov-report= --cov-fail-under=0
 	$(VENV)/python -m pytest --cov --cov-append
