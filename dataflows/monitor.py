@@ -28,6 +28,8 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         group=f"{pipeline.name}.monitor",
         settings=settings,
         commit_interval=0.5,  # nobody waits for a metric
+        align=pipeline.label.grace,  # or a backlog's events are forgotten before their outcomes are read
+        align_groups={pipeline.topics.predictions: "events", pipeline.topics.outcomes: "events"},
         fixed_partitions={pipeline.topics.labels: 1},
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,

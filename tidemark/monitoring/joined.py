@@ -93,7 +93,11 @@ class Joined:
         matched: NDArray[np.bool_] = self.outcomes.rows["matched"][self.outcomes.at(numbers)]
         return matched
 
-    def forget(self, before: int, *, most_events: int, most_outcomes: int) -> None:
+    def within(self, most_events: int, most_outcomes: int) -> bool:
+        """Whether there are no more rows than that."""
+        return len(self.predictions) <= most_events and len(self.outcomes) <= most_outcomes
+
+    def forget(self, before: int, most_events: int, most_outcomes: int) -> None:
         """Forget events before a time (µs), outcomes known before it, and of each all but the newest."""
         for table, column, most in (
             (self.predictions, "time", most_events),

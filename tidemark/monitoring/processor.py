@@ -106,6 +106,7 @@ class MonitorProcessor:
         self._options = options or Options()
         self._topics = pipeline.topics
         self._keep = self._spec.delay + self._spec.grace + self._options.window
+        self._most = self._options.most_events, self._options.most_outcomes
         self._positive = self._spec.classes.index(self._spec.positive)
         self._places: dict[Partition, _Place] = {}
         self._last: float | None = None
@@ -113,7 +114,7 @@ class MonitorProcessor:
         self._reset()
 
     def _reset(self) -> None:
-        self._clock = self._given_up = NEVER
+        self._clock = self._given_up = self._forgotten = NEVER
         self._joined = Joined(len(self._spec.classes), self._spec.delay + self._spec.grace)
         self._models = decoding.Models()
         self._book = self._new_book()
@@ -233,11 +234,7 @@ class MonitorProcessor:
             self._model = self._models.names[int(rows["model"][-1])]
         if self._latest is not None and self._latest > self._clock:
             self._clock = self._latest
-            self._joined.forget(
-                self._clock - self._keep,
-                most_events=self._options.most_events,
-                most_outcomes=self._options.most_outcomes,
-            )
+            self._forget()
         return outputs
 
     def _take_outcomes(self, batch: Batch) -> list[Output]:
@@ -264,6 +261,13 @@ class MonitorProcessor:
             else:
                 self._interval.labels += not batch.replay
         return outputs
+
+    def _forget(self) -> None:
+        """Let go of what is too old, now and then: what is measured and met does not depend on it."""
+        if self._clock - self._forgotten < self._keep // 64 and self._joined.within(*self._most):
+            return
+        self._forgotten = self._clock
+        self._joined.forget(self._clock - self._keep, *self._most)
 
     def _give_up(self) -> list[Output]:
         """Dead letters of outcomes that have waited their time, or for which there is no room.

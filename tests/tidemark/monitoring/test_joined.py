@@ -75,10 +75,10 @@ def test_what_is_forgotten_or_dropped_is_met_no_more() -> None:
     rows = prediction_rows([(1, None), (2, None), (3, None)])
     rows["time"] = [10, 20, 30]
     joined.add_predictions(rows, 0, 0)
-    joined.forget(20, most_events=10, most_outcomes=10)
+    joined.forget(20, 10, 10)
     told = outcome_rows([(BY_EVENT, event, 1, 40) for event in (1, 2, 3)], 0)
     assert joined.add_outcomes(told, 0, 0).tolist() == [False, True, True]
-    joined.forget(0, most_events=1, most_outcomes=1)
+    joined.forget(0, 1, 1)
     assert joined.predictions.rows["event"].tolist() == [3]
     assert len(joined.outcomes) == 1
     joined.drop(joined.predictions, 0)

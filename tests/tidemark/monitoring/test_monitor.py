@@ -285,6 +285,48 @@ def test_outcomes_wait_in_a_bounded_room() -> None:
     assert reasons(outputs) == ["more than 3 outcomes wait for the prediction of their event"] * 2
 
 
+def test_outcomes_that_were_given_up_for_want_of_room_are_not_given_up_again_after_a_crash() -> None:
+    told: list[Record] = [Outcome(label="bad", known_at=10 * i, event_id=f"stranger{i}") for i in range(9)]
+    engine = Engine({PREDICTIONS: [], OUTCOMES: told, LABELS: []}, Options(most_waiting=3))
+    engine.start([])
+    engine.step(OUTCOMES, 8)
+    engine.start([PREDICTIONS, OUTCOMES])
+    engine.step(OUTCOMES, 9)
+    assert [output.value for output in engine.committed] == [encode(outcome) for outcome in told[:6]]
+
+
+def test_no_outcome_is_given_up_while_its_prediction_may_be_still_to_be_read_again() -> None:
+    logs: dict[Partition, list[Record]] = {
+        PREDICTIONS: [prediction(1, 10), prediction(2, DELAY + GRACE)],
+        OUTCOMES: [Outcome(label="bad", known_at=20, event_id=name) for name in ("e1", "stranger")],
+        LABELS: [],
+    }
+    engine = Engine(logs, Options())
+    engine.start([])
+    engine.step(PREDICTIONS, 2)
+    engine.start([])
+    engine.step(OUTCOMES, 2)
+    assert engine.committed == []
+    assert engine.processor is not None
+    assert engine.processor.process(batch(PREDICTIONS, logs[PREDICTIONS], replay=True)) == []
+    assert [output.value for output in engine.processor.tick(0.0)] == [encode(logs[OUTCOMES][1])]
+
+
+def test_rows_that_are_no_more_do_not_keep_outcomes_waiting() -> None:
+    logs: dict[Partition, list[Record]] = {
+        PREDICTIONS: [prediction(2, DELAY + GRACE)],
+        OUTCOMES: [Outcome(label="bad", known_at=20, event_id="stranger")],
+        LABELS: [],
+    }
+    engine = Engine(logs, Options())
+    engine.start([])
+    engine.step(PREDICTIONS, 1)
+    engine.start([])
+    engine.step(OUTCOMES, 1)
+    assert engine.processor is not None
+    assert len(reasons(engine.processor.tick(0.0))) == 1
+
+
 def test_memory_is_bounded_by_time_and_by_number() -> None:
     processor = monitor(Options(window=1_000_000, most_events=500, most_outcomes=200, most_labels=40))
     for start in range(0, 3_000, 100):
