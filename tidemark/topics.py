@@ -79,15 +79,20 @@ class Topics:
         partitions: int,
         retention_ms: int,
         short_retention_ms: int = 6 * 3_600_000,
+        predictions_retention_ms: int = 0,
     ) -> list[TopicSpec]:
-        """Every topic of the pipeline; `partitions` is the number of raw partitions."""
+        """Every topic of the pipeline; `partitions` is the number of raw partitions.
+
+        short_retention_ms: of the proposals, which selection reads again from the beginning of an open tile.
+        predictions_retention_ms: of the predictions, if longer: they are joined to outcomes that come late.
+        """
         time = {"retention.ms": str(retention_ms)}
         compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
         return [
             *(TopicSpec(name, partitions, dict(time)) for name in raw),
             *(TopicSpec(self.hop(key), partitions, dict(time)) for key in hops),
             TopicSpec(self.features, partitions, dict(time)),
-            TopicSpec(self.predictions, partitions, dict(time)),
+            TopicSpec(self.predictions, partitions, {"retention.ms": str(max(retention_ms, predictions_retention_ms))}),
             TopicSpec(self.proposals, 1, {"retention.ms": str(short_retention_ms)}),
             TopicSpec(self.candidates, 1, dict(time)),
             TopicSpec(self.labels, 1, dict(_FOREVER)),

@@ -12,7 +12,9 @@ import typer
 from tidemark.broker import kafka_for
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.kafka import ensure_topics
+from tidemark.monitoring.retention import predictions_retention
 from tidemark.pipeline import Pipeline, load
+from tidemark.selection.retention import proposals_retention
 from tidemark.settings import Settings
 from tidemark.supervisor import ProcessSpec, Supervisor
 from tidemark.topics import Topics
@@ -29,6 +31,8 @@ def prepare(pipeline: Pipeline, settings: Settings) -> None:
             hops=pipeline.keys[1:],
             partitions=pipeline.partitions,
             retention_ms=pipeline.retention.events // 1_000,
+            short_retention_ms=proposals_retention(pipeline) // 1_000,
+            predictions_retention_ms=predictions_retention(pipeline) // 1_000,
         ),
     )
 

@@ -22,13 +22,13 @@ from tidemark.errors import RecordError, TopicError
 from tidemark.monitoring import decoding, figures
 from tidemark.monitoring.joined import NEVER, Joined
 from tidemark.monitoring.labels import LabelBook
+from tidemark.monitoring.retention import WINDOW
 from tidemark.pipeline.model import Pipeline
 from tidemark.processor import Batch, Output, Partition
 from tidemark.records import NO_MODEL, Label, Metric, decode, encode
 
 _STEP: Final = "monitor"
 _PREFIX: Final = "monitor1:"
-_WEEK: Final = 7 * 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Options:
     every: float = 10.0
     labels: int = 50
     soonest: float = 1.0
-    window: int = _WEEK
+    window: int = WINDOW
     most_events: int = 2_000_000
     most_outcomes: int = 2_000_000
     most_labels: int = 50_000
