@@ -106,17 +106,16 @@ def propose(pipe: Pipeline, events: Events, watermark: int | None) -> Record:
             "score": score[keep],
             "draw": draws[keep],
             "active": active[keep],
-            "probabilities": pl.Series(
-                [[1 - p, p] if s else None for p, s in zip(positive.tolist(), scored[keep], strict=True)],
-                dtype=pl.List(pl.Float64),
-            ),
+            "probabilities": pl.Series(np.column_stack([1 - positive, positive])).cast(pl.List(pl.Float64)),
             "uncertainty": score[keep],
-            "model": pl.Series(["m1" if s else NO_MODEL for s in scored[keep]], dtype=pl.String),
+            "model": pl.Series(["m1" if s else NO_MODEL for s in scored[keep].tolist()], dtype=pl.String),
             "f_x": events.x[keep, 0],
             "f_y": events.x[keep, 1],
             "c_x": events.x[keep, 0],
         }
     )
+    if not scored.all():
+        rows = rows.with_columns(pl.when(pl.col("model") != NO_MODEL).then("probabilities").alias("probabilities"))
     numbers, counts = np.unique(tile, return_counts=True)
     meta = ProposalMeta(
         topic="p.raw",
