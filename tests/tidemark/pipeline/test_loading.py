@@ -28,7 +28,7 @@ def test_the_fraud_pipeline_is_right() -> None:
     assert pipeline.feature_names[0] == "amount"
     assert pipeline.feature_names[-1] == "terminal_rate_1d_to_7d"
     assert len(set(pipeline.feature_names)) == len(pipeline.feature_names) == 23
-    assert pipeline.time.lateness == 60_000_000
+    assert pipeline.time.lateness == 6 * 3_600_000_000
 
 
 @pytest.mark.parametrize(
