@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from confluent_kafka import KafkaError, TopicPartition
 
@@ -28,13 +29,15 @@ from dataflows.opening import pack
 from dataflows.slots import claim_slot
 from dataflows.stop import Stop
 from dataflows.topic_watch import Changed, TopicWatch
-from dataflows.transactions import TransactionFailed, Transactions
+from dataflows.transactions import RecordTooLarge, TransactionFailed, Transactions
 from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import admin, producer_config
 from tidemark.processor import Batch, Output, Partition, Processor
 
 _log = logging.getLogger(__name__)
+_LARGE_RECORDS: Final = {"message.max.bytes": 4_000_000}
+"""Arrow records compress well, and what a topic takes is the compressed size; librdkafka looks at the other."""
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ class Session:
         self._watchdog = Watchdog(self.slot.transactional_id)
         client = admin(settings)
         self._transactions = Transactions(
-            producer_config(settings, transactional_id=self.slot.transactional_id),
+            _LARGE_RECORDS | producer_config(settings, transactional_id=self.slot.transactional_id),
             self._watchdog,
             timeout=config.blocking_timeout,
             commit_timeout=config.commit_timeout,
@@ -109,6 +112,7 @@ class Session:
         )
         self._membership = Membership(config, processor, client, self, clock)
         self._bounds = Bounds(config.align or 0, config.idle_timeout, config.min_rows, config.batch_rows)
+        self._batch_rows = config.batch_rows
         self._in_flight = 0
         self._broken: str | None = None
         self._failures = 0
@@ -186,9 +190,9 @@ class Session:
         for group in groups.values():
             for lane in group:
                 if lane.rows:
-                    rows = config.batch_rows if config.align is None else allowed_rows(lane, group, self._bounds, now)
+                    rows = lane.rows if config.align is None else allowed_rows(lane, group, self._bounds, now)
                     if rows:
-                        chosen.append((lane, rows))
+                        chosen.append((lane, min(rows, self._batch_rows)))
         return [Work(self, lane, lane.generation, lane.take(rows, config.batch_bytes)) for lane, rows in chosen]
 
     # -- the processor -------------------------------------------------------------------------------------------------
@@ -250,6 +254,9 @@ class Session:
             self._handle(done)
             if self._commit_due():
                 self._commit()
+        except RecordTooLarge as failure:
+            self._break(str(failure))
+            self._make_batches_smaller(failure)
         except TransactionFailed as failure:
             self._break(str(failure))
 
@@ -335,6 +342,17 @@ class Session:
             self._broken = why
         for lane in self.lanes.values():
             lane.generation = -1
+
+    def _make_batches_smaller(self, failure: RecordTooLarge) -> None:
+        """A record made of a batch is too large for its topic: half the rows make one that is half as large."""
+        if self._batch_rows == 1:
+            raise BrokerError(
+                f"{failure}: it comes from a single row, so no smaller batch helps; raise the topic's "
+                "max.message.bytes (and TIDEMARK_KAFKA_MESSAGE_MAX_BYTES)"
+            ) from failure
+        self._batch_rows //= 2
+        _log.warning("%s: batches have at most %d rows from now on", self._config.group, self._batch_rows)
+        self._failures = 0
 
     def _recover(self) -> None:
         """A new producer, and every partition opened again."""

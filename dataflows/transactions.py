@@ -25,6 +25,10 @@ class TransactionFailed(Exception):  # noqa: N818 it is an outcome that the sess
     """Nothing of the transaction is visible, or nobody knows: begin again from what is committed."""
 
 
+class RecordTooLarge(TransactionFailed):
+    """The same, and it will fail again unless the batches get smaller."""
+
+
 class Transactions:
     """One transaction after the other under one transactional id.
 
@@ -51,6 +55,7 @@ class Transactions:
         self._most = int(config.get("queue.buffering.max.messages", 100_000)) - _CHUNK
         self._producer: Producer | None = None
         self._refused: str | None = None
+        self._too_large = False
         self.opened_at: float | None = None
         self.rows = 0
 
@@ -104,7 +109,7 @@ class Transactions:
         """
         if self.opened_at is not None:
             return
-        self._refused = None
+        self._refused, self._too_large = None, False
         try:
             self._good().begin_transaction()
         except KafkaException as error:
@@ -116,7 +121,6 @@ class Transactions:
 
         Raises:
             TransactionFailed: they could not be queued.
-            BrokerError: a record can never be sent.
 
         """
         producer = self._good()
@@ -151,10 +155,7 @@ class Transactions:
         except Hung as hung:
             raise TransactionFailed(str(hung)) from hung
         except KafkaException as error:
-            with suppress(KafkaException):  # a fatal one is raised again, but is known already
-                producer.poll(0)  # serves the delivery report that tells why
-            why = f"; {self._refused}" if self._refused else ""
-            raise TransactionFailed(f"commit: {error.args[0].str()}{why}") from error
+            raise self._failure(producer, f"commit: {error.args[0].str()}") from error
         self.opened_at = None
         self.rows = 0
 
@@ -186,7 +187,7 @@ class Transactions:
         try:
             producer.produce(output.topic, output.value, output.key, partition, headers=list(output.headers) or None)
         except KafkaException as error:
-            raise self._unsendable(output.topic, len(output.value or b""), error.args[0]) from error
+            raise self._unsendable(producer, output.topic, len(output.value or b""), error.args[0]) from error
 
     def _send_plain(self, producer: Producer, topic: str, outputs: Iterable[Output]) -> None:
         messages: list[dict[str, Any]] = [
@@ -197,7 +198,7 @@ class Transactions:
             self._make_room(producer)
             if producer.produce_batch(topic, chunk) != len(chunk):
                 bad = next(m for m in chunk if "_error" in m)
-                raise self._unsendable(topic, len(bad["value"] or b""), bad["_error"])
+                raise self._unsendable(producer, topic, len(bad["value"] or b""), bad["_error"])
 
     def _make_room(self, producer: Producer) -> None:
         if len(producer) < self._most:
@@ -208,16 +209,22 @@ class Transactions:
                 if self._refused is not None:
                     raise TransactionFailed(self._refused)
 
-    def _unsendable(self, topic: str, size: int, error: KafkaError) -> Exception:
+    def _unsendable(self, producer: Producer, topic: str, size: int, error: KafkaError) -> TransactionFailed:
+        told = f"a record of {size:,} bytes for topic {topic!r} can't be sent: {error.str()}"
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return BrokerError(
-                f"a record of {size:,} bytes for topic {topic!r} is larger than this client may send; raise "
-                "TIDEMARK_KAFKA_MESSAGE_MAX_BYTES and the topic's max.message.bytes, or make the batches smaller"
-            )
-        return TransactionFailed(f"produce to {topic!r}: {error.str()}")
+            return RecordTooLarge(told)
+        return self._failure(producer, told)
+
+    def _failure(self, producer: Producer, told: str) -> TransactionFailed:
+        """What has failed: the record that was refused before, if there is one, for then all else fails too."""
+        with suppress(KafkaException):  # a fatal one is what has just been raised
+            producer.poll(0)  # serves the delivery report that tells why
+        kind = RecordTooLarge if self._too_large else TransactionFailed
+        return kind(self._refused or told)
 
     def _undelivered(self, error: KafkaError | None, message: Any) -> None:  # noqa: ANN401 key and value types vary
         if error is not None and self._refused is None and error.code() != PURGED:
+            self._too_large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
             self._refused = (
                 f"a record of {len(message):,} bytes for topic {message.topic()!r} was refused: {error.str()}"
             )

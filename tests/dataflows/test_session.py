@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -225,14 +226,45 @@ def test_a_slot_taken_over_fences_its_earlier_holder(bench: Bench) -> None:
 
 
 def test_after_too_many_failures_in_a_row_the_session_ends_with_the_reason(bench: Bench) -> None:
+    class Fenced(CountingProcessor):
+        def process(self, batch: Batch) -> list[Output]:
+            usurper = Producer(producer_config(bench.settings, transactional_id=session.slot.transactional_id))
+            usurper.init_transactions(10)
+            return super().process(batch)
+
+    bench.times(3)
+    session, _ = bench.session(Fenced(bench.source, bench.target), most_failures=1)
+    with pytest.raises(BrokerError, match=r"2 transactions in a row failed.*fenced.*TIDEMARK_SLOT"):
+        pump(session, lambda: False, "no error", timeout=60)
+    assert bench.committed_outputs() == []
+
+
+class OneRecordABatch(CountingProcessor):
+    """Adds a record of 100 kB a row that does not compress; its topic takes a megabyte."""
+
+    def process(self, batch: Batch) -> list[Output]:
+        return [*super().process(batch), Output(f"{self.target}.dead", os.urandom(100_000 * len(batch)))]
+
+
+def test_batches_get_smaller_until_what_is_made_of_them_fits_its_topic(bench: Bench) -> None:
+    bench.times(60)
+    session, processor = bench.session(OneRecordABatch(bench.source, bench.target), batch_rows=16)
+    pump(session, bench.all_committed(), "the rows were not committed", timeout=60)
+    assert max(map(len, processor.batches[-3:])) <= 8
+    bench.check_exact()
+    records = read_all(bench.settings, f"{bench.target}.dead")
+    assert sum(len(m.value() or b"") for m in records) == 6_000_000
+
+
+def test_a_record_of_a_single_row_that_is_too_large_is_an_error_that_says_what_to_raise(bench: Bench) -> None:
     class Refused(CountingProcessor):
         def process(self, batch: Batch) -> list[Output]:
             self.aborted.clear()
             return super().process(batch)
 
     bench.feed([ABORT])
-    session, _ = bench.session(Refused(bench.source, bench.target), most_failures=2)
-    with pytest.raises(BrokerError, match=r"transactions in a row failed.*\.small.*too large|too large"):
+    session, _ = bench.session(Refused(bench.source, bench.target), batch_rows=1)
+    with pytest.raises(BrokerError, match=r"single row.*max\.message\.bytes"):
         pump(session, lambda: False, "no error", timeout=60)
     assert bench.committed_outputs() == []
 
