@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev
+.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev bench-pass
 
 PYTHON ?=
 VENV := .venv/bin
@@ -53,6 +53,10 @@ coverage: setup-dev
 	$(VENV)/coverage erase
 	NUMBA_DISABLE_JIT=1 $(VENV)/python -m pytest -q tests/kernels --cov --cov-report= --cov-fail-under=0
 	$(VENV)/python -m pytest --cov --cov-append
+
+# `pass` is a word of Python's own, so its module has a longer name.
+bench-pass: setup-dev
+	@$(VENV)/python -m benchmarks.pass_through $(if $(QUICK),--quick)
 
 bench-%: setup-dev
 	@$(VENV)/python -m benchmarks.$(subst -,_,$*) $(if $(QUICK),--quick)

@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka import Producer
 from counting import expected
 from offsets import group_offsets
-from processes import FlowProcess
 
+from benchmarks.flow_process import FlowProcess
 from dataflows.opening import unpack
 from support import wait_until
 from tidemark.broker import EmbeddedKafka
@@ -65,7 +65,7 @@ class Storm:
         assert producer.flush(60) == 0
 
     def told(self) -> str:
-        return "\n".join(f"--- {process._slot}\n{process.output[-3_000:]}" for process in self.processes)
+        return "\n".join(f"--- {process.slot}\n{process.output[-3_000:]}" for process in self.processes)
 
 
 def killed(storm: Storm) -> None:

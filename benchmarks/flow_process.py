@@ -1,4 +1,4 @@
-"""Processes of a flow that a test starts, kills and stops: real ones, by their ids."""
+"""Processes of a flow that benchmarks and tests of faults start, kill and stop: real ones, by their ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Self
 
 from tidemark.settings import Settings
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[1]
 
 
 class FlowProcess:
@@ -20,7 +20,7 @@ class FlowProcess:
 
     def __init__(self, settings: Settings, slot: str, *command: str, log: Path, **environment: str) -> None:
         self._settings = settings
-        self._slot = slot
+        self.slot = slot
         self._command = command
         self._environment = environment
         self._log = log
@@ -49,12 +49,13 @@ class FlowProcess:
 
     def start(self) -> None:
         """Start it, or start it again in its slot."""
-        assert not self.runs
+        if self.runs:
+            raise RuntimeError(f"{self.slot} runs already")
         environment = {
             **os.environ,
             **self._settings.environment(),
             "PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'tests' / 'lib'}",
-            "TIDEMARK_SLOT": self._slot,
+            "TIDEMARK_SLOT": self.slot,
             **self._environment,
         }
         with self._log.open("ab") as log:
@@ -65,12 +66,22 @@ class FlowProcess:
 
     def kill(self) -> None:
         """SIGKILL: nothing of it gets to clean up."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        process = self._started()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
     def terminate(self, timeout: float = 20) -> int:
         """SIGTERM; the exit status."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout)
+        process = self._started()
+        process.send_signal(signal.SIGTERM)
+        return process.wait(timeout)
+
+    @property
+    def status(self) -> int | None:
+        """Exit status; None while it runs."""
+        return self._started().poll()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError(f"{self.slot} was never started")
+        return self._process
