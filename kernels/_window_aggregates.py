@@ -70,7 +70,12 @@ MICROSECONDS: Final = 1e-6
 
 
 class Plan(NamedTuple):
-    """What to compute: a task is one column with or without the current row, over the first ``task_sizes`` sizes."""
+    """What to compute.
+
+    A task is one column with or without the current row, over the first ``task_sizes`` sizes. ``slots`` says, for
+    each task, size and moment (sum to max), which column of the result it goes to, -1 for none; ``rest`` lists the
+    specs that are no moments.
+    """
 
     lateness: int
     sizes: NDArray[np.int64]
@@ -86,6 +91,37 @@ class Plan(NamedTuple):
     task_current: NDArray[np.int64]
     task_work: NDArray[np.int64]
     task_sizes: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    rest: NDArray[np.int64]
+
+
+@kernel
+def write_moments(
+    n: float,
+    total: float,
+    deviations: float,
+    low: float,
+    high: float,
+    slots: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write the moments of one window to the columns that ask for them."""
+    if slots[SUM - SUM] >= 0:
+        out[slots[SUM - SUM]] = total
+    if slots[MEAN - SUM] >= 0:
+        out[slots[MEAN - SUM]] = total / n if n > 0 else np.nan
+    if slots[VAR - SUM] >= 0 or slots[STD - SUM] >= 0:
+        variance = np.nan
+        if n > 1:
+            variance = (max(deviations, 0.0)) / (n - 1)
+        if slots[VAR - SUM] >= 0:
+            out[slots[VAR - SUM]] = variance
+        if slots[STD - SUM] >= 0:
+            out[slots[STD - SUM]] = np.sqrt(variance)
+    if slots[MIN - SUM] >= 0:
+        out[slots[MIN - SUM]] = low if n > 0 else np.nan
+    if slots[MAX - SUM] >= 0:
+        out[slots[MAX - SUM]] = high if n > 0 else np.nan
 
 
 @kernel
@@ -95,21 +131,25 @@ def scan(
     end: int,
     starts: NDArray[np.int64],
     sizes: int,
-    task: int,
+    slots: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:
-    """Count, sum, squared deviations and extremes of the first ``sizes`` windows, from the newest row back."""
+    """Write the moments of the first ``sizes`` windows, read from the newest row back."""
+    if sizes == 0:
+        return
     n = 0
-    total, anchor, shifted, squares = 0.0, 0.0, 0.0, 0.0
+    total, shifted, squares = 0.0, 0.0, 0.0
     low, high = np.inf, -np.inf
-    p = end - 1
+    column = values[base + starts[sizes - 1] : base + end]
+    p = column.shape[0] - 1
+    while p > 0 and np.isnan(column[p]):
+        p -= 1
+    anchor = column[p] if p >= 0 else 0.0
     for j in range(sizes):
-        while p >= starts[j]:
-            x = values[base + p]
-            p -= 1
+        stop = starts[j] - starts[sizes - 1]
+        for q in range(p, stop - 1, -1):
+            x = column[q]
             if x == x:  # noqa: PLR0124
-                if n == 0:
-                    anchor = x
                 n += 1
                 distance = x - anchor
                 total += x
@@ -117,11 +157,9 @@ def scan(
                 squares += distance * distance
                 low = min(low, x)
                 high = max(high, x)
-        out[task, j, N] = n
-        out[task, j, TOTAL] = total
-        out[task, j, SQUARES] = squares - shifted * shifted / n if n > 1 else 0.0
-        out[task, j, LOW] = low
-        out[task, j, HIGH] = high
+        p = min(p, stop - 1)
+        deviations = squares - shifted * shifted / n if n > 1 else 0.0
+        write_moments(n, total, deviations, low, high, slots[j], out)
 
 
 @kernel
@@ -423,33 +461,6 @@ def _decayed(store: Store, base: int, start: int, end: int, now: int, half_life:
 
 
 @kernel
-def from_partials(kind: int, partials: NDArray[np.float64], task: int, size: int) -> float:
-    """A feature, from what was gathered about its window."""
-    n = partials[task, size, N]
-    result: float = np.nan
-    if kind == SUM:
-        result = partials[task, size, TOTAL]
-    elif kind == LAST:
-        result = partials[task, size, NEWEST]
-    elif kind == FIRST:
-        result = partials[task, size, OLDEST]
-    elif kind == DISTINCT:
-        result = partials[task, size, KINDS]
-    elif n > 0 and kind == MEAN:
-        result = partials[task, size, TOTAL] / n
-    elif n > 0 and kind == MIN:
-        result = partials[task, size, LOW]
-    elif n > 0 and kind == MAX:
-        result = partials[task, size, HIGH]
-    elif n > 1:
-        deviations = partials[task, size, SQUARES]
-        result = (max(deviations, 0.0)) / (n - 1)
-        if kind == STD:
-            result = np.sqrt(result)
-    return result
-
-
-@kernel
 def write_empty(kinds: NDArray[np.int64], row: int, out: NDArray[np.float64]) -> None:
     """Features of a row that lies too far back for any window."""
     for m in range(kinds.shape[0]):
@@ -459,16 +470,26 @@ def write_empty(kinds: NDArray[np.int64], row: int, out: NDArray[np.float64]) ->
 
 @kernel
 def scan_long(
-    plan: Plan, store: Store, entry: int, at: int, starts: NDArray[np.int64], short: int, partials: NDArray[np.float64]
+    plan: Plan,
+    store: Store,
+    entry: int,
+    at: int,
+    starts: NDArray[np.int64],
+    short: int,
+    partials: NDArray[np.float64],
+    out: NDArray[np.float64],
 ) -> None:
-    """Fill ``partials[task, j]`` of moments and ends for the windows from number ``short`` on, by blocks."""
+    """Write moments, and leave ends in ``partials``, of the windows from number ``short`` on, by blocks."""
     _provide_page(store, entry)
     for task in range(plan.task_work.shape[0]):
         if plan.task_work[task] & (MOMENTS | ENDS):
             for j in range(short, plan.task_sizes[task]):
                 partial = partials[task, j]
                 _scan_blocks(plan, store, entry, at, starts[j], j, task, partial)
-                partial[SQUARES] -= partial[SHIFTED] * partial[SHIFTED] / max(partial[N], 1.0)
+                n = partial[N]
+                deviations = partial[SQUARES] - partial[SHIFTED] * partial[SHIFTED] / max(n, 1.0)
+                slots = plan.slots[task, j]
+                write_moments(n, partial[TOTAL], deviations, partial[LOW], partial[HIGH], slots, out)
 
 
 @kernel

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._jit import kernel
+from kernels._prefetch import prefetch
 
 NO_WATERMARK: Final = -(2**63)
 NO_BLOCK: Final = -(2**63)
@@ -19,6 +20,9 @@ NO_BLOCK: Final = -(2**63)
 KEY, HEAD, TAIL, CHUNK, ENTRY_WIDTH = range(5)
 WATERMARK, ORDER, USED, KEYS, PAGES, PAGE_WANTED, N_COUNTERS = range(7)
 MIN_LOG2_CAPACITY: Final = 2
+LINE: Final = 8
+EXPECTED_ROWS: Final = 64
+EXPECTED_COLUMNS: Final = 4
 LONG: Final = 1024
 """Rows above which a window is aggregated from block summaries."""
 
@@ -75,14 +79,39 @@ def log2_capacity_for(rows: int) -> int:
 
 
 @kernel
+def home_of(table: NDArray[np.int64], key: int) -> int:
+    """The entry at which the search for a key begins."""
+    mixed = (key ^ (key >> 32)) * 0x1E3779B185EBCA87
+    return (mixed ^ (mixed >> 29)) & (table.shape[0] - 1)
+
+
+@kernel
 def entry_of(table: NDArray[np.int64], key: int) -> int:
     """Index of the key's entry, or of the empty entry where it belongs."""
     mask = table.shape[0] - 1
-    mixed = (key ^ (key >> 32)) * 0x1E3779B185EBCA87
-    i: int = (mixed ^ (mixed >> 29)) & mask
+    i = home_of(table, key)
     while table[i, CHUNK] != -1 and table[i, KEY] != key:
         i = (i + 1) & mask
     return i
+
+
+@kernel
+def expect(
+    table: NDArray[np.int64], times: NDArray[np.int64], values: NDArray[np.float64], key: int, n_columns: int
+) -> None:
+    """Have the newest rows of a key brought near that will be needed soon."""
+    entry = entry_of(table, key)
+    chunk = table[entry, CHUNK]
+    if chunk == -1:
+        return
+    tail = table[entry, TAIL]
+    first = max(table[entry, HEAD], tail - EXPECTED_ROWS)
+    for p in range(first, tail + LINE, LINE):
+        prefetch(times, p)
+    for c in range(min(n_columns, EXPECTED_COLUMNS)):
+        base = column_base(chunk, c, n_columns)
+        for p in range(base + first, base + tail + LINE, LINE):
+            prefetch(values, p)
 
 
 @kernel

@@ -1,5 +1,6 @@
 """The slow, obvious version of every kernel, to compare the fast ones with."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -226,3 +227,316 @@ def box_muller(coin: int) -> float:
     """A standard normal number from the halves of 64 bits."""
     first, second = ((coin >> 32) + 1) / 2**32, (coin & 0xFFFFFFFF) / 2**32
     return float(np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second))
+
+
+# ---- uncertainty
+
+
+def two_columns(p: Array) -> Array:
+    return np.stack([1 - p.reshape(-1), p.reshape(-1)], axis=1) if p.ndim == 1 or p.shape[1] == 1 else p
+
+
+def least_confidence(proba: Array) -> Array:
+    return 1 - two_columns(proba).max(axis=1)
+
+
+def margin(proba: Array) -> Array:
+    ordered = np.sort(two_columns(proba), axis=1)
+    return 1 - (ordered[:, -1] - ordered[:, -2])
+
+
+def breaking_ties(proba: Array) -> Array:
+    return margin(proba) - 1
+
+
+def ratio(proba: Array) -> Array:
+    ordered = np.sort(two_columns(proba), axis=1)
+    return ordered[:, -2] / ordered[:, -1]
+
+
+def xlogx(p: float) -> float:
+    return p * math.log(p) if p > 0 else 0.0
+
+
+def entropy(proba: Array) -> Array:
+    return np.array([max(0.0, -math.fsum(xlogx(float(v)) for v in row)) for row in two_columns(proba)])
+
+
+def power_margin(proba: Array, uniforms: Array, beta: float = 1.0) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.log(margin(proba)) - np.log(-np.log(uniforms)) / beta
+
+
+# ---- costs
+
+
+def expected_costs(proba: Array, cost: Array) -> Array:
+    p = two_columns(proba)
+    return np.sort([[sum(p_t * c_t for p_t, c_t in zip(row, d, strict=True)) for d in cost.T] for row in p], axis=1)
+
+
+def expected_cost(proba: Array, cost: Array) -> Array:
+    return np.array([costs[0] for costs in expected_costs(proba, cost).reshape(len(proba), -1)])
+
+
+def cost_margin(proba: Array, cost: Array) -> Array:
+    return np.array([costs[0] - costs[1] for costs in expected_costs(proba, cost).reshape(len(proba), -1)])
+
+
+def shifted(proba: Array, prior: Array, target: Array) -> Array:
+    weighted = two_columns(proba) * (target / prior)
+    result = weighted / weighted.sum(axis=1, keepdims=True)
+    return result if proba.ndim == 2 and proba.shape[1] > 1 else result[:, 1].reshape(proba.shape)
+
+
+def weighted_entropy(proba: Array, weights: Array) -> Array:
+    return np.array([-sum(w * xlogx(v) for w, v in zip(weights, row, strict=True)) for row in two_columns(proba)])
+
+
+def recalibrated(proba: Array, knots: Array, values: Array) -> Array:
+    curved = np.interp(proba, knots, values)
+    if proba.ndim == 1 or proba.shape[1] == 1:
+        return curved
+    sums = curved.sum(axis=1, keepdims=True)
+    return np.where(sums > 0, curved / np.where(sums > 0, sums, 1), 1 / proba.shape[1])
+
+
+# ---- committees
+
+
+def members(proba: Array) -> Array:
+    return proba if proba.ndim == 3 else np.stack([1 - proba, proba], axis=2)
+
+
+def votes(proba: Array) -> Array:
+    p = members(proba)
+    return np.array([[(p[:, i].argmax(axis=1) == c).mean() for c in range(p.shape[2])] for i in range(p.shape[1])])
+
+
+def vote_entropy(proba: Array) -> Array:
+    return entropy(votes(proba).reshape(-1, members(proba).shape[2]))
+
+
+def variation_ratio(proba: Array) -> Array:
+    return 1 - votes(proba).reshape(-1, members(proba).shape[2]).max(axis=1)
+
+
+def consensus_entropy(proba: Array) -> Array:
+    return entropy(members(proba).mean(axis=0))
+
+
+def bald(proba: Array) -> Array:
+    p = members(proba)
+    return np.maximum(0, entropy(p.mean(axis=0)) - np.mean([entropy(member) for member in p], axis=0))
+
+
+def mean_kl(proba: Array) -> Array:
+    p = members(proba)
+    mean = p.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * np.log(p / mean), 0.0)
+    return np.maximum(0, terms.sum(axis=2).mean(axis=0))
+
+
+def virtual_ends(iterations: int, members: int) -> list[int]:
+    half = iterations // 2
+    return sorted({max(1, half + (iterations - half) * member // members) for member in range(1, members + 1)})
+
+
+# ---- diversity
+
+
+def splitmix64(seed: int, size: int) -> list[float]:
+    lots, mask = [], 2**64 - 1
+    for i in range(1, size + 1):
+        z = (seed + i * 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        lots.append(((z ^ (z >> 31)) >> 11) / 2**53)
+    return lots
+
+
+def drawn(chances: Array, lot: float, picked: list[int]) -> int:
+    """The row at a share of the cumulated chances; the first row left where all are 0."""
+    if not chances.any():
+        return next(i for i in range(len(chances)) if i not in picked)
+    return int(np.argmax(np.cumsum(chances) > lot * chances.sum()))
+
+
+def squared(x: Array, y: Array, categories: tuple[Array, Array] | None = None) -> Array:
+    """Squared distances of all rows of x to all of y; a category that differs adds 1."""
+    numbers = ((x[:, None, :] - y[None, :, :]) ** 2).sum(axis=2)
+    if categories is None:
+        return np.asarray(numbers, dtype=np.float64)
+    return np.asarray(numbers + (categories[0][:, None, :] != categories[1][None, :, :]).sum(axis=2), dtype=np.float64)
+
+
+def kmeans_pp(
+    x: Array, k: int, seed: int, weights: Array | None = None, centres: Array | None = None,
+    categories: Array | None = None,
+) -> list[int]:  # fmt: skip
+    picks: list[int] = []
+    worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
+    apart = squared(x, x, None if categories is None else (categories, categories))
+    nearest = np.ones(len(x))
+    if centres is not None and len(centres):
+        nearest = squared(x, centres).min(axis=1)
+    for lot in splitmix64(seed, min(k, len(x))):
+        chances = nearest * worth
+        chances[picks] = 0
+        pick = drawn(chances, lot, picks)
+        nearest = apart[pick] if not picks and centres is None else np.minimum(nearest, apart[pick])
+        picks.append(pick)
+    return picks
+
+
+def badge(proba: Array, x: Array, k: int, seed: int, bias: float = 0.0) -> list[int]:
+    """By the gradients themselves, n x (c d)."""
+    errors = two_columns(proba).astype(np.float64)
+    errors = errors - np.eye(errors.shape[1])[errors.argmax(axis=1)]
+    rows = np.concatenate([x, np.full((len(x), 1), bias)], axis=1)
+    gradients = np.array([np.outer(e, r).ravel() for e, r in zip(errors, rows, strict=True)]).reshape(len(x), -1)
+    picks: list[int] = []
+    for lot in splitmix64(seed, min(k, len(x))):
+        if picks:
+            chances = squared(gradients, gradients[picks]).min(axis=1)
+            picks.append(drawn(chances, lot, picks))
+        else:
+            picks.append(int((gradients**2).sum(axis=1).argmax()))
+    return picks
+
+
+def k_center_greedy(x: Array, k: int, centres: Array | None = None, categories: Array | None = None) -> list[int]:
+    apart = squared(x, x, None if categories is None else (categories, categories))
+    picks: list[int] = []
+    nearest = np.full(len(x), np.inf)
+    if centres is not None and len(centres):
+        nearest = squared(x, centres).min(axis=1)
+    for _ in range(min(k, len(x))):
+        if np.isinf(nearest).all():
+            pick = int(squared(x, x.astype(np.float64).mean(axis=0, keepdims=True)).argmin())
+        else:
+            nearest[picks] = -1
+            pick = int(nearest.argmax())
+        picks.append(pick)
+        nearest = np.minimum(nearest, apart[pick])
+    return picks
+
+
+def facility_location(
+    x: Array, k: int, weights: Array | None = None, centres: Array | None = None, categories: Array | None = None
+) -> list[int]:
+    """Each pick by the whole objective."""
+    apart = squared(x, x, None if categories is None else (categories, categories))
+    worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
+    covered = np.full(len(x), np.inf)
+    if centres is not None and len(centres):
+        covered = squared(x, centres).min(axis=1)
+    picks: list[int] = []
+    for _ in range(min(k, len(x))):
+        left = [j for j in range(len(x)) if j not in picks]
+        costs = [(worth * np.minimum(covered, apart[j])).sum() for j in left]
+        picks.append(left[int(np.argmin(np.round(costs, 9)))])
+        covered = np.minimum(covered, apart[picks[-1]])
+    return picks
+
+
+def novelty(x: Array, labeled: Array) -> Array:
+    return np.sqrt(squared(x, labeled).min(axis=1, initial=np.inf))
+
+
+def density(x: Array, sketch: Array, scale: float) -> Array:
+    return np.mean(1 / (1 + squared(x, sketch) / scale**2), axis=1)
+
+
+def typicality(x: Array, neighbours: int = 20, categories: Array | None = None) -> Array:
+    distances = np.sqrt(squared(x, x, None if categories is None else (categories, categories)))
+    out = np.zeros(len(x))
+    for i, row in enumerate(distances):
+        near = np.sort(np.delete(row, i))[:neighbours]
+        if len(near):
+            out[i] = 1 / near.mean() if near.mean() > 0 else np.inf
+    return out
+
+
+def determinantal(
+    x: Array, k: int, scale: float, quality: Array | None = None, categories: Array | None = None
+) -> list[int]:
+    """Each pick by the determinant of the picks' kernel."""
+    worth = np.ones(len(x)) if quality is None else quality.astype(np.float64)
+    apart = squared(x, x, None if categories is None else (categories, categories))
+    kernel = worth[:, None] * worth[None, :] / (1 + apart / scale**2)
+    picks: list[int] = []
+    for _ in range(min(k, len(x))):
+        left = [j for j in range(len(x)) if j not in picks]
+        values = [np.linalg.slogdet(kernel[np.ix_([*picks, j], [*picks, j])])[1] for j in left]
+        picks.append(left[int(np.argmax(values))])
+    return picks
+
+
+def volume_sample(x: Array, uniforms: Array, rate: float, ridge: float = 0.01) -> tuple[list[bool], list[float]]:
+    """By inverting the covariance of what was selected at every row."""
+    selected = ridge * np.eye(x.shape[1])
+    seen = np.zeros((x.shape[1], x.shape[1]))
+    chances: list[float] = []
+    for count, (z, lot) in enumerate(zip(x.astype(np.float64), uniforms, strict=True), 1):
+        seen += np.outer(z, z)
+        inverse = np.linalg.inv(selected)
+        trace = np.trace(inverse @ seen / count)
+        chances.append(min(1.0, rate * float(z @ inverse @ z) / trace) if trace > 0 else rate)
+        if lot < chances[-1]:
+            selected += np.outer(z, z)
+    return [bool(lot < chance) for lot, chance in zip(uniforms, chances, strict=True)], chances
+
+
+def average_linkage(x: Array, threshold: float, categories: Array | None = None) -> list[int]:
+    """Merge the two nearest clusters as long as their mean distance is at most the threshold."""
+    apart = np.sqrt(squared(x, x, None if categories is None else (categories, categories)))
+    clusters = [[i] for i in range(len(x))]
+    while len(clusters) > 1:
+        means = {
+            (a, b): apart[np.ix_(clusters[a], clusters[b])].mean()
+            for a in range(len(clusters)) for b in range(a + 1, len(clusters))
+        }  # fmt: skip
+        a, b = min(means, key=lambda pair: means[pair])
+        if means[a, b] > threshold:
+            break
+        clusters[a] += clusters.pop(b)
+    clusters.sort(key=min)
+    return [next(label for label, cluster in enumerate(clusters) if i in cluster) for i in range(len(x))]
+
+
+def cluster_margin(
+    uncertainty: Array, clusters: Sequence[int], k: int, seed: int, candidates: int | None = None
+) -> list[int]:
+    size = min(k, len(uncertainty))
+    pool = sorted(range(len(uncertainty)), key=lambda i: (-uncertainty[i], i))
+    pool = pool[: 10 * size if candidates is None else max(size, candidates)]
+    lots = splitmix64(seed, len(pool))
+    groups: dict[int, list[int]] = {}
+    for _, row in sorted(zip(lots, pool, strict=True)):
+        groups.setdefault(int(clusters[row]), []).append(row)
+    queues = [groups[c] for c in sorted(groups, key=lambda c: (len(groups[c]), c))]
+    picks: list[int] = []
+    while len(picks) < size:
+        picks += [queue.pop(0) for queue in queues if queue]
+    return picks[:size]
+
+
+def robust_scale(x: Array, clip: float = 5.0, *, indicators: bool = True) -> Array:
+    columns, flags = [], []
+    for column in x.T.astype(np.float64):
+        present = column[~np.isnan(column)]
+        scaled = np.zeros(len(x))
+        if len(present):
+            low, median, high = np.percentile(present, [25, 50, 75], method="linear")
+            finite = present[np.isfinite(present)]
+            spread = (high - low) / 1.349
+            if not (spread > 0 and np.isfinite(spread)):
+                spread = np.abs(finite - median).mean() * 1.2533 if len(finite) else 0.0
+            if spread > 0 and np.isfinite(spread) and np.isfinite(median):
+                scaled = np.nan_to_num(np.clip((column - median) / spread, -clip, clip), nan=0.0)
+        columns.append(scaled)
+        if len(present) < len(x):
+            flags.append(np.isnan(column).astype(np.float64))
+    return np.array([*columns, *(flags if indicators else [])]).T.reshape(len(x), -1)

@@ -292,6 +292,13 @@ def test_what_does_not_fit_is_refused_with_its_name_and_what_was_expected(case: 
         call()
 
 
+def test_a_feature_that_is_asked_for_twice_is_given_twice() -> None:
+    specs = [WindowSpec("sum", 0, 5), WindowSpec("count", -1, 5), WindowSpec("sum", 0, 5)]
+    out = WindowState(specs, 2, 0).update(*random_stream(1, 50))
+    np.testing.assert_array_equal(out[:, 0], out[:, 2])
+    assert out.shape == (50, 3)
+
+
 def test_a_refused_batch_adds_no_row() -> None:
     state = WindowState([WindowSpec("count", -1, 100)], 0, 0)
     with pytest.raises(ValueError, match=r"times\[1\]"):
