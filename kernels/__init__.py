@@ -25,10 +25,6 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.coverage import k_center_greedy as k_center_greedy
     from kernels.coverage import novelty as novelty
     from kernels.coverage import typicality as typicality
-    from kernels.determinantal import VolumeState as VolumeState
-    from kernels.determinantal import determinantal as determinantal
-    from kernels.determinantal import volume_sample as volume_sample
-    from kernels.determinantal import volume_state as volume_state
     from kernels.diversity import badge as badge
     from kernels.diversity import kmeans_pp as kmeans_pp
     from kernels.diversity import robust_scale as robust_scale
@@ -72,6 +68,10 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.uncertainty import margin as margin
     from kernels.uncertainty import power_margin as power_margin
     from kernels.uncertainty import ratio as ratio
+    from kernels.volumes import VolumeState as VolumeState
+    from kernels.volumes import determinantal as determinantal
+    from kernels.volumes import volume_sample as volume_sample
+    from kernels.volumes import volume_state as volume_state
     from kernels.weighted import WeightedReservoir as WeightedReservoir
     from kernels.weighted import WeightedSample as WeightedSample
     from kernels.weighted import exponential_bottom_k as exponential_bottom_k
@@ -154,11 +154,11 @@ _MODULE_OF = {
     "novelty": "coverage",
     "density": "coverage",
     "typicality": "coverage",
-    # determinantal
-    "determinantal": "determinantal",
-    "volume_sample": "determinantal",
-    "volume_state": "determinantal",
-    "VolumeState": "determinantal",
+    # volumes
+    "determinantal": "volumes",
+    "volume_sample": "volumes",
+    "volume_state": "volumes",
+    "VolumeState": "volumes",
     # clusters
     "average_linkage": "clusters",
     "cluster_margin": "clusters",

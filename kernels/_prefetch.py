@@ -1,6 +1,7 @@
 """A hint to the processor: an element of an array will be read soon."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numba
 from llvmlite import ir
@@ -9,9 +10,10 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 _READ, _KEEP, _DATA = 0, 3, 1
+_config: Any = numba.config
 
 
-@intrinsic  # type: ignore[misc,untyped-decorator]
+@intrinsic
 def _prefetch(_context: Any, array: Any, index: Any) -> Any:  # noqa: ANN401  (numba's own types)
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ANN401
         pointer = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
@@ -29,4 +31,4 @@ def _nothing(array: NDArray[Any], index: int) -> None:
     """In place of the hint where kernels run uncompiled."""
 
 
-prefetch = _nothing if numba.config.DISABLE_JIT else _prefetch
+prefetch: Callable[[NDArray[Any], int], None] = _nothing if _config.DISABLE_JIT else cast("Any", _prefetch)

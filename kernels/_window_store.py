@@ -82,7 +82,8 @@ def log2_capacity_for(rows: int) -> int:
 def home_of(table: NDArray[np.int64], key: int) -> int:
     """The entry at which the search for a key begins."""
     mixed = (key ^ (key >> 32)) * 0x1E3779B185EBCA87
-    return (mixed ^ (mixed >> 29)) & (table.shape[0] - 1)
+    home: int = (mixed ^ (mixed >> 29)) & (table.shape[0] - 1)
+    return home
 
 
 @kernel

@@ -157,7 +157,7 @@ def k_center_greedy(
     """Greedy k-center (core-set): each pick is the row farthest from all picks and centres; ties to the lowest row.
 
     Covers all rows within at most twice the least possible radius. Without centres the first pick is the row nearest to
-    the mean.
+    the mean, categories left out.
 
     x: (n, d).  centres: (m, d), same dtype, such as the rows labeled so far.  categories: (n, q) integers, each that
     differs adds 1 to a squared distance (not together with ``centres``).  Returns (min(k, n),) int64.
@@ -217,7 +217,8 @@ def _nearest_to_mean(rows: Floats, tiles: _Tiles) -> int:
     total = np.zeros(rows.shape[1])
     _add_up(rows, total)
     tiles.centres[0, : rows.shape[1]] = total / len(rows)
-    return _nearest_centre(tiles)
+    no_categories = np.empty((len(tiles.categories), 0, _WIDTH), np.int32)  # a mean has none
+    return _nearest_centre(tiles._replace(categories=no_categories))
 
 
 def _tiles(rows: Floats, codes: NDArray[np.int32], order: NDArray[np.int64], centres: int) -> _Tiles:

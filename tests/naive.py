@@ -237,7 +237,8 @@ def two_columns(p: Array) -> Array:
 
 
 def least_confidence(proba: Array) -> Array:
-    return 1 - two_columns(proba).max(axis=1)
+    best: Array = two_columns(proba).max(axis=1)
+    return 1 - best
 
 
 def margin(proba: Array) -> Array:
@@ -272,21 +273,24 @@ def power_margin(proba: Array, uniforms: Array, beta: float = 1.0) -> Array:
 
 def expected_costs(proba: Array, cost: Array) -> Array:
     p = two_columns(proba)
+    if not len(p):
+        return np.zeros((0, cost.shape[1]))
     return np.sort([[sum(p_t * c_t for p_t, c_t in zip(row, d, strict=True)) for d in cost.T] for row in p], axis=1)
 
 
 def expected_cost(proba: Array, cost: Array) -> Array:
-    return np.array([costs[0] for costs in expected_costs(proba, cost).reshape(len(proba), -1)])
+    return np.array([costs[0] for costs in expected_costs(proba, cost)])
 
 
 def cost_margin(proba: Array, cost: Array) -> Array:
-    return np.array([costs[0] - costs[1] for costs in expected_costs(proba, cost).reshape(len(proba), -1)])
+    return np.array([costs[0] - costs[1] for costs in expected_costs(proba, cost)])
 
 
 def shifted(proba: Array, prior: Array, target: Array) -> Array:
     weighted = two_columns(proba) * (target / prior)
     result = weighted / weighted.sum(axis=1, keepdims=True)
-    return result if proba.ndim == 2 and proba.shape[1] > 1 else result[:, 1].reshape(proba.shape)
+    column: Array = result[:, 1]
+    return result if proba.ndim == 2 and proba.shape[1] > 1 else column.reshape(proba.shape)
 
 
 def weighted_entropy(proba: Array, weights: Array) -> Array:
@@ -318,16 +322,16 @@ def vote_entropy(proba: Array) -> Array:
 
 
 def variation_ratio(proba: Array) -> Array:
-    return 1 - votes(proba).reshape(-1, members(proba).shape[2]).max(axis=1)
+    return least_confidence(votes(proba).reshape(-1, members(proba).shape[2]))
 
 
 def consensus_entropy(proba: Array) -> Array:
-    return entropy(members(proba).mean(axis=0))
+    return entropy(np.mean(members(proba), axis=0))
 
 
 def bald(proba: Array) -> Array:
     p = members(proba)
-    return np.maximum(0, entropy(p.mean(axis=0)) - np.mean([entropy(member) for member in p], axis=0))
+    return np.asarray(np.maximum(0, entropy(p.mean(axis=0)) - np.mean([entropy(member) for member in p], axis=0)))
 
 
 def mean_kl(proba: Array) -> Array:
@@ -335,7 +339,7 @@ def mean_kl(proba: Array) -> Array:
     mean = p.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * np.log(p / mean), 0.0)
-    return np.maximum(0, terms.sum(axis=2).mean(axis=0))
+    return np.asarray(np.maximum(0, terms.sum(axis=2).mean(axis=0)))
 
 
 def virtual_ends(iterations: int, members: int) -> list[int]:
@@ -395,7 +399,7 @@ def badge(proba: Array, x: Array, k: int, seed: int, bias: float = 0.0) -> list[
     errors = two_columns(proba).astype(np.float64)
     errors = errors - np.eye(errors.shape[1])[errors.argmax(axis=1)]
     rows = np.concatenate([x, np.full((len(x), 1), bias)], axis=1)
-    gradients = np.array([np.outer(e, r).ravel() for e, r in zip(errors, rows, strict=True)]).reshape(len(x), -1)
+    gradients = np.array([np.outer(e, r).ravel() for e, r in zip(errors, rows, strict=True)])
     picks: list[int] = []
     for lot in splitmix64(seed, min(k, len(x))):
         if picks:
@@ -442,11 +446,11 @@ def facility_location(
 
 
 def novelty(x: Array, labeled: Array) -> Array:
-    return np.sqrt(squared(x, labeled).min(axis=1, initial=np.inf))
+    return np.asarray(np.sqrt(squared(x, labeled).min(axis=1, initial=np.inf)))
 
 
 def density(x: Array, sketch: Array, scale: float) -> Array:
-    return np.mean(1 / (1 + squared(x, sketch) / scale**2), axis=1)
+    return np.asarray(np.mean(1 / (1 + squared(x, sketch) / scale**2), axis=1))
 
 
 def typicality(x: Array, neighbours: int = 20, categories: Array | None = None) -> Array:
@@ -539,4 +543,4 @@ def robust_scale(x: Array, clip: float = 5.0, *, indicators: bool = True) -> Arr
         columns.append(scaled)
         if len(present) < len(x):
             flags.append(np.isnan(column).astype(np.float64))
-    return np.array([*columns, *(flags if indicators else [])]).T.reshape(len(x), -1)
+    return np.array([*columns, *(flags if indicators else [])]).T

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uncompiled import many_trials
 
 from kernels._distributions import incomplete_beta, t_quantile
 from kernels.estimates import (
@@ -243,6 +244,7 @@ COVERAGE: dict[str, Callable[[np.random.Generator], tuple[Estimate, float]]] = {
 }
 
 
+@many_trials
 @pytest.mark.parametrize("name", COVERAGE)
 def test_intervals_cover_the_truth_as_often_as_they_say(name: str) -> None:
     rng = np.random.default_rng(5)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from uncompiled import sized
 
 from kernels import Forest, ModelTextError
 
@@ -61,7 +62,7 @@ def test_contributions_are_lightgbms_and_add_up_to_the_raw_score(kind: str) -> N
         np.testing.assert_allclose(found.sum(axis=1), forest.raw(row[None]).reshape(-1), rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=15)
+@settings(max_examples=sized(15, 5))
 @given(st.sampled_from(KINDS), st.integers(0, 2**31), st.integers(2, 60), st.integers(1, 4))
 def test_random_models_are_predicted_as_by_lightgbm(kind: str, seed: int, leaves: int, rounds: int) -> None:
     spec = forests.KINDS[kind]

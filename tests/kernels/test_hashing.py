@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uncompiled import many_trials
 
 import kernels
 from kernels.hashing import coin, hash64, hash_int64, hash_strings, unit
@@ -70,6 +71,7 @@ def test_the_coin_has_its_documented_test_vectors() -> None:
     assert coin(0, np.array([0, 0]), np.array([0, 1]), 0).tolist() == coin(0, 0, np.array([0, 1]), 0).tolist()
 
 
+@many_trials
 def test_coins_of_neighbouring_events_are_uniform_and_independent_between_policies() -> None:
     offsets = np.arange(200_000)
     one, other = (unit(coin(7, 3, offsets, policy)) for policy in (1, 2))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from uncompiled import many_trials, sized
 
 from kernels.hashing import coin, unit
 from kernels.sampling import (
@@ -61,7 +62,7 @@ def test_the_threshold_is_the_next_coin_and_one_where_everything_was_taken(coins
     assert inclusion == (unit(threshold) if len(coins) > k else 1.0)
 
 
-@settings(max_examples=50)
+@settings(max_examples=sized(50, 5))
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 30), cuts=st.lists(st.integers(0, 200), max_size=4))
 def test_partitions_that_propose_k_plus_one_give_the_sample_of_the_whole(seed: int, k: int, cuts: list[int]) -> None:
     coins = coin(seed, 0, np.arange(200), 1)
@@ -73,6 +74,7 @@ def test_partitions_that_propose_k_plus_one_give_the_sample_of_the_whole(seed: i
     assert merged.inclusion_probability == whole.inclusion_probability
 
 
+@many_trials
 def test_sums_divided_by_the_inclusion_probability_are_unbiased() -> None:
     values = np.random.default_rng(1).exponential(size=300) ** 2
     estimates = []
@@ -83,7 +85,7 @@ def test_sums_divided_by_the_inclusion_probability_are_unbiased() -> None:
     assert abs(error) < 4 * np.std(estimates) / np.sqrt(len(estimates))
 
 
-@settings(max_examples=50)
+@settings(max_examples=sized(50, 5))
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 30), cuts=st.lists(st.integers(0, 200), max_size=4))
 def test_a_streaming_top_k_does_not_depend_on_batches_and_merges(seed: int, k: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(seed)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uncompiled import many_trials
 
 from kernels.hashing import coin
 from kernels.thresholds import ThresholdState, variable_uncertainty
@@ -33,6 +34,7 @@ def test_the_state_carries_on_where_a_batch_ended(seed: int, cut: int) -> None:
     assert second.state == whole.state
 
 
+@many_trials
 def test_the_budget_is_kept_and_uncertain_events_are_preferred() -> None:
     confidence, coins = stream(1, 20_000)
     for spread in (0.0, 1.0):
@@ -42,6 +44,7 @@ def test_the_budget_is_kept_and_uncertain_events_are_preferred() -> None:
     assert not variable_uncertainty(confidence, coins, ThresholdState(), 0.0).chosen.any()
 
 
+@many_trials
 def test_the_varied_factor_is_standard_normal() -> None:
     factors = np.array([naive.box_muller(int(c)) for c in coin(1, 2, np.arange(20_000), 3)])
     assert abs(factors.mean()) < 0.03

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from uncompiled import many_trials, sized
 
 from kernels.hashing import coin, hash_int64, unit
 from kernels.weighted import (
@@ -86,6 +87,7 @@ def priority(policy: int) -> WeightedSample:
     return priority_sample(WEIGHTS, coin(1, 2, np.arange(6), policy), 3)
 
 
+@many_trials
 @pytest.mark.parametrize("design", [poisson, systematic, priority])
 def test_sums_divided_by_inclusion_probabilities_are_unbiased(design: Callable[[int], WeightedSample]) -> None:
     values = np.array([5.0, 0.0, 1.0, -2.0, 7.0, 3.0])
@@ -122,6 +124,7 @@ def exponential_rows(policy: int, k: int) -> np.ndarray:
     return exponential_bottom_k(WEIGHTS, coin(1, 2, np.arange(6), policy), k)
 
 
+@many_trials
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("draw", [reservoir_rows, exponential_rows])
 def test_successive_sampling_includes_rows_as_often_as_it_should(
@@ -136,7 +139,7 @@ def test_successive_sampling_includes_rows_as_often_as_it_should(
     assert np.all(np.abs(counts / trials - want) <= 4.5 * np.sqrt(want * (1 - want) / trials))
 
 
-@settings(max_examples=40)
+@settings(max_examples=sized(40, 4))
 @given(seed=st.integers(0, 2**64 - 1), k=st.integers(1, 20), cuts=st.lists(st.integers(0, 200), max_size=4))
 def test_a_reservoir_does_not_depend_on_how_the_stream_is_cut(seed: int, k: int, cuts: list[int]) -> None:
     weights = np.random.default_rng(7).exponential(size=200)
@@ -149,6 +152,7 @@ def test_a_reservoir_does_not_depend_on_how_the_stream_is_cut(seed: int, k: int,
     assert len(set(whole.rows.tolist())) == k
 
 
+@many_trials
 def test_tiny_and_huge_weights_stay_in_proportion() -> None:
     counts = np.zeros(3)
     for policy in range(2_000):

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from uncompiled import many_rows, sized
 
 from kernels._window_aggregates import NAMES
+from kernels._window_store import LONG
 from kernels.windows import NO_WATERMARK, TIME_LIMIT, Aggregate, WindowSpec, WindowState
 from tests import naive
 
@@ -84,6 +86,7 @@ def hot_stream(seed: int, n: int, disorder: int) -> Stream:
     return stream
 
 
+@many_rows
 @pytest.mark.parametrize("lateness", [0, 50])
 @pytest.mark.parametrize("disorder", [0, 30])
 def test_long_windows_equal_their_oracle(disorder: int, lateness: int) -> None:
@@ -94,6 +97,7 @@ def test_long_windows_equal_their_oracle(disorder: int, lateness: int) -> None:
     assert_equals_oracle(specs, stream, lateness, got[-12:])
 
 
+@many_rows
 @pytest.mark.parametrize("disorder", [0, 30])
 def test_a_replay_of_long_windows_gives_the_same_bits_wherever_it_begins(disorder: int) -> None:
     whole_reads = {"quantile", "decayed_sum", "decayed_mean", "distinct"}
@@ -112,6 +116,18 @@ def test_a_replay_of_long_windows_gives_the_same_bits_wherever_it_begins(disorde
         assert copy.to_bytes() == replay.to_bytes()
 
 
+@pytest.mark.parametrize("disorder", [0, 30])
+def test_windows_just_long_enough_for_blocks_equal_their_oracle(disorder: int) -> None:
+    wanted: tuple[Aggregate, ...] = ("sum", "var", "min", "max", "first", "last", "count")
+    specs = [WindowSpec(a, -1 if a == "count" else 1, 2_400) for a in wanted]
+    stream = random_stream(9, 1_200, keys=1, disorder=disorder)
+    stream.times[:] *= 2
+    got = WindowState(specs, 2, 40).update(*stream)
+    assert got[:, -1].max() > LONG, "no window is long"
+    assert_equals_oracle(specs, stream, 40, got[-12:])
+
+
+@many_rows
 @pytest.mark.parametrize("outlier", [0.0, 1e9])
 def test_variance_over_long_windows_is_exact_to_rounding(outlier: float) -> None:
     x = 1e9 + np.random.default_rng(0).normal(size=(3_000, 1))
@@ -122,7 +138,7 @@ def test_variance_over_long_windows_is_exact_to_rounding(outlier: float) -> None
     assert out[-1, 0] == pytest.approx(np.var(x[-2_900:], ddof=1), rel=1e-10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=sized(60, 6), deadline=None)
 @given(listed=rows, lateness=st.sampled_from([0, 5, 100]))
 def test_windows_without_spread_equal_their_oracle_on_nasty_values(
     listed: list[tuple[int, int, float, float]], lateness: int
@@ -132,7 +148,7 @@ def test_windows_without_spread_equal_their_oracle_on_nasty_values(
     assert_equals_oracle(specs, stream, lateness, WindowState(specs, 2, lateness).update(*stream))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=sized(60, 6), deadline=None)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1), lateness=st.sampled_from([0, 8, 30]))
 def test_a_replay_from_any_position_that_holds_all_relevant_rows_gives_the_same_bits(
     data: st.DataObject, seed: int, lateness: int
@@ -150,7 +166,7 @@ def test_a_replay_from_any_position_that_holds_all_relevant_rows_gives_the_same_
     assert again.tobytes() == whole[committed:].tobytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=sized(40, 4), deadline=None)
 @given(cuts=st.lists(st.integers(0, 300), max_size=6), seed=st.integers(0, 2**32 - 1))
 def test_how_a_stream_is_cut_into_batches_changes_no_bit(cuts: list[int], seed: int) -> None:
     specs, stream = every_spec(), random_stream(seed, 300)
@@ -161,7 +177,7 @@ def test_how_a_stream_is_cut_into_batches_changes_no_bit(cuts: list[int], seed: 
     assert np.concatenate(parts).tobytes() == whole.tobytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=sized(40, 4), deadline=None)
 @given(cut=st.integers(0, 300), seed=st.integers(0, 2**32 - 1))
 def test_a_state_read_back_from_bytes_goes_on_with_the_same_bits(cut: int, seed: int) -> None:
     specs, stream = every_spec(), random_stream(seed, 300)
@@ -197,6 +213,7 @@ def test_memory_stays_bounded_while_keys_come_and_go() -> None:
     assert state.n_keys < 10_000
 
 
+@many_rows
 def test_one_hot_key_with_a_long_window_counts_every_row() -> None:
     state = WindowState([WindowSpec("count", -1, 10**9), WindowSpec("sum", 0, 10**9)], 1, 0)
     out = state.update(np.zeros(5000, np.uint64), np.arange(5000), np.ones((5000, 1)))

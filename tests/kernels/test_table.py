@@ -1,0 +1,187 @@
+"""Kernels that the table generates input for: equal to their oracles, on nasty input too; alike in what they refuse."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import changed, resized
+from uncompiled import sized
+
+import kernels
+from kernels import virtual_ends, volume_sample, volume_state
+from tests import naive
+from tests.kernel_table import TABLE, TYPES, Row, kernel
+
+GENERATED = {name: row for name, row in TABLE.items() if row.generate is not None}
+PICKING = [name for name, row in GENERATED.items() if row.exact and name != "average_linkage"]
+OF_PROBABILITIES = [n for n, row in GENERATED.items() if kernel(n).__module__.split(".")[1] in {"uncertainty", "costs"}]
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def case(name: str, seed: int, n: int, dtype: np.dtype[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    generate = TABLE[name].generate
+    assert generate is not None
+    return generate(np.random.default_rng(seed), n, dtype)
+
+
+def expected(row: Row, args: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401
+    assert row.oracle is not None
+    wide = [a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a for a in args]
+    wide_options = {
+        k: a.astype(np.float64) if getattr(a, "dtype", None) == np.float32 else a for k, a in options.items()
+    }
+    return row.oracle(*wide, **wide_options)
+
+
+def test_every_public_name_is_in_the_table_once_and_nothing_else_is() -> None:
+    assert not set(TABLE) & TYPES
+    assert set(TABLE) | TYPES == set(kernels.__all__)
+
+
+def test_every_oracle_is_one_of_the_naive_module_and_every_test_file_names_its_kernels() -> None:
+    for name, row in TABLE.items():
+        assert row.bound
+        assert row.oracle is None or row.oracle is getattr(naive, row.oracle.__name__)
+        assert (row.generate is None) == bool(row.tested_in), name
+        if row.tested_in:
+            tree = ast.parse((Path(__file__).parent / row.tested_in).read_text(encoding="utf-8"))
+            named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert name in named, f"{row.tested_in} does not test {name}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", GENERATED)
+@settings(max_examples=sized(25, 4))
+@given(seed=st.integers(0, 2**32), n=st.integers(0, 40))
+def test_a_kernel_equals_its_oracle(name: str, dtype: np.dtype[Any], seed: int, n: int) -> None:
+    args, options = case(name, seed, n, dtype)
+    got, row = kernel(name)(*args, **options), GENERATED[name]
+    if row.exact:
+        assert got.dtype == np.int64
+        assert got.tolist() == list(expected(row, args, options))
+        return
+    tolerance = 2e-5 if dtype == np.float32 else 1e-9
+    want = expected(row, args, options)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(
+        row.compared(got), row.compared(np.reshape(want, got.shape)), rtol=tolerance, atol=tolerance
+    )
+
+
+@pytest.mark.parametrize("name", PICKING)
+def test_picks_of_many_rows_equal_the_oracles(name: str) -> None:
+    """More rows than a block, a tile, or what is sorted first."""
+    n = sized(2_500, 150) if name in {"k_center_greedy", "kmeans_pp", "badge"} else 150
+    args, options = case(name, 11, n, np.dtype(np.float64))
+    where = next(i for i, a in enumerate(args) if isinstance(a, int))
+    args = (*args[:where], 30, *args[where + 1 :])
+    got = kernel(name)(*args, **options).tolist()
+    assert got == list(expected(GENERATED[name], args, options))
+    assert len(set(got)) == len(got)
+
+
+@pytest.mark.parametrize("name", PICKING)
+def test_more_picks_than_rows_picks_each_row_once(name: str) -> None:
+    args, options = case(name, 3, 12, np.dtype(np.float32))
+    where = next(i for i, a in enumerate(args) if isinstance(a, int))
+    got = kernel(name)(*args[:where], 99, *args[where + 1 :], **options)
+    assert sorted(got.tolist()) == list(range(12))
+
+
+@pytest.mark.parametrize("name", PICKING)
+@pytest.mark.parametrize("n", [1, 20])
+def test_rows_that_are_all_equal_are_picked_once_each(name: str, n: int) -> None:
+    args, options = case(name, 4, n, np.dtype(np.float64))
+    alike = tuple(np.repeat(a[:1], n, axis=0) if isinstance(a, np.ndarray) else a for a in args)
+    where = next(i for i, a in enumerate(args) if isinstance(a, int))
+    got = kernel(name)(*alike[:where], n, *alike[where + 1 :], **options)
+    assert sorted(got.tolist()) == list(range(n))
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_no_row_gives_no_result(name: str) -> None:
+    args, options = case(name, 1, 0, np.dtype(np.float64))
+    assert len(kernel(name)(*args, **options)) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", GENERATED)
+def test_read_only_and_strided_input_gives_the_bits_of_plain_input_and_is_left_alone(
+    name: str, dtype: np.dtype[Any]
+) -> None:
+    args, options = case(name, 7, 30, dtype)
+    want = kernel(name)(*args, **options).tobytes()
+    assert kernel(name)(*args, **options).tobytes() == want
+    for layout in ("read-only", "strided", "fortran"):
+        laid = changed(args, layout)
+        before = [a.tobytes() for a in laid if isinstance(a, np.ndarray)]
+        assert kernel(name)(*laid, **options).tobytes() == want, layout
+        assert [a.tobytes() for a in laid if isinstance(a, np.ndarray)] == before, layout
+
+
+@pytest.mark.parametrize("how", [">f8", "f2", "i8", "list", "flat"])
+@pytest.mark.parametrize("name", GENERATED)
+def test_another_dtype_byte_order_or_shape_is_refused_with_what_was_expected(name: str, how: str) -> None:
+    args, options = case(name, 2, 9, np.dtype(np.float64))
+    wrong: Any = (
+        args[0].tolist()
+        if how == "list"
+        else np.zeros((2, 2, 2, 2))
+        if how == "flat"
+        else np.ones_like(args[0]).astype(how)
+    )
+    with pytest.raises(ValueError, match="expected"):
+        kernel(name)(wrong, *args[1:], **options)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", [n for n in GENERATED if n not in {"robust_scale", "cluster_margin"}])
+def test_a_row_that_is_not_finite_is_refused_by_its_index(name: str, value: float) -> None:
+    args, options = case(name, 5, 9, np.dtype(np.float64))
+    bad = args[0].copy()
+    np.moveaxis(bad, TABLE[name].axis, 0)[4] = value
+    with pytest.raises(ValueError, match=r"rows? 4"):
+        kernel(name)(bad, *args[1:], **options)
+
+
+@pytest.mark.parametrize("name", OF_PROBABILITIES)
+@pytest.mark.parametrize("shape", ["column", "pair", "rows"])
+def test_numbers_that_are_no_probabilities_are_refused_by_row(name: str, shape: str) -> None:
+    seed = next(s for s in range(99) if case(name, s, 9, DTYPES[1])[0][0].ndim == 2)
+    args, options = case(name, seed, 9, DTYPES[1])
+    args, options = resized(name, args, options, 2 if shape != "rows" else 5)
+    good = args[0][:, 1].copy() if shape == "column" else args[0]
+    for low, message in ((-0.5, "outside 0 to 1"), (1.5, "outside 0 to 1"), (np.nan, "NaN")):
+        bad = good.copy()
+        bad[3] = low
+        with pytest.raises(ValueError, match=f"row 3 of 9.*{message}|{message} in row 3"):
+            kernel(name)(bad, *args[1:], **options)
+    if shape != "column":
+        bad = good.copy()
+        bad[[2, 6]] *= 0.5
+        with pytest.raises(ValueError, match="rows 2, 6 of 9 do not sum to 1"):
+            kernel(name)(bad, *args[1:], **options)
+
+
+@settings(max_examples=sized(30, 4))
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 40), cut=st.integers(0, 40))
+def test_volume_sampling_equals_its_oracle_however_the_stream_is_cut(seed: int, n: int, cut: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, lots = rng.normal(size=(n, 4)), rng.random(n)
+    state, parts = volume_state(4), []
+    for part in (slice(0, cut), slice(cut, n)):
+        selected, chances, state = volume_sample(x[part], lots[part], 0.2, state)
+        parts.append((selected, chances))
+    want, chance = naive.volume_sample(x, lots, 0.2)
+    assert np.concatenate([p[0] for p in parts]).tolist() == want
+    np.testing.assert_allclose(np.concatenate([p[1] for p in parts]), chance, rtol=1e-7)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 5, 100])
+@pytest.mark.parametrize("members", [1, 3, 10])
+def test_a_virtual_ensemble_ends_evenly_over_the_second_half(iterations: int, members: int) -> None:
+    assert virtual_ends(iterations, members) == naive.virtual_ends(iterations, members)
