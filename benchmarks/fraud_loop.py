@@ -66,6 +66,11 @@ class Feed:
                 self._producer.poll(0)
         self.sent = end
 
+    def send_all(self) -> None:
+        """All that is left; returns when it is in Kafka."""
+        self.send(len(self._values))
+        self.flush()
+
     def flush(self) -> None:
         """Return when all that was sent is in Kafka."""
         if left := self._producer.flush(120):

@@ -1,9 +1,9 @@
 """`make bench-pass`: events a second of the stream flow, beside a loop that only consumes and produces the same bytes.
 
 P1: one process of the flow over the pass-through, in the same run, with a profile of where the flow's time goes.
-P2: two processes of the flow over one. All three read a topic that is full already, four partitions, and commit
+P2: two processes of the flow over one. The topic has four partitions, and all commit
 transactions; their pace is that of the records they produced, by Kafka's timestamps, once they are under way: from
-the first tenth on, and for two processes over as many events more, which come when both have partitions.
+the first tenth on, and for the flow over as many events more, which come when the first ones are through.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 from bytewax.testing import run_main
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
@@ -140,13 +141,23 @@ def _end_of(settings: Settings, topic: str, partitions: int) -> int:
         consumer.close()
 
 
-def _both_read(*processes: FlowProcess) -> None:
-    """Return when each process has partitions: what they do while they share them out is no pace."""
+def _pace(settings: Settings, pipeline: Pipeline, frame: pl.DataFrame, processes: list[FlowProcess]) -> float:
+    """Predictions a second of the second half of the events, which comes when all that begins has begun.
+
+    So neither the sharing out of partitions nor the first rows of each window and kernel are part of it.
+    """
     deadline = time.monotonic() + _PATIENCE
     while not all("replaying up to" in process.output for process in processes):
         if time.monotonic() > deadline or not all(process.runs for process in processes):
             raise RuntimeError("\n".join(process.output[-3_000:] for process in processes))
         time.sleep(0.1)
+    feed = Feed(settings, pipeline, frame)
+    half = len(frame) // 2
+    feed.send(half)
+    feed.flush()
+    _rate(settings, pipeline.topics.predictions, half, processes, begin=0)
+    feed.send_all()
+    return _rate(settings, pipeline.topics.predictions, len(frame), processes, begin=half)
 
 
 def _rate(settings: Settings, topic: str, rows: int, processes: list[FlowProcess], *, begin: int) -> float:
@@ -161,9 +172,9 @@ def _rate(settings: Settings, topic: str, rows: int, processes: list[FlowProcess
 
 
 def _reset(settings: Settings, pipeline: Pipeline) -> None:
-    """Delete what the flow made, so that it begins anew; raw records and models stay."""
+    """Delete what the flow made, and the raw records, so that it begins anew; models stay."""
     admin = connect(settings)
-    made = [*pipeline.hop_topics, pipeline.topics.predictions, pipeline.topics.proposals]
+    made = [*pipeline.raw_topics, *pipeline.hop_topics, pipeline.topics.predictions, pipeline.topics.proposals]
     for future in admin.delete_topics(made).values():
         future.result(30)
     while set(made) & set(admin.list_topics(timeout=10).topics):
@@ -194,9 +205,8 @@ def main(arguments: list[str]) -> None:
         )
         pipeline = set_up(settings)
         version = publish_model(settings, pipeline, 1)
-        feed = Feed(settings, pipeline, events(1, 2 * rows))
-        feed.send(rows)
-        feed.flush()
+        frame = events(1, 2 * rows)
+        Feed(settings, pipeline, frame[:rows]).send_all()
         ensure_topics(settings, [TopicSpec("bench.out", pipeline.partitions, {})])
 
         def process(slot: str, *command: str) -> FlowProcess:
@@ -207,18 +217,17 @@ def main(arguments: list[str]) -> None:
         ) as p:
             passed = _rate(settings, "bench.out", rows, [p], begin=rows // 10)
         stream = ("dataflows.run", "stream", str(PIPELINE_FILE))
+        _reset(settings, pipeline)
         with process("one", *stream) as one:
-            alone = _rate(settings, pipeline.topics.predictions, rows, [one], begin=rows // 10)
+            alone = _pace(settings, pipeline, frame, [one])
             one.terminate()
         _reset(settings, pipeline)
         with process("first", *stream) as first, process("second", *stream) as second:
-            _both_read(first, second)
-            feed.send(rows)
-            feed.flush()
-            together = _rate(settings, pipeline.topics.predictions, 2 * rows, [first, second], begin=rows)
+            together = _pace(settings, pipeline, frame, [first, second])
             first.terminate()
             second.terminate()
         _reset(settings, pipeline)
+        Feed(settings, pipeline, frame).send_all()
         with process("prof", "benchmarks.pass_through", "--profile", str(PIPELINE_FILE), str(rows // 2)) as prof:
             while prof.runs:
                 time.sleep(0.2)
