@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev bench-pass
+.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev bench-pass bench-kernels
 
 PYTHON ?=
 VENV := .venv/bin
@@ -58,6 +58,11 @@ coverage: setup-dev
 bench-pass: setup-dev
 	@$(VENV)/python -m benchmarks.pass_through $(if $(QUICK),--quick)
 
+# Peers in other people's packages are for this one alone.
+bench-kernels: setup-dev
+	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench.txt
+	@$(VENV)/python -m benchmarks.kernels $(if $(QUICK),--quick)
+
 bench-%: setup-dev
 	@$(VENV)/python -m benchmarks.$(subst -,_,$*) $(if $(QUICK),--quick)
 
@@ -68,10 +73,13 @@ format: setup-dev
 UV_LOCK := $(VENV)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
+PEERS := scikit-activeml modAL-python apricot-select treelite
+
 lock: setup-dev
 	$(UV_LOCK) pyproject.toml --extra demo --group build -o requirements.txt
 	$(UV_LOCK) pyproject.toml --extra demo --extra dev --extra bench --group build -c requirements.txt \
 		-o requirements-dev.txt
+	printf '%s\n' $(PEERS) | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench.txt
 	echo uv | $(UV_LOCK) - -c requirements-dev.txt -o requirements-installer.txt
 
 clean:

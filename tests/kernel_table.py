@@ -26,8 +26,8 @@ class Row(NamedTuple):
     oracle: the naive version, of the same arguments; None where the reference is another program, named in ``peer``.
     generate: arguments of n rows, the first of which is the array whose rows are judged; None where ``tested_in`` says
     which file tests the kernel.  exact: picks and labels, which are compared exactly.  axis: of the rows in that
-    array.  compared: what of the result must be near the oracle's, where it is a logarithm of what is exact.  peer: who else does this, as in
-    the benchmarks.  bound: what the time cannot fall below.
+    array.  compared: what of the result must be near the oracle's, where it is a logarithm of what is exact.
+    peer: who else does this, as in the benchmarks.  bound: what the time cannot fall below.
     """
 
     oracle: Callable[..., Any] | None
