@@ -42,6 +42,11 @@ def test_every_public_name_is_in_the_table_once_and_nothing_else_is() -> None:
     assert set(TABLE) | TYPES == set(kernels.__all__)
 
 
+def test_every_kernel_is_in_the_documentation() -> None:
+    text = (Path(kernels.__file__).parents[1] / "docs" / "kernels.md").read_text(encoding="utf-8")
+    assert [name for name in TABLE if f"`{name}`" not in text] == []
+
+
 def test_every_oracle_is_one_of_the_naive_module_and_every_test_file_names_its_kernels() -> None:
     for name, row in TABLE.items():
         assert row.bound
