@@ -36,7 +36,7 @@ _TARGET_SECONDS: Final = 15.0
 _PATIENCE: Final = 120.0
 _STEP: Final = 0.05
 _SETTLE: Final = 0.3
-_HELD_BACK: Final = 0.03
+_HELD_BACK: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +224,14 @@ class Outcome:
 
 
 def _feed(feed: Feed, plan: Plan, faults_over: threading.Event) -> None:
-    """Most events over the horizon, ever fewer as long as there are faults to come, and then the rest."""
+    """Most events over the horizon, a trickle as long as there are faults to come, and then the rest.
+
+    There must always be new events: without them nobody can see that a process took over, or serves a new champion.
+    """
+    trickle = max(1, plan.events // 20_000)
     free = int(plan.events * (1 - _HELD_BACK))
     while not faults_over.wait(_STEP):
-        feed.send(max(4, int((free - feed.sent) * _STEP / plan.horizon)))
+        feed.send(max(trickle, int((free - feed.sent) * _STEP / plan.horizon)))
     feed.send(plan.events - feed.sent)
     feed.flush()
 
