@@ -231,7 +231,11 @@ def test_a_restarted_broker_changes_nothing(unique: str, tmp_path: Path) -> None
             assert second.bootstrap_servers == settings.bootstrap_servers
             assert watcher.current() is found
             produce(ready(settings), model(pipeline, 2, parent=1))
-            wait_until(lambda: in_force(watcher) == version(2), "the champion after the restart is not in force")
+            wait_until(
+                lambda: in_force(watcher) == version(2),
+                lambda: f"the champion after the restart is not in force; refused: {watcher.refused}",
+                timeout=60,
+            )
     finally:
         watcher.close()
 
