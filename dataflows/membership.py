@@ -186,7 +186,9 @@ class Membership:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if partitions:
             _log.info("%s: assigned %s", self._config.group, _names(partitions))
-        waiting = [TopicPartition(tp.topic, tp.partition, -1) for tp in partitions]  # -1: the end, so out of no range
+        # Paused, at a position that needs no question: the answer to one (where does the log end?) can come after the
+        # partition was opened, and librdkafka 2.16 then reads on from there, past rows that nobody has processed.
+        waiting = [TopicPartition(tp.topic, tp.partition, 0) for tp in partitions]
         consumer.incremental_assign(waiting)
         if waiting:
             consumer.pause(waiting)

@@ -5,10 +5,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from counting import ABORT, CountingProcessor, expected
 from offsets import GroupOffsets, group_offsets
@@ -424,3 +424,19 @@ def test_ticks_come_when_all_state_is_there_and_their_outputs_are_committed(benc
 @pytest.fixture(autouse=True)
 def _engine_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
+
+
+def test_a_partition_waits_for_its_opening_at_a_position_that_needs_no_question_of_kafka(bench: Bench) -> None:
+    assigned: list[TopicPartition] = []
+
+    class Recording:
+        def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+            assigned.extend(partitions)
+
+        def pause(self, partitions: list[TopicPartition]) -> None:
+            pass
+
+    session, _ = bench.session()
+    session._membership._on_assign(cast("Consumer", Recording()), [TopicPartition(bench.source, 0)])
+    # The late answer to "where is the end?" moved the position of a partition that was open: rows were skipped.
+    assert [partition.offset for partition in assigned] == [0]
