@@ -108,12 +108,11 @@ class TakeIn:
 class AdoptLabels:
     """Close the cases of labels that another queue (or this one, before its database was lost) published.
 
-    Moves the position of the tail to `end`.
+    Does not move the tail's position: only `MarkPublished` does, with the number that was found up to there. Adopted
+    twice is as adopted once.
     """
 
-    source: Source
     labels: tuple[Label, ...]
-    end: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ class Publisher:
                 mine, others = self._parted(batch)
                 highest = max([highest, *mine])
                 if labels:
-                    self._adopt(source, others, cast("int", batch[-1].offset()) + 1)
+                    self._adopt(source, others)
         return highest, end
 
     def _parted(self, batch: list[KafkaMessage]) -> tuple[list[int], list[KafkaMessage]]:
@@ -243,14 +243,15 @@ class Publisher:
             others.append(message)
         return mine, others
 
-    def _adopt(self, source: Source, messages: list[KafkaMessage], end: int) -> None:
+    def _adopt(self, source: Source, messages: list[KafkaMessage]) -> None:
         labels: list[Label] = []
         for message in messages:
             try:
                 labels.append(decode(Label, message.value()))
             except RecordError as error:
                 log.warning("%s[%d] at offset %s: %s", source.topic, source.partition, message.offset(), error)
-        self._writer.call(AdoptLabels(source, tuple(labels), end))
+        if labels:
+            self._writer.call(AdoptLabels(tuple(labels)))
 
 
 @contextmanager

@@ -726,7 +726,6 @@ class _Work:
         for part in _parts(published):
             gone = self.connection.execute(outbox.delete().where(outbox.c.annotation_id.in_(_PART)), {"part": part})
             self.counts.unpublished -= gone.rowcount
-        self._move("tail", command.source, command.end)
         self.flush()
 
     def mark_published(self, command: MarkPublished) -> None:
