@@ -137,10 +137,11 @@ class Storm:
         return "\n".join(f"--- {p.slot}\n{p.output[-3_000:]}" for p in [*self.streams, *self.select])
 
     def _swap(self) -> None:
-        """Publish another champion; returns when a prediction of it is committed."""
+        """Publish another champion when the one before has served; returns when a prediction of it is committed."""
+        predictions = self.pipeline.topics.predictions
+        self._wait(lambda: bool(read_all(self.settings, predictions)), "nothing was predicted", poll=20 * _STEP)
         self.models += 1
         mark = f'"{publish_model(self.settings, self.pipeline, self.models)}"'.encode()
-        predictions = self.pipeline.topics.predictions
         self._wait(
             lambda: any(mark in (m.value() or b"") for m in read_all(self.settings, predictions)),
             "the new champion was not served",

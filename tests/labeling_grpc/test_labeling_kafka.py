@@ -10,10 +10,13 @@ from typing import Literal
 
 import pytest
 from confluent_kafka import Message, Producer
+from confluent_kafka.admin import AdminClient
 from labeling import candidate, pipeline
 
 from labeling_grpc.client import Annotation, LabelingClient, Submitted
+from labeling_grpc.commands import Source
 from labeling_grpc.options import Options
+from labeling_grpc.publisher import Publisher
 from labeling_grpc.server import LabelingServer, serve
 from support import wait_until
 from tidemark.errors import BrokerError
@@ -213,6 +216,43 @@ def test_a_successor_goes_on_after_what_kafka_committed(
         found = wait_for_labels(settings, topics, 20)
     over.set()
     assert Counter(label.annotation_id for label in found) == Counter(acknowledged)
+
+
+def test_a_tail_that_was_read_but_not_marked_is_read_again(
+    settings: Settings, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def die(step: Step, _seq: int) -> None:
+        if step == "committed":
+            over.wait()
+            raise BrokerError("the test is over")
+
+    ask(settings, topics, [candidate(i) for i in range(20)])
+    with (
+        serve(pipeline(topics.pipeline), settings, hook=die) as first,
+        LabelingClient(first.address, "ada") as client,
+    ):
+        acknowledged = answer_all(client, 12)
+        wait_for_labels(settings, topics, 1)
+        monkeypatch.setattr(first._publisher, "stop", first._publisher.ask_to_stop)
+
+    faults = [BrokerError("fault injected between the reading of a tail and its mark")]
+    read_tail = Publisher._read_tail
+
+    def strike(self: Publisher, client: AdminClient, source: Source) -> tuple[int, int]:
+        found = read_tail(self, client, source)
+        if faults:
+            raise faults.pop()
+        return found
+
+    monkeypatch.setattr(Publisher, "_read_tail", strike)
+    with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
+        acknowledged |= answer_all(client, 8)
+        wait_until(lambda: client.stats().unpublished == 0, "the outbox is not emptied", 60)
+    over.set()
+    assert not faults
+    assert Counter(label.annotation_id for label in labels(settings, topics)) == Counter(acknowledged)
 
 
 def test_a_lost_database_is_rebuilt_from_kafka(settings: Settings, topics: Topics) -> None:
