@@ -155,7 +155,7 @@ def test_each_acknowledged_label_is_published_once_though_the_service_is_killed(
     published = Counter(label.annotation_id for label in labels)
     assert set(annotators.acknowledged) <= set(published)
     twice = [
-        (message.offset(), *[value for _, value in message.headers() or []])
+        (message.offset(), message.headers())
         for message, label in zip(messages, labels, strict=True)
         if published[label.annotation_id] > 1
     ]
