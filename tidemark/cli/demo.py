@@ -19,7 +19,7 @@ from tidemark.cli.console import err, out, told
 from tidemark.cli.up import prepare, processes
 from tidemark.demo.report import write_report
 from tidemark.demo.result import DemoResult
-from tidemark.demo.run import DemoStoppedError, Plan, Progress, run
+from tidemark.demo.run import DemoStoppedError, Plan, Progress, measure, run
 from tidemark.demo.view import View
 from tidemark.errors import LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
@@ -100,10 +100,10 @@ def demo(
     with told():
         try:
             result = demonstrate(load(pipeline), pipeline, events=events, later=later, seed=seed, view=True)
-        except DemoStoppedError:
+            report = write_report(result, to)
+        except (DemoStoppedError, KeyboardInterrupt):
             err.print("stopped; nothing is left running")
             raise typer.Exit(_STOPPED) from None
-        report = write_report(result, to)
         reached = result.labels_to_match
         if reached is not None:
             spent = result.random[-1].labels
@@ -115,10 +115,12 @@ def demonstrate(pipeline: Pipeline, file: Path, *, events: int, later: int, seed
     """Run the demo in a state folder of its own, which is removed afterwards.
 
     Raises:
-        DemoStoppedError: stopped by Ctrl-C or SIGTERM.
+        DemoStoppedError: stopped by Ctrl-C or SIGTERM while the flows ran.
+        KeyboardInterrupt: stopped by them before or after.
         TidemarkError: Kafka, a flow or the service failed.
 
     """
+    _take_sigterm_for_ctrl_c()
     simulation = simulate("fraud", seed, events + later)
     annotator = Annotator(name="demo", classes=pipeline.label.classes, errors=_ERRORS)
     with tempfile.TemporaryDirectory(prefix="tidemark-demo-", ignore_cleanup_errors=True) as home:
@@ -147,19 +149,36 @@ def demonstrate(pipeline: Pipeline, file: Path, *, events: int, later: int, seed
 
 def _watched(plan: Plan, settings: Settings, crew: GrpcCrew, *, view: bool) -> DemoResult:
     if not view:
-        return asyncio.run(_until_stopped(plan, settings, crew, lambda _progress: None))
+        return _streamed_and_measured(plan, settings, crew, lambda _progress: None)
     shown = View(plan.pipeline)
     with Live(console=out, auto_refresh=False, transient=False) as live:
-
-        def show(progress: Progress) -> None:
-            live.update(shown.render(progress), refresh=True)
-
-        return asyncio.run(_until_stopped(plan, settings, crew, show))
+        return _streamed_and_measured(
+            plan, settings, crew, lambda progress: live.update(shown.render(progress), refresh=True)
+        )
 
 
-async def _until_stopped(
+def _streamed_and_measured(
     plan: Plan, settings: Settings, crew: GrpcCrew, show: Callable[[Progress], None]
 ) -> DemoResult:
+    last = Progress("")
+
+    def seen(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+        show(progress)
+
+    seconds = asyncio.run(_until_stopped(plan, settings, crew, seen))
+    _take_sigterm_for_ctrl_c()  # the event loop had its own handlers and took them along
+    last.stage = "measuring both arms on the later period"
+    show(last)
+    return measure(plan, settings, seconds)
+
+
+def _take_sigterm_for_ctrl_c() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+async def _until_stopped(plan: Plan, settings: Settings, crew: GrpcCrew, show: Callable[[Progress], None]) -> float:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

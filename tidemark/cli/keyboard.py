@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
+import socket
 import sys
 import termios
 import tty
@@ -20,15 +22,22 @@ _SEQUENCE: Final = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|O.)")
 class Keyboard:
     """The terminal on standard input, for as long as the block runs: keys come at once and are not echoed.
 
-    Ctrl-C interrupts as ever. On leaving, the terminal is as it was.
+    Ctrl-C interrupts as ever. On leaving, the terminal is as it was. Used by the main thread.
     """
 
     def __init__(self) -> None:
         self._fd = sys.stdin.fileno()
         self._keys: deque[str] = deque()
         self._before = termios.tcgetattr(self._fd)
+        self._signalled, self._signal = socket.socketpair()
+        self._signalled.setblocking(False)
+        self._signal.setblocking(False)
+        self._wakeup_before = -1
 
     def __enter__(self) -> Self:
+        # A signal that comes after the interpreter last looked and before the system call would be noticed with the
+        # next key only (signal.set_wakeup_fd).
+        self._wakeup_before = signal.set_wakeup_fd(self._signal.fileno(), warn_on_full_buffer=False)
         tty.setcbreak(self._fd)
         return self
 
@@ -36,6 +45,9 @@ class Keyboard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._signal.close()
+        self._signalled.close()
 
     def forget(self) -> None:
         """Drop keys that were pressed before now: they were meant for what was shown then."""
@@ -50,7 +62,10 @@ class Keyboard:
 
         """
         while not self._keys:
-            ready, _, _ = select.select([self._fd], [], [], timeout)
+            ready, _, _ = select.select([self._fd, self._signalled], [], [], timeout)
+            if self._signalled in ready:
+                self._signalled.recv(_CHUNK)
+                continue
             if not ready:
                 return ""
             pressed = os.read(self._fd, _CHUNK).decode(errors="ignore")

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -82,8 +82,8 @@ class DemoStoppedError(TidemarkError):
 
 async def run(
     plan: Plan, settings: Settings, crew: Crew, show: Callable[[Progress], None], stop: asyncio.Event
-) -> DemoResult:
-    """Run the plan against the Kafka of the settings; its topics exist.
+) -> float:
+    """Run the plan against the Kafka of the settings, whose topics exist; the seconds that the stream took.
 
     Raises:
         DemoStoppedError: `stop` was set.
@@ -103,7 +103,7 @@ async def run(
                 raise DemoStoppedError("the demo was stopped")
             if not loop.done():
                 raise TidemarkError(f"the flows ended too early; see {plan.log}")
-            seconds = loop.result()
+            return loop.result()
         finally:
             for task in (loop, stopping):
                 task.cancel()
@@ -111,19 +111,6 @@ async def run(
             supervisor.stop()
             await supervised
             observer.close()
-    progress.stage = "measuring both arms on the later period"
-    show(progress)
-    return await _unless(stop, asyncio.to_thread(measure, plan, settings, seconds))
-
-
-async def _unless(stop: asyncio.Event, work: Awaitable[DemoResult]) -> DemoResult:
-    """The work's result, or the error if `stop` comes first."""
-    task, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not task.done():
-        raise DemoStoppedError("the demo was stopped")
-    return task.result()
 
 
 async def _loop(
@@ -197,7 +184,7 @@ async def _wait_until_ready(
 
 
 def measure(plan: Plan, settings: Settings, seconds: float) -> DemoResult:
-    """Measure both arms on the later period, and account for every record."""
+    """Measure both arms on the later period, and account for every record. seconds: that the stream took."""
     pipeline, truth = plan.pipeline, plan.simulation.truth
     features = backfill(pipeline, plan.simulation.events)
     matrix = features.select(pipeline.feature_names).to_numpy().astype(np.float64)

@@ -1,0 +1,104 @@
+"""Ctrl-C stops the demo at any moment, and all that it has started."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support import wait_until
+
+_FILE = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
+_LIMIT = 5.0
+_STARTED_WITHIN = 60.0
+
+
+class Demo:
+    """`tidemark demo` in a terminal of its own, as a person has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.text = ""
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-c", "from tidemark.cli.app import app; app()", "demo", "--pipeline", str(_FILE)]
+        self.process = subprocess.Popen(
+            [*command, "--events", "2000", "--later", "150000", "--to", str(folder / "report")],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(folder), "COLUMNS": "120", "LINES": "40", "TERM": "xterm"},
+        )
+        os.close(theirs)
+        self._terminal = ours
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self.text += os.read(self._terminal, 65_536).decode(errors="replace")
+            except OSError:  # the last process that had the terminal has ended
+                return
+
+    def shows(self, text: str) -> bool:
+        """Whether it has shown the text; fails when it has ended instead."""
+        assert self.process.poll() is None, self.text[-2_000:]
+        return text in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.text)
+
+    def family(self) -> list[psutil.Process]:
+        """The demo's process and all that come of it."""
+        top = psutil.Process(self.process.pid)
+        return [top, *top.children(recursive=True)]
+
+    def ended(self) -> None:
+        """Kill what a failing test has left, and give the terminal back."""
+        if self.process.poll() is None:
+            for process in reversed(self.family()):
+                process.kill()
+        self.process.wait(10)
+        self._reader.join(10)
+        os.close(self._terminal)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    """A demo that has just been started."""
+    started = Demo(tmp_path)
+    try:
+        yield started
+    finally:
+        started.ended()
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [("starting the flows", signal.SIGINT), ("streaming", signal.SIGTERM), ("measuring both arms", signal.SIGINT)],
+)
+def test_stopping_the_demo_ends_all_of_it_within_five_seconds(
+    demo: Demo, tmp_path: Path, stage: str, number: signal.Signals
+) -> None:
+    """No process, no state folder, no traceback."""
+    wait_until(lambda: demo.shows(stage), lambda: f"never {stage}: {demo.text[-2_000:]}", _STARTED_WITHIN)
+    family = demo.family()
+    began = time.monotonic()
+    if number is signal.SIGINT:
+        os.killpg(demo.process.pid, number)  # as the terminal does
+    else:
+        demo.process.send_signal(number)
+    assert demo.process.wait(30) == 130, demo.text[-2_000:]
+    took = time.monotonic() - began
+    assert [process for process in family if process.is_running()] == []
+    assert "stopped; nothing is left running" in demo.text
+    assert "Traceback" not in demo.text
+    assert [path.name for path in tmp_path.iterdir()] == []
+    assert took < _LIMIT
