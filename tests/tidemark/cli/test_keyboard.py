@@ -46,8 +46,8 @@ def test_a_signal_just_before_the_wait_is_not_left_until_the_next_key(
     wait = select.select
 
     def signalled_first(
-        readers: list[object], writers: list[object], others: list[object], timeout: float | None
-    ) -> tuple[list[object], list[object], list[object]]:
+        readers: list[int], writers: list[int], others: list[int], timeout: float | None
+    ) -> tuple[list[int], list[int], list[int]]:
         waits.append(None)
         if len(waits) == 1:
             os.kill(os.getpid(), signal.SIGINT)
