@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.flow_process import FlowProcess
-from benchmarks.fraud_loop import PIPELINE_FILE, Feed, events, publish_model
+from benchmarks.fraud_loop import PIPELINE_FILE, Feed, events, own_kafka, publish_model
 from benchmarks.loop_checks import Evidence, committed, gather, positions, violations
 from benchmarks.report import write
 from tidemark.broker import EmbeddedKafka
@@ -36,7 +36,6 @@ _TARGET_SECONDS: Final = 15.0
 _PATIENCE: Final = 120.0
 _STEP: Final = 0.05
 _SETTLE: Final = 0.3
-_HELD_BACK: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,19 +223,6 @@ class Outcome:
     seconds: float
 
 
-def _feed(feed: Feed, plan: Plan, faults_over: threading.Event) -> None:
-    """Most events over the horizon, a trickle as long as there are faults to come, and then the rest.
-
-    There must always be new events: without them nobody can see that a process took over, or serves a new champion.
-    """
-    trickle = max(1, plan.events // 20_000)
-    free = int(plan.events * (1 - _HELD_BACK))
-    while not faults_over.wait(_STEP):
-        feed.send(max(trickle, int((free - feed.sent) * _STEP / plan.horizon)))
-    feed.send(plan.events - feed.sent)
-    feed.flush()
-
-
 def run(plan: Plan, folder: Path) -> Outcome:
     """One run on a Kafka of its own.
 
@@ -246,10 +232,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
     """
     began = time.monotonic()
     with ExitStack() as stack:
-        kafka = stack.enter_context(EmbeddedKafka(folder / "kafka", settings=Settings.from_environment()))
-        settings = (
-            Settings.from_environment({}).at(kafka.bootstrap_servers).model_copy(update={"state_dir": folder / "home"})
-        )
+        kafka, settings = stack.enter_context(own_kafka(folder))
         file = pipeline_file(folder, plan)
         pipeline = load(file)
         prepare(pipeline, settings)
@@ -260,7 +243,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
         storm.begin()
         faults_over = threading.Event()
         with ThreadPoolExecutor(1) as thread:
-            feeding = thread.submit(_feed, feed, plan, faults_over)
+            feeding = thread.submit(feed.send_until, faults_over, plan.horizon)
             try:
                 for fault in plan.faults():
                     time.sleep(storm.random.random() * plan.gap)  # the seeded moment

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from confluent_kafka import Message, Producer
 
+from tidemark.broker import EmbeddedKafka
 from tidemark.cli.up import prepare
 from tidemark.kafka import producer_config
 from tidemark.pipeline import Pipeline, load
@@ -17,6 +21,16 @@ from tidemark.training.first import from_history, publish_first
 
 PIPELINE_FILE = Path(__file__).parents[1] / "pipelines" / "fraud.toml"
 _HISTORY = 20_000
+_STEP = 0.05
+_HELD_BACK = 0.25
+
+
+@contextmanager
+def own_kafka(folder: Path) -> Iterator[tuple[EmbeddedKafka, Settings]]:
+    """A Kafka of the block's own in `folder`, and settings that name it and keep all other state there as well."""
+    with EmbeddedKafka(folder / "kafka", settings=Settings.from_environment()) as kafka:
+        settings = Settings.from_environment({}).at(kafka.bootstrap_servers)
+        yield kafka, settings.model_copy(update={"state_dir": folder / "home"})
 
 
 def set_up(settings: Settings) -> Pipeline:
@@ -47,34 +61,55 @@ def publish_model(settings: Settings, pipeline: Pipeline, seed: int) -> str:
     return publish_first(settings, pipeline, model, replace=True).version
 
 
-class Feed:
-    """Produces events as JSON, keyed by the pipeline's first key, from the first on."""
+class RecordFeed:
+    """Produces records, each a topic, a key and a value, from the first on."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, frame: pl.DataFrame) -> None:
+    def __init__(self, settings: Settings, records: Sequence[tuple[str, bytes, bytes]]) -> None:
         self._producer = Producer(producer_config(settings))
-        self._topic = pipeline.raw_topics[0]
-        self._keys = [str(key).encode() for key in frame[pipeline.keys[0]].to_list()]
-        self._values = frame.write_ndjson().encode().splitlines()
+        self._records = records
         self.sent = 0
 
     def send(self, count: int) -> None:
-        """The next `count` events, as far as there are any."""
-        end = min(self.sent + count, len(self._values))
-        for row in range(self.sent, end):
-            self._producer.produce(self._topic, self._values[row], self._keys[row])
-            if row % 1_000 == 0:
+        """The next `count` records, as far as there are any."""
+        end = min(self.sent + count, len(self._records))
+        for number in range(self.sent, end):
+            topic, key, value = self._records[number]
+            self._producer.produce(topic, value, key)
+            if number % 1_000 == 0:
                 self._producer.poll(0)
         self.sent = end
 
     def send_all(self) -> None:
         """All that is left; returns when it is in Kafka."""
-        self.send(len(self._values))
+        self.send(len(self._records))
         self.flush()
+
+    def send_until(self, over: threading.Event, horizon: float) -> None:
+        """Most records over `horizon` seconds, a trickle until something is `over`, and then the rest.
+
+        So there are always new records while faults come: without them nobody can see who processes them.
+        """
+        everything = len(self._records)
+        trickle = max(1, everything // 20_000)
+        free = int(everything * (1 - _HELD_BACK))
+        while not over.wait(_STEP):
+            self.send(max(trickle, int((free - self.sent) * _STEP / horizon)))
+        self.send_all()
 
     def flush(self) -> None:
         """Return when all that was sent is in Kafka."""
         if left := self._producer.flush(120):
-            raise RuntimeError(f"{left} events were not acknowledged")
+            raise RuntimeError(f"{left} records were not acknowledged")
+
+
+class Feed(RecordFeed):
+    """Produces events as JSON, keyed by the pipeline's first key, from the first on."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, frame: pl.DataFrame) -> None:
+        topic = pipeline.raw_topics[0]
+        keys = [str(key).encode() for key in frame[pipeline.keys[0]].to_list()]
+        values = frame.write_ndjson().encode().splitlines()
+        super().__init__(settings, [(topic, key, value) for key, value in zip(keys, values, strict=True)])
 
 
 def created(messages: list[Message]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

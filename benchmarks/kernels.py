@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks import kernels_windows
 from benchmarks.report import write
+from benchmarks.timing import median_seconds
 from kernels import (
     Forest,
     badge,
@@ -49,17 +50,6 @@ Work = Callable[[], object]
 Array = NDArray[Any]
 
 _PEERS: Final = ("scikit-activeml", "modAL-python", "apricot-select", "treelite")
-
-
-def seconds(work: Work, repeats: int) -> float:
-    """Median CPU seconds of the process, after one call that compiles."""
-    work()
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        taken.append(time.process_time() - start)
-    return statistics.median(taken)
 
 
 def row(id_: str, ours: float, peers: dict[str, float], target: float, detail: dict[str, Any]) -> Row:
@@ -93,7 +83,7 @@ def installed(*modules: str) -> Any:  # noqa: ANN401  (modules of peers, most wi
 
 def timed(peers: dict[str, Work | None], repeats: int) -> dict[str, float]:
     """Seconds of each peer that is there."""
-    return {name: seconds(work, repeats) for name, work in peers.items() if work is not None}
+    return {name: median_seconds(work, repeats) for name, work in peers.items() if work is not None}
 
 
 class Proba:
@@ -116,7 +106,7 @@ def uncertainty(*, quick: bool) -> list[Row]:
     for c in (2, 20):
         p = rng.dirichlet(np.ones(c), n).astype(np.float32)
         source, target = p.reshape(-1), np.empty(p.size + n, np.float32)
-        copy = seconds(lambda to=target, of=source: np.copyto(to[: of.size], of), repeats)  # type: ignore[misc]
+        copy = median_seconds(lambda to=target, of=source: np.copyto(to[: of.size], of), repeats)  # type: ignore[misc]
         bandwidth = 2 * source.nbytes / copy
         moved = source.nbytes + 4 * n
         for name, kernel, theirs, modals in (
@@ -125,7 +115,7 @@ def uncertainty(*, quick: bool) -> list[Row]:
             ("entropy", entropy, "entropy", "classifier_entropy"),
         ):
             out = np.empty(n, np.float32)
-            ours = seconds(lambda f=kernel, of=p, to=out: f(of, out=to), repeats)  # type: ignore[misc]
+            ours = median_seconds(lambda f=kernel, of=p, to=out: f(of, out=to), repeats)  # type: ignore[misc]
             peers: dict[str, Work | None] = {
                 "scikit-activeml": skactiveml and (lambda of=p, m=theirs: skactiveml.uncertainty_scores(of, method=m)),
                 "modAL": modal and (lambda of=p, m=modals: getattr(modal, m)(Proba(of), of)),
@@ -169,15 +159,15 @@ def committees(*, quick: bool) -> list[Row]:
     committee = Committee()
     detail = {"rows": n, "members": 10, "classes": 5, "quick": quick}
     return [
-        row("K2.vote_entropy", seconds(lambda: vote_entropy(p), repeats), timed({
+        row("K2.vote_entropy", median_seconds(lambda: vote_entropy(p), repeats), timed({
             "scikit-activeml": pool and (lambda: pool.vote_entropy(votes, np.arange(5))),
             "modAL": modal and (lambda: modal.vote_entropy(committee, votes)),
         }, 1), 5.0, {**detail, "bound": "memory bandwidth, branch misses of the votes"}),
-        row("K2.mean_kl", seconds(lambda: mean_kl(p), repeats), timed({
+        row("K2.mean_kl", median_seconds(lambda: mean_kl(p), repeats), timed({
             "scikit-activeml": pool and (lambda: pool.average_kl_divergence(p)),
             "modAL": modal and (lambda: modal.KL_max_disagreement(committee, votes)),
         }, 1), 5.0, {**detail, "bound": "logarithms"}),
-        row("K2.bald", seconds(lambda: bald(p), repeats), timed({
+        row("K2.bald", median_seconds(lambda: bald(p), repeats), timed({
             "scikit-activeml": pool and (lambda: pool.average_kl_divergence(p)),
         }, 1), 5.0, {**detail, "bound": "logarithms"}),
     ]  # fmt: skip
@@ -217,7 +207,7 @@ def diversity(*, quick: bool) -> list[Row]:
     pool, utils = installed("skactiveml.pool"), installed("skactiveml.utils")
     n, k = (1_000, 20) if quick else (5_000, 100)
     x, p = rng.normal(size=(n, 100)), rng.dirichlet(np.ones(10), n)
-    rows = [row("K3", seconds(lambda: badge(p, x, k, 0), repeats), timed({
+    rows = [row("K3", median_seconds(lambda: badge(p, x, k, 0), repeats), timed({
         "numpy": lambda: numpy_badge(p, x, k),
         "scikit-activeml": pool and (lambda: _activeml_badge(pool, utils, p, x, k)),
     }, 1), 10.0, {"rows": n, "features": 100, "classes": 10, "picks": k, "quick": quick,
@@ -226,7 +216,7 @@ def diversity(*, quick: bool) -> list[Row]:
     x = rng.normal(size=(n, 64)).astype(np.float32)
     if k_center_greedy(x, 20).tolist() != blas_k_center(x.astype(np.float64), 20).tolist():
         raise AssertionError("K4: other picks than the BLAS formulation")
-    rows.append(row("K4", seconds(lambda: k_center_greedy(x, k), repeats), timed({
+    rows.append(row("K4", median_seconds(lambda: k_center_greedy(x, k), repeats), timed({
         "numpy": lambda: blas_k_center(x, k),
         "scikit-activeml": pool and (lambda: pool.k_greedy_center(x, np.r_[True, np.zeros(n - 1, bool)], k)),
     }, 1), 3.0, {"rows": n, "features": 64, "picks": k, "quick": quick,
@@ -242,7 +232,7 @@ def diversity(*, quick: bool) -> list[Row]:
         return chosen
 
     peers = timed({"apricot": apricot and theirs}, 1)
-    rows.append(row("K5", seconds(lambda: facility_location(x, k), repeats), peers, 2.0, {
+    rows.append(row("K5", median_seconds(lambda: facility_location(x, k), repeats), peers, 2.0, {
         "rows": n, "features": 64, "picks": k, "quick": quick, **same, "bound": "n² d multiplications and additions",
     }))  # fmt: skip
     return rows
@@ -289,10 +279,10 @@ def forests(*, quick: bool) -> list[Row]:
             theirs = timed(peers, repeats)
         detail = {"rows": n, "trees": trees, "leaves": leaves, "features": 20, "quick": quick,
                   "bound": "latency of a load a level of a tree, branch misses"}  # fmt: skip
-        ours = seconds(lambda f=forest: f.raw(x), repeats)  # type: ignore[misc]
+        ours = median_seconds(lambda f=forest: f.raw(x), repeats)  # type: ignore[misc]
         beside = {f"{name}_ms": round(taken * 1e3, 3) for name, taken in theirs.items()}
         rows.append(row(f"K6.{trees}x{leaves}", ours, {"LightGBM": theirs["LightGBM"]}, 3.0, {**detail, **beside}))
-        one = seconds(lambda f=forest: [f.raw(x[i : i + 1]) for i in range(200)], repeats)  # type: ignore[misc]
+        one = median_seconds(lambda f=forest: [f.raw(x[i : i + 1]) for i in range(200)], repeats)  # type: ignore[misc]
         rows.append(row(f"K6.{trees}x{leaves}.single", one, timed(single, 3), 3.0, {**detail, "rows": 200}))
     return rows
 
@@ -321,7 +311,7 @@ def decisions(*, quick: bool) -> list[Row]:
         start = time.perf_counter()
         ours(i % 9 * n)
         taken.append(time.perf_counter() - start)
-    cost = seconds(lambda: ours(0), 21)
+    cost = median_seconds(lambda: ours(0), 21)
     p99 = float(np.quantile(taken, 0.99)) * 1e3
     detail = {"events": n, "trees": 100, "leaves": 31, "quick": quick,
               "p50_ms": round(statistics.median(taken) * 1e3, 3), "bound": "loads of the forest"}  # fmt: skip

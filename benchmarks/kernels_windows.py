@@ -12,8 +12,6 @@ import os
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-import statistics
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,6 +25,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 from numpy.typing import NDArray
 
+from benchmarks.timing import median_seconds
 from kernels import (
     WindowSpec,
     WindowState,
@@ -61,17 +60,6 @@ class Events(NamedTuple):
 def rows(quick: bool) -> list[Row]:  # noqa: FBT001
     """Measure; `quick` takes a tenth of the rows, and says so."""
     return [*windows(quick=quick), *selection(quick=quick)]
-
-
-def _median_seconds(work: Callable[[], object], repeats: int) -> float:
-    """CPU time, of all of the process's threads: what else the machine does, and a peer's threads, must not count."""
-    work()
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        seconds.append(time.process_time() - start)
-    return statistics.median(seconds)
 
 
 def _row(id_: str, value: float, unit: str, target: float | None, detail: dict[str, Any]) -> Row:
@@ -137,9 +125,9 @@ def windows(*, quick: bool) -> list[Row]:
     ours = np.concatenate(list(_ours(events)))
     theirs = [part.sort("time").select(_AGGREGATES).cast(pl.Float64).to_numpy() for part in _polars(events)]
     np.testing.assert_allclose(ours, np.concatenate(theirs, axis=1), rtol=1e-6, atol=1e-6)
-    rate = n / _median_seconds(lambda: deque(_ours(events), maxlen=0), repeats)
-    polars_rate = n / _median_seconds(lambda: _polars(events), repeats)
-    bytewax_rate = len(few.keys) / _median_seconds(lambda: _bytewax(few), 1 if quick else 3)
+    rate = n / median_seconds(lambda: deque(_ours(events), maxlen=0), repeats)
+    polars_rate = n / median_seconds(lambda: _polars(events), repeats)
+    bytewax_rate = len(few.keys) / median_seconds(lambda: _bytewax(few), 1 if quick else 3)
     in_window = {f"{size // (3600 * _SECOND)}h": float(np.mean(ours[:, j * 6])) for j, size in enumerate(_SIZES)}
     detail = {
         "rows": n,
@@ -208,16 +196,16 @@ def selection(*, quick: bool) -> list[Row]:
     }
     found: list[Row] = []
     for name, (mine, peer) in pairs.items():
-        seconds, peer_seconds = _median_seconds(mine, repeats), _median_seconds(peer, repeats)
+        seconds, peer_seconds = median_seconds(mine, repeats), median_seconds(peer, repeats)
         detail = {
             "rows": n,
             "k": k,
             "milliseconds": round(seconds * 1e3, 3),
             "numpy_milliseconds": round(peer_seconds * 1e3, 3),
-            "read_milliseconds": round(_median_seconds(scores.sum, repeats) * 1e3, 3),
+            "read_milliseconds": round(median_seconds(scores.sum, repeats) * 1e3, 3),
             "quick": quick,
         }
         found.append(_row(f"K8.{name}", peer_seconds / seconds, "times numpy", 3.0, detail))
-    tossing = _median_seconds(lambda: coin(1, 2, offsets, 3), repeats)
+    tossing = median_seconds(lambda: coin(1, 2, offsets, 3), repeats)
     found.append(_row("K8.coin", tossing / n * 1e9, "ns/event", None, {"rows": n, "quick": quick}))
     return found

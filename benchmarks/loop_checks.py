@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,7 +90,7 @@ def gather(settings: Settings, pipeline: Pipeline) -> Evidence:
         hops=hops,
         features=pl.concat(features),
         predictions=[decode(Prediction, m.value()) for m in read_all(settings, topics.predictions)],
-        proposals=_batch(Partition(topics.proposals, 0, topic_incarnation(client, topics.proposals)), proposals),
+        proposals=batch_of(Partition(topics.proposals, 0, topic_incarnation(client, topics.proposals)), proposals),
         candidates=[decode(Candidate, m.value()) for m in read_all(settings, topics.candidates)],
         models={version: registry.text(version) for version in registry.manifests},
         dead_letters=len(read_all(settings, topics.deadletter)),
@@ -102,9 +102,9 @@ def positions(settings: Settings, pipeline: Pipeline) -> list[Position]:
     """Of the stream's group in the raw topics and the hops, and of select's in the proposals."""
     stream = f"{pipeline.name}.stream"
     return [
-        *(p for topic in pipeline.raw_topics for p in _positions(settings, stream, topic, pipeline.partitions)),
-        *(p for topic in pipeline.hop_topics for p in _positions(settings, stream, topic, pipeline.partitions)),
-        *_positions(settings, f"{pipeline.name}.select", pipeline.topics.proposals, 1),
+        *(p for topic in pipeline.raw_topics for p in positions_of(settings, stream, topic, pipeline.partitions)),
+        *(p for topic in pipeline.hop_topics for p in positions_of(settings, stream, topic, pipeline.partitions)),
+        *positions_of(settings, f"{pipeline.name}.select", pipeline.topics.proposals, 1),
     ]
 
 
@@ -220,14 +220,16 @@ def _events_of(records: Iterable[HopRecord]) -> Counter[str]:
     return ids
 
 
-def _positions(settings: Settings, group: str, topic: str, partitions: int) -> list[Position]:
+def positions_of(settings: Settings, group: str, topic: str, partitions: int) -> list[Position]:
+    """Of a group in each partition of a topic."""
     last = dict.fromkeys(range(partitions), -1)
     last.update((_index(message), _offset(message)) for message in read_all(settings, topic))
     offsets = committed(settings, group, topic, partitions)
     return [Position(group, topic, index, offsets[index], last[index]) for index in range(partitions)]
 
 
-def _batch(partition: Partition, messages: list[Message]) -> Batch:
+def batch_of(partition: Partition, messages: Sequence[Message]) -> Batch:
+    """Records of one partition as a processor is given them."""
     return Batch(
         partition,
         np.array([_offset(message) for message in messages], np.int64),

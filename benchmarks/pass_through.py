@@ -25,11 +25,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 import dataflows.stream
 from benchmarks.flow_process import FlowProcess
-from benchmarks.fraud_loop import PIPELINE_FILE, Feed, created, events, publish_model, set_up
+from benchmarks.fraud_loop import PIPELINE_FILE, Feed, created, events, own_kafka, publish_model, set_up
 from benchmarks.report import write
 from dataflows.environment import pipeline_and_settings
 from dataflows.stop import Stop
-from tidemark.broker import EmbeddedKafka
 from tidemark.kafka import consumer_config, ensure_topics, producer_config, read_all
 from tidemark.kafka.clients import connect
 from tidemark.pipeline import Pipeline
@@ -199,10 +198,7 @@ def main(arguments: list[str]) -> None:
     rows = 40_000 if quick else 200_000
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemark-bench-")))
-        kafka = stack.enter_context(EmbeddedKafka(folder / "kafka", settings=Settings.from_environment()))
-        settings = (
-            Settings.from_environment({}).at(kafka.bootstrap_servers).model_copy(update={"state_dir": folder / "home"})
-        )
+        _, settings = stack.enter_context(own_kafka(folder))
         pipeline = set_up(settings)
         version = publish_model(settings, pipeline, 1)
         frame = events(1, 2 * rows)

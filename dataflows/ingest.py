@@ -29,7 +29,7 @@ from dataflows.config import EngineConfig
 from dataflows.environment import pipeline_and_settings
 from dataflows.lead import Lead
 from dataflows.opening import pack, unpack
-from dataflows.run import expected_cause
+from dataflows.run import exit_status
 from dataflows.slots import claim_slot
 from dataflows.stop import Stop
 from dataflows.transactions import TransactionFailed, Transactions
@@ -40,7 +40,6 @@ from tidemark.kafka import consumer_config, producer_config, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Output
 from tidemark.settings import Settings
-from tidemark.supervisor import NEEDS_A_PERSON
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 500
@@ -333,11 +332,10 @@ def main(argv: list[str]) -> int:
         flow, ingest = over(pipeline, settings, given.files, stop, Pace(given.rate, given.max_lead))
         bytewax.run.cli_main(flow)
     except Exception as error:
-        cause = expected_cause(error)
-        if cause is None:
+        status = exit_status(error)
+        if status is None:
             raise
-        _log.error("%s", cause)
-        return NEEDS_A_PERSON if isinstance(cause, ConfigError | TopicError) else 1
+        return status
     _log.info("%d rows of these files are in %s", ingest.done, pipeline.raw_topics[0])
     return 0
 

@@ -29,14 +29,22 @@ def run(flow: Dataflow, sessions: Sessions) -> int:
     try:
         bytewax.run.cli_main(flow)
     except Exception as error:
-        cause = expected_cause(error)
-        if cause is None:
+        status = exit_status(error)
+        if status is None:
             raise
-        _log.error("%s", cause)
-        return NEEDS_A_PERSON if isinstance(cause, ConfigError | TopicError) else 1
+        return status
     finally:
         sessions.abandon()
     return 0
+
+
+def exit_status(error: BaseException) -> int | None:
+    """Tell an expected error in its one sentence: the exit status of the process. None for a bug, which is not told."""
+    cause = expected_cause(error)
+    if cause is None:
+        return None
+    _log.error("%s", cause)
+    return NEEDS_A_PERSON if isinstance(cause, ConfigError | TopicError) else 1
 
 
 def expected_cause(error: BaseException | None) -> TidemarkError | None:
@@ -59,9 +67,11 @@ def main(argv: list[str]) -> int:
         pipeline, settings = pipeline_and_settings(argv[1])
         module = importlib.import_module(f"dataflows.{argv[0]}")
         flow, sessions = module.over(pipeline, settings, stop)
-    except TidemarkError as error:
-        _log.error("%s", error)
-        return NEEDS_A_PERSON if isinstance(error, ConfigError | TopicError) else 1
+    except Exception as error:
+        status = exit_status(error)
+        if status is None:
+            raise
+        return status
     return run(flow, sessions)
 
 

@@ -38,6 +38,7 @@ PUBLISHER: Final = "publisher"
 _BATCH: Final = 1_000
 _TIMEOUT: Final = 30.0
 _IDLE_SECONDS: Final = 1.0
+_CONSUME_SECONDS: Final = 0.05
 _BACKOFF: Final = (0.2, 5.0)
 
 log = logging.getLogger(__name__)
@@ -272,7 +273,7 @@ def _batches(consumer: Consumer, source: Source, start: int, end: int) -> Iterat
     while time.monotonic() < deadline:
         batch: list[KafkaMessage] = []
         over = False
-        for message in consumer.consume(_BATCH, 0.05):
+        for message in consumer.consume(_BATCH, _CONSUME_SECONDS):
             error = message.error()
             if error is None:
                 batch.append(message)

@@ -14,6 +14,7 @@ from tidemark.settings import Settings
 
 _BATCH: Final = 10_000
 _POLL_SECONDS: Final = 0.05
+_CONSUME_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why
 
 # What a broker says for a moment after another one became the leader.
@@ -54,7 +55,7 @@ def read_all(settings: Settings, topic: str, *, timeout: float = 60.0) -> list[M
                     f"topic {topic!r}: the end was not reached within {timeout:g} s; partitions left: "
                     f"{sorted(open_ends)}, records read: {len(messages)}"
                 )
-            for message in consumer.consume(_BATCH, 0.05):
+            for message in consumer.consume(_BATCH, _CONSUME_SECONDS):
                 _take(message, ends, open_ends, messages)
     finally:
         consumer.close()
