@@ -3,7 +3,8 @@
 State is what lies in Kafka: predictions whose truth may still come or has come lately, outcomes of that time, and the
 latest labels. Each partition's committed metadata says from where to read them again, and up to which event time
 outcomes without a prediction have been given up, so that none is given up twice. The join needs all partitions in one
-process: the flow has one active member.
+process: the flow has one active member. Partitions are read at different paces, after an outage above all: outcomes
+are given up, and events are forgotten, by the event time that all of them have reached.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Options:
     the last.  window: event time (µs) over which matured predictions are measured from outcomes.  most_events,
     most_outcomes, most_labels, most_waiting: bounds on what is held (80, 50, 600 and about 500 bytes each).
     threshold: probability of the positive class from which an event counts as flagged.
+    silence: seconds without a row after which a partition has none to come, and holds nobody back.
     """
 
     every: float = 10.0
@@ -50,6 +52,7 @@ class Options:
     most_labels: int = 50_000
     most_waiting: int = 100_000
     threshold: float = 0.5
+    silence: float = 30.0
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -57,7 +60,7 @@ class _Mark(msgspec.Struct, frozen=True):
 
     rewind: offset to read again from; None if nothing before the committed offset is needed.  last: offset of the last
     row processed.  clock: latest event time.  given_up: outcomes without a prediction that wait until this time have
-    been given up, where their offset is at most `decided`.
+    been given up, where their offset is at most `decided`.  reached: latest event time of this partition.
     """
 
     rewind: int | None
@@ -65,19 +68,40 @@ class _Mark(msgspec.Struct, frozen=True):
     clock: int
     given_up: int
     decided: int
+    reached: int = NEVER
 
 
 @dataclass(slots=True)
 class _Place:
-    """A partition that is open. replay_until: offset of the last row that was processed before."""
+    """A partition that is open.
+
+    replay_until: offset of the last row that was processed before.  reached: latest event time.  moved: whether rows
+    have come since the last tick; silent_since: when they did (wall seconds).  silent: for so long that none are
+    waited for.
+    """
 
     last: int = -1
     decided: int = -1
     replay_until: int = -1
+    reached: int = NEVER
+    moved: bool = True
+    silent_since: float = 0.0
+    silent: bool = False
 
     @property
     def replaying(self) -> bool:
         return self.last < self.replay_until
+
+    def moves(self, reached: int | None) -> None:
+        """Rows have come, the latest of this event time."""
+        self.moved, self.silent = True, False
+        self.reached = max(self.reached, NEVER if reached is None else reached)
+
+    def listen(self, now: float, silence: float) -> None:
+        """Time passes; seconds."""
+        if self.moved:
+            self.moved, self.silent_since = False, now
+        self.silent = now - self.silent_since >= silence
 
 
 @dataclass(slots=True)
@@ -146,7 +170,7 @@ class MonitorProcessor:
                 f"the state committed for the monitor flow at {partition.topic!r} partition {partition.index}, "
                 f"{metadata[:40]!r}, is not one it wrote; delete the offsets of its consumer group to begin anew"
             ) from error
-        place.decided = mark.decided
+        place.decided, place.reached = mark.decided, mark.reached
         if mark.rewind is not None:
             place.replay_until = mark.last
         else:
@@ -178,6 +202,8 @@ class MonitorProcessor:
         place = self._places[batch.partition]
         outputs = take(batch)
         place.last = int(batch.offsets[-1])
+        place.moves(self._latest)
+        self._forget()
         self._changed = True
         return [] if batch.replay else outputs + self._give_up()
 
@@ -190,13 +216,15 @@ class MonitorProcessor:
         else:
             rewind = self._book.rewind()
         place = self._places[partition]
-        mark = _Mark(rewind, place.last, self._clock, self._given_up, place.decided)
+        mark = _Mark(rewind, place.last, self._clock, self._given_up, place.decided, place.reached)
         return _PREFIX + msgspec.json.encode(mark).decode("ascii")
 
     def tick(self, now: float) -> list[Output]:
         """Measure when it is time. `now`: seconds since 1970. The engine calls this when nothing is left to replay."""
         for place in self._places.values():
             place.replay_until = -1
+            place.listen(now, self._options.silence)
+        self._forget()
         return self._give_up() + self._measure(now)
 
     def event_time(self, batch: Batch) -> int | None:  # noqa: ARG002 - of the batch last processed
@@ -232,9 +260,8 @@ class MonitorProcessor:
             self._interval.predicted += rows.shape[0]
             self._interval.delays.append(batch.timestamps[at] / 1e3 - rows["time"] / 1e6)
             self._model = self._models.names[int(rows["model"][-1])]
-        if self._latest is not None and self._latest > self._clock:
-            self._clock = self._latest
-            self._forget()
+        if self._latest is not None:
+            self._clock = max(self._clock, self._latest)
         return outputs
 
     def _take_outcomes(self, batch: Batch) -> list[Output]:
@@ -262,21 +289,33 @@ class MonitorProcessor:
                 self._interval.labels += not batch.replay
         return outputs
 
+    def _reached(self, *topics: str) -> int:
+        """Event time that each partition of the topics has reached; `NEVER` while there is one without rows.
+
+        One that is silent holds nobody back.
+        """
+        awaited = [
+            place.reached for partition, place in self._places.items() if partition.topic in topics and not place.silent
+        ]
+        return min([self._clock, *awaited])
+
     def _forget(self) -> None:
         """Let go of what is too old, now and then: what is measured and met does not depend on it."""
-        if self._clock - self._forgotten < self._keep // 64 and self._joined.within(*self._most):
+        reached = self._reached(self._topics.predictions, self._topics.outcomes)
+        if reached - self._forgotten < self._keep // 64 and self._joined.within(*self._most):
             return
-        self._forgotten = self._clock
-        self._joined.forget(self._clock - self._keep, *self._most)
+        self._forgotten = max(self._forgotten, reached)
+        self._joined.forget(max(reached - self._keep, NEVER), *self._most)
 
     def _give_up(self) -> list[Output]:
         """Dead letters of outcomes that have waited their time, or for which there is no room.
 
-        Not while a partition is read again: the prediction may be in it.
+        Not while a partition is read again, nor before all have been read that far: the prediction may be in one.
         """
         if any(place.replaying for place in self._places.values()):
             return []
-        self._given_up = max(self._given_up, self._clock)
+        reached = self._reached(self._topics.predictions)
+        self._given_up = max(self._given_up, reached)
         outputs = []
         while self._due and (self._due[0][0] <= self._given_up or len(self._waiting) > self._options.most_waiting):
             until, partition, offset = heapq.heappop(self._due)
@@ -286,7 +325,7 @@ class MonitorProcessor:
             self._given_up = max(self._given_up, until)
             reason = (
                 "no prediction of the event it names lies within label.delay + label.grace before its known_at"
-                if until <= self._clock
+                if until <= reached
                 else f"more than {self._options.most_waiting} outcomes wait for the prediction of their event"
             )
             outputs.append(dead_letter(self._topics.deadletter, waiting.record, 0, _STEP, reason))

@@ -277,6 +277,37 @@ def test_an_outcome_of_an_unknown_event_waits_for_the_grace_and_is_then_a_dead_l
     assert len(processor.process(batch(OUTCOMES, too_late, 2))) == 1
 
 
+def test_an_outcome_is_not_given_up_while_a_partition_with_its_prediction_is_behind() -> None:
+    far = 40 * (DELAY + GRACE)
+    processor = monitor(None, PREDICTIONS, OTHER, OUTCOMES)
+    assert processor.process(batch(PREDICTIONS, [prediction(1, 10), prediction(2, far)])) == []
+    assert processor.process(batch(OUTCOMES, [Outcome(label="bad", known_at=20, event_id="e3")])) == []
+    assert processor.tick(0.0) == []
+    assert processor.process(batch(OTHER, [prediction(3, 15), prediction(4, far)])) == []
+    assert processor._joined.predictions.rows["truth"].tolist() == [-1, -1, 1, -1]
+
+
+def test_predictions_are_not_forgotten_while_a_partition_with_their_outcomes_is_behind() -> None:
+    far = 40 * (DELAY + GRACE)
+    processor = monitor(Options(window=DELAY), PREDICTIONS, OUTCOMES)
+    processor.process(batch(OUTCOMES, [Outcome(label="bad", known_at=20, event_id="e1")]))
+    assert processor.process(batch(PREDICTIONS, [prediction(1, 10), prediction(2, 20), prediction(3, far)])) == []
+    assert processor.process(batch(OUTCOMES, [Outcome(label="bad", known_at=25, event_id="e2")], 1)) == []
+    assert processor._joined.predictions.rows["truth"].tolist() == [1, 1, -1]
+
+
+def test_a_partition_that_has_been_silent_for_long_holds_nobody_back() -> None:
+    processor = monitor(Options(every=1e9, silence=30.0), PREDICTIONS, OTHER, OUTCOMES)
+    processor.process(batch(OTHER, [prediction(1, 10)]))
+    processor.process(batch(PREDICTIONS, [prediction(2, 20 + GRACE)]))
+    stranger = Outcome(label="bad", known_at=20, event_id="stranger")
+    assert processor.process(batch(OUTCOMES, [stranger])) == []
+    assert processor.tick(100.0) == processor.tick(129.0) == []
+    processor.process(batch(OTHER, [prediction(3, 11)], 1))
+    assert processor.tick(131.0) == processor.tick(160.0) == []
+    assert [output.value for output in processor.tick(161.5)] == [encode(stranger)]
+
+
 def test_outcomes_wait_in_a_bounded_room() -> None:
     processor = monitor(Options(most_waiting=3))
     told = [Outcome(label="bad", known_at=10 * i, event_id=f"stranger{i}") for i in range(5)]
@@ -339,6 +370,8 @@ def test_memory_is_bounded_by_time_and_by_number() -> None:
     assert len(processor._book._labels) == 40
     assert len(processor._book._tiles) == 8
     processor.process(batch(PREDICTIONS, [prediction(9_999, 50_000_000)], 3_000))
+    processor.tick(100.0)
+    processor.tick(131.0)  # the outcomes are silent
     assert len(processor._joined.predictions) == 1
     assert len(processor._joined.outcomes) == 0
     assert len(processor.metadata(PREDICTIONS)) < 4_000
@@ -415,7 +448,9 @@ class Engine:
     def final(self) -> dict[tuple[str, str, str], float | None]:
         assert self.processor is not None
         self.processor.tick(0.0)
-        found = [decode(Metric, output.value) for output in self.processor.tick(1_000.0)]
+        outputs = self.processor.tick(1_000.0)
+        self.committed += [output for output in outputs if output.topic == "p.deadletter"]
+        found = [decode(Metric, output.value) for output in outputs if output.topic == "p.metrics"]
         return {(m.source, m.model, m.name): m.value for m in found if m.source in ("labels", "outcomes")}
 
 
@@ -461,6 +496,16 @@ def logs_of(seed: int, size: int) -> dict[Partition, list[Record]]:
     return {**predicted, OUTCOMES: [record for _, record in told], LABELS: []}
 
 
+def met(outcome: Outcome, predictions: Iterable[Record]) -> bool:
+    """Whether a prediction is of the event that the outcome names, and from the time before in which it can be."""
+    return any(
+        isinstance(one, Prediction)
+        and (one.event_id == outcome.event_id or one.business_id == outcome.business_id)
+        and 0 <= outcome.known_at - one.time <= DELAY + GRACE
+        for one in predictions
+    )
+
+
 lanes = [PREDICTIONS, OTHER, OUTCOMES]
 
 
@@ -494,8 +539,10 @@ def test_a_run_with_crashes_gives_up_the_same_outcomes_and_measures_the_same(
     def letters(engine: Engine) -> list[tuple[bytes | None, str]]:
         return [(output.value, dict(output.headers)["reason"].decode()) for output in engine.committed]
 
-    assert letters(crashing) == letters(plain)
     assert crashing.final() == pytest.approx(plain.final(), nan_ok=True)
+    assert letters(crashing) == letters(plain)
+    unmet = [decode(Outcome, value) for value, reason in letters(plain) if reason.startswith("no prediction")]
+    assert [outcome for outcome in unmet if met(outcome, [*logs[PREDICTIONS], *logs[OTHER]])] == []
 
 
 def test_strangers_are_given_up_once_while_new_rows_come_between_those_that_are_read_again() -> None:
