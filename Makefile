@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev bench-pass bench-kernels
+.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev bench-pass bench-faults bench-kernels
 
 PYTHON ?=
 VENV := .venv/bin
@@ -57,6 +57,11 @@ coverage: setup-dev
 # `pass` is a word of Python's own, so its module has a longer name.
 bench-pass: setup-dev
 	@$(VENV)/python -m benchmarks.pass_through $(if $(QUICK),--quick)
+
+# Row F2 has a module and a file of its own.
+bench-faults: setup-dev
+	@$(VENV)/python -m benchmarks.faults $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks.label_faults $(if $(QUICK),--quick)
 
 # Peers in other people's packages are for this one alone.
 bench-kernels: setup-dev
