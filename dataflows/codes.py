@@ -15,13 +15,15 @@ OUT_OF_RANGE: Final = frozenset(
 )
 """The position is no more: retention removed it, or the topic is another one."""
 
-TOPIC_SUSPECT: Final = OUT_OF_RANGE | {
-    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 as above
-    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 as above
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.UNKNOWN_TOPIC_ID,
-    KafkaError.INCONSISTENT_TOPIC_ID,
-}
+TOPIC_SUSPECT: Final = frozenset(
+    {
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 as above
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 as above
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError.INCONSISTENT_TOPIC_ID,
+    }
+)
 """A topic may have been deleted or re-created: look."""
 
 REFUSED: Final = frozenset(

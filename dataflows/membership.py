@@ -169,9 +169,13 @@ class Membership:
         if code == END_OF_PARTITION:
             if lane is not None:
                 lane.at_end = True
-        elif code in TOPIC_SUSPECT:
-            if lane is not None and code in OUT_OF_RANGE:
+        elif code in OUT_OF_RANGE:
+            offset = message.offset()
+            # Below what was taken: offset 0, where the partition waited to be opened and which retention has passed.
+            if lane is not None and (offset is None or offset >= lane.taken):
                 self._member.on_lost_position(lane, error)
+                self._member.on_suspicion()
+        elif code in TOPIC_SUSPECT:
             self._member.on_suspicion()
         elif code in REFUSED or error.fatal():
             raise BrokerError(

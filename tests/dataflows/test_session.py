@@ -4,11 +4,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from counting import ABORT, CountingProcessor, expected
 from offsets import GroupOffsets, group_offsets
@@ -25,6 +26,19 @@ from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
 
 PARTITIONS = 3
+
+
+@dataclass(frozen=True)
+class _OutOfRange:
+    """What Kafka's client hands out for a position that it can't read at."""
+
+    at: int
+
+    def error(self) -> KafkaError:
+        return KafkaError(KafkaError._AUTO_OFFSET_RESET)
+
+    def offset(self) -> int:
+        return self.at
 
 
 class Bench:
@@ -378,6 +392,20 @@ def test_retention_that_overtakes_a_reading_session_is_an_error(bench: Bench) ->
     session._membership._joined.resume([TopicPartition(bench.source, i) for i in range(PARTITIONS)])
     with pytest.raises(TopicError, match=r"retention has removed records that were not processed"):
         pump(session, lambda: False, "no error")
+
+
+def test_a_partition_whose_first_records_are_gone_is_read_without_an_alarm(bench: Bench) -> None:
+    """It waits at offset 0 to be opened. What Kafka says of that place may come when it is read elsewhere."""
+    bench.times(300)
+    _cut(bench, 60)
+    session, processor = bench.session(topic_check_interval=0.2)
+    pump(session, bench.all_committed(), "the rows were not committed")
+    for lane in session.lanes.values():
+        session._membership._on_event(lane, cast("Message", _OutOfRange(0)))
+    bench.times(300)
+    pump(session, bench.all_committed(), "the rows were not committed")
+    pump(session, lambda: session._suspicion is None, "a suspicion was not looked into")
+    assert sum(len(batch) for batch in processor.batches) == 300 - PARTITIONS * 60 + 300
 
 
 def test_a_bug_in_the_processor_leaves_the_group_and_no_open_transaction(bench: Bench) -> None:
