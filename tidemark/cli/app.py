@@ -11,7 +11,20 @@ from typer.core import TyperGroup
 
 from tidemark.cli.console import out
 
-COMMANDS: Final = ("broker", "check", "deadletter", "demo", "init", "label", "run", "schema", "status", "train", "up")
+COMMANDS: Final = (
+    "broker",
+    "check",
+    "deadletter",
+    "demo",
+    "init",
+    "label",
+    "run",
+    "schema",
+    "status",
+    "train",
+    "up",
+    "warm",
+)
 """Each is a module of this package with a Typer `app`: of one command, or of several under its name."""
 
 
