@@ -1,0 +1,149 @@
+"""`tidemark up` runs a whole pipeline, and `tidemark status` tells how it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from confluent_kafka import Producer
+
+from labeling_grpc.client import LabelingClient
+from support import wait_until
+from tidemark.broker import resolve_bootstrap
+from tidemark.errors import TidemarkError
+from tidemark.kafka import producer_config, read_all
+from tidemark.pipeline import load
+from tidemark.records import Label, decode
+from tidemark.settings import Settings
+from tidemark.simulators import simulate
+from tidemark.topics import Topics
+
+FILE = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
+PROGRAM = "from tidemark.cli import main; main()"
+TOPICS = Topics("fraud")
+
+
+class Up:
+    """`tidemark up` with its own Kafka, in a folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.log = home, home / "up.log"
+        self.environment = {**os.environ, "TIDEMARK_HOME": str(home), "COLUMNS": "200"}
+        self.environment.pop("TIDEMARK_BOOTSTRAP_SERVERS", None)
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, "up", str(FILE)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    @property
+    def printed(self) -> str:
+        """What it has printed."""
+        return self.log.read_text()
+
+    def settings(self) -> Settings:
+        """Settings that name its Kafka."""
+        settings = Settings.from_environment({"TIDEMARK_HOME": str(self.home)})
+        return settings.at(resolve_bootstrap(settings))
+
+    def status(self) -> str:
+        """What `tidemark status` prints."""
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "status", str(FILE)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    def pid_of(self, name: str) -> int:
+        """The process that was started last under a name."""
+        return int(re.findall(rf"{name} started, process (\d+)", self.printed)[-1])
+
+    def family(self) -> list[psutil.Process]:
+        """Its process and all that come of it."""
+        top = psutil.Process(self.process.pid)
+        return [top, *top.children(recursive=True)]
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    """`tidemark up` that has just been started."""
+    started = Up(tmp_path)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            for process in reversed(started.family()):
+                process.kill()
+        started.process.wait(10)
+
+
+def _feed(settings: Settings, rows: int) -> None:
+    events = simulate("fraud", 1, rows).events
+    producer = Producer(producer_config(settings))
+    pipeline = load(FILE)
+    for key, value in zip(events[pipeline.keys[0]], events.write_ndjson().encode().splitlines(), strict=True):
+        producer.produce(pipeline.raw_topics[0], value, str(key).encode())
+    assert producer.flush(30) == 0
+
+
+def _flows(shown: str) -> dict[str, int]:
+    """Processes of each flow, as shown."""
+    return {
+        name: int(count) for name, count in re.findall(r"^(stream|select|retrain|monitor) +(\d+)", shown, re.MULTILINE)
+    }
+
+
+@pytest.mark.timeout(240)
+def test_a_pipeline_that_is_up_asks_and_learns_of_answers_restarts_what_dies_and_stops_cleanly(up: Up) -> None:
+    """One command and a producer are all it takes."""
+    running = {"stream": 1, "select": 1, "retrain": 1, "monitor": 1}
+    wait_until(lambda: "Ctrl-C stops it" in up.printed, lambda: up.printed, 60)
+    settings = up.settings()
+    wait_until(lambda: _flows(up.status()) == running, lambda: f"{up.status()}\n{up.printed}", 90, 0.5)
+    assert "there is no model yet" in up.status()
+    _feed(settings, 6_000)
+
+    wait_until(lambda: read_all(settings, TOPICS.candidates), lambda: f"{up.status()}\n{up.printed}", 60, 0.5)
+    with LabelingClient.of("fraud", "ada", settings) as client:
+        tasks = client.lease(3, wait=20)
+        assert tasks
+        for task in tasks:
+            client.submit(task, "legitimate", known_at=task.time)
+    wait_until(lambda: len(read_all(settings, TOPICS.labels)) == len(tasks), "the labels are not in Kafka", 30, 0.2)
+    labels = [decode(Label, message.value()) for message in read_all(settings, TOPICS.labels)]
+    assert {label.event_id for label in labels} == {task.event_id for task in tasks}
+
+    def budget_is_shown() -> bool:
+        return re.search(r"^budget\S* +[\d,.]+", up.status(), re.MULTILINE) is not None
+
+    wait_until(budget_is_shown, lambda: f"{up.status()}\n{up.printed}", 40, 0.5)
+
+    killed = up.pid_of("stream")
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: "stream ended with" in up.printed, lambda: up.printed)
+    wait_until(lambda: up.pid_of("stream") != killed, lambda: up.printed)
+    predicted = len(read_all(settings, TOPICS.predictions))
+    _feed(settings, 100)
+    wait_until(lambda: len(read_all(settings, TOPICS.predictions)) >= predicted + 100, up.status, 60, 0.5)
+
+    family = up.family()
+    os.killpg(up.process.pid, signal.SIGINT)
+    assert up.process.wait(30) == 0, up.printed
+    assert [process for process in family if process.is_running()] == []
+    with pytest.raises(TidemarkError):
+        up.settings()
+    assert "Traceback" not in up.printed
