@@ -27,8 +27,9 @@ from tidemark.records import Label, decode
 from tidemark.settings import Settings
 
 RUN = """
-import fcntl, termios
+import fcntl, signal, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C is a signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 from tidemark.cli.app import main
 main()
 """

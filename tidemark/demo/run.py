@@ -7,9 +7,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 import lightgbm as lgb
 import numpy as np
@@ -80,6 +81,28 @@ class DemoStoppedError(TidemarkError):
     """The demo was stopped by a person before its end."""
 
 
+class _Watch:
+    """An observer in a thread of its own: it is closed after a look that nobody waits for any more, not during it."""
+
+    def __init__(self, thread: ThreadPoolExecutor, observer: Observer) -> None:
+        self._thread, self._observer = thread, observer
+
+    @classmethod
+    async def open(cls, pipeline: Pipeline, settings: Settings) -> Self:
+        """Connect to Kafka."""
+        thread = ThreadPoolExecutor(1, "watch")
+        return cls(thread, await asyncio.get_running_loop().run_in_executor(thread, Observer, pipeline, settings))
+
+    async def look(self) -> Snapshot:
+        """The pipeline now."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._observer.look)
+
+    async def close(self) -> None:
+        """Leave Kafka."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._observer.close)
+        self._thread.shutdown()
+
+
 async def run(
     plan: Plan, settings: Settings, crew: Crew, show: Callable[[Progress], None], stop: asyncio.Event
 ) -> float:
@@ -94,9 +117,9 @@ async def run(
     with plan.log.open("a", encoding="utf-8") as log:
         supervisor = Supervisor(plan.specs, log)
         supervised = asyncio.create_task(supervisor.run())
-        observer = await asyncio.to_thread(Observer, plan.pipeline, settings)
+        watch = await _Watch.open(plan.pipeline, settings)
         stopping = asyncio.create_task(stop.wait())
-        loop = asyncio.create_task(_loop(plan, settings, crew, show, progress, observer))
+        loop = asyncio.create_task(_loop(plan, settings, crew, show, progress, watch))
         try:
             await asyncio.wait({loop, stopping, supervised}, return_when=asyncio.FIRST_COMPLETED)
             if stop.is_set():
@@ -109,8 +132,7 @@ async def run(
                 task.cancel()
             await asyncio.gather(loop, stopping, return_exceptions=True)
             supervisor.stop()
-            await supervised
-            observer.close()
+            await asyncio.gather(supervised, watch.close())
 
 
 async def _loop(
@@ -119,10 +141,10 @@ async def _loop(
     crew: Crew,
     show: Callable[[Progress], None],
     progress: Progress,
-    observer: Observer,
+    watch: _Watch,
 ) -> float:
     """Feed, answer and watch until all is done; the seconds it took."""
-    await _wait_until_ready(plan, crew, observer, show, progress)
+    await _wait_until_ready(plan, crew, watch, show, progress)
     pace, halt = Pace(), threading.Event()
     feed = Feed(
         settings,
@@ -141,7 +163,7 @@ async def _loop(
         while quiet < _QUIET_LOOKS:
             if working.done():
                 working.result()
-            snapshot, waiting = await asyncio.to_thread(observer.look), await crew.waiting()
+            snapshot, waiting = await watch.look(), await crew.waiting()
             lag = {flow.name: flow.lag for flow in snapshot.flows}
             pace.saw(lag=lag["stream"], unselected=lag["select"], waiting=waiting, untrained=lag["retrain"])
             progress.sent, progress.waiting, progress.snapshot = feed.sent, waiting, snapshot
@@ -167,11 +189,11 @@ async def _loop(
 
 
 async def _wait_until_ready(
-    plan: Plan, crew: Crew, observer: Observer, show: Callable[[Progress], None], progress: Progress
+    plan: Plan, crew: Crew, watch: _Watch, show: Callable[[Progress], None], progress: Progress
 ) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while True:
-        snapshot = await asyncio.to_thread(observer.look)
+        snapshot = await watch.look()
         missing = {flow.name for flow in snapshot.flows if flow.members == 0} & set(FLOWS)
         progress.snapshot = snapshot
         show(progress)

@@ -19,6 +19,13 @@ import pytest
 from support import wait_until
 
 _FILE = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
+_PROGRAM = """
+import faulthandler, signal
+faulthandler.register(signal.SIGUSR1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
+from tidemark.cli.app import app
+app()
+"""
 _LIMIT = 5.0
 _STARTED_WITHIN = 60.0
 
@@ -29,7 +36,7 @@ class Demo:
     def __init__(self, folder: Path) -> None:
         self.text = ""
         ours, theirs = pty.openpty()
-        command = [sys.executable, "-c", "from tidemark.cli.app import app; app()", "demo", "--pipeline", str(_FILE)]
+        command = [sys.executable, "-c", _PROGRAM, "demo", "--pipeline", str(_FILE)]
         self.process = subprocess.Popen(
             [*command, "--events", "2000", "--later", "150000", "--to", str(folder / "report")],
             stdin=theirs,
@@ -54,6 +61,15 @@ class Demo:
         """Whether it has shown the text; fails when it has ended instead."""
         assert self.process.poll() is None, self.text[-2_000:]
         return text in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.text)
+
+    def status(self) -> int:
+        """The exit status; where there is none for long, fails with what each of its threads does."""
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGUSR1)
+            wait_until(lambda: "most recent call first" in self.text, "no stacks")
+            pytest.fail(self.text[-6_000:])
 
     def family(self) -> list[psutil.Process]:
         """The demo's process and all that come of it."""
@@ -95,7 +111,7 @@ def test_stopping_the_demo_ends_all_of_it_within_five_seconds(
         os.killpg(demo.process.pid, number)  # as the terminal does
     else:
         demo.process.send_signal(number)
-    assert demo.process.wait(30) == 130, demo.text[-2_000:]
+    assert demo.status() == 130, demo.text[-2_000:]
     took = time.monotonic() - began
     assert [process for process in family if process.is_running()] == []
     assert "stopped; nothing is left running" in demo.text
