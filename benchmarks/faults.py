@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.flow_process import FlowProcess
+from benchmarks.flow_process import FlowProcess, wait_for
 from benchmarks.fraud_loop import PIPELINE_FILE, Feed, events, own_kafka, publish_model
 from benchmarks.loop_checks import Evidence, committed, gather, positions, violations
 from benchmarks.report import write
@@ -131,10 +131,6 @@ class Storm:
         self._settle(lambda: not self._behind(f"{self.pipeline.name}.select"))
         self._end(self.select[0])
 
-    def told(self) -> str:
-        """The last that each process has printed."""
-        return "\n".join(f"--- {p.slot}\n{p.output[-3_000:]}" for p in [*self.streams, *self.select])
-
     def _swap(self) -> None:
         """Publish another champion when the one before has served; returns when a prediction of it is committed."""
         predictions = self.pipeline.topics.predictions
@@ -203,13 +199,7 @@ class Storm:
         )
 
     def _wait(self, condition: Callable[[], bool], what: str, *, poll: float = _STEP) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while not condition():
-            if dead := [p.slot for p in [*self.streams, *self.select] if not p.runs and p.status not in {0, -9}]:
-                raise RuntimeError(f"{dead} ended by themselves:\n{self.told()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{what} within {_PATIENCE:g} s:\n{self.told()}")
-            time.sleep(poll)
+        wait_for(condition, what, [*self.streams, *self.select], patience=_PATIENCE, poll=poll)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -85,3 +87,27 @@ class FlowProcess:
         if self._process is None:
             raise RuntimeError(f"{self.slot} was never started")
         return self._process
+
+
+def told(processes: Iterable[FlowProcess]) -> str:
+    """The last that each process has printed."""
+    return "\n".join(f"--- {process.slot}\n{process.output[-3_000:]}" for process in processes)
+
+
+def wait_for(
+    condition: Callable[[], bool], what: str, processes: Iterable[FlowProcess], *, patience: float, poll: float = 0.05
+) -> None:
+    """Return when the condition holds. what: that it does not, as an error says it; patience, poll: seconds.
+
+    Raises:
+        RuntimeError: it does not for so long, or a process that nobody killed has failed; tells what all have printed.
+
+    """
+    watched = list(processes)
+    deadline = time.monotonic() + patience
+    while not condition():
+        if dead := [p.slot for p in watched if not p.runs and p.status not in {0, -signal.SIGKILL}]:
+            raise RuntimeError(f"{dead} ended by themselves:\n{told(watched)}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} within {patience:g} s:\n{told(watched)}")
+        time.sleep(poll)

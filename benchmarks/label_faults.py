@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.annotators import Annotators
-from benchmarks.flow_process import FlowProcess
+from benchmarks.flow_process import FlowProcess, wait_for
 from benchmarks.fraud_loop import PIPELINE_FILE, RecordFeed, own_kafka
 from benchmarks.label_checks import Evidence, gather, positions, violations
 from benchmarks.label_stream import LabelStream, label_stream
@@ -94,9 +94,11 @@ class Storm:
 
     def wait_ready(self, names: tuple[str, ...]) -> None:
         """Until each of these has begun to work since it was started last."""
-        self.wait(
+        wait_for(
             lambda: all(_READY[name] in self.processes[name].output[self.read_from.get(name, 0) :] for name in names),
             f"{names} did not begin to work",
+            self.processes.values(),
+            patience=_PATIENCE,
         )
 
     def strike(self, names: tuple[str, ...], gap: float) -> None:
@@ -128,24 +130,6 @@ class Storm:
         for process in self.processes.values():
             if (status := process.terminate()) != 0:
                 raise RuntimeError(f"{process.slot} ended with status {status}:\n{process.output[-3_000:]}")
-
-    def wait(self, condition: Callable[[], bool], what: str) -> None:
-        """Return when the condition holds.
-
-        Raises:
-            RuntimeError: it does not for long, or a process ended by itself; tells what the processes printed.
-
-        """
-        deadline = time.monotonic() + _PATIENCE
-        while not condition():
-            if dead := [p.slot for p in self.processes.values() if not p.runs]:
-                raise RuntimeError(f"{dead} ended by themselves:\n{self._told()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{what} within {_PATIENCE:g} s:\n{self._told()}")
-            time.sleep(_STEP)
-
-    def _told(self) -> str:
-        return "\n".join(f"--- {p.slot}\n{p.output[-3_000:]}" for p in self.processes.values())
 
     def _published(self, cases: int) -> bool:
         with LabelingClient.of(self.pipeline.name, "watcher", self.settings, patience=_PATIENCE) as client:
