@@ -38,6 +38,7 @@ Work = Callable[[], object]
 
 def warm() -> Iterator[tuple[str, float]]:
     """Call each kernel, compiling it or loading it from the cache; its name and the seconds that took."""
+    _model_text()  # whose making is no kernel's
     for name, work in EXAMPLES.items():
         begin = time.perf_counter()
         work()
