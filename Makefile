@@ -62,6 +62,8 @@ bench-pass: setup-dev
 bench-faults: setup-dev
 	@$(VENV)/python -m benchmarks.faults $(if $(QUICK),--quick)
 	@$(VENV)/python -m benchmarks.label_faults $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks.models $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks.selection $(if $(QUICK),--quick)
 
 # Peers in other people's packages are for this one alone.
 bench-kernels: setup-dev

@@ -7,6 +7,7 @@ the labels as `monitor` does, and compared with the truth over every event of th
 
 from __future__ import annotations
 
+import argparse
 import math
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.proposal_streams import Events, Record, Run, event_id, pipeline, propose
+from benchmarks.report import write
 from tidemark.evaluation import quality
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Candidate, Label, Metric, decode
@@ -191,3 +193,14 @@ def _label(candidate: Candidate, right: bool, *, skipped: bool) -> Label:  # noq
         uncertainty=candidate.uncertainty,
         model=candidate.model,
     )
+
+
+def main() -> None:
+    """Run and write `benchmarks/results/selection.json`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="200 streams instead of 2,000")
+    write("selection", rows(quick=parser.parse_args().quick))
+
+
+if __name__ == "__main__":
+    main()

@@ -32,13 +32,13 @@ def connected(settings: Settings, stop: threading.Event) -> AdminClient:
     """
     errors: list[KafkaError] = []
 
-    client = admin(settings, error_cb=errors.append, log_level=0)
+    trial = admin(settings, error_cb=errors.append, log_level=0)  # and let go, as `tidemark.kafka.clients.connect` does
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
-            client.list_topics(timeout=_SLICE)
+            trial.list_topics(timeout=_SLICE)
         except KafkaException as error:
-            client.poll(0)
+            trial.poll(0)
             if stop.is_set():
                 raise Stopping from error
             # Each broker that does not answer is an error of its own, and another may: all down is the end.
@@ -46,7 +46,7 @@ def connected(settings: Settings, stop: threading.Event) -> AdminClient:
             if down or time.monotonic() > deadline:
                 raise unreachable(settings, errors[0].str() if errors else error.args[0].str()) from error
         else:
-            return client
+            return admin(settings, log_level=0)
 
 
 def sources(client: AdminClient, topic: str) -> list[Source]:

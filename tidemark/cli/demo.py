@@ -141,8 +141,11 @@ def demonstrate(pipeline: Pipeline, file: Path, *, events: int, later: int, seed
             crew = GrpcCrew(pipeline, settings, simulation, annotator)
             try:
                 return _watched(plan, settings, crew, view=view)
-            except TidemarkError as error:
-                if not isinstance(error, DemoStoppedError) and plan.log.exists():
+            except (DemoStoppedError, KeyboardInterrupt):
+                kafka.kill()  # its data goes with the folder: nobody has to wait until it is safe
+                raise
+            except TidemarkError:
+                if plan.log.exists():
                     err.print("".join(plan.log.read_text().splitlines(keepends=True)[-30:]), markup=False)
                 raise
 

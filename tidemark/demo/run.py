@@ -35,6 +35,7 @@ _READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.25
 _QUIET_LOOKS = 12
 _STUCK_SECONDS = 40.0
+_STOP_SECONDS = 2.0
 
 
 class Crew(Protocol):
@@ -115,7 +116,7 @@ async def run(
     """
     progress = Progress("starting the flows")
     with plan.log.open("a", encoding="utf-8") as log:
-        supervisor = Supervisor(plan.specs, log)
+        supervisor = Supervisor(plan.specs, log, patience=_STOP_SECONDS)
         supervised = asyncio.create_task(supervisor.run())
         watch = await _Watch.open(plan.pipeline, settings)
         stopping = asyncio.create_task(stop.wait())

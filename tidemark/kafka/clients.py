@@ -110,13 +110,15 @@ def connect(settings: Settings, *, timeout: float = 10.0) -> AdminClient:
     def remember(error: KafkaError) -> None:
         errors.append(error.str())
 
-    client = admin(settings, error_cb=remember, log_level=0)
+    # A client that lives on must not have a callback: its thread may call it when the interpreter is ending, wait for
+    # the interpreter's lock for ever, and then so does the interpreter, which waits for that thread.
+    trial = admin(settings, error_cb=remember, log_level=0)
     try:
-        client.list_topics(timeout=timeout)
+        trial.list_topics(timeout=timeout)
     except KafkaException as error:
-        client.poll(0)
+        trial.poll(0)
         raise unreachable(settings, errors[0] if errors else error.args[0].str()) from error
-    return client
+    return admin(settings, log_level=0)
 
 
 def unreachable(settings: Settings, why: str) -> BrokerError:

@@ -84,8 +84,9 @@ class Observer:
         )
 
     def _follow(self) -> None:
-        wait, self._first = (1.0 if self._first else 0.0), False
-        for message in self._tail.poll(wait):
+        messages = self._tail.catch_up() if self._first else self._tail.poll()
+        self._first = False
+        for message in messages:
             key = (message.key() or b"").decode(errors="replace")
             try:
                 if message.topic() == self._topics.metrics:

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+import time
+from typing import Final
 
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+
+from tidemark.errors import BrokerError
 from tidemark.kafka import consumer_config
 from tidemark.settings import Settings
 
-_MOST = 10_000
+_MOST: Final = 10_000
+_SECONDS: Final = 0.05
+_NOTHING_MORE: Final = {
+    KafkaError._PARTITION_EOF,  # noqa: SLF001 librdkafka's own codes have no public names
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 as above
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 as above
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 
 
 class Tail:
     """Committed records of the one-partition topics given, oldest first, as they come."""
 
     def __init__(self, settings: Settings, topics: list[str]) -> None:
-        self._consumer = Consumer(consumer_config(settings, group="tidemark-observe", auto_offset_reset="earliest"))
+        config = consumer_config(
+            settings, group="tidemark-observe", auto_offset_reset="earliest", enable_partition_eof=True
+        )
+        self._consumer = Consumer(config)
+        self._topics = topics
         self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
 
-    def poll(self, wait: float = 0.0) -> list[Message]:
-        """Records that have come since the last call; waits `wait` seconds for the first."""
-        messages = self._consumer.consume(1, wait) if wait else []
+    def catch_up(self, timeout: float = 15.0) -> list[Message]:
+        """Everything up to the topics' ends. timeout: seconds.
+
+        Raises:
+            BrokerError: an end was not reached in time.
+
+        """
+        left, deadline = set(self._topics), time.monotonic() + timeout
+        messages: list[Message] = []
+        while left:
+            if time.monotonic() > deadline:
+                raise BrokerError(
+                    f"the end of {', '.join(sorted(left))} was not reached within {timeout:g} s; is Kafka overloaded?"
+                )
+            for message in self._consumer.consume(_MOST, _SECONDS):
+                error = message.error()
+                if error is None:
+                    messages.append(message)
+                elif error.code() in _NOTHING_MORE:
+                    left.discard(message.topic() or "")
+        return messages
+
+    def poll(self) -> list[Message]:
+        """Records that have come since the last call."""
+        messages: list[Message] = []
         while more := self._consumer.consume(_MOST, 0):
             messages += more
         return [message for message in messages if message.error() is None]

@@ -56,6 +56,7 @@ class Supervisor:
 
     log: where every line goes that a process prints, with time and name before it.
     echo: called with each such line too (a live view, a terminal).
+    patience: seconds that a process has to stop before it is killed.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class Supervisor:
         *,
         echo: Callable[[str], None] | None = None,
         backoff: Callable[[], Backoff] = Backoff,
+        patience: float = STOP_SECONDS,
     ) -> None:
         self.states = {spec.name: ProcessState(spec) for spec in specs}
         self._log = log
         self._echo = echo
         self._backoff = backoff
+        self._patience = patience
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -79,7 +82,7 @@ class Supervisor:
                 group.create_task(self._keep(state), name=state.spec.name)
 
     def stop(self) -> None:
-        """Ask every process to stop; those that take longer than `STOP_SECONDS` are killed."""
+        """Ask every process to stop; those that take longer than `patience` are killed."""
         self._stopping.set()
 
     async def _keep(self, state: ProcessState) -> None:
@@ -129,9 +132,9 @@ class Supervisor:
 
     async def _end(self, state: ProcessState, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
         process.send_signal(signal.SIGTERM)
-        done, _ = await asyncio.wait({ended}, timeout=STOP_SECONDS)
+        done, _ = await asyncio.wait({ended}, timeout=self._patience)
         if not done:
-            self._write("supervisor", f"{state.spec.name} did not stop within {STOP_SECONDS:g} s and is killed")
+            self._write("supervisor", f"{state.spec.name} did not stop within {self._patience:g} s and is killed")
             process.kill()
 
     async def _copy(self, state: ProcessState, process: asyncio.subprocess.Process) -> None:
