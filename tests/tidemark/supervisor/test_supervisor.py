@@ -70,15 +70,12 @@ def test_a_killed_process_is_started_again(module: Callable[[str, str], ProcessS
     assert "worker ended with signal SIGKILL; starting it again" in log.getvalue()
 
 
-def test_a_process_that_ignores_sigterm_is_killed(
-    module: Callable[[str, str], ProcessSpec], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(module: Callable[[str, str], ProcessSpec]) -> None:
     """The clean stop has a bound."""
-    monkeypatch.setattr("tidemark.supervisor.supervisor.STOP_SECONDS", 0.3)
     log = io.StringIO()
 
     async def scenario() -> None:
-        supervisor = Supervisor([module("stubborn", STUBBORN)], log)
+        supervisor = Supervisor([module("stubborn", STUBBORN)], log, patience=0.3)
         task = asyncio.create_task(supervisor.run())
         await until(lambda: supervisor.states["stubborn"].last_line == "up", "the start")
         supervisor.stop()
