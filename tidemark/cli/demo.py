@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from labeling_grpc.client import Annotation, AsyncLabelingClient, UnreachableError
+from labeling_grpc.client import Annotation, AsyncLabelingClient, Task, UnreachableError
 from tidemark.broker import EmbeddedKafka, broker_dir
 from tidemark.cli.console import err, out, told
 from tidemark.cli.up import prepare, processes
@@ -25,30 +25,36 @@ from tidemark.errors import LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
 from tidemark.simulators import Annotator, Simulation, simulate
+from tidemark.training.first import FirstModel, publish_first
 
 app = typer.Typer(add_completion=False)
 _STOPPED = 130
-_ERRORS = {"fraud": 0.05, "legitimate": 0.002}
+ERRORS = {"fraud": 0.05, "legitimate": 0.002}
 """Of the demo's annotators, by the true class."""
 
 
 @dataclass(slots=True)
 class GrpcCrew:
-    """Annotators at the labeling service, who know the simulation's truth and err now and then."""
+    """Annotators at the labeling service, who know the stream's truth and err now and then.
+
+    wait_for_truth: their answers count from when the truth was known (`known_at`), not from the annotator's delay on.
+    """
 
     pipeline: Pipeline
     settings: Settings
     simulation: Simulation
     annotator: Annotator
+    wait_for_truth: bool = False
     batch: int = 20
     _client: AsyncLabelingClient | None = None
-    _truth: dict[str, str] = field(default_factory=dict)
+    _truth: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     async def open(self) -> bool:
         """Whether the service answers."""
         if self._client is None:
             truth = self.simulation.truth
-            self._truth = dict(zip(truth["business_id"].to_list(), truth["label"].to_list(), strict=True))
+            rows = truth.select("business_id", "label", "known_at").iter_rows()
+            self._truth = {business_id: (label, known_at) for business_id, label, known_at in rows}
             try:
                 self._client = AsyncLabelingClient.of(self.pipeline.name, self.annotator.name, self.settings)
             except TidemarkError:
@@ -72,20 +78,23 @@ class GrpcCrew:
             raise LabelingError("the labeling service was not reached before its annotators began")
         while True:
             tasks = await self._client.lease(self.batch, wait=2.0)
-            answers = [
-                Annotation(task, self._answer(task.business_id or ""), known_at=task.time + self.annotator.delay)
-                for task in tasks
-            ]
-            if answers:
-                await self._client.submit_many(answers)
+            if tasks:
+                await self._client.submit_many([self._answer(task) for task in tasks])
 
     async def close(self) -> None:
         """Leave the service."""
         if self._client is not None:
             await self._client.close()
 
-    def _answer(self, business_id: str) -> str:
-        return self.annotator.answer(business_id, self._truth[business_id])
+    def _answer(self, task: Task) -> Annotation:
+        business_id = task.business_id or ""
+        truth, known_at = self._truth[business_id]
+        answered_at = task.time + self.annotator.delay
+        return Annotation(
+            task,
+            self.annotator.answer(business_id, truth),
+            known_at=max(known_at, answered_at) if self.wait_for_truth else answered_at,
+        )
 
 
 @app.command()
@@ -99,7 +108,8 @@ def demo(
     """Watch a model learn card fraud from a stream with a handful of labels, on a real Kafka."""
     with told():
         try:
-            result = demonstrate(load(pipeline), pipeline, events=events, later=later, seed=seed, view=True)
+            show = Show(pipeline, simulate("fraud", seed, events + later), events, seed, ERRORS)
+            result = demonstrate(show, view=True)
             report = write_report(result, to)
         except (DemoStoppedError, KeyboardInterrupt):
             err.print("stopped; nothing is left running")
@@ -111,8 +121,29 @@ def demo(
         out.print(f"lost {result.accounting.lost}, doubled {result.accounting.doubled}; report: [bold]{report}[/]")
 
 
-def demonstrate(pipeline: Pipeline, file: Path, *, events: int, later: int, seed: int, view: bool) -> DemoResult:
-    """Run the demo in a state folder of its own, which is removed afterwards.
+@dataclass(frozen=True, slots=True)
+class Show:
+    """What to demonstrate. streamed: events that go through Kafka; later ones are what both arms are measured on.
+
+    errors: of the annotators, by the true class.  wait_for_truth: as in `GrpcCrew`.
+    first: champion from the beginning on; without one, labels must first suffice for one.
+    """
+
+    file: Path
+    simulation: Simulation
+    streamed: int
+    seed: int
+    errors: Mapping[str, float]
+    wait_for_truth: bool = False
+    first: FirstModel | None = None
+
+
+def demonstrate(
+    show: Show, *, view: bool, inspect: Callable[[Pipeline, Settings], None] = lambda _pipeline, _settings: None
+) -> DemoResult:
+    """Run a whole loop in a state folder of its own, which is removed afterwards.
+
+    inspect: called with what is in Kafka at the end.
 
     Raises:
         DemoStoppedError: stopped by Ctrl-C or SIGTERM while the flows ran.
@@ -121,26 +152,29 @@ def demonstrate(pipeline: Pipeline, file: Path, *, events: int, later: int, seed
 
     """
     _take_sigterm_for_ctrl_c()
-    simulation = simulate("fraud", seed, events + later)
-    annotator = Annotator(name="demo", classes=pipeline.label.classes, errors=_ERRORS)
+    pipeline = load(show.file)
+    annotator = Annotator(name="demo", classes=pipeline.label.classes, errors=show.errors)
     with tempfile.TemporaryDirectory(prefix="tidemark-demo-", ignore_cleanup_errors=True) as home:
         state = Path(home)
         own = Settings.from_environment().model_copy(update={"state_dir": state, "bootstrap_servers": None})
         with EmbeddedKafka(broker_dir(own), settings=own) as kafka:
             settings = own.at(kafka.bootstrap_servers)
             prepare(pipeline, settings)
+            if show.first is not None:
+                publish_first(settings, pipeline, show.first)
             plan = Plan(
                 pipeline=pipeline,
-                simulation=simulation,
-                streamed=events,
-                seed=seed,
-                specs=processes(file, settings),
+                simulation=show.simulation,
+                streamed=show.streamed,
+                seed=show.seed,
+                specs=processes(show.file, settings),
                 log=state / "demo.log",
                 annotator=annotator,
             )
-            crew = GrpcCrew(pipeline, settings, simulation, annotator)
+            crew = GrpcCrew(pipeline, settings, show.simulation, annotator, show.wait_for_truth)
             try:
-                return _watched(plan, settings, crew, view=view)
+                result = _watched(plan, settings, crew, view=view)
+                inspect(pipeline, settings)
             except (DemoStoppedError, KeyboardInterrupt):
                 kafka.kill()  # its data goes with the folder: nobody has to wait until it is safe
                 raise
@@ -148,6 +182,7 @@ def demonstrate(pipeline: Pipeline, file: Path, *, events: int, later: int, seed
                 if plan.log.exists():
                     err.print("".join(plan.log.read_text().splitlines(keepends=True)[-30:]), markup=False)
                 raise
+            return result
 
 
 def _watched(plan: Plan, settings: Settings, crew: GrpcCrew, *, view: bool) -> DemoResult:
