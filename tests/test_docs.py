@@ -51,7 +51,7 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "pipelines").glob("*.toml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((ROOT / "pipelines").rglob("*.toml")), ids=lambda file: file.stem)
 def test_every_pipeline_that_is_shipped_is_valid(file: Path) -> None:
     """What `tidemark check` would say."""
     assert load(file).feature_names
