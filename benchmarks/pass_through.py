@@ -179,7 +179,11 @@ def _reset(settings: Settings, pipeline: Pipeline) -> None:
     while set(made) & set(admin.list_topics(timeout=10).topics):
         time.sleep(0.1)
     for future in admin.delete_consumer_groups([f"{pipeline.name}.stream"]).values():
-        future.result(30)
+        try:
+            future.result(30)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # no process of the flow has run yet
+                raise
     set_up(settings)
 
 

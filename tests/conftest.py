@@ -4,10 +4,15 @@ import re
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tidemark.broker import EmbeddedKafka
 from tidemark.settings import Settings
+
+# The same examples every time, so that a red run tells of a change; how long one takes depends on the machine's load.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,9 @@ class Row(NamedTuple):
 
     oracle: the naive version, of the same arguments; None where the reference is another program, named in ``peer``.
     generate: arguments of n rows, the first of which is the array whose rows are judged; None where ``tested_in`` says
-    which file tests the kernel.  exact: picks and labels, which are compared exactly.  axis: of the rows in that
-    array.  compared: what of the result must be near the oracle's, where it is a logarithm of what is exact.
+    which file tests the kernel.  exact: picks and labels, which are compared exactly.  regret: of picks,
+    where two rows may be as good but for the last bits: how much worse than the best a pick is.  axis: of the rows in
+    that array.  compared: what of the result must be near the oracle's, where it is a logarithm of what is exact.
     peer: who else does this, as in the benchmarks.  bound: what the time cannot fall below.
     """
 
@@ -35,6 +36,7 @@ class Row(NamedTuple):
     peer: str = ""
     generate: Generator | None = None
     exact: bool = False
+    regret: Callable[..., float] | None = None
     axis: int = 0
     compared: Callable[[Array], Array] = np.asarray
     tested_in: str = ""
@@ -219,7 +221,9 @@ TABLE: Final[dict[str, Row]] = {
     "kmeans_pp": _picked(naive.kmeans_pp, seeded_picks, peer="scikit-learn"),
     "badge": _picked(naive.badge, gradients, "n k (c + d) multiplications and additions", "scikit-activeml"),
     "k_center_greedy": _picked(naive.k_center_greedy, greedy_picks, peer="scikit-activeml, modAL, BLAS"),
-    "facility_location": _picked(naive.facility_location, covering_picks, PAIRS, "apricot, submodlib"),
+    "facility_location": _picked(naive.facility_location, covering_picks, PAIRS, "apricot, submodlib")._replace(
+        regret=naive.facility_regret
+    ),
     "determinantal": _picked(naive.determinantal, spanning_picks, "n k (k + d) multiplications and additions", "numpy"),
     "cluster_margin": _picked(naive.cluster_margin, clustered, "a sort", "numpy"),
     "average_linkage": _picked(naive.average_linkage, linked, "n² distances in memory", "scipy"),

@@ -445,6 +445,30 @@ def facility_location(
     return picks
 
 
+def facility_regret(
+    picks: list[int],
+    x: Array,
+    k: int,
+    weights: Array | None = None,
+    centres: Array | None = None,
+    categories: Array | None = None,
+) -> float:
+    """By how much, at most, a pick's objective is above the best one's at its turn, as a share of that."""
+    apart = squared(x, x, None if categories is None else (categories, categories))
+    worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
+    covered = np.full(len(x), np.inf)
+    if centres is not None and len(centres):
+        covered = squared(x, centres).min(axis=1)
+    assert len(set(picks)) == len(picks) == min(k, len(x))
+    worst = 0.0
+    for turn, pick in enumerate(picks):
+        costs = {j: (worth * np.minimum(covered, apart[j])).sum() for j in range(len(x)) if j not in picks[:turn]}
+        best = min(costs.values())
+        worst = max(worst, (costs[pick] - best) / max(best, 1.0))
+        covered = np.minimum(covered, apart[pick])
+    return worst
+
+
 def novelty(x: Array, labeled: Array) -> Array:
     return np.asarray(np.sqrt(squared(x, labeled).min(axis=1, initial=np.inf)))
 

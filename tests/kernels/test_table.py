@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kernel_cases import changed, resized
 from uncompiled import sized
@@ -30,11 +30,17 @@ def case(name: str, seed: int, n: int, dtype: np.dtype[Any]) -> tuple[tuple[Any,
 
 def expected(row: Row, args: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401
     assert row.oracle is not None
-    wide = [a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a for a in args]
-    wide_options = {
-        k: a.astype(np.float64) if getattr(a, "dtype", None) == np.float32 else a for k, a in options.items()
-    }
-    return row.oracle(*wide, **wide_options)
+    return row.oracle(*widened(args), **widened_options(options))
+
+
+def widened(args: tuple[Any, ...]) -> list[Any]:
+    """The same in double precision."""
+    return [a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a for a in args]
+
+
+def widened_options(options: dict[str, Any]) -> dict[str, Any]:
+    """As `widened`."""
+    return dict(zip(options, widened(tuple(options.values())), strict=True))
 
 
 def test_every_public_name_is_in_the_table_once_and_nothing_else_is() -> None:
@@ -62,15 +68,19 @@ def test_every_oracle_is_one_of_the_naive_module_and_every_test_file_names_its_k
 @pytest.mark.parametrize("name", GENERATED)
 @settings(max_examples=sized(25, 4))
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 40))
+@example(seed=109, n=9)  # two rows that are equally good for facility_location, but for the last bits
 def test_a_kernel_equals_its_oracle(name: str, dtype: np.dtype[Any], seed: int, n: int) -> None:
     args, options = case(name, seed, n, dtype)
     got, row = kernel(name)(*args, **options), GENERATED[name]
-    if row.exact:
-        assert got.dtype == np.int64
-        assert got.tolist() == list(expected(row, args, options))
-        return
     tolerance = 2e-5 if dtype == np.float32 else 1e-9
     want = expected(row, args, options)
+    if row.exact:
+        assert got.dtype == np.int64
+        if row.regret is not None and got.tolist() != list(want):
+            assert row.regret(got.tolist(), *widened(args), **widened_options(options)) <= tolerance
+            return
+        assert got.tolist() == list(want)
+        return
     assert got.dtype == dtype
     np.testing.assert_allclose(
         row.compared(got), row.compared(np.reshape(want, got.shape)), rtol=tolerance, atol=tolerance

@@ -61,7 +61,9 @@ def test_in_the_foreground_it_stops_on_sigterm_and_down_says_whose_it_is(home: S
     with subprocess.Popen([*COMMAND, "up", "--foreground"], env=environment(home), stdout=subprocess.PIPE) as process:
         try:
             wait_until(
-                lambda: broker_status(home).running and home_answers(home), "the broker did not come up", timeout=60
+                lambda: broker_status(home).running and home_answers(home),
+                lambda: f"the broker did not come up: status {process.poll()}, {broker_status(home)}, {logs(home)}",
+                timeout=60,
             )
             down = broker(home, "down")
             assert down.returncode == 1
@@ -72,6 +74,12 @@ def test_in_the_foreground_it_stops_on_sigterm_and_down_says_whose_it_is(home: S
             process.kill()
 
     assert not broker_status(home).running
+
+
+def logs(home: Settings) -> dict[str, str]:
+    """The end of each file that the nodes write for people."""
+    files = [*(home.state_dir / "kafka").rglob("*.out"), *(home.state_dir / "kafka").rglob("*.log")]
+    return {file.name: file.read_text(errors="replace")[-1_500:] for file in files if file.stat().st_size < 10**6}
 
 
 def home_answers(home: Settings) -> bool:
