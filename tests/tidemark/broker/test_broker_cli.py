@@ -62,7 +62,7 @@ def test_in_the_foreground_it_stops_on_sigterm_and_down_says_whose_it_is(home: S
         try:
             wait_until(
                 lambda: broker_status(home).running and home_answers(home),
-                lambda: f"the broker did not come up: status {process.poll()}, {broker_status(home)}, {logs(home)}",
+                lambda: f"the broker did not come up: status {process.poll()}, {broker_status(home)}",
                 timeout=60,
             )
             down = broker(home, "down")
@@ -76,14 +76,9 @@ def test_in_the_foreground_it_stops_on_sigterm_and_down_says_whose_it_is(home: S
     assert not broker_status(home).running
 
 
-def logs(home: Settings) -> dict[str, str]:
-    """The end of each file that the nodes write for people."""
-    files = [*(home.state_dir / "kafka").rglob("*.out"), *(home.state_dir / "kafka").rglob("*.log")]
-    return {file.name: file.read_text(errors="replace")[-1_500:] for file in files if file.stat().st_size < 10**6}
-
-
 def home_answers(home: Settings) -> bool:
-    return bool(connect(home.at(broker_status(home).bootstrap_servers), timeout=60))
+    connect(home.at(broker_status(home).bootstrap_servers), timeout=60)
+    return True
 
 
 def test_two_nodes_are_refused(home: Settings) -> None:
