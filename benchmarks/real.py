@@ -1,10 +1,10 @@
 """`make bench-real`: the whole loop on real data (docs/real-data.md), rows R1 to R4.
 
-R1: the handbook's transactions, with a first champion of those before. Violations of any promise (`benchmarks.loop_checks`), backfill parity among them: every
-event's features as streamed against an offline computation over the recorded hop order. R2 to R4: drives, incidents
-and stays; the average precision of the last champion on later events that no label came from. Its 95 % interval is of
-a bootstrap over cases (drives, incidents, stays), for a case's events are alike; cases that were streamed are left out
-where each has one truth and an end.
+R1: the handbook's transactions, with a first champion of those before. Violations of any promise
+(`benchmarks.loop_checks`), backfill parity among them: every event's features as streamed against an offline
+computation over the recorded hop order. R2 to R4: drives, incidents and stays; the average precision of the last
+champion on later events that no label came from. Its 95 % interval is of a bootstrap over cases (drives, incidents,
+stays), for a case's events are alike; cases that were streamed are left out where each has one truth and an end.
 """
 
 from __future__ import annotations
