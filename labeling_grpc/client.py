@@ -7,6 +7,7 @@ for `patience` seconds. An answer carries an idempotency key from its first try 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -45,6 +46,9 @@ __all__ = [
 
 Value = str | float | int | bool | None
 EventKind = Literal["added", "leased", "returned", "answered", "skipped", "expired"]
+
+TOKEN_VARIABLE: Final = "TIDEMARK_LABELING_TOKEN"  # noqa: S105 - the name of one
+"""Environment variable of the client's access token: no option, for a command line is seen by everyone."""
 
 _PAUSE: Final = (0.05, 1.0)
 _CHANNEL: Final[list[tuple[str, Any]]] = [
@@ -175,15 +179,18 @@ class LabelingClient:
         pipeline: str = "",
         timeout: float = 10.0,
         patience: float = 30.0,
+        token: str | None = None,
     ) -> None:
         """Connect to `address` (`host:port`, or what gives it now) as `annotator`.
 
         pipeline: refuse to talk to the queue of another; "" for any.  timeout: seconds for one try.  patience: seconds
-        for which a service that can't be reached is tried again.
+        for which a service that can't be reached is tried again.  token: access token; None for the one in
+        `TIDEMARK_LABELING_TOKEN`, if any.
         """
         self.annotator = annotator
         self._address = address if callable(address) else lambda: address
         self._calls = _Calls(annotator, pipeline)
+        self._metadata = _authorization(token)
         self._timeout = timeout
         self._patience = patience
         self._lock = threading.Lock()
@@ -292,7 +299,7 @@ class LabelingClient:
 
         """
         stub = self._connect()
-        call = stub.Watch(self._calls.watch(interval, stats_only=stats_only))
+        call = stub.Watch(self._calls.watch(interval, stats_only=stats_only), metadata=self._metadata)
         try:
             for response in call:
                 yield _update(response)
@@ -355,7 +362,7 @@ class LabelingClient:
         while True:
             try:
                 stub = stub or self._connect()
-                return getattr(stub, method)(request, timeout=wait + self._timeout)
+                return getattr(stub, method)(request, timeout=wait + self._timeout, metadata=self._metadata)
             except (grpc.RpcError, LabelingError) as error:
                 pause = pauses.after(error)
                 if pause is None:
@@ -375,11 +382,13 @@ class AsyncLabelingClient:
         pipeline: str = "",
         timeout: float = 10.0,
         patience: float = 30.0,
+        token: str | None = None,
     ) -> None:
         """As `LabelingClient`."""
         self.annotator = annotator
         self._address = address if callable(address) else lambda: address
         self._calls = _Calls(annotator, pipeline)
+        self._metadata = _authorization(token)
         self._timeout = timeout
         self._patience = patience
         self._connected = ""
@@ -443,7 +452,8 @@ class AsyncLabelingClient:
 
     async def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> AsyncGenerator[Update, None]:
         """As `LabelingClient.watch`."""
-        call = self._connect().Watch(self._calls.watch(interval, stats_only=stats_only))
+        request = self._calls.watch(interval, stats_only=stats_only)
+        call = self._connect().Watch(request, metadata=self._metadata)
         try:
             async for response in call:
                 yield _update(response)
@@ -500,7 +510,9 @@ class AsyncLabelingClient:
         while True:
             try:
                 stub = stub or self._connect()
-                call: Awaitable[Any] = getattr(stub, method)(request, timeout=wait + self._timeout)
+                call: Awaitable[Any] = getattr(stub, method)(
+                    request, timeout=wait + self._timeout, metadata=self._metadata
+                )
                 return await call
             except (grpc.RpcError, LabelingError) as error:
                 pause = pauses.after(error)
@@ -508,6 +520,11 @@ class AsyncLabelingClient:
                     raise _translated(error, self._connected) from error
                 await asyncio.sleep(pause)
                 stub = None
+
+
+def _authorization(token: str | None) -> tuple[tuple[str, str], ...]:
+    secret = os.environ.get(TOKEN_VARIABLE, "").strip() if token is None else token
+    return (("authorization", f"Bearer {secret}"),) if secret else ()
 
 
 class _Pauses:

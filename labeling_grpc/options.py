@@ -29,6 +29,8 @@ class Options:
     - `TIDEMARK_LABELING_MAX_OPEN`: most cases waiting or leased, 100000
     - `TIDEMARK_LABELING_RELEASE_HOLD`: how long a released case is kept from who released it, `5m`
     - `TIDEMARK_LABELING_REFLECTION`: gRPC server reflection, off
+    - `TIDEMARK_LABELING_TOKENS`: every call needs an access token (`tidemark token create`), off; without it only
+      this machine may be listened on
     """
 
     address: str = "127.0.0.1:0"
@@ -36,6 +38,7 @@ class Options:
     max_open: int = 100_000
     release_hold_us: int = 300_000_000
     reflection: bool = False
+    tokens: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -48,17 +51,19 @@ class Options:
         given = os.environ if environment is None else environment
         env = {name: value.strip() for name, value in given.items() if value.strip()}
         default = cls()
+        tokens = _flag(env, "TOKENS", default=default.tokens)
         return cls(
-            address=loopback(env.get(PREFIX + "ADDRESS", default.address)),
+            address=listened(env.get(PREFIX + "ADDRESS", default.address), tokens=tokens),
             lease_us=_duration(env, "LEASE", default.lease_us),
             max_open=_count(env, "MAX_OPEN", default.max_open),
             release_hold_us=_duration(env, "RELEASE_HOLD", default.release_hold_us),
             reflection=_flag(env, "REFLECTION", default=default.reflection),
+            tokens=tokens,
         )
 
 
-def loopback(address: str) -> str:
-    """The address, if it is one that only this machine reaches.
+def listened(address: str, *, tokens: bool) -> str:
+    """The address, if it is one that only this machine reaches, or callers need tokens.
 
     Raises:
         ConfigError: it is another's, or no `host:port`.
@@ -72,10 +77,10 @@ def loopback(address: str) -> str:
         local = bare == "localhost" or ipaddress.ip_address(bare).is_loopback
     except ValueError:
         local = False
-    if not local:
+    if not local and not tokens:
         raise ConfigError(
             f"the labeling service can't listen on {address!r}: it has neither tokens nor TLS, so only this machine "
-            "may reach it; write 127.0.0.1:PORT, and let people in through an SSH tunnel"
+            "may reach it; write 127.0.0.1:PORT, or set TIDEMARK_LABELING_TOKENS=on"
         )
     return address
 

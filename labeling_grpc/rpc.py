@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
 from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.security.gate import Gate
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 
@@ -20,33 +21,45 @@ SERVICE: Final = pb.DESCRIPTOR.services_by_name["LabelingService"]
 
 Q = TypeVar("Q", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
+Admitted = Callable[[bytes, Context], Awaitable[Message]]
 
 log = logging.getLogger(__name__)
 
 
-def handler(service: labeling_pb2_grpc.LabelingServiceServicer) -> grpc.GenericRpcHandler[bytes, Message]:
-    """Handler of all methods of the service.
+def handler(
+    service: labeling_pb2_grpc.LabelingServiceServicer, gate: Gate | None = None
+) -> grpc.GenericRpcHandler[bytes, Message]:
+    """Handler of all methods of the service; each call passes `gate` first, where there is one.
 
     Requests are parsed here, not by gRPC, which answers bytes that are no message with UNKNOWN and the parser's words.
     """
-    methods = {method.name: _method(method, getattr(service, method.name)) for method in SERVICE.methods}
+    methods = {method.name: _method(method, getattr(service, method.name), gate) for method in SERVICE.methods}
     return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
 
-def _method(method: MethodDescriptor, behave: Callable[..., Any]) -> grpc.RpcMethodHandler[bytes, Message]:
+def _method(
+    method: MethodDescriptor, behave: Callable[..., Any], gate: Gate | None
+) -> grpc.RpcMethodHandler[bytes, Message]:
     kind: type[Message] = GetMessageClass(method.input_type)
     serialize = GetMessageClass(method.output_type).SerializeToString
+
+    async def admitted(sent: bytes, context: Context) -> Message:
+        request = _parsed(kind, sent)
+        if gate is not None:
+            await gate.admit(method.name, request, context.invocation_metadata() or ())
+        return request
+
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_stream(kind, behave), None, serialize)
-    return grpc.unary_unary_rpc_method_handler(_unary(kind, behave), None, serialize)
+        return grpc.unary_stream_rpc_method_handler(_stream(kind, admitted, behave), None, serialize)
+    return grpc.unary_unary_rpc_method_handler(_unary(kind, admitted, behave), None, serialize)
 
 
 def _unary(
-    kind: type[Q], behave: Callable[[Q, Context], Awaitable[Message]]
+    kind: type[Message], admitted: Admitted, behave: Callable[..., Awaitable[Message]]
 ) -> Callable[[bytes, Context], Awaitable[Message]]:
     async def call(sent: bytes, context: Context) -> Message:
         try:
-            return await behave(_parsed(kind, sent), context)
+            return await behave(await admitted(sent, context), context)
         except RefusedError as refusal:
             await _abort(context, refusal)
         except Exception as bug:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
@@ -56,11 +69,11 @@ def _unary(
 
 
 def _stream(
-    kind: type[Q], behave: Callable[[Q, Context], AsyncIterator[Message]]
+    kind: type[Message], admitted: Admitted, behave: Callable[..., AsyncIterator[Message]]
 ) -> Callable[[bytes, Context], AsyncIterator[Message]]:
     async def call(sent: bytes, context: Context) -> AsyncIterator[Message]:
         try:
-            async for response in behave(_parsed(kind, sent), context):
+            async for response in behave(await admitted(sent, context), context):
                 yield response
         except RefusedError as refusal:
             await _abort(context, refusal)

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -25,9 +26,11 @@ from grpc_reflection.v1alpha import reflection
 from labeling_grpc import rpc
 from labeling_grpc.checks import Checks
 from labeling_grpc.intake import Intake
-from labeling_grpc.options import Options, loopback, state_folder
+from labeling_grpc.options import Options, listened, state_folder
 from labeling_grpc.publisher import Hook, Publisher, no_hook
 from labeling_grpc.queue import QueueRules
+from labeling_grpc.security.gate import Gate
+from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.service import LabelingService, Problems
 from labeling_grpc.store import SqliteStore, Store
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -69,8 +72,10 @@ class LabelingServer:
         store: Store,
         options: Options,
         *,
+        gate: Gate | None = None,
         hook: Hook = no_hook,
     ) -> None:
+        self._gate = gate
         self.address = ""
         self.pipeline = pipeline.name
         self.store = store
@@ -153,7 +158,7 @@ class LabelingServer:
         server = grpc.aio.server(options=_GRPC)
         checks = Checks(self.pipeline, self._options.lease_us)
         service = LabelingService(checks, self._question, self._writer, self._problems)
-        server.add_generic_rpc_handlers((rpc.handler(service),))
+        server.add_generic_rpc_handlers((rpc.handler(service, self._gate),))
         states = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave it out
         health_pb2_grpc.add_HealthServicer_to_server(states, server)
         if self._options.reflection:
@@ -223,19 +228,15 @@ def serve(
     """
     options = options or Options()
     if address is not None:
-        options = Options(
-            address=loopback(f"127.0.0.1:{address}" if isinstance(address, int) else address),
-            lease_us=options.lease_us,
-            max_open=options.max_open,
-            release_hold_us=options.release_hold_us,
-            reflection=options.reflection,
-        )
+        options = replace(options, address=f"127.0.0.1:{address}" if isinstance(address, int) else address)
+    listened(options.address, tokens=options.tokens)
     rules = QueueRules(
         classes=tuple(pipeline.label.classes), max_open=options.max_open, release_hold_us=options.release_hold_us
     )
     path = database or state_folder(settings, pipeline.name) / "labeling.db"
     store = SqliteStore(path, Topics(pipeline.name), rules)
-    return LabelingServer(pipeline, settings, store, options, hook=hook).start()
+    gate = Gate(TokenStore.sqlite(path)) if options.tokens else None
+    return LabelingServer(pipeline, settings, store, options, gate=gate, hook=hook).start()
 
 
 def main(pipeline_path: str | Path) -> int:

@@ -12,6 +12,8 @@ its prefix) in the status details, a BadRequest where a field is at fault, a Res
   INVALID_ARGUMENT     a field is malformed; an unknown class; an idempotency key used again with another answer
   NOT_FOUND            no such case, no such pipeline
   FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already
+  UNAUTHENTICATED      no valid access token, where the service asks for one
+  PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
   UNAVAILABLE          the service is stopping, or its database is: repeat the call, all of them are safe to repeat
 """
@@ -94,6 +96,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The service is stopping."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 10
     """The database can't be written."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 11
+    """The call has no access token, or one that is unknown, expired or revoked."""
+    ERROR_REASON_FORBIDDEN: _ErrorReason.ValueType  # 12
+    """The token's role may not make this call, or not on this object."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of a refusal, in google.rpc.ErrorInfo.reason without the prefix ERROR_REASON_."""
@@ -119,6 +125,10 @@ ERROR_REASON_STOPPING: ErrorReason.ValueType  # 9
 """The service is stopping."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 10
 """The database can't be written."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 11
+"""The call has no access token, or one that is unknown, expired or revoked."""
+ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 12
+"""The token's role may not make this call, or not on this object."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

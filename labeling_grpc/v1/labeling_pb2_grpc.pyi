@@ -12,6 +12,8 @@ its prefix) in the status details, a BadRequest where a field is at fault, a Res
   INVALID_ARGUMENT     a field is malformed; an unknown class; an idempotency key used again with another answer
   NOT_FOUND            no such case, no such pipeline
   FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already
+  UNAUTHENTICATED      no valid access token, where the service asks for one
+  PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
   UNAVAILABLE          the service is stopping, or its database is: repeat the call, all of them are safe to repeat
 """

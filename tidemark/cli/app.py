@@ -21,6 +21,7 @@ COMMANDS: Final = (
     "run",
     "schema",
     "status",
+    "token",
     "train",
     "up",
     "warm",

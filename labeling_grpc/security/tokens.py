@@ -1,0 +1,200 @@
+"""Access tokens: made, listed, revoked, rotated, checked.
+
+A secret is 32 random bytes, so its SHA-256 can't be turned back by guessing. A slow hash protects what people choose;
+here it would add its cost to every call, and no safety.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import sqlalchemy as sa
+
+from labeling_grpc.security.roles import Role
+from labeling_grpc.security.tables import metadata, tokens
+from labeling_grpc.text import is_name
+from tidemark.errors import LabelingError
+
+PREFIX: Final = "tdm_"
+"""Of every secret, so that a scanner finds one that was committed by mistake."""
+
+
+class TokenError(LabelingError):
+    """A token can't be made, found or stored; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token. Times in µs of the wall clock."""
+
+    id: str
+    role: Role
+    annotator: str
+    created_at: int
+    expires_at: int
+    revoked_at: int | None
+
+    def valid(self, now: int) -> bool:
+        """Whether it opens anything at `now`."""
+        return self.revoked_at is None and self.created_at <= now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token and its secret, which is shown this once and stored nowhere."""
+
+    token: Token
+    secret: str
+
+
+def digest(secret: str) -> str:
+    """SHA-256 of a secret, hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000
+
+
+class TokenStore:
+    """Tokens in a database. Safe to share among threads and processes."""
+
+    def __init__(self, engine: sa.Engine, now: Callable[[], int] = _now) -> None:
+        """Make the table if it is not there. now: wall clock, µs.
+
+        Raises:
+            TokenError: the database fails.
+
+        """
+        self._engine = engine
+        self._now = now
+        with self._translated():
+            metadata.create_all(engine)
+
+    @classmethod
+    def sqlite(cls, path: Path, now: Callable[[], int] = _now) -> Self:
+        """Tokens of the queue's database at `path`.
+
+        Raises:
+            TokenError: the database fails.
+
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        url = sa.URL.create("sqlite", database=str(path))
+        return cls(sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": 5.0}), now)
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The database that the tokens are in."""
+        return self._engine
+
+    def create(self, role: Role, annotator: str, lifetime_us: int) -> Issued:
+        """A new token of `annotator` that ends `lifetime_us` from now.
+
+        Raises:
+            TokenError: the annotator's id is no name, the lifetime is not above 0, or the database fails.
+
+        """
+        if not is_name(annotator, 128):
+            raise TokenError(f"the annotator's id {annotator!r} must have 1 to 128 printable characters")
+        if lifetime_us <= 0:
+            raise TokenError(f"a token's lifetime ({lifetime_us} µs) must be above 0; write 90d")
+        now = self._now()
+        secret = PREFIX + secrets.token_urlsafe(32)
+        token = Token(secrets.token_hex(6), role, annotator, now, now + lifetime_us, None)
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(
+                tokens.insert().values(
+                    id=token.id,
+                    digest=digest(secret),
+                    role=role.value,
+                    annotator=annotator,
+                    created_at=now,
+                    expires_at=token.expires_at,
+                )
+            )
+        return Issued(token, secret)
+
+    def rotate(self, token_id: str, lifetime_us: int, overlap_us: int) -> Issued:
+        """A successor with the same role and annotator; the old one ends within `overlap_us`, both are valid till then.
+
+        Raises:
+            TokenError: there is no such valid token, or the database fails.
+
+        """
+        old = next((token for token in self.all() if token.id == token_id), None)
+        now = self._now()
+        if old is None or not old.valid(now):
+            raise TokenError(f"there is no valid token {token_id!r}: see `tidemark token list`, and create one")
+        fresh = self.create(old.role, old.annotator, lifetime_us)
+        with self._translated(), self._engine.begin() as connection:
+            connection.execute(
+                tokens.update()
+                .where(tokens.c.id == token_id)
+                .values(expires_at=min(old.expires_at, now + max(overlap_us, 0)))
+            )
+        return fresh
+
+    def revoke(self, token_id: str) -> None:
+        """End a token now. Revoking it again changes nothing.
+
+        Raises:
+            TokenError: there is no such token, or the database fails.
+
+        """
+        with self._translated(), self._engine.begin() as connection:
+            changed = connection.execute(
+                tokens.update()
+                .where(tokens.c.id == token_id)
+                .values(revoked_at=sa.func.coalesce(tokens.c.revoked_at, self._now()))
+            )
+            if not changed.rowcount:
+                raise TokenError(f"there is no token {token_id!r}: see `tidemark token list`")
+
+    def all(self) -> list[Token]:
+        """All tokens, oldest first, those that ended included.
+
+        Raises:
+            TokenError: the database fails.
+
+        """
+        return [token for _, token in self._rows()]
+
+    def find(self, secret: str) -> Token | None:
+        """The valid token of a secret; None: unknown, expired or revoked.
+
+        Raises:
+            TokenError: the database fails.
+
+        """
+        token = next((token for _, token in self._rows(tokens.c.digest == digest(secret))), None)
+        return token if token is not None and token.valid(self._now()) else None
+
+    def close(self) -> None:
+        """Give the database back."""
+        self._engine.dispose()
+
+    def _rows(self, *where: sa.ColumnElement[bool]) -> list[tuple[str, Token]]:
+        query = sa.select(tokens).where(*where).order_by(tokens.c.created_at, tokens.c.id)
+        with self._translated(), self._engine.connect() as connection:
+            return [
+                (
+                    row.digest,
+                    Token(row.id, Role(row.role), row.annotator, row.created_at, row.expires_at, row.revoked_at),
+                )
+                for row in connection.execute(query)
+            ]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise TokenError(f"the database of access tokens fails ({error.orig}): nothing was changed") from error

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from labeling import PIPELINE, SOURCE, MovedClock, arrivals, candidate, pipeline
+from typer.testing import CliRunner
+
+from labeling_grpc.client import LabelingClient
+from labeling_grpc.commands import TakeIn
+from labeling_grpc.options import Options
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.security.roles import MATRIX, Role, Scope, check_matrix
+from labeling_grpc.security.tokens import TokenError, TokenStore, digest
+from labeling_grpc.server import LabelingServer, serve
+from labeling_grpc.v1 import labeling_pb2 as pb
+from tidemark.cli.app import app
+from tidemark.errors import ConfigError
+from tidemark.settings import Settings
+
+DAY = 86_400_000_000
+_number = itertools.count()
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: MovedClock) -> Iterator[TokenStore]:
+    opened = TokenStore.sqlite(tmp_path / "tokens.db", clock.wall)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[LabelingServer]:
+    with serve(pipeline("pay"), Settings(state_dir=folder).at("127.0.0.1:9"), options=Options(tokens=True)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def issued(folder: Path, server: LabelingServer) -> dict[tuple[Role, str], str]:
+    assert server.pipeline == "pay"
+    made = TokenStore.sqlite(folder / "pipelines" / "pay" / "labeling.db")
+    return {(role, who): made.create(role, who, DAY).secret for role in Role for who in ("ada", "ben")}
+
+
+def lease_of(server: LabelingServer, who: str, secret: str) -> pb.Lease:
+    """A fresh case, leased by an administrator in the name of `who`."""
+    start = server.store.position("intake", SOURCE)
+    offset = start or 0
+    server._writer.call(TakeIn(SOURCE, start, offset + 1, arrivals([candidate(next(_number))], offset)))
+    with LabelingClient(server.address, who, token=secret) as client:
+        (task,) = client.lease()
+    return pb.Lease(event_id=task.event_id, lease_token=task.token)
+
+
+def request(method: str, lease: pb.Lease, annotator: str) -> Any:  # noqa: ANN401 - the method's request
+    answer = pb.Annotation(event_id=lease.event_id, lease_token=lease.lease_token, label="fraud")
+    return {
+        "LeaseTasks": pb.LeaseTasksRequest(annotator=annotator),
+        "RenewLease": pb.RenewLeaseRequest(leases=[lease]),
+        "SubmitLabels": pb.SubmitLabelsRequest(annotations=[answer]),
+        "Skip": pb.SkipRequest(lease=lease),
+        "Release": pb.ReleaseRequest(leases=[lease]),
+        "Stats": pb.StatsRequest(),
+        "Watch": pb.WatchRequest(),
+    }[method]
+
+
+def outcome(server: LabelingServer, method: str, message: Any, secret: str) -> grpc.StatusCode:  # noqa: ANN401
+    metadata = (("authorization", f"Bearer {secret}"),) if secret else ()
+    path = f"/labeling_grpc.v1.LabelingService/{method}"
+    with grpc.insecure_channel(server.address) as channel:
+        try:
+            if method == "Watch":
+                call: Any = channel.unary_stream(path, None, None)(
+                    message.SerializeToString(), metadata=metadata, timeout=10
+                )
+                next(call)
+                call.cancel()
+            else:
+                channel.unary_unary(path, None, None)(message.SerializeToString(), metadata=metadata, timeout=10)
+        except grpc.RpcError as error:
+            refused: Any = error
+            return refused.code()  # type: ignore[no-any-return]
+    return grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("whose", ["ada", "ben"])
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("method", list(MATRIX))
+def test_each_role_may_do_what_the_table_says_and_no_more(
+    server: LabelingServer, issued: dict[tuple[Role, str], str], method: str, role: Role, whose: str
+) -> None:
+    scope = MATRIX[method][role]
+    bound = method not in {"Stats", "Watch"}
+    lease = lease_of(server, whose, issued[Role.ADMIN, "ada"]) if bound else pb.Lease()
+    allowed = scope is Scope.ANY or (scope is Scope.OWN and whose == "ada")
+    expected = grpc.StatusCode.OK if allowed else grpc.StatusCode.PERMISSION_DENIED
+    assert outcome(server, method, request(method, lease, whose), issued[role, "ada"]) is expected
+
+
+@pytest.mark.parametrize("method", list(MATRIX))
+@pytest.mark.parametrize("secret", ["", "tdm_guess"])
+def test_a_call_without_a_valid_token_is_refused(server: LabelingServer, method: str, secret: str) -> None:
+    assert outcome(server, method, request(method, pb.Lease(), "ada"), secret) is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_revoked_token_is_refused_from_the_next_call_on(server: LabelingServer, folder: Path) -> None:
+    made = TokenStore.sqlite(folder / "pipelines" / "pay" / "labeling.db")
+    one = made.create(Role.VIEWER, "eve", DAY)
+    with LabelingClient(server.address, "eve", token=one.secret, patience=0) as client:
+        assert client.stats().pipeline == "pay"
+        made.revoke(one.token.id)
+        with pytest.raises(RefusedError) as caught:
+            client.stats()
+    assert caught.value.reason is Reason.UNAUTHENTICATED
+
+
+def test_a_lease_token_that_was_used_is_still_its_holders_alone(
+    server: LabelingServer, issued: dict[tuple[Role, str], str]
+) -> None:
+    lease = lease_of(server, "ada", issued[Role.ADMIN, "ada"])
+    answer = request("SubmitLabels", lease, "ada")
+    assert outcome(server, "SubmitLabels", answer, issued[Role.ANNOTATOR, "ada"]) is grpc.StatusCode.OK
+    assert outcome(server, "SubmitLabels", answer, issued[Role.ANNOTATOR, "ben"]) is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_call_without_a_row_in_the_table_keeps_the_service_from_starting() -> None:
+    check_matrix(MATRIX)
+    with pytest.raises(ConfigError, match="Skip"):
+        check_matrix({method: row for method, row in MATRIX.items() if method != "Skip"})
+    with pytest.raises(ConfigError, match="Watch"):
+        check_matrix(MATRIX | {"Watch": {Role.ADMIN: Scope.ANY}})
+
+
+def test_a_token_ends_with_its_time(store: TokenStore, clock: MovedClock) -> None:
+    made = store.create(Role.ANNOTATOR, "ada", DAY)
+    clock.time += DAY - 1
+    assert store.find(made.secret) == made.token
+    clock.time += 1
+    assert store.find(made.secret) is None
+
+
+def test_two_tokens_are_valid_while_one_takes_over_from_the_other(store: TokenStore, clock: MovedClock) -> None:
+    old = store.create(Role.PROGRAM, "bot", 90 * DAY)
+    new = store.rotate(old.token.id, 90 * DAY, DAY)
+    assert (new.token.role, new.token.annotator) == (Role.PROGRAM, "bot")
+    assert store.find(old.secret) is not None
+    assert store.find(new.secret) is not None
+    clock.time += DAY
+    assert store.find(old.secret) is None
+    assert store.find(new.secret) is not None
+    with pytest.raises(TokenError, match="no valid token"):
+        store.rotate(old.token.id, DAY, DAY)
+
+
+def test_the_database_holds_no_secret(store: TokenStore, tmp_path: Path) -> None:
+    made = store.create(Role.ADMIN, "ada", DAY)
+    with sqlite3.connect(tmp_path / "tokens.db") as connection:
+        rows = connection.execute("SELECT * FROM access_tokens").fetchall()
+    connection.close()
+    assert digest(made.secret) in rows[0]
+    assert made.secret not in repr(rows)
+    assert len(made.secret) >= 43
+
+
+@pytest.mark.parametrize(("who", "lifetime"), [("", DAY), ("a\u200bda", DAY), ("ada", 0)])
+def test_a_token_that_makes_no_sense_is_not_made(store: TokenStore, who: str, lifetime: int) -> None:
+    with pytest.raises(TokenError):
+        store.create(Role.ADMIN, who, lifetime)
+    assert store.all() == []
+
+
+def test_another_address_than_loopback_needs_tokens() -> None:
+    far = {"TIDEMARK_LABELING_ADDRESS": "0.0.0.0:50051"}
+    with pytest.raises(ConfigError, match="neither tokens nor TLS"):
+        Options.from_environment(far)
+    assert Options.from_environment(far | {"TIDEMARK_LABELING_TOKENS": "on"}).address == "0.0.0.0:50051"
+
+
+def test_tokens_at_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in Settings(state_dir=tmp_path).environment().items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "pay.toml"
+    file.write_text(PIPELINE.replace("NAME", "pay"))
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["token", arguments[0], str(file), *arguments[1:]])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    secret = run("create", "--as", "ada").split()[-1]
+    made = TokenStore.sqlite(tmp_path / "pipelines" / "pay" / "labeling.db")
+    token = made.find(secret)
+    assert token is not None
+    assert (token.role, token.annotator) == (Role.ANNOTATOR, "ada")
+    successor = run("rotate", token.id).split()[-1]
+    assert made.find(successor) is not None
+    run("revoke", token.id)
+    assert made.find(secret) is None
+    listed = run("list")
+    assert "revoked" in listed
+    assert secret not in listed
+    wrong = CliRunner().invoke(app, ["token", "revoke", str(file), "nothing"])
+    assert wrong.exit_code == 1

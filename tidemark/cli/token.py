@@ -1,0 +1,108 @@
+"""`tidemark token create|list|revoke|rotate`: who may call a pipeline's labeling service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from labeling_grpc.options import state_folder
+from labeling_grpc.security.roles import Role
+from labeling_grpc.security.tokens import Issued, Token, TokenStore
+from tidemark.cli.console import PipelineFile, out, told
+from tidemark.errors import ConfigError
+from tidemark.pipeline import load, parse_duration
+from tidemark.settings import Settings
+
+app = typer.Typer(help="Access tokens of the labeling service.", no_args_is_help=True, add_completion=False)
+
+TokenId = Annotated[str, typer.Argument(metavar="ID", help="The token's id, as `list` shows it.")]
+Lifetime = Annotated[str, typer.Option("--for", metavar="DURATION", help="How long it is valid.")]
+
+
+@contextmanager
+def _store(pipeline: PipelineFile) -> Iterator[TokenStore]:
+    store = TokenStore.sqlite(state_folder(Settings.from_environment(), load(pipeline).name) / "labeling.db")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _duration(option: str, text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {text!r} {error}") from error
+
+
+def _show(issued: Issued) -> None:
+    token = issued.token
+    out.print(
+        f"token {token.id} of {escape(token.annotator)}, {token.role.value}, until {_day(token.expires_at)}; keep it, "
+        "for it is shown this once:",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(issued.secret, highlight=False, markup=False, soft_wrap=True)
+
+
+def _day(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at / 1e6))
+
+
+def _state(token: Token, now: int) -> str:
+    if token.revoked_at is not None:
+        return "revoked"
+    return "valid" if token.valid(now) else "expired"
+
+
+@app.command()
+def create(
+    pipeline: PipelineFile,
+    annotator: Annotated[str, typer.Option("--as", metavar="NAME", help="Annotator id of its holder.")],
+    role: Annotated[Role, typer.Option(help="What its holder may do.")] = Role.ANNOTATOR,
+    lifetime: Lifetime = "90d",
+) -> None:
+    """Make a token and show it, this once."""
+    with told(), _store(pipeline) as store:
+        _show(store.create(role, annotator, _duration("--for", lifetime)))
+
+
+@app.command(name="list")
+def list_tokens(pipeline: PipelineFile) -> None:
+    """List tokens, never their secrets."""
+    with told(), _store(pipeline) as store:
+        table = Table(box=None, pad_edge=False)
+        for name in ("id", "annotator", "role", "made", "ends", "state"):
+            table.add_column(name, overflow="fold")
+        now = time.time_ns() // 1_000
+        for token in store.all():
+            made, ends = _day(token.created_at), _day(token.expires_at)
+            table.add_row(token.id, escape(token.annotator), token.role.value, made, ends, _state(token, now))
+        out.print(table)
+
+
+@app.command()
+def revoke(pipeline: PipelineFile, token: TokenId) -> None:
+    """End a token now; the running service refuses it from its next call on."""
+    with told(), _store(pipeline) as store:
+        store.revoke(token)
+        out.print(f"token {escape(token)} is revoked", highlight=False)
+
+
+@app.command()
+def rotate(
+    pipeline: PipelineFile,
+    token: TokenId,
+    lifetime: Lifetime = "90d",
+    overlap: Annotated[str, typer.Option(metavar="DURATION", help="How long the old one stays valid.")] = "1d",
+) -> None:
+    """Make a successor; both are valid for the overlap, and then the old one ends."""
+    with told(), _store(pipeline) as store:
+        _show(store.rotate(token, _duration("--for", lifetime), _duration("--overlap", overlap)))
