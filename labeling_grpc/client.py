@@ -24,6 +24,7 @@ from grpc_status import rpc_status
 from labeling_grpc.convert import REASONS
 from labeling_grpc.options import find
 from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.security.tls import Certificates
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.errors import LabelingError
@@ -180,17 +181,19 @@ class LabelingClient:
         timeout: float = 10.0,
         patience: float = 30.0,
         token: str | None = None,
+        tls: Certificates | None = None,
     ) -> None:
         """Connect to `address` (`host:port`, or what gives it now) as `annotator`.
 
         pipeline: refuse to talk to the queue of another; "" for any.  timeout: seconds for one try.  patience: seconds
         for which a service that can't be reached is tried again.  token: access token; None for the one in
-        `TIDEMARK_LABELING_TOKEN`, if any.
+        `TIDEMARK_LABELING_TOKEN`, if any.  tls: None for the TIDEMARK_LABELING_TLS_* of the environment, if any.
         """
         self.annotator = annotator
         self._address = address if callable(address) else lambda: address
         self._calls = _Calls(annotator, pipeline)
         self._metadata = _authorization(token)
+        self._tls = tls or Certificates.from_environment(os.environ)
         self._timeout = timeout
         self._patience = patience
         self._lock = threading.Lock()
@@ -345,13 +348,18 @@ class LabelingClient:
     ) -> None:
         self.close()
 
+    def _open(self, address: str) -> grpc.Channel:
+        if self._tls is None:
+            return grpc.insecure_channel(address, options=_CHANNEL)
+        return grpc.secure_channel(address, self._tls.of_client(), options=_CHANNEL)
+
     def _connect(self) -> labeling_pb2_grpc.LabelingServiceStub:
         address = self._address()
         with self._lock:
             if self._stub is None or address != self._connected:
                 if self._channel is not None:
                     self._channel.close()
-                self._channel = grpc.insecure_channel(address, options=_CHANNEL)
+                self._channel = self._open(address)
                 self._stub = labeling_pb2_grpc.LabelingServiceStub(self._channel)
                 self._connected = address
             return self._stub
@@ -383,12 +391,14 @@ class AsyncLabelingClient:
         timeout: float = 10.0,
         patience: float = 30.0,
         token: str | None = None,
+        tls: Certificates | None = None,
     ) -> None:
         """As `LabelingClient`."""
         self.annotator = annotator
         self._address = address if callable(address) else lambda: address
         self._calls = _Calls(annotator, pipeline)
         self._metadata = _authorization(token)
+        self._tls = tls or Certificates.from_environment(os.environ)
         self._timeout = timeout
         self._patience = patience
         self._connected = ""
@@ -496,10 +506,15 @@ class AsyncLabelingClient:
     ) -> None:
         await self.close()
 
+    def _open(self, address: str) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(address, options=_CHANNEL)
+        return grpc.aio.secure_channel(address, self._tls.of_client(), options=_CHANNEL)
+
     def _connect(self) -> labeling_pb2_grpc.LabelingServiceAsyncStub:
         address = self._address()
         if self._stub is None or address != self._connected:
-            self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL)
+            self._channel = self._open(address)
             self._stub = labeling_pb2_grpc.LabelingServiceStub(self._channel)
             self._connected = address
         return self._stub

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, cast
 
+from labeling_grpc.security.tls import Certificates
 from tidemark.errors import ConfigError, LabelingError
 from tidemark.pipeline import parse_duration
 from tidemark.settings import Settings
@@ -31,6 +32,8 @@ class Options:
     - `TIDEMARK_LABELING_REFLECTION`: gRPC server reflection, off
     - `TIDEMARK_LABELING_TOKENS`: every call needs an access token (`tidemark token create`), off; without it only
       this machine may be listened on
+    - `TIDEMARK_LABELING_TLS_CERT`, `_KEY`: PEM files; the service then speaks TLS alone.  `_CA`: callers must show a
+      certificate that it signed
     """
 
     address: str = "127.0.0.1:0"
@@ -39,6 +42,7 @@ class Options:
     release_hold_us: int = 300_000_000
     reflection: bool = False
     tokens: bool = False
+    tls: Certificates | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -51,19 +55,21 @@ class Options:
         given = os.environ if environment is None else environment
         env = {name: value.strip() for name, value in given.items() if value.strip()}
         default = cls()
+        tls = Certificates.from_environment(env)
         tokens = _flag(env, "TOKENS", default=default.tokens)
         return cls(
-            address=listened(env.get(PREFIX + "ADDRESS", default.address), tokens=tokens),
+            address=listened(env.get(PREFIX + "ADDRESS", default.address), guarded=tokens or tls is not None),
             lease_us=_duration(env, "LEASE", default.lease_us),
             max_open=_count(env, "MAX_OPEN", default.max_open),
             release_hold_us=_duration(env, "RELEASE_HOLD", default.release_hold_us),
             reflection=_flag(env, "REFLECTION", default=default.reflection),
             tokens=tokens,
+            tls=tls,
         )
 
 
-def listened(address: str, *, tokens: bool) -> str:
-    """The address, if it is one that only this machine reaches, or callers need tokens.
+def listened(address: str, *, guarded: bool) -> str:
+    """The address, if it is one that only this machine reaches, or tokens or TLS are configured.
 
     Raises:
         ConfigError: it is another's, or no `host:port`.
@@ -77,10 +83,11 @@ def listened(address: str, *, tokens: bool) -> str:
         local = bare == "localhost" or ipaddress.ip_address(bare).is_loopback
     except ValueError:
         local = False
-    if not local and not tokens:
+    if not local and not guarded:
         raise ConfigError(
             f"the labeling service can't listen on {address!r}: it has neither tokens nor TLS, so only this machine "
-            "may reach it; write 127.0.0.1:PORT, or set TIDEMARK_LABELING_TOKENS=on"
+            "may reach it; write 127.0.0.1:PORT, or set TIDEMARK_LABELING_TOKENS=on, or "
+            "TIDEMARK_LABELING_TLS_CERT and _KEY"
         )
     return address
 

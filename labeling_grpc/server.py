@@ -36,7 +36,7 @@ from labeling_grpc.store import SqliteStore, Store
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.writer import Writer
 from tidemark.broker import resolve_bootstrap
-from tidemark.errors import LabelingError, TidemarkError
+from tidemark.errors import ConfigError, LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
 from tidemark.topics import Topics
@@ -148,7 +148,7 @@ class LabelingServer:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._serve())
-        except LabelingError as error:
+        except (LabelingError, ConfigError) as error:
             self._fail(error)
         finally:
             self._ready.set()
@@ -164,7 +164,10 @@ class LabelingServer:
         if self._options.reflection:
             reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
-            port = server.add_insecure_port(self._options.address)
+            if self._options.tls is None:
+                port = server.add_insecure_port(self._options.address)
+            else:
+                port = server.add_secure_port(self._options.address, self._options.tls.of_server())
         except RuntimeError as error:
             raise LabelingError(
                 f"the labeling service can't listen on {self._options.address}: the port is taken; choose another, or "
@@ -229,7 +232,7 @@ def serve(
     options = options or Options()
     if address is not None:
         options = replace(options, address=f"127.0.0.1:{address}" if isinstance(address, int) else address)
-    listened(options.address, tokens=options.tokens)
+    listened(options.address, guarded=options.tokens or options.tls is not None)
     rules = QueueRules(
         classes=tuple(pipeline.label.classes), max_open=options.max_open, release_hold_us=options.release_hold_us
     )
