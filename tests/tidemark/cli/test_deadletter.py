@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
+from tidemark.cli import console
 from tidemark.cli.app import app
 from tidemark.deadletter import dead_letter
 from tidemark.kafka import ensure_topics, producer_config, read_all
@@ -24,7 +25,7 @@ def pipeline_file(kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pyt
     """A pipeline of its own on the tests' Kafka: its file and its name."""
     for name, value in kafka.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "_width", 200)  # COLUMNS counts only if it was not set as the console was made
     text = (PIPELINES / "fraud.toml").read_text(encoding="utf-8")
     path = tmp_path / "pipeline.toml"
     path.write_text(text.replace('name = "fraud"', f'name = "{unique}"', 1).replace("fraud.raw", f"{unique}.raw"))
