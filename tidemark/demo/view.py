@@ -69,8 +69,9 @@ class View:
         )
 
     def _spent(self, progress: Progress) -> int:
-        snapshot = progress.snapshot
-        return 0 if snapshot is None else snapshot.ends.get(self._pipeline.topics.labels, 0)
+        """Cases asked for, as selection counts them: the end of a topic counts transactions' markers too."""
+        metric = None if progress.snapshot is None else progress.snapshot.metrics.get("budget_spent")
+        return 0 if metric is None else int(metric.detail.get("spent_in_all") or 0)
 
     def _dead(self, progress: Progress) -> int:
         snapshot = progress.snapshot
