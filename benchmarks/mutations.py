@@ -6,7 +6,7 @@ import random
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -221,7 +221,7 @@ class Mutator:
         return self._records(self._manifest, chunks)
 
     def _with(self, index: int, value: bytes) -> list[Output]:
-        return _put(self.whole, index, replace(self.whole[index], value=value))
+        return _put(self.whole, index, self.whole[index]._replace(value=value))
 
 
 def _put(outputs: Sequence[Output], index: int, output: Output) -> list[Output]:

@@ -93,6 +93,19 @@ class Lane:
         self.at_end = False
         self.last_row = now
 
+    def at(self, rows: Sequence[int]) -> Batch:
+        """A look at some of the waiting rows, counted from 0 and rising; each below `rows`."""
+        assert self.partition is not None  # noqa: S101 as in `take`
+        found: list[Message] = []
+        runs = iter(self._runs)
+        run, begin = next(runs), -self._head
+        for row in rows:
+            while row >= begin + len(run):
+                begin += len(run)
+                run = next(runs)
+            found.append(run[row - begin])
+        return _batch(self.partition, found, replay=False)
+
     def take(self, rows: int, most_bytes: int) -> Batch:
         """The next at most `rows` rows, all on one side of the committed offset; at least one even if it is big.
 

@@ -16,16 +16,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import KafkaError, TopicPartition
 
-from dataflows.alignment import Bounds, allowed_rows
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
 from dataflows.membership import Membership
 from dataflows.opening import pack
+from dataflows.rounds import Rounds
 from dataflows.slots import claim_slot
 from dataflows.stop import Stop
 from dataflows.topic_watch import Changed, TopicWatch
@@ -33,34 +33,47 @@ from dataflows.transactions import RecordTooLarge, TransactionFailed, Transactio
 from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import admin, producer_config
-from tidemark.processor import Batch, Output, Partition, Processor
+from tidemark.processor import Batch, Output, Partition, Processor, RoundProcessor
 
 _log = logging.getLogger(__name__)
 _LARGE_RECORDS: Final = {"message.max.bytes": 4_000_000}
 """Arrow records compress well, and what a topic takes is the compressed size; librdkafka looks at the other."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A batch of a lane on its way, and the lane's generation when it was taken."""
+
+    lane: Lane
+    generation: int
+    batch: Batch
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the lane was opened anew or taken away meanwhile."""
+        return self.lane.generation != self.generation
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
-    """Source to processor: a batch of a lane, or neither for a tick."""
+    """Source to processor: batches to process together, or none for a tick."""
 
     session: Session
-    lane: Lane | None = None
-    generation: int = 0
-    batch: Batch | None = None
+    items: Sequence[Item] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Done:
-    """Processor to sink: what to produce, and the offset up to which the lane is handled with it."""
+    """Processor to sink: what to produce, and the batches that are handled with it. None: what a tick gave."""
 
     session: Session
-    lane: Lane | None = None
-    generation: int = 0
-    next_offset: int = 0
-    rows: int = 0
-    replay: bool = False
-    outputs: list[Output] = field(default_factory=list)
+    items: Sequence[Item] = ()
+    outputs: Sequence[Output] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows that were processed."""
+        return sum(len(item.batch) for item in self.items)
 
 
 def process(work: Work) -> Done:
@@ -111,8 +124,7 @@ class Session:
             clock=clock,
         )
         self._membership = Membership(config, processor, client, self, clock)
-        self._bounds = Bounds(config.align or 0, config.idle_timeout, config.min_rows, config.batch_rows)
-        self._batch_rows = config.batch_rows
+        self._rounds = Rounds(config, processor)
         self._in_flight = 0
         self._broken: str | None = None
         self._failures = 0
@@ -172,57 +184,40 @@ class Session:
         if self._broken is not None:
             return []
         now = self._clock()
-        work = self._choose(now)
+        chosen = self._rounds.choose(self.lanes.values(), now)
+        work = [Work(self, [Item(lane, lane.generation, batch) for lane, batch in together]) for together in chosen]
         self._membership.hold_back()
         if now - self._last_tick >= self._config.tick_interval or (not work and self._commit_due()):
             work.append(Work(self))
         self._in_flight = len(work)
         return work
 
-    def _choose(self, now: float) -> list[Work]:
-        """A batch of each lane that has rows and need not wait for others."""
-        config = self._config
-        groups: dict[str, list[Lane]] = {}
-        for lane in self.lanes.values():
-            if lane.is_open:
-                groups.setdefault(config.align_groups.get(lane.topic, lane.topic), []).append(lane)
-        chosen = []
-        for group in groups.values():
-            for lane in group:
-                if lane.rows:
-                    rows = lane.rows if config.align is None else allowed_rows(lane, group, self._bounds, now)
-                    if rows:
-                        chosen.append((lane, min(rows, self._batch_rows)))
-        return [Work(self, lane, lane.generation, lane.take(rows, config.batch_bytes)) for lane, rows in chosen]
-
     # -- the processor -------------------------------------------------------------------------------------------------
 
     def process(self, work: Work) -> Done:
-        """Run the processor over a batch, or tick it."""
+        """Run the processor over batches, or tick it."""
         try:
-            return self._process(work)
+            if not work.items:
+                return Done(self, outputs=self._tick())
+            items = [item for item in work.items if not item.is_stale]
+            return Done(self, work.items, self._process(items))
         except BaseException:
             self.abandon()
             raise
 
-    def _process(self, work: Work) -> Done:
-        lane, batch = work.lane, work.batch
-        if lane is None or batch is None:
-            return Done(self, outputs=self._tick())
-        if lane.generation != work.generation:
-            return Done(self, lane, work.generation)
-        outputs = self._processor.process(batch)
+    def _process(self, items: Sequence[Item]) -> list[Output]:
+        outputs: list[Output] = []
+        if isinstance(self._processor, RoundProcessor):
+            outputs = self._processor.process_round([item.batch for item in items])
+        else:
+            for item in items:
+                given = self._processor.process(item.batch)
+                if not item.batch.replay:
+                    outputs += given
         if self._config.align is not None:
-            lane.advance(self._processor.event_time(batch), len(batch))
-        return Done(
-            self,
-            lane,
-            work.generation,
-            next_offset=int(batch.offsets[-1]) + 1,
-            rows=len(batch),
-            replay=batch.replay,
-            outputs=[] if batch.replay else outputs,
-        )
+            for item in items:
+                item.lane.advance(self._processor.event_time(item.batch), len(item.batch))
+        return outputs
 
     def _tick(self) -> list[Output]:
         """The processor's tick, once all its state is there: not while a partition is opened or replayed."""
@@ -261,22 +256,27 @@ class Session:
             self._break(str(failure))
 
     def _handle(self, done: Done) -> None:
-        lane = done.lane
-        if lane is None:
+        if not done.items:
             if done.outputs:
                 self._transactions.begin()
                 self._transactions.send(done.outputs)
                 for other in self.lanes.values():  # a tick may have changed the state of any
                     other.dirty = True
             return
-        if lane.generation != done.generation:
+        stale = [item.is_stale for item in done.items]
+        if any(stale):
+            if not all(stale):
+                self._break("some partitions of a round are no longer what they were")
             return
-        if not done.replay:
+        live = [item for item in done.items if not item.batch.replay]
+        if live:
             self._transactions.begin()
             self._transactions.send(done.outputs)
-            self._transactions.rows += done.rows
-            lane.dirty = True
-        lane.position = done.next_offset
+            self._transactions.rows += sum(len(item.batch) for item in live)
+        for item in live:
+            item.lane.dirty = True
+        for item in done.items:
+            item.lane.position = int(item.batch.offsets[-1]) + 1
 
     def finish(self) -> None:
         """Commit what was handled, leave the group and let the slot go."""
@@ -345,13 +345,15 @@ class Session:
 
     def _make_batches_smaller(self, failure: RecordTooLarge) -> None:
         """A record made of a batch is too large for its topic: half the rows make one that is half as large."""
-        if self._batch_rows == 1:
+        if self._rounds.batch_rows == 1:
             raise BrokerError(
                 f"{failure}: it comes from a single row, so no smaller batch helps; raise the topic's "
                 "max.message.bytes (and TIDEMARK_KAFKA_MESSAGE_MAX_BYTES)"
             ) from failure
-        self._batch_rows //= 2
-        _log.warning("%s: batches have at most %d rows from now on", self._config.group, self._batch_rows)
+        self._rounds.batch_rows //= 2
+        _log.warning(
+            "%s: at most %d rows are processed together from now on", self._config.group, self._rounds.batch_rows
+        )
         self._failures = 0
 
     def _recover(self) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
+from dataflows.collector import seldom
 from dataflows.config import EngineConfig
 from dataflows.session import Session, Work
 from dataflows.stop import Stop
@@ -40,6 +41,7 @@ class Sessions:
             TopicError, BrokerError: it can't begin; says what to do.
 
         """
+        seldom()
         session = Session(self.config, self._processor(), self._stop, worker=worker)
         session.start()
         self._sessions[worker] = session

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
@@ -18,6 +20,9 @@ from tidemark.registry.signature import signing_key
 from tidemark.registry.watcher import ModelWatcher
 from tidemark.settings import Settings
 from tidemark.stream.processor import StreamProcessor
+
+_ROUND_ROWS: Final = 4_000
+"""Rows of all partitions together: a row costs half of what it does in rounds of 1,000."""
 
 
 def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
@@ -42,6 +47,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
     config = EngineConfig(
         group=f"{pipeline.name}.stream",
         settings=settings,
+        batch_rows=_ROUND_ROWS,
         align=max(pipeline.time.lateness // 2, 1),
         align_groups=dict.fromkeys(pipeline.raw_topics, "raw"),
         fixed_partitions=dict.fromkeys(pipeline.hop_topics, pipeline.partitions),

@@ -84,6 +84,11 @@ class Decoder:
         rename = {field: name for name, field in field_of.items()}
         record = msgspec.defstruct("RawRecord", fields, rename=rename, gc=False)
         self._decode = msgspec.json.Decoder(record).decode
+        own = field_of[self._time.column]
+        timed = msgspec.defstruct(
+            "RawTime", [(own, _PYTHON[self._columns[self._time.column].type])], rename=rename, gc=False
+        )
+        self._decode_time = msgspec.json.Decoder(timed).decode
         self._decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._hashes = name_hashes(names)
         self._missing = [
@@ -117,6 +122,22 @@ class Decoder:
             keep[list(reasons)] = False
             frame, rows, times = frame.filter(pl.Series(keep)), rows[keep], times[keep]
         return Decoded(frame, rows, times, bad)
+
+    def event_times(self, batch: Batch) -> list[int]:
+        """Event time (µs) of each record, read without its other columns; `UNREADABLE` where it tells none."""
+        times = [UNREADABLE] * len(batch)
+        told: dict[int, Any] = {}
+        get = self._getters[self._time.column]
+        for row, value in enumerate(batch.values):
+            try:
+                told[row] = get(self._decode_time(value))  # type: ignore[arg-type]
+            except _FAILURES:
+                continue
+        found, wrong = self._times(list(told.values()), batch.timestamps[list(told)])
+        for i, row in enumerate(told):
+            if i not in wrong:
+                times[row] = int(found[i])
+        return times
 
     def _records(self, batch: Batch) -> tuple[list[Any], NDArray[np.int64], list[BadRow]]:
         """Decoded structs of the rows whose columns are as declared; the rows; and the others."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Headers = list[tuple[str, bytes]]
+UNKNOWN_TIME: Final = -(2**63)
+"""In place of an event time that a record does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,23 @@ class Batch:
         """Rows in the batch."""
         return len(self.values)
 
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """The rows of several batches, one after the other, as if of the first one's partition."""
+        if len(batches) == 1:
+            return batches[0]
+        return cls(
+            batches[0].partition,
+            np.concatenate([batch.offsets for batch in batches]),
+            np.concatenate([batch.timestamps for batch in batches]),
+            [key for batch in batches for key in batch.keys],
+            [value for batch in batches for value in batch.values],
+            [headers for batch in batches for headers in batch.headers],
+            batches[0].replay,
+        )
 
-@dataclass(frozen=True, slots=True)
-class Output:
+
+class Output(NamedTuple):
     """A record to produce. `partition` None: chosen by the key."""
 
     topic: str
@@ -90,4 +106,21 @@ class Processor(Protocol):
 
     def event_time(self, batch: Batch) -> int | None:
         """Latest event time (µs) of the last batch processed, for alignment; None: do not align."""
+        ...
+
+
+@runtime_checkable
+class RoundProcessor(Processor, Protocol):
+    """One to which batches of several partitions together cost less than one after the other.
+
+    What they give is committed together. It can tell event times before it processes, so that the engine may end the
+    batches of a round near the same event time.
+    """
+
+    def process_round(self, batches: Sequence[Batch]) -> list[Output]:
+        """As `process`, of batches of different partitions: `replay` ones and others."""
+        ...
+
+    def event_times(self, batch: Batch) -> list[int]:
+        """Event time (µs) of each record as it came; `UNKNOWN_TIME` where it tells none, or a wrong one."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from dataflows.alignment import Bounds, allowed_rows
 from dataflows.bounded import Hung, bounded
+from dataflows.collector import seldom
 from dataflows.config import gap_accepted
 from dataflows.lanes import Lane
 from dataflows.opening import Found, pack, start_offset, unpack
@@ -329,6 +331,17 @@ def test_the_watchdog_ends_a_process_that_hangs() -> None:
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False, timeout=30)
     assert child.returncode == HUNG
     assert b"w: a call has not come back" in child.stderr
+
+
+def test_the_cycle_collector_leaves_rows_of_a_few_rounds_alone() -> None:
+    before = gc.get_threshold()
+    try:
+        seldom()
+        assert gc.get_threshold() == (200_000, *before[1:])
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------

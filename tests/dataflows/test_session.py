@@ -189,13 +189,13 @@ def test_rows_of_a_revoked_partition_that_are_under_way_are_dropped(bench: Bench
 
     def rows_are_under_way() -> bool:
         under_way[:] = session.poll()
-        if any(item.lane for item in under_way):
+        if any(work.items for work in under_way):
             return True
-        session.handle([session.process(item) for item in under_way])
+        session.handle([session.process(work) for work in under_way])
         return False
 
     wait_until(rows_are_under_way, "no rows came")
-    done = [session.process(item) for item in under_way]
+    done = [session.process(work) for work in under_way]
     session._membership._on_revoke(
         session._membership._joined, [TopicPartition(bench.source, i) for i in range(PARTITIONS)]
     )

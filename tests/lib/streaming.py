@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -242,21 +242,26 @@ class MemoryEngine:
 
     def step(self, partition: Partition, rows: int, *, crash: bool = False) -> bool:
         """Process up to `rows` waiting records; commit, or crash before the commit. False if nothing waited."""
-        records = self.waiting(partition)[:rows]
+        return self.round({partition: rows}, crash=crash)
+
+    def round(self, rows: Mapping[Partition, int], *, crash: bool = False) -> bool:
+        """As `step`, up to so many records of several partitions together."""
+        records = {p: waiting for p, most in rows.items() if (waiting := self.waiting(p)[:most])}
         if not records:
             return False
-        outputs = self.processor.process(self.batch(partition, records))
+        outputs = self.processor.process_round([self.batch(p, waiting) for p, waiting in records.items()])
         if crash:
             self.start()
             return True
-        self.committed[partition] = (records[-1].offset + 1, self.processor.metadata(partition))
+        for partition, waiting in records.items():
+            self.committed[partition] = (waiting[-1].offset + 1, self.processor.metadata(partition))
         for output in outputs:
             if output.topic in self.pipeline.hop_topics:
                 assert output.partition is not None
                 target = Partition(output.topic, output.partition, "0000bbbb")
                 self.produce(target, output.value, output.key, list(output.headers))
             else:
-                self.outputs.append((partition, output))
+                self.outputs.append((next(iter(records)), output))
         return True
 
     def drain(self, rows: Callable[[], int] = lambda: 50) -> None:

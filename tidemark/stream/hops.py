@@ -1,7 +1,8 @@
 """Hops: rows on their way from the windows over one key to the windows over the next.
 
-One Kafka record for each (source batch, target partition): an Arrow IPC stream, whose header `origins` is a JSON list
-of the raw partitions that its rows came from. Columns:
+One Kafka record for each (round of source batches, target partition): an Arrow IPC stream of rows in the order of
+their event times. The header `origins` is a JSON list of the raw partitions that its rows came from, the header
+`latest` the latest event time (µs, decimal). Columns:
 
 | column | type | |
 |---|---|---|
@@ -28,11 +29,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
-from tidemark.processor import Headers, Partition
+from tidemark.processor import UNKNOWN_TIME, Headers, Partition
 from tidemark.stream.arrow import from_ipc, to_ipc
 
 ORIGINS: Final = "origins"
 """Header that names the raw partitions."""
+_LATEST: Final = "latest"
 _SCHEMA: Final = {"_origin": pl.UInt32(), "_offset": pl.Int64(), "_time": pl.Int64(), "_late": pl.Boolean()}
 _Origin = tuple[str, int, str]
 _decoder: Final = msgspec.json.Decoder(list[_Origin])
@@ -49,7 +51,17 @@ class Hop:
 def encode_hop(origins: Sequence[Partition], rows: pl.DataFrame) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
     """Value and headers of a record."""
     named = [(origin.topic, origin.index, origin.incarnation) for origin in origins]
-    return to_ipc(rows), ((ORIGINS, msgspec.json.encode(named)),)
+    latest = str(rows["_time"].max() if len(rows) else UNKNOWN_TIME).encode()
+    return to_ipc(rows), ((ORIGINS, msgspec.json.encode(named)), (_LATEST, latest))
+
+
+def latest_time(headers: Headers | None) -> int:
+    """Latest event time of a hop's rows, µs; `UNKNOWN_TIME` where the record does not tell."""
+    told = next((content for name, content in headers or [] if name == _LATEST), b"")
+    try:
+        return int(told)
+    except ValueError:
+        return UNKNOWN_TIME
 
 
 def decode_hop(value: bytes | None, headers: Headers | None) -> Hop:

@@ -41,7 +41,7 @@ class Scores:
     probabilities: Floats | None
     uncertainty: Floats
 
-    def only(self, rows: NDArray[np.int64]) -> Scores:
+    def only(self, rows: NDArray[np.int64] | slice) -> Scores:
         """Those of some rows."""
         probabilities = None if self.probabilities is None else self.probabilities[rows]
         return Scores(self.model, probabilities, self.uncertainty[rows])
@@ -55,6 +55,15 @@ class Scored:
     identity: pl.DataFrame
     scores: Scores
     features: pl.DataFrame
+
+    def part(self, begin: int, end: int) -> Scored:
+        """Rows `begin` to `end`."""
+        rows, own = self.rows, slice(begin, end)
+        columns, features = rows.columns[own], rows.features[own]
+        keys = [key[own] for key in rows.keys]
+        origin, offsets, times, late = rows.origin[own], rows.offsets[own], rows.times[own], rows.late[own]
+        cut = Rows(rows.origins, origin, offsets, times, late, keys, columns, features)
+        return Scored(cut, self.identity[own], self.scores.only(own), self.features[own])
 
 
 def score(selection: Selection, model: str, probabilities: Floats | None, n: int) -> Scores:

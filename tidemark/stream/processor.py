@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from kernels import WindowState
 from tidemark.deadletter import dead_letter
+from tidemark.decode import BadRow
 from tidemark.errors import ModelError
 from tidemark.features.rows import DerivedFeatures
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, Rewind, key_hashes, running_watermarks
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Batch, Output, Partition
 from tidemark.records import NO_MODEL
-from tidemark.stream.hops import encode_hop, event_ids
+from tidemark.stream.hops import encode_hop, event_ids, latest_time
 from tidemark.stream.models import ActiveModel, ModelSource
 from tidemark.stream.offers import Meta, Offers, Scored, score
 from tidemark.stream.position import Position, pack, unpack
@@ -71,11 +72,14 @@ class _Stage:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """Rows with the windows of a stage, and the watermark before each of them."""
+    """Rows with the windows of a stage, the watermark before each of them, and where their parts come from.
+
+    metas: for each part, the rows it begins and ends at.
+    """
 
     rows: Rows
     watermarks: NDArray[np.int64]
-    meta: Meta
+    metas: list[tuple[int, int, Meta]]
 
 
 def _stages(pipeline: Pipeline, reader: RawReader) -> list[_Stage]:
@@ -139,29 +143,54 @@ class StreamProcessor:
             ModelError: the model gives probabilities of the wrong shape.
 
         """
-        state = self._states[batch.partition]
-        stage = self._stage_of[batch.partition.topic]
-        state.latest = None
-        if batch.replay:
-            self._touch_all()
-        else:
-            state.touched = state.replayed = True
-            self._model = self._models.current()
-        if stage.arriving is None:
-            rows, bad = self._reader.read(batch)
-            arrivals = [Arrival(rows, int(batch.offsets[0]), int(batch.offsets[-1]))] if len(rows) else []
-        else:
-            arrivals, bad = read_hops(stage.arriving.layout, batch)
-        topic = self._pipeline.topics.deadletter
-        outputs = [] if batch.replay else [dead_letter(topic, batch, b.row, b.step, b.reason) for b in bad]
-        for arrival in arrivals:
-            ready = self._add_windows(stage, state, arrival)
+        return self.process_round([batch])
+
+    def process_round(self, batches: Sequence[Batch]) -> list[Output]:
+        """Take in the rows of batches of different partitions; those of one stage are handled together.
+
+        Raises:
+            ModelError: the model gives probabilities of the wrong shape.
+
+        """
+        outputs: list[Output] = []
+        alike: dict[tuple[int, bool], list[Batch]] = {}
+        for batch in batches:
+            alike.setdefault((self._stage_of[batch.partition.topic].index, batch.replay), []).append(batch)
+            state = self._states[batch.partition]
+            state.latest = None
             if not batch.replay:
-                key = stage.index + 1
-                outputs += (
-                    self._predict(ready) if stage.leaving is None else self._hand_on(stage.leaving, key, ready.rows)
-                )
+                state.touched = state.replayed = True
+        if any(batch.replay for batch in batches):
+            self._touch_all()
+        if not all(batch.replay for batch in batches):
+            self._model = self._models.current()
+        for group in alike.values():
+            outputs += self._process_alike(self._stage_of[group[0].partition.topic], group)
         return outputs
+
+    def _process_alike(self, stage: _Stage, batches: Sequence[Batch]) -> list[Output]:
+        """Batches of one stage, either all to replay or none."""
+        arrivals, bad = self._arrivals(stage, batches)
+        replay, topic = batches[0].replay, self._pipeline.topics.deadletter
+        outputs = [
+            dead_letter(topic, batch, row.row, row.step, row.reason)
+            for batch, rows in zip(batches, bad, strict=True)
+            for row in rows
+            if not replay
+        ]
+        for arrival in arrivals:
+            ready = self._add_windows(stage, [self._states[batch.partition] for batch in batches], arrival)
+            if replay:
+                continue
+            key = stage.index + 1
+            outputs += self._predict(ready) if stage.leaving is None else self._hand_on(stage.leaving, key, ready.rows)
+        return outputs
+
+    def _arrivals(self, stage: _Stage, batches: Sequence[Batch]) -> tuple[list[Arrival], list[list[BadRow]]]:
+        if stage.arriving is not None:
+            return read_hops(stage.arriving.layout, batches)
+        arrival, bad = self._reader.read(batches)
+        return ([] if arrival is None else [arrival]), bad
 
     def metadata(self, partition: Partition) -> str:
         """Where the state can be rebuilt from, the watermark there, and the model in force."""
@@ -190,32 +219,51 @@ class StreamProcessor:
         """Latest event time of the batch last processed of the partition; None if it had no good row."""
         return self._states[batch.partition].latest
 
+    def event_times(self, batch: Batch) -> list[int]:
+        """Event time (µs) of each raw record, and the latest of each hop; `UNKNOWN_TIME` where it tells none."""
+        if self._stage_of[batch.partition.topic].arriving is None:
+            return self._reader.event_times(batch)
+        return [latest_time(headers) for headers in batch.headers]
+
     def _touch_all(self) -> None:
         """While a partition rebuilds its windows, what feeds the others is not idle but late."""
         for state in self._states.values():
             state.touched = True
 
-    def _add_windows(self, stage: _Stage, state: _State, arrival: Arrival) -> _Ready:
-        """The rows with their windows' features; the state after them."""
+    def _add_windows(self, stage: _Stage, states: Sequence[_State], arrival: Arrival) -> _Ready:
+        """The rows with their windows' features; the states of the partitions of the batches, after them."""
         rows = arrival.rows
-        before = running_watermarks(state.watermark, rows.times)
-        latest = int(rows.times.max())
-        features, late = rows.features, rows.late
-        if state.windows is not None:
-            values = stage.windows.values(features, rows.columns)
-            added = state.windows.update(key_hashes(rows.keys[stage.index]), rows.times, values)
-            features = features.hstack(pl.DataFrame(added, schema=stage.windows.names))
-            late = late | (rows.times + stage.windows.lateness < before)
-            state.rewind.add(arrival.first_offset, state.watermark, latest, len(rows))
-        state.watermark = max(state.watermark, latest)
-        state.latest = latest if state.latest is None else max(state.latest, latest)
-        meta = Meta(state.partition, arrival.first_offset, arrival.last_offset, state.watermark)
-        return _Ready(replace(rows, features=features, late=late), before, meta)
+        windows = stage.windows
+        before = np.empty(len(rows), np.int64)
+        added = np.empty((len(rows), len(windows.names)))
+        hashes = key_hashes(rows.keys[stage.index]) if windows.names else None
+        values = windows.values(rows.features, rows.columns)
+        metas = []
+        for part in arrival.parts:
+            state, own = states[part.batch], slice(part.begin, part.end)
+            times = rows.times[own]
+            latest = int(times.max())
+            before[own] = running_watermarks(state.watermark, times)
+            if state.windows is not None and hashes is not None:
+                added[own] = state.windows.update(hashes[own], times, values[own])
+                state.rewind.add(part.first_offset, state.watermark, latest, len(times))
+            state.watermark = max(state.watermark, latest)
+            state.latest = latest if state.latest is None else max(state.latest, latest)
+            meta = Meta(state.partition, part.first_offset, part.last_offset, state.watermark)
+            metas.append((part.begin, part.end, meta))
+        if not windows.names:
+            return _Ready(rows, before, metas)
+        features = rows.features.hstack(pl.DataFrame(added, schema=windows.names))
+        late = rows.late | (rows.times + windows.lateness < before)
+        return _Ready(replace(rows, features=features, late=late), before, metas)
 
     def _hand_on(self, hop: _Hop, key: int, rows: Rows) -> list[Output]:
-        """A record for each target partition: hash64 of the next key's text modulo the number of partitions."""
+        """A record for each target partition: hash64 of the next key's text modulo the number of partitions.
+
+        In the order of event times, so that rows from one partition do not come late behind those from another.
+        """
         target = key_hashes(rows.keys[key]) % np.uint64(self._pipeline.partitions)
-        order = np.argsort(target, kind="stable")
+        order = np.lexsort((rows.times, target))
         frame = hop.layout.pack(rows)[order]
         partitions, begins = np.unique(target[order], return_index=True)
         ends = [*begins[1:].tolist(), len(order)]
@@ -234,9 +282,11 @@ class StreamProcessor:
         ids = event_ids(rows.origins, rows.origin, rows.offsets)
         scored = Scored(rows, self._offers.identity(rows, ids), scores, features)
         outputs = self._offers.predictions(scored)
-        outputs.append(self._offers.proposals(scored, tiles, ready.meta))
-        if self._pipeline.features_topic:
-            outputs.append(self._offers.features(scored, ready.meta.partition.index))
+        for begin, end, meta in ready.metas:
+            part = scored if len(ready.metas) == 1 else scored.part(begin, end)
+            outputs.append(self._offers.proposals(part, tiles[begin:end], meta))
+            if self._pipeline.features_topic:
+                outputs.append(self._offers.features(part, meta.partition.index))
         return outputs
 
     def _probabilities(self, features: pl.DataFrame) -> tuple[str, NDArray[np.float64] | None]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -99,6 +101,28 @@ class Layout:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows `begin` to `end` of an arrival: those of one batch, by its number among the batches.
+
+    first_offset, last_offset: of the records that brought them, inclusive.
+    """
+
+    batch: int
+    begin: int
+    end: int
+    first_offset: int
+    last_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Rows that arrived at a stage together, batch after batch, and which of them came in which."""
+
+    rows: Rows
+    parts: list[Part]
+
+
 class RawReader:
     """Raw records to rows: decoded, cleaned, with the features of the row itself."""
 
@@ -109,9 +133,14 @@ class RawReader:
         self._keys = pipeline.keys
         self.schema = self._cleaner.schema
 
-    def read(self, batch: Batch) -> tuple[Rows, list[BadRow]]:
-        """The good rows of a batch, and the others in their order."""
-        decoded = self._decoder.decode(batch)
+    def event_times(self, batch: Batch) -> list[int]:
+        """Event time (µs) of each record; `UNKNOWN_TIME` where it tells none."""
+        return self._decoder.event_times(batch)
+
+    def read(self, batches: Sequence[Batch]) -> tuple[Arrival | None, list[list[BadRow]]]:
+        """The good rows of batches of different partitions, None if there are none; each batch's others in order."""
+        joined = Batch.joined(batches)
+        decoded = self._decoder.decode(joined)
         computed, reasons = surviving(self._compute, decoded.frame)
         rows, times = decoded.rows, decoded.times
         bad = decoded.bad
@@ -120,21 +149,33 @@ class RawReader:
             keep = np.ones(len(rows), np.bool_)
             keep[list(reasons)] = False
             rows, times = rows[keep], times[keep]
+        ends = np.cumsum([len(batch) for batch in batches])
+        refused: list[list[BadRow]] = [[] for _ in batches]
+        for row in bad:
+            i = int(np.searchsorted(ends, row.row, "right"))
+            refused[i].append(BadRow(row.row - int(ends[i]) + len(batches[i]), row.step, row.reason))
+        if not len(rows):
+            return None, refused
         columns = computed[list(self.schema)]
         features = renamed(computed[[_prefixed(name) for name in self._features.names]], self._features.names)
-        return (
-            Rows(
-                origins=[batch.partition],
-                origin=np.zeros(len(rows), np.uint32),
-                offsets=batch.offsets[rows],
-                times=times,
-                late=np.zeros(len(rows), np.bool_),
-                keys=[columns[key].cast(pl.String) for key in self._keys],
-                columns=columns,
-                features=features,
-            ),
-            bad,
+        origin = np.searchsorted(ends, rows, "right").astype(np.uint32)
+        good = Rows(
+            origins=[batch.partition for batch in batches],
+            origin=origin,
+            offsets=joined.offsets[rows],
+            times=times,
+            late=np.zeros(len(rows), np.bool_),
+            keys=[columns[key].cast(pl.String) for key in self._keys],
+            columns=columns,
+            features=features,
         )
+        cuts = np.searchsorted(origin, np.arange(len(batches) + 1)).tolist()
+        parts = [
+            Part(i, begin, end, int(batch.offsets[0]), int(batch.offsets[-1]))
+            for i, (batch, begin, end) in enumerate(zip(batches, cuts, cuts[1:], strict=False))
+            if end > begin
+        ]
+        return Arrival(good, parts), refused
 
     def _compute(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Cleaned columns, and the features with a prefix behind them."""
@@ -161,37 +202,46 @@ def _row(bad: BadRow) -> int:
     return bad.row
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Rows that arrived at a stage together, and the offsets (inclusive) of the records that brought them."""
-
-    rows: Rows
-    first_offset: int
-    last_offset: int
-
-
-def read_hops(layout: Layout, batch: Batch) -> tuple[list[Arrival], list[BadRow]]:
-    """Rows of a batch of hops in portions of bounded size, and the records that are no hops."""
+def read_hops(layout: Layout, batches: Sequence[Batch]) -> tuple[list[Arrival], list[list[BadRow]]]:
+    """Rows of batches of hops in portions of bounded size; of each batch the records that are no hops."""
     arrivals: list[Arrival] = []
-    bad: list[BadRow] = []
-    portion: list[Hop] = []
-    first, size = 0, 0
-    for row, value in enumerate(batch.values):
-        try:
-            hop = decode_hop(value, batch.headers[row])
-            layout.check(hop)
-        except RecordError as error:
-            bad.append(BadRow(row, error.step, error.reason))
-            continue
-        if portion and size + len(hop.rows) > _PORTION:
-            arrivals.append(_arrival(layout, portion, batch.offsets[first:row]))
-            portion, first, size = [], row, 0
-        portion.append(hop)
-        size += len(hop.rows)
+    bad: list[list[BadRow]] = [[] for _ in batches]
+    portion: list[_Record] = []
+    size = 0
+    for number, batch in enumerate(batches):
+        for row, value in enumerate(batch.values):
+            try:
+                hop = decode_hop(value, batch.headers[row])
+                layout.check(hop)
+            except RecordError as error:
+                bad[number].append(BadRow(row, error.step, error.reason))
+                continue
+            if not len(hop.rows):
+                continue
+            if portion and size + len(hop.rows) > _PORTION:
+                arrivals.append(_arrival(layout, portion))
+                portion, size = [], 0
+            portion.append(_Record(number, int(batch.offsets[row]), hop))
+            size += len(hop.rows)
     if portion:
-        arrivals.append(_arrival(layout, portion, batch.offsets[first:]))
+        arrivals.append(_arrival(layout, portion))
     return arrivals, bad
 
 
-def _arrival(layout: Layout, hops: list[Hop], offsets: NDArray[np.int64]) -> Arrival:
-    return Arrival(layout.unpack(merge(hops)), int(offsets[0]), int(offsets[-1]))
+class _Record(NamedTuple):
+    """A hop, and where it came from."""
+
+    batch: int
+    offset: int
+    hop: Hop
+
+
+def _arrival(layout: Layout, records: list[_Record]) -> Arrival:
+    parts = []
+    begin = 0
+    for batch, group in groupby(records, key=attrgetter("batch")):
+        own = list(group)
+        end = begin + sum(len(record.hop.rows) for record in own)
+        parts.append(Part(batch, begin, end, own[0].offset, own[-1].offset))
+        begin = end
+    return Arrival(layout.unpack(merge([record.hop for record in records])), parts)

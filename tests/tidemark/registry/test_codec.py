@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -92,21 +91,21 @@ def test_swapped_chunks_are_noticed() -> None:
     text = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(70_000))
     outputs = codec.publish(manifest(), text, topic="m")
     first, second = chunks(outputs)[:2]
-    swapped = [replace(first, key=second.key), replace(second, key=first.key), *outputs[2:]]
+    swapped = [first._replace(key=second.key), second._replace(key=first.key), *outputs[2:]]
     with pytest.raises(ModelError):
         registry_of(swapped).text("v000001-00000000")
 
 
 def test_a_changed_text_is_noticed() -> None:
     outputs = codec.publish(manifest(), "one text", topic="m")
-    outputs[0] = replace(outputs[0], value=zlib.compress(b"two text"))
+    outputs[0] = outputs[0]._replace(value=zlib.compress(b"two text"))
     with pytest.raises(ModelError, match="SHA-256"):
         registry_of(outputs).text("v000001-00000000")
 
 
 def test_a_decompression_bomb_takes_no_more_memory_than_the_manifest_allows() -> None:
     outputs = codec.publish(manifest(), "x" * 1_000, topic="m")
-    outputs[0] = replace(outputs[0], value=zlib.compress(b"x" * 200_000_000, 9))
+    outputs[0] = outputs[0]._replace(value=zlib.compress(b"x" * 200_000_000, 9))
     with pytest.raises(ModelError, match="do not decompress to the 1,000 bytes"):
         registry_of(outputs).text("v000001-00000000")
 
@@ -167,7 +166,7 @@ def test_with_a_key_an_unsigned_model_is_refused_and_a_signed_one_is_taken() -> 
         (SECRET, codec.publish(manifest(), "text", topic="m"), "it is not signed"),
         (SECRET, codec.publish(manifest(), "text", topic="m", secret=b"another key, as long"), "does not fit"),
         (None, signed, "it is signed, and TIDEMARK_MODEL_KEY is not set here"),
-        (SECRET, [replace(each, headers=()) for each in signed], "is missing"),
+        (SECRET, [each._replace(headers=()) for each in signed], "is missing"),
     ):
         refusing = codec.Registry(secret)
         refusing.feed_outputs(chunks(outputs))

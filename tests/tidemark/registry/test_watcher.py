@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -85,7 +84,7 @@ def in_force(watcher: ModelWatcher) -> str | None:
 
 
 def spoiled(outputs: list[Output]) -> list[Output]:
-    return [replace(outputs[0], value=(outputs[0].value or b"")[:-20]), *outputs[1:]]
+    return [outputs[0]._replace(value=(outputs[0].value or b"")[:-20]), *outputs[1:]]
 
 
 def test_there_is_no_model_before_the_first_champion(watcher: ModelWatcher) -> None:

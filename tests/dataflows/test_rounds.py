@@ -1,0 +1,211 @@
+"""Which rows are processed together. No Kafka, and a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from confluent_kafka import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflows.config import EngineConfig
+from dataflows.lanes import Lane
+from dataflows.rounds import Rounds, Standing, together
+from tidemark.processor import UNKNOWN_TIME, Batch, Output, Partition, RoundProcessor
+from tidemark.settings import Settings
+
+AHEAD = 1_000
+IDLE = 0.5
+
+
+@st.composite
+def standings(draw: st.DrawFn) -> Standing:
+    gaps = draw(st.lists(st.integers(1, 50), max_size=6))
+    counts = [sum(gaps[: i + 1]) for i in range(len(gaps))]
+    times = draw(
+        st.lists(st.one_of(st.integers(0, 9_000), st.just(UNKNOWN_TIME)), min_size=len(gaps), max_size=len(gaps))
+    )
+    return Standing(
+        rows=counts[-1] if counts else 0,
+        event_time=draw(st.one_of(st.none(), st.integers(0, 9_000))),
+        marks=list(zip(counts, times, strict=True)),
+        silent=not counts and draw(st.booleans()),
+        replaying=draw(st.booleans()),
+    )
+
+
+GROUPS = st.lists(standings(), min_size=1, max_size=6)
+
+
+@given(GROUPS)
+def test_somebody_goes_on_with_all_it_has_once_those_without_rows_are_silent(group: list[Standing]) -> None:
+    if any(not s.rows and not s.silent and not s.replaying for s in group) or not any(s.rows for s in group):
+        return
+    rows = together(group, AHEAD)
+    assert any(count == standing.rows > 0 for count, standing in zip(rows, group, strict=True))
+
+
+@given(GROUPS)
+def test_nobody_goes_further_than_the_bound_beyond_where_the_slowest_comes(group: list[Standing]) -> None:
+    live = [s for s in group if not s.replaying]
+    for standing, count in zip(group, together(group, AHEAD), strict=True):
+        assert 0 <= count <= standing.rows
+        if standing.replaying:
+            assert count == standing.rows
+            continue
+        slowest = [s.reach for s in live if not s.silent and s.reach is not None]
+        taken = [time for mark, time in standing.marks if mark <= count and time != UNKNOWN_TIME]
+        if taken:
+            assert max(taken) <= min(slowest) + AHEAD
+
+
+@given(GROUPS)
+def test_one_whose_time_is_unknown_is_waited_for_and_goes_first(group: list[Standing]) -> None:
+    unknown = [s.reach is None and not s.replaying and not s.silent for s in group]
+    for standing, first, count in zip(group, unknown, together(group, AHEAD), strict=True):
+        if first:
+            assert count == standing.rows
+        elif any(unknown) and not standing.replaying:
+            assert all(time == UNKNOWN_TIME for mark, time in standing.marks if mark <= count) or count == 0
+
+
+# ---- with lanes ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Row:
+    """A consumed record whose event time is its value."""
+
+    at: int
+    time: int
+
+    def __len__(self) -> int:
+        return 8
+
+    def offset(self) -> int:
+        return self.at
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 0
+
+    def key(self) -> bytes:
+        return b"k"
+
+    def value(self) -> bytes:
+        return str(self.time).encode()
+
+    def headers(self) -> None:
+        return None
+
+
+class Timed:
+    """As much of a round processor as choosing needs."""
+
+    topics: Sequence[str] = ("t",)
+
+    def open(self, partition: Partition, metadata: str) -> int | None:
+        raise NotImplementedError
+
+    def close(self, partition: Partition) -> None:
+        raise NotImplementedError
+
+    def process(self, batch: Batch) -> list[Output]:
+        raise NotImplementedError
+
+    def process_round(self, batches: Sequence[Batch]) -> list[Output]:
+        raise NotImplementedError
+
+    def metadata(self, partition: Partition) -> str:
+        raise NotImplementedError
+
+    def tick(self, now: float) -> list[Output]:
+        raise NotImplementedError
+
+    def event_time(self, batch: Batch) -> int | None:
+        raise NotImplementedError
+
+    def event_times(self, batch: Batch) -> list[int]:
+        return [int(value or b"") for value in batch.values]
+
+
+def lanes_of(*times: Sequence[int]) -> list[Lane]:
+    """A lane for each partition, that holds records of these event times."""
+    lanes = []
+    for index, own in enumerate(times):
+        lane = Lane("t", index)
+        lane.open(Partition("t", index, "0"), generation=1, start=0, committed=0, now=0.0)
+        rows = [Row(offset, time) for offset, time in enumerate(own)]
+        for begin in range(0, len(rows), 7):
+            lane.add(cast("list[Message]", rows[begin : begin + 7]), 0.0)
+        lanes.append(lane)
+    return lanes
+
+
+def rounds(batch_rows: int, *, align: int | None = AHEAD) -> Rounds:
+    processor = Timed()
+    assert isinstance(processor, RoundProcessor)
+    config = EngineConfig("g", Settings.from_environment({}), batch_rows=batch_rows, align=align, idle_timeout=IDLE)
+    return Rounds(config, processor)
+
+
+def sizes(chosen: list[list[tuple[Lane, Batch]]]) -> list[dict[int, int]]:
+    """Rows of each partition in each round."""
+    return [{lane.index: len(batch) for lane, batch in together} for together in chosen]
+
+
+@given(st.lists(st.integers(0, 39), min_size=1, max_size=20, unique=True).map(sorted))
+def test_a_look_at_a_lane_shows_the_rows_that_it_gives_later(places: list[int]) -> None:
+    (lane,) = lanes_of(range(50))
+    lane.take(10, 1_000)
+    looked = lane.at(places)
+    taken = lane.take(40, 1_000)
+    assert looked.offsets.tolist() == [int(taken.offsets[place]) for place in places]
+    assert looked.values == [taken.values[place] for place in places]
+
+
+def test_a_round_ends_near_the_same_event_time_in_each_partition_however_dense_they_are() -> None:
+    dense, sparse = lanes_of(range(0, 100_000, 100), range(0, 1_000_000, 1_000))
+    (counts,) = sizes(rounds(400).choose([dense, sparse], 0.0))
+    assert counts[0] == 200, "its share, which ends at 19,900"
+    assert counts[1] == 13, "the last mark before 20,900"
+
+
+def test_a_partition_far_ahead_waits_until_the_other_is_silent() -> None:
+    ahead, empty = lanes_of(range(90_000, 90_400), ())
+    ahead.event_time, empty.event_time = 80_000, 0
+    choosing = rounds(100)
+    assert choosing.choose([ahead, empty], 0.1) == []
+    assert sizes(choosing.choose([ahead, empty], IDLE)) == [{0: 100}]
+
+
+def test_a_small_round_of_many_rows_waits_a_moment_for_what_is_being_fetched() -> None:
+    lanes = lanes_of(range(0, 400_000, 1_000), range(0, 2_000, 1_000))
+    choosing = rounds(100)
+    assert choosing.choose(lanes, 5.0) == []
+    assert choosing.choose(lanes, 5.009) == []
+    assert sizes(choosing.choose(lanes, 5.011)) == [{1: 2}]
+
+
+def test_few_rows_do_not_wait() -> None:
+    assert sizes(rounds(100).choose(lanes_of([5], [7]), 0.0)) == [{0: 1, 1: 1}]
+
+
+def test_without_alignment_each_partition_gives_its_share() -> None:
+    assert sizes(rounds(100, align=None).choose(lanes_of(range(500), range(10**6, 10**6 + 20)), 0.0)) == [
+        {0: 50, 1: 20}
+    ]
+
+
+def test_a_round_never_has_more_rows_than_it_may_even_one() -> None:
+    choosing = rounds(8)
+    choosing.batch_rows = 1
+    lanes = lanes_of(range(5), range(5), range(5))
+    assert [sum(counts.values()) for counts in sizes(choosing.choose(lanes, 0.0))] == [1]
+
+
+def test_rows_to_replay_wait_for_nobody() -> None:
+    replayed, ahead = lanes_of(range(50), ())
+    replayed.committed, replayed.event_time, ahead.event_time = 50, 10**9, 0
+    assert sizes(rounds(100).choose([replayed, ahead], 0.0)) == [{0: 50}]
