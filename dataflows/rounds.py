@@ -3,7 +3,9 @@
 A processor that takes its partitions one by one is given a batch of each that need not wait for others
 (`dataflows.alignment`). One that takes them together (`RoundProcessor`) is given rounds: a batch of each partition of
 a group, all ending near the same event time. It hands rows on in the order of their event times, so a round may span
-far more than the bound of alignment, and rows come to the next key no later than the partitions' ends lie apart.
+far more than the bound of alignment, and rows come to the next key no later than the partitions' ends lie apart. A
+round that is small although many rows wait is put off for a moment, and so is the first one after a silence: the
+backlog of one partition may have arrived before those of the others.
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ from dataflows.lanes import Lane
 from tidemark.processor import UNKNOWN_TIME, Batch, Processor, RoundProcessor
 
 _MARKS: Final = 16
-_LINGER: Final = 0.01
+_LINGER: Final = 0.02
+"""Seconds for which a round is put off, in the hope of rows that are being fetched."""
 _SMALL: Final = 4
-"""A round of less than one part in so many of what it might be waits a little for rows that are on their way."""
+"""A round is small if it has less than one part in so many of the rows that it may have."""
+_BACKLOG: Final = 100
+"""Rows that come at once where there were none: more than a stream at its own pace gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Rounds:
         self._config = config
         self._as_rounds = processor if isinstance(processor, RoundProcessor) else None
         self._since: dict[str, float] = {}
+        self._awake: set[str] = set()
 
     def choose(self, lanes: Iterable[Lane], now: float) -> list[list[tuple[Lane, Batch]]]:
         """Batches to process, those in one list together. now: monotonic seconds."""
@@ -110,6 +116,7 @@ class Rounds:
     def _round(self, processor: RoundProcessor, name: str, group: list[Lane], now: float) -> list[tuple[Lane, Batch]]:
         waiting = sorted((lane for lane in group if lane.rows), key=_progress)
         if not waiting:
+            self._awake.discard(name)
             return []
         share = max(1, self.batch_rows // len(waiting))
         if self._config.align is None:
@@ -118,8 +125,13 @@ class Rounds:
             standings = [self._standing(processor, lane, min(lane.rows, share), now) for lane in group]
             allowed = together(standings, self._config.align)
             rows = {lane.key: count for lane, count in zip(group, allowed, strict=True) if count}
-        if self._better_later(name, sum(rows.values()), sum(lane.rows for lane in waiting), now):
+        held = sum(lane.rows for lane in waiting)
+        small = held >= self.batch_rows > sum(rows.values()) * _SMALL
+        waking = name not in self._awake and held >= _BACKLOG and len(waiting) < len(group)
+        if (small or waking) and now - self._since.setdefault(name, now) < _LINGER:
             return []
+        self._since.pop(name, None)
+        self._awake.add(name)
         most_bytes = self._config.batch_bytes // len(waiting)
         chosen: list[tuple[Lane, Batch]] = []
         left = self.batch_rows
@@ -137,16 +149,6 @@ class Rounds:
         counts = [*range(step, rows, step), rows]
         times = processor.event_times(lane.at([count - 1 for count in counts]))
         return Standing(rows, lane.event_time, list(zip(counts, times, strict=True)))
-
-    def _better_later(self, name: str, rows: int, waiting: int, now: float) -> bool:
-        """Whether a round would be small though many rows wait: those it waits for are being fetched."""
-        if rows * _SMALL >= self.batch_rows or waiting < self.batch_rows:
-            self._since.pop(name, None)
-            return False
-        if now - self._since.setdefault(name, now) < _LINGER:
-            return True
-        del self._since[name]
-        return False
 
 
 def _progress(lane: Lane) -> float:

@@ -177,6 +177,7 @@ def test_a_partition_far_ahead_waits_until_the_other_is_silent() -> None:
     ahead.event_time, empty.event_time = 80_000, 0
     choosing = rounds(100)
     assert choosing.choose([ahead, empty], 0.1) == []
+    assert choosing.choose([ahead, empty], 0.2) == []
     assert sizes(choosing.choose([ahead, empty], IDLE)) == [{0: 100}]
 
 
@@ -184,8 +185,23 @@ def test_a_small_round_of_many_rows_waits_a_moment_for_what_is_being_fetched() -
     lanes = lanes_of(range(0, 400_000, 1_000), range(0, 2_000, 1_000))
     choosing = rounds(100)
     assert choosing.choose(lanes, 5.0) == []
-    assert choosing.choose(lanes, 5.009) == []
-    assert sizes(choosing.choose(lanes, 5.011)) == [{1: 2}]
+    assert choosing.choose(lanes, 5.019) == []
+    assert sizes(choosing.choose(lanes, 5.021)) == [{1: 2}]
+
+
+def test_a_backlog_after_a_silence_waits_a_moment_for_those_of_the_other_partitions() -> None:
+    first, second = lanes_of(range(300), ())
+    choosing = rounds(400)
+    assert choosing.choose([first, second], 9.0) == [], "the second has been silent for long"
+    second.add(cast("list[Message]", [Row(0, 50)]), 9.01)
+    assert sizes(choosing.choose([first, second], 9.01)) == [{0: 200, 1: 1}]
+    assert sizes(choosing.choose([first, second], 9.6)) == [{0: 100}], "awake"
+    first.add(cast("list[Message]", [Row(301, 301)]), 9.7)
+    assert sizes(choosing.choose([first, second], 9.7)) == [{0: 1}]
+    assert choosing.choose([first, second], 9.8) == []
+    first.add(cast("list[Message]", [Row(302 + i, 302) for i in range(100)]), 9.9)
+    assert choosing.choose([first, second], 9.9) == []
+    assert sizes(choosing.choose([first, second], 9.93)) == [{0: 100}], "it is silent indeed"
 
 
 def test_few_rows_do_not_wait() -> None:
