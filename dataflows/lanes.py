@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter, methodcaller
+from typing import Final
 
 import numpy as np
 from confluent_kafka import Message
 
 from tidemark.processor import Batch, Partition
+
+_OFFSET: Final = methodcaller("offset")
+_TIMESTAMP: Final = methodcaller("timestamp")
+_KEY: Final = methodcaller("key")
+_VALUE: Final = methodcaller("value")
+_HEADERS: Final = methodcaller("headers")
 
 
 @dataclass(slots=True, eq=False)
@@ -159,10 +167,10 @@ def _batch(partition: Partition, messages: list[Message], *, replay: bool) -> Ba
     n = len(messages)
     return Batch(
         partition=partition,
-        offsets=np.fromiter((m.offset() for m in messages), np.int64, n),
-        timestamps=np.fromiter((m.timestamp()[1] for m in messages), np.int64, n),
-        keys=[m.key() for m in messages],
-        values=[m.value() for m in messages],
-        headers=[m.headers() for m in messages],  # type: ignore[misc]  # the stubs allow str values, a consumer gives bytes
+        offsets=np.fromiter(map(_OFFSET, messages), np.int64, n),
+        timestamps=np.fromiter(map(itemgetter(1), map(_TIMESTAMP, messages)), np.int64, n),
+        keys=list(map(_KEY, messages)),
+        values=list(map(_VALUE, messages)),
+        headers=list(map(_HEADERS, messages)),
         replay=replay,
     )

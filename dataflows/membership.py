@@ -154,13 +154,25 @@ class Membership:
 
     def _distribute(self, messages: list[Message]) -> None:
         now = self._clock()
-        for (topic, index, is_event), run in itertools.groupby(messages, key=_source):
-            lane = self.lanes.get((topic, index))
-            if is_event:
-                for message in run:
-                    self._on_event(lane if lane is not None and lane.is_open else None, message)
-            elif lane is not None and lane.is_open:
-                lane.add(list(run), now)
+        sources = zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+        begin = 0
+        for (topic, index), run in itertools.groupby(sources):
+            lane = self.lanes.get((topic or "", -1 if index is None else index))
+            end = begin + sum(1 for _ in run)
+            self._receive(lane if lane is not None and lane.is_open else None, messages[begin:end], now)
+            begin = end
+
+    def _receive(self, lane: Lane | None, messages: list[Message], now: float) -> None:
+        """What one partition gives: rows, and events of the client's."""
+        if any(error is not None for error in map(Message.error, messages)):
+            for is_event, run in itertools.groupby(messages, key=_is_event):
+                if is_event:
+                    for message in run:
+                        self._on_event(lane, message)
+                elif lane is not None:
+                    lane.add(list(run), now)
+        elif lane is not None:
+            lane.add(messages, now)
 
     def _on_event(self, lane: Lane | None, message: Message) -> None:
         error = message.error()
@@ -294,9 +306,8 @@ class Membership:
         _log.info("%s: %s [%d] from %d, replaying up to %d", config.group, lane.topic, lane.index, start, committed)
 
 
-def _source(message: Message) -> tuple[str, int, bool]:
-    index = message.partition()
-    return message.topic() or "", -1 if index is None else index, message.error() is not None
+def _is_event(message: Message) -> bool:
+    return message.error() is not None
 
 
 def _names(partitions: list[TopicPartition]) -> str:

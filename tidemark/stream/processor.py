@@ -30,6 +30,8 @@ from tidemark.stream.position import Position, pack, unpack
 from tidemark.stream.rows import Arrival, Layout, RawReader, Rows, read_hops
 
 _SECOND: Final = 1_000_000
+_HOP_BYTES: Final = 600_000
+"""About what a hop's record has at most, so that it stays below what Kafka takes of one message."""
 
 
 @dataclass(slots=True)
@@ -258,7 +260,7 @@ class StreamProcessor:
         return _Ready(replace(rows, features=features, late=late), before, metas)
 
     def _hand_on(self, hop: _Hop, key: int, rows: Rows) -> list[Output]:
-        """A record for each target partition: hash64 of the next key's text modulo the number of partitions.
+        """Records for each target partition: hash64 of the next key's text modulo the number of partitions.
 
         In the order of event times, so that rows from one partition do not come late behind those from another.
         """
@@ -268,9 +270,11 @@ class StreamProcessor:
         partitions, begins = np.unique(target[order], return_index=True)
         ends = [*begins[1:].tolist(), len(order)]
         outputs = []
+        most = max(1, _HOP_BYTES * len(frame) // max(1, int(frame.estimated_size())))
         for partition, begin, end in zip(partitions.tolist(), begins.tolist(), ends, strict=True):
-            value, headers = encode_hop(rows.origins, frame[begin:end])
-            outputs.append(Output(hop.topic, value, partition=partition, headers=headers))
+            for first in range(begin, end, most):
+                value, headers = encode_hop(rows.origins, frame[first : min(first + most, end)])
+                outputs.append(Output(hop.topic, value, partition=partition, headers=headers))
         return outputs
 
     def _predict(self, ready: _Ready) -> list[Output]:
