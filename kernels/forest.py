@@ -22,7 +22,7 @@ from kernels._probabilities import FLOATS
 from kernels.committee import bald, consensus_entropy, virtual_ends
 from kernels.model_text import MAX_BYTES, ForestModel, parse_model
 
-# Below so many rows walking is faster than encoding the rows and looking up masks, of forests of 20 trees to 300; and of
+# Below so many rows walking is faster than encoding rows and looking up masks: of forests of 20 trees to 300, and of
 # 500 trees with 63 leaves each, whose masks (19 MB) stay in no cache.
 _FEW_ROWS = 12
 _FEW_ROWS_OF_MANY_MASKS = 256
