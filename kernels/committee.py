@@ -15,13 +15,25 @@ from numpy.typing import NDArray
 
 from kernels._checks import array, describe
 from kernels._jit import lean
-from kernels._lanes import WIDTH, every, floats, highest, row_sums, store, upper, words
+from kernels._lanes import WIDTH, every, floats, highest, row_sum, row_sums, store, upper, words
 from kernels._logarithm import share_log, share_log64
 from kernels._probabilities import FLOATS, TOLERANCE, listed, refusal
 
 Floats = NDArray[Any]
 
 _BLOCK = 1024
+
+
+@lean
+def _row_sum(values: Floats, at: int, c: int) -> Any:  # noqa: ANN401  (a number of its dtype)
+    """The sum of a row, the same wherever the row is."""
+    total = values.dtype.type(0)
+    if c >= WIDTH:
+        total = row_sum(values, at, c)
+    else:
+        for k in range(at, at + c):
+            total += values[k]
+    return total
 
 
 @lean
@@ -35,10 +47,7 @@ def _sums_are_one(p: Floats, first: int, rows: int, c: int, tolerance: np.floati
         error = upper(error, words(off * off))
     fine = highest(floats(error)) <= tolerance * tolerance
     for i in range(done, rows):
-        total = p.dtype.type(0)
-        for k in range(first + i * c, first + (i + 1) * c):
-            total += p[k]
-        fine &= abs(total - one) <= tolerance
+        fine &= abs(_row_sum(p, first + i * c, c) - one) <= tolerance
     return bool(fine)
 
 
@@ -84,10 +93,7 @@ def _add_rows(terms: Floats, factor: np.floating[Any], c: int, out: Floats) -> N
     for i in range(0, done, WIDTH):
         store(out, i, row_sums(terms, i * c, c) * every(factor))
     for i in range(done, out.shape[0]):
-        total = terms.dtype.type(0)
-        for k in range(i * c, (i + 1) * c):
-            total += terms[k]
-        out[i] = total * factor
+        out[i] = _row_sum(terms, i * c, c) * factor
 
 
 @lean

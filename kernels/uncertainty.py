@@ -25,6 +25,7 @@ from kernels._lanes import (
     last,
     load,
     lower,
+    row_sum,
     row_sums,
     store,
     transposed,
@@ -176,43 +177,33 @@ def _rows(p: Floats, c: int, what: int, tolerance: np.floating[Any], out: Floats
 
 
 @lean
-def _fast_entropies(p: Floats, bits: NDArray[Any], c: int, limits: _Limits, scratch: Floats, out: Floats) -> int:
-    """Entropies of rows of at least four columns, as ``_fast_rows``: terms by blocks, then the sums of four rows."""
-    ones = every(p.dtype.type(1))
-    zeros = every(p.dtype.type(0))
-    largest = bits.dtype.type(0)
+def _entropies(p: Floats, c: int, tolerance: np.floating[Any], scratch: Floats, out: Floats) -> bool:
+    """Entropies of rows of at least four columns: terms by blocks, then the sums of four rows; False as ``_pairs``.
+
+    A row's sum has one order wherever the row is: its entropy must not depend on how a stream is cut.
+    """
+    one, zero = p.dtype.type(1), p.dtype.type(0)
+    ones, zeros = every(one), every(zero)
     error = words(zeros)
-    rows = out.shape[0] - out.shape[0] % WIDTH
     block = scratch.shape[0] // (WIDTH * c) * WIDTH
-    for start in range(0, rows, block):
-        stop = min(rows, start + block)
+    fine = True
+    for start in range(0, out.shape[0], block):
+        stop = min(out.shape[0], start + block)
         first = start * c
         for k in range((stop - start) * c):
             v = p[np.uint64(first + k)]
             scratch[np.uint64(k)] = v * share_log(v)
-            largest = max(largest, bits[np.uint64(first + k)])
-        for i in range(start, stop, WIDTH):
+            fine &= v >= zero
+        fours = stop - (stop - start) % WIDTH
+        for i in range(start, fours, WIDTH):
             off = row_sums(p, i * c, c) - ones
             error = upper(error, words(off * off))
             store(out, i, upper(zeros - row_sums(scratch, (i - start) * c, c), zeros))
-    return rows if largest <= limits.largest and highest(error) <= limits.error else 0
-
-
-@lean
-def _entropies(p: Floats, c: int, tolerance: np.floating[Any], out: Floats) -> bool:
-    """As ``_fast_entropies``, of rows of any number of columns; False where one is no probabilities."""
-    one, zero = p.dtype.type(1), p.dtype.type(0)
-    fine = True
-    for i in range(out.shape[0]):
-        total, low, entropy = zero, zero, zero
-        for k in range(i * c, (i + 1) * c):
-            v = p[k]
-            total += v
-            low = v if v < low else low
-            entropy -= v * share_log(v)
-        out[i] = entropy if entropy > zero else zero
-        fine &= (abs(total - one) <= tolerance) & (low >= zero)
-    return fine
+        for i in range(fours, stop):
+            entropy = zero - row_sum(scratch, (i - start) * c, c)
+            out[i] = entropy if entropy > zero else zero
+            fine &= abs(row_sum(p, i * c, c) - one) <= tolerance
+    return bool(fine and highest(floats(error)) <= tolerance * tolerance)
 
 
 @lean
@@ -345,8 +336,7 @@ def entropy(proba: Floats, *, out: Floats | None = None) -> Floats:
         fine = _triple_entropies(flat, tolerance, result)
     else:
         scratch = np.empty(max(WIDTH * c, _BLOCK), flat.dtype)
-        done = _fast_entropies(flat, flat.view(word_of(flat.dtype)), c, _limits(flat), scratch, result)
-        fine = done == len(result) or _entropies(flat[done * c :], c, tolerance, result[done:])
+        fine = _entropies(flat, c, tolerance, scratch, result)
     if not fine:
         raise refusal("proba", flat, c)
     return result
