@@ -5,7 +5,9 @@ reason: numba compiles a second version of a kernel for read-only input (as Pola
 enough.
 """
 
-from typing import Any
+from collections.abc import Hashable
+from functools import cache
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,6 +20,15 @@ def describe(value: object) -> str:
     return f"{type(value).__name__}"
 
 
+@cache
+def _dtypes(dtypes: Any) -> tuple[np.dtype[Any], ...]:  # noqa: ANN401  (dtypes, which are hashable)
+    return tuple(np.dtype(d) for d in (dtypes if isinstance(dtypes, tuple) else (dtypes,)))
+
+
+def _as_wanted(want: int | None, got: int) -> bool:
+    return want is None or want == got
+
+
 def array(
     name: str, value: object, dtypes: DTypeLike | tuple[DTypeLike, ...], shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
@@ -26,13 +37,13 @@ def array(
     dtypes: the dtypes accepted, in native byte order.  shape: expected length of each axis, None for any.
     Raises ValueError that names the argument, what was expected and what was given.
     """
-    accepted = tuple(np.dtype(d) for d in (dtypes if isinstance(dtypes, tuple) else (dtypes,)))
+    accepted = _dtypes(cast("Hashable", dtypes))
     fits = (
         isinstance(value, np.ndarray)
         and value.dtype in accepted
         and value.dtype.isnative
-        and value.ndim == len(shape)
-        and all(want is None or want == got for want, got in zip(shape, value.shape, strict=True))
+        and len(value.shape) == len(shape)
+        and (value.shape == shape or all(map(_as_wanted, shape, value.shape)))
     )
     if not fits:
         wanted = " or ".join(d.name for d in accepted)
@@ -41,7 +52,8 @@ def array(
         raise ValueError(
             f"{name}: expected a native-endian {wanted} array of shape ({axes}{trailing}), got {describe(value)}"
         )
-    view: NDArray[Any] = np.ascontiguousarray(value).view()
+    given = cast("NDArray[Any]", value)
+    view = (given if given.flags.c_contiguous else np.ascontiguousarray(given)).view()
     view.flags.writeable = False
     return view
 

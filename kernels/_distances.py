@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, integer
-from kernels._jit import kernel
+from kernels._jit import lean
 from kernels._probabilities import FLOATS, listed
 
 Floats = NDArray[Any]
@@ -44,7 +44,7 @@ def finite(name: str, x: Floats, categories: NDArray[Any] | None = None) -> tupl
     return checked, codes.reshape(given.shape[1], n)
 
 
-@kernel
+@lean
 def _all_finite(values: Floats) -> bool:
     strange = np.uint32(0)
     zero = values.dtype.type(0)
@@ -83,7 +83,7 @@ def uniforms(seed: int, size: int) -> NDArray[np.float64]:
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-@kernel
+@lean
 def squared_distances(rows: Points, centre: int, start: int, out: Floats) -> None:
     """Squared distances of rows start : start + len(out) to row ``centre``."""
     stop = start + out.shape[0]
@@ -113,7 +113,7 @@ def squared_distances(rows: Points, centre: int, start: int, out: Floats) -> Non
             out[i] += one if codes[i] != code else zero
 
 
-@kernel
+@lean
 def approach(rows: Points, centre: int, scratch: Floats, nearest: Floats) -> None:
     """Lower ``nearest`` (n,) to the squared distances to row ``centre``."""
     n = nearest.shape[0]
@@ -125,7 +125,7 @@ def approach(rows: Points, centre: int, scratch: Floats, nearest: Floats) -> Non
             part[i] = min(part[i], scratch[i])
 
 
-@kernel
+@lean
 def drawn(weights: Floats, lot: float) -> int:
     """The row at the share ``lot`` of the cumulated weights; -1 where all are 0."""
     total = 0.0

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._jit import kernel
+from kernels._jit import lean
 
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
@@ -13,7 +13,7 @@ _HIGHEST = 709.78
 _BIAS = np.int64(1023)
 
 
-@kernel
+@lean
 def exp64(x: np.float64) -> np.float64:
     """Exponential of a float64 that is not NaN, within one unit in the last place (Sun's fdlibm, ``e_exp.c``)."""
     bounded = min(max(x, _LOWEST), _HIGHEST)
@@ -38,7 +38,7 @@ def exp64(x: np.float64) -> np.float64:
     return np.float64(np.inf) if x > _HIGHEST else scaled
 
 
-@kernel
+@lean
 def _exponentials(x: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     for i in range(x.shape[0]):
         out[i] = exp64(x[i])

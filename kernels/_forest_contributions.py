@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._forest_nodes import Nodes, goes_left
-from kernels._jit import kernel
+from kernels._jit import kernel, lean
 
 
 class Paths(NamedTuple):
@@ -23,7 +23,7 @@ class Paths(NamedTuple):
     weight: NDArray[np.float64]
 
 
-@kernel
+@lean
 def _extend(p: Paths, level: int, length: int, zero: float, one: float, feature: int) -> None:
     p.feature[level, length] = feature
     p.zero[level, length] = zero
@@ -34,7 +34,7 @@ def _extend(p: Paths, level: int, length: int, zero: float, one: float, feature:
         p.weight[level, i] = zero * p.weight[level, i] * (length - i) / (length + 1)
 
 
-@kernel
+@lean
 def _unwind(p: Paths, level: int, length: int, at: int) -> None:
     """Take element ``at`` out of the path."""
     one, zero = p.one[level, at], p.zero[level, at]
@@ -52,7 +52,7 @@ def _unwind(p: Paths, level: int, length: int, at: int) -> None:
         p.one[level, i] = p.one[level, i + 1]
 
 
-@kernel
+@lean
 def _unwound_sum(p: Paths, level: int, length: int, at: int) -> float:
     """The sum of weights that the path would have without element ``at``."""
     one, zero = p.one[level, at], p.zero[level, at]
@@ -68,7 +68,7 @@ def _unwound_sum(p: Paths, level: int, length: int, at: int) -> float:
     return total
 
 
-@kernel
+@lean
 def _count(child: np.int64, t: int, nodes: Nodes) -> float:
     if child < 0:
         return np.float64(nodes.leaf_count[nodes.leaf_start[t] + ~child])

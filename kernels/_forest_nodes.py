@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._jit import kernel
+from kernels._jit import lean
 from kernels.model_text import ForestModel
 
 ZERO: Final = 1.0000000180025095e-35
@@ -44,7 +44,7 @@ def nodes_of(model: ForestModel) -> Nodes:
     )  # fmt: skip
 
 
-@kernel
+@lean
 def goes_left(value: float, node: int, nodes: Nodes) -> bool:
     """The decision of LightGBM's ``Tree::Decision`` at a node."""
     kind = nodes.decision_type[node]

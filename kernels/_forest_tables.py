@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._forest_nodes import ZERO, Nodes
-from kernels._jit import kernel
+from kernels._jit import kernel, lean
 from kernels.model_text import ForestModel
 
 MAX_LEAVES: Final = 64
@@ -55,7 +55,7 @@ class Tables(NamedTuple):
     leaves: NDArray[np.int32]
 
 
-@kernel
+@lean
 def _code_goes_left(code: int, codes: int, node: int, rank: int, nodes: Nodes) -> bool:
     """The decision at a node for all values of one code: rank is that of the node's threshold among the cuts."""
     kind = nodes.decision_type[node]
@@ -151,7 +151,7 @@ def build(model: ForestModel, nodes: Nodes) -> Tables | None:
     return tables
 
 
-@kernel
+@lean
 def _encode_categories(x: NDArray[Any], feature: int, count: int, codes: NDArray[np.uint16]) -> None:
     for i in range(x.shape[0]):
         v = np.float64(x[i, feature])
@@ -188,7 +188,7 @@ def _encode_numbers(
         codes[i] = np.uint16(code)
 
 
-@kernel
+@lean
 def _encode(x: NDArray[Any], tables: Tables, codes: NDArray[np.uint16]) -> None:
     """Codes of rows by column: codes[column, row]."""
     for tile in range(0, x.shape[0], _TILE):
@@ -202,7 +202,7 @@ def _encode(x: NDArray[Any], tables: Tables, codes: NDArray[np.uint16]) -> None:
                 _encode_numbers(x[tile:end], feature, count, tables.zero[c], cuts, codes[c, tile:end])
 
 
-@kernel
+@lean
 def _reach(t: int, rows: int, codes: NDArray[np.uint16], tables: Tables, reached: NDArray[np.uint64]) -> None:
     """Masks of the leaf of each row in tree t, four columns at a time."""
     masks = tables.masks
@@ -237,9 +237,10 @@ def _reach(t: int, rows: int, codes: NDArray[np.uint16], tables: Tables, reached
 @kernel
 def add_up(x: NDArray[Any], outputs: int, ends: NDArray[np.int64], tables: Tables, out: NDArray[np.float64]) -> None:
     """Sums of leaf values: out[e, i, k], of row i and output k over the first ends[e] iterations (ends rise)."""
-    codes = np.empty((tables.feature.shape[0], BLOCK), np.uint16)
-    reached = np.empty(BLOCK, np.uint64)
-    sums = np.empty((outputs, BLOCK), np.float64)
+    block = min(BLOCK, x.shape[0])
+    codes = np.empty((tables.feature.shape[0], block), np.uint16)
+    reached = np.empty(block, np.uint64)
+    sums = np.empty((outputs, block), np.float64)
     for start in range(0, x.shape[0], BLOCK):
         stop = min(start + BLOCK, x.shape[0])
         rows = stop - start
@@ -262,8 +263,9 @@ def add_up(x: NDArray[Any], outputs: int, ends: NDArray[np.int64], tables: Table
 @kernel
 def find_leaves(x: NDArray[Any], tables: Tables, out: NDArray[np.int32]) -> None:
     """Leaf numbers: out[i, t], of row i in tree t."""
-    codes = np.empty((tables.feature.shape[0], BLOCK), np.uint16)
-    reached = np.empty(BLOCK, np.uint64)
+    block = min(BLOCK, x.shape[0])
+    codes = np.empty((tables.feature.shape[0], block), np.uint16)
+    reached = np.empty(block, np.uint64)
     for start in range(0, x.shape[0], BLOCK):
         stop = min(start + BLOCK, x.shape[0])
         _encode(x[start:stop], tables, codes)

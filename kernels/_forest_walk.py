@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._forest_nodes import Nodes, goes_left
-from kernels._jit import kernel
+from kernels._jit import lean
 
 
-@kernel
+@lean
 def leaf_of(row: NDArray[Any], t: int, nodes: Nodes) -> int:
     """The leaf that a row reaches in tree t."""
     first = nodes.node_start[t]
@@ -21,7 +21,7 @@ def leaf_of(row: NDArray[Any], t: int, nodes: Nodes) -> int:
     return ~node
 
 
-@kernel
+@lean
 def add_up(x: NDArray[Any], outputs: int, ends: NDArray[np.int64], nodes: Nodes, out: NDArray[np.float64]) -> None:
     """As ``_forest_tables.add_up``."""
     for i in range(x.shape[0]):
@@ -34,7 +34,7 @@ def add_up(x: NDArray[Any], outputs: int, ends: NDArray[np.int64], nodes: Nodes,
             done = ends[e]
 
 
-@kernel
+@lean
 def find_leaves(x: NDArray[Any], nodes: Nodes, out: NDArray[np.int32]) -> None:
     """As ``_forest_tables.find_leaves``."""
     for i in range(x.shape[0]):
@@ -42,7 +42,7 @@ def find_leaves(x: NDArray[Any], nodes: Nodes, out: NDArray[np.int32]) -> None:
             out[i, t] = leaf_of(x[i], t, nodes)
 
 
-@kernel
+@lean
 def add_changes(
     leaves: NDArray[np.int32],
     hessian: NDArray[np.float64],

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._jit import kernel
+from kernels._jit import lean
 
 _SIZE, _BOUNDED, _N_COUNTS = range(3)
 _SLACK: Final = 256
@@ -39,14 +39,14 @@ def empty_buffer(k: int, n: int) -> Buffer:
     )
 
 
-@kernel
+@lean
 def _swap(ranks: NDArray[np.uint64], ids: NDArray[np.uint64], rows: NDArray[np.int64], i: int, j: int) -> None:
     ranks[i], ranks[j] = ranks[j], ranks[i]
     ids[i], ids[j] = ids[j], ids[i]
     rows[i], rows[j] = rows[j], rows[i]
 
 
-@kernel
+@lean
 def keep_first(buffer: Buffer, k: int) -> None:
     """Leave the k first of the rows in the buffer, unsorted, and set the bound.
 
@@ -82,7 +82,7 @@ def keep_first(buffer: Buffer, k: int) -> None:
     buffer.bound[0], buffer.bound[1] = ranks[k - 1], ids[k - 1]
 
 
-@kernel
+@lean
 def offer(buffer: Buffer, k: int, ranks: NDArray[np.uint64], ids: NDArray[np.uint64], first: int) -> None:
     """Offer rows ``first``, ``first + 1``, ... in log order; ids may be empty, for none."""
     bound, counts = buffer.bound, buffer.counts

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._jit import kernel
+from kernels._jit import kernel, lean
 from kernels._window_store import (
     CHUNK,
     HEAD,
@@ -95,7 +95,22 @@ class Plan(NamedTuple):
     rest: NDArray[np.int64]
 
 
-@kernel
+class Scratch(NamedTuple):
+    """Of the row at hand: the first row of each window, what is aggregated so far by task and size, one block."""
+
+    starts: NDArray[np.int64]
+    partials: NDArray[np.float64]
+    block: NDArray[np.float64]
+
+
+def scratch_of(plan: Plan) -> Scratch:
+    """Arrays that every row's work is done in."""
+    n_sizes = plan.sizes.shape[0]
+    partials = np.empty((plan.task_work.shape[0], n_sizes, PARTIAL_WIDTH))
+    return Scratch(np.empty(n_sizes, np.int64), partials, np.empty(BLOCK_WIDTH))
+
+
+@lean
 def write_moments(
     n: float,
     total: float,
@@ -124,7 +139,7 @@ def write_moments(
         out[slots[MAX - SUM]] = high if n > 0 else np.nan
 
 
-@kernel
+@lean
 def scan(
     values: NDArray[np.float64],
     base: int,
@@ -148,7 +163,7 @@ def scan(
     for j in range(sizes):
         stop = starts[j] - starts[sizes - 1]
         for q in range(p, stop - 1, -1):
-            x = column[q]
+            x = column[np.uint64(q)]
             if x == x:  # noqa: PLR0124
                 n += 1
                 distance = x - anchor
@@ -162,7 +177,7 @@ def scan(
         write_moments(n, total, deviations, low, high, slots[j], out)
 
 
-@kernel
+@lean
 def scan_ends(  # noqa: PLR0913, PLR0917
     values: NDArray[np.float64],
     order: NDArray[np.int64],
@@ -236,7 +251,7 @@ def distincts(
         out[task, j, KINDS] = n
 
 
-@kernel
+@lean
 def _clear(block: NDArray[np.float64]) -> None:
     for f in range(BLOCK_WIDTH):
         block[f] = 0.0
@@ -245,7 +260,7 @@ def _clear(block: NDArray[np.float64]) -> None:
     block[NEWEST], block[OLDEST] = np.nan, np.nan
 
 
-@kernel
+@lean
 def _add_rows(store: Store, base: int, start: int, end: int, block: NDArray[np.float64]) -> None:
     """Add rows to a block, oldest first; the first value is its anchor, unless it has one."""
     values, order = store.values, store.order
@@ -273,7 +288,7 @@ def _add_rows(store: Store, base: int, start: int, end: int, block: NDArray[np.f
     block[SHIFTED], block[SQUARES], block[LOW], block[HIGH] = shifted, squares, low, high
 
 
-@kernel
+@lean
 def _add_block(block: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     """Add a newer block to what is aggregated so far, moving its squares to the window's anchor."""
     n = block[N]
@@ -292,7 +307,7 @@ def _add_block(block: NDArray[np.float64], out: NDArray[np.float64]) -> None:
         out[OLDEST_ORDER], out[OLDEST] = block[OLDEST_ORDER], block[OLDEST]
 
 
-@kernel
+@lean
 def _block(plan: Plan, store: Store, entry: int, level: int, block: int, end: int) -> int:
     """Position on the page of the summaries of a block's rows below arena row ``end``, made if they aren't there."""
     page = page_of(store.table[entry, CHUNK])
@@ -312,9 +327,17 @@ def _block(plan: Plan, store: Store, entry: int, level: int, block: int, end: in
     return at
 
 
-@kernel
-def _scan_blocks(
-    plan: Plan, store: Store, entry: int, at: int, start: int, size: int, task: int, out: NDArray[np.float64]
+@lean
+def _scan_blocks(  # noqa: PLR0913, PLR0917
+    plan: Plan,
+    store: Store,
+    entry: int,
+    at: int,
+    start: int,
+    size: int,
+    task: int,
+    part: NDArray[np.float64],
+    out: NDArray[np.float64],
 ) -> None:
     """Moments and ends of one long window, rows ``start`` to ``at`` (and ``at`` itself, where the task says so)."""
     times, values = store.times, store.values
@@ -324,7 +347,6 @@ def _scan_blocks(
     base = column_base(chunk, column, n_columns)
     end = at + plan.task_current[task]
     newest_block = times[at] >> shift
-    part = np.empty(BLOCK_WIDTH)
     _clear(out)
     p = end - 1
     while p >= start and np.isnan(values[base + p]):
@@ -356,7 +378,7 @@ def _scan_blocks(
     _add_block(part, out)
 
 
-@kernel
+@lean
 def _provide_page(store: Store, entry: int) -> None:
     """Give the key a page of block summaries; where none is left, it uses page 0, emptied, and more are wished for."""
     chunk, counters = store.table[entry, CHUNK], store.counters
@@ -372,7 +394,7 @@ def _provide_page(store: Store, entry: int) -> None:
             store.block_ids[page, slot] = NO_BLOCK
 
 
-@kernel
+@lean
 def note_in_blocks(plan: Plan, store: Store, entry: int, at: int) -> None:
     """Tell the key's block summaries, if it has any, about the row that was put at arena row ``at``."""
     chunk, tail = store.table[entry, CHUNK], store.table[entry, TAIL]
@@ -395,7 +417,7 @@ def note_in_blocks(plan: Plan, store: Store, entry: int, at: int) -> None:
             _add_rows(store, column_base(chunk, c, n_columns), at, at + 1, summary)
 
 
-@kernel
+@lean
 def _select(x: NDArray[np.float64], n: int, k: int) -> None:
     """Put the k-th smallest of the first n numbers at k, none larger before it and none smaller after (Hoare 1961)."""
     low, high = 0, n - 1
@@ -445,7 +467,7 @@ def _quantile(values: NDArray[np.float64], start: int, end: int, probability: fl
     return low if low == high else low + (high - low) * part
 
 
-@kernel
+@lean
 def _decayed(store: Store, base: int, start: int, end: int, now: int, half_life: float, kind: int) -> float:
     """Sum, or mean, with weights ``2 ** (-age / half_life)``, from the newest row back."""
     total, weights = 0.0, 0.0
@@ -460,7 +482,7 @@ def _decayed(store: Store, base: int, start: int, end: int, now: int, half_life:
     return total / weights if weights > 0.0 else np.nan
 
 
-@kernel
+@lean
 def write_empty(kinds: NDArray[np.int64], row: int, out: NDArray[np.float64]) -> None:
     """Features of a row that lies too far back for any window."""
     for m in range(kinds.shape[0]):
@@ -468,15 +490,14 @@ def write_empty(kinds: NDArray[np.int64], row: int, out: NDArray[np.float64]) ->
         out[row, m] = 0.0 if kind in (COUNT, SUM, DISTINCT, DECAYED_SUM) else np.nan
 
 
-@kernel
+@lean
 def scan_long(
     plan: Plan,
     store: Store,
     entry: int,
     at: int,
-    starts: NDArray[np.int64],
     short: int,
-    partials: NDArray[np.float64],
+    scratch: Scratch,
     out: NDArray[np.float64],
 ) -> None:
     """Write moments, and leave ends in ``partials``, of the windows from number ``short`` on, by blocks."""
@@ -484,15 +505,15 @@ def scan_long(
     for task in range(plan.task_work.shape[0]):
         if plan.task_work[task] & (MOMENTS | ENDS):
             for j in range(short, plan.task_sizes[task]):
-                partial = partials[task, j]
-                _scan_blocks(plan, store, entry, at, starts[j], j, task, partial)
+                partial = scratch.partials[task, j]
+                _scan_blocks(plan, store, entry, at, scratch.starts[j], j, task, scratch.block, partial)
                 n = partial[N]
                 deviations = partial[SQUARES] - partial[SHIFTED] * partial[SHIFTED] / max(n, 1.0)
                 slots = plan.slots[task, j]
                 write_moments(n, partial[TOTAL], deviations, partial[LOW], partial[HIGH], slots, out)
 
 
-@kernel
+@lean
 def read_whole(plan: Plan, store: Store, entry: int, at: int, start: int, m: int) -> float:
     """A feature that reads its whole window for itself."""
     base = column_base(store.table[entry, CHUNK], plan.task_column[plan.spec_task[m]], plan.columns.shape[0])

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._jit import kernel
+from kernels._jit import lean
 from kernels._prefetch import prefetch
 
 NO_WATERMARK: Final = -(2**63)
@@ -39,37 +39,37 @@ class Store(NamedTuple):
     blocks: NDArray[np.float64]
 
 
-@kernel
+@lean
 def chunk_of(offset: int, page: int, log2_capacity: int, disordered: int) -> int:
     """Pack what an entry says about its chunk."""
     return (offset << 28) | (page << 8) | (log2_capacity << 1) | disordered
 
 
-@kernel
+@lean
 def offset_of(chunk: int) -> int:
     """Arena row at which a chunk begins."""
     return chunk >> 28
 
 
-@kernel
+@lean
 def page_of(chunk: int) -> int:
     """Page of block summaries of a chunk; 0 is none."""
     return (chunk >> 8) & 0xFFFFF
 
 
-@kernel
+@lean
 def capacity_of(chunk: int) -> int:
     """Rows that a chunk has room for."""
     return 1 << ((chunk >> 1) & 63)
 
 
-@kernel
+@lean
 def column_base(chunk: int, column: int, n_columns: int) -> int:
     """What to add to an arena row to get the index of its value in a column."""
     return offset_of(chunk) * n_columns + column * capacity_of(chunk) - offset_of(chunk)
 
 
-@kernel
+@lean
 def log2_capacity_for(rows: int) -> int:
     """Logarithm of the smallest capacity that holds some rows."""
     log2 = MIN_LOG2_CAPACITY
@@ -78,7 +78,7 @@ def log2_capacity_for(rows: int) -> int:
     return log2
 
 
-@kernel
+@lean
 def home_of(table: NDArray[np.int64], key: int) -> int:
     """The entry at which the search for a key begins."""
     mixed = (key ^ (key >> 32)) * 0x1E3779B185EBCA87
@@ -86,7 +86,7 @@ def home_of(table: NDArray[np.int64], key: int) -> int:
     return home
 
 
-@kernel
+@lean
 def entry_of(table: NDArray[np.int64], key: int) -> int:
     """Index of the key's entry, or of the empty entry where it belongs."""
     mask = table.shape[0] - 1
@@ -96,7 +96,7 @@ def entry_of(table: NDArray[np.int64], key: int) -> int:
     return i
 
 
-@kernel
+@lean
 def expect(
     table: NDArray[np.int64], times: NDArray[np.int64], values: NDArray[np.float64], key: int, n_columns: int
 ) -> None:
@@ -115,7 +115,7 @@ def expect(
             prefetch(values, p)
 
 
-@kernel
+@lean
 def claim_entry(store: Store, entry: int, key: int) -> bool:
     """Make an empty entry the key's; False where table or arena are full."""
     table, counters = store.table, store.counters
@@ -131,25 +131,25 @@ def claim_entry(store: Store, entry: int, key: int) -> bool:
     return True
 
 
-@kernel
+@lean
 def move(source: Store, entry: int, target: Store, to_chunk: int) -> None:
     """Copy an entry's rows to the beginning of a chunk, which may be its own."""
     from_chunk, head, tail = source.table[entry, CHUNK], source.table[entry, HEAD], source.table[entry, TAIL]
     n_columns = source.values.shape[0] // source.times.shape[0]
     n, offset = tail - head, offset_of(to_chunk)
     for r in range(n):
-        target.times[offset + r] = source.times[head + r]
+        target.times[np.uint64(offset + r)] = source.times[np.uint64(head + r)]
     if source.order.shape[0] > 0:
         for r in range(n):
-            target.order[offset + r] = source.order[head + r]
+            target.order[np.uint64(offset + r)] = source.order[np.uint64(head + r)]
     for c in range(n_columns):
         read = column_base(from_chunk, c, n_columns) + head
         write = column_base(to_chunk, c, n_columns) + offset
         for r in range(n):
-            target.values[write + r] = source.values[read + r]
+            target.values[np.uint64(write + r)] = source.values[np.uint64(read + r)]
 
 
-@kernel
+@lean
 def make_room(store: Store, entry: int) -> bool:
     """Make sure that one more row fits behind the tail; False where the arena is full."""
     table = store.table
@@ -173,7 +173,7 @@ def make_room(store: Store, entry: int) -> bool:
     return True
 
 
-@kernel
+@lean
 def open_gap(store: Store, entry: int, at: int) -> None:
     """Move the entry's rows from ``at`` on back by one, for a row that came late; the chunk has room."""
     table = store.table
@@ -191,25 +191,23 @@ def open_gap(store: Store, entry: int, at: int) -> None:
     table[entry, CHUNK] = chunk | 1
 
 
-@kernel
+@lean
 def first_after(times: NDArray[np.int64], head: int, tail: int, bound: int) -> int:
-    """First row from head to tail with a time above the bound: near the tail by steps, else by bisection."""
-    high = tail
-    step = 1
-    while high > head and times[max(head, high - step)] > bound:
-        high = max(head, high - step)
-        step *= 2
-    low = max(head, high - step)
-    while low < high:
-        middle = (low + high) >> 1
-        if times[middle] > bound:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    """First row from head to tail with a time above the bound: the tail's, or by bisection without a branch.
+
+    Here as elsewhere an index is unsigned where a row costs so little that the test for one from the end shows.
+    """
+    if head == tail or times[np.uint64(tail - 1)] <= bound:
+        return tail
+    low, size = head, tail - head
+    while size > 1:
+        half = size >> 1
+        low += half * int(times[np.uint64(low + half - 1)] <= bound)
+        size -= half
+    return low + int(times[np.uint64(low)] <= bound)
 
 
-@kernel
+@lean
 def drop_before(store: Store, entry: int, horizon: int) -> None:
     """Advance the head past rows that can enter no future window; a chunk left empty is in order again."""
     table = store.table
@@ -221,7 +219,7 @@ def drop_before(store: Store, entry: int, horizon: int) -> None:
         table[entry, CHUNK] &= ~1
 
 
-@kernel
+@lean
 def measure(store: Store, horizon: int) -> tuple[int, int, int, int, int]:
     """Drop what is past; then keys with rows, their rows, arena rows needed, keys with long windows, most rows."""
     keys, rows, room, long, most = 0, 0, 0, 0, 0
@@ -239,7 +237,7 @@ def measure(store: Store, horizon: int) -> tuple[int, int, int, int, int]:
     return keys, rows, room, long, most
 
 
-@kernel
+@lean
 def rebuild(source: Store, target: Store) -> None:
     """Copy all rows into an empty store with enough room; block summaries are left to be made again."""
     counters = target.counters
@@ -262,7 +260,7 @@ def rebuild(source: Store, target: Store) -> None:
     counters[ORDER] = source.counters[ORDER]
 
 
-@kernel
+@lean
 def list_keys(store: Store, keys: NDArray[np.int64]) -> None:
     """Write the keys that have rows."""
     k = 0
@@ -282,7 +280,7 @@ class Rows(NamedTuple):
     order: NDArray[np.int64]
 
 
-@kernel
+@lean
 def export_rows(store: Store, rows: Rows) -> None:
     """Write the rows of ``rows.keys``."""
     n_columns = rows.values.shape[0]
@@ -304,7 +302,7 @@ def export_rows(store: Store, rows: Rows) -> None:
         first += n
 
 
-@kernel
+@lean
 def import_rows(store: Store, rows: Rows) -> None:
     """Fill an empty store, which has enough room; ``rows.order`` counts from 0 within each key."""
     n_columns = rows.values.shape[0]

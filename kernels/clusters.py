@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kernels._checks import array, integer, number
 from kernels._distances import BLOCK, Points, count, points, squared_distances, uniforms
-from kernels._jit import kernel
+from kernels._jit import kernel, lean
 from kernels._probabilities import FLOATS
 
 Floats = NDArray[Any]
@@ -17,7 +17,7 @@ MOST_ROWS = 16_384
 """Average linkage keeps n² / 2 distances: 512 MiB of float32 here."""
 
 
-@kernel
+@lean
 def _pairwise(rows: Points, out: Floats) -> None:
     """Distances between all rows (n, n), infinity to themselves."""
     n = out.shape[0]
@@ -29,7 +29,7 @@ def _pairwise(rows: Points, out: Floats) -> None:
         out[row, row] = np.inf
 
 
-@kernel
+@lean
 def _root(parents: Picks, row: int) -> int:
     while parents[row] != row:
         parents[row] = parents[parents[row]]

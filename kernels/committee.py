@@ -1,3 +1,4 @@
+# ruff: noqa: FURB136  (min() and max() of numba test for NaN, which costs these loops time)
 """How much the members of a committee disagree about each row: what a label would settle.
 
 Every function takes the members' probabilities of shape (m, n, c), rows summing to 1 within 1e-3, or for two classes
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, describe
-from kernels._jit import kernel
-from kernels._logarithm import log
+from kernels._jit import lean
+from kernels._lanes import WIDTH, every, floats, highest, row_sum, row_sums, store, upper, words
+from kernels._logarithm import share_log, share_log64
 from kernels._probabilities import FLOATS, TOLERANCE, listed, refusal
 
 Floats = NDArray[Any]
@@ -22,86 +24,113 @@ Floats = NDArray[Any]
 _BLOCK = 1024
 
 
-@kernel
-def _check(p: Floats, c: int, tolerance: np.floating[Any]) -> np.uint32:
-    """1 where a row of a block is no probabilities."""
-    bad = np.uint32(0)
+@lean
+def _row_sum(values: Floats, at: int, c: int) -> Any:  # noqa: ANN401  (a number of its dtype)
+    """The sum of a row, the same wherever the row is."""
+    total = values.dtype.type(0)
+    if c >= WIDTH:
+        total = row_sum(values, at, c)
+    else:
+        for k in range(at, at + c):
+            total += values[k]
+    return total
+
+
+@lean
+def _sums_are_one(p: Floats, first: int, rows: int, c: int, tolerance: np.floating[Any]) -> bool:
+    """Whether rows of c columns sum to 1."""
     one = p.dtype.type(1)
-    for k in range(p.shape[0]):
-        if not (p[k] >= p.dtype.type(0)):
-            bad |= np.uint32(1)
-    for i in range(p.shape[0] // c):
-        total = p.dtype.type(0)
-        for k in range(i * c, (i + 1) * c):
-            total += p[k]
-        if not (abs(total - one) <= tolerance):
-            bad |= np.uint32(1)
-    return bad
+    error = words(every(p.dtype.type(0)))
+    done = rows - rows % WIDTH if c >= WIDTH else 0
+    for i in range(0, done, WIDTH):
+        off = row_sums(p, first + i * c, c) - every(one)
+        error = upper(error, words(off * off))
+    fine = highest(floats(error)) <= tolerance * tolerance
+    for i in range(done, rows):
+        fine &= abs(_row_sum(p, first + i * c, c) - one) <= tolerance
+    return bool(fine)
 
 
-@kernel
-def _entropies(p: Floats, c: int, tolerance: np.floating[Any], within: Floats, of_mean: Floats) -> np.uint32:
-    """Of p (m, n c): the mean of the members' negative entropies, and the negative entropy of the mean; by blocks."""
+@lean
+def _entropies(
+    p: Floats, c: int, tolerance: np.floating[Any], scratch: Floats, within: Floats, of_mean: Floats
+) -> bool:
+    """Of p (m, n c): the mean of the members' negative entropies, and the negative entropy of the mean; by blocks.
+
+    scratch: (2, room of a block).  False where a row is no probabilities.
+    """
     members = p.shape[0]
-    rows = max(1, _BLOCK // c)
-    mean, terms, mean_terms = np.empty(rows * c, p.dtype), np.empty(rows * c, p.dtype), np.empty(rows * c, p.dtype)
+    rows = scratch.shape[1] // c
+    mean, terms = scratch[0], scratch[1]
+    zero = p.dtype.type(0)
     share = p.dtype.type(1) / p.dtype.type(members)
-    bad = np.uint32(0)
+    fine = True
     for start in range(0, within.shape[0], rows):
         stop = min(start + rows, within.shape[0])
         size = (stop - start) * c
         mean[:] = 0
         terms[:] = 0
         for m in range(members):
-            part = p[m, start * c : stop * c]
-            bad |= _check(part, c, tolerance)
+            part = p[m]
+            fine &= _sums_are_one(part, start * c, stop - start, c, tolerance)
             for k in range(size):
-                mean[k] += part[k]
-                terms[k] += part[k] * log(part[k])
+                v = part[np.uint64(start * c + k)]
+                mean[np.uint64(k)] += v
+                terms[np.uint64(k)] += v * share_log(v)
+                fine &= v >= zero
+        _add_rows(terms, share, c, within[start:stop])
         for k in range(size):
-            mean[k] *= share
-            mean_terms[k] = mean[k] * log(mean[k])
-        for i in range(start, stop):
-            a, b = p.dtype.type(0), p.dtype.type(0)
-            for k in range((i - start) * c, (i - start + 1) * c):
-                a += terms[k]
-                b += mean_terms[k]
-            within[i] = a * share
-            of_mean[i] = b
-    return bad
+            v = mean[np.uint64(k)] * share
+            mean[np.uint64(k)] = v * share_log(v)
+        _add_rows(mean, p.dtype.type(1), c, of_mean[start:stop])
+    return fine
 
 
-@kernel
+@lean
+def _add_rows(terms: Floats, factor: np.floating[Any], c: int, out: Floats) -> None:
+    """The sums of rows of c columns, times a factor."""
+    done = out.shape[0] - out.shape[0] % WIDTH if c >= WIDTH else 0
+    for i in range(0, done, WIDTH):
+        store(out, i, row_sums(terms, i * c, c) * every(factor))
+    for i in range(done, out.shape[0]):
+        out[i] = _row_sum(terms, i * c, c) * factor
+
+
+@lean
 def _votes(
-    p: Floats, c: int, tolerance: np.floating[Any], counts: NDArray[np.int64], out: Floats, mode: int
-) -> np.uint32:
-    """Entropy of the members' votes (mode 0), or the share not won by the winner (mode 1)."""
+    p: Floats, c: int, tolerance: np.floating[Any], logs: Floats, counts: NDArray[np.int64], out: Floats
+) -> bool:
+    """Entropy of the members' votes, given v / m ln(v / m) of each number of votes v; the share not won by the winner
+    where there are none. False where a row is no probabilities.
+    """  # noqa: D205  (a list of cases)
     members = p.shape[0]
-    logs = np.zeros(members + 1)
-    for v in range(1, members + 1):
-        logs[v] = v / members * log(v / members)
-    bad = np.uint32(0)
+    one, zero = p.dtype.type(1), p.dtype.type(0)
+    fine = True
     for i in range(out.shape[0]):
         counts[:] = 0
         for m in range(members):
-            row = p[m, i * c : (i + 1) * c]
-            best, low, total = 0, row[0], row[0]
+            row = p[m]
+            first, low, total = row[np.uint64(i * c)], zero, row[np.uint64(i * c)]
+            best = 0
             for k in range(1, c):
-                total += row[k]
-                low = min(low, row[k])
-                if row[k] > row[best]:
-                    best = k
-            counts[best] += 1
-            if not ((abs(total - p.dtype.type(1)) <= tolerance) & (low >= p.dtype.type(0))):
-                bad |= np.uint32(1)
-        if mode == 0:
+                v = row[np.uint64(i * c + k)]
+                total += v
+                low = v if v < low else low
+                best = k if v > first else best
+                first = v if v > first else first
+            counts[np.uint64(best)] += 1
+            fine &= (abs(total - one) <= tolerance) & (low >= zero) & (row[np.uint64(i * c)] >= zero)
+        if logs.shape[0] > 0:
             entropy = 0.0
             for k in range(c):
                 entropy -= logs[counts[k]]
             out[i] = max(entropy, 0.0)
         else:
-            out[i] = (members - counts.max()) / members
-    return bad
+            most = counts[0]
+            for k in range(1, c):
+                most = max(most, counts[k])
+            out[i] = (members - most) / members
+    return fine
 
 
 def _members(proba: Floats) -> tuple[Floats, int]:
@@ -132,15 +161,18 @@ def _measured(proba: Floats) -> tuple[Floats, Floats]:
     flat, c = _members(proba)
     n = flat.shape[1] // c
     within, of_mean = np.empty(n, flat.dtype), np.empty(n, flat.dtype)
-    if _entropies(flat, c, flat.dtype.type(TOLERANCE), within, of_mean):
+    scratch = np.empty((2, max(c, _BLOCK)), flat.dtype)
+    if not _entropies(flat, c, flat.dtype.type(TOLERANCE), scratch, within, of_mean):
         raise _refused(flat, c)
     return within, of_mean
 
 
-def _voted(proba: Floats, mode: int) -> Floats:
+def _voted(proba: Floats, *, entropy: bool) -> Floats:
     flat, c = _members(proba)
     out = np.empty(flat.shape[1] // c, flat.dtype)
-    if _votes(flat, c, flat.dtype.type(TOLERANCE), np.empty(c, np.int64), out, mode):
+    shares = np.arange(len(flat) + 1 if entropy else 0) / len(flat)
+    logs = np.array([share * share_log64(share) for share in shares])
+    if not _votes(flat, c, flat.dtype.type(TOLERANCE), logs, np.empty(c, np.int64), out):
         raise _refused(flat, c)
     return out
 
@@ -152,7 +184,7 @@ def vote_entropy(proba: Floats) -> Floats:
     Dagan and Engelson 1995, "Committee-based sampling for training probabilistic classifiers".
     Raises ValueError (see the module).
     """
-    return _voted(proba, 0)
+    return _voted(proba, entropy=True)
 
 
 def variation_ratio(proba: Floats) -> Floats:
@@ -161,7 +193,7 @@ def variation_ratio(proba: Floats) -> Floats:
     proba: (m, n, c) or (m, n), float32 or float64.  Returns (n,), same dtype.
     Freeman 1965, "Elementary applied statistics". Raises ValueError (see the module).
     """
-    return _voted(proba, 1)
+    return _voted(proba, entropy=False)
 
 
 def consensus_entropy(proba: Floats) -> Floats:

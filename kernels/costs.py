@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array
-from kernels._jit import kernel
+from kernels._jit import lean
 from kernels._logarithm import log64, log_of_complement
 from kernels._probabilities import TOLERANCE, probabilities, refusal
 
@@ -52,7 +52,7 @@ def _decided(proba: Floats, cost: NDArray[np.float64], less: int) -> Floats:
     return result
 
 
-@kernel
+@lean
 def _decide(
     p: Floats, c: int, tolerance: np.floating[Any], cost: NDArray[np.float64], less: int, out: Floats
 ) -> np.uint32:
@@ -104,7 +104,7 @@ def shifted(proba: Floats, prior: NDArray[np.float64], target: NDArray[np.float6
     return result.reshape(proba.shape)
 
 
-@kernel
+@lean
 def _shift(p: Floats, c: int, tolerance: np.floating[Any], factors: NDArray[np.float64], out: Floats) -> np.uint32:
     bad = np.uint32(0)
     one = p.dtype.type(1)
@@ -146,7 +146,7 @@ def weighted_entropy(proba: Floats, weights: NDArray[np.float64]) -> Floats:
     return result
 
 
-@kernel
+@lean
 def _weigh(p: Floats, c: int, tolerance: np.floating[Any], weights: NDArray[np.float64], out: Floats) -> np.uint32:
     bad = np.uint32(0)
     one = p.dtype.type(1)
@@ -193,14 +193,14 @@ def recalibrated(proba: Floats, knots: NDArray[np.float64], values: NDArray[np.f
     return result.reshape(proba.shape)
 
 
-@kernel
+@lean
 def _on_curve(v: float, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     k = min(max(int(np.searchsorted(x, v)), 1), len(x) - 1)
     share = (min(v, 1.0) - x[k - 1]) / (x[k] - x[k - 1])
     return float(y[k - 1] + share * (y[k] - y[k - 1]))
 
 
-@kernel
+@lean
 def _recalibrate(
     p: Floats, c: int, tolerance: np.floating[Any], x: NDArray[np.float64], y: NDArray[np.float64], out: Floats
 ) -> np.uint32:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kernels._checks import array, integer
 from kernels._distances import BLOCK, Points, approach, count, finite, points, squared_distances, together
-from kernels._jit import kernel
+from kernels._jit import kernel, lean
 from kernels._probabilities import FLOATS
 
 Floats = NDArray[Any]
@@ -35,7 +35,7 @@ class _Tiles(NamedTuple):
     centre_categories: NDArray[np.int32]
 
 
-@kernel
+@lean
 def _fill(x: Floats, categories: NDArray[np.int32], tiles: _Tiles) -> None:
     """Put rows (n, d) and categories (q, n) into the tiles, in their order."""
     for t in range(tiles.numbers.shape[0]):
@@ -61,7 +61,7 @@ class _Search(NamedTuple):
     between: Floats
 
 
-@kernel
+@lean
 def _distance_to_centre(tiles: _Tiles, t: int, c: int, distance: Floats) -> None:
     x = tiles.numbers[t]
     distance[:] = 0
@@ -78,7 +78,7 @@ def _distance_to_centre(tiles: _Tiles, t: int, c: int, distance: Floats) -> None
             distance[i] += one if tiles.categories[t, q, i] != code else zero
 
 
-@kernel
+@lean
 def _too_far(t: int, c: int, given: int, state: _Search) -> bool:
     """Whether a centre can't be the nearest of any row of a tile: it is twice as far from each row's own centre."""
     far = c - given < state.between.shape[0]
@@ -193,7 +193,7 @@ def k_center_greedy(
     return picks
 
 
-@kernel
+@lean
 def _add_up(rows: Floats, out: NDArray[np.float64]) -> None:
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
@@ -264,7 +264,7 @@ def _with_centres(x: Floats, centres: Floats | None, categories: NDArray[Any] | 
     return Points(np.ascontiguousarray(rows.T), codes), given
 
 
-@kernel
+@lean
 def _means(columns: Floats, weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     for j in range(columns.shape[0]):
         total, heft = 0.0, 0.0
@@ -288,7 +288,7 @@ def _medoid_costs(rows: Points, weights: NDArray[np.float64]) -> NDArray[np.floa
     return costs
 
 
-@kernel
+@lean
 def _gain(rows: Points, candidate: int, weights: Floats, nearest: Floats, scratch: Floats, lanes: Floats) -> float:
     """How much the weighted sum of squared distances falls with one more pick, summed in 16 lanes."""
     n = nearest.shape[0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kernels._checks import array, describe
 from kernels._distances import BLOCK, Points, approach, count, drawn, points, together, uniforms
-from kernels._jit import kernel
+from kernels._jit import kernel, lean
 from kernels._probabilities import FLOATS, probabilities, refusal
 
 Floats = NDArray[Any]
@@ -70,7 +70,7 @@ def _quantile(ordered: NDArray[np.float64], present: NDArray[np.int64], q: float
     return np.where(present > 0, between, 0.0)
 
 
-@kernel
+@lean
 def _first_left(nearest: Floats) -> int:
     for i in range(nearest.shape[0]):
         if nearest[i] >= 0:
@@ -148,7 +148,7 @@ def _weights(name: str, weights: Floats | None, n: int, dtype: np.dtype[Any]) ->
     return checked
 
 
-@kernel
+@lean
 def _inner(rows: Floats, pick: int, start: int, out: Floats) -> None:
     """Add the inner products of rows start : start + len(out) with row ``pick``, or with themselves where it is -1."""
     stop = start + out.shape[0]
@@ -177,7 +177,7 @@ def _inner(rows: Floats, pick: int, start: int, out: Floats) -> None:
         j += 1
 
 
-@kernel
+@lean
 def _gradient_products(
     errors: Floats, x: Floats, bias: float, pick: int, start: int, of_errors: Floats, out: Floats
 ) -> None:
@@ -216,7 +216,7 @@ def _badge(errors: Floats, x: Floats, bias: float, lots: NDArray[np.float64], ne
         nearest[pick] = 0
 
 
-@kernel
+@lean
 def _is_in(values: Picks, value: int) -> bool:
     found = False
     for i in range(values.shape[0]):

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import _forest_bundles as bundles
 from kernels import _forest_tables as tables
 from kernels import _forest_walk as walk
 from kernels._checks import array, describe, integer
@@ -21,7 +22,11 @@ from kernels._probabilities import FLOATS
 from kernels.committee import bald, consensus_entropy, virtual_ends
 from kernels.model_text import MAX_BYTES, ForestModel, parse_model
 
-_FEW_ROWS = 8  # below this, walking the trees is faster than encoding the rows
+# Below so many rows walking is faster than encoding rows and looking up masks: of forests of 20 trees to 300, and of
+# 500 trees with 63 leaves each, whose masks (19 MB) stay in no cache.
+_FEW_ROWS = 12
+_FEW_ROWS_OF_MANY_MASKS = 256
+_MANY_MASKS = 16 * 1024 * 1024
 
 _EXPONENTIAL = ("poisson", "gamma", "tweedie")
 _SIGMOID = ("binary", "multiclassova", "cross_entropy")
@@ -38,6 +43,10 @@ class Forest:
         self.model = model
         self._nodes = nodes_of(model)
         self._tables = tables.build(model, self._nodes)
+        self._bundles = bundles.build(model, self._nodes)
+        many = self._bundles is not None and self._tables is not None and self._tables.masks.nbytes > _MANY_MASKS
+        self._few_rows = _FEW_ROWS_OF_MANY_MASKS if many else _FEW_ROWS
+        self._whole = np.array([model.iterations], dtype=np.int64)
         self._levels = _levels(model)
 
     @classmethod
@@ -86,7 +95,7 @@ class Forest:
 
         x: (n, d).  Returns float64 (n,), or (n, c) where there are c > 1 outputs.
         """
-        scores: NDArray[np.float64] = self.prefix_raw(x, (self.iterations,))[0]
+        scores: NDArray[np.float64] = self._prefixes(self._rows(x), self._whole)[0]
         return scores
 
     def prefix_raw(self, x: NDArray[Any], ends: Sequence[int]) -> NDArray[np.float64]:
@@ -101,12 +110,17 @@ class Forest:
         stops = [integer("ends", end, 0, self.iterations) for end in ends]
         if any(later < sooner for sooner, later in pairwise(stops)):
             raise ValueError(f"ends: expected rising numbers of iterations, got {stops}")
-        out = np.empty((len(stops), len(checked), self.outputs))
-        until = np.array(stops, dtype=np.int64)
-        if self._tables is None or len(checked) < _FEW_ROWS:
-            walk.add_up(checked, self.outputs, until, self._nodes, out)
+        return self._prefixes(checked, np.array(stops, dtype=np.int64))
+
+    def _prefixes(self, rows: NDArray[Any], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+        out = np.empty((len(ends), len(rows), self.outputs))
+        if self._tables is not None and len(rows) >= self._few_rows:
+            tables.add_up(rows, self.outputs, ends, self._tables, out)
+        elif self._bundles is not None:
+            values, reached = np.empty(len(self._bundles.feature)), np.empty(bundles.TREES, np.int64)
+            bundles.add_up(rows, ends, self._bundles, values, reached, out)
         else:
-            tables.add_up(checked, self.outputs, until, self._tables, out)
+            walk.add_up(rows, self.outputs, ends, self._nodes, out)
         return out[:, :, 0] if self.outputs == 1 else out
 
     def probability(self, x: NDArray[Any]) -> NDArray[np.float64]:

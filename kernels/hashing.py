@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, describe, integer
-from kernels._jit import kernel
+from kernels._jit import lean
 
 _P1 = np.uint64(0x9E3779B185EBCA87)
 _P2 = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -22,34 +22,34 @@ _U1, _U7, _U8, _U11, _U12, _U18, _U23 = (np.uint64(n) for n in (1, 7, 8, 11, 12,
 _U24, _U27, _U29, _U31, _U32, _U33, _U64 = (np.uint64(n) for n in (24, 27, 29, 31, 32, 33, 64))
 
 
-@kernel
+@lean
 def _rotl(x: np.uint64, r: np.uint64) -> np.uint64:
     return (x << r) | (x >> (_U64 - r))
 
 
-@kernel
+@lean
 def _round(acc: np.uint64, lane: np.uint64) -> np.uint64:
     return _rotl(acc + lane * _P2, _U31) * _P1
 
 
-@kernel
+@lean
 def _merge(acc: np.uint64, lane: np.uint64) -> np.uint64:
     return (acc ^ _round(np.uint64(0), lane)) * _P1 + _P4
 
 
-@kernel
+@lean
 def _absorb(acc: np.uint64, lane: np.uint64) -> np.uint64:
     return _rotl(acc ^ _round(np.uint64(0), lane), _U27) * _P1 + _P4
 
 
-@kernel
+@lean
 def _avalanche(h: np.uint64) -> np.uint64:
     h = (h ^ (h >> _U33)) * _P2
     h = (h ^ (h >> _U29)) * _P3
     return h ^ (h >> _U32)
 
 
-@kernel
+@lean
 def _read64(data: NDArray[np.uint8], p: int) -> np.uint64:
     word = np.uint64(0)
     for b in range(8):
@@ -57,7 +57,7 @@ def _read64(data: NDArray[np.uint8], p: int) -> np.uint64:
     return word
 
 
-@kernel
+@lean
 def _read32(data: NDArray[np.uint8], p: int) -> np.uint64:
     word = np.uint64(0)
     for b in range(4):
@@ -65,7 +65,7 @@ def _read32(data: NDArray[np.uint8], p: int) -> np.uint64:
     return word
 
 
-@kernel
+@lean
 def _xxh64(data: NDArray[np.uint8], start: int, stop: int, seed: np.uint64) -> np.uint64:
     p = start
     if stop - start >= 32:
@@ -93,7 +93,7 @@ def _xxh64(data: NDArray[np.uint8], start: int, stop: int, seed: np.uint64) -> n
     return _avalanche(h)
 
 
-@kernel
+@lean
 def _xxh64_strings(
     offsets: NDArray[np.int64], data: NDArray[np.uint8], seed: np.uint64, out: NDArray[np.uint64]
 ) -> None:
@@ -101,14 +101,14 @@ def _xxh64_strings(
         out[i] = _xxh64(data, offsets[i], offsets[i + 1], seed)
 
 
-@kernel
+@lean
 def _xxh64_words(words: NDArray[np.uint64], seed: np.uint64, out: NDArray[np.uint64]) -> None:
     start = seed + _P5 + _U8
     for i in range(out.shape[0]):
         out[i] = _avalanche(_absorb(start, words[i]))
 
 
-@kernel
+@lean
 def _coin(
     stream: np.uint64,
     partitions: NDArray[np.uint64],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, integer, number
-from kernels._jit import kernel
+from kernels._jit import kernel, lean
 
 _U1: Final = np.uint64(1)
 
@@ -33,7 +33,7 @@ def _writable(name: str, value: NDArray[np.uint8] | NDArray[np.int64], dtype: ty
 # ---- distinct values
 
 
-@kernel
+@lean
 def _hll_add(
     registers: NDArray[np.uint8], groups: NDArray[np.int64], hashes: NDArray[np.uint64], precision: np.uint64
 ) -> None:
@@ -147,7 +147,7 @@ class QuantileLayout(NamedTuple):
         return 2 * self.size + 1
 
 
-@kernel
+@lean
 def _step_logarithm(x: float) -> float:
     """About log2(x): the exponent, and a cubic of the mantissa that rises steadily; the same bits everywhere."""
     mantissa, exponent = math.frexp(x)
@@ -155,7 +155,7 @@ def _step_logarithm(x: float) -> float:
     return ((6.0 / 35.0 * s - 3.0 / 5.0) * s + 10.0 / 7.0) * s + (exponent - 1)
 
 
-@kernel
+@lean
 def _quantiles_add(
     counts: NDArray[np.int64],
     groups: NDArray[np.int64],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, number
-from kernels._jit import kernel
+from kernels._jit import lean
 from kernels._logarithm import log64
 
 _LOW_BITS: Final = np.uint64(0xFFFFFFFF)
@@ -31,7 +31,7 @@ class Chosen(NamedTuple):
     state: ThresholdState
 
 
-@kernel
+@lean
 def _normal(coin: np.uint64) -> float:
     """A standard normal number from the two halves of a coin (Box and Muller 1958).
 
@@ -51,7 +51,7 @@ def _normal(coin: np.uint64) -> float:
     return -radius * along if (quarter + 1) & 2 else radius * along
 
 
-@kernel
+@lean
 def _variable_uncertainty(
     confidence: NDArray[np.float64],
     coins: NDArray[np.uint64],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kernels._checks import array, number
 from kernels._distances import BLOCK, Points, count, finite, points, squared_distances
-from kernels._jit import kernel
+from kernels._jit import kernel, lean
 
 Floats = NDArray[Any]
 Picks = NDArray[np.int64]
@@ -106,7 +106,7 @@ def volume_state(d: int, *, ridge: float = 0.01) -> VolumeState:
     return VolumeState(np.eye(d) / weight, np.zeros((d, d)), 0, 0.0)
 
 
-@kernel
+@lean
 def _times(matrix: NDArray[np.float64], vector: NDArray[np.float64], out: NDArray[np.float64]) -> float:
     """Write matrix @ vector, and return vector @ matrix @ vector."""
     square = 0.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, integer, number
-from kernels._jit import kernel
+from kernels._jit import lean
 from kernels._logarithm import log64
 from kernels._selection import Buffer, empty_buffer, in_order, offer
 from kernels.hashing import unit
@@ -23,7 +23,7 @@ _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 _U11, _U27, _U30, _U31 = (np.uint64(n) for n in (11, 27, 30, 31))
 _MAX_K: Final = 2**40
 _LAST: Final = np.uint64(2**64 - 1)
-_BLOCK: Final = 2048
+_GROUP: Final = 64
 
 
 class WeightedSample(NamedTuple):
@@ -33,30 +33,46 @@ class WeightedSample(NamedTuple):
     inclusion_probabilities: NDArray[np.float64]
 
 
-def _checked_weights(weights: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Weights times the power of two that brings the largest near 2**960: no sum or quotient of them overflows."""
-    checked = array("weights", weights, (np.float32, np.float64), (None,)).astype(np.float64)
-    if not _scale_up(checked):
+class _Scaled(NamedTuple):
+    """Weights, and two powers of two that bring the largest near 2**960: no sum or quotient of them overflows."""
+
+    weights: NDArray[np.float64]
+    half: float
+    rest: float
+
+    def at(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Some of them, scaled."""
+        scaled: NDArray[np.float64] = self.weights[rows] * self.half * self.rest
+        return scaled
+
+
+def _scaled(weights: NDArray[np.floating]) -> _Scaled:
+    """Check weights. Raises ValueError."""
+    checked = array("weights", weights, (np.float32, np.float64), (None,)).astype(np.float64, copy=False)
+    largest = np.uint64(_largest(checked.view(np.uint64))).view(np.float64)
+    if not (0.0 <= largest < np.inf) or math.copysign(1.0, largest) < 0.0:
         bad = ~(np.isfinite(checked) & (checked >= 0))
-        row = int(np.argmax(bad))
-        raise ValueError(f"weights[{row}]: {checked[row]} is not a finite number from 0; {bad.sum()} such rows")
-    return checked
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(f"weights[{row}]: {checked[row]} is not a finite number from 0; {bad.sum()} such rows")
+        largest = checked.max()  # there is a -0.0
+    shift = 960 - math.frexp(float(largest))[1]
+    return _Scaled(array("weights", checked, np.float64, (None,)), 2.0 ** (shift // 2), 2.0 ** (shift - shift // 2))
 
 
-@kernel
-def _scale_up(weights: NDArray[np.float64]) -> bool:
-    """Multiply weights by a power of two, in place; False, and nothing done, where one is not finite or negative."""
-    largest = 0.0
-    for i in range(weights.shape[0]):
-        w = weights[i]
-        if not (0.0 <= w < np.inf):
-            return False
-        largest = max(largest, w)
-    shift = 960 - math.frexp(largest)[1]
-    half, rest = 2.0 ** (shift // 2), 2.0 ** (shift - shift // 2)
-    for i in range(weights.shape[0]):
-        weights[i] = weights[i] * half * rest
-    return True
+def _checked_weights(weights: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Weights as ``_Scaled`` has them. Raises ValueError."""
+    given = _scaled(weights)
+    return given.weights * given.half * given.rest
+
+
+@lean
+def _largest(bits: NDArray[np.uint64]) -> np.uint64:
+    """The largest of some numbers' bits, which order them where none is negative; NaN's are larger than infinity's."""
+    largest = np.uint64(0)
+    for i in range(bits.shape[0]):
+        largest = max(largest, bits[i])
+    return largest
 
 
 def inclusion_probabilities(weights: NDArray[np.floating], size: float) -> NDArray[np.float64]:
@@ -125,7 +141,7 @@ def poisson_sample(probabilities: NDArray[np.float64], coins: NDArray[np.uint64]
     return WeightedSample(rows, checked[rows])
 
 
-@kernel
+@lean
 def _systematic(probabilities: NDArray[np.float64], start: float, out: NDArray[np.int64]) -> int:
     """Rows in whose stretch of the cumulated probabilities start + integer lies; Neumaier's summation."""
     drawn = 0
@@ -172,14 +188,15 @@ def priority_sample(weights: NDArray[np.floating], coins: NDArray[np.uint64], k:
 
     weights: (n,) float32 or float64.  coins: (n,) uint64.  k: at least 1.
     """
-    checked = _checked_weights(weights)
-    tossed = array("coins", coins, np.uint64, checked.shape)
+    given = _scaled(weights)
+    tossed = array("coins", coins, np.uint64, given.weights.shape)
     k = integer("k", k, 1, _MAX_K)
-    best = _first_by_quotient(checked, tossed, k + 1, logarithm=False)
+    best = _first_by_quotient(given, tossed, k + 1, logarithm=False)
     if best.shape[0] <= k:
         return WeightedSample(best, np.ones(best.shape[0]))
-    threshold = checked[best[k]] / unit(int(tossed[best[k]]))
-    return WeightedSample(best[:k], np.minimum(1.0, checked[best[:k]] / threshold))
+    of_best = given.at(best)
+    threshold = of_best[k] / unit(int(tossed[best[k]]))
+    return WeightedSample(best[:k], np.minimum(1.0, of_best[:k] / threshold))
 
 
 def exponential_bottom_k(weights: NDArray[np.floating], coins: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
@@ -188,43 +205,58 @@ def exponential_bottom_k(weights: NDArray[np.floating], coins: NDArray[np.uint64
     The k smallest of ``-log(unit(coin)) / weight``, in the order of drawing (Efraimidis and Spirakis 2006; the
     Gumbel-top-k trick). Inclusion probabilities have no closed form: for estimates use ``priority_sample``.
     """
-    checked = _checked_weights(weights)
-    tossed = array("coins", coins, np.uint64, checked.shape)
-    return _first_by_quotient(checked, tossed, integer("k", k, 0, _MAX_K), logarithm=True)
+    given = _scaled(weights)
+    tossed = array("coins", coins, np.uint64, given.weights.shape)
+    return _first_by_quotient(given, tossed, integer("k", k, 0, _MAX_K), logarithm=True)
 
 
-def _first_by_quotient(
-    weights: NDArray[np.float64], coins: NDArray[np.uint64], k: int, *, logarithm: bool
-) -> NDArray[np.int64]:
+def _first_by_quotient(given: _Scaled, coins: NDArray[np.uint64], k: int, *, logarithm: bool) -> NDArray[np.int64]:
     if k == 0:
         return np.empty(0, np.int64)
     buffer = empty_buffer(k, coins.shape[0])
-    _offer_quotients(weights, coins, buffer, k, int(logarithm))
+    keys = np.empty(_GROUP)
+    _offer_quotients(given, coins, buffer, k, int(logarithm), keys, keys.view(np.uint64))
     first = in_order(buffer, k)
-    return first[weights[first] > 0]
+    return first[given.weights[first] > 0]
 
 
-@kernel
+@lean
+def _uniform(coin: np.uint64) -> float:
+    """A coin as a number in (0, 1]: see ``kernels.hashing.unit``."""
+    return (float(np.int64(coin >> _U11)) + 1.0) * 2.0**-53
+
+
+@lean
 def _offer_quotients(
-    weights: NDArray[np.float64], coins: NDArray[np.uint64], buffer: Buffer, k: int, logarithm: int
+    given: _Scaled,
+    coins: NDArray[np.uint64],
+    buffer: Buffer,
+    k: int,
+    logarithm: int,
+    keys: NDArray[np.float64],
+    ranks: NDArray[np.uint64],
 ) -> None:
-    """Offer rows by ``u / weight``, or ``-log(u) / weight``; rows of weight 0 rank last.
+    """Offer rows by ``u / weight``, or ``-log(u) / weight``; rows of weight 0 rank last, or are left out.
 
-    Logarithm and division are spared where a lower bound of them, u or 1 - u <= -log(u), is already too large.
+    Logarithm and division are spared where a lower bound of them, u or 1 - u <= -log(u), is already too large, which is
+    found out for a group of rows at once. keys, ranks (the same memory): room for a group.
     """
-    keys = np.empty(_BLOCK)
-    ranks = keys.view(np.uint64)
-    bound = np.empty(1)
-    bound_bits = bound.view(np.uint64)
-    for first in range(0, coins.shape[0], _BLOCK):
-        bound_bits[0] = buffer.bound[0]
+    bound = buffer.bound.view(np.float64)
+    for first in range(0, coins.shape[0], _GROUP):
+        size = min(_GROUP, coins.shape[0] - first)
+        weights, tosses = given.weights[first : first + size], coins[first : first + size]
         # NaN before there is a bound: no comparison with it holds.
         highest = bound[0] * (1.0 + 1e-12)
-        size = min(_BLOCK, coins.shape[0] - first)
-        block, tosses = weights[first : first + size], coins[first : first + size]
+        possible = False
         for r in range(size):
-            w = block[r]
-            u = (float(np.int64(tosses[r] >> _U11)) + 1.0) * 2.0**-53
+            u = _uniform(tosses[r])
+            w = weights[r] * given.half * given.rest
+            possible |= (not ((1.0 - u if logarithm else u) > highest * w)) & (w > 0.0)
+        if not possible:
+            continue
+        for r in range(size):
+            u = _uniform(tosses[r])
+            w = weights[r] * given.half * given.rest
             if w == 0.0 or (1.0 - u if logarithm else u) > highest * w:
                 ranks[r] = _LAST
             else:
@@ -232,7 +264,7 @@ def _offer_quotients(
         offer(buffer, k, ranks[:size], coins, first)
 
 
-@kernel
+@lean
 def _draw(seed: np.uint64, counter: int) -> float:
     """A uniform number in (0, 1] by its position in the sequence: SplitMix64 (Steele, Lea and Flood 2014)."""
     z = seed + np.uint64(counter) * _GOLDEN
@@ -242,7 +274,7 @@ def _draw(seed: np.uint64, counter: int) -> float:
     return (float(z >> _U11) + 1.0) * 2.0**-53
 
 
-@kernel
+@lean
 def _sift_up_from_root(keys: NDArray[np.float64], rows: NDArray[np.int64], size: int) -> None:
     """Restore the heap whose root is the smallest key, after its root has changed."""
     key, row = keys[0], rows[0]
@@ -260,7 +292,7 @@ def _sift_up_from_root(keys: NDArray[np.float64], rows: NDArray[np.int64], size:
     keys[hole], rows[hole] = key, row
 
 
-@kernel
+@lean
 def _reservoir(
     weights: NDArray[np.float64],
     seed: np.uint64,

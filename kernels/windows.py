@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, integer, number
-from kernels._jit import kernel
+from kernels._jit import lean
 from kernels._prefetch import prefetch
 from kernels._window_aggregates import (
     BLOCK_WIDTH,
@@ -40,18 +40,19 @@ from kernels._window_aggregates import (
     NAMES,
     NEWEST,
     OLDEST,
-    PARTIAL_WIDTH,
     SINCE_LAST,
     SLOTS,
     SUM,
     WORK_OF,
     Plan,
+    Scratch,
     distincts,
     note_in_blocks,
     read_whole,
     scan,
     scan_ends,
     scan_long,
+    scratch_of,
     write_empty,
 )
 from kernels._window_store import (
@@ -147,7 +148,7 @@ class WindowSpec:
     parameter: float = 0.0
 
 
-@kernel
+@lean
 def _update(  # noqa: C901, PLR0912, PLR0915
     begin: int,
     keys: NDArray[np.int64],
@@ -155,6 +156,7 @@ def _update(  # noqa: C901, PLR0912, PLR0915
     values: NDArray[np.float64],
     plan: Plan,
     store: Store,
+    scratch: Scratch,
     out: NDArray[np.float64],
 ) -> int:
     """Handle rows from ``begin`` on; returns the first row not handled, for want of room, or the number of rows.
@@ -172,8 +174,7 @@ def _update(  # noqa: C901, PLR0912, PLR0915
     n_sizes, n_columns, n_tasks = window_sizes.shape[0], columns.shape[0], task_work.shape[0]
     keeps_order = order.shape[0] > 0
     reach = window_sizes[n_sizes - 1] + lateness
-    starts = np.empty(n_sizes, np.int64)
-    partials = np.empty((n_tasks, n_sizes, PARTIAL_WIDTH))
+    starts, partials = scratch.starts, scratch.partials
     # Rows of many keys lie all over memory: they are asked for some rows ahead (twice as fast with 10,000 keys).
     ahead = _AHEAD if arena_times.shape[0] * (1 + n_columns) > _NEAR_MEMORY else n
     for i in range(begin, n):
@@ -234,7 +235,7 @@ def _update(  # noqa: C901, PLR0912, PLR0915
             if work & DISTINCTS:
                 distincts(arena_values, base, end, starts, sizes, task, partials)
         if short < n_sizes:
-            scan_long(plan, store, entry, at, starts, short, partials, out[i])
+            scan_long(plan, store, entry, at, short, scratch, out[i])
         for r in range(rest.shape[0]):
             m = rest[r]
             kind, size, task = kinds[m], spec_size[m], spec_task[m]
@@ -254,6 +255,15 @@ def _update(  # noqa: C901, PLR0912, PLR0915
         if page_of(table[entry, CHUNK]) != 0:
             note_in_blocks(plan, store, entry, at)
     return n
+
+
+@lean
+def _first_beyond(times: NDArray[np.int64]) -> int:
+    """The first row whose time is out of range, or the number of rows."""
+    row = 0
+    while row < times.shape[0] and -TIME_LIMIT <= times[row] <= TIME_LIMIT:
+        row += 1
+    return row
 
 
 def _checked_specs(specs: Sequence[WindowSpec], n_columns: int) -> tuple[WindowSpec, ...]:
@@ -338,6 +348,7 @@ class WindowState:
         once = tuple(dict.fromkeys(self._specs))
         self._columns = None if len(once) == len(self._specs) else [once.index(spec) for spec in self._specs]
         self._plan = _make_plan(once, integer("lateness", lateness, 0, _SIZE_LIMIT))
+        self._scratch = scratch_of(self._plan)
         self._reach = int(self._plan.sizes[-1]) + self._plan.lateness
         self._store = self._empty_store(keys=0, room=0, pages=1)
 
@@ -395,14 +406,15 @@ class WindowState:
         n = checked_keys.shape[0]
         checked_times = array("times", times, np.int64, (n,))
         checked_values = array("values", values, np.float64, (n, self._n_columns))
-        if n and (int(checked_times.min()) < -TIME_LIMIT or int(checked_times.max()) > TIME_LIMIT):
-            row = int(np.argmax((checked_times < -TIME_LIMIT) | (checked_times > TIME_LIMIT)))
+        row = _first_beyond(checked_times)
+        if row < n:
             raise ValueError(f"times[{row}]: {checked_times[row]} µs lies beyond ±{TIME_LIMIT}")
         out = np.empty((n, self._plan.spec_kind.shape[0]))
-        done = _update(0, checked_keys, checked_times, checked_values, self._plan, self._store, out)
+        rows = checked_keys, checked_times, checked_values
+        done = _update(0, *rows, self._plan, self._store, self._scratch, out)
         while done < n:
             self._grow()
-            done = _update(done, checked_keys, checked_times, checked_values, self._plan, self._store, out)
+            done = _update(done, *rows, self._plan, self._store, self._scratch, out)
         if self._store.counters[PAGE_WANTED]:
             self._grow()
         return out if self._columns is None else out[:, self._columns]

@@ -51,7 +51,7 @@ HASHES: Final = "multiplications of the hash, a latency chain in each event"
 
 def probabilities(rng: np.random.Generator, n: int, dtype: np.dtype[Any], c: int | None = None) -> Array:
     """Rows of a Dirichlet distribution, some of them certain, some uniform, some with a denormal number."""
-    classes = int(rng.choice([2, 3, 7])) if c is None else c
+    classes = int(rng.choice([2, 3, 4, 7, 20])) if c is None else c
     p = rng.dirichlet(np.full(classes, 0.5), n)
     for row in range(n):
         kind = rng.integers(8)

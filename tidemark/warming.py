@@ -1,7 +1,7 @@
 """A call of every kernel on a few made-up rows, so that its machine code is there before a flow needs it.
 
 Kernels are compiled for the types that they are called with, and kept on disk (`kernels._jit`). These calls have the
-types of the flows: float64 rows, probabilities of two classes and of more.
+types of the flows: float64 rows, probabilities of two classes, of three and of more.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from kernels.windows import Aggregate
 from tidemark.iso_time import iso_times
 from tidemark.json_shape import name_hashes, suspicious
 
-_N: Final = 64
+_N: Final = 65
 _AGGREGATES: Final[tuple[Aggregate, ...]] = ("count", "mean", "max", "since_last", "distinct")
 
 _rng = np.random.default_rng(0)
 _X: Final = _rng.normal(size=(_N, 3))
 _P: Final = _rng.dirichlet(np.ones(3), _N)
+_CLASSES: Final = 6
+_MANY: Final = _rng.dirichlet(np.ones(_CLASSES), _N)
 _BINARY: Final = _rng.dirichlet(np.ones(2), _N)
 _COMMITTEE: Final = _rng.dirichlet(np.ones(3), (4, _N))
 _WEIGHTS: Final = _rng.uniform(0.1, 1, _N)
@@ -47,8 +49,9 @@ def warm() -> Iterator[tuple[str, float]]:
 
 def _of_probabilities(kernel: Callable[..., object], *more: object) -> Work:
     def work() -> None:
-        kernel(_P, *more)
-        kernel(_BINARY, *(each[:2] if isinstance(each, np.ndarray) and len(each) == 3 else each for each in more))
+        for p in (_BINARY, _P, _MANY):
+            c = p.shape[1]
+            kernel(p, *(each[:c] if isinstance(each, np.ndarray) and len(each) == _CLASSES else each for each in more))
 
     return work
 
@@ -126,10 +129,10 @@ EXAMPLES: Final[dict[str, Work]] = {
     "ratio": _of_probabilities(kernels.ratio),
     "entropy": _of_probabilities(kernels.entropy),
     "power_margin": _of_probabilities(kernels.power_margin, _WEIGHTS),
-    "expected_cost": _of_probabilities(kernels.expected_cost, np.ones((3, 3))),
-    "cost_margin": _of_probabilities(kernels.cost_margin, np.ones((3, 3))),
-    "shifted": _of_probabilities(kernels.shifted, np.ones(3), np.ones(3)),
-    "weighted_entropy": _of_probabilities(kernels.weighted_entropy, np.ones(3)),
+    "expected_cost": _of_probabilities(kernels.expected_cost, np.ones((_CLASSES, 3))),
+    "cost_margin": _of_probabilities(kernels.cost_margin, np.ones((_CLASSES, 3))),
+    "shifted": _of_probabilities(kernels.shifted, np.ones(_CLASSES), np.ones(_CLASSES)),
+    "weighted_entropy": _of_probabilities(kernels.weighted_entropy, np.ones(_CLASSES)),
     "recalibrated": _of_probabilities(kernels.recalibrated, np.linspace(0, 1, 5), np.linspace(0, 1, 5)),
     "vote_entropy": lambda: kernels.vote_entropy(_COMMITTEE),
     "variation_ratio": lambda: kernels.variation_ratio(_COMMITTEE),

@@ -19,6 +19,19 @@ from tests.kernel_table import TABLE, TYPES, Row, kernel
 GENERATED = {name: row for name, row in TABLE.items() if row.generate is not None}
 PICKING = [name for name, row in GENERATED.items() if row.exact and name != "average_linkage"]
 OF_PROBABILITIES = [n for n, row in GENERATED.items() if kernel(n).__module__.split(".")[1] in {"uncertainty", "costs"}]
+MEASURING = [n for n, row in GENERATED.items() if not row.exact and n not in {"typicality", "robust_scale"}]
+IN_UNITS: dict[str, tuple[set[int], set[str], int]] = {
+    "kmeans_pp": ({0}, {"centres"}, 0),
+    "k_center_greedy": ({0}, {"centres"}, 0),
+    "facility_location": ({0}, {"centres"}, 0),
+    "determinantal": ({0}, {"scale"}, 0),
+    "badge": ({1}, {"bias"}, 0),
+    "average_linkage": ({0, 1}, set(), 0),
+    "novelty": ({0, 1}, set(), 1),
+    "density": ({0, 1}, {"scale"}, 0),
+    "typicality": ({0}, set(), -1),
+}
+"""Of kernels of distances the arguments and options in units of the rows, and the result's power of those units."""
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -121,6 +134,40 @@ def test_rows_that_are_all_equal_are_picked_once_each(name: str, n: int) -> None
 def test_no_row_gives_no_result(name: str) -> None:
     args, options = case(name, 1, 0, np.dtype(np.float64))
     assert len(kernel(name)(*args, **options)) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", MEASURING)
+@settings(max_examples=sized(15, 3))
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 40), part=st.integers(1, 40))
+def test_a_rows_value_has_the_same_bits_wherever_the_row_is(
+    name: str, dtype: np.dtype[Any], seed: int, n: int, part: int
+) -> None:
+    """In another order of rows, and in a batch with fewer: streams are cut into batches at any place."""
+    args, options = case(name, seed, n, dtype)
+    axis = GENERATED[name].axis
+    per_row = [isinstance(a, np.ndarray) and a.ndim > axis and a.shape[axis] == n and a is not None for a in args]
+    if name in {"expected_cost", "cost_margin", "shifted", "weighted_entropy", "recalibrated", "novelty", "density"}:
+        per_row[1:] = [False] * (len(args) - 1)  # tables of classes, knots, rows to compare with
+    whole = kernel(name)(*args, **options)
+    for rows in (np.random.default_rng(seed).permutation(n), np.arange(min(part, n))):
+        taken = [np.take(a, rows, axis) if of_rows else a for a, of_rows in zip(args, per_row, strict=True)]
+        assert kernel(name)(*taken, **options).tobytes() == whole[rows].tobytes()
+
+
+@pytest.mark.parametrize("power", [-20, 3])
+@pytest.mark.parametrize("name", IN_UNITS)
+def test_units_of_the_rows_do_not_change_what_is_picked(name: str, power: int) -> None:
+    """A power of two changes no digit."""
+    positions, options_in_units, power_of_result = IN_UNITS[name]
+    seed = next(s for s in range(99) if "categories" not in case(name, s, 60, DTYPES[1])[1])
+    args, options = case(name, seed, 60, DTYPES[1])
+    factor = 2.0**power
+    scaled = [a * factor if i in positions else a for i, a in enumerate(args)]
+    more = {option: value * factor if option in options_in_units else value for option, value in options.items()}
+    want = kernel(name)(*args, **options)
+    expected_there = want if GENERATED[name].exact else want * factor**power_of_result
+    assert kernel(name)(*scaled, **more).tolist() == expected_there.tolist()
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
