@@ -36,6 +36,7 @@ _LOOK_SECONDS = 0.25
 _QUIET_LOOKS = 12
 _STUCK_SECONDS = 40.0
 _STOP_SECONDS = 2.0
+_TILES_UNLEARNT = 3
 
 
 class Crew(Protocol):
@@ -146,7 +147,7 @@ async def _loop(
 ) -> float:
     """Feed, answer and watch until all is done; the seconds it took."""
     await _wait_until_ready(plan, crew, watch, show, progress)
-    pace, halt = Pace(), threading.Event()
+    pace, halt = Pace(max_unlearnt=_TILES_UNLEARNT * plan.pipeline.selection.budget), threading.Event()
     feed = Feed(
         settings,
         plan.pipeline.raw_topics[0],

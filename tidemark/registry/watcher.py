@@ -29,6 +29,9 @@ _INCARNATION_EVERY: Final = 2.0
 _ASK: Final = 5.0
 _BATCH: Final = 500
 _START: Final = -2  # librdkafka's OFFSET_BEGINNING
+_HELPER_KEPT: Final = 30.0
+"""Seconds without a new champion after which the sandbox's helper ends: its start costs more than many checks, and
+early models come seconds apart."""
 
 
 class ModelWatcher:
@@ -45,6 +48,8 @@ class ModelWatcher:
         self._topics = pipeline.topics
         self._admin: AdminClient | None = None
         self._keeper = ChampionKeeper(ModelSchema.of(pipeline), secret, self._report)
+        self._sandbox = Sandbox()
+        self._adopted_at = 0.0
         self._failure: TidemarkError | None = None
         self._ready = threading.Event()
         self._stop = threading.Event()
@@ -114,6 +119,7 @@ class ModelWatcher:
         except KafkaException as error:
             self._failure = BrokerError(f"{self._topics.models} can't be followed: {error.args[0].str()}")
         finally:
+            self._sandbox.close()
             self._ready.set()
 
     def _follow_incarnation(self) -> None:
@@ -138,10 +144,8 @@ class ModelWatcher:
                         return
                     moved |= self._take(message, waiting)
                 if not waiting:
-                    if moved or not self._ready.is_set():
-                        self._adopt()
-                        moved = False
-                    self._ready.set()
+                    self._at_the_end(moved=moved)
+                    moved = False
                 if time.monotonic() - checked_at > _INCARNATION_EVERY:
                     checked_at = time.monotonic()
                     if self._incarnation() not in (incarnation, None):
@@ -191,9 +195,14 @@ class ModelWatcher:
             _log.warning("%s: %s", self._topics.models, error.str())
         return False
 
-    def _adopt(self) -> None:
-        with Sandbox() as sandbox:
-            self._keeper.adopt(sandbox)
+    def _at_the_end(self, *, moved: bool) -> None:
+        """Put in force what the topic says now. The helper ends when no champion has come for a while."""
+        if moved or not self._ready.is_set():
+            self._keeper.adopt(self._sandbox)
+            self._adopted_at = time.monotonic()
+        elif time.monotonic() - self._adopted_at > _HELPER_KEPT:
+            self._sandbox.close()
+        self._ready.set()
 
     def _report(self, what: str, reason: str) -> None:
         metric = Metric(

@@ -2,7 +2,7 @@
 
 `margin`, `entropy`, `least_confidence`: the highest scores. `margin_kmeans`: k-means++ over the features of the pool,
 which is the top of the margins. `badge`: k-means++ over the gradient embedding (p - 1) x (Ash et al. 2020). Rows that
-no model scored (cold start) are chosen half by k-means++, half at random. Each is a function of the pool and
+no model scored (cold start) are chosen by k-means++ too, of a pool in random order. Each is a function of the pool and
 the seed alone, so that a replay picks the same.
 """
 
@@ -27,7 +27,10 @@ def pick(policy: Policy, pool: Sequence[Proposal], slots: int, seed: int) -> lis
     scored = [row for row in pool if not math.isnan(row.score)]
     cold = [row for row in pool if math.isnan(row.score)]
     picks = _scored(policy, scored, min(slots, len(scored)), seed)
-    return picks + [(row, "cold") for row in _cold(cold, min(slots - len(picks), len(cold)), seed)]
+    if slots > len(picks) and cold:
+        spread = kmeans_pp(_features(cold), slots - len(picks), seed)
+        picks += [(cold[row], "cold") for row in spread.tolist()]
+    return picks
 
 
 def warm() -> None:
@@ -45,15 +48,6 @@ def _scored(policy: Policy, pool: list[Proposal], slots: int, seed: int) -> list
         picks = badge(probabilities, _features(pool), slots, seed, bias=1.0)
         return [(pool[row], "diverse") for row in picks.tolist()]
     return [(row, "uncertain") for row in pool[:slots]]
-
-
-def _cold(pool: list[Proposal], slots: int, seed: int) -> list[Proposal]:
-    """Half spread over the features, half as the pool comes: rows without a score are in random order."""
-    if slots <= 0:
-        return []
-    spread = kmeans_pp(_features(pool), (slots + 1) // 2, seed).tolist()
-    rest = [row for row in range(len(pool)) if row not in set(spread)]
-    return [pool[row] for row in [*spread, *rest][:slots]]
 
 
 def _features(pool: list[Proposal]) -> NDArray[np.float64]:

@@ -64,8 +64,9 @@ class RetrainProcessor:
     """Trains challengers from `P.labels` and publishes those that pass the gate to `P.models`.
 
     The first champion is trained as soon as there are `min_labels` labels with `min_positive` positive ones and every
-    class of a binary label; a challenger after every `training.every` new labels, sooner while there are few (half as
-    many as the champion learnt from, but no fewer than the gate needs), and after `max_interval` without training.
+    class of a binary label; a challenger after every `training.every` new labels, sooner while there are few (a
+    twentieth of what the champion learnt from, but no fewer than the gate needs), and after `max_interval` without
+    training.
 
     read_registry: what `P.models` holds (committed records).  secret: key that models are signed with.
     sandbox: where models are checked, the caller's to close; by default a helper is started for each check.

@@ -85,7 +85,7 @@ def test_the_picture_is_the_same_for_the_same_numbers_in_both_themes() -> None:
 
 def test_the_pace_stops_for_a_lagging_stream_a_pile_of_cases_and_labels_not_learnt_from() -> None:
     """What one look allows is used up until the next."""
-    pace = Pace(max_lag=1_000, max_waiting=10, max_untrained=50)
+    pace = Pace(max_lag=1_000, max_unselected=20, max_unlearnt=10)
     assert not pace.take(500)
     pace.saw(lag=0, unselected=0, waiting=0, untrained=0)
     assert [pace.take(500) for _ in range(3)] == [True, True, False]
@@ -93,7 +93,9 @@ def test_the_pace_stops_for_a_lagging_stream_a_pile_of_cases_and_labels_not_lear
     assert not pace.take(500)
     pace.saw(lag=0, unselected=0, waiting=11, untrained=0)
     assert not pace.take(500)
-    pace.saw(lag=0, unselected=0, waiting=0, untrained=51)
+    pace.saw(lag=0, unselected=0, waiting=0, untrained=11)
+    assert not pace.take(500)
+    pace.saw(lag=0, unselected=0, waiting=6, untrained=5)
     assert not pace.take(500)
     pace.saw(lag=0, unselected=21, waiting=0, untrained=0)
     assert not pace.take(500)

@@ -117,6 +117,22 @@ def test_a_champion_is_swapped_in_a_corrupt_one_is_not_and_the_next_good_one_is(
     ]
 
 
+def test_champions_in_quick_succession_are_checked_by_one_helper_which_ends_when_none_comes(
+    pipeline: Pipeline, watcher: ModelWatcher, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helpers = []
+    for number in (1, 2):
+        produce(producer, model(pipeline, number, parent=number - 1 or None))
+        wanted = version(number)
+        wait_until(lambda: in_force(watcher) == wanted, f"{wanted} is not in force")  # noqa: B023 - called at once
+        helpers.append(watcher._sandbox._process)
+    assert helpers[0] is not None
+    assert helpers[0] is helpers[1]
+    monkeypatch.setattr("tidemark.registry.watcher._HELPER_KEPT", 0.0)
+    wait_until(lambda: watcher._sandbox._process is None, "the helper was kept")
+    assert helpers[0].poll() is not None
+
+
 def test_a_process_that_starts_finds_its_champion_before_it_predicts(
     kafka: Settings, pipeline: Pipeline, producer: Producer
 ) -> None:

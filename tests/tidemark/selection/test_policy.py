@@ -69,12 +69,15 @@ def test_diverse_policies_do_not_ask_twice_about_the_same_place(policy: Policy) 
         assert {reason for _, reason in picks} == {"diverse"}
 
 
-def test_a_cold_start_spreads_half_of_its_picks_and_takes_the_rest_at_random() -> None:
-    crowd = [row(number, math.nan, 0.0, 0.0) for number in range(40)]
-    outlier = row(99, math.nan, 50.0, 50.0)
-    picks = pick("margin", [*crowd, outlier], 4, 5)
-    assert outlier in [proposal for proposal, _ in picks[:2]]
-    assert all(proposal in crowd[:4] for proposal, _ in picks[2:])
+def test_a_cold_start_spreads_its_picks_and_takes_the_rest_as_it_comes() -> None:
+    places = [(0.0, 0.0), (50.0, 50.0), (-50.0, 50.0)]
+    crowd = [row(number, math.nan, *places[0]) for number in range(40)]
+    apart = [row(40 + number, math.nan, *places[number % 2 + 1]) for number in range(6)]
+    for seed in range(20):
+        picks = pick("margin", [*crowd, *apart], 5, seed)
+        found = [(proposal.features["x"], proposal.features["y"]) for proposal, _ in picks]
+        assert set(found[:3]) == set(places)
+        assert len({proposal.event_id for proposal, _ in picks}) == 5
 
 
 def test_rows_from_before_and_after_a_change_of_features_can_be_compared() -> None:

@@ -136,5 +136,5 @@ def test_the_first_champion_waits_for_labels_positives_and_a_second_class() -> N
 
 def test_training_comes_sooner_while_labels_are_few() -> None:
     pipeline = small_pipeline(extra="[training]\nevery = 100\n[gates]\nmin_holdout = 30")
-    assert [pause(pipeline, used) for used in (None, 20, 100, 150, 1_000)] == [10, 45, 50, 75, 100]
+    assert [pause(pipeline, used) for used in (None, 20, 900, 1_000, 1_500, 9_000)] == [10, 45, 45, 50, 75, 100]
     assert pause(small_pipeline(extra="[training]\nevery = 5"), 20) == 5

@@ -103,8 +103,8 @@ def plain() -> Engine:
 
 
 def test_models_are_trained_on_the_way_and_the_last_one_is_champion(plain: Engine) -> None:
-    assert [version[:8] for version in plain.versions] == ["v000001-", "v000002-", "v000003-", "v000004-"]
-    assert [manifest.used for manifest in plain.manifests] == [20, 50, 80, 120]
+    assert [version[:8] for version in plain.versions] == [f"v00000{number}-" for number in range(1, 6)]
+    assert [manifest.used for manifest in plain.manifests] == [20, 50, 80, 110, 140]
     assert [manifest.parent for manifest in plain.manifests] == [None, *plain.versions[:-1]]
     champion = plain.registry().champion
     assert champion is not None
@@ -135,10 +135,10 @@ def test_each_training_is_measured(plain: Engine) -> None:
     metrics = [decode(Metric, each.value) for each in plain.records("p.metrics")]
     sizes = [metric for metric in metrics if metric.name == "training_labels"]
     gates = [metric for metric in metrics if metric.name == "gate_log_loss_difference"]
-    assert [metric.n for metric in sizes] == [20, 50, 80, 120]
+    assert [metric.n for metric in sizes] == [20, 50, 80, 110, 140]
     assert [metric.model for metric in sizes] == plain.versions
     assert sum(sizes[0].detail[name] for name in ("no", "yes")) == 20  # type: ignore[misc]
-    assert [metric.n for metric in gates] == [0, 20, 20, 26]
+    assert [metric.n for metric in gates] == [0, 20, 20, 20, 20]
     assert gates[1].low is not None
 
 
@@ -168,14 +168,14 @@ def test_a_group_that_lost_its_commits_does_not_retrain_history(plain: Engine) -
     engine.run(VALUES, [70])
     assert engine.manifests == []
     engine.run([*VALUES, *label_values(170, seed=1)[150:]], [])
-    assert [manifest.used for manifest in engine.manifests] == [160]
+    assert [manifest.used for manifest in engine.manifests] == [170]
 
 
 def test_labels_of_a_recreated_topic_are_new_labels(plain: Engine) -> None:
     processor = RetrainProcessor(PIPELINE, read_registry=plain.registry, sandbox=Engine.sandbox)
     recreated = Partition("p.labels", 0, "ffffffff")
     processor.open(recreated, "")
-    batch = batch_of(label_values(60, seed=2))
+    batch = batch_of(label_values(40, seed=2))
     batch.partition = recreated
     models = [each for each in processor.process(batch) if each.topic == "p.models" and each.key == b"champion"]
     assert len(models) == 1
