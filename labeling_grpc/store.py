@@ -28,6 +28,10 @@ _CLOCK_EVERY: Final = 1_000_000
 
 _CACHE_KIB: Final = 65_536
 _WAIT_MS: Final = 5_000
+_BEGIN: Final = "tidemark_begin"
+"""Execution option of a connection. One that reads and then writes must take SQLite's write lock first: when another
+process (`tidemark token`) writes in between, what was read is stale, and SQLite fails the write without waiting."""
+
 _MAX_BYTES: Final = 8_000_000
 """Of the values that one transaction publishes, the last of them not counted."""
 
@@ -117,7 +121,7 @@ class SqliteStore:
         self._engine = _engine(path)
         try:
             with self._translated():
-                self._writer = self._engine.connect()
+                self._writer = self._engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
                 self._reader = self._engine.connect()
                 with self._writer.begin():
                     stored = self._prepare()
@@ -269,7 +273,7 @@ def _engine(path: Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
 
     return engine
 

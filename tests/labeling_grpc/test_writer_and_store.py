@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from labeling_grpc.clock import SteadyClock
@@ -29,6 +30,8 @@ from labeling_grpc.commands import (
 )
 from labeling_grpc.options import Options
 from labeling_grpc.queue import QueueRules
+from labeling_grpc.security.roles import Role
+from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.store import SqliteStore, StoreError
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from support import wait_until
@@ -235,6 +238,27 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_commits_are_flushed_to_the_disk(store: SqliteStore) -> None:
     assert store._writer.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
     assert store._writer.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+
+
+def test_a_token_made_by_another_process_in_the_middle_of_a_group_fails_neither(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = TokenStore.sqlite(tmp_path / "q.db")
+    other = threading.Thread(target=tokens.create, args=(Role.ANNOTATOR, "ada", 10**12))
+    apply = store._queue.apply
+
+    def interrupted(connection: sa.Connection, commands: Sequence[Command], now: int, wall: int) -> Applied:
+        connection.exec_driver_sql("SELECT count(*) FROM meta").all()  # the group has read, and is about to write
+        other.start()
+        other.join(0.3)
+        return apply(connection, commands, now, wall)
+
+    monkeypatch.setattr(store._queue, "apply", interrupted)
+    store.transact([take_in(3)])
+    other.join(10)
+    assert store.counts.waiting == 3
+    assert [token.annotator for token in tokens.all()] == ["ada"]
+    tokens.close()
 
 
 def test_the_outbox_is_read_in_bounded_pieces(store: SqliteStore) -> None:
