@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import Arrival, Message, Source, TakeIn, TakenIn
 from labeling_grpc.convert import misfit
-from labeling_grpc.kafka import bounds, connected, sources
+from labeling_grpc.kafka import always, bounds, connected, sources
 from labeling_grpc.writer import Stopping, Writer
 from tidemark.deadletter import dead_letter
 from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
@@ -43,6 +43,7 @@ class Intake:
     """A thread that keeps the queue filled, and starts over, with back-off, when Kafka fails it.
 
     problem: called with what is wrong, "" once it is right again.  fatal: called with a bug that ended it.
+    leads: whether this replica is the one that takes in; the thread ends when it is not.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Intake:
         writer: Writer,
         problem: Callable[[str], None],
         fatal: Callable[[Exception], None],
+        leads: Callable[[], bool] = always,
     ) -> None:
         self._settings = settings
         self._topics = topics
         self._writer = writer
         self._problem = problem
         self._fatal = fatal
+        self._leads = leads
         self._positions: dict[Source, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labeling-intake", daemon=True)
@@ -65,6 +68,11 @@ class Intake:
     def start(self) -> None:
         """Begin to take in."""
         self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
 
     def ask_to_stop(self) -> None:
         """End the thread after the batch it has."""
@@ -77,7 +85,7 @@ class Intake:
 
     def _run(self) -> None:
         pause = _BACKOFF[0]
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._leads():
             started = time.monotonic()
             try:
                 self._session()
@@ -134,7 +142,7 @@ class Intake:
 
     def _read(self, client: AdminClient, consumer: Consumer) -> None:
         checked = time.monotonic()
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._leads():
             first = consumer.poll(_POLL_SECONDS)
             messages = [] if first is None else [first, *consumer.consume(_BATCH - 1, 0)]
             for source in self._positions:

@@ -24,15 +24,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from labeling_grpc import rpc
+from labeling_grpc.bridge import Bridge, Problems
 from labeling_grpc.checks import Checks
-from labeling_grpc.intake import Intake
-from labeling_grpc.options import Options, listened, state_folder
-from labeling_grpc.publisher import Hook, Publisher, no_hook
-from labeling_grpc.queue import QueueRules
+from labeling_grpc.options import Options, listened, queue_database, state_folder
+from labeling_grpc.publisher import Hook, no_hook
+from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.tokens import TokenStore
-from labeling_grpc.service import LabelingService, Problems
-from labeling_grpc.store import SqliteStore, Store
+from labeling_grpc.service import LabelingService
+from labeling_grpc.store import Store
+from labeling_grpc.stores.choose import open_store
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.writer import Writer
 from tidemark.broker import resolve_bootstrap
@@ -92,8 +93,7 @@ class LabelingServer:
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
         self._writer = Writer(store, self._fail)
-        self._intake = Intake(settings, topics, self._writer, self._intake_problem, self._fail)
-        self._publisher = Publisher(settings, topics, self._writer, self._publishing_problem, self._fail, hook)
+        self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
@@ -116,8 +116,7 @@ class LabelingServer:
             self._writer.stop()
             self.store.close()
             raise self.failed
-        self._intake.start()
-        self._publisher.start()
+        self._bridge.start()
         self._write_state()
         return self
 
@@ -126,12 +125,11 @@ class LabelingServer:
         if self._stopped:
             return
         self._stopped = True
-        self._intake.ask_to_stop()
+        self._bridge.ask_to_stop()
         self._writer.let_go()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
-        self._intake.stop()
-        self._publisher.stop()
+        self._bridge.stop()
         self._writer.stop()
         self.store.close()
         self._state.unlink(missing_ok=True)
@@ -184,12 +182,6 @@ class LabelingServer:
         service.stop()
         await server.stop(_GRACE_SECONDS)
 
-    def _intake_problem(self, problem: str) -> None:
-        self._problems.intake = problem
-
-    def _publishing_problem(self, problem: str) -> None:
-        self._problems.publishing = problem
-
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, TidemarkError):
             log.critical("a bug ends the labeling service", exc_info=error)
@@ -214,13 +206,14 @@ def serve(
     settings: Settings,
     *,
     address: str | int | None = None,
-    database: Path | None = None,
+    database: str | Path | None = None,
     options: Options | None = None,
     hook: Hook = no_hook,
 ) -> LabelingServer:
     """Start the labeling service of a pipeline.
 
-    address: `127.0.0.1:PORT`, or a port; None for the options'.  database: None for the pipeline's state folder.
+    address: `127.0.0.1:PORT`, or a port; None for the options'.  database: a file for SQLite, or the URL of a
+    PostgreSQL; None for the options', or the pipeline's state folder.
     hook: see `Publisher`.
 
     Raises:
@@ -236,9 +229,9 @@ def serve(
     rules = QueueRules(
         classes=tuple(pipeline.label.classes), max_open=options.max_open, release_hold_us=options.release_hold_us
     )
-    path = database or state_folder(settings, pipeline.name) / "labeling.db"
-    store = SqliteStore(path, Topics(pipeline.name), rules)
-    gate = Gate(TokenStore.sqlite(path)) if options.tokens else None
+    where = database or queue_database(settings, pipeline.name, options.database)
+    store = open_store(where, Topics(pipeline.name), rules)
+    gate = Gate(TokenStore(store.engine)) if options.tokens else None
     return LabelingServer(pipeline, settings, store, options, gate=gate, hook=hook).start()
 
 

@@ -95,6 +95,13 @@ def wait_for_labels(settings: Settings, topics: Topics, number: int) -> list[Lab
     return found
 
 
+def leave_it_hanging(server: LabelingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server stop without waiting for its publisher."""
+    publisher = server._bridge._publisher
+    assert publisher is not None
+    monkeypatch.setattr(publisher, "stop", publisher.ask_to_stop)
+
+
 def test_candidates_become_tasks_and_answers_become_labels(
     settings: Settings, topics: Topics, server: LabelingServer, client: LabelingClient
 ) -> None:
@@ -210,7 +217,7 @@ def test_a_successor_goes_on_after_what_kafka_committed(
         LabelingClient(first.address, "ada") as client,
     ):
         acknowledged = answer_all(client, 12)
-        monkeypatch.setattr(first._publisher, "stop", first._publisher.ask_to_stop)
+        leave_it_hanging(first, monkeypatch)
     with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
         acknowledged |= answer_all(client, 8)
         found = wait_for_labels(settings, topics, 20)
@@ -235,7 +242,7 @@ def test_a_tail_that_was_read_but_not_marked_is_read_again(
     ):
         acknowledged = answer_all(client, 12)
         wait_for_labels(settings, topics, 1)
-        monkeypatch.setattr(first._publisher, "stop", first._publisher.ask_to_stop)
+        leave_it_hanging(first, monkeypatch)
 
     faults = [BrokerError("fault injected between the reading of a tail and its mark")]
     read_tail = Publisher._read_tail

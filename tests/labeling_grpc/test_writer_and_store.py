@@ -29,10 +29,11 @@ from labeling_grpc.commands import (
     TakeIn,
 )
 from labeling_grpc.options import Options
-from labeling_grpc.queue import QueueRules
+from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
-from labeling_grpc.store import SqliteStore, StoreError
+from labeling_grpc.store import StoreError
+from labeling_grpc.stores.sqlite import SqliteStore
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from support import wait_until
 from tidemark.errors import ConfigError
@@ -211,10 +212,20 @@ def test_the_steady_clock_follows_the_wall_clock_from_where_it_started() -> None
 def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
     SqliteStore(tmp_path / "q.db", Topics("pay"), RULES).close()
     with sqlite3.connect(tmp_path / "q.db") as raw:
-        raw.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        raw.execute("UPDATE alembic_version SET version_num = '99'")
     raw.close()
     with pytest.raises(StoreError, match="has schema '99'"):
         SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+
+
+def test_a_bound_that_was_lowered_below_what_is_leased_holds_nothing_up(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+    first.transact([take_in(5), LeaseCases("ada", 4, 10**12)])
+    first.close()
+    second = SqliteStore(tmp_path / "q.db", Topics("pay"), QueueRules(classes=CLASSES, max_open=2))
+    second.transact([TakeIn(SOURCE, 5, 6, arrivals([candidate(9)], 5))])
+    assert (second.counts.leased, second.counts.waiting, second.counts.expired) == (4, 0, 2)
+    second.close()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -225,8 +236,8 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from labeling_grpc.store import SqliteStore;"
-        "from labeling_grpc.queue import QueueRules; from tidemark.topics import Topics;"
+        "import os, sys; from pathlib import Path; from labeling_grpc.stores.sqlite import SqliteStore;"
+        "from labeling_grpc.queue.rules import QueueRules; from tidemark.topics import Topics;"
         f"SqliteStore(Path({str(tmp_path / 'q.db')!r}), Topics('pay'), QueueRules(classes=('a',)));"
         "os.kill(os.getpid(), 9)"
     )
