@@ -95,8 +95,9 @@ class Bridge:
 
     def _begin(self, leads: Callable[[], bool]) -> None:
         parts = (self._settings, self._topics, self._writer)
-        self._intake = Intake(*parts, self._intake_problem, self._fatal, leads)
         self._publisher = Publisher(*parts, self._publishing_problem, self._fatal, self._hook, leads)
+        caught_up = self._publisher.caught_up
+        self._intake = Intake(*parts, self._intake_problem, self._fatal, leads=leads, caught_up=caught_up)
         self._intake.start()
         self._publisher.start()
 

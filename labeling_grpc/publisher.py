@@ -88,6 +88,8 @@ class Publisher:
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labeling-publisher", daemon=True)
         self._first = True
+        self.caught_up = threading.Event()
+        """Set when what `P.labels` holds has been read once: which cases are closed is then known."""
         self._progress = False
         writer.listen(self._changed)
 
@@ -234,6 +236,7 @@ class Publisher:
             )
         self._first = False
         self._writer.call(MarkPublished(highest, tuple(ends)))
+        self.caught_up.set()
         return highest, targets
 
     def _read_tail(self, client: AdminClient, source: Source) -> tuple[int, int]:

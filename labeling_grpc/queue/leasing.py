@@ -15,7 +15,7 @@ from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.work import Work
 from labeling_grpc.schema import Lane
 
-_SLACK: Final = 16
+_SLACK: Final = 1
 
 _Row = sa.Row[*tuple[Any, ...]]
 

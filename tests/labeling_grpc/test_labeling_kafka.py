@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import threading
@@ -278,6 +279,30 @@ def test_a_lost_database_is_rebuilt_from_kafka(settings: Settings, topics: Topic
         found = wait_for_labels(settings, topics, 20)
     assert Counter(label.annotation_id for label in found if label.status == "answered") == Counter(acknowledged)
     assert len({label.event_id for label in found}) == 20
+
+
+def test_a_new_database_gives_out_nothing_before_it_knows_what_was_answered(
+    settings: Settings, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(settings, topics, [candidate(i) for i in range(20)])
+    with serve(pipeline(topics.pipeline), settings) as first, LabelingClient(first.address, "ada") as client:
+        answer_all(client, 13)
+        wait_for_labels(settings, topics, 13)
+    shutil.rmtree(settings.state_dir / "pipelines" / topics.pipeline)
+    read_tails = Publisher._read_tails
+    early: list[int] = []
+
+    def slowly(self: Publisher, client: AdminClient) -> tuple[int, dict[tuple[str, int], Source]]:
+        store = self._writer.store
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: store.counts.waiting, "as it should be", 1.0)
+        early.append(store.counts.waiting)
+        return read_tails(self, client)
+
+    monkeypatch.setattr(Publisher, "_read_tails", slowly)
+    with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
+        wait_until(lambda: client.stats().waiting == 7, lambda: f"7 should wait: {client.stats()}")
+    assert early[0] == 0
 
 
 def test_an_older_copy_of_the_database_loses_and_doubles_nothing(settings: Settings, topics: Topics) -> None:
