@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import base64
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.work import Work
 from labeling_grpc.schema import Lane
 
-_SLACK: Final = 1
+_SLACK: Final = 2
+"""Rows beyond those that are needed, for some that an annotator just gave back; further ones are looked up singly."""
 
 _Row = sa.Row[*tuple[Any, ...]]
 
@@ -42,9 +43,11 @@ class Leasing:
         """
         counts = self._work.counts
         total = sum(request.count for request in asked)
+        # While both lanes have cases each gives half; what is short in one, the other gives.
+        explore = min(counts.waiting_explore, max(-(-total // 2), total - counts.waiting_active))
         lanes = {
-            Lane.EXPLORE: self._head(Lane.EXPLORE, total, counts.waiting_explore),
-            Lane.ACTIVE: self._head(Lane.ACTIVE, total, counts.waiting_active),
+            Lane.EXPLORE: self._head(Lane.EXPLORE, explore, counts.waiting_explore),
+            Lane.ACTIVE: self._head(Lane.ACTIVE, total - min(explore, total // 2), counts.waiting_active),
         }
         given: list[list[LeasedCase]] = []
         for request in asked:
@@ -68,11 +71,11 @@ class Leasing:
         self._write()
         return given, explore_next
 
-    def _head(self, lane: Lane, total: int, waiting: int) -> _Head:
+    def _head(self, lane: Lane, needed: int, waiting: int) -> _Head:
         if not waiting:
             return _Head(deque(), whole=True)
-        most = total + _SLACK
-        rows = deque(self._work.connection.execute(sql.HEAD, {"in_lane": int(lane), "most": most}))
+        most = needed + _SLACK
+        rows = deque(self._work.connection.execute(sql.HEAD, {"in_lane": int(lane), "most": most}).all())
         if len(rows) < min(most, waiting):
             self._work.contended = True
         return _Head(rows, whole=len(rows) < most)
@@ -90,7 +93,7 @@ class Leasing:
         return None if found is None else (None, found)
 
     def _give(self, row: _Row, request: LeaseCases, lane: Lane) -> LeasedCase:
-        token = secrets.token_urlsafe(16)
+        token = base64.urlsafe_b64encode(self._work.entropy.draw(18)).decode()
         until = self._work.now + request.lease_us
         self._updates.append({"case": row.case_id, "new_token": token, "asker": request.annotator, "until": until})
         self._work.lease_ends(until)
@@ -100,6 +103,5 @@ class Leasing:
         return LeasedCase(row.event_id, row.candidate, token, until, row.leases + 1)
 
     def _write(self) -> None:
-        if self._updates:
-            self._work.connection.execute(sql.LEASE, self._updates)
-            self._updates.clear()
+        sql.LEASE.execute(self._work.connection, self._updates)
+        self._updates.clear()

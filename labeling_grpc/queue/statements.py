@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from labeling_grpc.queue.many import Many
 from labeling_grpc.schema import Lane, State, answers, cases, meta, numbers, outbox, queue
 
 SWEEP: Final = 1_000
@@ -66,31 +67,34 @@ HEAD_FOR = HEAD.where(
         queue.c.passed_until <= sa.bindparam("at"),
     )
 )
-LEASE = (
+LEASE = Many(
     queue.update()
     .where(queue.c.case_id == sa.bindparam("case"))
     .values(
-        state=int(State.LEASED),
+        state=sa.literal_column(str(int(State.LEASED))),
         token=sa.bindparam("new_token"),
         annotator=sa.bindparam("asker"),
         lease_until=sa.bindparam("until"),
-        leases=queue.c.leases + 1,
+        leases=queue.c.leases + sa.literal_column("1"),
     )
 )
-RENEW = queue.update().where(queue.c.case_id == sa.bindparam("case")).values(lease_until=sa.bindparam("until"))
-RETURN = (
+RENEW = Many(queue.update().where(queue.c.case_id == sa.bindparam("case")).values(lease_until=sa.bindparam("until")))
+RETURN = Many(
     queue.update()
     .where(queue.c.case_id == sa.bindparam("case"))
     .values(
-        state=int(State.WAITING),
-        token=None,
-        annotator=None,
-        lease_until=None,
+        state=sa.literal_column(str(int(State.WAITING))),
+        token=sa.null(),
+        annotator=sa.null(),
+        lease_until=sa.null(),
         passed_by=sa.bindparam("passer"),
         passed_until=sa.bindparam("hold"),
     )
 )
-DROP = queue.delete().where(queue.c.case_id == sa.bindparam("case"))
+DROP = Many(queue.delete().where(queue.c.case_id == sa.bindparam("case")))
+ANNOTATE = Many(answers.insert(), *answers.c.keys())
+PUBLISH = Many(outbox.insert(), *(column.name for column in outbox.c if column.name != "seq"))
+ENQUEUE = Many(queue.insert(), "case_id", "state", "lane", "rank", "size", "expires_at", "leases")
 ENDED = (
     sa.select(cases.c.event_id)
     .select_from(queue.join(cases, cases.c.id == queue.c.case_id))

@@ -8,7 +8,7 @@ from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
-from labeling_grpc.schema import Lane, State, cases, queue
+from labeling_grpc.schema import Lane, State, cases
 from tidemark.records import Candidate
 
 
@@ -95,8 +95,7 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
         )
         work.waiting(lane, 1)
         work.tell("added", event_id, NOBODY)
-    if rows:
-        work.connection.execute(queue.insert(), rows)
+    sql.ENQUEUE.execute(work.connection, rows)
 
 
 def _displace(work: Work) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import uuid
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from labeling_grpc.commands import Answer, CaseEvent, Counts, EventKind, Message
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.schema import Lane, State, answers, meta, outbox
+from labeling_grpc.schema import Lane, State, meta
 from tidemark.records import Candidate, Label, LabelStatus, encode
 from tidemark.topics import Topics
 
@@ -23,6 +23,7 @@ NOBODY: Final = ""
 """Annotator of an annotation that no person made (an expiry)."""
 
 _BIND_LIMIT: Final = 10_000
+_DRAWN: Final = 1_024
 decode_candidate = msgspec.json.Decoder(Candidate).decode
 
 
@@ -69,6 +70,7 @@ class Work:
         self.now = now
         self.wall = wall
         self.shared = shared
+        self.entropy = Entropy()
         self.contended = False
         self.events: list[CaseEvent] = []
         self.first_lease_end: int | None = None
@@ -89,7 +91,7 @@ class Work:
     def load(self, event_ids: Iterable[str]) -> None:
         """Read the cases and the answers that they have."""
         for part in parts(sorted(set(event_ids))):
-            for row in self.connection.execute(sql.LOAD, {"part": part}):
+            for row in self.connection.execute(sql.LOAD, {"part": part}).all():
                 self.cases[row[1]] = OpenCase(*row, in_queue=row[4] is not None)
             for answer in self.annotated(part):
                 if answer["client_key"] is not None:
@@ -116,11 +118,10 @@ class Work:
             (sql.RENEW, renewed),
             (sql.RETURN, returned),
             (sql.DROP, self._dropped),
-            (answers.insert(), self._annotations),
-            (outbox.insert(), self._outbox),
+            (sql.ANNOTATE, self._annotations),
+            (sql.PUBLISH, self._outbox),
         ):
-            if rows:
-                self.connection.execute(statement, rows)
+            statement.execute(self.connection, rows)
         self._dropped, self._annotations, self._outbox = [], [], []
         self.cases, self.keyed = {}, {}
 
@@ -180,7 +181,7 @@ class Work:
         comment: str | None = None,
     ) -> str:
         """Take a case out of the queue, annotate it, publish that; the annotation's id."""
-        annotation_id = uuid.uuid4().hex
+        annotation_id = self.entropy.draw(16).hex()
         label = None if answer is None else answer.label
         confidence = None if answer is None else answer.confidence
         token = None if answer is None else answer.token
@@ -277,6 +278,21 @@ class Work:
     def tell(self, kind: EventKind, event_id: str, annotator: str, label: str | None = None) -> None:
         """Note what happened."""
         self.events.append(CaseEvent(kind, event_id, annotator, label, self.now))
+
+
+class Entropy:
+    """Random bytes of the system, drawn for many at once: each draw is a system call that lets other threads run."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._next = 0
+
+    def draw(self, number: int) -> bytes:
+        """Bytes that nobody was given before."""
+        if self._next + number > len(self._bytes):
+            self._bytes, self._next = secrets.token_bytes(_DRAWN), 0
+        self._next += number
+        return self._bytes[self._next - number : self._next]
 
 
 def parts(values: Sequence[str]) -> Iterable[list[str]]:
