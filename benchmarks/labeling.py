@@ -1,4 +1,4 @@
-"""`make bench-labeling`: how fast the labeling service is, in SQLite and PostgreSQL (rows G1 to G3, G5 to G7).
+"""`make bench-labeling`: the labeling service in SQLite and PostgreSQL (rows G1 to G3, G5 to G7), its consensus (G9).
 
 Every service is a process of its own, durable (SQLite with `synchronous=FULL`, PostgreSQL with its defaults), and so
 are its clients, all on this machine: they share its cores.
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from rich.console import Console
 
+from benchmarks.labeling_consensus import consensus_row
 from benchmarks.labeling_delivery import delivered, published, topics
 from benchmarks.labeling_latency import lease_latencies
 from benchmarks.labeling_load import Load, Outcome, run_loads
@@ -35,7 +37,12 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
     ):
         kafka = Settings.from_environment({}).at(node.bootstrap_servers)
         topics(kafka)
-        return [*found, _visible(kafka, quick=quick), _waiters(kafka, quick=quick)]
+        found += [_visible(kafka, quick=quick), _waiters(kafka, quick=quick)]
+    consensus = consensus_row(quick=quick)
+    if consensus is None:
+        Console().print("G9 is left out: crowd-kit is not installed; `make bench-labeling` installs it")
+        return found
+    return [*found, consensus]
 
 
 def _single(*, quick: bool) -> dict[str, Any]:
