@@ -7,6 +7,7 @@ the loop in one call. (Measured beside a thread pool: see docs/labeling.md.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -47,6 +48,7 @@ MAX_REQUEST: Final = 2 * 1024 * 1024
 """Bytes of a request: a hundred annotations with the longest comments fit."""
 
 _GRACE_SECONDS: Final = 1.0
+_HEALTH_SECONDS: Final = 0.5
 _START_SECONDS: Final = 30.0
 _GRPC: Final[list[tuple[str, Any]]] = [
     ("grpc.max_receive_message_length", MAX_REQUEST),
@@ -100,6 +102,7 @@ class LabelingServer:
         self._ready = threading.Event()
         self._stop = asyncio.Event()
         self._stopped = False
+        self._health = health_pb2.HealthCheckResponse.UNKNOWN
 
     def start(self) -> Self:
         """Listen, take in, publish; return when the first call can be answered.
@@ -174,13 +177,25 @@ class LabelingServer:
         host = self._options.address.rpartition(":")[0]
         self.address = f"{host}:{port}"
         await server.start()
-        for name in ("", SERVICE_NAME):
-            await states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._tell_health(states)
         self._ready.set()
-        await self._stop.wait()
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEALTH_SECONDS):
+                    await self._stop.wait()
+            await self._tell_health(states)
         await states.enter_graceful_shutdown()
         service.stop()
         await server.stop(_GRACE_SECONDS)
+
+    async def _tell_health(self, states: Any) -> None:  # noqa: ANN401 - the stubs leave it out
+        """Whether calls should come here: not while the database fails, for another replica's may answer."""
+        failing = self._writer.failing
+        state = health_pb2.HealthCheckResponse.NOT_SERVING if failing else health_pb2.HealthCheckResponse.SERVING
+        if state != self._health:
+            self._health = state
+            for name in ("", SERVICE_NAME):
+                await states.set(name, state)
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, TidemarkError):

@@ -130,6 +130,11 @@ class Writer:
         """Whether another long poll would be one too many."""
         return len(self._parked) >= self._max_parked
 
+    @property
+    def failing(self) -> bool:
+        """Whether the database failed the last group."""
+        return self._failing
+
     def start(self) -> None:
         """Begin to take commands."""
         self._thread.start()
@@ -209,7 +214,8 @@ class Writer:
         entries, last = self._gather()
         group, late = self._grouped(entries)
         _deliver([(entry.reply, []) for entry in late])
-        idle = self._store.shared and not entries and not last  # others may have changed something
+        # Others may have changed something, or a database that failed may be back.
+        idle = (self._store.shared or self._failing) and not entries and not last
         if group or idle or self._sweep_due():
             self._transact(group)
         return not last

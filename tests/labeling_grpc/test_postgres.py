@@ -12,6 +12,7 @@ from typing import Any, Self
 import grpc
 import pytest
 import sqlalchemy as sa
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
@@ -312,6 +313,7 @@ def test_a_dead_database_is_unavailable_and_nothing_acknowledged_is_lost(tmp_pat
         with LabelingClient(server.address, "ada", patience=0) as client:
             first, second, third = client.lease(3)
             done = client.submit(first, "fraud")
+            assert health(server) == health_pb2.HealthCheckResponse.SERVING
             database.stop()
             with pytest.raises(RefusedError, match="can't be written") as caught:
                 client.submit(second, "fraud")
@@ -319,12 +321,20 @@ def test_a_dead_database_is_unavailable_and_nothing_acknowledged_is_lost(tmp_pat
                 Reason.STORE_UNAVAILABLE,
                 grpc.StatusCode.UNAVAILABLE,
             )
+            wait_until(lambda: health(server) == health_pb2.HealthCheckResponse.NOT_SERVING, "it would still be called")
             database.start()
+            wait_until(lambda: health(server) == health_pb2.HealthCheckResponse.SERVING, "it does not come back")
         with LabelingClient(server.address, "ada", patience=20) as client:
             assert client.submit(first, "fraud") == Submitted(done.annotation_id, duplicate=True)
             assert not client.submit(second, "fraud").duplicate
             client.release([third])
             assert (client.stats().answered, client.stats().waiting) == (2, 1)
+
+
+def health(server: LabelingServer) -> int:
+    with grpc.insecure_channel(server.address) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+    return int(answer.status)
 
 
 def feed(server: LabelingServer, number: int) -> None:

@@ -111,6 +111,8 @@ def test_a_full_disk_refuses_the_group_and_loses_nothing(store: SqliteStore, wri
     with pytest.raises(StoreError, match="check the disk's space"):
         writer.call(answer)
     assert (store.counts.leased, store.counts.answered) == (1, 0)
+    assert writer.failing
+    wait_until(lambda: not writer.failing, "a database that can be written again is not noticed while nobody calls")
     with store._writer.begin():
         store._writer.exec_driver_sql("PRAGMA max_page_count = 1000000")
     writer.call(answer)
