@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev bench-pass bench-faults bench-kernels
+.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev bench-pass bench-faults bench-kernels bench-labeling
 
 PYTHON ?=
 VENV := .venv/bin
@@ -73,6 +73,10 @@ bench-kernels: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench.txt
 	@$(VENV)/python -m benchmarks.kernels $(if $(QUICK),--quick)
 
+bench-labeling: setup-dev
+	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench-labeling.txt
+	@$(VENV)/python -m benchmarks.labeling $(if $(QUICK),--quick)
+
 bench-%: setup-dev
 	@$(VENV)/python -m benchmarks.$(subst -,_,$*) $(if $(QUICK),--quick)
 
@@ -90,6 +94,7 @@ lock: setup-dev
 	$(UV_LOCK) pyproject.toml --extra demo --extra dev --extra bench --group build -c requirements.txt \
 		-o requirements-dev.txt
 	printf '%s\n' $(PEERS) | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench.txt
+	echo crowd-kit | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench-labeling.txt
 	echo uv | $(UV_LOCK) - -c requirements-dev.txt -o requirements-installer.txt
 
 clean:

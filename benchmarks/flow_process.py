@@ -79,6 +79,11 @@ class FlowProcess:
         return process.wait(timeout)
 
     @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._started().pid
+
+    @property
     def status(self) -> int | None:
         """Exit status; None while it runs."""
         return self._started().poll()

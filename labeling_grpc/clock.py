@@ -22,11 +22,12 @@ class SteadyClock:
     """Queue time is the wall clock at the start, or `floor` if that is later, plus what has passed since.
 
     `floor` is the queue time last written to the database: a wall clock that was set back while the service was
-    down can't make leases longer than they were.
+    down can't make leases longer than they were.  anchor: what to start from in the wall clock's place, µs: replicas
+    on several machines go by the database's.
     """
 
-    def __init__(self, floor: int = 0) -> None:
-        self._anchor = max(time.time_ns() // 1_000, floor)
+    def __init__(self, floor: int = 0, anchor: int | None = None) -> None:
+        self._anchor = max(time.time_ns() // 1_000 if anchor is None else anchor, floor)
         self._start = time.monotonic_ns()
 
     def now(self) -> int:

@@ -226,9 +226,13 @@ class Counts:
 
 @dataclass(slots=True)
 class Applied:
-    """What a group of commands came to: results in the order of the commands."""
+    """What a group of commands came to: results in the order of the commands.
+
+    contended: a lease found less than waits, for another replica looked at it; soon it may find more.
+    """
 
     results: list[Result]
     counts: Counts
     events: list[CaseEvent] = field(default_factory=list)
     next_lease_end: int | None = None
+    contended: bool = False

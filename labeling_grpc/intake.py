@@ -43,6 +43,8 @@ class Intake:
     """A thread that keeps the queue filled, and starts over, with back-off, when Kafka fails it.
 
     problem: called with what is wrong, "" once it is right again.  fatal: called with a bug that ended it.
+    leads: whether this replica is the one that takes in; the thread ends when it is not.  caught_up: set when it is
+    known which cases are closed; a new database waits for that, or it would ask for what was answered.
     """
 
     def __init__(
@@ -52,12 +54,17 @@ class Intake:
         writer: Writer,
         problem: Callable[[str], None],
         fatal: Callable[[Exception], None],
+        *,
+        leads: Callable[[], bool],
+        caught_up: threading.Event,
     ) -> None:
         self._settings = settings
         self._topics = topics
         self._writer = writer
         self._problem = problem
         self._fatal = fatal
+        self._leads = leads
+        self._caught_up = caught_up
         self._positions: dict[Source, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labeling-intake", daemon=True)
@@ -65,6 +72,11 @@ class Intake:
     def start(self) -> None:
         """Begin to take in."""
         self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
 
     def ask_to_stop(self) -> None:
         """End the thread after the batch it has."""
@@ -77,7 +89,7 @@ class Intake:
 
     def _run(self) -> None:
         pause = _BACKOFF[0]
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._leads():
             started = time.monotonic()
             try:
                 self._session()
@@ -97,6 +109,8 @@ class Intake:
     def _session(self) -> None:
         topic = self._topics.candidates
         client = connected(self._settings, self._stop)
+        if not self._known(client):
+            return
         self._positions = {source: self._start(client, source) for source in sources(client, topic)}
         consumer = Consumer(consumer_config(self._settings, group=f"{self._topics.pipeline}.labeling"))
         try:
@@ -105,6 +119,16 @@ class Intake:
             self._read(client, consumer)
         finally:
             consumer.close()
+
+    def _known(self, client: AdminClient) -> bool:
+        """Whether it is known which cases are closed; waits for that. False: the service stops, or is deposed."""
+        store = self._writer.store
+        if all(store.position("tail", source) is not None for source in sources(client, self._topics.labels)):
+            return True
+        while not self._caught_up.wait(_POLL_SECONDS):
+            if self._stop.is_set() or not self._leads():
+                return False
+        return True
 
     def _start(self, client: AdminClient, source: Source) -> int:
         """Where to read on: the stored position, or the first record that Kafka still has."""
@@ -134,7 +158,7 @@ class Intake:
 
     def _read(self, client: AdminClient, consumer: Consumer) -> None:
         checked = time.monotonic()
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._leads():
             first = consumer.poll(_POLL_SECONDS)
             messages = [] if first is None else [first, *consumer.consume(_BATCH - 1, 0)]
             for source in self._positions:

@@ -22,6 +22,11 @@ TIMEOUT: Final = 10.0
 _SLICE: Final = 0.1
 
 
+def always() -> bool:
+    """True: there are no other replicas."""
+    return True
+
+
 def connected(settings: Settings, stop: threading.Event) -> AdminClient:
     """Administration client of a Kafka that has just answered.
 

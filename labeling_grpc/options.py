@@ -6,7 +6,7 @@ import ipaddress
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self, cast
 
@@ -32,6 +32,8 @@ class Options:
     - `TIDEMARK_LABELING_REFLECTION`: gRPC server reflection, off
     - `TIDEMARK_LABELING_TOKENS`: every call needs an access token (`tidemark token create`), off; without it only
       this machine may be listened on
+    - `TIDEMARK_LABELING_DATABASE`: `postgresql://user@host/database`, which several replicas may share; without it an
+      SQLite file in the pipeline's state folder.  `_FILE`: read the URL from a file
     - `TIDEMARK_LABELING_TLS_CERT`, `_KEY`: PEM files; the service then speaks TLS alone.  `_CA`: callers must show a
       certificate that it signed
     """
@@ -43,6 +45,7 @@ class Options:
     reflection: bool = False
     tokens: bool = False
     tls: Certificates | None = None
+    database: str = field(default="", repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -65,6 +68,7 @@ class Options:
             reflection=_flag(env, "REFLECTION", default=default.reflection),
             tokens=tokens,
             tls=tls,
+            database=database_url(env),
         )
 
 
@@ -90,6 +94,30 @@ def listened(address: str, *, guarded: bool) -> str:
             "TIDEMARK_LABELING_TLS_CERT and _KEY"
         )
     return address
+
+
+def database_url(env: Mapping[str, str]) -> str:
+    """URL of the queue's database, "" for SQLite.
+
+    Raises:
+        ConfigError: it names no PostgreSQL, or its file can't be read.
+
+    """
+    name = PREFIX + "DATABASE"
+    url, file = env.get(name, ""), env.get(name + "_FILE", "")
+    if file:
+        try:
+            url = Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"{name}_FILE: {error}") from error
+    if url and not url.startswith(("postgresql://", "postgres://")):
+        raise ConfigError(f"{name} must be the URL of a PostgreSQL: postgresql://user@host/database")
+    return url
+
+
+def queue_database(settings: Settings, pipeline: str, url: str) -> str | Path:
+    """Where a pipeline's queue is: `url`, or a file where it is empty."""
+    return url or state_folder(settings, pipeline) / "labeling.db"
 
 
 def state_folder(settings: Settings, pipeline: str) -> Path:

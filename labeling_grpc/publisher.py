@@ -23,7 +23,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import AdoptLabels, CaseEvent, Counts, MarkPublished, Source, TakeIdentity
-from labeling_grpc.kafka import bounds, connected, sources
+from labeling_grpc.kafka import always, bounds, connected, sources
 from labeling_grpc.store import Outgoing
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
@@ -51,6 +51,10 @@ def no_hook(_step: Literal["produced", "committed"], _seq: int) -> None:
     """Nothing."""
 
 
+class _DeposedError(Exception):
+    """Another replica publishes now."""
+
+
 class RivalError(LabelingError):
     """Another labeling service publishes for the same pipeline, from another database."""
 
@@ -60,6 +64,7 @@ class Publisher:
 
     problem: called with what is wrong, "" once it is right again.  fatal: called with the error that ended it.
     hook: called at each step of a transaction with its name and the highest number in it; a test raises there.
+    leads: whether this replica is the one that publishes; the thread ends when it is not.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Publisher:
         problem: Callable[[str], None],
         fatal: Callable[[Exception], None],
         hook: Hook = no_hook,
+        leads: Callable[[], bool] = always,
     ) -> None:
         self._settings = settings
         self._topics = topics
@@ -77,10 +83,13 @@ class Publisher:
         self._problem = problem
         self._fatal = fatal
         self._hook = hook
+        self._leads = leads
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labeling-publisher", daemon=True)
         self._first = True
+        self.caught_up = threading.Event()
+        """Set when what `P.labels` holds has been read once: which cases are closed is then known."""
         self._progress = False
         writer.listen(self._changed)
 
@@ -100,17 +109,32 @@ class Publisher:
         if self._thread.is_alive():
             log.warning("%s: Kafka does not answer; what is unpublished stays in the queue", self._topics.labels)
 
+    def wake(self) -> None:
+        """Look into the outbox: another replica has put something into it."""
+        self._wake.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
+
     def _changed(self, _events: list[CaseEvent], counts: Counts) -> None:
         if counts.unpublished:
             self._wake.set()
 
     def _run(self) -> None:
+        try:
+            self._sessions()
+        finally:
+            self._writer.forget(self._changed)
+
+    def _sessions(self) -> None:
         pause = _BACKOFF[0]
         while True:
             self._progress = False
             try:
                 self._session()
-            except Stopping:
+            except (Stopping, _DeposedError):
                 return
             except RivalError as error:
                 log.critical("%s", error)
@@ -132,6 +156,8 @@ class Publisher:
         """Until the service stops, or something fails."""
         client = connected(self._settings, self._stop)
         name = f"{self._topics.pipeline}.labeling"
+        if not self._leads():  # a session would fence the one who does
+            raise _DeposedError
         producer = Producer(producer_config(self._settings, transactional_id=name, linger_ms=0))
         try:
             producer.init_transactions(_TIMEOUT)
@@ -145,6 +171,8 @@ class Publisher:
     def _publish(self, producer: Producer, published: int, targets: dict[tuple[str, int], Source]) -> None:
         while True:
             self._wake.clear()
+            if not self._leads():
+                raise _DeposedError
             rows = self._writer.store.unpublished(published, _BATCH)
             if not rows:
                 if self._stop.is_set():
@@ -208,6 +236,7 @@ class Publisher:
             )
         self._first = False
         self._writer.call(MarkPublished(highest, tuple(ends)))
+        self.caught_up.set()
         return highest, targets
 
     def _read_tail(self, client: AdminClient, source: Source) -> tuple[int, int]:

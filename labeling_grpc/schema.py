@@ -1,4 +1,4 @@
-"""Tables of the queue's database, the same for every store.
+"""Tables of the queue's database. Those of `metadata` are in every store, those of `replication` in PostgreSQL alone.
 
 `cases` never changes after intake. `queue` holds the open ones, waiting or leased, so that it stays as small as what
 is open. A case without a row in `queue` is closed, and `answers` (the table `annotations`) says how.
@@ -11,8 +11,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-VERSION: Final = "1"
-"""Of this schema; in `meta`, checked when a database is opened."""
+HEAD: Final = "0002"
+"""Newest migration (`labeling_grpc/stores/migrations`): what a database must be at to be used."""
 
 
 class State(IntEnum):
@@ -105,3 +105,40 @@ meta = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
+
+replication = sa.MetaData()
+
+counters = sa.Table(
+    "counters",
+    replication,
+    # A replica adds to a row of its own, so that no two wait for each other; the sum is what is true.
+    sa.Column("stripe", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("waiting_explore", sa.BigInteger, nullable=False),
+    sa.Column("waiting_active", sa.BigInteger, nullable=False),
+    sa.Column("leased", sa.BigInteger, nullable=False),
+    sa.Column("answered", sa.BigInteger, nullable=False),
+    sa.Column("skipped", sa.BigInteger, nullable=False),
+    sa.Column("expired", sa.BigInteger, nullable=False),
+    sa.Column("unpublished", sa.BigInteger, nullable=False),
+    sa.Column("clock", sa.BigInteger, nullable=False),  # latest queue time that this row's replicas saw, µs
+)
+
+numbers = sa.Table(
+    "numbers",
+    replication,
+    # Replicas commit in another order than they drew `outbox.seq` in: the publisher numbers what is committed.
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("seq", sa.BigInteger, sa.ForeignKey(outbox.c.seq, ondelete="CASCADE"), nullable=False, unique=True),
+)
+
+leader = sa.Table(
+    "leader",
+    replication,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),  # the database's clock, µs
+    sa.Column("intake_problem", sa.Text, nullable=False),
+    sa.Column("publishing_problem", sa.Text, nullable=False),
+)
+
+replica_number = sa.Sequence("replica_number", metadata=replication)

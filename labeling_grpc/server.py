@@ -7,6 +7,7 @@ the loop in one call. (Measured beside a thread pool: see docs/labeling.md.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -24,15 +25,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from labeling_grpc import rpc
+from labeling_grpc.bridge import Bridge, Problems
 from labeling_grpc.checks import Checks
-from labeling_grpc.intake import Intake
-from labeling_grpc.options import Options, listened, state_folder
-from labeling_grpc.publisher import Hook, Publisher, no_hook
-from labeling_grpc.queue import QueueRules
+from labeling_grpc.options import Options, listened, queue_database, state_folder
+from labeling_grpc.publisher import Hook, no_hook
+from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.tokens import TokenStore
-from labeling_grpc.service import LabelingService, Problems
-from labeling_grpc.store import SqliteStore, Store
+from labeling_grpc.service import LabelingService
+from labeling_grpc.store import Store
+from labeling_grpc.stores.choose import open_store
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.writer import Writer
 from tidemark.broker import resolve_bootstrap
@@ -46,6 +48,7 @@ MAX_REQUEST: Final = 2 * 1024 * 1024
 """Bytes of a request: a hundred annotations with the longest comments fit."""
 
 _GRACE_SECONDS: Final = 1.0
+_HEALTH_SECONDS: Final = 0.5
 _START_SECONDS: Final = 30.0
 _GRPC: Final[list[tuple[str, Any]]] = [
     ("grpc.max_receive_message_length", MAX_REQUEST),
@@ -92,14 +95,14 @@ class LabelingServer:
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
         self._writer = Writer(store, self._fail)
-        self._intake = Intake(settings, topics, self._writer, self._intake_problem, self._fail)
-        self._publisher = Publisher(settings, topics, self._writer, self._publishing_problem, self._fail, hook)
+        self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
         self._ready = threading.Event()
         self._stop = asyncio.Event()
         self._stopped = False
+        self._health = health_pb2.HealthCheckResponse.UNKNOWN
 
     def start(self) -> Self:
         """Listen, take in, publish; return when the first call can be answered.
@@ -116,8 +119,7 @@ class LabelingServer:
             self._writer.stop()
             self.store.close()
             raise self.failed
-        self._intake.start()
-        self._publisher.start()
+        self._bridge.start()
         self._write_state()
         return self
 
@@ -126,12 +128,11 @@ class LabelingServer:
         if self._stopped:
             return
         self._stopped = True
-        self._intake.ask_to_stop()
+        self._bridge.ask_to_stop()
         self._writer.let_go()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
-        self._intake.stop()
-        self._publisher.stop()
+        self._bridge.stop()
         self._writer.stop()
         self.store.close()
         self._state.unlink(missing_ok=True)
@@ -176,19 +177,25 @@ class LabelingServer:
         host = self._options.address.rpartition(":")[0]
         self.address = f"{host}:{port}"
         await server.start()
-        for name in ("", SERVICE_NAME):
-            await states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._tell_health(states)
         self._ready.set()
-        await self._stop.wait()
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEALTH_SECONDS):
+                    await self._stop.wait()
+            await self._tell_health(states)
         await states.enter_graceful_shutdown()
         service.stop()
         await server.stop(_GRACE_SECONDS)
 
-    def _intake_problem(self, problem: str) -> None:
-        self._problems.intake = problem
-
-    def _publishing_problem(self, problem: str) -> None:
-        self._problems.publishing = problem
+    async def _tell_health(self, states: Any) -> None:  # noqa: ANN401 - the stubs leave it out
+        """Whether calls should come here: not while the database fails, for another replica's may answer."""
+        failing = self._writer.failing
+        state = health_pb2.HealthCheckResponse.NOT_SERVING if failing else health_pb2.HealthCheckResponse.SERVING
+        if state != self._health:
+            self._health = state
+            for name in ("", SERVICE_NAME):
+                await states.set(name, state)
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, TidemarkError):
@@ -214,13 +221,14 @@ def serve(
     settings: Settings,
     *,
     address: str | int | None = None,
-    database: Path | None = None,
+    database: str | Path | None = None,
     options: Options | None = None,
     hook: Hook = no_hook,
 ) -> LabelingServer:
     """Start the labeling service of a pipeline.
 
-    address: `127.0.0.1:PORT`, or a port; None for the options'.  database: None for the pipeline's state folder.
+    address: `127.0.0.1:PORT`, or a port; None for the options'.  database: a file for SQLite, or the URL of a
+    PostgreSQL; None for the options', or the pipeline's state folder.
     hook: see `Publisher`.
 
     Raises:
@@ -236,9 +244,9 @@ def serve(
     rules = QueueRules(
         classes=tuple(pipeline.label.classes), max_open=options.max_open, release_hold_us=options.release_hold_us
     )
-    path = database or state_folder(settings, pipeline.name) / "labeling.db"
-    store = SqliteStore(path, Topics(pipeline.name), rules)
-    gate = Gate(TokenStore.sqlite(path)) if options.tokens else None
+    where = database or queue_database(settings, pipeline.name, options.database)
+    store = open_store(where, Topics(pipeline.name), rules)
+    gate = Gate(TokenStore(store.engine)) if options.tokens else None
     return LabelingServer(pipeline, settings, store, options, gate=gate, hook=hook).start()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from labeling_grpc import convert
+from labeling_grpc.bridge import Problems
 from labeling_grpc.checks import Checks, good
 from labeling_grpc.commands import (
     Accepted,
@@ -122,14 +123,6 @@ class _Watcher:
                 else:
                     self.missed += 1
         self.changed.set()
-
-
-@dataclass(slots=True)
-class Problems:
-    """What keeps the parts around the service from working; "" when nothing does."""
-
-    intake: str = ""
-    publishing: str = ""
 
 
 class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):

@@ -1,35 +1,28 @@
-"""What the service needs of a store, and SQLite, the embedded one."""
+"""What the service needs of a store: `labeling_grpc.stores` has them."""
 
 from __future__ import annotations
 
 import base64
-import fcntl
-import os
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
 
-from labeling_grpc.clock import Clock, SteadyClock
-from labeling_grpc.commands import Applied, Command, Counts, MarkPublished, Message, Source, TakeIdentity
-from labeling_grpc.queue import Queue, QueueRules
-from labeling_grpc.schema import VERSION, meta, metadata, outbox, positions
+from labeling_grpc.clock import Clock
+from labeling_grpc.commands import Applied, Command, Counts, Message, Source
+from labeling_grpc.schema import meta
 from tidemark.errors import LabelingError
-from tidemark.topics import Topics
 
-_CLOCK_EVERY: Final = 1_000_000
+CLOCK_EVERY: Final = 1_000_000
 """µs between two writings of the queue time."""
 
-_CACHE_KIB: Final = 65_536
-_WAIT_MS: Final = 5_000
-_MAX_BYTES: Final = 8_000_000
+MAX_BYTES: Final = 8_000_000
 """Of the values that one transaction publishes, the last of them not counted."""
+
+Change = Literal["cases", "outbox"]
+"""What another replica changed: there is more to lease, or more to publish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +37,42 @@ class StoreError(LabelingError):
     """The queue's database can't be opened, read or written; names it and says what to do."""
 
 
+class Election(Protocol):
+    """Which of several replicas speaks with Kafka."""
+
+    def hold(self, intake: str, publishing: str) -> tuple[float, str, str]:
+        """Ask to be the one, or to stay it, telling what is wrong with intake and publishing.
+
+        Gives until when (monotonic clock, seconds) this replica is it, 0 if another is; and then the other's problems.
+
+        Raises:
+            StoreError: the database can't be written.
+
+        """
+        ...
+
+    def give_up(self) -> None:
+        """Let another be it at once."""
+        ...
+
+
 class Store(Protocol):
     """A database that holds one pipeline's queue. `transact` is called by one thread, the rest by any."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other replicas write it too."""
+        ...
+
+    @property
+    def election(self) -> Election | None:
+        """Who of the replicas speaks with Kafka; None: there are no others."""
+        ...
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The database, for what is beside the queue in it."""
+        ...
 
     @property
     def publisher(self) -> str:
@@ -73,10 +100,10 @@ class Store(Protocol):
         ...
 
     def transact(self, commands: Sequence[Command]) -> Applied:
-        """Apply a group of commands and commit: durable when this returns, without a trace when it raises.
+        """Apply a group of commands and commit: durable when this returns.
 
         Raises:
-            StoreError: the database can't be written.
+            StoreError: the database can't be written; nothing was changed, or all was and nobody could tell.
 
         """
         ...
@@ -93,209 +120,28 @@ class Store(Protocol):
         """Next offset of a reader; None: it never read."""
         ...
 
+    def subscribe(self, changed: Callable[[Change], None]) -> None:
+        """Have `changed` called, by a thread of the store's, when another replica changed something."""
+        ...
+
     def close(self) -> None:
         """Give the database back."""
         ...
 
 
-class SqliteStore:
-    """SQLite: one file, WAL, `synchronous=FULL`: what is committed survives a power cut.
-
-    A lock file beside it keeps a second service out for as long as the process lives.
-    """
-
-    def __init__(self, path: Path, topics: Topics, rules: QueueRules, clock: Clock | None = None) -> None:
-        """Open or create the database. `clock`: None for the machine's.
-
-        Raises:
-            StoreError: another service has it open, or it is not a queue's database of this version.
-
-        """
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(path)
-        self._engine = _engine(path)
-        try:
-            with self._translated():
-                self._writer = self._engine.connect()
-                self._reader = self._engine.connect()
-                with self._writer.begin():
-                    stored = self._prepare()
-                    self._queue = Queue(topics, rules, self._writer)
-        except BaseException:
-            self._engine.dispose()
-            self._lock.close()
-            raise
-        self._publisher = stored["publisher"]
-        self._published = int(stored.get("published", "0"))
-        self._clock = clock or SteadyClock(int(stored.get("clock", "0")))
-        self._clock_written = 0
-
-    @property
-    def publisher(self) -> str:
-        """Identity of this queue in the headers of what it publishes."""
-        return self._publisher
-
-    @property
-    def published(self) -> int:
-        """Highest number of the outbox that the database knows to be in Kafka."""
-        return self._published
-
-    @property
-    def counts(self) -> Counts:
-        """The queue in numbers, as of the last transaction."""
-        return self._queue.counts
-
-    @property
-    def next_lease_end(self) -> int | None:
-        """Queue time at which the first lease may end."""
-        return self._queue.next_lease_end
-
-    @property
-    def clock(self) -> Clock:
-        """The queue's clock."""
-        return self._clock
-
-    def transact(self, commands: Sequence[Command]) -> Applied:
-        """Apply a group of commands and commit.
-
-        Raises:
-            StoreError: the database can't be written.
-
-        """
-        now = self._clock.now()
-        with self._translated(), self._writer.begin():
-            applied = self._queue.apply(self._writer, commands, now, self._clock.wall())
-            if now - self._clock_written >= _CLOCK_EVERY:
-                _write(self._writer, "clock", str(now))
-                self._clock_written = now
-        self._queue.adopt(applied)
-        for command in commands:
-            if isinstance(command, MarkPublished):
-                self._published = command.seq
-            elif isinstance(command, TakeIdentity):
-                self._publisher = command.publisher
-        return applied
-
-    def unpublished(self, after: int, limit: int) -> list[Outgoing]:
-        """The outbox above `after`, in order; at most `limit` records, and no more after the first few MB.
-
-        Raises:
-            StoreError: the database can't be read.
-
-        """
-        query = sa.select(outbox).where(outbox.c.seq > after).order_by(outbox.c.seq).limit(limit)
-        with self._translated(), self._reader.begin():
-            rows: list[Outgoing] = []
-            size = 0
-            for row in self._reader.execute(query):
-                rows.append(_outgoing(row))
-                size += len(row.value or b"")
-                if size > _MAX_BYTES:
-                    break
-            return rows
-
-    def last_seq(self) -> int:
-        """Highest number that the outbox ever gave.
-
-        Raises:
-            StoreError: the database can't be read.
-
-        """
-        query = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
-        with self._translated(), self._reader.begin():
-            return self._reader.execute(query).scalar_one_or_none() or 0
-
-    def position(self, reader: str, source: Source) -> int | None:
-        """Next offset of a reader; None: it never read.
-
-        Raises:
-            StoreError: the database can't be read.
-
-        """
-        query = sa.select(positions.c.offset).where(
-            positions.c.reader == reader,
-            positions.c.topic == source.topic,
-            positions.c.partition == source.partition,
-            positions.c.incarnation == source.incarnation,
-        )
-        with self._translated(), self._engine.connect() as connection:
-            return connection.execute(query).scalar_one_or_none()
-
-    def close(self) -> None:
-        """Close the database and give the lock back."""
-        self._writer.close()
-        self._reader.close()
-        self._engine.dispose()
-        self._lock.close()
-
-    def _prepare(self) -> dict[str, str]:
-        metadata.create_all(self._writer)
-        stored = dict(self._writer.execute(sa.select(meta.c.key, meta.c.value)).all())
-        if not stored:
-            stored = {"schema": VERSION, "publisher": uuid.uuid4().hex}
-            self._writer.execute(meta.insert(), [{"key": k, "value": v} for k, v in stored.items()])
-        if stored.get("schema") != VERSION:
-            raise StoreError(
-                f"{self._path} has schema {stored.get('schema')!r} where {VERSION!r} is expected: run the version of "
-                "Tidemark that wrote it, or move the file away; the queue is then rebuilt from Kafka"
-            )
-        return stored
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.ResourceClosedError as error:  # for a thread that outlived its patience at the stop
-            raise StoreError(f"the queue's database {self._path} is closed") from error
-        except sa.exc.DBAPIError as error:
-            raise StoreError(
-                f"the queue's database {self._path} fails ({error.orig}): check the disk's space and permissions"
-            ) from error
+def outgoing(rows: Any) -> list[Outgoing]:  # noqa: ANN401 - a cursor's rows: number, topic, key, value, headers
+    """Records of the outbox, no more after the first few MB."""
+    found: list[Outgoing] = []
+    size = 0
+    for number, topic, key, value, headers in rows:
+        decoded = tuple((name, base64.b64decode(text)) for name, text in msgspec.json.decode(headers))
+        found.append(Outgoing(number, Message(topic, key, value, decoded)))
+        size += len(value or b"")
+        if size > MAX_BYTES:
+            break
+    return found
 
 
-def _engine(path: Path) -> sa.Engine:
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        poolclass=NullPool,
-        connect_args={"check_same_thread": False, "timeout": _WAIT_MS / 1_000, "cached_statements": 256},
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's, as SQLAlchemy hands it
-        connection.isolation_level = None  # SQLAlchemy begins transactions, below; the driver would begin too late
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE_KIB}", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _write(connection: sa.Connection, key: str, value: str) -> None:
-    if not connection.execute(meta.update().where(meta.c.key == key).values(value=value)).rowcount:
-        connection.execute(meta.insert().values(key=key, value=value))
-
-
-def _outgoing(row: sa.Row[Any]) -> Outgoing:
-    headers = tuple((name, base64.b64decode(value)) for name, value in msgspec.json.decode(row.headers))
-    return Outgoing(row.seq, Message(row.topic, row.key, row.value, headers))
-
-
-def _locked(path: Path) -> IO[str]:
-    lock = path.with_name(path.name + ".lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise StoreError(
-            f"{path} is in use by the labeling service with process id {holder}: stop that one first"
-        ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
+def read_meta(connection: sa.Connection) -> dict[str, str]:
+    """The table `meta`."""
+    return dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())

@@ -32,6 +32,11 @@ from labeling_grpc.store import Store, StoreError
 
 _GROUP: Final = 1_000
 _IDLE_SECONDS: Final = 1.0
+_CONTENDED_SECONDS: Final = 0.002
+"""Until a lease is tried again that found less than waits, for another replica was looking at it."""
+
+_PATIENCE_SECONDS: Final = 0.1
+"""For how long one that would not wait for cases is tried again so."""
 
 Outcome = Result | Exception
 Listener = Callable[[list[CaseEvent], Counts], None]
@@ -103,6 +108,8 @@ class Writer:
         self._parked: OrderedDict[int, _Entry] = OrderedDict()
         self._listeners: list[Listener] = []
         self._fresh = False
+        self._contended = False
+        self._failing = False
         self._waiting_allowed = True
         self._thread = threading.Thread(target=self._run, name="labeling-writer", daemon=True)
         self._stopping = threading.Event()
@@ -123,6 +130,11 @@ class Writer:
         """Whether another long poll would be one too many."""
         return len(self._parked) >= self._max_parked
 
+    @property
+    def failing(self) -> bool:
+        """Whether the database failed the last group."""
+        return self._failing
+
     def start(self) -> None:
         """Begin to take commands."""
         self._thread.start()
@@ -141,7 +153,15 @@ class Writer:
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` called, by the writer's thread, after each group that changed something."""
-        self._listeners.append(listener)
+        self._listeners = [*self._listeners, listener]
+
+    def forget(self, listener: Listener) -> None:
+        """Call `listener` no more."""
+        self._listeners = [its for its in self._listeners if its != listener]
+
+    def look(self) -> None:
+        """Another replica has added cases, or returned some: see whether somebody waits for them."""
+        self._inbox.put(_Entry(Sweep(), FutureReply(), None))
 
     def submit(self, command: Command, reply: Reply, *, wait: float = 0.0) -> None:
         """Put a command into the next group. `wait`: seconds that a `LeaseCases` may wait for its first case.
@@ -194,7 +214,9 @@ class Writer:
         entries, last = self._gather()
         group, late = self._grouped(entries)
         _deliver([(entry.reply, []) for entry in late])
-        if group or self._sweep_due():
+        # Others may have changed something, or a database that failed may be back.
+        idle = (self._store.shared or self._failing) and not entries and not last
+        if group or idle or self._sweep_due():
             self._transact(group)
         return not last
 
@@ -216,7 +238,7 @@ class Writer:
         """Seconds until there is something to do without being asked."""
         if self._fresh and self._parked:
             return 0.0
-        waits = [_IDLE_SECONDS]
+        waits = [_CONTENDED_SECONDS if self._contended and self._parked else _IDLE_SECONDS]
         if self._store.next_lease_end is not None:
             waits.append((self._store.next_lease_end - self._store.clock.now()) / 1e6)
         if self._parked:
@@ -249,10 +271,11 @@ class Writer:
 
     def _transact(self, group: Sequence[_Entry]) -> None:
         commands: list[Command] = [entry.command for entry in group] or [Sweep()]
+        waited = self._store.counts.waiting
         try:
             applied = self._store.transact(commands)
         except StoreError as error:
-            log.error("%s", error)  # noqa: TRY400 - the message says all; the callers get it too
+            self._unavailable(error)
             _deliver([(entry.reply, error) for entry in group])
             return
         except Exception as error:
@@ -266,15 +289,30 @@ class Writer:
                 raise
             _deliver([(group[0].reply, error)])
             return
-        self._fresh = any(event.kind in {"added", "returned"} for event in applied.events)
+        self._available()
+        self._contended = applied.contended
+        more = self._store.shared and applied.counts.waiting > waited
+        self._fresh = more or any(event.kind in {"added", "returned"} for event in applied.events)
         self._hand_out(group, applied)
         if applied.events or any(not isinstance(command, LeaseCases) for command in commands):
             for listener in self._listeners:
                 listener(applied.events, applied.counts)
 
+    def _unavailable(self, error: StoreError) -> None:
+        if not self._failing:  # once, not at each try
+            log.error("%s", error)
+        self._failing = True
+
+    def _available(self) -> None:
+        if self._failing:
+            log.info("the queue's database answers again")
+        self._failing = False
+
     def _hand_out(self, group: Sequence[_Entry], applied: Applied) -> None:
         done: list[tuple[Reply, Outcome]] = []
         for entry, result in zip(group, applied.results, strict=False):
+            if applied.contended and entry.deadline is None and isinstance(entry.command, LeaseCases):
+                entry.deadline = time.monotonic() + _PATIENCE_SECONDS
             if entry.deadline is not None and result == [] and self._waiting_allowed:
                 self._parked[id(entry)] = entry
                 continue

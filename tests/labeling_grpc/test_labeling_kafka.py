@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import threading
@@ -93,6 +94,13 @@ def wait_for_labels(settings: Settings, topics: Topics, number: int) -> list[Lab
 
     wait_until(there, lambda: f"{len(found)} of {number} labels in {topics.labels}", poll=0.2)
     return found
+
+
+def leave_it_hanging(server: LabelingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server stop without waiting for its publisher."""
+    publisher = server._bridge._publisher
+    assert publisher is not None
+    monkeypatch.setattr(publisher, "stop", publisher.ask_to_stop)
 
 
 def test_candidates_become_tasks_and_answers_become_labels(
@@ -210,7 +218,7 @@ def test_a_successor_goes_on_after_what_kafka_committed(
         LabelingClient(first.address, "ada") as client,
     ):
         acknowledged = answer_all(client, 12)
-        monkeypatch.setattr(first._publisher, "stop", first._publisher.ask_to_stop)
+        leave_it_hanging(first, monkeypatch)
     with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
         acknowledged |= answer_all(client, 8)
         found = wait_for_labels(settings, topics, 20)
@@ -235,7 +243,7 @@ def test_a_tail_that_was_read_but_not_marked_is_read_again(
     ):
         acknowledged = answer_all(client, 12)
         wait_for_labels(settings, topics, 1)
-        monkeypatch.setattr(first._publisher, "stop", first._publisher.ask_to_stop)
+        leave_it_hanging(first, monkeypatch)
 
     faults = [BrokerError("fault injected between the reading of a tail and its mark")]
     read_tail = Publisher._read_tail
@@ -271,6 +279,30 @@ def test_a_lost_database_is_rebuilt_from_kafka(settings: Settings, topics: Topic
         found = wait_for_labels(settings, topics, 20)
     assert Counter(label.annotation_id for label in found if label.status == "answered") == Counter(acknowledged)
     assert len({label.event_id for label in found}) == 20
+
+
+def test_a_new_database_gives_out_nothing_before_it_knows_what_was_answered(
+    settings: Settings, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(settings, topics, [candidate(i) for i in range(20)])
+    with serve(pipeline(topics.pipeline), settings) as first, LabelingClient(first.address, "ada") as client:
+        answer_all(client, 13)
+        wait_for_labels(settings, topics, 13)
+    shutil.rmtree(settings.state_dir / "pipelines" / topics.pipeline)
+    read_tails = Publisher._read_tails
+    early: list[int] = []
+
+    def slowly(self: Publisher, client: AdminClient) -> tuple[int, dict[tuple[str, int], Source]]:
+        store = self._writer.store
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: store.counts.waiting, "as it should be", 1.0)
+        early.append(store.counts.waiting)
+        return read_tails(self, client)
+
+    monkeypatch.setattr(Publisher, "_read_tails", slowly)
+    with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
+        wait_until(lambda: client.stats().waiting == 7, lambda: f"7 should wait: {client.stats()}")
+    assert early[0] == 0
 
 
 def test_an_older_copy_of_the_database_loses_and_doubles_nothing(settings: Settings, topics: Topics) -> None:

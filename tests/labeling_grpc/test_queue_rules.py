@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import itertools
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
+from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.commands import (
     Accepted,
     Answer,
@@ -24,9 +34,11 @@ from labeling_grpc.commands import (
     TakeIn,
     TakenIn,
 )
-from labeling_grpc.queue import QueueRules
+from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.store import SqliteStore
+from labeling_grpc.store import Store
+from labeling_grpc.stores.postgres import PostgresStore
+from labeling_grpc.stores.sqlite import SqliteStore
 from tidemark.records import Candidate, Label, decode
 from tidemark.topics import Topics
 
@@ -60,7 +72,8 @@ class Model:
     def __init__(self) -> None:
         self.cases: dict[str, Case] = {}
         self.event_clock = 0
-        self.explore_next = True
+        self.explore_next = [True, True]
+        """Of each replica: whose turn it is among the lanes."""
         self.position: int | None = None
         self.published: list[tuple[str, str]] = []
 
@@ -109,7 +122,7 @@ class Model:
                 case.held_from = ""
                 self.give_back(case)
 
-    def lease(self, annotator: str, count: int, now: int) -> list[str]:
+    def lease(self, annotator: str, count: int, now: int, replica: int = 0) -> list[str]:
         given: list[str] = []
         while len(given) < count:
             offered = [
@@ -120,8 +133,8 @@ class Model:
             if not explore and not active:
                 break
             if explore and active:
-                lane = explore if self.explore_next else active
-                self.explore_next = not self.explore_next
+                lane = explore if self.explore_next[replica] else active
+                self.explore_next[replica] = not self.explore_next[replica]
             else:
                 lane = explore or active
             lane[0].state = "leased"
@@ -146,19 +159,29 @@ class QueueMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.clock = MovedClock()
         self.model = Model()
         self.accepted: dict[str, str] = {}
         self.number = 0
-        self.open()
+        self.replica = 0
+        self.make()
+        self.stores = [self.open() for _ in range(self.replicas)]
 
-    def open(self) -> None:
-        self.store = SqliteStore(Path(self.folder.name) / "q.db", Topics("pay"), RULES, self.clock)
+    replicas = 1
+
+    def make(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
+
+    def open(self) -> Store:
+        return SqliteStore(Path(self.folder.name) / "q.db", Topics("pay"), RULES, self.clock)
+
+    @property
+    def store(self) -> Store:
+        return self.stores[self.replica]
 
     def teardown(self) -> None:
-        if hasattr(self, "store"):
-            self.store.close()
+        for store in getattr(self, "stores", []):
+            store.close()
         if hasattr(self, "folder"):
             self.folder.cleanup()
 
@@ -195,7 +218,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(target=leases, annotator=st.sampled_from(ANNOTATORS), count=st.integers(1, 4), length=st.integers(1, 300))
     def lease(self, annotator: str, count: int, length: int) -> object:
         self.model.end_leases(self.clock.time)
-        expected = self.model.lease(annotator, count, self.clock.time)
+        expected = self.model.lease(annotator, count, self.clock.time, self.replica)
         given = self.apply(LeaseCases(annotator, count, length))
         assert isinstance(given, list)
         tasks = [task for task in given if isinstance(task, LeasedCase)]
@@ -279,8 +302,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.store.close()
-        self.open()
-        self.model.explore_next = True
+        self.stores[self.replica] = self.open()
+        self.model.explore_next[self.replica] = True
 
     @rule(start=st.integers(0, 100))
     def intake_from_another_position_takes_nothing(self, start: int) -> None:
@@ -292,7 +315,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_agree_and_the_bound_holds(self) -> None:
-        if not hasattr(self, "store"):
+        if not hasattr(self, "stores"):
             return
         counts, model = self.store.counts, self.model
         waiting = model.in_state("waiting")
@@ -307,7 +330,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def each_closed_case_is_published_once_and_each_acknowledged_answer_is_among_them(self) -> None:
-        if not hasattr(self, "store"):
+        if not hasattr(self, "stores"):
             return
         rows = self.store.unpublished(0, 10_000)
         labels = [decode(Label, row.message.value) for row in rows]
@@ -322,7 +345,35 @@ def reason(outcome: object) -> Reason:
     return outcome.reason
 
 
-TestTheQueueFollowsItsRules = QueueMachine.TestCase
-TestTheQueueFollowsItsRules.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+class ReplicatedMachine(QueueMachine):
+    """The same over PostgreSQL, with two replicas of which any gets the next command."""
+
+    replicas = 2
+    url = ""
+    made = itertools.count()
+
+    def make(self) -> None:
+        self.topics = Topics(f"rules{next(self.made)}")
+
+    def open(self) -> Store:
+        return PostgresStore(self.url, self.topics, RULES, self.clock)
+
+    @rule()
+    def the_other_replica_is_asked(self) -> None:
+        self.replica = 1 - self.replica
+        self.apply(Sweep())  # a replica's counts are those of its last transaction
+        self.model.end_leases(self.clock.time)
+
+
+SEARCH = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def test_the_queue_follows_its_rules_in_sqlite() -> None:
+    run_state_machine_as_test(QueueMachine, settings=SEARCH)
+
+
+def test_the_queue_follows_its_rules_in_postgresql_with_two_replicas(postgres: PostgresServer) -> None:
+    class Here(ReplicatedMachine):
+        url = postgres.url
+
+    run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=25))

@@ -11,8 +11,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 from labeling import CLASSES, SOURCE, arrivals, candidate, pipeline
 
@@ -312,6 +315,28 @@ def test_leases_are_handed_out_by_priority_in_turn_with_exploration(
         ],
     )
     assert [task.event_id.split("-")[2] for task in client.lease(10)] == ["3", "2", "5", "4", "1"]
+
+
+def test_where_reflection_is_on_a_caller_learns_the_contract_from_the_service(server: LabelingServer) -> None:
+    feed(server, [candidate(1)])
+    with grpc.insecure_channel(server.address) as channel:
+        reflected = ProtoReflectionDescriptorDatabase(channel)
+        assert {"labeling_grpc.v1.LabelingService", "grpc.health.v1.Health"} <= set(reflected.get_services())
+        service = DescriptorPool(reflected).FindServiceByName("labeling_grpc.v1.LabelingService")
+        found = service.methods_by_name["LeaseTasks"]
+        asked, answered = GetMessageClass(found.input_type), GetMessageClass(found.output_type)
+        call = channel.unary_unary(
+            "/labeling_grpc.v1.LabelingService/LeaseTasks", asked.SerializeToString, answered.FromString
+        )
+        (task,) = call(asked(annotator="ada")).tasks
+    assert task.case.event_id == candidate(1).event_id
+
+
+def test_reflection_is_off_unless_asked_for(settings: Settings) -> None:
+    with serve(pipeline("pay"), settings) as running, grpc.insecure_channel(running.address) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert told(caught.value)[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 PROOF = {"event_id": "e", "lease_token": "t"}

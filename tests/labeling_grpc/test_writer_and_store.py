@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from labeling_grpc.clock import SteadyClock
@@ -28,8 +29,11 @@ from labeling_grpc.commands import (
     TakeIn,
 )
 from labeling_grpc.options import Options
-from labeling_grpc.queue import QueueRules
-from labeling_grpc.store import SqliteStore, StoreError
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.security.roles import Role
+from labeling_grpc.security.tokens import TokenStore
+from labeling_grpc.store import StoreError
+from labeling_grpc.stores.sqlite import SqliteStore
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from support import wait_until
 from tidemark.errors import ConfigError
@@ -107,6 +111,8 @@ def test_a_full_disk_refuses_the_group_and_loses_nothing(store: SqliteStore, wri
     with pytest.raises(StoreError, match="check the disk's space"):
         writer.call(answer)
     assert (store.counts.leased, store.counts.answered) == (1, 0)
+    assert writer.failing
+    wait_until(lambda: not writer.failing, "a database that can be written again is not noticed while nobody calls")
     with store._writer.begin():
         store._writer.exec_driver_sql("PRAGMA max_page_count = 1000000")
     writer.call(answer)
@@ -208,10 +214,20 @@ def test_the_steady_clock_follows_the_wall_clock_from_where_it_started() -> None
 def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
     SqliteStore(tmp_path / "q.db", Topics("pay"), RULES).close()
     with sqlite3.connect(tmp_path / "q.db") as raw:
-        raw.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        raw.execute("UPDATE alembic_version SET version_num = '99'")
     raw.close()
     with pytest.raises(StoreError, match="has schema '99'"):
         SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+
+
+def test_a_bound_that_was_lowered_below_what_is_leased_holds_nothing_up(tmp_path: Path) -> None:
+    first = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+    first.transact([take_in(5), LeaseCases("ada", 4, 10**12)])
+    first.close()
+    second = SqliteStore(tmp_path / "q.db", Topics("pay"), QueueRules(classes=CLASSES, max_open=2))
+    second.transact([TakeIn(SOURCE, 5, 6, arrivals([candidate(9)], 5))])
+    assert (second.counts.leased, second.counts.waiting, second.counts.expired) == (4, 0, 2)
+    second.close()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -222,8 +238,8 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from labeling_grpc.store import SqliteStore;"
-        "from labeling_grpc.queue import QueueRules; from tidemark.topics import Topics;"
+        "import os, sys; from pathlib import Path; from labeling_grpc.stores.sqlite import SqliteStore;"
+        "from labeling_grpc.queue.rules import QueueRules; from tidemark.topics import Topics;"
         f"SqliteStore(Path({str(tmp_path / 'q.db')!r}), Topics('pay'), QueueRules(classes=('a',)));"
         "os.kill(os.getpid(), 9)"
     )
@@ -235,6 +251,27 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_commits_are_flushed_to_the_disk(store: SqliteStore) -> None:
     assert store._writer.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
     assert store._writer.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+
+
+def test_a_token_made_by_another_process_in_the_middle_of_a_group_fails_neither(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = TokenStore.sqlite(tmp_path / "q.db")
+    other = threading.Thread(target=tokens.create, args=(Role.ANNOTATOR, "ada", 10**12))
+    apply = store._queue.apply
+
+    def interrupted(connection: sa.Connection, commands: Sequence[Command], now: int, wall: int) -> Applied:
+        connection.exec_driver_sql("SELECT count(*) FROM meta").all()  # the group has read, and is about to write
+        other.start()
+        other.join(0.3)
+        return apply(connection, commands, now, wall)
+
+    monkeypatch.setattr(store._queue, "apply", interrupted)
+    store.transact([take_in(3)])
+    other.join(10)
+    assert store.counts.waiting == 3
+    assert [token.annotator for token in tokens.all()] == ["ada"]
+    tokens.close()
 
 
 def test_the_outbox_is_read_in_bounded_pieces(store: SqliteStore) -> None:

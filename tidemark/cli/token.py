@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from labeling_grpc.options import state_folder
+from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import Issued, Token, TokenStore
+from labeling_grpc.stores.choose import open_tokens
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load, parse_duration
@@ -27,7 +29,8 @@ Lifetime = Annotated[str, typer.Option("--for", metavar="DURATION", help="How lo
 
 @contextmanager
 def _store(pipeline: PipelineFile) -> Iterator[TokenStore]:
-    store = TokenStore.sqlite(state_folder(Settings.from_environment(), load(pipeline).name) / "labeling.db")
+    name = load(pipeline).name
+    store = open_tokens(queue_database(Settings.from_environment(), name, database_url(os.environ)), name)
     try:
         yield store
     finally:

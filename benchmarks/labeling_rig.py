@@ -1,0 +1,148 @@
+"""What the labeling benchmarks run on: queues filled beforehand, and services in processes of their own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from benchmarks.flow_process import FlowProcess
+from labeling_grpc.commands import Arrival, Source, TakeIn
+from labeling_grpc.options import find
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.store import Store
+from labeling_grpc.stores.choose import open_store
+from tidemark.errors import LabelingError
+from tidemark.records import Candidate, encode
+from tidemark.settings import Settings
+from tidemark.topics import Topics
+
+NAME: Final = "bench"
+NO_KAFKA: Final = "127.0.0.1:9"
+"""The discard port: nothing answers there, and the queue works all the same."""
+
+CLASSES: Final = ("genuine", "fraud")
+_MOST: Final = 10_000_000
+_CHUNK: Final = 1_000
+_START_SECONDS: Final = 120.0
+_PIPELINE: Final = f"""
+name = "{NAME}"
+partitions = 1
+keys = ["customer"]
+[[raw]]
+topic = "{NAME}.raw"
+[time]
+column = "time"
+[columns]
+time = {{ type = "string" }}
+customer = {{ type = "string" }}
+amount = {{ type = "float" }}
+[[features]]
+name = "amount"
+[label]
+classes = ["genuine", "fraud"]
+positive = "fraud"
+delay = "7d"
+[selection]
+tile = "1h"
+budget = 10
+explore = 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service."""
+
+    address: str
+    process: FlowProcess
+    pid: int
+
+    def rss_mb(self) -> float:
+        """Resident memory."""
+        return float(psutil.Process(self.pid).memory_info().rss) / 1e6
+
+    def cpu_seconds(self) -> float:
+        """CPU time so far, of all its threads."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
+
+def case(number: int) -> Candidate:
+    """One case in eight is for exploration; priorities are in no order."""
+    explore = number % 8 == 0
+    return Candidate(
+        event_id=f"{NAME}.raw-0-{number}-0a1b2c3d",
+        business_id=f"T{number}",
+        key=f"C{number % 997}",
+        time=1_000_000 + number,
+        tile=3,
+        tile_count=1_000,
+        reason="explore" if explore else "uncertain",
+        priority=(number * 7_919 % 10_007) / 10_007,
+        inclusion_probability=0.02 if explore else None,
+        policy="badge-1",
+        features={f"f{i}": float(number * i % 13) for i in range(12)},
+        context={"channel": "online", "terminal": number % 311, "night": number % 3 == 0, "amount": number / 7},
+        probabilities=[0.4, 0.6],
+        uncertainty=0.8,
+        model="v000012-89abcdef",
+        expires_at=None,
+    )
+
+
+def fill(database: str | Path, number: int) -> None:
+    """Put `number` cases into a queue that is empty."""
+    store: Store = open_store(database, Topics(NAME), QueueRules(classes=CLASSES, max_open=_MOST))
+    source = Source(f"{NAME}.candidates", 0, "00c0ffee")
+    for start in range(0, number, _CHUNK):
+        end = min(start + _CHUNK, number)
+        arrivals = tuple(Arrival(i, asked := case(i), encode(asked)) for i in range(start, end))
+        store.transact([TakeIn(source, start or None, end, arrivals)])
+    store.close()
+
+
+@contextmanager
+def services(
+    number: int, *, cases: int = 0, database: str | None = None, kafka: Settings | None = None
+) -> Iterator[Sequence[Service]]:
+    """`number` replicas over a queue with `cases` waiting. database: None for SQLite.  kafka: None for none."""
+    with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder, ExitStack() as running:
+        root = Path(folder)
+        file = root / "bench.toml"
+        file.write_text(_PIPELINE, encoding="utf-8")
+        settings = [
+            (kafka or Settings().at(NO_KAFKA)).model_copy(update={"state_dir": root / f"replica{index}"})
+            for index in range(number)
+        ]
+        if cases:
+            fill(database or _sqlite(settings[0]), cases)
+        processes = []
+        for index, own in enumerate(settings):
+            more = {"TIDEMARK_LABELING_MAX_OPEN": str(_MOST)}
+            if database is not None:
+                more["TIDEMARK_LABELING_DATABASE"] = database
+            log = root / f"replica{index}.log"
+            process = FlowProcess(own, f"replica{index}", "labeling_grpc", str(file), log=log, **more)
+            processes.append(running.enter_context(process))
+        yield [_started(process, own) for process, own in zip(processes, settings, strict=True)]
+
+
+def _sqlite(settings: Settings) -> Path:
+    return settings.state_dir / "pipelines" / NAME / "labeling.db"
+
+
+def _started(process: FlowProcess, settings: Settings) -> Service:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.runs and time.monotonic() < deadline:
+        try:
+            return Service(find(settings, NAME), process, process.pid)
+        except LabelingError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the labeling service does not start:\n{process.output[-3_000:]}")

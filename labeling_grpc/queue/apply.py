@@ -1,0 +1,156 @@
+"""The rules of the queue (docs/labeling.md), applied to groups of commands.
+
+A `Queue` applies a group inside one transaction of its caller's. Commands of a group are outstanding together, so none
+of them is before another: the queue takes what makes room first (intake, answers, releases, leases that ran out) and
+gives out last. It holds no state that the database does not hold, but the counts and whose turn it is among the two
+lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from labeling_grpc.commands import (
+    AdoptLabels,
+    Applied,
+    Command,
+    Counts,
+    LeaseCases,
+    MarkPublished,
+    ReleaseLeases,
+    RenewLeases,
+    Result,
+    SubmitAnswers,
+    Sweep,
+    TakeIdentity,
+    TakeIn,
+)
+from labeling_grpc.queue.holding import apply_held, event_ids
+from labeling_grpc.queue.leasing import Leasing
+from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.queue.taking import take_in
+from labeling_grpc.queue.work import Work
+from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
+from tidemark.topics import Topics
+
+FromKafka = TakeIn | AdoptLabels | MarkPublished | TakeIdentity
+
+
+class Queue:
+    """Applies commands to the database of one pipeline.
+
+    Not safe to share: one thread applies at a time, and calls `adopt` after each commit. Where other replicas write the
+    database too (`shared`), it calls `adopt_counts` before each group, with what the database says.
+    """
+
+    def __init__(self, topics: Topics, rules: QueueRules, connection: sa.Connection, *, shared: bool = False) -> None:
+        """Read the counts; `connection` is used for that only."""
+        self._topics = topics
+        self._rules = rules
+        self._shared = shared
+        self._explore_next = True
+        self.counts = count(connection)
+        self.next_lease_end = first_lease_end(connection)
+
+    @property
+    def rules(self) -> QueueRules:
+        """What this queue is held to."""
+        return self._rules
+
+    def adopt(self, applied: Applied) -> None:
+        """Take over the counts of a group that was committed. A group that was rolled back leaves no trace."""
+        self.adopt_counts(applied.counts, applied.next_lease_end)
+
+    def adopt_counts(self, counts: Counts, next_lease_end: int | None) -> None:
+        """Take over what is true now."""
+        self.counts, self.next_lease_end = counts, next_lease_end
+
+    def apply(self, connection: sa.Connection, commands: Sequence[Command], now: int, wall: int) -> Applied:
+        """Results of the commands, in their order; what they change is in `connection`'s transaction.
+
+        now, wall: queue time and wall clock, µs.
+        """
+        work = Work(connection, self._topics, self._rules, replace(self.counts), now, wall, shared=self._shared)
+        work.lock(_touched(commands))
+        results: list[Result] = [_from_kafka(work, command) for command in commands]
+        held = {i: c for i, c in enumerate(commands) if isinstance(c, SubmitAnswers | RenewLeases | ReleaseLeases)}
+        if held:
+            work.load(event_id for command in held.values() for event_id in event_ids(command))
+            for index, command in held.items():
+                results[index] = apply_held(work, command)
+            work.flush()
+        if self.next_lease_end is not None and self.next_lease_end <= now:
+            work.end_leases()
+        if self._shared and any(isinstance(command, Sweep) for command in commands):
+            work.expire_waiting()  # what one replica gave back while another's intake moved the clock
+        asked = {index: command for index, command in enumerate(commands) if isinstance(command, LeaseCases)}
+        if asked:
+            given, self._explore_next = Leasing(work).lease(list(asked.values()), explore_next=self._explore_next)
+            for index, tasks in zip(asked, given, strict=True):
+                results[index] = tasks
+        return Applied(results, work.counts, work.events, self._lease_end_after(work, now), contended=work.contended)
+
+    def _lease_end_after(self, work: Work, now: int) -> int | None:
+        """No later than the end of the first lease that ends: swept too early is harmless, too late is not."""
+        known = self.next_lease_end
+        if known is not None and known <= now:
+            return first_lease_end(work.connection)
+        ends = [end for end in (known, work.first_lease_end) if end is not None]
+        return min(ends, default=None)
+
+
+def _touched(commands: Sequence[Command]) -> Iterator[str]:
+    """Event ids of the cases that a group is about, apart from those that it looks for."""
+    for command in commands:
+        if isinstance(command, SubmitAnswers | RenewLeases | ReleaseLeases):
+            yield from event_ids(command)
+        elif isinstance(command, AdoptLabels):
+            yield from (label.event_id for label in command.labels)
+
+
+def _from_kafka(work: Work, command: Command) -> Result:
+    """Apply a command of intake's or of the publisher's; any other is left for later."""
+    match command:
+        case TakeIn():
+            return take_in(work, command)
+        case AdoptLabels():
+            adopt_labels(work, command)
+        case MarkPublished():
+            mark_published(work, command)
+        case TakeIdentity(publisher):
+            take_identity(work, publisher)
+        case _:
+            pass
+    return None
+
+
+def count(connection: sa.Connection) -> Counts:
+    """The queue in numbers, counted row by row."""
+    counts = Counts()
+    by_state = sa.select(queue.c.state, queue.c.lane, sa.func.count()).group_by(queue.c.state, queue.c.lane)
+    for state, lane, number in connection.execute(by_state):
+        if state == State.LEASED:
+            counts.leased += number
+        elif lane == Lane.EXPLORE:
+            counts.waiting_explore = number
+        else:
+            counts.waiting_active = number
+    by_status = sa.select(answers.c.status, sa.func.count()).group_by(answers.c.status)
+    for status, number in connection.execute(by_status):
+        if status in {"answered", "skipped", "expired"}:
+            setattr(counts, status, number)
+    counts.unpublished = connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
+    stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())
+    counts.event_clock = int(stored.get("event_clock", "0"))
+    counts.rejected = int(stored.get("rejected", "0"))
+    return counts
+
+
+def first_lease_end(connection: sa.Connection) -> int | None:
+    """When the first lease ends, in queue time."""
+    end: int | None = connection.execute(sa.select(sa.func.min(queue.c.lease_until))).scalar_one()
+    return end

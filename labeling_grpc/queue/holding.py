@@ -1,0 +1,123 @@
+"""What holders of leases ask for: to answer, to skip, to renew, to give back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labeling_grpc.commands import (
+    Accepted,
+    Answer,
+    LeaseRef,
+    ReleaseLeases,
+    RenewLeases,
+    Result,
+    SubmitAnswers,
+)
+from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.schema import State
+
+Held = SubmitAnswers | RenewLeases | ReleaseLeases
+
+
+def event_ids(command: Held) -> list[str]:
+    """The cases that a command is about."""
+    refs = command.answers if isinstance(command, SubmitAnswers) else command.leases
+    return [ref.event_id for ref in refs]
+
+
+def apply_held(work: Work, command: Held) -> Result:
+    """Apply what somebody who holds leases asks for; `work.load` came before."""
+    match command:
+        case SubmitAnswers(given):
+            return [_answer(work, answer) for answer in given]
+        case RenewLeases(leases, lease_us):
+            return [_renew(work, lease, lease_us) for lease in leases]
+        case ReleaseLeases(leases):
+            return sum(_release(work, lease) for lease in leases)
+
+
+def _answer(work: Work, answer: Answer) -> Accepted | RefusedError:
+    """Close a leased case with an answer or a skip."""
+    if answer.status == "answered" and answer.label not in work.rules.classes:
+        classes = ", ".join(work.rules.classes)
+        return RefusedError(
+            Reason.UNKNOWN_CLASS,
+            f"{answer.label!r} is none of the classes: {classes}",
+            field="label",
+            event_id=answer.event_id,
+        )
+    key = answer.key or answer.token
+    if (earlier := work.keyed.get((answer.event_id, key))) is not None:
+        return _again(answer, earlier)
+    case = _leased(work, answer.event_id, answer.token)
+    if isinstance(case, RefusedError):
+        return case
+    candidate = decode_candidate(case.candidate)
+    if answer.known_at is not None and answer.known_at < candidate.time:
+        return RefusedError(
+            Reason.INVALID_FIELD,
+            f"known_at ({answer.known_at}) is before the event itself ({candidate.time}): give the event time "
+            "from which the answer may be used, in µs",
+            field="known_at_us",
+            event_id=answer.event_id,
+        )
+    known_at = work.wall if answer.known_at is None else answer.known_at
+    annotation_id = work.close(
+        case, candidate, answer.status, case.annotator or NOBODY, known_at, answer=answer, key=key
+    )
+    return Accepted(annotation_id, duplicate=False)
+
+
+def _renew(work: Work, lease: LeaseRef, lease_us: int) -> int | RefusedError:
+    """Let a lease end `lease_us` from now; gives that time."""
+    case = _leased(work, lease.event_id, lease.token)
+    if isinstance(case, RefusedError):
+        return case
+    until = case.lease_until = work.now + lease_us
+    case.change = "renewed"
+    work.lease_ends(until)
+    return until
+
+
+def _release(work: Work, lease: LeaseRef) -> int:
+    """Give a case back; 0 when the lease had ended before."""
+    case = _leased(work, lease.event_id, lease.token)
+    if isinstance(case, RefusedError):
+        return 0
+    work.give_back(case, passed_by=case.annotator)
+    return 1
+
+
+def _leased(work: Work, event_id: str, token: str) -> OpenCase | RefusedError:
+    case = work.cases.get(event_id)
+    if case is None:
+        return RefusedError(Reason.UNKNOWN_CASE, f"there is no case {event_id!r} in this queue", event_id=event_id)
+    if not case.in_queue:
+        return RefusedError(Reason.CASE_CLOSED, f"case {event_id!r} is closed: lease the next one", event_id=event_id)
+    if case.state != State.LEASED or case.token != token or (case.lease_until or 0) <= work.now:
+        return RefusedError(
+            Reason.STALE_LEASE,
+            f"the lease of case {event_id!r} has ended, or is another's: lease again, and renew in time",
+            event_id=event_id,
+        )
+    return case
+
+
+def _again(answer: Answer, earlier: dict[str, Any]) -> Accepted | RefusedError:
+    same = (
+        earlier["token"] == answer.token
+        and earlier["status"] == answer.status
+        and earlier["label"] == answer.label
+        and earlier["confidence"] == answer.confidence
+        and earlier["comment"] == answer.comment
+        and (answer.known_at is None or earlier["known_at"] == answer.known_at)
+    )
+    if same:
+        return Accepted(earlier["id"], duplicate=True)
+    return RefusedError(
+        Reason.KEY_REUSED,
+        f"another answer to case {answer.event_id!r} was taken under this idempotency key or lease",
+        field="idempotency_key",
+        event_id=answer.event_id,
+    )

@@ -1,0 +1,19 @@
+"""What a pipeline's queue is held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """What a pipeline's queue is held to.
+
+    max_open: cases waiting or leased, never more.  release_hold_us: how long a released case is kept from the one
+    who released it.  max_bytes: of the candidates of one lease call.
+    """
+
+    classes: tuple[str, ...]
+    max_open: int = 100_000
+    release_hold_us: int = 300_000_000
+    max_bytes: int = 3_000_000

@@ -1,0 +1,114 @@
+"""Intake: candidates into the queue, each once, within its bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from labeling_grpc.commands import Arrival, TakeIn, TakenIn
+from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.positions import move, position
+from labeling_grpc.queue.work import NOBODY, Work, parts
+from labeling_grpc.schema import Lane, State, cases
+from tidemark.records import Candidate
+
+
+def take_in(work: Work, command: TakeIn) -> TakenIn:
+    """Put candidates into the queue, each once, as far as there is room; move the position with them."""
+    held = position(work.connection, "intake", command.source)
+    if held != command.start:
+        return TakenIn(0, held or 0, moved=True)
+    fresh = _unseen(work, command.arrivals)
+    accepted, end = _room(work, command, fresh)
+    added: dict[str, Arrival] = {}
+    for arrival in command.arrivals[:accepted]:
+        candidate = arrival.candidate
+        if candidate is None:
+            if arrival.dead_letter is not None:
+                work.publish(arrival.dead_letter)
+            work.counts.rejected += 1
+            continue
+        work.counts.event_clock = max(work.counts.event_clock, candidate.time)
+        if candidate.event_id in fresh:
+            added.setdefault(candidate.event_id, arrival)
+    if added:
+        _enqueue(work, added)
+    work.write_meta("event_clock", str(work.counts.event_clock))
+    work.write_meta("rejected", str(work.counts.rejected))
+    move(work.connection, "intake", command.source, end)
+    work.flush()
+    work.expire_waiting()
+    _displace(work)
+    return TakenIn(accepted, end)
+
+
+def _unseen(work: Work, arrivals: Sequence[Arrival]) -> set[str]:
+    ids = {a.candidate.event_id for a in arrivals if a.candidate is not None}
+    for part in parts(sorted(ids)):
+        ids -= set(work.connection.execute(sql.UNSEEN, {"part": part}).scalars())
+    return ids
+
+
+def _room(work: Work, command: TakeIn, fresh: set[str]) -> tuple[int, int]:
+    """How many arrivals fit: cases that others may displace always do, exploration cases up to the bound."""
+    exploring = sum(_explores(a.candidate) and a.candidate.event_id in fresh for a in command.arrivals if a.candidate)
+    fixed = work.counts.open - _displaceable(work, exploring)
+    for index, arrival in enumerate(command.arrivals):
+        candidate = arrival.candidate
+        if candidate is None or candidate.event_id not in fresh or not _explores(candidate):
+            continue
+        fixed += 1
+        if fixed > work.rules.max_open:
+            return index, arrival.offset
+    return len(command.arrivals), command.end
+
+
+def _displaceable(work: Work, exploring: int) -> int:
+    """Waiting cases that may make room; of a shared queue, those that no other replica can give out meanwhile."""
+    if not work.shared:
+        return work.counts.waiting_active
+    most = max(0, work.counts.open + exploring - work.rules.max_open)
+    return len(work.connection.execute(sql.LEAST_URGENT, {"most": most}).all()) if most else 0
+
+
+def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
+    closed = {row["event_id"] for row in work.annotated(list(added))}
+    rows = []
+    inserted = work.connection.execute(
+        cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True),
+        [{"event_id": event_id, "candidate": arrival.value} for event_id, arrival in added.items()],
+    )
+    for case_id, event_id in inserted:
+        candidate = added[event_id].candidate
+        if candidate is None or event_id in closed:
+            continue
+        lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
+        rows.append(
+            {
+                "case_id": case_id,
+                "state": int(State.WAITING),
+                "lane": int(lane),
+                "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
+                "size": len(added[event_id].value),
+                "expires_at": candidate.expires_at,
+                "leases": 0,
+            }
+        )
+        work.waiting(lane, 1)
+        work.tell("added", event_id, NOBODY)
+    sql.ENQUEUE.execute(work.connection, rows)
+
+
+def _displace(work: Work) -> None:
+    while (excess := work.counts.open - work.rules.max_open) > 0:
+        least = work.connection.execute(sql.LEAST_URGENT, {"most": min(excess, sql.SWEEP)}).scalars().all()
+        if not least:
+            return  # the rest is leased, or of exploration: the bound was lowered
+        work.load(least)
+        for event_id in least:
+            work.expire(work.cases[event_id], "displaced: the queue was full of more urgent cases")
+        work.flush()
+
+
+def _explores(candidate: Candidate) -> bool:
+    """An event drawn with a known chance estimates without bias, whatever else it was chosen for."""
+    return candidate.inclusion_probability is not None

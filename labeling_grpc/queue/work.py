@@ -1,0 +1,301 @@
+"""One transaction on the queue: reads what it needs in few statements, changes rows in memory, writes them in few."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from labeling_grpc.commands import Answer, CaseEvent, Counts, EventKind, Message
+from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.schema import Lane, State, meta
+from tidemark.records import Candidate, Label, LabelStatus, encode
+from tidemark.topics import Topics
+
+NOBODY: Final = ""
+"""Annotator of an annotation that no person made (an expiry)."""
+
+_BIND_LIMIT: Final = 10_000
+_DRAWN: Final = 1_024
+decode_candidate = msgspec.json.Decoder(Candidate).decode
+
+
+@dataclass(slots=True)
+class OpenCase:
+    """A case as the transaction sees it. `in_queue`: it is waiting or leased."""
+
+    case_id: int
+    event_id: str
+    candidate: bytes
+    lane: int
+    state: int
+    token: str | None
+    annotator: str | None
+    lease_until: int | None
+    expires_at: int | None
+    in_queue: bool
+    change: Literal["renewed", "returned"] | None = None
+    passed_by: str | None = None
+
+
+class Work:
+    """What a group of commands reads and changes, and what happened.
+
+    now, wall: queue time and wall clock, µs.  shared: other replicas write the database too.  contended: a case that
+    waits could not be given, for another replica looked at it.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        topics: Topics,
+        rules: QueueRules,
+        counts: Counts,
+        now: int,
+        wall: int,
+        *,
+        shared: bool = False,
+    ) -> None:
+        self.connection = connection
+        self.topics = topics
+        self.rules = rules
+        self.counts = counts
+        self.now = now
+        self.wall = wall
+        self.shared = shared
+        self.entropy = Entropy()
+        self.contended = False
+        self.events: list[CaseEvent] = []
+        self.first_lease_end: int | None = None
+        self.cases: dict[str, OpenCase] = {}
+        self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
+        self._dropped: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._outbox: list[dict[str, Any]] = []
+
+    # --- reading and writing
+
+    def lock(self, event_ids: Iterable[str]) -> None:
+        """Keep other replicas away from these cases until the end of the transaction."""
+        if self.shared:
+            for part in parts(sorted(set(event_ids))):
+                self.connection.execute(sql.LOCK, {"part": part})
+
+    def load(self, event_ids: Iterable[str]) -> None:
+        """Read the cases and the answers that they have."""
+        for part in parts(sorted(set(event_ids))):
+            for row in self.connection.execute(sql.LOAD, {"part": part}).all():
+                self.cases[row[1]] = OpenCase(*row, in_queue=row[4] is not None)
+            for answer in self.annotated(part):
+                if answer["client_key"] is not None:
+                    self.keyed[answer["event_id"], answer["client_key"]] = dict(answer)
+
+    def annotated(self, event_ids: Sequence[str]) -> list[sa.RowMapping]:
+        """The annotations that these events have."""
+        found: list[sa.RowMapping] = []
+        for part in parts(event_ids):
+            found += self.connection.execute(sql.KEYS, {"part": part}).mappings().all()
+        return found
+
+    def flush(self) -> None:
+        """Write what was decided since the last time."""
+        renewed, returned = [], []
+        for case in self.cases.values():
+            if case.in_queue and case.change == "renewed":
+                renewed.append({"case": case.case_id, "until": case.lease_until})
+            elif case.in_queue and case.change == "returned":
+                hold = None if case.passed_by is None else self.now + self.rules.release_hold_us
+                returned.append({"case": case.case_id, "passer": case.passed_by, "hold": hold})
+            case.change = None
+        for statement, rows in (
+            (sql.RENEW, renewed),
+            (sql.RETURN, returned),
+            (sql.DROP, self._dropped),
+            (sql.ANNOTATE, self._annotations),
+            (sql.PUBLISH, self._outbox),
+        ):
+            statement.execute(self.connection, rows)
+        self._dropped, self._annotations, self._outbox = [], [], []
+        self.cases, self.keyed = {}, {}
+
+    def write_meta(self, key: str, value: str) -> None:
+        """Set a value of the table `meta`."""
+        insert = sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert
+        statement = insert(meta).values(key=key, value=value)
+        self.connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    # --- what cases go through
+
+    def give_back(self, case: OpenCase, *, passed_by: str | None) -> None:
+        """Return a leased case to the queue; close it if its usefulness ended meanwhile."""
+        holder = case.annotator or NOBODY
+        if case.expires_at is not None and case.expires_at <= self.counts.event_clock:
+            self.expire(case, "its event's usefulness ended while it was leased")
+            return
+        case.state, case.token, case.annotator, case.lease_until = State.WAITING, None, None, None
+        case.change, case.passed_by = "returned", passed_by
+        self.counts.leased -= 1
+        self.waiting(case.lane, 1)
+        self.tell("returned", case.event_id, holder)
+
+    def end_leases(self) -> None:
+        """Return the cases of leases that ran out; those that expired meanwhile are closed."""
+        while ended := self.connection.execute(sql.ENDED, {"at": self.now}).scalars().all():
+            self.load(ended)
+            for event_id in ended:
+                self.give_back(self.cases[event_id], passed_by=None)
+            self.flush()
+
+    def expire_waiting(self) -> None:
+        """Close the waiting cases whose event is of no use any more."""
+        clock = {"at": self.counts.event_clock}
+        while expired := self.connection.execute(sql.EXPIRED, clock).scalars().all():
+            self.load(expired)
+            for event_id in expired:
+                self.expire(self.cases[event_id], "nobody answered while its event was of use")
+            self.flush()
+
+    def expire(self, case: OpenCase, why: str) -> None:
+        """Close a case that nobody answered."""
+        candidate = decode_candidate(case.candidate)
+        known_at = max(self.counts.event_clock, candidate.time)
+        self.close(case, candidate, "expired", NOBODY, known_at, comment=why)
+
+    def close(
+        self,
+        case: OpenCase,
+        candidate: Candidate,
+        status: LabelStatus,
+        annotator: str,
+        known_at: int,
+        *,
+        answer: Answer | None = None,
+        key: str | None = None,
+        comment: str | None = None,
+    ) -> str:
+        """Take a case out of the queue, annotate it, publish that; the annotation's id."""
+        annotation_id = self.entropy.draw(16).hex()
+        label = None if answer is None else answer.label
+        confidence = None if answer is None else answer.confidence
+        token = None if answer is None else answer.token
+        comment = comment if answer is None else answer.comment
+        stored = {
+            "id": annotation_id,
+            "event_id": case.event_id,
+            "client_key": key,
+            "token": token,
+            "annotator": annotator,
+            "status": status,
+            "label": label,
+            "confidence": confidence,
+            "comment": comment,
+            "known_at": known_at,
+            "answered_at": self.wall,
+        }
+        self.annotate(stored)
+        if key is not None:
+            self.keyed[case.event_id, key] = stored
+        record = Label(
+            event_id=candidate.event_id,
+            business_id=candidate.business_id,
+            key=candidate.key,
+            time=candidate.time,
+            status=status,
+            label=label,
+            annotator=annotator,
+            known_at=known_at,
+            answered_at=self.wall,
+            reason=candidate.reason,
+            inclusion_probability=candidate.inclusion_probability,
+            tile=candidate.tile,
+            tile_count=candidate.tile_count,
+            policy=candidate.policy,
+            features=candidate.features,
+            probabilities=candidate.probabilities,
+            uncertainty=candidate.uncertainty,
+            model=candidate.model,
+            confidence=confidence,
+            comment=comment,
+            annotation_id=annotation_id,
+        )
+        self.publish(Message(self.topics.labels, case.event_id.encode(), encode(record)), annotation_id)
+        self.drop(case)
+        self.ended(status)
+        self.tell(cast("EventKind", status), case.event_id, annotator, label)
+        return annotation_id
+
+    def annotate(self, row: dict[str, Any]) -> None:
+        """Keep an annotation."""
+        self._annotations.append(row)
+
+    def drop(self, case: OpenCase) -> None:
+        """Take a case out of the queue."""
+        self._dropped.append({"case": case.case_id})
+        case.in_queue = False
+        if case.state == State.LEASED:
+            self.counts.leased -= 1
+        else:
+            self.waiting(case.lane, -1)
+
+    def publish(self, message: Message, annotation_id: str | None = None) -> None:
+        """Put a record into the outbox."""
+        headers = [[name, base64.b64encode(value).decode()] for name, value in message.headers]
+        self._outbox.append(
+            {
+                "topic": message.topic,
+                "key": message.key,
+                "value": message.value,
+                "annotation_id": annotation_id,
+                "headers": msgspec.json.encode(headers),
+            }
+        )
+        self.counts.unpublished += 1
+
+    # --- bookkeeping
+
+    def waiting(self, lane: int, change: int) -> None:
+        """Count waiting cases."""
+        if lane == Lane.EXPLORE:
+            self.counts.waiting_explore += change
+        else:
+            self.counts.waiting_active += change
+
+    def ended(self, status: str) -> None:
+        """Count a closed case."""
+        setattr(self.counts, status, getattr(self.counts, status) + 1)
+
+    def lease_ends(self, until: int) -> None:
+        """Note when a lease ends."""
+        self.first_lease_end = until if self.first_lease_end is None else min(self.first_lease_end, until)
+
+    def tell(self, kind: EventKind, event_id: str, annotator: str, label: str | None = None) -> None:
+        """Note what happened."""
+        self.events.append(CaseEvent(kind, event_id, annotator, label, self.now))
+
+
+class Entropy:
+    """Random bytes of the system, drawn for many at once: each draw is a system call that lets other threads run."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._next = 0
+
+    def draw(self, number: int) -> bytes:
+        """Bytes that nobody was given before."""
+        if self._next + number > len(self._bytes):
+            self._bytes, self._next = secrets.token_bytes(_DRAWN), 0
+        self._next += number
+        return self._bytes[self._next - number : self._next]
+
+
+def parts(values: Sequence[str]) -> Iterable[list[str]]:
+    """Lists that are short enough for one statement."""
+    for start in range(0, len(values), _BIND_LIMIT):
+        yield list(values[start : start + _BIND_LIMIT])

@@ -1,0 +1,1 @@
+"""The databases that can hold a queue: SQLite, embedded, and PostgreSQL for several replicas."""

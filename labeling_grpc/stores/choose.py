@@ -1,0 +1,39 @@
+"""Which store is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labeling_grpc.clock import Clock
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.security.tokens import TokenStore
+from labeling_grpc.store import Store
+from labeling_grpc.stores.postgres import PostgresStore, prepared
+from labeling_grpc.stores.sqlite import SqliteStore
+from tidemark.topics import Topics
+
+
+def open_store(database: str | Path, topics: Topics, rules: QueueRules, clock: Clock | None = None) -> Store:
+    """The store of a pipeline. database: a file for SQLite, or the URL of a PostgreSQL. clock: None for the machine's.
+
+    Raises:
+        StoreError: it can't be opened, or is in use.
+        ConfigError: PostgreSQL's driver is not installed.
+
+    """
+    if isinstance(database, Path):
+        return SqliteStore(database, topics, rules, clock)
+    return PostgresStore(database, topics, rules, clock)
+
+
+def open_tokens(database: str | Path, pipeline: str) -> TokenStore:
+    """The access tokens of a pipeline, in its queue's database. database: as `open_store`.
+
+    Raises:
+        StoreError, TokenError: the database fails.
+        ConfigError: PostgreSQL's driver is not installed.
+
+    """
+    if isinstance(database, Path):
+        return TokenStore.sqlite(database)
+    return TokenStore(prepared(database, pipeline))

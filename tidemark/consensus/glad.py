@@ -1,0 +1,95 @@
+"""GLAD: annotators' abilities and cases' ease together.
+
+Whitehill, Ruvolo, Wu, Bergsma, Movellan 2009, "Whose vote should count more". An annotator of ability a answers a case
+of ease b > 0 rightly with probability 1 / (1 + exp(-a b)), else with any of the other classes alike. Abilities and
+log b have normal priors with mean 1 and variance 1, as in the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit
+
+from tidemark.consensus.answers import Answers, Array1, Array2
+from tidemark.consensus.dawid_skene import posterior
+from tidemark.consensus.vote import shares
+
+_MEAN: Final = 1.0
+_STEPS: Final = 25
+"""Of the ascent within one maximisation: enough to climb, for EM comes back to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glad:
+    """A fitted model.
+
+    ability: (annotators,), 0 for one who guesses, below for one who answers the opposite.  log_ease: (cases,).
+    posteriors: (cases, classes).  log_posterior: of abilities and eases, up to a constant, after each iteration.
+    """
+
+    ability: Array1
+    log_ease: Array1
+    posteriors: Array2
+    log_posterior: tuple[float, ...]
+
+
+def glad(answers: Answers, *, iterations: int = 200, tolerance: float = 1e-7) -> Glad:
+    """Fit by EM, from the shares of the votes; classes are equally frequent beforehand.
+
+    Ends when an iteration adds less than `tolerance` a case to the log-posterior.
+
+    Raises:
+        ValueError: there are no answers.
+
+    """
+    if not len(answers):
+        raise ValueError("there are no answers to reach a consensus on")
+    people, cases = len(answers.annotator_ids), len(answers.item_ids)
+    parameters = np.full(people + cases, _MEAN)
+    posteriors = shares(answers)
+    history: list[float] = []
+    while True:
+        right = posteriors[answers.items, answers.labels]
+        parameters = minimize(
+            _cost, parameters, (answers, right), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
+        ).x
+        posteriors, evidence = _expect(answers, parameters)
+        history.append(evidence - 0.5 * float(np.sum((parameters - _MEAN) ** 2)))
+        if len(history) >= iterations or (len(history) > 1 and history[-1] - history[-2] <= tolerance * cases):
+            return Glad(parameters[:people], parameters[people:], posteriors, tuple(history))
+
+
+def log_posterior(answers: Answers, ability: Array1, log_ease: Array1) -> float:
+    """What EM climbs, up to a constant: log-likelihood of the answers plus the priors' logarithms."""
+    parameters = np.concatenate([ability, log_ease])
+    return _expect(answers, parameters)[1] - 0.5 * float(np.sum((parameters - _MEAN) ** 2))
+
+
+def _cost(parameters: Array1, answers: Answers, right: Array1) -> tuple[float, Array1]:
+    """Minus the expected log-posterior, and its gradient. right: probability that an answer is the true class."""
+    people = len(answers.annotator_ids)
+    ability, ease = parameters[:people][answers.annotators], np.exp(parameters[people:])[answers.items]
+    margin = ability * ease
+    wrong = np.log(max(len(answers.classes) - 1, 1))
+    value = right * log_expit(margin) + (1 - right) * (log_expit(-margin) - wrong)
+    slope = right - expit(margin)
+    gradient = np.concatenate(
+        [
+            np.bincount(answers.annotators, slope * ease, people),
+            np.bincount(answers.items, slope * margin, len(parameters) - people),
+        ]
+    )
+    apart = parameters - _MEAN
+    return float(0.5 * np.sum(apart**2) - value.sum()), apart - gradient
+
+
+def _expect(answers: Answers, parameters: Array1) -> tuple[Array2, float]:
+    people, size = len(answers.annotator_ids), len(answers.classes)
+    margin = parameters[:people][answers.annotators] * np.exp(parameters[people:])[answers.items]
+    said = np.repeat((log_expit(-margin) - np.log(max(size - 1, 1)))[:, None], size, axis=1)
+    said[np.arange(len(answers)), answers.labels] = log_expit(margin)
+    return posterior(answers.by_item(said) - np.log(size))
