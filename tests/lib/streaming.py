@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from tidemark.features.offline import HopRecord, RawRecord
+from tidemark.features.offline import HopRecord, RawRecord, offline
 from tidemark.pipeline import Pipeline, parse
 from tidemark.processor import Batch, Headers, Output, Partition
 from tidemark.stream import StreamProcessor
@@ -303,6 +304,21 @@ class MemoryEngine:
             ]
             for key in self.pipeline.keys[1:]
         }
+
+
+def features_as_offline(engine: MemoryEngine) -> NDArray[np.float64]:
+    """The committed features, sorted by event id, once they are found equal to those that are computed offline."""
+    names = engine.pipeline.feature_names
+    expected = offline(engine.pipeline, engine.raw_records(), engine.hop_records())
+    streamed = pl.concat(
+        pl.read_ipc_stream(output.value or b"") for _, output in engine.of_topic(engine.pipeline.topics.features)
+    ).sort("event_id")
+    assert streamed["event_id"].to_list() == expected["event_id"].to_list()
+    assert streamed["late"].to_list() == expected["late"].to_list()
+    for name in names:
+        wanted = expected[name].fill_null(float("nan")).to_numpy()
+        np.testing.assert_allclose(streamed[name].to_numpy(), wanted, rtol=1e-9, err_msg=name)
+    return streamed.select(names).to_numpy()
 
 
 def purchases(seed: int, n: int, *, disorder: int = 15, keys: int = 6) -> list[dict[str, object]]:

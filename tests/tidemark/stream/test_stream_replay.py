@@ -11,9 +11,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streaming import MemoryEngine, Models, load_rows, purchases, shop
+from streaming import MemoryEngine, Models, features_as_offline, load_rows, purchases, shop
 
-from tidemark.features.offline import offline
 from tidemark.pipeline import load
 from tidemark.records import Prediction, decode
 from tidemark.simulators.fraud import simulate
@@ -97,16 +96,7 @@ def test_features_equal_the_offline_computation(seed: int, keys: int) -> None:
     load_rows(engine, purchases(seed, 150))
     portions = random.Random(seed)
     engine.drain(lambda: portions.randint(1, 30))
-    expected = offline(pipeline, engine.raw_records(), engine.hop_records())
-    streamed = pl.concat(
-        pl.read_ipc_stream(output.value or b"") for _, output in engine.of_topic(pipeline.topics.features)
-    ).sort("event_id")
-    assert streamed["event_id"].to_list() == expected["event_id"].to_list()
-    assert streamed["late"].to_list() == expected["late"].to_list()
-    for name in pipeline.feature_names:
-        np.testing.assert_allclose(
-            streamed[name].to_numpy(), expected[name].fill_null(float("nan")).to_numpy(), rtol=1e-9, err_msg=name
-        )
+    features_as_offline(engine)
 
 
 @FEW
@@ -120,15 +110,7 @@ def test_three_keys_give_the_features_of_the_offline_computation(seed: int) -> N
     portions = random.Random(seed)
     while busy := [p for p in engine.logs if engine.waiting(p)]:
         engine.step(portions.choice(busy), portions.randint(1, 20), crash=portions.random() < 0.2)
-    expected = offline(pipeline, engine.raw_records(), engine.hop_records())
-    streamed = pl.concat(
-        pl.read_ipc_stream(output.value or b"") for _, output in engine.of_topic(pipeline.topics.features)
-    ).sort("event_id")
-    assert streamed["event_id"].to_list() == expected["event_id"].to_list()
-    numbers = streamed.select(pipeline.feature_names).to_numpy()
-    wanted = expected.select(pipeline.feature_names).fill_null(float("nan")).to_numpy()
-    np.testing.assert_allclose(numbers, wanted, rtol=1e-9)
-    assert (streamed["late"] == expected["late"]).all()
+    features_as_offline(engine)
 
 
 def test_the_fraud_pipelines_features_equal_the_offline_computation() -> None:
@@ -136,13 +118,7 @@ def test_the_fraud_pipelines_features_equal_the_offline_computation() -> None:
     engine = MemoryEngine(pipeline)
     load_rows(engine, simulate(3, 600).events.to_dicts())
     engine.drain(lambda: 40)
-    expected = offline(pipeline, engine.raw_records(), engine.hop_records())
-    streamed = pl.concat(
-        pl.read_ipc_stream(output.value or b"") for _, output in engine.of_topic(pipeline.topics.features)
-    ).sort("event_id")
-    assert streamed["event_id"].to_list() == expected["event_id"].to_list()
-    numbers = streamed.select(pipeline.feature_names).to_numpy()
-    np.testing.assert_allclose(numbers, expected.select(pipeline.feature_names).fill_null(float("nan")).to_numpy())
+    numbers = features_as_offline(engine)
     assert np.isnan(numbers).mean() < 0.5
 
 
