@@ -25,6 +25,8 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 from numpy.typing import NDArray
 
+from benchmarks import kernels_bounds as bounds
+from benchmarks.kernels_bounds import bounded
 from benchmarks.timing import median_seconds
 from kernels import (
     WindowSpec,
@@ -128,6 +130,7 @@ def windows(*, quick: bool) -> list[Row]:
     rate = n / median_seconds(lambda: deque(_ours(events), maxlen=0), repeats)
     polars_rate = n / median_seconds(lambda: _polars(events), repeats)
     bytewax_rate = len(few.keys) / median_seconds(lambda: _bytewax(few), 1 if quick else 3)
+    chain = float(ours[:, (len(_SIZES) - 1) * 6].sum()) * bounds.addition()
     in_window = {f"{size // (3600 * _SECOND)}h": float(np.mean(ours[:, j * 6])) for j, size in enumerate(_SIZES)}
     detail = {
         "rows": n,
@@ -138,7 +141,7 @@ def windows(*, quick: bool) -> list[Row]:
         "batch": _BATCH,
         "rows_per_second": round(rate),
         "quick": quick,
-        "bound": "the longest window's rows, read one after the other: an addition's latency (4 cycles) a row",
+        **bounded("an addition a row of the longest window, one after the other", chain, n / rate),
     }
     return [
         _row(
@@ -194,6 +197,12 @@ def selection(*, quick: bool) -> list[Row]:
             lambda: rng.choice(n, k, replace=False, p=normalised, shuffle=False),
         ),
     }
+    inputs: dict[str, list[NDArray[Any]]] = {
+        "top": [scores],
+        "bottom": [coins],
+        "priority": [weights, coins],
+        "weighted": [weights, coins],
+    }
     found: list[Row] = []
     for name, (mine, peer) in pairs.items():
         seconds, peer_seconds = median_seconds(mine, repeats), median_seconds(peer, repeats)
@@ -202,10 +211,11 @@ def selection(*, quick: bool) -> list[Row]:
             "k": k,
             "milliseconds": round(seconds * 1e3, 3),
             "numpy_milliseconds": round(peer_seconds * 1e3, 3),
-            "read_milliseconds": round(median_seconds(scores.sum, repeats) * 1e3, 3),
             "quick": quick,
+            **bounded("one read of the input", bounds.read(*inputs[name]), seconds),
         }
         found.append(_row(f"K8.{name}", peer_seconds / seconds, "times numpy", 3.0, detail))
     tossing = median_seconds(lambda: coin(1, 2, offsets, 3), repeats)
-    found.append(_row("K8.coin", tossing / n * 1e9, "ns/event", None, {"rows": n, "quick": quick}))
+    limit = bounded("one read of the input", bounds.read(offsets), tossing)
+    found.append(_row("K8.coin", tossing / n * 1e9, "ns/event", None, {"rows": n, "quick": quick, **limit}))
     return found

@@ -17,6 +17,8 @@ from kernels._probabilities import FLOATS, listed
 Floats = NDArray[Any]
 
 BLOCK = 1024
+CENTRES = ("centres", "centre_categories")
+_INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32)
 
 
 class Points(NamedTuple):
@@ -38,8 +40,7 @@ def finite(name: str, x: Floats, categories: NDArray[Any] | None = None) -> tupl
         raise ValueError(f"{name}: NaN or infinity in {listed(bad)} of {n}; robust_scale makes numbers of them")
     if categories is None:
         return checked, np.empty((0, n), np.int32)
-    integers = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32)
-    given = array("categories", categories, integers, (n, None))
+    given = array("categories", categories, _INTEGERS, (n, None))
     codes = np.array([np.unique(column, return_inverse=True)[1] for column in given.T], np.int32)
     return checked, codes.reshape(given.shape[1], n)
 
@@ -66,6 +67,33 @@ def together(name: str, x: Floats, other: Floats | None) -> Floats:
         return x
     rows = array(name, other, x.dtype, (None, x.shape[1]))
     return np.concatenate([x, rows])
+
+
+def with_others(
+    x: Floats,
+    other: Floats | None,
+    categories: NDArray[Any] | None,
+    other_categories: NDArray[Any] | None,
+    names: tuple[str, str],
+) -> tuple[Floats, NDArray[np.int32], int]:
+    """Rows of x and then those of other (n + m, d), their categories' codes (q, n + m), and m. Raises ValueError.
+
+    names: what the caller calls other and its categories.
+    """
+    name, name_of_categories = names
+    if other is None:
+        if other_categories is not None:
+            raise ValueError(f"{name_of_categories}: given without {name}")
+        return *finite("x", x, categories), 0
+    if (categories is None) != (other_categories is None):
+        raise ValueError(f"categories, {name_of_categories}: expected both or neither, with {name}")
+    checked = array("x", x, FLOATS, (None, None))
+    both = categories
+    if categories is not None:
+        of_x = array("categories", categories, _INTEGERS, (len(checked), None))
+        of_other = array(name_of_categories, other_categories, _INTEGERS, (len(other), of_x.shape[1]))
+        both = np.concatenate([of_x.astype(np.int64), of_other.astype(np.int64)])
+    return *finite(f"x and {name}", together(name, checked, other), both), len(other)
 
 
 def count(k: int, n: int) -> int:

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, integer
-from kernels._distances import BLOCK, Points, approach, count, finite, points, squared_distances, together
+from kernels._distances import BLOCK, CENTRES, Points, approach, count, points, squared_distances, with_others
 from kernels._jit import kernel, lean
-from kernels._probabilities import FLOATS
 
 Floats = NDArray[Any]
 Picks = NDArray[np.int64]
@@ -152,7 +151,12 @@ def _k_center(tiles: _Tiles, centres: int, given: int, state: _Search, picks: Pi
 
 
 def k_center_greedy(
-    x: Floats, k: int, *, centres: Floats | None = None, categories: NDArray[Any] | None = None
+    x: Floats,
+    k: int,
+    *,
+    centres: Floats | None = None,
+    categories: NDArray[Any] | None = None,
+    centre_categories: NDArray[Any] | None = None,
 ) -> Picks:
     """Greedy k-center (core-set): each pick is the row farthest from all picks and centres; ties to the lowest row.
 
@@ -160,17 +164,19 @@ def k_center_greedy(
     the mean, categories left out.
 
     x: (n, d).  centres: (m, d), same dtype, such as the rows labeled so far.  categories: (n, q) integers, each that
-    differs adds 1 to a squared distance (not together with ``centres``).  Returns (min(k, n),) int64.
+    differs adds 1 to a squared distance.  centre_categories: (m, q), where centres are given.  Returns (min(k, n),)
+    int64.
     Gonzalez 1985, "Clustering to minimize the maximum intercluster distance"; Sener and Savarese 2018, "Active learning
     for convolutional neural networks: a core-set approach". Raises ValueError (see the module).
     """
-    rows, codes, given = _checked(x, centres, categories)
+    rows, codes, given = with_others(x, centres, categories, centre_categories, CENTRES)
     n = len(rows) - given
     picks = np.empty(count(k, n), np.int64)
     if not len(picks):
         return picks
     tiles = _tiles(rows, codes, np.arange(n), given + len(picks))
     tiles.centres[:given, : rows.shape[1]] = rows[n:]
+    tiles.centre_categories[:given] = codes[:, n:].T
     between = np.zeros((len(picks), len(picks)) if len(picks) <= _MOST_BETWEEN else (0, 0), rows.dtype)
     state = _search(tiles, np.full(n, np.inf, rows.dtype), np.zeros(n, np.int32), 0, between)
     done = 0
@@ -245,22 +251,14 @@ def _search(tiles: _Tiles, nearest: Floats, owner: NDArray[np.int32], known: int
     return _Search(tiled, own.reshape(-1, _WIDTH), np.full(len(tiled), known), tiled.max(axis=1), between)
 
 
-def _checked(
-    x: Floats, centres: Floats | None, categories: NDArray[Any] | None
-) -> tuple[Floats, NDArray[np.int32], int]:
-    """Rows of x and then of centres (n + m, d), codes (q, n), m. Raises ValueError."""
-    if centres is None:
-        rows, codes = finite("x", x, categories)
-        return rows, codes, 0
-    if categories is not None:
-        raise ValueError("categories: not together with centres; append the centres' rows to x instead")
-    checked = array("x", x, FLOATS, (None, None))
-    rows, codes = finite("x and centres", together("centres", checked, centres))
-    return rows, codes, len(centres)
-
-
-def _with_centres(x: Floats, centres: Floats | None, categories: NDArray[Any] | None) -> tuple[Points, int]:
-    rows, codes, given = _checked(x, centres, categories)
+def _with_others(
+    x: Floats,
+    other: Floats | None,
+    categories: NDArray[Any] | None,
+    other_categories: NDArray[Any] | None,
+    names: tuple[str, str] = CENTRES,
+) -> tuple[Points, int]:
+    rows, codes, given = with_others(x, other, categories, other_categories, names)
     return Points(np.ascontiguousarray(rows.T), codes), given
 
 
@@ -342,6 +340,7 @@ def facility_location(
     weights: Floats | None = None,
     centres: Floats | None = None,
     categories: NDArray[Any] | None = None,
+    centre_categories: NDArray[Any] | None = None,
 ) -> Picks:
     """Greedy k-medoids: each pick lowers the weighted sum of squared distances to the nearest pick the most.
 
@@ -350,12 +349,12 @@ def facility_location(
     kept.
 
     x: (n, d).  weights: (n,) >= 0, same dtype: how much each row counts.  centres: (m, d) rows that count as picked
-    before.  categories: (n, q) integers, each that differs adds 1 to a squared distance (not together with
-    ``centres``).  Returns (min(k, n),) int64.
+    before.  categories: (n, q) integers, each that differs adds 1 to a squared distance.  centre_categories: (m, q),
+    where centres are given.  Returns (min(k, n),) int64.
     Nemhauser et al. 1978, "An analysis of approximations for maximizing submodular set functions"; Minoux 1978,
     "Accelerated greedy algorithms". Raises ValueError (see the module).
     """
-    rows, given = _with_centres(x, centres, categories)
+    rows, given = _with_others(x, centres, categories, centre_categories)
     dtype = rows.numbers.dtype
     n = rows.numbers.shape[1] - given
     heft = np.ones(n, dtype) if weights is None else array("weights", weights, dtype, (n,)).copy()
@@ -372,13 +371,20 @@ def facility_location(
     return picks
 
 
-def novelty(x: Floats, labeled: Floats) -> Floats:
+def novelty(
+    x: Floats,
+    labeled: Floats,
+    *,
+    categories: NDArray[Any] | None = None,
+    labeled_categories: NDArray[Any] | None = None,
+) -> Floats:
     """Distance of each row to the nearest of those labeled: far means new.
 
-    x: (n, d).  labeled: (m, d), same dtype; a bounded number of recent ones.  Returns (n,), same dtype, in units of x;
+    x: (n, d).  labeled: (m, d), same dtype; a bounded number of recent ones.  categories, labeled_categories: (n, q)
+    and (m, q) integers, each that differs adds 1 to a squared distance.  Returns (n,), same dtype, in units of x;
     infinity where m = 0.  Raises ValueError (see the module).
     """
-    rows, given = _with_centres(x, labeled, None)
+    rows, given = _with_others(x, labeled, categories, labeled_categories, ("labeled", "labeled_categories"))
     n = rows.numbers.shape[1] - given
     nearest = np.full(n, np.inf, rows.numbers.dtype)
     scratch = np.empty(BLOCK, rows.numbers.dtype)
@@ -401,18 +407,26 @@ def _density(rows: Points, sketch: int, inverse: np.floating[Any], out: Floats) 
                 part[i] += one / (one + scratch[i] * inverse)
 
 
-def density(x: Floats, sketch: Floats, *, scale: float) -> Floats:
+def density(
+    x: Floats,
+    sketch: Floats,
+    *,
+    scale: float,
+    categories: NDArray[Any] | None = None,
+    sketch_categories: NDArray[Any] | None = None,
+) -> Floats:
     """Mean similarity of each row to a sketch of the stream: near 1 where many are, near 0 for outliers.
 
     The similarity is 1 / (1 + squared distance / scale²), the rational quadratic kernel. Multiply an uncertainty by
     density^beta for information density.
 
     x: (n, d).  sketch: (m, d), same dtype, m >= 1, such as a reservoir sample: the bound of the work.  scale: > 0, in
-    units of x; sqrt(d) suits scaled columns.  Returns (n,), same dtype, in (0, 1].
+    units of x; sqrt(d) suits scaled columns.  categories, sketch_categories: (n, q) and (m, q) integers, each that
+    differs adds 1 to a squared distance.  Returns (n,), same dtype, in (0, 1].
     Settles and Craven 2008, "An analysis of active learning strategies for sequence labeling tasks", 3.4;
     Rasmussen and Williams 2006, "Gaussian processes for machine learning", 4.19. Raises ValueError (see the module).
     """
-    rows, given = _with_centres(x, sketch, None)
+    rows, given = _with_others(x, sketch, categories, sketch_categories, ("sketch", "sketch_categories"))
     if not given:
         raise ValueError("sketch: expected at least one row")
     if not 0 < scale < np.inf:

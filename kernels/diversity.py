@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, describe
-from kernels._distances import BLOCK, Points, approach, count, drawn, points, together, uniforms
+from kernels._distances import BLOCK, CENTRES, Points, approach, count, drawn, points, uniforms, with_others
 from kernels._jit import kernel, lean
 from kernels._probabilities import FLOATS, probabilities, refusal
 
@@ -112,31 +112,24 @@ def kmeans_pp(
     weights: Floats | None = None,
     centres: Floats | None = None,
     categories: NDArray[Any] | None = None,
+    centre_categories: NDArray[Any] | None = None,
 ) -> Picks:
     """k-means++ sampling: each pick is drawn with chance weight * (squared distance to the nearest pick).
 
     x: (n, d).  weights: (n,) >= 0, same dtype, all 1 by default; where all chances are 0 the first rows left are
     picked.  centres: (m, d) rows that count as picked before.  categories: (n, q) integers, each that differs adds 1 to
-    a squared distance (not together with ``centres``).  seed: 0 to 2^64 - 1.  Returns (min(k, n),) int64.
+    a squared distance.  centre_categories: (m, q), where centres are given.  seed: 0 to 2^64 - 1.  Returns (min(k, n),)
+    int64.
     Arthur and Vassilvitskii 2007, "k-means++: the advantages of careful seeding". Raises ValueError (see the module).
     """
-    rows, given = _with_centres(x, centres, categories)
+    numbers, codes, given = with_others(x, centres, categories, centre_categories, CENTRES)
+    rows = Points(np.ascontiguousarray(numbers.T), codes)
     n = rows.numbers.shape[1] - given
     chances = _weights("weights", weights, n, rows.numbers.dtype)
     nearest = np.full(n, np.inf, rows.numbers.dtype)
     picks = np.empty(count(k, n), np.int64)
     _kmeans_pp(rows, given, uniforms(seed, len(picks)), chances, nearest, picks)
     return picks
-
-
-def _with_centres(x: Floats, centres: Floats | None, categories: NDArray[Any] | None) -> tuple[Points, int]:
-    if centres is None:
-        return points("x", x, categories), 0
-    if categories is not None:
-        raise ValueError("categories: not together with centres; append the centres' rows to x instead")
-    array("x", x, FLOATS, (None, None))
-    rows = points("x and centres", together("centres", x, centres))
-    return rows, len(centres)
 
 
 def _weights(name: str, weights: Floats | None, n: int, dtype: np.dtype[Any]) -> Floats:

@@ -112,8 +112,15 @@ def picks_of(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
 
 
 def weighted_or_given(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Weights and centres, categories, or nothing."""
-    kind = rng.integers(3)
+    """Categories, centres, both, or nothing."""
+    kind = rng.integers(4)
+    if kind == 3:
+        m = int(rng.integers(0, 4))
+        return {
+            "centres": points(rng, m, dtype),
+            "categories": rng.integers(0, 3, (n, 2)),
+            "centre_categories": rng.integers(0, 3, (m, 2)).astype(np.int8),
+        }
     if kind == 0:
         return {"categories": rng.integers(0, 3, (n, 2))}
     if kind == 1:
@@ -151,11 +158,16 @@ def spanning_picks(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Ca
 
 
 def near_others(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    return (points(rng, n, dtype), points(rng, 4, dtype)), {}
+    return (points(rng, n, dtype), points(rng, 4, dtype)), _mixed(rng, n, "labeled_categories")
+
+
+def _mixed(rng: np.random.Generator, n: int, name: str) -> dict[str, Any]:
+    """Categories of n rows and of four others, or nothing."""
+    return {"categories": rng.integers(0, 3, (n, 2)), name: rng.integers(0, 3, (4, 2))} if rng.random() < 0.5 else {}
 
 
 def near_sketch(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    return near_others(rng, n, dtype)[0], {"scale": 2.0}
+    return (points(rng, n, dtype), points(rng, 4, dtype)), {"scale": 2.0, **_mixed(rng, n, "sketch_categories")}
 
 
 def neighbourhoods(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:

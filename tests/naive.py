@@ -367,24 +367,24 @@ def drawn(chances: Array, lot: float, picked: list[int]) -> int:
     return int(np.argmax(np.cumsum(chances) > lot * chances.sum()))
 
 
-def squared(x: Array, y: Array, categories: tuple[Array, Array] | None = None) -> Array:
+def squared(x: Array, y: Array, of_x: Array | None = None, of_y: Array | None = None) -> Array:
     """Squared distances of all rows of x to all of y; a category that differs adds 1."""
     numbers = ((x[:, None, :] - y[None, :, :]) ** 2).sum(axis=2)
-    if categories is None:
+    if of_x is None or of_y is None:
         return np.asarray(numbers, dtype=np.float64)
-    return np.asarray(numbers + (categories[0][:, None, :] != categories[1][None, :, :]).sum(axis=2), dtype=np.float64)
+    return np.asarray(numbers + (of_x[:, None, :] != of_y[None, :, :]).sum(axis=2), dtype=np.float64)
 
 
 def kmeans_pp(
     x: Array, k: int, seed: int, weights: Array | None = None, centres: Array | None = None,
-    categories: Array | None = None,
+    categories: Array | None = None, centre_categories: Array | None = None,
 ) -> list[int]:  # fmt: skip
     picks: list[int] = []
     worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
-    apart = squared(x, x, None if categories is None else (categories, categories))
+    apart = squared(x, x, categories, categories)
     nearest = np.ones(len(x))
     if centres is not None and len(centres):
-        nearest = squared(x, centres).min(axis=1)
+        nearest = squared(x, centres, categories, centre_categories).min(axis=1)
     for lot in splitmix64(seed, min(k, len(x))):
         chances = nearest * worth
         chances[picks] = 0
@@ -410,12 +410,15 @@ def badge(proba: Array, x: Array, k: int, seed: int, bias: float = 0.0) -> list[
     return picks
 
 
-def k_center_greedy(x: Array, k: int, centres: Array | None = None, categories: Array | None = None) -> list[int]:
-    apart = squared(x, x, None if categories is None else (categories, categories))
+def k_center_greedy(
+    x: Array, k: int, centres: Array | None = None, categories: Array | None = None,
+    centre_categories: Array | None = None,
+) -> list[int]:  # fmt: skip
+    apart = squared(x, x, categories, categories)
     picks: list[int] = []
     nearest = np.full(len(x), np.inf)
     if centres is not None and len(centres):
-        nearest = squared(x, centres).min(axis=1)
+        nearest = squared(x, centres, categories, centre_categories).min(axis=1)
     for _ in range(min(k, len(x))):
         if np.isinf(nearest).all():
             pick = int(squared(x, x.astype(np.float64).mean(axis=0, keepdims=True)).argmin())
@@ -428,14 +431,15 @@ def k_center_greedy(x: Array, k: int, centres: Array | None = None, categories: 
 
 
 def facility_location(
-    x: Array, k: int, weights: Array | None = None, centres: Array | None = None, categories: Array | None = None
-) -> list[int]:
+    x: Array, k: int, weights: Array | None = None, centres: Array | None = None, categories: Array | None = None,
+    centre_categories: Array | None = None,
+) -> list[int]:  # fmt: skip
     """Each pick by the whole objective."""
-    apart = squared(x, x, None if categories is None else (categories, categories))
+    apart = squared(x, x, categories, categories)
     worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
     covered = np.full(len(x), np.inf)
     if centres is not None and len(centres):
-        covered = squared(x, centres).min(axis=1)
+        covered = squared(x, centres, categories, centre_categories).min(axis=1)
     picks: list[int] = []
     for _ in range(min(k, len(x))):
         left = [j for j in range(len(x)) if j not in picks]
@@ -452,13 +456,14 @@ def facility_regret(
     weights: Array | None = None,
     centres: Array | None = None,
     categories: Array | None = None,
+    centre_categories: Array | None = None,
 ) -> float:
     """By how much, at most, a pick's objective is above the best one's at its turn, as a share of that."""
-    apart = squared(x, x, None if categories is None else (categories, categories))
+    apart = squared(x, x, categories, categories)
     worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
     covered = np.full(len(x), np.inf)
     if centres is not None and len(centres):
-        covered = squared(x, centres).min(axis=1)
+        covered = squared(x, centres, categories, centre_categories).min(axis=1)
     assert len(set(picks)) == len(picks) == min(k, len(x))
     worst = 0.0
     for turn, pick in enumerate(picks):
@@ -469,16 +474,20 @@ def facility_regret(
     return worst
 
 
-def novelty(x: Array, labeled: Array) -> Array:
-    return np.asarray(np.sqrt(squared(x, labeled).min(axis=1, initial=np.inf)))
+def novelty(
+    x: Array, labeled: Array, categories: Array | None = None, labeled_categories: Array | None = None
+) -> Array:
+    return np.asarray(np.sqrt(squared(x, labeled, categories, labeled_categories).min(axis=1, initial=np.inf)))
 
 
-def density(x: Array, sketch: Array, scale: float) -> Array:
-    return np.asarray(np.mean(1 / (1 + squared(x, sketch) / scale**2), axis=1))
+def density(
+    x: Array, sketch: Array, scale: float, categories: Array | None = None, sketch_categories: Array | None = None
+) -> Array:
+    return np.asarray(np.mean(1 / (1 + squared(x, sketch, categories, sketch_categories) / scale**2), axis=1))
 
 
 def typicality(x: Array, neighbours: int = 20, categories: Array | None = None) -> Array:
-    distances = np.sqrt(squared(x, x, None if categories is None else (categories, categories)))
+    distances = np.sqrt(squared(x, x, categories, categories))
     out = np.zeros(len(x))
     for i, row in enumerate(distances):
         near = np.sort(np.delete(row, i))[:neighbours]
@@ -492,7 +501,7 @@ def determinantal(
 ) -> list[int]:
     """Each pick by the determinant of the picks' kernel."""
     worth = np.ones(len(x)) if quality is None else quality.astype(np.float64)
-    apart = squared(x, x, None if categories is None else (categories, categories))
+    apart = squared(x, x, categories, categories)
     kernel = worth[:, None] * worth[None, :] / (1 + apart / scale**2)
     picks: list[int] = []
     for _ in range(min(k, len(x))):
@@ -519,7 +528,7 @@ def volume_sample(x: Array, uniforms: Array, rate: float, ridge: float = 0.01) -
 
 def average_linkage(x: Array, threshold: float, categories: Array | None = None) -> list[int]:
     """Merge the two nearest clusters as long as their mean distance is at most the threshold."""
-    apart = np.sqrt(squared(x, x, None if categories is None else (categories, categories)))
+    apart = np.sqrt(squared(x, x, categories, categories))
     clusters = [[i] for i in range(len(x))]
     while len(clusters) > 1:
         means = {

@@ -57,7 +57,7 @@ def digests(**environment: str) -> str:
 
 @pytest.mark.skipif(UNCOMPILED, reason="what processors compute is compiled")
 def test_the_oldest_processor_computes_the_same_bits_as_this_one() -> None:
-    """numba compiles for the oldest processor of this architecture: four numbers at most at once, no fused operation."""
+    """Compiled for the oldest of this architecture: four numbers at once at most, multiplied and added apart."""
     here = digests(PYTHONHASHSEED="1")
     assert here.count("\n") == 12 * 2 * 6 + 4
     assert digests(PYTHONHASHSEED="2", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == here

@@ -152,7 +152,8 @@ def test_a_rows_value_has_the_same_bits_wherever_the_row_is(
     whole = kernel(name)(*args, **options)
     for rows in (np.random.default_rng(seed).permutation(n), np.arange(min(part, n))):
         taken = [np.take(a, rows, axis) if of_rows else a for a, of_rows in zip(args, per_row, strict=True)]
-        assert kernel(name)(*taken, **options).tobytes() == whole[rows].tobytes()
+        options_there = {k: v[rows] if k == "categories" else v for k, v in options.items()}
+        assert kernel(name)(*taken, **options_there).tobytes() == whole[rows].tobytes()
 
 
 @pytest.mark.parametrize("power", [-20, 3])
@@ -227,6 +228,23 @@ def test_numbers_that_are_no_probabilities_are_refused_by_row(name: str, shape: 
         bad[[2, 6]] *= 0.5
         with pytest.raises(ValueError, match="rows 2, 6 of 9 do not sum to 1"):
             kernel(name)(bad, *args[1:], **options)
+
+
+@pytest.mark.parametrize("name", ["kmeans_pp", "k_center_greedy", "facility_location"])
+def test_categories_and_centres_come_with_those_of_the_centres(name: str) -> None:
+    x, categories = np.zeros((4, 2)), np.zeros((4, 1), np.int64)
+    seed = (0,) if name == "kmeans_pp" else ()
+    for options, message in (
+        ({"centres": x, "categories": categories}, "categories, centre_categories: expected both or neither"),
+        ({"centres": x, "centre_categories": categories}, "categories, centre_categories: expected both or neither"),
+        ({"categories": categories, "centre_categories": categories}, "centre_categories: given without centres"),
+        (
+            {"centres": x, "categories": categories, "centre_categories": categories[:3]},
+            r"centre_categories: .*\(4, 1\)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            kernel(name)(x, 2, *seed, **options)
 
 
 @settings(max_examples=sized(30, 4))
