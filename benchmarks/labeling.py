@@ -7,6 +7,8 @@ are its clients, all on this machine: they share its cores.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,19 +32,25 @@ _WARM_SECONDS: Final = 1.0
 
 def rows(*, quick: bool) -> list[dict[str, Any]]:
     """All rows."""
-    found = [_single(quick=quick), _batches(quick=quick), _replicas(quick=quick), _depths(quick=quick)]
+    found = [_told(measure(quick=quick)) for measure in (_single, _batches, _replicas, _depths)]
     with (
         tempfile.TemporaryDirectory(prefix="tidemark-bench-kafka-") as folder,
         EmbeddedKafka(Path(folder), settings=Settings.from_environment({})) as node,
     ):
         kafka = Settings.from_environment({}).at(node.bootstrap_servers)
         topics(kafka)
-        found += [_visible(kafka, quick=quick), _waiters(kafka, quick=quick)]
+        found += [_told(measure(kafka, quick=quick)) for measure in (_visible, _waiters)]
     consensus = consensus_row(quick=quick)
     if consensus is None:
         Console().print("G9 is left out: crowd-kit is not installed; `make bench-labeling` installs it")
         return found
-    return [*found, consensus]
+    return [*found, _told(consensus)]
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, shown at once: the whole takes minutes."""
+    Console().print(f"{row['id']}: {row['value']} {row['unit']} (target {row['target']})", highlight=False)
+    return row
 
 
 def _single(*, quick: bool) -> dict[str, Any]:
@@ -155,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter runs, fewer cases")
     quick = parser.parse_args().quick
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that services and servers end with it
     found = rows(quick=quick)
     for row in found:
         row["detail"]["quick"] = quick

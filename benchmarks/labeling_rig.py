@@ -29,7 +29,10 @@ NO_KAFKA: Final = "127.0.0.1:9"
 
 CLASSES: Final = ("genuine", "fraud")
 _MOST: Final = 10_000_000
-_CHUNK: Final = 1_000
+_CHUNKS: Final = (1_000, 50_000)
+"""Cases of one commit; the second for millions, whose index pages are else written over and over."""
+
+_MANY: Final = 500_000
 _START_SECONDS: Final = 120.0
 _PIPELINE: Final = f"""
 name = "{NAME}"
@@ -101,8 +104,9 @@ def fill(database: str | Path, number: int) -> None:
     """Put `number` cases into a queue that is empty."""
     store: Store = open_store(database, Topics(NAME), QueueRules(classes=CLASSES, max_open=_MOST))
     source = Source(f"{NAME}.candidates", 0, "00c0ffee")
-    for start in range(0, number, _CHUNK):
-        end = min(start + _CHUNK, number)
+    chunk = _CHUNKS[number > _MANY]
+    for start in range(0, number, chunk):
+        end = min(start + chunk, number)
         arrivals = tuple(Arrival(i, asked := case(i), encode(asked)) for i in range(start, end))
         store.transact([TakeIn(source, start or None, end, arrivals)])
     store.close()

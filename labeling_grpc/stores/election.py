@@ -17,7 +17,8 @@ TERM_SECONDS: Final = 6.0
 """A replica that was killed is succeeded within this time; one that stops gives up at once."""
 
 _NAME: Final = "kafka"
-_NOW = sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+NOW: Final = sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+"""The database's clock, µs."""
 
 
 class RowElection:
@@ -36,7 +37,7 @@ class RowElection:
 
         """
         asked = time.monotonic()
-        until = _NOW + int(TERM_SECONDS * 1e6)
+        until = NOW + int(TERM_SECONDS * 1e6)
         mine = {"holder": self._me, "until": until, "intake_problem": intake, "publishing_problem": publishing}
         claim = (
             postgresql.insert(leader)
@@ -44,7 +45,7 @@ class RowElection:
             .on_conflict_do_update(
                 index_elements=["name"],
                 set_=mine,
-                where=sa.or_(leader.c.holder == self._me, leader.c.until < _NOW),
+                where=sa.or_(leader.c.holder == self._me, leader.c.until < NOW),
             )
             .returning(leader.c.holder)
         )

@@ -18,6 +18,7 @@ COMMANDS: Final = (
     "demo",
     "init",
     "label",
+    "queue",
     "run",
     "schema",
     "status",

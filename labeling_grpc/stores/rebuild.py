@@ -1,0 +1,56 @@
+"""Emptying a queue's database, so that the service builds it anew from Kafka. Access tokens stay: Kafka has none."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.schema import answers, cases, counters, leader, meta, outbox, positions, queue
+from labeling_grpc.store import Store, StoreError
+from labeling_grpc.stores.choose import open_store
+from labeling_grpc.stores.election import NOW
+from tidemark.topics import Topics
+
+
+def empty(database: str | Path, pipeline: str, *, discard: bool = False) -> int:
+    """Take all out of a queue's database; how many unpublished records were lost. database: as `open_store`.
+
+    Raises:
+        StoreError: a service runs on it; or records of it are not in Kafka yet, and `discard` was not asked for.
+
+    """
+    store = open_store(database, Topics(pipeline), QueueRules(classes=()))  # SQLite's lock keeps a service out
+    try:
+        with store.engine.begin() as connection:
+            _refuse_running(connection, store)
+            unpublished: int = connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
+            if unpublished and not discard:
+                raise StoreError(
+                    f"{unpublished} records of the queue are not in Kafka yet: start the service until `tidemark "
+                    "status` shows none, or give them up with --discard-unpublished"
+                )
+            _delete(connection, shared=store.shared)
+            return unpublished
+    finally:
+        store.close()
+
+
+def _refuse_running(connection: sa.Connection, store: Store) -> None:
+    if store.shared:
+        held = connection.execute(sa.select(leader.c.holder).where(leader.c.until > NOW)).first()
+        if held is not None:
+            raise StoreError("a labeling service runs on the shared database: stop every replica first")
+
+
+def _delete(connection: sa.Connection, *, shared: bool) -> None:
+    for table in (queue, cases, answers, outbox, positions):
+        connection.execute(table.delete())
+    connection.execute(meta.delete().where(meta.c.key.in_(["event_clock", "rejected", "published"])))
+    # Another identity: what was published under the old one is then read from Kafka as somebody else's.
+    connection.execute(meta.update().where(meta.c.key == "publisher").values(value=uuid.uuid4().hex))
+    if shared:
+        numbers = [column.name for column in counters.c if column.name not in {"stripe", "clock"}]
+        connection.execute(counters.update().values(dict.fromkeys(numbers, 0)))
