@@ -148,15 +148,6 @@ def _transposed(_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 @intrinsic
-def _unzipped(_context: Any, a: Any, b: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pair = [_spread(builder, args[0], order, args[1]) for order in ([0, 2, 4, 6], [1, 3, 5, 7])]
-        return context.make_tuple(builder, signature.return_type, pair)
-
-    return _any_types.UniTuple(a, 2)(a, b), generate
-
-
-@intrinsic
 def _lane(_context: Any, lanes: Any, index: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.extract_element(args[0], builder.trunc(args[1], ir.IntType(32)))
@@ -215,11 +206,6 @@ def _last_plainly(lanes: Lanes, count: int) -> Lanes:
     return np.where(np.arange(WIDTH) >= WIDTH - count, lanes, lanes.dtype.type(0))
 
 
-def _unzipped_plainly(a: Lanes, b: Lanes) -> Lanes:
-    both = np.concatenate([a, b])
-    return both[::2].copy(), both[1::2].copy()
-
-
 def _transposed_plainly(a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> Lanes:
     return tuple(np.stack([a, b, c, d]).T.copy())
 
@@ -251,8 +237,6 @@ transposed: Callable[[Lanes, Lanes, Lanes, Lanes], tuple[Lanes, Lanes, Lanes, La
     _transposed_plainly if _plain else cast("Any", _transposed)
 )
 """Of four rows the four columns."""
-unzipped: Callable[[Lanes, Lanes], tuple[Lanes, Lanes]] = _unzipped_plainly if _plain else cast("Any", _unzipped)
-"""Of eight numbers those at even places and those at odd ones."""
 lane: Callable[[Lanes, int], Any] = (lambda a, i: a[i]) if _plain else cast("Any", _lane)
 """One of the four numbers."""
 

@@ -178,6 +178,15 @@ def test_rows_without_weight_are_never_drawn_and_few_rows_are_all_drawn() -> Non
     assert inclusion_probabilities(WEIGHTS, 6.0).tolist() == [1, 0, 1, 1, 1, 1]
 
 
+def test_a_negative_zero_is_no_weight_and_no_error() -> None:
+    weights, coins = np.array([1.0, -0.0, 2.0, 0.5]), coin(1, 2, np.arange(4), 3)
+    plain = np.abs(weights)
+    for k in (2, 9):
+        got, want = priority_sample(weights, coins, k), priority_sample(plain, coins, k)
+        assert [part.tolist() for part in got] == [part.tolist() for part in want]
+        assert exponential_bottom_k(weights, coins, k).tolist() == exponential_bottom_k(plain, coins, k).tolist()
+
+
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
 def test_a_weight_that_is_no_weight_is_refused_with_its_row(bad: float) -> None:
     weights, coins = np.array([1.0, bad]), coin(1, 2, np.arange(2), 5)
