@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from labeling_grpc.commands import Answer, LeaseCases, LeaseRef
+from labeling_grpc.commands import Amend, Answer, LeaseCases, LeaseRef
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.text import MAX_EVENT_ID, hidden, is_name
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -75,6 +75,25 @@ class Checks:
         self.served(request.pipeline)
         return _between("interval_ms", request.interval_ms or DEFAULT_INTERVAL_MS, 50, MAX_WAIT_MS)
 
+    def amend(self, request: pb.AmendLabelRequest) -> Amend:
+        """The amendment."""
+        self.served(request.pipeline)
+        change = request.WhichOneof("change")
+        if change is None or (change == "retract" and not request.retract):
+            raise RefusedError(
+                Reason.INVALID_FIELD, "say what it should be: set label, or retract to true", field="change"
+            )
+        return Amend(
+            annotation_id=_name("annotation_id", request.annotation_id, 128),
+            status="answered" if change == "label" else "retracted",
+            label=request.label if change == "label" else None,
+            annotator=_name("annotator", request.annotator, 128),
+            key=_key(request.idempotency_key),
+            known_at=_time(request.known_at_us) if request.HasField("known_at_us") else None,
+            confidence=_confidence(request),
+            comment=_text("comment", request.comment),
+        )
+
     def skip(self, request: pb.SkipRequest) -> Answer:
         """The skip as an answer without a label."""
         self.served(request.pipeline)
@@ -98,9 +117,7 @@ def _tried(annotation: pb.Annotation) -> Answer | RefusedError:
 
 
 def _answer(annotation: pb.Annotation) -> Answer:
-    confidence = annotation.confidence if annotation.HasField("confidence") else None
-    if confidence is not None and not (math.isfinite(confidence) and 0.0 <= confidence <= 1.0):
-        raise RefusedError(Reason.INVALID_FIELD, f"confidence ({confidence}) is not in 0 to 1", field="confidence")
+    confidence = _confidence(annotation)
     return Answer(
         event_id=_name("event_id", annotation.event_id, MAX_EVENT_ID),
         token=_name("lease_token", annotation.lease_token, 64),
@@ -111,6 +128,13 @@ def _answer(annotation: pb.Annotation) -> Answer:
         confidence=confidence,
         comment=_text("comment", annotation.comment),
     )
+
+
+def _confidence(message: pb.Annotation | pb.AmendLabelRequest) -> float | None:
+    confidence = message.confidence if message.HasField("confidence") else None
+    if confidence is not None and not (math.isfinite(confidence) and 0.0 <= confidence <= 1.0):
+        raise RefusedError(Reason.INVALID_FIELD, f"confidence ({confidence}) is not in 0 to 1", field="confidence")
+    return confidence
 
 
 def _name(field: str, value: str, longest: int) -> str:

@@ -13,22 +13,20 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
-from labeling_grpc.convert import REASONS
+from labeling_grpc.client_messages import Calls, amended, one, renewed, stats_of, submitted, tasks, update_of
+from labeling_grpc.client_types import Annotation, CaseEvent, Stats, Submitted, Task, Update
 from labeling_grpc.options import find
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.tls import Certificates
-from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.errors import LabelingError
-from tidemark.records import Reason as CaseReason
 from tidemark.settings import Settings
 
 __all__ = [
@@ -45,9 +43,6 @@ __all__ = [
     "Update",
 ]
 
-Value = str | float | int | bool | None
-EventKind = Literal["added", "leased", "returned", "answered", "skipped", "expired"]
-
 TOKEN_VARIABLE: Final = "TIDEMARK_LABELING_TOKEN"  # noqa: S105 - the name of one
 """Environment variable of the client's access token: no option, for a command line is seen by everyone."""
 
@@ -62,7 +57,6 @@ _CHANNEL: Final[list[tuple[str, Any]]] = [
     # Channels to the same address share one connection by default, and with it one flow of replies.
     ("grpc.use_local_subchannel_pool", 1),
 ]
-_REASON_NAMES: Final[dict[int, CaseReason]] = {number: name for name, number in REASONS.items()}
 
 Q = TypeVar("Q", bound=Message)
 S = TypeVar("S", bound=Message)
@@ -70,103 +64,6 @@ S = TypeVar("S", bound=Message)
 
 class UnreachableError(LabelingError):
     """The labeling service could not be reached, or did not answer in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A leased case, and all that is needed to answer it. Times in µs since 1970.
-
-    probabilities: one for each of `classes`, or empty.  time, expires_at: event time.  lease_expires_at: the service's
-    clock.  leases: how often the case was leased, this time included.
-    """
-
-    event_id: str
-    business_id: str | None
-    key: str | None
-    time: int
-    reason: CaseReason
-    priority: float
-    context: dict[str, Value]
-    features: dict[str, float | None]
-    probabilities: tuple[float, ...]
-    uncertainty: float | None
-    model: str
-    expires_at: int | None
-    policy: str
-    tile: int
-    token: str
-    lease_expires_at: int
-    leases: int
-    question: str
-    classes: tuple[str, ...]
-    positive: str
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """An answer to a task. key: idempotency key; "" lets the lease token serve.  known_at: event time, µs."""
-
-    task: Task
-    label: str
-    known_at: int | None = None
-    confidence: float | None = None
-    comment: str = ""
-    key: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """An acknowledged answer: on disk. duplicate: the service had it before."""
-
-    annotation_id: str
-    duplicate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The queue in numbers (see QueueStats in the contract). annotators: name to (answered, skipped)."""
-
-    pipeline: str
-    waiting_explore: int
-    waiting_active: int
-    leased: int
-    answered: int
-    skipped: int
-    expired: int
-    unpublished: int
-    rejected: int
-    event_clock: int
-    now: int
-    intake_problem: str
-    publishing_problem: str
-    question: str
-    classes: tuple[str, ...]
-    annotators: dict[str, tuple[int, int]]
-
-    @property
-    def waiting(self) -> int:
-        """Cases that could be leased now."""
-        return self.waiting_explore + self.waiting_active
-
-
-@dataclass(frozen=True, slots=True)
-class CaseEvent:
-    """Something that happened to a case. at: the service's clock, µs."""
-
-    kind: EventKind
-    event_id: str
-    annotator: str
-    label: str | None
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """A message of `watch`. missed: events left out because they were read too slowly."""
-
-    stats: Stats
-    events: tuple[CaseEvent, ...]
-    missed: int
 
 
 class LabelingClient:
@@ -191,7 +88,7 @@ class LabelingClient:
         """
         self.annotator = annotator
         self._address = address if callable(address) else lambda: address
-        self._calls = _Calls(annotator, pipeline)
+        self._calls = Calls(annotator, pipeline)
         self._metadata = _authorization(token)
         self._tls = tls or Certificates.from_environment(os.environ)
         self._timeout = timeout
@@ -216,7 +113,7 @@ class LabelingClient:
 
         """
         request = self._calls.lease(count, wait, lease)
-        return _tasks(self._call("LeaseTasks", request, wait))
+        return tasks(self._call("LeaseTasks", request, wait))
 
     def submit(
         self,
@@ -236,7 +133,7 @@ class LabelingClient:
 
         """
         annotation = Annotation(task, label, known_at, confidence, comment, key)
-        return _one(self.submit_many([annotation]))
+        return one(self.submit_many([annotation]))
 
     def submit_many(self, annotations: Sequence[Annotation]) -> list[Submitted | RefusedError]:
         """Answer up to 100 tasks, each on its own: a refused one does not hold up the others.
@@ -246,7 +143,7 @@ class LabelingClient:
 
         """
         try:
-            return _submitted(self._call("SubmitLabels", self._calls.submit(annotations)))
+            return submitted(self._call("SubmitLabels", self._calls.submit(annotations)))
         except RefusedError as refusal:
             if len(annotations) == 1:
                 return [refusal]
@@ -262,6 +159,34 @@ class LabelingClient:
         """
         return cast("str", self._call("Skip", self._calls.skip(task, reason, known_at)).annotation_id)
 
+    def amend(
+        self,
+        annotation_id: str,
+        label: str,
+        *,
+        known_at: int | None = None,
+        confidence: float | None = None,
+        comment: str = "",
+    ) -> Submitted:
+        """Correct an answer or a skip, by the id that it was given; both stay published, and the newer one counts.
+
+        Raises:
+            RefusedError: unknown annotation or class, or it was amended before.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        return amended(self._call("AmendLabel", self._calls.amend(annotation_id, label, known_at, confidence, comment)))
+
+    def retract(self, annotation_id: str, comment: str = "", *, known_at: int | None = None) -> Submitted:
+        """Take an answer or a skip back; nothing takes its place.
+
+        Raises:
+            RefusedError: unknown annotation, or it was amended before.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        return amended(self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
+
     def renew(self, tasks: Sequence[Task], lease: float | None = None) -> list[int | RefusedError]:
         """Let leases end `lease` seconds from now; when each ends (µs), or why it was refused.
 
@@ -270,7 +195,7 @@ class LabelingClient:
 
         """
         try:
-            return _renewed(self._call("RenewLease", self._calls.renew(tasks, lease)))
+            return renewed(self._call("RenewLease", self._calls.renew(tasks, lease)))
         except RefusedError as refusal:
             if len(tasks) == 1:
                 return [refusal]
@@ -292,7 +217,7 @@ class LabelingClient:
             UnreachableError: the service can't be reached.
 
         """
-        return _stats(self._call("Stats", self._calls.stats()).stats)
+        return stats_of(self._call("Stats", self._calls.stats()).stats)
 
     def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> Generator[Update, None, None]:
         """What happens, at most one update per `interval` seconds, until the service stops or the iterator is closed.
@@ -305,7 +230,7 @@ class LabelingClient:
         call = stub.Watch(self._calls.watch(interval, stats_only=stats_only), metadata=self._metadata)
         try:
             for response in call:
-                yield _update(response)
+                yield update_of(response)
         except grpc.RpcError as error:
             raise _translated(error, self._connected) from error
         finally:
@@ -396,7 +321,7 @@ class AsyncLabelingClient:
         """As `LabelingClient`."""
         self.annotator = annotator
         self._address = address if callable(address) else lambda: address
-        self._calls = _Calls(annotator, pipeline)
+        self._calls = Calls(annotator, pipeline)
         self._metadata = _authorization(token)
         self._tls = tls or Certificates.from_environment(os.environ)
         self._timeout = timeout
@@ -413,7 +338,7 @@ class AsyncLabelingClient:
 
     async def lease(self, count: int = 1, *, wait: float = 0.0, lease: float | None = None) -> list[Task]:
         """As `LabelingClient.lease`."""
-        return _tasks(await self._call("LeaseTasks", self._calls.lease(count, wait, lease), wait))
+        return tasks(await self._call("LeaseTasks", self._calls.lease(count, wait, lease), wait))
 
     async def submit(
         self,
@@ -426,12 +351,12 @@ class AsyncLabelingClient:
         key: str = "",
     ) -> Submitted:
         """As `LabelingClient.submit`."""
-        return _one(await self.submit_many([Annotation(task, label, known_at, confidence, comment, key)]))
+        return one(await self.submit_many([Annotation(task, label, known_at, confidence, comment, key)]))
 
     async def submit_many(self, annotations: Sequence[Annotation]) -> list[Submitted | RefusedError]:
         """As `LabelingClient.submit_many`."""
         try:
-            return _submitted(await self._call("SubmitLabels", self._calls.submit(annotations)))
+            return submitted(await self._call("SubmitLabels", self._calls.submit(annotations)))
         except RefusedError as refusal:
             if len(annotations) == 1:
                 return [refusal]
@@ -441,10 +366,27 @@ class AsyncLabelingClient:
         """As `LabelingClient.skip`."""
         return cast("str", (await self._call("Skip", self._calls.skip(task, reason, known_at))).annotation_id)
 
+    async def amend(
+        self,
+        annotation_id: str,
+        label: str,
+        *,
+        known_at: int | None = None,
+        confidence: float | None = None,
+        comment: str = "",
+    ) -> Submitted:
+        """As `LabelingClient.amend`."""
+        request = self._calls.amend(annotation_id, label, known_at, confidence, comment)
+        return amended(await self._call("AmendLabel", request))
+
+    async def retract(self, annotation_id: str, comment: str = "", *, known_at: int | None = None) -> Submitted:
+        """As `LabelingClient.retract`."""
+        return amended(await self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
+
     async def renew(self, tasks: Sequence[Task], lease: float | None = None) -> list[int | RefusedError]:
         """As `LabelingClient.renew`."""
         try:
-            return _renewed(await self._call("RenewLease", self._calls.renew(tasks, lease)))
+            return renewed(await self._call("RenewLease", self._calls.renew(tasks, lease)))
         except RefusedError as refusal:
             if len(tasks) == 1:
                 return [refusal]
@@ -458,7 +400,7 @@ class AsyncLabelingClient:
 
     async def stats(self) -> Stats:
         """As `LabelingClient.stats`."""
-        return _stats((await self._call("Stats", self._calls.stats())).stats)
+        return stats_of((await self._call("Stats", self._calls.stats())).stats)
 
     async def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> AsyncGenerator[Update, None]:
         """As `LabelingClient.watch`."""
@@ -466,7 +408,7 @@ class AsyncLabelingClient:
         call = self._connect().Watch(request, metadata=self._metadata)
         try:
             async for response in call:
-                yield _update(response)
+                yield update_of(response)
         except grpc.aio.AioRpcError as error:
             raise _translated(error, self._connected) from error
         finally:
@@ -559,159 +501,6 @@ class _Pauses:
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._pause = min(2 * self._pause, _PAUSE[1])
         return pause
-
-
-class _Calls:
-    """Requests, the same for both clients."""
-
-    def __init__(self, annotator: str, pipeline: str) -> None:
-        self._annotator = annotator
-        self._pipeline = pipeline
-
-    def lease(self, count: int, wait: float, lease: float | None) -> pb.LeaseTasksRequest:
-        return pb.LeaseTasksRequest(
-            pipeline=self._pipeline,
-            annotator=self._annotator,
-            max_tasks=count,
-            wait_ms=round(wait * 1_000),
-            lease_ms=_ms(lease),
-        )
-
-    def submit(self, annotations: Sequence[Annotation]) -> pb.SubmitLabelsRequest:
-        return pb.SubmitLabelsRequest(
-            pipeline=self._pipeline,
-            annotations=[
-                pb.Annotation(
-                    event_id=annotation.task.event_id,
-                    lease_token=annotation.task.token,
-                    label=annotation.label,
-                    idempotency_key=annotation.key,
-                    known_at_us=annotation.known_at,
-                    confidence=annotation.confidence,
-                    comment=annotation.comment,
-                )
-                for annotation in annotations
-            ],
-        )
-
-    def skip(self, task: Task, reason: str, known_at: int | None) -> pb.SkipRequest:
-        return pb.SkipRequest(
-            pipeline=self._pipeline,
-            lease=pb.Lease(event_id=task.event_id, lease_token=task.token),
-            reason=reason,
-            known_at_us=known_at,
-        )
-
-    def renew(self, tasks: Sequence[Task], lease: float | None) -> pb.RenewLeaseRequest:
-        return pb.RenewLeaseRequest(pipeline=self._pipeline, leases=_leases(tasks), lease_ms=_ms(lease))
-
-    def release(self, tasks: Sequence[Task]) -> pb.ReleaseRequest:
-        return pb.ReleaseRequest(pipeline=self._pipeline, leases=_leases(tasks))
-
-    def stats(self) -> pb.StatsRequest:
-        return pb.StatsRequest(pipeline=self._pipeline)
-
-    def watch(self, interval: float, *, stats_only: bool) -> pb.WatchRequest:
-        return pb.WatchRequest(pipeline=self._pipeline, interval_ms=_ms(interval), stats_only=stats_only)
-
-
-def _ms(seconds: float | None) -> int:
-    return 0 if seconds is None else round(seconds * 1_000)
-
-
-def _leases(tasks: Sequence[Task]) -> list[pb.Lease]:
-    return [pb.Lease(event_id=task.event_id, lease_token=task.token) for task in tasks]
-
-
-def _tasks(response: pb.LeaseTasksResponse) -> list[Task]:
-    question = response.question
-    classes = tuple(question.classes)
-    return [
-        Task(
-            event_id=task.case.event_id,
-            business_id=task.case.business_id if task.case.HasField("business_id") else None,
-            key=task.case.key if task.case.HasField("key") else None,
-            time=task.case.time_us,
-            reason=_REASON_NAMES[task.case.reason],
-            priority=task.case.priority,
-            context={entry.name: _value(entry.value) for entry in task.case.context},
-            features={f.name: f.value if f.HasField("value") else None for f in task.case.features},
-            probabilities=tuple(task.case.probabilities),
-            uncertainty=task.case.uncertainty if task.case.HasField("uncertainty") else None,
-            model=task.case.model,
-            expires_at=task.case.expires_at_us if task.case.HasField("expires_at_us") else None,
-            policy=task.case.policy,
-            tile=task.case.tile,
-            token=task.lease_token,
-            lease_expires_at=task.lease_expires_at_us,
-            leases=task.lease_count,
-            question=question.text,
-            classes=classes,
-            positive=question.positive,
-        )
-        for task in response.tasks
-    ]
-
-
-def _value(value: pb.Value) -> Value:
-    kind = value.WhichOneof("kind")
-    return None if kind is None else cast("Value", getattr(value, kind))
-
-
-def _submitted(response: pb.SubmitLabelsResponse) -> list[Submitted | RefusedError]:
-    return [
-        RefusedError.of(result.error) or Submitted(result.annotation_id, result.duplicate)
-        for result in response.results
-    ]
-
-
-def _renewed(response: pb.RenewLeaseResponse) -> list[int | RefusedError]:
-    return [RefusedError.of(result.error) or result.lease_expires_at_us for result in response.results]
-
-
-def _one(outcomes: list[Submitted | RefusedError]) -> Submitted:
-    (outcome,) = outcomes
-    if isinstance(outcome, RefusedError):
-        raise outcome
-    return outcome
-
-
-def _stats(stats: pb.QueueStats) -> Stats:
-    return Stats(
-        pipeline=stats.pipeline,
-        waiting_explore=stats.waiting_explore,
-        waiting_active=stats.waiting_active,
-        leased=stats.leased,
-        answered=stats.answered,
-        skipped=stats.skipped,
-        expired=stats.expired,
-        unpublished=stats.unpublished,
-        rejected=stats.rejected,
-        event_clock=stats.event_clock_us,
-        now=stats.now_us,
-        intake_problem=stats.intake_problem,
-        publishing_problem=stats.publishing_problem,
-        question=stats.question.text,
-        classes=tuple(stats.question.classes),
-        annotators={its.annotator: (its.answered, its.skipped) for its in stats.annotators},
-    )
-
-
-def _update(response: pb.WatchResponse) -> Update:
-    return Update(
-        stats=_stats(response.stats),
-        events=tuple(
-            CaseEvent(
-                kind=cast("EventKind", pb.CaseEvent.Kind.Name(event.kind).removeprefix("KIND_").lower()),
-                event_id=event.event_id,
-                annotator=event.annotator,
-                label=event.label or None,
-                at=event.at_us,
-            )
-            for event in response.events
-        ),
-        missed=response.missed,
-    )
 
 
 def _translated(error: Exception, address: str) -> LabelingError:

@@ -66,6 +66,24 @@ class SubmitAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class Amend:
+    """Supersede an annotation: with another label, or (`retracted`) with nothing.
+
+    annotator: who amends, "" for whoever gave it.  key: idempotency key, "" for the annotation's id.  known_at: as
+    `Answer`'s.
+    """
+
+    annotation_id: str
+    status: Literal["answered", "retracted"]
+    label: str | None = None
+    annotator: str = ""
+    key: str = ""
+    known_at: int | None = None
+    confidence: float | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A partition of one incarnation of a topic."""
 
@@ -143,6 +161,7 @@ Command = (
     | RenewLeases
     | ReleaseLeases
     | SubmitAnswers
+    | Amend
     | TakeIn
     | AdoptLabels
     | MarkPublished
@@ -183,9 +202,18 @@ class TakenIn:
     moved: bool = False
 
 
-Result = list[LeasedCase] | list[int | RefusedError] | list[Accepted | RefusedError] | int | TakenIn | None
+Result = (
+    list[LeasedCase]
+    | list[int | RefusedError]
+    | list[Accepted | RefusedError]
+    | Accepted
+    | RefusedError
+    | int
+    | TakenIn
+    | None
+)
 
-EventKind = Literal["added", "leased", "returned", "answered", "skipped", "expired"]
+EventKind = Literal["added", "leased", "returned", "answered", "skipped", "expired", "amended"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _KINDS: Final = {
     "answered": pb.CaseEvent.KIND_ANSWERED,
     "skipped": pb.CaseEvent.KIND_SKIPPED,
     "expired": pb.CaseEvent.KIND_EXPIRED,
+    "amended": pb.CaseEvent.KIND_AMENDED,
 }
 _INT64: Final = range(-(2**63), 2**63)
 _decode = msgspec.json.Decoder(Candidate).decode

@@ -30,6 +30,8 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
+    UNKNOWN_ANNOTATION = "UNKNOWN_ANNOTATION"
+    NOT_AMENDABLE = "NOT_AMENDABLE"
 
 
 _CODES: Final[dict[Reason, grpc.StatusCode]] = {
@@ -45,6 +47,8 @@ _CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.STORE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     Reason.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.UNKNOWN_ANNOTATION: grpc.StatusCode.NOT_FOUND,
+    Reason.NOT_AMENDABLE: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 

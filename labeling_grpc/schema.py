@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """Newest migration (`labeling_grpc/stores/migrations`): what a database must be at to be used."""
 
 
@@ -74,6 +74,8 @@ answers = sa.Table(
     sa.Column("comment", sa.Text),
     sa.Column("known_at", sa.BigInteger, nullable=False),
     sa.Column("answered_at", sa.BigInteger, nullable=False),
+    sa.Column("supersedes", sa.Text),  # id of the annotation that this one takes the place of
+    sa.Index("annotations_superseded", "supersedes"),
     sa.Index("annotations_key", "event_id", "client_key", unique=True),
 )
 

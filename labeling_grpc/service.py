@@ -215,6 +215,15 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             raise outcome
         return pb.SkipResponse(annotation_id=outcome.annotation_id)
 
+    async def AmendLabel(  # noqa: N802
+        self, request: pb.AmendLabelRequest, _context: Context
+    ) -> pb.AmendLabelResponse:
+        """Correct an answer, or take it back."""
+        outcome = cast("Accepted | RefusedError", await self._hub.call(self._checks.amend(request)))
+        if isinstance(outcome, RefusedError):
+            raise outcome
+        return pb.AmendLabelResponse(annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
+
     async def Release(  # noqa: N802
         self, request: pb.ReleaseRequest, _context: Context
     ) -> pb.ReleaseResponse:

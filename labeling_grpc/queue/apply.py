@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from labeling_grpc.commands import (
     AdoptLabels,
+    Amend,
     Applied,
     Command,
     Counts,
@@ -28,6 +29,7 @@ from labeling_grpc.commands import (
     TakeIdentity,
     TakeIn,
 )
+from labeling_grpc.queue.amending import amend
 from labeling_grpc.queue.holding import apply_held, event_ids
 from labeling_grpc.queue.leasing import Leasing
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
@@ -83,6 +85,10 @@ class Queue:
             for index, command in held.items():
                 results[index] = apply_held(work, command)
             work.flush()
+        amended = {index: command for index, command in enumerate(commands) if isinstance(command, Amend)}
+        if amended:
+            for index, outcome in zip(amended, amend(work, list(amended.values())), strict=True):
+                results[index] = outcome
         if self.next_lease_end is not None and self.next_lease_end <= now:
             work.end_leases()
         if self._shared and any(isinstance(command, Sweep) for command in commands):
@@ -139,7 +145,8 @@ def count(connection: sa.Connection) -> Counts:
             counts.waiting_explore = number
         else:
             counts.waiting_active = number
-    by_status = sa.select(answers.c.status, sa.func.count()).group_by(answers.c.status)
+    first = sa.select(answers.c.status, sa.func.count()).where(answers.c.supersedes.is_(None))
+    by_status = first.group_by(answers.c.status)  # an amendment closes no case
     for status, number in connection.execute(by_status):
         if status in {"answered", "skipped", "expired"}:
             setattr(counts, status, number)

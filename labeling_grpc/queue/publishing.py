@@ -39,9 +39,10 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
                 "comment": label.comment,
                 "known_at": label.known_at,
                 "answered_at": label.answered_at,
+                "supersedes": label.supersedes,
             }
         )
-        if label.status in {"answered", "skipped", "expired"}:
+        if label.supersedes is None and label.status in {"answered", "skipped", "expired"}:
             work.ended(label.status)
         case = work.cases.get(label.event_id)
         if case is not None and case.in_queue:

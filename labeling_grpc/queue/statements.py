@@ -42,6 +42,7 @@ KEYS = sa.select(
     answers.c.confidence,
     answers.c.comment,
     answers.c.known_at,
+    answers.c.supersedes,
 ).where(answers.c.event_id.in_(PART))
 HEAD = (
     sa.select(
@@ -127,6 +128,15 @@ LOCK = (
 )
 LOCK_KAFKA = sa.select(meta.c.value).where(meta.c.key == "kafka").with_for_update()
 """What comes from Kafka, and what is marked as being in it, changes in one replica at a time."""
+
+AMENDED = (
+    sa.select(answers.c.id, answers.c.event_id, answers.c.annotator, answers.c.status, cases.c.candidate)
+    .select_from(answers.outerjoin(cases, cases.c.event_id == answers.c.event_id))
+    .where(answers.c.id.in_(PART))
+    .order_by(answers.c.id)
+    .with_for_update(of=answers)
+)
+SUPERSEDED = sa.select(answers.c.supersedes).where(answers.c.supersedes.in_(PART))
 
 UNSEEN = sa.select(cases.c.event_id).where(cases.c.event_id.in_(PART))
 PUBLISHED = outbox.delete().where(outbox.c.annotation_id.in_(PART))

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from labeling_grpc.commands import Answer, CaseEvent, Counts, EventKind, Message
+from labeling_grpc.commands import Amend, Answer, CaseEvent, Counts, EventKind, Message
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import Lane, State, meta
@@ -93,9 +93,13 @@ class Work:
         for part in parts(sorted(set(event_ids))):
             for row in self.connection.execute(sql.LOAD, {"part": part}).all():
                 self.cases[row[1]] = OpenCase(*row, in_queue=row[4] is not None)
-            for answer in self.annotated(part):
-                if answer["client_key"] is not None:
-                    self.keyed[answer["event_id"], answer["client_key"]] = dict(answer)
+            self.load_keys(part)
+
+    def load_keys(self, event_ids: Iterable[str]) -> None:
+        """Read the answers that were given under a key."""
+        for answer in self.annotated(sorted(event_ids)):
+            if answer["client_key"] is not None:
+                self.keyed[answer["event_id"], answer["client_key"]] = dict(answer)
 
     def annotated(self, event_ids: Sequence[str]) -> list[sa.RowMapping]:
         """The annotations that these events have."""
@@ -181,34 +185,51 @@ class Work:
         comment: str | None = None,
     ) -> str:
         """Take a case out of the queue, annotate it, publish that; the annotation's id."""
+        said = answer or Answer(case.event_id, "", "skipped", comment=comment)
+        stored = self.record(candidate, status, annotator, known_at, said, key=key, token=said.token or None)
+        self.drop(case)
+        self.ended(status)
+        self.tell(cast("EventKind", status), case.event_id, annotator, said.label)
+        return stored
+
+    def record(
+        self,
+        candidate: Candidate,
+        status: LabelStatus,
+        annotator: str,
+        known_at: int,
+        said: Answer | Amend,
+        *,
+        key: str | None,
+        token: str | None = None,
+        supersedes: str | None = None,
+    ) -> str:
+        """Keep an annotation and publish it; its id."""
         annotation_id = self.entropy.draw(16).hex()
-        label = None if answer is None else answer.label
-        confidence = None if answer is None else answer.confidence
-        token = None if answer is None else answer.token
-        comment = comment if answer is None else answer.comment
         stored = {
             "id": annotation_id,
-            "event_id": case.event_id,
+            "event_id": candidate.event_id,
             "client_key": key,
             "token": token,
             "annotator": annotator,
             "status": status,
-            "label": label,
-            "confidence": confidence,
-            "comment": comment,
+            "label": said.label,
+            "confidence": said.confidence,
+            "comment": said.comment,
             "known_at": known_at,
             "answered_at": self.wall,
+            "supersedes": supersedes,
         }
         self.annotate(stored)
         if key is not None:
-            self.keyed[case.event_id, key] = stored
+            self.keyed[candidate.event_id, key] = stored
         record = Label(
             event_id=candidate.event_id,
             business_id=candidate.business_id,
             key=candidate.key,
             time=candidate.time,
             status=status,
-            label=label,
+            label=said.label,
             annotator=annotator,
             known_at=known_at,
             answered_at=self.wall,
@@ -221,14 +242,12 @@ class Work:
             probabilities=candidate.probabilities,
             uncertainty=candidate.uncertainty,
             model=candidate.model,
-            confidence=confidence,
-            comment=comment,
+            confidence=said.confidence,
+            comment=said.comment,
             annotation_id=annotation_id,
+            supersedes=supersedes,
         )
-        self.publish(Message(self.topics.labels, case.event_id.encode(), encode(record)), annotation_id)
-        self.drop(case)
-        self.ended(status)
-        self.tell(cast("EventKind", status), case.event_id, annotator, label)
+        self.publish(Message(self.topics.labels, candidate.event_id.encode(), encode(record)), annotation_id)
         return annotation_id
 
     def annotate(self, row: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ class Gate:
     async def admit(self, method: str, request: Message, metadata: Metadata) -> None:
         """Let a call through.
 
-        A lease request without an annotator gets the caller's.
+        A request without an annotator gets the caller's.
 
         Raises:
             RefusedError: no valid token, or it may not do this.
@@ -63,22 +63,29 @@ class Gate:
         scope = MATRIX[method][token.role]
         if scope is Scope.NONE:
             raise RefusedError(Reason.FORBIDDEN, f"the role {token.role.value} may not call {method}")
-        if isinstance(request, pb.LeaseTasksRequest) and not request.annotator:
+        if isinstance(request, pb.LeaseTasksRequest | pb.AmendLabelRequest) and not request.annotator:
             request.annotator = token.annotator
         if scope is Scope.OWN:
             self._own(token, request)
 
     def _own(self, token: Token, request: Message) -> None:
-        if isinstance(request, pb.LeaseTasksRequest) and request.annotator != token.annotator:
+        if isinstance(request, pb.LeaseTasksRequest | pb.AmendLabelRequest) and request.annotator != token.annotator:
             raise RefusedError(
                 Reason.FORBIDDEN,
-                f"this token is {token.annotator!r}'s: its holder can't lease for another",
+                f"this token is {token.annotator!r}'s: its holder can't lease or amend for another",
                 field="annotator",
             )
+        if isinstance(request, pb.AmendLabelRequest) and self._author(request.annotation_id) != token.annotator:
+            raise RefusedError(Reason.FORBIDDEN, "the annotation is another annotator's", field="annotation_id")
         held = _leases(request)
         # A lease token is drawn once, for one annotator: whose it is can't change between this look and the command.
         if held and any(holder != token.annotator for holder in self._holders(held)):
             raise RefusedError(Reason.FORBIDDEN, "the lease is another annotator's", field="lease_token")
+
+    def _author(self, annotation_id: str) -> str | None:
+        with self.store.engine.connect() as connection:
+            found = sa.select(answers.c.annotator).where(answers.c.id == annotation_id)
+            return connection.execute(found).scalar_one_or_none()
 
     def _holders(self, held: Sequence[tuple[str, str]]) -> list[str]:
         events, drawn = [event for event, _ in held], [token for _, token in held]

@@ -46,6 +46,7 @@ MATRIX: Final[dict[str, dict[Role, Scope]]] = {
     "RenewLease": _row(Scope.OWN, Scope.OWN, Scope.ANY, Scope.NONE, Scope.OWN),
     "SubmitLabels": _row(Scope.OWN, Scope.OWN, Scope.ANY, Scope.NONE, Scope.OWN),
     "Skip": _row(Scope.OWN, Scope.OWN, Scope.ANY, Scope.NONE, Scope.OWN),
+    "AmendLabel": _row(Scope.OWN, Scope.ANY, Scope.ANY, Scope.NONE, Scope.OWN),
     "Release": _row(Scope.OWN, Scope.ANY, Scope.ANY, Scope.NONE, Scope.OWN),
     "Stats": _row(Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),
     # Tells what each annotator does, so it is not for annotators.

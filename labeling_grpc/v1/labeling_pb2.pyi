@@ -10,8 +10,8 @@ another name is refused with NOT_FOUND, so that a client never answers the wrong
 Errors. Every refusal carries a google.rpc.ErrorInfo (domain "labeling.tidemark", reason one of ErrorReason without
 its prefix) in the status details, a BadRequest where a field is at fault, a ResourceInfo where something is unknown.
   INVALID_ARGUMENT     a field is malformed; an unknown class; an idempotency key used again with another answer
-  NOT_FOUND            no such case, no such pipeline
-  FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already
+  NOT_FOUND            no such case, no such annotation, no such pipeline
+  FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already; an annotation that is superseded
   UNAUTHENTICATED      no valid access token, where the service asks for one
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
@@ -100,6 +100,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The call has no access token, or one that is unknown, expired or revoked."""
     ERROR_REASON_FORBIDDEN: _ErrorReason.ValueType  # 12
     """The token's role may not make this call, or not on this object."""
+    ERROR_REASON_UNKNOWN_ANNOTATION: _ErrorReason.ValueType  # 13
+    """No annotation has this id."""
+    ERROR_REASON_NOT_AMENDABLE: _ErrorReason.ValueType  # 14
+    """The annotation was superseded before, or is neither an answer nor a skip."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of a refusal, in google.rpc.ErrorInfo.reason without the prefix ERROR_REASON_."""
@@ -129,6 +133,10 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 11
 """The call has no access token, or one that is unknown, expired or revoked."""
 ERROR_REASON_FORBIDDEN: ErrorReason.ValueType  # 12
 """The token's role may not make this call, or not on this object."""
+ERROR_REASON_UNKNOWN_ANNOTATION: ErrorReason.ValueType  # 13
+"""No annotation has this id."""
+ERROR_REASON_NOT_AMENDABLE: ErrorReason.ValueType  # 14
+"""The annotation was superseded before, or is neither an answer nor a skip."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
@@ -722,6 +730,91 @@ class SkipResponse(_message.Message):
 Global___SkipResponse: _TypeAlias = SkipResponse  # noqa: Y015
 
 @_typing.final
+class AmendLabelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    ANNOTATION_ID_FIELD_NUMBER: _builtins.int
+    ANNOTATOR_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    RETRACT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    KNOWN_AT_US_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    annotation_id: _builtins.str
+    """The annotation to supersede, by the id that SubmitLabels, Skip or AmendLabel gave. The newest of its case's."""
+    annotator: _builtins.str
+    """Who amends, 1 to 128 characters."""
+    label: _builtins.str
+    """What it should have been: one of the question's classes."""
+    retract: _builtins.bool
+    """Taken back: nothing takes its place. Only `true` means something."""
+    idempotency_key: _builtins.str
+    """As in Annotation; empty: the annotation's id serves."""
+    known_at_us: _builtins.int
+    """As in Annotation."""
+    confidence: _builtins.float
+    """0 to 1."""
+    comment: _builtins.str
+    """At most 4,000 characters."""
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+        annotation_id: _builtins.str = ...,
+        annotator: _builtins.str = ...,
+        label: _builtins.str = ...,
+        retract: _builtins.bool = ...,
+        idempotency_key: _builtins.str = ...,
+        known_at_us: _builtins.int | None = ...,
+        confidence: _builtins.float | None = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "change", b"change", "confidence", b"confidence", "known_at_us", b"known_at_us", "label", b"label", "retract", b"retract"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "annotation_id", b"annotation_id", "annotator", b"annotator", "change", b"change", "comment", b"comment", "confidence", b"confidence", "idempotency_key", b"idempotency_key", "known_at_us", b"known_at_us", "label", b"label", "pipeline", b"pipeline", "retract", b"retract"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    _WhichOneofReturnType__known_at_us: _TypeAlias = _typing.Literal["known_at_us"]  # noqa: Y015
+    _WhichOneofArgType__known_at_us: _TypeAlias = _typing.Literal["_known_at_us", b"_known_at_us"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["label", "retract"]  # noqa: Y015
+    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__known_at_us) -> _WhichOneofReturnType__known_at_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+
+Global___AmendLabelRequest: _TypeAlias = AmendLabelRequest  # noqa: Y015
+
+@_typing.final
+class AmendLabelResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANNOTATION_ID_FIELD_NUMBER: _builtins.int
+    DUPLICATE_FIELD_NUMBER: _builtins.int
+    annotation_id: _builtins.str
+    duplicate: _builtins.bool
+    """True when this amendment had been taken before."""
+    def __init__(
+        self,
+        *,
+        annotation_id: _builtins.str = ...,
+        duplicate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_id", b"annotation_id", "duplicate", b"duplicate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendLabelResponse: _TypeAlias = AmendLabelResponse  # noqa: Y015
+
+@_typing.final
 class ReleaseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -982,6 +1075,7 @@ class CaseEvent(_message.Message):
         KIND_ANSWERED: CaseEvent._Kind.ValueType  # 4
         KIND_SKIPPED: CaseEvent._Kind.ValueType  # 5
         KIND_EXPIRED: CaseEvent._Kind.ValueType  # 6
+        KIND_AMENDED: CaseEvent._Kind.ValueType  # 7
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What it was."""
@@ -993,6 +1087,7 @@ class CaseEvent(_message.Message):
     KIND_ANSWERED: CaseEvent.Kind.ValueType  # 4
     KIND_SKIPPED: CaseEvent.Kind.ValueType  # 5
     KIND_EXPIRED: CaseEvent.Kind.ValueType  # 6
+    KIND_AMENDED: CaseEvent.Kind.ValueType  # 7
 
     KIND_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int

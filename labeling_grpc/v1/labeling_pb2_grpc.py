@@ -55,6 +55,11 @@ class LabelingServiceStub:
                 request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.SkipRequest.SerializeToString,
                 response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.SkipResponse.FromString,
                 _registered_method=True)
+        self.AmendLabel = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingService/AmendLabel',
+                request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.AmendLabelRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.AmendLabelResponse.FromString,
+                _registered_method=True)
         self.Release = channel.unary_unary(
                 '/labeling_grpc.v1.LabelingService/Release',
                 request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.ReleaseRequest.SerializeToString,
@@ -105,6 +110,14 @@ class LabelingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AmendLabel(self, request, context):
+        """Corrects or takes back an answer or a skip that was given, with an annotation that supersedes it: both are published,
+        and readers go by the newer one. A key pressed by mistake is undone so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Release(self, request, context):
         """Gives leased cases back unanswered. They keep their place, for others at once, for this annotator after a while.
         """
@@ -148,6 +161,11 @@ def add_LabelingServiceServicer_to_server(servicer, server):
                     servicer.Skip,
                     request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.SkipRequest.FromString,
                     response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.SkipResponse.SerializeToString,
+            ),
+            'AmendLabel': grpc.unary_unary_rpc_method_handler(
+                    servicer.AmendLabel,
+                    request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.AmendLabelRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.AmendLabelResponse.SerializeToString,
             ),
             'Release': grpc.unary_unary_rpc_method_handler(
                     servicer.Release,
@@ -274,6 +292,33 @@ class LabelingService:
             '/labeling_grpc.v1.LabelingService/Skip',
             labeling__grpc_dot_v1_dot_labeling__pb2.SkipRequest.SerializeToString,
             labeling__grpc_dot_v1_dot_labeling__pb2.SkipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AmendLabel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingService/AmendLabel',
+            labeling__grpc_dot_v1_dot_labeling__pb2.AmendLabelRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_labeling__pb2.AmendLabelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,8 +10,8 @@ another name is refused with NOT_FOUND, so that a client never answers the wrong
 Errors. Every refusal carries a google.rpc.ErrorInfo (domain "labeling.tidemark", reason one of ErrorReason without
 its prefix) in the status details, a BadRequest where a field is at fault, a ResourceInfo where something is unknown.
   INVALID_ARGUMENT     a field is malformed; an unknown class; an idempotency key used again with another answer
-  NOT_FOUND            no such case, no such pipeline
-  FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already
+  NOT_FOUND            no such case, no such annotation, no such pipeline
+  FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already; an annotation that is superseded
   UNAUTHENTICATED      no valid access token, where the service asks for one
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
@@ -58,6 +58,10 @@ class LabelingServiceStub:
     """Answers leased cases. What is acknowledged is on disk, and reaches the labels topic exactly once."""
     Skip: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.SkipRequest, _labeling_pb2.SkipResponse]
     """Closes a leased case without an answer. It is published as non-response, and nobody is asked again."""
+    AmendLabel: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.AmendLabelRequest, _labeling_pb2.AmendLabelResponse]
+    """Corrects or takes back an answer or a skip that was given, with an annotation that supersedes it: both are published,
+    and readers go by the newer one. A key pressed by mistake is undone so.
+    """
     Release: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.ReleaseRequest, _labeling_pb2.ReleaseResponse]
     """Gives leased cases back unanswered. They keep their place, for others at once, for this annotator after a while."""
     Stats: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.StatsRequest, _labeling_pb2.StatsResponse]
@@ -80,6 +84,10 @@ class LabelingServiceAsyncStub(LabelingServiceStub):
     """Answers leased cases. What is acknowledged is on disk, and reaches the labels topic exactly once."""
     Skip: _aio.UnaryUnaryMultiCallable[_labeling_pb2.SkipRequest, _labeling_pb2.SkipResponse]  # type: ignore[assignment]
     """Closes a leased case without an answer. It is published as non-response, and nobody is asked again."""
+    AmendLabel: _aio.UnaryUnaryMultiCallable[_labeling_pb2.AmendLabelRequest, _labeling_pb2.AmendLabelResponse]  # type: ignore[assignment]
+    """Corrects or takes back an answer or a skip that was given, with an annotation that supersedes it: both are published,
+    and readers go by the newer one. A key pressed by mistake is undone so.
+    """
     Release: _aio.UnaryUnaryMultiCallable[_labeling_pb2.ReleaseRequest, _labeling_pb2.ReleaseResponse]  # type: ignore[assignment]
     """Gives leased cases back unanswered. They keep their place, for others at once, for this annotator after a while."""
     Stats: _aio.UnaryUnaryMultiCallable[_labeling_pb2.StatsRequest, _labeling_pb2.StatsResponse]  # type: ignore[assignment]
@@ -123,6 +131,16 @@ class LabelingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_labeling_pb2.SkipResponse, _abc.Awaitable[_labeling_pb2.SkipResponse]]:
         """Closes a leased case without an answer. It is published as non-response, and nobody is asked again."""
+
+    @_abc_1.abstractmethod
+    def AmendLabel(
+        self,
+        request: _labeling_pb2.AmendLabelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_labeling_pb2.AmendLabelResponse, _abc.Awaitable[_labeling_pb2.AmendLabelResponse]]:
+        """Corrects or takes back an answer or a skip that was given, with an annotation that supersedes it: both are published,
+        and readers go by the newer one. A key pressed by mistake is undone so.
+        """
 
     @_abc_1.abstractmethod
     def Release(

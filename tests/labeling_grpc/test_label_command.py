@@ -23,6 +23,7 @@ from labeling_grpc.commands import TakeIn
 from labeling_grpc.server import LabelingServer, serve
 from tidemark.cli.app import app
 from tidemark.cli.case_view import COMMANDS, Progress, keys_of, rendered
+from tidemark.evaluation import final_labels
 from tidemark.records import Label, decode
 from tidemark.settings import Settings
 
@@ -126,6 +127,39 @@ def test_a_sitting_at_the_terminal(server: LabelingServer, settings: Settings) -
     ]
     with LabelingClient(server.address, "ben") as other:
         assert [task.business_id for task in other.lease(9)] == ["T3", "T4"]
+
+
+def test_a_key_pressed_by_mistake_is_undone(server: LabelingServer, settings: Settings) -> None:
+    asked = [candidate(i, priority=1 - i / 10) for i in range(4)]
+    server._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
+    with Terminal(settings, "pay", "--as", "ada") as terminal:
+        terminal.wait_for("quit")
+        terminal.press("z")
+        terminal.wait_for("quit")
+        terminal.press("f")
+        assert "T1" in terminal.wait_for("quit")
+        terminal.press("z")
+        assert "T0" in terminal.wait_for("any other key leaves it")
+        terminal.press("g")
+        assert "T1" in terminal.wait_for("quit")
+        terminal.press("s")
+        assert "T2" in terminal.wait_for("quit")
+        terminal.press("z")
+        terminal.wait_for("any other key leaves it")
+        terminal.press("z")
+        terminal.wait_for("quit")
+        terminal.press("q")
+        assert terminal.status() == 0
+    labels = [decode(Label, row.message.value) for row in server.store.unpublished(0, 100)]
+    first, corrected, skipped, back = labels
+    assert [(label.business_id, label.status, label.label) for label in labels] == [
+        ("T0", "answered", "fraud"),
+        ("T0", "answered", "genuine"),
+        ("T1", "skipped", None),
+        ("T1", "retracted", None),
+    ]
+    assert (corrected.supersedes, back.supersedes) == (first.annotation_id, skipped.annotation_id)
+    assert [(label.business_id, label.label) for label in final_labels(labels)] == [("T0", "genuine")]
 
 
 def test_waiting_at_the_terminal_and_leaving_with_ctrl_c(

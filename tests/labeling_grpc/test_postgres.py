@@ -20,6 +20,7 @@ from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.client import LabelingClient, RefusedError, Submitted
 from labeling_grpc.commands import (
     Accepted,
+    Amend,
     Answer,
     Applied,
     Command,
@@ -268,6 +269,26 @@ def test_two_who_number_the_outbox_at_once_read_the_same_numbers(replicas: list[
     together(*(partial(lambda store: found.append(store.unpublished(0, 100)), store) for store in replicas * 3))
     assert len(found[0]) == 30
     assert all(rows == found[0] for rows in found)
+
+
+def test_of_two_amendments_of_an_answer_at_once_one_is_taken(replicas: list[PostgresStore]) -> None:
+    one(replicas[0], TakeIn(SOURCE, None, 1, arrivals([candidate(1)])))
+    (case,) = leased(one(replicas[0], LeaseCases("ada", 1, 10**12)))
+    answered = one(replicas[0], SubmitAnswers((Answer(case.event_id, case.token, "answered", "fraud"),)))
+    assert isinstance(answered, list)
+    (given,) = (outcome for outcome in answered if isinstance(outcome, Accepted))
+    late: list[Result] = []
+    amend = Amend(given.annotation_id, "answered", "genuine", key="second")
+    waiting = threading.Thread(target=lambda: late.append(one(replicas[1], amend)))
+    with Held(replicas[0], Amend(given.annotation_id, "retracted", key="first")) as held:
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(10)
+    assert isinstance(held.results[0], Accepted)
+    (refused,) = late
+    assert isinstance(refused, RefusedError)
+    assert refused.reason is Reason.NOT_AMENDABLE
 
 
 def test_one_replica_is_elected_and_another_takes_over(replicas: list[PostgresStore]) -> None:

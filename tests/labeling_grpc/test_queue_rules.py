@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -21,6 +21,7 @@ from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.commands import (
     Accepted,
+    Amend,
     Answer,
     Command,
     LeaseCases,
@@ -59,11 +60,20 @@ class Case:
     held_from: str = ""
     held_until: int = 0
     leases: int = 0
-    answers: dict[str, tuple[Answer, str]] = field(default_factory=dict)
+    answers: dict[str, tuple[Answer | Amend, str]] = field(default_factory=dict)
 
     @property
     def explores(self) -> bool:
         return self.candidate.inclusion_probability is not None
+
+
+@dataclass
+class Given:
+    """An annotation that somebody gave."""
+
+    event_id: str
+    status: str
+    supersedes: str = ""
 
 
 class Model:
@@ -162,6 +172,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.clock = MovedClock()
         self.model = Model()
         self.accepted: dict[str, str] = {}
+        self.annotations: dict[str, Given] = {}
         self.number = 0
         self.replica = 0
         self.make()
@@ -250,7 +261,11 @@ class QueueMachine(RuleBasedStateMachine):
             assert reason(outcome) is Reason.UNKNOWN_CLASS
         elif used in case.answers:
             earlier, annotation_id = case.answers[used]
-            same = (earlier.token, earlier.status, earlier.label) == (token, answer.status, answer.label)
+            same = isinstance(earlier, Answer) and (earlier.token, earlier.status, earlier.label) == (
+                token,
+                answer.status,
+                answer.label,
+            )
             if same:
                 assert outcome == Accepted(annotation_id, duplicate=True)
             else:
@@ -262,7 +277,44 @@ class QueueMachine(RuleBasedStateMachine):
             assert not outcome.duplicate
             case.answers[used] = (answer, outcome.annotation_id)
             self.accepted[outcome.annotation_id] = event_id
+            self.annotations[outcome.annotation_id] = Given(event_id, answer.status)
             self.model.close(case, answer.status)
+        self.model.end_leases(self.clock.time)
+
+    @rule(
+        pick=st.integers(0, 50),
+        label=st.sampled_from([*CLASSES, "unheard of", None]),
+        annotator=st.sampled_from(["", "ada"]),
+        key=st.sampled_from(["", "k1", "k9"]),
+    )
+    def amend(self, pick: int, label: str | None, annotator: str, key: str) -> None:
+        ids = [*self.annotations, "nothing"]
+        annotation_id = ids[pick % len(ids)]
+        amend = Amend(annotation_id, "retracted" if label is None else "answered", label, annotator, key)
+        outcome = self.apply(amend)
+        used = key or annotation_id
+        if annotation_id == "nothing":
+            assert reason(outcome) is Reason.UNKNOWN_ANNOTATION
+        elif used in (case := self.model.cases[self.annotations[annotation_id].event_id]).answers:
+            earlier, given = case.answers[used]
+            if isinstance(earlier, Amend) and replace(earlier, annotator=annotator, key=key) == amend:
+                assert outcome == Accepted(given, duplicate=True)
+            else:
+                assert reason(outcome) is Reason.KEY_REUSED
+        elif label not in (*CLASSES, None):
+            assert reason(outcome) is Reason.UNKNOWN_CLASS
+        elif self.annotations[annotation_id].status == "retracted" or any(
+            its.supersedes == annotation_id for its in self.annotations.values()
+        ):
+            assert reason(outcome) is Reason.NOT_AMENDABLE
+        else:
+            assert isinstance(outcome, Accepted)
+            assert not outcome.duplicate
+            event_id = case.candidate.event_id
+            case.answers[used] = (amend, outcome.annotation_id)
+            self.annotations[outcome.annotation_id] = Given(event_id, amend.status, annotation_id)
+            self.model.published.append((event_id, amend.status))
+            self.accepted[outcome.annotation_id] = event_id
         self.model.end_leases(self.clock.time)
 
     @rule(lease=leases, length=st.integers(1, 300))
@@ -336,7 +388,7 @@ class QueueMachine(RuleBasedStateMachine):
         labels = [decode(Label, row.message.value) for row in rows]
         assert sorted((label.event_id, label.status) for label in labels) == sorted(self.model.published)
         assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
-        stored = {label.annotation_id: label.event_id for label in labels if label.status in {"answered", "skipped"}}
+        stored = {label.annotation_id: label.event_id for label in labels if label.status != "expired"}
         assert stored == self.accepted
 
 

@@ -19,6 +19,7 @@ from labeling_grpc.security.roles import MATRIX, Role, Scope, check_matrix
 from labeling_grpc.security.tokens import TokenError, TokenStore, digest
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import labeling_pb2 as pb
+from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
 from tidemark.settings import Settings
@@ -74,10 +75,20 @@ def request(method: str, lease: pb.Lease, annotator: str) -> Any:  # noqa: ANN40
         "RenewLease": pb.RenewLeaseRequest(leases=[lease]),
         "SubmitLabels": pb.SubmitLabelsRequest(annotations=[answer]),
         "Skip": pb.SkipRequest(lease=lease),
+        "AmendLabel": pb.AmendLabelRequest(annotation_id=lease.event_id, annotator="ada", label="genuine"),
         "Release": pb.ReleaseRequest(leases=[lease]),
         "Stats": pb.StatsRequest(),
         "Watch": pb.WatchRequest(),
     }[method]
+
+
+def answered(server: LabelingServer, lease: pb.Lease, secret: str) -> str:
+    answer = pb.Annotation(event_id=lease.event_id, lease_token=lease.lease_token, label="fraud")
+    with grpc.insecure_channel(server.address) as channel:
+        submitted = labeling_pb2_grpc.LabelingServiceStub(channel).SubmitLabels(
+            pb.SubmitLabelsRequest(annotations=[answer]), metadata=(("authorization", f"Bearer {secret}"),), timeout=10
+        )
+    return submitted.results[0].annotation_id
 
 
 def outcome(server: LabelingServer, method: str, message: Any, secret: str) -> grpc.StatusCode:  # noqa: ANN401
@@ -108,6 +119,8 @@ def test_each_role_may_do_what_the_table_says_and_no_more(
     scope = MATRIX[method][role]
     bound = method not in {"Stats", "Watch"}
     lease = lease_of(server, whose, issued[Role.ADMIN, "ada"]) if bound else pb.Lease()
+    if method == "AmendLabel":  # names the annotation in the place of the event
+        lease = pb.Lease(event_id=answered(server, lease, issued[Role.ADMIN, "ada"]))
     allowed = scope is Scope.ANY or (scope is Scope.OWN and whose == "ada")
     expected = grpc.StatusCode.OK if allowed else grpc.StatusCode.PERMISSION_DENIED
     assert outcome(server, method, request(method, lease, whose), issued[role, "ada"]) is expected

@@ -241,6 +241,56 @@ def test_a_skip_is_published_as_non_response(server: LabelingServer, client: Lab
     assert client.lease() == []
 
 
+def test_an_amendment_is_published_beside_what_it_supersedes(server: LabelingServer, client: LabelingClient) -> None:
+    feed(server, [candidate(1, explore=True)])
+    given = client.submit(client.lease()[0], "fraud", known_at=9_000)
+    corrected = client.amend(given.annotation_id, "genuine", known_at=9_500, confidence=0.9, comment="wrong key")
+    again = client.amend(given.annotation_id, "genuine", known_at=9_500, confidence=0.9, comment="wrong key")
+    assert again == Submitted(corrected.annotation_id, duplicate=True)
+    back = client.retract(corrected.annotation_id)
+    first, second, third = published(server)
+    assert (second.supersedes, second.label, second.known_at, second.confidence, second.comment) == (
+        given.annotation_id,
+        "genuine",
+        9_500,
+        0.9,
+        "wrong key",
+    )
+    assert (third.annotation_id, third.supersedes, third.status, third.label) == (
+        back.annotation_id,
+        corrected.annotation_id,
+        "retracted",
+        None,
+    )
+    assert (second.event_id, second.inclusion_probability, second.features) == (
+        first.event_id,
+        first.inclusion_probability,
+        first.features,
+    )
+    assert (client.stats().answered, client.stats().waiting) == (1, 0)
+
+
+def test_only_the_newest_answer_of_a_case_can_be_amended(server: LabelingServer, client: LabelingClient) -> None:
+    feed(server, [candidate(1)])
+    given = client.submit(client.lease()[0], "fraud").annotation_id
+    other = refusal(lambda: client.amend("nothing", "fraud"))
+    assert (other.reason, other.code) == (Reason.UNKNOWN_ANNOTATION, grpc.StatusCode.NOT_FOUND)
+    assert refusal(lambda: client.amend(given, "froud")).reason is Reason.UNKNOWN_CLASS
+    assert refusal(lambda: client.amend(given, "fraud", known_at=0)).field == "known_at_us"
+    newer = client.amend(given, "genuine").annotation_id
+    assert refusal(lambda: client.amend(given, "fraud")).reason is Reason.KEY_REUSED
+    superseded = pb.AmendLabelRequest(annotation_id=given, annotator="ada", label="fraud", idempotency_key="other")
+    with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError) as caught:
+        labeling_pb2_grpc.LabelingServiceStub(channel).AmendLabel(superseded)
+    code, told_why = told(caught.value)
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert told_why is not None
+    assert told_why.reason is Reason.NOT_AMENDABLE
+    client.retract(newer)
+    assert refusal(lambda: client.retract(given)).reason is Reason.KEY_REUSED
+    assert [label.label for label in published(server)] == ["fraud", "genuine", None]
+
+
 def test_a_released_case_goes_to_another_at_once(server: LabelingServer, client: LabelingClient) -> None:
     feed(server, [candidate(1)])
     tasks = client.lease()
@@ -339,8 +389,13 @@ def test_reflection_is_off_unless_asked_for(settings: Settings) -> None:
         assert told(caught.value)[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
+NO_CHANGE = pb.AmendLabelRequest(annotation_id="a", annotator="ada")
 PROOF = {"event_id": "e", "lease_token": "t"}
 MALFORMED: dict[str, tuple[str, Message, str]] = {
+    "an amendment without a change": ("AmendLabel", NO_CHANGE, "change"),
+    "a retraction that is none": ("AmendLabel", pb.AmendLabelRequest(retract=False), "change"),
+    "an amendment of nothing": ("AmendLabel", pb.AmendLabelRequest(label="fraud", annotator="a"), "annotation_id"),
+    "an amendment by nobody": ("AmendLabel", pb.AmendLabelRequest(label="fraud", annotation_id="a"), "annotator"),
     "nobody asks": ("LeaseTasks", pb.LeaseTasksRequest(), "annotator"),
     "a zero-width space": ("LeaseTasks", pb.LeaseTasksRequest(annotator="a\u200bb"), "annotator"),
     "a long name": ("LeaseTasks", pb.LeaseTasksRequest(annotator="x" * 129), "annotator"),

@@ -15,10 +15,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from labeling_grpc.client import Task, Value
+from labeling_grpc.client_types import Task, Value
 from tidemark.records import NO_MODEL, Reason
 
-COMMANDS: Final = {"s": "skip", "u": "give back", "c": "comment", "q": "quit"}
+COMMANDS: Final = {"s": "skip", "u": "give back", "c": "comment", "z": "undo", "q": "quit"}
 """Keys that are no answers."""
 
 _WHY: Final[dict[Reason, str]] = {

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from labeling_grpc.client import LabelingClient, RefusedError, Task
+from labeling_grpc.client import LabelingClient, RefusedError, Submitted, Task
 from tidemark.cli.case_view import Progress, keys_of, rendered
 from tidemark.cli.console import out, told
 from tidemark.cli.keyboard import Keyboard
@@ -35,6 +35,7 @@ class Sitting:
     def __init__(self, client: LabelingClient, console: Console, keyboard: Keyboard) -> None:
         self.answered = 0
         self.skipped = 0
+        self._last: tuple[Task, str] | None = None
         self._client = client
         self._console = console
         self._keyboard = keyboard
@@ -67,12 +68,15 @@ class Sitting:
         while True:
             key = self._keyboard.key().lower()
             if key in answers:
-                self._end(partial(self._client.submit, task, answers[key], comment=comment), answers[key])
+                self._end(task, partial(self._client.submit, task, answers[key], comment=comment), answers[key])
                 return True
             match key:
                 case "s":
-                    self._end(partial(self._client.skip, task, comment), "skipped")
+                    self._end(task, partial(self._client.skip, task, comment), "skipped")
                     return True
+                case "z":
+                    self._undo(blind=blind)
+                    self._show(task, blind=blind, comment=comment)
                 case "u":
                     self._console.print("[dim]given back[/]")
                     return True
@@ -84,17 +88,37 @@ class Sitting:
                 case _:
                     pass
 
-    def _end(self, call: Callable[[], object], what: str) -> None:
+    def _end(self, task: Task, call: Callable[[], Submitted | str], what: str) -> None:
         try:
-            call()
+            given = call()
         except RefusedError as refusal:
             self._console.print(f"[yellow]not taken:[/] {escape(str(refusal))}", highlight=False)
             return
+        self._last = task, given if isinstance(given, str) else given.annotation_id
         if what == "skipped":
             self.skipped += 1
         else:
             self.answered += 1
         self._console.print(f"[bold]{escape(what)}[/]")
+
+    def _undo(self, *, blind: bool) -> None:
+        """Ask the case before once more; the new answer supersedes the one that was given."""
+        if self._last is None:
+            self._console.print("[dim]nothing to undo[/]")
+            return
+        task, annotation = self._last
+        self._show(task, blind=blind, comment="")
+        self._console.print("[yellow]undo:[/] answer once more, z takes the answer back, any other key leaves it")
+        key = self._keyboard.key().lower()
+        answers = keys_of(task.classes)
+        try:
+            if key in answers:
+                self._last = task, self._client.amend(annotation, answers[key]).annotation_id
+            elif key == "z":
+                self._client.retract(annotation)
+                self._last = None
+        except RefusedError as refusal:
+            self._console.print(f"[yellow]not taken:[/] {escape(str(refusal))}", highlight=False)
 
     def _show(self, task: Task, *, blind: bool, comment: str) -> None:
         progress = Progress(
