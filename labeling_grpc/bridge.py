@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from labeling_grpc.intake import Intake
@@ -52,6 +53,7 @@ class Bridge:
         self._hook = hook
         self._election: Election | None = writer.store.election
         self._until = 0.0
+        self._term = 0
         self._stop = threading.Event()
         self._intake: Intake | None = None
         self._publisher: Publisher | None = None
@@ -118,14 +120,16 @@ class Bridge:
         until, self._problems.intake, self._problems.publishing = self._election.hold(
             self._own.intake, self._own.publishing
         )
-        if until and not self._leads():
+        before, self._until = self._until, until
+        # One of the two may have seen the end of the term before, and have ended, and the other not: both begin anew.
+        if until and time.monotonic() >= before:
             log.info("this replica speaks with Kafka from now on")
-        self._until = until
+            self._term += 1
         if until and not self._running():
-            self._begin(self._leads)
+            self._begin(partial(self._leads, self._term))
 
-    def _leads(self) -> bool:
-        return time.monotonic() < self._until
+    def _leads(self, term: int) -> bool:
+        return term == self._term and time.monotonic() < self._until
 
     def _running(self) -> bool:
         """Whether threads of this term, or the one before, have not ended."""

@@ -494,9 +494,13 @@ class _Pauses:
     def after(self, error: Exception) -> float | None:
         """Seconds; None: no further try."""
         code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None
-        if isinstance(error, grpc.RpcError) and code is not grpc.StatusCode.UNAVAILABLE:
-            return None
         if time.monotonic() >= self._deadline:
+            return None
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            status = rpc_status.from_call(cast("grpc.Call", error))
+            refusal = None if status is None else RefusedError.of(status)
+            return None if refusal is None or not refusal.retry_after else refusal.retry_after
+        if isinstance(error, grpc.RpcError) and code is not grpc.StatusCode.UNAVAILABLE:
             return None
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._pause = min(2 * self._pause, _PAUSE[1])

@@ -32,6 +32,8 @@ class Options:
     - `TIDEMARK_LABELING_REFLECTION`: gRPC server reflection, off
     - `TIDEMARK_LABELING_TOKENS`: every call needs an access token (`tidemark token create`), off; without it only
       this machine may be listened on
+    - `TIDEMARK_LABELING_RATE`: calls a second of each caller (with tokens an annotator, else a machine), in bursts of
+      twice as many; unlimited without it
     - `TIDEMARK_LABELING_DATABASE`: `postgresql://user@host/database`, which several replicas may share; without it an
       SQLite file in the pipeline's state folder.  `_FILE`: read the URL from a file
     - `TIDEMARK_LABELING_TLS_CERT`, `_KEY`: PEM files; the service then speaks TLS alone.  `_CA`: callers must show a
@@ -45,6 +47,7 @@ class Options:
     reflection: bool = False
     tokens: bool = False
     tls: Certificates | None = None
+    rate: int = 0
     database: str = field(default="", repr=False)
 
     @classmethod
@@ -68,6 +71,7 @@ class Options:
             reflection=_flag(env, "REFLECTION", default=default.reflection),
             tokens=tokens,
             tls=tls,
+            rate=_count(env, "RATE", 0) if PREFIX + "RATE" in env else 0,
             database=database_url(env),
         )
 

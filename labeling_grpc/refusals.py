@@ -56,13 +56,17 @@ class RefusedError(LabelingError):
     """The labeling service refuses a call.
 
     reason: for programs.  field: the request's field at fault, "" where none is.  event_id: the case, "" where none is.
+    retry_after: seconds after which the same call may pass, 0 where the service does not say.
     """
 
-    def __init__(self, reason: Reason, message: str, *, field: str = "", event_id: str = "") -> None:
+    def __init__(
+        self, reason: Reason, message: str, *, field: str = "", event_id: str = "", retry_after: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.field = field
         self.event_id = event_id
+        self.retry_after = retry_after
 
     @property
     def code(self) -> grpc.StatusCode:
@@ -70,7 +74,7 @@ class RefusedError(LabelingError):
         return _CODES[self.reason]
 
     def status(self) -> status_pb2.Status:
-        """Status with details: ErrorInfo always, BadRequest or ResourceInfo where they apply."""
+        """Status with details: ErrorInfo always, BadRequest, ResourceInfo or RetryInfo where they apply."""
         number: int = self.code.value[0]
         info = error_details_pb2.ErrorInfo(reason=self.reason.value, domain=DOMAIN)
         if self.event_id:
@@ -82,6 +86,10 @@ class RefusedError(LabelingError):
         if self.reason is Reason.UNKNOWN_CASE:
             resource = error_details_pb2.ResourceInfo(resource_type="case", resource_name=self.event_id)
             details.append(_packed(resource))
+        if self.retry_after:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromMilliseconds(max(1, round(self.retry_after * 1_000)))
+            details.append(_packed(retry))
         return status_pb2.Status(code=number, message=str(self), details=details)
 
     @classmethod
@@ -90,19 +98,31 @@ class RefusedError(LabelingError):
         if status.code == code_pb2.OK:
             return None
         info, field = error_details_pb2.ErrorInfo(), ""
+        retry = error_details_pb2.RetryInfo()
         for detail in status.details:
             bad = error_details_pb2.BadRequest()
             if detail.Is(bad.DESCRIPTOR) and detail.Unpack(bad) and bad.field_violations:
                 field = bad.field_violations[0].field
             elif detail.Is(info.DESCRIPTOR):
                 detail.Unpack(info)
+            elif detail.Is(retry.DESCRIPTOR):
+                detail.Unpack(retry)
         if info.domain != DOMAIN or info.reason not in Reason.__members__:
             return None
-        return cls(Reason(info.reason), status.message, field=field, event_id=info.metadata.get("event_id", ""))
+        return cls(
+            Reason(info.reason),
+            status.message,
+            field=field,
+            event_id=info.metadata.get("event_id", ""),
+            retry_after=retry.retry_delay.ToMilliseconds() / 1_000,
+        )
 
 
 def _packed(
-    message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.ResourceInfo,
+    message: error_details_pb2.ErrorInfo
+    | error_details_pb2.BadRequest
+    | error_details_pb2.ResourceInfo
+    | error_details_pb2.RetryInfo,
 ) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)

@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.gate import Gate
+from labeling_grpc.security.rates import Rates
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 
@@ -27,26 +28,29 @@ log = logging.getLogger(__name__)
 
 
 def handler(
-    service: labeling_pb2_grpc.LabelingServiceServicer, gate: Gate | None = None
+    service: labeling_pb2_grpc.LabelingServiceServicer, gate: Gate | None = None, rates: Rates | None = None
 ) -> grpc.GenericRpcHandler[bytes, Message]:
-    """Handler of all methods of the service; each call passes `gate` first, where there is one.
+    """Handler of all methods of the service; each call passes `gate` and `rates` first, where there are any.
 
     Requests are parsed here, not by gRPC, which answers bytes that are no message with UNKNOWN and the parser's words.
     """
-    methods = {method.name: _method(method, getattr(service, method.name), gate) for method in SERVICE.methods}
+    methods = {method.name: _method(method, getattr(service, method.name), gate, rates) for method in SERVICE.methods}
     return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
 
 def _method(
-    method: MethodDescriptor, behave: Callable[..., Any], gate: Gate | None
+    method: MethodDescriptor, behave: Callable[..., Any], gate: Gate | None, rates: Rates | None
 ) -> grpc.RpcMethodHandler[bytes, Message]:
     kind: type[Message] = GetMessageClass(method.input_type)
     serialize = GetMessageClass(method.output_type).SerializeToString
 
     async def admitted(sent: bytes, context: Context) -> Message:
         request = _parsed(kind, sent)
+        caller = context.peer().rpartition(":")[0]  # without the port: a machine, where nobody has a name
         if gate is not None:
-            await gate.admit(method.name, request, context.invocation_metadata() or ())
+            caller = await gate.admit(method.name, request, context.invocation_metadata() or ())
+        if rates is not None:
+            rates.spend(caller)
         return request
 
     if method.server_streaming:

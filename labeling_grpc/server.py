@@ -31,6 +31,7 @@ from labeling_grpc.options import Options, listened, queue_database, state_folde
 from labeling_grpc.publisher import Hook, no_hook
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.gate import Gate
+from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.service import LabelingService
 from labeling_grpc.store import Store
@@ -158,8 +159,9 @@ class LabelingServer:
     async def _serve(self) -> None:
         server = grpc.aio.server(options=_GRPC)
         checks = Checks(self.pipeline, self._options.lease_us)
+        rates = Rates(self._options.rate) if self._options.rate else None
         service = LabelingService(checks, self._question, self._writer, self._problems)
-        server.add_generic_rpc_handlers((rpc.handler(service, self._gate),))
+        server.add_generic_rpc_handlers((rpc.handler(service, self._gate, rates),))
         states = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave it out
         health_pb2_grpc.add_HealthServicer_to_server(states, server)
         if self._options.reflection:

@@ -236,7 +236,7 @@ class Writer:
 
     def _patience(self) -> float:
         """Seconds until there is something to do without being asked."""
-        if self._fresh and self._parked:
+        if self._fresh and self._parked and self._store.counts.waiting:
             return 0.0
         waits = [_CONTENDED_SECONDS if self._contended and self._parked else _IDLE_SECONDS]
         if self._store.next_lease_end is not None:

@@ -35,8 +35,8 @@ class Gate:
         """Refuse to exist while a call of the contract has no row in the table of roles."""
         check_matrix(MATRIX)
 
-    async def admit(self, method: str, request: Message, metadata: Metadata) -> None:
-        """Let a call through.
+    async def admit(self, method: str, request: Message, metadata: Metadata) -> str:
+        """Let a call through; gives the caller's annotator id.
 
         A request without an annotator gets the caller's.
 
@@ -46,13 +46,13 @@ class Gate:
         """
         secret = _bearer(metadata)
         try:
-            await asyncio.to_thread(self._check, method, request, secret)
+            return await asyncio.to_thread(self._check, method, request, secret)
         except (TokenError, sa.exc.DBAPIError) as error:
             raise RefusedError(
                 Reason.STORE_UNAVAILABLE, "the database of access tokens can't be read: nothing was changed; try again"
             ) from error
 
-    def _check(self, method: str, request: Message, secret: str) -> None:
+    def _check(self, method: str, request: Message, secret: str) -> str:
         token = self.store.find(secret) if secret else None
         if token is None:
             raise RefusedError(
@@ -67,6 +67,7 @@ class Gate:
             request.annotator = token.annotator
         if scope is Scope.OWN:
             self._own(token, request)
+        return token.annotator
 
     def _own(self, token: Token, request: Message) -> None:
         if isinstance(request, pb.LeaseTasksRequest | pb.AmendLabelRequest) and request.annotator != token.annotator:

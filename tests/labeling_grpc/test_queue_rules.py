@@ -428,4 +428,4 @@ def test_the_queue_follows_its_rules_in_postgresql_with_two_replicas(postgres: P
     class Here(ReplicatedMachine):
         url = postgres.url
 
-    run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=25))
+    run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=20))

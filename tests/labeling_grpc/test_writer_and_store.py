@@ -159,6 +159,30 @@ def test_long_polls_are_served_first_come_first_served(writer: Writer) -> None:
     assert replies[3].future.result(10) == []
 
 
+def test_a_long_poll_for_which_nothing_is_left_does_not_keep_the_writer_turning(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(store, unexpected)
+    turns = 0
+    gather = writer._gather
+
+    def counted() -> object:
+        nonlocal turns
+        turns += 1
+        return gather()
+
+    monkeypatch.setattr(writer, "_gather", counted)
+    replies = [FutureReply() for _ in range(3)]
+    writer.submit(take_in(1), replies[0])
+    writer.submit(LeaseCases("ada", 1, 10**12), replies[1])
+    writer.submit(LeaseCases("ben", 1, 10**12), replies[2], wait=0.4)
+    writer.start()
+    assert leased(replies[1].future.result(10))
+    assert replies[2].future.result(10) == []
+    assert turns < 10
+    writer.stop()
+
+
 def test_listeners_hear_of_what_changed(writer: Writer) -> None:
     heard: list[tuple[str, int]] = []
 
