@@ -49,7 +49,7 @@ def consensus_row(*, quick: bool) -> dict[str, Any] | None:
     refit = median_seconds(lambda: peer.DawidSkene(n_iter=100, tol=-np.inf).fit(table), 1 if quick else 3)
     fit = median_seconds(lambda: dawid_skene(answers, iterations=100, tolerance=-np.inf), 1 if quick else 3)
     add = _seconds_an_answer(rows)
-    hardest = peer.GLAD(n_iter=100, silent=True).fit(table)
+    hardest = peer.GLAD(n_iter=20 if quick else 100, silent=True).fit(table)
     ability = hardest.alphas_.loc[list(answers.annotator_ids)].to_numpy()
     ease = hardest.betas_.loc[list(answers.item_ids)].to_numpy()
     apart_online = float(np.abs(moved - whole.posteriors).max())
