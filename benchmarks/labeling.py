@@ -55,7 +55,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
 
 def _single(*, quick: bool) -> dict[str, Any]:
     """G1: 64 clients, a case at a time."""
-    seconds = 2.0 if quick else 20.0
+    seconds = 1.5 if quick else 20.0
     with services(1, cases=15_000 if quick else 80_000) as running:
         outcome, detail = _loaded(running, clients=64, batch=1, seconds=seconds)
     return _row(
@@ -65,7 +65,7 @@ def _single(*, quick: bool) -> dict[str, Any]:
 
 def _batches(*, quick: bool) -> dict[str, Any]:
     """G2: 64 clients, twenty cases at a time."""
-    seconds = 2.0 if quick else 20.0
+    seconds = 1.5 if quick else 20.0
     with services(1, cases=40_000 if quick else 300_000) as running:
         outcome, detail = _loaded(running, clients=64, batch=20, seconds=seconds)
     return _row("G2", outcome.cases / outcome.seconds, "cases/s, 20 a call, 64 clients, SQLite", 8_000, detail)
@@ -73,7 +73,7 @@ def _batches(*, quick: bool) -> dict[str, Any]:
 
 def _replicas(*, quick: bool) -> dict[str, Any]:
     """G3: two replicas on one PostgreSQL, 128 clients."""
-    seconds = 2.0 if quick else 20.0
+    seconds = 1.5 if quick else 20.0
     with (
         PostgresServer(durable=True) as database,
         services(2, cases=15_000 if quick else 80_000, database=database.url) as running,

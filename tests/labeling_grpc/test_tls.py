@@ -16,6 +16,7 @@ from labeling_grpc.client import LabelingClient, UnreachableError
 from labeling_grpc.options import Options
 from labeling_grpc.security.tls import Certificates
 from labeling_grpc.server import serve
+from support import wait_until
 from tidemark.errors import ConfigError
 from tidemark.settings import Settings
 
@@ -55,6 +56,11 @@ def answers(address: str, tls: Certificates) -> bool:
             return False
 
 
+def answers_in_time(address: str, tls: Certificates) -> None:
+    """On a machine under load a handshake may take longer than one try has."""
+    wait_until(lambda: answers(address, tls), "a caller that should be answered is not")
+
+
 def test_a_changed_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
     old, new, served = (certificate(tmp_path, name) for name in ("old", "new", "served"))
 
@@ -67,14 +73,14 @@ def test_a_changed_certificate_is_served_without_a_restart(tmp_path: Path) -> No
     put(old)
     settings = Settings(state_dir=tmp_path / "state").at("127.0.0.1:9")
     with serve(pipeline("pay"), settings, options=Options(tls=served)) as server:
-        assert answers(server.address, trusting(old))
+        answers_in_time(server.address, trusting(old))
         assert not answers(server.address, trusting(new))
         put(new)
-        assert answers(server.address, trusting(new))
+        answers_in_time(server.address, trusting(new))
         assert not answers(server.address, trusting(old))
         assert served.key is not None
         served.key.write_text("half written")
-        assert answers(server.address, trusting(new))
+        answers_in_time(server.address, trusting(new))
 
 
 def test_a_caller_without_a_certificate_is_refused_where_one_is_asked_for(tmp_path: Path) -> None:
@@ -82,7 +88,7 @@ def test_a_caller_without_a_certificate_is_refused_where_one_is_asked_for(tmp_pa
     tls = Certificates(ours.certificate, ours.key, theirs.certificate)
     settings = Settings(state_dir=tmp_path / "state").at("127.0.0.1:9")
     with serve(pipeline("pay"), settings, options=Options(tls=tls)) as server:
-        assert answers(server.address, Certificates(theirs.certificate, theirs.key, ours.certificate))
+        answers_in_time(server.address, Certificates(theirs.certificate, theirs.key, ours.certificate))
         assert not answers(server.address, trusting(ours))
         assert not answers(server.address, Certificates(other.certificate, other.key, ours.certificate))
 
