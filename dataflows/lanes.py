@@ -146,6 +146,9 @@ class Lane:
 
     def _within(self, run: Sequence[Message], stop: int, size: int, most: int, *, first: bool) -> tuple[int, int]:
         """Where to stop in a run so that the batch keeps below `most` bytes, and the batch's size then."""
+        whole = size + sum(map(len, run[self._head : stop]))
+        if whole <= most:
+            return stop, whole
         for i in range(self._head, stop):
             size += len(run[i])
             if size > most and not (first and i == self._head):

@@ -158,13 +158,15 @@ class Membership:
         begin = 0
         for (topic, index), run in itertools.groupby(sources):
             lane = self.lanes.get((topic or "", -1 if index is None else index))
-            end = begin + sum(1 for _ in run)
+            end = begin + len(list(run))
             self._receive(lane if lane is not None and lane.is_open else None, messages[begin:end], now)
             begin = end
 
     def _receive(self, lane: Lane | None, messages: list[Message], now: float) -> None:
         """What one partition gives: rows, and events of the client's."""
-        if any(error is not None for error in map(Message.error, messages)):
+        if any(
+            map(Message.error, messages)
+        ):  # errors are true, and comparing one with None is an error of the client's
             for is_event, run in itertools.groupby(messages, key=_is_event):
                 if is_event:
                     for message in run:
