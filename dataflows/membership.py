@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -25,6 +25,7 @@ from tidemark.kafka import consumer_config
 from tidemark.processor import Partition, Processor
 
 _log = logging.getLogger(__name__)
+_ROUNDS_HELD: Final = 4
 
 
 class Member(Protocol):
@@ -113,7 +114,8 @@ class Membership:
 
         """
         self._advance_opening()
-        messages = self._joined.consume(self._config.batch_rows, 0)
+        held = sum(lane.rows for lane in self.lanes.values())
+        messages = self._joined.consume(records_to_read(held, self._config.batch_rows), 0)
         if self._callback_error is not None:
             raise self._callback_error
         if messages:
@@ -306,6 +308,16 @@ class Membership:
         self._joined.incremental_assign(here)
         self._joined.resume(here)
         _log.info("%s: %s [%d] from %d, replaying up to %d", config.group, lane.topic, lane.index, start, committed)
+
+
+def records_to_read(held: int, batch_rows: int) -> int:
+    """How many records to ask for when so many rows wait: those of a few rounds wait at most, as a rule.
+
+    What is not asked for stays with Kafka's client, which fetches no more than it may hold. Pausing a partition that
+    has too many rows makes the client forget what it has fetched, and fetch it again: half of the flow's pace when it
+    was the rule. A few are always asked for: those of a partition that others wait for may lie behind theirs.
+    """
+    return max(_ROUNDS_HELD * batch_rows - held, batch_rows // 4, 1)
 
 
 def _is_event(message: Message) -> bool:

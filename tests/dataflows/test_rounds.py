@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
+from dataflows.membership import records_to_read
 from dataflows.rounds import Rounds, Standing, together
 from tidemark.processor import UNKNOWN_TIME, Batch, Output, Partition, RoundProcessor
 from tidemark.settings import Settings
@@ -219,6 +220,19 @@ def test_a_round_never_has_more_rows_than_it_may_even_one() -> None:
     choosing.batch_rows = 1
     lanes = lanes_of(range(5), range(5), range(5))
     assert [sum(counts.values()) for counts in sizes(choosing.choose(lanes, 0.0))] == [1]
+
+
+@given(st.integers(1, 10_000), st.lists(st.floats(0.25, 1), min_size=1, max_size=50))
+def test_no_more_than_a_few_rounds_of_rows_wait_however_many_are_processed_of_each(
+    batch_rows: int, shares: list[float]
+) -> None:
+    held = 0
+    for share in shares:
+        asked = records_to_read(held, batch_rows)
+        assert asked >= 1, "what others wait for may lie behind"
+        held += asked
+        assert held <= 4 * batch_rows + max(batch_rows // 4, 1)
+        held -= min(held, max(1, int(batch_rows * share)))
 
 
 def test_rows_to_replay_wait_for_nobody() -> None:
