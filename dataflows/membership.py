@@ -166,9 +166,7 @@ class Membership:
 
     def _receive(self, lane: Lane | None, messages: list[Message], now: float) -> None:
         """What one partition gives: rows, and events of the client's."""
-        if any(
-            map(Message.error, messages)
-        ):  # errors are true, and comparing one with None is an error of the client's
+        if any(map(Message.error, messages)):  # an error is true; `==` with one raises SystemError (client 2.16)
             for is_event, run in itertools.groupby(messages, key=_is_event):
                 if is_event:
                     for message in run:

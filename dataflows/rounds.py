@@ -82,12 +82,14 @@ class Rounds:
     """Chooses from the rows that a session's lanes hold.
 
     batch_rows: most rows of one batch, or of all batches of a round; may be made smaller.
+    processor: the one that takes rounds; None: it takes batches one by one.
     """
 
     def __init__(self, config: EngineConfig, processor: Processor) -> None:
         self.batch_rows = config.batch_rows
         self._config = config
-        self._as_rounds = processor if isinstance(processor, RoundProcessor) else None
+        self.processor = processor if isinstance(processor, RoundProcessor) else None
+        self._bounds = Bounds(config.align or 0, config.idle_timeout, config.min_rows, config.batch_rows)
         self._since: dict[str, float] = {}
         self._awake: set[str] = set()
 
@@ -97,18 +99,17 @@ class Rounds:
         for lane in lanes:
             if lane.is_open:
                 groups.setdefault(self._config.align_groups.get(lane.topic, lane.topic), []).append(lane)
-        if self._as_rounds is None:
+        if self.processor is None:
             return [[pair] for group in groups.values() for pair in self._one_by_one(group, now)]
-        rounds = [self._round(self._as_rounds, name, group, now) for name, group in groups.items()]
+        rounds = [self._round(self.processor, name, group, now) for name, group in groups.items()]
         return [chosen for chosen in rounds if chosen]
 
     def _one_by_one(self, group: list[Lane], now: float) -> list[tuple[Lane, Batch]]:
         config = self._config
-        bounds = Bounds(config.align or 0, config.idle_timeout, config.min_rows, config.batch_rows)
         chosen = []
         for lane in group:
             if lane.rows:
-                rows = lane.rows if config.align is None else allowed_rows(lane, group, bounds, now)
+                rows = lane.rows if config.align is None else allowed_rows(lane, group, self._bounds, now)
                 if rows:
                     chosen.append((lane, min(rows, self.batch_rows)))
         return [(lane, lane.take(rows, config.batch_bytes)) for lane, rows in chosen]

@@ -33,7 +33,7 @@ from dataflows.transactions import RecordTooLarge, TransactionFailed, Transactio
 from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import admin, producer_config
-from tidemark.processor import Batch, Output, Partition, Processor, RoundProcessor
+from tidemark.processor import Batch, Output, Partition, Processor
 
 _log = logging.getLogger(__name__)
 _LARGE_RECORDS: Final = {"message.max.bytes": 4_000_000}
@@ -207,8 +207,8 @@ class Session:
 
     def _process(self, items: Sequence[Item]) -> list[Output]:
         outputs: list[Output] = []
-        if isinstance(self._processor, RoundProcessor):
-            outputs = self._processor.process_round([item.batch for item in items])
+        if self._rounds.processor is not None:
+            outputs = self._rounds.processor.process_round([item.batch for item in items])
         else:
             for item in items:
                 given = self._processor.process(item.batch)

@@ -22,7 +22,7 @@ from tidemark.iso_time import UNREADABLE, iso_times
 from tidemark.json_shape import DEEPEST, name_hashes, suspicious
 from tidemark.pipeline import Pipeline, format_duration
 from tidemark.pipeline.expressions import columns_schema
-from tidemark.processor import Batch
+from tidemark.processor import UNKNOWN_TIME, Batch
 
 MAX_VALUE: Final = 1_048_576
 """Bytes of a value; Kafka's own default limit of a message."""
@@ -124,8 +124,8 @@ class Decoder:
         return Decoded(frame, rows, times, bad)
 
     def event_times(self, batch: Batch) -> list[int]:
-        """Event time (µs) of each record, read without its other columns; `UNREADABLE` where it tells none."""
-        times = [UNREADABLE] * len(batch)
+        """Event time (µs) of each record, read without its other columns; `UNKNOWN_TIME` where it tells none."""
+        times = [UNKNOWN_TIME] * len(batch)
         told: dict[int, Any] = {}
         get = self._getters[self._time.column]
         for row, value in enumerate(batch.values):
