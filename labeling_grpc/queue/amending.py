@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from labeling_grpc.commands import Accepted, Amend
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.work import Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
 
@@ -35,18 +36,13 @@ def _amended(
         )
     key = command.key or command.annotation_id
     if (earlier := work.keyed.get((row.event_id, key))) is not None:
-        return earlier_outcome(command, earlier)
+        reused = f"another amendment of annotation {command.annotation_id!r} was taken under this idempotency key"
+        return repeated(command, earlier, {"supersedes": command.annotation_id}, reused)
     if (refused := _refused(work, command, row, superseded)) is not None:
         return refused
     candidate = decode_candidate(row.candidate)
-    if command.known_at is not None and command.known_at < candidate.time:
-        return RefusedError(
-            Reason.INVALID_FIELD,
-            f"known_at ({command.known_at}) is before the event itself ({candidate.time}): give the event time from "
-            "which the amendment may be used, in µs",
-            field="known_at_us",
-            event_id=row.event_id,
-        )
+    if (refused := known_too_early(command, candidate, "amendment")) is not None:
+        return refused
     known_at = work.wall if command.known_at is None else command.known_at
     who = command.annotator or row.annotator
     superseded.add(row.id)
@@ -58,14 +54,8 @@ def _amended(
 def _refused(
     work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes], superseded: set[str]
 ) -> RefusedError | None:
-    if command.status == "answered" and command.label not in work.rules.classes:
-        classes = ", ".join(work.rules.classes)
-        return RefusedError(
-            Reason.UNKNOWN_CLASS,
-            f"{command.label!r} is none of the classes: {classes}",
-            field="label",
-            event_id=row.event_id,
-        )
+    if (refused := unknown_class(command, work.rules, row.event_id)) is not None:
+        return refused
     if row.id in superseded or row.status not in {"answered", "skipped"}:
         why = "was superseded before: amend the newest" if row.id in superseded else f"is {row.status}"
         return RefusedError(Reason.NOT_AMENDABLE, f"annotation {row.id!r} {why}", event_id=row.event_id)
@@ -74,23 +64,3 @@ def _refused(
             Reason.UNKNOWN_CASE, f"the candidate of {row.event_id!r} is no longer kept", event_id=row.event_id
         )
     return None
-
-
-def earlier_outcome(command: Amend, earlier: dict[str, object]) -> Accepted | RefusedError:
-    """What a repeated amendment gets: what it got before, if it is the same."""
-    same = (
-        earlier["supersedes"] == command.annotation_id
-        and earlier["status"] == command.status
-        and earlier["label"] == command.label
-        and earlier["confidence"] == command.confidence
-        and earlier["comment"] == command.comment
-        and (command.known_at is None or earlier["known_at"] == command.known_at)
-    )
-    if same:
-        return Accepted(str(earlier["id"]), duplicate=True)
-    return RefusedError(
-        Reason.KEY_REUSED,
-        f"another amendment of annotation {command.annotation_id!r} was taken under this idempotency key",
-        field="idempotency_key",
-        event_id=str(earlier["event_id"]),
-    )

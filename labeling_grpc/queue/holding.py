@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from labeling_grpc.commands import (
     Accepted,
     Answer,
@@ -13,6 +11,7 @@ from labeling_grpc.commands import (
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import State
@@ -39,29 +38,18 @@ def apply_held(work: Work, command: Held) -> Result:
 
 def _answer(work: Work, answer: Answer) -> Accepted | RefusedError:
     """Close a leased case with an answer or a skip."""
-    if answer.status == "answered" and answer.label not in work.rules.classes:
-        classes = ", ".join(work.rules.classes)
-        return RefusedError(
-            Reason.UNKNOWN_CLASS,
-            f"{answer.label!r} is none of the classes: {classes}",
-            field="label",
-            event_id=answer.event_id,
-        )
+    if (refused := unknown_class(answer, work.rules, answer.event_id)) is not None:
+        return refused
     key = answer.key or answer.token
     if (earlier := work.keyed.get((answer.event_id, key))) is not None:
-        return _again(answer, earlier)
+        reused = f"another answer to case {answer.event_id!r} was taken under this idempotency key or lease"
+        return repeated(answer, earlier, {"token": answer.token}, reused)
     case = _leased(work, answer.event_id, answer.token)
     if isinstance(case, RefusedError):
         return case
     candidate = decode_candidate(case.candidate)
-    if answer.known_at is not None and answer.known_at < candidate.time:
-        return RefusedError(
-            Reason.INVALID_FIELD,
-            f"known_at ({answer.known_at}) is before the event itself ({candidate.time}): give the event time "
-            "from which the answer may be used, in µs",
-            field="known_at_us",
-            event_id=answer.event_id,
-        )
+    if (refused := known_too_early(answer, candidate, "answer")) is not None:
+        return refused
     known_at = work.wall if answer.known_at is None else answer.known_at
     annotation_id = work.close(
         case, candidate, answer.status, case.annotator or NOBODY, known_at, answer=answer, key=key
@@ -102,22 +90,3 @@ def _leased(work: Work, event_id: str, token: str) -> OpenCase | RefusedError:
             event_id=event_id,
         )
     return case
-
-
-def _again(answer: Answer, earlier: dict[str, Any]) -> Accepted | RefusedError:
-    same = (
-        earlier["token"] == answer.token
-        and earlier["status"] == answer.status
-        and earlier["label"] == answer.label
-        and earlier["confidence"] == answer.confidence
-        and earlier["comment"] == answer.comment
-        and (answer.known_at is None or earlier["known_at"] == answer.known_at)
-    )
-    if same:
-        return Accepted(earlier["id"], duplicate=True)
-    return RefusedError(
-        Reason.KEY_REUSED,
-        f"another answer to case {answer.event_id!r} was taken under this idempotency key or lease",
-        field="idempotency_key",
-        event_id=answer.event_id,
-    )
