@@ -213,7 +213,20 @@ Result = (
     | None
 )
 
-EventKind = Literal["added", "leased", "returned", "answered", "skipped", "expired", "amended"]
+EventKind = Literal[
+    "added",
+    "leased",
+    "returned",
+    "answered",
+    "skipped",
+    "expired",
+    "amended",
+    "withdrawn",
+    "escalated",
+    "voted",
+    "commented",
+    "requeued",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +250,7 @@ class Counts:
     answered: int = 0
     skipped: int = 0
     expired: int = 0
+    withdrawn: int = 0
     unpublished: int = 0
     rejected: int = 0
     event_clock: int = 0

@@ -29,6 +29,11 @@ _KINDS: Final = {
     "skipped": pb.CaseEvent.KIND_SKIPPED,
     "expired": pb.CaseEvent.KIND_EXPIRED,
     "amended": pb.CaseEvent.KIND_AMENDED,
+    "withdrawn": pb.CaseEvent.KIND_WITHDRAWN,
+    "escalated": pb.CaseEvent.KIND_ESCALATED,
+    "voted": pb.CaseEvent.KIND_VOTED,
+    "commented": pb.CaseEvent.KIND_COMMENTED,
+    "requeued": pb.CaseEvent.KIND_REQUEUED,
 }
 _INT64: Final = range(-(2**63), 2**63)
 _decode = msgspec.json.Decoder(Candidate).decode
@@ -104,6 +109,7 @@ def stats(pipeline: str, counts: Counts, now: int) -> pb.QueueStats:
         answered=counts.answered,
         skipped=counts.skipped,
         expired=counts.expired,
+        withdrawn=counts.withdrawn,
         unpublished=counts.unpublished,
         rejected=counts.rejected,
         event_clock_us=counts.event_clock,

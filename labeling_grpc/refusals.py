@@ -32,6 +32,10 @@ class Reason(StrEnum):
     FORBIDDEN = "FORBIDDEN"
     UNKNOWN_ANNOTATION = "UNKNOWN_ANNOTATION"
     NOT_AMENDABLE = "NOT_AMENDABLE"
+    QUEUE_PAUSED = "QUEUE_PAUSED"
+    ANNOTATOR_STOPPED = "ANNOTATOR_STOPPED"
+    QUOTA_REACHED = "QUOTA_REACHED"
+    UNKNOWN_ANNOTATOR = "UNKNOWN_ANNOTATOR"
 
 
 _CODES: Final[dict[Reason, grpc.StatusCode]] = {
@@ -49,6 +53,10 @@ _CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
     Reason.UNKNOWN_ANNOTATION: grpc.StatusCode.NOT_FOUND,
     Reason.NOT_AMENDABLE: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.QUEUE_PAUSED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ANNOTATOR_STOPPED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.QUOTA_REACHED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.UNKNOWN_ANNOTATOR: grpc.StatusCode.NOT_FOUND,
 }
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """Newest migration (`labeling_grpc/stores/migrations`): what a database must be at to be used."""
 
 
@@ -20,6 +20,13 @@ class State(IntEnum):
 
     WAITING = 0
     LEASED = 1
+
+
+class Tier(IntEnum):
+    """Who may be given a case."""
+
+    ANYONE = 0
+    REVIEWERS = 1
 
 
 class Lane(IntEnum):
@@ -38,6 +45,8 @@ cases = sa.Table(
     sa.Column("id", _Id, primary_key=True, autoincrement=True),
     sa.Column("event_id", sa.Text, nullable=False, unique=True),
     sa.Column("candidate", sa.LargeBinary, nullable=False),  # tidemark.records.Candidate, JSON as it came
+    sa.Column("key", sa.Text),  # the entity; null also for cases of before there was this column
+    sa.Index("cases_key", "key", "id"),
 )
 
 queue = sa.Table(
@@ -46,16 +55,22 @@ queue = sa.Table(
     sa.Column("case_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("state", sa.SmallInteger, nullable=False),
     sa.Column("lane", sa.SmallInteger, nullable=False),
+    sa.Column("tier", sa.SmallInteger, nullable=False),  # who may have it: `Tier`
+    sa.Column("segment", sa.Text, nullable=False),  # lanes' cases of one segment are in order; "" where there are none
+    sa.Column("skill", sa.Text),  # what an annotator must be skilled in
     sa.Column("rank", sa.Float(53), nullable=False),  # ascending: minus the priority, 0 in the exploration lane
     sa.Column("size", sa.Integer, nullable=False),  # bytes of the candidate
     sa.Column("expires_at", sa.BigInteger),  # event time, µs
     sa.Column("token", sa.Text),
     sa.Column("annotator", sa.Text),
     sa.Column("lease_until", sa.BigInteger),  # queue time, µs
+    sa.Column("leased_at", sa.BigInteger),  # wall clock, µs
     sa.Column("leases", sa.Integer, nullable=False),
+    sa.Column("votes", sa.SmallInteger, nullable=False),  # answers so far of a case that asks for several
+    sa.Column("seen", sa.Text),  # JSON list of who has answered it, and is not asked again; null: nobody
     sa.Column("passed_by", sa.Text),  # who released it last
     sa.Column("passed_until", sa.BigInteger),  # queue time until which it is not offered to them again
-    sa.Index("queue_order", "state", "lane", "rank", "case_id"),
+    sa.Index("queue_order", "state", "lane", "tier", "segment", "rank", "case_id"),
     sa.Index("queue_lease", "lease_until"),
     sa.Index("queue_expiry", "expires_at"),
 )
@@ -73,9 +88,11 @@ answers = sa.Table(
     sa.Column("confidence", sa.Float(53)),
     sa.Column("comment", sa.Text),
     sa.Column("known_at", sa.BigInteger, nullable=False),
+    sa.Column("leased_at", sa.BigInteger),  # wall clock, µs; null where no lease was
     sa.Column("answered_at", sa.BigInteger, nullable=False),
     sa.Column("supersedes", sa.Text),  # id of the annotation that this one takes the place of
     sa.Index("annotations_superseded", "supersedes"),
+    sa.Index("annotations_annotator", "annotator", "answered_at"),
     sa.Index("annotations_key", "event_id", "client_key", unique=True),
 )
 
@@ -108,6 +125,52 @@ meta = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+annotators = sa.Table(
+    "annotators",
+    metadata,
+    # Who is not in it is active, has every skill and no quota.
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),  # active, paused, quarantined
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),  # wall clock, µs
+    sa.Column("skills", sa.Text),  # JSON list; null: every skill
+    sa.Column("quota", sa.BigInteger, nullable=False),  # cases a day (UTC); 0: no bound
+)
+
+gold = sa.Table(
+    "gold",
+    metadata,
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("added_at", sa.BigInteger, nullable=False),  # wall clock, µs
+)
+
+gold_leases = sa.Table(
+    "gold_leases",
+    metadata,
+    # A gold case is in several hands at once, and its true case is closed: its leases are not the queue's.
+    sa.Column("token", sa.Text, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("annotator", sa.Text, nullable=False),
+    sa.Column("lease_until", sa.BigInteger, nullable=False),  # queue time, µs
+    sa.Column("leased_at", sa.BigInteger, nullable=False),  # wall clock, µs
+    sa.Index("gold_leases_holder", "annotator", "event_id"),
+    sa.Index("gold_leases_end", "lease_until"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", _Id, primary_key=True, autoincrement=False),  # 1, 2, 3, ..: a gap is tampering
+    sa.Column("at", sa.BigInteger, nullable=False),  # wall clock, µs
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),  # JSON
+    sa.Column("hash", sa.Text, nullable=False),  # SHA-256 over the row and the hash of the row before, hex
+)
+
 replication = sa.MetaData()
 
 counters = sa.Table(
@@ -121,6 +184,7 @@ counters = sa.Table(
     sa.Column("answered", sa.BigInteger, nullable=False),
     sa.Column("skipped", sa.BigInteger, nullable=False),
     sa.Column("expired", sa.BigInteger, nullable=False),
+    sa.Column("withdrawn", sa.BigInteger, nullable=False),
     sa.Column("unpublished", sa.BigInteger, nullable=False),
     sa.Column("clock", sa.BigInteger, nullable=False),  # latest queue time that this row's replicas saw, µs
 )

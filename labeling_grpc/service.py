@@ -215,6 +215,36 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             raise outcome
         return pb.SkipResponse(annotation_id=outcome.annotation_id)
 
+    async def Escalate(  # noqa: N802
+        self, request: pb.EscalateRequest, _context: Context
+    ) -> pb.EscalateResponse:
+        """Hand a case on to the reviewers."""
+        raise NotImplementedError
+
+    async def AddComment(  # noqa: N802
+        self, request: pb.AddCommentRequest, _context: Context
+    ) -> pb.AddCommentResponse:
+        """Say something about a case."""
+        raise NotImplementedError
+
+    async def GetCase(  # noqa: N802
+        self, request: pb.GetCaseRequest, _context: Context
+    ) -> pb.GetCaseResponse:
+        """One case with all that helps to decide it."""
+        raise NotImplementedError
+
+    async def ListCases(  # noqa: N802
+        self, request: pb.ListCasesRequest, _context: Context
+    ) -> pb.ListCasesResponse:
+        """Cases page by page."""
+        raise NotImplementedError
+
+    async def GetProgress(  # noqa: N802
+        self, request: pb.GetProgressRequest, _context: Context
+    ) -> pb.GetProgressResponse:
+        """How far one annotator is."""
+        raise NotImplementedError
+
     async def AmendLabel(  # noqa: N802
         self, request: pb.AmendLabelRequest, _context: Context
     ) -> pb.AmendLabelResponse:

@@ -17,7 +17,12 @@ NO_MODEL: Final = "none"
 """Model version of a prediction made before there was a model."""
 
 Reason = Literal["explore", "uncertain", "diverse", "cold", "imported"]
-LabelStatus = Literal["answered", "skipped", "expired", "retracted"]
+LabelStatus = Literal[
+    "answered", "skipped", "expired", "retracted", "withdrawn", "vote", "gold", "escalated", "commented", "requeued"
+]
+"""What an annotation does: the first five end a case or what was said of it. `vote`: one of several answers, whose
+verdict comes as `answered`. `gold`: an answer to a case whose class was known, for judging who gave it. The others are
+said of a case and end nothing."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +70,8 @@ class Candidate(Record, frozen=True, kw_only=True):
 class Label(Record, frozen=True, kw_only=True):
     """`P.labels`: one annotation. `label` is null unless `status` is `answered`.
 
+    Of a verdict on several answers, `answers` counts them, `annotators` gave them, `consensus` are the probabilities of
+    the pipeline's classes in their order, `confidence` that of `label`, and `annotator` is "consensus".
     A label is usable for training and measuring only from `known_at`. The header `seq` of the Kafka
     record carries the outbox sequence.
     """
@@ -91,6 +98,9 @@ class Label(Record, frozen=True, kw_only=True):
     comment: str | None = None
     annotation_id: str | None = None
     supersedes: str | None = None
+    answers: int | None = None
+    annotators: list[str] | None = None
+    consensus: list[float] | None = None
 
 
 class Outcome(Record, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path("labeling_grpc/v1")
-SOURCES = ("labeling_grpc/v1/labeling.proto",)
+SOURCES = ("labeling_grpc/v1/labeling.proto", "labeling_grpc/v1/admin.proto")
 PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 

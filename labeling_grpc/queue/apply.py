@@ -35,7 +35,7 @@ from labeling_grpc.queue.leasing import Leasing
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.taking import take_in
-from labeling_grpc.queue.work import Work
+from labeling_grpc.queue.work import ENDS, Work
 from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
 from tidemark.topics import Topics
 
@@ -148,7 +148,7 @@ def count(connection: sa.Connection) -> Counts:
     first = sa.select(answers.c.status, sa.func.count()).where(answers.c.supersedes.is_(None))
     by_status = first.group_by(answers.c.status)  # an amendment closes no case
     for status, number in connection.execute(by_status):
-        if status in {"answered", "skipped", "expired"}:
+        if status in ENDS:
             setattr(counts, status, number)
     counts.unpublished = connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
     stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())

@@ -7,7 +7,7 @@ import uuid
 from labeling_grpc.commands import AdoptLabels, MarkPublished
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.positions import move
-from labeling_grpc.queue.work import Work, parts
+from labeling_grpc.queue.work import ENDS, Work, parts
 from labeling_grpc.schema import positions
 
 
@@ -38,11 +38,12 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
                 "confidence": label.confidence,
                 "comment": label.comment,
                 "known_at": label.known_at,
+                "leased_at": None,
                 "answered_at": label.answered_at,
                 "supersedes": label.supersedes,
             }
         )
-        if label.supersedes is None and label.status in {"answered", "skipped", "expired"}:
+        if label.supersedes is None and label.status in ENDS:
             work.ended(label.status)
         case = work.cases.get(label.event_id)
         if case is not None and case.in_queue:

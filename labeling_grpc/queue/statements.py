@@ -95,7 +95,10 @@ RETURN = Many(
 DROP = Many(queue.delete().where(queue.c.case_id == sa.bindparam("case")))
 ANNOTATE = Many(answers.insert(), *answers.c.keys())
 PUBLISH = Many(outbox.insert(), *(column.name for column in outbox.c if column.name != "seq"))
-ENQUEUE = Many(queue.insert(), "case_id", "state", "lane", "rank", "size", "expires_at", "leases")
+ENQUEUE = Many(
+    queue.insert(),
+    *("case_id", "state", "lane", "tier", "segment", "skill", "rank", "size", "expires_at", "leases", "votes"),
+)
 ENDED = (
     sa.select(cases.c.event_id)
     .select_from(queue.join(cases, cases.c.id == queue.c.case_id))

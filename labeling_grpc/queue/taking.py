@@ -8,7 +8,7 @@ from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
-from labeling_grpc.schema import Lane, State, cases
+from labeling_grpc.schema import Lane, State, Tier, cases
 from tidemark.records import Candidate
 
 
@@ -75,7 +75,7 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
     rows = []
     inserted = work.connection.execute(
         cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True),
-        [{"event_id": event_id, "candidate": arrival.value} for event_id, arrival in added.items()],
+        [{"event_id": event, "candidate": its.value, "key": _key(its)} for event, its in added.items()],
     )
     for case_id, event_id in inserted:
         candidate = added[event_id].candidate
@@ -87,15 +87,23 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
                 "case_id": case_id,
                 "state": int(State.WAITING),
                 "lane": int(lane),
+                "tier": int(Tier.ANYONE),
+                "segment": "",
+                "skill": None,
                 "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
                 "size": len(added[event_id].value),
                 "expires_at": candidate.expires_at,
                 "leases": 0,
+                "votes": 0,
             }
         )
         work.waiting(lane, 1)
         work.tell("added", event_id, NOBODY)
     sql.ENQUEUE.execute(work.connection, rows)
+
+
+def _key(arrival: Arrival) -> str | None:
+    return None if arrival.candidate is None else arrival.candidate.key
 
 
 def _displace(work: Work) -> None:

@@ -19,6 +19,9 @@ from labeling_grpc.schema import Lane, State, meta
 from tidemark.records import Candidate, Label, LabelStatus, encode
 from tidemark.topics import Topics
 
+ENDS: Final = frozenset({"answered", "skipped", "expired", "withdrawn"})
+"""Statuses of the annotations that close a case."""
+
 NOBODY: Final = ""
 """Annotator of an annotation that no person made (an expiry)."""
 
@@ -217,6 +220,7 @@ class Work:
             "confidence": said.confidence,
             "comment": said.comment,
             "known_at": known_at,
+            "leased_at": None,
             "answered_at": self.wall,
             "supersedes": supersedes,
         }

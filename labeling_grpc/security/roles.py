@@ -46,6 +46,12 @@ MATRIX: Final[dict[str, dict[Role, Scope]]] = {
     "RenewLease": _row(Scope.OWN, Scope.OWN, Scope.ANY, Scope.NONE, Scope.OWN),
     "SubmitLabels": _row(Scope.OWN, Scope.OWN, Scope.ANY, Scope.NONE, Scope.OWN),
     "Skip": _row(Scope.OWN, Scope.OWN, Scope.ANY, Scope.NONE, Scope.OWN),
+    "Escalate": _row(Scope.OWN, Scope.OWN, Scope.ANY, Scope.NONE, Scope.OWN),
+    "AddComment": _row(Scope.OWN, Scope.ANY, Scope.ANY, Scope.NONE, Scope.OWN),
+    # An annotator sees the cases that are, or were, in their own hands.
+    "GetCase": _row(Scope.OWN, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),
+    "ListCases": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),
+    "GetProgress": _row(Scope.OWN, Scope.ANY, Scope.ANY, Scope.ANY, Scope.OWN),
     "AmendLabel": _row(Scope.OWN, Scope.ANY, Scope.ANY, Scope.NONE, Scope.OWN),
     "Release": _row(Scope.OWN, Scope.ANY, Scope.ANY, Scope.NONE, Scope.OWN),
     "Stats": _row(Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),

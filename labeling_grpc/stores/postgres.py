@@ -40,7 +40,9 @@ from tidemark.errors import ConfigError
 from tidemark.topics import Topics
 
 _STRIPES: Final = 16
-_COUNTED: Final = ("waiting_explore", "waiting_active", "leased", "answered", "skipped", "expired", "unpublished")
+_COUNTED: Final = (
+    *("waiting_explore", "waiting_active", "leased", "answered", "skipped", "expired", "withdrawn", "unpublished"),
+)
 _CONNECT: Final[dict[str, Any]] = {
     # A database that is gone without a word is told from one that is slow within seconds, and nobody waits longer.
     "connect_timeout": 5,

@@ -11,7 +11,8 @@ Errors. Every refusal carries a google.rpc.ErrorInfo (domain "labeling.tidemark"
 its prefix) in the status details, a BadRequest where a field is at fault, a ResourceInfo where something is unknown.
   INVALID_ARGUMENT     a field is malformed; an unknown class; an idempotency key used again with another answer
   NOT_FOUND            no such case, no such annotation, no such pipeline
-  FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already; an annotation that is superseded
+  FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already; an annotation that is superseded;
+                       a queue that is paused; an annotator who is paused, quarantined or at the end of a quota
   UNAUTHENTICATED      no valid access token, where the service asks for one
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
@@ -104,6 +105,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No annotation has this id."""
     ERROR_REASON_NOT_AMENDABLE: _ErrorReason.ValueType  # 14
     """The annotation was superseded before, or is neither an answer nor a skip."""
+    ERROR_REASON_QUEUE_PAUSED: _ErrorReason.ValueType  # 15
+    """An administrator paused the queue: nothing is given out."""
+    ERROR_REASON_ANNOTATOR_STOPPED: _ErrorReason.ValueType  # 16
+    """The annotator is paused, or quarantined for answers that look like guesses; the message says why."""
+    ERROR_REASON_QUOTA_REACHED: _ErrorReason.ValueType  # 17
+    """The annotator had as many cases today as the quota allows."""
+    ERROR_REASON_UNKNOWN_ANNOTATOR: _ErrorReason.ValueType  # 18
+    """Nobody of this name was ever seen."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of a refusal, in google.rpc.ErrorInfo.reason without the prefix ERROR_REASON_."""
@@ -137,7 +146,41 @@ ERROR_REASON_UNKNOWN_ANNOTATION: ErrorReason.ValueType  # 13
 """No annotation has this id."""
 ERROR_REASON_NOT_AMENDABLE: ErrorReason.ValueType  # 14
 """The annotation was superseded before, or is neither an answer nor a skip."""
+ERROR_REASON_QUEUE_PAUSED: ErrorReason.ValueType  # 15
+"""An administrator paused the queue: nothing is given out."""
+ERROR_REASON_ANNOTATOR_STOPPED: ErrorReason.ValueType  # 16
+"""The annotator is paused, or quarantined for answers that look like guesses; the message says why."""
+ERROR_REASON_QUOTA_REACHED: ErrorReason.ValueType  # 17
+"""The annotator had as many cases today as the quota allows."""
+ERROR_REASON_UNKNOWN_ANNOTATOR: ErrorReason.ValueType  # 18
+"""Nobody of this name was ever seen."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
+
+class _CaseState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CASE_STATE_UNSPECIFIED: _CaseState.ValueType  # 0
+    CASE_STATE_WAITING: _CaseState.ValueType  # 1
+    CASE_STATE_LEASED: _CaseState.ValueType  # 2
+    CASE_STATE_ANSWERED: _CaseState.ValueType  # 3
+    CASE_STATE_SKIPPED: _CaseState.ValueType  # 4
+    CASE_STATE_EXPIRED: _CaseState.ValueType  # 5
+    CASE_STATE_WITHDRAWN: _CaseState.ValueType  # 6
+
+class CaseState(_CaseState, metaclass=_CaseStateEnumTypeWrapper):
+    """Where a case is on its way."""
+
+CASE_STATE_UNSPECIFIED: CaseState.ValueType  # 0
+CASE_STATE_WAITING: CaseState.ValueType  # 1
+CASE_STATE_LEASED: CaseState.ValueType  # 2
+CASE_STATE_ANSWERED: CaseState.ValueType  # 3
+CASE_STATE_SKIPPED: CaseState.ValueType  # 4
+CASE_STATE_EXPIRED: CaseState.ValueType  # 5
+CASE_STATE_WITHDRAWN: CaseState.ValueType  # 6
+Global___CaseState: _TypeAlias = CaseState  # noqa: Y015
 
 @_typing.final
 class Value(_message.Message):
@@ -273,6 +316,9 @@ class Case(_message.Message):
     EXPIRES_AT_US_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     TILE_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    SKILL_FIELD_NUMBER: _builtins.int
+    HIDDEN_COLUMNS_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     business_id: _builtins.str
     """The producer's own id (transaction number, ticket)."""
@@ -292,6 +338,10 @@ class Case(_message.Message):
     """Policy that asked."""
     tile: _builtins.int
     """Tile (event-time interval) from which the case was chosen."""
+    segment: _builtins.str
+    """Segment of the case (the pipeline's `labeling.segment`), empty where there are none."""
+    skill: _builtins.str
+    """What an annotator must be skilled in (the pipeline's `labeling.skill`), empty: nothing."""
     @_builtins.property
     def context(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContextField]: ...
     @_builtins.property
@@ -299,6 +349,10 @@ class Case(_message.Message):
     @_builtins.property
     def probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """What the model said, one for each class; empty when there was no model."""
+
+    @_builtins.property
+    def hidden_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of context columns that the caller's role may not see; `context` lacks them."""
 
     def __init__(
         self,
@@ -317,10 +371,13 @@ class Case(_message.Message):
         expires_at_us: _builtins.int | None = ...,
         policy: _builtins.str = ...,
         tile: _builtins.int = ...,
+        segment: _builtins.str = ...,
+        skill: _builtins.str = ...,
+        hidden_columns: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_business_id", b"_business_id", "_expires_at_us", b"_expires_at_us", "_key", b"_key", "_uncertainty", b"_uncertainty", "business_id", b"business_id", "expires_at_us", b"expires_at_us", "key", b"key", "uncertainty", b"uncertainty"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_id", b"_business_id", "_expires_at_us", b"_expires_at_us", "_key", b"_key", "_uncertainty", b"_uncertainty", "business_id", b"business_id", "context", b"context", "event_id", b"event_id", "expires_at_us", b"expires_at_us", "features", b"features", "key", b"key", "model", b"model", "policy", b"policy", "priority", b"priority", "probabilities", b"probabilities", "reason", b"reason", "tile", b"tile", "time_us", b"time_us", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_id", b"_business_id", "_expires_at_us", b"_expires_at_us", "_key", b"_key", "_uncertainty", b"_uncertainty", "business_id", b"business_id", "context", b"context", "event_id", b"event_id", "expires_at_us", b"expires_at_us", "features", b"features", "hidden_columns", b"hidden_columns", "key", b"key", "model", b"model", "policy", b"policy", "priority", b"priority", "probabilities", b"probabilities", "reason", b"reason", "segment", b"segment", "skill", b"skill", "tile", b"tile", "time_us", b"time_us", "uncertainty", b"uncertainty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__business_id: _TypeAlias = _typing.Literal["business_id"]  # noqa: Y015
     _WhichOneofArgType__business_id: _TypeAlias = _typing.Literal["_business_id", b"_business_id"]  # noqa: Y015
@@ -351,14 +408,22 @@ class Task(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRES_AT_US_FIELD_NUMBER: _builtins.int
     LEASE_COUNT_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    COMMENTS_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Proof of the lease, asked for by every call that ends or renews it."""
     lease_expires_at_us: _builtins.int
     """Wall clock of the service at which the lease ends."""
     lease_count: _builtins.int
     """How often the case was leased, this time included."""
+    review: _builtins.bool
+    """Given to reviewers alone: it was escalated, or answers to it disagree."""
     @_builtins.property
     def case(self) -> Global___Case: ...
+    @_builtins.property
+    def comments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Comment]:
+        """What others said about the case, oldest first."""
+
     def __init__(
         self,
         *,
@@ -366,14 +431,44 @@ class Task(_message.Message):
         lease_token: _builtins.str = ...,
         lease_expires_at_us: _builtins.int = ...,
         lease_count: _builtins.int = ...,
+        review: _builtins.bool = ...,
+        comments: _abc.Iterable[Global___Comment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "lease_count", b"lease_count", "lease_expires_at_us", b"lease_expires_at_us", "lease_token", b"lease_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "comments", b"comments", "lease_count", b"lease_count", "lease_expires_at_us", b"lease_expires_at_us", "lease_token", b"lease_token", "review", b"review"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class Comment(_message.Message):
+    """Something said about a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANNOTATOR_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    AT_US_FIELD_NUMBER: _builtins.int
+    annotator: _builtins.str
+    text: _builtins.str
+    at_us: _builtins.int
+    """Wall clock."""
+    def __init__(
+        self,
+        *,
+        annotator: _builtins.str = ...,
+        text: _builtins.str = ...,
+        at_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "at_us", b"at_us", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Comment: _TypeAlias = Comment  # noqa: Y015
 
 @_typing.final
 class Lease(_message.Message):
@@ -408,6 +503,8 @@ class LeaseTasksRequest(_message.Message):
     MAX_TASKS_FIELD_NUMBER: _builtins.int
     WAIT_MS_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     annotator: _builtins.str
     """Who asks: 1 to 128 characters."""
@@ -417,6 +514,14 @@ class LeaseTasksRequest(_message.Message):
     """Long poll: how long to wait for the first case, at most 60,000. The call's deadline shortens it."""
     lease_ms: _builtins.int
     """Length of the leases, 1,000 to 86,400,000; 0 means the service's default."""
+    review: _builtins.bool
+    """Cases for reviewers, before others."""
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Cases of these segments alone, at most 64; empty: of all. Exploration cases come whatever their segment, for who is
+        left out of them would bias what they measure.
+        """
+
     def __init__(
         self,
         *,
@@ -425,10 +530,12 @@ class LeaseTasksRequest(_message.Message):
         max_tasks: _builtins.int = ...,
         wait_ms: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+        review: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "lease_ms", b"lease_ms", "max_tasks", b"max_tasks", "pipeline", b"pipeline", "wait_ms", b"wait_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "lease_ms", b"lease_ms", "max_tasks", b"max_tasks", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "wait_ms", b"wait_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -600,20 +707,28 @@ class SubmitLabelsRequest(_message.Message):
 
     PIPELINE_FIELD_NUMBER: _builtins.int
     ANNOTATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     @_builtins.property
     def annotations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Annotation]:
         """1 to 100, each on its own: a refused one does not hold up the others."""
+
+    @_builtins.property
+    def next(self) -> Global___LeaseTasksRequest:
+        """The next cases, leased in the same transaction and the same round trip, to whoever `next.annotator` names. What
+        was refused does not hold it up; the wait, if there is one, holds up the response.
+        """
 
     def __init__(
         self,
         *,
         pipeline: _builtins.str = ...,
         annotations: _abc.Iterable[Global___Annotation] | None = ...,
+        next: Global___LeaseTasksRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "pipeline", b"pipeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "next", b"next", "pipeline", b"pipeline"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -624,18 +739,24 @@ class SubmitLabelsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitResult]:
         """In the order of the request. A call with one annotation that is refused fails as a whole, with that error."""
+
+    @_builtins.property
+    def next(self) -> Global___LeaseTasksResponse:
+        """What `next` asked for; not set where it did not."""
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___SubmitResult] | None = ...,
+        next: Global___LeaseTasksResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -728,6 +849,549 @@ class SkipResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SkipResponse: _TypeAlias = SkipResponse  # noqa: Y015
+
+@_typing.final
+class EscalateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    reason: _builtins.str
+    """What makes it hard: 1 to 4,000 characters, read by the reviewers."""
+    idempotency_key: _builtins.str
+    """As in Annotation; empty: the lease token serves."""
+    @_builtins.property
+    def lease(self) -> Global___Lease: ...
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+        lease: Global___Lease | None = ...,
+        reason: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "lease", b"lease", "pipeline", b"pipeline", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EscalateRequest: _TypeAlias = EscalateRequest  # noqa: Y015
+
+@_typing.final
+class EscalateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANNOTATION_ID_FIELD_NUMBER: _builtins.int
+    annotation_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        annotation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_id", b"annotation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EscalateResponse: _TypeAlias = EscalateResponse  # noqa: Y015
+
+@_typing.final
+class AddCommentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    ANNOTATOR_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    event_id: _builtins.str
+    annotator: _builtins.str
+    """Who says it, 1 to 128 characters."""
+    text: _builtins.str
+    """1 to 4,000 characters."""
+    idempotency_key: _builtins.str
+    """As in Annotation; required, for a comment that is repeated would stand there twice."""
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        annotator: _builtins.str = ...,
+        text: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "event_id", b"event_id", "idempotency_key", b"idempotency_key", "pipeline", b"pipeline", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddCommentRequest: _TypeAlias = AddCommentRequest  # noqa: Y015
+
+@_typing.final
+class AddCommentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANNOTATION_ID_FIELD_NUMBER: _builtins.int
+    annotation_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        annotation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_id", b"annotation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddCommentResponse: _TypeAlias = AddCommentResponse  # noqa: Y015
+
+@_typing.final
+class GetCaseRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    event_id: _builtins.str
+    most: _builtins.int
+    """Most entries of `history` and `similar`, at most 100; 0 means 20."""
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "most", b"most", "pipeline", b"pipeline"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCaseRequest: _TypeAlias = GetCaseRequest  # noqa: Y015
+
+@_typing.final
+class GetCaseResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    COMMENTS_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    BASE_SCORE_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_MODEL_FIELD_NUMBER: _builtins.int
+    SIMILAR_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    base_score: _builtins.float
+    """Raw score before any feature: the contributions add up from here."""
+    contributions_model: _builtins.str
+    """Version of the model that `contributions` are of."""
+    @_builtins.property
+    def record(self) -> Global___CaseRecord: ...
+    @_builtins.property
+    def comments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Comment]: ...
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoryPoint]:
+        """Earlier cases of the same entity, oldest first: a series of what the model saw."""
+
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
+        """What each feature added to the raw score of the model in force (of the positive class), largest effect first; empty
+        while there is no model.
+        """
+
+    @_builtins.property
+    def similar(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimilarCase]:
+        """Labeled cases that are closest in the model's features, nearest first."""
+
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___GivenAnswer]:
+        """Answers given to it, oldest first; only those of the caller where the role may not see others'."""
+
+    def __init__(
+        self,
+        *,
+        record: Global___CaseRecord | None = ...,
+        comments: _abc.Iterable[Global___Comment] | None = ...,
+        history: _abc.Iterable[Global___HistoryPoint] | None = ...,
+        contributions: _abc.Iterable[Global___Contribution] | None = ...,
+        base_score: _builtins.float = ...,
+        contributions_model: _builtins.str = ...,
+        similar: _abc.Iterable[Global___SimilarCase] | None = ...,
+        answers: _abc.Iterable[Global___GivenAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "history", b"history", "record", b"record", "similar", b"similar"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCaseResponse: _TypeAlias = GetCaseResponse  # noqa: Y015
+
+@_typing.final
+class HistoryPoint(_message.Message):
+    """An earlier case of the same entity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    time_us: _builtins.int
+    """Event time."""
+    label: _builtins.str
+    """Empty where it has no label."""
+    probability: _builtins.float
+    """Probability of the positive class, as scored."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feature]: ...
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        time_us: _builtins.int = ...,
+        features: _abc.Iterable[Global___Feature] | None = ...,
+        label: _builtins.str = ...,
+        probability: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_probability", b"_probability", "probability", b"probability"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability", b"_probability", "event_id", b"event_id", "features", b"features", "label", b"label", "probability", b"probability", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__probability: _TypeAlias = _typing.Literal["probability"]  # noqa: Y015
+    _WhichOneofArgType__probability: _TypeAlias = _typing.Literal["_probability", b"_probability"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__probability) -> _WhichOneofReturnType__probability | None: ...
+
+Global___HistoryPoint: _TypeAlias = HistoryPoint  # noqa: Y015
+
+@_typing.final
+class Contribution(_message.Message):
+    """What one feature added to the raw score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.float
+    contribution: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float | None = ...,
+        contribution: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "contribution", b"contribution", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
+
+@_typing.final
+class SimilarCase(_message.Message):
+    """A labeled case near another one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    label: _builtins.str
+    distance: _builtins.float
+    """Distance in robustly scaled features; 0: the same."""
+    time_us: _builtins.int
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feature]: ...
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        label: _builtins.str = ...,
+        distance: _builtins.float = ...,
+        features: _abc.Iterable[Global___Feature] | None = ...,
+        time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "event_id", b"event_id", "features", b"features", "label", b"label", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimilarCase: _TypeAlias = SimilarCase  # noqa: Y015
+
+@_typing.final
+class GivenAnswer(_message.Message):
+    """An answer to a case, or its end without one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANNOTATION_ID_FIELD_NUMBER: _builtins.int
+    ANNOTATOR_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    ANSWERED_AT_US_FIELD_NUMBER: _builtins.int
+    SUPERSEDES_FIELD_NUMBER: _builtins.int
+    annotation_id: _builtins.str
+    annotator: _builtins.str
+    status: _builtins.str
+    """answered, skipped, expired, withdrawn, vote, escalated or retracted."""
+    label: _builtins.str
+    confidence: _builtins.float
+    comment: _builtins.str
+    answered_at_us: _builtins.int
+    supersedes: _builtins.str
+    def __init__(
+        self,
+        *,
+        annotation_id: _builtins.str = ...,
+        annotator: _builtins.str = ...,
+        status: _builtins.str = ...,
+        label: _builtins.str = ...,
+        confidence: _builtins.float | None = ...,
+        comment: _builtins.str = ...,
+        answered_at_us: _builtins.int = ...,
+        supersedes: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "annotation_id", b"annotation_id", "annotator", b"annotator", "answered_at_us", b"answered_at_us", "comment", b"comment", "confidence", b"confidence", "label", b"label", "status", b"status", "supersedes", b"supersedes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+
+Global___GivenAnswer: _TypeAlias = GivenAnswer  # noqa: Y015
+
+@_typing.final
+class CaseRecord(_message.Message):
+    """A case and where it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ANNOTATOR_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    state: Global___CaseState.ValueType
+    annotator: _builtins.str
+    """Who has it, while it is leased; shown to those who may see others'."""
+    label: _builtins.str
+    """The verdict, where there is one."""
+    confidence: _builtins.float
+    """Of the verdict: the consensus' probability where several answered."""
+    answers: _builtins.int
+    """Answers so far."""
+    review: _builtins.bool
+    """Waits for a reviewer, or was given to one."""
+    @_builtins.property
+    def case(self) -> Global___Case: ...
+    def __init__(
+        self,
+        *,
+        case: Global___Case | None = ...,
+        state: Global___CaseState.ValueType = ...,
+        annotator: _builtins.str = ...,
+        label: _builtins.str = ...,
+        confidence: _builtins.float | None = ...,
+        answers: _builtins.int = ...,
+        review: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "case", b"case", "confidence", b"confidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "annotator", b"annotator", "answers", b"answers", "case", b"case", "confidence", b"confidence", "label", b"label", "review", b"review", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+
+Global___CaseRecord: _TypeAlias = CaseRecord  # noqa: Y015
+
+@_typing.final
+class ListCasesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    page_size: _builtins.int
+    """At most this many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty: the first page."""
+    key: _builtins.str
+    """Of this entity alone."""
+    review: _builtins.bool
+    """Those for reviewers alone."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___CaseState.ValueType]:
+        """Of these states alone; empty: all."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of these segments alone; empty: all."""
+
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+        states: _abc.Iterable[Global___CaseState.ValueType] | None = ...,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        key: _builtins.str = ...,
+        review: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "page_size", b"page_size", "page_token", b"page_token", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCasesRequest: _TypeAlias = ListCasesRequest  # noqa: Y015
+
+@_typing.final
+class ListCasesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty: this is the last page."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___CaseRecord]: ...
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___CaseRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCasesResponse: _TypeAlias = ListCasesResponse  # noqa: Y015
+
+@_typing.final
+class GetProgressRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    ANNOTATOR_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    annotator: _builtins.str
+    """Whose; empty: the caller's."""
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+        annotator: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "pipeline", b"pipeline"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProgressRequest: _TypeAlias = GetProgressRequest  # noqa: Y015
+
+@_typing.final
+class GetProgressResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___Progress: ...
+    def __init__(
+        self,
+        *,
+        progress: Global___Progress | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProgressResponse: _TypeAlias = GetProgressResponse  # noqa: Y015
+
+@_typing.final
+class Progress(_message.Message):
+    """How far one annotator is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANNOTATOR_FIELD_NUMBER: _builtins.int
+    ANSWERED_TODAY_FIELD_NUMBER: _builtins.int
+    SKIPPED_TODAY_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    LEASED_FIELD_NUMBER: _builtins.int
+    MEDIAN_ANSWER_MS_FIELD_NUMBER: _builtins.int
+    annotator: _builtins.str
+    answered_today: _builtins.int
+    """Since midnight UTC."""
+    skipped_today: _builtins.int
+    answered: _builtins.int
+    quota: _builtins.int
+    """Cases a day that the annotator may have; 0: as many as there are."""
+    waiting: _builtins.int
+    """Cases that wait for somebody."""
+    leased: _builtins.int
+    """Cases in this annotator's hands."""
+    median_answer_ms: _builtins.int
+    """Median time from lease to answer over the last answers, ms; 0: none yet."""
+    def __init__(
+        self,
+        *,
+        annotator: _builtins.str = ...,
+        answered_today: _builtins.int = ...,
+        skipped_today: _builtins.int = ...,
+        answered: _builtins.int = ...,
+        quota: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        leased: _builtins.int = ...,
+        median_answer_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "answered", b"answered", "answered_today", b"answered_today", "leased", b"leased", "median_answer_ms", b"median_answer_ms", "quota", b"quota", "skipped_today", b"skipped_today", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class AmendLabelRequest(_message.Message):
@@ -919,6 +1583,11 @@ class QueueStats(_message.Message):
     REJECTED_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     ANNOTATORS_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    WAITING_REVIEW_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    RANKED_BY_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     waiting_explore: _builtins.int
     waiting_active: _builtins.int
@@ -938,11 +1607,23 @@ class QueueStats(_message.Message):
     """Empty when publishing runs, else what keeps it from doing so."""
     rejected: _builtins.int
     """Candidates that could not be read and went to the dead-letter topic."""
+    withdrawn: _builtins.int
+    """Active cases that a newer model had no question about."""
+    waiting_review: _builtins.int
+    """Waiting for a reviewer, among those that wait."""
+    paused: _builtins.str
+    """Empty where the queue is open, else why an administrator paused it."""
+    ranked_by: _builtins.str
+    """Version of the model that ranks what waits; empty while it waits as it came."""
     @_builtins.property
     def question(self) -> Global___Question: ...
     @_builtins.property
     def annotators(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnnotatorStats]:
         """Since the service started."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentStats]:
+        """Waiting cases by segment, where the pipeline has segments."""
 
     def __init__(
         self,
@@ -962,14 +1643,43 @@ class QueueStats(_message.Message):
         rejected: _builtins.int = ...,
         question: Global___Question | None = ...,
         annotators: _abc.Iterable[Global___AnnotatorStats] | None = ...,
+        withdrawn: _builtins.int = ...,
+        waiting_review: _builtins.int = ...,
+        paused: _builtins.str = ...,
+        segments: _abc.Iterable[Global___SegmentStats] | None = ...,
+        ranked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotators", b"annotators", "answered", b"answered", "event_clock_us", b"event_clock_us", "expired", b"expired", "intake_problem", b"intake_problem", "leased", b"leased", "now_us", b"now_us", "pipeline", b"pipeline", "publishing_problem", b"publishing_problem", "question", b"question", "rejected", b"rejected", "skipped", b"skipped", "unpublished", b"unpublished", "waiting_active", b"waiting_active", "waiting_explore", b"waiting_explore"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotators", b"annotators", "answered", b"answered", "event_clock_us", b"event_clock_us", "expired", b"expired", "intake_problem", b"intake_problem", "leased", b"leased", "now_us", b"now_us", "paused", b"paused", "pipeline", b"pipeline", "publishing_problem", b"publishing_problem", "question", b"question", "ranked_by", b"ranked_by", "rejected", b"rejected", "segments", b"segments", "skipped", b"skipped", "unpublished", b"unpublished", "waiting_active", b"waiting_active", "waiting_explore", b"waiting_explore", "waiting_review", b"waiting_review", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueueStats: _TypeAlias = QueueStats  # noqa: Y015
+
+@_typing.final
+class SegmentStats(_message.Message):
+    """What waits in one segment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    segment: _builtins.str
+    waiting: _builtins.int
+    def __init__(
+        self,
+        *,
+        segment: _builtins.str = ...,
+        waiting: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentStats: _TypeAlias = SegmentStats  # noqa: Y015
 
 @_typing.final
 class AnnotatorStats(_message.Message):
@@ -1076,6 +1786,13 @@ class CaseEvent(_message.Message):
         KIND_SKIPPED: CaseEvent._Kind.ValueType  # 5
         KIND_EXPIRED: CaseEvent._Kind.ValueType  # 6
         KIND_AMENDED: CaseEvent._Kind.ValueType  # 7
+        KIND_WITHDRAWN: CaseEvent._Kind.ValueType  # 8
+        KIND_ESCALATED: CaseEvent._Kind.ValueType  # 9
+        KIND_VOTED: CaseEvent._Kind.ValueType  # 10
+        """Answered, and asked again of somebody else."""
+        KIND_COMMENTED: CaseEvent._Kind.ValueType  # 11
+        KIND_REQUEUED: CaseEvent._Kind.ValueType  # 12
+        """Closed, and put back by an administrator."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What it was."""
@@ -1088,6 +1805,13 @@ class CaseEvent(_message.Message):
     KIND_SKIPPED: CaseEvent.Kind.ValueType  # 5
     KIND_EXPIRED: CaseEvent.Kind.ValueType  # 6
     KIND_AMENDED: CaseEvent.Kind.ValueType  # 7
+    KIND_WITHDRAWN: CaseEvent.Kind.ValueType  # 8
+    KIND_ESCALATED: CaseEvent.Kind.ValueType  # 9
+    KIND_VOTED: CaseEvent.Kind.ValueType  # 10
+    """Answered, and asked again of somebody else."""
+    KIND_COMMENTED: CaseEvent.Kind.ValueType  # 11
+    KIND_REQUEUED: CaseEvent.Kind.ValueType  # 12
+    """Closed, and put back by an administrator."""
 
     KIND_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int

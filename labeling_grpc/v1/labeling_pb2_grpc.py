@@ -55,6 +55,16 @@ class LabelingServiceStub:
                 request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.SkipRequest.SerializeToString,
                 response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.SkipResponse.FromString,
                 _registered_method=True)
+        self.Escalate = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingService/Escalate',
+                request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.EscalateRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.EscalateResponse.FromString,
+                _registered_method=True)
+        self.AddComment = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingService/AddComment',
+                request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.AddCommentRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.AddCommentResponse.FromString,
+                _registered_method=True)
         self.AmendLabel = channel.unary_unary(
                 '/labeling_grpc.v1.LabelingService/AmendLabel',
                 request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.AmendLabelRequest.SerializeToString,
@@ -64,6 +74,21 @@ class LabelingServiceStub:
                 '/labeling_grpc.v1.LabelingService/Release',
                 request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.ReleaseResponse.FromString,
+                _registered_method=True)
+        self.GetCase = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingService/GetCase',
+                request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.GetCaseRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.GetCaseResponse.FromString,
+                _registered_method=True)
+        self.ListCases = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingService/ListCases',
+                request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.ListCasesRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.ListCasesResponse.FromString,
+                _registered_method=True)
+        self.GetProgress = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingService/GetProgress',
+                request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.GetProgressRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.GetProgressResponse.FromString,
                 _registered_method=True)
         self.Stats = channel.unary_unary(
                 '/labeling_grpc.v1.LabelingService/Stats',
@@ -110,6 +135,20 @@ class LabelingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Escalate(self, request, context):
+        """Hands a leased case on to the reviewers, with what makes it hard. It keeps its priority among theirs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddComment(self, request, context):
+        """Says something about a case, open or closed. Whoever is given the case reads it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AmendLabel(self, request, context):
         """Corrects or takes back an answer or a skip that was given, with an annotation that supersedes it: both are published,
         and readers go by the newer one. A key pressed by mistake is undone so.
@@ -120,6 +159,28 @@ class LabelingServiceServicer:
 
     def Release(self, request, context):
         """Gives leased cases back unanswered. They keep their place, for others at once, for this annotator after a while.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCase(self, request, context):
+        """One case with all that helps to decide it: comments, the entity's history, what moved the model's score, similar
+        cases that were labeled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCases(self, request, context):
+        """Cases, open and closed, page by page in the order in which they came.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProgress(self, request, context):
+        """How far one annotator is: today, in all, what is left to do.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +223,16 @@ def add_LabelingServiceServicer_to_server(servicer, server):
                     request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.SkipRequest.FromString,
                     response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.SkipResponse.SerializeToString,
             ),
+            'Escalate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Escalate,
+                    request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.EscalateRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.EscalateResponse.SerializeToString,
+            ),
+            'AddComment': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddComment,
+                    request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.AddCommentRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.AddCommentResponse.SerializeToString,
+            ),
             'AmendLabel': grpc.unary_unary_rpc_method_handler(
                     servicer.AmendLabel,
                     request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.AmendLabelRequest.FromString,
@@ -171,6 +242,21 @@ def add_LabelingServiceServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.ReleaseRequest.FromString,
                     response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'GetCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCase,
+                    request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.GetCaseRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.GetCaseResponse.SerializeToString,
+            ),
+            'ListCases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCases,
+                    request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.ListCasesRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.ListCasesResponse.SerializeToString,
+            ),
+            'GetProgress': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProgress,
+                    request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.GetProgressRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.GetProgressResponse.SerializeToString,
             ),
             'Stats': grpc.unary_unary_rpc_method_handler(
                     servicer.Stats,
@@ -303,6 +389,60 @@ class LabelingService:
             _registered_method=True)
 
     @staticmethod
+    def Escalate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingService/Escalate',
+            labeling__grpc_dot_v1_dot_labeling__pb2.EscalateRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_labeling__pb2.EscalateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddComment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingService/AddComment',
+            labeling__grpc_dot_v1_dot_labeling__pb2.AddCommentRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_labeling__pb2.AddCommentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def AmendLabel(request,
             target,
             options=(),
@@ -346,6 +486,87 @@ class LabelingService:
             '/labeling_grpc.v1.LabelingService/Release',
             labeling__grpc_dot_v1_dot_labeling__pb2.ReleaseRequest.SerializeToString,
             labeling__grpc_dot_v1_dot_labeling__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingService/GetCase',
+            labeling__grpc_dot_v1_dot_labeling__pb2.GetCaseRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_labeling__pb2.GetCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingService/ListCases',
+            labeling__grpc_dot_v1_dot_labeling__pb2.ListCasesRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_labeling__pb2.ListCasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProgress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingService/GetProgress',
+            labeling__grpc_dot_v1_dot_labeling__pb2.GetProgressRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_labeling__pb2.GetProgressResponse.FromString,
             options,
             channel_credentials,
             insecure,

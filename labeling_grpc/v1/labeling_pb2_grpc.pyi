@@ -11,7 +11,8 @@ Errors. Every refusal carries a google.rpc.ErrorInfo (domain "labeling.tidemark"
 its prefix) in the status details, a BadRequest where a field is at fault, a ResourceInfo where something is unknown.
   INVALID_ARGUMENT     a field is malformed; an unknown class; an idempotency key used again with another answer
   NOT_FOUND            no such case, no such annotation, no such pipeline
-  FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already; an annotation that is superseded
+  FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already; an annotation that is superseded;
+                       a queue that is paused; an annotator who is paused, quarantined or at the end of a quota
   UNAUTHENTICATED      no valid access token, where the service asks for one
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
@@ -58,12 +59,24 @@ class LabelingServiceStub:
     """Answers leased cases. What is acknowledged is on disk, and reaches the labels topic exactly once."""
     Skip: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.SkipRequest, _labeling_pb2.SkipResponse]
     """Closes a leased case without an answer. It is published as non-response, and nobody is asked again."""
+    Escalate: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.EscalateRequest, _labeling_pb2.EscalateResponse]
+    """Hands a leased case on to the reviewers, with what makes it hard. It keeps its priority among theirs."""
+    AddComment: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.AddCommentRequest, _labeling_pb2.AddCommentResponse]
+    """Says something about a case, open or closed. Whoever is given the case reads it."""
     AmendLabel: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.AmendLabelRequest, _labeling_pb2.AmendLabelResponse]
     """Corrects or takes back an answer or a skip that was given, with an annotation that supersedes it: both are published,
     and readers go by the newer one. A key pressed by mistake is undone so.
     """
     Release: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.ReleaseRequest, _labeling_pb2.ReleaseResponse]
     """Gives leased cases back unanswered. They keep their place, for others at once, for this annotator after a while."""
+    GetCase: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.GetCaseRequest, _labeling_pb2.GetCaseResponse]
+    """One case with all that helps to decide it: comments, the entity's history, what moved the model's score, similar
+    cases that were labeled.
+    """
+    ListCases: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.ListCasesRequest, _labeling_pb2.ListCasesResponse]
+    """Cases, open and closed, page by page in the order in which they came."""
+    GetProgress: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.GetProgressRequest, _labeling_pb2.GetProgressResponse]
+    """How far one annotator is: today, in all, what is left to do."""
     Stats: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.StatsRequest, _labeling_pb2.StatsResponse]
     """Counts, clocks and the state of intake and publishing."""
     Watch: _grpc.UnaryStreamMultiCallable[_labeling_pb2.WatchRequest, _labeling_pb2.WatchResponse]
@@ -84,12 +97,24 @@ class LabelingServiceAsyncStub(LabelingServiceStub):
     """Answers leased cases. What is acknowledged is on disk, and reaches the labels topic exactly once."""
     Skip: _aio.UnaryUnaryMultiCallable[_labeling_pb2.SkipRequest, _labeling_pb2.SkipResponse]  # type: ignore[assignment]
     """Closes a leased case without an answer. It is published as non-response, and nobody is asked again."""
+    Escalate: _aio.UnaryUnaryMultiCallable[_labeling_pb2.EscalateRequest, _labeling_pb2.EscalateResponse]  # type: ignore[assignment]
+    """Hands a leased case on to the reviewers, with what makes it hard. It keeps its priority among theirs."""
+    AddComment: _aio.UnaryUnaryMultiCallable[_labeling_pb2.AddCommentRequest, _labeling_pb2.AddCommentResponse]  # type: ignore[assignment]
+    """Says something about a case, open or closed. Whoever is given the case reads it."""
     AmendLabel: _aio.UnaryUnaryMultiCallable[_labeling_pb2.AmendLabelRequest, _labeling_pb2.AmendLabelResponse]  # type: ignore[assignment]
     """Corrects or takes back an answer or a skip that was given, with an annotation that supersedes it: both are published,
     and readers go by the newer one. A key pressed by mistake is undone so.
     """
     Release: _aio.UnaryUnaryMultiCallable[_labeling_pb2.ReleaseRequest, _labeling_pb2.ReleaseResponse]  # type: ignore[assignment]
     """Gives leased cases back unanswered. They keep their place, for others at once, for this annotator after a while."""
+    GetCase: _aio.UnaryUnaryMultiCallable[_labeling_pb2.GetCaseRequest, _labeling_pb2.GetCaseResponse]  # type: ignore[assignment]
+    """One case with all that helps to decide it: comments, the entity's history, what moved the model's score, similar
+    cases that were labeled.
+    """
+    ListCases: _aio.UnaryUnaryMultiCallable[_labeling_pb2.ListCasesRequest, _labeling_pb2.ListCasesResponse]  # type: ignore[assignment]
+    """Cases, open and closed, page by page in the order in which they came."""
+    GetProgress: _aio.UnaryUnaryMultiCallable[_labeling_pb2.GetProgressRequest, _labeling_pb2.GetProgressResponse]  # type: ignore[assignment]
+    """How far one annotator is: today, in all, what is left to do."""
     Stats: _aio.UnaryUnaryMultiCallable[_labeling_pb2.StatsRequest, _labeling_pb2.StatsResponse]  # type: ignore[assignment]
     """Counts, clocks and the state of intake and publishing."""
     Watch: _aio.UnaryStreamMultiCallable[_labeling_pb2.WatchRequest, _labeling_pb2.WatchResponse]  # type: ignore[assignment]
@@ -133,6 +158,22 @@ class LabelingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Closes a leased case without an answer. It is published as non-response, and nobody is asked again."""
 
     @_abc_1.abstractmethod
+    def Escalate(
+        self,
+        request: _labeling_pb2.EscalateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_labeling_pb2.EscalateResponse, _abc.Awaitable[_labeling_pb2.EscalateResponse]]:
+        """Hands a leased case on to the reviewers, with what makes it hard. It keeps its priority among theirs."""
+
+    @_abc_1.abstractmethod
+    def AddComment(
+        self,
+        request: _labeling_pb2.AddCommentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_labeling_pb2.AddCommentResponse, _abc.Awaitable[_labeling_pb2.AddCommentResponse]]:
+        """Says something about a case, open or closed. Whoever is given the case reads it."""
+
+    @_abc_1.abstractmethod
     def AmendLabel(
         self,
         request: _labeling_pb2.AmendLabelRequest,
@@ -149,6 +190,32 @@ class LabelingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_labeling_pb2.ReleaseResponse, _abc.Awaitable[_labeling_pb2.ReleaseResponse]]:
         """Gives leased cases back unanswered. They keep their place, for others at once, for this annotator after a while."""
+
+    @_abc_1.abstractmethod
+    def GetCase(
+        self,
+        request: _labeling_pb2.GetCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_labeling_pb2.GetCaseResponse, _abc.Awaitable[_labeling_pb2.GetCaseResponse]]:
+        """One case with all that helps to decide it: comments, the entity's history, what moved the model's score, similar
+        cases that were labeled.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCases(
+        self,
+        request: _labeling_pb2.ListCasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_labeling_pb2.ListCasesResponse, _abc.Awaitable[_labeling_pb2.ListCasesResponse]]:
+        """Cases, open and closed, page by page in the order in which they came."""
+
+    @_abc_1.abstractmethod
+    def GetProgress(
+        self,
+        request: _labeling_pb2.GetProgressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_labeling_pb2.GetProgressResponse, _abc.Awaitable[_labeling_pb2.GetProgressResponse]]:
+        """How far one annotator is: today, in all, what is left to do."""
 
     @_abc_1.abstractmethod
     def Stats(

@@ -146,6 +146,30 @@ class LabelSpec(Section):
     """Columns that tell the answer and so must not be used."""
 
 
+class Labeling(Section):
+    """How cases are given out and how many answers they get."""
+
+    segment: str | None = None
+    """Context column: active cases are given out fairly among its values."""
+    skill: str | None = None
+    """Context column: an active case goes to annotators who are skilled in its value."""
+    answers: Annotated[int, Field(ge=1, le=9)] = 1
+    """Answers that each case gets, of different annotators."""
+    max_answers: Annotated[int, Field(ge=1, le=9)] | None = None
+    """One more is asked for while the consensus is unsure, up to this many; then a reviewer decides. None: `answers`,
+    and the consensus decides."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    """Probability of a class from which on the consensus is sure."""
+    consensus: Literal["majority", "dawid_skene", "glad"] = "dawid_skene"
+    gold_every: Annotated[int, Field(ge=0)] = 0
+    """One case in so many that an annotator is given has a known answer; 0: none."""
+    withdraw_below: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Active cases are withdrawn when the uncertainty that a newer model has of them is below this share of what the
+    case was asked with; 0: never."""
+    hidden: dict[str, list[Literal["annotator", "reviewer", "admin", "viewer", "program"]]] = {}
+    """Context columns, and the roles that may not see them."""
+
+
 class Selection(Section):
     """Policy and budget: at most `budget` cases in a tile, of which `explore` are reserved for the unbiased draw."""
 
@@ -206,6 +230,7 @@ class Pipeline(Section):
     windows: list[Window] = []
     derived: list[Derived] = []
     label: LabelSpec
+    labeling: Labeling = Labeling()
     selection: Selection
     training: Training = Training()
     gates: Gates = Gates()
