@@ -19,11 +19,12 @@ class LeaseRef:
 
 @dataclass(frozen=True, slots=True)
 class LeaseCases:
-    """Give `annotator` up to `count` cases for `lease_us` microseconds."""
+    """Give `annotator` up to `count` cases for `lease_us` microseconds. review: those for reviewers first."""
 
     annotator: str
     count: int
     lease_us: int
+    review: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,20 @@ class Answer:
     known_at: int | None = None
     confidence: float | None = None
     comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """Hand a leased case on to the reviewers. key: as `Answer`'s.  comment: what makes it hard."""
+
+    event_id: str
+    token: str
+    comment: str
+    key: str = ""
+    status: Literal["escalated"] = field(default="escalated", init=False)
+    label: None = field(default=None, init=False)
+    known_at: None = field(default=None, init=False)
+    confidence: None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +176,7 @@ Command = (
     | RenewLeases
     | ReleaseLeases
     | SubmitAnswers
+    | Escalate
     | Amend
     | TakeIn
     | AdoptLabels

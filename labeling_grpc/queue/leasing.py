@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
 from labeling_grpc.commands import LeaseCases, LeasedCase
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.work import Work
-from labeling_grpc.schema import Lane
+from labeling_grpc.schema import Lane, Tier
 
 _SLACK: Final = 2
 """Rows beyond those that are needed, for some that an annotator just gave back; further ones are looked up singly."""
@@ -53,6 +54,14 @@ class Leasing:
         for request in asked:
             taken: list[LeasedCase] = []
             size = 0
+            while request.review and len(taken) < request.count:
+                lane, row = next(
+                    ((lane, row) for lane in Lane if (row := self._first(lane, Tier.REVIEWERS, request)) is not None),
+                    (Lane.ACTIVE, None),
+                )
+                if row is None:
+                    break
+                taken.append(self._give(row, request, lane))
             while len(taken) < request.count:
                 heads = {lane: self._next(lane, head, request) for lane, head in lanes.items()}
                 both = all(heads.values())
@@ -75,27 +84,35 @@ class Leasing:
         if not waiting:
             return _Head(deque(), whole=True)
         most = needed + _SLACK
-        rows = deque(self._work.connection.execute(sql.HEAD, {"in_lane": int(lane), "most": most}).all())
-        if len(rows) < min(most, waiting):
+        wanted = {"in_lane": int(lane), "in_tier": int(Tier.ANYONE), "most": most}
+        rows = deque(self._work.connection.execute(sql.HEAD, wanted).all())
+        if self._work.shared and len(rows) < min(most, waiting):
             self._work.contended = True
         return _Head(rows, whole=len(rows) < most)
 
     def _next(self, lane: Lane, head: _Head, request: LeaseCases) -> tuple[int | None, _Row] | None:
         """First case of the lane that this annotator did not just release, and its place in the head."""
         for index, row in enumerate(head.rows):
-            if row.passed_by != request.annotator or row.passed_until <= self._work.now:
+            passed = row.passed_by == request.annotator and row.passed_until > self._work.now
+            if not passed and (row.seen is None or request.annotator not in msgspec.json.decode(row.seen)):
                 return index, row
         if head.whole:
             return None
-        self._write()  # the statement below must not see cases that were given in this group
-        asker = {"in_lane": int(lane), "most": 1, "asker": request.annotator, "at": self._work.now}
-        found = self._work.connection.execute(sql.HEAD_FOR, asker).first()
+        found = self._first(lane, Tier.ANYONE, request)
         return None if found is None else (None, found)
+
+    def _first(self, lane: Lane, tier: Tier, request: LeaseCases) -> _Row | None:
+        """First case of the lane and tier that may be this annotator's."""
+        self._write()  # the statement below must not see cases that were given in this group
+        asker = {"asker": request.annotator, "quoted": msgspec.json.encode(request.annotator).decode()}
+        where = {"in_lane": int(lane), "in_tier": int(tier), "most": 1, "at": self._work.now}
+        return self._work.connection.execute(sql.HEAD_FOR, asker | where).first()
 
     def _give(self, row: _Row, request: LeaseCases, lane: Lane) -> LeasedCase:
         token = base64.urlsafe_b64encode(self._work.entropy.draw(18)).decode()
         until = self._work.now + request.lease_us
-        self._updates.append({"case": row.case_id, "new_token": token, "asker": request.annotator, "until": until})
+        lease = {"new_token": token, "asker": request.annotator, "until": until, "given_at": self._work.wall}
+        self._updates.append({"case": row.case_id, **lease})
         self._work.lease_ends(until)
         self._work.waiting(lane, -1)
         self._work.counts.leased += 1

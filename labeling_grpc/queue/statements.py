@@ -28,6 +28,8 @@ LOAD = (
         queue.c.annotator,
         queue.c.lease_until,
         queue.c.expires_at,
+        queue.c.tier,
+        queue.c.leased_at,
     )
     .select_from(cases.outerjoin(queue, queue.c.case_id == cases.c.id))
     .where(cases.c.event_id.in_(PART))
@@ -43,6 +45,9 @@ KEYS = sa.select(
     answers.c.comment,
     answers.c.known_at,
     answers.c.supersedes,
+    answers.c.annotator,
+    answers.c.answered_at,
+    answers.c.consensus,
 ).where(answers.c.event_id.in_(PART))
 HEAD = (
     sa.select(
@@ -52,11 +57,16 @@ HEAD = (
         queue.c.passed_by,
         queue.c.passed_until,
         queue.c.expires_at,
+        queue.c.seen,
         cases.c.event_id,
         cases.c.candidate,
     )
     .select_from(queue.join(cases, cases.c.id == queue.c.case_id))
-    .where(queue.c.state == int(State.WAITING), queue.c.lane == sa.bindparam("in_lane"))
+    .where(
+        queue.c.state == int(State.WAITING),
+        queue.c.lane == sa.bindparam("in_lane"),
+        queue.c.tier == sa.bindparam("in_tier"),
+    )
     .order_by(queue.c.rank, queue.c.case_id)
     .limit(sa.bindparam("most"))
     .with_for_update(of=queue, skip_locked=True)
@@ -66,7 +76,8 @@ HEAD_FOR = HEAD.where(
         queue.c.passed_by.is_(None),
         queue.c.passed_by != sa.bindparam("asker"),
         queue.c.passed_until <= sa.bindparam("at"),
-    )
+    ),
+    sa.or_(queue.c.seen.is_(None), sa.func.replace(queue.c.seen, sa.bindparam("quoted"), "") == queue.c.seen),
 )
 LEASE = Many(
     queue.update()
@@ -76,6 +87,7 @@ LEASE = Many(
         token=sa.bindparam("new_token"),
         annotator=sa.bindparam("asker"),
         lease_until=sa.bindparam("until"),
+        leased_at=sa.bindparam("given_at"),
         leases=queue.c.leases + sa.literal_column("1"),
     )
 )
@@ -88,16 +100,22 @@ RETURN = Many(
         token=sa.null(),
         annotator=sa.null(),
         lease_until=sa.null(),
+        leased_at=sa.null(),
         passed_by=sa.bindparam("passer"),
         passed_until=sa.bindparam("hold"),
     )
+)
+PLACE = Many(
+    queue.update()
+    .where(queue.c.case_id == sa.bindparam("case"))
+    .values(tier=sa.bindparam("its_tier"), votes=sa.bindparam("number"), seen=sa.bindparam("seen_by"))
 )
 DROP = Many(queue.delete().where(queue.c.case_id == sa.bindparam("case")))
 ANNOTATE = Many(answers.insert(), *answers.c.keys())
 PUBLISH = Many(outbox.insert(), *(column.name for column in outbox.c if column.name != "seq"))
 ENQUEUE = Many(
     queue.insert(),
-    *("case_id", "state", "lane", "tier", "segment", "skill", "rank", "size", "expires_at", "leases", "votes"),
+    *("case_id", "state", "lane", "tier", "segment", "skill", "rank", "size", "expires_at", "leases", "votes", "seen"),
 )
 ENDED = (
     sa.select(cases.c.event_id)
@@ -129,17 +147,21 @@ LOCK = (
     .order_by(queue.c.case_id)
     .with_for_update()
 )
+LOCK_CLOSED = sa.select(cases.c.id).where(cases.c.event_id.in_(PART)).order_by(cases.c.id).with_for_update()
 LOCK_KAFKA = sa.select(meta.c.value).where(meta.c.key == "kafka").with_for_update()
 """What comes from Kafka, and what is marked as being in it, changes in one replica at a time."""
 
 AMENDED = (
-    sa.select(answers.c.id, answers.c.event_id, answers.c.annotator, answers.c.status, cases.c.candidate)
+    sa.select(
+        *(answers.c.id, answers.c.event_id, answers.c.annotator, answers.c.status, answers.c.consensus),
+        cases.c.candidate,
+    )
     .select_from(answers.outerjoin(cases, cases.c.event_id == answers.c.event_id))
     .where(answers.c.id.in_(PART))
     .order_by(answers.c.id)
     .with_for_update(of=answers)
 )
-SUPERSEDED = sa.select(answers.c.supersedes).where(answers.c.supersedes.in_(PART))
+EVENTS = sa.select(answers.c.event_id).where(answers.c.id.in_(PART))
 
 UNSEEN = sa.select(cases.c.event_id).where(cases.c.event_id.in_(PART))
 PUBLISHED = outbox.delete().where(outbox.c.annotation_id.in_(PART))

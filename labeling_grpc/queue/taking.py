@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue import votes
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
-from labeling_grpc.schema import Lane, State, Tier, cases
-from tidemark.records import Candidate
+from labeling_grpc.schema import Lane, State, cases
+from tidemark.records import ENDING, Candidate
 
 
 def take_in(work: Work, command: TakeIn) -> TakenIn:
@@ -71,7 +74,9 @@ def _displaceable(work: Work, exploring: int) -> int:
 
 
 def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
-    closed = {row["event_id"] for row in work.annotated(list(added))}
+    said: dict[str, list[votes.Row]] = {}
+    for row in work.annotated(list(added)):
+        said.setdefault(row["event_id"], []).append(row)
     rows = []
     inserted = work.connection.execute(
         cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True),
@@ -79,22 +84,25 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
     )
     for case_id, event_id in inserted:
         candidate = added[event_id].candidate
-        if candidate is None or event_id in closed:
+        known = said.get(event_id, [])
+        if candidate is None or any(row["status"] in ENDING for row in known):
             continue
+        place = votes.place(known, work.rules, work.stopped)
         lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
         rows.append(
             {
                 "case_id": case_id,
                 "state": int(State.WAITING),
                 "lane": int(lane),
-                "tier": int(Tier.ANYONE),
+                "tier": int(place.tier),
                 "segment": "",
                 "skill": None,
                 "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
                 "size": len(added[event_id].value),
                 "expires_at": candidate.expires_at,
                 "leases": 0,
-                "votes": 0,
+                "votes": place.votes,
+                "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
             }
         )
         work.waiting(lane, 1)
