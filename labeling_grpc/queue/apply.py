@@ -14,6 +14,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from labeling_grpc.commands import (
+    AddGold,
     AdoptLabels,
     Amend,
     Applied,
@@ -21,22 +22,24 @@ from labeling_grpc.commands import (
     Counts,
     LeaseCases,
     MarkPublished,
+    Quarantine,
+    RemoveGold,
     Result,
     Sweep,
     TakeIdentity,
     TakeIn,
 )
+from labeling_grpc.queue import gold
 from labeling_grpc.queue.amending import amend, voted_on
-from labeling_grpc.queue.holding import Held, apply_held, event_ids
+from labeling_grpc.queue.holding import Held, apply_held, leases_of
 from labeling_grpc.queue.leasing import Leasing
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
+from labeling_grpc.queue.quarantining import quarantine
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.taking import take_in
 from labeling_grpc.queue.work import ENDS, Work
 from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
 from tidemark.topics import Topics
-
-FromKafka = TakeIn | AdoptLabels | MarkPublished | TakeIdentity
 
 
 class Queue:
@@ -52,6 +55,8 @@ class Queue:
         self._rules = rules
         self._shared = shared
         self._explore_next = True
+        secret = connection.execute(sa.select(meta.c.value).where(meta.c.key == "publisher")).scalar_one()
+        self._gold = gold.GoldTurns(secret, rules.gold_every)
         self.counts = count(connection)
         self.next_lease_end = first_lease_end(connection)
 
@@ -77,10 +82,12 @@ class Queue:
         voted = voted_on(work, commands)
         work.lock([*_touched(commands), *voted])
         work.lock_closed(voted)
-        results: list[Result] = [_from_kafka(work, command) for command in commands]
+        results: list[Result] = [_apart(work, command) for command in commands]
         held = {i: c for i, c in enumerate(commands) if isinstance(c, Held)}
         if held:
-            work.load(event_id for command in held.values() for event_id in event_ids(command))
+            leases = [lease for command in held.values() for lease in leases_of(command)]
+            work.load(lease.event_id for lease in leases)
+            gold.load(work, leases)
             for index, command in held.items():
                 results[index] = apply_held(work, command)
             work.flush()
@@ -94,7 +101,9 @@ class Queue:
             work.expire_waiting()  # what one replica gave back while another's intake moved the clock
         asked = {index: command for index, command in enumerate(commands) if isinstance(command, LeaseCases)}
         if asked:
-            given, self._explore_next = Leasing(work).lease(list(asked.values()), explore_next=self._explore_next)
+            given, self._explore_next = Leasing(work, self._gold).lease(
+                list(asked.values()), explore_next=self._explore_next
+            )
             for index, tasks in zip(asked, given, strict=True):
                 results[index] = tasks
         work.trust.write()
@@ -113,13 +122,13 @@ def _touched(commands: Sequence[Command]) -> Iterator[str]:
     """Event ids of the cases that a group is about, apart from those that it looks for."""
     for command in commands:
         if isinstance(command, Held):
-            yield from event_ids(command)
+            yield from (lease.event_id for lease in leases_of(command))
         elif isinstance(command, AdoptLabels):
             yield from (label.event_id for label in command.labels)
 
 
-def _from_kafka(work: Work, command: Command) -> Result:
-    """Apply a command of intake's or of the publisher's; any other is left for later."""
+def _apart(work: Work, command: Command) -> Result:
+    """Apply a command that is done by itself; any other is left for later."""
     match command:
         case TakeIn():
             return take_in(work, command)
@@ -129,6 +138,12 @@ def _from_kafka(work: Work, command: Command) -> Result:
             mark_published(work, command)
         case TakeIdentity(publisher):
             take_identity(work, publisher)
+        case AddGold():
+            return gold.add(work, command)
+        case RemoveGold(event_id):
+            return gold.remove(work, event_id)
+        case Quarantine():
+            quarantine(work, command)
         case _:
             pass
     return None

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 
 from labeling_grpc.commands import LeaseCases, LeasedCase
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.gold import GoldTurns
 from labeling_grpc.queue.work import Work
+from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import Lane, Tier
 
 _SLACK: Final = 2
@@ -33,11 +35,14 @@ class _Head:
 class Leasing:
     """Gives out cases of one transaction."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, gold: GoldTurns) -> None:
         self._work = work
+        self._gold = gold
         self._updates: list[dict[str, Any]] = []
 
-    def lease(self, asked: Sequence[LeaseCases], *, explore_next: bool) -> tuple[list[list[LeasedCase]], bool]:
+    def lease(
+        self, asked: Sequence[LeaseCases], *, explore_next: bool
+    ) -> tuple[list[list[LeasedCase] | RefusedError], bool]:
         """Cases for each request, in its order, and whose turn it is after that.
 
         While both lanes have cases, they take turns: one exploration case, one other.
@@ -50,8 +55,12 @@ class Leasing:
             Lane.EXPLORE: self._head(Lane.EXPLORE, explore, counts.waiting_explore),
             Lane.ACTIVE: self._head(Lane.ACTIVE, total - min(explore, total // 2), counts.waiting_active),
         }
-        given: list[list[LeasedCase]] = []
+        given: list[list[LeasedCase] | RefusedError] = []
         for request in asked:
+            if (self._work.rules.several or self._work.rules.gold_every) and request.annotator in self._work.stopped:
+                why = f"{request.annotator!r} is quarantined; an administrator can change that"
+                given.append(RefusedError(Reason.ANNOTATOR_STOPPED, why))
+                continue
             taken: list[LeasedCase] = []
             size = 0
             while request.review and len(taken) < request.count:
@@ -69,6 +78,10 @@ class Leasing:
                 found = heads[lane]
                 if found is None or (taken and size + found[1].size > self._work.rules.max_bytes):
                     break
+                if (gold := self._gold.take(self._work, request)) is not None:
+                    size += len(gold.candidate)
+                    taken.append(gold)
+                    continue
                 if both:
                     explore_next = not explore_next
                 index, row = found

@@ -7,7 +7,7 @@ import uuid
 from labeling_grpc.commands import AdoptLabels, MarkPublished
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.positions import move
-from labeling_grpc.queue.votes import place, stored
+from labeling_grpc.queue.votes import stored
 from labeling_grpc.queue.work import ENDS, Work, parts
 from labeling_grpc.schema import positions
 from tidemark.records import ENDING
@@ -53,7 +53,7 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
         if label.status in ENDING:
             work.drop(case)
         else:
-            case.place = place(work.said[label.event_id], work.rules, work.stopped)
+            case.place = work.placed(work.said[label.event_id])
     for part in parts(published):
         work.counts.unpublished -= work.connection.execute(sql.PUBLISHED, {"part": part}).rowcount
     work.flush()

@@ -87,7 +87,7 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
         known = said.get(event_id, [])
         if candidate is None or any(row["status"] in ENDING for row in known):
             continue
-        place = votes.place(known, work.rules, work.stopped)
+        place = work.placed(known)
         lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
         rows.append(
             {

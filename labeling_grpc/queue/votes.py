@@ -75,6 +75,10 @@ class Place:
     seen: tuple[str, ...]
 
 
+FRESH: Final = Place(Tier.ANYONE, 0, ())
+"""Where a case belongs of which nothing was said."""
+
+
 def votes(rows: Iterable[Row]) -> list[Row]:
     """The votes that stand, one an annotator, oldest first; one without a class is an abstention."""
     rows = list(rows)

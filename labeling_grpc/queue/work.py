@@ -55,6 +55,18 @@ class OpenCase:
     place: votes.Place | None = None
 
 
+@dataclass(slots=True)
+class GoldLease:
+    """A gold case in somebody's hands. label: its known class, None where it is gold no more."""
+
+    token: str
+    event_id: str
+    annotator: str
+    lease_until: int
+    leased_at: int
+    label: str | None
+
+
 class Work:
     """What a group of commands reads and changes, and what happened.
 
@@ -82,13 +94,15 @@ class Work:
         self.shared = shared
         self.entropy = Entropy()
         self.contended = False
+        self.standing_changed = False
         self.events: list[CaseEvent] = []
         self.first_lease_end: int | None = None
         self.cases: dict[str, OpenCase] = {}
         self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
         self.said: dict[str, list[votes.Row]] = {}
+        self.gold: dict[tuple[str, str], GoldLease] = {}
         self.trust = votes.Trust(connection, rules)
-        self.stopped: dict[str, str] = {}
+        self._stopped: frozenset[str] | None = None
         self._dropped: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._outbox: list[dict[str, Any]] = []
@@ -154,13 +168,18 @@ class Work:
         ):
             statement.execute(self.connection, rows)
         self._dropped, self._annotations, self._outbox = [], [], []
-        self.cases, self.keyed, self.said = {}, {}, {}
+        self.cases, self.keyed, self.said, self.gold = {}, {}, {}, {}
 
     def write_meta(self, key: str, value: str) -> None:
         """Set a value of the table `meta`."""
         insert = sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert
         statement = insert(meta).values(key=key, value=value)
         self.connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    def change_standing(self) -> None:
+        """Note, for this replica and the others, that the table `annotators` was changed, or the queue paused."""
+        self.standing_changed = True
+        self.write_meta("standing", self.entropy.draw(8).hex())
 
     # --- what cases go through
 
@@ -202,6 +221,17 @@ class Work:
             return
         known_at = max(self.counts.event_clock, candidate.time)
         self.close(case, candidate, "expired", NOBODY, known_at, comment=why)
+
+    @property
+    def stopped(self) -> frozenset[str]:
+        """Annotators in quarantine, whose votes on open cases do not count."""
+        if self._stopped is None:
+            self._stopped = frozenset(self.connection.execute(sql.QUARANTINED).scalars())
+        return self._stopped
+
+    def placed(self, rows: Sequence[votes.Row]) -> votes.Place:
+        """Where an open case belongs, of which this was said."""
+        return votes.place(rows, self.rules, self.stopped) if rows else votes.FRESH
 
     def cast(self, event_id: str) -> list[votes.Row]:
         """The votes of an open case that count: those of annotators who were stopped do not."""
@@ -317,7 +347,8 @@ class Work:
 
     def _leased_at(self, event_id: str, token: str) -> int | None:
         case = self.cases.get(event_id)
-        return case.leased_at if case is not None and case.token == token else None
+        lease = case if case is not None and case.token == token else self.gold.get((event_id, token))
+        return None if lease is None else lease.leased_at
 
     def drop(self, case: OpenCase) -> None:
         """Take a case out of the queue."""

@@ -115,7 +115,7 @@ def _leases(request: Message) -> list[tuple[str, str]]:
             return [(answer.event_id, answer.lease_token) for answer in request.annotations]
         case pb.RenewLeaseRequest() | pb.ReleaseRequest():
             return [(lease.event_id, lease.lease_token) for lease in request.leases]
-        case pb.SkipRequest():
+        case pb.SkipRequest() | pb.EscalateRequest():
             return [(request.lease.event_id, request.lease.lease_token)]
         case _:
             return []
