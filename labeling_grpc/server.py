@@ -30,6 +30,7 @@ from labeling_grpc.checks import Checks
 from labeling_grpc.options import Options, listened, queue_database, state_folder
 from labeling_grpc.publisher import Hook, no_hook
 from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.screener import Screener
 from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.tokens import TokenStore
@@ -76,6 +77,7 @@ class LabelingServer:
         store: Store,
         options: Options,
         *,
+        rules: QueueRules,
         gate: Gate | None = None,
         hook: Hook = no_hook,
     ) -> None:
@@ -97,6 +99,7 @@ class LabelingServer:
         self._problems = Problems(intake="starting", publishing="starting")
         self._writer = Writer(store, self._fail)
         self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook)
+        self._screener = Screener(self._writer, rules)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
@@ -121,6 +124,7 @@ class LabelingServer:
             self.store.close()
             raise self.failed
         self._bridge.start()
+        self._screener.start()
         self._write_state()
         return self
 
@@ -134,6 +138,7 @@ class LabelingServer:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._bridge.stop()
+        self._screener.stop()
         self._writer.stop()
         self.store.close()
         self._state.unlink(missing_ok=True)
@@ -256,7 +261,7 @@ def serve(
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)
     gate = Gate(TokenStore(store.engine)) if options.tokens else None
-    return LabelingServer(pipeline, settings, store, options, gate=gate, hook=hook).start()
+    return LabelingServer(pipeline, settings, store, options, rules=rules, gate=gate, hook=hook).start()
 
 
 def main(pipeline_path: str | Path) -> int:

@@ -215,7 +215,7 @@ class Work:
     def expire(self, case: OpenCase, why: str) -> None:
         """Close a case that nobody answered; or that some did, with what they are sure of."""
         candidate = decode_candidate(case.candidate)
-        verdict = self.trust.verdict(votes.classes(self.cast(case.event_id))) if self.rules.several else None
+        verdict = self.judged(case.event_id, self.cast(case.event_id)) if self.rules.several else None
         if verdict is not None and verdict.confidence >= self.rules.confidence:
             self.decide(case, candidate, verdict)
             return
@@ -236,6 +236,14 @@ class Work:
     def cast(self, event_id: str) -> list[votes.Row]:
         """The votes of an open case that count: those of annotators who were stopped do not."""
         return [row for row in votes.votes(self.said.get(event_id, ())) if row["annotator"] not in self.stopped]
+
+    def judged(self, event_id: str, cast: Sequence[votes.Row]) -> votes.Verdict | None:
+        """What votes come to by what other cases say of who gave them; None: nobody says a class."""
+        own = votes.evidence(self.said.get(event_id, ()), self.rules.classes)
+        self.trust.learn(own, votes.Evidence())
+        verdict = self.trust.verdict(votes.classes(cast))
+        self.trust.learn(votes.Evidence(), own)
+        return verdict
 
     def decide(self, case: OpenCase, candidate: Candidate, verdict: votes.Verdict) -> None:
         """Close a case with what its votes come to."""

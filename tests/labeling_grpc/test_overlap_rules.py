@@ -107,12 +107,12 @@ class Model:
     def in_state(self, state: str) -> list[Case]:
         return [case for case in self.cases.values() if case.state == state]
 
-    def counts(self) -> dict[tuple[str, str, str], float]:
-        """What is known of annotators, from the cases that ended."""
+    def counts(self, apart: Case | None) -> dict[tuple[str, str, str], float]:
+        """What is known of annotators, from the cases that ended, but for one."""
         found: dict[tuple[str, str, str], float] = defaultdict(float)
         for case in self.cases.values():
             given = case.given
-            if not given or not case.truth or (case.ended_by == "consensus" and len(given) < 2):
+            if case is apart or not given or not case.truth or (case.ended_by == "consensus" and len(given) < 2):
                 continue
             for truth, share in case.truth.items():
                 found["", truth, truth] += share
@@ -122,9 +122,9 @@ class Model:
             found[who, truth, said] += 1
         return found
 
-    def consensus(self, given: dict[str, str]) -> dict[str, float]:
+    def consensus(self, given: dict[str, str], apart: Case | None = None) -> dict[str, float]:
         """Probability of each class by Dawid and Skene's model, written out."""
-        counts = self.counts()
+        counts = self.counts(apart)
         joint = {}
         for truth in CLASSES:
             joint[truth] = counts["", truth, truth] + 1
@@ -299,7 +299,10 @@ class OverlapMachine(RuleBasedStateMachine):
     def ask(self, annotator: str, count: int, length: int, review: bool) -> object:
         return multiple(*self.lease(annotator, count, length, review=review))
 
-    @rule(annotator=st.sampled_from(ANNOTATORS), labels=st.lists(st.sampled_from(CLASSES), min_size=1, max_size=4))
+    @rule(
+        annotator=st.sampled_from(ANNOTATORS),
+        labels=st.lists(st.sampled_from((*CLASSES, *CLASSES[:1] * 3)), min_size=1, max_size=4),
+    )
     def one_works_for_a_while(self, annotator: str, labels: list[str]) -> None:
         for lease, label in zip(self.lease(annotator, len(labels), 1_000, review=False), labels, strict=False):
             self.say(lease, label, "")
@@ -428,7 +431,7 @@ class OverlapMachine(RuleBasedStateMachine):
         elif case.state in {"waiting", "leased"}:
             self.model.place(case)
         elif case.ended_by == "consensus":
-            truth = self.model.consensus(case.given) if case.given else {}
+            truth = self.model.consensus(case.given, case) if case.given else {}
             best = max(truth, key=lambda name: truth[name], default=None)
             self.model.published.append((event_id, "answered" if truth else "retracted", best, "consensus"))
             case.truth, case.ended_by = truth, "consensus" if truth else "nobody"
@@ -464,11 +467,13 @@ class OverlapMachine(RuleBasedStateMachine):
             self.model.give_back(case)
         self.after()
 
-    @rule(pick=st.integers(0, 20), label=st.sampled_from(CLASSES))
-    def add_gold(self, pick: int, label: str) -> None:
-        if not self.model.cases:
+    @rule(pick=st.integers(0, 20), label=st.sampled_from(CLASSES), closed=st.sampled_from([True, True, False]))
+    def add_gold(self, pick: int, label: str, closed: bool) -> None:
+        states = {"waiting", "leased"}
+        fitting = [case for case in self.model.cases.values() if (case.state not in states) is closed]
+        if not fitting:
             return
-        case = list(self.model.cases.values())[pick % len(self.model.cases)]
+        case = fitting[pick % len(fitting)]
         event_id = case.candidate.event_id
         if event_id in self.model.gold:  # another label would change what is known of those who answered
             return
