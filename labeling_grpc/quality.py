@@ -1,4 +1,4 @@
-"""How well annotators label, from what the queue's database keeps of their answers. Reads only, and a bounded number."""
+"""How well annotators label, from what the queue's database keeps of their answers: a bounded number of the newest."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class Desk:
         (result,) = self.store.transact([command]).results
         return result
 
-    def take_in(self, number: int, **over: object) -> list[str]:
-        cases = [candidate(self.cases + i, **over) for i in range(number)]
+    def take_in(self, number: int, *, time: int | None = None, expires_at: int | None = None) -> list[str]:
+        cases = [candidate(self.cases + i, time=time, expires_at=expires_at) for i in range(number)]
         self.apply(TakeIn(SOURCE, self.cases or None, self.cases + number, arrivals(cases, self.cases)))
         self.cases += number
         return [case.event_id for case in cases]
@@ -59,8 +59,8 @@ class Desk:
 
     def answer(self, task: LeasedCase, label: str | None, seconds: float = 2.0) -> Accepted:
         self.clock.time += round(seconds * SECOND)
-        status = "skipped" if label is None else "answered"
-        result = self.apply(SubmitAnswers((Answer(task.event_id, task.token, status, label),)))
+        said = Answer(task.event_id, task.token, "skipped" if label is None else "answered", label)
+        result = self.apply(SubmitAnswers((said,)))
         assert isinstance(result, list)
         (outcome,) = result
         assert isinstance(outcome, Accepted), outcome
@@ -148,7 +148,7 @@ def test_a_case_that_ends_before_all_have_answered_has_a_verdict_if_the_votes_ar
         for task in here.lease(who, number):
             here.answer(task, "fraud")
     here.take_in(1, time=6_000)
-    ended = {label.event_id: label for label in here.labels() if label.status not in {"vote"}}
+    ended = {label.event_id: label for label in here.labels() if label.status != "vote"}
     assert (ended[sure].status, ended[sure].label, ended[sure].confidence) == ("answered", "fraud", 0.9)
     assert (ended[unsure].status, ended[unsure].label) == ("expired", None)
 
