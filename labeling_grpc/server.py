@@ -248,16 +248,7 @@ def serve(
     if address is not None:
         options = replace(options, address=f"127.0.0.1:{address}" if isinstance(address, int) else address)
     listened(options.address, guarded=options.tokens or options.tls is not None)
-    rules = QueueRules(
-        classes=tuple(pipeline.label.classes),
-        max_open=options.max_open,
-        release_hold_us=options.release_hold_us,
-        answers=pipeline.labeling.answers,
-        max_answers=pipeline.labeling.max_answers,
-        confidence=pipeline.labeling.confidence,
-        consensus=pipeline.labeling.consensus,
-        gold_every=pipeline.labeling.gold_every,
-    )
+    rules = QueueRules.of(pipeline, max_open=options.max_open, release_hold_us=options.release_hold_us)
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)
     gate = Gate(TokenStore(store.engine)) if options.tokens else None
