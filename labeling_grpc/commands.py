@@ -19,11 +19,16 @@ class LeaseRef:
 
 @dataclass(frozen=True, slots=True)
 class LeaseCases:
-    """Give `annotator` up to `count` cases for `lease_us` microseconds."""
+    """Give `annotator` up to `count` cases for `lease_us` microseconds.
+
+    segments: active cases of these alone, () for all.  review: cases for reviewers too, those first.
+    """
 
     annotator: str
     count: int
     lease_us: int
+    segments: tuple[str, ...] = ()
+    review: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,9 @@ class LeasedCase:
     token: str
     until: int
     leases: int
+    segment: str = ""
+    skill: str = ""
+    review: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,11 +57,14 @@ def misfit(candidate: Candidate) -> str | None:
 
 def task(leased: LeasedCase) -> pb.Task:
     """A leased case as the contract has it."""
+    shown = case(_decode(leased.candidate))
+    shown.segment, shown.skill = leased.segment, leased.skill
     return pb.Task(
-        case=case(_decode(leased.candidate)),
+        case=shown,
         lease_token=leased.token,
         lease_expires_at_us=leased.until,
         lease_count=leased.leases,
+        review=leased.review,
     )
 
 

@@ -244,7 +244,11 @@ def serve(
         options = replace(options, address=f"127.0.0.1:{address}" if isinstance(address, int) else address)
     listened(options.address, guarded=options.tokens or options.tls is not None)
     rules = QueueRules(
-        classes=tuple(pipeline.label.classes), max_open=options.max_open, release_hold_us=options.release_hold_us
+        classes=tuple(pipeline.label.classes),
+        max_open=options.max_open,
+        release_hold_us=options.release_hold_us,
+        segment=pipeline.labeling.segment,
+        skill=pipeline.labeling.skill,
     )
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)

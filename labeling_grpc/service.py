@@ -161,7 +161,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             raise RefusedError(
                 Reason.TOO_MANY_CALLS, "too many calls wait for cases already: ask without wait_ms, or later"
             )
-        leased = cast("list[LeasedCase]", await self._hub.call(command, wait))
+        leased = cast("list[LeasedCase] | RefusedError", await self._hub.call(command, wait))
+        if isinstance(leased, RefusedError):
+            raise leased
         return pb.LeaseTasksResponse(
             tasks=[convert.task(case) for case in leased],
             question=self._question,

@@ -2,14 +2,15 @@
 
 A `Queue` applies a group inside one transaction of its caller's. Commands of a group are outstanding together, so none
 of them is before another: the queue takes what makes room first (intake, answers, releases, leases that ran out) and
-gives out last. It holds no state that the database does not hold, but the counts and whose turn it is among the two
-lanes.
+gives out last. It holds no state that the database does not hold, but the counts, whose turn it is among lanes and
+segments, and what it read lately of who may be given what.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -20,6 +21,7 @@ from labeling_grpc.commands import (
     Command,
     Counts,
     LeaseCases,
+    LeasedCase,
     MarkPublished,
     ReleaseLeases,
     RenewLeases,
@@ -31,15 +33,38 @@ from labeling_grpc.commands import (
 )
 from labeling_grpc.queue.amending import amend
 from labeling_grpc.queue.holding import apply_held, event_ids
-from labeling_grpc.queue.leasing import Leasing
+from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
 from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.queue.standing import Standing
 from labeling_grpc.queue.taking import take_in
+from labeling_grpc.queue.turns import Turns
 from labeling_grpc.queue.work import ENDS, Work
+from labeling_grpc.refusals import RefusedError
 from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
 from tidemark.topics import Topics
 
 FromKafka = TakeIn | AdoptLabels | MarkPublished | TakeIdentity
+
+_FRESH: Final = 1_000_000
+"""µs of queue time for which what is known of annotators, and of stacks, is not looked up again."""
+
+_USUAL: Final = (LeaseCases, SubmitAnswers, RenewLeases, ReleaseLeases, Amend, FromKafka, Sweep)
+"""Commands that make plain stacks, and change what is known of annotators through `Work.change_standing` alone."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a queue remembers from one group to the next.
+
+    standing: as it was read last, None to read it anew.  looked_at: queue time at which there were no stacks but the
+    plain ones, None where there may be others.  version: of the standing, by the database.
+    """
+
+    turns: Turns = field(default_factory=Turns)
+    standing: Standing | None = None
+    looked_at: int | None = None
+    version: str = ""
 
 
 class Queue:
@@ -54,7 +79,8 @@ class Queue:
         self._topics = topics
         self._rules = rules
         self._shared = shared
-        self._explore_next = True
+        self._memory = _Memory()
+        self._next_memory = self._memory
         self.counts = count(connection)
         self.next_lease_end = first_lease_end(connection)
 
@@ -66,6 +92,12 @@ class Queue:
     def adopt(self, applied: Applied) -> None:
         """Take over the counts of a group that was committed. A group that was rolled back leaves no trace."""
         self.adopt_counts(applied.counts, applied.next_lease_end)
+        self._memory = self._next_memory
+
+    def adopt_standing(self, version: str) -> None:
+        """Read what is known of annotators anew where `version` is another than before."""
+        if version != self._memory.version:
+            self._memory = replace(self._memory, version=version, standing=None, looked_at=None)
 
     def adopt_counts(self, counts: Counts, next_lease_end: int | None) -> None:
         """Take over what is true now."""
@@ -94,11 +126,34 @@ class Queue:
         if self._shared and any(isinstance(command, Sweep) for command in commands):
             work.expire_waiting()  # what one replica gave back while another's intake moved the clock
         asked = {index: command for index, command in enumerate(commands) if isinstance(command, LeaseCases)}
+        self._next_memory = self._remembered(work, commands)
         if asked:
-            given, self._explore_next = Leasing(work).lease(list(asked.values()), explore_next=self._explore_next)
-            for index, tasks in zip(asked, given, strict=True):
+            for index, tasks in zip(asked, self._lease(work, list(asked.values())), strict=True):
                 results[index] = tasks
         return Applied(results, work.counts, work.events, self._lease_end_after(work, now), contended=work.contended)
+
+    def _remembered(self, work: Work, commands: Sequence[Command]) -> _Memory:
+        """What is left of what was known, after the commands of a group that come before its leases."""
+        memory = replace(self._memory, turns=self._memory.turns.copy())
+        fresh = range(work.now - _FRESH, work.now + 1)
+        if work.standing_changed or memory.standing is None or memory.standing.read_at not in fresh:
+            memory.standing = None
+        if not all(isinstance(command, _USUAL) for command in commands):
+            memory.standing = memory.looked_at = None
+        if memory.looked_at is not None and memory.looked_at not in fresh:
+            memory.looked_at = None
+        return memory
+
+    def _lease(self, work: Work, asked: list[LeaseCases]) -> list[list[LeasedCase] | RefusedError]:
+        memory = self._next_memory
+        if memory.standing is None:
+            memory.standing = Standing.read(work.connection, work.now)
+        plain = self._rules.plain and memory.looked_at is not None and not any(request.review for request in asked)
+        leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns)
+        given = leasing.lease(asked)
+        if leasing.looked:
+            memory.looked_at = work.now if all(stack.plain for stack in leasing.stacks) else None
+        return given
 
     def _lease_end_after(self, work: Work, now: int) -> int | None:
         """No later than the end of the first lease that ends: swept too early is harmless, too late is not."""

@@ -75,6 +75,7 @@ class Work:
         self.shared = shared
         self.entropy = Entropy()
         self.contended = False
+        self.standing_changed = False
         self.events: list[CaseEvent] = []
         self.first_lease_end: int | None = None
         self.cases: dict[str, OpenCase] = {}
@@ -137,6 +138,11 @@ class Work:
         insert = sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert
         statement = insert(meta).values(key=key, value=value)
         self.connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    def change_standing(self) -> None:
+        """Note, for this replica and the others, that the table `annotators` was changed, or the queue paused."""
+        self.standing_changed = True
+        self.write_meta("standing", self.entropy.draw(8).hex())
 
     # --- what cases go through
 

@@ -233,6 +233,7 @@ class PostgresStore:
         counts.event_clock = int(state.meta.get("event_clock", "0"))
         counts.rejected = int(state.meta.get("rejected", "0"))
         self._queue.adopt_counts(counts, state.next_lease_end)
+        self._queue.adopt_standing(state.meta.get("standing", ""))
         self._publisher = state.meta["publisher"]
         self._published = int(state.meta.get("published", "0"))
 
