@@ -64,6 +64,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Escalate:
+    """Hand a leased case on to the reviewers. key: as `Answer`'s.  comment: what makes it hard."""
+
+    event_id: str
+    token: str
+    comment: str
+    key: str = ""
+    status: Literal["escalated"] = field(default="escalated", init=False)
+    label: None = field(default=None, init=False)
+    known_at: None = field(default=None, init=False)
+    confidence: None = field(default=None, init=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SubmitAnswers:
     """Take answers, each on its own."""
 
@@ -166,6 +180,7 @@ Command = (
     | RenewLeases
     | ReleaseLeases
     | SubmitAnswers
+    | Escalate
     | Amend
     | TakeIn
     | AdoptLabels

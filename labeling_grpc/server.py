@@ -249,6 +249,11 @@ def serve(
         release_hold_us=options.release_hold_us,
         segment=pipeline.labeling.segment,
         skill=pipeline.labeling.skill,
+        answers=pipeline.labeling.answers,
+        max_answers=pipeline.labeling.max_answers,
+        confidence=pipeline.labeling.confidence,
+        consensus=pipeline.labeling.consensus,
+        gold_every=pipeline.labeling.gold_every,
     )
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)

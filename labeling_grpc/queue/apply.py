@@ -23,16 +23,13 @@ from labeling_grpc.commands import (
     LeaseCases,
     LeasedCase,
     MarkPublished,
-    ReleaseLeases,
-    RenewLeases,
     Result,
-    SubmitAnswers,
     Sweep,
     TakeIdentity,
     TakeIn,
 )
-from labeling_grpc.queue.amending import amend
-from labeling_grpc.queue.holding import apply_held, event_ids
+from labeling_grpc.queue.amending import amend, voted_on
+from labeling_grpc.queue.holding import Held, apply_held, event_ids
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
 from labeling_grpc.queue.rules import QueueRules
@@ -49,7 +46,7 @@ FromKafka = TakeIn | AdoptLabels | MarkPublished | TakeIdentity
 _FRESH: Final = 1_000_000
 """µs of queue time for which what is known of annotators, and of stacks, is not looked up again."""
 
-_USUAL: Final = (LeaseCases, SubmitAnswers, RenewLeases, ReleaseLeases, Amend, FromKafka, Sweep)
+_USUAL: Final = (LeaseCases, Held, Amend, FromKafka, Sweep)
 """Commands that make plain stacks, and change what is known of annotators through `Work.change_standing` alone."""
 
 
@@ -109,9 +106,11 @@ class Queue:
         now, wall: queue time and wall clock, µs.
         """
         work = Work(connection, self._topics, self._rules, replace(self.counts), now, wall, shared=self._shared)
-        work.lock(_touched(commands))
+        voted = voted_on(work, commands)
+        work.lock([*_touched(commands), *voted])
+        work.lock_closed(voted)
         results: list[Result] = [_from_kafka(work, command) for command in commands]
-        held = {i: c for i, c in enumerate(commands) if isinstance(c, SubmitAnswers | RenewLeases | ReleaseLeases)}
+        held = {i: c for i, c in enumerate(commands) if isinstance(c, Held)}
         if held:
             work.load(event_id for command in held.values() for event_id in event_ids(command))
             for index, command in held.items():
@@ -130,6 +129,7 @@ class Queue:
         if asked:
             for index, tasks in zip(asked, self._lease(work, list(asked.values())), strict=True):
                 results[index] = tasks
+        work.trust.write()
         return Applied(results, work.counts, work.events, self._lease_end_after(work, now), contended=work.contended)
 
     def _remembered(self, work: Work, commands: Sequence[Command]) -> _Memory:
@@ -167,7 +167,7 @@ class Queue:
 def _touched(commands: Sequence[Command]) -> Iterator[str]:
     """Event ids of the cases that a group is about, apart from those that it looks for."""
     for command in commands:
-        if isinstance(command, SubmitAnswers | RenewLeases | ReleaseLeases):
+        if isinstance(command, Held):
             yield from event_ids(command)
         elif isinstance(command, AdoptLabels):
             yield from (label.event_id for label in command.labels)

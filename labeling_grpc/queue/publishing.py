@@ -7,8 +7,10 @@ import uuid
 from labeling_grpc.commands import AdoptLabels, MarkPublished
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.positions import move
+from labeling_grpc.queue.votes import place, stored
 from labeling_grpc.queue.work import ENDS, Work, parts
 from labeling_grpc.schema import positions
+from tidemark.records import ENDING
 
 
 def adopt_labels(work: Work, command: AdoptLabels) -> None:
@@ -16,10 +18,9 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
 
     A label that this database has too leaves the outbox, if it is there: Kafka holds it.
     """
-    by_id = {label.event_id: label for label in command.labels}
-    known = {row["id"] for row in work.annotated(sorted(by_id))}
+    work.load({label.event_id for label in command.labels})
+    known = {row["id"] for rows in work.said.values() for row in rows}
     published: list[str] = []
-    work.load(by_id)
     for label in command.labels:
         annotation_id = label.annotation_id or uuid.uuid5(uuid.NAMESPACE_OID, label.event_id).hex
         if annotation_id in known:
@@ -41,13 +42,18 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
                 "leased_at": None,
                 "answered_at": label.answered_at,
                 "supersedes": label.supersedes,
+                "consensus": stored(label.consensus),
             }
         )
         if label.supersedes is None and label.status in ENDS:
             work.ended(label.status)
         case = work.cases.get(label.event_id)
-        if case is not None and case.in_queue:
+        if case is None or not case.in_queue:
+            continue
+        if label.status in ENDING:
             work.drop(case)
+        else:
+            case.place = place(work.said[label.event_id], work.rules, work.stopped)
     for part in parts(published):
         work.counts.unpublished -= work.connection.execute(sql.PUBLISHED, {"part": part}).rowcount
     work.flush()

@@ -6,15 +6,17 @@ import heapq
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import sqlalchemy as sa
 
 from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue import votes
 from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
-from labeling_grpc.schema import Lane, State, Tier, cases
-from tidemark.records import Candidate
+from labeling_grpc.schema import Lane, State, cases
+from tidemark.records import ENDING, Candidate
 
 MAX_SEGMENTS: Final = 64
 """Segments that take turns; cases of further ones share a turn, that of the segment ""."""
@@ -91,7 +93,9 @@ def _least_urgent(work: Work, most: int) -> list[str]:
 
 def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
     segments = _Segments(work)
-    closed = {row["event_id"] for row in work.annotated(list(added))}
+    said: dict[str, list[votes.Row]] = {}
+    for row in work.annotated(list(added)):
+        said.setdefault(row["event_id"], []).append(row)
     rows = []
     inserted = work.connection.execute(
         cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True),
@@ -99,22 +103,25 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
     )
     for case_id, event_id in inserted:
         candidate = added[event_id].candidate
-        if candidate is None or event_id in closed:
+        known = said.get(event_id, [])
+        if candidate is None or any(row["status"] in ENDING for row in known):
             continue
+        place = votes.place(known, work.rules, work.stopped)
         lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
         rows.append(
             {
                 "case_id": case_id,
                 "state": int(State.WAITING),
                 "lane": int(lane),
-                "tier": int(Tier.ANYONE),
+                "tier": int(place.tier),
                 "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
                 "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
                 "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
                 "size": len(added[event_id].value),
                 "expires_at": candidate.expires_at,
                 "leases": 0,
-                "votes": 0,
+                "votes": place.votes,
+                "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
             }
         )
         work.waiting(lane, 1)
