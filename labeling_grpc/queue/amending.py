@@ -8,15 +8,17 @@ import sqlalchemy as sa
 
 from labeling_grpc.commands import Accepted, Amend
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.closings import ENDS
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.work import Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.security.audit import Act
 
 
 def amend(work: Work, commands: Sequence[Amend]) -> list[Accepted | RefusedError]:
     """Supersede annotations, in the order of the commands."""
     wanted = sorted({command.annotation_id for command in commands})
-    found: dict[str, sa.Row[str, str, str, str, bytes]] = {}
+    found: dict[str, sa.Row[str, str, str, str, bytes, int]] = {}
     superseded: set[str] = set()
     for part in parts(wanted):
         found |= {row.id: row for row in work.connection.execute(sql.AMENDED, {"part": part}).all()}
@@ -28,7 +30,7 @@ def amend(work: Work, commands: Sequence[Amend]) -> list[Accepted | RefusedError
 
 
 def _amended(
-    work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes] | None, superseded: set[str]
+    work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes, int] | None, superseded: set[str]
 ) -> Accepted | RefusedError:
     if row is None:
         return RefusedError(
@@ -48,17 +50,25 @@ def _amended(
     superseded.add(row.id)
     given = work.record(candidate, command.status, who, known_at, command, key=key, supersedes=row.id)
     work.tell("amended", row.event_id, who, command.label)
+    if who != row.annotator:
+        detail = {"annotation": row.id, "of": row.annotator, "becomes": given, "in_the_name_of": who}
+        actor = command.by.name or who
+        work.acts.append(Act(actor, command.by.role.value, "AmendLabel", row.event_id, detail))
     return Accepted(given, duplicate=False)
 
 
 def _refused(
-    work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes], superseded: set[str]
+    work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes, int], superseded: set[str]
 ) -> RefusedError | None:
     if (refused := unknown_class(command, work.rules, row.event_id)) is not None:
         return refused
     if row.id in superseded or row.status not in {"answered", "skipped"}:
         why = "was superseded before: amend the newest" if row.id in superseded else f"is {row.status}"
         return RefusedError(Reason.NOT_AMENDABLE, f"annotation {row.id!r} {why}", event_id=row.event_id)
+    if row.case_id is not None and row.status in ENDS:
+        return RefusedError(
+            Reason.NOT_AMENDABLE, f"case {row.event_id!r} is asked again: answer it", event_id=row.event_id
+        )
     if row.candidate is None:
         return RefusedError(
             Reason.UNKNOWN_CASE, f"the candidate of {row.event_id!r} is no longer kept", event_id=row.event_id

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from labeling_grpc.commands import AdoptLabels, MarkPublished
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.closings import TELLING, counted, standing
 from labeling_grpc.queue.positions import move
-from labeling_grpc.queue.work import ENDS, Work, parts
+from labeling_grpc.queue.taking import waiting_row
+from labeling_grpc.queue.work import NOBODY, Work, decode_candidate, parts
 from labeling_grpc.schema import positions
 
 
@@ -26,31 +29,55 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
             published.append(annotation_id)
             continue
         known.add(annotation_id)
-        work.annotate(
-            {
-                "id": annotation_id,
-                "event_id": label.event_id,
-                "client_key": None,
-                "token": None,
-                "annotator": label.annotator,
-                "status": label.status,
-                "label": label.label,
-                "confidence": label.confidence,
-                "comment": label.comment,
-                "known_at": label.known_at,
-                "leased_at": None,
-                "answered_at": label.answered_at,
-                "supersedes": label.supersedes,
-            }
-        )
-        if label.supersedes is None and label.status in ENDS:
-            work.ended(label.status)
-        case = work.cases.get(label.event_id)
-        if case is not None and case.in_queue:
-            work.drop(case)
+        row = {
+            "id": annotation_id,
+            "event_id": label.event_id,
+            "client_key": None,
+            "token": None,
+            "annotator": label.annotator,
+            "status": label.status,
+            "label": label.label,
+            "confidence": label.confidence,
+            "comment": label.comment,
+            "known_at": label.known_at,
+            "leased_at": None,
+            "answered_at": label.answered_at,
+            "supersedes": label.supersedes,
+        }
+        work.annotate(row)
+        if label.status in TELLING:
+            _adopted(work, row)
+    reopened = [_reopened(work, label.event_id) for label in by_id.values()]
     for part in parts(published):
         work.counts.unpublished -= work.connection.execute(sql.PUBLISHED, {"part": part}).rowcount
     work.flush()
+    sql.ENQUEUE.execute(work.connection, [row for row in reopened if row is not None])
+
+
+def _adopted(work: Work, row: dict[str, Any]) -> None:
+    """Close the case that an annotation closes, and count it so."""
+    told = work.told.setdefault(row["event_id"], [])
+    before = counted(told)
+    told.append(row)
+    after = counted(told)
+    if before is not None:
+        work.ended(before, -1)
+    if after is not None:
+        work.ended(after)
+    case = work.cases.get(row["event_id"])
+    if case is not None and case.in_queue and standing(told).closing is not None:
+        work.drop(case)
+
+
+def _reopened(work: Work, event_id: str) -> dict[str, Any] | None:
+    """Row of the queue for a closed case that the last label put back."""
+    case, told = work.cases.get(event_id), work.told.get(event_id)
+    if case is None or case.in_queue or told is None or standing(told).closing is not None:
+        return None
+    row = waiting_row(case.case_id, decode_candidate(case.candidate), len(case.candidate))
+    work.waiting(row["lane"], 1)
+    work.tell("requeued", event_id, NOBODY)
+    return row
 
 
 def mark_published(work: Work, command: MarkPublished) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
 
 from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
 from labeling_grpc.schema import Lane, State, Tier, cases
@@ -71,7 +75,7 @@ def _displaceable(work: Work, exploring: int) -> int:
 
 
 def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
-    closed = {row["event_id"] for row in work.annotated(list(added))}
+    closed = _closed(work, list(added))
     rows = []
     inserted = work.connection.execute(
         cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True),
@@ -81,25 +85,37 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
         candidate = added[event_id].candidate
         if candidate is None or event_id in closed:
             continue
-        lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
-        rows.append(
-            {
-                "case_id": case_id,
-                "state": int(State.WAITING),
-                "lane": int(lane),
-                "tier": int(Tier.ANYONE),
-                "segment": "",
-                "skill": None,
-                "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
-                "size": len(added[event_id].value),
-                "expires_at": candidate.expires_at,
-                "leases": 0,
-                "votes": 0,
-            }
-        )
-        work.waiting(lane, 1)
+        row = waiting_row(case_id, candidate, len(added[event_id].value))
+        rows.append(row)
+        work.waiting(row["lane"], 1)
         work.tell("added", event_id, NOBODY)
     sql.ENQUEUE.execute(work.connection, rows)
+
+
+def waiting_row(case_id: int, candidate: Candidate, size: int) -> dict[str, Any]:
+    """Row of the queue for a case that nobody has had yet. size: bytes of the candidate."""
+    lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
+    return {
+        "case_id": case_id,
+        "state": int(State.WAITING),
+        "lane": int(lane),
+        "tier": int(Tier.ANYONE),
+        "segment": "",
+        "skill": None,
+        "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
+        "size": size,
+        "expires_at": candidate.expires_at,
+        "leases": 0,
+        "votes": 0,
+    }
+
+
+def _closed(work: Work, event_ids: Sequence[str]) -> set[str]:
+    """Events that were closed before their candidates came: what was read from Kafka first."""
+    told: dict[str, list[sa.RowMapping]] = {}
+    for row in work.annotated(event_ids):
+        told.setdefault(row["event_id"], []).append(row)
+    return {event_id for event_id, its in told.items() if standing(its).closing is not None}
 
 
 def _key(arrival: Arrival) -> str | None:

@@ -14,13 +14,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from labeling_grpc.commands import Amend, Answer, CaseEvent, Counts, EventKind, Message
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.closings import TELLING, standing
+from labeling_grpc.queue.remarks import KEY, REMARKS
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import Lane, State, meta
+from labeling_grpc.security.audit import Act
 from tidemark.records import Candidate, Label, LabelStatus, encode
 from tidemark.topics import Topics
-
-ENDS: Final = frozenset({"answered", "skipped", "expired", "withdrawn"})
-"""Statuses of the annotations that close a case."""
 
 NOBODY: Final = ""
 """Annotator of an annotation that no person made (an expiry)."""
@@ -52,7 +52,8 @@ class Work:
     """What a group of commands reads and changes, and what happened.
 
     now, wall: queue time and wall clock, µs.  shared: other replicas write the database too.  contended: a case that
-    waits could not be given, for another replica looked at it.
+    waits could not be given, for another replica looked at it.  acts: for the audit trail, written last, for replicas
+    take turns at it.
     """
 
     def __init__(
@@ -75,10 +76,13 @@ class Work:
         self.shared = shared
         self.entropy = Entropy()
         self.contended = False
+        self.standing_changed = False
         self.events: list[CaseEvent] = []
         self.first_lease_end: int | None = None
         self.cases: dict[str, OpenCase] = {}
         self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
+        self.told: dict[str, list[dict[str, Any]]] = {}
+        self.acts: list[Act] = []
         self._dropped: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._outbox: list[dict[str, Any]] = []
@@ -103,6 +107,8 @@ class Work:
         for answer in self.annotated(sorted(event_ids)):
             if answer["client_key"] is not None:
                 self.keyed[answer["event_id"], answer["client_key"]] = dict(answer)
+            if answer["status"] in TELLING:
+                self.told.setdefault(answer["event_id"], []).append(dict(answer))
 
     def annotated(self, event_ids: Sequence[str]) -> list[sa.RowMapping]:
         """The annotations that these events have."""
@@ -130,13 +136,18 @@ class Work:
         ):
             statement.execute(self.connection, rows)
         self._dropped, self._annotations, self._outbox = [], [], []
-        self.cases, self.keyed = {}, {}
+        self.cases, self.keyed, self.told = {}, {}, {}
 
     def write_meta(self, key: str, value: str) -> None:
         """Set a value of the table `meta`."""
         insert = sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert
         statement = insert(meta).values(key=key, value=value)
         self.connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    def change_standing(self) -> None:
+        """Note, for this replica and the others, that the table `annotators` was changed, or the queue paused."""
+        self.standing_changed = True
+        self.write_meta("standing", self.entropy.draw(8).hex())
 
     # --- what cases go through
 
@@ -189,7 +200,18 @@ class Work:
     ) -> str:
         """Take a case out of the queue, annotate it, publish that; the annotation's id."""
         said = answer or Answer(case.event_id, "", "skipped", comment=comment)
-        stored = self.record(candidate, status, annotator, known_at, said, key=key, token=said.token or None)
+        told = self.told.get(case.event_id)
+        stood = standing(told).verdict if told else None  # of a case that was put back
+        stored = self.record(
+            candidate,
+            status,
+            annotator,
+            known_at,
+            said,
+            key=key,
+            token=said.token or None,
+            supersedes=None if stood is None else stood["id"],
+        )
         self.drop(case)
         self.ended(status)
         self.tell(cast("EventKind", status), case.event_id, annotator, said.label)
@@ -209,6 +231,8 @@ class Work:
     ) -> str:
         """Keep an annotation and publish it; its id."""
         annotation_id = self.entropy.draw(16).hex()
+        told = self.told.get(candidate.event_id)
+        answered_at = max(self.wall, standing(told).last + 1) if told else self.wall
         stored = {
             "id": annotation_id,
             "event_id": candidate.event_id,
@@ -221,7 +245,7 @@ class Work:
             "comment": said.comment,
             "known_at": known_at,
             "leased_at": None,
-            "answered_at": self.wall,
+            "answered_at": answered_at,
             "supersedes": supersedes,
         }
         self.annotate(stored)
@@ -236,7 +260,7 @@ class Work:
             label=said.label,
             annotator=annotator,
             known_at=known_at,
-            answered_at=self.wall,
+            answered_at=answered_at,
             reason=candidate.reason,
             inclusion_probability=candidate.inclusion_probability,
             tile=candidate.tile,
@@ -257,6 +281,9 @@ class Work:
     def annotate(self, row: dict[str, Any]) -> None:
         """Keep an annotation."""
         self._annotations.append(row)
+        if row["status"] in REMARKS and not self.counts.remarked:
+            self.counts.remarked = True
+            self.write_meta(KEY, "yes")
 
     def drop(self, case: OpenCase) -> None:
         """Take a case out of the queue."""
@@ -290,9 +317,9 @@ class Work:
         else:
             self.counts.waiting_active += change
 
-    def ended(self, status: str) -> None:
-        """Count a closed case."""
-        setattr(self.counts, status, getattr(self.counts, status) + 1)
+    def ended(self, status: str, change: int = 1) -> None:
+        """Count closed cases."""
+        setattr(self.counts, status, getattr(self.counts, status) + change)
 
     def lease_ends(self, until: int) -> None:
         """Note when a lease ends."""

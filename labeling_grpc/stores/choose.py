@@ -26,8 +26,8 @@ def open_store(database: str | Path, topics: Topics, rules: QueueRules, clock: C
     return PostgresStore(database, topics, rules, clock)
 
 
-def open_tokens(database: str | Path, pipeline: str) -> TokenStore:
-    """The access tokens of a pipeline, in its queue's database. database: as `open_store`.
+def open_tokens(database: str | Path, pipeline: str, operator: str = "") -> TokenStore:
+    """The access tokens of a pipeline, in its queue's database. database: as `open_store`.  operator: who asks.
 
     Raises:
         StoreError, TokenError: the database fails.
@@ -35,5 +35,5 @@ def open_tokens(database: str | Path, pipeline: str) -> TokenStore:
 
     """
     if isinstance(database, Path):
-        return TokenStore.sqlite(database)
-    return TokenStore(prepared(database, pipeline))
+        return TokenStore.sqlite(database, operator=operator)
+    return TokenStore(prepared(database, pipeline), operator=operator)
