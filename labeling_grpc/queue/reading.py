@@ -183,7 +183,7 @@ def progress(connection: sa.Connection, name: str, wall: int) -> Progress:
 
 
 def _numbers(connection: sa.Connection, by_status: sa.Select[Any]) -> defaultdict[str, int]:
-    return defaultdict(int, connection.execute(by_status).tuples().all())
+    return defaultdict(int, connection.execute(by_status).all())
 
 
 def _answered(numbers: Mapping[str, int]) -> int:
