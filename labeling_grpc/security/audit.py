@@ -104,6 +104,12 @@ def page(connection: sa.Connection, after: int, most: int) -> tuple[list[Entry],
     return entries, _checked(entries, after, before or "")
 
 
+def newest(connection: sa.Connection, most: int) -> list[Entry]:
+    """The newest entries, oldest first."""
+    rows = connection.execute(sa.select(audit).order_by(audit.c.number.desc()).limit(most)).mappings().all()
+    return [Entry(**row) for row in reversed(rows)]
+
+
 def verify(connection: sa.Connection, expect: str = "") -> Verdict:
     """Read the whole chain. expect: a hash that was kept elsewhere; an entry must have it."""
     number, previous, seen = 0, "", not expect
