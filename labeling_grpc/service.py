@@ -7,10 +7,10 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
-from labeling_grpc import convert
+from labeling_grpc import admin_checks, convert
 from labeling_grpc.bridge import Problems
 from labeling_grpc.checks import Checks, good
 from labeling_grpc.commands import (
@@ -25,8 +25,12 @@ from labeling_grpc.commands import (
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.paging import Pages, size
+from labeling_grpc.queue import reading
+from labeling_grpc.reader import Reader
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
+from labeling_grpc.security.caller import caller
 from labeling_grpc.store import StoreError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
@@ -128,19 +132,40 @@ class _Watcher:
 class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     """The queue of one pipeline over gRPC. Lives in one event loop."""
 
-    def __init__(self, checks: Checks, question: pb.Question, writer: Writer, problems: Problems) -> None:
-        """Serve what `writer` writes."""
+    def __init__(
+        self,
+        checks: Checks,
+        question: pb.Question,
+        writer: Writer,
+        problems: Problems,
+        reader: Reader,
+        pages: Pages,
+        segment: str | None = None,
+    ) -> None:
+        """Serve what `writer` writes. segment: the context column of segments."""
         loop = asyncio.get_running_loop()
         self._checks = checks
         self._question = question
         self._writer = writer
         self._problems = problems
+        self._reader = reader
+        self._pages = pages
+        self._segment = segment
         self._hub = _Hub(loop, writer)
         self._watchers: set[_Watcher] = set()
         self._annotators: dict[str, pb.AnnotatorStats] = {}
         self._stopping = asyncio.Event()
         self._loop = loop
         writer.listen(self._changed)
+
+    async def apply(self, command: Command) -> Result:
+        """Result of a command that waits for no case.
+
+        Raises:
+            RefusedError: the service is stopping, or its database fails.
+
+        """
+        return await self._hub.call(command)
 
     def stop(self) -> None:
         """Let watchers end."""
@@ -197,13 +222,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             raise outcomes[0]
         return pb.SubmitLabelsResponse(
             results=[
-                pb.SubmitResult(event_id=annotation.event_id, error=outcome.status())
-                if isinstance(outcome, RefusedError)
-                else pb.SubmitResult(
-                    event_id=annotation.event_id,
-                    annotation_id=outcome.annotation_id,
-                    duplicate=outcome.duplicate,
-                )
+                convert.submit_result(annotation.event_id, outcome)
                 for annotation, outcome in zip(request.annotations, outcomes, strict=True)
             ]
         )
@@ -227,7 +246,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.AddCommentRequest, _context: Context
     ) -> pb.AddCommentResponse:
         """Say something about a case."""
-        raise NotImplementedError
+        outcome = cast("Accepted | RefusedError", await self._hub.call(admin_checks.comment(self._checks, request)))
+        if isinstance(outcome, RefusedError):
+            raise outcome
+        return pb.AddCommentResponse(annotation_id=outcome.annotation_id)
 
     async def GetCase(  # noqa: N802
         self, request: pb.GetCaseRequest, _context: Context
@@ -239,19 +261,33 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.ListCasesRequest, _context: Context
     ) -> pb.ListCasesResponse:
         """Cases page by page."""
-        raise NotImplementedError
+        asked = admin_checks.case_filter(self._checks, request)
+        most = size(request.page_size)
+        after = int(self._pages.after(request, int, 0))
+        rows, last = await self._reader.ask(reading.case_page, asked, self._segment, after, most)
+        return pb.ListCasesResponse(
+            records=[convert.case_record(row) for row in rows],
+            next_page_token="" if last is None else self._pages.token(request, last),
+        )
 
     async def GetProgress(  # noqa: N802
         self, request: pb.GetProgressRequest, _context: Context
     ) -> pb.GetProgressResponse:
         """How far one annotator is."""
-        raise NotImplementedError
+        name = admin_checks.annotator(self._checks, request)
+        wall = self._writer.store.clock.wall()
+        found = await self._reader.ask(reading.progress, name, wall)
+        if not found.known and name != caller.get().name:
+            raise RefusedError(Reason.UNKNOWN_ANNOTATOR, f"nobody named {name!r} was ever seen", field="annotator")
+        return pb.GetProgressResponse(progress=convert.progress(name, found, self._writer.store.counts.waiting))
 
     async def AmendLabel(  # noqa: N802
         self, request: pb.AmendLabelRequest, _context: Context
     ) -> pb.AmendLabelResponse:
         """Correct an answer, or take it back."""
-        outcome = cast("Accepted | RefusedError", await self._hub.call(self._checks.amend(request)))
+        outcome = cast(
+            "Accepted | RefusedError", await self.apply(replace(self._checks.amend(request), by=caller.get()))
+        )
         if isinstance(outcome, RefusedError):
             raise outcome
         return pb.AmendLabelResponse(annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
@@ -268,7 +304,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.StatsResponse:
         """The queue in numbers."""
         self._checks.served(request.pipeline)
-        return pb.StatsResponse(stats=self._stats())
+        return pb.StatsResponse(stats=self.stats())
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, _context: Context
@@ -282,7 +318,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
                 watcher.events.clear()
                 watcher.missed = 0
                 watcher.changed.clear()
-                yield pb.WatchResponse(stats=self._stats(), events=events, missed=missed)
+                yield pb.WatchResponse(stats=self.stats(), events=events, missed=missed)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(interval):
                         await self._stopping.wait()
@@ -328,7 +364,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         elif event.kind == "skipped":
             its.skipped += 1
 
-    def _stats(self) -> pb.QueueStats:
+    def stats(self) -> pb.QueueStats:
+        """The queue in numbers."""
         counts: Counts = self._writer.store.counts
         stats = convert.stats(self._checks.pipeline, counts, self._writer.store.clock.now())
         stats.intake_problem = self._problems.intake

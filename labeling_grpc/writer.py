@@ -292,7 +292,7 @@ class Writer:
         self._available()
         self._contended = applied.contended
         more = self._store.shared and applied.counts.waiting > waited
-        self._fresh = more or any(event.kind in {"added", "returned"} for event in applied.events)
+        self._fresh = more or any(event.kind in {"added", "returned", "requeued"} for event in applied.events)
         self._hand_out(group, applied)
         if applied.events or any(not isinstance(command, LeaseCases) for command in commands):
             for listener in self._listeners:

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import sqlalchemy as sa
 
+from labeling_grpc import admin_commands
+from labeling_grpc.admin_commands import Administer
 from labeling_grpc.commands import (
     AdoptLabels,
     Amend,
@@ -28,17 +32,21 @@ from labeling_grpc.commands import (
     TakeIdentity,
     TakeIn,
 )
+from labeling_grpc.queue.administering import administer
 from labeling_grpc.queue.amending import amend, voted_on
+from labeling_grpc.queue.closings import ENDS, counted
 from labeling_grpc.queue.holding import Held, apply_held, event_ids
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
+from labeling_grpc.queue.remarks import KEY, with_remarks
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.standing import Standing
 from labeling_grpc.queue.taking import take_in
 from labeling_grpc.queue.turns import Turns
-from labeling_grpc.queue.work import ENDS, Work
+from labeling_grpc.queue.work import Work
 from labeling_grpc.refusals import RefusedError
 from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
+from labeling_grpc.security import audit
 from tidemark.topics import Topics
 
 FromKafka = TakeIn | AdoptLabels | MarkPublished | TakeIdentity
@@ -90,6 +98,7 @@ class Queue:
         """Take over the counts of a group that was committed. A group that was rolled back leaves no trace."""
         self.adopt_counts(applied.counts, applied.next_lease_end)
         self._memory = self._next_memory
+        audit.tell(applied.entries)
 
     def adopt_standing(self, version: str) -> None:
         """Read what is known of annotators anew where `version` is another than before."""
@@ -120,6 +129,7 @@ class Queue:
         if amended:
             for index, outcome in zip(amended, amend(work, list(amended.values())), strict=True):
                 results[index] = outcome
+        _administer(work, commands, results)
         if self.next_lease_end is not None and self.next_lease_end <= now:
             work.end_leases()
         if self._shared and any(isinstance(command, Sweep) for command in commands):
@@ -130,7 +140,9 @@ class Queue:
             for index, tasks in zip(asked, self._lease(work, list(asked.values())), strict=True):
                 results[index] = tasks
         work.trust.write()
-        return Applied(results, work.counts, work.events, self._lease_end_after(work, now), contended=work.contended)
+        end = self._lease_end_after(work, now)
+        entries = audit.record(connection, wall, work.acts)
+        return Applied(results, work.counts, work.events, end, contended=work.contended, entries=entries)
 
     def _remembered(self, work: Work, commands: Sequence[Command]) -> _Memory:
         """What is left of what was known, after the commands of a group that come before its leases."""
@@ -151,6 +163,8 @@ class Queue:
         plain = self._rules.plain and memory.looked_at is not None and not any(request.review for request in asked)
         leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns)
         given = leasing.lease(asked)
+        if work.counts.remarked:
+            given = with_remarks(work.connection, given)
         if leasing.looked:
             memory.looked_at = work.now if all(stack.plain for stack in leasing.stacks) else None
         return given
@@ -171,6 +185,14 @@ def _touched(commands: Sequence[Command]) -> Iterator[str]:
             yield from event_ids(command)
         elif isinstance(command, AdoptLabels):
             yield from (label.event_id for label in command.labels)
+        elif isinstance(command, Administer):
+            yield from admin_commands.event_ids(command)
+
+
+def _administer(work: Work, commands: Sequence[Command], results: list[Result]) -> None:
+    for index, command in enumerate(commands):
+        if isinstance(command, Administer):
+            results[index] = administer(work, command)
 
 
 def _from_kafka(work: Work, command: Command) -> Result:
@@ -200,15 +222,22 @@ def count(connection: sa.Connection) -> Counts:
             counts.waiting_explore = number
         else:
             counts.waiting_active = number
-    first = sa.select(answers.c.status, sa.func.count()).where(answers.c.supersedes.is_(None))
-    by_status = first.group_by(answers.c.status)  # an amendment closes no case
+    reopened = sa.select(answers.c.event_id).where(answers.c.status == "requeued")
+    once = sa.and_(answers.c.supersedes.is_(None), answers.c.event_id.not_in(reopened))  # an amendment closes no case
+    by_status = sa.select(answers.c.status, sa.func.count()).where(once).group_by(answers.c.status)
     for status, number in connection.execute(by_status):
         if status in ENDS:
             setattr(counts, status, number)
+    again = sa.select(answers).where(answers.c.event_id.in_(reopened)).order_by(answers.c.event_id)
+    for _, rows in groupby(connection.execute(again).mappings(), key=itemgetter("event_id")):
+        status = counted(list(rows))
+        if status is not None:
+            setattr(counts, status, getattr(counts, status) + 1)
     counts.unpublished = connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
     stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())
     counts.event_clock = int(stored.get("event_clock", "0"))
     counts.rejected = int(stored.get("rejected", "0"))
+    counts.remarked = KEY in stored
     return counts
 
 

@@ -202,15 +202,19 @@ LOCK = (
     .with_for_update()
 )
 LOCK_CLOSED = sa.select(cases.c.id).where(cases.c.event_id.in_(PART)).order_by(cases.c.id).with_for_update()
+"""For what is done to cases that may have no row in the queue."""
+
 LOCK_KAFKA = sa.select(meta.c.value).where(meta.c.key == "kafka").with_for_update()
 """What comes from Kafka, and what is marked as being in it, changes in one replica at a time."""
 
 AMENDED = (
     sa.select(
         *(answers.c.id, answers.c.event_id, answers.c.annotator, answers.c.status, answers.c.consensus),
-        cases.c.candidate,
+        *(cases.c.candidate, queue.c.case_id),
     )
-    .select_from(answers.outerjoin(cases, cases.c.event_id == answers.c.event_id))
+    .select_from(
+        answers.outerjoin(cases, cases.c.event_id == answers.c.event_id).outerjoin(queue, queue.c.case_id == cases.c.id)
+    )
     .where(answers.c.id.in_(PART))
     .order_by(answers.c.id)
     .with_for_update(of=answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue import votes
+from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
 from labeling_grpc.schema import Lane, State, cases
-from tidemark.records import ENDING, Candidate
+from tidemark.records import Candidate
 
 MAX_SEGMENTS: Final = 64
 """Segments that take turns; cases of further ones share a turn, that of the segment ""."""
@@ -92,7 +93,7 @@ def _least_urgent(work: Work, most: int) -> list[str]:
 
 
 def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
-    segments = _Segments(work)
+    segments = Segments(work)
     said: dict[str, list[votes.Row]] = {}
     for row in work.annotated(list(added)):
         said.setdefault(row["event_id"], []).append(row)
@@ -104,29 +105,40 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
     for case_id, event_id in inserted:
         candidate = added[event_id].candidate
         known = said.get(event_id, [])
-        if candidate is None or any(row["status"] in ENDING for row in known):
+        if candidate is None or standing(known).closing is not None:
             continue
-        place = votes.place(known, work.rules, work.stopped)
-        lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
-        rows.append(
-            {
-                "case_id": case_id,
-                "state": int(State.WAITING),
-                "lane": int(lane),
-                "tier": int(place.tier),
-                "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
-                "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
-                "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
-                "size": len(added[event_id].value),
-                "expires_at": candidate.expires_at,
-                "leases": 0,
-                "votes": place.votes,
-                "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
-            }
-        )
-        work.waiting(lane, 1)
+        row = waiting_row(work, case_id, candidate, len(added[event_id].value), known, segments)
+        rows.append(row)
+        work.waiting(row["lane"], 1)
         work.tell("added", event_id, NOBODY)
     sql.ENQUEUE.execute(work.connection, rows)
+
+
+def waiting_row(
+    work: Work,
+    case_id: int,
+    candidate: Candidate,
+    size: int,
+    said: Sequence[votes.Row],
+    segments: Segments,
+) -> dict[str, Any]:
+    """Row of the queue for a case that nobody has. size: bytes of the candidate.  said: what was said of it before."""
+    place = votes.place(said, work.rules, work.stopped)
+    lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
+    return {
+        "case_id": case_id,
+        "state": int(State.WAITING),
+        "lane": int(lane),
+        "tier": int(place.tier),
+        "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
+        "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
+        "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
+        "size": size,
+        "expires_at": candidate.expires_at,
+        "leases": 0,
+        "votes": place.votes,
+        "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
+    }
 
 
 def _key(arrival: Arrival) -> str | None:
@@ -144,7 +156,7 @@ def _displace(work: Work) -> None:
         work.flush()
 
 
-class _Segments:
+class Segments:
     """Segments of the cases that one transaction takes in: a bounded number of values, the others share one."""
 
     def __init__(self, work: Work) -> None:

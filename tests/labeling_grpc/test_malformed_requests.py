@@ -3,16 +3,22 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from labeling import SOURCE, arrivals, candidate, pipeline
 
 from labeling_grpc.commands import TakeIn
+from labeling_grpc.queue.apply import count
+from labeling_grpc.schema import cases
+from labeling_grpc.security.audit import verify
+from labeling_grpc.security.roles import SERVICES
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.settings import Settings
@@ -25,7 +31,13 @@ ALLOWED = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.FAILED_PRECONDITION,
 }
-SERVICE = pb.DESCRIPTOR.services_by_name["LabelingService"]
+UNWRITTEN = {"Escalate", "GetCase", "AddGold", "ListGold", "RemoveGold"}
+METHODS = [
+    method
+    for service in SERVICES
+    for method in service.methods
+    if not method.server_streaming and method.name not in UNWRITTEN
+]
 TEXTS = ["", "pay", "ada", "fraud", "genuine", "x" * 200, "\u202e", "\x00", "\n", "a\u200bb", "ü", "🦀", "' OR 1=1 --"]
 NUMBERS = [0, 1, -1, 50, 100, 101, 1_000, 60_000, 2**31 - 1, -(2**31)]
 
@@ -59,8 +71,11 @@ def filled(message: Message, chance: random.Random, seen: list[str], depth: int 
         if chance.random() < 0.25:
             continue
         if field.is_repeated:
-            for _ in range(chance.choice([0, 1, 1, 2, 5, 120])):
-                filled(getattr(message, field.name).add(), chance, seen, depth + 1)
+            for _ in range(chance.choice([0, 1, 1, 2, 5, 120] if depth < 3 else [0, 1])):
+                if field.message_type is not None:
+                    filled(getattr(message, field.name).add(), chance, seen, depth + 1)
+                else:
+                    getattr(message, field.name).append(scalar(field, chance, seen))
         elif field.message_type is not None:
             filled(getattr(message, field.name), chance, seen, depth + 1)
         else:
@@ -84,20 +99,19 @@ def texts(response: Message | None) -> list[str]:
 
 def test_any_request_is_answered_or_refused_with_a_reason_and_the_service_goes_on(server: LabelingServer) -> None:
     chance = random.Random(SEED)
-    methods = [method for method in SERVICE.methods if method.name != "Watch"]
     codes: Counter[grpc.StatusCode] = Counter()
     seen: list[str] = []
     with grpc.insecure_channel(server.address) as channel:
         calls: dict[str, Callable[..., Message]] = {
             method.name: channel.unary_unary(
-                f"/{SERVICE.full_name}/{method.name}",
+                f"/{method.containing_service.full_name}/{method.name}",
                 request_serializer=bytes,
                 response_deserializer=GetMessageClass(method.output_type).FromString,
             )
-            for method in methods
+            for method in METHODS
         }
         for number in range(CALLS):
-            method = chance.choice(methods)
+            method = chance.choice(METHODS)
             request = filled(GetMessageClass(method.input_type)(), chance, seen)
             if isinstance(request, pb.LeaseTasksRequest) and request.wait_ms > 0:
                 request.wait_ms = chance.choice([0, 5, 70_000])
@@ -111,4 +125,10 @@ def test_any_request_is_answered_or_refused_with_a_reason_and_the_service_goes_o
             seen = [*texts(response), *seen][:40]
     assert set(codes) >= ALLOWED, codes
     stats = server.store.counts
-    assert stats.open + stats.answered + stats.skipped + stats.expired == 50
+    with server.store.engine.connect() as connection:
+        known = connection.execute(sa.select(sa.func.count()).select_from(cases)).scalar_one()
+        counted = count(connection)
+        trail = verify(connection)
+    assert stats.open + stats.answered + stats.skipped + stats.expired + stats.withdrawn == known
+    assert replace(counted, event_clock=stats.event_clock) == stats, "the counts are what the tables say"
+    assert trail.broken == ""
