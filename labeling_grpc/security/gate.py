@@ -14,6 +14,7 @@ from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import answers, cases, queue
 from labeling_grpc.security.roles import MATRIX, Scope, check_matrix
 from labeling_grpc.security.tokens import Token, TokenError, TokenStore
+from labeling_grpc.text import MAX_EVENT_ID, is_name
 from labeling_grpc.v1 import labeling_pb2 as pb
 
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -78,12 +79,15 @@ class Gate:
             )
         if isinstance(request, pb.AmendLabelRequest) and self._author(request.annotation_id) != token.annotator:
             raise RefusedError(Reason.FORBIDDEN, "the annotation is another annotator's", field="annotation_id")
-        held = _leases(request)
+        # What is no name is nobody's, and is refused further on; PostgreSQL takes no text with a NUL in it.
+        held = [lease for lease in _leases(request) if all(is_name(text, MAX_EVENT_ID) for text in lease)]
         # A lease token is drawn once, for one annotator: whose it is can't change between this look and the command.
         if held and any(holder != token.annotator for holder in self._holders(held)):
             raise RefusedError(Reason.FORBIDDEN, "the lease is another annotator's", field="lease_token")
 
     def _author(self, annotation_id: str) -> str | None:
+        if not is_name(annotation_id, MAX_EVENT_ID):
+            return None
         with self.store.engine.connect() as connection:
             found = sa.select(answers.c.annotator).where(answers.c.id == annotation_id)
             return connection.execute(found).scalar_one_or_none()
