@@ -34,18 +34,18 @@ _CHUNKS: Final = (1_000, 50_000)
 
 _MANY: Final = 500_000
 _START_SECONDS: Final = 120.0
-_PIPELINE: Final = f"""
-name = "{NAME}"
+_PIPELINE: Final = """
+name = "NAME"
 partitions = 1
 keys = ["customer"]
 [[raw]]
-topic = "{NAME}.raw"
+topic = "NAME.raw"
 [time]
 column = "time"
 [columns]
-time = {{ type = "string" }}
-customer = {{ type = "string" }}
-amount = {{ type = "float" }}
+time = { type = "string" }
+customer = { type = "string" }
+amount = { type = "float" }
 [[features]]
 name = "amount"
 [label]
@@ -75,6 +75,11 @@ class Service:
         """CPU time so far, of all its threads."""
         times = psutil.Process(self.pid).cpu_times()
         return float(times.user + times.system)
+
+
+def pipeline_text(name: str) -> str:
+    """File of a pipeline of this name, which asks for `CLASSES`."""
+    return _PIPELINE.replace("NAME", name)
 
 
 def case(number: int) -> Candidate:
@@ -130,7 +135,7 @@ def services(
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder, ExitStack() as running:
         root = Path(folder)
         file = root / "bench.toml"
-        file.write_text(_PIPELINE, encoding="utf-8")
+        file.write_text(pipeline_text(NAME), encoding="utf-8")
         settings = [
             (kafka or Settings().at(NO_KAFKA)).model_copy(update={"state_dir": root / f"replica{index}"})
             for index in range(number)
