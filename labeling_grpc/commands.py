@@ -109,12 +109,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became."""
+    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became.
+
+    priority: by a newer model than the candidate's, None for the candidate's own.
+    """
 
     offset: int
     candidate: Candidate | None
     value: bytes
     dead_letter: Message | None = None
+    priority: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,25 @@ class TakeIn:
     start: int | None
     end: int
     arrivals: tuple[Arrival, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What a newer model says of a waiting case: its priority, and whether it need be asked at all."""
+
+    case_id: int
+    event_id: str
+    priority: float
+    withdraw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rescore:
+    """Rank active cases by a newer model. done: these are the last of what waits."""
+
+    model: str
+    cases: tuple[Rescored, ...]
+    done: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +191,7 @@ Command = (
     | SubmitAnswers
     | Amend
     | TakeIn
+    | Rescore
     | AdoptLabels
     | MarkPublished
     | TakeIdentity
@@ -262,6 +286,7 @@ class Counts:
     unpublished: int = 0
     rejected: int = 0
     event_clock: int = 0
+    ranked_by: str = ""
 
     @property
     def waiting(self) -> int:

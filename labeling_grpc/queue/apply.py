@@ -25,6 +25,7 @@ from labeling_grpc.commands import (
     MarkPublished,
     ReleaseLeases,
     RenewLeases,
+    Rescore,
     Result,
     SubmitAnswers,
     Sweep,
@@ -35,6 +36,7 @@ from labeling_grpc.queue.amending import amend
 from labeling_grpc.queue.holding import apply_held, event_ids
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
+from labeling_grpc.queue.reranking import RANKED_BY, rescore
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.standing import Standing
 from labeling_grpc.queue.taking import take_in
@@ -44,7 +46,7 @@ from labeling_grpc.refusals import RefusedError
 from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
 from tidemark.topics import Topics
 
-FromKafka = TakeIn | AdoptLabels | MarkPublished | TakeIdentity
+FromKafka = TakeIn | Rescore | AdoptLabels | MarkPublished | TakeIdentity
 
 _FRESH: Final = 1_000_000
 """µs of queue time for which what is known of annotators, and of stacks, is not looked up again."""
@@ -178,6 +180,8 @@ def _from_kafka(work: Work, command: Command) -> Result:
     match command:
         case TakeIn():
             return take_in(work, command)
+        case Rescore():
+            return rescore(work, command)
         case AdoptLabels():
             adopt_labels(work, command)
         case MarkPublished():
@@ -209,6 +213,7 @@ def count(connection: sa.Connection) -> Counts:
     stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())
     counts.event_clock = int(stored.get("event_clock", "0"))
     counts.rejected = int(stored.get("rejected", "0"))
+    counts.ranked_by = stored.get(RANKED_BY, "")
     return counts
 
 

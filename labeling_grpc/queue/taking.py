@@ -102,6 +102,7 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
         if candidate is None or event_id in closed:
             continue
         lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
+        priority = added[event_id].priority
         rows.append(
             {
                 "case_id": case_id,
@@ -110,7 +111,7 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
                 "tier": int(Tier.ANYONE),
                 "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
                 "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
-                "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
+                "rank": 0.0 if lane is Lane.EXPLORE else -(candidate.priority if priority is None else priority),
                 "size": len(added[event_id].value),
                 "expires_at": candidate.expires_at,
                 "leases": 0,
