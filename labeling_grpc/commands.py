@@ -127,12 +127,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became."""
+    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became.
+
+    priority: by a newer model than the candidate's, None for the candidate's own.
+    """
 
     offset: int
     candidate: Candidate | None
     value: bytes
     dead_letter: Message | None = None
+    priority: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,25 @@ class TakeIn:
     start: int | None
     end: int
     arrivals: tuple[Arrival, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What a newer model says of a waiting case: its priority, and whether it need be asked at all."""
+
+    case_id: int
+    event_id: str
+    priority: float
+    withdraw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rescore:
+    """Rank active cases by a newer model. done: these are the last of what waits."""
+
+    model: str
+    cases: tuple[Rescored, ...]
+    done: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +210,7 @@ Command = (
     | Escalate
     | Amend
     | TakeIn
+    | Rescore
     | AdoptLabels
     | MarkPublished
     | TakeIdentity
@@ -295,6 +319,7 @@ class Counts:
     rejected: int = 0
     event_clock: int = 0
     remarked: bool = False
+    ranked_by: str = ""
 
     @property
     def waiting(self) -> int:

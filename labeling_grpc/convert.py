@@ -158,6 +158,7 @@ def stats(pipeline: str, counts: Counts, now: int) -> pb.QueueStats:
         unpublished=counts.unpublished,
         rejected=counts.rejected,
         event_clock_us=counts.event_clock,
+        ranked_by=counts.ranked_by,
         now_us=now,
     )
 

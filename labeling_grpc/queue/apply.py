@@ -27,6 +27,7 @@ from labeling_grpc.commands import (
     LeaseCases,
     LeasedCase,
     MarkPublished,
+    Rescore,
     Result,
     Sweep,
     TakeIdentity,
@@ -39,6 +40,7 @@ from labeling_grpc.queue.holding import Held, apply_held, event_ids
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
 from labeling_grpc.queue.remarks import KEY, with_remarks
+from labeling_grpc.queue.reranking import RANKED_BY, rescore
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.standing import Standing
 from labeling_grpc.queue.taking import take_in
@@ -49,7 +51,7 @@ from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
 from labeling_grpc.security import audit
 from tidemark.topics import Topics
 
-FromKafka = TakeIn | AdoptLabels | MarkPublished | TakeIdentity
+FromKafka = TakeIn | Rescore | AdoptLabels | MarkPublished | TakeIdentity
 
 _FRESH: Final = 1_000_000
 """µs of queue time for which what is known of annotators, and of stacks, is not looked up again."""
@@ -200,6 +202,8 @@ def _from_kafka(work: Work, command: Command) -> Result:
     match command:
         case TakeIn():
             return take_in(work, command)
+        case Rescore():
+            return rescore(work, command)
         case AdoptLabels():
             adopt_labels(work, command)
         case MarkPublished():
@@ -238,6 +242,7 @@ def count(connection: sa.Connection) -> Counts:
     counts.event_clock = int(stored.get("event_clock", "0"))
     counts.rejected = int(stored.get("rejected", "0"))
     counts.remarked = KEY in stored
+    counts.ranked_by = stored.get(RANKED_BY, "")
     return counts
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from labeling_grpc.queue.many import Many
-from labeling_grpc.schema import State, answers, cases, meta, numbers, outbox, queue
+from labeling_grpc.schema import Lane, State, Tier, answers, cases, meta, numbers, outbox, queue
 
 SWEEP: Final = 1_000
 """Cases that one statement of a sweep looks up."""
@@ -187,6 +187,26 @@ SEGMENTS = (
 )
 """Segments of open cases."""
 
+_RANKED = (
+    queue.c.lane == int(Lane.ACTIVE),
+    queue.c.tier == int(Tier.ANYONE),
+    queue.c.votes == 0,
+)
+ACTIVE_AFTER = (
+    sa.select(queue.c.case_id, cases.c.candidate)
+    .select_from(queue.join(cases, cases.c.id == queue.c.case_id))
+    .where(*_RANKED, queue.c.case_id > sa.bindparam("after"))
+    .order_by(queue.c.case_id)
+    .limit(sa.bindparam("most"))
+)
+"""Cases that a model ranks, in the order in which they came."""
+
+RANKABLE = (
+    sa.select(queue.c.case_id, queue.c.state)
+    .where(queue.c.case_id.in_(PART), *_RANKED)
+    .with_for_update(skip_locked=True)
+)
+RANK = Many(queue.update().where(queue.c.case_id == sa.bindparam("case")).values(rank=sa.bindparam("its_rank")))
 LEAST_URGENT = (
     sa.select(queue.c.rank, queue.c.case_id, cases.c.event_id)
     .select_from(queue.join(cases, cases.c.id == queue.c.case_id))

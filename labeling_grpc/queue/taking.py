@@ -107,7 +107,8 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
         known = said.get(event_id, [])
         if candidate is None or standing(known).closing is not None:
             continue
-        row = waiting_row(work, case_id, candidate, len(added[event_id].value), known, segments)
+        arrival = added[event_id]
+        row = waiting_row(work, case_id, candidate, len(arrival.value), known, segments, priority=arrival.priority)
         rows.append(row)
         work.waiting(row["lane"], 1)
         work.tell("added", event_id, NOBODY)
@@ -121,8 +122,13 @@ def waiting_row(
     size: int,
     said: Sequence[votes.Row],
     segments: Segments,
+    *,
+    priority: float | None = None,
 ) -> dict[str, Any]:
-    """Row of the queue for a case that nobody has. size: bytes of the candidate.  said: what was said of it before."""
+    """Row of the queue for a case that nobody has.
+
+    size: bytes of the candidate.  said: what was said of it before.  priority: None for the candidate's own.
+    """
     place = votes.place(said, work.rules, work.stopped)
     lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
     return {
@@ -132,7 +138,7 @@ def waiting_row(
         "tier": int(place.tier),
         "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
         "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
-        "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
+        "rank": 0.0 if lane is Lane.EXPLORE else -(candidate.priority if priority is None else priority),
         "size": size,
         "expires_at": candidate.expires_at,
         "leases": 0,

@@ -2,87 +2,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from desk import DAY, Desk, Open
 from hypothesis import given
 from hypothesis import strategies as st
-from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
+from labeling import CLASSES, MovedClock, candidate
 
-from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc.commands import Answer, LeaseCases, LeasedCase, ReleaseLeases, SubmitAnswers, TakeIn
+from labeling_grpc.commands import Answer, LeaseCases, ReleaseLeases, SubmitAnswers
 from labeling_grpc.commands import LeaseRef as Ref
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.turns import Turns
 from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import Tier, annotators, cases, meta, queue
-from labeling_grpc.stores.postgres import PostgresStore
+from labeling_grpc.schema import Tier, meta, queue
 from labeling_grpc.stores.sqlite import SqliteStore
 from tidemark.records import Candidate
 from tidemark.topics import Topics
 
-DAY = 86_400_000_000
 RULES = QueueRules(classes=CLASSES)
 SEGMENTED = QueueRules(classes=CLASSES, segment="area", skill="needs")
-Open = Callable[[QueueRules], "Desk"]
-
-
-class Desk:
-    """A queue in the hands of one test."""
-
-    def __init__(self, store: SqliteStore | PostgresStore, clock: MovedClock) -> None:
-        self.store = store
-        self.clock = clock
-        self.taken = 0
-
-    def take_in(self, *candidates: Candidate) -> None:
-        start = self.taken or None
-        self.taken += len(candidates)
-        arrived = arrivals([*candidates], start or 0)
-        self.store.transact([TakeIn(SOURCE, start, self.taken, arrived)])
-
-    def lease(self, annotator: str, count: int = 1, *segments: str, review: bool = False) -> list[LeasedCase]:
-        (result,) = self.store.transact([LeaseCases(annotator, count, 10**15, segments, review)]).results
-        if isinstance(result, RefusedError):
-            raise result
-        assert isinstance(result, list)
-        return [case for case in result if isinstance(case, LeasedCase)]
-
-    def write(self, *statements: sa.Executable) -> None:
-        """As an administrator, or the rules of quality, would."""
-        with self.store.engine.begin() as connection:
-            for statement in statements:
-                connection.execute(statement)
-        self.clock.time += 1_000_001  # after so long nothing is taken for known
-
-    def known(self, name: str, **said: Any) -> None:  # noqa: ANN401 - any column
-        row = {"name": name, "state": "active", "why": "", "since": 0, "skills": None, "quota": 0} | said
-        self.write(annotators.delete().where(annotators.c.name == name), annotators.insert().values(row))
-
-    def mark(self, number: int, **values: Any) -> None:  # noqa: ANN401 - any column
-        of = sa.select(cases.c.id).where(cases.c.event_id == candidate(number).event_id).scalar_subquery()
-        self.write(queue.update().where(queue.c.case_id == of).values(values))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    stores: list[SqliteStore | PostgresStore] = []
-
-    def opening(rules: QueueRules) -> Desk:
-        clock = MovedClock(time=20_000 * DAY + 5_000_000)
-        if request.param == "sqlite":
-            stores.append(SqliteStore(tmp_path / "q.db", Topics("pay"), rules, clock))
-        else:
-            server: PostgresServer = request.getfixturevalue("postgres")
-            stores.append(PostgresStore(server.url, Topics(f"lease{abs(hash(tmp_path))}"), rules, clock))
-        return Desk(stores[-1], clock)
-
-    yield opening
-    for store in stores:
-        store.close()
 
 
 def at(number: int, area: str, **over: Any) -> Candidate:  # noqa: ANN401 - any field
