@@ -46,6 +46,14 @@ class Checks:
         _between("wait_ms", request.wait_ms, 0, MAX_WAIT_MS)
         return LeaseCases(annotator, count, self.length(request.lease_ms))
 
+    def next(self, request: pb.LeaseTasksRequest) -> LeaseCases:
+        """The command of a lease request that comes with answers."""
+        try:
+            return self.lease(request)
+        except RefusedError as refusal:
+            refusal.field = f"next.{refusal.field}"
+            raise
+
     def length(self, lease_ms: int) -> int:
         """Length of a lease in µs."""
         if lease_ms == 0:

@@ -63,14 +63,16 @@ class Gate:
         scope = MATRIX[method][token.role]
         if scope is Scope.NONE:
             raise RefusedError(Reason.FORBIDDEN, f"the role {token.role.value} may not call {method}")
-        if isinstance(request, pb.LeaseTasksRequest | pb.AmendLabelRequest) and not request.annotator:
-            request.annotator = token.annotator
+        asked = _asked(request)
+        if isinstance(asked, pb.LeaseTasksRequest | pb.AmendLabelRequest) and not asked.annotator:
+            asked.annotator = token.annotator
         if scope is Scope.OWN:
             self._own(token, request)
         return token.annotator
 
     def _own(self, token: Token, request: Message) -> None:
-        if isinstance(request, pb.LeaseTasksRequest | pb.AmendLabelRequest) and request.annotator != token.annotator:
+        asked = _asked(request)
+        if isinstance(asked, pb.LeaseTasksRequest | pb.AmendLabelRequest) and asked.annotator != token.annotator:
             raise RefusedError(
                 Reason.FORBIDDEN,
                 f"this token is {token.annotator!r}'s: its holder can't lease or amend for another",
@@ -106,6 +108,11 @@ def _bearer(metadata: Metadata) -> str:
             scheme, _, secret = value.partition(" ")
             return secret.strip() if scheme.lower() == _SCHEME else ""
     return ""
+
+
+def _asked(request: Message) -> Message:
+    """The request, or the one for the next cases that comes with its answers."""
+    return request.next if isinstance(request, pb.SubmitLabelsRequest) and request.HasField("next") else request
 
 
 def _leases(request: Message) -> list[tuple[str, str]]:
