@@ -53,6 +53,14 @@ class Checks:
         )
         return LeaseCases(annotator, count, self.length(request.lease_ms), segments, request.review)
 
+    def next(self, request: pb.LeaseTasksRequest) -> LeaseCases:
+        """The command of a lease request that comes with answers."""
+        try:
+            return self.lease(request)
+        except RefusedError as refusal:
+            refusal.field = f"next.{refusal.field}"
+            raise
+
     def length(self, lease_ms: int) -> int:
         """Length of a lease in µs."""
         if lease_ms == 0:
