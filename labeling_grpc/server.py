@@ -36,6 +36,7 @@ from labeling_grpc.publisher import Hook, no_hook
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.ranking import Ranker
 from labeling_grpc.reader import Reader
+from labeling_grpc.screener import Screener
 from labeling_grpc.security.audit import Act, Refusals
 from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.masks import masks
@@ -84,6 +85,7 @@ class LabelingServer:
         store: Store,
         options: Options,
         *,
+        rules: QueueRules,
         hook: Hook = no_hook,
     ) -> None:
         self.address = ""
@@ -108,6 +110,7 @@ class LabelingServer:
         self._champion = Champion(settings, pipeline)
         ranker = Ranker(pipeline, self._writer, self._champion)
         self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook, ranker)
+        self._screener = Screener(self._writer, rules)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
@@ -133,6 +136,7 @@ class LabelingServer:
             raise self.failed
         self._bridge.start()
         self._champion.start()
+        self._screener.start()
         self._write_state()
         return self
 
@@ -147,6 +151,7 @@ class LabelingServer:
         self._thread.join()
         self._champion.stop()
         self._bridge.stop()
+        self._screener.stop()
         self._writer.stop()
         self.store.close()
         self._state.unlink(missing_ok=True)
@@ -285,7 +290,7 @@ def serve(
     )
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)
-    return LabelingServer(pipeline, settings, store, options, hook=hook).start()
+    return LabelingServer(pipeline, settings, store, options, rules=rules, hook=hook).start()
 
 
 def main(pipeline_path: str | Path) -> int:

@@ -27,6 +27,7 @@ from labeling_grpc.commands import (
 )
 from labeling_grpc.paging import Pages, size
 from labeling_grpc.queue import reading
+from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.reader import Reader
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
@@ -260,7 +261,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.EscalateRequest, _context: Context
     ) -> pb.EscalateResponse:
         """Hand a case on to the reviewers."""
-        raise NotImplementedError
+        outcome = cast("Accepted | RefusedError", await self._hub.call(self._checks.escalate(request)))
+        if isinstance(outcome, RefusedError):
+            raise outcome
+        return pb.EscalateResponse(annotation_id=outcome.annotation_id)
 
     async def AddComment(  # noqa: N802
         self, request: pb.AddCommentRequest, _context: Context
@@ -377,7 +381,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
 
     def _happened(self, events: list[CaseEvent]) -> None:
         for event in events:
-            if event.kind in {"leased", "answered", "skipped"}:
+            if event.kind in {"leased", "answered", "skipped", "voted"} and event.annotator != CONSENSUS:
                 self._count(event)
         for watcher in self._watchers:
             watcher.take(events)
@@ -389,9 +393,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
                 del self._annotators[next(iter(self._annotators))]
             its = self._annotators[event.annotator] = pb.AnnotatorStats(annotator=event.annotator)
         its.last_seen_us = event.at
-        if event.kind == "answered":
+        if event.kind == "answered" or (event.kind == "voted" and event.label is not None):
             its.answered += 1
-        elif event.kind == "skipped":
+        elif event.kind in {"skipped", "voted"}:
             its.skipped += 1
 
     def stats(self) -> pb.QueueStats:
