@@ -65,7 +65,7 @@ class LabelBook:
             share = answered / len(final)
             low, high = intervals.wilson(share, len(final))
             yield _metric("response_rate", share, len(final), at, "labels", low=low, high=high)
-        for status in ("answered", "skipped", "expired"):
+        for status in ("answered", "skipped", "expired", "withdrawn"):
             reasons = Counter(label.reason for label in labels if label.status == status)
             yield _metric(f"labels_{status}", float(reasons.total()), len(labels), at, "budget", detail=reasons)
 

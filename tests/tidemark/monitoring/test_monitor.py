@@ -179,6 +179,7 @@ def test_labels_of_the_draw_measure_the_model_and_answers_are_counted() -> None:
     labels = [label(i, label="bad" if i < 2 else "good") for i in range(10)]
     labels += [label(10, status="skipped", label=None), label(11, status="expired", label=None)]
     labels += [label(20 + i, label="bad", reason="uncertain", inclusion_probability=None) for i in range(9)]
+    labels += [label(30, status="withdrawn", label=None, reason="uncertain", inclusion_probability=None)]
     assert processor.process(batch(LABELS, labels)) == []
     found = measured(processor)
     accuracy = found["labels", "accuracy"]
@@ -187,7 +188,7 @@ def test_labels_of_the_draw_measure_the_model_and_answers_are_counted() -> None:
     assert found["labels", "response_rate"].value == pytest.approx(10 / 12)
     assert found["budget", "labels_answered"].value == 19
     assert found["budget", "labels_answered"].detail == {"explore": 10, "uncertain": 9}
-    assert found["budget", "labels_skipped"].value == found["budget", "labels_expired"].value == 1
+    assert [found["budget", f"labels_{ended}"].value for ended in ("skipped", "expired", "withdrawn")] == [1, 1, 1]
 
 
 def test_the_stream_is_measured_by_its_rate_and_its_delay() -> None:
