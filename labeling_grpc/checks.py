@@ -11,6 +11,7 @@ from labeling_grpc.commands import Amend, Answer, LeaseCases, LeaseRef
 from labeling_grpc.queue.taking import MAX_NAME, MAX_SEGMENTS
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.text import MAX_EVENT_ID, hidden, is_name
+from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb
 
 MAX_TASKS: Final = 100
@@ -51,6 +52,14 @@ class Checks:
             for index, segment in enumerate(request.segments)
         )
         return LeaseCases(annotator, count, self.length(request.lease_ms), segments, request.review)
+
+    def next(self, request: pb.LeaseTasksRequest) -> LeaseCases:
+        """The command of a lease request that comes with answers."""
+        try:
+            return self.lease(request)
+        except RefusedError as refusal:
+            refusal.field = f"next.{refusal.field}"
+            raise
 
     def length(self, lease_ms: int) -> int:
         """Length of a lease in µs."""
@@ -136,7 +145,7 @@ def _answer(annotation: pb.Annotation) -> Answer:
     )
 
 
-def _confidence(message: pb.Annotation | pb.AmendLabelRequest) -> float | None:
+def _confidence(message: pb.Annotation | pb.AmendLabelRequest | admin_pb2.ImportedLabel) -> float | None:
     confidence = message.confidence if message.HasField("confidence") else None
     if confidence is not None and not (math.isfinite(confidence) and 0.0 <= confidence <= 1.0):
         raise RefusedError(Reason.INVALID_FIELD, f"confidence ({confidence}) is not in 0 to 1", field="confidence")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from labeling_grpc.admin_commands import Administer, AnnotatorRow, Changed
 from labeling_grpc.refusals import RefusedError
-from tidemark.records import Candidate, Label
+from labeling_grpc.security.audit import Entry
+from labeling_grpc.security.caller import SERVICE, Caller
+from tidemark.records import Candidate, Label, LabelStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,26 @@ class Answer:
 
     event_id: str
     token: str
-    status: Literal["answered", "skipped"]
+    status: LabelStatus
     label: str | None = None
     key: str = ""
     known_at: int | None = None
     confidence: float | None = None
     comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """Hand a leased case on to the reviewers. key: as `Answer`'s.  comment: what makes it hard."""
+
+    event_id: str
+    token: str
+    comment: str
+    key: str = ""
+    status: Literal["escalated"] = field(default="escalated", init=False)
+    label: None = field(default=None, init=False)
+    known_at: None = field(default=None, init=False)
+    confidence: None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,7 @@ class Amend:
     """Supersede an annotation: with another label, or (`retracted`) with nothing.
 
     annotator: who amends, "" for whoever gave it.  key: idempotency key, "" for the annotation's id.  known_at: as
-    `Answer`'s.
+    `Answer`'s.  by: who calls, for the audit trail, where it is another's.
     """
 
     annotation_id: str
@@ -86,6 +103,7 @@ class Amend:
     known_at: int | None = None
     confidence: float | None = None
     comment: str | None = None
+    by: Caller = SERVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +207,7 @@ Command = (
     | RenewLeases
     | ReleaseLeases
     | SubmitAnswers
+    | Escalate
     | Amend
     | TakeIn
     | Rescore
@@ -196,7 +215,17 @@ Command = (
     | MarkPublished
     | TakeIdentity
     | Sweep
+    | Administer
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something said about a case. at: wall clock, µs."""
+
+    annotator: str
+    text: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +240,7 @@ class LeasedCase:
     segment: str = ""
     skill: str = ""
     review: bool = False
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +272,8 @@ Result = (
     | RefusedError
     | int
     | TakenIn
+    | Changed
+    | AnnotatorRow
     | None
 )
 
@@ -274,7 +306,7 @@ class CaseEvent:
 
 @dataclass(slots=True)
 class Counts:
-    """The queue in numbers."""
+    """The queue in numbers. remarked: something was said about some case, so that leases look for it."""
 
     waiting_explore: int = 0
     waiting_active: int = 0
@@ -286,6 +318,7 @@ class Counts:
     unpublished: int = 0
     rejected: int = 0
     event_clock: int = 0
+    remarked: bool = False
     ranked_by: str = ""
 
     @property
@@ -303,7 +336,8 @@ class Counts:
 class Applied:
     """What a group of commands came to: results in the order of the commands.
 
-    contended: a lease found less than waits, for another replica looked at it; soon it may find more.
+    contended: a lease found less than waits, for another replica looked at it; soon it may find more.  entries: of the
+    audit trail.
     """
 
     results: list[Result]
@@ -311,3 +345,4 @@ class Applied:
     events: list[CaseEvent] = field(default_factory=list)
     next_lease_end: int | None = None
     contended: bool = False
+    entries: list[Entry] = field(default_factory=list)

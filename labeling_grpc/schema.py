@@ -99,9 +99,21 @@ answers = sa.Table(
     sa.Column("leased_at", sa.BigInteger),  # wall clock, µs; null where no lease was
     sa.Column("answered_at", sa.BigInteger, nullable=False),
     sa.Column("supersedes", sa.Text),  # id of the annotation that this one takes the place of
+    sa.Column("consensus", sa.Text),  # JSON: the classes' probabilities, of a verdict on votes, of a gold case
     sa.Index("annotations_superseded", "supersedes"),
     sa.Index("annotations_annotator", "annotator", "answered_at"),
     sa.Index("annotations_key", "event_id", "client_key", unique=True),
+)
+
+confusion = sa.Table(
+    "confusion",
+    metadata,
+    # What annotators said of cases whose class is (nearly) known, in millionths of cases: a sum of whole numbers is the
+    # same in any order. Annotator "": how frequent the classes are. It follows from `annotations`.
+    sa.Column("annotator", sa.Text, primary_key=True),
+    sa.Column("truth", sa.Text, primary_key=True),
+    sa.Column("said", sa.Text, primary_key=True),
+    sa.Column("weight", sa.BigInteger, nullable=False),
 )
 
 outbox = sa.Table(

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import sqlalchemy as sa
 
+from labeling_grpc import admin_commands
+from labeling_grpc.admin_commands import Administer
 from labeling_grpc.commands import (
     AdoptLabels,
     Amend,
@@ -23,27 +27,28 @@ from labeling_grpc.commands import (
     LeaseCases,
     LeasedCase,
     MarkPublished,
-    ReleaseLeases,
-    RenewLeases,
     Rescore,
     Result,
-    SubmitAnswers,
     Sweep,
     TakeIdentity,
     TakeIn,
 )
-from labeling_grpc.queue.amending import amend
-from labeling_grpc.queue.holding import apply_held, event_ids
+from labeling_grpc.queue.administering import administer
+from labeling_grpc.queue.amending import amend, voted_on
+from labeling_grpc.queue.closings import ENDS, counted
+from labeling_grpc.queue.holding import Held, apply_held, event_ids
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
+from labeling_grpc.queue.remarks import KEY, with_remarks
 from labeling_grpc.queue.reranking import RANKED_BY, rescore
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.standing import Standing
 from labeling_grpc.queue.taking import take_in
 from labeling_grpc.queue.turns import Turns
-from labeling_grpc.queue.work import ENDS, Work
+from labeling_grpc.queue.work import Work
 from labeling_grpc.refusals import RefusedError
 from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
+from labeling_grpc.security import audit
 from tidemark.topics import Topics
 
 FromKafka = TakeIn | Rescore | AdoptLabels | MarkPublished | TakeIdentity
@@ -51,7 +56,7 @@ FromKafka = TakeIn | Rescore | AdoptLabels | MarkPublished | TakeIdentity
 _FRESH: Final = 1_000_000
 """µs of queue time for which what is known of annotators, and of stacks, is not looked up again."""
 
-_USUAL: Final = (LeaseCases, SubmitAnswers, RenewLeases, ReleaseLeases, Amend, FromKafka, Sweep)
+_USUAL: Final = (LeaseCases, Held, Amend, FromKafka, Sweep)
 """Commands that make plain stacks, and change what is known of annotators through `Work.change_standing` alone."""
 
 
@@ -95,6 +100,7 @@ class Queue:
         """Take over the counts of a group that was committed. A group that was rolled back leaves no trace."""
         self.adopt_counts(applied.counts, applied.next_lease_end)
         self._memory = self._next_memory
+        audit.tell(applied.entries)
 
     def adopt_standing(self, version: str) -> None:
         """Read what is known of annotators anew where `version` is another than before."""
@@ -111,9 +117,11 @@ class Queue:
         now, wall: queue time and wall clock, µs.
         """
         work = Work(connection, self._topics, self._rules, replace(self.counts), now, wall, shared=self._shared)
-        work.lock(_touched(commands))
+        voted = voted_on(work, commands)
+        work.lock([*_touched(commands), *voted])
+        work.lock_closed(voted)
         results: list[Result] = [_from_kafka(work, command) for command in commands]
-        held = {i: c for i, c in enumerate(commands) if isinstance(c, SubmitAnswers | RenewLeases | ReleaseLeases)}
+        held = {i: c for i, c in enumerate(commands) if isinstance(c, Held)}
         if held:
             work.load(event_id for command in held.values() for event_id in event_ids(command))
             for index, command in held.items():
@@ -123,6 +131,7 @@ class Queue:
         if amended:
             for index, outcome in zip(amended, amend(work, list(amended.values())), strict=True):
                 results[index] = outcome
+        _administer(work, commands, results)
         if self.next_lease_end is not None and self.next_lease_end <= now:
             work.end_leases()
         if self._shared and any(isinstance(command, Sweep) for command in commands):
@@ -132,7 +141,10 @@ class Queue:
         if asked:
             for index, tasks in zip(asked, self._lease(work, list(asked.values())), strict=True):
                 results[index] = tasks
-        return Applied(results, work.counts, work.events, self._lease_end_after(work, now), contended=work.contended)
+        work.trust.write()
+        end = self._lease_end_after(work, now)
+        entries = audit.record(connection, wall, work.acts)
+        return Applied(results, work.counts, work.events, end, contended=work.contended, entries=entries)
 
     def _remembered(self, work: Work, commands: Sequence[Command]) -> _Memory:
         """What is left of what was known, after the commands of a group that come before its leases."""
@@ -153,6 +165,8 @@ class Queue:
         plain = self._rules.plain and memory.looked_at is not None and not any(request.review for request in asked)
         leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns)
         given = leasing.lease(asked)
+        if work.counts.remarked:
+            given = with_remarks(work.connection, given)
         if leasing.looked:
             memory.looked_at = work.now if all(stack.plain for stack in leasing.stacks) else None
         return given
@@ -169,10 +183,18 @@ class Queue:
 def _touched(commands: Sequence[Command]) -> Iterator[str]:
     """Event ids of the cases that a group is about, apart from those that it looks for."""
     for command in commands:
-        if isinstance(command, SubmitAnswers | RenewLeases | ReleaseLeases):
+        if isinstance(command, Held):
             yield from event_ids(command)
         elif isinstance(command, AdoptLabels):
             yield from (label.event_id for label in command.labels)
+        elif isinstance(command, Administer):
+            yield from admin_commands.event_ids(command)
+
+
+def _administer(work: Work, commands: Sequence[Command], results: list[Result]) -> None:
+    for index, command in enumerate(commands):
+        if isinstance(command, Administer):
+            results[index] = administer(work, command)
 
 
 def _from_kafka(work: Work, command: Command) -> Result:
@@ -204,15 +226,22 @@ def count(connection: sa.Connection) -> Counts:
             counts.waiting_explore = number
         else:
             counts.waiting_active = number
-    first = sa.select(answers.c.status, sa.func.count()).where(answers.c.supersedes.is_(None))
-    by_status = first.group_by(answers.c.status)  # an amendment closes no case
+    reopened = sa.select(answers.c.event_id).where(answers.c.status == "requeued")
+    once = sa.and_(answers.c.supersedes.is_(None), answers.c.event_id.not_in(reopened))  # an amendment closes no case
+    by_status = sa.select(answers.c.status, sa.func.count()).where(once).group_by(answers.c.status)
     for status, number in connection.execute(by_status):
         if status in ENDS:
             setattr(counts, status, number)
+    again = sa.select(answers).where(answers.c.event_id.in_(reopened)).order_by(answers.c.event_id)
+    for _, rows in groupby(connection.execute(again).mappings(), key=itemgetter("event_id")):
+        status = counted(list(rows))
+        if status is not None:
+            setattr(counts, status, getattr(counts, status) + 1)
     counts.unpublished = connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
     stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())
     counts.event_clock = int(stored.get("event_clock", "0"))
     counts.rejected = int(stored.get("rejected", "0"))
+    counts.remarked = KEY in stored
     counts.ranked_by = stored.get(RANKED_BY, "")
     return counts
 

@@ -51,6 +51,8 @@ LOAD = (
         queue.c.annotator,
         queue.c.lease_until,
         queue.c.expires_at,
+        queue.c.tier,
+        queue.c.leased_at,
     )
     .select_from(cases.outerjoin(queue, queue.c.case_id == cases.c.id))
     .where(cases.c.event_id.in_(PART))
@@ -66,6 +68,9 @@ KEYS = sa.select(
     answers.c.comment,
     answers.c.known_at,
     answers.c.supersedes,
+    answers.c.annotator,
+    answers.c.answered_at,
+    answers.c.consensus,
 ).where(answers.c.event_id.in_(PART))
 _OF_STACK = (
     queue.c.state == int(State.WAITING),
@@ -135,16 +140,22 @@ RETURN = Many(
         token=sa.null(),
         annotator=sa.null(),
         lease_until=sa.null(),
+        leased_at=sa.null(),
         passed_by=sa.bindparam("passer"),
         passed_until=sa.bindparam("hold"),
     )
+)
+PLACE = Many(
+    queue.update()
+    .where(queue.c.case_id == sa.bindparam("case"))
+    .values(tier=sa.bindparam("its_tier"), votes=sa.bindparam("number"), seen=sa.bindparam("seen_by"))
 )
 DROP = Many(queue.delete().where(queue.c.case_id == sa.bindparam("case")))
 ANNOTATE = Many(answers.insert(), *answers.c.keys())
 PUBLISH = Many(outbox.insert(), *(column.name for column in outbox.c if column.name != "seq"))
 ENQUEUE = Many(
     queue.insert(),
-    *("case_id", "state", "lane", "tier", "segment", "skill", "rank", "size", "expires_at", "leases", "votes"),
+    *("case_id", "state", "lane", "tier", "segment", "skill", "rank", "size", "expires_at", "leases", "votes", "seen"),
 )
 ENDED = (
     sa.select(cases.c.event_id)
@@ -210,17 +221,25 @@ LOCK = (
     .order_by(queue.c.case_id)
     .with_for_update()
 )
+LOCK_CLOSED = sa.select(cases.c.id).where(cases.c.event_id.in_(PART)).order_by(cases.c.id).with_for_update()
+"""For what is done to cases that may have no row in the queue."""
+
 LOCK_KAFKA = sa.select(meta.c.value).where(meta.c.key == "kafka").with_for_update()
 """What comes from Kafka, and what is marked as being in it, changes in one replica at a time."""
 
 AMENDED = (
-    sa.select(answers.c.id, answers.c.event_id, answers.c.annotator, answers.c.status, cases.c.candidate)
-    .select_from(answers.outerjoin(cases, cases.c.event_id == answers.c.event_id))
+    sa.select(
+        *(answers.c.id, answers.c.event_id, answers.c.annotator, answers.c.status, answers.c.consensus),
+        *(cases.c.candidate, queue.c.case_id),
+    )
+    .select_from(
+        answers.outerjoin(cases, cases.c.event_id == answers.c.event_id).outerjoin(queue, queue.c.case_id == cases.c.id)
+    )
     .where(answers.c.id.in_(PART))
     .order_by(answers.c.id)
     .with_for_update(of=answers)
 )
-SUPERSEDED = sa.select(answers.c.supersedes).where(answers.c.supersedes.in_(PART))
+EVENTS = sa.select(answers.c.event_id).where(answers.c.id.in_(PART))
 
 UNSEEN = sa.select(cases.c.event_id).where(cases.c.event_id.in_(PART))
 PUBLISHED = outbox.delete().where(outbox.c.annotation_id.in_(PART))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
 from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue import votes
+from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
-from labeling_grpc.schema import Lane, State, Tier, cases
+from labeling_grpc.schema import Lane, State, cases
 from tidemark.records import Candidate
 
 MAX_SEGMENTS: Final = 64
@@ -90,8 +93,10 @@ def _least_urgent(work: Work, most: int) -> list[str]:
 
 
 def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
-    segments = _Segments(work)
-    closed = {row["event_id"] for row in work.annotated(list(added))}
+    segments = Segments(work)
+    said: dict[str, list[votes.Row]] = {}
+    for row in work.annotated(list(added)):
+        said.setdefault(row["event_id"], []).append(row)
     rows = []
     inserted = work.connection.execute(
         cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True),
@@ -99,28 +104,47 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
     )
     for case_id, event_id in inserted:
         candidate = added[event_id].candidate
-        if candidate is None or event_id in closed:
+        known = said.get(event_id, [])
+        if candidate is None or standing(known).closing is not None:
             continue
-        lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
-        priority = added[event_id].priority
-        rows.append(
-            {
-                "case_id": case_id,
-                "state": int(State.WAITING),
-                "lane": int(lane),
-                "tier": int(Tier.ANYONE),
-                "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
-                "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
-                "rank": 0.0 if lane is Lane.EXPLORE else -(candidate.priority if priority is None else priority),
-                "size": len(added[event_id].value),
-                "expires_at": candidate.expires_at,
-                "leases": 0,
-                "votes": 0,
-            }
-        )
-        work.waiting(lane, 1)
+        arrival = added[event_id]
+        row = waiting_row(work, case_id, candidate, len(arrival.value), known, segments, priority=arrival.priority)
+        rows.append(row)
+        work.waiting(row["lane"], 1)
         work.tell("added", event_id, NOBODY)
     sql.ENQUEUE.execute(work.connection, rows)
+
+
+def waiting_row(
+    work: Work,
+    case_id: int,
+    candidate: Candidate,
+    size: int,
+    said: Sequence[votes.Row],
+    segments: Segments,
+    *,
+    priority: float | None = None,
+) -> dict[str, Any]:
+    """Row of the queue for a case that nobody has.
+
+    size: bytes of the candidate.  said: what was said of it before.  priority: None for the candidate's own.
+    """
+    place = votes.place(said, work.rules, work.stopped)
+    lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
+    return {
+        "case_id": case_id,
+        "state": int(State.WAITING),
+        "lane": int(lane),
+        "tier": int(place.tier),
+        "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
+        "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
+        "rank": 0.0 if lane is Lane.EXPLORE else -(candidate.priority if priority is None else priority),
+        "size": size,
+        "expires_at": candidate.expires_at,
+        "leases": 0,
+        "votes": place.votes,
+        "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
+    }
 
 
 def _key(arrival: Arrival) -> str | None:
@@ -138,7 +162,7 @@ def _displace(work: Work) -> None:
         work.flush()
 
 
-class _Segments:
+class Segments:
     """Segments of the cases that one transaction takes in: a bounded number of values, the others share one."""
 
     def __init__(self, work: Work) -> None:

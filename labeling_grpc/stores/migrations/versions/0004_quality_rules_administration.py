@@ -27,6 +27,7 @@ def upgrade() -> None:
     op.add_column("cases", sa.Column("key", sa.Text))
     op.create_index("cases_key", "cases", ["key", "id"])
     op.add_column("annotations", sa.Column("leased_at", sa.BigInteger))
+    op.add_column("annotations", sa.Column("consensus", sa.Text))
     op.create_index("annotations_annotator", "annotations", ["annotator", "answered_at"])
     if op.get_bind().dialect.name == "postgresql":
         op.add_column("counters", sa.Column("withdrawn", sa.BigInteger, nullable=False, server_default="0"))
@@ -35,6 +36,13 @@ def upgrade() -> None:
 
 
 def _annotators() -> None:
+    op.create_table(
+        "confusion",
+        sa.Column("annotator", sa.Text, primary_key=True),
+        sa.Column("truth", sa.Text, primary_key=True),
+        sa.Column("said", sa.Text, primary_key=True),
+        sa.Column("weight", sa.BigInteger, nullable=False),
+    )
     op.create_table(
         "annotators",
         sa.Column("name", sa.Text, primary_key=True),
