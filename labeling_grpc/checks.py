@@ -18,6 +18,8 @@ from labeling_grpc.v1 import labeling_pb2 as pb
 MAX_TASKS: Final = 100
 MAX_WAIT_MS: Final = 60_000
 DEFAULT_INTERVAL_MS: Final = 1_000
+MAX_ENTRIES: Final = 100
+DEFAULT_ENTRIES: Final = 20
 MAX_COMMENT: Final = 4_000
 MIN_LEASE_MS: Final = 1_000
 MAX_LEASE_MS: Final = 86_400_000
@@ -94,6 +96,12 @@ class Checks:
         """The interval of a watch, in ms."""
         self.served(request.pipeline)
         return _between("interval_ms", request.interval_ms or DEFAULT_INTERVAL_MS, 50, MAX_WAIT_MS)
+
+    def details(self, request: pb.GetCaseRequest) -> tuple[str, int]:
+        """Event id of a case, and how many entries of its history and of its like are asked for."""
+        self.served(request.pipeline)
+        event_id = _name("event_id", request.event_id, MAX_EVENT_ID)
+        return event_id, _between("most", request.most or DEFAULT_ENTRIES, 1, MAX_ENTRIES)
 
     def amend(self, request: pb.AmendLabelRequest) -> Amend:
         """The amendment."""

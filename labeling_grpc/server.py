@@ -30,6 +30,7 @@ from labeling_grpc.admin_commands import WriteDown
 from labeling_grpc.bridge import Bridge, Problems
 from labeling_grpc.champion import Champion
 from labeling_grpc.checks import Checks
+from labeling_grpc.details import Details
 from labeling_grpc.options import Options, listened, queue_database, state_folder
 from labeling_grpc.paging import Pages
 from labeling_grpc.publisher import Hook, no_hook
@@ -108,6 +109,7 @@ class LabelingServer:
         self._problems = Problems(intake="starting", publishing="starting")
         self._writer = Writer(store, self._fail)
         self._champion = Champion(settings, pipeline)
+        self._details = Details(pipeline, self._champion)
         ranker = Ranker(pipeline, self._writer, self._champion)
         self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook, ranker)
         self._screener = Screener(self._writer, rules)
@@ -180,7 +182,8 @@ class LabelingServer:
         rates = Rates(self._options.rate) if self._options.rate else None
         gate = Gate(TokenStore(self.store.engine), self._forbidden) if self._options.tokens else None
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
-        service = LabelingService(checks, self._question, self._writer, self._problems, reader, pages, self._segment)
+        parts = (self._writer, self._problems, reader, pages, self._details)
+        service = LabelingService(checks, self._question, *parts, self._segment)
         admin = LabelingAdminService(checks, service, reader, pages, self._masks)
         server.add_generic_rpc_handlers(
             [

@@ -25,6 +25,7 @@ from labeling_grpc.commands import (
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.details import Details
 from labeling_grpc.paging import Pages, size
 from labeling_grpc.queue import reading
 from labeling_grpc.queue.votes import CONSENSUS
@@ -161,6 +162,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         problems: Problems,
         reader: Reader,
         pages: Pages,
+        details: Details,
         segment: str | None = None,
     ) -> None:
         """Serve what `writer` writes. segment: the context column of segments."""
@@ -171,6 +173,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._problems = problems
         self._reader = reader
         self._pages = pages
+        self._details = details
         self._segment = segment
         self._hub = _Hub(loop, writer)
         self._watchers: set[_Watcher] = set()
@@ -279,7 +282,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.GetCaseRequest, _context: Context
     ) -> pb.GetCaseResponse:
         """One case with all that helps to decide it."""
-        raise NotImplementedError
+        event_id, most = self._checks.details(request)
+        return await self._reader.ask(self._details.case, event_id, most, caller.get())
 
     async def ListCases(  # noqa: N802
         self, request: pb.ListCasesRequest, _context: Context

@@ -97,6 +97,16 @@ def case_page(
     return found, None
 
 
+def case_row(connection: sa.Connection, event_id: str) -> tuple[CaseRow, list[sa.RowMapping]] | None:
+    """A case with its annotations, oldest first; None: there is none."""
+    everything = CaseFilter(states=frozenset(), segments=frozenset(), key="", review=False)
+    found = connection.execute(_cases(everything).where(cases.c.event_id == event_id)).mappings().all()
+    for row, said in _with_annotations(connection, found):
+        ordered = sorted(said, key=_order)
+        return _case_row(row, decode_candidate(row["candidate"]), ordered), ordered
+    return None
+
+
 def _cases(asked: CaseFilter) -> sa.Select[Any]:
     held = (queue.c.state, queue.c.annotator, queue.c.tier)
     query = sa.select(cases.c.id, cases.c.event_id, cases.c.candidate, *held)
