@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from labeling_grpc.commands import Amend, Answer, LeaseCases, LeaseRef
+from labeling_grpc.queue.taking import MAX_NAME, MAX_SEGMENTS
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.text import MAX_EVENT_ID, hidden, is_name
 from labeling_grpc.v1 import admin_pb2
@@ -45,7 +46,20 @@ class Checks:
         annotator = _name("annotator", request.annotator, 128)
         count = _between("max_tasks", request.max_tasks or 1, 1, MAX_TASKS)
         _between("wait_ms", request.wait_ms, 0, MAX_WAIT_MS)
-        return LeaseCases(annotator, count, self.length(request.lease_ms))
+        _between("segments", len(request.segments), 0, MAX_SEGMENTS)
+        segments = tuple(
+            _name(f"segments[{index}]", segment, MAX_NAME) if segment else ""
+            for index, segment in enumerate(request.segments)
+        )
+        return LeaseCases(annotator, count, self.length(request.lease_ms), segments, request.review)
+
+    def next(self, request: pb.LeaseTasksRequest) -> LeaseCases:
+        """The command of a lease request that comes with answers."""
+        try:
+            return self.lease(request)
+        except RefusedError as refusal:
+            refusal.field = f"next.{refusal.field}"
+            raise
 
     def length(self, lease_ms: int) -> int:
         """Length of a lease in µs."""

@@ -15,8 +15,8 @@ from typing import cast
 import grpc
 
 from labeling_grpc.client_channel import Asyncio, Blocking, UnreachableError, translated
-from labeling_grpc.client_messages import amended, one, renewed, stats_of, submitted, tasks, update_of
-from labeling_grpc.client_types import Annotation, CaseEvent, Stats, Submitted, Task, Update
+from labeling_grpc.client_messages import amended, one, renewed, stats_of, submitted, tasks, turned, update_of
+from labeling_grpc.client_types import Annotation, CaseEvent, Stats, Submitted, Task, Turn, Update
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.v1 import labeling_pb2_grpc
 
@@ -30,6 +30,7 @@ __all__ = [
     "Stats",
     "Submitted",
     "Task",
+    "Turn",
     "UnreachableError",
     "Update",
 ]
@@ -84,6 +85,19 @@ class LabelingClient(Blocking):
             if len(annotations) == 1:
                 return [refusal]
             raise
+
+    def submit_and_lease(
+        self, annotations: Sequence[Annotation], count: int = 1, *, wait: float = 0.0, lease: float | None = None
+    ) -> Turn:
+        """Answer up to 100 tasks and lease the next `count`, in one call: `submit_many` and then `lease`.
+
+        Raises:
+            RefusedError: the call as a whole is refused; nothing was taken.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        following = self._calls.lease(count, wait, lease)
+        return turned(self._call("SubmitLabels", self._calls.submit(annotations, following), wait))
 
     def skip(self, task: Task, reason: str = "", *, known_at: int | None = None) -> str:
         """Close a task without an answer; the id of the annotation that says so.
@@ -175,7 +189,12 @@ class LabelingClient(Blocking):
     @contextmanager
     def hold(self, count: int = 1, *, wait: float = 0.0, lease: float = 60.0) -> Iterator[list[Task]]:
         """Lease cases and keep them for as long as the block runs; what was not answered in it is given back."""
-        tasks = self.lease(count, wait=wait, lease=lease)
+        with self.keep(self.lease(count, wait=wait, lease=lease), lease=lease) as tasks:
+            yield tasks
+
+    @contextmanager
+    def keep(self, tasks: list[Task], *, lease: float = 60.0) -> Iterator[list[Task]]:
+        """Keep leased cases for as long as the block runs; what was not answered in it is given back."""
         done = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(list(tasks), lease, done), daemon=True)
         keeper.start()
@@ -225,6 +244,13 @@ class AsyncLabelingClient(Asyncio):
             if len(annotations) == 1:
                 return [refusal]
             raise
+
+    async def submit_and_lease(
+        self, annotations: Sequence[Annotation], count: int = 1, *, wait: float = 0.0, lease: float | None = None
+    ) -> Turn:
+        """As `LabelingClient.submit_and_lease`."""
+        following = self._calls.lease(count, wait, lease)
+        return turned(await self._call("SubmitLabels", self._calls.submit(annotations, following), wait))
 
     async def skip(self, task: Task, reason: str = "", *, known_at: int | None = None) -> str:
         """As `LabelingClient.skip`."""
@@ -281,7 +307,12 @@ class AsyncLabelingClient(Asyncio):
     @asynccontextmanager
     async def hold(self, count: int = 1, *, wait: float = 0.0, lease: float = 60.0) -> AsyncIterator[list[Task]]:
         """As `LabelingClient.hold`."""
-        tasks = await self.lease(count, wait=wait, lease=lease)
+        async with self.keep(await self.lease(count, wait=wait, lease=lease), lease=lease) as tasks:
+            yield tasks
+
+    @asynccontextmanager
+    async def keep(self, tasks: list[Task], *, lease: float = 60.0) -> AsyncIterator[list[Task]]:
+        """As `LabelingClient.keep`."""
         keeper = asyncio.create_task(self._keep(list(tasks), lease))
         try:
             yield tasks

@@ -22,11 +22,16 @@ class LeaseRef:
 
 @dataclass(frozen=True, slots=True)
 class LeaseCases:
-    """Give `annotator` up to `count` cases for `lease_us` microseconds."""
+    """Give `annotator` up to `count` cases for `lease_us` microseconds.
+
+    segments: active cases of these alone, () for all.  review: cases for reviewers too, those first.
+    """
 
     annotator: str
     count: int
     lease_us: int
+    segments: tuple[str, ...] = ()
+    review: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,20 @@ class Answer:
     known_at: int | None = None
     confidence: float | None = None
     comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """Hand a leased case on to the reviewers. key: as `Answer`'s.  comment: what makes it hard."""
+
+    event_id: str
+    token: str
+    comment: str
+    key: str = ""
+    status: Literal["escalated"] = field(default="escalated", init=False)
+    label: None = field(default=None, init=False)
+    known_at: None = field(default=None, init=False)
+    confidence: None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +127,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became."""
+    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became.
+
+    priority: by a newer model than the candidate's, None for the candidate's own.
+    """
 
     offset: int
     candidate: Candidate | None
     value: bytes
     dead_letter: Message | None = None
+    priority: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +147,25 @@ class TakeIn:
     start: int | None
     end: int
     arrivals: tuple[Arrival, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What a newer model says of a waiting case: its priority, and whether it need be asked at all."""
+
+    case_id: int
+    event_id: str
+    priority: float
+    withdraw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rescore:
+    """Rank active cases by a newer model. done: these are the last of what waits."""
+
+    model: str
+    cases: tuple[Rescored, ...]
+    done: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +207,10 @@ Command = (
     | RenewLeases
     | ReleaseLeases
     | SubmitAnswers
+    | Escalate
     | Amend
     | TakeIn
+    | Rescore
     | AdoptLabels
     | MarkPublished
     | TakeIdentity
@@ -193,6 +237,9 @@ class LeasedCase:
     token: str
     until: int
     leases: int
+    segment: str = ""
+    skill: str = ""
+    review: bool = False
     remarks: tuple[Remark, ...] = ()
 
 
@@ -272,6 +319,7 @@ class Counts:
     rejected: int = 0
     event_clock: int = 0
     remarked: bool = False
+    ranked_by: str = ""
 
     @property
     def waiting(self) -> int:

@@ -59,11 +59,14 @@ def misfit(candidate: Candidate) -> str | None:
 
 def task(leased: LeasedCase) -> pb.Task:
     """A leased case as the contract has it."""
+    shown = case(_decode(leased.candidate))
+    shown.segment, shown.skill = leased.segment, leased.skill
     return pb.Task(
-        case=case(_decode(leased.candidate)),
+        case=shown,
         lease_token=leased.token,
         lease_expires_at_us=leased.until,
         lease_count=leased.leases,
+        review=leased.review,
         comments=[comment(remark) for remark in leased.remarks],
     )
 
@@ -155,6 +158,7 @@ def stats(pipeline: str, counts: Counts, now: int) -> pb.QueueStats:
         unpublished=counts.unpublished,
         rejected=counts.rejected,
         event_clock_us=counts.event_clock,
+        ranked_by=counts.ranked_by,
         now_us=now,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NoReturn, TypeVar
@@ -124,7 +125,10 @@ def _parsed(kind: type[Q], sent: bytes) -> Q:
 
 async def _abort(context: Context, refusal: RefusedError) -> NoReturn:
     rich = rpc_status.to_status(refusal.status())
-    await context.abort(refusal.code, str(refusal), trailing_metadata=rich.trailing_metadata)
+    try:
+        await context.abort(refusal.code, str(refusal), trailing_metadata=rich.trailing_metadata)
+    except grpc.aio.InternalError as error:  # the caller went away meanwhile, and gRPC would log it as a bug
+        raise asyncio.CancelledError from error
 
 
 async def _abort_bug(context: Context, kind: type[Message], bug: Exception) -> NoReturn:

@@ -36,6 +36,13 @@ class Lane(IntEnum):
     ACTIVE = 1
 
 
+AUDIENCE_SEEN: Final = 400
+"""Characters of `seen` that an audience is told apart by: an index of PostgreSQL's has room for 2,700 bytes."""
+
+AUDIENCE: Final = f"coalesce(skill, '') || '\n' || substr(coalesce(seen, ''), 1, {AUDIENCE_SEEN})"
+"""Who may be given a case: cases of one audience may be given to the same people, so that none need be looked at to
+learn that it can't."""
+
 metadata = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -70,7 +77,8 @@ queue = sa.Table(
     sa.Column("seen", sa.Text),  # JSON list of who has answered it, and is not asked again; null: nobody
     sa.Column("passed_by", sa.Text),  # who released it last
     sa.Column("passed_until", sa.BigInteger),  # queue time until which it is not offered to them again
-    sa.Index("queue_order", "state", "lane", "tier", "segment", "rank", "case_id"),
+    sa.Column("audience", sa.Text, sa.Computed(AUDIENCE, persisted=True)),
+    sa.Index("queue_order", "state", "lane", "tier", "segment", "audience", "rank", "case_id"),
     sa.Index("queue_lease", "lease_until"),
     sa.Index("queue_expiry", "expires_at"),
 )
@@ -91,9 +99,21 @@ answers = sa.Table(
     sa.Column("leased_at", sa.BigInteger),  # wall clock, µs; null where no lease was
     sa.Column("answered_at", sa.BigInteger, nullable=False),
     sa.Column("supersedes", sa.Text),  # id of the annotation that this one takes the place of
+    sa.Column("consensus", sa.Text),  # JSON: the classes' probabilities, of a verdict on votes, of a gold case
     sa.Index("annotations_superseded", "supersedes"),
     sa.Index("annotations_annotator", "annotator", "answered_at"),
     sa.Index("annotations_key", "event_id", "client_key", unique=True),
+)
+
+confusion = sa.Table(
+    "confusion",
+    metadata,
+    # What annotators said of cases whose class is (nearly) known, in millionths of cases: a sum of whole numbers is the
+    # same in any order. Annotator "": how frequent the classes are. It follows from `annotations`.
+    sa.Column("annotator", sa.Text, primary_key=True),
+    sa.Column("truth", sa.Text, primary_key=True),
+    sa.Column("said", sa.Text, primary_key=True),
+    sa.Column("weight", sa.BigInteger, nullable=False),
 )
 
 outbox = sa.Table(

@@ -28,11 +28,13 @@ from labeling_grpc import rpc
 from labeling_grpc.admin import LabelingAdminService
 from labeling_grpc.admin_commands import WriteDown
 from labeling_grpc.bridge import Bridge, Problems
+from labeling_grpc.champion import Champion
 from labeling_grpc.checks import Checks
 from labeling_grpc.options import Options, listened, queue_database, state_folder
 from labeling_grpc.paging import Pages
 from labeling_grpc.publisher import Hook, no_hook
 from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.ranking import Ranker
 from labeling_grpc.reader import Reader
 from labeling_grpc.security.audit import Act, Refusals
 from labeling_grpc.security.gate import Gate
@@ -103,7 +105,9 @@ class LabelingServer:
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
         self._writer = Writer(store, self._fail)
-        self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook)
+        self._champion = Champion(settings, pipeline)
+        ranker = Ranker(pipeline, self._writer, self._champion)
+        self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook, ranker)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
@@ -128,6 +132,7 @@ class LabelingServer:
             self.store.close()
             raise self.failed
         self._bridge.start()
+        self._champion.start()
         self._write_state()
         return self
 
@@ -140,6 +145,7 @@ class LabelingServer:
         self._writer.let_go()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+        self._champion.stop()
         self._bridge.stop()
         self._writer.stop()
         self.store.close()
@@ -266,7 +272,16 @@ def serve(
         options = replace(options, address=f"127.0.0.1:{address}" if isinstance(address, int) else address)
     listened(options.address, guarded=options.tokens or options.tls is not None)
     rules = QueueRules(
-        classes=tuple(pipeline.label.classes), max_open=options.max_open, release_hold_us=options.release_hold_us
+        classes=tuple(pipeline.label.classes),
+        max_open=options.max_open,
+        release_hold_us=options.release_hold_us,
+        segment=pipeline.labeling.segment,
+        skill=pipeline.labeling.skill,
+        answers=pipeline.labeling.answers,
+        max_answers=pipeline.labeling.max_answers,
+        confidence=pipeline.labeling.confidence,
+        consensus=pipeline.labeling.consensus,
+        gold_every=pipeline.labeling.gold_every,
     )
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
@@ -54,18 +54,32 @@ class _Hub:
         self._writer = writer
 
     async def call(self, command: Command, wait: float = 0.0) -> Result:
-        """Result of a command. When the caller goes away, what was leased for it meanwhile is given back.
+        """Result of a command; see `together`."""
+        (result,) = await self.together((command, wait))
+        return result
+
+    async def together(self, *asked: tuple[Command, float]) -> list[Result]:
+        """Results of commands of one transaction, each with its `wait`.
+
+        When the caller goes away, what was leased for it meanwhile is given back.
 
         Raises:
             RefusedError: the service is stopping, or its database fails.
 
         """
-        reply = _LoopReply(self)
+        replies = [_LoopReply(self) for _ in asked]
         try:
-            self._writer.submit(command, reply, wait=wait)
-            return await reply.future
+            self._writer.submit_together(
+                (command, reply, wait) for (command, wait), reply in zip(asked, replies, strict=True)
+            )
+            if len(replies) == 1:
+                return [await replies[0].future]
+            return await asyncio.gather(*(reply.future for reply in replies))
         except asyncio.CancelledError:
-            reply.abandoned = True
+            for reply in replies:
+                reply.abandoned = True
+                if not reply.future.cancel() and not reply.future.cancelled() and not reply.future.exception():
+                    _give_back(self._writer, reply.future.result())
             raise
         except Stopping:
             raise RefusedError(Reason.STOPPING, "the service is stopping: repeat the call in a moment") from None
@@ -110,6 +124,12 @@ def _give_back(writer: Writer, outcome: Outcome) -> None:
         leased = [case for case in outcome if isinstance(case, LeasedCase)]
         if leased:
             writer.give_back(leased)
+
+
+def _in_order(answers: Sequence[Answer | RefusedError], taken: Result) -> list[Accepted | RefusedError]:
+    """What became of each answer: `taken` tells it of those that passed the checks."""
+    outcomes = iter(cast("list[Accepted | RefusedError]", taken))
+    return [answer if isinstance(answer, RefusedError) else next(outcomes) for answer in answers]
 
 
 @dataclass(slots=True, eq=False)
@@ -178,20 +198,11 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.LeaseTasksResponse:
         """Lease cases, waiting for the first one as long as is asked and the deadline lets."""
         command = self._checks.lease(request)
-        wait = request.wait_ms / 1_000
-        remaining = context.time_remaining()
-        if remaining is not None:
-            wait = min(wait, remaining - _MARGIN_SECONDS)
-        if wait > 0 and self._writer.full:
+        if request.wait_ms and self._writer.full:
             raise RefusedError(
                 Reason.TOO_MANY_CALLS, "too many calls wait for cases already: ask without wait_ms, or later"
             )
-        leased = cast("list[LeasedCase]", await self._hub.call(command, wait))
-        return pb.LeaseTasksResponse(
-            tasks=[convert.task(case) for case in leased],
-            question=self._question,
-            waiting=self._writer.store.counts.waiting,
-        )
+        return self._leased(await self._hub.call(command, self._wait(request, context)))
 
     async def RenewLease(  # noqa: N802
         self, request: pb.RenewLeaseRequest, _context: Context
@@ -212,24 +223,35 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         )
 
     async def SubmitLabels(  # noqa: N802
-        self, request: pb.SubmitLabelsRequest, _context: Context
+        self, request: pb.SubmitLabelsRequest, context: Context
     ) -> pb.SubmitLabelsResponse:
-        """Take answers, each on its own."""
-        outcomes = await self._submitted(self._checks.answers(request))
-        if len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
+        """Take answers, each on its own, and lease the next cases, where they are asked for."""
+        answers = self._checks.answers(request)
+        follow = request.HasField("next")
+        asked = [(self._checks.next(request.next), self._wait(request.next, context))] if follow else []
+        taken, *leased = await self._hub.together((SubmitAnswers(good(answers)), 0.0), *asked)
+        outcomes = _in_order(answers, taken)
+        if not follow and len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
             raise outcomes[0]
-        return pb.SubmitLabelsResponse(
+        response = pb.SubmitLabelsResponse(
             results=[
                 convert.submit_result(annotation.event_id, outcome)
                 for annotation, outcome in zip(request.annotations, outcomes, strict=True)
             ]
         )
+        for result in leased:
+            try:
+                response.next.CopyFrom(self._leased(result))
+            except RefusedError as refusal:
+                response.next_error.CopyFrom(refusal.status())
+        return response
 
     async def Skip(  # noqa: N802
         self, request: pb.SkipRequest, _context: Context
     ) -> pb.SkipResponse:
         """Close a case without an answer."""
-        (outcome,) = await self._submitted([self._checks.skip(request)])
+        result = await self._hub.call(SubmitAnswers((self._checks.skip(request),)))
+        (outcome,) = cast("list[Accepted | RefusedError]", result)
         if isinstance(outcome, RefusedError):
             raise outcome
         return pb.SkipResponse(annotation_id=outcome.annotation_id)
@@ -331,12 +353,22 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._watchers.add(watcher)
         return watcher
 
-    async def _submitted(self, answers: list[Answer | RefusedError]) -> list[Accepted | RefusedError]:
-        passed = good(answers)
-        taken = iter(
-            cast("list[Accepted | RefusedError]", await self._hub.call(SubmitAnswers(passed))) if passed else []
+    def _wait(self, request: pb.LeaseTasksRequest, context: Context) -> float:
+        """Seconds that a call may wait for a case: 0 where too many do."""
+        wait = 0.0 if self._writer.full else request.wait_ms / 1_000
+        remaining = context.time_remaining()
+        if remaining is not None:
+            wait = min(wait, remaining - _MARGIN_SECONDS)
+        return wait
+
+    def _leased(self, result: Result) -> pb.LeaseTasksResponse:
+        if isinstance(result, RefusedError):
+            raise result
+        return pb.LeaseTasksResponse(
+            tasks=[convert.task(case) for case in cast("list[LeasedCase]", result)],
+            question=self._question,
+            waiting=self._writer.store.counts.waiting,
         )
-        return [answer if isinstance(answer, RefusedError) else next(taken) for answer in answers]
 
     def _changed(self, events: list[CaseEvent], _counts: Counts) -> None:
         """Called by the writer's thread."""

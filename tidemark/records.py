@@ -23,6 +23,8 @@ LabelStatus = Literal[
 """What an annotation does: the first five end a case or what was said of it. `vote`: one of several answers, whose
 verdict comes as `answered`. `gold`: an answer to a case whose class was known, for judging who gave it. The others are
 said of a case and end nothing."""
+ENDING: Final[frozenset[LabelStatus]] = frozenset({"answered", "skipped", "expired", "retracted", "withdrawn"})
+"""What became of an event. Readers of labels pass over the other statuses, which tell how it came to that."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

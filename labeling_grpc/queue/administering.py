@@ -32,7 +32,7 @@ from labeling_grpc.commands import Accepted, Answer, Result
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
-from labeling_grpc.queue.taking import waiting_row
+from labeling_grpc.queue.taking import Segments, waiting_row
 from labeling_grpc.queue.work import OpenCase, Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import State, annotators, cases, meta
@@ -166,13 +166,13 @@ def _reopened(work: Work, case: OpenCase, command: RequeueCases) -> dict[str, An
             return None
         work.give_back(case, passed_by=None)
         return {}
-    stood = standing(work.told.get(case.event_id, ()))
+    stood = standing(work.said.get(case.event_id, ()))
     if stood.closing is None or work.counts.open >= work.rules.max_open:
         return None
     said = Answer(case.event_id, "", "requeued", comment=command.why)
     known_at = _now_of(work, candidate)
     work.record(candidate, "requeued", command.by.name, known_at, said, key=None)
-    row = waiting_row(case.case_id, candidate, len(case.candidate))
+    row = waiting_row(work, case.case_id, candidate, len(case.candidate), work.said[case.event_id], Segments(work))
     work.ended(stood.closing, -1)
     work.waiting(row["lane"], 1)
     work.tell("requeued", case.event_id, command.by.name)
@@ -231,7 +231,7 @@ def _imported(work: Work, label: ImportedLabel) -> Accepted | RefusedError:
     if case.in_queue:
         given = work.close(case, candidate, "answered", label.annotator, known_at, answer=said, key=key)
         return Accepted(given, duplicate=False)
-    stood = standing(work.told.get(label.event_id, ()))
+    stood = standing(work.said.get(label.event_id, ()))
     if stood.verdict is not None and stood.verdict["status"] == "answered":
         return RefusedError(
             Reason.CASE_CLOSED,
@@ -240,7 +240,6 @@ def _imported(work: Work, label: ImportedLabel) -> Accepted | RefusedError:
         )
     supersedes = None if stood.verdict is None else stood.verdict["id"]
     given = work.record(candidate, "answered", label.annotator, known_at, said, key=key, supersedes=supersedes)
-    work.told.setdefault(label.event_id, []).append(work.keyed[label.event_id, key])
     if supersedes is None:
         work.ended("answered")
     work.tell("answered" if supersedes is None else "amended", label.event_id, label.annotator, label.label)

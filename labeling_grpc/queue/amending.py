@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.commands import Accepted, Amend
+from labeling_grpc.commands import Accepted, Amend, Command
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import ENDS
+from labeling_grpc.queue.overlap import reconsidered
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
+from labeling_grpc.queue.votes import GoldAnswer, read
 from labeling_grpc.queue.work import Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.audit import Act
+
+_AMENDABLE: Final = frozenset({"answered", "skipped", "vote", "gold"})
 
 
 def amend(work: Work, commands: Sequence[Amend]) -> list[Accepted | RefusedError]:
     """Supersede annotations, in the order of the commands."""
     wanted = sorted({command.annotation_id for command in commands})
-    found: dict[str, sa.Row[str, str, str, str, bytes, int]] = {}
-    superseded: set[str] = set()
+    found: dict[str, sa.Row[Any]] = {}
     for part in parts(wanted):
         found |= {row.id: row for row in work.connection.execute(sql.AMENDED, {"part": part}).all()}
-        superseded |= set(work.connection.execute(sql.SUPERSEDED, {"part": part}).scalars())
-    work.load_keys({row.event_id for row in found.values()})
-    outcomes = [_amended(work, command, found.get(command.annotation_id), superseded) for command in commands]
+    events = {row.event_id for row in found.values()}
+    if work.rules.several:
+        work.load(events)  # what comes of votes may end a case
+    else:
+        work.load_keys(events)
+    outcomes = [_amended(work, command, found.get(command.annotation_id)) for command in commands]
     work.flush()
     return outcomes
 
 
-def _amended(
-    work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes, int] | None, superseded: set[str]
-) -> Accepted | RefusedError:
+def voted_on(work: Work, commands: Sequence[Command]) -> list[str]:
+    """Events of which another replica must amend nothing meanwhile, for a verdict follows from several annotations."""
+    amended = {command.annotation_id for command in commands if isinstance(command, Amend)}
+    if not (amended and work.shared and work.rules.several):
+        return []
+    found: set[str] = set()
+    for part in parts(sorted(amended)):
+        found |= set(work.connection.execute(sql.EVENTS, {"part": part}).scalars())
+    return sorted(found)
+
+
+def _amended(work: Work, command: Amend, row: sa.Row[Any] | None) -> Accepted | RefusedError:
     if row is None:
         return RefusedError(
             Reason.UNKNOWN_ANNOTATION, f"there is no annotation {command.annotation_id!r}", field="annotation_id"
@@ -40,30 +56,35 @@ def _amended(
     if (earlier := work.keyed.get((row.event_id, key))) is not None:
         reused = f"another amendment of annotation {command.annotation_id!r} was taken under this idempotency key"
         return repeated(command, earlier, {"supersedes": command.annotation_id}, reused)
-    if (refused := _refused(work, command, row, superseded)) is not None:
+    if (refused := _refused(work, command, row)) is not None:
         return refused
     candidate = decode_candidate(row.candidate)
     if (refused := known_too_early(command, candidate, "amendment")) is not None:
         return refused
     known_at = work.wall if command.known_at is None else command.known_at
     who = command.annotator or row.annotator
-    superseded.add(row.id)
-    given = work.record(candidate, command.status, who, known_at, command, key=key, supersedes=row.id)
+    # What is no verdict stays none: an amended vote is a vote, a retracted one is one without a class.
+    status = row.status if row.status in {"vote", "gold"} else command.status
+    said: Amend | GoldAnswer = command
+    if status == "gold":
+        said = GoldAnswer(command.label, command.confidence, command.comment, read(row.consensus))
+    given = work.record(candidate, status, who, known_at, said, key=key, supersedes=row.id)
     work.tell("amended", row.event_id, who, command.label)
     if who != row.annotator:
         detail = {"annotation": row.id, "of": row.annotator, "becomes": given, "in_the_name_of": who}
         actor = command.by.name or who
         work.acts.append(Act(actor, command.by.role.value, "AmendLabel", row.event_id, detail))
+    if status == "vote":
+        reconsidered(work, row.event_id, candidate)
     return Accepted(given, duplicate=False)
 
 
-def _refused(
-    work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes, int], superseded: set[str]
-) -> RefusedError | None:
+def _refused(work: Work, command: Amend, row: sa.Row[Any]) -> RefusedError | None:
     if (refused := unknown_class(command, work.rules, row.event_id)) is not None:
         return refused
-    if row.id in superseded or row.status not in {"answered", "skipped"}:
-        why = "was superseded before: amend the newest" if row.id in superseded else f"is {row.status}"
+    superseded = any(said["supersedes"] == row.id for said in work.said[row.event_id])
+    if superseded or row.status not in _AMENDABLE:
+        why = "was superseded before: amend the newest" if superseded else f"is {row.status}"
         return RefusedError(Reason.NOT_AMENDABLE, f"annotation {row.id!r} {why}", event_id=row.event_id)
     if row.case_id is not None and row.status in ENDS:
         return RefusedError(

@@ -2,16 +2,17 @@
 
 A `Queue` applies a group inside one transaction of its caller's. Commands of a group are outstanding together, so none
 of them is before another: the queue takes what makes room first (intake, answers, releases, leases that ran out) and
-gives out last. It holds no state that the database does not hold, but the counts and whose turn it is among the two
-lanes.
+gives out last. It holds no state that the database does not hold, but the counts, whose turn it is among lanes and
+segments, and what it read lately of who may be given what.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -24,30 +25,53 @@ from labeling_grpc.commands import (
     Command,
     Counts,
     LeaseCases,
+    LeasedCase,
     MarkPublished,
-    ReleaseLeases,
-    RenewLeases,
+    Rescore,
     Result,
-    SubmitAnswers,
     Sweep,
     TakeIdentity,
     TakeIn,
 )
 from labeling_grpc.queue.administering import administer
-from labeling_grpc.queue.amending import amend
+from labeling_grpc.queue.amending import amend, voted_on
 from labeling_grpc.queue.closings import ENDS, counted
-from labeling_grpc.queue.holding import apply_held, event_ids
-from labeling_grpc.queue.leasing import Leasing
+from labeling_grpc.queue.holding import Held, apply_held, event_ids
+from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
 from labeling_grpc.queue.remarks import KEY, with_remarks
+from labeling_grpc.queue.reranking import RANKED_BY, rescore
 from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.queue.standing import Standing
 from labeling_grpc.queue.taking import take_in
+from labeling_grpc.queue.turns import Turns
 from labeling_grpc.queue.work import Work
+from labeling_grpc.refusals import RefusedError
 from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
 from labeling_grpc.security import audit
 from tidemark.topics import Topics
 
-FromKafka = TakeIn | AdoptLabels | MarkPublished | TakeIdentity
+FromKafka = TakeIn | Rescore | AdoptLabels | MarkPublished | TakeIdentity
+
+_FRESH: Final = 1_000_000
+"""µs of queue time for which what is known of annotators, and of stacks, is not looked up again."""
+
+_USUAL: Final = (LeaseCases, Held, Amend, FromKafka, Sweep)
+"""Commands that make plain stacks, and change what is known of annotators through `Work.change_standing` alone."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a queue remembers from one group to the next.
+
+    standing: as it was read last, None to read it anew.  looked_at: queue time at which there were no stacks but the
+    plain ones, None where there may be others.  version: of the standing, by the database.
+    """
+
+    turns: Turns = field(default_factory=Turns)
+    standing: Standing | None = None
+    looked_at: int | None = None
+    version: str = ""
 
 
 class Queue:
@@ -62,7 +86,8 @@ class Queue:
         self._topics = topics
         self._rules = rules
         self._shared = shared
-        self._explore_next = True
+        self._memory = _Memory()
+        self._next_memory = self._memory
         self.counts = count(connection)
         self.next_lease_end = first_lease_end(connection)
 
@@ -74,7 +99,13 @@ class Queue:
     def adopt(self, applied: Applied) -> None:
         """Take over the counts of a group that was committed. A group that was rolled back leaves no trace."""
         self.adopt_counts(applied.counts, applied.next_lease_end)
+        self._memory = self._next_memory
         audit.tell(applied.entries)
+
+    def adopt_standing(self, version: str) -> None:
+        """Read what is known of annotators anew where `version` is another than before."""
+        if version != self._memory.version:
+            self._memory = replace(self._memory, version=version, standing=None, looked_at=None)
 
     def adopt_counts(self, counts: Counts, next_lease_end: int | None) -> None:
         """Take over what is true now."""
@@ -86,9 +117,11 @@ class Queue:
         now, wall: queue time and wall clock, µs.
         """
         work = Work(connection, self._topics, self._rules, replace(self.counts), now, wall, shared=self._shared)
-        work.lock(_touched(commands))
+        voted = voted_on(work, commands)
+        work.lock([*_touched(commands), *voted])
+        work.lock_closed(voted)
         results: list[Result] = [_from_kafka(work, command) for command in commands]
-        held = {i: c for i, c in enumerate(commands) if isinstance(c, SubmitAnswers | RenewLeases | ReleaseLeases)}
+        held = {i: c for i, c in enumerate(commands) if isinstance(c, Held)}
         if held:
             work.load(event_id for command in held.values() for event_id in event_ids(command))
             for index, command in held.items():
@@ -104,14 +137,39 @@ class Queue:
         if self._shared and any(isinstance(command, Sweep) for command in commands):
             work.expire_waiting()  # what one replica gave back while another's intake moved the clock
         asked = {index: command for index, command in enumerate(commands) if isinstance(command, LeaseCases)}
+        self._next_memory = self._remembered(work, commands)
         if asked:
-            given, self._explore_next = Leasing(work).lease(list(asked.values()), explore_next=self._explore_next)
-            given = with_remarks(connection, given) if work.counts.remarked else given
-            for index, tasks in zip(asked, given, strict=True):
+            for index, tasks in zip(asked, self._lease(work, list(asked.values())), strict=True):
                 results[index] = tasks
+        work.trust.write()
         end = self._lease_end_after(work, now)
         entries = audit.record(connection, wall, work.acts)
         return Applied(results, work.counts, work.events, end, contended=work.contended, entries=entries)
+
+    def _remembered(self, work: Work, commands: Sequence[Command]) -> _Memory:
+        """What is left of what was known, after the commands of a group that come before its leases."""
+        memory = replace(self._memory, turns=self._memory.turns.copy())
+        fresh = range(work.now - _FRESH, work.now + 1)
+        if work.standing_changed or memory.standing is None or memory.standing.read_at not in fresh:
+            memory.standing = None
+        if not all(isinstance(command, _USUAL) for command in commands):
+            memory.standing = memory.looked_at = None
+        if memory.looked_at is not None and memory.looked_at not in fresh:
+            memory.looked_at = None
+        return memory
+
+    def _lease(self, work: Work, asked: list[LeaseCases]) -> list[list[LeasedCase] | RefusedError]:
+        memory = self._next_memory
+        if memory.standing is None:
+            memory.standing = Standing.read(work.connection, work.now)
+        plain = self._rules.plain and memory.looked_at is not None and not any(request.review for request in asked)
+        leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns)
+        given = leasing.lease(asked)
+        if work.counts.remarked:
+            given = with_remarks(work.connection, given)
+        if leasing.looked:
+            memory.looked_at = work.now if all(stack.plain for stack in leasing.stacks) else None
+        return given
 
     def _lease_end_after(self, work: Work, now: int) -> int | None:
         """No later than the end of the first lease that ends: swept too early is harmless, too late is not."""
@@ -125,7 +183,7 @@ class Queue:
 def _touched(commands: Sequence[Command]) -> Iterator[str]:
     """Event ids of the cases that a group is about, apart from those that it looks for."""
     for command in commands:
-        if isinstance(command, SubmitAnswers | RenewLeases | ReleaseLeases):
+        if isinstance(command, Held):
             yield from event_ids(command)
         elif isinstance(command, AdoptLabels):
             yield from (label.event_id for label in command.labels)
@@ -144,6 +202,8 @@ def _from_kafka(work: Work, command: Command) -> Result:
     match command:
         case TakeIn():
             return take_in(work, command)
+        case Rescore():
+            return rescore(work, command)
         case AdoptLabels():
             adopt_labels(work, command)
         case MarkPublished():
@@ -182,6 +242,7 @@ def count(connection: sa.Connection) -> Counts:
     counts.event_clock = int(stored.get("event_clock", "0"))
     counts.rejected = int(stored.get("rejected", "0"))
     counts.remarked = KEY in stored
+    counts.ranked_by = stored.get(RANKED_BY, "")
     return counts
 
 

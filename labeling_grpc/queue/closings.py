@@ -50,6 +50,13 @@ def standing(annotations: Iterable[Row]) -> Standing:
     return Standing(closing, newest, max((row["answered_at"] for row in telling), default=0))
 
 
+def current(annotations: Iterable[Row]) -> list[Row]:
+    """What was said since the case was last put back; all of it, if it never was."""
+    rows = list(annotations)
+    reopened = max((row["answered_at"] for row in rows if row["status"] == "requeued"), default=-1)
+    return [row for row in rows if row["answered_at"] > reopened]
+
+
 def counted(annotations: Sequence[Row]) -> str | None:
     """As which status a case is among the numbers of closed ones: an amendment alone does not count."""
     stood = standing(annotations)

@@ -5,24 +5,29 @@ from __future__ import annotations
 from labeling_grpc.commands import (
     Accepted,
     Answer,
+    Escalate,
     LeaseRef,
     ReleaseLeases,
     RenewLeases,
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.queue.overlap import put_back, vote
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate
 from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import State
+from labeling_grpc.schema import State, Tier
 
-Held = SubmitAnswers | RenewLeases | ReleaseLeases
+Held = SubmitAnswers | Escalate | RenewLeases | ReleaseLeases
 
 
 def event_ids(command: Held) -> list[str]:
     """The cases that a command is about."""
-    refs = command.answers if isinstance(command, SubmitAnswers) else command.leases
-    return [ref.event_id for ref in refs]
+    match command:
+        case SubmitAnswers(refs) | RenewLeases(refs) | ReleaseLeases(refs):
+            return [ref.event_id for ref in refs]
+        case Escalate(event_id):
+            return [event_id]
 
 
 def apply_held(work: Work, command: Held) -> Result:
@@ -30,6 +35,8 @@ def apply_held(work: Work, command: Held) -> Result:
     match command:
         case SubmitAnswers(given):
             return [_answer(work, answer) for answer in given]
+        case Escalate():
+            return _escalate(work, command)
         case RenewLeases(leases, lease_us):
             return [_renew(work, lease, lease_us) for lease in leases]
         case ReleaseLeases(leases):
@@ -37,7 +44,7 @@ def apply_held(work: Work, command: Held) -> Result:
 
 
 def _answer(work: Work, answer: Answer) -> Accepted | RefusedError:
-    """Close a leased case with an answer or a skip."""
+    """Close a leased case with an answer or a skip; or keep that as a vote, where a case has several."""
     if (refused := unknown_class(answer, work.rules, answer.event_id)) is not None:
         return refused
     key = answer.key or answer.token
@@ -51,10 +58,28 @@ def _answer(work: Work, answer: Answer) -> Accepted | RefusedError:
     if (refused := known_too_early(answer, candidate, "answer")) is not None:
         return refused
     known_at = work.wall if answer.known_at is None else answer.known_at
-    annotation_id = work.close(
-        case, candidate, answer.status, case.annotator or NOBODY, known_at, answer=answer, key=key
-    )
-    return Accepted(annotation_id, duplicate=False)
+    who = case.annotator or NOBODY
+    if work.rules.several and case.tier == Tier.ANYONE:
+        given = vote(work, case, candidate, who, known_at, answer, key)
+    else:
+        given = work.close(case, candidate, answer.status, who, known_at, answer=answer, key=key)
+    return Accepted(given, duplicate=False)
+
+
+def _escalate(work: Work, command: Escalate) -> Accepted | RefusedError:
+    """Give a leased case to the reviewers; one of theirs, to another of them."""
+    key = command.key or command.token
+    if (earlier := work.keyed.get((command.event_id, key))) is not None:
+        reused = f"something else was said of case {command.event_id!r} under this idempotency key or lease"
+        return repeated(command, earlier, {"token": command.token}, reused)
+    case = _leased(work, command.event_id, command.token)
+    if isinstance(case, RefusedError):
+        return case
+    candidate, who = decode_candidate(case.candidate), case.annotator or NOBODY
+    given = work.record(candidate, "escalated", who, work.wall, command, key=key, token=command.token)
+    work.tell("escalated", case.event_id, who)
+    put_back(work, case, passed_by=who)
+    return Accepted(given, duplicate=False)
 
 
 def _renew(work: Work, lease: LeaseRef, lease_us: int) -> int | RefusedError:

@@ -7,9 +7,10 @@ from typing import Any
 
 from labeling_grpc.commands import AdoptLabels, MarkPublished
 from labeling_grpc.queue import statements as sql
-from labeling_grpc.queue.closings import TELLING, counted, standing
+from labeling_grpc.queue.closings import counted, standing
 from labeling_grpc.queue.positions import move
-from labeling_grpc.queue.taking import waiting_row
+from labeling_grpc.queue.taking import Segments, waiting_row
+from labeling_grpc.queue.votes import place, stored
 from labeling_grpc.queue.work import NOBODY, Work, decode_candidate, parts
 from labeling_grpc.schema import positions
 
@@ -19,10 +20,10 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
 
     A label that this database has too leaves the outbox, if it is there: Kafka holds it.
     """
-    by_id = {label.event_id: label for label in command.labels}
-    known = {row["id"] for row in work.annotated(sorted(by_id))}
+    events = {label.event_id for label in command.labels}
+    work.load(events)
+    known = {row["id"] for rows in work.said.values() for row in rows}
     published: list[str] = []
-    work.load(by_id)
     for label in command.labels:
         annotation_id = label.annotation_id or uuid.uuid5(uuid.NAMESPACE_OID, label.event_id).hex
         if annotation_id in known:
@@ -43,11 +44,10 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
             "leased_at": None,
             "answered_at": label.answered_at,
             "supersedes": label.supersedes,
+            "consensus": stored(label.consensus),
         }
-        work.annotate(row)
-        if label.status in TELLING:
-            _adopted(work, row)
-    reopened = [_reopened(work, label.event_id) for label in by_id.values()]
+        _adopted(work, row)
+    reopened = [_reopened(work, event_id) for event_id in sorted(events)]
     for part in parts(published):
         work.counts.unpublished -= work.connection.execute(sql.PUBLISHED, {"part": part}).rowcount
     work.flush()
@@ -56,25 +56,30 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
 
 def _adopted(work: Work, row: dict[str, Any]) -> None:
     """Close the case that an annotation closes, and count it so."""
-    told = work.told.setdefault(row["event_id"], [])
-    before = counted(told)
-    told.append(row)
-    after = counted(told)
+    said = work.said.setdefault(row["event_id"], [])
+    before = counted(said)
+    work.annotate(row)
+    after = counted(said)
     if before is not None:
         work.ended(before, -1)
     if after is not None:
         work.ended(after)
     case = work.cases.get(row["event_id"])
-    if case is not None and case.in_queue and standing(told).closing is not None:
+    if case is None or not case.in_queue:
+        return
+    if standing(said).closing is not None:
         work.drop(case)
+    else:
+        case.place = place(said, work.rules, work.stopped)
 
 
 def _reopened(work: Work, event_id: str) -> dict[str, Any] | None:
     """Row of the queue for a closed case that the last label put back."""
-    case, told = work.cases.get(event_id), work.told.get(event_id)
-    if case is None or case.in_queue or told is None or standing(told).closing is not None:
+    case, said = work.cases.get(event_id), work.said.get(event_id, [])
+    if case is None or case.in_queue or not said or standing(said).closing is not None:
         return None
-    row = waiting_row(case.case_id, decode_candidate(case.candidate), len(case.candidate))
+    candidate = decode_candidate(case.candidate)
+    row = waiting_row(work, case.case_id, candidate, len(case.candidate), said, Segments(work))
     work.waiting(row["lane"], 1)
     work.tell("requeued", event_id, NOBODY)
     return row

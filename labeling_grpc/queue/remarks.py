@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from labeling_grpc.commands import LeasedCase, Remark
 from labeling_grpc.queue.statements import PART
+from labeling_grpc.refusals import RefusedError
 from labeling_grpc.schema import answers
 
 REMARKS: Final = frozenset({"commented", "escalated"})
@@ -34,7 +35,15 @@ def remarks(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, tu
     return {event_id: tuple(its) for event_id, its in found.items()}
 
 
-def with_remarks(connection: sa.Connection, given: Sequence[list[LeasedCase]]) -> list[list[LeasedCase]]:
+def with_remarks(
+    connection: sa.Connection, given: Sequence[list[LeasedCase] | RefusedError]
+) -> list[list[LeasedCase] | RefusedError]:
     """Leased cases with what was said about them."""
-    said = remarks(connection, (case.event_id for cases in given for case in cases))
-    return [[replace(case, remarks=said.get(case.event_id, ())) for case in cases] for cases in given]
+    leased = (cases for cases in given if not isinstance(cases, RefusedError))
+    said = remarks(connection, (case.event_id for cases in leased for case in cases))
+    return [
+        cases
+        if isinstance(cases, RefusedError)
+        else [replace(case, remarks=said.get(case.event_id, ())) for case in cases]
+        for cases in given
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,10 +11,33 @@ class QueueRules:
     """What a pipeline's queue is held to.
 
     max_open: cases waiting or leased, never more.  release_hold_us: how long a released case is kept from the one
-    who released it.  max_bytes: of the candidates of one lease call.
+    who released it.  max_bytes: of the candidates of one lease call.  The others: as `tidemark.pipeline.model.Labeling`
+    has them.
     """
 
     classes: tuple[str, ...]
     max_open: int = 100_000
     release_hold_us: int = 300_000_000
     max_bytes: int = 3_000_000
+    segment: str | None = None
+    skill: str | None = None
+    answers: int = 1
+    max_answers: int | None = None
+    confidence: float = 0.9
+    consensus: Literal["majority", "dawid_skene", "glad"] = "dawid_skene"
+    gold_every: int = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether any open case that is not for reviewers may be given to anybody."""
+        return self.segment is None and self.skill is None and not self.several
+
+    @property
+    def several(self) -> bool:
+        """Whether a case may get more than one answer."""
+        return self.most_answers > 1
+
+    @property
+    def most_answers(self) -> int:
+        """How many annotators a case is given to at most."""
+        return max(self.answers, self.max_answers or 1)

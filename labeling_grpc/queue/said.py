@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labeling_grpc.commands import Accepted, Amend, Answer
+from labeling_grpc.commands import Accepted, Amend, Answer, Escalate
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.refusals import Reason, RefusedError
 from tidemark.records import Candidate
@@ -36,16 +36,17 @@ def known_too_early(said: Answer | Amend, candidate: Candidate, what: str) -> Re
 
 
 def repeated(
-    said: Answer | Amend, earlier: Mapping[str, object], about: Mapping[str, str], reused: str
+    said: Answer | Amend | Escalate, earlier: Mapping[str, object], about: Mapping[str, str], reused: str
 ) -> Accepted | RefusedError:
     """What a repetition gets: what it got before, if it is the same.
 
     earlier: the annotation that its idempotency key stands for.  about: columns in which it names what it is about.
-    reused: what else was taken under the key, for the refusal.
+    reused: what else was taken under the key, for the refusal.  What was kept as a vote, or is of a gold case, is an
+    answer if it has a class, else a skip.
     """
     same = (
         all(earlier[column] == value for column, value in about.items())
-        and earlier["status"] == said.status
+        and earlier["status"] in {said.status, "vote", "gold"}
         and earlier["label"] == said.label
         and earlier["confidence"] == said.confidence
         and earlier["comment"] == said.comment

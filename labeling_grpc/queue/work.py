@@ -12,9 +12,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from labeling_grpc.commands import Amend, Answer, CaseEvent, Counts, EventKind, Message
+from labeling_grpc.commands import Amend, Answer, CaseEvent, Counts, Escalate, EventKind, Message
 from labeling_grpc.queue import statements as sql
-from labeling_grpc.queue.closings import TELLING, standing
+from labeling_grpc.queue import votes
+from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.remarks import KEY, REMARKS
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import Lane, State, meta
@@ -27,6 +28,9 @@ NOBODY: Final = ""
 
 _BIND_LIMIT: Final = 10_000
 _DRAWN: Final = 1_024
+Said = Answer | Amend | Escalate | votes.Verdict | votes.GoldAnswer
+"""What an annotation is made of."""
+
 decode_candidate = msgspec.json.Decoder(Candidate).decode
 
 
@@ -43,9 +47,12 @@ class OpenCase:
     annotator: str | None
     lease_until: int | None
     expires_at: int | None
+    tier: int
+    leased_at: int | None
     in_queue: bool
     change: Literal["renewed", "returned"] | None = None
     passed_by: str | None = None
+    place: votes.Place | None = None
 
 
 class Work:
@@ -81,7 +88,9 @@ class Work:
         self.first_lease_end: int | None = None
         self.cases: dict[str, OpenCase] = {}
         self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
-        self.told: dict[str, list[dict[str, Any]]] = {}
+        self.said: dict[str, list[votes.Row]] = {}
+        self.trust = votes.Trust(connection, rules)
+        self.stopped: dict[str, str] = {}
         self.acts: list[Act] = []
         self._dropped: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
@@ -95,6 +104,11 @@ class Work:
             for part in parts(sorted(set(event_ids))):
                 self.connection.execute(sql.LOCK, {"part": part})
 
+    def lock_closed(self, event_ids: Sequence[str]) -> None:
+        """Keep other replicas away from cases that may be closed; `lock` came before."""
+        for part in parts(event_ids):
+            self.connection.execute(sql.LOCK_CLOSED, {"part": part})
+
     def load(self, event_ids: Iterable[str]) -> None:
         """Read the cases and the answers that they have."""
         for part in parts(sorted(set(event_ids))):
@@ -103,40 +117,47 @@ class Work:
             self.load_keys(part)
 
     def load_keys(self, event_ids: Iterable[str]) -> None:
-        """Read the answers that were given under a key."""
-        for answer in self.annotated(sorted(event_ids)):
+        """Read what was said of events, and what of it under a key."""
+        events = sorted(event_ids)
+        self.said |= {event_id: [] for event_id in events}
+        for answer in self.annotated(events):
+            self.said[answer["event_id"]].append(answer)
             if answer["client_key"] is not None:
                 self.keyed[answer["event_id"], answer["client_key"]] = dict(answer)
-            if answer["status"] in TELLING:
-                self.told.setdefault(answer["event_id"], []).append(dict(answer))
 
-    def annotated(self, event_ids: Sequence[str]) -> list[sa.RowMapping]:
+    def annotated(self, event_ids: Sequence[str]) -> list[votes.Row]:
         """The annotations that these events have."""
-        found: list[sa.RowMapping] = []
+        found: list[votes.Row] = []
         for part in parts(event_ids):
-            found += self.connection.execute(sql.KEYS, {"part": part}).mappings().all()
+            rows = self.connection.execute(sql.KEYS, {"part": part}).mappings().all()
+            found += cast("list[votes.Row]", rows)
         return found
 
     def flush(self) -> None:
         """Write what was decided since the last time."""
-        renewed, returned = [], []
+        renewed, returned, placed = [], [], []
         for case in self.cases.values():
             if case.in_queue and case.change == "renewed":
                 renewed.append({"case": case.case_id, "until": case.lease_until})
             elif case.in_queue and case.change == "returned":
                 hold = None if case.passed_by is None else self.now + self.rules.release_hold_us
                 returned.append({"case": case.case_id, "passer": case.passed_by, "hold": hold})
-            case.change = None
+            if case.in_queue and case.place is not None:
+                seen = msgspec.json.encode(case.place.seen).decode() if case.place.seen else None
+                row = {"case": case.case_id, "its_tier": int(case.place.tier), "seen_by": seen}
+                placed.append({**row, "number": case.place.votes})
+            case.change = case.place = None
         for statement, rows in (
             (sql.RENEW, renewed),
             (sql.RETURN, returned),
+            (sql.PLACE, placed),
             (sql.DROP, self._dropped),
             (sql.ANNOTATE, self._annotations),
             (sql.PUBLISH, self._outbox),
         ):
             statement.execute(self.connection, rows)
         self._dropped, self._annotations, self._outbox = [], [], []
-        self.cases, self.keyed, self.told = {}, {}, {}
+        self.cases, self.keyed, self.said = {}, {}, {}
 
     def write_meta(self, key: str, value: str) -> None:
         """Set a value of the table `meta`."""
@@ -181,10 +202,30 @@ class Work:
             self.flush()
 
     def expire(self, case: OpenCase, why: str) -> None:
-        """Close a case that nobody answered."""
+        """Close a case that nobody answered; or that some did, with what they are sure of."""
         candidate = decode_candidate(case.candidate)
+        verdict = self.trust.verdict(votes.classes(self.cast(case.event_id))) if self.rules.several else None
+        if verdict is not None and verdict.confidence >= self.rules.confidence:
+            self.decide(case, candidate, verdict)
+            return
         known_at = max(self.counts.event_clock, candidate.time)
         self.close(case, candidate, "expired", NOBODY, known_at, comment=why)
+
+    def cast(self, event_id: str) -> list[votes.Row]:
+        """The votes of an open case that count: those of annotators who were stopped do not."""
+        return [row for row in votes.votes(self.said.get(event_id, ())) if row["annotator"] not in self.stopped]
+
+    def decide(self, case: OpenCase, candidate: Candidate, verdict: votes.Verdict) -> None:
+        """Close a case with what its votes come to."""
+        self.close(case, candidate, "answered", votes.CONSENSUS, verdict.known_at, answer=verdict)
+
+    def supersede(self, row: votes.Row, candidate: Candidate, verdict: votes.Verdict | None) -> None:
+        """Let a verdict on votes give way to what they come to now; None: nobody says a class any more."""
+        said = verdict or Amend(row["id"], "retracted")
+        status: LabelStatus = "retracted" if verdict is None else "answered"
+        known_at = self.wall if verdict is None else verdict.known_at
+        self.record(candidate, status, votes.CONSENSUS, known_at, said, key=None, supersedes=row["id"])
+        self.tell("amended", candidate.event_id, votes.CONSENSUS, said.label)
 
     def close(
         self,
@@ -194,14 +235,14 @@ class Work:
         annotator: str,
         known_at: int,
         *,
-        answer: Answer | None = None,
+        answer: Answer | votes.Verdict | None = None,
         key: str | None = None,
         comment: str | None = None,
     ) -> str:
         """Take a case out of the queue, annotate it, publish that; the annotation's id."""
         said = answer or Answer(case.event_id, "", "skipped", comment=comment)
-        told = self.told.get(case.event_id)
-        stood = standing(told).verdict if told else None  # of a case that was put back
+        token = said.token or None if isinstance(said, Answer) else None
+        stood = standing(self.said.get(case.event_id, ())).verdict  # of a case that was put back
         stored = self.record(
             candidate,
             status,
@@ -209,7 +250,7 @@ class Work:
             known_at,
             said,
             key=key,
-            token=said.token or None,
+            token=token,
             supersedes=None if stood is None else stood["id"],
         )
         self.drop(case)
@@ -223,16 +264,17 @@ class Work:
         status: LabelStatus,
         annotator: str,
         known_at: int,
-        said: Answer | Amend,
+        said: Said,
         *,
         key: str | None,
         token: str | None = None,
         supersedes: str | None = None,
     ) -> str:
         """Keep an annotation and publish it; its id."""
+        verdict = said if isinstance(said, votes.Verdict) else None
+        consensus = said.consensus if isinstance(said, votes.Verdict | votes.GoldAnswer) else None
         annotation_id = self.entropy.draw(16).hex()
-        told = self.told.get(candidate.event_id)
-        answered_at = max(self.wall, standing(told).last + 1) if told else self.wall
+        answered_at = max(self.wall, standing(self.said.get(candidate.event_id, ())).last + 1)
         stored = {
             "id": annotation_id,
             "event_id": candidate.event_id,
@@ -244,9 +286,10 @@ class Work:
             "confidence": said.confidence,
             "comment": said.comment,
             "known_at": known_at,
-            "leased_at": None,
+            "leased_at": None if token is None else self._leased_at(candidate.event_id, token),
             "answered_at": answered_at,
             "supersedes": supersedes,
+            "consensus": votes.stored(consensus),
         }
         self.annotate(stored)
         if key is not None:
@@ -274,16 +317,29 @@ class Work:
             comment=said.comment,
             annotation_id=annotation_id,
             supersedes=supersedes,
+            answers=None if verdict is None else len(verdict.annotators),
+            annotators=None if verdict is None else list(verdict.annotators),
+            consensus=None if consensus is None else list(consensus),
         )
         self.publish(Message(self.topics.labels, candidate.event_id.encode(), encode(record)), annotation_id)
         return annotation_id
 
     def annotate(self, row: dict[str, Any]) -> None:
-        """Keep an annotation."""
+        """Keep an annotation, and what it tells of annotators; its event's were loaded before."""
+        rows = self.said.setdefault(row["event_id"], [])
+        telling = rows or row["status"] == "gold"  # the first and only answer to a case is measured by nothing
+        before = votes.evidence(rows, self.rules.classes) if telling else None
+        rows.append(row)
+        if before is not None:
+            self.trust.learn(before, votes.evidence(rows, self.rules.classes))
         self._annotations.append(row)
         if row["status"] in REMARKS and not self.counts.remarked:
             self.counts.remarked = True
             self.write_meta(KEY, "yes")
+
+    def _leased_at(self, event_id: str, token: str) -> int | None:
+        case = self.cases.get(event_id)
+        return case.leased_at if case is not None and case.token == token else None
 
     def drop(self, case: OpenCase) -> None:
         """Take a case out of the queue."""

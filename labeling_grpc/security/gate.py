@@ -81,7 +81,7 @@ class Gate:
         scope = MATRIX[method][token.role]
         if scope is Scope.NONE:
             raise RefusedError(Reason.FORBIDDEN, f"the role {token.role.value} may not call {method}")
-        asked = request.next if isinstance(request, pb.SubmitLabelsRequest) and request.HasField("next") else request
+        asked = _asked(request)
         if isinstance(asked, Acting | pb.GetProgressRequest) and not asked.annotator:
             asked.annotator = token.annotator
         if isinstance(asked, Acting) and token.role is not Role.ADMIN and asked.annotator != token.annotator:
@@ -158,6 +158,11 @@ def _bearer(metadata: Metadata) -> str:
             scheme, _, secret = value.partition(" ")
             return secret.strip() if scheme.lower() == _SCHEME else ""
     return ""
+
+
+def _asked(request: Message) -> Message:
+    """The request, or the one for the next cases that comes with its answers."""
+    return request.next if isinstance(request, pb.SubmitLabelsRequest) and request.HasField("next") else request
 
 
 def _leases(request: Message) -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ from labeling_grpc.commands import (
 from labeling_grpc.queue.apply import Queue
 from labeling_grpc.queue.positions import position
 from labeling_grpc.queue.remarks import KEY
+from labeling_grpc.queue.reranking import RANKED_BY
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.statements import LOCK_KAFKA
 from labeling_grpc.schema import counters, meta, numbers, outbox, queue, replica_number
@@ -236,7 +237,9 @@ class PostgresStore:
         counts.event_clock = int(state.meta.get("event_clock", "0"))
         counts.rejected = int(state.meta.get("rejected", "0"))
         counts.remarked = KEY in state.meta
+        counts.ranked_by = state.meta.get(RANKED_BY, "")
         self._queue.adopt_counts(counts, state.next_lease_end)
+        self._queue.adopt_standing(state.meta.get("standing", ""))
         self._publisher = state.meta["publisher"]
         self._published = int(state.meta.get("published", "0"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.schema import answers, cases, counters, leader, meta, outbox, positions, queue
+from labeling_grpc.schema import answers, cases, confusion, counters, leader, meta, outbox, positions, queue
 from labeling_grpc.security import audit
 from labeling_grpc.security.audit import Act
 from labeling_grpc.store import Store, StoreError
@@ -56,7 +56,7 @@ def _refuse_running(connection: sa.Connection, store: Store) -> None:
 
 
 def _delete(connection: sa.Connection, *, shared: bool) -> None:
-    for table in (queue, cases, answers, outbox, positions):
+    for table in (queue, cases, answers, confusion, outbox, positions):
         connection.execute(table.delete())
     connection.execute(meta.delete().where(meta.c.key.in_(["event_clock", "rejected", "published"])))
     # Another identity: what was published under the old one is then read from Kafka as somebody else's.

@@ -7,11 +7,13 @@ log b have normal priors with mean 1 and variance 1, as in the paper.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.optimize import minimize
+from numpy.polynomial.hermite_e import hermegauss
+from scipy.optimize import brentq, minimize
 from scipy.special import expit, log_expit
 
 from tidemark.consensus.answers import Answers, Array1, Array2
@@ -21,6 +23,15 @@ from tidemark.consensus.vote import shares
 _MEAN: Final = 1.0
 _STEPS: Final = 25
 """Of the ascent within one maximisation: enough to climb, for EM comes back to it."""
+
+
+_NODES, _MASS = hermegauss(15)
+_EASE: Final = np.exp(_MEAN + _NODES)
+_WEIGHT: Final = _MASS / _MASS.sum()
+"""Quadrature over the prior of a case's ease."""
+
+_MOST: Final = 20.0
+"""Of an ability, either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,34 @@ def glad(answers: Answers, *, iterations: int = 200, tolerance: float = 1e-7) ->
         history.append(evidence - 0.5 * float(np.sum((parameters - _MEAN) ** 2)))
         if len(history) >= iterations or (len(history) > 1 and history[-1] - history[-2] <= tolerance * cases):
             return Glad(parameters[:people], parameters[people:], posteriors, tuple(history))
+
+
+def ability(accuracy: float) -> float:
+    """Ability of an annotator who answers cases of all sorts rightly with this probability, 0 to 1."""
+    if not _accuracy(-_MOST) < accuracy < _accuracy(_MOST):
+        return float(np.copysign(_MOST, accuracy - 0.5))
+    return float(brentq(lambda each: _accuracy(each) - accuracy, -_MOST, _MOST))
+
+
+def weighed(priors: Array1, answers: Sequence[tuple[float, int]]) -> Array1:
+    """Probability of each class of one case whose ease is unknown, (classes,).
+
+    priors: (classes,), how frequent each class is.  answers: of each, the annotator's ability and the class. Abilities
+    are known from other cases; over the ease it is summed, so that answers that disagree make the case a hard one.
+    """
+    size = len(priors)
+    right = np.array([expit(able * _EASE) for able, _ in answers]).reshape(-1, len(_EASE))
+    said = np.array([label for _, label in answers], np.int64)
+    mass = np.empty(size)
+    for truth in range(size):
+        hit = (said == truth)[:, None]
+        mass[truth] = _WEIGHT @ np.prod(np.where(hit, right, (1 - right) / max(size - 1, 1)), axis=0)
+    joint = np.maximum(priors * mass, np.finfo(np.float64).tiny)
+    return np.asarray(joint / joint.sum(), np.float64)
+
+
+def _accuracy(able: float) -> float:
+    return float(_WEIGHT @ expit(able * _EASE))
 
 
 def log_posterior(answers: Answers, ability: Array1, log_ease: Array1) -> float:

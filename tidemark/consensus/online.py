@@ -7,7 +7,7 @@ raises the same objective as a whole EM, so that repeated over all cases it ends
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,19 @@ def cautious(classes: int, right: float = 3.0, wrong: float = 1.0) -> NDArray[np
     return np.full((classes, classes), wrong / max(classes - 1, 1)) + np.eye(classes) * (
         right - wrong / max(classes - 1, 1)
     )
+
+
+def weighed(priors: NDArray[np.float64], answers: Iterable[tuple[NDArray[np.float64], int]]) -> NDArray[np.float64]:
+    """Probability of each class of one case, (classes,).
+
+    priors: (classes,), how frequent each class is.  answers: of each, what its annotator said before, (true, said),
+    all above 0 in each row's sum, and the class that is answered now.
+    """
+    joint = np.log(np.maximum(priors, _FLOOR))
+    for counts, said in answers:
+        joint = joint + np.log(np.maximum(counts[:, said], _FLOOR)) - np.log(counts.sum(axis=1))
+    weights = np.exp(joint - joint.max())
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 @dataclass(slots=True)
@@ -101,13 +114,9 @@ class OnlineDawidSkene:
 
     def _settle(self, case: _Case, answers: dict[str, int]) -> NDArray[np.float64]:
         """Let a case have these answers: its posterior by what is known now, and then the counts by that."""
-        joint = np.log(np.maximum(self.priors(), _FLOOR))
-        for annotator, said in answers.items():
-            counts = self._counts[annotator]
-            joint = joint + np.log(np.maximum(counts[:, said], _FLOOR)) - np.log(counts.sum(axis=1))
-        weights = np.exp(joint - joint.max())
+        posterior = weighed(self.priors(), [(self._counts[annotator], said) for annotator, said in answers.items()])
         self._put(case, -1.0)
-        case.answers, case.posterior = answers, weights / weights.sum()
+        case.answers, case.posterior = answers, posterior
         self._put(case, 1.0)
         return case.posterior
 

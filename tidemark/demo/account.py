@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from tidemark.demo.result import Accounting, Latency
 from tidemark.kafka import read_all
 from tidemark.pipeline import Pipeline
-from tidemark.records import Candidate, Label, decode
+from tidemark.records import ENDING, Candidate, Label, decode
 from tidemark.settings import Settings
 
 _SCHEMA = {"event_id": pl.String, "business_id": pl.String}
@@ -28,7 +28,8 @@ def account(
     times = pl.Series("predicted_at", [message.timestamp()[1] for message in predicted])
     first = rows.with_columns(times).group_by("event_id").agg(pl.col("predicted_at").min(), pl.len())
     candidates = [decode(Candidate, message.value()) for message in read_all(settings, topics.candidates)]
-    labels = [(message.offset() or 0, decode(Label, message.value())) for message in read_all(settings, topics.labels)]
+    said = [(message.offset() or 0, decode(Label, message.value())) for message in read_all(settings, topics.labels)]
+    labels = [(offset, label) for offset, label in said if label.status in ENDING]
     per_event = Counter(label.event_id for _, label in labels)
     accounting = Accounting(
         events=len(raw),

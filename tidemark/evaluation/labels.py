@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from tidemark.records import Label
+from tidemark.records import ENDING, Label
 
 
 def final_labels(labels: Iterable[Label]) -> list[Label]:
     """One label for each event, in order of first appearance; a retracted event is absent.
 
-    An annotation that is superseded, or repeated by the same annotator, gives way to the newer one. Several
-    annotators' answers: the majority's, and the latest of those at a tie. An event that nobody answered keeps its
-    latest skip or expiry.
+    What was said on the way to a verdict (votes, gold answers, escalations, comments) is passed over. An annotation
+    that is superseded, or repeated by the same annotator, gives way to the newer one. Several annotators' answers: the
+    majority's, and the latest of those at a tie. An event that nobody answered keeps its latest skip, expiry or
+    withdrawal.
     """
-    labels = list(labels)
+    labels = [label for label in labels if label.status in ENDING]
     superseded = {label.supersedes for label in labels if label.supersedes is not None}
     standing: dict[str, dict[str, Label]] = {}
     for label in labels:

@@ -13,7 +13,7 @@ from tidemark.errors import RecordError
 from tidemark.evaluation import final_labels, intervals, quality
 from tidemark.monitoring.decoding import probabilities_problem
 from tidemark.pipeline.model import LabelSpec
-from tidemark.records import Label, Metric, Reason
+from tidemark.records import ENDING, Label, Metric, Reason
 
 _STEP: Final = "monitor"
 
@@ -29,13 +29,15 @@ class LabelBook:
         self._tiles: dict[tuple[str, int], tuple[int, Counter[str]]] = {}
 
     def add(self, label: Label, offset: int) -> None:
-        """Take in a label.
+        """Take in a label; what was said on the way to one is passed over.
 
         Raises:
             RecordError: it can't be measured with: an unknown class, other classes than the pipeline's, an inclusion
                 probability that is none, or a tile of another size than its other labels say.
 
         """
+        if label.status not in ENDING:
+            return
         spec = self._spec
         if label.status == "answered" and label.label not in spec.classes:
             raise RecordError(_STEP, f"unknown class {label.label!r}; the classes are {', '.join(spec.classes)}")
@@ -65,7 +67,7 @@ class LabelBook:
             share = answered / len(final)
             low, high = intervals.wilson(share, len(final))
             yield _metric("response_rate", share, len(final), at, "labels", low=low, high=high)
-        for status in ("answered", "skipped", "expired"):
+        for status in ("answered", "skipped", "expired", "withdrawn"):
             reasons = Counter(label.reason for label in labels if label.status == status)
             yield _metric(f"labels_{status}", float(reasons.total()), len(labels), at, "budget", detail=reasons)
 

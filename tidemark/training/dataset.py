@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tidemark.errors import RecordError
 from tidemark.evaluation.labels import final_labels
 from tidemark.events import parse_event_id
-from tidemark.records import Label, decode
+from tidemark.records import ENDING, Label, decode
 from tidemark.registry.schema import ModelSchema
 
 STEP: Final = "label"
@@ -64,7 +64,7 @@ class Dataset:
 
 def dataset(labels: Iterable[tuple[int, Label]], schema: ModelSchema) -> Dataset:
     """Training set of annotations that `check` accepted, each with its position, in order."""
-    ordered = list(labels)
+    ordered = [(position, label) for position, label in labels if label.status in ENDING]
     first: dict[str, int] = {}
     for position, label in ordered:
         first.setdefault(label.event_id, position)
@@ -143,7 +143,9 @@ class LabelLog:
         return counts
 
     def add(self, offset: int, label: Label) -> None:
-        """Take in an annotation that `check` accepted."""
+        """Take in an annotation that `check` accepted; what was said on the way to a label is passed over."""
+        if label.status not in ENDING:
+            return
         self.labels.append((offset, label))
         heapq.heappush(self._waiting, (label.known_at, offset, label))
         self.advance(self.now)

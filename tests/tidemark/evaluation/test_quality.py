@@ -5,7 +5,7 @@ import pytest
 from tidemark.evaluation import metrics
 from tidemark.evaluation.labels import final_labels
 from tidemark.evaluation.quality import quality
-from tidemark.records import Label, Metric
+from tidemark.records import Label, LabelStatus, Metric
 
 
 def label(event: int, **changed: object) -> Label:
@@ -151,3 +151,23 @@ def test_an_answer_outweighs_skips_and_a_skip_stays_where_nobody_answered() -> N
         label(2, annotator="b", status="expired", label=None),
     ]
     assert [verdict.status for verdict in final_labels(labels)] == ["answered", "expired"]
+
+
+ON_THE_WAY: tuple[LabelStatus, ...] = ("vote", "gold", "escalated", "commented", "requeued")
+
+
+@pytest.mark.parametrize("status", ON_THE_WAY)
+def test_what_is_said_on_the_way_to_a_verdict_is_no_label(status: LabelStatus) -> None:
+    verdict = label(1, annotator="consensus", annotation_id="v", answers=2, annotators=["a", "b"])
+    said = label(1, annotator="a", status=status, label="bad", annotation_id="x")
+    corrected = label(1, annotator="consensus", status=status, label=None, annotation_id="y", supersedes="x")
+    assert final_labels([said, verdict, corrected]) == [verdict]
+    assert final_labels([said, corrected]) == []
+    others = [label(i) for i in range(2, 9)]
+    assert measured([said, verdict, corrected, *others]) == measured([verdict, *others])
+
+
+def test_a_withdrawn_case_is_one_that_nobody_answered() -> None:
+    withdrawn = label(1, status="withdrawn", label=None, annotator="")
+    assert final_labels([withdrawn]) == [withdrawn]
+    assert final_labels([withdrawn, label(1)]) == [label(1)]

@@ -179,7 +179,10 @@ def test_labels_of_the_draw_measure_the_model_and_answers_are_counted() -> None:
     labels = [label(i, label="bad" if i < 2 else "good") for i in range(10)]
     labels += [label(10, status="skipped", label=None), label(11, status="expired", label=None)]
     labels += [label(20 + i, label="bad", reason="uncertain", inclusion_probability=None) for i in range(9)]
-    assert processor.process(batch(LABELS, labels)) == []
+    labels += [label(30, status="withdrawn", label=None, reason="uncertain", inclusion_probability=None)]
+    said = [label(i, status=status, label="bad") for i in range(4) for status in ("vote", "gold", "escalated")]
+    said += [label(0, status=status, label=None, tile_count=7) for status in ("commented", "requeued")]
+    assert processor.process(batch(LABELS, labels[:5] + said + labels[5:])) == []
     found = measured(processor)
     accuracy = found["labels", "accuracy"]
     assert accuracy.value == pytest.approx(0.8)
@@ -187,7 +190,7 @@ def test_labels_of_the_draw_measure_the_model_and_answers_are_counted() -> None:
     assert found["labels", "response_rate"].value == pytest.approx(10 / 12)
     assert found["budget", "labels_answered"].value == 19
     assert found["budget", "labels_answered"].detail == {"explore": 10, "uncertain": 9}
-    assert found["budget", "labels_skipped"].value == found["budget", "labels_expired"].value == 1
+    assert [found["budget", f"labels_{status}"].value for status in ("skipped", "expired", "withdrawn")] == [1, 1, 1]
 
 
 def test_the_stream_is_measured_by_its_rate_and_its_delay() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models import INCARNATION, label_of, small_pipeline
 
 from tidemark.errors import RecordError
-from tidemark.records import Label, LabelStatus, encode
+from tidemark.records import ENDING, Label, LabelStatus, encode
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import LabelLog, check, dataset
 
@@ -98,7 +98,7 @@ def test_a_label_counts_from_the_time_it_is_known() -> None:
     assert log.dataset().event_ids == (late.event_id, early.event_id)
 
 
-STATUSES: list[LabelStatus] = ["answered", "answered", "answered", "skipped", "retracted"]
+STATUSES: list[LabelStatus] = ["answered", "answered", "answered", "skipped", "retracted", "withdrawn", "vote", "gold"]
 
 
 @st.composite
@@ -112,7 +112,7 @@ def histories(draw: st.DrawFn) -> list[Label]:
             label_of(
                 event,
                 [1, 2, 3],
-                draw(st.sampled_from(["no", "yes"])) if status == "answered" else None,
+                draw(st.sampled_from(["no", "yes"])) if status in {"answered", "vote", "gold"} else None,
                 status=status,
                 annotator=draw(st.sampled_from(["ann", "bob"])),
                 known_at=draw(st.integers(1, 100)),
@@ -135,3 +135,21 @@ def test_the_counts_are_those_of_the_dataset_at_any_time(labels: list[Label], ti
         assert log.ever >= len(made)
     known = [(offset, label) for offset, label in enumerate(labels) if label.known_at <= log.now]
     assert log.dataset().content_sha256 == dataset(known, SCHEMA).content_sha256
+
+
+@given(histories())
+def test_what_is_said_on_the_way_to_a_label_changes_no_dataset(labels: list[Label]) -> None:
+    told = [label for label in labels if label.status in ENDING]
+    log, without = LabelLog(SCHEMA), LabelLog(SCHEMA)
+    for offset, label in enumerate(labels):
+        log.add(offset, label)
+        log.advance(50)
+    for offset, label in enumerate(told):
+        without.add(offset, label)
+        without.advance(50)
+    assert (len(log), log.ever, log.counts) == (len(told), without.ever, without.counts)
+    assert log.dataset().content_sha256 == without.dataset().content_sha256
+    assert log.dataset().known_until == without.dataset().known_until
+    made, plain = dataset(enumerate(labels), SCHEMA), dataset(enumerate(told), SCHEMA)
+    assert (made.event_ids, made.target.tolist()) == (plain.event_ids, plain.target.tolist())
+    assert made.known_until == plain.known_until

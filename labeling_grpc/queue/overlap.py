@@ -1,0 +1,57 @@
+"""Cases that get several answers: one asked for at a time, until they are sure, or there are as many as may be."""
+
+from __future__ import annotations
+
+from labeling_grpc.commands import Answer
+from labeling_grpc.queue import votes
+from labeling_grpc.queue.work import OpenCase, Work
+from labeling_grpc.schema import State, Tier
+from tidemark.records import Candidate
+
+
+def vote(
+    work: Work, case: OpenCase, candidate: Candidate, annotator: str, known_at: int, answer: Answer, key: str
+) -> str:
+    """Keep an answer or a skip as a vote, and end the case if that is enough; the annotation's id."""
+    given = work.record(candidate, "vote", annotator, known_at, answer, key=key, token=answer.token)
+    work.tell("voted", case.event_id, annotator, answer.label)
+    if not settled(work, case, candidate):
+        put_back(work, case, passed_by=None)
+    return given
+
+
+def settled(work: Work, case: OpenCase, candidate: Candidate) -> bool:
+    """End an open case whose votes suffice; whether they do."""
+    cast = work.cast(case.event_id)
+    given = votes.classes(cast)
+    rules, verdict = work.rules, work.trust.verdict(given)
+    over = len(cast) >= rules.most_answers
+    if verdict is None:
+        if over:
+            last = cast[-1]
+            skip = Answer(case.event_id, "", "skipped", comment=last["comment"])
+            work.close(case, candidate, "skipped", last["annotator"], last["known_at"], answer=skip)
+        return over
+    sure = verdict.confidence >= rules.confidence
+    decided = (sure and (over or len(given) >= rules.answers)) or (over and rules.max_answers is None)
+    if decided:
+        work.decide(case, candidate, verdict)
+    return decided
+
+
+def put_back(work: Work, case: OpenCase, *, passed_by: str | None) -> None:
+    """Return a leased case to where it belongs by what was said of it."""
+    case.place = votes.place(work.said[case.event_id], work.rules, work.stopped)
+    case.tier = case.place.tier
+    work.give_back(case, passed_by=passed_by)
+
+
+def reconsidered(work: Work, event_id: str, candidate: Candidate) -> None:
+    """Let the verdict on votes, one of which was amended, follow them."""
+    verdict = votes.ended(work.said[event_id])
+    case = work.cases.get(event_id)
+    if verdict is None and case is not None and case.in_queue:
+        if case.state == State.LEASED or case.tier == Tier.REVIEWERS or not settled(work, case, candidate):
+            case.place = votes.place(work.said[event_id], work.rules, work.stopped)
+    elif verdict is not None and verdict["annotator"] == votes.CONSENSUS and verdict["status"] == "answered":
+        work.supersede(verdict, candidate, work.trust.verdict(votes.classes(votes.votes(work.said[event_id]))))
