@@ -27,24 +27,32 @@ _GRACE: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`clients` connections to `addresses`, in turn, each leasing `batch` cases and answering them in one call."""
+    """`clients` connections to `addresses`, in turn, each leasing `batch` cases and answering them.
+
+    joined: answers and the next lease are one call.
+    """
 
     addresses: Sequence[str]
     clients: int
     batch: int
     seconds: float
     first: int = 0
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """cases: answered.  seconds: in which they were.  calls: latencies of all calls, ms.  events: ids leased."""
+    """cases: answered.  seconds: in which they were.  events: ids leased.  cpu: seconds of the clients' processes.
+
+    leases_ms, submits_ms: latencies of all calls; those that do both are among the latter.
+    """
 
     cases: int
     seconds: float
     leases_ms: list[float]
     submits_ms: list[float]
     events: list[str]
+    cpu: float
 
     def p(self, share: float) -> float:
         """Quantile of the latency of a call, ms."""
@@ -65,23 +73,27 @@ def _client(load: Load, number: int, deadline: float, found: _Found) -> None:
     with grpc.insecure_channel(address, options=_CHANNEL) as channel:
         stub = labeling_pb2_grpc.LabelingServiceStub(channel)
         ask = pb.LeaseTasksRequest(annotator=f"client-{load.first + number}", max_tasks=load.batch)
+        tasks: Sequence[pb.Task] = ()
         while time.perf_counter() < deadline:
-            start = time.perf_counter()
-            tasks = stub.LeaseTasks(ask, timeout=30).tasks
-            leased = time.perf_counter()
-            found.leases_ms.append((leased - start) * 1e3)
             if not tasks:
-                return
+                start = time.perf_counter()
+                tasks = stub.LeaseTasks(ask, timeout=30).tasks
+                found.leases_ms.append((time.perf_counter() - start) * 1e3)
+                if not tasks:
+                    return
             answers = [
                 pb.Annotation(event_id=task.case.event_id, lease_token=task.lease_token, label="fraud")
                 for task in tasks
             ]
-            results = stub.SubmitLabels(pb.SubmitLabelsRequest(annotations=answers), timeout=30).results
-            found.submits_ms.append((time.perf_counter() - leased) * 1e3)
-            refused = [result for result in results if result.HasField("error")]
+            start = time.perf_counter()
+            submit = pb.SubmitLabelsRequest(annotations=answers, next=ask if load.joined else None)
+            response = stub.SubmitLabels(submit, timeout=30)
+            found.submits_ms.append((time.perf_counter() - start) * 1e3)
+            refused = [result for result in response.results if result.HasField("error")]
             if refused:
                 raise RuntimeError(f"an answer was refused: {refused[0]}")
-            found.events.extend(task.case.event_id for task in tasks)
+            found.events.extend(answer.event_id for answer in answers)
+            tasks = response.next.tasks
 
 
 def _run(load: Load) -> Outcome:
@@ -91,7 +103,14 @@ def _run(load: Load) -> Outcome:
         clients = [threads.submit(_client, load, n, start + load.seconds, found) for n in range(load.clients)]
     for client in clients:
         client.result()
-    return Outcome(len(found.events), time.perf_counter() - start, found.leases_ms, found.submits_ms, found.events)
+    return Outcome(
+        cases=len(found.events),
+        seconds=time.perf_counter() - start,
+        leases_ms=found.leases_ms,
+        submits_ms=found.submits_ms,
+        events=found.events,
+        cpu=time.process_time(),
+    )
 
 
 def run_loads(loads: Sequence[Load]) -> Outcome:
@@ -121,6 +140,7 @@ def run_loads(loads: Sequence[Load]) -> Outcome:
         leases_ms=[ms for outcome in outcomes for ms in outcome.leases_ms],
         submits_ms=[ms for outcome in outcomes for ms in outcome.submits_ms],
         events=[event for outcome in outcomes for event in outcome.events],
+        cpu=sum(outcome.cpu for outcome in outcomes),
     )
 
 

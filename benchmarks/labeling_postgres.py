@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from benchmarks.ports import lasting_port
 
 _PROGRAMS: Final = "pginstall18"
 _NOBODY: Final = 65_534
@@ -29,7 +31,7 @@ class PostgresServer:
     """
 
     def __init__(self, *, durable: bool = False) -> None:
-        self.port = _free_port()
+        self.port = lasting_port()
         self._folder = Path(tempfile.mkdtemp(prefix="tidemark-pg-"))
         self._durable = durable
         self._user = _NOBODY if os.geteuid() == 0 else None
@@ -69,8 +71,7 @@ class PostgresServer:
             os.chown(data, self._user, self._user)
         options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         done = subprocess.run(
-            [self._programs / "bin/initdb", "-D", data, *options],
-            user=self._user,
+            [*self._as_user(), self._programs / "bin/initdb", "-D", data, *options],
             cwd="/",
             capture_output=True,
             check=False,
@@ -92,10 +93,10 @@ class PostgresServer:
         )
         self._process = subprocess.Popen(
             [
+                *self._as_user(),
                 *(self._programs / "bin/postgres", "-D", self._folder / "data", "-p", str(self.port)),
                 *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", *flags),
             ],
-            user=self._user,
             cwd="/",
             stdout=log,
             stderr=log,
@@ -116,6 +117,15 @@ class PostgresServer:
             self._process.send_signal(sent)
             self._process.wait(_SECONDS)
             self._process = None
+
+    def _as_user(self) -> list[str]:
+        """What changes the user first. `subprocess` would fork to do so, which gRPC's threads here do not survive."""
+        if self._user is None:
+            return []
+        change = (
+            f"import os, sys; os.setgid({self._user}); os.setuid({self._user}); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        return [sys.executable, "-I", "-S", "-c", change]
 
     def __enter__(self) -> Self:
         self.create()
@@ -139,9 +149,3 @@ def _installed() -> Path:
 def _environment() -> dict[str, str]:
     """Without the caller's PG* variables, which would change what server and programs do."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

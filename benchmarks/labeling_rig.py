@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,18 +34,18 @@ _CHUNKS: Final = (1_000, 50_000)
 
 _MANY: Final = 500_000
 _START_SECONDS: Final = 120.0
-_PIPELINE: Final = f"""
-name = "{NAME}"
+_PIPELINE: Final = """
+name = "NAME"
 partitions = 1
 keys = ["customer"]
 [[raw]]
-topic = "{NAME}.raw"
+topic = "NAME.raw"
 [time]
 column = "time"
 [columns]
-time = {{ type = "string" }}
-customer = {{ type = "string" }}
-amount = {{ type = "float" }}
+time = { type = "string" }
+customer = { type = "string" }
+amount = { type = "float" }
 [[features]]
 name = "amount"
 [label]
@@ -75,6 +75,11 @@ class Service:
         """CPU time so far, of all its threads."""
         times = psutil.Process(self.pid).cpu_times()
         return float(times.user + times.system)
+
+
+def pipeline_text(name: str) -> str:
+    """File of a pipeline of this name, which asks for `CLASSES`."""
+    return _PIPELINE.replace("NAME", name)
 
 
 def case(number: int) -> Candidate:
@@ -114,22 +119,35 @@ def fill(database: str | Path, number: int) -> None:
 
 @contextmanager
 def services(
-    number: int, *, cases: int = 0, database: str | None = None, kafka: Settings | None = None
+    number: int,
+    *,
+    cases: int = 0,
+    database: str | None = None,
+    kafka: Settings | None = None,
+    before: Callable[[str | Path], None] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Sequence[Service]]:
-    """`number` replicas over a queue with `cases` waiting. database: None for SQLite.  kafka: None for none."""
+    """`number` replicas over a queue with `cases` waiting.
+
+    database: None for SQLite.  kafka: None for none.  before: called with the database before any starts.
+    environment: more of it for each.
+    """
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder, ExitStack() as running:
         root = Path(folder)
         file = root / "bench.toml"
-        file.write_text(_PIPELINE, encoding="utf-8")
+        file.write_text(pipeline_text(NAME), encoding="utf-8")
         settings = [
             (kafka or Settings().at(NO_KAFKA)).model_copy(update={"state_dir": root / f"replica{index}"})
             for index in range(number)
         ]
+        where = database or _sqlite(settings[0])
         if cases:
-            fill(database or _sqlite(settings[0]), cases)
+            fill(where, cases)
+        if before is not None:
+            before(where)
         processes = []
         for index, own in enumerate(settings):
-            more = {"TIDEMARK_LABELING_MAX_OPEN": str(_MOST)}
+            more = {"TIDEMARK_LABELING_MAX_OPEN": str(_MOST), **(environment or {})}
             if database is not None:
                 more["TIDEMARK_LABELING_DATABASE"] = database
             log = root / f"replica{index}.log"

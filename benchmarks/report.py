@@ -39,3 +39,10 @@ def write(name: str, rows: Sequence[dict[str, Any]]) -> Path:
         table.add_row(row["id"], f"{row['value']}", target, "yes" if row["reached"] else "no", row["unit"])
     Console().print(table)
     return path
+
+
+def earlier(name: str) -> list[dict[str, Any]]:
+    """The rows that `write` wrote last, of a benchmark that runs in parts."""
+    path = RESULTS / f"{name}.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return rows

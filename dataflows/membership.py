@@ -26,6 +26,8 @@ from tidemark.processor import Partition, Processor
 
 _log = logging.getLogger(__name__)
 _ROUNDS_HELD: Final = 4
+_LEAVING_POLLS: Final = 50
+_LEAVING_SECONDS: Final = 0.1
 
 
 class Member(Protocol):
@@ -94,6 +96,7 @@ class Membership:
         """Leave the group; what is still held is closed. `join` may follow."""
         consumer, self.consumer = self.consumer, None
         if consumer is not None:
+            self._give_up(consumer)
             consumer.close()
         for lane in self.lanes.values():
             self._close(lane)
@@ -104,6 +107,20 @@ class Membership:
         """Leave for good."""
         self.leave()
         self._lookup.close()
+
+    def _give_up(self, consumer: Consumer) -> None:
+        """Give the partitions up before the close, for within it `incremental_unassign` may never come back.
+
+        librdkafka issue 4884: a group that has ended meanwhile answers no more.
+        """
+        try:
+            consumer.unsubscribe()
+            for _ in range(_LEAVING_POLLS):
+                if not self.lanes:
+                    return
+                consumer.poll(_LEAVING_SECONDS)
+        except KafkaException as error:
+            _log.info("%s: %s; closing all the same", self._config.group, error.args[0].str())
 
     def read(self) -> None:
         """Rows that have come, to their lanes; partitions that have come and gone.
@@ -207,9 +224,9 @@ class Membership:
         # Paused, at a position that needs no question: the answer to one (where does the log end?) can come after the
         # partition was opened, and librdkafka 2.16 then reads on from there, past rows that nobody has processed.
         waiting = [TopicPartition(tp.topic, tp.partition, 0) for tp in partitions]
-        consumer.incremental_assign(waiting)
+        self._guarded(partial(consumer.incremental_assign, waiting))
         if waiting:
-            consumer.pause(waiting)
+            self._guarded(partial(consumer.pause, waiting))
         for tp in partitions:
             self.lanes[tp.topic, tp.partition] = Lane(tp.topic, tp.partition)
         self._opening = None
@@ -230,11 +247,11 @@ class Membership:
             lane = self.lanes.pop((tp.topic, tp.partition), None)
             if lane is not None:
                 self._guarded(partial(self._close, lane))
-        consumer.incremental_unassign(partitions)
+        self._guarded(partial(consumer.incremental_unassign, partitions))
         self._opening = None
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """An exception must not cross the client's C code: `read` raises it."""
+        """An exception must not cross the client's C code, which may crash then: `read` raises it."""
         try:
             action()
         except Exception as error:  # noqa: BLE001 raised by `read`

@@ -13,6 +13,7 @@ from typing import Final
 from labeling_grpc.intake import Intake
 from labeling_grpc.kafka import always
 from labeling_grpc.publisher import Hook, Publisher
+from labeling_grpc.ranking import Ranker
 from labeling_grpc.store import Change, Election, StoreError
 from labeling_grpc.writer import Writer
 from tidemark.settings import Settings
@@ -42,8 +43,12 @@ class Bridge:
         problems: Problems,
         fatal: Callable[[Exception], None],
         hook: Hook,
+        ranker: Ranker | None = None,
     ) -> None:
-        """problems: kept up to date.  fatal: called with what ended one of them.  hook: see `Publisher`."""
+        """problems: kept up to date.  fatal: called with what ended one of them.  hook: see `Publisher`.
+
+        ranker: None where no model ranks cases.
+        """
         self._settings = settings
         self._topics = topics
         self._writer = writer
@@ -51,6 +56,7 @@ class Bridge:
         self._own = Problems(intake="starting", publishing="starting")
         self._fatal = fatal
         self._hook = hook
+        self._ranker = ranker
         self._election: Election | None = writer.store.election
         self._until = 0.0
         self._term = 0
@@ -99,7 +105,9 @@ class Bridge:
         parts = (self._settings, self._topics, self._writer)
         self._publisher = Publisher(*parts, self._publishing_problem, self._fatal, self._hook, leads)
         caught_up = self._publisher.caught_up
-        self._intake = Intake(*parts, self._intake_problem, self._fatal, leads=leads, caught_up=caught_up)
+        self._intake = Intake(
+            *parts, self._intake_problem, self._fatal, leads=leads, caught_up=caught_up, ranker=self._ranker
+        )
         self._intake.start()
         self._publisher.start()
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from labeling_grpc.commands import Amend, Answer, Escalate, LeaseCases, LeaseRef
+from labeling_grpc.queue.taking import MAX_NAME, MAX_SEGMENTS
 from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.text import MAX_EVENT_ID, hidden, is_name
+from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb
 
 MAX_TASKS: Final = 100
 MAX_WAIT_MS: Final = 60_000
 DEFAULT_INTERVAL_MS: Final = 1_000
+MAX_ENTRIES: Final = 100
+DEFAULT_ENTRIES: Final = 20
 MAX_COMMENT: Final = 4_000
 MIN_LEASE_MS: Final = 1_000
 MAX_LEASE_MS: Final = 86_400_000
@@ -49,7 +53,20 @@ class Checks:
             )
         count = _between("max_tasks", request.max_tasks or 1, 1, MAX_TASKS)
         _between("wait_ms", request.wait_ms, 0, MAX_WAIT_MS)
-        return LeaseCases(annotator, count, self.length(request.lease_ms), review=request.review)
+        _between("segments", len(request.segments), 0, MAX_SEGMENTS)
+        segments = tuple(
+            _name(f"segments[{index}]", segment, MAX_NAME) if segment else ""
+            for index, segment in enumerate(request.segments)
+        )
+        return LeaseCases(annotator, count, self.length(request.lease_ms), segments, request.review)
+
+    def next(self, request: pb.LeaseTasksRequest) -> LeaseCases:
+        """The command of a lease request that comes with answers."""
+        try:
+            return self.lease(request)
+        except RefusedError as refusal:
+            refusal.field = f"next.{refusal.field}"
+            raise
 
     def length(self, lease_ms: int) -> int:
         """Length of a lease in µs."""
@@ -79,6 +96,12 @@ class Checks:
         """The interval of a watch, in ms."""
         self.served(request.pipeline)
         return _between("interval_ms", request.interval_ms or DEFAULT_INTERVAL_MS, 50, MAX_WAIT_MS)
+
+    def details(self, request: pb.GetCaseRequest) -> tuple[str, int]:
+        """Event id of a case, and how many entries of its history and of its like are asked for."""
+        self.served(request.pipeline)
+        event_id = _name("event_id", request.event_id, MAX_EVENT_ID)
+        return event_id, _between("most", request.most or DEFAULT_ENTRIES, 1, MAX_ENTRIES)
 
     def amend(self, request: pb.AmendLabelRequest) -> Amend:
         """The amendment."""
@@ -146,7 +169,7 @@ def _answer(annotation: pb.Annotation) -> Answer:
     )
 
 
-def _confidence(message: pb.Annotation | pb.AmendLabelRequest) -> float | None:
+def _confidence(message: pb.Annotation | pb.AmendLabelRequest | admin_pb2.ImportedLabel) -> float | None:
     confidence = message.confidence if message.HasField("confidence") else None
     if confidence is not None and not (math.isfinite(confidence) and 0.0 <= confidence <= 1.0):
         raise RefusedError(Reason.INVALID_FIELD, f"confidence ({confidence}) is not in 0 to 1", field="confidence")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
-from labeling_grpc.client_types import Annotation, CaseEvent, EventKind, Stats, Submitted, Task, Update, Value
+from labeling_grpc.client_types import Annotation, CaseEvent, EventKind, Stats, Submitted, Task, Turn, Update, Value
 from labeling_grpc.convert import REASONS
 from labeling_grpc.refusals import RefusedError
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -31,10 +31,13 @@ class Calls:
             lease_ms=ms(lease),
         )
 
-    def submit(self, annotations: Sequence[Annotation]) -> pb.SubmitLabelsRequest:
-        """Answer."""
+    def submit(
+        self, annotations: Sequence[Annotation], following: pb.LeaseTasksRequest | None = None
+    ) -> pb.SubmitLabelsRequest:
+        """Answer, and ask for the cases that follow."""
         return pb.SubmitLabelsRequest(
             pipeline=self._pipeline,
+            next=following,
             annotations=[
                 pb.Annotation(
                     event_id=annotation.task.event_id,
@@ -146,6 +149,11 @@ def submitted(response: pb.SubmitLabelsResponse) -> list[Submitted | RefusedErro
         RefusedError.of(result.error) or Submitted(result.annotation_id, result.duplicate)
         for result in response.results
     ]
+
+
+def turned(response: pb.SubmitLabelsResponse) -> Turn:
+    """What became of each answer, and the next cases."""
+    return Turn(submitted(response), tasks(response.next), RefusedError.of(response.next_error))
 
 
 def amended(response: pb.AmendLabelResponse) -> Submitted:

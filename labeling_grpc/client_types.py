@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from labeling_grpc.refusals import RefusedError
 from tidemark.records import Reason as CaseReason
 
 Value = str | float | int | bool | None
@@ -59,6 +60,15 @@ class Submitted:
 
     annotation_id: str
     duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What became of answers, in their order, and the next tasks. refused: why none were given, where it was so."""
+
+    outcomes: list[Submitted | RefusedError]
+    tasks: list[Task]
+    refused: RefusedError | None
 
 
 @dataclass(frozen=True, slots=True)

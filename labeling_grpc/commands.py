@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from labeling_grpc.admin_commands import Administer, AnnotatorRow, Changed
 from labeling_grpc.refusals import RefusedError
-from tidemark.records import Candidate, Label
+from labeling_grpc.security.audit import Entry
+from labeling_grpc.security.caller import SERVICE, Caller
+from tidemark.records import Candidate, Label, LabelStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,15 @@ class LeaseRef:
 
 @dataclass(frozen=True, slots=True)
 class LeaseCases:
-    """Give `annotator` up to `count` cases for `lease_us` microseconds. review: those for reviewers first."""
+    """Give `annotator` up to `count` cases for `lease_us` microseconds.
+
+    segments: active cases of these alone, () for all.  review: cases for reviewers too, those first.
+    """
 
     annotator: str
     count: int
     lease_us: int
+    segments: tuple[str, ...] = ()
     review: bool = False
 
 
@@ -51,7 +58,7 @@ class Answer:
 
     event_id: str
     token: str
-    status: Literal["answered", "skipped"]
+    status: LabelStatus
     label: str | None = None
     key: str = ""
     known_at: int | None = None
@@ -85,7 +92,7 @@ class Amend:
     """Supersede an annotation: with another label, or (`retracted`) with nothing.
 
     annotator: who amends, "" for whoever gave it.  key: idempotency key, "" for the annotation's id.  known_at: as
-    `Answer`'s.
+    `Answer`'s.  by: who calls, for the audit trail, where it is another's.
     """
 
     annotation_id: str
@@ -96,6 +103,7 @@ class Amend:
     known_at: int | None = None
     confidence: float | None = None
     comment: str | None = None
+    by: Caller = SERVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +127,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became."""
+    """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became.
+
+    priority: by a newer model than the candidate's, None for the candidate's own.
+    """
 
     offset: int
     candidate: Candidate | None
     value: bytes
     dead_letter: Message | None = None
+    priority: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +147,25 @@ class TakeIn:
     start: int | None
     end: int
     arrivals: tuple[Arrival, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What a newer model says of a waiting case: its priority, and whether it need be asked at all."""
+
+    case_id: int
+    event_id: str
+    priority: float
+    withdraw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rescore:
+    """Rank active cases by a newer model. done: these are the last of what waits."""
+
+    model: str
+    cases: tuple[Rescored, ...]
+    done: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +232,7 @@ Command = (
     | Escalate
     | Amend
     | TakeIn
+    | Rescore
     | AdoptLabels
     | MarkPublished
     | TakeIdentity
@@ -208,7 +240,17 @@ Command = (
     | RemoveGold
     | Quarantine
     | Sweep
+    | Administer
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something said about a case. at: wall clock, µs."""
+
+    annotator: str
+    text: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +262,10 @@ class LeasedCase:
     token: str
     until: int
     leases: int
+    segment: str = ""
+    skill: str = ""
+    review: bool = False
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +305,8 @@ Result = (
     | RefusedError
     | int
     | TakenIn
+    | Changed
+    | AnnotatorRow
     | GoldAdded
     | None
 )
@@ -292,7 +340,7 @@ class CaseEvent:
 
 @dataclass(slots=True)
 class Counts:
-    """The queue in numbers."""
+    """The queue in numbers. remarked: something was said about some case, so that leases look for it."""
 
     waiting_explore: int = 0
     waiting_active: int = 0
@@ -304,6 +352,8 @@ class Counts:
     unpublished: int = 0
     rejected: int = 0
     event_clock: int = 0
+    remarked: bool = False
+    ranked_by: str = ""
 
     @property
     def waiting(self) -> int:
@@ -320,7 +370,8 @@ class Counts:
 class Applied:
     """What a group of commands came to: results in the order of the commands.
 
-    contended: a lease found less than waits, for another replica looked at it; soon it may find more.
+    contended: a lease found less than waits, for another replica looked at it; soon it may find more.  entries: of the
+    audit trail.
     """
 
     results: list[Result]
@@ -328,3 +379,4 @@ class Applied:
     events: list[CaseEvent] = field(default_factory=list)
     next_lease_end: int | None = None
     contended: bool = False
+    entries: list[Entry] = field(default_factory=list)

@@ -7,7 +7,9 @@ from typing import Final
 
 import msgspec
 
-from labeling_grpc.commands import CaseEvent, Counts, LeasedCase
+from labeling_grpc.commands import Accepted, CaseEvent, Counts, LeasedCase, Remark
+from labeling_grpc.queue.reading import CaseRow, Progress
+from labeling_grpc.refusals import RefusedError
 from labeling_grpc.text import MAX_EVENT_ID, is_name
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import Candidate
@@ -57,12 +59,55 @@ def misfit(candidate: Candidate) -> str | None:
 
 def task(leased: LeasedCase) -> pb.Task:
     """A leased case as the contract has it."""
+    shown = case(_decode(leased.candidate))
+    shown.segment, shown.skill = leased.segment, leased.skill
     return pb.Task(
-        case=case(_decode(leased.candidate)),
+        case=shown,
         lease_token=leased.token,
         lease_expires_at_us=leased.until,
         lease_count=leased.leases,
+        review=leased.review,
+        comments=[comment(remark) for remark in leased.remarks],
     )
+
+
+def comment(remark: Remark) -> pb.Comment:
+    """Something said about a case as the contract has it."""
+    return pb.Comment(annotator=remark.annotator, text=remark.text, at_us=remark.at)
+
+
+def case_record(row: CaseRow) -> pb.CaseRecord:
+    """A case and where it is as the contract has it."""
+    return pb.CaseRecord(
+        case=case(row.candidate),
+        state=pb.CaseState.Value(f"CASE_STATE_{row.state.upper()}"),
+        annotator=row.holder,
+        label=row.label or "",
+        confidence=row.confidence,
+        answers=row.answers,
+        review=row.review,
+    )
+
+
+def progress(annotator: str, found: Progress, waiting: int) -> pb.Progress:
+    """How far an annotator is as the contract has it."""
+    return pb.Progress(
+        annotator=annotator,
+        answered_today=found.answered_today,
+        skipped_today=found.skipped_today,
+        answered=found.answered,
+        quota=found.row.quota,
+        waiting=waiting,
+        leased=found.leased,
+        median_answer_ms=found.median_ms,
+    )
+
+
+def submit_result(event_id: str, outcome: Accepted | RefusedError) -> pb.SubmitResult:
+    """What became of an answer."""
+    if isinstance(outcome, RefusedError):
+        return pb.SubmitResult(event_id=event_id, error=outcome.status())
+    return pb.SubmitResult(event_id=event_id, annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
 
 
 def case(candidate: Candidate) -> pb.Case:
@@ -113,6 +158,7 @@ def stats(pipeline: str, counts: Counts, now: int) -> pb.QueueStats:
         unpublished=counts.unpublished,
         rejected=counts.rejected,
         event_clock_us=counts.event_clock,
+        ranked_by=counts.ranked_by,
         now_us=now,
     )
 

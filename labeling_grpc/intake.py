@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from labeling_grpc.commands import Arrival, Message, Source, TakeIn, TakenIn
 from labeling_grpc.convert import misfit
 from labeling_grpc.kafka import bounds, connected, sources
+from labeling_grpc.ranking import Ranker
 from labeling_grpc.writer import Stopping, Writer
 from tidemark.deadletter import dead_letter
 from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
@@ -45,6 +47,7 @@ class Intake:
     problem: called with what is wrong, "" once it is right again.  fatal: called with a bug that ended it.
     leads: whether this replica is the one that takes in; the thread ends when it is not.  caught_up: set when it is
     known which cases are closed; a new database waits for that, or it would ask for what was answered.
+    ranker: None where no model ranks cases.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Intake:
         *,
         leads: Callable[[], bool],
         caught_up: threading.Event,
+        ranker: Ranker | None = None,
     ) -> None:
         self._settings = settings
         self._topics = topics
@@ -65,6 +69,7 @@ class Intake:
         self._fatal = fatal
         self._leads = leads
         self._caught_up = caught_up
+        self._ranker = ranker
         self._positions: dict[Source, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labeling-intake", daemon=True)
@@ -112,6 +117,8 @@ class Intake:
         if not self._known(client):
             return
         self._positions = {source: self._start(client, source) for source in sources(client, topic)}
+        if self._ranker is not None:
+            self._ranker.begin()
         consumer = Consumer(consumer_config(self._settings, group=f"{self._topics.pipeline}.labeling"))
         try:
             consumer.assign([TopicPartition(topic, s.partition, offset) for s, offset in self._positions.items()])
@@ -159,7 +166,8 @@ class Intake:
     def _read(self, client: AdminClient, consumer: Consumer) -> None:
         checked = time.monotonic()
         while not self._stop.is_set() and self._leads():
-            first = consumer.poll(_POLL_SECONDS)
+            ranking = self._ranker is not None and self._ranker.step()
+            first = consumer.poll(0 if ranking else _POLL_SECONDS)
             messages = [] if first is None else [first, *consumer.consume(_BATCH - 1, 0)]
             for source in self._positions:
                 its = [message for message in messages if message.partition() == source.partition]
@@ -172,7 +180,7 @@ class Intake:
 
     def _handle(self, consumer: Consumer, source: Source, messages: list[KafkaMessage]) -> None:
         start = self._positions[source]
-        arrivals = tuple(self._arrival(source, message) for message in messages)
+        arrivals = self._ranked([self._arrival(source, message) for message in messages])
         end = arrivals[-1].offset + 1
         taken = self._take(TakeIn(source, start, end, arrivals))
         self._positions[source] = taken.position
@@ -182,6 +190,12 @@ class Intake:
             consumer.seek(TopicPartition(source.topic, source.partition, taken.position))
         else:
             self._problem("")
+
+    def _ranked(self, arrivals: list[Arrival]) -> tuple[Arrival, ...]:
+        if self._ranker is None:
+            return tuple(arrivals)
+        priorities = self._ranker.priorities([arrival.candidate for arrival in arrivals])
+        return tuple(replace(each, priority=its) for each, its in zip(arrivals, priorities, strict=True))
 
     def _arrival(self, source: Source, message: KafkaMessage) -> Arrival:
         error = message.error()

@@ -9,10 +9,15 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from labeling_grpc.text import shortened
 from tidemark.errors import LabelingError
 
 DOMAIN: Final = "labeling.tidemark"
 """`domain` of the google.rpc.ErrorInfo in every refusal."""
+
+_MAX_MESSAGE: Final = 900
+_MAX_NAME: Final = 512
+"""Bytes. A refusal travels in metadata, twice and encoded, and clients drop what has more than 8 KiB."""
 
 
 class Reason(StrEnum):
@@ -70,7 +75,7 @@ class RefusedError(LabelingError):
     def __init__(
         self, reason: Reason, message: str, *, field: str = "", event_id: str = "", retry_after: float = 0.0
     ) -> None:
-        super().__init__(message)
+        super().__init__(shortened(message, _MAX_MESSAGE))
         self.reason = reason
         self.field = field
         self.event_id = event_id
@@ -86,13 +91,13 @@ class RefusedError(LabelingError):
         number: int = self.code.value[0]
         info = error_details_pb2.ErrorInfo(reason=self.reason.value, domain=DOMAIN)
         if self.event_id:
-            info.metadata["event_id"] = self.event_id
+            info.metadata["event_id"] = shortened(self.event_id, _MAX_NAME)
         details: list[any_pb2.Any] = [_packed(info)]
         if self.field:
             violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=str(self))
             details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
         if self.reason is Reason.UNKNOWN_CASE:
-            resource = error_details_pb2.ResourceInfo(resource_type="case", resource_name=self.event_id)
+            resource = error_details_pb2.ResourceInfo(resource_type="case", resource_name=info.metadata["event_id"])
             details.append(_packed(resource))
         if self.retry_after:
             retry = error_details_pb2.RetryInfo()

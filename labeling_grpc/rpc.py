@@ -2,56 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
 from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.security.caller import Caller, caller
 from labeling_grpc.security.gate import Gate
+from labeling_grpc.security.masks import Mask
 from labeling_grpc.security.rates import Rates
-from labeling_grpc.v1 import labeling_pb2 as pb
-from labeling_grpc.v1 import labeling_pb2_grpc
+from labeling_grpc.security.roles import SERVICES, Role
 
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["LabelingService"]
+NAMES: Final = tuple(service.full_name for service in SERVICES)
 
 Q = TypeVar("Q", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
-Admitted = Callable[[bytes, Context], Awaitable[Message]]
+Admitted = Callable[[bytes, Context], Awaitable[tuple[Message, Mask | None]]]
 
 log = logging.getLogger(__name__)
 
 
 def handler(
-    service: labeling_pb2_grpc.LabelingServiceServicer, gate: Gate | None = None, rates: Rates | None = None
+    descriptor: ServiceDescriptor,
+    servicer: object,
+    gate: Gate | None = None,
+    rates: Rates | None = None,
+    masks: Mapping[Role, Mask] | None = None,
 ) -> grpc.GenericRpcHandler[bytes, Message]:
-    """Handler of all methods of the service; each call passes `gate` and `rates` first, where there are any.
+    """Handler of all methods of one service; each call passes `gate` and `rates` first, where there are any.
 
     Requests are parsed here, not by gRPC, which answers bytes that are no message with UNKNOWN and the parser's words.
+    Methods find who calls in `caller`. Responses leave without what `masks` says that the caller's role may not see.
     """
-    methods = {method.name: _method(method, getattr(service, method.name), gate, rates) for method in SERVICE.methods}
-    return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
+    methods = {
+        method.name: _method(method, getattr(servicer, method.name), gate, rates, masks or {})
+        for method in descriptor.methods
+    }
+    return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
 
 
 def _method(
-    method: MethodDescriptor, behave: Callable[..., Any], gate: Gate | None, rates: Rates | None
+    method: MethodDescriptor,
+    behave: Callable[..., Any],
+    gate: Gate | None,
+    rates: Rates | None,
+    masks: Mapping[Role, Mask],
 ) -> grpc.RpcMethodHandler[bytes, Message]:
     kind: type[Message] = GetMessageClass(method.input_type)
     serialize = GetMessageClass(method.output_type).SerializeToString
 
-    async def admitted(sent: bytes, context: Context) -> Message:
+    async def admitted(sent: bytes, context: Context) -> tuple[Message, Mask | None]:
         request = _parsed(kind, sent)
-        caller = context.peer().rpartition(":")[0]  # without the port: a machine, where nobody has a name
-        if gate is not None:
-            caller = await gate.admit(method.name, request, context.invocation_metadata() or ())
+        if gate is None:  # this machine alone reaches the service, or whoever has a certificate
+            who = Caller(context.peer().rpartition(":")[0], Role.ADMIN, known=False)
+        else:
+            who = await gate.admit(method.name, request, context.invocation_metadata() or ())
         if rates is not None:
-            rates.spend(caller)
-        return request
+            rates.spend(who.name)
+        caller.set(who)
+        mask = masks.get(who.role)
+        if mask is not None:
+            mask.request(request)
+        return request, mask
 
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(_stream(kind, admitted, behave), None, serialize)
@@ -63,7 +82,8 @@ def _unary(
 ) -> Callable[[bytes, Context], Awaitable[Message]]:
     async def call(sent: bytes, context: Context) -> Message:
         try:
-            return await behave(await admitted(sent, context), context)
+            request, mask = await admitted(sent, context)
+            return _masked(await behave(request, context), mask)
         except RefusedError as refusal:
             await _abort(context, refusal)
         except Exception as bug:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
@@ -77,14 +97,21 @@ def _stream(
 ) -> Callable[[bytes, Context], AsyncIterator[Message]]:
     async def call(sent: bytes, context: Context) -> AsyncIterator[Message]:
         try:
-            async for response in behave(await admitted(sent, context), context):
-                yield response
+            request, mask = await admitted(sent, context)
+            async for response in behave(request, context):
+                yield _masked(response, mask)
         except RefusedError as refusal:
             await _abort(context, refusal)
         except Exception as bug:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
             await _abort_bug(context, kind, bug)
 
     return call
+
+
+def _masked(response: Message, mask: Mask | None) -> Message:
+    if mask is not None:
+        mask.message(response)
+    return response
 
 
 def _parsed(kind: type[Q], sent: bytes) -> Q:
@@ -98,7 +125,10 @@ def _parsed(kind: type[Q], sent: bytes) -> Q:
 
 async def _abort(context: Context, refusal: RefusedError) -> NoReturn:
     rich = rpc_status.to_status(refusal.status())
-    await context.abort(refusal.code, str(refusal), trailing_metadata=rich.trailing_metadata)
+    try:
+        await context.abort(refusal.code, str(refusal), trailing_metadata=rich.trailing_metadata)
+    except grpc.aio.InternalError as error:  # the caller went away meanwhile, and gRPC would log it as a bug
+        raise asyncio.CancelledError from error
 
 
 async def _abort_bug(context: Context, kind: type[Message], bug: Exception) -> NoReturn:

@@ -36,6 +36,13 @@ class Lane(IntEnum):
     ACTIVE = 1
 
 
+AUDIENCE_SEEN: Final = 400
+"""Characters of `seen` that an audience is told apart by: an index of PostgreSQL's has room for 2,700 bytes."""
+
+AUDIENCE: Final = f"coalesce(skill, '') || '\n' || substr(coalesce(seen, ''), 1, {AUDIENCE_SEEN})"
+"""Who may be given a case: cases of one audience may be given to the same people, so that none need be looked at to
+learn that it can't."""
+
 metadata = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -70,7 +77,8 @@ queue = sa.Table(
     sa.Column("seen", sa.Text),  # JSON list of who has answered it, and is not asked again; null: nobody
     sa.Column("passed_by", sa.Text),  # who released it last
     sa.Column("passed_until", sa.BigInteger),  # queue time until which it is not offered to them again
-    sa.Index("queue_order", "state", "lane", "tier", "segment", "rank", "case_id"),
+    sa.Column("audience", sa.Text, sa.Computed(AUDIENCE, persisted=True)),
+    sa.Index("queue_order", "state", "lane", "tier", "segment", "audience", "rank", "case_id"),
     sa.Index("queue_lease", "lease_until"),
     sa.Index("queue_expiry", "expires_at"),
 )

@@ -25,27 +25,36 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from labeling_grpc import rpc
+from labeling_grpc.admin import LabelingAdminService
+from labeling_grpc.admin_commands import WriteDown
 from labeling_grpc.bridge import Bridge, Problems
+from labeling_grpc.champion import Champion
 from labeling_grpc.checks import Checks
+from labeling_grpc.details import Details
 from labeling_grpc.options import Options, listened, queue_database, state_folder
+from labeling_grpc.paging import Pages
 from labeling_grpc.publisher import Hook, no_hook
 from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.ranking import Ranker
+from labeling_grpc.reader import Reader
 from labeling_grpc.screener import Screener
+from labeling_grpc.security.audit import Act, Refusals
 from labeling_grpc.security.gate import Gate
+from labeling_grpc.security.masks import masks
 from labeling_grpc.security.rates import Rates
+from labeling_grpc.security.roles import SERVICES
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.service import LabelingService
 from labeling_grpc.store import Store
 from labeling_grpc.stores.choose import open_store
 from labeling_grpc.v1 import labeling_pb2 as pb
-from labeling_grpc.writer import Writer
+from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import ConfigError, LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
 from tidemark.topics import Topics
 
-SERVICE_NAME: Final = rpc.SERVICE.full_name
 MAX_REQUEST: Final = 2 * 1024 * 1024
 """Bytes of a request: a hundred annotations with the longest comments fit."""
 
@@ -78,10 +87,8 @@ class LabelingServer:
         options: Options,
         *,
         rules: QueueRules,
-        gate: Gate | None = None,
         hook: Hook = no_hook,
     ) -> None:
-        self._gate = gate
         self.address = ""
         self.pipeline = pipeline.name
         self.store = store
@@ -95,10 +102,16 @@ class LabelingServer:
             classes=pipeline.label.classes,
             positive=pipeline.label.positive,
         )
+        self._masks = masks(pipeline)
+        self._segment = pipeline.labeling.segment
+        self._refusals = Refusals()
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
         self._writer = Writer(store, self._fail)
-        self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook)
+        self._champion = Champion(settings, pipeline)
+        self._details = Details(pipeline, self._champion)
+        ranker = Ranker(pipeline, self._writer, self._champion)
+        self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook, ranker)
         self._screener = Screener(self._writer, rules)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
@@ -124,6 +137,7 @@ class LabelingServer:
             self.store.close()
             raise self.failed
         self._bridge.start()
+        self._champion.start()
         self._screener.start()
         self._write_state()
         return self
@@ -137,6 +151,7 @@ class LabelingServer:
         self._writer.let_go()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+        self._champion.stop()
         self._bridge.stop()
         self._screener.stop()
         self._writer.stop()
@@ -165,12 +180,21 @@ class LabelingServer:
         server = grpc.aio.server(options=_GRPC)
         checks = Checks(self.pipeline, self._options.lease_us)
         rates = Rates(self._options.rate) if self._options.rate else None
-        service = LabelingService(checks, self._question, self._writer, self._problems)
-        server.add_generic_rpc_handlers((rpc.handler(service, self._gate, rates),))
+        gate = Gate(TokenStore(self.store.engine), self._forbidden) if self._options.tokens else None
+        reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
+        parts = (self._writer, self._problems, reader, pages, self._details)
+        service = LabelingService(checks, self._question, *parts, self._segment)
+        admin = LabelingAdminService(checks, service, reader, pages, self._masks)
+        server.add_generic_rpc_handlers(
+            [
+                rpc.handler(descriptor, servicer, gate, rates, self._masks)
+                for descriptor, servicer in zip(SERVICES, (service, admin), strict=True)
+            ]
+        )
         states = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave it out
         health_pb2_grpc.add_HealthServicer_to_server(states, server)
         if self._options.reflection:
-            reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+            reflection.enable_server_reflection((*rpc.NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
             if self._options.tls is None:
                 port = server.add_insecure_port(self._options.address)
@@ -201,8 +225,15 @@ class LabelingServer:
         state = health_pb2.HealthCheckResponse.NOT_SERVING if failing else health_pb2.HealthCheckResponse.SERVING
         if state != self._health:
             self._health = state
-            for name in ("", SERVICE_NAME):
+            for name in ("", *rpc.NAMES):
                 await states.set(name, state)
+
+    def _forbidden(self, act: Act) -> None:
+        """Called by the gate's threads."""
+        told = self._refusals.take(act)
+        if told is not None:
+            with contextlib.suppress(Stopping):
+                self._writer.submit(WriteDown((told,)), FutureReply())
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, TidemarkError):
@@ -251,8 +282,7 @@ def serve(
     rules = QueueRules.of(pipeline, max_open=options.max_open, release_hold_us=options.release_hold_us)
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)
-    gate = Gate(TokenStore(store.engine)) if options.tokens else None
-    return LabelingServer(pipeline, settings, store, options, rules=rules, gate=gate, hook=hook).start()
+    return LabelingServer(pipeline, settings, store, options, rules=rules, hook=hook).start()
 
 
 def main(pipeline_path: str | Path) -> int:

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
-from labeling_grpc import convert
+from labeling_grpc import admin_checks, convert
 from labeling_grpc.bridge import Problems
 from labeling_grpc.checks import Checks, good
 from labeling_grpc.commands import (
@@ -25,9 +25,14 @@ from labeling_grpc.commands import (
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.details import Details
+from labeling_grpc.paging import Pages, size
+from labeling_grpc.queue import reading
 from labeling_grpc.queue.votes import CONSENSUS
+from labeling_grpc.reader import Reader
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
+from labeling_grpc.security.caller import caller
 from labeling_grpc.store import StoreError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
@@ -51,18 +56,32 @@ class _Hub:
         self._writer = writer
 
     async def call(self, command: Command, wait: float = 0.0) -> Result:
-        """Result of a command. When the caller goes away, what was leased for it meanwhile is given back.
+        """Result of a command; see `together`."""
+        (result,) = await self.together((command, wait))
+        return result
+
+    async def together(self, *asked: tuple[Command, float]) -> list[Result]:
+        """Results of commands of one transaction, each with its `wait`.
+
+        When the caller goes away, what was leased for it meanwhile is given back.
 
         Raises:
             RefusedError: the service is stopping, or its database fails.
 
         """
-        reply = _LoopReply(self)
+        replies = [_LoopReply(self) for _ in asked]
         try:
-            self._writer.submit(command, reply, wait=wait)
-            return await reply.future
+            self._writer.submit_together(
+                (command, reply, wait) for (command, wait), reply in zip(asked, replies, strict=True)
+            )
+            if len(replies) == 1:
+                return [await replies[0].future]
+            return await asyncio.gather(*(reply.future for reply in replies))
         except asyncio.CancelledError:
-            reply.abandoned = True
+            for reply in replies:
+                reply.abandoned = True
+                if not reply.future.cancel() and not reply.future.cancelled() and not reply.future.exception():
+                    _give_back(self._writer, reply.future.result())
             raise
         except Stopping:
             raise RefusedError(Reason.STOPPING, "the service is stopping: repeat the call in a moment") from None
@@ -109,6 +128,12 @@ def _give_back(writer: Writer, outcome: Outcome) -> None:
             writer.give_back(leased)
 
 
+def _in_order(answers: Sequence[Answer | RefusedError], taken: Result) -> list[Accepted | RefusedError]:
+    """What became of each answer: `taken` tells it of those that passed the checks."""
+    outcomes = iter(cast("list[Accepted | RefusedError]", taken))
+    return [answer if isinstance(answer, RefusedError) else next(outcomes) for answer in answers]
+
+
 @dataclass(slots=True, eq=False)
 class _Watcher:
     stats_only: bool
@@ -129,19 +154,42 @@ class _Watcher:
 class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     """The queue of one pipeline over gRPC. Lives in one event loop."""
 
-    def __init__(self, checks: Checks, question: pb.Question, writer: Writer, problems: Problems) -> None:
-        """Serve what `writer` writes."""
+    def __init__(
+        self,
+        checks: Checks,
+        question: pb.Question,
+        writer: Writer,
+        problems: Problems,
+        reader: Reader,
+        pages: Pages,
+        details: Details,
+        segment: str | None = None,
+    ) -> None:
+        """Serve what `writer` writes. segment: the context column of segments."""
         loop = asyncio.get_running_loop()
         self._checks = checks
         self._question = question
         self._writer = writer
         self._problems = problems
+        self._reader = reader
+        self._pages = pages
+        self._details = details
+        self._segment = segment
         self._hub = _Hub(loop, writer)
         self._watchers: set[_Watcher] = set()
         self._annotators: dict[str, pb.AnnotatorStats] = {}
         self._stopping = asyncio.Event()
         self._loop = loop
         writer.listen(self._changed)
+
+    async def apply(self, command: Command) -> Result:
+        """Result of a command that waits for no case.
+
+        Raises:
+            RefusedError: the service is stopping, or its database fails.
+
+        """
+        return await self._hub.call(command)
 
     def stop(self) -> None:
         """Let watchers end."""
@@ -154,22 +202,11 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.LeaseTasksResponse:
         """Lease cases, waiting for the first one as long as is asked and the deadline lets."""
         command = self._checks.lease(request)
-        wait = request.wait_ms / 1_000
-        remaining = context.time_remaining()
-        if remaining is not None:
-            wait = min(wait, remaining - _MARGIN_SECONDS)
-        if wait > 0 and self._writer.full:
+        if request.wait_ms and self._writer.full:
             raise RefusedError(
                 Reason.TOO_MANY_CALLS, "too many calls wait for cases already: ask without wait_ms, or later"
             )
-        leased = cast("list[LeasedCase] | RefusedError", await self._hub.call(command, wait))
-        if isinstance(leased, RefusedError):
-            raise leased
-        return pb.LeaseTasksResponse(
-            tasks=[convert.task(case) for case in leased],
-            question=self._question,
-            waiting=self._writer.store.counts.waiting,
-        )
+        return self._leased(await self._hub.call(command, self._wait(request, context)))
 
     async def RenewLease(  # noqa: N802
         self, request: pb.RenewLeaseRequest, _context: Context
@@ -190,30 +227,35 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         )
 
     async def SubmitLabels(  # noqa: N802
-        self, request: pb.SubmitLabelsRequest, _context: Context
+        self, request: pb.SubmitLabelsRequest, context: Context
     ) -> pb.SubmitLabelsResponse:
-        """Take answers, each on its own."""
-        outcomes = await self._submitted(self._checks.answers(request))
-        if len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
+        """Take answers, each on its own, and lease the next cases, where they are asked for."""
+        answers = self._checks.answers(request)
+        follow = request.HasField("next")
+        asked = [(self._checks.next(request.next), self._wait(request.next, context))] if follow else []
+        taken, *leased = await self._hub.together((SubmitAnswers(good(answers)), 0.0), *asked)
+        outcomes = _in_order(answers, taken)
+        if not follow and len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
             raise outcomes[0]
-        return pb.SubmitLabelsResponse(
+        response = pb.SubmitLabelsResponse(
             results=[
-                pb.SubmitResult(event_id=annotation.event_id, error=outcome.status())
-                if isinstance(outcome, RefusedError)
-                else pb.SubmitResult(
-                    event_id=annotation.event_id,
-                    annotation_id=outcome.annotation_id,
-                    duplicate=outcome.duplicate,
-                )
+                convert.submit_result(annotation.event_id, outcome)
                 for annotation, outcome in zip(request.annotations, outcomes, strict=True)
             ]
         )
+        for result in leased:
+            try:
+                response.next.CopyFrom(self._leased(result))
+            except RefusedError as refusal:
+                response.next_error.CopyFrom(refusal.status())
+        return response
 
     async def Skip(  # noqa: N802
         self, request: pb.SkipRequest, _context: Context
     ) -> pb.SkipResponse:
         """Close a case without an answer."""
-        (outcome,) = await self._submitted([self._checks.skip(request)])
+        result = await self._hub.call(SubmitAnswers((self._checks.skip(request),)))
+        (outcome,) = cast("list[Accepted | RefusedError]", result)
         if isinstance(outcome, RefusedError):
             raise outcome
         return pb.SkipResponse(annotation_id=outcome.annotation_id)
@@ -231,31 +273,49 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.AddCommentRequest, _context: Context
     ) -> pb.AddCommentResponse:
         """Say something about a case."""
-        raise NotImplementedError
+        outcome = cast("Accepted | RefusedError", await self._hub.call(admin_checks.comment(self._checks, request)))
+        if isinstance(outcome, RefusedError):
+            raise outcome
+        return pb.AddCommentResponse(annotation_id=outcome.annotation_id)
 
     async def GetCase(  # noqa: N802
         self, request: pb.GetCaseRequest, _context: Context
     ) -> pb.GetCaseResponse:
         """One case with all that helps to decide it."""
-        raise NotImplementedError
+        event_id, most = self._checks.details(request)
+        return await self._reader.ask(self._details.case, event_id, most, caller.get())
 
     async def ListCases(  # noqa: N802
         self, request: pb.ListCasesRequest, _context: Context
     ) -> pb.ListCasesResponse:
         """Cases page by page."""
-        raise NotImplementedError
+        asked = admin_checks.case_filter(self._checks, request)
+        most = size(request.page_size)
+        after = int(self._pages.after(request, int, 0))
+        rows, last = await self._reader.ask(reading.case_page, asked, self._segment, after, most)
+        return pb.ListCasesResponse(
+            records=[convert.case_record(row) for row in rows],
+            next_page_token="" if last is None else self._pages.token(request, last),
+        )
 
     async def GetProgress(  # noqa: N802
         self, request: pb.GetProgressRequest, _context: Context
     ) -> pb.GetProgressResponse:
         """How far one annotator is."""
-        raise NotImplementedError
+        name = admin_checks.annotator(self._checks, request)
+        wall = self._writer.store.clock.wall()
+        found = await self._reader.ask(reading.progress, name, wall)
+        if not found.known and name != caller.get().name:
+            raise RefusedError(Reason.UNKNOWN_ANNOTATOR, f"nobody named {name!r} was ever seen", field="annotator")
+        return pb.GetProgressResponse(progress=convert.progress(name, found, self._writer.store.counts.waiting))
 
     async def AmendLabel(  # noqa: N802
         self, request: pb.AmendLabelRequest, _context: Context
     ) -> pb.AmendLabelResponse:
         """Correct an answer, or take it back."""
-        outcome = cast("Accepted | RefusedError", await self._hub.call(self._checks.amend(request)))
+        outcome = cast(
+            "Accepted | RefusedError", await self.apply(replace(self._checks.amend(request), by=caller.get()))
+        )
         if isinstance(outcome, RefusedError):
             raise outcome
         return pb.AmendLabelResponse(annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
@@ -272,7 +332,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.StatsResponse:
         """The queue in numbers."""
         self._checks.served(request.pipeline)
-        return pb.StatsResponse(stats=self._stats())
+        return pb.StatsResponse(stats=self.stats())
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, _context: Context
@@ -286,7 +346,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
                 watcher.events.clear()
                 watcher.missed = 0
                 watcher.changed.clear()
-                yield pb.WatchResponse(stats=self._stats(), events=events, missed=missed)
+                yield pb.WatchResponse(stats=self.stats(), events=events, missed=missed)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(interval):
                         await self._stopping.wait()
@@ -301,12 +361,22 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._watchers.add(watcher)
         return watcher
 
-    async def _submitted(self, answers: list[Answer | RefusedError]) -> list[Accepted | RefusedError]:
-        passed = good(answers)
-        taken = iter(
-            cast("list[Accepted | RefusedError]", await self._hub.call(SubmitAnswers(passed))) if passed else []
+    def _wait(self, request: pb.LeaseTasksRequest, context: Context) -> float:
+        """Seconds that a call may wait for a case: 0 where too many do."""
+        wait = 0.0 if self._writer.full else request.wait_ms / 1_000
+        remaining = context.time_remaining()
+        if remaining is not None:
+            wait = min(wait, remaining - _MARGIN_SECONDS)
+        return wait
+
+    def _leased(self, result: Result) -> pb.LeaseTasksResponse:
+        if isinstance(result, RefusedError):
+            raise result
+        return pb.LeaseTasksResponse(
+            tasks=[convert.task(case) for case in cast("list[LeasedCase]", result)],
+            question=self._question,
+            waiting=self._writer.store.counts.waiting,
         )
-        return [answer if isinstance(answer, RefusedError) else next(taken) for answer in answers]
 
     def _changed(self, events: list[CaseEvent], _counts: Counts) -> None:
         """Called by the writer's thread."""
@@ -332,7 +402,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         elif event.kind in {"skipped", "voted"}:
             its.skipped += 1
 
-    def _stats(self) -> pb.QueueStats:
+    def stats(self) -> pb.QueueStats:
+        """The queue in numbers."""
         counts: Counts = self._writer.store.counts
         stats = convert.stats(self._checks.pipeline, counts, self._writer.store.clock.now())
         stats.intake_problem = self._problems.intake

@@ -12,6 +12,8 @@ _HIDDEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 
+_CUT: Final = " … "
+
 
 def hidden(text: str) -> str | None:
     """The first character that can't be seen, as U+XXXX; None if there is none."""
@@ -22,3 +24,12 @@ def hidden(text: str) -> str | None:
 def is_name(text: str, longest: int) -> bool:
     """Whether `text` has 1 to `longest` characters, all of which can be seen."""
     return 0 < len(text) <= longest and text.isprintable() and _HIDDEN.search(text) is None
+
+
+def shortened(text: str, most: int) -> str:
+    """`text` if it has at most `most` bytes in UTF-8, else its beginning and its end."""
+    raw = text.encode()
+    if len(raw) <= most:
+        return text
+    half = (most - len(_CUT.encode())) // 2
+    return raw[:half].decode(errors="ignore") + _CUT + raw[-half:].decode(errors="ignore")

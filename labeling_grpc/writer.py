@@ -104,7 +104,7 @@ class Writer:
         self._store = store
         self._fatal = fatal
         self._max_parked = max_parked
-        self._inbox: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Sequence[_Entry] | None] = queue.SimpleQueue()
         self._parked: OrderedDict[int, _Entry] = OrderedDict()
         self._listeners: list[Listener] = []
         self._fresh = False
@@ -142,7 +142,7 @@ class Writer:
     def let_go(self) -> None:
         """Answer long polls with nothing, now and from now on: the service is about to stop."""
         self._waiting_allowed = False
-        self._inbox.put(_Entry(Sweep(), FutureReply(), None))
+        self.look()
 
     def stop(self) -> None:
         """Answer what is outstanding, long polls with nothing, and end the thread."""
@@ -161,7 +161,7 @@ class Writer:
 
     def look(self) -> None:
         """Another replica has added cases, or returned some: see whether somebody waits for them."""
-        self._inbox.put(_Entry(Sweep(), FutureReply(), None))
+        self._inbox.put([_Entry(Sweep(), FutureReply(), None)])
 
     def submit(self, command: Command, reply: Reply, *, wait: float = 0.0) -> None:
         """Put a command into the next group. `wait`: seconds that a `LeaseCases` may wait for its first case.
@@ -170,11 +170,21 @@ class Writer:
             Stopping: `stop` was called.
 
         """
-        deadline = time.monotonic() + wait if wait > 0 else None
+        self.submit_together([(command, reply, wait)])
+
+    def submit_together(self, asked: Iterable[tuple[Command, Reply, float]]) -> None:
+        """Put commands, each with its reply and `wait`, into one group, which is one transaction.
+
+        Raises:
+            Stopping: `stop` was called.
+
+        """
+        now = time.monotonic()
+        entries = [_Entry(command, reply, now + wait if wait > 0 else None) for command, reply, wait in asked]
         with self._lock:
             if self._stopping.is_set():
                 raise Stopping
-            self._inbox.put(_Entry(command, reply, deadline))
+            self._inbox.put(entries)
 
     def call(self, command: Command, timeout: float = 60.0) -> Result:
         """Apply a command and wait for its result, at most `timeout` seconds.
@@ -204,9 +214,7 @@ class Writer:
         outcomes: list[tuple[Reply, Outcome]] = [(entry.reply, []) for entry in self._parked.values()]
         self._parked.clear()
         while not self._inbox.empty():
-            entry = self._inbox.get()
-            if entry is not None:
-                outcomes.append((entry.reply, Stopping()))
+            outcomes += [(entry.reply, Stopping()) for entry in self._inbox.get() or ()]
         _deliver(outcomes)
 
     def _turn(self) -> bool:
@@ -225,12 +233,12 @@ class Writer:
         timeout = self._patience()
         while len(entries) < _GROUP:
             try:
-                entry = self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()
+                together = self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()
             except queue.Empty:
                 break
-            if entry is None:
+            if together is None:
                 return entries, True
-            entries.append(entry)
+            entries += together
             timeout = 0.0
         return entries, False
 
@@ -292,7 +300,7 @@ class Writer:
         self._available()
         self._contended = applied.contended
         more = self._store.shared and applied.counts.waiting > waited
-        self._fresh = more or any(event.kind in {"added", "returned"} for event in applied.events)
+        self._fresh = more or any(event.kind in {"added", "returned", "requeued"} for event in applied.events)
         self._hand_out(group, applied)
         if applied.events or any(not isinstance(command, LeaseCases) for command in commands):
             for listener in self._listeners:

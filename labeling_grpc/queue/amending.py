@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from labeling_grpc.commands import Accepted, Amend, Command
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.closings import ENDS
 from labeling_grpc.queue.overlap import reconsidered
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.votes import GoldAnswer, read
 from labeling_grpc.queue.work import Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.security.audit import Act
 
 _AMENDABLE: Final = frozenset({"answered", "skipped", "vote", "gold"})
 
@@ -21,7 +23,7 @@ _AMENDABLE: Final = frozenset({"answered", "skipped", "vote", "gold"})
 def amend(work: Work, commands: Sequence[Amend]) -> list[Accepted | RefusedError]:
     """Supersede annotations, in the order of the commands."""
     wanted = sorted({command.annotation_id for command in commands})
-    found: dict[str, sa.Row[str, str, str, str, bytes]] = {}
+    found: dict[str, sa.Row[Any]] = {}
     for part in parts(wanted):
         found |= {row.id: row for row in work.connection.execute(sql.AMENDED, {"part": part}).all()}
     events = {row.event_id for row in found.values()}
@@ -45,7 +47,7 @@ def voted_on(work: Work, commands: Sequence[Command]) -> list[str]:
     return sorted(found)
 
 
-def _amended(work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes] | None) -> Accepted | RefusedError:
+def _amended(work: Work, command: Amend, row: sa.Row[Any] | None) -> Accepted | RefusedError:
     if row is None:
         return RefusedError(
             Reason.UNKNOWN_ANNOTATION, f"there is no annotation {command.annotation_id!r}", field="annotation_id"
@@ -68,18 +70,26 @@ def _amended(work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes] 
         said = GoldAnswer(command.label, command.confidence, command.comment, read(row.consensus))
     given = work.record(candidate, status, who, known_at, said, key=key, supersedes=row.id)
     work.tell("amended", row.event_id, who, command.label)
+    if who != row.annotator:
+        detail = {"annotation": row.id, "of": row.annotator, "becomes": given, "in_the_name_of": who}
+        actor = command.by.name or who
+        work.acts.append(Act(actor, command.by.role.value, "AmendLabel", row.event_id, detail))
     if status == "vote":
         reconsidered(work, row.event_id, candidate)
     return Accepted(given, duplicate=False)
 
 
-def _refused(work: Work, command: Amend, row: sa.Row[str, str, str, str, bytes]) -> RefusedError | None:
+def _refused(work: Work, command: Amend, row: sa.Row[Any]) -> RefusedError | None:
     if (refused := unknown_class(command, work.rules, row.event_id)) is not None:
         return refused
     superseded = any(said["supersedes"] == row.id for said in work.said[row.event_id])
     if superseded or row.status not in _AMENDABLE:
         why = "was superseded before: amend the newest" if superseded else f"is {row.status}"
         return RefusedError(Reason.NOT_AMENDABLE, f"annotation {row.id!r} {why}", event_id=row.event_id)
+    if row.case_id is not None and row.status in ENDS:
+        return RefusedError(
+            Reason.NOT_AMENDABLE, f"case {row.event_id!r} is asked again: answer it", event_id=row.event_id
+        )
     if row.candidate is None:
         return RefusedError(
             Reason.UNKNOWN_CASE, f"the candidate of {row.event_id!r} is no longer kept", event_id=row.event_id

@@ -1,11 +1,17 @@
-"""Giving out: the most urgent cases first, exploration cases in turn with the others."""
+"""Giving out: the most urgent cases first, exploration cases in turn with the others, segments in turn.
+
+Cases wait in stacks: those of one lane, tier, segment and audience, by rank. Whoever may be given one of a stack may be
+given all of it, but for what they just released; so a lease looks at cases it can give, however many there are that it
+can't.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -14,124 +20,270 @@ import sqlalchemy as sa
 from labeling_grpc.commands import LeaseCases, LeasedCase
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.gold import GoldTurns
+from labeling_grpc.queue.standing import Standing
+from labeling_grpc.queue.turns import Turns
 from labeling_grpc.queue.work import Work
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import Lane, Tier
+from labeling_grpc.refusals import RefusedError
+from labeling_grpc.schema import AUDIENCE_SEEN, Lane, Tier
 
 _SLACK: Final = 2
-"""Rows beyond those that are needed, for some that an annotator just gave back; further ones are looked up singly."""
+"""Rows beyond those that are needed, for some that an annotator just gave back; more are looked up when need be."""
+_PAGE: Final = 500
+_EVERYBODY: Final = "\n"
+"""Audience of a case that asks for no skill and that nobody has answered."""
 
 _Row = sa.Row[*tuple[Any, ...]]
 
 
-@dataclass(slots=True)
-class _Head:
-    """The first waiting cases of a lane, in order. `whole`: there are no others."""
+@dataclass(slots=True, eq=False)
+class Stack:
+    """Waiting cases of one kind; `rows` are the first of them that are not given, in order. `whole`: there are no more.
 
-    rows: deque[_Row]
-    whole: bool
+    skill: what its audience is skilled in.  seen: those who have answered all of them.  most: rows of the next look.
+    """
+
+    lane: int
+    tier: int
+    segment: str
+    audience: str
+    skill: str | None
+    seen: frozenset[str]
+    most: int = 0
+    rows: deque[_Row] = field(default_factory=deque)
+    whole: bool = False
+    last: _Row | None = None
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Parameters of the statements about it."""
+        return {
+            "in_lane": self.lane,
+            "in_tier": self.tier,
+            "in_segment": self.segment,
+            "in_audience": self.audience,
+        }
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one of `plain_stacks`, or for reviewers, who ask for those by themselves."""
+        return self.tier != Tier.ANYONE or (not self.segment and self.audience == _EVERYBODY)
+
+    def is_for(self, request: LeaseCases, skills: frozenset[str] | None) -> bool:
+        """Whether the one who asks may be given its cases."""
+        if self.tier != Tier.ANYONE and not request.review:
+            return False
+        if request.annotator in self.seen:
+            return False
+        if self.lane == Lane.EXPLORE:  # to leave out some would bias what they measure
+            return True
+        if request.segments and self.segment not in request.segments:
+            return False
+        return self.skill is None or skills is None or self.skill in skills
+
+
+def plain_stacks() -> list[Stack]:
+    """The two that there are without segments, skills, reviewers and second answers."""
+    return [Stack(int(lane), int(Tier.ANYONE), "", _EVERYBODY, None, frozenset()) for lane in Lane]
+
+
+def find_stacks(connection: sa.Connection) -> list[Stack]:
+    """Those that have cases: a look-up each, however many cases there are."""
+    return [
+        Stack(row.lane, row.tier, row.segment, row.audience, row.skill, _names(row.seen, whole=True))
+        for row in connection.execute(sql.STACKS)
+    ]
+
+
+def _names(seen: str | None, *, whole: bool = False) -> frozenset[str]:
+    """Who has answered a case; of a stack (`whole`), nobody where the audience was cut, and is not told apart by it."""
+    if seen is None or (whole and len(seen) >= AUDIENCE_SEEN):
+        return frozenset()
+    return frozenset(msgspec.json.decode(seen, type=list[str]))
+
+
+@dataclass(slots=True)
+class _Offer:
+    """Stacks of one tier for one request: exploration's, and the others by segment."""
+
+    explore: list[Stack] = field(default_factory=list)
+    active: dict[str, list[Stack]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A case and its place. both: both lanes have one."""
+
+    stack: Stack
+    index: int
+    row: _Row
+    both: bool = False
 
 
 class Leasing:
-    """Gives out cases of one transaction."""
+    """Gives out cases of one transaction. turns: moved on.  stacks: None to look which there are."""
 
-    def __init__(self, work: Work, gold: GoldTurns) -> None:
+    def __init__(
+        self, work: Work, stacks: list[Stack] | None, standing: Standing, turns: Turns, gold: GoldTurns
+    ) -> None:
         self._work = work
+        self._standing = standing
+        self._turns = turns
         self._gold = gold
         self._updates: list[dict[str, Any]] = []
+        self.looked = stacks is None
+        """Whether it is known that there are no other stacks than these."""
+        self.stacks = find_stacks(work.connection) if stacks is None else stacks
 
-    def lease(
-        self, asked: Sequence[LeaseCases], *, explore_next: bool
-    ) -> tuple[list[list[LeasedCase] | RefusedError], bool]:
-        """Cases for each request, in its order, and whose turn it is after that.
+    def lease(self, asked: Sequence[LeaseCases]) -> list[list[LeasedCase] | RefusedError]:
+        """Cases for each request, in its order, or why there are none for it."""
+        self._prepare(sum(request.count for request in asked))
+        given = [self._answer(request) for request in asked]
+        sql.LEASE.execute(self._work.connection, self._updates)
+        return given
 
-        While both lanes have cases, they take turns: one exploration case, one other.
-        """
+    def _prepare(self, total: int) -> None:
+        """Guess how many cases of each stack are needed: while both lanes have some each gives half."""
         counts = self._work.counts
-        total = sum(request.count for request in asked)
-        # While both lanes have cases each gives half; what is short in one, the other gives.
         explore = min(counts.waiting_explore, max(-(-total // 2), total - counts.waiting_active))
-        lanes = {
-            Lane.EXPLORE: self._head(Lane.EXPLORE, explore, counts.waiting_explore),
-            Lane.ACTIVE: self._head(Lane.ACTIVE, total - min(explore, total // 2), counts.waiting_active),
-        }
-        given: list[list[LeasedCase] | RefusedError] = []
-        for request in asked:
-            if (self._work.rules.several or self._work.rules.gold_every) and request.annotator in self._work.stopped:
-                why = f"{request.annotator!r} is quarantined; an administrator can change that"
-                given.append(RefusedError(Reason.ANNOTATOR_STOPPED, why))
+        active = total - min(explore, total // 2)
+        segments = len({stack.segment for stack in self.stacks if stack.lane == Lane.ACTIVE})
+        for stack in self.stacks:
+            explores = stack.lane == Lane.EXPLORE
+            stack.most = (explore if explores else -(-active // segments)) + _SLACK
+            stack.whole = stack.whole or not (counts.waiting_explore if explores else counts.waiting_active)
+
+    def _answer(self, request: LeaseCases) -> list[LeasedCase] | RefusedError:
+        allowed = self._standing.allowed(self._work, request)
+        if isinstance(allowed, RefusedError):
+            return allowed
+        offers = self._offers(request)
+        taken: list[LeasedCase] = []
+        size = 0
+        while len(taken) < allowed:
+            found = self._next(offers, request)
+            if found is None and not self.looked and self._short():
+                self._look()
+                offers = self._offers(request)
+                found = self._next(offers, request)
+            if found is None or (taken and size + found.row.size > self._work.rules.max_bytes):
+                break
+            if (gold := self._gold.take(self._work, request)) is not None:
+                size += len(gold.candidate)
+                taken.append(gold)
                 continue
-            taken: list[LeasedCase] = []
-            size = 0
-            while request.review and len(taken) < request.count:
-                lane, row = next(
-                    ((lane, row) for lane in Lane if (row := self._first(lane, Tier.REVIEWERS, request)) is not None),
-                    (Lane.ACTIVE, None),
-                )
-                if row is None:
-                    break
-                taken.append(self._give(row, request, lane))
-            while len(taken) < request.count:
-                heads = {lane: self._next(lane, head, request) for lane, head in lanes.items()}
-                both = all(heads.values())
-                lane = Lane.EXPLORE if (explore_next if both else heads[Lane.EXPLORE]) else Lane.ACTIVE
-                found = heads[lane]
-                if found is None or (taken and size + found[1].size > self._work.rules.max_bytes):
-                    break
-                if (gold := self._gold.take(self._work, request)) is not None:
-                    size += len(gold.candidate)
-                    taken.append(gold)
-                    continue
-                if both:
-                    explore_next = not explore_next
-                index, row = found
-                if index is not None:
-                    del lanes[lane].rows[index]
-                size += row.size
-                taken.append(self._give(row, request, lane))
-            given.append(taken)
-        self._write()
-        return given, explore_next
+            size += found.row.size
+            taken.append(self._give(found, request))
+        return taken
 
-    def _head(self, lane: Lane, needed: int, waiting: int) -> _Head:
-        if not waiting:
-            return _Head(deque(), whole=True)
-        most = needed + _SLACK
-        wanted = {"in_lane": int(lane), "in_tier": int(Tier.ANYONE), "most": most}
-        rows = deque(self._work.connection.execute(sql.HEAD, wanted).all())
-        if self._work.shared and len(rows) < min(most, waiting):
-            self._work.contended = True
-        return _Head(rows, whole=len(rows) < most)
+    def _offers(self, request: LeaseCases) -> list[_Offer]:
+        """What there is for a request, by tier: reviewers' cases before the others."""
+        skills = self._standing.of(request.annotator).skills
+        offers = {int(tier): _Offer() for tier in (Tier.REVIEWERS, Tier.ANYONE)}
+        for stack in self.stacks:
+            if not stack.is_for(request, skills):
+                continue
+            offer = offers[stack.tier]
+            if stack.lane == Lane.EXPLORE:
+                offer.explore.append(stack)
+            else:
+                offer.active.setdefault(stack.segment, []).append(stack)
+        return list(offers.values())
 
-    def _next(self, lane: Lane, head: _Head, request: LeaseCases) -> tuple[int | None, _Row] | None:
-        """First case of the lane that this annotator did not just release, and its place in the head."""
-        for index, row in enumerate(head.rows):
-            passed = row.passed_by == request.annotator and row.passed_until > self._work.now
-            if not passed and (row.seen is None or request.annotator not in msgspec.json.decode(row.seen)):
-                return index, row
-        if head.whole:
-            return None
-        found = self._first(lane, Tier.ANYONE, request)
-        return None if found is None else (None, found)
+    def _next(self, offers: list[_Offer], request: LeaseCases) -> _Found | None:
+        """The case whose turn it is."""
+        for offer in offers:
+            explore = self._first(offer.explore, request)
+            active = self._first_in_turn(offer.active, request)
+            found = (explore if self._turns.explore_next else active) or explore or active
+            if found is not None:
+                return replace(found, both=bool(explore and active))
+        return None
 
-    def _first(self, lane: Lane, tier: Tier, request: LeaseCases) -> _Row | None:
-        """First case of the lane and tier that may be this annotator's."""
-        self._write()  # the statement below must not see cases that were given in this group
-        asker = {"asker": request.annotator, "quoted": msgspec.json.encode(request.annotator).decode()}
-        where = {"in_lane": int(lane), "in_tier": int(tier), "most": 1, "at": self._work.now}
-        return self._work.connection.execute(sql.HEAD_FOR, asker | where).first()
+    def _first_in_turn(self, active: dict[str, list[Stack]], request: LeaseCases) -> _Found | None:
+        for segment in self._turns.order(active):
+            if (found := self._first(active[segment], request)) is not None:
+                return found
+        return None
 
-    def _give(self, row: _Row, request: LeaseCases, lane: Lane) -> LeasedCase:
+    def _first(self, stacks: Iterable[Stack], request: LeaseCases) -> _Found | None:
+        """The first case of all the stacks, in their order, that the one who asks may have."""
+        found = [first for stack in stacks if (first := self._first_of(stack, request)) is not None]
+        return min(found, key=lambda first: (first.row.rank, first.row.case_id), default=None)
+
+    def _first_of(self, stack: Stack, request: LeaseCases) -> _Found | None:
+        index = 0
+        while True:
+            for row in islice(stack.rows, index, None):
+                held = row.passed_by == request.annotator and row.passed_until > self._work.now
+                if not held and request.annotator not in _names(row.seen):
+                    return _Found(stack, index, row)
+                index += 1
+            if stack.whole:
+                return None
+            self._extend(stack)
+
+    def _extend(self, stack: Stack) -> None:
+        """Look up the next rows of a stack."""
+        most = stack.most
+        here = stack.place | {"most": most}
+        if stack.last is None:
+            rows = self._work.connection.execute(sql.HEAD, here).all()
+            self._notice(here, len(rows))
+        else:
+            here |= {"after_rank": stack.last.rank, "after_case": stack.last.case_id}
+            rows = self._work.connection.execute(sql.HEAD_AFTER, here).all()
+        stack.rows.extend(rows)
+        stack.whole = len(rows) < most
+        if rows:
+            stack.last = rows[-1]
+        stack.most = min(2 * most, _PAGE)
+
+    def _notice(self, here: dict[str, Any], found: int) -> None:
+        """Notice where another replica holds what this one could have given."""
+        if self._work.shared and found < min(here["most"], self._work.counts.waiting):
+            self._work.contended |= self._work.connection.execute(sql.WAITING, here).scalar_one() > found
+
+    def _short(self) -> bool:
+        """Whether more cases wait than these stacks have."""
+        return self._work.counts.waiting > sum(len(stack.rows) for stack in self.stacks)
+
+    def _look(self) -> None:
+        known = [stack.place for stack in self.stacks]
+        for stack in find_stacks(self._work.connection):
+            if stack.place not in known:
+                stack.most = _SLACK
+                self.stacks.append(stack)
+        self.looked = True
+
+    def _give(self, found: _Found, request: LeaseCases) -> LeasedCase:
+        row, stack = found.row, found.stack
+        del stack.rows[found.index]
+        if found.both:
+            self._turns.explore_next = not self._turns.explore_next
+        if stack.lane == Lane.ACTIVE:
+            self._turns.took(stack.segment)
         token = base64.urlsafe_b64encode(self._work.entropy.draw(18)).decode()
         until = self._work.now + request.lease_us
-        lease = {"new_token": token, "asker": request.annotator, "until": until, "given_at": self._work.wall}
-        self._updates.append({"case": row.case_id, **lease})
+        self._updates.append(
+            {
+                "case": row.case_id,
+                "new_token": token,
+                "asker": request.annotator,
+                "until": until,
+                "at": self._work.wall,
+            }
+        )
         self._work.lease_ends(until)
-        self._work.waiting(lane, -1)
+        self._work.waiting(stack.lane, -1)
         self._work.counts.leased += 1
         self._work.tell("leased", row.event_id, request.annotator)
-        return LeasedCase(row.event_id, row.candidate, token, until, row.leases + 1)
-
-    def _write(self) -> None:
-        sql.LEASE.execute(self._work.connection, self._updates)
-        self._updates.clear()
+        return LeasedCase(
+            row.event_id,
+            row.candidate,
+            token,
+            until,
+            row.leases + 1,
+            segment=stack.segment,
+            skill=stack.skill or "",
+            review=stack.tier != Tier.ANYONE,
+        )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from labeling_grpc.commands import AdoptLabels, MarkPublished
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.closings import counted, standing
 from labeling_grpc.queue.positions import move
+from labeling_grpc.queue.taking import Segments, waiting_row
 from labeling_grpc.queue.votes import stored
-from labeling_grpc.queue.work import ENDS, Work, parts
+from labeling_grpc.queue.work import NOBODY, Work, decode_candidate, parts
 from labeling_grpc.schema import positions
-from tidemark.records import ENDING
 
 
 def adopt_labels(work: Work, command: AdoptLabels) -> None:
@@ -18,7 +20,8 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
 
     A label that this database has too leaves the outbox, if it is there: Kafka holds it.
     """
-    work.load({label.event_id for label in command.labels})
+    events = {label.event_id for label in command.labels}
+    work.load(events)
     known = {row["id"] for rows in work.said.values() for row in rows}
     published: list[str] = []
     for label in command.labels:
@@ -27,36 +30,59 @@ def adopt_labels(work: Work, command: AdoptLabels) -> None:
             published.append(annotation_id)
             continue
         known.add(annotation_id)
-        work.annotate(
-            {
-                "id": annotation_id,
-                "event_id": label.event_id,
-                "client_key": None,
-                "token": None,
-                "annotator": label.annotator,
-                "status": label.status,
-                "label": label.label,
-                "confidence": label.confidence,
-                "comment": label.comment,
-                "known_at": label.known_at,
-                "leased_at": None,
-                "answered_at": label.answered_at,
-                "supersedes": label.supersedes,
-                "consensus": stored(label.consensus),
-            }
-        )
-        if label.supersedes is None and label.status in ENDS:
-            work.ended(label.status)
-        case = work.cases.get(label.event_id)
-        if case is None or not case.in_queue:
-            continue
-        if label.status in ENDING:
-            work.drop(case)
-        else:
-            case.place = work.placed(work.said[label.event_id])
+        row = {
+            "id": annotation_id,
+            "event_id": label.event_id,
+            "client_key": None,
+            "token": None,
+            "annotator": label.annotator,
+            "status": label.status,
+            "label": label.label,
+            "confidence": label.confidence,
+            "comment": label.comment,
+            "known_at": label.known_at,
+            "leased_at": None,
+            "answered_at": label.answered_at,
+            "supersedes": label.supersedes,
+            "consensus": stored(label.consensus),
+        }
+        _adopted(work, row)
+    reopened = [_reopened(work, event_id) for event_id in sorted(events)]
     for part in parts(published):
         work.counts.unpublished -= work.connection.execute(sql.PUBLISHED, {"part": part}).rowcount
     work.flush()
+    sql.ENQUEUE.execute(work.connection, [row for row in reopened if row is not None])
+
+
+def _adopted(work: Work, row: dict[str, Any]) -> None:
+    """Close the case that an annotation closes, and count it so."""
+    said = work.said.setdefault(row["event_id"], [])
+    before = counted(said)
+    work.annotate(row)
+    after = counted(said)
+    if before is not None:
+        work.ended(before, -1)
+    if after is not None:
+        work.ended(after)
+    case = work.cases.get(row["event_id"])
+    if case is None or not case.in_queue:
+        return
+    if standing(said).closing is not None:
+        work.drop(case)
+    else:
+        case.place = work.placed(said)
+
+
+def _reopened(work: Work, event_id: str) -> dict[str, Any] | None:
+    """Row of the queue for a closed case that the last label put back."""
+    case, said = work.cases.get(event_id), work.said.get(event_id, [])
+    if case is None or case.in_queue or not said or standing(said).closing is not None:
+        return None
+    candidate = decode_candidate(case.candidate)
+    row = waiting_row(work, case.case_id, candidate, len(case.candidate), said, Segments(work))
+    work.waiting(row["lane"], 1)
+    work.tell("requeued", event_id, NOBODY)
+    return row
 
 
 def mark_published(work: Work, command: MarkPublished) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from labeling_grpc.commands import Quarantine
 from labeling_grpc.queue.work import Work
 from labeling_grpc.schema import annotators
+from labeling_grpc.security.audit import Act
 
 log = logging.getLogger(__name__)
 
@@ -24,4 +25,5 @@ def quarantine(work: Work, command: Quarantine) -> None:
     row = insert(annotators).values(name=command.annotator, quota=0, **values)
     work.connection.execute(row.on_conflict_do_update(index_elements=["name"], set_=values))
     work.change_standing()
+    work.acts.append(Act("", "service", "quarantine", command.annotator, {"why": command.why}))
     log.warning("annotator %r is quarantined: %s", command.annotator, command.why)

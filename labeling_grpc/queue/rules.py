@@ -13,14 +13,16 @@ class QueueRules:
     """What a pipeline's queue is held to.
 
     max_open: cases waiting or leased, never more.  release_hold_us: how long a released case is kept from the one
-    who released it.  max_bytes: of the candidates of one lease call.  answers, max_answers, confidence, consensus,
-    gold_every: as `tidemark.pipeline.model.Labeling` has them.
+    who released it.  max_bytes: of the candidates of one lease call.  The others: as `tidemark.pipeline.model.Labeling`
+    has them.
     """
 
     classes: tuple[str, ...]
     max_open: int = 100_000
     release_hold_us: int = 300_000_000
     max_bytes: int = 3_000_000
+    segment: str | None = None
+    skill: str | None = None
     answers: int = 1
     max_answers: int | None = None
     confidence: float = 0.9
@@ -33,6 +35,8 @@ class QueueRules:
         its = pipeline.labeling
         return cls(
             classes=tuple(pipeline.label.classes),
+            segment=its.segment,
+            skill=its.skill,
             answers=its.answers,
             max_answers=its.max_answers,
             confidence=its.confidence,
@@ -40,6 +44,11 @@ class QueueRules:
             gold_every=its.gold_every,
             **limits,
         )
+
+    @property
+    def plain(self) -> bool:
+        """Whether any open case that is not for reviewers may be given to anybody."""
+        return self.segment is None and self.skill is None and not self.several
 
     @property
     def several(self) -> bool:

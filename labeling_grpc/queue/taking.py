@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
+import sqlalchemy as sa
 
 from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue import votes
+from labeling_grpc.queue.closings import standing
+from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
 from labeling_grpc.schema import Lane, State, cases
-from tidemark.records import ENDING, Candidate
+from tidemark.records import Candidate
+
+MAX_SEGMENTS: Final = 64
+"""Segments that take turns; cases of further ones share a turn, that of the segment ""."""
+MAX_NAME: Final = 100
+"""Characters of a segment's or a skill's name; the rest is cut off."""
 
 
 def take_in(work: Work, command: TakeIn) -> TakenIn:
@@ -70,10 +80,20 @@ def _displaceable(work: Work, exploring: int) -> int:
     if not work.shared:
         return work.counts.waiting_active
     most = max(0, work.counts.open + exploring - work.rules.max_open)
-    return len(work.connection.execute(sql.LEAST_URGENT, {"most": most}).all()) if most else 0
+    return len(_least_urgent(work, most)) if most else 0
+
+
+def _least_urgent(work: Work, most: int) -> list[str]:
+    """Event ids of the waiting cases that make room first, the first of them first."""
+    last: list[sa.Row[float, int, str]] = []
+    for stack in find_stacks(work.connection):
+        if stack.lane == Lane.ACTIVE:
+            last += work.connection.execute(sql.LEAST_URGENT, stack.place | {"most": most}).all()
+    return [row.event_id for row in heapq.nlargest(most, last, key=lambda row: (row.rank, row.case_id))]
 
 
 def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
+    segments = Segments(work)
     said: dict[str, list[votes.Row]] = {}
     for row in work.annotated(list(added)):
         said.setdefault(row["event_id"], []).append(row)
@@ -85,29 +105,46 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
     for case_id, event_id in inserted:
         candidate = added[event_id].candidate
         known = said.get(event_id, [])
-        if candidate is None or any(row["status"] in ENDING for row in known):
+        if candidate is None or standing(known).closing is not None:
             continue
-        place = work.placed(known)
-        lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
-        rows.append(
-            {
-                "case_id": case_id,
-                "state": int(State.WAITING),
-                "lane": int(lane),
-                "tier": int(place.tier),
-                "segment": "",
-                "skill": None,
-                "rank": 0.0 if lane is Lane.EXPLORE else -candidate.priority,
-                "size": len(added[event_id].value),
-                "expires_at": candidate.expires_at,
-                "leases": 0,
-                "votes": place.votes,
-                "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
-            }
-        )
-        work.waiting(lane, 1)
+        arrival = added[event_id]
+        row = waiting_row(work, case_id, candidate, len(arrival.value), known, segments, priority=arrival.priority)
+        rows.append(row)
+        work.waiting(row["lane"], 1)
         work.tell("added", event_id, NOBODY)
     sql.ENQUEUE.execute(work.connection, rows)
+
+
+def waiting_row(
+    work: Work,
+    case_id: int,
+    candidate: Candidate,
+    size: int,
+    said: Sequence[votes.Row],
+    segments: Segments,
+    *,
+    priority: float | None = None,
+) -> dict[str, Any]:
+    """Row of the queue for a case that nobody has.
+
+    size: bytes of the candidate.  said: what was said of it before.  priority: None for the candidate's own.
+    """
+    place = work.placed(said)
+    lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
+    return {
+        "case_id": case_id,
+        "state": int(State.WAITING),
+        "lane": int(lane),
+        "tier": int(place.tier),
+        "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
+        "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
+        "rank": 0.0 if lane is Lane.EXPLORE else -(candidate.priority if priority is None else priority),
+        "size": size,
+        "expires_at": candidate.expires_at,
+        "leases": 0,
+        "votes": place.votes,
+        "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
+    }
 
 
 def _key(arrival: Arrival) -> str | None:
@@ -116,13 +153,41 @@ def _key(arrival: Arrival) -> str | None:
 
 def _displace(work: Work) -> None:
     while (excess := work.counts.open - work.rules.max_open) > 0:
-        least = work.connection.execute(sql.LEAST_URGENT, {"most": min(excess, sql.SWEEP)}).scalars().all()
+        least = _least_urgent(work, min(excess, sql.SWEEP))
         if not least:
             return  # the rest is leased, or of exploration: the bound was lowered
         work.load(least)
         for event_id in least:
             work.expire(work.cases[event_id], "displaced: the queue was full of more urgent cases")
         work.flush()
+
+
+class Segments:
+    """Segments of the cases that one transaction takes in: a bounded number of values, the others share one."""
+
+    def __init__(self, work: Work) -> None:
+        self._column = work.rules.segment
+        self._known = set(work.connection.execute(sql.SEGMENTS).scalars()) - {""} if self._column else set[str]()
+
+    def of(self, candidate: Candidate) -> str:
+        """Segment of an active case, "" where it has none."""
+        value = _named(candidate, self._column)
+        if value and len(self._known) < MAX_SEGMENTS:
+            self._known.add(value)
+        return value if value in self._known else ""
+
+
+def _skill(work: Work, candidate: Candidate) -> str | None:
+    return _named(candidate, work.rules.skill) or None
+
+
+def _named(candidate: Candidate, column: str | None) -> str:
+    """Value of a context column as a name: its text on one line, "" where there is none."""
+    value = None if column is None else candidate.context.get(column)
+    if value is None:
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return " ".join(text.split())[:MAX_NAME]
 
 
 def _explores(candidate: Candidate) -> bool:

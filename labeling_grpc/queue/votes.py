@@ -17,12 +17,12 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from labeling_grpc.queue.closings import current, standing
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import Tier, confusion
 from tidemark.consensus.glad import ability
 from tidemark.consensus.glad import weighed as weighed_by_ease
 from tidemark.consensus.online import cautious, weighed
-from tidemark.records import ENDING
 
 CONSENSUS: Final = "consensus"
 """Annotator of a verdict on several answers."""
@@ -81,7 +81,7 @@ FRESH: Final = Place(Tier.ANYONE, 0, ())
 
 def votes(rows: Iterable[Row]) -> list[Row]:
     """The votes that stand, one an annotator, oldest first; one without a class is an abstention."""
-    rows = list(rows)
+    rows = current(rows)
     superseded = {row["supersedes"] for row in rows}
     latest: dict[str, Row] = {}
     for row in sorted(rows, key=_order):
@@ -97,14 +97,13 @@ def classes(cast: Iterable[Row]) -> list[Row]:
 
 def ended(rows: Iterable[Row]) -> Row | None:
     """The annotation that says what became of the case; None: it is open."""
-    rows = list(rows)
-    superseded = {row["supersedes"] for row in rows}
-    standing = [row for row in rows if row["status"] in ENDING and row["id"] not in superseded]
-    return max(standing, key=_order, default=None)
+    stood = standing(rows)
+    return None if stood.closing is None else stood.verdict
 
 
 def place(rows: Sequence[Row], rules: QueueRules, stopped: Container[str]) -> Place:
     """Where an open case belongs. stopped: annotators whose votes do not count."""
+    rows = current(rows)
     asked = sum(row["annotator"] not in stopped for row in votes(rows))
     seen = {row["annotator"] for row in rows if row["status"] == "vote"}
     unsettled = rules.several and asked >= rules.most_answers  # or it would have a verdict

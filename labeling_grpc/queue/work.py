@@ -15,13 +15,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from labeling_grpc.commands import Amend, Answer, CaseEvent, Counts, Escalate, EventKind, Message
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue import votes
+from labeling_grpc.queue.closings import standing
+from labeling_grpc.queue.remarks import KEY, REMARKS
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import Lane, State, meta
+from labeling_grpc.security.audit import Act
 from tidemark.records import Candidate, Label, LabelStatus, encode
 from tidemark.topics import Topics
-
-ENDS: Final = frozenset({"answered", "skipped", "expired", "withdrawn"})
-"""Statuses of the annotations that close a case."""
 
 NOBODY: Final = ""
 """Annotator of an annotation that no person made (an expiry)."""
@@ -71,7 +71,8 @@ class Work:
     """What a group of commands reads and changes, and what happened.
 
     now, wall: queue time and wall clock, µs.  shared: other replicas write the database too.  contended: a case that
-    waits could not be given, for another replica looked at it.
+    waits could not be given, for another replica looked at it.  acts: for the audit trail, written last, for replicas
+    take turns at it.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Work:
         self.said: dict[str, list[votes.Row]] = {}
         self.gold: dict[tuple[str, str], GoldLease] = {}
         self.trust = votes.Trust(connection, rules)
+        self.acts: list[Act] = []
         self._stopped: frozenset[str] | None = None
         self._dropped: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
@@ -272,7 +274,17 @@ class Work:
         """Take a case out of the queue, annotate it, publish that; the annotation's id."""
         said = answer or Answer(case.event_id, "", "skipped", comment=comment)
         token = said.token or None if isinstance(said, Answer) else None
-        stored = self.record(candidate, status, annotator, known_at, said, key=key, token=token)
+        stood = standing(self.said.get(case.event_id, ())).verdict  # of a case that was put back
+        stored = self.record(
+            candidate,
+            status,
+            annotator,
+            known_at,
+            said,
+            key=key,
+            token=token,
+            supersedes=None if stood is None else stood["id"],
+        )
         self.drop(case)
         self.ended(status)
         self.tell(cast("EventKind", status), case.event_id, annotator, said.label)
@@ -294,6 +306,7 @@ class Work:
         verdict = said if isinstance(said, votes.Verdict) else None
         consensus = said.consensus if isinstance(said, votes.Verdict | votes.GoldAnswer) else None
         annotation_id = self.entropy.draw(16).hex()
+        answered_at = max(self.wall, standing(self.said.get(candidate.event_id, ())).last + 1)
         stored = {
             "id": annotation_id,
             "event_id": candidate.event_id,
@@ -306,7 +319,7 @@ class Work:
             "comment": said.comment,
             "known_at": known_at,
             "leased_at": None if token is None else self._leased_at(candidate.event_id, token),
-            "answered_at": self.wall,
+            "answered_at": answered_at,
             "supersedes": supersedes,
             "consensus": votes.stored(consensus),
         }
@@ -322,7 +335,7 @@ class Work:
             label=said.label,
             annotator=annotator,
             known_at=known_at,
-            answered_at=self.wall,
+            answered_at=answered_at,
             reason=candidate.reason,
             inclusion_probability=candidate.inclusion_probability,
             tile=candidate.tile,
@@ -352,6 +365,9 @@ class Work:
         if before is not None:
             self.trust.learn(before, votes.evidence(rows, self.rules.classes))
         self._annotations.append(row)
+        if row["status"] in REMARKS and not self.counts.remarked:
+            self.counts.remarked = True
+            self.write_meta(KEY, "yes")
 
     def _leased_at(self, event_id: str, token: str) -> int | None:
         case = self.cases.get(event_id)
@@ -390,9 +406,9 @@ class Work:
         else:
             self.counts.waiting_active += change
 
-    def ended(self, status: str) -> None:
-        """Count a closed case."""
-        setattr(self.counts, status, getattr(self.counts, status) + 1)
+    def ended(self, status: str, change: int = 1) -> None:
+        """Count closed cases."""
+        setattr(self.counts, status, getattr(self.counts, status) + change)
 
     def lease_ends(self, until: int) -> None:
         """Note when a lease ends."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,14 +11,23 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 
 from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import answers, cases, queue
-from labeling_grpc.security.roles import MATRIX, Scope, check_matrix
+from labeling_grpc.schema import answers, cases, gold_leases, queue
+from labeling_grpc.security.audit import Act
+from labeling_grpc.security.caller import Caller
+from labeling_grpc.security.roles import MATRIX, Role, Scope, check_matrix
 from labeling_grpc.security.tokens import Token, TokenError, TokenStore
+from labeling_grpc.text import MAX_EVENT_ID, is_name
 from labeling_grpc.v1 import labeling_pb2 as pb
 
 Metadata = Iterable[tuple[str, str | bytes]]
+Acting = pb.LeaseTasksRequest | pb.AmendLabelRequest | pb.AddCommentRequest
+"""Requests that name who acts."""
 
 _SCHEME: Final = "bearer"
+
+
+def unheard(_act: Act) -> None:
+    """Nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +35,18 @@ class Gate:
     """Lets calls with a valid token through, each to what its role may touch.
 
     store: the tokens, looked up at each call, so that a revoked one ends at once; they are in the queue's database,
-    which tells whose a lease is.
+    which tells whose a lease is.  forbidden: called, by some thread, with each call that a role may not make.
     """
 
     store: TokenStore
+    forbidden: Callable[[Act], None] = unheard
 
     def __post_init__(self) -> None:
         """Refuse to exist while a call of the contract has no row in the table of roles."""
         check_matrix(MATRIX)
 
-    async def admit(self, method: str, request: Message, metadata: Metadata) -> str:
-        """Let a call through; gives the caller's annotator id.
+    async def admit(self, method: str, request: Message, metadata: Metadata) -> Caller:
+        """Let a call through; gives who calls.
 
         A request without an annotator gets the caller's.
 
@@ -52,7 +62,7 @@ class Gate:
                 Reason.STORE_UNAVAILABLE, "the database of access tokens can't be read: nothing was changed; try again"
             ) from error
 
-    def _check(self, method: str, request: Message, secret: str) -> str:
+    def _check(self, method: str, request: Message, secret: str) -> Caller:
         token = self.store.find(secret) if secret else None
         if token is None:
             raise RefusedError(
@@ -60,33 +70,74 @@ class Gate:
                 "the call has no valid access token: send the metadata `authorization: Bearer TOKEN`; "
                 "`tidemark token create` makes one",
             )
+        try:
+            self._permit(token, method, request)
+        except RefusedError as refusal:
+            self.forbidden(Act(token.annotator, token.role.value, "forbidden", method, {"field": refusal.field}))
+            raise
+        return Caller(token.annotator, token.role)
+
+    def _permit(self, token: Token, method: str, request: Message) -> None:
         scope = MATRIX[method][token.role]
         if scope is Scope.NONE:
             raise RefusedError(Reason.FORBIDDEN, f"the role {token.role.value} may not call {method}")
-        if isinstance(request, pb.LeaseTasksRequest | pb.AmendLabelRequest) and not request.annotator:
-            request.annotator = token.annotator
-        if scope is Scope.OWN:
-            self._own(token, request)
-        return token.annotator
-
-    def _own(self, token: Token, request: Message) -> None:
-        if isinstance(request, pb.LeaseTasksRequest | pb.AmendLabelRequest) and request.annotator != token.annotator:
+        asked = _asked(request)
+        if isinstance(asked, Acting | pb.GetProgressRequest) and not asked.annotator:
+            asked.annotator = token.annotator
+        if isinstance(asked, Acting) and token.role is not Role.ADMIN and asked.annotator != token.annotator:
             raise RefusedError(
                 Reason.FORBIDDEN,
-                f"this token is {token.annotator!r}'s: its holder can't lease or amend for another",
+                f"this token is {token.annotator!r}'s: its holder can't act in the name of another",
                 field="annotator",
             )
-        if isinstance(request, pb.AmendLabelRequest) and self._author(request.annotation_id) != token.annotator:
-            raise RefusedError(Reason.FORBIDDEN, "the annotation is another annotator's", field="annotation_id")
-        held = _leases(request)
+        if isinstance(asked, pb.LeaseTasksRequest) and asked.review and token.role not in {Role.REVIEWER, Role.ADMIN}:
+            raise RefusedError(Reason.FORBIDDEN, "cases for review go to reviewers alone", field="review")
+        if scope is Scope.OWN:
+            self._own(token, request)
+
+    def _own(self, token: Token, request: Message) -> None:
+        match request:
+            case pb.AmendLabelRequest():
+                if self._author(request.annotation_id) != token.annotator:
+                    raise RefusedError(Reason.FORBIDDEN, "the annotation is another annotator's", field="annotation_id")
+            case pb.GetProgressRequest():
+                if request.annotator != token.annotator:
+                    raise RefusedError(Reason.FORBIDDEN, "the figures are another annotator's", field="annotator")
+            case pb.GetCaseRequest() | pb.AddCommentRequest():
+                if not self._had(request.event_id, token.annotator):
+                    raise RefusedError(
+                        Reason.FORBIDDEN, "the case neither is nor was in this annotator's hands", field="event_id"
+                    )
+            case _:
+                self._own_leases(token, request)
+
+    def _own_leases(self, token: Token, request: Message) -> None:
+        # What is no name is nobody's, and is refused further on; PostgreSQL takes no text with a NUL in it.
+        held = [lease for lease in _leases(request) if all(is_name(text, MAX_EVENT_ID) for text in lease)]
         # A lease token is drawn once, for one annotator: whose it is can't change between this look and the command.
         if held and any(holder != token.annotator for holder in self._holders(held)):
             raise RefusedError(Reason.FORBIDDEN, "the lease is another annotator's", field="lease_token")
 
     def _author(self, annotation_id: str) -> str | None:
+        if not is_name(annotation_id, MAX_EVENT_ID):
+            return None
         with self.store.engine.connect() as connection:
             found = sa.select(answers.c.annotator).where(answers.c.id == annotation_id)
             return connection.execute(found).scalar_one_or_none()
+
+    def _had(self, event_id: str, annotator: str) -> bool:
+        """Whether a case is leased to somebody now, or was closed, skipped or annotated by them."""
+        if not is_name(event_id, MAX_EVENT_ID):
+            return False
+        now = (
+            sa.select(sa.literal(1))
+            .select_from(queue.join(cases, cases.c.id == queue.c.case_id))
+            .where(cases.c.event_id == event_id, queue.c.annotator == annotator)
+        )
+        before = sa.select(sa.literal(1)).where(answers.c.event_id == event_id, answers.c.annotator == annotator)
+        gold = sa.select(sa.literal(1)).where(gold_leases.c.event_id == event_id, gold_leases.c.annotator == annotator)
+        with self.store.engine.connect() as connection:
+            return connection.execute(now.union_all(before, gold)).first() is not None
 
     def _holders(self, held: Sequence[tuple[str, str]]) -> list[str]:
         events, drawn = [event for event, _ in held], [token for _, token in held]
@@ -96,8 +147,9 @@ class Gate:
             .where(cases.c.event_id.in_(events), queue.c.token.in_(drawn))
         )
         closed = sa.select(answers.c.annotator).where(answers.c.event_id.in_(events), answers.c.token.in_(drawn))
+        gold = sa.select(gold_leases.c.annotator).where(gold_leases.c.token.in_(drawn))
         with self.store.engine.connect() as connection:
-            return list(connection.execute(open_.union_all(closed)).scalars())
+            return list(connection.execute(open_.union_all(closed, gold)).scalars())
 
 
 def _bearer(metadata: Metadata) -> str:
@@ -106,6 +158,11 @@ def _bearer(metadata: Metadata) -> str:
             scheme, _, secret = value.partition(" ")
             return secret.strip() if scheme.lower() == _SCHEME else ""
     return ""
+
+
+def _asked(request: Message) -> Message:
+    """The request, or the one for the next cases that comes with its answers."""
+    return request.next if isinstance(request, pb.SubmitLabelsRequest) and request.HasField("next") else request
 
 
 def _leases(request: Message) -> list[tuple[str, str]]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from labeling_grpc.v1 import labeling_pb2 as pb
+from labeling_grpc.v1 import admin_pb2, labeling_pb2
 from tidemark.errors import ConfigError
+
+SERVICES: Final = (
+    labeling_pb2.DESCRIPTOR.services_by_name["LabelingService"],
+    admin_pb2.DESCRIPTOR.services_by_name["LabelingAdminService"],
+)
 
 
 class Role(StrEnum):
@@ -22,7 +27,8 @@ class Role(StrEnum):
 class Scope(StrEnum):
     """Which objects a call may touch.
 
-    OWN: leases of the caller's own annotator id.  ANY: everybody's.  NONE: the call is refused.
+    OWN: what is the caller's: leases, answers, figures, and cases that are or were in their hands.  ANY: everybody's.
+    NONE: the call is refused. None but administrators act under another's name, whatever the scope.
     """
 
     NONE = "none"
@@ -57,6 +63,22 @@ MATRIX: Final[dict[str, dict[Role, Scope]]] = {
     "Stats": _row(Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),
     # Tells what each annotator does, so it is not for annotators.
     "Watch": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),
+    # LabelingAdminService
+    "ListPipelines": _row(Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),
+    # How well each one labels: for those who decide on it.
+    "ListAnnotators": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.NONE, Scope.NONE),
+    "UpdateAnnotator": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
+    "PauseQueue": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
+    "ResumeQueue": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
+    "RequeueCases": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.NONE, Scope.NONE),
+    "ExpireCases": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
+    "ExportLabels": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.NONE, Scope.ANY),
+    "ImportLabels": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.ANY),
+    # The known answers: whoever is given gold cases must not read them.
+    "AddGold": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
+    "ListGold": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
+    "RemoveGold": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
+    "ListAudit": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
 }
 
 
@@ -67,10 +89,10 @@ def check_matrix(matrix: dict[str, dict[Role, Scope]]) -> None:
         ConfigError: a call or a role is missing, or one is in the table that is not in the contract.
 
     """
-    calls = {method.name for method in pb.DESCRIPTOR.services_by_name["LabelingService"].methods}
+    calls = {method.name for service in SERVICES for method in service.methods}
     wrong = calls ^ set(matrix) | {call for call, row in matrix.items() if set(row) != set(Role)}
     if wrong:
         raise ConfigError(
             f"labeling_grpc/security/roles.py: MATRIX and the contract disagree on {', '.join(sorted(wrong))}: give "
-            "each call of LabelingService one row with a scope for each role"
+            "each call one row with a scope for each role"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,11 @@ from typing import Final, Self
 
 import sqlalchemy as sa
 
+from labeling_grpc.security.audit import Act, record, tell
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tables import metadata, tokens
+from labeling_grpc.security.tables import tokens
+from labeling_grpc.stores.migrate import prepare
+from labeling_grpc.stores.sqlite import BEGIN, sqlite_engine
 from labeling_grpc.text import is_name
 from tidemark.errors import LabelingError
 
@@ -64,31 +67,28 @@ def _now() -> int:
 
 
 class TokenStore:
-    """Tokens in a database. Safe to share among threads and processes."""
+    """Tokens in a queue's database. What is done to them is in its audit trail. Safe to share among threads."""
 
-    def __init__(self, engine: sa.Engine, now: Callable[[], int] = _now) -> None:
-        """Make the table if it is not there. now: wall clock, µs.
-
-        Raises:
-            TokenError: the database fails.
-
-        """
+    def __init__(self, engine: sa.Engine, now: Callable[[], int] = _now, operator: str = "") -> None:
+        """Tokens of a database that has its tables. now: wall clock, µs.  operator: who makes and ends tokens."""
         self._engine = engine
         self._now = now
-        with self._translated():
-            metadata.create_all(engine)
+        self._operator = operator
 
     @classmethod
-    def sqlite(cls, path: Path, now: Callable[[], int] = _now) -> Self:
-        """Tokens of the queue's database at `path`.
+    def sqlite(cls, path: Path, now: Callable[[], int] = _now, operator: str = "") -> Self:
+        """Tokens of the queue's database at `path`, which is made if it is not there.
 
         Raises:
             TokenError: the database fails.
+            StoreError: a newer Tidemark wrote it.
 
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        url = sa.URL.create("sqlite", database=str(path))
-        return cls(sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": 5.0}), now)
+        made = cls(sqlite_engine(path), now, operator)
+        with made._translated(), made.engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
+            prepare(connection, str(path))
+        return made
 
     @property
     def engine(self) -> sa.Engine:
@@ -104,22 +104,28 @@ class TokenStore:
         """
         if not is_name(annotator, 128):
             raise TokenError(f"the annotator's id {annotator!r} must have 1 to 128 printable characters")
+        with self._changing() as (connection, acts):
+            issued = self._insert(connection, role, annotator, lifetime_us)
+            told = {"role": role.value, "annotator": annotator, "expires_at": issued.token.expires_at}
+            acts.append(self._act("token create", issued.token.id, told))
+        return issued
+
+    def _insert(self, connection: sa.Connection, role: Role, annotator: str, lifetime_us: int) -> Issued:
         if lifetime_us <= 0:
             raise TokenError(f"a token's lifetime ({lifetime_us} µs) must be above 0; write 90d")
         now = self._now()
         secret = PREFIX + secrets.token_urlsafe(32)
         token = Token(secrets.token_hex(6), role, annotator, now, now + lifetime_us, None)
-        with self._translated(), self._engine.begin() as connection:
-            connection.execute(
-                tokens.insert().values(
-                    id=token.id,
-                    digest=digest(secret),
-                    role=role.value,
-                    annotator=annotator,
-                    created_at=now,
-                    expires_at=token.expires_at,
-                )
+        connection.execute(
+            tokens.insert().values(
+                id=token.id,
+                digest=digest(secret),
+                role=role.value,
+                annotator=annotator,
+                created_at=now,
+                expires_at=token.expires_at,
             )
+        )
         return Issued(token, secret)
 
     def rotate(self, token_id: str, lifetime_us: int, overlap_us: int) -> Issued:
@@ -133,13 +139,12 @@ class TokenStore:
         now = self._now()
         if old is None or not old.valid(now):
             raise TokenError(f"there is no valid token {token_id!r}: see `tidemark token list`, and create one")
-        fresh = self.create(old.role, old.annotator, lifetime_us)
-        with self._translated(), self._engine.begin() as connection:
-            connection.execute(
-                tokens.update()
-                .where(tokens.c.id == token_id)
-                .values(expires_at=min(old.expires_at, now + max(overlap_us, 0)))
-            )
+        with self._changing() as (connection, acts):
+            fresh = self._insert(connection, old.role, old.annotator, lifetime_us)
+            ends = min(old.expires_at, now + max(overlap_us, 0))
+            connection.execute(tokens.update().where(tokens.c.id == token_id).values(expires_at=ends))
+            told = {"successor": fresh.token.id, "annotator": old.annotator, "expires_at": ends}
+            acts.append(self._act("token rotate", token_id, told))
         return fresh
 
     def revoke(self, token_id: str) -> None:
@@ -149,7 +154,7 @@ class TokenStore:
             TokenError: there is no such token, or the database fails.
 
         """
-        with self._translated(), self._engine.begin() as connection:
+        with self._changing() as (connection, acts):
             changed = connection.execute(
                 tokens.update()
                 .where(tokens.c.id == token_id)
@@ -157,6 +162,19 @@ class TokenStore:
             )
             if not changed.rowcount:
                 raise TokenError(f"there is no token {token_id!r}: see `tidemark token list`")
+            acts.append(self._act("token revoke", token_id, {}))
+
+    def _act(self, action: str, token_id: str, detail: Mapping[str, object]) -> Act:
+        return Act(self._operator, "operator", action, token_id, detail)
+
+    @contextmanager
+    def _changing(self) -> Iterator[tuple[sa.Connection, list[Act]]]:
+        """A transaction; what was done in it is written to the audit trail with it."""
+        acts: list[Act] = []
+        with self._translated(), self._engine.begin() as connection:
+            yield connection, acts
+            entries = record(connection, self._now(), acts)
+        tell(entries)
 
     def all(self) -> list[Token]:
         """All tokens, oldest first, those that ended included.

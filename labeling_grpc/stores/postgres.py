@@ -30,6 +30,8 @@ from labeling_grpc.commands import (
 )
 from labeling_grpc.queue.apply import Queue
 from labeling_grpc.queue.positions import position
+from labeling_grpc.queue.remarks import KEY
+from labeling_grpc.queue.reranking import RANKED_BY
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.statements import LOCK_KAFKA
 from labeling_grpc.schema import counters, meta, numbers, outbox, queue, replica_number
@@ -229,10 +231,15 @@ class PostgresStore:
         self._engine.dispose()
 
     def _read(self, state: sa.Row[*tuple[Any, ...]]) -> None:
-        counts = Counts(**{name: int(getattr(state, name)) for name in _COUNTED})
+        counts = Counts()
+        for name in _COUNTED:
+            setattr(counts, name, int(getattr(state, name)))
         counts.event_clock = int(state.meta.get("event_clock", "0"))
         counts.rejected = int(state.meta.get("rejected", "0"))
+        counts.remarked = KEY in state.meta
+        counts.ranked_by = state.meta.get(RANKED_BY, "")
         self._queue.adopt_counts(counts, state.next_lease_end)
+        self._queue.adopt_standing(state.meta.get("standing", ""))
         self._publisher = state.meta["publisher"]
         self._published = int(state.meta.get("published", "0"))
 
@@ -244,7 +251,7 @@ class PostgresStore:
 
 def _changes(applied: Applied, unpublished: int) -> list[Change]:
     changes: list[Change] = []
-    if any(event.kind in {"added", "returned"} for event in applied.events):
+    if any(event.kind in {"added", "returned", "requeued"} for event in applied.events):
         changes.append("cases")
     if unpublished > 0:
         changes.append("outbox")

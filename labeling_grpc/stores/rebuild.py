@@ -1,7 +1,11 @@
-"""Emptying a queue's database, so that the service builds it anew from Kafka. Access tokens stay: Kafka has none."""
+"""Emptying a queue's database, so that the service builds it anew from Kafka.
+
+What Kafka does not have stays: access tokens, what annotators may do, gold cases, the audit trail.
+"""
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
 
@@ -9,14 +13,18 @@ import sqlalchemy as sa
 
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import answers, cases, confusion, counters, leader, meta, outbox, positions, queue
+from labeling_grpc.security import audit
+from labeling_grpc.security.audit import Act
 from labeling_grpc.store import Store, StoreError
 from labeling_grpc.stores.choose import open_store
 from labeling_grpc.stores.election import NOW
 from tidemark.topics import Topics
 
 
-def empty(database: str | Path, pipeline: str, *, discard: bool = False) -> int:
-    """Take all out of a queue's database; how many unpublished records were lost. database: as `open_store`.
+def empty(database: str | Path, pipeline: str, *, discard: bool = False, operator: str = "") -> int:
+    """Take all out of a queue's database; how many unpublished records were lost.
+
+    database: as `open_store`.  operator: who asks, for the audit trail.
 
     Raises:
         StoreError: a service runs on it; or records of it are not in Kafka yet, and `discard` was not asked for.
@@ -33,6 +41,8 @@ def empty(database: str | Path, pipeline: str, *, discard: bool = False) -> int:
                     "status` shows none, or give them up with --discard-unpublished"
                 )
             _delete(connection, shared=store.shared)
+            act = Act(operator, "operator", "queue rebuild", pipeline, {"unpublished": unpublished})
+            audit.record(connection, time.time_ns() // 1_000, [act])
             return unpublished
     finally:
         store.close()

@@ -24,7 +24,7 @@ from tidemark.topics import Topics
 
 _CACHE_KIB: Final = 65_536
 _WAIT_MS: Final = 5_000
-_BEGIN: Final = "tidemark_begin"
+BEGIN: Final = "tidemark_begin"
 """Execution option of a connection. One that reads and then writes must take SQLite's write lock first: when another
 process (`tidemark token`) writes in between, what was read is stale, and SQLite fails the write without waiting."""
 
@@ -45,10 +45,10 @@ class SqliteStore:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(path)
-        self._engine = _engine(path)
+        self._engine = sqlite_engine(path)
         try:
             with self._translated():
-                self._writer = self._engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+                self._writer = self._engine.connect().execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
                 self._reader = self._engine.connect()
                 with self._writer.begin():
                     stored = prepare(self._writer, str(path))
@@ -177,7 +177,8 @@ class SqliteStore:
             ) from error
 
 
-def _engine(path: Path) -> sa.Engine:
+def sqlite_engine(path: Path) -> sa.Engine:
+    """The database at `path`; its connections wait for each other's writes for some seconds."""
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
@@ -192,7 +193,7 @@ def _engine(path: Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+        connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
 
     return engine
 

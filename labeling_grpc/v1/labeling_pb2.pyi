@@ -715,8 +715,10 @@ class SubmitLabelsRequest(_message.Message):
 
     @_builtins.property
     def next(self) -> Global___LeaseTasksRequest:
-        """The next cases, leased in the same transaction and the same round trip, to whoever `next.annotator` names. What
-        was refused does not hold it up; the wait, if there is one, holds up the response.
+        """The next cases, leased in the same transaction and the same round trip, after the answers, to whoever
+        `next.annotator` names. Refused answers do not hold it up; its wait holds up the response, not the answers, which are
+        on disk before. A call whose response was lost may be repeated: its answers are then duplicates, and `next` gives
+        other cases; those of the lost response come back when their leases end, as with LeaseTasks.
         """
 
     def __init__(
@@ -740,23 +742,31 @@ class SubmitLabelsResponse(_message.Message):
 
     RESULTS_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
+    NEXT_ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitResult]:
-        """In the order of the request. A call with one annotation that is refused fails as a whole, with that error."""
+        """In the order of the request. A call with one annotation that is refused fails as a whole, with that error, unless it
+        has `next`.
+        """
 
     @_builtins.property
     def next(self) -> Global___LeaseTasksResponse:
-        """What `next` asked for; not set where it did not."""
+        """What `next` asked for; not set where it did not, or was refused."""
+
+    @_builtins.property
+    def next_error(self) -> _status_pb2.Status:
+        """Why `next` was refused, where it was, with the answers taken all the same."""
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___SubmitResult] | None = ...,
         next: Global___LeaseTasksResponse | None = ...,
+        next_error: _status_pb2.Status | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "next_error", b"next_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "next_error", b"next_error", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -122,7 +122,8 @@ class LabelingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SubmitLabels(self, request, context):
-        """Answers leased cases. What is acknowledged is on disk, and reaches the labels topic exactly once.
+        """Answers leased cases, and leases the next ones where `next` asks for them. What is acknowledged is on disk, and
+        reaches the labels topic exactly once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,9 @@ class LabelingServiceStub:
     RenewLease: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.RenewLeaseRequest, _labeling_pb2.RenewLeaseResponse]
     """Moves the end of leases, counted from now."""
     SubmitLabels: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.SubmitLabelsRequest, _labeling_pb2.SubmitLabelsResponse]
-    """Answers leased cases. What is acknowledged is on disk, and reaches the labels topic exactly once."""
+    """Answers leased cases, and leases the next ones where `next` asks for them. What is acknowledged is on disk, and
+    reaches the labels topic exactly once.
+    """
     Skip: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.SkipRequest, _labeling_pb2.SkipResponse]
     """Closes a leased case without an answer. It is published as non-response, and nobody is asked again."""
     Escalate: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.EscalateRequest, _labeling_pb2.EscalateResponse]
@@ -94,7 +96,9 @@ class LabelingServiceAsyncStub(LabelingServiceStub):
     RenewLease: _aio.UnaryUnaryMultiCallable[_labeling_pb2.RenewLeaseRequest, _labeling_pb2.RenewLeaseResponse]  # type: ignore[assignment]
     """Moves the end of leases, counted from now."""
     SubmitLabels: _aio.UnaryUnaryMultiCallable[_labeling_pb2.SubmitLabelsRequest, _labeling_pb2.SubmitLabelsResponse]  # type: ignore[assignment]
-    """Answers leased cases. What is acknowledged is on disk, and reaches the labels topic exactly once."""
+    """Answers leased cases, and leases the next ones where `next` asks for them. What is acknowledged is on disk, and
+    reaches the labels topic exactly once.
+    """
     Skip: _aio.UnaryUnaryMultiCallable[_labeling_pb2.SkipRequest, _labeling_pb2.SkipResponse]  # type: ignore[assignment]
     """Closes a leased case without an answer. It is published as non-response, and nobody is asked again."""
     Escalate: _aio.UnaryUnaryMultiCallable[_labeling_pb2.EscalateRequest, _labeling_pb2.EscalateResponse]  # type: ignore[assignment]
@@ -147,7 +151,9 @@ class LabelingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _labeling_pb2.SubmitLabelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_labeling_pb2.SubmitLabelsResponse, _abc.Awaitable[_labeling_pb2.SubmitLabelsResponse]]:
-        """Answers leased cases. What is acknowledged is on disk, and reaches the labels topic exactly once."""
+        """Answers leased cases, and leases the next ones where `next` asks for them. What is acknowledged is on disk, and
+        reaches the labels topic exactly once.
+        """
 
     @_abc_1.abstractmethod
     def Skip(

@@ -324,6 +324,45 @@ def test_the_watchdog_speaks_when_its_clock_has_passed_and_not_before() -> None:
     assert "P.flow.0: init_transactions has not come back for 10 s" in said[0]
 
 
+def test_a_guard_within_another_leaves_the_outer_one_in_force() -> None:
+    now = [0.0]
+    said: list[str] = []
+    dog = Watchdog("w", expired=said.append, clock=lambda: now[0])
+    with dog.guard("close of the consumer", 10):
+        with dog.guard("commit", 5):
+            now[0] = 4.0
+        now[0] = 6.0
+        assert not dog.check()
+        now[0] = 10.1
+        assert dog.check()
+    dog.close()
+    assert "close of the consumer has not come back" in said[0]
+
+
+def test_a_call_that_hangs_with_the_interpreters_lock_ends_the_process() -> None:
+    code = (
+        "import ctypes, dataflows.watchdog as w\n"
+        "w.LAST_RESORT = 0.1\n"
+        "with w.Watchdog('w').guard('a call', 0.1): ctypes.PyDLL(None).sleep(60)"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False, timeout=30)
+    assert child.returncode == 1
+    assert b"Timeout" in child.stderr
+
+
+def test_the_last_resort_waits_for_the_first_of_several_guards() -> None:
+    code = (
+        "import time, dataflows.watchdog as w\n"
+        "w.LAST_RESORT = 0.1\n"
+        "a, b = (w.Watchdog(name, expired=lambda said: None) for name in 'ab')\n"
+        "with a.guard('long', 60):\n"
+        "    with b.guard('short', 60): pass\n"
+        "    with b.guard('short', 0.1): time.sleep(30)"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False, timeout=20)
+    assert child.returncode == 1
+
+
 def test_the_watchdog_ends_a_process_that_hangs() -> None:
     code = (
         "import time; from dataflows.watchdog import Watchdog\nwith Watchdog('w').guard('a call', 0.1): time.sleep(60)"

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from desk import DAY, Desk, Open
+from labeling import MovedClock
 
 from benchmarks.labeling_postgres import PostgresServer
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.stores.postgres import PostgresStore
+from labeling_grpc.stores.sqlite import SqliteStore
+from tidemark.topics import Topics
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +19,22 @@ def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL for the whole run; each pipeline has a schema of its own. Tests that stop one start their own."""
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Opens queues in each of the stores."""
+    stores: list[SqliteStore | PostgresStore] = []
+
+    def opening(rules: QueueRules) -> Desk:
+        clock = MovedClock(time=20_000 * DAY + 5_000_000)
+        if request.param == "sqlite":
+            stores.append(SqliteStore(tmp_path / "q.db", Topics("pay"), rules, clock))
+        else:
+            server: PostgresServer = request.getfixturevalue("postgres")
+            stores.append(PostgresStore(server.url, Topics(f"lease{abs(hash(tmp_path))}"), rules, clock))
+        return Desk(stores[-1], clock)
+
+    yield opening
+    for store in stores:
+        store.close()

@@ -1,32 +1,68 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from contract import breaking, unstyled
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from contract import breaking, breaking_any, unstyled
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.json_format import Parse
 
+from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb
 
-RELEASED = Path(__file__).parents[2] / "proto" / "labeling_grpc" / "v1" / "released.json"
+ROOT = Path(__file__).resolve().parents[2]
+RELEASED = ROOT / "proto" / "labeling_grpc" / "v1" / "released.json"
 
 
-def current() -> FileDescriptorProto:
+FILES = (pb, admin_pb2)
+
+
+def current(module: ModuleType = pb) -> FileDescriptorProto:
     file = FileDescriptorProto()
-    pb.DESCRIPTOR.CopyToProto(file)
+    module.DESCRIPTOR.CopyToProto(file)
     return file
 
 
+def contract() -> FileDescriptorSet:
+    return FileDescriptorSet(file=[current(module) for module in FILES])
+
+
+def released() -> FileDescriptorSet:
+    return Parse(RELEASED.read_text(encoding="utf-8"), FileDescriptorSet())
+
+
 def test_clients_of_the_released_contract_can_go_on() -> None:
-    released = Parse(RELEASED.read_text(encoding="utf-8"), FileDescriptorProto())
-    assert breaking(released, current()) == []
+    assert released().file[0].name == "labeling_grpc/v1/labeling.proto"
+    assert breaking_any(released(), contract()) == []
 
 
-def test_the_contract_keeps_to_its_style() -> None:
-    assert unstyled(current()) == []
+def test_a_file_that_is_gone_is_found() -> None:
+    assert breaking_any(contract(), FileDescriptorSet(file=[current(pb)])) == [
+        "file labeling_grpc/v1/admin.proto is gone"
+    ]
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_the_contract_keeps_to_its_style(module: ModuleType) -> None:
+    assert unstyled(current(module)) == []
+
+
+def test_a_release_writes_down_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("release_contract", ROOT / "tools/release_contract.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    (tmp_path / "proto/labeling_grpc/v1").mkdir(parents=True)
+    tool.main()
+    written = Parse((tmp_path / "proto/labeling_grpc/v1/released.json").read_text("utf-8"), FileDescriptorSet())
+    assert [file.name for file in written.file] == [module.DESCRIPTOR.name for module in FILES]
+    assert breaking_any(written, contract()) == breaking_any(contract(), written) == []
 
 
 def message(file: FileDescriptorProto, name: str) -> int:

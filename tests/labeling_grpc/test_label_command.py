@@ -186,6 +186,18 @@ def test_an_empty_queue_ends_the_sitting_when_asked_to(server: LabelingServer, s
         assert terminal.status() == 0
 
 
+def test_a_sitting_that_is_over_holds_no_case(server: LabelingServer, settings: Settings) -> None:
+    asked = [candidate(i, priority=1 - i / 10) for i in range(3)]
+    server._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
+    with Terminal(settings, "pay", "--as", "ada", "--max", "2") as terminal:
+        terminal.wait_for("quit")
+        terminal.press("f")
+        assert "T1" in terminal.wait_for("quit")
+        terminal.press("f")
+        assert terminal.status() == 0
+    assert (server.store.counts.leased, server.store.counts.answered) == (0, 2)
+
+
 def test_without_a_terminal_the_command_names_the_client() -> None:
     result = CliRunner().invoke(app, ["label", "pay"])
     assert result.exit_code == 1

@@ -1,114 +1,90 @@
+"""The small one of `make bench-labeling-fuzz`, and what it reaches."""
+
 from __future__ import annotations
 
-import random
-from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
-import grpc
 import pytest
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
-from labeling import SOURCE, arrivals, candidate, pipeline
+from labeling import CLASSES, SOURCE, arrivals, candidate, pipeline
 
+from benchmarks.labeling_fuzz import Fuzz, Memory, gone
+from benchmarks.labeling_requests import Requests
 from labeling_grpc.commands import TakeIn
+from labeling_grpc.queue.apply import count
+from labeling_grpc.security.audit import verify
+from labeling_grpc.security.roles import SERVICES
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.settings import Settings
 
 CALLS = 3_000
 SEED = 11
-ALLOWED = {
-    grpc.StatusCode.OK,
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.FAILED_PRECONDITION,
-}
-SERVICE = pb.DESCRIPTOR.services_by_name["LabelingService"]
-TEXTS = ["", "pay", "ada", "fraud", "genuine", "x" * 200, "\u202e", "\x00", "\n", "a\u200bb", "ü", "🦀", "' OR 1=1 --"]
-NUMBERS = [0, 1, -1, 50, 100, 101, 1_000, 60_000, 2**31 - 1, -(2**31)]
+CASES = 400
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelingServer]:
     settings = Settings(state_dir=tmp_path_factory.mktemp("state")).at("127.0.0.1:9")
     with serve(pipeline("pay"), settings) as running:
-        asked = [candidate(i, explore=i % 2 == 0) for i in range(50)]
+        asked = [candidate(i, explore=i % 2 == 0) for i in range(CASES)]
         running._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
         yield running
 
 
-def scalar(field: Any, chance: random.Random, seen: list[str]) -> Any:  # noqa: ANN401 - of any type
-    match field.cpp_type:
-        case FieldDescriptor.CPPTYPE_STRING:
-            return chance.choice(seen if seen and chance.random() < 0.6 else TEXTS)
-        case FieldDescriptor.CPPTYPE_BOOL:
-            return chance.random() < 0.5
-        case FieldDescriptor.CPPTYPE_DOUBLE:
-            return chance.choice([0.0, 0.5, 1.0, -1.0, float("nan"), float("inf"), 1e308])
-        case FieldDescriptor.CPPTYPE_INT64:
-            return chance.choice([*NUMBERS, 2**63 - 1, -(2**63), 2_000])
-        case _:
-            return chance.choice(NUMBERS)
+def test_any_request_is_answered_or_refused_with_a_reason_and_the_service_goes_on(
+    server: LabelingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = Fuzz(server.address, SEED, ("pay", "ada", *CLASSES)).run(CALLS)
+    assert found.violations == []
+    assert "a bug" not in caplog.text
+    counts = server.store.counts
+    assert gone(server.address, CASES) == 0
+    with server.store.engine.connect() as connection:
+        counted = count(connection)
+        trail = verify(connection)
+    assert replace(counted, event_clock=counts.event_clock) == counts, "the counts are what the tables say"
+    assert trail.broken == ""
+    reached = {method for method, code in found.codes if code == "OK"}
+    methods = {method.name for service in SERVICES for method in service.methods}
+    assert reached == methods, "no call of one method was accepted"
+    refused = {method for method, code in found.codes if code == "INVALID_ARGUMENT"}
+    assert refused == reached, "no call of one method was refused"
+    assert {"NOT_FOUND", "FAILED_PRECONDITION"} <= {code for _, code in found.codes}
+    assert counts.answered > 0
+    assert counts.skipped > 0
 
 
-def filled(message: Message, chance: random.Random, seen: list[str], depth: int = 0) -> Message:
-    """A message with random fields; `seen` are texts that the service itself gave."""
-    for field in message.DESCRIPTOR.fields:
-        if chance.random() < 0.25:
-            continue
-        if field.is_repeated:
-            for _ in range(chance.choice([0, 1, 1, 2, 5, 120])):
-                filled(getattr(message, field.name).add(), chance, seen, depth + 1)
-        elif field.message_type is not None:
-            filled(getattr(message, field.name), chance, seen, depth + 1)
-        else:
-            setattr(message, field.name, scalar(field, chance, seen))
-    return message
+def test_what_is_not_in_the_contract_is_counted_as_a_violation(server: LabelingServer) -> None:
+    server.stop()  # from now on every call is UNAVAILABLE
+    fuzz = Fuzz(server.address, SEED, ("pay",))
+    fuzz.patience = 0.5
+    found = fuzz.run(10)
+    assert found.wrong >= 8, "some are given up before they fail"
+    assert found.violations[0].startswith("not in the contract: ")
 
 
-def called(method: Callable[..., Message], sent: bytes) -> tuple[grpc.StatusCode, str, Message | None]:
-    try:
-        return grpc.StatusCode.OK, "", method(sent, timeout=10)
-    except grpc.RpcError as error:
-        call: Any = error
-        return call.code(), call.details() or "", None
+def test_a_token_goes_into_requests_with_the_case_that_it_came_with() -> None:
+    requests = Requests(SERVICES, SEED, ())
+    lease = SERVICES[0].methods_by_name["LeaseTasks"]
+    tasks = [pb.Task(case=pb.Case(event_id=f"e{i}"), lease_token=f"t{i}") for i in range(4)]
+    requests.learn(lease, b"", pb.LeaseTasksResponse(tasks=tasks))
+    named: set[tuple[str, str]] = set()
+    for method, sent in (requests.next() for _ in range(500)):
+        if method.name == "Skip":
+            request = GetMessageClass(method.input_type)()
+            assert isinstance(request, pb.SkipRequest)
+            try:
+                request.ParseFromString(sent)
+            except DecodeError:
+                continue
+            named.add((request.lease.event_id, request.lease.lease_token))
+    assert {(f"e{i}", f"t{i}") for i in range(4)} <= named
 
 
-def texts(response: Message | None) -> list[str]:
-    if isinstance(response, pb.LeaseTasksResponse):
-        return [text for task in response.tasks for text in (task.lease_token, task.case.event_id)]
-    return []
-
-
-def test_any_request_is_answered_or_refused_with_a_reason_and_the_service_goes_on(server: LabelingServer) -> None:
-    chance = random.Random(SEED)
-    methods = [method for method in SERVICE.methods if method.name != "Watch"]
-    codes: Counter[grpc.StatusCode] = Counter()
-    seen: list[str] = []
-    with grpc.insecure_channel(server.address) as channel:
-        calls: dict[str, Callable[..., Message]] = {
-            method.name: channel.unary_unary(
-                f"/{SERVICE.full_name}/{method.name}",
-                request_serializer=bytes,
-                response_deserializer=GetMessageClass(method.output_type).FromString,
-            )
-            for method in methods
-        }
-        for number in range(CALLS):
-            method = chance.choice(methods)
-            request = filled(GetMessageClass(method.input_type)(), chance, seen)
-            if isinstance(request, pb.LeaseTasksRequest) and request.wait_ms > 0:
-                request.wait_ms = chance.choice([0, 5, 70_000])
-            sent = request.SerializeToString()
-            if number % 10 == 0:
-                sent = bytes(byte if chance.random() > 0.02 else chance.randrange(256) for byte in sent)
-            code, details, response = called(calls[method.name], sent)
-            codes[code] += 1
-            assert code in ALLOWED, f"{method.name} {request}: {code} {details}"
-            assert "Traceback" not in details
-            seen = [*texts(response), *seen][:40]
-    assert set(codes) >= ALLOWED, codes
-    stats = server.store.counts
-    assert stats.open + stats.answered + stats.skipped + stats.expired == 50
+def test_memory_that_grows_shows_in_the_second_half() -> None:
+    warm = [(n, 100.0 + min(n, 50)) for n in range(200)]
+    assert Memory(warm).growth == 0.0
+    assert Memory([(n, mb + 0.1 * n) for n, mb in warm]).growth == pytest.approx(10.0, rel=0.2)

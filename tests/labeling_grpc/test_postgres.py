@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -36,9 +37,13 @@ from labeling_grpc.options import Options, database_url
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.refusals import Reason
 from labeling_grpc.schema import leader
+from labeling_grpc.security.roles import Role
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.store import Outgoing, StoreError
+from labeling_grpc.stores.choose import open_tokens
 from labeling_grpc.stores.postgres import PostgresStore
+from labeling_grpc.v1 import labeling_pb2 as pb
+from labeling_grpc.v1 import labeling_pb2_grpc
 from labeling_grpc.writer import FutureReply, Writer
 from support import wait_until
 from tidemark.cli.app import app
@@ -395,3 +400,24 @@ def test_a_database_that_is_no_postgresql_is_refused(tmp_path: Path) -> None:
         database_url({"TIDEMARK_LABELING_DATABASE": "mysql://host/db"})
     with pytest.raises(ConfigError, match="DATABASE_FILE"):
         database_url({"TIDEMARK_LABELING_DATABASE_FILE": str(tmp_path / "none")})
+
+
+def test_a_lease_named_by_what_no_database_takes_is_refused_like_any_other(
+    postgres: PostgresServer, name: str, tmp_path: Path
+) -> None:
+    options = Options(tokens=True, database=postgres.url)
+    with (
+        serve(pipeline(name), Settings(state_dir=tmp_path).at(NO_KAFKA), options=options) as server,
+        closing(open_tokens(postgres.url, name)) as tokens,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        secret = tokens.create(Role.ANNOTATOR, "ada", 86_400_000_000).secret
+        metadata = (("authorization", f"Bearer {secret}"),)
+        stub = labeling_pb2_grpc.LabelingServiceStub(channel)
+        lease = pb.Lease(event_id="a\x00b", lease_token="\x00")  # noqa: S106 - of a lease, and none
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Skip(pb.SkipRequest(lease=lease), timeout=5, metadata=metadata)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.AmendLabel(pb.AmendLabelRequest(annotation_id="\x00", retract=True), timeout=5, metadata=metadata)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

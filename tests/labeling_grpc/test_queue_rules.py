@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import uuid4
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ from labeling_grpc.commands import (
 )
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.store import Store
+from labeling_grpc.schema import annotators
 from labeling_grpc.stores.postgres import PostgresStore
 from labeling_grpc.stores.sqlite import SqliteStore
 from tidemark.records import Candidate, Label, decode
@@ -47,6 +49,9 @@ ANNOTATORS = ("ada", "ben", "cyd")
 HOLD = 500
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a fresh folder in it: flushes cost nothing
 RULES = QueueRules(classes=CLASSES, max_open=6, release_hold_us=HOLD)
+SEGMENTED = replace(RULES, max_open=9, segment="area", skill="needs")
+AREAS = ("", "north", "south")
+SKILLS = (None, "cards", "loans")
 
 
 @dataclass
@@ -66,6 +71,15 @@ class Case:
     def explores(self) -> bool:
         return self.candidate.inclusion_probability is not None
 
+    @property
+    def area(self) -> str:
+        return str(self.candidate.context.get("area", ""))
+
+    @property
+    def needs(self) -> str | None:
+        needs = self.candidate.context.get("needs")
+        return None if needs is None else str(needs)
+
 
 @dataclass
 class Given:
@@ -79,8 +93,14 @@ class Given:
 class Model:
     """The rules of docs/labeling.md, one case at a time, in the obvious way."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: QueueRules) -> None:
+        self.rules = rules
         self.cases: dict[str, Case] = {}
+        self.skills: dict[str, list[str]] = {}
+        """Of those who have not every one."""
+        self.clocks = [0, 0]
+        self.ends: list[dict[str, int]] = [{}, {}]
+        """Of each replica: the virtual time of its newest active case, and when each area's last one ends in it."""
         self.event_clock = 0
         self.explore_next = [True, True]
         """Of each replica: whose turn it is among the lanes."""
@@ -101,9 +121,10 @@ class Model:
     def take_in(self, candidates: list[Candidate], start: int) -> tuple[int, int]:
         fixed = len(self.in_state("leased")) + sum(case.explores for case in self.in_state("waiting"))
         taken = 0
+        most = self.rules.max_open
         for arrival in candidates:
             explores = arrival.inclusion_probability is not None and arrival.event_id not in self.cases
-            if explores and fixed >= RULES.max_open:
+            if explores and fixed >= most:
                 break
             fixed += explores
             taken += 1
@@ -114,7 +135,7 @@ class Model:
         for case in self.in_state("waiting"):
             if self.over(case):
                 self.close(case, "expired")
-        while len(self.in_state("waiting") + self.in_state("leased")) > RULES.max_open:
+        while len(self.in_state("waiting") + self.in_state("leased")) > most:
             active = [case for case in self.in_state("waiting") if not case.explores]
             self.close(min(active, key=lambda c: (c.candidate.priority, -c.order)), "expired")
         self.position = start + taken
@@ -132,24 +153,41 @@ class Model:
                 case.held_from = ""
                 self.give_back(case)
 
-    def lease(self, annotator: str, count: int, now: int, replica: int = 0) -> list[str]:
+    def offered(self, case: Case, annotator: str, areas: tuple[str, ...], now: int) -> bool:
+        if case.held_from == annotator and case.held_until > now:
+            return False
+        if case.explores or self.rules.segment is None:
+            return True
+        skills = self.skills.get(annotator)
+        return (not areas or case.area in areas) and (case.needs is None or skills is None or case.needs in skills)
+
+    def lease(self, annotator: str, count: int, now: int, replica: int = 0, areas: tuple[str, ...] = ()) -> list[str]:
         given: list[str] = []
         while len(given) < count:
-            offered = [
-                case for case in self.in_state("waiting") if case.held_from != annotator or case.held_until <= now
-            ]
+            offered = [case for case in self.in_state("waiting") if self.offered(case, annotator, areas, now)]
             explore = sorted((c for c in offered if c.explores), key=lambda c: c.order)
             active = sorted((c for c in offered if not c.explores), key=lambda c: (-c.candidate.priority, c.order))
             if not explore and not active:
                 break
             if explore and active:
-                lane = explore if self.explore_next[replica] else active
+                exploring = self.explore_next[replica]
                 self.explore_next[replica] = not self.explore_next[replica]
             else:
-                lane = explore or active
-            lane[0].state = "leased"
-            given.append(lane[0].candidate.event_id)
+                exploring = bool(explore)
+            case = explore[0] if exploring else self.in_turn(active, replica)
+            case.state = "leased"
+            given.append(case.candidate.event_id)
         return given
+
+    def in_turn(self, active: list[Case], replica: int) -> Case:
+        """Of the area whose next case starts first: when its last one ended, or now."""
+        if self.rules.segment is None:
+            return active[0]
+        ends, clock = self.ends[replica], self.clocks[replica]
+        starts = {case.area: max(clock, ends.get(case.area, 0)) for case in active}
+        area = min(starts, key=lambda name: (starts[name], name))
+        self.clocks[replica], ends[area] = starts[area], starts[area] + 1
+        return next(case for case in active if case.area == area)
 
     def holds(self, event_id: str, token: str, now: int) -> Reason | None:
         case = self.cases.get(event_id)
@@ -170,7 +208,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.clock = MovedClock()
-        self.model = Model()
+        self.model = Model(self.held_to)
         self.accepted: dict[str, str] = {}
         self.annotations: dict[str, Given] = {}
         self.number = 0
@@ -179,15 +217,16 @@ class QueueMachine(RuleBasedStateMachine):
         self.stores = [self.open() for _ in range(self.replicas)]
 
     replicas = 1
+    held_to = RULES
 
     def make(self) -> None:
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
 
-    def open(self) -> Store:
-        return SqliteStore(Path(self.folder.name) / "q.db", Topics("pay"), RULES, self.clock)
+    def open(self) -> SqliteStore | PostgresStore:
+        return SqliteStore(Path(self.folder.name) / "q.db", Topics("pay"), self.held_to, self.clock)
 
     @property
-    def store(self) -> Store:
+    def store(self) -> SqliteStore | PostgresStore:
         return self.stores[self.replica]
 
     def teardown(self) -> None:
@@ -208,29 +247,47 @@ class QueueMachine(RuleBasedStateMachine):
                 st.none() | st.integers(0, 40),
                 st.integers(-5, 10),
                 st.integers(0, 3),
+                st.sampled_from(AREAS),
+                st.sampled_from(SKILLS),
             ),
             max_size=5,
         )
     )
-    def take_in(self, specs: list[tuple[bool, float, int | None, int, int]]) -> None:
+    def take_in(self, specs: list[tuple[bool, float, int | None, int, int, str, str | None]]) -> None:
         candidates = []
-        for explore, priority, useful, ahead, back in specs:
+        for explore, priority, useful, ahead, back, area, needs in specs:
             number = self.number - back if back and self.number > back else self.number
             self.number = max(self.number, number + 1)
             time = max(0, self.model.event_clock + ahead)
             expires_at = None if useful is None else time + useful
-            candidates.append(candidate(number, explore=explore, priority=priority, time=time, expires_at=expires_at))
+            candidates.append(
+                candidate(
+                    number,
+                    explore=explore,
+                    priority=priority,
+                    time=time,
+                    expires_at=expires_at,
+                    context={"area": area, "needs": needs},
+                )
+            )
         start = self.model.position
         offset = start or 0
         result = self.apply(TakeIn(SOURCE, start, offset + len(candidates), arrivals(candidates, offset)))
         assert result == TakenIn(*self.model.take_in(candidates, offset))
         self.model.end_leases(self.clock.time)
 
-    @rule(target=leases, annotator=st.sampled_from(ANNOTATORS), count=st.integers(1, 4), length=st.integers(1, 300))
-    def lease(self, annotator: str, count: int, length: int) -> object:
+    @rule(
+        target=leases,
+        annotator=st.sampled_from(ANNOTATORS),
+        count=st.integers(1, 4),
+        length=st.integers(1, 300),
+        areas=st.just(()) | st.sampled_from([("north",), ("south", "north"), ("", "nowhere")]),
+    )
+    def lease(self, annotator: str, count: int, length: int, areas: tuple[str, ...]) -> object:
         self.model.end_leases(self.clock.time)
-        expected = self.model.lease(annotator, count, self.clock.time, self.replica)
-        given = self.apply(LeaseCases(annotator, count, length))
+        areas = areas if self.held_to.segment else ()
+        expected = self.model.lease(annotator, count, self.clock.time, self.replica, areas)
+        given = self.apply(LeaseCases(annotator, count, length, areas))
         assert isinstance(given, list)
         tasks = [task for task in given if isinstance(task, LeasedCase)]
         assert [task.event_id for task in tasks] == expected
@@ -356,6 +413,20 @@ class QueueMachine(RuleBasedStateMachine):
         self.store.close()
         self.stores[self.replica] = self.open()
         self.model.explore_next[self.replica] = True
+        self.model.clocks[self.replica], self.model.ends[self.replica] = 0, {}
+
+    @rule(annotator=st.sampled_from(ANNOTATORS), skills=st.none() | st.lists(st.sampled_from(SKILLS[1:]), unique=True))
+    def an_administrator_says_what_somebody_is_skilled_in(self, annotator: str, skills: list[str] | None) -> None:
+        with self.store.engine.begin() as connection:
+            connection.execute(annotators.delete().where(annotators.c.name == annotator))
+            if skills is not None:
+                known = {"name": annotator, "state": "active", "why": "", "since": 0, "quota": 0}
+                connection.execute(annotators.insert().values(known | {"skills": json.dumps(skills)}))
+        self.model.skills.pop(annotator, None)
+        if skills is not None:
+            self.model.skills[annotator] = skills
+        for store in self.stores:
+            store._queue.adopt_standing(uuid4().hex)
 
     @rule(start=st.integers(0, 100))
     def intake_from_another_position_takes_nothing(self, start: int) -> None:
@@ -374,7 +445,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert counts.waiting_explore == sum(case.explores for case in waiting)
         assert counts.waiting_active == sum(not case.explores for case in waiting)
         assert counts.leased == len(model.in_state("leased"))
-        assert counts.open <= RULES.max_open
+        assert counts.open <= self.held_to.max_open
         assert (counts.answered, counts.skipped, counts.expired) == tuple(
             len(model.in_state(state)) for state in ("answered", "skipped", "expired")
         )
@@ -407,14 +478,20 @@ class ReplicatedMachine(QueueMachine):
     def make(self) -> None:
         self.topics = Topics(f"rules{next(self.made)}")
 
-    def open(self) -> Store:
-        return PostgresStore(self.url, self.topics, RULES, self.clock)
+    def open(self) -> SqliteStore | PostgresStore:
+        return PostgresStore(self.url, self.topics, self.held_to, self.clock)
 
     @rule()
     def the_other_replica_is_asked(self) -> None:
         self.replica = 1 - self.replica
         self.apply(Sweep())  # a replica's counts are those of its last transaction
         self.model.end_leases(self.clock.time)
+
+
+class SegmentedMachine(QueueMachine):
+    """The same with segments and skills."""
+
+    held_to = SEGMENTED
 
 
 SEARCH = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -424,8 +501,13 @@ def test_the_queue_follows_its_rules_in_sqlite() -> None:
     run_state_machine_as_test(QueueMachine, settings=SEARCH)
 
 
+def test_the_queue_follows_its_rules_in_sqlite_with_segments_and_skills() -> None:
+    run_state_machine_as_test(SegmentedMachine, settings=SEARCH)
+
+
 def test_the_queue_follows_its_rules_in_postgresql_with_two_replicas(postgres: PostgresServer) -> None:
     class Here(ReplicatedMachine):
         url = postgres.url
+        held_to = SEGMENTED
 
     run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=20))

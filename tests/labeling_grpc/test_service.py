@@ -429,6 +429,24 @@ def test_a_malformed_request_is_refused_with_its_field(
     assert refused.code == code
 
 
+LONG = {
+    "a pipeline": ("Stats", pb.StatsRequest(pipeline="🦀" * 5_000)),
+    "a case": ("SubmitLabels", submit(**PROOF | {"event_id": "🦀" * 512}, label="fraud")),
+}
+
+
+@pytest.mark.parametrize(("method", "request_"), LONG.values(), ids=LONG.keys())
+def test_a_refusal_reaches_a_client_however_long_what_it_quotes(
+    stub: labeling_pb2_grpc.LabelingServiceStub, method: str, request_: Message
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(stub, method)(request_, timeout=5)
+    code, refused = told(caught.value)
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert refused is not None
+    assert "🦀 … 🦀" in str(refused)
+
+
 def test_stats_and_health_tell_what_is_wrong(server: LabelingServer, client: LabelingClient) -> None:
     feed(server, [candidate(1), candidate(2, explore=True), candidate(3)])
     client.submit(client.lease()[0], "fraud")

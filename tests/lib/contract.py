@@ -11,11 +11,21 @@ from google.protobuf.descriptor_pb2 import (
     EnumDescriptorProto,
     FieldDescriptorProto,
     FileDescriptorProto,
+    FileDescriptorSet,
     MethodDescriptorProto,
 )
 
 _FIELD: Final = ("name", "type", "type_name", "label", "proto3_optional")
 _METHOD: Final = ("input_type", "output_type", "client_streaming", "server_streaming")
+
+
+def breaking_any(released: FileDescriptorSet, now: FileDescriptorSet) -> list[str]:
+    """As `breaking`, of all files of a contract."""
+    after = {file.name: file for file in now.file}
+    found = [f"file {file.name} is gone" for file in released.file if file.name not in after]
+    for file in released.file:
+        found += breaking(file, after[file.name]) if file.name in after else []
+    return found
 
 
 def breaking(released: FileDescriptorProto, now: FileDescriptorProto) -> list[str]:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from tidemark.cli.console import out
 
 COMMANDS: Final = (
+    "audit",
     "broker",
     "check",
     "deadletter",

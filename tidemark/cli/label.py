@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from labeling_grpc.client import LabelingClient, RefusedError, Submitted, Task
+from labeling_grpc.client import Annotation, LabelingClient, RefusedError, Submitted, Task
+from labeling_grpc.client_messages import one
 from tidemark.cli.case_view import Progress, keys_of, rendered
 from tidemark.cli.console import out, told
 from tidemark.cli.keyboard import Keyboard
@@ -36,6 +37,7 @@ class Sitting:
         self.answered = 0
         self.skipped = 0
         self._last: tuple[Task, str] | None = None
+        self._next: list[Task] = []
         self._client = client
         self._console = console
         self._keyboard = keyboard
@@ -44,11 +46,13 @@ class Sitting:
     def run(self, *, blind: bool, most: int | None, wait: bool) -> None:
         """Show cases until `q`, `most` answers and skips, or (unless `wait`) until none is left."""
         told_to_wait = False
-        while most is None or self.answered + self.skipped < most:
-            with self._client.hold(1, wait=1.0 if wait else 0.0, lease=LEASE_SECONDS) as tasks:
+        while (left := None if most is None else most - self.answered - self.skipped) != 0:
+            tasks = self._next or self._client.lease(wait=1.0 if wait else 0.0, lease=LEASE_SECONDS)
+            self._next = []
+            with self._client.keep(tasks, lease=LEASE_SECONDS):
                 if tasks:
                     told_to_wait = False
-                    if not self._ask(tasks[0], blind=blind):
+                    if not self._ask(tasks[0], blind=blind, last=left == 1):
                         return
                     continue
             if not wait:
@@ -60,15 +64,16 @@ class Sitting:
             if self._keyboard.key(0.0) in _QUIT:
                 return
 
-    def _ask(self, task: Task, *, blind: bool) -> bool:
-        """Show a case until a key decides it; False: the person is done."""
+    def _ask(self, task: Task, *, blind: bool, last: bool) -> bool:
+        """Show a case until a key decides it; False: the person is done. last: no other is to follow."""
         answers = keys_of(task.classes)
         comment = ""
         self._show(task, blind=blind, comment=comment)
         while True:
             key = self._keyboard.key().lower()
             if key in answers:
-                self._end(task, partial(self._client.submit, task, answers[key], comment=comment), answers[key])
+                answer = Annotation(task, answers[key], comment=comment)
+                self._end(task, partial(self._answer, answer, last=last), answers[key])
                 return True
             match key:
                 case "s":
@@ -87,6 +92,14 @@ class Sitting:
                     return False
                 case _:
                     pass
+
+    def _answer(self, answer: Annotation, *, last: bool) -> Submitted:
+        """Answer and have the next case at once. Where none is given, and why, the next lease tells."""
+        if last:
+            return one(self._client.submit_many([answer]))
+        turn = self._client.submit_and_lease([answer], lease=LEASE_SECONDS)
+        self._next = turn.tasks
+        return one(turn.outcomes)
 
     def _end(self, task: Task, call: Callable[[], Submitted | str], what: str) -> None:
         try:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load
 from tidemark.settings import Settings
@@ -60,7 +61,8 @@ def rebuild(
 
     with told():
         name = load(pipeline).name
-        lost = empty(queue_database(Settings.from_environment(), name, database_url(os.environ)), name, discard=discard)
+        database = queue_database(Settings.from_environment(), name, database_url(os.environ))
+        lost = empty(database, name, discard=discard, operator=operator())
         out.print(f"the queue of {escape(name)} is empty; the service builds it from Kafka when it starts")
         if lost:
             out.print(f"[yellow]{lost} records that were not in Kafka are lost[/]", highlight=False)

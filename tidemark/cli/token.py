@@ -17,6 +17,7 @@ from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import Issued, Token, TokenStore
 from labeling_grpc.stores.choose import open_tokens
 from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load, parse_duration
 from tidemark.settings import Settings
@@ -30,7 +31,8 @@ Lifetime = Annotated[str, typer.Option("--for", metavar="DURATION", help="How lo
 @contextmanager
 def _store(pipeline: PipelineFile) -> Iterator[TokenStore]:
     name = load(pipeline).name
-    store = open_tokens(queue_database(Settings.from_environment(), name, database_url(os.environ)), name)
+    database = queue_database(Settings.from_environment(), name, database_url(os.environ))
+    store = open_tokens(database, name, operator())
     try:
         yield store
     finally:

@@ -55,6 +55,7 @@ def find_problems(pipeline: Pipeline) -> list[Problem]:
         *_windows(pipeline, cleaned),
         *_derived(pipeline),
         *_label(pipeline, cleaned),
+        *_labeling(pipeline),
         *_selection(pipeline),
     ]
 
@@ -273,6 +274,23 @@ def _label(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
     for key, leak in leaks:
         if leak is not None and leak in pipeline.columns:
             yield Problem(key, f"'{leak}' tells the answer, and the stream must not hold it; remove columns.{leak}")
+
+
+def _labeling(pipeline: Pipeline) -> Iterator[Problem]:
+    labeling, context = pipeline.labeling, pipeline.label.context
+    named = [("segment", labeling.segment), ("skill", labeling.skill)]
+    for key, column in [*named, *((f"hidden.{column}", column) for column in labeling.hidden)]:
+        if column is not None and column not in context:
+            remedy = did_you_mean(column, context) if context else "add it there"
+            yield Problem(f"labeling.{key}", f"'{column}' is no column of label.context; {remedy}")
+    for column, roles in labeling.hidden.items():
+        if len(set(roles)) != len(roles) or not roles:
+            yield Problem(f"labeling.hidden.{column}", "roles are missing or repeat; write each once")
+    if labeling.max_answers is not None and labeling.max_answers < labeling.answers:
+        yield Problem(
+            "labeling.max_answers",
+            f"{labeling.max_answers} is less than labeling.answers = {labeling.answers}; raise it, or leave it out",
+        )
 
 
 def _selection(pipeline: Pipeline) -> Iterator[Problem]:

@@ -150,6 +150,23 @@ def test_the_fraud_pipeline_is_right() -> None:
         ("explore = 1", "explore = 1\ntotal = 1", "selection.total: 1 is less than one tile's budget of 2"),
         (
             "[label]",
+            '[labeling]\nsegment = "idd"\n[label]',
+            "labeling.segment: 'idd' is no column of label.context; did you mean 'id'?",
+        ),
+        ("[label]", '[labeling]\nskill = "idd"\n[label]', "labeling.skill: 'idd' is no column of label.context"),
+        (
+            "[label]",
+            '[labeling.hidden]\nidd = ["viewer"]\n[label]',
+            "labeling.hidden.idd: 'idd' is no column of label.context; did you mean 'id'?",
+        ),
+        ("[label]", "[labeling.hidden]\nid = []\n[label]", "labeling.hidden.id: roles are missing or repeat"),
+        (
+            "[label]",
+            "[labeling]\nanswers = 3\nmax_answers = 2\n[label]",
+            "labeling.max_answers: 2 is less than labeling.answers = 3; raise it, or leave it out",
+        ),
+        (
+            "[label]",
             "[training]\nmin_positive = 30\n[label]",
             "training.min_positive: 30 is more than training.min_labels",
         ),

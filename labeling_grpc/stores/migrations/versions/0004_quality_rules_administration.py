@@ -8,6 +8,7 @@ from alembic import op
 revision = "0004"
 down_revision = "0003"
 
+_AUDIENCE = "coalesce(skill, '') || '\n' || substr(coalesce(seen, ''), 1, 400)"
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -19,8 +20,10 @@ def upgrade() -> None:
     op.add_column("queue", sa.Column("leased_at", sa.BigInteger))
     op.add_column("queue", sa.Column("votes", sa.SmallInteger, nullable=False, server_default="0"))
     op.add_column("queue", sa.Column("seen", sa.Text))
+    stored = op.get_bind().dialect.name == "postgresql"  # SQLite adds none that is stored; either can be indexed
+    op.add_column("queue", sa.Column("audience", sa.Text, sa.Computed(_AUDIENCE, persisted=stored)))
     op.drop_index("queue_order", "queue")
-    op.create_index("queue_order", "queue", ["state", "lane", "tier", "segment", "rank", "case_id"])
+    op.create_index("queue_order", "queue", ["state", "lane", "tier", "segment", "audience", "rank", "case_id"])
     op.add_column("cases", sa.Column("key", sa.Text))
     op.create_index("cases_key", "cases", ["key", "id"])
     op.add_column("annotations", sa.Column("leased_at", sa.BigInteger))

@@ -1,0 +1,195 @@
+"""The administration of a queue over gRPC: requests checked, put to the writer, answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import islice
+from typing import Final, cast
+
+from labeling_grpc import admin_checks, convert
+from labeling_grpc.admin_commands import AnnotatorRow, Changed, PauseQueue, WriteDown
+from labeling_grpc.checks import Checks
+from labeling_grpc.commands import Accepted
+from labeling_grpc.paging import Pages, size
+from labeling_grpc.queue import reading
+from labeling_grpc.reader import Reader
+from labeling_grpc.refusals import RefusedError
+from labeling_grpc.rpc import Context
+from labeling_grpc.security import audit
+from labeling_grpc.security.audit import Act
+from labeling_grpc.security.caller import caller
+from labeling_grpc.security.masks import Mask
+from labeling_grpc.security.roles import Role
+from labeling_grpc.service import LabelingService
+from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc
+from tidemark.records import Label, encode
+
+_BATCH: Final = 200
+"""Labels of one message of an export."""
+
+_STATES: Final = {
+    "active": admin_pb2.ANNOTATOR_STATE_ACTIVE,
+    "paused": admin_pb2.ANNOTATOR_STATE_PAUSED,
+    "quarantined": admin_pb2.ANNOTATOR_STATE_QUARANTINED,
+}
+
+
+class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
+    """Administration of the queue that `service` serves. Lives in the same event loop."""
+
+    def __init__(
+        self, checks: Checks, service: LabelingService, reader: Reader, pages: Pages, masks: Mapping[Role, Mask]
+    ) -> None:
+        self._checks = checks
+        self._service = service
+        self._reader = reader
+        self._pages = pages
+        self._masks = masks
+
+    async def ListPipelines(  # noqa: N802 - named by the contract, as the next
+        self, request: admin_pb2.ListPipelinesRequest, _context: Context
+    ) -> admin_pb2.ListPipelinesResponse:
+        """The one pipeline that is served here."""
+        del request
+        return admin_pb2.ListPipelinesResponse(pipelines=[self._service.stats()])
+
+    async def ListAnnotators(  # noqa: N802
+        self, request: admin_pb2.ListAnnotatorsRequest, _context: Context
+    ) -> admin_pb2.ListAnnotatorsResponse:
+        """Annotators page by page."""
+        self._checks.served(request.pipeline)
+        most = size(request.page_size)
+        after = str(self._pages.after(request, str, ""))
+        rows = await self._reader.ask(reading.annotator_page, after, most)
+        return admin_pb2.ListAnnotatorsResponse(
+            annotators=[_annotator(row) for row in rows],
+            next_page_token=self._pages.token(request, rows[-1].name) if len(rows) == most else "",
+        )
+
+    async def UpdateAnnotator(  # noqa: N802
+        self, request: admin_pb2.UpdateAnnotatorRequest, _context: Context
+    ) -> admin_pb2.UpdateAnnotatorResponse:
+        """Change what somebody may do."""
+        command = admin_checks.update(self._checks, request, caller.get())
+        row = cast("AnnotatorRow", await self._service.apply(command))
+        return admin_pb2.UpdateAnnotatorResponse(annotator=_annotator(row))
+
+    async def PauseQueue(  # noqa: N802
+        self, request: admin_pb2.PauseQueueRequest, _context: Context
+    ) -> admin_pb2.PauseQueueResponse:
+        """Give nothing out any more."""
+        await self._service.apply(admin_checks.pause(self._checks, request, caller.get()))
+        return admin_pb2.PauseQueueResponse()
+
+    async def ResumeQueue(  # noqa: N802
+        self, request: admin_pb2.ResumeQueueRequest, _context: Context
+    ) -> admin_pb2.ResumeQueueResponse:
+        """Give out again."""
+        self._checks.served(request.pipeline)
+        await self._service.apply(PauseQueue(caller.get(), ""))
+        return admin_pb2.ResumeQueueResponse()
+
+    async def RequeueCases(  # noqa: N802
+        self, request: admin_pb2.RequeueCasesRequest, _context: Context
+    ) -> admin_pb2.RequeueCasesResponse:
+        """Ask again."""
+        command = admin_checks.requeue(self._checks, request, caller.get())
+        changed = cast("Changed", await self._service.apply(command))
+        return admin_pb2.RequeueCasesResponse(requeued=len(changed.done), left=changed.left)
+
+    async def ExpireCases(  # noqa: N802
+        self, request: admin_pb2.ExpireCasesRequest, _context: Context
+    ) -> admin_pb2.ExpireCasesResponse:
+        """Ask no more."""
+        command = admin_checks.expire(self._checks, request, caller.get())
+        changed = cast("Changed", await self._service.apply(command))
+        return admin_pb2.ExpireCasesResponse(expired=len(changed.done), left=changed.left)
+
+    async def ExportLabels(  # noqa: N802
+        self, request: admin_pb2.ExportLabelsRequest, _context: Context
+    ) -> AsyncIterator[admin_pb2.ExportLabelsResponse]:
+        """Labels in their order, some hundred a message."""
+        self._checks.served(request.pipeline)
+        who = caller.get()
+        detail = {"verdicts": request.verdicts}
+        act = Act(who.name, who.role.value, "ExportLabels", self._checks.pipeline, detail)
+        await self._service.apply(WriteDown((act,)))
+        mask = self._masks.get(who.role)
+        labels = reading.labels(self._reader.engine, verdicts=request.verdicts)
+        while batch := await self._reader.apart(lambda: list(_masked(islice(labels, _BATCH), mask))):
+            yield admin_pb2.ExportLabelsResponse(labels=batch)
+
+    async def ImportLabels(  # noqa: N802
+        self, request: admin_pb2.ImportLabelsRequest, _context: Context
+    ) -> admin_pb2.ImportLabelsResponse:
+        """Take labels in, each on its own."""
+        command, refusals = admin_checks.imported(self._checks, request, caller.get())
+        outcomes = cast("list[Accepted | RefusedError]", await self._service.apply(command) if command.labels else [])
+        taken = iter(outcomes)
+        results = [refusal or next(taken) for refusal in refusals]
+        return admin_pb2.ImportLabelsResponse(
+            results=[
+                convert.submit_result(label.event_id, outcome)
+                for label, outcome in zip(request.labels, results, strict=True)
+            ]
+        )
+
+    async def AddGold(  # noqa: N802
+        self, request: admin_pb2.AddGoldRequest, _context: Context
+    ) -> admin_pb2.AddGoldResponse:
+        """Make cases with a known answer part of what annotators are given."""
+        raise NotImplementedError
+
+    async def ListGold(  # noqa: N802
+        self, request: admin_pb2.ListGoldRequest, _context: Context
+    ) -> admin_pb2.ListGoldResponse:
+        """Gold cases page by page."""
+        raise NotImplementedError
+
+    async def RemoveGold(  # noqa: N802
+        self, request: admin_pb2.RemoveGoldRequest, _context: Context
+    ) -> admin_pb2.RemoveGoldResponse:
+        """Give a gold case out no more."""
+        raise NotImplementedError
+
+    async def ListAudit(  # noqa: N802
+        self, request: admin_pb2.ListAuditRequest, _context: Context
+    ) -> admin_pb2.ListAuditResponse:
+        """The audit trail page by page, and whether it holds."""
+        self._checks.served(request.pipeline)
+        most = size(request.page_size)
+        after = int(self._pages.after(request, int, 0))
+        entries, broken = await self._reader.ask(audit.page, after, most)
+        return admin_pb2.ListAuditResponse(
+            entries=[
+                admin_pb2.AuditEntry(
+                    number=entry.number,
+                    at_us=entry.at,
+                    actor=entry.actor,
+                    role=entry.role,
+                    action=entry.action,
+                    object=entry.object,
+                    detail=entry.detail,
+                    hash=entry.hash,
+                )
+                for entry in entries
+            ],
+            next_page_token=self._pages.token(request, entries[-1].number) if len(entries) == most else "",
+            broken=broken,
+        )
+
+
+def _annotator(row: AnnotatorRow) -> admin_pb2.Annotator:
+    return admin_pb2.Annotator(
+        name=row.name,
+        state=_STATES[row.state],
+        why=row.why,
+        since_us=row.since,
+        skills=row.skills or (),
+        any_skill=row.skills is None,
+        quota=row.quota,
+    )
+
+
+def _masked(labels: Iterator[Label], mask: Mask | None) -> Iterator[bytes]:
+    return (encode(label if mask is None else mask.label(label)) for label in labels)

@@ -1,0 +1,310 @@
+"""What is read beside the queue's transactions: cases page by page, progress, annotators, labels in their order."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from labeling_grpc.admin_commands import AnnotatorRow
+from labeling_grpc.queue.administering import annotator, annotator_row
+from labeling_grpc.queue.closings import ENDS, NOTHING, Row, standing
+from labeling_grpc.queue.work import NOBODY, decode_candidate
+from labeling_grpc.schema import State, Tier, annotators, answers, cases, queue
+from tidemark.records import Candidate, Label
+
+DAY_US: Final = 86_400_000_000
+MAX_BYTES: Final = 3_000_000
+"""Of the candidates of one page: a response has to fit what clients take."""
+
+_CHUNK: Final = 500
+_SCANNED: Final = 5_000
+"""Cases that one page looks through at most; it may be short, or empty, and the list go on."""
+
+_RECENT: Final = 100
+"""Answers over which the median time is taken."""
+
+_READ_AHEAD: Final = 20_000
+"""Annotations that an export holds at most, shared among annotators."""
+
+_CONSENSUS: Final = "consensus"
+"""Annotator of verdicts on several answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFilter:
+    """Which cases are asked for. states: names of `CaseState`, lower case; empty: all, as `segments` and `key`."""
+
+    states: AbstractSet[str]
+    segments: AbstractSet[str]
+    key: str
+    review: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRow:
+    """A case and where it is. state: name of a `CaseState`, lower case.  answers: answers so far, votes included."""
+
+    number: int
+    candidate: Candidate
+    state: str
+    holder: str
+    review: bool
+    label: str | None
+    confidence: float | None
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an annotator is. median_ms: of the last answers, from lease to answer, 0 if none is known."""
+
+    answered_today: int
+    skipped_today: int
+    answered: int
+    leased: int
+    median_ms: int
+    row: AnnotatorRow
+    known: bool
+
+
+def case_page(
+    connection: sa.Connection, asked: CaseFilter, segment: str | None, after: int, most: int
+) -> tuple[list[CaseRow], int | None]:
+    """Cases after number `after` in the order in which they came, and where to go on; None: there are no more.
+
+    segment: the context column of segments.
+    """
+    found: list[CaseRow] = []
+    size = scanned = 0
+    query = _cases(asked).limit(min(_CHUNK, most + 1))
+    while rows := connection.execute(query.where(cases.c.id > after)).mappings().all():
+        for row, said in _with_annotations(connection, rows):
+            if len(found) == most or scanned == _SCANNED or size > MAX_BYTES:
+                return found, after
+            its = _case_row(row, decode_candidate(row["candidate"]), said)
+            if _passes(its, asked, segment):
+                found.append(its)
+                size += len(row["candidate"])
+            after = its.number
+            scanned += 1
+    return found, None
+
+
+def case_row(connection: sa.Connection, event_id: str) -> tuple[CaseRow, list[sa.RowMapping]] | None:
+    """A case with its annotations, oldest first; None: there is none."""
+    everything = CaseFilter(states=frozenset(), segments=frozenset(), key="", review=False)
+    found = connection.execute(_cases(everything).where(cases.c.event_id == event_id)).mappings().all()
+    for row, said in _with_annotations(connection, found):
+        ordered = sorted(said, key=_order)
+        return _case_row(row, decode_candidate(row["candidate"]), ordered), ordered
+    return None
+
+
+def _cases(asked: CaseFilter) -> sa.Select[Any]:
+    held = (queue.c.state, queue.c.annotator, queue.c.tier)
+    query = sa.select(cases.c.id, cases.c.event_id, cases.c.candidate, *held)
+    open_ = asked.states and asked.states <= {"waiting", "leased"}
+    joined = cases.join(queue, queue.c.case_id == cases.c.id, isouter=not (open_ or asked.review))
+    query = query.select_from(joined).order_by(cases.c.id)
+    if asked.key:
+        query = query.where(cases.c.key == asked.key)
+    if asked.review:
+        query = query.where(queue.c.tier == int(Tier.REVIEWERS))
+    if open_ and len(asked.states) == 1:
+        query = query.where(queue.c.state == int(State.WAITING if "waiting" in asked.states else State.LEASED))
+    if asked.states and asked.states.isdisjoint({"waiting", "leased"}):
+        query = query.where(queue.c.case_id.is_(None))
+    return query
+
+
+def _passes(row: CaseRow, asked: CaseFilter, segment: str | None) -> bool:
+    if asked.states and row.state not in asked.states:
+        return False
+    if not asked.segments:
+        return True
+    value = None if segment is None else row.candidate.context.get(segment)
+    return ("" if value is None else str(value)) in asked.segments
+
+
+def _with_annotations(
+    connection: sa.Connection, rows: Sequence[sa.RowMapping]
+) -> Iterator[tuple[sa.RowMapping, list[sa.RowMapping]]]:
+    """Rows of cases, each with its annotations."""
+    its: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
+    said = sa.select(answers).where(answers.c.event_id.in_([row["event_id"] for row in rows]))
+    for annotation in connection.execute(said).mappings():
+        its[annotation["event_id"]].append(annotation)
+    return ((row, its[row["event_id"]]) for row in rows)
+
+
+def _case_row(row: Row, candidate: Candidate, said: Sequence[Row]) -> CaseRow:
+    stood = standing(said) if said else NOTHING
+    if row["state"] is not None:
+        state = "leased" if row["state"] == State.LEASED else "waiting"
+    else:
+        state = stood.closing or "withdrawn"
+    verdict = stood.verdict if stood.verdict is not None and stood.verdict["status"] == "answered" else None
+    votes = sum(its["status"] == "vote" for its in said)
+    return CaseRow(
+        number=row["id"],
+        candidate=candidate,
+        state=state,
+        holder=row["annotator"] or NOBODY,
+        review=row["tier"] == Tier.REVIEWERS,
+        label=None if verdict is None else verdict["label"],
+        confidence=None if verdict is None else verdict["confidence"],
+        answers=votes or int(verdict is not None),
+    )
+
+
+def progress(connection: sa.Connection, name: str, wall: int) -> Progress:
+    """How far an annotator is. wall: µs; today is the day (UTC) in which it is."""
+    today = wall - wall % DAY_US
+    first = sa.and_(answers.c.annotator == name, answers.c.supersedes.is_(None) | answers.c.token.is_not(None))
+    by_status = sa.select(answers.c.status, sa.func.count()).where(first).group_by(answers.c.status)
+    ever = _numbers(connection, by_status)
+    since = _numbers(connection, by_status.where(answers.c.answered_at >= today))
+    timed = (
+        sa.select(answers.c.answered_at - answers.c.leased_at)
+        .where(answers.c.annotator == name, answers.c.leased_at.is_not(None))
+        .order_by(answers.c.answered_at.desc())
+        .limit(_RECENT)
+    )
+    times = [int(time) for time in connection.execute(timed).scalars()]
+    held = sa.select(sa.func.count()).where(queue.c.annotator == name)
+    row = annotator(connection, name)
+    leased: int = connection.execute(held).scalar_one()
+    return Progress(
+        answered_today=_answered(since),
+        skipped_today=since["skipped"],
+        answered=_answered(ever),
+        leased=leased,
+        median_ms=round(median(times) / 1_000) if times else 0,
+        row=row,
+        known=bool(ever or leased or row.since or row.quota or row.skills is not None),
+    )
+
+
+def _numbers(connection: sa.Connection, by_status: sa.Select[Any]) -> defaultdict[str, int]:
+    return defaultdict(int, connection.execute(by_status).all())
+
+
+def _answered(numbers: Mapping[str, int]) -> int:
+    return sum(numbers.get(status, 0) for status in ("answered", "vote", "gold"))
+
+
+def annotator_page(connection: sa.Connection, after: str, most: int) -> list[AnnotatorRow]:
+    """Annotators after the name `after` in the order of names: who is in the table, or gave an annotation."""
+    table = sa.select(annotators).where(annotators.c.name > after).order_by(annotators.c.name).limit(most)
+    found = {row.name: annotator_row(row) for row in connection.execute(table)}
+    for name, _ in zip(_names(connection, after), range(most), strict=False):
+        found.setdefault(name, AnnotatorRow(name))
+    return [found[name] for name in sorted(found)[:most]]
+
+
+def _names(connection: sa.Connection, after: str = "") -> Iterator[str]:
+    """Who gave annotations, each found through the index: there are few annotators and many annotations."""
+    following = sa.select(sa.func.min(answers.c.annotator)).where(answers.c.annotator > sa.bindparam("name"))
+    while (name := connection.execute(following, {"name": after}).scalar_one()) is not None:
+        if name != _CONSENSUS:
+            yield name
+        after = name
+
+
+def labels(engine: sa.Engine, *, verdicts: bool) -> Iterator[Label]:
+    """All annotations as `P.labels` has them, in the order in which they were given.
+
+    In bounded memory, and in short transactions, so that a slow reader holds nothing up.
+
+    verdicts: one final label for each event alone, in the order of the verdicts.  What is only in the record of a
+    verdict on several answers (their number, annotators and probabilities) is left out.
+    """
+    with engine.connect() as connection:
+        names = [NOBODY, *_names(connection), _CONSENSUS]
+    ahead = max(10, _READ_AHEAD // len(names))
+    merged = heapq.merge(*(_given(engine, name, ahead) for name in names), key=_order)
+    batch: list[sa.RowMapping] = []
+    for row in merged:
+        batch.append(row)
+        if len(batch) == 200:
+            yield from _labels(engine, batch, verdicts=verdicts)
+            batch.clear()
+    yield from _labels(engine, batch, verdicts=verdicts)
+
+
+def _order(row: Row) -> tuple[int, str]:
+    return row["answered_at"], row["id"]
+
+
+def _given(engine: sa.Engine, name: str, ahead: int) -> Iterator[sa.RowMapping]:
+    """Annotations of one annotator in order, through the index."""
+    at, last = -1, ""
+    while True:
+        later = (answers.c.answered_at > at) | ((answers.c.answered_at == at) & (answers.c.id > last))
+        query = (
+            sa.select(answers)
+            .where(answers.c.annotator == name, answers.c.answered_at >= at, later)
+            .order_by(answers.c.answered_at, answers.c.id)
+            .limit(ahead)
+        )
+        with engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        yield from rows
+        if len(rows) < ahead:
+            return
+        at, last = _order(rows[-1])
+
+
+def _labels(engine: sa.Engine, rows: Sequence[sa.RowMapping], *, verdicts: bool) -> Iterator[Label]:
+    events = sorted({row["event_id"] for row in rows})
+    with engine.connect() as connection:
+        kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(events))
+        candidates = {event: decode_candidate(raw) for event, raw in connection.execute(kept)}
+        final = _final(connection, events) if verdicts else None
+    for row in rows:
+        candidate = candidates.get(row["event_id"])
+        if candidate is not None and (final is None or row["id"] in final):
+            yield label_of(row, candidate)
+
+
+def _final(connection: sa.Connection, events: Sequence[str]) -> set[str]:
+    its: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
+    for row in connection.execute(sa.select(answers).where(answers.c.event_id.in_(events))).mappings():
+        its[row["event_id"]].append(row)
+    verdicts = [standing(rows).verdict for rows in its.values()]
+    return {row["id"] for row in verdicts if row is not None and row["status"] in ENDS}
+
+
+def label_of(row: Row, candidate: Candidate) -> Label:
+    """The record of an annotation."""
+    return Label(
+        event_id=candidate.event_id,
+        business_id=candidate.business_id,
+        key=candidate.key,
+        time=candidate.time,
+        status=row["status"],
+        label=row["label"],
+        annotator=row["annotator"],
+        known_at=row["known_at"],
+        answered_at=row["answered_at"],
+        reason=candidate.reason,
+        inclusion_probability=candidate.inclusion_probability,
+        tile=candidate.tile,
+        tile_count=candidate.tile_count,
+        policy=candidate.policy,
+        features=candidate.features,
+        probabilities=candidate.probabilities,
+        uncertainty=candidate.uncertainty,
+        model=candidate.model,
+        confidence=row["confidence"],
+        comment=row["comment"],
+        annotation_id=row["id"],
+        supersedes=row["supersedes"],
+    )

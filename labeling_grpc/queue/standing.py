@@ -1,0 +1,88 @@
+"""Who may be given cases: what was said of annotators, and whether the queue is paused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+
+from labeling_grpc.commands import LeaseCases
+from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.work import Work
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.schema import annotators, meta
+
+PAUSED: Final = "paused"
+"""Key of `meta`: why nothing is given out, "" or none while all is."""
+
+_DAY: Final = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Annotator:
+    """What is known of one. skills: None for every skill.  quota: cases a day (UTC), 0 for no bound."""
+
+    state: str
+    why: str
+    skills: frozenset[str] | None
+    quota: int
+
+
+_ANYONE: Final = Annotator("active", "", None, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of everybody, as of queue time `read_at`. Who is not among `annotators` is active, has every skill and no quota.
+
+    paused: why nothing is given out, "" while all is.
+    """
+
+    read_at: int
+    paused: str = ""
+    annotators: dict[str, Annotator] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, connection: sa.Connection, now: int) -> Standing:
+        """As the database says now."""
+        paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == PAUSED)).scalar_one_or_none()
+        known = {
+            row.name: Annotator(
+                row.state,
+                row.why,
+                None if row.skills is None else frozenset(msgspec.json.decode(row.skills, type=list[str])),
+                row.quota,
+            )
+            for row in connection.execute(sa.select(annotators))
+        }
+        return cls(now, paused or "", known)
+
+    def of(self, name: str) -> Annotator:
+        """What is known of an annotator."""
+        return self.annotators.get(name, _ANYONE)
+
+    def allowed(self, work: Work, request: LeaseCases) -> int | RefusedError:
+        """How many cases a request may be given, or why none."""
+        if self.paused:
+            return RefusedError(Reason.QUEUE_PAUSED, f"the queue is paused: {self.paused}")
+        annotator = self.of(request.annotator)
+        if annotator.state != "active":
+            return RefusedError(
+                Reason.ANNOTATOR_STOPPED,
+                f"{request.annotator!r} is {annotator.state}: {annotator.why}; an administrator can change that",
+            )
+        if not annotator.quota:
+            return request.count
+        midnight = work.wall - work.wall % _DAY
+        asked = {"asker": request.annotator, "since": midnight}
+        had: int = work.connection.execute(sql.HAD_TODAY, asked).scalar_one()
+        left = annotator.quota - had
+        if left > 0:
+            return min(request.count, left)
+        return RefusedError(
+            Reason.QUOTA_REACHED,
+            f"{request.annotator!r} had the {annotator.quota} cases that a day (UTC) allows: come back tomorrow",
+            retry_after=(midnight + _DAY - work.wall) / 1e6,
+        )

@@ -1,0 +1,49 @@
+"""Reads of the queue's database beside its writer, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from labeling_grpc.refusals import Reason, RefusedError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Reader:
+    """Runs queries in threads, each with a connection of its own."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    async def ask(self, query: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a query gives.
+
+        Raises:
+            RefusedError: the database can't be read.
+
+        """
+
+        def asked() -> T:
+            with self.engine.connect() as connection:
+                return query(connection, *args, **kwargs)
+
+        return await self.apart(asked)
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """What a function that reads the database gives.
+
+        Raises:
+            RefusedError: the database can't be read.
+
+        """
+        try:
+            return await asyncio.to_thread(work)
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            raise RefusedError(
+                Reason.STORE_UNAVAILABLE, "the queue's database can't be read: try again in a moment"
+            ) from error

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from labeling import SOURCE, arrivals, candidate, pipeline
+
+from labeling_grpc.commands import TakeIn
+from labeling_grpc.options import Options
+from labeling_grpc.queue import reading
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.server import LabelingServer, serve
+from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
+from labeling_grpc.v1 import labeling_pb2 as pb
+from tidemark.records import Label, decode
+from tidemark.settings import Settings
+
+CASES = 12
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelingServer]:
+    settings = Settings(state_dir=tmp_path_factory.mktemp("state")).at("127.0.0.1:9")
+    with serve(pipeline("pay"), settings, options=Options(reflection=True)) as running:
+        asked = [candidate(n, explore=n % 4 == 0) for n in range(CASES)]
+        running._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
+        yield running
+
+
+@pytest.fixture
+def channel(server: LabelingServer) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.address) as opened:
+        yield opened
+
+
+@pytest.fixture
+def queue(channel: grpc.Channel) -> labeling_pb2_grpc.LabelingServiceStub:
+    return labeling_pb2_grpc.LabelingServiceStub(channel)
+
+
+@pytest.fixture
+def admin(channel: grpc.Channel) -> admin_pb2_grpc.LabelingAdminServiceStub:
+    return admin_pb2_grpc.LabelingAdminServiceStub(channel)
+
+
+def refusal(call: Callable[[], object]) -> RefusedError:
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    error: Any = caught.value
+    found = RefusedError.of(rpc_status.from_call(error))
+    assert found is not None, error
+    return found
+
+
+def answered(queue: labeling_pb2_grpc.LabelingServiceStub, who: str, most: int, label: str = "fraud") -> list[str]:
+    """Event ids of cases that `who` answered."""
+    tasks = queue.LeaseTasks(pb.LeaseTasksRequest(annotator=who, max_tasks=most)).tasks
+    queue.SubmitLabels(
+        pb.SubmitLabelsRequest(
+            annotations=[
+                pb.Annotation(event_id=task.case.event_id, lease_token=task.lease_token, label=label) for task in tasks
+            ]
+        )
+    )
+    return [task.case.event_id for task in tasks]
+
+
+def pages(call: Callable[[str], Any], field: str) -> list[Any]:
+    """What a list gives, page by page."""
+    found, token = [], ""
+    for _ in range(100):
+        response = call(token)
+        found += list(getattr(response, field))
+        token = response.next_page_token
+        if not token:
+            return found
+    raise AssertionError("the list does not end")
+
+
+def test_both_services_are_told_by_reflection_and_health(channel: grpc.Channel) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    for name in ("", "labeling_grpc.v1.LabelingService", "labeling_grpc.v1.LabelingAdminService"):
+        assert stub.Check(health_pb2.HealthCheckRequest(service=name)).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_cases_are_listed_in_the_order_in_which_they_came_whatever_happens_meanwhile(
+    queue: labeling_pb2_grpc.LabelingServiceStub,
+) -> None:
+    def page(token: str) -> Any:  # noqa: ANN401 - the response
+        answered(queue, "ada", 1)
+        return queue.ListCases(pb.ListCasesRequest(page_size=5, page_token=token))
+
+    listed = [record.case.event_id for record in pages(page, "records")]
+    assert listed == [candidate(n).event_id for n in range(CASES)]
+
+
+def test_cases_are_filtered_by_state_and_entity(queue: labeling_pb2_grpc.LabelingServiceStub) -> None:
+    done = set(answered(queue, "ada", 3))
+    (held,) = queue.LeaseTasks(pb.LeaseTasksRequest(annotator="ben")).tasks
+
+    def listed(**over: Any) -> list[pb.CaseRecord]:  # noqa: ANN401 - fields of the request
+        return pages(
+            lambda token: queue.ListCases(pb.ListCasesRequest(page_size=2, page_token=token, **over)), "records"
+        )
+
+    by_answer = listed(states=[pb.CASE_STATE_ANSWERED])
+    assert {record.case.event_id for record in by_answer} == done
+    assert {(record.label, record.answers) for record in by_answer} == {("fraud", 1)}
+    (leased,) = listed(states=[pb.CASE_STATE_LEASED])
+    assert (leased.case.event_id, leased.annotator) == (held.case.event_id, "ben")
+    assert len(listed(states=[pb.CASE_STATE_WAITING])) == CASES - 4
+    both = listed(states=[pb.CASE_STATE_ANSWERED, pb.CASE_STATE_WAITING])
+    assert len(both) == CASES - 1
+    assert {record.case.key for record in listed(key="C3")} == {"C3"}
+    assert listed(review=True) == []
+
+
+def test_a_page_has_no_more_than_a_response_can_hold(
+    queue: labeling_pb2_grpc.LabelingServiceStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_BYTES", 100)
+    first = queue.ListCases(pb.ListCasesRequest(page_size=50))
+    assert len(first.records) == 1
+    assert first.next_page_token
+    listed = pages(lambda token: queue.ListCases(pb.ListCasesRequest(page_size=50, page_token=token)), "records")
+    assert len(listed) == CASES
+
+
+def test_a_search_through_many_cases_goes_on_with_the_next_page(
+    queue: labeling_pb2_grpc.LabelingServiceStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_SCANNED", 3)
+    asked = pb.ListCasesRequest(segments=["none of them"])
+    first = queue.ListCases(asked)
+    assert (list(first.records), first.next_page_token != "") == ([], True)
+
+
+@pytest.mark.parametrize("wrong", ["x", "!!!!", "AAAA", "AAAAAAAAAAAAAAAAAAAAAAAAAA==", "ü", "\x00"])
+def test_a_page_token_that_was_not_given_is_refused(
+    queue: labeling_pb2_grpc.LabelingServiceStub, admin: admin_pb2_grpc.LabelingAdminServiceStub, wrong: str
+) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: queue.ListCases(pb.ListCasesRequest(page_token=wrong)),
+        lambda: admin.ListAnnotators(admin_pb2.ListAnnotatorsRequest(page_token=wrong)),
+        lambda: admin.ListAudit(admin_pb2.ListAuditRequest(page_token=wrong)),
+    ]
+    for call in calls:
+        found = refusal(call)
+        assert (found.reason, found.field) == (Reason.INVALID_FIELD, "page_token")
+
+
+def test_a_page_token_is_of_one_query_alone(queue: labeling_pb2_grpc.LabelingServiceStub) -> None:
+    token = queue.ListCases(pb.ListCasesRequest(page_size=2)).next_page_token
+    assert queue.ListCases(pb.ListCasesRequest(page_size=5, page_token=token)).records, "the size may change"
+    found = refusal(lambda: queue.ListCases(pb.ListCasesRequest(page_token=token, key="C1")))
+    assert (found.reason, found.field) == (Reason.INVALID_FIELD, "page_token")
+    changed = token[:-2] + ("AA" if token[-2:] != "AA" else "BB")
+    assert refusal(lambda: queue.ListCases(pb.ListCasesRequest(page_token=changed))).field == "page_token"
+    assert refusal(lambda: queue.ListCases(pb.ListCasesRequest(page_size=501))).field == "page_size"
+
+
+def test_progress_tells_today_and_what_is_left(
+    queue: labeling_pb2_grpc.LabelingServiceStub, admin: admin_pb2_grpc.LabelingAdminServiceStub
+) -> None:
+    answered(queue, "ada", 2)
+    (task, kept) = queue.LeaseTasks(pb.LeaseTasksRequest(annotator="ada", max_tasks=2)).tasks
+    queue.Skip(pb.SkipRequest(lease=pb.Lease(event_id=task.case.event_id, lease_token=task.lease_token)))
+    admin.UpdateAnnotator(admin_pb2.UpdateAnnotatorRequest(name="ada", quota=20))
+    found = queue.GetProgress(pb.GetProgressRequest(annotator="ada")).progress
+    numbers = (found.answered_today, found.skipped_today, found.answered, found.leased, found.waiting, found.quota)
+    assert numbers == (2, 1, 2, 1, CASES - 4, 20)
+    assert kept.lease_token
+    nobody = refusal(lambda: queue.GetProgress(pb.GetProgressRequest(annotator="nobody")))
+    assert nobody.reason is Reason.UNKNOWN_ANNOTATOR
+    assert refusal(lambda: queue.GetProgress(pb.GetProgressRequest())).field == "annotator"
+
+
+def test_annotators_are_listed_by_name_whether_they_answered_or_were_only_made_known(
+    queue: labeling_pb2_grpc.LabelingServiceStub, admin: admin_pb2_grpc.LabelingAdminServiceStub
+) -> None:
+    for who in ("cyd", "ada", "ben"):
+        answered(queue, who, 1)
+    admin.UpdateAnnotator(
+        admin_pb2.UpdateAnnotatorRequest(
+            name="bob",
+            state=admin_pb2.ANNOTATOR_STATE_PAUSED,
+            why="on leave",
+            skills=admin_pb2.SkillSet(skills=["card"]),
+        )
+    )
+
+    def page(token: str) -> admin_pb2.ListAnnotatorsResponse:
+        return admin.ListAnnotators(admin_pb2.ListAnnotatorsRequest(page_size=2, page_token=token))
+
+    found = pages(page, "annotators")
+    assert [its.name for its in found] == ["ada", "ben", "bob", "cyd"]
+    assert [its.any_skill for its in found] == [True, True, False, True]
+    bob = found[2]
+    assert (bob.state, bob.why, list(bob.skills)) == (admin_pb2.ANNOTATOR_STATE_PAUSED, "on leave", ["card"])
+
+
+def test_labels_are_exported_in_their_order_each_once(
+    queue: labeling_pb2_grpc.LabelingServiceStub,
+    admin: admin_pb2_grpc.LabelingAdminServiceStub,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "_READ_AHEAD", 2)
+    order = [event for who in ("ada", "ben", "ada", "cyd", "ada") for event in answered(queue, who, 1)]
+    first = json.loads(exported(admin)[0])
+    again = pb.AmendLabelRequest(annotation_id=first["annotation_id"], annotator="ben", label="genuine")
+    queue.AmendLabel(again)
+    queue.AddComment(pb.AddCommentRequest(event_id=order[0], annotator="ben", text="look", idempotency_key="k"))
+    labels = [decode(Label, line) for line in exported(admin)]
+    assert [label.event_id for label in labels] == [*order, first["event_id"], order[0]]
+    assert [label.status for label in labels[-2:]] == ["answered", "commented"]
+    asked = {candidate(n).event_id: candidate(n, explore=n % 4 == 0) for n in range(CASES)}
+    for label in labels:
+        assert (label.features, label.inclusion_probability) == (
+            asked[label.event_id].features,
+            asked[label.event_id].inclusion_probability,
+        )
+    verdicts = [decode(Label, line) for line in exported(admin, verdicts=True)]
+    assert sorted(label.event_id for label in verdicts) == sorted(order)
+    (amended,) = (label for label in verdicts if label.event_id == first["event_id"])
+    assert (amended.label, amended.supersedes) == ("genuine", first["annotation_id"])
+
+
+def exported(admin: admin_pb2_grpc.LabelingAdminServiceStub, *, verdicts: bool = False) -> list[bytes]:
+    request = admin_pb2.ExportLabelsRequest(verdicts=verdicts)
+    return [label for response in admin.ExportLabels(request) for label in response.labels]
+
+
+def test_labels_of_known_and_of_new_events_are_taken_in_each_on_its_own(
+    admin: admin_pb2_grpc.LabelingAdminServiceStub,
+) -> None:
+    case = pb.Case(key="C1", time_us=500, features=[pb.Feature(name="amount", value=4.5), pb.Feature(name="count_1d")])
+    sent = admin_pb2.ImportLabelsRequest(
+        labels=[
+            admin_pb2.ImportedLabel(event_id="new-1", label="fraud", known_at_us=900, case=case, confidence=0.75),
+            admin_pb2.ImportedLabel(event_id=candidate(0).event_id, label="genuine", annotator="eve"),
+            admin_pb2.ImportedLabel(event_id="new-2", label="fraud", case=case),
+            admin_pb2.ImportedLabel(event_id="new-3", label="fraud"),
+            admin_pb2.ImportedLabel(event_id="new-4", label="fraud", confidence=2.0),
+        ]
+    )
+    results = admin.ImportLabels(sent).results
+    refusals = [RefusedError.of(result.error) for result in results]
+    assert [its and (its.reason, its.field) for its in refusals] == [
+        None,
+        None,
+        (Reason.INVALID_FIELD, "known_at_us"),
+        (Reason.UNKNOWN_CASE, ""),
+        (Reason.INVALID_FIELD, "confidence"),
+    ]
+    assert all(result.duplicate for result in admin.ImportLabels(sent).results[:2])
+    new, known = (decode(Label, line) for line in exported(admin))
+    assert (new.key, new.time, new.features, new.confidence) == ("C1", 500, {"amount": 4.5, "count_1d": None}, 0.75)
+    assert (known.event_id, known.label, known.annotator) == (candidate(0).event_id, "genuine", "eve")
+
+
+def test_every_change_is_in_the_audit_trail_page_by_page(
+    queue: labeling_pb2_grpc.LabelingServiceStub, admin: admin_pb2_grpc.LabelingAdminServiceStub
+) -> None:
+    (event,) = answered(queue, "ada", 1)
+    admin.PauseQueue(admin_pb2.PauseQueueRequest(why="a look"))
+    admin.ResumeQueue(admin_pb2.ResumeQueueRequest())
+    admin.UpdateAnnotator(admin_pb2.UpdateAnnotatorRequest(name="ada", quota=3))
+    (amendable,) = (json.loads(line)["annotation_id"] for line in exported(admin))
+    queue.AmendLabel(pb.AmendLabelRequest(annotation_id=amendable, annotator="ben", retract=True))
+    admin.RequeueCases(admin_pb2.RequeueCasesRequest(event_ids=[event], why="again"))
+    admin.ExpireCases(admin_pb2.ExpireCasesRequest(event_ids=[event], why="no"))
+    admin.ImportLabels(admin_pb2.ImportLabelsRequest(labels=[admin_pb2.ImportedLabel(event_id=event, label="fraud")]))
+
+    def page(token: str) -> admin_pb2.ListAuditResponse:
+        response = admin.ListAudit(admin_pb2.ListAuditRequest(page_size=3, page_token=token))
+        assert response.broken == ""
+        return response
+
+    entries = pages(page, "entries")
+    assert [entry.action for entry in entries] == [
+        "PauseQueue",
+        "ResumeQueue",
+        "UpdateAnnotator",
+        "ExportLabels",
+        "AmendLabel",
+        "RequeueCases",
+        "ExpireCases",
+        "ImportLabels",
+    ]
+    assert [entry.number for entry in entries] == list(range(1, 9))
+    assert {entry.role for entry in entries} == {"admin"}
+    assert json.loads(entries[5].detail) == {"why": "again", "cases": [event]}
