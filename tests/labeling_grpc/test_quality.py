@@ -272,18 +272,6 @@ def test_a_gold_case_is_renewed_given_back_and_answered_as_any_other(desk: Opene
     assert here.store.counts.answered == 4
 
 
-def test_a_leased_gold_case_is_open_to_who_has_it_and_closed_to_others(desk: Opened) -> None:
-    here = desk(replace(GOLDEN, gold_every=1))
-    golden(here, 1)
-    here.take_in(1)
-    (task,) = here.lease("ada")
-    with here.store.engine.connect() as connection:
-        events = [task.event_id, "another"]
-        assert gold.leased_to(connection, events, "ada", here.clock.time) == {task.event_id}
-        assert gold.leased_to(connection, events, "ben", here.clock.time) == set()
-        assert gold.leased_to(connection, events, "ada", task.until) == set()
-
-
 def test_gold_cases_are_listed_with_how_they_were_answered_and_removed_ones_are_not_given(desk: Opened) -> None:
     here = desk(replace(GOLDEN, gold_every=1))
     truth = golden(here, 3)
