@@ -41,15 +41,19 @@ class LabelingClient(Blocking):
 
     stub = labeling_pb2_grpc.LabelingServiceStub
 
-    def lease(self, count: int = 1, *, wait: float = 0.0, lease: float | None = None) -> list[Task]:
-        """Up to `count` cases; waits up to `wait` seconds for the first. lease: its length in seconds.
+    def lease(
+        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, review: bool = False
+    ) -> list[Task]:
+        """Up to `count` cases; waits up to `wait` seconds for the first.
+
+        lease: its length in seconds.  review: those for reviewers first.
 
         Raises:
             RefusedError: the service refuses.
             UnreachableError: it can't be reached.
 
         """
-        request = self._calls.lease(count, wait, lease)
+        request = self._calls.lease(count, wait, lease, review=review)
         return tasks(self._call("LeaseTasks", request, wait))
 
     def submit(
@@ -108,6 +112,16 @@ class LabelingClient(Blocking):
 
         """
         return cast("str", self._call("Skip", self._calls.skip(task, reason, known_at)).annotation_id)
+
+    def escalate(self, task: Task, reason: str) -> str:
+        """Hand a task on to the reviewers, with what makes it hard; the id of the annotation that says so.
+
+        Raises:
+            RefusedError: no reason, unknown or closed case, stale lease.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        return cast("str", self._call("Escalate", self._calls.escalate(task, reason)).annotation_id)
 
     def amend(
         self,
@@ -219,9 +233,11 @@ class AsyncLabelingClient(Asyncio):
 
     stub = labeling_pb2_grpc.LabelingServiceStub
 
-    async def lease(self, count: int = 1, *, wait: float = 0.0, lease: float | None = None) -> list[Task]:
+    async def lease(
+        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, review: bool = False
+    ) -> list[Task]:
         """As `LabelingClient.lease`."""
-        return tasks(await self._call("LeaseTasks", self._calls.lease(count, wait, lease), wait))
+        return tasks(await self._call("LeaseTasks", self._calls.lease(count, wait, lease, review=review), wait))
 
     async def submit(
         self,
@@ -255,6 +271,10 @@ class AsyncLabelingClient(Asyncio):
     async def skip(self, task: Task, reason: str = "", *, known_at: int | None = None) -> str:
         """As `LabelingClient.skip`."""
         return cast("str", (await self._call("Skip", self._calls.skip(task, reason, known_at))).annotation_id)
+
+    async def escalate(self, task: Task, reason: str) -> str:
+        """As `LabelingClient.escalate`."""
+        return cast("str", (await self._call("Escalate", self._calls.escalate(task, reason))).annotation_id)
 
     async def amend(
         self,

@@ -21,7 +21,7 @@ class Calls:
         self._annotator = annotator
         self._pipeline = pipeline
 
-    def lease(self, count: int, wait: float, lease: float | None) -> pb.LeaseTasksRequest:
+    def lease(self, count: int, wait: float, lease: float | None, *, review: bool = False) -> pb.LeaseTasksRequest:
         """Ask for cases."""
         return pb.LeaseTasksRequest(
             pipeline=self._pipeline,
@@ -29,6 +29,7 @@ class Calls:
             max_tasks=count,
             wait_ms=round(wait * 1_000),
             lease_ms=ms(lease),
+            review=review,
         )
 
     def submit(
@@ -51,6 +52,11 @@ class Calls:
                 for annotation in annotations
             ],
         )
+
+    def escalate(self, task: Task, reason: str) -> pb.EscalateRequest:
+        """Hand a case on to the reviewers."""
+        lease = pb.Lease(event_id=task.event_id, lease_token=task.token)
+        return pb.EscalateRequest(pipeline=self._pipeline, lease=lease, reason=reason)
 
     def skip(self, task: Task, reason: str, known_at: int | None) -> pb.SkipRequest:
         """Close without an answer."""

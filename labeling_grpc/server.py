@@ -112,7 +112,7 @@ class LabelingServer:
         self._details = Details(pipeline, self._champion)
         ranker = Ranker(pipeline, self._writer, self._champion)
         self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook, ranker)
-        self._screener = Screener(self._writer, rules)
+        self._screener = Screener(self._writer, rules, self._fail)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)

@@ -368,14 +368,16 @@ def test_who_is_found_is_given_nothing_more_and_counts_in_no_open_case(desk: Ope
         (task,) = here.lease(who)
         here.answer(task, "genuine")
     before = len(here.labels())
-    writer = Writer(here.store, lambda error: pytest.fail(str(error)))
+    failures: list[Exception] = []
+    writer = Writer(here.store, failures.append)
     writer.start()
     try:
-        screener = Screener(writer, CROWD)
+        screener = Screener(writer, CROWD, failures.append)
         assert screener.look() == ["coin", "turned"]
         assert screener.look() == []
     finally:
         writer.stop()
+    assert failures == []
     assert len(here.labels()) == before
     refused = here.apply(LeaseCases("coin", 1, SECOND))
     assert isinstance(refused, RefusedError)
