@@ -83,6 +83,7 @@ class LabelingServer:
         settings: Settings,
         store: Store,
         options: Options,
+        rules: QueueRules,
         *,
         hook: Hook = no_hook,
     ) -> None:
@@ -100,7 +101,7 @@ class LabelingServer:
             positive=pipeline.label.positive,
         )
         self._masks = masks(pipeline)
-        self._segment = pipeline.labeling.segment
+        self._rules = rules
         self._refusals = Refusals()
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
@@ -175,7 +176,7 @@ class LabelingServer:
         rates = Rates(self._options.rate) if self._options.rate else None
         gate = Gate(TokenStore(self.store.engine), self._forbidden) if self._options.tokens else None
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
-        service = LabelingService(checks, self._question, self._writer, self._problems, reader, pages, self._segment)
+        service = LabelingService(checks, self._question, self._writer, self._problems, reader, pages, self._rules)
         admin = LabelingAdminService(checks, service, reader, pages, self._masks)
         server.add_generic_rpc_handlers(
             [
@@ -285,7 +286,7 @@ def serve(
     )
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)
-    return LabelingServer(pipeline, settings, store, options, hook=hook).start()
+    return LabelingServer(pipeline, settings, store, options, rules, hook=hook).start()
 
 
 def main(pipeline_path: str | Path) -> int:

@@ -27,6 +27,7 @@ from labeling_grpc.commands import (
 )
 from labeling_grpc.paging import Pages, size
 from labeling_grpc.queue import reading
+from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.reader import Reader
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
@@ -160,9 +161,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         problems: Problems,
         reader: Reader,
         pages: Pages,
-        segment: str | None = None,
+        rules: QueueRules,
     ) -> None:
-        """Serve what `writer` writes. segment: the context column of segments."""
+        """Serve what `writer` writes. rules: of the queue."""
         loop = asyncio.get_running_loop()
         self._checks = checks
         self._question = question
@@ -170,7 +171,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._problems = problems
         self._reader = reader
         self._pages = pages
-        self._segment = segment
+        self._rules = rules
         self._hub = _Hub(loop, writer)
         self._watchers: set[_Watcher] = set()
         self._annotators: dict[str, pb.AnnotatorStats] = {}
@@ -284,7 +285,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         asked = admin_checks.case_filter(self._checks, request)
         most = size(request.page_size)
         after = int(self._pages.after(request, int, 0))
-        rows, last = await self._reader.ask(reading.case_page, asked, self._segment, after, most)
+        rows, last = await self._reader.ask(reading.case_page, self._rules, asked, after, most)
         return pb.ListCasesResponse(
             records=[convert.case_record(row) for row in rows],
             next_page_token="" if last is None else self._pages.token(request, last),

@@ -33,7 +33,7 @@ from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.taking import Segments, waiting_row
-from labeling_grpc.queue.work import OpenCase, Work, decode_candidate, parts
+from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import State, annotators, cases, meta
 from labeling_grpc.security.audit import Act
@@ -171,11 +171,11 @@ def _reopened(work: Work, case: OpenCase, command: RequeueCases) -> dict[str, An
         return None
     said = Answer(case.event_id, "", "requeued", comment=command.why)
     known_at = _now_of(work, candidate)
-    work.record(candidate, "requeued", command.by.name, known_at, said, key=None)
+    work.record(candidate, "requeued", NOBODY, known_at, said, key=None)
     row = waiting_row(work, case.case_id, candidate, len(case.candidate), work.said[case.event_id], Segments(work))
     work.ended(stood.closing, -1)
     work.waiting(row["lane"], 1)
-    work.tell("requeued", case.event_id, command.by.name)
+    work.tell("requeued", case.event_id, NOBODY)
     return row
 
 
