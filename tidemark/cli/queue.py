@@ -1,10 +1,11 @@
-"""`tidemark queue export|rebuild`: annotations as files, and the queue's database anew from Kafka."""
+"""`tidemark queue`: labels as files, both ways, the queue's administration, and its database anew from Kafka."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -15,6 +16,20 @@ from tidemark.errors import ConfigError
 from tidemark.pipeline import load
 from tidemark.settings import Settings
 from tidemark.topics import Topics
+
+if TYPE_CHECKING:
+    from labeling_grpc.admin_client import Changed, LabelingAdminClient
+
+_SHOWN: Final = 10
+"""Cases that are named one by one."""
+
+Why = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit trail and whoever asks.")]
+Address = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="The labeling service; by default the one that runs here.")
+]
+Events = Annotated[
+    list[str], typer.Argument(metavar="EVENT_ID...", help="Cases, by their event ids; - reads them from stdin.")
+]
 
 app = typer.Typer(help="The labeling service's queue.", no_args_is_help=True, add_completion=False)
 
@@ -60,3 +75,75 @@ def rebuild(
         out.print(f"the queue of {escape(name)} is empty; the service builds it from Kafka when it starts")
         if lost:
             out.print(f"[yellow]{lost} records that were not in Kafka are lost[/]", highlight=False)
+
+
+@app.command(name="import")
+def import_file(
+    pipeline: PipelineFile,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".csv, .ndjson or .parquet with event_id and label.")],
+    address: Address = "",
+) -> None:
+    """Take labels from elsewhere in: they close the cases that ask for them, and are published."""
+    from labeling_grpc.imports import read
+    from labeling_grpc.refusals import RefusedError
+
+    with told(), _admin(pipeline, address) as admin:
+        labels = read(file)
+        outcomes = admin.import_labels(labels)
+        refused = [(label, o) for label, o in zip(labels, outcomes, strict=True) if isinstance(o, RefusedError)]
+        taken = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
+        known = sum(outcome.duplicate for outcome in taken)
+        out.print(f"{len(taken) - known:,} taken, {known:,} were there, {len(refused):,} refused", highlight=False)
+        for label, refusal in refused[:_SHOWN]:
+            out.print(f"[yellow]{escape(label.event_id)}:[/] {escape(str(refusal))}", highlight=False, soft_wrap=True)
+        if refused:
+            raise typer.Exit(1)
+
+
+@app.command()
+def pause(pipeline: PipelineFile, why: Why, address: Address = "") -> None:
+    """Give nothing out any more. Leases go on, answers are taken."""
+    with told(), _admin(pipeline, address) as admin:
+        admin.pause(why)
+        out.print("the queue is paused; `tidemark queue resume` opens it")
+
+
+@app.command()
+def resume(pipeline: PipelineFile, address: Address = "") -> None:
+    """Give out again."""
+    with told(), _admin(pipeline, address) as admin:
+        admin.resume()
+        out.print("the queue is open")
+
+
+@app.command()
+def requeue(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address = "") -> None:
+    """Ask again about closed cases, and take leased ones away from who has them."""
+    with told(), _admin(pipeline, address) as admin:
+        _show_changed("put back", admin.requeue(_named(event_ids), why))
+
+
+@app.command()
+def expire(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address = "") -> None:
+    """Close open cases: nobody is asked any more."""
+    with told(), _admin(pipeline, address) as admin:
+        _show_changed("closed", admin.expire(_named(event_ids), why))
+
+
+def _admin(pipeline: PipelineFile, address: str) -> LabelingAdminClient:
+    from labeling_grpc.admin_client import LabelingAdminClient
+
+    name = load(pipeline).name
+    if address:
+        return LabelingAdminClient(address, operator(), pipeline=name)
+    return LabelingAdminClient.of(name, operator())
+
+
+def _named(event_ids: list[str]) -> list[str]:
+    return sys.stdin.read().split() if event_ids == ["-"] else event_ids
+
+
+def _show_changed(what: str, changed: Changed) -> None:
+    out.print(f"{changed.number:,} {what}, {len(changed.left):,} left as they are", highlight=False)
+    for event_id in changed.left[:_SHOWN]:
+        out.print(f"[yellow]left:[/] {escape(event_id)}", highlight=False, soft_wrap=True)
