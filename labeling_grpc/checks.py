@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from labeling_grpc.commands import Amend, Answer, LeaseCases, LeaseRef
+from labeling_grpc.commands import Amend, Answer, Escalate, LeaseCases, LeaseRef
 from labeling_grpc.queue.taking import MAX_NAME, MAX_SEGMENTS
+from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.text import MAX_EVENT_ID, hidden, is_name
 from labeling_grpc.v1 import admin_pb2
@@ -17,6 +18,8 @@ from labeling_grpc.v1 import labeling_pb2 as pb
 MAX_TASKS: Final = 100
 MAX_WAIT_MS: Final = 60_000
 DEFAULT_INTERVAL_MS: Final = 1_000
+MAX_ENTRIES: Final = 100
+DEFAULT_ENTRIES: Final = 20
 MAX_COMMENT: Final = 4_000
 MIN_LEASE_MS: Final = 1_000
 MAX_LEASE_MS: Final = 86_400_000
@@ -44,6 +47,10 @@ class Checks:
         """The command of a lease request."""
         self.served(request.pipeline)
         annotator = _name("annotator", request.annotator, 128)
+        if annotator == CONSENSUS:
+            raise RefusedError(
+                Reason.INVALID_FIELD, f"{CONSENSUS!r} is who gives verdicts on several answers", field="annotator"
+            )
         count = _between("max_tasks", request.max_tasks or 1, 1, MAX_TASKS)
         _between("wait_ms", request.wait_ms, 0, MAX_WAIT_MS)
         _between("segments", len(request.segments), 0, MAX_SEGMENTS)
@@ -90,6 +97,12 @@ class Checks:
         self.served(request.pipeline)
         return _between("interval_ms", request.interval_ms or DEFAULT_INTERVAL_MS, 50, MAX_WAIT_MS)
 
+    def details(self, request: pb.GetCaseRequest) -> tuple[str, int]:
+        """Event id of a case, and how many entries of its history and of its like are asked for."""
+        self.served(request.pipeline)
+        event_id = _name("event_id", request.event_id, MAX_EVENT_ID)
+        return event_id, _between("most", request.most or DEFAULT_ENTRIES, 1, MAX_ENTRIES)
+
     def amend(self, request: pb.AmendLabelRequest) -> Amend:
         """The amendment."""
         self.served(request.pipeline)
@@ -108,6 +121,17 @@ class Checks:
             confidence=_confidence(request),
             comment=_text("comment", request.comment),
         )
+
+    def escalate(self, request: pb.EscalateRequest) -> Escalate:
+        """The escalation, with its reason."""
+        self.served(request.pipeline)
+        lease = self.ref(request.lease, "lease.")
+        reason = _text("reason", request.reason)
+        if reason is None or not reason.strip():
+            raise RefusedError(
+                Reason.INVALID_FIELD, "reason is empty: say what makes the case hard, for the reviewers", field="reason"
+            )
+        return Escalate(lease.event_id, lease.token, reason, _key(request.idempotency_key))
 
     def skip(self, request: pb.SkipRequest) -> Answer:
         """The skip as an answer without a label."""

@@ -198,6 +198,30 @@ class TakeIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class AddGold:
+    """Make closed cases gold: (event id, known class) of each. by: who asks, for the audit trail."""
+
+    answers: tuple[tuple[str, str], ...]
+    by: Caller = SERVICE
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGold:
+    """Give a gold case out no more. by: who asks, for the audit trail."""
+
+    event_id: str
+    by: Caller = SERVICE
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Give an annotator nothing more until an administrator says otherwise. One who is not active stays as they are."""
+
+    annotator: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """End leases that ran out. Every group of commands does so; this one alone is for when nobody asks."""
 
@@ -214,6 +238,9 @@ Command = (
     | AdoptLabels
     | MarkPublished
     | TakeIdentity
+    | AddGold
+    | RemoveGold
+    | Quarantine
     | Sweep
     | Administer
 )
@@ -252,6 +279,14 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class GoldAdded:
+    """How many cases are gold now; event ids without a closed case."""
+
+    added: int
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TakenIn:
     """How far intake came: `position` is the next offset, `accepted` the arrivals before it.
 
@@ -274,6 +309,7 @@ Result = (
     | TakenIn
     | Changed
     | AnnotatorRow
+    | GoldAdded
     | None
 )
 

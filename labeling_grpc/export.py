@@ -37,6 +37,9 @@ _TYPES: Final[dict[str, Any]] = {
     "comment": pl.String,
     "annotation_id": pl.String,
     "supersedes": pl.String,
+    "answers": pl.Int64,
+    "annotators": pl.List(pl.String),
+    "consensus": pl.List(pl.Float64),
 }
 
 
@@ -49,7 +52,8 @@ def frame(labels: Sequence[Label]) -> pl.DataFrame:
 
 
 def _csv(labels: Sequence[Label], path: Path) -> None:
-    rows = frame(labels).with_columns(pl.col("probabilities").list.eval(pl.element().cast(pl.String)).list.join(" "))
+    lists = pl.col("probabilities", "annotators", "consensus")
+    rows = frame(labels).with_columns(lists.list.eval(pl.element().cast(pl.String)).list.join(" "))
     text = [name for name, kind in rows.schema.items() if kind == pl.String]
     safe = [
         pl.when(pl.col(name).str.contains(FORMULA)).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
@@ -83,7 +87,7 @@ def _task(labels: Sequence[Label]) -> dict[str, Any]:
         "annotations": [
             {
                 "result": [] if label.label is None else [_choice(label.label)],
-                "was_cancelled": label.status != "answered",
+                "was_cancelled": label.label is None,
                 "ground_truth": False,  # else Label Studio takes each imported answer for the truth
                 "meta": {
                     "annotator": label.annotator,

@@ -30,12 +30,14 @@ from labeling_grpc.admin_commands import WriteDown
 from labeling_grpc.bridge import Bridge, Problems
 from labeling_grpc.champion import Champion
 from labeling_grpc.checks import Checks
+from labeling_grpc.details import Details
 from labeling_grpc.options import Options, listened, queue_database, state_folder
 from labeling_grpc.paging import Pages
 from labeling_grpc.publisher import Hook, no_hook
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.ranking import Ranker
 from labeling_grpc.reader import Reader
+from labeling_grpc.screener import Screener
 from labeling_grpc.security.audit import Act, Refusals
 from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.masks import masks
@@ -83,8 +85,8 @@ class LabelingServer:
         settings: Settings,
         store: Store,
         options: Options,
-        rules: QueueRules,
         *,
+        rules: QueueRules,
         hook: Hook = no_hook,
     ) -> None:
         self.address = ""
@@ -102,13 +104,16 @@ class LabelingServer:
         )
         self._masks = masks(pipeline)
         self._rules = rules
+        self._labeling = pipeline.labeling
         self._refusals = Refusals()
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
         self._writer = Writer(store, self._fail)
         self._champion = Champion(settings, pipeline)
+        self._details = Details(pipeline, self._champion)
         ranker = Ranker(pipeline, self._writer, self._champion)
         self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook, ranker)
+        self._screener = Screener(self._writer, rules)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
@@ -134,6 +139,7 @@ class LabelingServer:
             raise self.failed
         self._bridge.start()
         self._champion.start()
+        self._screener.start()
         self._write_state()
         return self
 
@@ -148,6 +154,7 @@ class LabelingServer:
         self._thread.join()
         self._champion.stop()
         self._bridge.stop()
+        self._screener.stop()
         self._writer.stop()
         self.store.close()
         self._state.unlink(missing_ok=True)
@@ -176,8 +183,9 @@ class LabelingServer:
         rates = Rates(self._options.rate) if self._options.rate else None
         gate = Gate(TokenStore(self.store.engine), self._forbidden) if self._options.tokens else None
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
-        service = LabelingService(checks, self._question, self._writer, self._problems, reader, pages, self._rules)
-        admin = LabelingAdminService(checks, service, reader, pages, self._masks)
+        parts = (self._writer, self._problems, reader, pages, self._details)
+        service = LabelingService(checks, self._question, *parts, self._labeling)
+        admin = LabelingAdminService(checks, service, reader, pages, self._masks, self._rules)
         server.add_generic_rpc_handlers(
             [
                 rpc.handler(descriptor, servicer, gate, rates, self._masks)
@@ -286,7 +294,7 @@ def serve(
     )
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)
-    return LabelingServer(pipeline, settings, store, options, rules, hook=hook).start()
+    return LabelingServer(pipeline, settings, store, options, rules=rules, hook=hook).start()
 
 
 def main(pipeline_path: str | Path) -> int:

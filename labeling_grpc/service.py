@@ -25,9 +25,10 @@ from labeling_grpc.commands import (
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.details import Details
 from labeling_grpc.paging import Pages, size
 from labeling_grpc.queue import reading
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.reader import Reader
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
@@ -36,6 +37,7 @@ from labeling_grpc.store import StoreError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from labeling_grpc.writer import Outcome, Reply, Stopping, Writer
+from tidemark.pipeline.model import Labeling
 
 MAX_WATCHERS: Final = 1_000
 MAX_ANNOTATORS: Final = 1_000
@@ -161,9 +163,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         problems: Problems,
         reader: Reader,
         pages: Pages,
-        rules: QueueRules,
+        details: Details,
+        labeling: Labeling,
     ) -> None:
-        """Serve what `writer` writes. rules: of the queue."""
+        """Serve what `writer` writes. labeling: how the pipeline labels."""
         loop = asyncio.get_running_loop()
         self._checks = checks
         self._question = question
@@ -171,7 +174,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._problems = problems
         self._reader = reader
         self._pages = pages
-        self._rules = rules
+        self._details = details
+        self._labeling = labeling
         self._hub = _Hub(loop, writer)
         self._watchers: set[_Watcher] = set()
         self._annotators: dict[str, pb.AnnotatorStats] = {}
@@ -261,7 +265,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.EscalateRequest, _context: Context
     ) -> pb.EscalateResponse:
         """Hand a case on to the reviewers."""
-        raise NotImplementedError
+        outcome = cast("Accepted | RefusedError", await self._hub.call(self._checks.escalate(request)))
+        if isinstance(outcome, RefusedError):
+            raise outcome
+        return pb.EscalateResponse(annotation_id=outcome.annotation_id)
 
     async def AddComment(  # noqa: N802
         self, request: pb.AddCommentRequest, _context: Context
@@ -276,7 +283,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.GetCaseRequest, _context: Context
     ) -> pb.GetCaseResponse:
         """One case with all that helps to decide it."""
-        raise NotImplementedError
+        event_id, most = self._checks.details(request)
+        return await self._reader.ask(self._details.case, event_id, most, caller.get())
 
     async def ListCases(  # noqa: N802
         self, request: pb.ListCasesRequest, _context: Context
@@ -285,7 +293,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         asked = admin_checks.case_filter(self._checks, request)
         most = size(request.page_size)
         after = int(self._pages.after(request, int, 0))
-        rows, last = await self._reader.ask(reading.case_page, self._rules, asked, after, most)
+        rows, last = await self._reader.ask(reading.case_page, self._labeling, asked, after, most)
         return pb.ListCasesResponse(
             records=[convert.case_record(row) for row in rows],
             next_page_token="" if last is None else self._pages.token(request, last),
@@ -378,7 +386,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
 
     def _happened(self, events: list[CaseEvent]) -> None:
         for event in events:
-            if event.kind in {"leased", "answered", "skipped"}:
+            if event.kind in {"leased", "answered", "skipped", "voted"} and event.annotator != CONSENSUS:
                 self._count(event)
         for watcher in self._watchers:
             watcher.take(events)
@@ -390,9 +398,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
                 del self._annotators[next(iter(self._annotators))]
             its = self._annotators[event.annotator] = pb.AnnotatorStats(annotator=event.annotator)
         its.last_seen_us = event.at
-        if event.kind == "answered":
+        if event.kind == "answered" or (event.kind == "voted" and event.label is not None):
             its.answered += 1
-        elif event.kind == "skipped":
+        elif event.kind in {"skipped", "voted"}:
             its.skipped += 1
 
     def stats(self) -> pb.QueueStats:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from labeling_grpc import admin_commands
 from labeling_grpc.admin_commands import Administer
 from labeling_grpc.commands import (
+    AddGold,
     AdoptLabels,
     Amend,
     Applied,
@@ -27,18 +28,22 @@ from labeling_grpc.commands import (
     LeaseCases,
     LeasedCase,
     MarkPublished,
+    Quarantine,
+    RemoveGold,
     Rescore,
     Result,
     Sweep,
     TakeIdentity,
     TakeIn,
 )
+from labeling_grpc.queue import gold
 from labeling_grpc.queue.administering import administer
 from labeling_grpc.queue.amending import amend, voted_on
 from labeling_grpc.queue.closings import ENDS, counted
-from labeling_grpc.queue.holding import Held, apply_held, event_ids
+from labeling_grpc.queue.holding import Held, apply_held, leases_of
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.publishing import adopt_labels, mark_published, take_identity
+from labeling_grpc.queue.quarantining import quarantine
 from labeling_grpc.queue.remarks import KEY, with_remarks
 from labeling_grpc.queue.reranking import RANKED_BY, rescore
 from labeling_grpc.queue.rules import QueueRules
@@ -88,6 +93,8 @@ class Queue:
         self._shared = shared
         self._memory = _Memory()
         self._next_memory = self._memory
+        secret = connection.execute(sa.select(meta.c.value).where(meta.c.key == "publisher")).scalar_one()
+        self._gold = gold.GoldTurns(secret, rules.gold_every)
         self.counts = count(connection)
         self.next_lease_end = first_lease_end(connection)
 
@@ -120,10 +127,12 @@ class Queue:
         voted = voted_on(work, commands)
         work.lock([*_touched(commands), *voted])
         work.lock_closed(voted)
-        results: list[Result] = [_from_kafka(work, command) for command in commands]
+        results: list[Result] = [_apart(work, command) for command in commands]
         held = {i: c for i, c in enumerate(commands) if isinstance(c, Held)}
         if held:
-            work.load(event_id for command in held.values() for event_id in event_ids(command))
+            leases = [lease for command in held.values() for lease in leases_of(command)]
+            work.load(lease.event_id for lease in leases)
+            gold.load(work, leases)
             for index, command in held.items():
                 results[index] = apply_held(work, command)
             work.flush()
@@ -163,7 +172,7 @@ class Queue:
         if memory.standing is None:
             memory.standing = Standing.read(work.connection, work.now)
         plain = self._rules.plain and memory.looked_at is not None and not any(request.review for request in asked)
-        leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns)
+        leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns, self._gold)
         given = leasing.lease(asked)
         if work.counts.remarked:
             given = with_remarks(work.connection, given)
@@ -184,7 +193,7 @@ def _touched(commands: Sequence[Command]) -> Iterator[str]:
     """Event ids of the cases that a group is about, apart from those that it looks for."""
     for command in commands:
         if isinstance(command, Held):
-            yield from event_ids(command)
+            yield from (lease.event_id for lease in leases_of(command))
         elif isinstance(command, AdoptLabels):
             yield from (label.event_id for label in command.labels)
         elif isinstance(command, Administer):
@@ -197,8 +206,8 @@ def _administer(work: Work, commands: Sequence[Command], results: list[Result]) 
             results[index] = administer(work, command)
 
 
-def _from_kafka(work: Work, command: Command) -> Result:
-    """Apply a command of intake's or of the publisher's; any other is left for later."""
+def _apart(work: Work, command: Command) -> Result:
+    """Apply a command that is done by itself; any other is left for later."""
     match command:
         case TakeIn():
             return take_in(work, command)
@@ -210,6 +219,12 @@ def _from_kafka(work: Work, command: Command) -> Result:
             mark_published(work, command)
         case TakeIdentity(publisher):
             take_identity(work, publisher)
+        case AddGold():
+            return gold.add(work, command)
+        case RemoveGold():
+            return gold.remove(work, command)
+        case Quarantine():
+            quarantine(work, command)
         case _:
             pass
     return None

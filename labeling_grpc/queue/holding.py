@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from labeling_grpc.commands import (
     Accepted,
     Answer,
@@ -12,6 +14,7 @@ from labeling_grpc.commands import (
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.queue import gold
 from labeling_grpc.queue.overlap import put_back, vote
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate
@@ -21,13 +24,13 @@ from labeling_grpc.schema import State, Tier
 Held = SubmitAnswers | Escalate | RenewLeases | ReleaseLeases
 
 
-def event_ids(command: Held) -> list[str]:
-    """The cases that a command is about."""
+def leases_of(command: Held) -> Sequence[Answer | Escalate | LeaseRef]:
+    """The leases that a command names."""
     match command:
         case SubmitAnswers(refs) | RenewLeases(refs) | ReleaseLeases(refs):
-            return [ref.event_id for ref in refs]
-        case Escalate(event_id):
-            return [event_id]
+            return refs
+        case Escalate():
+            return (command,)
 
 
 def apply_held(work: Work, command: Held) -> Result:
@@ -51,6 +54,8 @@ def _answer(work: Work, answer: Answer) -> Accepted | RefusedError:
     if (earlier := work.keyed.get((answer.event_id, key))) is not None:
         reused = f"another answer to case {answer.event_id!r} was taken under this idempotency key or lease"
         return repeated(answer, earlier, {"token": answer.token}, reused)
+    if (lease := work.gold.get((answer.event_id, answer.token))) is not None:
+        return gold.answer(work, lease, answer, key)
     case = _leased(work, answer.event_id, answer.token)
     if isinstance(case, RefusedError):
         return case
@@ -72,6 +77,8 @@ def _escalate(work: Work, command: Escalate) -> Accepted | RefusedError:
     if (earlier := work.keyed.get((command.event_id, key))) is not None:
         reused = f"something else was said of case {command.event_id!r} under this idempotency key or lease"
         return repeated(command, earlier, {"token": command.token}, reused)
+    if (lease := work.gold.get((command.event_id, command.token))) is not None:
+        return gold.answer(work, lease, command, key)
     case = _leased(work, command.event_id, command.token)
     if isinstance(case, RefusedError):
         return case
@@ -84,6 +91,8 @@ def _escalate(work: Work, command: Escalate) -> Accepted | RefusedError:
 
 def _renew(work: Work, lease: LeaseRef, lease_us: int) -> int | RefusedError:
     """Let a lease end `lease_us` from now; gives that time."""
+    if (held := work.gold.get((lease.event_id, lease.token))) is not None:
+        return gold.renew(work, held, lease_us)
     case = _leased(work, lease.event_id, lease.token)
     if isinstance(case, RefusedError):
         return case
@@ -95,6 +104,8 @@ def _renew(work: Work, lease: LeaseRef, lease_us: int) -> int | RefusedError:
 
 def _release(work: Work, lease: LeaseRef) -> int:
     """Give a case back; 0 when the lease had ended before."""
+    if (held := work.gold.get((lease.event_id, lease.token))) is not None:
+        return gold.release(work, held)
     case = _leased(work, lease.event_id, lease.token)
     if isinstance(case, RefusedError):
         return 0

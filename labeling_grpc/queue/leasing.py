@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from labeling_grpc.commands import LeaseCases, LeasedCase
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.gold import GoldTurns
 from labeling_grpc.queue.standing import Standing
 from labeling_grpc.queue.turns import Turns
 from labeling_grpc.queue.work import Work
@@ -110,18 +111,24 @@ class _Offer:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """A case and its place. both: both lanes have one."""
+
     stack: Stack
     index: int
     row: _Row
+    both: bool = False
 
 
 class Leasing:
     """Gives out cases of one transaction. turns: moved on.  stacks: None to look which there are."""
 
-    def __init__(self, work: Work, stacks: list[Stack] | None, standing: Standing, turns: Turns) -> None:
+    def __init__(
+        self, work: Work, stacks: list[Stack] | None, standing: Standing, turns: Turns, gold: GoldTurns
+    ) -> None:
         self._work = work
         self._standing = standing
         self._turns = turns
+        self._gold = gold
         self._updates: list[dict[str, Any]] = []
         self.looked = stacks is None
         """Whether it is known that there are no other stacks than these."""
@@ -160,6 +167,10 @@ class Leasing:
                 found = self._next(offers, request)
             if found is None or (taken and size + found.row.size > self._work.rules.max_bytes):
                 break
+            if (gold := self._gold.take(self._work, request)) is not None:
+                size += len(gold.candidate)
+                taken.append(gold)
+                continue
             size += found.row.size
             taken.append(self._give(found, request))
         return taken
@@ -179,19 +190,13 @@ class Leasing:
         return list(offers.values())
 
     def _next(self, offers: list[_Offer], request: LeaseCases) -> _Found | None:
-        """The case whose turn it is, taken from its stack."""
+        """The case whose turn it is."""
         for offer in offers:
             explore = self._first(offer.explore, request)
             active = self._first_in_turn(offer.active, request)
             found = (explore if self._turns.explore_next else active) or explore or active
-            if found is None:
-                continue
-            if explore and active:
-                self._turns.explore_next = not self._turns.explore_next
-            if found is active:
-                self._turns.took(found.stack.segment)
-            del found.stack.rows[found.index]
-            return found
+            if found is not None:
+                return replace(found, both=bool(explore and active))
         return None
 
     def _first_in_turn(self, active: dict[str, list[Stack]], request: LeaseCases) -> _Found | None:
@@ -252,6 +257,11 @@ class Leasing:
 
     def _give(self, found: _Found, request: LeaseCases) -> LeasedCase:
         row, stack = found.row, found.stack
+        del stack.rows[found.index]
+        if found.both:
+            self._turns.explore_next = not self._turns.explore_next
+        if stack.lane == Lane.ACTIVE:
+            self._turns.took(stack.segment)
         token = base64.urlsafe_b64encode(self._work.entropy.draw(18)).decode()
         until = self._work.now + request.lease_us
         self._updates.append(

@@ -23,8 +23,7 @@ def vote(
 def settled(work: Work, case: OpenCase, candidate: Candidate) -> bool:
     """End an open case whose votes suffice; whether they do."""
     cast = work.cast(case.event_id)
-    given = votes.classes(cast)
-    rules, verdict = work.rules, work.trust.verdict(given)
+    rules, verdict = work.rules, work.judged(case.event_id, cast)
     over = len(cast) >= rules.most_answers
     if verdict is None:
         if over:
@@ -33,7 +32,7 @@ def settled(work: Work, case: OpenCase, candidate: Candidate) -> bool:
             work.close(case, candidate, "skipped", last["annotator"], last["known_at"], answer=skip)
         return over
     sure = verdict.confidence >= rules.confidence
-    decided = (sure and (over or len(given) >= rules.answers)) or (over and rules.max_answers is None)
+    decided = (sure and (over or len(verdict.annotators) >= rules.answers)) or (over and rules.max_answers is None)
     if decided:
         work.decide(case, candidate, verdict)
     return decided
@@ -41,7 +40,7 @@ def settled(work: Work, case: OpenCase, candidate: Candidate) -> bool:
 
 def put_back(work: Work, case: OpenCase, *, passed_by: str | None) -> None:
     """Return a leased case to where it belongs by what was said of it."""
-    case.place = votes.place(work.said[case.event_id], work.rules, work.stopped)
+    case.place = work.placed(work.said[case.event_id])
     case.tier = case.place.tier
     work.give_back(case, passed_by=passed_by)
 
@@ -52,6 +51,6 @@ def reconsidered(work: Work, event_id: str, candidate: Candidate) -> None:
     case = work.cases.get(event_id)
     if verdict is None and case is not None and case.in_queue:
         if case.state == State.LEASED or case.tier == Tier.REVIEWERS or not settled(work, case, candidate):
-            case.place = votes.place(work.said[event_id], work.rules, work.stopped)
+            case.place = work.placed(work.said[event_id])
     elif verdict is not None and verdict["annotator"] == votes.CONSENSUS and verdict["status"] == "answered":
-        work.supersede(verdict, candidate, work.trust.verdict(votes.classes(votes.votes(work.said[event_id]))))
+        work.supersede(verdict, candidate, work.judged(event_id, votes.votes(work.said[event_id])))

@@ -10,7 +10,7 @@ from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import counted, standing
 from labeling_grpc.queue.positions import move
 from labeling_grpc.queue.taking import Segments, waiting_row
-from labeling_grpc.queue.votes import place, stored
+from labeling_grpc.queue.votes import stored
 from labeling_grpc.queue.work import NOBODY, Work, decode_candidate, parts
 from labeling_grpc.schema import positions
 
@@ -70,7 +70,7 @@ def _adopted(work: Work, row: dict[str, Any]) -> None:
     if standing(said).closing is not None:
         work.drop(case)
     else:
-        case.place = place(said, work.rules, work.stopped)
+        case.place = work.placed(said)
 
 
 def _reopened(work: Work, event_id: str) -> dict[str, Any] | None:

@@ -16,11 +16,11 @@ from labeling_grpc.admin_commands import AnnotatorRow
 from labeling_grpc.queue.administering import annotator, annotator_row
 from labeling_grpc.queue.closings import ENDS, NOTHING, Row, standing
 from labeling_grpc.queue.labels import label_of
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.taking import named
 from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.queue.work import NOBODY, decode_candidate
 from labeling_grpc.schema import State, Tier, annotators, answers, cases, queue
+from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label
 
 DAY_US: Final = 86_400_000_000
@@ -78,7 +78,7 @@ class Progress:
 
 
 def case_page(
-    connection: sa.Connection, rules: QueueRules, asked: CaseFilter, after: int, most: int
+    connection: sa.Connection, labeling: Labeling, asked: CaseFilter, after: int, most: int
 ) -> tuple[list[CaseRow], int | None]:
     """Cases after number `after` in the order in which they came, and where to go on; None: there are no more."""
     found: list[CaseRow] = []
@@ -88,13 +88,25 @@ def case_page(
         for row, said in _with_annotations(connection, rows):
             if len(found) == most or scanned == _SCANNED or size > MAX_BYTES:
                 return found, after
-            its = _case_row(row, rules, said)
+            its = _case_row(row, labeling, said)
             if _passes(its, asked):
                 found.append(its)
                 size += len(row["candidate"])
             after = its.number
             scanned += 1
     return found, None
+
+
+def case_row(
+    connection: sa.Connection, labeling: Labeling, event_id: str
+) -> tuple[CaseRow, list[sa.RowMapping]] | None:
+    """A case with its annotations, oldest first; None: there is none."""
+    everything = CaseFilter(states=frozenset(), segments=frozenset(), key="", review=False)
+    found = connection.execute(_cases(everything).where(cases.c.event_id == event_id)).mappings().all()
+    for row, said in _with_annotations(connection, found):
+        ordered = sorted(said, key=_order)
+        return _case_row(row, labeling, ordered), ordered
+    return None
 
 
 def _cases(asked: CaseFilter) -> sa.Select[Any]:
@@ -129,7 +141,7 @@ def _with_annotations(
     return ((row, its[row["event_id"]]) for row in rows)
 
 
-def _case_row(row: Row, rules: QueueRules, said: Sequence[Row]) -> CaseRow:
+def _case_row(row: Row, labeling: Labeling, said: Sequence[Row]) -> CaseRow:
     candidate = decode_candidate(row["candidate"])
     stood = standing(said) if said else NOTHING
     if row["state"] is not None:
@@ -147,8 +159,8 @@ def _case_row(row: Row, rules: QueueRules, said: Sequence[Row]) -> CaseRow:
         label=None if verdict is None else verdict["label"],
         confidence=None if verdict is None else verdict["confidence"],
         answers=votes or int(verdict is not None),
-        segment=named(candidate, rules.segment),
-        skill=named(candidate, rules.skill),
+        segment=named(candidate, labeling.segment),
+        skill=named(candidate, labeling.skill),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from labeling_grpc.queue.many import Many
-from labeling_grpc.schema import Lane, State, Tier, answers, cases, meta, numbers, outbox, queue
+from labeling_grpc.schema import Lane, State, Tier, annotators, answers, cases, meta, numbers, outbox, queue
 
 SWEEP: Final = 1_000
 """Cases that one statement of a sweep looks up."""
@@ -239,6 +239,7 @@ AMENDED = (
     .order_by(answers.c.id)
     .with_for_update(of=answers)
 )
+QUARANTINED = sa.select(annotators.c.name).where(annotators.c.state == "quarantined")
 EVENTS = sa.select(answers.c.event_id).where(answers.c.id.in_(PART))
 
 UNSEEN = sa.select(cases.c.event_id).where(cases.c.event_id.in_(PART))

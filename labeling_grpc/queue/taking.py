@@ -129,7 +129,7 @@ def waiting_row(
 
     size: bytes of the candidate.  said: what was said of it before.  priority: None for the candidate's own.
     """
-    place = votes.place(said, work.rules, work.stopped)
+    place = work.placed(said)
     lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
     return {
         "case_id": case_id,

@@ -75,6 +75,10 @@ class Place:
     seen: tuple[str, ...]
 
 
+FRESH: Final = Place(Tier.ANYONE, 0, ())
+"""Where a case belongs of which nothing was said."""
+
+
 def votes(rows: Iterable[Row]) -> list[Row]:
     """The votes that stand, one an annotator, oldest first; one without a class is an abstention."""
     rows = current(rows)
@@ -186,6 +190,15 @@ class Trust:
             max(row["known_at"] for row in given),
         )
 
+    def accuracy(self, annotator: str) -> float | None:
+        """Expected share of right answers over cases as they come; None: nothing is known of the annotator."""
+        self._load([annotator])
+        counts = self._counts[annotator]
+        if not counts.any():
+            return None
+        matrix = self._before + counts / _UNIT
+        return float(self._priors() @ (np.diag(matrix) / matrix.sum(axis=1)))
+
     def write(self) -> None:
         """Add what was learnt; in one order, so that no two replicas wait in a circle."""
         rows = [
@@ -200,13 +213,16 @@ class Trust:
     def _posterior(self, said: Sequence[tuple[str, int]]) -> NDArray[np.float64]:
         if self._rules.consensus == "majority":
             return np.bincount([label for _, label in said], minlength=len(self._numbers)) / len(said)
-        frequent = np.diag(self._counts[_PRIOR]) / _UNIT + 1.0
-        priors = frequent / frequent.sum()
+        priors = self._priors()
         matrices = [(self._before + self._counts[name] / _UNIT, label) for name, label in said]
         if self._rules.consensus == "dawid_skene":
             return weighed(priors, matrices)
         able = [(ability(float(np.trace(its) / its.sum())), label) for its, label in matrices]
         return weighed_by_ease(priors, able)
+
+    def _priors(self) -> NDArray[np.float64]:
+        frequent = np.diag(self._counts[_PRIOR]) / _UNIT + 1.0
+        return np.asarray(frequent / frequent.sum(), np.float64)
 
     @property
     def _before(self) -> NDArray[np.float64]:

@@ -56,6 +56,18 @@ class OpenCase:
     place: votes.Place | None = None
 
 
+@dataclass(slots=True)
+class GoldLease:
+    """A gold case in somebody's hands. label: its known class, None where it is gold no more."""
+
+    token: str
+    event_id: str
+    annotator: str
+    lease_until: int
+    leased_at: int
+    label: str | None
+
+
 class Work:
     """What a group of commands reads and changes, and what happened.
 
@@ -90,9 +102,10 @@ class Work:
         self.cases: dict[str, OpenCase] = {}
         self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
         self.said: dict[str, list[votes.Row]] = {}
+        self.gold: dict[tuple[str, str], GoldLease] = {}
         self.trust = votes.Trust(connection, rules)
-        self.stopped: dict[str, str] = {}
         self.acts: list[Act] = []
+        self._stopped: frozenset[str] | None = None
         self._dropped: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._outbox: list[dict[str, Any]] = []
@@ -158,7 +171,7 @@ class Work:
         ):
             statement.execute(self.connection, rows)
         self._dropped, self._annotations, self._outbox = [], [], []
-        self.cases, self.keyed, self.said = {}, {}, {}
+        self.cases, self.keyed, self.said, self.gold = {}, {}, {}, {}
 
     def write_meta(self, key: str, value: str) -> None:
         """Set a value of the table `meta`."""
@@ -205,16 +218,35 @@ class Work:
     def expire(self, case: OpenCase, why: str) -> None:
         """Close a case that nobody answered; or that some did, with what they are sure of."""
         candidate = decode_candidate(case.candidate)
-        verdict = self.trust.verdict(votes.classes(self.cast(case.event_id))) if self.rules.several else None
+        verdict = self.judged(case.event_id, self.cast(case.event_id)) if self.rules.several else None
         if verdict is not None and verdict.confidence >= self.rules.confidence:
             self.decide(case, candidate, verdict)
             return
         known_at = max(self.counts.event_clock, candidate.time)
         self.close(case, candidate, "expired", NOBODY, known_at, comment=why)
 
+    @property
+    def stopped(self) -> frozenset[str]:
+        """Annotators in quarantine, whose votes on open cases do not count."""
+        if self._stopped is None:
+            self._stopped = frozenset(self.connection.execute(sql.QUARANTINED).scalars())
+        return self._stopped
+
+    def placed(self, rows: Sequence[votes.Row]) -> votes.Place:
+        """Where an open case belongs, of which this was said."""
+        return votes.place(rows, self.rules, self.stopped) if rows else votes.FRESH
+
     def cast(self, event_id: str) -> list[votes.Row]:
         """The votes of an open case that count: those of annotators who were stopped do not."""
         return [row for row in votes.votes(self.said.get(event_id, ())) if row["annotator"] not in self.stopped]
+
+    def judged(self, event_id: str, cast: Sequence[votes.Row]) -> votes.Verdict | None:
+        """What votes come to by what other cases say of who gave them; None: nobody says a class."""
+        own = votes.evidence(self.said.get(event_id, ()), self.rules.classes)
+        self.trust.learn(own, votes.Evidence())
+        verdict = self.trust.verdict(votes.classes(cast))
+        self.trust.learn(votes.Evidence(), own)
+        return verdict
 
     def decide(self, case: OpenCase, candidate: Candidate, verdict: votes.Verdict) -> None:
         """Close a case with what its votes come to."""
@@ -314,7 +346,8 @@ class Work:
 
     def _leased_at(self, event_id: str, token: str) -> int | None:
         case = self.cases.get(event_id)
-        return case.leased_at if case is not None and case.token == token else None
+        lease = case if case is not None and case.token == token else self.gold.get((event_id, token))
+        return None if lease is None else lease.leased_at
 
     def drop(self, case: OpenCase) -> None:
         """Take a case out of the queue."""

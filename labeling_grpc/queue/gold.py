@@ -1,0 +1,242 @@
+"""Gold cases: closed ones whose class is known, given out again among the others to see who answers them rightly.
+
+Nothing that an annotator is told tells them apart. A gold case may be in several hands at once and is no open case, so
+its leases are in a table of their own; one that ended stays there, for its case is not given to the same person again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from labeling_grpc.commands import (
+    Accepted,
+    AddGold,
+    Answer,
+    Escalate,
+    GoldAdded,
+    LeaseCases,
+    LeasedCase,
+    LeaseRef,
+    RemoveGold,
+)
+from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.said import known_too_early
+from labeling_grpc.queue.votes import GoldAnswer, ended, known
+from labeling_grpc.queue.work import GoldLease, Work, decode_candidate, parts
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.schema import answers, cases, gold, gold_leases, queue
+from labeling_grpc.security.caller import act
+
+_REMEMBERED: Final = 10_000
+"""Annotators whose place among their cases is known; one who is forgotten begins anew."""
+
+_CHOICE: Final = 64
+"""Gold cases among which one is drawn."""
+
+_ENDED: Final = 0
+"""`lease_until` of a lease that was given back."""
+
+_FRESH = (
+    sa.select(gold.c.event_id, cases.c.candidate)
+    .select_from(gold.join(cases, cases.c.event_id == gold.c.event_id))
+    .where(
+        ~sa.exists().where(queue.c.case_id == cases.c.id),
+        ~sa.exists().where(answers.c.event_id == gold.c.event_id, answers.c.annotator == sa.bindparam("asker")),
+        ~sa.exists().where(gold_leases.c.event_id == gold.c.event_id, gold_leases.c.annotator == sa.bindparam("asker")),
+    )
+    .order_by(gold.c.event_id)
+    .limit(_CHOICE)
+)
+_HELD = (
+    sa.select(*gold_leases.c, gold.c.label)
+    .select_from(gold_leases.outerjoin(gold, gold.c.event_id == gold_leases.c.event_id))
+    .where(gold_leases.c.token.in_(sql.PART))
+    .order_by(gold_leases.c.token)
+    .with_for_update(of=gold_leases)
+)
+
+
+class GoldTurns:
+    """Which of the cases that an annotator is given are gold: one in every `every`, at a place that a secret draws."""
+
+    def __init__(self, secret: str, every: int) -> None:
+        """secret: nothing that annotators know, 1 to 64 bytes."""
+        self._secret = secret.encode()
+        self._every = every
+        self._given: dict[str, int] = {}
+
+    def take(self, work: Work, request: LeaseCases) -> LeasedCase | None:
+        """The gold case that comes before the next true one; None: it is a true one's turn. Called once for each."""
+        if not self._every:
+            return None
+        who = request.annotator
+        number = self._given.pop(who, 0)
+        self._given[who] = number + 1
+        if len(self._given) > _REMEMBERED:
+            del self._given[next(iter(self._given))]
+        block, place = divmod(number, self._every)
+        if place != self._drawn(who, block) % self._every:
+            return None
+        fresh = work.connection.execute(_FRESH, {"asker": who}).all()
+        if not fresh:
+            return None
+        row = fresh[self._drawn(who, ~number) % len(fresh)]
+        token = base64.urlsafe_b64encode(work.entropy.draw(18)).decode()
+        until = work.now + request.lease_us
+        lease = {"token": token, "event_id": row.event_id, "annotator": who, "lease_until": until}
+        work.connection.execute(gold_leases.insert().values(**lease, leased_at=work.wall))
+        work.tell("leased", row.event_id, who)
+        return LeasedCase(row.event_id, row.candidate, token, until, 1)
+
+    def _drawn(self, annotator: str, number: int) -> int:
+        text = f"{number} {annotator}".encode()
+        return int.from_bytes(hashlib.blake2b(text, key=self._secret, digest_size=8).digest())
+
+
+def load(work: Work, refs: Iterable[Answer | Escalate | LeaseRef]) -> None:
+    """Read the gold leases among these, which are no lease of the queue's."""
+    if not work.rules.gold_every:
+        return
+    tokens = set()
+    for ref in refs:
+        case = work.cases.get(ref.event_id)
+        if case is not None and case.token != ref.token:
+            tokens.add(ref.token)
+    for part in parts(sorted(tokens)):
+        for row in work.connection.execute(_HELD, {"part": part}).mappings():
+            work.gold[row["event_id"], row["token"]] = GoldLease(**row)
+
+
+def answer(work: Work, lease: GoldLease, given: Answer | Escalate, key: str) -> Accepted | RefusedError:
+    """Take what is said of a gold case; it changes nothing for the case."""
+    if (refused := _stale(work, lease)) is not None:
+        return refused
+    candidate = decode_candidate(work.cases[lease.event_id].candidate)
+    if isinstance(given, Answer) and (refused := known_too_early(given, candidate, "answer")) is not None:
+        return refused
+    known_at = work.wall if given.known_at is None else given.known_at
+    truth = () if lease.label is None else known(lease.label, work.rules.classes)
+    said = GoldAnswer(given.label, given.confidence, given.comment, truth)
+    stored = work.record(candidate, "gold", lease.annotator, known_at, said, key=key, token=given.token)
+    work.connection.execute(gold_leases.delete().where(gold_leases.c.token == lease.token))
+    work.tell("skipped" if given.label is None else "answered", lease.event_id, lease.annotator, given.label)
+    return Accepted(stored, duplicate=False)
+
+
+def renew(work: Work, lease: GoldLease, lease_us: int) -> int | RefusedError:
+    """Let a gold lease end `lease_us` from now; gives that time."""
+    refused = _stale(work, lease)
+    if refused is None:
+        lease.lease_until = work.now + lease_us
+        _end(work, lease, lease.lease_until)
+    return refused or lease.lease_until
+
+
+def release(work: Work, lease: GoldLease) -> int:
+    """Give a gold case back; 0 when the lease had ended before."""
+    if _stale(work, lease) is not None:
+        return 0
+    lease.lease_until = _ENDED
+    _end(work, lease, _ENDED)
+    return 1
+
+
+def add(work: Work, command: AddGold) -> GoldAdded | RefusedError:
+    """Make closed cases gold; one that is already gets the new label."""
+    wrong = next((label for _, label in command.answers if label not in work.rules.classes), None)
+    if wrong is not None:
+        return RefusedError(
+            Reason.UNKNOWN_CLASS,
+            f"{wrong!r} is none of the classes: {', '.join(work.rules.classes)}",
+            field="answers",
+        )
+    work.load(event_id for event_id, _ in command.answers)
+    insert = sqlite.insert if work.connection.dialect.name == "sqlite" else postgresql.insert
+    added: list[str] = []
+    left: list[str] = []
+    for event_id, label in dict(command.answers).items():
+        case = work.cases.get(event_id)
+        if case is None or case.in_queue or ended(work.said[event_id]) is None:
+            left.append(event_id)
+            continue
+        row = insert(gold).values(event_id=event_id, label=label, added_at=work.wall)
+        work.connection.execute(row.on_conflict_do_update(index_elements=["event_id"], set_={"label": label}))
+        added.append(event_id)
+    work.flush()
+    work.acts.append(act(command.by, "AddGold", work.topics.pipeline, {"cases": added}))
+    return GoldAdded(len(added), tuple(left))
+
+
+def remove(work: Work, command: RemoveGold) -> int:
+    """Give a gold case out no more; 0 when it was none. Who has it answers it, and is not measured by it."""
+    removed = work.connection.execute(gold.delete().where(gold.c.event_id == command.event_id)).rowcount
+    if removed:
+        work.acts.append(act(command.by, "RemoveGold", command.event_id, {}))
+    return removed
+
+
+@dataclass(frozen=True, slots=True)
+class GoldRecord:
+    """A gold case and how it was answered."""
+
+    event_id: str
+    label: str
+    right: int
+    wrong: int
+
+
+def page(connection: sa.Connection, after: str, most: int) -> list[GoldRecord]:
+    """Gold cases with an event id above `after`, in the order of the ids."""
+    newer = answers.alias()
+    found = connection.execute(
+        sa.select(
+            gold.c.event_id,
+            gold.c.label,
+            sa.func.count(answers.c.id).filter(answers.c.label == gold.c.label),
+            sa.func.count(answers.c.id).filter(answers.c.label != gold.c.label),
+        )
+        .select_from(
+            gold.outerjoin(
+                answers,
+                sa.and_(
+                    answers.c.event_id == gold.c.event_id,
+                    answers.c.status == "gold",
+                    ~sa.exists().where(newer.c.supersedes == answers.c.id),
+                ),
+            )
+        )
+        .where(gold.c.event_id > after)
+        .group_by(gold.c.event_id, gold.c.label)
+        .order_by(gold.c.event_id)
+        .limit(most)
+    )
+    return [GoldRecord(*row) for row in found]
+
+
+def leased_to(connection: sa.Connection, event_ids: Sequence[str], annotator: str, now: int) -> set[str]:
+    """Of these cases, those that the annotator has as gold: to them they are open. now: queue time, µs."""
+    held = sa.select(gold_leases.c.event_id).where(
+        gold_leases.c.event_id.in_(event_ids), gold_leases.c.annotator == annotator, gold_leases.c.lease_until > now
+    )
+    return set(connection.execute(held).scalars())
+
+
+def _end(work: Work, lease: GoldLease, until: int) -> None:
+    work.connection.execute(gold_leases.update().where(gold_leases.c.token == lease.token).values(lease_until=until))
+
+
+def _stale(work: Work, lease: GoldLease) -> RefusedError | None:
+    if lease.lease_until > work.now:
+        return None
+    return RefusedError(
+        Reason.STALE_LEASE,
+        f"the lease of case {lease.event_id!r} has ended, or is another's: lease again, and renew in time",
+        event_id=lease.event_id,
+    )

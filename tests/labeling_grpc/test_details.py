@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
+import lightgbm as lgb
+import numpy as np
+import pytest
+from desk import DAY, Desk
+from labeling import SOURCE, MovedClock, arrivals, candidate
+from models import rows, small_model, small_pipeline
+
+from labeling_grpc.champion import Champion
+from labeling_grpc.client import LabelingClient
+from labeling_grpc.commands import Answer, LeasedCase, SubmitAnswers, TakeIn
+from labeling_grpc.details import Details
+from labeling_grpc.options import Options
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.schema import gold_leases
+from labeling_grpc.security.caller import Caller
+from labeling_grpc.security.roles import Role
+from labeling_grpc.security.tokens import TokenStore
+from labeling_grpc.server import serve
+from labeling_grpc.similar import SimilarCases
+from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.v1 import labeling_pb2 as pb
+from labeling_grpc.v1 import labeling_pb2_grpc
+from tidemark.records import Candidate
+from tidemark.registry.active import ActiveModel
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.validate import CheckedModel, parse
+from tidemark.settings import Settings
+from tidemark.topics import Topics
+
+PIPELINE = small_pipeline("pay", classes=("no", "yes"))
+REVIEWER = Caller("rey", Role.REVIEWER)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    clock = MovedClock(time=20_000 * DAY)
+    store = SqliteStore(tmp_path / "q.db", Topics("pay"), QueueRules(classes=("no", "yes")), clock)
+    yield Desk(store, clock)
+    store.close()
+
+
+def asked(number: int, **over: Any) -> Candidate:  # noqa: ANN401 - any field
+    values: dict[str, Any] = {"key": "K", "features": {"a": float(number), "b": None, "c": 1.0}}
+    return candidate(number, **values | over)
+
+
+def champion(model: ActiveModel | None = None) -> Champion:
+    return cast("Champion", SimpleNamespace(current=lambda: model))
+
+
+def looked_up(desk: Desk, number: int, caller: Caller = REVIEWER, most: int = 20, **how: Any) -> pb.GetCaseResponse:  # noqa: ANN401
+    details = Details(PIPELINE, how.get("champion") or champion())
+    with desk.store.engine.connect() as connection:
+        return details.case(connection, candidate(number).event_id, most, caller)
+
+
+def answer(desk: Desk, annotator: str, label: str = "yes") -> LeasedCase:
+    (case,) = desk.lease(annotator)
+    desk.store.transact([SubmitAnswers((Answer(case.event_id, case.token, "answered", label),))])
+    desk.clock.time += 1
+    return case
+
+
+def test_the_history_is_of_the_same_entity_and_of_what_came_before_in_the_order_of_event_times(desk: Desk) -> None:
+    desk.take_in(asked(2, time=1_900), asked(1), asked(7, key="other"), asked(3), asked(4, key=None))
+    answer(desk, "ada")
+    found = looked_up(desk, 3)
+    assert [(point.time_us, point.label, point.probability) for point in found.history] == [
+        (1_001, "", 0.6),
+        (1_900, "yes", 0.6),
+    ]
+    assert {feature.name: feature.value for feature in found.history[0].features} == {"a": 1.0, "b": 0.0, "c": 1.0}
+    assert not found.history[0].features[1].HasField("value"), "what is missing is not 0"
+    assert [point.time_us for point in looked_up(desk, 3, most=1).history] == [1_001]
+    assert not looked_up(desk, 4).history
+
+
+def trained() -> tuple[ActiveModel, str]:
+    schema = ModelSchema.of(PIPELINE)
+    model, manifest = small_model(schema)
+    return ActiveModel(CheckedModel(manifest, model.text, parse(model.text, schema))), model.text
+
+
+def test_contributions_are_those_of_lightgbm_and_add_up_to_the_raw_score_largest_first(desk: Desk) -> None:
+    model, text = trained()
+    row = rows(1, seed=3)[0][0]
+    row[1] = np.nan
+    values = {name: None if np.isnan(value) else float(value) for name, value in zip("abc", row, strict=True)}
+    desk.take_in(asked(1, features=values))
+    found = looked_up(desk, 1, champion=champion(model))
+    booster = lgb.Booster(model_str=text)
+    expected = cast("Any", booster.predict(row[None], pred_contrib=True))[0]
+    parts = {part.name: part.contribution for part in found.contributions}
+    assert [parts[name] for name in "abc"] == pytest.approx(expected[:3], abs=1e-9)
+    assert found.base_score == pytest.approx(expected[3])
+    raw = cast("Any", booster.predict(row[None], raw_score=True))[0]
+    assert found.base_score + sum(parts.values()) == pytest.approx(raw)
+    sizes = [abs(part.contribution) for part in found.contributions]
+    assert sizes == sorted(sizes, reverse=True)
+    assert not next(part for part in found.contributions if part.name == "b").HasField("value")
+    assert found.contributions_model == model.version
+
+
+def test_without_a_model_nothing_is_explained(desk: Desk) -> None:
+    desk.take_in(asked(1))
+    found = looked_up(desk, 1)
+    assert (len(found.contributions), found.contributions_model) == (0, "")
+
+
+def test_the_nearest_labeled_cases_come_first_and_the_case_itself_is_none_of_them(desk: Desk) -> None:
+    desk.take_in(*(asked(i, priority=i / 100) for i in range(30)))
+    answered = [answer(desk, f"a{i % 3}", "yes" if i % 2 else "no").event_id for i in range(29)]
+    similar = looked_up(desk, 20, most=4).similar
+    assert {its.event_id for its in similar} == {candidate(i).event_id for i in (18, 19, 21, 22)}
+    assert [its.distance for its in similar] == sorted(its.distance for its in similar)
+    assert {its.label for its in similar} <= {"yes", "no"}
+    assert candidate(0).event_id not in answered
+    assert looked_up(desk, 0, most=1).similar[0].event_id == candidate(1).event_id
+
+
+def test_labeled_cases_are_read_anew_only_after_a_while(desk: Desk) -> None:
+    now = 0.0
+    similar = SimilarCases(PIPELINE, lambda: now)
+    desk.take_in(asked(1), asked(2), asked(3))
+    answer(desk, "ada")
+    with desk.store.engine.connect() as connection:
+        assert len(similar.nearest(connection, asked(3), 9)) == 1
+    answer(desk, "ada")
+    with desk.store.engine.connect() as connection:
+        assert len(similar.nearest(connection, asked(3), 9)) == 1
+        now = 31.0
+        assert len(similar.nearest(connection, asked(3), 9)) == 2
+
+
+def test_an_unknown_case_is_refused_by_name(desk: Desk) -> None:
+    with pytest.raises(RefusedError, match="there is no case") as refused:
+        looked_up(desk, 5)
+    assert refused.value.reason is Reason.UNKNOWN_CASE
+
+
+def test_who_may_see_only_their_own_answers_learns_no_other_and_no_verdict(desk: Desk) -> None:
+    desk.take_in(asked(1))
+    answer(desk, "ada", "yes")
+    seen = looked_up(desk, 1)
+    assert (seen.record.state, seen.record.label) == (pb.CASE_STATE_ANSWERED, "yes")
+    assert [(its.annotator, its.status, its.label) for its in seen.answers] == [("ada", "answered", "yes")]
+    own = looked_up(desk, 1, Caller("ada", Role.ANNOTATOR))
+    assert [its.label for its in own.answers] == ["yes"]
+    held = {"token": "t", "event_id": candidate(1).event_id, "annotator": "ben", "lease_until": 10**18, "leased_at": 1}
+    desk.write(gold_leases.insert().values(held))
+    gold = looked_up(desk, 1, Caller("ben", Role.ANNOTATOR))
+    assert (gold.record.state, gold.record.annotator) == (pb.CASE_STATE_LEASED, "ben")
+    assert (gold.record.label, gold.record.answers, len(gold.answers)) == ("", 0, 0)
+    assert not gold.similar, "the case itself, with its label, is none of its like"
+
+
+def test_over_grpc_an_annotator_sees_the_cases_of_their_own_hands_alone(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path).at("127.0.0.1:9")
+    with serve(PIPELINE, settings, options=Options(tokens=True)) as server:
+        server._writer.call(TakeIn(SOURCE, None, 2, arrivals([asked(1, priority=0.9), asked(2)])))
+        tokens = TokenStore.sqlite(tmp_path / "pipelines" / "pay" / "labeling.db")
+        ada = tokens.create(Role.ANNOTATOR, "ada", DAY).secret
+        with (
+            LabelingClient(server.address, "ada", token=ada) as client,
+            grpc.insecure_channel(server.address) as channel,
+        ):
+            (task,) = client.lease()
+            stub: Any = labeling_pb2_grpc.LabelingServiceStub(channel)
+            mine = (("authorization", f"Bearer {ada}"),)
+            found = stub.GetCase(pb.GetCaseRequest(event_id=task.event_id), metadata=mine)
+            assert found.record.case.event_id == task.event_id
+            assert found.record.state == pb.CASE_STATE_LEASED
+            with pytest.raises(grpc.RpcError, match="hands"):
+                stub.GetCase(pb.GetCaseRequest(event_id=candidate(2).event_id), metadata=mine)

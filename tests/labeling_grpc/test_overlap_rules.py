@@ -1,0 +1,627 @@
+"""Several answers to a case, escalation, gold cases and quarantine, against a model of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
+
+from benchmarks.labeling_postgres import PostgresServer
+from labeling_grpc.commands import (
+    Accepted,
+    AddGold,
+    AdoptLabels,
+    Amend,
+    Answer,
+    Command,
+    Escalate,
+    GoldAdded,
+    LeaseCases,
+    LeasedCase,
+    LeaseRef,
+    Quarantine,
+    ReleaseLeases,
+    RenewLeases,
+    Result,
+    SubmitAnswers,
+    Sweep,
+    TakeIn,
+)
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.schema import annotators, answers, cases, confusion, queue
+from labeling_grpc.store import Store
+from labeling_grpc.stores.postgres import PostgresStore
+from labeling_grpc.stores.sqlite import SqliteStore
+from tidemark.records import Candidate, Label, decode
+from tidemark.topics import Topics
+
+ANNOTATORS = ("ada", "ben", "cyd", "dan", "eve")
+HOLD = 500
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a fresh folder in it: flushes cost nothing
+RULES = QueueRules(classes=CLASSES, max_open=1_000, release_hold_us=HOLD, answers=2, max_answers=3, gold_every=3)
+
+
+@dataclass
+class Vote:
+    id: str
+    label: str | None
+    known_at: int
+
+
+@dataclass
+class Case:
+    candidate: Candidate
+    order: int
+    state: str = "waiting"
+    review: bool = False
+    escalated: bool = False
+    token: str = ""
+    annotator: str = ""
+    until: int = 0
+    held_from: str = ""
+    held_until: int = 0
+    leases: int = 0
+    votes: dict[str, Vote] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    said: dict[str, tuple[object, str]] = field(default_factory=dict)
+    ended_by: str = ""
+    truth: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {who: vote.label for who, vote in self.votes.items() if vote.label is not None}
+
+
+class Model:
+    """The rules of docs/labeling.md on several answers, one case at a time, in the obvious way."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, Case] = {}
+        self.published: list[tuple[str, str, str | None, str]] = []
+        self.gold: dict[str, str] = {}
+        self.gold_leases: dict[str, tuple[str, str, int]] = {}
+        self.gold_had: set[tuple[str, str]] = set()
+        self.gold_said: list[tuple[str, str, str]] = []
+        self.quarantined: set[str] = set()
+        self.event_clock = 0
+
+    def in_state(self, state: str) -> list[Case]:
+        return [case for case in self.cases.values() if case.state == state]
+
+    def counts(self, apart: Case | None) -> dict[tuple[str, str, str], float]:
+        """What is known of annotators, from the cases that ended, but for one."""
+        found: dict[tuple[str, str, str], float] = defaultdict(float)
+        for case in self.cases.values():
+            given = case.given
+            if case is apart or not given or not case.truth or (case.ended_by == "consensus" and len(given) < 2):
+                continue
+            for truth, share in case.truth.items():
+                found["", truth, truth] += share
+                for who, said in given.items():
+                    found[who, truth, said] += share
+        for who, truth, said in self.gold_said:
+            found[who, truth, said] += 1
+        return found
+
+    def consensus(self, given: dict[str, str], apart: Case | None = None) -> dict[str, float]:
+        """Probability of each class by Dawid and Skene's model, written out."""
+        counts = self.counts(apart)
+        joint = {}
+        for truth in CLASSES:
+            joint[truth] = counts["", truth, truth] + 1
+            for who, said in given.items():
+                before = {name: (3.0 if name == truth else 1.0) + counts[who, truth, name] for name in CLASSES}
+                joint[truth] *= before[said] / sum(before.values())
+        return {truth: round(share / sum(joint.values()), 6) for truth, share in joint.items()}
+
+    def counted(self, case: Case) -> dict[str, Vote]:
+        return {who: vote for who, vote in case.votes.items() if who not in self.quarantined}
+
+    def counted_classes(self, case: Case) -> dict[str, str]:
+        return {who: vote.label for who, vote in self.counted(case).items() if vote.label is not None}
+
+    def end(self, case: Case, status: str, label: str | None, by: str) -> None:
+        case.state, case.ended_by = status, by
+        case.truth = {} if label is None else {label: 1.0}
+        self.published.append((case.candidate.event_id, status, label, by))
+
+    def decide(self, case: Case, truth: dict[str, float]) -> None:
+        self.end(case, "answered", max(truth, key=lambda name: truth[name]), "consensus")
+        case.truth = truth
+
+    def settle(self, case: Case) -> bool:
+        cast, given = self.counted(case), self.counted_classes(case)
+        over = len(cast) >= 3
+        if not given:
+            if over:
+                self.end(case, "skipped", None, max(cast, key=lambda who: cast[who].known_at))
+            return over
+        truth = self.consensus(given)
+        if max(truth.values()) >= RULES.confidence and (over or len(given) >= 2):
+            self.decide(case, truth)
+            return True
+        return False
+
+    def place(self, case: Case) -> None:
+        case.review = case.escalated or len(self.counted(case)) >= 3
+
+    def over(self, case: Case) -> bool:
+        expires_at = case.candidate.expires_at
+        return expires_at is not None and expires_at <= self.event_clock
+
+    def expire(self, case: Case) -> None:
+        truth = self.consensus(given) if (given := self.counted_classes(case)) else {}
+        if max(truth.values(), default=0) >= RULES.confidence:
+            self.decide(case, truth)
+        else:
+            self.end(case, "expired", None, "")
+
+    def give_back(self, case: Case) -> None:
+        if self.over(case):
+            self.expire(case)
+        else:
+            case.state, case.token = "waiting", ""
+
+    def end_leases(self, now: int) -> None:
+        for case in sorted(self.in_state("leased"), key=lambda each: (each.until, each.order)):
+            if case.until <= now:
+                case.held_from = ""
+                self.give_back(case)
+
+    def may_have(self, case: Case, annotator: str, now: int) -> bool:
+        held = case.held_from == annotator and case.held_until > now
+        return annotator not in case.seen and not held
+
+    def lease(self, annotator: str, count: int, now: int, *, review: bool) -> list[str]:
+        given: list[str] = []
+        for tier in (True, False) if review else (False,):
+            while len(given) < count:
+                offered = [
+                    case
+                    for case in self.in_state("waiting")
+                    if case.review is tier and self.may_have(case, annotator, now)
+                ]
+                if not offered:
+                    break
+                first = min(offered, key=lambda case: (-case.candidate.priority, case.order))
+                first.state = "leased"
+                given.append(first.candidate.event_id)
+        return given
+
+
+class OverlapMachine(RuleBasedStateMachine):
+    """Every command answered by the queue as by the model."""
+
+    leases = Bundle("leases")
+    replicas = 1
+    made = itertools.count()
+
+    @initialize()
+    def begin(self) -> None:
+        self.clock = MovedClock()
+        self.model = Model()
+        self.number = 0
+        self.replica = 0
+        self.blocks: dict[tuple[int, str], list[bool]] = defaultdict(list)
+        self.make()
+        self.stores = [self.open() for _ in range(self.replicas)]
+        self.take_in([(0.5, None)] * 4)
+
+    def make(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
+
+    def open(self) -> Store:
+        return SqliteStore(Path(self.folder.name) / "q.db", Topics("pay"), RULES, self.clock)
+
+    def fresh(self) -> Store:
+        return SqliteStore(Path(self.folder.name) / f"fresh{next(self.made)}.db", Topics("pay"), RULES, self.clock)
+
+    @property
+    def store(self) -> Store:
+        return self.stores[self.replica]
+
+    def teardown(self) -> None:
+        for store in getattr(self, "stores", []):
+            store.close()
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+    def apply(self, command: Command) -> Result:
+        self.clock.time += 1
+        (result,) = self.store.transact([command]).results
+        return result
+
+    def after(self) -> None:
+        """Leases that ran out end after the commands of a group; consensus is taken over to the last digit."""
+        self.model.end_leases(self.clock.time)
+        verdicts = {
+            label.event_id: label.consensus
+            for label in self.labels()
+            if label.annotator == "consensus" and label.status == "answered"
+        }
+        for event_id, consensus in verdicts.items():
+            case = self.model.cases[event_id]
+            if case.ended_by == "consensus":
+                assert consensus == pytest.approx([case.truth[name] for name in CLASSES], abs=5e-6)
+                case.truth = dict(zip(CLASSES, consensus or (), strict=True))
+
+    def labels(self) -> list[Label]:
+        return [decode(Label, row.message.value) for row in self.store.unpublished(0, 10_000)]
+
+    @rule(specs=st.lists(st.tuples(st.sampled_from([0.1, 0.9]), st.sampled_from([None, None, 3, 30])), max_size=3))
+    def more_cases_come(self, specs: list[tuple[float, int | None]]) -> None:
+        self.take_in(specs)
+
+    def take_in(self, specs: list[tuple[float, int | None]]) -> None:
+        candidates = []
+        for priority, useful in specs:
+            time = self.model.event_clock + 5
+            expires_at = None if useful is None else time + useful
+            candidates.append(candidate(self.number, priority=priority, time=time, expires_at=expires_at))
+            self.model.event_clock = time
+            self.model.cases[candidates[-1].event_id] = Case(candidates[-1], self.number)
+            self.number += 1
+        start = self.number - len(candidates)
+        held = start or None
+        self.clock.time += 1
+        self.store.transact([TakeIn(SOURCE, held, self.number, arrivals(candidates, start))])
+        due = [case for case in self.model.in_state("waiting") if self.model.over(case)]
+        for case in sorted(due, key=lambda each: (each.candidate.expires_at, each.order)):
+            self.model.expire(case)
+        self.after()
+
+    @rule(
+        target=leases,
+        annotator=st.sampled_from(ANNOTATORS),
+        count=st.integers(1, 4),
+        length=st.sampled_from([5, 10_000]),
+        review=st.booleans(),
+    )
+    def ask(self, annotator: str, count: int, length: int, review: bool) -> object:
+        return multiple(*self.lease(annotator, count, length, review=review))
+
+    @rule(
+        annotator=st.sampled_from(ANNOTATORS),
+        labels=st.lists(st.sampled_from((*CLASSES, *CLASSES[:1] * 3)), min_size=1, max_size=4),
+    )
+    def one_works_for_a_while(self, annotator: str, labels: list[str]) -> None:
+        for lease, label in zip(self.lease(annotator, len(labels), 1_000, review=False), labels, strict=False):
+            self.say(lease, label, "")
+
+    @rule(annotator=st.sampled_from(ANNOTATORS), label=st.sampled_from(CLASSES) | st.none())
+    def one_reviews(self, annotator: str, label: str | None) -> None:
+        for lease in self.lease(annotator, 1, 1_000, review=True):
+            self.say(lease, label, "")
+
+    def lease(self, annotator: str, count: int, length: int, *, review: bool) -> list[tuple[str, str]]:
+        self.clock.time += 1
+        self.model.end_leases(self.clock.time)
+        (given,) = self.store.transact([LeaseCases(annotator, count, length, review=review)]).results
+        if annotator in self.model.quarantined:
+            assert reason(given) is Reason.ANNOTATOR_STOPPED
+            return []
+        assert isinstance(given, list)
+        tasks = [task for task in given if isinstance(task, LeasedCase)]
+        golden = [task for task in tasks if self.model.cases[task.event_id].state not in {"waiting", "leased"}]
+        true = [task for task in tasks if task not in golden]
+        self.blocks[self.replica, annotator] += [task in golden for task in tasks]
+        for task in golden:
+            assert task.event_id in self.model.gold
+            assert (task.event_id, annotator) not in self.model.gold_had
+            assert annotator not in self.model.cases[task.event_id].seen | {self.model.cases[task.event_id].ended_by}
+            self.model.gold_had.add((task.event_id, annotator))
+            self.model.gold_leases[task.token] = (task.event_id, annotator, task.until)
+        expected = self.model.lease(annotator, count - len(golden), self.clock.time, review=review)
+        assert [task.event_id for task in true] == expected
+        for task in true:
+            case = self.model.cases[task.event_id]
+            case.token, case.annotator, case.until = task.token, annotator, task.until
+            case.leases += 1
+            assert task.leases == case.leases
+        for task in tasks:
+            assert task.until == self.clock.time + length
+            assert decode(Candidate, task.candidate) == self.model.cases[task.event_id].candidate
+        return [(task.event_id, task.token) for task in tasks]
+
+    def refused(self, event_id: str, token: str) -> Reason | None:
+        if token in self.model.gold_leases:
+            stale = self.model.gold_leases[token][2] <= self.clock.time
+            return Reason.STALE_LEASE if stale else None
+        case = self.model.cases[event_id]
+        if case.state not in {"waiting", "leased"}:
+            return Reason.CASE_CLOSED
+        if case.state != "leased" or case.token != token or case.until <= self.clock.time:
+            return Reason.STALE_LEASE
+        return None
+
+    @rule(lease=leases, label=st.sampled_from(CLASSES) | st.none(), key=st.sampled_from(["", "k1"]))
+    def answer(self, lease: tuple[str, str], label: str | None, key: str) -> None:
+        self.say(lease, label, key)
+
+    def say(self, lease: tuple[str, str], label: str | None, key: str) -> None:
+        event_id, token = lease
+        answer = Answer(event_id, token, "skipped" if label is None else "answered", label, key)
+        result = self.apply(SubmitAnswers((answer,)))
+        assert isinstance(result, list)
+        self.said(event_id, token, answer, result[0], key or token, label)
+        self.after()
+
+    @rule(lease=leases, key=st.sampled_from(["", "k1"]))
+    def escalate(self, lease: tuple[str, str], key: str) -> None:
+        event_id, token = lease
+        command = Escalate(event_id, token, "who can tell?", key)
+        self.said(event_id, token, command, self.apply(command), key or token, None)
+        self.after()
+
+    def said(
+        self, event_id: str, token: str, what: Answer | Escalate, outcome: object, key: str, label: str | None
+    ) -> None:
+        case = self.model.cases[event_id]
+        if key in case.said:
+            earlier, annotation_id = case.said[key]
+            if earlier == what:
+                assert outcome == Accepted(annotation_id, duplicate=True)
+            else:
+                assert reason(outcome) is Reason.KEY_REUSED
+            return
+        if (refused := self.refused(event_id, token)) is not None:
+            assert reason(outcome) is refused
+            return
+        assert isinstance(outcome, Accepted)
+        assert not outcome.duplicate
+        case.said[key] = (what, outcome.annotation_id)
+        if token in self.model.gold_leases:
+            _, annotator, _ = self.model.gold_leases.pop(token)
+            self.model.published.append((event_id, "gold", label, annotator))
+            if label is not None:
+                self.model.gold_said.append((annotator, self.model.gold[event_id], label))
+            return
+        annotator = case.annotator
+        if isinstance(what, Escalate):
+            self.model.published.append((event_id, "escalated", None, annotator))
+            case.escalated = case.review = True
+            case.held_from, case.held_until = annotator, self.clock.time + HOLD
+            self.model.give_back(case)
+        elif case.review:
+            self.model.end(case, what.status, label, annotator)
+        else:
+            self.model.published.append((event_id, "vote", label, annotator))
+            case.votes[annotator] = Vote(outcome.annotation_id, label, self.clock.wall())
+            case.seen.add(annotator)
+            if not self.model.settle(case):
+                self.model.place(case)
+                case.held_from = ""
+                self.model.give_back(case)
+
+    @rule(pick=st.integers(0, 50), label=st.sampled_from(CLASSES) | st.none())
+    def amend_a_vote(self, pick: int, label: str | None) -> None:
+        standing = [(case, who) for case in self.model.cases.values() for who in case.votes]
+        if not standing:
+            return
+        case, who = standing[pick % len(standing)]
+        vote = case.votes[who]
+        outcome = self.apply(Amend(vote.id, "retracted" if label is None else "answered", label, who))
+        assert isinstance(outcome, Accepted)
+        event_id = case.candidate.event_id
+        self.model.published.append((event_id, "vote", label, who))
+        case.said[vote.id] = ("amended", outcome.annotation_id)
+        case.votes[who] = Vote(outcome.annotation_id, label, self.clock.wall())
+        if case.state == "waiting" and not case.review:
+            if not self.model.settle(case):
+                self.model.place(case)
+        elif case.state in {"waiting", "leased"}:
+            self.model.place(case)
+        elif case.ended_by == "consensus":
+            truth = self.model.consensus(case.given, case) if case.given else {}
+            best = max(truth, key=lambda name: truth[name], default=None)
+            self.model.published.append((event_id, "answered" if truth else "retracted", best, "consensus"))
+            case.truth, case.ended_by = truth, "consensus" if truth else "nobody"
+        self.after()
+
+    @rule(lease=leases, length=st.sampled_from([5, 10_000]))
+    def renew(self, lease: tuple[str, str], length: int) -> None:
+        event_id, token = lease
+        result = self.apply(RenewLeases((LeaseRef(event_id, token),), length))
+        assert isinstance(result, list)
+        until = self.clock.time + length
+        if (refused := self.refused(event_id, token)) is not None:
+            assert reason(result[0]) is refused
+        elif token in self.model.gold_leases:
+            assert result == [until]
+            self.model.gold_leases[token] = (*self.model.gold_leases[token][:2], until)
+        else:
+            assert result == [until]
+            self.model.cases[event_id].until = until
+        self.after()
+
+    @rule(lease=leases)
+    def release(self, lease: tuple[str, str]) -> None:
+        event_id, token = lease
+        released = self.apply(ReleaseLeases((LeaseRef(event_id, token),)))
+        held = self.refused(event_id, token) is None
+        assert released == int(held)
+        if held and token in self.model.gold_leases:
+            self.model.gold_leases[token] = (*self.model.gold_leases[token][:2], 0)
+        elif held:
+            case = self.model.cases[event_id]
+            case.held_from, case.held_until = case.annotator, self.clock.time + HOLD
+            self.model.give_back(case)
+        self.after()
+
+    @rule(pick=st.integers(0, 20), label=st.sampled_from(CLASSES), closed=st.sampled_from([True, True, False]))
+    def add_gold(self, pick: int, label: str, closed: bool) -> None:
+        states = {"waiting", "leased"}
+        fitting = [case for case in self.model.cases.values() if (case.state not in states) is closed]
+        if not fitting:
+            return
+        case = fitting[pick % len(fitting)]
+        event_id = case.candidate.event_id
+        if event_id in self.model.gold:  # another label would change what is known of those who answered
+            return
+        is_open = case.state in {"waiting", "leased"}
+        expected = GoldAdded(0, (event_id,)) if is_open else GoldAdded(1, ())
+        assert self.apply(AddGold(((event_id, label),))) == expected
+        if not is_open:
+            self.model.gold[event_id] = label
+        self.after()
+
+    @rule(annotator=st.sampled_from([None, None, None, *ANNOTATORS[:2]]))
+    def quarantine(self, annotator: str | None) -> None:
+        if annotator is None:
+            return
+        self.apply(Quarantine(annotator, "answers by the coin"))
+        self.model.quarantined.add(annotator)
+        self.after()
+
+    @rule()
+    def an_administrator_ends_quarantine(self) -> None:
+        with self.store.engine.begin() as connection:
+            connection.execute(annotators.update().values(state="active"))
+        self.model.quarantined.clear()
+        self.clock.time += 1_000_001  # until when what is known of annotators is looked up again
+        self.apply(Sweep())
+        self.after()
+
+    @rule(steps=st.sampled_from([1, 400, 20_000]))
+    def time_passes(self, steps: int) -> None:
+        self.clock.time += steps
+        self.apply(Sweep())
+        self.after()
+
+    @rule()
+    def restart(self) -> None:
+        self.store.close()
+        self.stores[self.replica] = self.open()
+        self.blocks = defaultdict(list, {key: its for key, its in self.blocks.items() if key[0] != self.replica})
+
+    @rule(cut=st.integers(1, 5))
+    def a_rebuild_from_kafka_comes_to_the_same(self, cut: int) -> None:
+        if any(self.model.over(case) for case in self.model.in_state("leased")):
+            return  # a rebuilt queue has no leases, and ends the case now
+        labels = self.labels()
+        fresh = self.fresh()
+        try:
+            with fresh.engine.begin() as connection:
+                rows = [{"name": name, "state": "quarantined"} for name in self.model.quarantined]
+                values = {"why": "", "since": 0, "quota": 0}
+                for row in rows:
+                    connection.execute(annotators.insert().values(**row, **values))
+            for start in range(0, len(labels), cut):
+                fresh.transact([AdoptLabels(tuple(labels[start : start + cut]))])
+            candidates = [case.candidate for case in self.model.cases.values()]
+            fresh.transact([TakeIn(SOURCE, None, len(candidates), arrivals(candidates))])
+            assert known(fresh) == known(self.store)
+            assert placed(fresh) == {
+                case.candidate.event_id: (case.escalated or len(self.model.counted(case)) >= 3, set(case.seen))
+                for case in self.model.in_state("waiting") + self.model.in_state("leased")
+            }
+            assert annotated(fresh) == annotated(self.store)
+        finally:
+            fresh.close()
+
+    @invariant()
+    def what_is_published_is_what_was_said_and_what_came_of_it(self) -> None:
+        if not hasattr(self, "stores"):
+            return
+        labels = [(label.event_id, label.status, label.label, label.annotator) for label in self.labels()]
+        assert sorted(labels, key=str) == sorted(self.model.published, key=str)
+
+    @invariant()
+    def the_queue_holds_what_the_model_holds(self) -> None:
+        if not hasattr(self, "stores"):
+            return
+        assert placed(self.store) == {
+            case.candidate.event_id: (case.review, set(case.seen))
+            for case in self.model.in_state("waiting") + self.model.in_state("leased")
+        }
+        counts = self.store.counts
+        closed = [len(self.model.in_state(state)) for state in ("answered", "skipped", "expired")]
+        assert [counts.answered, counts.skipped, counts.expired] == closed
+        assert (counts.waiting, counts.leased) == (
+            len(self.model.in_state("waiting")),
+            len(self.model.in_state("leased")),
+        )
+
+    @invariant()
+    def no_block_of_cases_holds_more_than_one_gold_case(self) -> None:
+        for its in getattr(self, "blocks", {}).values():
+            every = RULES.gold_every
+            assert all(sum(its[start : start + every]) <= 1 for start in range(0, len(its), every))
+
+
+def placed(store: Store) -> dict[str, tuple[bool, set[str]]]:
+    query = sa.select(cases.c.event_id, queue.c.tier, queue.c.seen).join(queue, queue.c.case_id == cases.c.id)
+    with store.engine.connect() as connection:
+        return {row.event_id: (row.tier == 1, set(json.loads(row.seen or "[]"))) for row in connection.execute(query)}
+
+
+def known(store: Store) -> list[tuple[str, str, str, int]]:
+    query = sa.select(confusion).where(confusion.c.weight != 0)
+    with store.engine.connect() as connection:
+        return sorted(tuple(row) for row in connection.execute(query))
+
+
+def annotated(store: Store) -> list[tuple[str, ...]]:
+    query = sa.select(answers.c.id, answers.c.status, answers.c.label, answers.c.supersedes, answers.c.consensus)
+    with store.engine.connect() as connection:
+        return sorted((tuple(row) for row in connection.execute(query)), key=str)
+
+
+def reason(outcome: object) -> Reason:
+    assert isinstance(outcome, RefusedError), outcome
+    return outcome.reason
+
+
+class ReplicatedMachine(OverlapMachine):
+    """The same over PostgreSQL, with two replicas of which any gets the next command."""
+
+    replicas = 2
+    url = ""
+
+    def make(self) -> None:
+        self.topics = Topics(f"overlap{next(self.made)}")
+
+    def open(self) -> Store:
+        return PostgresStore(self.url, self.topics, RULES, self.clock)
+
+    def fresh(self) -> Store:
+        return PostgresStore(self.url, Topics(f"overlap{next(self.made)}"), RULES, self.clock)
+
+    @rule()
+    def the_other_replica_is_asked(self) -> None:
+        self.replica = 1 - self.replica
+        self.apply(Sweep())  # a replica's counts are those of its last transaction
+        self.after()
+
+
+SEARCH = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def test_several_answers_follow_their_rules_in_sqlite() -> None:
+    run_state_machine_as_test(OverlapMachine, settings=SEARCH)
+
+
+def test_several_answers_follow_their_rules_in_postgresql_with_two_replicas(postgres: PostgresServer) -> None:
+    class Here(ReplicatedMachine):
+        url = postgres.url
+
+    run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=15))
