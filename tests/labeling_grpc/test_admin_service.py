@@ -265,7 +265,9 @@ def test_labels_of_known_and_of_new_events_are_taken_in_each_on_its_own(
         (Reason.INVALID_FIELD, "confidence"),
     ]
     assert all(result.duplicate for result in admin.ImportLabels(sent).results[:2])
-    new, known = (decode(Label, line) for line in exported(admin))
+    labels = {label.event_id: label for label in (decode(Label, line) for line in exported(admin))}
+    new, known = labels.pop("new-1"), labels.pop(candidate(0).event_id)
+    assert not labels
     assert (new.key, new.time, new.features, new.confidence) == ("C1", 500, {"amount": 4.5, "count_1d": None}, 0.75)
     assert (known.event_id, known.label, known.annotator) == (candidate(0).event_id, "genuine", "eve")
 
@@ -329,7 +331,8 @@ def test_the_clients_of_the_administration_do_what_the_calls_do(server: Labeling
         assert isinstance(wrong, RefusedError)
         assert isinstance(right, Submitted)
         exported = list(admin.export())
-        assert exported[-1].features == {"amount": 2.5, "count_1d": None}
+        (brought,) = (label for label in exported if label.event_id == "new")
+        assert brought.features == {"amount": 2.5, "count_1d": None}
         assert len(exported) == 5
         assert [entry.number for entry in admin.audit(page=2)] == list(range(1, 9))
         assert [stats.pipeline for stats in admin.pipelines()] == ["pay"]
@@ -371,3 +374,30 @@ def test_requests_of_many_are_parted(server: LabelingServer, monkeypatch: pytest
         events = [candidate(n).event_id for n in range(5)]
         assert len(admin.import_labels([Imported(event_id, "fraud") for event_id in events])) == 5
         assert admin.requeue([*events, "nobody"], "again") == Changed(5, ("nobody",))
+
+
+def test_gold_cases_are_made_listed_and_ended(server: LabelingServer) -> None:
+    with LabelingClient(server.address, "ada") as work, LabelingAdminClient(server.address, "root") as admin:
+        closed = [task.event_id for task in work.lease(3)]
+        admin.import_labels([Imported(event_id, "fraud") for event_id in closed])
+        waiting = next(record.case.event_id for record in work.cases(states=["waiting"]))
+        assert admin.add_gold([(event_id, "fraud") for event_id in [*closed, waiting]]) == Changed(3, (waiting,))
+        with pytest.raises(RefusedError) as unclassed:
+            admin.add_gold([(closed[0], "maybe")])
+        assert unclassed.value.reason is Reason.UNKNOWN_CLASS
+        assert [(its.event_id, its.right) for its in admin.gold(page=2)] == [(event, 0) for event in sorted(closed)]
+        admin.remove_gold(closed[0])
+        with pytest.raises(RefusedError) as gone:
+            admin.remove_gold(closed[0])
+        assert gone.value.reason is Reason.UNKNOWN_CASE
+        assert len(list(admin.gold())) == 2
+        assert [entry.action for entry in admin.audit()] == ["ImportLabels", "AddGold", "RemoveGold"]
+
+
+def test_annotators_are_listed_with_how_well_they_label(server: LabelingServer) -> None:
+    with LabelingClient(server.address, "ada") as work, LabelingAdminClient(server.address, "root") as admin:
+        for task in work.lease(2):
+            work.submit(task, "fraud")
+        work.skip(work.lease()[0])
+        (ada,) = admin.annotators()
+        assert (ada.quality.answered, ada.quality.skipped, ada.quality.gold_accuracy) == (2, 1, None)
