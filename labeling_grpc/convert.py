@@ -78,8 +78,10 @@ def comment(remark: Remark) -> pb.Comment:
 
 def case_record(row: CaseRow) -> pb.CaseRecord:
     """A case and where it is as the contract has it."""
+    shown = case(row.candidate)
+    shown.segment, shown.skill = row.segment, row.skill
     return pb.CaseRecord(
-        case=case(row.candidate),
+        case=shown,
         state=pb.CaseState.Value(f"CASE_STATE_{row.state.upper()}"),
         annotator=row.holder,
         label=row.label or "",
