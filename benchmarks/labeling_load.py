@@ -27,13 +27,17 @@ _GRACE: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`clients` connections to `addresses`, in turn, each leasing `batch` cases and answering them in one call."""
+    """`clients` connections to `addresses`, in turn, each leasing `batch` cases and answering them in one call.
+
+    secrets: an access token for each client, where the service asks for one.
+    """
 
     addresses: Sequence[str]
     clients: int
     batch: int
     seconds: float
     first: int = 0
+    secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,11 @@ def _client(load: Load, number: int, deadline: float, found: _Found) -> None:
     address = load.addresses[number % len(load.addresses)]
     with grpc.insecure_channel(address, options=_CHANNEL) as channel:
         stub = labeling_pb2_grpc.LabelingServiceStub(channel)
+        metadata = (("authorization", f"Bearer {load.secrets[number]}"),) if load.secrets else ()
         ask = pb.LeaseTasksRequest(annotator=f"client-{load.first + number}", max_tasks=load.batch)
         while time.perf_counter() < deadline:
             start = time.perf_counter()
-            tasks = stub.LeaseTasks(ask, timeout=30).tasks
+            tasks = stub.LeaseTasks(ask, timeout=30, metadata=metadata).tasks
             leased = time.perf_counter()
             found.leases_ms.append((leased - start) * 1e3)
             if not tasks:
@@ -76,7 +81,8 @@ def _client(load: Load, number: int, deadline: float, found: _Found) -> None:
                 pb.Annotation(event_id=task.case.event_id, lease_token=task.lease_token, label="fraud")
                 for task in tasks
             ]
-            results = stub.SubmitLabels(pb.SubmitLabelsRequest(annotations=answers), timeout=30).results
+            submit = pb.SubmitLabelsRequest(annotations=answers)
+            results = stub.SubmitLabels(submit, timeout=30, metadata=metadata).results
             found.submits_ms.append((time.perf_counter() - leased) * 1e3)
             refused = [result for result in results if result.HasField("error")]
             if refused:
