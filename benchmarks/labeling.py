@@ -1,4 +1,4 @@
-"""`make bench-labeling`: the labeling service in SQLite and PostgreSQL (rows G1 to G3, G5 to G7), its consensus (G9).
+"""`make bench-labeling`: the labeling service in SQLite and PostgreSQL (rows G1 to G7), its consensus (G9).
 
 Every service is a process of its own, durable (SQLite with `synchronous=FULL`, PostgreSQL with its defaults), and so
 are its clients, all on this machine: they share its cores.
@@ -22,6 +22,7 @@ from benchmarks.labeling_consensus import consensus_row
 from benchmarks.labeling_delivery import delivered, published, topics
 from benchmarks.labeling_latency import lease_latencies
 from benchmarks.labeling_load import Load, Outcome, run_loads
+from benchmarks.labeling_peer import peer_rows
 from benchmarks.labeling_postgres import PostgresServer
 from benchmarks.labeling_rig import Service, services
 from benchmarks.report import write
@@ -44,6 +45,10 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
         kafka = Settings.from_environment({}).at(node.bootstrap_servers)
         topics(kafka)
         found += [_told(measure(kafka, quick=quick)) for measure in (_visible, _waiters)]
+    if quick:
+        Console().print("G4 is left out of quick runs: to install and start Label Studio takes minutes")
+    else:
+        found += [_told(row) for row in peer_rows()]
     consensus = consensus_row(quick=quick)
     if consensus is None:
         Console().print("G9 is left out: crowd-kit is not installed; `make bench-labeling` installs it")
