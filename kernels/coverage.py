@@ -25,12 +25,14 @@ from kernels._distances import (
     with_others,
 )
 from kernels._jit import kernel, lean
+from kernels._prefetch import prefetch
 from kernels.metrics import Gower
 
 Floats = NDArray[Any]
 Picks = NDArray[np.int64]
 
 _WIDTH = 32
+_AHEAD = 8  # rows
 _BEGIN = 12  # picks before rows are sorted
 _SORTED = 2048  # rows that are worth sorting
 _MOST_BETWEEN = 2048  # picks whose distances to each other are kept
@@ -49,14 +51,18 @@ class _Tiles(NamedTuple):
 
 
 @lean
-def _fill(x: Floats, categories: NDArray[np.int32], tiles: _Tiles) -> None:
-    """Put rows (n, d) and categories (q, n) into the tiles, in their order."""
+def _fill(x: Floats, d: int, categories: NDArray[np.int32], tiles: _Tiles) -> None:
+    """Put rows (n * d,) and categories (q, n) into the tiles, in their order."""
+    line = 64 // x.itemsize  # rows in any order are asked for ahead, or each would be waited for
     for t in range(tiles.numbers.shape[0]):
         for i in range(_WIDTH):
+            ahead = tiles.rows[min(t * _WIDTH + i + _AHEAD, tiles.rows.shape[0] - 1)]
+            for j in range(0, d if ahead >= 0 else 0, line):
+                prefetch(x, ahead * d + j)
             row = tiles.rows[t * _WIDTH + i]
             if row >= 0:
-                for j in range(x.shape[1]):
-                    tiles.numbers[t, j, i] = x[row, j]
+                for j in range(d):
+                    tiles.numbers[t, j, i] = x[row * d + j]
                 for q in range(categories.shape[0]):
                     tiles.categories[t, q, i] = categories[q, row]
 
@@ -310,7 +316,7 @@ def _tiles(rows: Floats, codes: NDArray[np.int32], order: NDArray[np.int64], cen
         centres=np.zeros((centres, width), rows.dtype),
         centre_categories=np.zeros((centres, len(codes)), np.int32),
     )
-    _fill(rows, codes, tiles)
+    _fill(rows.reshape(-1), rows.shape[1], codes, tiles)
     return tiles
 
 
