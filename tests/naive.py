@@ -1,6 +1,8 @@
 """The slow, obvious version of every kernel, to compare the fast ones with."""
 
 import math
+import struct
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -24,6 +26,8 @@ class Spec(Protocol):
     def include_current(self) -> bool: ...
     @property
     def parameter(self) -> float: ...
+    @property
+    def error(self) -> float: ...
 
 
 class WindowRows(Protocol):
@@ -43,7 +47,7 @@ def windows(specs: Sequence[Spec], stream: WindowRows, lateness: int, first: int
         t, log = int(times[row]), np.arange(len(keys))
         latest = max(t, int(times[:row].max()) - lateness) if row else t
         for m, spec in enumerate(specs):
-            inside = (keys == keys[row]) & (times > latest - spec.size) & (times <= t)
+            inside = (keys == keys[row]) & window_holds(spec, t, latest, times)
             earlier = np.flatnonzero(inside & (log < row))
             rows = np.flatnonzero(inside & (log <= row)) if spec.include_current else earlier
             if spec.aggregate == "since_last":
@@ -56,11 +60,24 @@ def windows(specs: Sequence[Spec], stream: WindowRows, lateness: int, first: int
     return out
 
 
+def window_holds(spec: Spec, t: int, latest: int, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which times lie in the window of a row at t."""
+    if not spec.aggregate.startswith("approx"):
+        return (times > latest - spec.size) & (times <= t)
+    beginning = latest - spec.size + 1
+    if spec.aggregate == "approx_quantile":
+        pane = max(1, spec.size // 24)
+        beginning += -beginning % pane
+    return (times >= beginning) & (t >= beginning)
+
+
 def window_aggregate(spec: Spec, x: Array, age: NDArray[np.int64]) -> float:
     """One aggregate of the values of a window, in log order, without missing ones."""
     name = spec.aggregate
     if name == "distinct":
         return len({float(v) for v in x})
+    if name == "approx_distinct":
+        return float(np.rint(hyperloglog(x, math.ceil(2 * math.log2(1.04 / (spec.error or 0.023))))))
     if name == "sum":
         return float(x.sum())
     if name == "decayed_sum":
@@ -76,9 +93,34 @@ def window_aggregate(spec: Spec, x: Array, age: NDArray[np.int64]) -> float:
         "first": lambda: x[0],
         "last": lambda: x[-1],
         "quantile": lambda: np.quantile(x, spec.parameter),
+        "approx_quantile": lambda: np.sort(x)[math.floor(spec.parameter * (x.size - 1))],
         "decayed_mean": lambda: np.average(x, weights=0.5 ** (age / spec.parameter)),
     }
     return float(functions[name]())  # type: ignore[arg-type]
+
+
+def hyperloglog(x: Array, precision: int) -> float:
+    """Ertl 2017, algorithm 6, over XXH64 of the values' bytes."""
+    m, q = 2**precision, 64 - precision
+    ranks = dict.fromkeys(range(m), 0)
+    for value in x:
+        register, rest = divmod(xxh64(struct.pack("<d", value or 0.0)), 2**q)
+        ranks[register] = max(ranks[register], q - rest.bit_length() + 1)
+    counts = Counter(ranks.values())
+    total = m * tau(1 - counts[q + 1] / m)
+    for k in range(q, 0, -1):
+        total = 0.5 * (total + counts[k])
+    return float(m * m / (2 * math.log(2) * (total + m * sigma(counts[0] / m))))
+
+
+def sigma(x: float) -> float:
+    """The sum of x^(2^k) 2^(k - 1) over k from 1, and x."""
+    return math.inf if x == 1 else x + sum(x ** (2**k) * 2 ** (k - 1) for k in range(1, 60))
+
+
+def tau(x: float) -> float:
+    """A third of 1 - x less the sum of (1 - x^(2^-k))^2 2^-k over k from 1."""
+    return 0.0 if x in {0, 1} else (1 - x - sum((1 - x ** (2**-k)) ** 2 * 2**-k for k in range(1, 60))) / 3
 
 
 # ---- hashing

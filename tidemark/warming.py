@@ -20,7 +20,15 @@ from tidemark.iso_time import iso_times
 from tidemark.json_shape import name_hashes, suspicious
 
 _N: Final = 65
-_AGGREGATES: Final[tuple[Aggregate, ...]] = ("count", "mean", "max", "since_last", "distinct")
+_AGGREGATES: Final[tuple[Aggregate, ...]] = (
+    "count",
+    "mean",
+    "max",
+    "since_last",
+    "distinct",
+    "approx_distinct",
+    "approx_quantile",
+)
 
 _rng = np.random.default_rng(0)
 _X: Final = _rng.normal(size=(_N, 3))
