@@ -9,15 +9,16 @@ from typing import Final, cast
 from labeling_grpc import admin_checks, convert
 from labeling_grpc.admin_commands import AnnotatorRow, Changed, PauseQueue, WriteDown
 from labeling_grpc.checks import Checks
-from labeling_grpc.commands import Accepted
+from labeling_grpc.commands import Accepted, GoldAdded
 from labeling_grpc.paging import Pages, size
-from labeling_grpc.queue import reading
+from labeling_grpc.quality import AnnotatorQuality, qualities
+from labeling_grpc.queue import gold, reading
+from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.reader import Reader
-from labeling_grpc.refusals import RefusedError
+from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
 from labeling_grpc.security import audit
-from labeling_grpc.security.audit import Act
-from labeling_grpc.security.caller import caller
+from labeling_grpc.security.caller import act, caller
 from labeling_grpc.security.masks import Mask
 from labeling_grpc.security.roles import Role
 from labeling_grpc.service import LabelingService
@@ -38,13 +39,20 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     """Administration of the queue that `service` serves. Lives in the same event loop."""
 
     def __init__(
-        self, checks: Checks, service: LabelingService, reader: Reader, pages: Pages, masks: Mapping[Role, Mask]
+        self,
+        checks: Checks,
+        service: LabelingService,
+        reader: Reader,
+        pages: Pages,
+        masks: Mapping[Role, Mask],
+        rules: QueueRules,
     ) -> None:
         self._checks = checks
         self._service = service
         self._reader = reader
         self._pages = pages
         self._masks = masks
+        self._rules = rules
 
     async def ListPipelines(  # noqa: N802 - named by the contract, as the next
         self, request: admin_pb2.ListPipelinesRequest, _context: Context
@@ -61,8 +69,9 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         most = size(request.page_size)
         after = str(self._pages.after(request, str, ""))
         rows = await self._reader.ask(reading.annotator_page, after, most)
+        figures = await self._reader.ask(qualities, self._rules, [row.name for row in rows])
         return admin_pb2.ListAnnotatorsResponse(
-            annotators=[_annotator(row) for row in rows],
+            annotators=[_annotator(row, figures[row.name]) for row in rows],
             next_page_token=self._pages.token(request, rows[-1].name) if len(rows) == most else "",
         )
 
@@ -72,7 +81,8 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         """Change what somebody may do."""
         command = admin_checks.update(self._checks, request, caller.get())
         row = cast("AnnotatorRow", await self._service.apply(command))
-        return admin_pb2.UpdateAnnotatorResponse(annotator=_annotator(row))
+        figures = await self._reader.ask(qualities, self._rules, [row.name])
+        return admin_pb2.UpdateAnnotatorResponse(annotator=_annotator(row, figures[row.name]))
 
     async def PauseQueue(  # noqa: N802
         self, request: admin_pb2.PauseQueueRequest, _context: Context
@@ -112,8 +122,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         self._checks.served(request.pipeline)
         who = caller.get()
         detail = {"verdicts": request.verdicts}
-        act = Act(who.name, who.role.value, "ExportLabels", self._checks.pipeline, detail)
-        await self._service.apply(WriteDown((act,)))
+        await self._service.apply(WriteDown((act(who, "ExportLabels", self._checks.pipeline, detail),)))
         mask = self._masks.get(who.role)
         labels = reading.labels(self._reader.engine, verdicts=request.verdicts)
         while batch := await self._reader.apart(lambda: list(_masked(islice(labels, _BATCH), mask))):
@@ -138,19 +147,36 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         self, request: admin_pb2.AddGoldRequest, _context: Context
     ) -> admin_pb2.AddGoldResponse:
         """Make cases with a known answer part of what annotators are given."""
-        raise NotImplementedError
+        command = admin_checks.add_gold(self._checks, request, caller.get())
+        outcome = cast("GoldAdded | RefusedError", await self._service.apply(command))
+        if isinstance(outcome, RefusedError):
+            raise outcome
+        return admin_pb2.AddGoldResponse(added=outcome.added, left=outcome.left)
 
     async def ListGold(  # noqa: N802
         self, request: admin_pb2.ListGoldRequest, _context: Context
     ) -> admin_pb2.ListGoldResponse:
         """Gold cases page by page."""
-        raise NotImplementedError
+        self._checks.served(request.pipeline)
+        most = size(request.page_size)
+        after = str(self._pages.after(request, str, ""))
+        found = await self._reader.ask(gold.page, after, most)
+        return admin_pb2.ListGoldResponse(
+            records=[
+                admin_pb2.GoldRecord(event_id=its.event_id, label=its.label, right=its.right, wrong=its.wrong)
+                for its in found
+            ],
+            next_page_token=self._pages.token(request, found[-1].event_id) if len(found) == most else "",
+        )
 
     async def RemoveGold(  # noqa: N802
         self, request: admin_pb2.RemoveGoldRequest, _context: Context
     ) -> admin_pb2.RemoveGoldResponse:
         """Give a gold case out no more."""
-        raise NotImplementedError
+        command = admin_checks.remove_gold(self._checks, request, caller.get())
+        if not await self._service.apply(command):
+            raise RefusedError(Reason.UNKNOWN_CASE, f"case {command.event_id!r} is not gold", event_id=command.event_id)
+        return admin_pb2.RemoveGoldResponse()
 
     async def ListAudit(  # noqa: N802
         self, request: admin_pb2.ListAuditRequest, _context: Context
@@ -179,7 +205,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         )
 
 
-def _annotator(row: AnnotatorRow) -> admin_pb2.Annotator:
+def _annotator(row: AnnotatorRow, its: AnnotatorQuality) -> admin_pb2.Annotator:
     return admin_pb2.Annotator(
         name=row.name,
         state=_STATES[row.state],
@@ -188,6 +214,20 @@ def _annotator(row: AnnotatorRow) -> admin_pb2.Annotator:
         skills=row.skills or (),
         any_skill=row.skills is None,
         quota=row.quota,
+        quality=admin_pb2.AnnotatorQuality(
+            answered=its.answered,
+            skipped=its.skipped,
+            gold_accuracy=its.gold_accuracy,
+            gold_low=its.gold_low,
+            gold_high=its.gold_high,
+            gold_answered=its.gold_answered,
+            consensus_accuracy=its.consensus_accuracy,
+            agreement=its.agreement,
+            median_answer_ms=its.median_ms,
+            fast_answer_ms=its.fast_ms,
+            drift=its.drift,
+            suspicion=its.suspicion,
+        ),
     )
 
 

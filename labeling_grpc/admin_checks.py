@@ -17,6 +17,7 @@ from labeling_grpc.admin_commands import (
     UpdateAnnotator,
 )
 from labeling_grpc.checks import MAX_TIME_US, Checks, _between, _confidence, _name, _text, _time
+from labeling_grpc.commands import AddGold, RemoveGold
 from labeling_grpc.convert import misfit
 from labeling_grpc.queue.reading import CaseFilter
 from labeling_grpc.refusals import Reason, RefusedError
@@ -120,6 +121,20 @@ def expire(checks: Checks, request: admin_pb2.ExpireCasesRequest, by: Caller) ->
     """The cases to close."""
     checks.served(request.pipeline)
     return ExpireCases(by, _event_ids(request.event_ids), _said("why", request.why))
+
+
+def add_gold(checks: Checks, request: admin_pb2.AddGoldRequest, by: Caller) -> AddGold:
+    """The cases to make gold."""
+    checks.served(request.pipeline)
+    _between("answers", len(request.answers), 1, MAX_CASES)
+    known = [(_name("answers.event_id", its.event_id, MAX_EVENT_ID), its.label) for its in request.answers]
+    return AddGold(tuple(known), by)
+
+
+def remove_gold(checks: Checks, request: admin_pb2.RemoveGoldRequest, by: Caller) -> RemoveGold:
+    """The case that is gold no more."""
+    checks.served(request.pipeline)
+    return RemoveGold(_name("event_id", request.event_id, MAX_EVENT_ID), by)
 
 
 def imported(

@@ -15,16 +15,45 @@ from typing import cast
 import grpc
 
 from labeling_grpc.client_channel import Asyncio, Blocking, UnreachableError, translated
-from labeling_grpc.client_messages import amended, one, renewed, stats_of, submitted, tasks, turned, update_of
-from labeling_grpc.client_types import Annotation, CaseEvent, Stats, Submitted, Task, Turn, Update
+from labeling_grpc.client_messages import (
+    amended,
+    case_record,
+    one,
+    progress_of,
+    renewed,
+    stats_of,
+    submitted,
+    tasks,
+    turned,
+    update_of,
+)
+from labeling_grpc.client_types import (
+    Annotation,
+    Case,
+    CaseEvent,
+    CaseRecord,
+    CaseState,
+    Comment,
+    Progress,
+    Stats,
+    Submitted,
+    Task,
+    Turn,
+    Update,
+)
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.v1 import labeling_pb2_grpc
 
 __all__ = [
     "Annotation",
     "AsyncLabelingClient",
+    "Case",
     "CaseEvent",
+    "CaseRecord",
+    "CaseState",
+    "Comment",
     "LabelingClient",
+    "Progress",
     "Reason",
     "RefusedError",
     "Stats",
@@ -174,6 +203,49 @@ class LabelingClient(Blocking):
         """
         return cast("int", self._call("Release", self._calls.release(tasks)).released) if tasks else 0
 
+    def comment(self, event_id: str, text: str, *, key: str = "") -> str:
+        """Say something about a case, open or closed, to whoever is given it; the id of the annotation.
+
+        key: idempotency key; "" makes one, which holds for the tries of this call.
+
+        Raises:
+            RefusedError: unknown case, or it is nobody's business of this role.
+            UnreachableError: the service can't be reached.
+
+        """
+        return cast("str", self._call("AddComment", self._calls.comment(event_id, text, key)).annotation_id)
+
+    def cases(
+        self,
+        *,
+        states: Sequence[CaseState] = (),
+        segments: Sequence[str] = (),
+        key: str = "",
+        review: bool = False,
+        page: int = 0,
+    ) -> Iterator[CaseRecord]:
+        """Cases in the order in which they came, read page by page of at most `page` (0: the service's default).
+
+        states, segments: of these alone.  key: of this entity alone.  review: those for reviewers alone.
+
+        Raises:
+            RefusedError: the role may not list cases, or not look for these.
+            UnreachableError: the service can't be reached.
+
+        """
+        request = self._calls.cases(states, segments, key, page, review=review)
+        return (case_record(record) for record in self._paged("ListCases", request, "records"))
+
+    def progress(self, annotator: str = "") -> Progress:
+        """How far an annotator is; "": this one.
+
+        Raises:
+            RefusedError: nobody of this name was seen, or the figures are another's.
+            UnreachableError: the service can't be reached.
+
+        """
+        return progress_of(self._call("GetProgress", self._calls.progress(annotator)))
+
     def stats(self) -> Stats:
         """The queue in numbers.
 
@@ -307,6 +379,28 @@ class AsyncLabelingClient(Asyncio):
         if not tasks:
             return 0
         return cast("int", (await self._call("Release", self._calls.release(tasks))).released)
+
+    async def comment(self, event_id: str, text: str, *, key: str = "") -> str:
+        """As `LabelingClient.comment`."""
+        return cast("str", (await self._call("AddComment", self._calls.comment(event_id, text, key))).annotation_id)
+
+    async def cases(
+        self,
+        *,
+        states: Sequence[CaseState] = (),
+        segments: Sequence[str] = (),
+        key: str = "",
+        review: bool = False,
+        page: int = 0,
+    ) -> AsyncIterator[CaseRecord]:
+        """As `LabelingClient.cases`."""
+        request = self._calls.cases(states, segments, key, page, review=review)
+        async for record in self._paged("ListCases", request, "records"):
+            yield case_record(record)
+
+    async def progress(self, annotator: str = "") -> Progress:
+        """As `LabelingClient.progress`."""
+        return progress_of(await self._call("GetProgress", self._calls.progress(annotator)))
 
     async def stats(self) -> Stats:
         """As `LabelingClient.stats`."""

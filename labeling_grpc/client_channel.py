@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, cast
 
@@ -128,6 +128,15 @@ class Blocking:
                 time.sleep(pause)
                 stub = None
 
+    def _paged(self, method: str, request: Any, field: str) -> Iterator[Any]:  # noqa: ANN401 - as above
+        """What a list gives, page by page. field: of the response, that holds it."""
+        while True:
+            response = self._call(method, request)
+            yield from getattr(response, field)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
 
 class Asyncio:
     """A client for asyncio. Lives in one event loop; close it, or use it as a context manager."""
@@ -207,6 +216,16 @@ class Asyncio:
                     raise translated(error, self._connected) from error
                 await asyncio.sleep(pause)
                 stub = None
+
+    async def _paged(self, method: str, request: Any, field: str) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
+        """As `Blocking._paged`."""
+        while True:
+            response = await self._call(method, request)
+            for found in getattr(response, field):
+                yield found
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
 
 
 def _authorization(token: str | None) -> tuple[tuple[str, str], ...]:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, cast
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, cast
 
-from labeling_grpc.client_types import Annotation, CaseEvent, EventKind, Stats, Submitted, Task, Turn, Update, Value
+from labeling_grpc.client_types import (
+    Annotation,
+    Case,
+    CaseEvent,
+    CaseRecord,
+    CaseState,
+    Comment,
+    EventKind,
+    Progress,
+    Stats,
+    Submitted,
+    Task,
+    Turn,
+    Update,
+    Value,
+)
 from labeling_grpc.convert import REASONS
 from labeling_grpc.refusals import RefusedError
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -19,12 +35,12 @@ class Calls:
 
     def __init__(self, annotator: str, pipeline: str) -> None:
         self._annotator = annotator
-        self._pipeline = pipeline
+        self.pipeline = pipeline
 
     def lease(self, count: int, wait: float, lease: float | None, *, review: bool = False) -> pb.LeaseTasksRequest:
         """Ask for cases."""
         return pb.LeaseTasksRequest(
-            pipeline=self._pipeline,
+            pipeline=self.pipeline,
             annotator=self._annotator,
             max_tasks=count,
             wait_ms=round(wait * 1_000),
@@ -37,7 +53,7 @@ class Calls:
     ) -> pb.SubmitLabelsRequest:
         """Answer, and ask for the cases that follow."""
         return pb.SubmitLabelsRequest(
-            pipeline=self._pipeline,
+            pipeline=self.pipeline,
             next=following,
             annotations=[
                 pb.Annotation(
@@ -56,12 +72,12 @@ class Calls:
     def escalate(self, task: Task, reason: str) -> pb.EscalateRequest:
         """Hand a case on to the reviewers."""
         lease = pb.Lease(event_id=task.event_id, lease_token=task.token)
-        return pb.EscalateRequest(pipeline=self._pipeline, lease=lease, reason=reason)
+        return pb.EscalateRequest(pipeline=self.pipeline, lease=lease, reason=reason)
 
     def skip(self, task: Task, reason: str, known_at: int | None) -> pb.SkipRequest:
         """Close without an answer."""
         return pb.SkipRequest(
-            pipeline=self._pipeline,
+            pipeline=self.pipeline,
             lease=pb.Lease(event_id=task.event_id, lease_token=task.token),
             reason=reason,
             known_at_us=known_at,
@@ -69,18 +85,18 @@ class Calls:
 
     def renew(self, tasks: Sequence[Task], lease: float | None) -> pb.RenewLeaseRequest:
         """Keep cases."""
-        return pb.RenewLeaseRequest(pipeline=self._pipeline, leases=lease_messages(tasks), lease_ms=ms(lease))
+        return pb.RenewLeaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks), lease_ms=ms(lease))
 
     def release(self, tasks: Sequence[Task]) -> pb.ReleaseRequest:
         """Give cases back."""
-        return pb.ReleaseRequest(pipeline=self._pipeline, leases=lease_messages(tasks))
+        return pb.ReleaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks))
 
     def amend(
         self, annotation_id: str, label: str | None, known_at: int | None, confidence: float | None, comment: str
     ) -> pb.AmendLabelRequest:
         """Correct an annotation, or take it back (label None)."""
         request = pb.AmendLabelRequest(
-            pipeline=self._pipeline,
+            pipeline=self.pipeline,
             annotation_id=annotation_id,
             annotator=self._annotator,
             known_at_us=known_at,
@@ -93,13 +109,40 @@ class Calls:
             request.label = label
         return request
 
+    def comment(self, event_id: str, text: str, key: str) -> pb.AddCommentRequest:
+        """Say something about a case. key: "" for one of its own."""
+        return pb.AddCommentRequest(
+            pipeline=self.pipeline,
+            event_id=event_id,
+            annotator=self._annotator,
+            text=text,
+            idempotency_key=key or uuid.uuid4().hex,
+        )
+
+    def cases(
+        self, states: Sequence[CaseState], segments: Sequence[str], key: str, page: int, *, review: bool
+    ) -> pb.ListCasesRequest:
+        """Ask for cases. page: how many a page."""
+        return pb.ListCasesRequest(
+            pipeline=self.pipeline,
+            states=[pb.CaseState.Value(f"CASE_STATE_{state.upper()}") for state in states],
+            segments=segments,
+            key=key,
+            page_size=page,
+            review=review,
+        )
+
+    def progress(self, annotator: str) -> pb.GetProgressRequest:
+        """Ask how far somebody is; "": this annotator."""
+        return pb.GetProgressRequest(pipeline=self.pipeline, annotator=annotator or self._annotator)
+
     def stats(self) -> pb.StatsRequest:
         """Ask for the numbers."""
-        return pb.StatsRequest(pipeline=self._pipeline)
+        return pb.StatsRequest(pipeline=self.pipeline)
 
     def watch(self, interval: float, *, stats_only: bool) -> pb.WatchRequest:
         """Ask for what happens."""
-        return pb.WatchRequest(pipeline=self._pipeline, interval_ms=ms(interval), stats_only=stats_only)
+        return pb.WatchRequest(pipeline=self.pipeline, interval_ms=ms(interval), stats_only=stats_only)
 
 
 def ms(seconds: float | None) -> int:
@@ -118,29 +161,74 @@ def tasks(response: pb.LeaseTasksResponse) -> list[Task]:
     classes = tuple(question.classes)
     return [
         Task(
-            event_id=task.case.event_id,
-            business_id=task.case.business_id if task.case.HasField("business_id") else None,
-            key=task.case.key if task.case.HasField("key") else None,
-            time=task.case.time_us,
-            reason=_REASON_NAMES[task.case.reason],
-            priority=task.case.priority,
-            context={entry.name: value_of(entry.value) for entry in task.case.context},
-            features={f.name: f.value if f.HasField("value") else None for f in task.case.features},
-            probabilities=tuple(task.case.probabilities),
-            uncertainty=task.case.uncertainty if task.case.HasField("uncertainty") else None,
-            model=task.case.model,
-            expires_at=task.case.expires_at_us if task.case.HasField("expires_at_us") else None,
-            policy=task.case.policy,
-            tile=task.case.tile,
+            **_case(task.case),
             token=task.lease_token,
             lease_expires_at=task.lease_expires_at_us,
             leases=task.lease_count,
+            review=task.review,
+            comments=tuple(comments(task.comments)),
             question=question.text,
             classes=classes,
             positive=question.positive,
         )
         for task in response.tasks
     ]
+
+
+def _case(case: pb.Case) -> dict[str, Any]:
+    """Fields of a `Case`."""
+    return {
+        "event_id": case.event_id,
+        "business_id": case.business_id if case.HasField("business_id") else None,
+        "key": case.key if case.HasField("key") else None,
+        "time": case.time_us,
+        "reason": _REASON_NAMES[case.reason],
+        "priority": case.priority,
+        "context": {entry.name: value_of(entry.value) for entry in case.context},
+        "features": {f.name: f.value if f.HasField("value") else None for f in case.features},
+        "probabilities": tuple(case.probabilities),
+        "uncertainty": case.uncertainty if case.HasField("uncertainty") else None,
+        "model": case.model,
+        "expires_at": case.expires_at_us if case.HasField("expires_at_us") else None,
+        "policy": case.policy,
+        "tile": case.tile,
+        "segment": case.segment,
+        "skill": case.skill,
+        "hidden_columns": tuple(case.hidden_columns),
+    }
+
+
+def comments(said: Iterable[pb.Comment]) -> Iterator[Comment]:
+    """What was said about a case."""
+    return (Comment(its.annotator, its.text, its.at_us) for its in said)
+
+
+def case_record(record: pb.CaseRecord) -> CaseRecord:
+    """A case and where it is."""
+    return CaseRecord(
+        case=Case(**_case(record.case)),
+        state=cast("CaseState", pb.CaseState.Name(record.state).removeprefix("CASE_STATE_").lower()),
+        annotator=record.annotator,
+        label=record.label or None,
+        confidence=record.confidence if record.HasField("confidence") else None,
+        answers=record.answers,
+        review=record.review,
+    )
+
+
+def progress_of(response: pb.GetProgressResponse) -> Progress:
+    """How far an annotator is."""
+    its = response.progress
+    return Progress(
+        annotator=its.annotator,
+        answered_today=its.answered_today,
+        skipped_today=its.skipped_today,
+        answered=its.answered,
+        quota=its.quota,
+        waiting=its.waiting,
+        leased=its.leased,
+        median_answer_ms=its.median_answer_ms,
+    )
 
 
 def value_of(value: pb.Value) -> Value:

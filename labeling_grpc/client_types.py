@@ -9,15 +9,38 @@ from labeling_grpc.refusals import RefusedError
 from tidemark.records import Reason as CaseReason
 
 Value = str | float | int | bool | None
-EventKind = Literal["added", "leased", "returned", "answered", "skipped", "expired", "amended"]
+EventKind = Literal[
+    "added",
+    "leased",
+    "returned",
+    "answered",
+    "skipped",
+    "expired",
+    "amended",
+    "withdrawn",
+    "escalated",
+    "voted",
+    "commented",
+    "requeued",
+]
+CaseState = Literal["waiting", "leased", "answered", "skipped", "expired", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A leased case, and all that is needed to answer it. Times in µs since 1970.
+class Comment:
+    """Something said about a case. at: the service's clock, µs."""
 
-    probabilities: one for each of `classes`, or empty.  time, expires_at: event time.  lease_expires_at: the service's
-    clock.  leases: how often the case was leased, this time included.
+    annotator: str
+    text: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An event that was asked about. Times in µs of event time.
+
+    probabilities: one for each of the pipeline's classes, or empty.  segment, skill: "" where there are none.
+    hidden_columns: columns that the caller's role may not see, and that `context` lacks.
     """
 
     event_id: str
@@ -34,9 +57,24 @@ class Task:
     expires_at: int | None
     policy: str
     tile: int
+    segment: str
+    skill: str
+    hidden_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Case):
+    """A leased case, and all that is needed to answer it.
+
+    lease_expires_at: the service's clock, µs.  leases: how often the case was leased, this time included.  review: it
+    is given to reviewers alone.  comments: what others said about it, oldest first.
+    """
+
     token: str
     lease_expires_at: int
     leases: int
+    review: bool
+    comments: tuple[Comment, ...]
     question: str
     classes: tuple[str, ...]
     positive: str
@@ -116,3 +154,36 @@ class Update:
     stats: Stats
     events: tuple[CaseEvent, ...]
     missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRecord:
+    """A case and where it is. annotator: who has it, while it is leased, else "".  label: the verdict, None before.
+
+    answers: so far.  review: it waits for a reviewer, or was given to one.
+    """
+
+    case: Case
+    state: CaseState
+    annotator: str
+    label: str | None
+    confidence: float | None
+    answers: int
+    review: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an annotator is; today is since midnight UTC. quota: cases a day, 0 for no bound.
+
+    waiting: cases that wait for somebody.  median_answer_ms: from lease to answer, 0 if none is known.
+    """
+
+    annotator: str
+    answered_today: int
+    skipped_today: int
+    answered: int
+    quota: int
+    waiting: int
+    leased: int
+    median_answer_ms: int

@@ -199,16 +199,18 @@ class TakeIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AddGold:
-    """Make closed cases gold: (event id, known class) of each."""
+    """Make closed cases gold: (event id, known class) of each. by: who asks, for the audit trail."""
 
     answers: tuple[tuple[str, str], ...]
+    by: Caller = SERVICE
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveGold:
-    """Give a gold case out no more."""
+    """Give a gold case out no more. by: who asks, for the audit trail."""
 
     event_id: str
+    by: Caller = SERVICE
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Details:
             RefusedError: there is no such case.
 
         """
-        found = reading.case_row(connection, event_id)
+        found = reading.case_row(connection, self._pipeline.labeling, event_id)
         if found is None:
             raise RefusedError(Reason.UNKNOWN_CASE, f"there is no case {event_id!r} in this queue", event_id=event_id)
         row, said = found

@@ -12,7 +12,7 @@ import polars as pl
 from tidemark.errors import ConfigError
 from tidemark.records import Label
 
-_FORMULA: Final = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+FORMULA: Final = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 """How a cell begins that a spreadsheet runs (OWASP, "CSV injection"), full-width forms included."""
 
 _TYPES: Final[dict[str, Any]] = {
@@ -56,7 +56,7 @@ def _csv(labels: Sequence[Label], path: Path) -> None:
     rows = frame(labels).with_columns(lists.list.eval(pl.element().cast(pl.String)).list.join(" "))
     text = [name for name, kind in rows.schema.items() if kind == pl.String]
     safe = [
-        pl.when(pl.col(name).str.contains(_FORMULA)).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
+        pl.when(pl.col(name).str.contains(FORMULA)).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
         for name in text
     ]
     rows.with_columns(safe).write_csv(path)

@@ -103,7 +103,8 @@ class LabelingServer:
             positive=pipeline.label.positive,
         )
         self._masks = masks(pipeline)
-        self._segment = pipeline.labeling.segment
+        self._rules = rules
+        self._labeling = pipeline.labeling
         self._refusals = Refusals()
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
@@ -183,8 +184,8 @@ class LabelingServer:
         gate = Gate(TokenStore(self.store.engine), self._forbidden) if self._options.tokens else None
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
         parts = (self._writer, self._problems, reader, pages, self._details)
-        service = LabelingService(checks, self._question, *parts, self._segment)
-        admin = LabelingAdminService(checks, service, reader, pages, self._masks)
+        service = LabelingService(checks, self._question, *parts, self._labeling)
+        admin = LabelingAdminService(checks, service, reader, pages, self._masks, self._rules)
         server.add_generic_rpc_handlers(
             [
                 rpc.handler(descriptor, servicer, gate, rates, self._masks)

@@ -37,6 +37,7 @@ from labeling_grpc.store import StoreError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from labeling_grpc.writer import Outcome, Reply, Stopping, Writer
+from tidemark.pipeline.model import Labeling
 
 MAX_WATCHERS: Final = 1_000
 MAX_ANNOTATORS: Final = 1_000
@@ -163,9 +164,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         reader: Reader,
         pages: Pages,
         details: Details,
-        segment: str | None = None,
+        labeling: Labeling,
     ) -> None:
-        """Serve what `writer` writes. segment: the context column of segments."""
+        """Serve what `writer` writes. labeling: how the pipeline labels."""
         loop = asyncio.get_running_loop()
         self._checks = checks
         self._question = question
@@ -174,7 +175,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._reader = reader
         self._pages = pages
         self._details = details
-        self._segment = segment
+        self._labeling = labeling
         self._hub = _Hub(loop, writer)
         self._watchers: set[_Watcher] = set()
         self._annotators: dict[str, pb.AnnotatorStats] = {}
@@ -292,7 +293,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         asked = admin_checks.case_filter(self._checks, request)
         most = size(request.page_size)
         after = int(self._pages.after(request, int, 0))
-        rows, last = await self._reader.ask(reading.case_page, asked, self._segment, after, most)
+        rows, last = await self._reader.ask(reading.case_page, self._labeling, asked, after, most)
         return pb.ListCasesResponse(
             records=[convert.case_record(row) for row in rows],
             next_page_token="" if last is None else self._pages.token(request, last),

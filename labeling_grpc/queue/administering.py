@@ -33,11 +33,10 @@ from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.taking import Segments, waiting_row
-from labeling_grpc.queue.work import OpenCase, Work, decode_candidate, parts
+from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import State, annotators, cases, meta
-from labeling_grpc.security.audit import Act
-from labeling_grpc.security.caller import Caller
+from labeling_grpc.security.caller import act
 from tidemark.records import Candidate, encode
 
 PAUSED = "paused"
@@ -111,7 +110,7 @@ def _update(work: Work, command: UpdateAnnotator) -> AnnotatorRow:
     work.connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
     work.change_standing()
     detail = {"why": command.why, "before": _told(before), "after": _told(after)}
-    work.acts.append(_act(command.by, "UpdateAnnotator", command.name, detail))
+    work.acts.append(act(command.by, "UpdateAnnotator", command.name, detail))
     return after
 
 
@@ -138,7 +137,7 @@ def _pause(work: Work, command: PauseQueue) -> None:
         work.connection.execute(meta.delete().where(meta.c.key == PAUSED))
     work.change_standing()
     action = "PauseQueue" if command.why else "ResumeQueue"
-    work.acts.append(_act(command.by, action, work.topics.pipeline, {"why": command.why}))
+    work.acts.append(act(command.by, action, work.topics.pipeline, {"why": command.why}))
 
 
 def _requeue(work: Work, command: RequeueCases) -> Changed:
@@ -152,7 +151,7 @@ def _requeue(work: Work, command: RequeueCases) -> Changed:
         rows += [row] if row else []
     work.flush()
     sql.ENQUEUE.execute(work.connection, rows)
-    work.acts.append(_act(command.by, "RequeueCases", work.topics.pipeline, {"why": command.why, "cases": done}))
+    work.acts.append(act(command.by, "RequeueCases", work.topics.pipeline, {"why": command.why, "cases": done}))
     return Changed(tuple(done), tuple(left))
 
 
@@ -171,11 +170,11 @@ def _reopened(work: Work, case: OpenCase, command: RequeueCases) -> dict[str, An
         return None
     said = Answer(case.event_id, "", "requeued", comment=command.why)
     known_at = _now_of(work, candidate)
-    work.record(candidate, "requeued", command.by.name, known_at, said, key=None)
+    work.record(candidate, "requeued", NOBODY, known_at, said, key=None)
     row = waiting_row(work, case.case_id, candidate, len(case.candidate), work.said[case.event_id], Segments(work))
     work.ended(stood.closing, -1)
     work.waiting(row["lane"], 1)
-    work.tell("requeued", case.event_id, command.by.name)
+    work.tell("requeued", case.event_id, NOBODY)
     return row
 
 
@@ -189,7 +188,7 @@ def _expire(work: Work, command: ExpireCases) -> Changed:
             continue
         work.expire(case, command.why)
         done.append(event_id)
-    work.acts.append(_act(command.by, "ExpireCases", work.topics.pipeline, {"why": command.why, "cases": done}))
+    work.acts.append(act(command.by, "ExpireCases", work.topics.pipeline, {"why": command.why, "cases": done}))
     return Changed(tuple(done), tuple(left))
 
 
@@ -199,7 +198,7 @@ def _import(work: Work, command: ImportLabels) -> list[Accepted | RefusedError]:
     outcomes = [_imported(work, label) for label in command.labels]
     taken = sum(isinstance(outcome, Accepted) and not outcome.duplicate for outcome in outcomes)
     detail = {"taken": taken, "refused": sum(isinstance(outcome, RefusedError) for outcome in outcomes)}
-    work.acts.append(_act(command.by, "ImportLabels", work.topics.pipeline, detail))
+    work.acts.append(act(command.by, "ImportLabels", work.topics.pipeline, detail))
     return outcomes
 
 
@@ -264,10 +263,6 @@ def _unknown(event_id: str) -> RefusedError:
 def _now_of(work: Work, candidate: Candidate) -> int:
     """Event time at which something is known that nobody gave a time for."""
     return max(work.counts.event_clock, candidate.time)
-
-
-def _act(by: Caller, action: str, about: str, detail: dict[str, Any]) -> Act:
-    return Act(by.name, by.role.value, action, about, detail)
 
 
 def _insert(work: Work, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

@@ -221,8 +221,8 @@ def _apart(work: Work, command: Command) -> Result:
             take_identity(work, publisher)
         case AddGold():
             return gold.add(work, command)
-        case RemoveGold(event_id):
-            return gold.remove(work, event_id)
+        case RemoveGold():
+            return gold.remove(work, command)
         case Quarantine():
             quarantine(work, command)
         case _:

@@ -40,6 +40,8 @@ NOTHING: Final = Standing(None, None, 0)
 def standing(annotations: Iterable[Row]) -> Standing:
     """Where a case stands by all of its annotations, in any order."""
     telling = [row for row in annotations if row["status"] in TELLING]
+    if not telling:  # nearly always: this is asked at each answer
+        return NOTHING
     reopened = max((row["answered_at"] for row in telling if row["status"] == "requeued"), default=-1)
     superseded = {row["supersedes"] for row in telling}
     verdicts = [row for row in telling if row["status"] != "requeued"]
@@ -47,7 +49,7 @@ def standing(annotations: Iterable[Row]) -> Standing:
     own = {row["id"] for row in since}
     closing = next((row["status"] for row in since if row["supersedes"] not in own), None)
     newest = max((row for row in verdicts if row["id"] not in superseded), key=_when, default=None)
-    return Standing(closing, newest, max((row["answered_at"] for row in telling), default=0))
+    return Standing(closing, newest, max(row["answered_at"] for row in telling))
 
 
 def current(annotations: Iterable[Row]) -> list[Row]:

@@ -24,6 +24,7 @@ from labeling_grpc.commands import (
     LeaseCases,
     LeasedCase,
     LeaseRef,
+    RemoveGold,
 )
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.said import known_too_early
@@ -31,6 +32,7 @@ from labeling_grpc.queue.votes import GoldAnswer, ended, known
 from labeling_grpc.queue.work import GoldLease, Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import answers, cases, gold, gold_leases, queue
+from labeling_grpc.security.caller import act
 
 _REMEMBERED: Final = 10_000
 """Annotators whose place among their cases is known; one who is forgotten begins anew."""
@@ -157,7 +159,8 @@ def add(work: Work, command: AddGold) -> GoldAdded | RefusedError:
         )
     work.load(event_id for event_id, _ in command.answers)
     insert = sqlite.insert if work.connection.dialect.name == "sqlite" else postgresql.insert
-    added, left = 0, []
+    added: list[str] = []
+    left: list[str] = []
     for event_id, label in dict(command.answers).items():
         case = work.cases.get(event_id)
         if case is None or case.in_queue or ended(work.said[event_id]) is None:
@@ -165,14 +168,18 @@ def add(work: Work, command: AddGold) -> GoldAdded | RefusedError:
             continue
         row = insert(gold).values(event_id=event_id, label=label, added_at=work.wall)
         work.connection.execute(row.on_conflict_do_update(index_elements=["event_id"], set_={"label": label}))
-        added += 1
+        added.append(event_id)
     work.flush()
-    return GoldAdded(added, tuple(left))
+    work.acts.append(act(command.by, "AddGold", work.topics.pipeline, {"cases": added}))
+    return GoldAdded(len(added), tuple(left))
 
 
-def remove(work: Work, event_id: str) -> int:
+def remove(work: Work, command: RemoveGold) -> int:
     """Give a gold case out no more; 0 when it was none. Who has it answers it, and is not measured by it."""
-    return work.connection.execute(gold.delete().where(gold.c.event_id == event_id)).rowcount
+    removed = work.connection.execute(gold.delete().where(gold.c.event_id == command.event_id)).rowcount
+    if removed:
+        work.acts.append(act(command.by, "RemoveGold", command.event_id, {}))
+    return removed
 
 
 @dataclass(frozen=True, slots=True)

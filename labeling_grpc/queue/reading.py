@@ -15,8 +15,12 @@ import sqlalchemy as sa
 from labeling_grpc.admin_commands import AnnotatorRow
 from labeling_grpc.queue.administering import annotator, annotator_row
 from labeling_grpc.queue.closings import ENDS, NOTHING, Row, standing
+from labeling_grpc.queue.labels import label_of
+from labeling_grpc.queue.taking import named
+from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.queue.work import NOBODY, decode_candidate
 from labeling_grpc.schema import State, Tier, annotators, answers, cases, queue
+from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label
 
 DAY_US: Final = 86_400_000_000
@@ -32,9 +36,6 @@ _RECENT: Final = 100
 
 _READ_AHEAD: Final = 20_000
 """Annotations that an export holds at most, shared among annotators."""
-
-_CONSENSUS: Final = "consensus"
-"""Annotator of verdicts on several answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class CaseRow:
     label: str | None
     confidence: float | None
     answers: int
+    segment: str
+    skill: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,9 @@ class Progress:
 
 
 def case_page(
-    connection: sa.Connection, asked: CaseFilter, segment: str | None, after: int, most: int
+    connection: sa.Connection, labeling: Labeling, asked: CaseFilter, after: int, most: int
 ) -> tuple[list[CaseRow], int | None]:
-    """Cases after number `after` in the order in which they came, and where to go on; None: there are no more.
-
-    segment: the context column of segments.
-    """
+    """Cases after number `after` in the order in which they came, and where to go on; None: there are no more."""
     found: list[CaseRow] = []
     size = scanned = 0
     query = _cases(asked).limit(min(_CHUNK, most + 1))
@@ -88,8 +88,8 @@ def case_page(
         for row, said in _with_annotations(connection, rows):
             if len(found) == most or scanned == _SCANNED or size > MAX_BYTES:
                 return found, after
-            its = _case_row(row, decode_candidate(row["candidate"]), said)
-            if _passes(its, asked, segment):
+            its = _case_row(row, labeling, said)
+            if _passes(its, asked):
                 found.append(its)
                 size += len(row["candidate"])
             after = its.number
@@ -97,13 +97,15 @@ def case_page(
     return found, None
 
 
-def case_row(connection: sa.Connection, event_id: str) -> tuple[CaseRow, list[sa.RowMapping]] | None:
+def case_row(
+    connection: sa.Connection, labeling: Labeling, event_id: str
+) -> tuple[CaseRow, list[sa.RowMapping]] | None:
     """A case with its annotations, oldest first; None: there is none."""
     everything = CaseFilter(states=frozenset(), segments=frozenset(), key="", review=False)
     found = connection.execute(_cases(everything).where(cases.c.event_id == event_id)).mappings().all()
     for row, said in _with_annotations(connection, found):
         ordered = sorted(said, key=_order)
-        return _case_row(row, decode_candidate(row["candidate"]), ordered), ordered
+        return _case_row(row, labeling, ordered), ordered
     return None
 
 
@@ -124,13 +126,8 @@ def _cases(asked: CaseFilter) -> sa.Select[Any]:
     return query
 
 
-def _passes(row: CaseRow, asked: CaseFilter, segment: str | None) -> bool:
-    if asked.states and row.state not in asked.states:
-        return False
-    if not asked.segments:
-        return True
-    value = None if segment is None else row.candidate.context.get(segment)
-    return ("" if value is None else str(value)) in asked.segments
+def _passes(row: CaseRow, asked: CaseFilter) -> bool:
+    return (not asked.states or row.state in asked.states) and (not asked.segments or row.segment in asked.segments)
 
 
 def _with_annotations(
@@ -144,7 +141,8 @@ def _with_annotations(
     return ((row, its[row["event_id"]]) for row in rows)
 
 
-def _case_row(row: Row, candidate: Candidate, said: Sequence[Row]) -> CaseRow:
+def _case_row(row: Row, labeling: Labeling, said: Sequence[Row]) -> CaseRow:
+    candidate = decode_candidate(row["candidate"])
     stood = standing(said) if said else NOTHING
     if row["state"] is not None:
         state = "leased" if row["state"] == State.LEASED else "waiting"
@@ -161,6 +159,8 @@ def _case_row(row: Row, candidate: Candidate, said: Sequence[Row]) -> CaseRow:
         label=None if verdict is None else verdict["label"],
         confidence=None if verdict is None else verdict["confidence"],
         answers=votes or int(verdict is not None),
+        segment=named(candidate, labeling.segment),
+        skill=named(candidate, labeling.skill),
     )
 
 
@@ -213,7 +213,7 @@ def _names(connection: sa.Connection, after: str = "") -> Iterator[str]:
     """Who gave annotations, each found through the index: there are few annotators and many annotations."""
     following = sa.select(sa.func.min(answers.c.annotator)).where(answers.c.annotator > sa.bindparam("name"))
     while (name := connection.execute(following, {"name": after}).scalar_one()) is not None:
-        if name != _CONSENSUS:
+        if name != CONSENSUS:
             yield name
         after = name
 
@@ -227,7 +227,7 @@ def labels(engine: sa.Engine, *, verdicts: bool) -> Iterator[Label]:
     verdict on several answers (their number, annotators and probabilities) is left out.
     """
     with engine.connect() as connection:
-        names = [NOBODY, *_names(connection), _CONSENSUS]
+        names = [NOBODY, *_names(connection), CONSENSUS]
     ahead = max(10, _READ_AHEAD // len(names))
     merged = heapq.merge(*(_given(engine, name, ahead) for name in names), key=_order)
     batch: list[sa.RowMapping] = []
@@ -280,31 +280,3 @@ def _final(connection: sa.Connection, events: Sequence[str]) -> set[str]:
         its[row["event_id"]].append(row)
     verdicts = [standing(rows).verdict for rows in its.values()]
     return {row["id"] for row in verdicts if row is not None and row["status"] in ENDS}
-
-
-def label_of(row: Row, candidate: Candidate) -> Label:
-    """The record of an annotation."""
-    return Label(
-        event_id=candidate.event_id,
-        business_id=candidate.business_id,
-        key=candidate.key,
-        time=candidate.time,
-        status=row["status"],
-        label=row["label"],
-        annotator=row["annotator"],
-        known_at=row["known_at"],
-        answered_at=row["answered_at"],
-        reason=candidate.reason,
-        inclusion_probability=candidate.inclusion_probability,
-        tile=candidate.tile,
-        tile_count=candidate.tile_count,
-        policy=candidate.policy,
-        features=candidate.features,
-        probabilities=candidate.probabilities,
-        uncertainty=candidate.uncertainty,
-        model=candidate.model,
-        confidence=row["confidence"],
-        comment=row["comment"],
-        annotation_id=row["id"],
-        supersedes=row["supersedes"],
-    )

@@ -171,17 +171,17 @@ class Segments:
 
     def of(self, candidate: Candidate) -> str:
         """Segment of an active case, "" where it has none."""
-        value = _named(candidate, self._column)
+        value = named(candidate, self._column)
         if value and len(self._known) < MAX_SEGMENTS:
             self._known.add(value)
         return value if value in self._known else ""
 
 
 def _skill(work: Work, candidate: Candidate) -> str | None:
-    return _named(candidate, work.rules.skill) or None
+    return named(candidate, work.rules.skill) or None
 
 
-def _named(candidate: Candidate, column: str | None) -> str:
+def named(candidate: Candidate, column: str | None) -> str:
     """Value of a context column as a name: its text on one line, "" where there is none."""
     value = None if column is None else candidate.context.get(column)
     if value is None:

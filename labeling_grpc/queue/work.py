@@ -16,11 +16,12 @@ from labeling_grpc.commands import Amend, Answer, CaseEvent, Counts, Escalate, E
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue import votes
 from labeling_grpc.queue.closings import standing
+from labeling_grpc.queue.labels import label_of
 from labeling_grpc.queue.remarks import KEY, REMARKS
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import Lane, State, meta
 from labeling_grpc.security.audit import Act
-from tidemark.records import Candidate, Label, LabelStatus, encode
+from tidemark.records import Candidate, LabelStatus, encode
 from tidemark.topics import Topics
 
 NOBODY: Final = ""
@@ -326,33 +327,7 @@ class Work:
         self.annotate(stored)
         if key is not None:
             self.keyed[candidate.event_id, key] = stored
-        record = Label(
-            event_id=candidate.event_id,
-            business_id=candidate.business_id,
-            key=candidate.key,
-            time=candidate.time,
-            status=status,
-            label=said.label,
-            annotator=annotator,
-            known_at=known_at,
-            answered_at=answered_at,
-            reason=candidate.reason,
-            inclusion_probability=candidate.inclusion_probability,
-            tile=candidate.tile,
-            tile_count=candidate.tile_count,
-            policy=candidate.policy,
-            features=candidate.features,
-            probabilities=candidate.probabilities,
-            uncertainty=candidate.uncertainty,
-            model=candidate.model,
-            confidence=said.confidence,
-            comment=said.comment,
-            annotation_id=annotation_id,
-            supersedes=supersedes,
-            answers=None if verdict is None else len(verdict.annotators),
-            annotators=None if verdict is None else list(verdict.annotators),
-            consensus=None if consensus is None else list(consensus),
-        )
+        record = label_of(stored, candidate, verdict)
         self.publish(Message(self.topics.labels, candidate.event_id.encode(), encode(record)), annotation_id)
         return annotation_id
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from labeling_grpc.security.audit import Act
 from labeling_grpc.security.roles import Role
 
 
@@ -23,3 +25,8 @@ SERVICE: Final = Caller("", Role.ADMIN, known=False)
 
 caller: Final[ContextVar[Caller]] = ContextVar("caller", default=SERVICE)
 """Set by `labeling_grpc.rpc` before a method runs, in the method's own task."""
+
+
+def act(by: Caller, action: str, about: str, detail: Mapping[str, Any]) -> Act:
+    """What somebody did, for the audit trail."""
+    return Act(by.name, by.role.value, action, about, detail)

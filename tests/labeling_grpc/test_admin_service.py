@@ -1,22 +1,29 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from labeling import SOURCE, arrivals, candidate, pipeline
 
+from labeling_grpc import admin_messages
+from labeling_grpc.admin_client import AsyncLabelingAdminClient, Changed, Imported, LabelingAdminClient
+from labeling_grpc.client import AsyncLabelingClient, LabelingClient, Submitted
 from labeling_grpc.commands import TakeIn
 from labeling_grpc.options import Options
 from labeling_grpc.queue import reading
 from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.schema import audit
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
+from tidemark.errors import LabelingError
 from tidemark.records import Label, decode
 from tidemark.settings import Settings
 
@@ -258,7 +265,9 @@ def test_labels_of_known_and_of_new_events_are_taken_in_each_on_its_own(
         (Reason.INVALID_FIELD, "confidence"),
     ]
     assert all(result.duplicate for result in admin.ImportLabels(sent).results[:2])
-    new, known = (decode(Label, line) for line in exported(admin))
+    labels = {label.event_id: label for label in (decode(Label, line) for line in exported(admin))}
+    new, known = labels.pop("new-1"), labels.pop(candidate(0).event_id)
+    assert not labels
     assert (new.key, new.time, new.features, new.confidence) == ("C1", 500, {"amount": 4.5, "count_1d": None}, 0.75)
     assert (known.event_id, known.label, known.annotator) == (candidate(0).event_id, "genuine", "eve")
 
@@ -295,3 +304,100 @@ def test_every_change_is_in_the_audit_trail_page_by_page(
     assert [entry.number for entry in entries] == list(range(1, 9))
     assert {entry.role for entry in entries} == {"admin"}
     assert json.loads(entries[5].detail) == {"why": "again", "cases": [event]}
+
+
+def test_the_clients_of_the_administration_do_what_the_calls_do(server: LabelingServer) -> None:
+    with LabelingClient(server.address, "ada") as work, LabelingAdminClient(server.address, "root") as admin:
+        (task,) = work.lease()
+        work.submit(task, "fraud")
+        key = "said once"
+        assert work.comment(task.event_id, "look", key=key) == work.comment(task.event_id, "look", key=key)
+        listed = list(work.cases(states=["answered", "leased"], page=1))
+        assert [(record.case.event_id, record.label) for record in listed] == [(task.event_id, "fraud")]
+        assert len(list(work.cases(page=5))) == CASES
+        assert work.progress().answered_today == 1
+        assert admin.requeue([task.event_id, "nobody"], "again") == Changed(1, ("nobody",))
+        (again,) = (case for case in work.lease(CASES) if case.event_id == task.event_id)
+        assert [(comment.annotator, comment.text) for comment in again.comments] == [("ada", "look")]
+        assert admin.update("ada", state="paused", why="on leave", skills=["card"], quota=7).skills == ("card",)
+        (ada,) = admin.annotators()
+        assert (ada.name, ada.state, ada.why, ada.quota) == ("ada", "paused", "on leave", 7)
+        admin.update("ada", state="active", why="back", skills="any")
+        admin.pause("a look")
+        admin.resume()
+        assert admin.expire([candidate(3).event_id], "no") == Changed(1, ())
+        new = Imported("new", "fraud", "eve", known_at=900, time=500, features={"amount": 2.5, "count_1d": None})
+        wrong, right = admin.import_labels([Imported("nobody", "fraud"), new])
+        assert isinstance(wrong, RefusedError)
+        assert isinstance(right, Submitted)
+        exported = list(admin.export())
+        (brought,) = (label for label in exported if label.event_id == "new")
+        assert brought.features == {"amount": 2.5, "count_1d": None}
+        assert len(exported) == 5
+        assert [entry.number for entry in admin.audit(page=2)] == list(range(1, 9))
+        assert [stats.pipeline for stats in admin.pipelines()] == ["pay"]
+        with server.store.engine.begin() as connection:
+            connection.execute(sa.update(audit).where(audit.c.number == 3).values(actor="mallory"))
+        with pytest.raises(LabelingError, match="entry 3"):
+            list(admin.audit())
+
+
+def test_the_asyncio_clients_do_the_same(server: LabelingServer) -> None:
+    async def work() -> None:
+        async with (
+            AsyncLabelingClient(server.address, "ada") as work,
+            AsyncLabelingAdminClient(server.address, "root") as admin,
+        ):
+            (task,) = await work.lease()
+            await work.submit(task, "fraud")
+            await work.comment(task.event_id, "look")
+            assert [record.label async for record in work.cases(states=["answered"], page=1)] == ["fraud"]
+            assert (await work.progress()).answered == 1
+            assert await admin.requeue([task.event_id], "again") == Changed(1, ())
+            assert await admin.expire([task.event_id], "no") == Changed(1, ())
+            await admin.update("ada", quota=3)
+            assert [its.quota async for its in admin.annotators(page=1)] == [3]
+            await admin.pause("a look")
+            await admin.resume()
+            (taken,) = await admin.import_labels([Imported(candidate(5).event_id, "fraud")])
+            assert isinstance(taken, Submitted)
+            assert len([label async for label in admin.export(verdicts=True)]) == 2
+            assert [entry.action async for entry in admin.audit(page=3)][-1] == "ExportLabels"
+            assert len(await admin.pipelines()) == 1
+
+    asyncio.run(work())
+
+
+def test_requests_of_many_are_parted(server: LabelingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_messages, "MOST", 2)
+    with LabelingAdminClient(server.address, "root") as admin:
+        events = [candidate(n).event_id for n in range(5)]
+        assert len(admin.import_labels([Imported(event_id, "fraud") for event_id in events])) == 5
+        assert admin.requeue([*events, "nobody"], "again") == Changed(5, ("nobody",))
+
+
+def test_gold_cases_are_made_listed_and_ended(server: LabelingServer) -> None:
+    with LabelingClient(server.address, "ada") as work, LabelingAdminClient(server.address, "root") as admin:
+        closed = [task.event_id for task in work.lease(3)]
+        admin.import_labels([Imported(event_id, "fraud") for event_id in closed])
+        waiting = next(record.case.event_id for record in work.cases(states=["waiting"]))
+        assert admin.add_gold([(event_id, "fraud") for event_id in [*closed, waiting]]) == Changed(3, (waiting,))
+        with pytest.raises(RefusedError) as unclassed:
+            admin.add_gold([(closed[0], "maybe")])
+        assert unclassed.value.reason is Reason.UNKNOWN_CLASS
+        assert [(its.event_id, its.right) for its in admin.gold(page=2)] == [(event, 0) for event in sorted(closed)]
+        admin.remove_gold(closed[0])
+        with pytest.raises(RefusedError) as gone:
+            admin.remove_gold(closed[0])
+        assert gone.value.reason is Reason.UNKNOWN_CASE
+        assert len(list(admin.gold())) == 2
+        assert [entry.action for entry in admin.audit()] == ["ImportLabels", "AddGold", "RemoveGold"]
+
+
+def test_annotators_are_listed_with_how_well_they_label(server: LabelingServer) -> None:
+    with LabelingClient(server.address, "ada") as work, LabelingAdminClient(server.address, "root") as admin:
+        for task in work.lease(2):
+            work.submit(task, "fraud")
+        work.skip(work.lease()[0])
+        (ada,) = admin.annotators()
+        assert (ada.quality.answered, ada.quality.skipped, ada.quality.gold_accuracy) == (2, 1, None)

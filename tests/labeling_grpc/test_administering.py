@@ -111,7 +111,7 @@ def test_a_closed_case_is_asked_again_and_its_new_verdict_supersedes_the_old(sto
     assert (put_back.status, put_back.comment, put_back.annotator, put_back.supersedes) == (
         "requeued",
         WHY,
-        "root",
+        "",
         None,
     )
     assert (new.supersedes, new.label, old.annotation_id) == (first.annotation_id, "genuine", first.annotation_id)

@@ -26,7 +26,7 @@ from tidemark.settings import Settings
 
 PRIVATE_NAME = "Zebediah Quux"
 PRIVATE_AMOUNT = 918273.645
-TEXT = PIPELINE.replace(
+TEXT = PIPELINE.replace('delay = "7d"', 'delay = "7d"\ncontext = ["name", "amount", "customer", "ward"]').replace(
     'amount = { type = "float" }',
     'amount = { type = "float" }\nname = { type = "string" }\nward = { type = "string" }',
 )

@@ -1,17 +1,16 @@
-"""`tidemark queue annotators|export|rebuild`: who labels how well, annotations as files, the queue anew from Kafka."""
+"""`tidemark queue`: labels as files, both ways, administration, who labels how well, the queue anew from Kafka."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
+from tidemark.cli.annotators import annotators
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
@@ -20,9 +19,21 @@ from tidemark.settings import Settings
 from tidemark.topics import Topics
 
 if TYPE_CHECKING:
-    from labeling_grpc.quality import AnnotatorQuality
+    from labeling_grpc.admin_client import Changed, LabelingAdminClient
+
+_SHOWN: Final = 10
+"""Cases that are named one by one."""
+
+Why = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit trail and whoever asks.")]
+Address = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="The labeling service; by default the one that runs here.")
+]
+Events = Annotated[
+    list[str], typer.Argument(metavar="EVENT_ID...", help="Cases, by their event ids; - reads them from stdin.")
+]
 
 app = typer.Typer(help="The labeling service's queue.", no_args_is_help=True, add_completion=False)
+app.command()(annotators)
 
 
 @app.command()
@@ -68,66 +79,73 @@ def rebuild(
             out.print(f"[yellow]{lost} records that were not in Kafka are lost[/]", highlight=False)
 
 
+@app.command(name="import")
+def import_file(
+    pipeline: PipelineFile,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".csv, .ndjson or .parquet with event_id and label.")],
+    address: Address = "",
+) -> None:
+    """Take labels from elsewhere in: they close the cases that ask for them, and are published."""
+    from labeling_grpc.imports import read
+    from labeling_grpc.refusals import RefusedError
+
+    with told(), _admin(pipeline, address) as admin:
+        labels = read(file)
+        outcomes = admin.import_labels(labels)
+        refused = [(label, o) for label, o in zip(labels, outcomes, strict=True) if isinstance(o, RefusedError)]
+        taken = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
+        known = sum(outcome.duplicate for outcome in taken)
+        out.print(f"{len(taken) - known:,} taken, {known:,} were there, {len(refused):,} refused", highlight=False)
+        for label, refusal in refused[:_SHOWN]:
+            out.print(f"[yellow]{escape(label.event_id)}:[/] {escape(str(refusal))}", highlight=False, soft_wrap=True)
+        if refused:
+            raise typer.Exit(1)
+
+
 @app.command()
-def annotators(pipeline: PipelineFile) -> None:
-    """Show how well each annotator labels, how far they agree, and who is set aside and why."""
-    from labeling_grpc.options import database_url, queue_database
-    from labeling_grpc.quality import agreement, names, qualities, states
-    from labeling_grpc.queue.rules import QueueRules
-    from labeling_grpc.stores.choose import open_tokens
-
-    with told():
-        loaded = load(pipeline)
-        rules = QueueRules.of(loaded)
-        settings = Settings.from_environment()
-        store = open_tokens(queue_database(settings, loaded.name, database_url(os.environ)), loaded.name)
-        try:
-            with store.engine.connect() as connection:
-                found = qualities(connection, rules, names(connection))
-                stopped, alpha = states(connection), agreement(connection, rules)
-        finally:
-            store.close()
-        out.print(_annotators(found, stopped))
-        if alpha.cases:
-            out.print(
-                f"Krippendorff's alpha {_within(alpha.value, alpha.low, alpha.high, '.2f')} over {alpha.cases:,} cases "
-                "that several answered",
-                highlight=False,
-                soft_wrap=True,
-            )
-        for name, its in found.items():
-            if its.suspicion:
-                out.print(f"[yellow]! {escape(name)}: {escape(its.suspicion)}[/]", highlight=False, soft_wrap=True)
-        for name, (state, why) in stopped.items():
-            out.print(f"! {escape(name)} is {state}: {escape(why)}", highlight=False, soft_wrap=True)
+def pause(pipeline: PipelineFile, why: Why, address: Address = "") -> None:
+    """Give nothing out any more. Leases go on, answers are taken."""
+    with told(), _admin(pipeline, address) as admin:
+        admin.pause(why)
+        out.print("the queue is paused; `tidemark queue resume` opens it")
 
 
-def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tuple[str, str]]) -> Table:
-    table = Table(title="Annotators", title_justify="left", box=None, pad_edge=False)
-    table.add_column("annotator")
-    for heading in ("answered", "skipped", "gold right", "consensus", "agreement", "median s", "fast s", "drift"):
-        table.add_column(heading, justify="right")
-    table.add_column("state")
-    for name, its in found.items():
-        golden = (its.gold_accuracy, its.gold_low, its.gold_high)
-        table.add_row(
-            escape(name),
-            f"{its.answered:,}",
-            f"{its.skipped:,}",
-            f"{_within(*golden, '.0%')} of {its.gold_answered}" if its.gold_answered else "-",
-            _or_none(its.consensus_accuracy, ".0%"),
-            _or_none(its.agreement, ".0%"),
-            _or_none(its.median_ms / 1_000 or None, ".1f"),
-            _or_none(its.fast_ms / 1_000 or None, ".1f"),
-            _or_none(its.drift, "+.0%"),
-            stopped.get(name, ("active", ""))[0],
-        )
-    return table
+@app.command()
+def resume(pipeline: PipelineFile, address: Address = "") -> None:
+    """Give out again."""
+    with told(), _admin(pipeline, address) as admin:
+        admin.resume()
+        out.print("the queue is open")
 
 
-def _within(value: float | None, low: float | None, high: float | None, form: str) -> str:
-    return f"{_or_none(value, form)} ({_or_none(low, form)} to {_or_none(high, form)})"
+@app.command()
+def requeue(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address = "") -> None:
+    """Ask again about closed cases, and take leased ones away from who has them."""
+    with told(), _admin(pipeline, address) as admin:
+        _show_changed("put back", admin.requeue(_named(event_ids), why))
 
 
-def _or_none(value: float | None, form: str) -> str:
-    return "-" if value is None or not math.isfinite(value) else format(value, form)
+@app.command()
+def expire(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address = "") -> None:
+    """Close open cases: nobody is asked any more."""
+    with told(), _admin(pipeline, address) as admin:
+        _show_changed("closed", admin.expire(_named(event_ids), why))
+
+
+def _admin(pipeline: PipelineFile, address: str) -> LabelingAdminClient:
+    from labeling_grpc.admin_client import LabelingAdminClient
+
+    name = load(pipeline).name
+    if address:
+        return LabelingAdminClient(address, operator(), pipeline=name)
+    return LabelingAdminClient.of(name, operator())
+
+
+def _named(event_ids: list[str]) -> list[str]:
+    return sys.stdin.read().split() if event_ids == ["-"] else event_ids
+
+
+def _show_changed(what: str, changed: Changed) -> None:
+    out.print(f"{changed.number:,} {what}, {len(changed.left):,} left as they are", highlight=False)
+    for event_id in changed.left[:_SHOWN]:
+        out.print(f"[yellow]left:[/] {escape(event_id)}", highlight=False, soft_wrap=True)

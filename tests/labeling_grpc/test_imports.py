@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from labeling import PIPELINE, SOURCE, arrivals, candidate, pipeline
+from typer.testing import CliRunner
+
+from labeling_grpc.admin_client import Imported, LabelingAdminClient
+from labeling_grpc.client import LabelingClient
+from labeling_grpc.commands import TakeIn
+from labeling_grpc.export import export
+from labeling_grpc.imports import read
+from labeling_grpc.server import LabelingServer, serve
+from tidemark.cli.app import app
+from tidemark.errors import ConfigError
+from tidemark.settings import Settings
+
+ODD = "=HYPERLINK(1)"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LabelingServer]:
+    with serve(pipeline("pay"), Settings(state_dir=tmp_path / "one").at("127.0.0.1:9")) as running:
+        asked = [candidate(n) for n in range(4)]
+        running._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
+        yield running
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[LabelingServer]:
+    """A queue in which some of these cases wait, and others never came."""
+    with serve(pipeline("pay"), Settings(state_dir=tmp_path / "other").at("127.0.0.1:9")) as running:
+        asked = [candidate(n) for n in range(2)]
+        running._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
+        yield running
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "ndjson"])
+def test_what_one_queue_exported_another_takes_in(
+    server: LabelingServer, other: LabelingServer, tmp_path: Path, ending: str
+) -> None:
+    with LabelingClient(server.address, ODD) as work, LabelingAdminClient(server.address, "root") as admin:
+        tasks = work.lease(4)
+        for task in tasks[:3]:
+            work.submit(task, "fraud", confidence=0.75, known_at=5_000)
+        work.skip(tasks[3])
+        given = work.submit(tasks[0], "fraud", confidence=0.75, known_at=5_000)
+        work.amend(given.annotation_id, "genuine")
+        work.comment(tasks[0].event_id, "hm")
+        export(list(admin.export()), tmp_path / f"labels.{ending}")
+    labels = read(tmp_path / f"labels.{ending}")
+    assert {label.event_id: label.label for label in labels} == {
+        tasks[0].event_id: "genuine",
+        tasks[1].event_id: "fraud",
+        tasks[2].event_id: "fraud",
+    }
+    assert {label.annotator for label in labels} == {ODD}
+    with LabelingAdminClient(other.address, "root") as admin:
+        assert len(admin.import_labels(labels)) == 3
+        taken = {label.event_id: label for label in admin.export()}
+    for label in labels:
+        assert (taken[label.event_id].label, taken[label.event_id].annotator) == (label.label, ODD)
+        assert taken[label.event_id].features == candidate(int(label.event_id.split("-")[2])).features
+    assert taken[tasks[1].event_id].known_at == 5_000
+    assert taken[tasks[1].event_id].confidence == 0.75
+
+
+def test_a_plain_list_of_answers_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("event_id,label\n17,fraud\n018,genuine\n19,\n")
+    assert read(tmp_path / "l.csv") == [Imported("17", "fraud"), Imported("018", "genuine")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("l.csv", "event,label\n1,fraud\n", "there is no column 'event_id'; the columns are event, label"),
+        ("l.csv", "event_id,label,known_at\n1,fraud,yesterday\n", "column 'known_at' must hold Int64"),
+        ("l.csv", "event_id,label,f_amount\n1,fraud,much\n", "column 'f_amount' must hold Float64"),
+        ("l.ndjson", "{", "l.ndjson"),
+        ("l.txt", "event_id,label\n", "the ending must be one of"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_with_what_is_wrong(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        read(tmp_path / name)
+
+
+@pytest.fixture
+def run(tmp_path: Path, server: LabelingServer) -> Callable[..., tuple[int, str]]:
+    file = tmp_path / "pay.toml"
+    file.write_text(PIPELINE.replace("NAME", "pay"))
+
+    def command(name: str, *arguments: str, typed: str = "") -> tuple[int, str]:
+        where = ["--address", server.address]
+        result = CliRunner().invoke(app, ["queue", name, str(file), *arguments, *where], input=typed)
+        return result.exit_code, " ".join((result.output + result.stderr).split())
+
+    return command
+
+
+def test_the_queue_is_administered_at_the_command_line(
+    run: Callable[..., tuple[int, str]], server: LabelingServer, tmp_path: Path
+) -> None:
+    events = [candidate(n).event_id for n in range(4)]
+    (tmp_path / "labels.csv").write_text(f"event_id,label\n{events[0]},fraud\n{events[1]},fraud\nnobody,fraud\n")
+    code, said = run("import", str(tmp_path / "labels.csv"))
+    assert code == 1
+    assert said.startswith("2 taken, 0 were there, 1 refused nobody:")
+    assert run("requeue", events[0], "nobody", "--why", "again") == (0, "1 put back, 1 left as they are left: nobody")
+    assert run("expire", "-", "--why", "no", typed=f"{events[2]}\n{events[3]}\n")[1] == "2 closed, 0 left as they are"
+    assert run("pause", "--why", "a look")[0] == 0
+    with LabelingClient(server.address, "ada", patience=0) as work:
+        with pytest.raises(Exception, match="a look"):
+            work.lease()
+        assert run("resume") == (0, "the queue is open")
+        assert [task.event_id for task in work.lease(4)] == [events[0]]
