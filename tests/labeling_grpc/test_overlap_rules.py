@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from benchmarks.labeling_postgres import PostgresServer
+from labeling_grpc.admin_commands import Changed, RequeueCases
 from labeling_grpc.commands import (
     Accepted,
     AddGold,
@@ -54,6 +55,8 @@ from labeling_grpc.commands import (
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import annotators, answers, cases, confusion, queue
+from labeling_grpc.security.caller import Caller
+from labeling_grpc.security.roles import Role
 from labeling_grpc.store import Store
 from labeling_grpc.stores.postgres import PostgresStore
 from labeling_grpc.stores.sqlite import SqliteStore
@@ -488,6 +491,23 @@ class OverlapMachine(RuleBasedStateMachine):
         assert self.apply(AddGold(((event_id, label),))) == expected
         if not is_open:
             self.model.gold[event_id] = label
+        self.after()
+
+    @rule(pick=st.integers(0, 20))
+    def an_administrator_has_a_case_asked_again(self, pick: int) -> None:
+        closed = [case for case in self.model.cases.values() if case.state not in {"waiting", "leased"}]
+        if not closed:
+            return
+        case = closed[pick % len(closed)]
+        event_id = case.candidate.event_id
+        changed = self.apply(RequeueCases(Caller("boss", Role.ADMIN), (event_id,), "a new rule"))
+        if self.model.over(case):
+            assert changed == Changed((), (event_id,))
+        else:
+            assert changed == Changed((event_id,), ())
+            self.model.published.append((event_id, "requeued", None, ""))
+            case.state, case.ended_by, case.truth, case.leases = "waiting", "", {}, 0
+            case.votes, case.seen, case.escalated, case.review, case.held_from = {}, set(), False, False, ""
         self.after()
 
     @rule(annotator=st.sampled_from([None, None, None, *ANNOTATORS[:2]]))
