@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format lock clean distclean setup setup-dev bench-pass bench-faults bench-kernels bench-labeling
+.PHONY: help demo test test-label-studio coverage lint format lock clean distclean setup setup-dev bench-pass bench-faults bench-kernels bench-labeling
 
 PYTHON ?=
 VENV := .venv/bin
@@ -23,6 +23,7 @@ endef
 help:
 	@echo "make demo      watch a model learn fraud from a stream, on a real Kafka"
 	@echo "make test      linters, type checker, all tests"
+	@echo "make test-label-studio  what is exported is imported by a real Label Studio: minutes"
 	@echo "make coverage  branch coverage, kernels without the compiler: slow"
 	@echo "make lint      linters and type checker alone"
 	@echo "make bench-X   run benchmarks/X; QUICK=1 for under a minute on smaller input"
@@ -50,6 +51,10 @@ WORKERS ?= 2
 
 test: lint
 	$(VENV)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# Against a real Label Studio, in an environment of its own in the user's cache.
+test-label-studio: setup-dev
+	$(VENV)/python -m pytest -m label_studio tests/labeling_grpc/test_label_studio.py
 
 # The kernels once without the compiler, whose lines coverage can't see, and then everything as it runs.
 coverage: setup-dev
@@ -87,7 +92,7 @@ format: setup-dev
 UV_LOCK := $(VENV)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-PEERS := scikit-activeml modAL-python apricot-select treelite
+PEERS := scikit-activeml modAL-python apricot-select treelite lleaves onnxruntime onnxmltools
 
 lock: setup-dev
 	$(UV_LOCK) pyproject.toml --extra demo --group build -o requirements.txt
@@ -95,6 +100,7 @@ lock: setup-dev
 		-o requirements-dev.txt
 	printf '%s\n' $(PEERS) | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench.txt
 	echo crowd-kit | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench-labeling.txt
+	printf '%s\n' label-studio gunicorn | $(UV_LOCK) - -o requirements-label-studio.txt
 	echo uv | $(UV_LOCK) - -c requirements-dev.txt -o requirements-installer.txt
 
 clean:

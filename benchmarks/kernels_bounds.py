@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.timing import median_seconds
-from kernels._distances import BLOCK, Points, squared_distances
+from kernels._distances import BLOCK, Points, points, squared_distances
 from kernels._logarithm import share_log
 
 Array = NDArray[Any]
@@ -61,9 +61,9 @@ def _look_ups(table: Array, codes: Array, out: Array, times: int) -> None:
 
 
 @_compiled
-def _distances(points: Points, out: Array, times: int) -> None:
+def _distances(rows: Points, out: Array, times: int) -> None:
     for _ in range(times):
-        squared_distances(points, 0, 0, out)
+        squared_distances(rows, 0, 0, out)
 
 
 @cache
@@ -104,13 +104,9 @@ def look_up() -> float:
 @cache
 def distance_term(dtype: str) -> float:
     """Seconds of a difference, squared and added to a sum: one feature of a distance."""
-    numbers = np.random.default_rng(0).normal(size=(8, BLOCK)).astype(dtype)
-    numbers.flags.writeable = False
-    categories = np.empty((0, BLOCK), np.int32)
-    categories.flags.writeable = False
+    rows = points("x", np.random.default_rng(0).normal(size=(BLOCK, 8)).astype(dtype))
     out = np.empty(BLOCK, dtype)
-    points = Points(numbers, categories)
-    return median_seconds(lambda: _distances(points, out, 1_000), _REPEATS) / (1_000 * numbers.size)
+    return median_seconds(lambda: _distances(rows, out, 1_000), _REPEATS) / (1_000 * rows.numbers.size)
 
 
 def read(*arrays: Array) -> float:

@@ -2,7 +2,8 @@
 
 K7: 1M rows of 10,000 keys, four window sizes of six aggregates each, the row itself included (which is what Polars'
 `rolling` means), and the same answers from both. Bytewax's own windows have no feature of each event; it is given the
-cheaper task of one tumbling window a size, and counted in rows.
+cheaper task of one tumbling window a size, and counted in rows. Then two million keys that come and go, in a process of
+its own whose memory is measured; and one key with many rows, exact and by sketches.
 K8: choosing from 1M scores, beside what one would write with numpy.
 """
 
@@ -12,9 +13,15 @@ import os
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
+import multiprocessing
+import resource
+import statistics
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import bytewax.operators as op
@@ -49,6 +56,8 @@ _SPAN: Final = 7 * 24 * 3600 * _SECOND
 _KEYS: Final = 10_000
 _BATCH: Final = 10_000
 _CHOSEN: Final = 1_000
+_DAY: Final = 24 * 3600 * _SECOND
+_MANY_BATCH: Final = 100_000
 
 
 class Events(NamedTuple):
@@ -61,7 +70,7 @@ class Events(NamedTuple):
 
 def rows(quick: bool) -> list[Row]:  # noqa: FBT001
     """Measure; `quick` takes a tenth of the rows, and says so."""
-    return [*windows(quick=quick), *selection(quick=quick)]
+    return [*windows(quick=quick), *keys(quick=quick), *sketches(quick=quick), *selection(quick=quick)]
 
 
 def _row(id_: str, value: float, unit: str, target: float | None, detail: dict[str, Any]) -> Row:
@@ -160,6 +169,87 @@ def windows(*, quick: bool) -> list[Row]:
         ),
         _row("K7.cost", 1e9 / rate, "ns/row", None, {**detail, "features": ours.shape[1]}),
     ]
+
+
+def _come_and_go(slots: int, days: int) -> dict[str, float]:
+    """Two rows for each of so many slots a day, over days; which key a slot is moves on by as many a day.
+
+    Two sizes of five aggregates each. Run in a process of its own: its memory is what the state takes.
+    """
+    counted: tuple[Aggregate, ...] = ("count", "sum", "mean", "max", "since_last")
+    specs = [
+        WindowSpec(a, -1 if a in {"count", "since_last"} else 0, size) for size in (_DAY // 24, _DAY) for a in counted
+    ]
+    rng = np.random.default_rng(7)
+    WindowState(specs, 1, 0).update(hash_int64(np.arange(1_000)), np.arange(1_000), np.ones((1_000, 1)))
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    state, rows = WindowState(specs, 1, 60 * _SECOND), 2 * slots
+    seconds, held = [], []
+    for begin in range(0, days * rows, _MANY_BATCH):
+        at = np.arange(begin, begin + _MANY_BATCH)
+        ids, values = at // 2 + rng.integers(0, slots, _MANY_BATCH), rng.lognormal(3, 1, (_MANY_BATCH, 1))
+        hashes, times = hash_int64(ids), at * (_DAY // rows)
+        start = time.process_time()
+        state.update(hashes, times, values)
+        seconds.append(time.process_time() - start)
+        held.append(state.nbytes)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    alive = WindowState.from_bytes(state.to_bytes()).n_keys
+    half = len(held) // 2
+    return {
+        "rows": float(len(held) * _MANY_BATCH),
+        "keys_alive": float(alive),
+        "keys_in_all": float(days * slots + slots),
+        "ns_a_row": sum(seconds) / len(held) / _MANY_BATCH * 1e9,
+        "bytes_a_key": max(held[half:]) / alive,
+        "growth": max(held[half:]) / max(held[:half]),
+        "held_bytes": float(max(held)),
+        "peak_bytes": float(peak),
+        "median_batch_ms": statistics.median(seconds) * 1e3,
+        "worst_batch_ms": max(seconds) * 1e3,
+    }
+
+
+def keys(*, quick: bool) -> list[Row]:
+    """K7.keys: bounded memory for keys that come and go."""
+    slots, days = (175_000, 4) if quick else (1_750_000, 4)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        found = process.submit(_come_and_go, slots, days).result()
+    growth, bytes_a_key = found.pop("growth"), found.pop("bytes_a_key")
+    detail = {**{name: round(value, 1) for name, value in found.items()}, "batch": _MANY_BATCH, "quick": quick}
+    return [
+        _row("K7.keys", found["ns_a_row"], "ns/row", None, detail),
+        _row("K7.keys.bytes", bytes_a_key, "bytes/key", None, detail),
+        {**_row("K7.keys.growth", growth, "times the first half's memory", 1.1, detail), "reached": growth <= 1.1},
+    ]
+
+
+def sketches(*, quick: bool) -> list[Row]:
+    """K7.sketch: one key with many rows in its window, none of its values twice."""
+    n = 3_000 if quick else 20_000
+    last = n // 10
+    values, times = np.random.default_rng(7).lognormal(3, 1, (n, 1)), np.arange(n)
+    found = []
+    for exact, sketch in (("distinct", "approx_distinct"), ("quantile", "approx_quantile")):
+        taken: dict[str, tuple[float, int]] = {}
+        for aggregate in (exact, sketch):
+            parameter = 0.5 if "quantile" in aggregate else 0.0
+            state = WindowState([WindowSpec(aggregate, 0, n, parameter=parameter)], 1, 0)  # type: ignore[arg-type]
+            one = np.zeros(n, np.uint64)
+            state.update(one[:-last], times[:-last], values[:-last])
+            start = time.process_time()
+            state.update(one[-last:], times[-last:], values[-last:])
+            taken[aggregate] = (time.process_time() - start) / last * 1e9, len(state.to_bytes())
+        detail = {
+            "rows_in_window": n,
+            "ns_a_row": round(taken[sketch][0]),
+            "exact_ns_a_row": round(taken[exact][0]),
+            "bytes": taken[sketch][1],
+            "exact_bytes": taken[exact][1],
+            "quick": quick,
+        }
+        found.append(_row(f"K7.{sketch}", taken[exact][0] / taken[sketch][0], f"times {exact}", None, detail))
+    return found
 
 
 def selection(*, quick: bool) -> list[Row]:

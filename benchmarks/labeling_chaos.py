@@ -22,7 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ from benchmarks.report import earlier, write
 _SESSION: Final = 25
 """Runs on the same topics and database."""
 
-_LANES: Final[dict[Store, int]] = {"sqlite": 4, "postgres": 6}
+_LANES: Final[dict[Store, int]] = {"sqlite": 3, "postgres": 4}
 """Sessions at once: much of the time is waiting, for leases and a killed replica's term to end."""
 
 
@@ -85,28 +85,31 @@ def sessions(seeds: Sequence[int], store: Store) -> Todo:
     return todo
 
 
-def run(seeds: Sequence[int], folder: Path, seconds: float = float("inf")) -> Tally:
+def run(seeds: Sequence[int], folder: Path, seconds: float | None = None) -> Tally:
     """Run these seeds in lanes of their own, or as many of them as `seconds` suffice for."""
-    tally = Tally()
+    tally, over = Tally(), threading.Event()
     with own_kafka(folder) as (node, settings), ThreadPoolExecutor(sum(_LANES.values())) as threads:
         began = time.monotonic()
-        until = began + seconds
         broker = Broker(node, settings)
         works = []
         for store, number in _LANES.items():
             todo = sessions(seeds, store)
-            works += [threads.submit(_lane, broker, folder, store, todo, tally, until) for _ in range(number)]
+            works += [threads.submit(_lane, broker, folder, store, todo, tally, over) for _ in range(number)]
+        try:
+            wait(works, seconds, FIRST_EXCEPTION)
+        finally:
+            over.set()
         for work in works:
             work.result()
         tally.seconds = time.monotonic() - began
     return tally
 
 
-def _lane(broker: Broker, folder: Path, store: Store, todo: Todo, tally: Tally, until: float) -> None:
-    """Work off sessions until there is none left, or time is over."""
+def _lane(broker: Broker, folder: Path, store: Store, todo: Todo, tally: Tally, over: threading.Event) -> None:
+    """Work off sessions until there is none left, or it is over."""
     with ExitStack() as stack:
         database = None
-        while not todo.empty() and time.monotonic() < until:
+        while not todo.empty() and not over.is_set():
             try:
                 number, seeds = todo.get_nowait()
             except queue.Empty:  # another lane was faster
@@ -114,7 +117,7 @@ def _lane(broker: Broker, folder: Path, store: Store, todo: Todo, tally: Tally, 
             if store == "postgres" and database is None:
                 database = stack.enter_context(PostgresServer(durable=True))
             with Lane(broker, folder, database, number) as lane:
-                for seed in itertools.takewhile(lambda _: time.monotonic() < until, seeds):
+                for seed in itertools.takewhile(lambda _: not over.is_set(), seeds):
                     evidence = lane.run(plan := Plan.of(seed))
                     if broken := tally.add(plan, evidence):
                         print(f"{plan} broke {broken}:\n{evidence.log[-6_000:]}", file=sys.stderr, flush=True)
@@ -173,7 +176,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="12 runs")
     parser.add_argument("--runs", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0, help="the first run's")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further run after that")
+    parser.add_argument("--seconds", type=float, help="begin no further run after that")
     parser.add_argument(
         "--resume", action="store_true", help="add to the runs that the result has, and leave those out"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,8 +16,9 @@ from benchmarks.flow_process import FlowProcess
 from labeling_grpc.commands import Arrival, Source, TakeIn
 from labeling_grpc.options import find
 from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.security.roles import Role
 from labeling_grpc.store import Store
-from labeling_grpc.stores.choose import open_store
+from labeling_grpc.stores.choose import open_store, open_tokens
 from tidemark.errors import LabelingError
 from tidemark.records import Candidate, encode
 from tidemark.settings import Settings
@@ -34,6 +35,7 @@ _CHUNKS: Final = (1_000, 50_000)
 
 _MANY: Final = 500_000
 _START_SECONDS: Final = 120.0
+_LIFETIME: Final = 86_400_000_000
 _PIPELINE: Final = """
 name = "NAME"
 partitions = 1
@@ -115,6 +117,12 @@ def fill(database: str | Path, number: int) -> None:
         arrivals = tuple(Arrival(i, asked := case(i), encode(asked)) for i in range(start, end))
         store.transact([TakeIn(source, start or None, end, arrivals)])
     store.close()
+
+
+def issue(secrets: list[str], annotators: Sequence[str], database: str | Path) -> None:
+    """Make an access token for each of the annotators, and add their secrets."""
+    with closing(open_tokens(database, NAME)) as store:
+        secrets += [store.create(Role.ANNOTATOR, who, _LIFETIME).secret for who in annotators]
 
 
 @contextmanager

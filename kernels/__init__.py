@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.hashing import hash_int64 as hash_int64
     from kernels.hashing import hash_strings as hash_strings
     from kernels.hashing import unit as unit
+    from kernels.metrics import Gower as Gower
+    from kernels.metrics import gower as gower
     from kernels.model_text import ForestModel as ForestModel
     from kernels.model_text import ModelTextError as ModelTextError
     from kernels.model_text import parse_model as parse_model
@@ -154,6 +156,9 @@ _MODULE_OF = {
     "novelty": "coverage",
     "density": "coverage",
     "typicality": "coverage",
+    # metrics
+    "Gower": "metrics",
+    "gower": "metrics",
     # volumes
     "determinantal": "volumes",
     "volume_sample": "volumes",

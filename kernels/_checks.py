@@ -72,3 +72,13 @@ def number(name: str, value: object, low: float, high: float) -> float:
     if not low <= result <= high:
         raise ValueError(f"{name}: expected a number from {low} to {high}, got {value!r}")
     return result
+
+
+def nonnegative(name: str, value: NDArray[Any] | None, n: int, dtype: DTypeLike) -> NDArray[Any]:
+    """Check weights (n,) of one dtype, finite and not below 0, and copy them; all 1 for None. Raises ValueError."""
+    if value is None:
+        return np.ones(n, dtype)
+    checked = array(name, value, dtype, (n,)).copy()
+    if not bool(np.all((checked >= 0) & (checked < np.inf))):
+        raise ValueError(f"{name}: expected finite numbers that are not below 0")
+    return checked

@@ -1,4 +1,4 @@
-"""Squared distances from many rows to one, for every kernel of diversity.
+"""Squared distances from many rows to one, or Gower's, for every kernel of diversity.
 
 Rows are kept transposed, (d, n): a distance is then summed over features in their order while LLVM works on many rows
 at a time, so that it is fast and yet the same on every machine (a BLAS product is not). A category that differs adds
@@ -13,36 +13,59 @@ from numpy.typing import NDArray
 from kernels._checks import array, integer
 from kernels._jit import lean
 from kernels._probabilities import FLOATS, listed
+from kernels.metrics import Gower, fitting, known
 
 Floats = NDArray[Any]
 
 BLOCK = 1024
 CENTRES = ("centres", "centre_categories")
-_INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32)
+INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32)
 
 
 class Points(NamedTuple):
-    """Rows to choose from: numbers (d, n) float32 or float64, categories (q, n) int32."""
+    """Rows to choose from: numbers (d, n) float32 or float64, categories (q, n) int32.
+
+    With Gower's distance also ranges (d,), weights (d,) and category_weights (q,) of the numbers' dtype, and heft
+    (BLOCK,), room for the weight of what two rows both have; else these are empty.
+    """
 
     numbers: Floats
     categories: NDArray[np.int32]
+    ranges: Floats
+    weights: Floats
+    category_weights: Floats
+    heft: Floats
 
 
-def finite(name: str, x: Floats, categories: NDArray[Any] | None = None) -> tuple[Floats, NDArray[np.int32]]:
+def finite(
+    name: str, x: Floats, categories: NDArray[Any] | None = None, metric: Gower | None = None
+) -> tuple[Floats, NDArray[np.int32]]:
     """Check rows (n, d) and their categories (n, q), any integers, which come back as codes (q, n). Raises ValueError.
 
-    NaN and infinities are refused by row: ``robust_scale`` makes numbers of them.
+    NaN and infinities are refused by row: ``robust_scale`` makes numbers of them. With a metric, NaN and categories
+    below 0, whose code is -1, are missing; rows without anything are refused.
     """
-    checked = array(name, x, FLOATS, (None, None))
+    if metric is None:
+        checked = array(name, x, FLOATS, (None, None))
+        if not _all_finite(checked.reshape(-1)):
+            bad = np.flatnonzero(~np.isfinite(checked).all(axis=1))
+            raise ValueError(
+                f"{name}: NaN or infinity in {listed(bad)} of {len(checked)}; robust_scale makes numbers of them"
+            )
+    else:
+        checked = known(name, x)
     n = len(checked)
-    if not _all_finite(checked.reshape(-1)):
-        bad = np.flatnonzero(~np.isfinite(checked).all(axis=1))
-        raise ValueError(f"{name}: NaN or infinity in {listed(bad)} of {n}; robust_scale makes numbers of them")
-    if categories is None:
-        return checked, np.empty((0, n), np.int32)
-    given = array("categories", categories, _INTEGERS, (n, None))
+    given = np.empty((n, 0), np.int32) if categories is None else array("categories", categories, INTEGERS, (n, None))
     codes = np.array([np.unique(column, return_inverse=True)[1] for column in given.T], np.int32)
-    return checked, codes.reshape(given.shape[1], n)
+    codes = codes.reshape(given.shape[1], n)
+    if metric is not None:
+        checked_metric = fitting(metric, checked.shape[1], len(codes))
+        codes[given.T < 0] = -1
+        heft = ~np.isnan(checked) @ checked_metric.weights + (codes >= 0).T @ checked_metric.category_weights
+        if not heft.all():
+            empty = listed(np.flatnonzero(heft == 0))
+            raise ValueError(f"{name}: nothing that Gower's distance weighs in {empty} of {n}")
+    return checked, codes
 
 
 @lean
@@ -55,10 +78,26 @@ def _all_finite(values: Floats) -> bool:
     return bool(strange == 0)
 
 
-def points(name: str, x: Floats, categories: NDArray[Any] | None = None) -> Points:
+def points(name: str, x: Floats, categories: NDArray[Any] | None = None, metric: Gower | None = None) -> Points:
     """As ``finite``, transposed."""
-    checked, codes = finite(name, x, categories)
-    return Points(np.ascontiguousarray(checked.T), codes)
+    return transposed(*finite(name, x, categories, metric), metric)
+
+
+def transposed(x: Floats, codes: NDArray[np.int32], metric: Gower | None = None) -> Points:
+    """Rows (n, d) and codes (q, n) that were checked, as the kernels take them."""
+    dtype = x.dtype
+    if metric is None:
+        none = np.empty(0, dtype)
+        return Points(np.array(x.T, order="C"), codes, none, none, none, none)
+    largest = max(metric.weights.max(initial=0), metric.category_weights.max(initial=0))
+    return Points(
+        np.array(x.T, order="C"),
+        codes,
+        metric.ranges.astype(dtype),
+        (metric.weights / largest).astype(dtype),
+        (metric.category_weights / largest).astype(dtype),
+        np.empty(BLOCK, dtype),
+    )
 
 
 def together(name: str, x: Floats, other: Floats | None) -> Floats:
@@ -75,6 +114,7 @@ def with_others(
     categories: NDArray[Any] | None,
     other_categories: NDArray[Any] | None,
     names: tuple[str, str],
+    metric: Gower | None = None,
 ) -> tuple[Floats, NDArray[np.int32], int]:
     """Rows of x and then those of other (n + m, d), their categories' codes (q, n + m), and m. Raises ValueError.
 
@@ -84,16 +124,16 @@ def with_others(
     if other is None:
         if other_categories is not None:
             raise ValueError(f"{name_of_categories}: given without {name}")
-        return *finite("x", x, categories), 0
+        return *finite("x", x, categories, metric), 0
     if (categories is None) != (other_categories is None):
         raise ValueError(f"categories, {name_of_categories}: expected both or neither, with {name}")
     checked = array("x", x, FLOATS, (None, None))
     both = categories
     if categories is not None:
-        of_x = array("categories", categories, _INTEGERS, (len(checked), None))
-        of_other = array(name_of_categories, other_categories, _INTEGERS, (len(other), of_x.shape[1]))
+        of_x = array("categories", categories, INTEGERS, (len(checked), None))
+        of_other = array(name_of_categories, other_categories, INTEGERS, (len(other), of_x.shape[1]))
         both = np.concatenate([of_x.astype(np.int64), of_other.astype(np.int64)])
-    return *finite(f"x and {name}", together(name, checked, other), both), len(other)
+    return *finite(f"x and {name}", together(name, checked, other), both, metric), len(other)
 
 
 def count(k: int, n: int) -> int:
@@ -112,8 +152,54 @@ def uniforms(seed: int, size: int) -> NDArray[np.float64]:
 
 
 @lean
+def by_gower(rows: Points) -> bool:
+    """Whether distances are Gower's, not squared Euclidean ones."""
+    return bool(rows.heft.shape[0] > 0)
+
+
+@lean
+def _gower_distances(rows: Points, centre: int, start: int, out: Floats) -> None:
+    """1 - S of rows start : start + len(out) and row ``centre``; 1 where they have nothing both."""
+    stop = start + out.shape[0]
+    zero, one = out.dtype.type(0), out.dtype.type(1)
+    heft = rows.heft
+    heft[:] = zero
+    out[:] = zero
+    for j in range(rows.numbers.shape[0]):
+        x, value, weight = rows.numbers[j, start:stop], rows.numbers[j, centre], rows.weights[j]
+        span = rows.ranges[j]
+        divisor = span if span > zero else one
+        if value == value:  # noqa: PLR0124  (not NaN)
+            for i in range(out.shape[0]):
+                apart = abs(x[i] - value)
+                share = weight * (one if apart > span else apart / divisor)
+                both = apart == apart  # noqa: PLR0124
+                out[i] += share if both else zero
+                heft[i] += weight if both else zero
+    for q in range(rows.categories.shape[0]):
+        codes, code, weight = rows.categories[q, start:stop], rows.categories[q, centre], rows.category_weights[q]
+        if code >= 0:
+            for i in range(out.shape[0]):
+                out[i] += weight if (codes[i] >= 0) & (codes[i] != code) else zero
+                heft[i] += weight if codes[i] >= 0 else zero
+    for i in range(out.shape[0]):
+        out[i] = out[i] / heft[i] if heft[i] > zero else one
+
+
+@lean
+def rooted(rows: Points, values: Floats) -> None:
+    """Make distances of squared ones; Gower's are distances already."""
+    if not by_gower(rows):
+        for i in range(values.shape[0]):
+            values[i] = np.sqrt(values[i])
+
+
+@lean
 def squared_distances(rows: Points, centre: int, start: int, out: Floats) -> None:
-    """Squared distances of rows start : start + len(out) to row ``centre``."""
+    """Squared distances of rows start : start + len(out), at most BLOCK, to row ``centre``; or Gower's."""
+    if by_gower(rows):
+        _gower_distances(rows, centre, start, out)
+        return
     stop = start + out.shape[0]
     x = rows.numbers
     d = x.shape[0]

@@ -71,3 +71,17 @@ def refusal(name: str, flat: NDArray[Any], columns: int) -> ValueError:
     wrong = np.flatnonzero(np.abs(sums - 1) > TOLERANCE)
     first = f" ({sums[wrong[0]]:.6g})" if len(wrong) else ""
     return ValueError(f"{name}: {listed(wrong)} of {len(rows)} do not sum to 1{first}; normalise them first")
+
+
+def gradient_errors(name: str, flat: NDArray[Any], c: int) -> NDArray[Any]:
+    """The errors p - e_ŷ of what ``probabilities`` returned, transposed: (c, n), (2, n) of the binary column.
+
+    Raises ValueError for rows that are no probabilities.
+    """
+    p = flat.reshape(-1, c)
+    sums = p.sum(axis=1) if c > 1 else np.ones(len(p))
+    if not bool(np.all((p >= 0) & (p <= 1 + TOLERANCE)) and np.all(np.abs(sums - 1) <= TOLERANCE)):
+        raise refusal(name, flat, c)
+    errors = np.stack([1 - p[:, 0], p[:, 0]]) if c == 1 else np.array(p.T, order="C")
+    errors[errors.argmax(axis=0), np.arange(errors.shape[1])] -= 1
+    return errors

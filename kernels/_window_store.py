@@ -15,6 +15,9 @@ from kernels._jit import lean
 from kernels._prefetch import prefetch
 
 NO_WATERMARK: Final = -(2**63)
+_MIN_TABLE: Final = 64
+_MIN_ARENA: Final = 256
+_MAX_PAGES: Final = 2**20
 NO_BLOCK: Final = -(2**63)
 
 KEY, HEAD, TAIL, CHUNK, ENTRY_WIDTH = range(5)
@@ -22,6 +25,7 @@ WATERMARK, ORDER, USED, KEYS, PAGES, PAGE_WANTED, N_COUNTERS = range(7)
 MIN_LOG2_CAPACITY: Final = 2
 LINE: Final = 8
 EXPECTED_ROWS: Final = 64
+SOON: Final = 16
 EXPECTED_COLUMNS: Final = 4
 LONG: Final = 1024
 """Rows above which a window is aggregated from block summaries."""
@@ -37,6 +41,15 @@ class Store(NamedTuple):
     counters: NDArray[np.int64]
     block_ids: NDArray[np.int64]
     blocks: NDArray[np.float64]
+
+
+class StoreShape(NamedTuple):
+    """What a store keeps of a row, beside its time, and of the blocks of keys with long windows."""
+
+    columns: int
+    ordered: bool = False
+    slots: int = 0
+    block_width: int = 0
 
 
 @lean
@@ -150,14 +163,17 @@ def move(source: Store, entry: int, target: Store, to_chunk: int) -> None:
 
 
 @lean
-def make_room(store: Store, entry: int) -> bool:
-    """Make sure that one more row fits behind the tail; False where the arena is full."""
+def make_room(store: Store, entry: int, quarters: int = 2) -> bool:
+    """Make sure that one more row fits behind the tail; False where the arena is full.
+
+    quarters: how full a chunk may be for its rows to be moved to its beginning, and not to a larger one.
+    """
     table = store.table
     chunk, head, tail = table[entry, CHUNK], table[entry, HEAD], table[entry, TAIL]
     offset, capacity = offset_of(chunk), capacity_of(chunk)
     if tail < offset + capacity:
         return True
-    if (tail - head) * 2 <= capacity:
+    if (tail - head) * 4 <= capacity * quarters:
         move(store, entry, store, chunk)
     else:
         used = store.counters[USED]
@@ -220,10 +236,22 @@ def drop_before(store: Store, entry: int, horizon: int) -> None:
 
 
 @lean
+def _expect_entry(store: Store, entry: int) -> None:
+    """Have the oldest rows of an entry brought near, where all entries are gone through (twice as fast)."""
+    if entry < store.table.shape[0] and store.table[entry, CHUNK] != -1:
+        chunk, head = store.table[entry, CHUNK], store.table[entry, HEAD]
+        n_columns = store.values.shape[0] // store.times.shape[0]
+        prefetch(store.times, head)
+        if n_columns > 0:
+            prefetch(store.values, column_base(chunk, 0, n_columns) + head)
+
+
+@lean
 def measure(store: Store, horizon: int) -> tuple[int, int, int, int, int]:
     """Drop what is past; then keys with rows, their rows, arena rows needed, keys with long windows, most rows."""
     keys, rows, room, long, most = 0, 0, 0, 0, 0
     for entry in range(store.table.shape[0]):
+        _expect_entry(store, entry + SOON)
         if store.table[entry, CHUNK] != -1:
             drop_before(store, entry, horizon)
             n = store.table[entry, TAIL] - store.table[entry, HEAD]
@@ -242,6 +270,7 @@ def rebuild(source: Store, target: Store) -> None:
     """Copy all rows into an empty store with enough room; block summaries are left to be made again."""
     counters = target.counters
     for entry in range(source.table.shape[0]):
+        _expect_entry(source, entry + SOON)
         chunk = source.table[entry, CHUNK]
         n = source.table[entry, TAIL] - source.table[entry, HEAD]
         if chunk != -1 and n > 0:
@@ -333,3 +362,65 @@ def import_rows(store: Store, rows: Rows) -> None:
         store.counters[KEYS] += 1
         store.counters[ORDER] = max(store.counters[ORDER], n)
         first += n
+
+
+def empty_store(shape: StoreShape, *, keys: int = 0, room: int = 0, pages: int = 1) -> Store:
+    """Return a store with room for so many keys, arena rows and pages of block summaries; page 0 is nobody's."""
+    table_size = _MIN_TABLE
+    while table_size < 2 * keys:
+        table_size *= 2
+    arena = max(_MIN_ARENA, room)
+    counters = np.zeros(N_COUNTERS, np.int64)
+    counters[WATERMARK] = NO_WATERMARK
+    counters[PAGES] = 1
+    return Store(
+        table=np.full((table_size, ENTRY_WIDTH), -1, np.int64),
+        times=np.empty(arena, np.int64),
+        values=np.empty(arena * shape.columns),
+        order=np.empty(arena if shape.ordered else 0, np.int64),
+        counters=counters,
+        block_ids=np.full((pages, shape.slots), NO_BLOCK, np.int64),
+        blocks=np.empty((pages, shape.slots * shape.columns * shape.block_width)),
+    )
+
+
+def grown(store: Store, shape: StoreShape, horizon: int) -> Store:
+    """The rows above the horizon in a store with room for half as many again, and for the largest chunk to double."""
+    keys, _, room, long, most = measure(store, horizon)
+    pages = min(_MAX_PAGES, 1 + long + long // 2 + (long > 0))
+    larger = empty_store(shape, keys=keys, room=room + room // 2 + 4 * (most + 1), pages=pages)
+    rebuild(store, larger)
+    return larger
+
+
+def rows_of(store: Store, shape: StoreShape, horizon: int) -> Rows:
+    """The rows above the horizon, by key; log positions count from 0 within each."""
+    n_keys, n_rows, *_ = measure(store, horizon)
+    keys = np.empty(n_keys, np.int64)
+    list_keys(store, keys)
+    rows = Rows(
+        keys=np.sort(keys.view(np.uint64)).view(np.int64),
+        counts=np.empty(n_keys, np.int64),
+        times=np.empty(n_rows, np.int64),
+        values=np.empty((shape.columns, n_rows)),
+        order=np.empty(n_rows if shape.ordered else 0, np.int64),
+    )
+    export_rows(store, rows)
+    return rows._replace(order=_ranks_within(rows.counts, rows.order)) if shape.ordered else rows
+
+
+def store_of(rows: Rows, shape: StoreShape) -> Store:
+    """Return a store that holds the rows."""
+    lengths, keys = np.unique(rows.counts, return_counts=True)
+    room = sum((1 << int(log2_capacity_for(int(n) + 1))) * int(k) for n, k in zip(lengths, keys, strict=True))
+    pages = 1 + int((rows.counts > LONG).sum())
+    store = empty_store(shape, keys=len(rows.keys), room=room + room // 2, pages=pages)
+    import_rows(store, rows)
+    return store
+
+
+def _ranks_within(counts: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    key = np.repeat(np.arange(counts.shape[0]), counts)
+    ranks = np.empty(order.shape[0], np.int64)
+    ranks[np.lexsort((order, key))] = np.arange(order.shape[0]) - np.repeat(np.cumsum(counts) - counts, counts)
+    return ranks

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels._checks import array, integer, number
-from kernels._distances import BLOCK, Points, count, points, squared_distances, uniforms
+from kernels._distances import BLOCK, Points, count, points, rooted, squared_distances, uniforms
 from kernels._jit import kernel, lean
 from kernels._probabilities import FLOATS
+from kernels.metrics import Gower
 
 Floats = NDArray[Any]
 Picks = NDArray[np.int64]
@@ -24,8 +25,7 @@ def _pairwise(rows: Points, out: Floats) -> None:
     for row in range(n):
         for start in range(0, n, BLOCK):
             squared_distances(rows, row, start, out[row, start : min(start + BLOCK, n)])
-        for i in range(n):
-            out[row, i] = np.sqrt(out[row, i])
+        rooted(rows, out[row])
         out[row, row] = np.inf
 
 
@@ -75,15 +75,18 @@ def _nearest_neighbour_chain(distances: Floats, threshold: float, parents: Picks
         alive[drop] = False
 
 
-def average_linkage(x: Floats, threshold: float, *, categories: NDArray[Any] | None = None) -> NDArray[np.int64]:
+def average_linkage(
+    x: Floats, threshold: float, *, categories: NDArray[Any] | None = None, metric: Gower | None = None
+) -> NDArray[np.int64]:
     """Clusters by agglomeration with average linkage, cut where the mean distance of two clusters exceeds a threshold.
 
     x: (n, d), n at most 16,384 (memory n²).  threshold: >= 0, in units of x.  categories: (n, q) integers, each that
-    differs adds 1 to a squared distance.  Returns labels (n,) int64, numbered from 0 by their first row.
+    differs adds 1 to a squared distance.  metric: ``gower``, in place of Euclid's.  Returns labels (n,) int64, numbered
+    from 0 by their first row.
     Sokal and Michener 1958; Müllner 2011, "Modern hierarchical, agglomerative clustering algorithms", 3.2.
     Raises ValueError (see ``kernels.diversity``).
     """
-    rows = points("x", x, categories)
+    rows = points("x", x, categories, metric)
     n = rows.numbers.shape[1]
     if n > MOST_ROWS:
         raise ValueError(f"x: expected at most {MOST_ROWS} rows, got {n}; cluster a sample of them")

@@ -10,14 +10,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._checks import array, integer
-from kernels._distances import BLOCK, CENTRES, Points, approach, count, points, squared_distances, with_others
+from kernels._checks import integer, nonnegative, number
+from kernels._distances import (
+    BLOCK,
+    CENTRES,
+    Points,
+    approach,
+    by_gower,
+    count,
+    points,
+    rooted,
+    squared_distances,
+    transposed,
+    with_others,
+)
 from kernels._jit import kernel, lean
+from kernels._prefetch import prefetch
+from kernels.metrics import Gower
 
 Floats = NDArray[Any]
 Picks = NDArray[np.int64]
 
 _WIDTH = 32
+_AHEAD = 8  # rows
 _BEGIN = 12  # picks before rows are sorted
 _SORTED = 2048  # rows that are worth sorting
 _MOST_BETWEEN = 2048  # picks whose distances to each other are kept
@@ -36,14 +51,18 @@ class _Tiles(NamedTuple):
 
 
 @lean
-def _fill(x: Floats, categories: NDArray[np.int32], tiles: _Tiles) -> None:
-    """Put rows (n, d) and categories (q, n) into the tiles, in their order."""
+def _fill(x: Floats, d: int, categories: NDArray[np.int32], tiles: _Tiles) -> None:
+    """Put rows (n * d,) and categories (q, n) into the tiles, in their order."""
+    line = 64 // x.itemsize  # rows in any order are asked for ahead, or each would be waited for
     for t in range(tiles.numbers.shape[0]):
         for i in range(_WIDTH):
+            ahead = tiles.rows[min(t * _WIDTH + i + _AHEAD, tiles.rows.shape[0] - 1)]
+            for j in range(0, d if ahead >= 0 else 0, line):
+                prefetch(x, ahead * d + j)
             row = tiles.rows[t * _WIDTH + i]
             if row >= 0:
-                for j in range(x.shape[1]):
-                    tiles.numbers[t, j, i] = x[row, j]
+                for j in range(d):
+                    tiles.numbers[t, j, i] = x[row * d + j]
                 for q in range(categories.shape[0]):
                     tiles.categories[t, q, i] = categories[q, row]
 
@@ -187,23 +206,26 @@ def k_center_greedy(
     centres: Floats | None = None,
     categories: NDArray[Any] | None = None,
     centre_categories: NDArray[Any] | None = None,
+    metric: Gower | None = None,
 ) -> Picks:
     """Greedy k-center (core-set): each pick is the row farthest from all picks and centres; ties to the lowest row.
 
-    Covers all rows within at most twice the least possible radius. Without centres the first pick is the row nearest to
-    the mean, categories left out.
+    Covers all rows within at most twice the least possible radius (by Gower's distance: where nothing is missing).
+    Without centres the first pick is the row nearest to the mean, categories left out.
 
     x: (n, d).  centres: (m, d), same dtype, such as the rows labeled so far.  categories: (n, q) integers, each that
-    differs adds 1 to a squared distance.  centre_categories: (m, q), where centres are given.  Returns (min(k, n),)
-    int64.
+    differs adds 1 to a squared distance.  centre_categories: (m, q), where centres are given.  metric: ``gower``, in
+    place of Euclid's; O(n k d) then.  Returns (min(k, n),) int64.
     Gonzalez 1985, "Clustering to minimize the maximum intercluster distance"; Sener and Savarese 2018, "Active learning
     for convolutional neural networks: a core-set approach". Raises ValueError (see the module).
     """
-    rows, codes, given = with_others(x, centres, categories, centre_categories, CENTRES)
+    rows, codes, given = with_others(x, centres, categories, centre_categories, CENTRES, metric)
     n = len(rows) - given
     picks = np.empty(count(k, n), np.int64)
     if not len(picks):
         return picks
+    if metric is not None:
+        return _farthest_first(rows, codes, metric, given, picks)
     tiles = _tiles(rows, codes, np.arange(n), given + len(picks))
     tiles.centres[:given, : rows.shape[1]] = rows[n:]
     tiles.centre_categories[:given] = codes[:, n:].T
@@ -227,6 +249,30 @@ def k_center_greedy(
         sorted_tiles.centre_categories[:] = tiles.centre_categories
         state = _search(sorted_tiles, nearest[order], owner[order], int(state.known.min()), between)
         _k_center(sorted_tiles, given + begin, given, state, distance, picks[begin:])
+    return picks
+
+
+def _farthest_first(rows: Floats, codes: NDArray[np.int32], metric: Gower, given: int, picks: Picks) -> Picks:
+    """Greedy k-center without the bounds that need the triangle inequality, which Gower's distance may not keep."""
+    n = len(rows) - given
+    seen = ~np.isnan(rows[:n])
+    mean = np.zeros(rows.shape[1])
+    _add_up(np.where(seen, rows[:n], 0), mean)
+    mean = np.where(seen.any(axis=0), mean / np.maximum(1, seen.sum(axis=0)), np.nan)
+    with_mean = np.concatenate([rows, mean[None].astype(rows.dtype)])
+    from_all = transposed(with_mean, np.pad(codes, ((0, 0), (0, 1)), constant_values=-1), metric)
+    scratch, nearest = np.empty(BLOCK, rows.dtype), np.full(n, np.inf, rows.dtype)
+    if not given:
+        approach(from_all, n, scratch, nearest)
+        picks[0] = nearest.argmin()
+        nearest[:] = np.inf
+    for centre in range(n, n + given):
+        approach(from_all, centre, scratch, nearest)
+    for p in range(len(picks)):
+        if p or given:
+            picks[p] = nearest.argmax()
+        approach(from_all, picks[p], scratch, nearest)
+        nearest[picks[p]] = -1
     return picks
 
 
@@ -270,7 +316,7 @@ def _tiles(rows: Floats, codes: NDArray[np.int32], order: NDArray[np.int64], cen
         centres=np.zeros((centres, width), rows.dtype),
         centre_categories=np.zeros((centres, len(codes)), np.int32),
     )
-    _fill(rows, codes, tiles)
+    _fill(rows.reshape(-1), rows.shape[1], codes, tiles)
     return tiles
 
 
@@ -287,10 +333,11 @@ def _with_others(
     other: Floats | None,
     categories: NDArray[Any] | None,
     other_categories: NDArray[Any] | None,
-    names: tuple[str, str] = CENTRES,
+    names: tuple[str, str],
+    metric: Gower | None,
 ) -> tuple[Points, int]:
-    rows, codes, given = with_others(x, other, categories, other_categories, names)
-    return Points(np.ascontiguousarray(rows.T), codes), given
+    rows, codes, given = with_others(x, other, categories, other_categories, names, metric)
+    return transposed(rows, codes, metric), given
 
 
 @lean
@@ -372,6 +419,7 @@ def facility_location(
     centres: Floats | None = None,
     categories: NDArray[Any] | None = None,
     centre_categories: NDArray[Any] | None = None,
+    metric: Gower | None = None,
 ) -> Picks:
     """Greedy k-medoids: each pick lowers the weighted sum of squared distances to the nearest pick the most.
 
@@ -381,23 +429,22 @@ def facility_location(
 
     x: (n, d).  weights: (n,) >= 0, same dtype: how much each row counts.  centres: (m, d) rows that count as picked
     before.  categories: (n, q) integers, each that differs adds 1 to a squared distance.  centre_categories: (m, q),
-    where centres are given.  Returns (min(k, n),) int64.
+    where centres are given.  metric: ``gower``, whose similarity is then s.  Returns (min(k, n),) int64.
     Nemhauser et al. 1978, "An analysis of approximations for maximizing submodular set functions"; Minoux 1978,
     "Accelerated greedy algorithms". Raises ValueError (see the module).
     """
-    rows, given = _with_others(x, centres, categories, centre_categories)
+    rows, given = _with_others(x, centres, categories, centre_categories, CENTRES, metric)
     dtype = rows.numbers.dtype
     n = rows.numbers.shape[1] - given
-    heft = np.ones(n, dtype) if weights is None else array("weights", weights, dtype, (n,)).copy()
-    if not bool(np.all((heft >= 0) & (heft < np.inf))):
-        raise ValueError("weights: expected finite numbers that are not below 0")
+    heft = nonnegative("weights", weights, n, dtype)
     picks = np.empty(count(k, n), np.int64)
-    nearest = np.full(n, np.inf, dtype)
+    # no row is farther than 1 by Gower's distance, so that a first pick has a gain as every other
+    nearest = np.full(n, np.inf if metric is None else 1, dtype)
     scratch = np.empty(BLOCK, dtype)
     for c in range(given):
         approach(rows, n + c, scratch, nearest)
     if len(picks):
-        first = -1 if given else int(_medoid_costs(rows, heft.astype(np.float64)).argmin())
+        first = -1 if given or metric is not None else int(_medoid_costs(rows, heft.astype(np.float64)).argmin())
         _facility_location(rows, first, heft, nearest, picks)
     return picks
 
@@ -408,20 +455,23 @@ def novelty(
     *,
     categories: NDArray[Any] | None = None,
     labeled_categories: NDArray[Any] | None = None,
+    metric: Gower | None = None,
 ) -> Floats:
     """Distance of each row to the nearest of those labeled: far means new.
 
     x: (n, d).  labeled: (m, d), same dtype; a bounded number of recent ones.  categories, labeled_categories: (n, q)
-    and (m, q) integers, each that differs adds 1 to a squared distance.  Returns (n,), same dtype, in units of x;
-    infinity where m = 0.  Raises ValueError (see the module).
+    and (m, q) integers, each that differs adds 1 to a squared distance.  metric: ``gower``, in place of Euclid's.
+    Returns (n,), same dtype, in units of x, Gower's from 0 to 1; infinity where m = 0.  Raises ValueError (see the
+    module).
     """
-    rows, given = _with_others(x, labeled, categories, labeled_categories, ("labeled", "labeled_categories"))
+    rows, given = _with_others(x, labeled, categories, labeled_categories, ("labeled", "labeled_categories"), metric)
     n = rows.numbers.shape[1] - given
     nearest = np.full(n, np.inf, rows.numbers.dtype)
     scratch = np.empty(BLOCK, rows.numbers.dtype)
     for c in range(given):
         approach(rows, n + c, scratch, nearest)
-    return np.sqrt(nearest, out=nearest)
+    rooted(rows, nearest)
+    return nearest
 
 
 @kernel
@@ -434,37 +484,44 @@ def _density(rows: Points, sketch: int, inverse: np.floating[Any], out: Floats) 
             size = min(BLOCK, n - start)
             squared_distances(rows, n + c, start, scratch[:size])
             part = out[start : start + size]
-            for i in range(size):
-                part[i] += one / (one + scratch[i] * inverse)
+            if by_gower(rows):
+                for i in range(size):
+                    part[i] += one - scratch[i]
+            else:
+                for i in range(size):
+                    part[i] += one / (one + scratch[i] * inverse)
 
 
 def density(
     x: Floats,
     sketch: Floats,
     *,
-    scale: float,
+    scale: float | None = None,
     categories: NDArray[Any] | None = None,
     sketch_categories: NDArray[Any] | None = None,
+    metric: Gower | None = None,
 ) -> Floats:
     """Mean similarity of each row to a sketch of the stream: near 1 where many are, near 0 for outliers.
 
-    The similarity is 1 / (1 + squared distance / scale²), the rational quadratic kernel. Multiply an uncertainty by
-    density^beta for information density.
+    The similarity is 1 / (1 + squared distance / scale²), the rational quadratic kernel; or Gower's. Multiply an
+    uncertainty by density^beta for information density.
 
     x: (n, d).  sketch: (m, d), same dtype, m >= 1, such as a reservoir sample: the bound of the work.  scale: > 0, in
     units of x; sqrt(d) suits scaled columns.  categories, sketch_categories: (n, q) and (m, q) integers, each that
-    differs adds 1 to a squared distance.  Returns (n,), same dtype, in (0, 1].
+    differs adds 1 to a squared distance.  metric: ``gower``, which has no scale.  Returns (n,), same dtype, in (0, 1],
+    Gower's from 0.
     Settles and Craven 2008, "An analysis of active learning strategies for sequence labeling tasks", 3.4;
     Rasmussen and Williams 2006, "Gaussian processes for machine learning", 4.19. Raises ValueError (see the module).
     """
-    rows, given = _with_others(x, sketch, categories, sketch_categories, ("sketch", "sketch_categories"))
+    rows, given = _with_others(x, sketch, categories, sketch_categories, ("sketch", "sketch_categories"), metric)
     if not given:
         raise ValueError("sketch: expected at least one row")
-    if not 0 < scale < np.inf:
-        raise ValueError(f"scale: expected a finite number above 0, got {scale!r}")
+    if metric is not None and scale is not None:
+        raise ValueError(f"scale: Gower's similarity has none, got {scale!r}")
+    width = 1.0 if metric is not None else number("scale", scale, np.nextafter(0.0, 1.0), np.finfo(np.float64).max)
     dtype = rows.numbers.dtype
     out = np.zeros(rows.numbers.shape[1] - given, dtype)
-    _density(rows, given, dtype.type(1.0 / scale**2), out)
+    _density(rows, given, dtype.type(1.0 / width**2), out)
     out /= dtype.type(given)
     return out
 
@@ -486,21 +543,25 @@ def _typicality(rows: Points, neighbours: int, out: Floats) -> None:
                     closest[place] = closest[place - 1]
                     place -= 1
                 closest[place] = distances[i]
+        rooted(rows, closest)
         total = 0.0
         for place in range(neighbours):
-            total += np.sqrt(np.float64(closest[place]))
+            total += np.float64(closest[place])
         out[row] = neighbours / total if total > 0.0 else np.inf
 
 
-def typicality(x: Floats, neighbours: int = 20, *, categories: NDArray[Any] | None = None) -> Floats:
+def typicality(
+    x: Floats, neighbours: int = 20, *, categories: NDArray[Any] | None = None, metric: Gower | None = None
+) -> Floats:
     """Inverse of the mean distance of each row to its nearest neighbours: what to label first of all.
 
     x: (n, d).  neighbours: at least 1; n - 1 where there are fewer.  categories: (n, q) integers, each that differs
-    adds 1 to a squared distance.  Returns (n,), same dtype, in 1 / units of x; infinity among copies, 0 for one row.
-    O(n² d).  Hacohen et al. 2022, "Active learning on a budget: opposite strategies suit high and low budgets".
-    Raises ValueError (see the module).
+    adds 1 to a squared distance.  metric: ``gower``, in place of Euclid's.  Returns (n,), same dtype, in 1 / units of
+    x; infinity among copies, 0 for one row. O(n² d).
+    Hacohen et al. 2022, "Active learning on a budget: opposite strategies suit high and low budgets". Raises ValueError
+    (see the module).
     """
-    rows = points("x", x, categories)
+    rows = points("x", x, categories, metric)
     n = rows.numbers.shape[1]
     out = np.zeros(n, rows.numbers.dtype)
     used = min(integer("neighbours", neighbours, 1, 2**31), n - 1)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._checks import array, describe
-from kernels._distances import BLOCK, CENTRES, Points, approach, count, drawn, points, uniforms, with_others
+from kernels._checks import array, describe, nonnegative
+from kernels._distances import BLOCK, CENTRES, Points, approach, count, drawn, points, transposed, uniforms, with_others
 from kernels._jit import kernel, lean
-from kernels._probabilities import FLOATS, probabilities, refusal
+from kernels._probabilities import FLOATS, gradient_errors, probabilities
+from kernels.metrics import Gower
 
 Floats = NDArray[Any]
 Picks = NDArray[np.int64]
@@ -113,32 +114,24 @@ def kmeans_pp(
     centres: Floats | None = None,
     categories: NDArray[Any] | None = None,
     centre_categories: NDArray[Any] | None = None,
+    metric: Gower | None = None,
 ) -> Picks:
     """k-means++ sampling: each pick is drawn with chance weight * (squared distance to the nearest pick).
 
     x: (n, d).  weights: (n,) >= 0, same dtype, all 1 by default; where all chances are 0 the first rows left are
     picked.  centres: (m, d) rows that count as picked before.  categories: (n, q) integers, each that differs adds 1 to
-    a squared distance.  centre_categories: (m, q), where centres are given.  seed: 0 to 2^64 - 1.  Returns (min(k, n),)
-    int64.
+    a squared distance.  centre_categories: (m, q), where centres are given.  metric: ``gower``, whose distance is then
+    drawn in proportion to.  seed: 0 to 2^64 - 1.  Returns (min(k, n),) int64.
     Arthur and Vassilvitskii 2007, "k-means++: the advantages of careful seeding". Raises ValueError (see the module).
     """
-    numbers, codes, given = with_others(x, centres, categories, centre_categories, CENTRES)
-    rows = Points(np.ascontiguousarray(numbers.T), codes)
+    checked, codes, given = with_others(x, centres, categories, centre_categories, CENTRES, metric)
+    rows = transposed(checked, codes, metric)
     n = rows.numbers.shape[1] - given
-    chances = _weights("weights", weights, n, rows.numbers.dtype)
+    chances = nonnegative("weights", weights, n, rows.numbers.dtype)
     nearest = np.full(n, np.inf, rows.numbers.dtype)
     picks = np.empty(count(k, n), np.int64)
     _kmeans_pp(rows, given, uniforms(seed, len(picks)), chances, nearest, picks)
     return picks
-
-
-def _weights(name: str, weights: Floats | None, n: int, dtype: np.dtype[Any]) -> Floats:
-    if weights is None:
-        return np.ones(n, dtype)
-    checked = array(name, weights, dtype, (n,)).copy()
-    if not bool(np.all((checked >= 0) & (checked < np.inf))):
-        raise ValueError(f"{name}: expected finite numbers that are not below 0")
-    return checked
 
 
 @lean
@@ -172,27 +165,33 @@ def _inner(rows: Floats, pick: int, start: int, out: Floats) -> None:
 
 @lean
 def _gradient_products(
-    errors: Floats, x: Floats, bias: float, pick: int, start: int, of_errors: Floats, out: Floats
+    errors: Floats, rows: Points, bias: float, pick: int, start: int, of_errors: Floats, out: Floats
 ) -> None:
-    """(a · b)(x · y + bias²), the inner product of a ⊗ x and b ⊗ y."""
+    """(a · b)(x · y + equal categories / 2 + bias²), the inner product of a ⊗ x and b ⊗ y."""
     of_errors[:] = 0
     out[:] = errors.dtype.type(bias) * errors.dtype.type(bias)
     _inner(errors, pick, start, of_errors)
-    _inner(x, pick, start, out)
+    _inner(rows.numbers, pick, start, out)
+    half, zero = out.dtype.type(0.5), out.dtype.type(0)
+    for q in range(rows.categories.shape[0]):
+        codes = rows.categories[q, start : start + out.shape[0]]
+        code = rows.categories[q, max(pick, 0)]
+        for i in range(out.shape[0]):
+            out[i] += half if (pick < 0) | (codes[i] == code) else zero
     for i in range(out.shape[0]):
         out[i] *= of_errors[i]
 
 
 @kernel
-def _badge(errors: Floats, x: Floats, bias: float, lots: NDArray[np.float64], nearest: Floats, picks: Picks) -> None:
-    """Of errors (c, n) and x (d, n): |a ⊗ x - b ⊗ y|² = |a|²|x|² + |b|²|y|² - 2 (a·b)(x·y), never forming a ⊗ x."""
+def _badge(errors: Floats, rows: Points, bias: float, lots: NDArray[np.float64], nearest: Floats, picks: Picks) -> None:
+    """Of errors (c, n) and rows: |a ⊗ x - b ⊗ y|² = |a|²|x|² + |b|²|y|² - 2 (a·b)(x·y), never forming a ⊗ x."""
     n = nearest.shape[0]
     squares = np.empty(n, nearest.dtype)
     of_errors = np.empty(BLOCK, nearest.dtype)
     products = np.empty(BLOCK, nearest.dtype)
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
-        _gradient_products(errors, x, bias, -1, start, of_errors[:size], squares[start : start + size])
+        _gradient_products(errors, rows, bias, -1, start, of_errors[:size], squares[start : start + size])
     for p in range(picks.shape[0]):
         pick = int(np.argmax(squares)) if p == 0 else drawn(nearest, lots[p])
         if pick < 0:
@@ -202,7 +201,7 @@ def _badge(errors: Floats, x: Floats, bias: float, lots: NDArray[np.float64], ne
         picks[p] = pick
         for start in range(0, n, BLOCK):
             size = min(BLOCK, n - start)
-            _gradient_products(errors, x, bias, pick, start, of_errors[:size], products[:size])
+            _gradient_products(errors, rows, bias, pick, start, of_errors[:size], products[:size])
             for i in range(size):
                 distance = squares[start + i] + squares[pick] - (products[i] + products[i])
                 nearest[start + i] = max(nearest.dtype.type(0), min(nearest[start + i], distance))
@@ -217,39 +216,30 @@ def _is_in(values: Picks, value: int) -> bool:
     return found
 
 
-def badge(proba: Floats, x: Floats, k: int, seed: int, *, bias: float = 0.0) -> Picks:
+def badge(
+    proba: Floats, x: Floats, k: int, seed: int, *, bias: float = 0.0, categories: NDArray[Any] | None = None
+) -> Picks:
     """BADGE: k-means++ sampling of gradient embeddings (p - e_ŷ) ⊗ x, which are large where unsure.
 
     e_ŷ is the class thought likeliest. The first pick is the largest gradient, as in the authors' code. The embedding,
-    n x (c d), is never formed: memory is n x (c + d).
+    n x (c d), is never formed: memory is n x (c + d + q).
 
     proba: (n, c), or (n,) for two classes.  x: (n, d), same dtype.  bias: appended to each row of x, so that rows near
-    the origin have a gradient too.  Returns (min(k, n),) int64.
+    the origin have a gradient too.  categories: (n, q) integers, appended as one-hot columns / sqrt(2), which are not
+    made: each that differs adds 1 to a squared distance of rows, as in ``kmeans_pp``.  Returns (min(k, n),) int64.
     Ash et al. 2020, "Deep batch active learning by diverse, uncertain gradient lower bounds".
     Raises ValueError (see the module), also for rows of ``proba`` that are no probabilities.
     """
     flat, c = probabilities("proba", proba)
-    rows = points("x", x)
+    rows = points("x", x, categories)
     n = rows.numbers.shape[1]
     if len(flat) // c != n or flat.dtype != rows.numbers.dtype:
         raise ValueError(f"proba: expected {n} rows of x's dtype, got {describe(proba)}")
     if not np.isfinite(bias):
         raise ValueError(f"bias: expected a finite number, got {bias!r}")
-    errors = _errors(flat, c)
+    errors = gradient_errors("proba", flat, c)
     nearest = np.full(n, np.inf, flat.dtype)
     picks = np.empty(count(k, n), np.int64)
     if len(picks):
-        _badge(errors, rows.numbers, float(bias), uniforms(seed, len(picks)), nearest, picks)
+        _badge(errors, rows, float(bias), uniforms(seed, len(picks)), nearest, picks)
     return picks
-
-
-def _errors(flat: Floats, c: int) -> Floats:
-    """The errors p - e_ŷ, transposed: (c, n). Raises ValueError for rows that are no probabilities."""
-    p = flat.reshape(-1, c)
-    sums = p.sum(axis=1) if c > 1 else np.ones(len(p))
-    if not bool(np.all((p >= 0) & (p <= 1.001)) and np.all(np.abs(sums - 1) <= 1e-3)):
-        raise refusal("proba", flat, c)
-    errors = np.stack([1 - p[:, 0], p[:, 0]]) if c == 1 else np.ascontiguousarray(p.T)
-    errors = errors.copy() if errors.base is not None or not errors.flags.writeable else errors
-    errors[errors.argmax(axis=0), np.arange(errors.shape[1])] -= 1
-    return errors

@@ -102,10 +102,15 @@ def _xxh64_strings(
 
 
 @lean
+def xxh64_word(word: np.uint64, seed: np.uint64) -> np.uint64:
+    """XXH64 of the eight bytes of one integer."""
+    return _avalanche(_absorb(seed + _P5 + _U8, word))
+
+
+@lean
 def _xxh64_words(words: NDArray[np.uint64], seed: np.uint64, out: NDArray[np.uint64]) -> None:
-    start = seed + _P5 + _U8
     for i in range(out.shape[0]):
-        out[i] = _avalanche(_absorb(start, words[i]))
+        out[i] = xxh64_word(words[i], seed)
 
 
 @lean

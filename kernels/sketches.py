@@ -34,55 +34,74 @@ def _writable(name: str, value: NDArray[np.uint8] | NDArray[np.int64], dtype: ty
 
 
 @lean
+def register_of(h: np.uint64, precision: np.uint64) -> int:
+    """Which register a hash belongs to: its first bits."""
+    return int(h >> (np.uint64(64) - precision))
+
+
+@lean
+def rank_of(h: np.uint64, precision: np.uint64) -> int:
+    """Position of the first 1 among the bits of a hash behind those of its register, 65 - precision where none is."""
+    rest = np.uint64(64) - precision
+    rank = 1
+    mask = _U1 << (rest - _U1)
+    while rank <= int(rest) and (h & mask) == 0:
+        rank += 1
+        mask >>= _U1
+    return rank
+
+
+@lean
 def _hll_add(
     registers: NDArray[np.uint8], groups: NDArray[np.int64], hashes: NDArray[np.uint64], precision: np.uint64
 ) -> None:
-    rest = np.uint64(64) - precision
     for i in range(hashes.shape[0]):
-        h = hashes[i]
-        rank = 1
-        bits = h & ((_U1 << rest) - _U1)
-        mask = _U1 << (rest - _U1)
-        while rank <= int(rest) and (bits & mask) == 0:
-            rank += 1
-            mask >>= _U1
-        register = int(h >> rest)
+        register, rank = register_of(hashes[i], precision), rank_of(hashes[i], precision)
         registers[groups[i], register] = max(registers[groups[i], register], rank)
+
+
+@lean
+def estimate_of_ranks(counts: NDArray[np.int64], m: int, q: int) -> float:
+    """Ertl's improved raw estimator, algorithm 6: no bias correction tables and no switch between formulas.
+
+    counts: how many of the m registers hold each rank, 0 to q + 1, with q = 64 - precision.
+    """
+    x = 1.0 - counts[q + 1] / m
+    tau = 0.0
+    if 0.0 < x < 1.0:
+        y, z, before = 1.0, 1.0 - x, 0.0
+        while z != before:
+            x = np.sqrt(x)
+            before = z
+            y *= 0.5
+            z -= (1.0 - x) * (1.0 - x) * y
+        tau = z / 3.0
+    total = m * tau
+    for k in range(q, 0, -1):
+        total = 0.5 * (total + counts[k])
+    x = counts[0] / m
+    sigma = np.inf
+    if x < 1.0:
+        y, sigma, before = 1.0, x, -1.0
+        while sigma != before:
+            x *= x
+            before = sigma
+            sigma += x * y
+            y += y
+    total += m * sigma
+    estimate: float = m * m / (2.0 * 0.6931471805599453 * total) if total > 0.0 else np.inf
+    return estimate
 
 
 @kernel
 def _hll_estimate(registers: NDArray[np.uint8], precision: int, out: NDArray[np.float64]) -> None:
-    """Ertl's improved raw estimator, algorithm 6: no bias correction tables and no switch between formulas."""
     m = registers.shape[1]
     q = 64 - precision
     for g in range(registers.shape[0]):
         counts = np.zeros(q + 2, np.int64)
         for r in range(m):
             counts[registers[g, r]] += 1
-        x = 1.0 - counts[q + 1] / m
-        tau = 0.0
-        if 0.0 < x < 1.0:
-            y, z, before = 1.0, 1.0 - x, 0.0
-            while z != before:
-                x = np.sqrt(x)
-                before = z
-                y *= 0.5
-                z -= (1.0 - x) * (1.0 - x) * y
-            tau = z / 3.0
-        total = m * tau
-        for k in range(q, 0, -1):
-            total = 0.5 * (total + counts[k])
-        x = counts[0] / m
-        sigma = np.inf
-        if x < 1.0:
-            y, sigma, before = 1.0, x, -1.0
-            while sigma != before:
-                x *= x
-                before = sigma
-                sigma += x * y
-                y += y
-        total += m * sigma
-        out[g] = m * m / (2.0 * 0.6931471805599453 * total) if total > 0.0 else np.inf
+        out[g] = estimate_of_ranks(counts, m, q)
 
 
 def _precision_of(registers: NDArray[np.uint8]) -> int:
@@ -92,6 +111,11 @@ def _precision_of(registers: NDArray[np.uint8]) -> int:
     if not 4 <= precision <= 18 or 1 << precision != m:
         raise ValueError(f"registers: expected (g, 2**p) with p from 4 to 18, got {registers.shape}")
     return precision
+
+
+def precision_for(error: float) -> int:
+    """Logarithm of the number of registers that a standard error takes, 0.0021 to 0.26."""
+    return math.ceil(2.0 * math.log2(1.04 / number("error", error, 0.0021, 0.26)))
 
 
 def distinct_sketch(groups: int, precision: int = 12) -> NDArray[np.uint8]:
@@ -156,6 +180,17 @@ def _step_logarithm(x: float) -> float:
 
 
 @lean
+def column_of(x: float, layout: QuantileLayout) -> int:
+    """The bucket of a number that is not NaN, as a column of a sketch."""
+    magnitude = min(abs(x), 1.7976931348623157e308)
+    if magnitude < layout.smallest:
+        return layout.size
+    bucket = int(np.floor(_step_logarithm(magnitude) * layout.scale)) - layout.first
+    bucket = max(0, min(bucket, layout.size - 1))
+    return layout.size + 1 + bucket if x > 0 else layout.size - 1 - bucket
+
+
+@lean
 def _quantiles_add(
     counts: NDArray[np.int64],
     groups: NDArray[np.int64],
@@ -164,15 +199,8 @@ def _quantiles_add(
 ) -> None:
     for i in range(values.shape[0]):
         x = values[i]
-        if x != x:  # noqa: PLR0124
-            continue
-        magnitude = min(abs(x), 1.7976931348623157e308)
-        column = layout.size
-        if magnitude >= layout.smallest:
-            bucket = int(np.floor(_step_logarithm(magnitude) * layout.scale)) - layout.first
-            bucket = max(0, min(bucket, layout.size - 1))
-            column = layout.size + 1 + bucket if x > 0 else layout.size - 1 - bucket
-        counts[groups[i], column] += 1
+        if x == x:  # noqa: PLR0124
+            counts[groups[i], column_of(x, layout)] += 1
 
 
 def quantile_layout(accuracy: float = 0.01, smallest: float = 1e-6, largest: float = 1e12) -> QuantileLayout:
@@ -222,6 +250,13 @@ def _edges(layout: QuantileLayout, buckets: NDArray[np.int64]) -> NDArray[np.flo
     return np.ldexp(1.0 + low, exponent.astype(np.int64))
 
 
+def middles_of(layout: QuantileLayout) -> NDArray[np.float64]:
+    """(columns,) float64: what a number of each bucket is taken for, the harmonic mean of the bucket's ends."""
+    bounds = _edges(layout, np.arange(layout.size + 1))
+    middles = 2.0 * bounds[:-1] * bounds[1:] / (bounds[:-1] + bounds[1:])
+    return np.concatenate([-middles[::-1], [0.0], middles])
+
+
 def quantile_estimate(
     counts: NDArray[np.int64], probabilities: NDArray[np.float64], layout: QuantileLayout
 ) -> NDArray[np.float64]:
@@ -234,9 +269,7 @@ def quantile_estimate(
     q = array("probabilities", probabilities, np.float64, (None,))
     if not np.all((q >= 0) & (q <= 1)):
         raise ValueError(f"probabilities: expected numbers from 0 to 1, got {q[~((q >= 0) & (q <= 1))][0]}")
-    bounds = _edges(layout, np.arange(layout.size + 1))
-    middles = 2.0 * bounds[:-1] * bounds[1:] / (bounds[:-1] + bounds[1:])
-    values = np.concatenate([-middles[::-1], [0.0], middles])
+    values = middles_of(layout)
     out = np.full((checked.shape[0], q.shape[0]), np.nan)
     for g, row in enumerate(checked):
         cumulated = np.cumsum(row)

@@ -3,14 +3,16 @@
 The contract is that of ``kernels.diversity``: rows (n, d) float32 or float64, finite; the same on every machine.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels._checks import array, number
-from kernels._distances import BLOCK, Points, count, finite, points, squared_distances
+from kernels._checks import array, describe, integer, number
+from kernels._distances import BLOCK, INTEGERS, Points, count, finite, points, squared_distances
 from kernels._jit import kernel, lean
+from kernels._probabilities import gradient_errors, listed, probabilities
 
 Floats = NDArray[Any]
 Picks = NDArray[np.int64]
@@ -90,67 +92,119 @@ def determinantal(
 
 
 class VolumeState(NamedTuple):
-    """State of volume sampling: inverse (d, d), inverse covariance of what was selected; covariance (d, d), mean of
-    z z' over all rows seen; seen, how many; trace, of inverse @ covariance.
+    """State of volume sampling over w columns: inverse (w, w), inverse covariance of what was selected; moments (w, w),
+    sum of z z' over all rows seen; seen, how many; trace, of inverse @ moments / seen; levels, of each category;
+    classes.
     """  # noqa: D205  (a list of shapes)
 
     inverse: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    moments: NDArray[np.float64]
     seen: int
     trace: float
+    levels: tuple[int, ...]
+    classes: int
 
 
-def volume_state(d: int, *, ridge: float = 0.01) -> VolumeState:
-    """State before the first row. ridge: > 0, added to the covariance of what was selected."""
+def volume_state(d: int, *, levels: Sequence[int] = (), classes: int = 2, ridge: float = 0.01) -> VolumeState:
+    """State before the first row.
+
+    d: numbers of a row.  levels: (q,), how many values each of its categories has.  classes: of the probabilities that
+    make gradients of rows; two, or none, need one block of columns, c > 2 need c.  ridge: > 0, added to the covariance
+    of what was selected.  Memory 16 w² bytes, w = blocks (d + sum of levels). Raises ValueError.
+    """
+    sizes = tuple(integer(f"levels[{q}]", size, 1, 2**31) for q, size in enumerate(levels))
+    blocks = _blocks(integer("classes", classes, 2, 2**31))
+    width = blocks * (integer("d", d, 0, 2**31) + sum(sizes))
     weight = number("ridge", ridge, 1e-12, 1e12)
-    return VolumeState(np.eye(d) / weight, np.zeros((d, d)), 0, 0.0)
+    return VolumeState(np.eye(width) / weight, np.zeros((width, width)), 0, 0.0, sizes, classes)
+
+
+def _blocks(classes: int) -> int:
+    """Of two classes the errors are s and -s: one block of columns spans what their gradients do."""
+    return 1 if classes == 2 else classes
+
+
+class _Rows(NamedTuple):
+    """Rows whose embedding is not made: x (n, d); columns (n, q) of their categories' ones; errors (blocks, n), by
+    which each block is multiplied; span, columns of a block.
+    """  # noqa: D205  (a list of shapes)
+
+    x: Floats
+    columns: NDArray[np.int64]
+    errors: NDArray[np.float64]
+    span: int
 
 
 @lean
-def _times(matrix: NDArray[np.float64], vector: NDArray[np.float64], out: NDArray[np.float64]) -> float:
-    """Write matrix @ vector, and return vector @ matrix @ vector."""
+def _embed(rows: _Rows, row: int, at: NDArray[np.int64], z: NDArray[np.float64]) -> None:
+    """What of a row's embedding is not 0: columns and numbers."""
+    k = 0
+    for block in range(rows.errors.shape[0]):
+        error = rows.errors[block, row]
+        for j in range(rows.x.shape[1]):
+            at[k], z[k] = block * rows.span + j, error * rows.x[row, j]
+            k += 1
+        for q in range(rows.columns.shape[1]):
+            at[k], z[k] = block * rows.span + rows.columns[row, q], error * np.sqrt(0.5)
+            k += 1
+
+
+@lean
+def _form(matrix: NDArray[np.float64], at: NDArray[np.int64], z: NDArray[np.float64]) -> float:
+    """Z' matrix z of a z that is 0 but at some columns."""
     square = 0.0
-    for i in range(len(vector)):
+    for i in range(at.shape[0]):
         total = 0.0
-        for j in range(len(vector)):
-            total += matrix[i, j] * vector[j]
-        out[i] = total
-        square += vector[i] * total
+        for j in range(at.shape[0]):
+            total += matrix[at[i], at[j]] * z[j]
+        square += z[i] * total
     return square
 
 
 @kernel
 def _volume_sample(
-    x: Floats,
+    rows: _Rows,
     lots: NDArray[np.float64],
     rate: float,
     inverse: NDArray[np.float64],
-    covariance: NDArray[np.float64],
+    moments: NDArray[np.float64],
     before: tuple[int, float],
     chances: NDArray[np.float64],
 ) -> float:
     seen, trace = before
-    d = x.shape[1]
-    z, pulled, spread = np.empty(d), np.empty(d), np.empty(d)
-    for row in range(x.shape[0]):
-        z[:] = x[row]
-        leverage = _times(inverse, z, pulled)
+    width = inverse.shape[0]
+    filled = rows.errors.shape[0] * (rows.x.shape[1] + rows.columns.shape[1])
+    at, z = np.empty(filled, np.int64), np.empty(filled)
+    everywhere, pulled = np.arange(width), np.empty(width)
+    for row in range(lots.shape[0]):
+        _embed(rows, row, at, z)
+        leverage = _form(inverse, at, z)
         seen += 1
-        for i in range(d):
-            for j in range(d):
-                covariance[i, j] += (z[i] * z[j] - covariance[i, j]) / seen
+        for i in range(filled):
+            for j in range(filled):
+                moments[at[i], at[j]] += z[i] * z[j]
         trace += (leverage - trace) / seen
         chances[row] = min(1.0, rate * leverage / trace) if trace > 0.0 else rate
         if lots[row] < chances[row]:  # Sherman and Morrison's update of the inverse, and of the trace with it
-            trace = max(0.0, trace - _times(covariance, pulled, spread) / (1.0 + leverage))
-            for i in range(d):
-                for j in range(d):
+            pulled[:] = 0.0
+            for i in range(filled):
+                for j in range(width):
+                    pulled[j] += z[i] * inverse[at[i], j]
+            trace = max(0.0, trace - _form(moments, everywhere, pulled) / seen / (1.0 + leverage))
+            for i in range(width):
+                for j in range(width):
                     inverse[i, j] -= pulled[i] * pulled[j] / (1.0 + leverage)
     return trace
 
 
 def volume_sample(
-    x: Floats, uniforms: NDArray[np.float64], rate: float, state: VolumeState
+    x: Floats,
+    uniforms: NDArray[np.float64],
+    rate: float,
+    state: VolumeState,
+    *,
+    proba: Floats | None = None,
+    categories: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], VolumeState]:
     """VeSSAL: select rows of a stream one by one with chance proportional to the volume they add to those selected.
 
@@ -158,19 +212,47 @@ def volume_sample(
     z z' of all that was seen, so that about a share ``rate`` is selected, unlike each other. It is known before the lot
     is drawn: the selection may be weighted by its inverse.
 
-    x: (n, d) in the order of the stream, such as gradient embeddings (1 - p_max) x.  uniforms: (n,) float64 in [0, 1),
-    one lot a row.  rate: above 0, at most 1.  state: from ``volume_state`` or the last call; not changed.
-    Returns selected (n,) bool, probability (n,) float64, and the state after. O(n d²).
+    x: (n, d) in the order of the stream.  uniforms: (n,) float64 in [0, 1), one lot a row.  rate: above 0, at most 1.
+    state: from ``volume_state`` or the last call; not changed.  proba: (n, c), or (n,) for two classes, x's dtype: z is
+    then the gradient embedding (p - e_ŷ) ⊗ row, which is not formed (see ``badge``).  categories: (n, q) integers, from
+    0 to below the state's levels, appended as one-hot columns / sqrt(2), which are not made either.  Returns selected
+    (n,) bool, probability (n,) float64, and the state after. O(c² (d + q)²) a row, and O(w²) for one that is selected.
     Saran et al. 2023, "Streaming active learning with deep neural networks". Raises ValueError (see the module).
     """
-    rows, _ = finite("x", x)
-    lots = array("uniforms", uniforms, np.float64, (len(rows),))
+    checked, _ = finite("x", x)
+    n, d = checked.shape
+    lots = array("uniforms", uniforms, np.float64, (n,))
     if not bool(np.all((lots >= 0) & (lots < 1))):
         raise ValueError("uniforms: expected numbers from 0 to below 1")
     share = number("rate", rate, np.nextafter(0.0, 1.0), 1.0)
-    d = rows.shape[1]
-    inverse = array("state.inverse", state.inverse, np.float64, (d, d)).copy()
-    covariance = array("state.covariance", state.covariance, np.float64, (d, d)).copy()
-    chances = np.empty(len(rows))
-    trace = _volume_sample(rows, lots, share, inverse, covariance, (state.seen, state.trace), chances)
-    return lots < chances, chances, VolumeState(inverse, covariance, state.seen + len(rows), trace)
+    span = d + sum(state.levels)
+    rows = _Rows(checked, _columns(categories, n, d, state.levels), _errors(proba, checked, state.classes), span)
+    width = _blocks(state.classes) * span
+    inverse = array("state.inverse", state.inverse, np.float64, (width, width)).copy()
+    moments = array("state.moments", state.moments, np.float64, (width, width)).copy()
+    chances = np.empty(n)
+    trace = _volume_sample(rows, lots, share, inverse, moments, (state.seen, state.trace), chances)
+    return lots < chances, chances, state._replace(inverse=inverse, moments=moments, seen=state.seen + n, trace=trace)
+
+
+def _columns(categories: NDArray[Any] | None, n: int, d: int, levels: tuple[int, ...]) -> NDArray[np.int64]:
+    """Where the ones of rows' categories are, behind d numbers."""
+    given = np.empty((n, 0), np.int64) if categories is None else categories
+    codes = array("categories", given, INTEGERS, (n, len(levels))).astype(np.int64)
+    outside = np.flatnonzero(((codes < 0) | (codes >= levels)).any(axis=1))
+    if len(outside):
+        raise ValueError(f"categories: {listed(outside)} of {n} not from 0 to below the state's levels {levels}")
+    return codes + (d + np.cumsum([0, *levels[:-1]], dtype=np.int64)[: len(levels)])
+
+
+def _errors(proba: Floats | None, x: Floats, classes: int) -> NDArray[np.float64]:
+    """By what each block of a row's columns is multiplied: (blocks, n)."""
+    if proba is None and classes == 2:
+        return np.ones((1, len(x)))
+    if proba is None:
+        raise ValueError(f"proba: expected {len(x)} rows of {classes} classes, as the state was made for")
+    flat, c = probabilities("proba", proba)
+    if len(flat) // c != len(x) or flat.dtype != x.dtype or max(2, c) != classes:
+        raise ValueError(f"proba: expected {len(x)} rows of {classes} classes and x's dtype, got {describe(proba)}")
+    errors = gradient_errors("proba", flat, c).astype(np.float64)
+    return errors if classes > 2 else errors[:1] * np.sqrt(2.0)

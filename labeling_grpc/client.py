@@ -81,15 +81,19 @@ class LabelingClient(Blocking):
 
     stub = labeling_pb2_grpc.LabelingServiceStub
 
-    def lease(self, count: int = 1, *, wait: float = 0.0, lease: float | None = None) -> list[Task]:
-        """Up to `count` cases; waits up to `wait` seconds for the first. lease: its length in seconds.
+    def lease(
+        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, review: bool = False
+    ) -> list[Task]:
+        """Up to `count` cases; waits up to `wait` seconds for the first.
+
+        lease: its length in seconds.  review: those for reviewers first.
 
         Raises:
             RefusedError: the service refuses.
             UnreachableError: it can't be reached.
 
         """
-        request = self._calls.lease(count, wait, lease)
+        request = self._calls.lease(count, wait, lease, review=review)
         return tasks(self._call("LeaseTasks", request, wait))
 
     def submit(
@@ -149,6 +153,16 @@ class LabelingClient(Blocking):
         """
         return cast("str", self._call("Skip", self._calls.skip(task, reason, known_at)).annotation_id)
 
+    def escalate(self, task: Task, reason: str) -> str:
+        """Hand a task on to the reviewers, with what makes it hard; the id of the annotation that says so.
+
+        Raises:
+            RefusedError: no reason, unknown or closed case, stale lease.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        return cast("str", self._call("Escalate", self._calls.escalate(task, reason)).annotation_id)
+
     def amend(
         self,
         annotation_id: str,
@@ -199,16 +213,6 @@ class LabelingClient(Blocking):
 
         """
         return cast("int", self._call("Release", self._calls.release(tasks)).released) if tasks else 0
-
-    def escalate(self, task: Task, reason: str) -> str:
-        """Hand a task on to the reviewers, with what makes it hard; the id of the annotation.
-
-        Raises:
-            RefusedError: unknown or closed case, stale lease, no reason.
-            UnreachableError: the service can't be reached; repeating the call is safe.
-
-        """
-        return cast("str", self._call("Escalate", self._calls.escalate(task, reason)).annotation_id)
 
     def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
         """One case with all that helps to decide it. most: entries of history and similar cases; 0: 20.
@@ -322,9 +326,11 @@ class AsyncLabelingClient(Asyncio):
 
     stub = labeling_pb2_grpc.LabelingServiceStub
 
-    async def lease(self, count: int = 1, *, wait: float = 0.0, lease: float | None = None) -> list[Task]:
+    async def lease(
+        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, review: bool = False
+    ) -> list[Task]:
         """As `LabelingClient.lease`."""
-        return tasks(await self._call("LeaseTasks", self._calls.lease(count, wait, lease), wait))
+        return tasks(await self._call("LeaseTasks", self._calls.lease(count, wait, lease, review=review), wait))
 
     async def submit(
         self,
@@ -359,6 +365,10 @@ class AsyncLabelingClient(Asyncio):
         """As `LabelingClient.skip`."""
         return cast("str", (await self._call("Skip", self._calls.skip(task, reason, known_at))).annotation_id)
 
+    async def escalate(self, task: Task, reason: str) -> str:
+        """As `LabelingClient.escalate`."""
+        return cast("str", (await self._call("Escalate", self._calls.escalate(task, reason))).annotation_id)
+
     async def amend(
         self,
         annotation_id: str,
@@ -390,10 +400,6 @@ class AsyncLabelingClient(Asyncio):
         if not tasks:
             return 0
         return cast("int", (await self._call("Release", self._calls.release(tasks))).released)
-
-    async def escalate(self, task: Task, reason: str) -> str:
-        """As `LabelingClient.escalate`."""
-        return cast("str", (await self._call("Escalate", self._calls.escalate(task, reason))).annotation_id)
 
     async def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
         """As `LabelingClient.case`."""

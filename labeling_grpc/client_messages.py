@@ -43,7 +43,7 @@ class Calls:
         self._annotator = annotator
         self.pipeline = pipeline
 
-    def lease(self, count: int, wait: float, lease: float | None) -> pb.LeaseTasksRequest:
+    def lease(self, count: int, wait: float, lease: float | None, *, review: bool = False) -> pb.LeaseTasksRequest:
         """Ask for cases."""
         return pb.LeaseTasksRequest(
             pipeline=self.pipeline,
@@ -51,6 +51,7 @@ class Calls:
             max_tasks=count,
             wait_ms=round(wait * 1_000),
             lease_ms=ms(lease),
+            review=review,
         )
 
     def submit(
@@ -73,6 +74,11 @@ class Calls:
                 for annotation in annotations
             ],
         )
+
+    def escalate(self, task: Task, reason: str) -> pb.EscalateRequest:
+        """Hand a case on to the reviewers."""
+        lease = pb.Lease(event_id=task.event_id, lease_token=task.token)
+        return pb.EscalateRequest(pipeline=self.pipeline, lease=lease, reason=reason)
 
     def skip(self, task: Task, reason: str, known_at: int | None) -> pb.SkipRequest:
         """Close without an answer."""
@@ -108,11 +114,6 @@ class Calls:
         else:
             request.label = label
         return request
-
-    def escalate(self, task: Task, reason: str) -> pb.EscalateRequest:
-        """Hand a case on to the reviewers."""
-        lease = pb.Lease(event_id=task.event_id, lease_token=task.token)
-        return pb.EscalateRequest(pipeline=self.pipeline, lease=lease, reason=reason)
 
     def case(self, event_id: str, most: int) -> pb.GetCaseRequest:
         """Ask for all about a case."""

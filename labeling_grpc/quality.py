@@ -83,6 +83,12 @@ def names(connection: sa.Connection) -> list[str]:
     return sorted(connection.execute(said.union(sa.select(annotators.c.name))).scalars())
 
 
+def states(connection: sa.Connection) -> dict[str, tuple[str, str]]:
+    """State, and why, of everybody who is not active."""
+    stopped = sa.select(annotators).where(annotators.c.state != "active").order_by(annotators.c.name)
+    return {row.name: (row.state, row.why) for row in connection.execute(stopped)}
+
+
 def qualities(connection: sa.Connection, rules: QueueRules, wanted: Iterable[str]) -> dict[str, AnnotatorQuality]:
     """How well these annotators label, by name."""
     trust = Trust(connection, rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 import sqlalchemy as sa
@@ -17,6 +18,9 @@ from labeling_grpc.writer import Stopping, Writer
 EVERY: Final = 100
 """Answers after which it looks again."""
 
+_STOP_SECONDS: Final = 3.0
+"""A thread that waits for the database longer than so ends with the process."""
+
 log = logging.getLogger(__name__)
 
 
@@ -27,9 +31,13 @@ class Screener:
     aside.
     """
 
-    def __init__(self, writer: Writer, rules: QueueRules, every: int = EVERY) -> None:
+    def __init__(
+        self, writer: Writer, rules: QueueRules, fatal: Callable[[Exception], None], every: int = EVERY
+    ) -> None:
+        """fatal: called with a bug that ended it."""
         self._writer = writer
         self._rules = rules
+        self._fatal = fatal
         self._every = every
         self._taken = 0
         self._due = threading.Event()
@@ -47,7 +55,7 @@ class Screener:
         self._stop.set()
         self._due.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(_STOP_SECONDS)
 
     def look(self) -> list[str]:
         """Set aside whom the answers tell to; their names.
@@ -84,4 +92,7 @@ class Screener:
             except (StoreError, TimeoutError) as error:
                 log.warning("answers are compared again after the next %d: %s", self._every, error)
             except Stopping:
+                return
+            except Exception as error:  # noqa: BLE001 - the end of the thread, told to who can end the process
+                self._fatal(error)
                 return

@@ -113,7 +113,7 @@ class LabelingServer:
         self._details = Details(pipeline, self._champion)
         ranker = Ranker(pipeline, self._writer, self._champion)
         self._bridge = Bridge(settings, topics, self._writer, self._problems, self._fail, hook, ranker)
-        self._screener = Screener(self._writer, rules)
+        self._screener = Screener(self._writer, rules, self._fail)
         self._state = state_folder(settings, pipeline.name) / "labeling.json"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="labeling-grpc", daemon=True)
@@ -280,18 +280,7 @@ def serve(
     if address is not None:
         options = replace(options, address=f"127.0.0.1:{address}" if isinstance(address, int) else address)
     listened(options.address, guarded=options.tokens or options.tls is not None)
-    rules = QueueRules(
-        classes=tuple(pipeline.label.classes),
-        max_open=options.max_open,
-        release_hold_us=options.release_hold_us,
-        segment=pipeline.labeling.segment,
-        skill=pipeline.labeling.skill,
-        answers=pipeline.labeling.answers,
-        max_answers=pipeline.labeling.max_answers,
-        confidence=pipeline.labeling.confidence,
-        consensus=pipeline.labeling.consensus,
-        gold_every=pipeline.labeling.gold_every,
-    )
+    rules = QueueRules.of(pipeline, max_open=options.max_open, release_hold_us=options.release_hold_us)
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)
     return LabelingServer(pipeline, settings, store, options, rules=rules, hook=hook).start()

@@ -111,41 +111,62 @@ def picks_of(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
     return (points(rng, n, dtype), int(rng.integers(0, 9))), {}
 
 
-def weighted_or_given(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Categories, centres, both, or nothing."""
-    kind = rng.integers(4)
-    if kind == 3:
-        m = int(rng.integers(0, 4))
-        return {
-            "centres": points(rng, m, dtype),
-            "categories": rng.integers(0, 3, (n, 2)),
-            "centre_categories": rng.integers(0, 3, (m, 2)).astype(np.int8),
-        }
+def with_holes(rng: np.random.Generator, x: Array) -> tuple[Array, Array]:
+    """Numbers and two categories of each row, some of them missing; the first number never is."""
+    numbers, categories = x.copy(), rng.integers(0, 3, (len(x), 2))
+    numbers[:, 1:][rng.random((len(x), x.shape[1] - 1)) < 0.2] = np.nan
+    categories[rng.random(categories.shape) < 0.2] -= 4
+    return numbers, categories
+
+
+def compared(
+    rng: np.random.Generator, x: Array, others: Array | None = None, name: str = ""
+) -> tuple[Array, Array | None, dict[str, Any]]:
+    """Rows, others, and how they are compared: as they are, with categories, or with holes by Gower's distance."""
+    kind = rng.integers(3)
     if kind == 0:
-        return {"categories": rng.integers(0, 3, (n, 2))}
+        return x, others, {}
+    rows, categories = with_holes(rng, x) if kind == 1 else (x, rng.integers(0, 3, (len(x), 2)))
+    options: dict[str, Any] = {"categories": categories}
     if kind == 1:
-        return {"centres": points(rng, int(rng.integers(1, 4)), dtype)}
-    return {}
+        options["metric"] = kernels.gower(rows, categories, weights=rng.choice([0.5, 1.0, 2.0], x.shape[1]))
+    if others is not None:
+        m = len(others)
+        others, options[name] = with_holes(rng, others) if kind == 1 else (others, rng.integers(0, 3, (m, 2)))
+    return rows, others, options
+
+
+def chosen_from(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> tuple[Array, int, dict[str, Any]]:
+    """Rows, how many to pick, and options: with centres or without, compared in some way."""
+    (x, k), _ = picks_of(rng, n, dtype)
+    centres = points(rng, int(rng.integers(0, 4)), dtype) if rng.random() < 0.5 else None
+    rows, others, options = compared(rng, x, centres, "centre_categories")
+    return rows, k, options if others is None else {"centres": others, **options}
 
 
 def seeded_picks(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    (x, k), _ = picks_of(rng, n, dtype)
-    options = {"weights": rng.uniform(0.1, 2, n).astype(dtype)} if rng.random() < 0.5 else {}
-    return (x, k, int(rng.integers(2**32))), {**weighted_or_given(rng, n, dtype), **options}
+    x, k, options = chosen_from(rng, n, dtype)
+    weights = {"weights": rng.uniform(0.1, 2, n).astype(dtype)} if rng.random() < 0.5 else {}
+    return (x, k, int(rng.integers(2**32))), {**options, **weights}
 
 
 def greedy_picks(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    return picks_of(rng, n, dtype)[0], weighted_or_given(rng, n, dtype)
+    x, k, options = chosen_from(rng, n, dtype)
+    return (x, k), options
 
 
 def covering_picks(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    options = {"weights": rng.uniform(0.1, 2, n).astype(dtype)} if rng.random() < 0.5 else {}
-    return picks_of(rng, n, dtype)[0], {**weighted_or_given(rng, n, dtype), **options}
+    x, k, options = chosen_from(rng, n, dtype)
+    weights = {"weights": rng.uniform(0.1, 2, n).astype(dtype)} if rng.random() < 0.5 else {}
+    return (x, k), {**options, **weights}
 
 
 def gradients(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
     p = rng.dirichlet(np.full(3, 2.0), n).astype(dtype)
-    return (p, points(rng, n, dtype), int(rng.integers(0, 9)), int(rng.integers(2**32))), {"bias": 0.5}
+    options: dict[str, Any] = {"bias": 0.5}
+    if rng.random() < 0.5:
+        options["categories"] = rng.integers(0, 3, (n, 2))
+    return (p, points(rng, n, dtype), int(rng.integers(0, 9)), int(rng.integers(2**32))), options
 
 
 def spanning_picks(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
@@ -158,26 +179,23 @@ def spanning_picks(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Ca
 
 
 def near_others(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    return (points(rng, n, dtype), points(rng, 4, dtype)), _mixed(rng, n, "labeled_categories")
-
-
-def _mixed(rng: np.random.Generator, n: int, name: str) -> dict[str, Any]:
-    """Categories of n rows and of four others, or nothing."""
-    return {"categories": rng.integers(0, 3, (n, 2)), name: rng.integers(0, 3, (4, 2))} if rng.random() < 0.5 else {}
+    x, labeled, options = compared(rng, points(rng, n, dtype), points(rng, 4, dtype), "labeled_categories")
+    return (x, labeled), options
 
 
 def near_sketch(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    return (points(rng, n, dtype), points(rng, 4, dtype)), {"scale": 2.0, **_mixed(rng, n, "sketch_categories")}
+    x, sketch, options = compared(rng, points(rng, n, dtype), points(rng, 4, dtype), "sketch_categories")
+    return (x, sketch), options if "metric" in options else {"scale": 2.0, **options}
 
 
 def neighbourhoods(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    options = {"categories": rng.integers(0, 3, (n, 2))} if rng.random() < 0.5 else {}
-    return (points(rng, n, dtype), int(rng.integers(1, 6))), options
+    x, _, options = compared(rng, points(rng, n, dtype))
+    return (x, int(rng.integers(1, 6))), options
 
 
 def linked(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
-    options = {"categories": rng.integers(0, 3, (n, 2))} if rng.random() < 0.5 else {}
-    return (rng.normal(size=(n, 3)).astype(dtype), float(rng.uniform(0.5, 3))), options
+    x, _, options = compared(rng, rng.normal(size=(n, 3)).astype(dtype))
+    return (x, float(rng.uniform(0.1, 0.6) if "metric" in options else rng.uniform(0.5, 3))), options
 
 
 def clustered(rng: np.random.Generator, n: int, dtype: np.dtype[Any]) -> Case:
@@ -243,6 +261,7 @@ TABLE: Final[dict[str, Row]] = {
     "density": _measure(naive.density, DISTANCES, "numpy", near_sketch),
     "typicality": _measure(naive.typicality, PAIRS, "scikit-learn", neighbourhoods),
     "robust_scale": _measure(naive.robust_scale, "a sort of each column", "scikit-learn", with_gaps),
+    "gower": _elsewhere("test_metrics.py", READ, naive.gower),
     "volume_sample": _elsewhere("test_table.py", "n d² multiplications and additions", naive.volume_sample),
     "volume_state": _elsewhere("test_table.py", "none"),
     "virtual_ends": _elsewhere("test_table.py", "none", naive.virtual_ends),
@@ -290,8 +309,8 @@ TABLE: Final[dict[str, Row]] = {
 }
 
 TYPES: Final = {
-    "BottomKSample", "Chosen", "Estimate", "ForestModel", "ModelTextError", "QuantileLayout", "ThresholdState", "TopK",
-    "VolumeState", "WeightedSample", "WindowSpec",
+    "BottomKSample", "Chosen", "Estimate", "ForestModel", "Gower", "ModelTextError", "QuantileLayout", "ThresholdState",
+    "TopK", "VolumeState", "WeightedSample", "WindowSpec",
 }  # fmt: skip
 """Public names that are arguments and results of kernels."""
 

@@ -1,6 +1,8 @@
 """The slow, obvious version of every kernel, to compare the fast ones with."""
 
 import math
+import struct
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -24,6 +26,8 @@ class Spec(Protocol):
     def include_current(self) -> bool: ...
     @property
     def parameter(self) -> float: ...
+    @property
+    def error(self) -> float: ...
 
 
 class WindowRows(Protocol):
@@ -43,7 +47,7 @@ def windows(specs: Sequence[Spec], stream: WindowRows, lateness: int, first: int
         t, log = int(times[row]), np.arange(len(keys))
         latest = max(t, int(times[:row].max()) - lateness) if row else t
         for m, spec in enumerate(specs):
-            inside = (keys == keys[row]) & (times > latest - spec.size) & (times <= t)
+            inside = (keys == keys[row]) & window_holds(spec, t, latest, times)
             earlier = np.flatnonzero(inside & (log < row))
             rows = np.flatnonzero(inside & (log <= row)) if spec.include_current else earlier
             if spec.aggregate == "since_last":
@@ -56,11 +60,24 @@ def windows(specs: Sequence[Spec], stream: WindowRows, lateness: int, first: int
     return out
 
 
+def window_holds(spec: Spec, t: int, latest: int, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which times lie in the window of a row at t."""
+    if not spec.aggregate.startswith("approx"):
+        return (times > latest - spec.size) & (times <= t)
+    beginning = latest - spec.size + 1
+    if spec.aggregate == "approx_quantile":
+        pane = max(1, spec.size // 24)
+        beginning += -beginning % pane
+    return (times >= beginning) & (t >= beginning)
+
+
 def window_aggregate(spec: Spec, x: Array, age: NDArray[np.int64]) -> float:
     """One aggregate of the values of a window, in log order, without missing ones."""
     name = spec.aggregate
     if name == "distinct":
         return len({float(v) for v in x})
+    if name == "approx_distinct":
+        return float(np.rint(hyperloglog(x, math.ceil(2 * math.log2(1.04 / (spec.error or 0.023))))))
     if name == "sum":
         return float(x.sum())
     if name == "decayed_sum":
@@ -76,9 +93,34 @@ def window_aggregate(spec: Spec, x: Array, age: NDArray[np.int64]) -> float:
         "first": lambda: x[0],
         "last": lambda: x[-1],
         "quantile": lambda: np.quantile(x, spec.parameter),
+        "approx_quantile": lambda: np.sort(x)[math.floor(spec.parameter * (x.size - 1))],
         "decayed_mean": lambda: np.average(x, weights=0.5 ** (age / spec.parameter)),
     }
     return float(functions[name]())  # type: ignore[arg-type]
+
+
+def hyperloglog(x: Array, precision: int) -> float:
+    """Ertl 2017, algorithm 6, over XXH64 of the values' bytes."""
+    m, q = 2**precision, 64 - precision
+    ranks = dict.fromkeys(range(m), 0)
+    for value in x:
+        register, rest = divmod(xxh64(struct.pack("<d", value or 0.0)), 2**q)
+        ranks[register] = max(ranks[register], q - rest.bit_length() + 1)
+    counts = Counter(ranks.values())
+    total = m * tau(1 - counts[q + 1] / m)
+    for k in range(q, 0, -1):
+        total = 0.5 * (total + counts[k])
+    return float(m * m / (2 * math.log(2) * (total + m * sigma(counts[0] / m))))
+
+
+def sigma(x: float) -> float:
+    """The sum of x^(2^k) 2^(k - 1) over k from 1, and x."""
+    return math.inf if x == 1 else x + sum(x ** (2**k) * 2 ** (k - 1) for k in range(1, 60))
+
+
+def tau(x: float) -> float:
+    """A third of 1 - x less the sum of (1 - x^(2^-k))^2 2^-k over k from 1."""
+    return 0.0 if x in {0, 1} else (1 - x - sum((1 - x ** (2**-k)) ** 2 * 2**-k for k in range(1, 60))) / 3
 
 
 # ---- hashing
@@ -367,8 +409,38 @@ def drawn(chances: Array, lot: float, picked: list[int]) -> int:
     return int(np.argmax(np.cumsum(chances) > lot * chances.sum()))
 
 
-def squared(x: Array, y: Array, of_x: Array | None = None, of_y: Array | None = None) -> Array:
-    """Squared distances of all rows of x to all of y; a category that differs adds 1."""
+class Metric(Protocol):
+    @property
+    def ranges(self) -> Array: ...
+    @property
+    def weights(self) -> Array: ...
+    @property
+    def category_weights(self) -> Array: ...
+
+
+def gower(x: Array, y: Array, of_x: Array, of_y: Array, metric: Metric) -> Array:
+    """Gower's distances of all rows of x to all of y, column by column."""
+    apart, heft = np.zeros((len(x), len(y))), np.zeros((len(x), len(y)))
+    for u, v, span, weight in zip(x.T, y.T, metric.ranges, metric.weights, strict=True):
+        both = ~np.isnan(u)[:, None] & ~np.isnan(v)[None, :]
+        difference = np.abs(u[:, None] - v[None, :])
+        share = np.minimum(1, difference / span) if span > 0 else difference > 0
+        apart += weight * np.where(both, share, 0)
+        heft += weight * both
+    for u, v, weight in zip(of_x.T, of_y.T, metric.category_weights, strict=True):
+        both = (u >= 0)[:, None] & (v >= 0)[None, :]
+        apart += weight * (both & (u[:, None] != v[None, :]))
+        heft += weight * both
+    return np.where(heft > 0, apart / np.where(heft > 0, heft, 1), 1.0)
+
+
+def squared(
+    x: Array, y: Array, of_x: Array | None = None, of_y: Array | None = None, metric: Metric | None = None
+) -> Array:
+    """Squared distances of all rows of x to all of y; a category that differs adds 1. Or Gower's distances."""
+    if metric is not None:
+        of_x, of_y = (np.zeros((len(x), 0)), np.zeros((len(y), 0))) if of_x is None or of_y is None else (of_x, of_y)
+        return gower(x, y, of_x, of_y, metric)
     numbers = ((x[:, None, :] - y[None, :, :]) ** 2).sum(axis=2)
     if of_x is None or of_y is None:
         return np.asarray(numbers, dtype=np.float64)
@@ -377,51 +449,70 @@ def squared(x: Array, y: Array, of_x: Array | None = None, of_y: Array | None = 
 
 def kmeans_pp(
     x: Array, k: int, seed: int, weights: Array | None = None, centres: Array | None = None,
-    categories: Array | None = None, centre_categories: Array | None = None,
+    categories: Array | None = None, centre_categories: Array | None = None, metric: Metric | None = None,
 ) -> list[int]:  # fmt: skip
     picks: list[int] = []
     worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
-    apart = squared(x, x, categories, categories)
-    nearest = np.ones(len(x))
+    apart = squared(x, x, categories, categories, metric)
+    nearest = np.full(len(x), np.inf)
     if centres is not None and len(centres):
-        nearest = squared(x, centres, categories, centre_categories).min(axis=1)
+        nearest = squared(x, centres, categories, centre_categories, metric).min(axis=1)
     for lot in splitmix64(seed, min(k, len(x))):
-        chances = nearest * worth
+        chances = worth.copy() if np.isinf(nearest).all() else nearest * worth
         chances[picks] = 0
         pick = drawn(chances, lot, picks)
-        nearest = apart[pick] if not picks and centres is None else np.minimum(nearest, apart[pick])
+        nearest = np.minimum(nearest, apart[pick])
         picks.append(pick)
     return picks
 
 
-def badge(proba: Array, x: Array, k: int, seed: int, bias: float = 0.0) -> list[int]:
-    """By the gradients themselves, n x (c d)."""
+def one_hot(categories: Array, levels: Sequence[int]) -> Array:
+    """Columns of 1 / sqrt(2) where a row has a level, so that rows of which one differs are 1 apart, squared."""
+    columns = [column == level for column, size in zip(categories.T, levels, strict=True) for level in range(size)]
+    return np.asarray(np.array(columns, np.float64).reshape(sum(levels), len(categories)).T / np.sqrt(2))
+
+
+def gradients(proba: Array, rows: Array) -> Array:
+    """The embedding (p - e_ŷ) ⊗ row, n x (c d)."""
     errors = two_columns(proba).astype(np.float64)
     errors = errors - np.eye(errors.shape[1])[errors.argmax(axis=1)]
-    rows = np.concatenate([x, np.full((len(x), 1), bias)], axis=1)
-    gradients = np.array([np.outer(e, r).ravel() for e, r in zip(errors, rows, strict=True)])
+    return np.array([np.outer(e, r).ravel() for e, r in zip(errors, rows, strict=True)])
+
+
+def badge(proba: Array, x: Array, k: int, seed: int, bias: float = 0.0, categories: Array | None = None) -> list[int]:
+    """By the gradients themselves."""
+    mixed = x if categories is None else np.concatenate([x, one_hot(categories, [3] * categories.shape[1])], axis=1)
+    embedded = gradients(proba, np.concatenate([mixed, np.full((len(x), 1), bias)], axis=1))
     picks: list[int] = []
     for lot in splitmix64(seed, min(k, len(x))):
         if picks:
-            chances = squared(gradients, gradients[picks]).min(axis=1)
+            chances = squared(embedded, embedded[picks]).min(axis=1)
             picks.append(drawn(chances, lot, picks))
         else:
-            picks.append(int((gradients**2).sum(axis=1).argmax()))
+            picks.append(int((embedded**2).sum(axis=1).argmax()))
     return picks
+
+
+def from_mean(x: Array, categories: Array | None, metric: Metric | None) -> Array:
+    """Distances to the mean of the numbers that are there, which has no categories."""
+    mean = np.array([[column[~np.isnan(column)].astype(np.float64).mean() for column in x.T]])
+    if metric is None or categories is None:
+        return squared(x, mean, metric=metric)
+    return squared(x, mean, categories, np.full((1, categories.shape[1]), -1.0), metric)
 
 
 def k_center_greedy(
     x: Array, k: int, centres: Array | None = None, categories: Array | None = None,
-    centre_categories: Array | None = None,
+    centre_categories: Array | None = None, metric: Metric | None = None,
 ) -> list[int]:  # fmt: skip
-    apart = squared(x, x, categories, categories)
+    apart = squared(x, x, categories, categories, metric)
     picks: list[int] = []
     nearest = np.full(len(x), np.inf)
     if centres is not None and len(centres):
-        nearest = squared(x, centres, categories, centre_categories).min(axis=1)
+        nearest = squared(x, centres, categories, centre_categories, metric).min(axis=1)
     for _ in range(min(k, len(x))):
         if np.isinf(nearest).all():
-            pick = int(squared(x, x.astype(np.float64).mean(axis=0, keepdims=True)).argmin())
+            pick = int(from_mean(x, categories, metric).argmin())
         else:
             nearest[picks] = -1
             pick = int(nearest.argmax())
@@ -432,14 +523,14 @@ def k_center_greedy(
 
 def facility_location(
     x: Array, k: int, weights: Array | None = None, centres: Array | None = None, categories: Array | None = None,
-    centre_categories: Array | None = None,
+    centre_categories: Array | None = None, metric: Metric | None = None,
 ) -> list[int]:  # fmt: skip
     """Each pick by the whole objective."""
-    apart = squared(x, x, categories, categories)
+    apart = squared(x, x, categories, categories, metric)
     worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
     covered = np.full(len(x), np.inf)
     if centres is not None and len(centres):
-        covered = squared(x, centres, categories, centre_categories).min(axis=1)
+        covered = squared(x, centres, categories, centre_categories, metric).min(axis=1)
     picks: list[int] = []
     for _ in range(min(k, len(x))):
         left = [j for j in range(len(x)) if j not in picks]
@@ -457,13 +548,14 @@ def facility_regret(
     centres: Array | None = None,
     categories: Array | None = None,
     centre_categories: Array | None = None,
+    metric: Metric | None = None,
 ) -> float:
     """By how much, at most, a pick's objective is above the best one's at its turn, as a share of that."""
-    apart = squared(x, x, categories, categories)
+    apart = squared(x, x, categories, categories, metric)
     worth = np.ones(len(x)) if weights is None else weights.astype(np.float64)
     covered = np.full(len(x), np.inf)
     if centres is not None and len(centres):
-        covered = squared(x, centres, categories, centre_categories).min(axis=1)
+        covered = squared(x, centres, categories, centre_categories, metric).min(axis=1)
     assert len(set(picks)) == len(picks) == min(k, len(x))
     worst = 0.0
     for turn, pick in enumerate(picks):
@@ -474,20 +566,29 @@ def facility_regret(
     return worst
 
 
+def rooted(apart: Array, metric: Metric | None) -> Array:
+    return np.sqrt(apart) if metric is None else apart
+
+
 def novelty(
-    x: Array, labeled: Array, categories: Array | None = None, labeled_categories: Array | None = None
-) -> Array:
-    return np.asarray(np.sqrt(squared(x, labeled, categories, labeled_categories).min(axis=1, initial=np.inf)))
+    x: Array, labeled: Array, categories: Array | None = None, labeled_categories: Array | None = None,
+    metric: Metric | None = None,
+) -> Array:  # fmt: skip
+    apart = squared(x, labeled, categories, labeled_categories, metric)
+    return np.asarray(rooted(apart.min(axis=1, initial=np.inf), metric))
 
 
 def density(
-    x: Array, sketch: Array, scale: float, categories: Array | None = None, sketch_categories: Array | None = None
-) -> Array:
-    return np.asarray(np.mean(1 / (1 + squared(x, sketch, categories, sketch_categories) / scale**2), axis=1))
+    x: Array, sketch: Array, scale: float | None = None, categories: Array | None = None,
+    sketch_categories: Array | None = None, metric: Metric | None = None,
+) -> Array:  # fmt: skip
+    apart = squared(x, sketch, categories, sketch_categories, metric)
+    alike = 1 - apart if scale is None else 1 / (1 + apart / scale**2)
+    return np.asarray(np.mean(alike, axis=1))
 
 
-def typicality(x: Array, neighbours: int = 20, categories: Array | None = None) -> Array:
-    distances = np.sqrt(squared(x, x, categories, categories))
+def typicality(x: Array, neighbours: int = 20, categories: Array | None = None, metric: Metric | None = None) -> Array:
+    distances = rooted(squared(x, x, categories, categories, metric), metric)
     out = np.zeros(len(x))
     for i, row in enumerate(distances):
         near = np.sort(np.delete(row, i))[:neighbours]
@@ -511,8 +612,14 @@ def determinantal(
     return picks
 
 
-def volume_sample(x: Array, uniforms: Array, rate: float, ridge: float = 0.01) -> tuple[list[bool], list[float]]:
-    """By inverting the covariance of what was selected at every row."""
+def volume_sample(
+    x: Array, uniforms: Array, rate: float, proba: Array | None = None, categories: Array | None = None,
+    levels: Sequence[int] = (),
+) -> tuple[list[bool], list[float]]:  # fmt: skip
+    """By the embedding itself, and by inverting the covariance of what was selected at every row."""
+    mixed = x if categories is None else np.concatenate([x, one_hot(categories, levels)], axis=1)
+    x = mixed if proba is None else gradients(proba, mixed)
+    ridge = 0.01
     selected = ridge * np.eye(x.shape[1])
     seen = np.zeros((x.shape[1], x.shape[1]))
     chances: list[float] = []
@@ -526,9 +633,11 @@ def volume_sample(x: Array, uniforms: Array, rate: float, ridge: float = 0.01) -
     return [bool(lot < chance) for lot, chance in zip(uniforms, chances, strict=True)], chances
 
 
-def average_linkage(x: Array, threshold: float, categories: Array | None = None) -> list[int]:
+def average_linkage(
+    x: Array, threshold: float, categories: Array | None = None, metric: Metric | None = None
+) -> list[int]:
     """Merge the two nearest clusters as long as their mean distance is at most the threshold."""
-    apart = np.sqrt(squared(x, x, categories, categories))
+    apart = rooted(squared(x, x, categories, categories, metric), metric)
     clusters = [[i] for i in range(len(x))]
     while len(clusters) > 1:
         means = {

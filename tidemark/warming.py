@@ -20,7 +20,15 @@ from tidemark.iso_time import iso_times
 from tidemark.json_shape import name_hashes, suspicious
 
 _N: Final = 65
-_AGGREGATES: Final[tuple[Aggregate, ...]] = ("count", "mean", "max", "since_last", "distinct")
+_AGGREGATES: Final[tuple[Aggregate, ...]] = (
+    "count",
+    "mean",
+    "max",
+    "since_last",
+    "distinct",
+    "approx_distinct",
+    "approx_quantile",
+)
 
 _rng = np.random.default_rng(0)
 _X: Final = _rng.normal(size=(_N, 3))
@@ -151,6 +159,7 @@ EXAMPLES: Final[dict[str, Work]] = {
     "density": lambda: kernels.density(_X, _X[:4], scale=1.0),
     "typicality": lambda: kernels.typicality(_X, 3),
     "robust_scale": lambda: kernels.robust_scale(_X),
+    "gower": lambda: kernels.novelty(_X, _X[:4], metric=kernels.gower(_X)),
     "volume_sample": _volumes,
     "volume_state": lambda: kernels.volume_state(3),
     "bottom_k": lambda: kernels.bottom_k(_COINS, 3),

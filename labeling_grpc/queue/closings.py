@@ -40,7 +40,7 @@ NOTHING: Final = Standing(None, None, 0)
 def standing(annotations: Iterable[Row]) -> Standing:
     """Where a case stands by all of its annotations, in any order."""
     telling = [row for row in annotations if row["status"] in TELLING]
-    if not telling:
+    if not telling:  # nearly always: this is asked at each answer
         return NOTHING
     reopened = max((row["answered_at"] for row in telling if row["status"] == "requeued"), default=-1)
     superseded = {row["supersedes"] for row in telling}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -218,14 +218,6 @@ def page(connection: sa.Connection, after: str, most: int) -> list[GoldRecord]:
         .limit(most)
     )
     return [GoldRecord(*row) for row in found]
-
-
-def leased_to(connection: sa.Connection, event_ids: Sequence[str], annotator: str, now: int) -> set[str]:
-    """Of these cases, those that the annotator has as gold: to them they are open. now: queue time, µs."""
-    held = sa.select(gold_leases.c.event_id).where(
-        gold_leases.c.event_id.in_(event_ids), gold_leases.c.annotator == annotator, gold_leases.c.lease_until > now
-    )
-    return set(connection.execute(held).scalars())
 
 
 def _end(work: Work, lease: GoldLease, until: int) -> None:

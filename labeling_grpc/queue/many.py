@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,20 +19,21 @@ class Many:
         """columns: what an insert sets; an update or delete names its parameters itself."""
         self._statement = statement
         self._columns = columns
-        self._compiled: dict[str, tuple[str, list[str] | None]] = {}
+        self._compiled: dict[str, tuple[str, Callable[[dict[str, Any]], Any] | None]] = {}
 
     def execute(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
         """Run it for `rows`, which may be none."""
         if not rows:
             return
-        text, order = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
-        if order is None:
-            connection.exec_driver_sql(text, list(rows))
-        else:
-            connection.exec_driver_sql(text, [tuple(row[name] for name in order) for row in rows])
+        text, ordered = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
+        connection.exec_driver_sql(text, list(rows) if ordered is None else [*map(ordered, rows)])
 
-    def _compile(self, dialect: sa.Dialect) -> tuple[str, list[str] | None]:
+    def _compile(self, dialect: sa.Dialect) -> tuple[str, Callable[[dict[str, Any]], Any] | None]:
+        """The statement's text, and what brings a row's values into its order, where its parameters have no names."""
         compiled = self._statement.compile(dialect=dialect, column_keys=self._columns or None)
-        order = list(compiled.positiontup) if compiled.positional and compiled.positiontup is not None else None
-        self._compiled[dialect.name] = str(compiled), order
+        ordered = None
+        if compiled.positional and compiled.positiontup is not None:
+            names = compiled.positiontup
+            ordered = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+        self._compiled[dialect.name] = str(compiled), ordered
         return self._compiled[dialect.name]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
+
+from tidemark.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,22 @@ class QueueRules:
     confidence: float = 0.9
     consensus: Literal["majority", "dawid_skene", "glad"] = "dawid_skene"
     gold_every: int = 0
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, **limits: int) -> Self:
+        """What a pipeline's file says. limits: what is the service's to say, by name of the field."""
+        its = pipeline.labeling
+        return cls(
+            classes=tuple(pipeline.label.classes),
+            segment=its.segment,
+            skill=its.skill,
+            answers=its.answers,
+            max_answers=its.max_answers,
+            confidence=its.confidence,
+            consensus=its.consensus,
+            gold_every=its.gold_every,
+            **limits,
+        )
 
     @property
     def plain(self) -> bool:

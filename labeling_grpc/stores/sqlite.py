@@ -23,6 +23,9 @@ from labeling_grpc.stores.migrate import prepare
 from tidemark.topics import Topics
 
 _CACHE_KIB: Final = 65_536
+_WAL_PAGES: Final = 10_000
+"""40 MB of log until it is written into the file: the same pages are changed by one commit after another."""
+
 _WAIT_MS: Final = 5_000
 BEGIN: Final = "tidemark_begin"
 """Execution option of a connection. One that reads and then writes must take SQLite's write lock first: when another
@@ -188,7 +191,13 @@ def sqlite_engine(path: Path) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's, as SQLAlchemy hands it
         connection.isolation_level = None  # SQLAlchemy begins transactions, below; the driver would begin too late
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE_KIB}", "foreign_keys=ON"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"wal_autocheckpoint={_WAL_PAGES}",
+            f"cache_size=-{_CACHE_KIB}",
+            "foreign_keys=ON",
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import forests
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from uncompiled import sized
 
 from kernels import Forest, ModelTextError
+from tests import naive
 
 KINDS = list(forests.KINDS)
 
@@ -87,6 +89,50 @@ def test_a_prefix_is_the_forest_cut_there(kind: str) -> None:
             if end:
                 predicted = booster.predict(rows, num_iteration=end)
                 np.testing.assert_allclose(forest.linked(prefix, end), predicted, rtol=1e-12)
+
+
+def leaf_weights(node: dict[str, Any]) -> dict[int, float]:
+    """Sum of hessians of each leaf of a tree as LightGBM dumps it."""
+    if "leaf_value" in node:
+        return {node.get("leaf_index", 0): node.get("leaf_weight", 0.0)}
+    return leaf_weights(node["left_child"]) | leaf_weights(node["right_child"])
+
+
+@pytest.mark.parametrize("kind", ["binary", "binary_categorical", "multiclass", "dart", "stumps", "constant"])
+def test_the_expected_change_of_a_row_is_that_of_the_leaves_that_lightgbm_finds(kind: str) -> None:
+    booster, forest = forests.booster(kind), Forest.from_text(forests.model_text(kind))
+    x = nasty_rows(forest, 40, 6)
+    weights = [leaf_weights(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
+    leaves = np.asarray(booster.predict(x, pred_leaf=True)).reshape(len(x), -1)
+    expected = np.zeros(len(x))
+    for row, p in enumerate(np.asarray(booster.predict(x)).reshape(len(x), forest.outputs)):
+        for t, leaf in enumerate(leaves[row]):
+            hessian = p[t % forest.outputs] * (1 - p[t % forest.outputs])
+            if weights[t][leaf] + hessian > 0:
+                expected[row] += 2 * hessian / (weights[t][leaf] + hessian)
+    np.testing.assert_allclose(forest.expected_change(x), expected, rtol=1e-5)
+
+
+def test_models_of_no_classes_have_no_expected_change() -> None:
+    forest = Forest.from_text(forests.model_text("regression"))
+    with pytest.raises(ValueError, match="expected_change: the model's objective is regression"):
+        forest.expected_change(forests.rows(3, 0))
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "rf"])
+def test_a_virtual_ensemble_is_what_lightgbm_predicts_with_fewer_trees(kind: str) -> None:
+    booster, forest = forests.booster(kind), Forest.from_text(forests.model_text(kind))
+    x = nasty_rows(forest, 60, 8)
+    ends = naive.virtual_ends(forest.iterations, 4)
+    members = np.array([booster.predict(x, num_iteration=end) for end in ends])
+    probability, uncertainty, disagreement = forest.virtual_ensemble(x, 4)
+    np.testing.assert_allclose(probability, members[-1], rtol=1e-9)
+    of_all, apart = naive.consensus_entropy(members), naive.bald(members)
+    if kind == "regression":
+        of_all = apart = members.var(axis=0)
+    np.testing.assert_allclose(uncertainty, of_all, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(disagreement, apart, rtol=1e-6, atol=1e-12)
+    assert disagreement.max() > 1e-4
 
 
 def test_categories_beyond_the_tables_are_walked() -> None:

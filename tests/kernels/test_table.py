@@ -41,6 +41,12 @@ def case(name: str, seed: int, n: int, dtype: np.dtype[Any]) -> tuple[tuple[Any,
     return generate(np.random.default_rng(seed), n, dtype)
 
 
+def case_with(name: str, n: int, dtype: np.dtype[Any], **wanted: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The first case that has some options and has not others."""
+    cases = (case(name, seed, n, dtype) for seed in range(99))
+    return next(found for found in cases if all((option in found[1]) == there for option, there in wanted.items()))
+
+
 def expected(row: Row, args: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401
     assert row.oracle is not None
     return row.oracle(*widened(args), **widened_options(options))
@@ -100,11 +106,13 @@ def test_a_kernel_equals_its_oracle(name: str, dtype: np.dtype[Any], seed: int, 
     )
 
 
-@pytest.mark.parametrize("name", PICKING)
-def test_picks_of_many_rows_equal_the_oracles(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "metric"), [*((name, False) for name in PICKING), ("kmeans_pp", True), ("k_center_greedy", True)]
+)
+def test_picks_of_many_rows_equal_the_oracles(name: str, metric: bool) -> None:
     """More rows than a block, a tile, or what is sorted first."""
     n = sized(2_500, 150) if name in {"k_center_greedy", "kmeans_pp", "badge"} else 150
-    args, options = case(name, 11, n, np.dtype(np.float64))
+    args, options = case_with(name, n, DTYPES[1], metric=metric)
     where = next(i for i, a in enumerate(args) if isinstance(a, int))
     args = (*args[:where], 30, *args[where + 1 :])
     got = kernel(name)(*args, **options).tolist()
@@ -161,8 +169,7 @@ def test_a_rows_value_has_the_same_bits_wherever_the_row_is(
 def test_units_of_the_rows_do_not_change_what_is_picked(name: str, power: int) -> None:
     """A power of two changes no digit."""
     positions, options_in_units, power_of_result = IN_UNITS[name]
-    seed = next(s for s in range(99) if "categories" not in case(name, s, 60, DTYPES[1])[1])
-    args, options = case(name, seed, 60, DTYPES[1])
+    args, options = case_with(name, 60, DTYPES[1], categories=False)
     factor = 2.0**power
     scaled = [a * factor if i in positions else a for i, a in enumerate(args)]
     more = {option: value * factor if option in options_in_units else value for option, value in options.items()}
@@ -204,7 +211,7 @@ def test_another_dtype_byte_order_or_shape_is_refused_with_what_was_expected(nam
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", [n for n in GENERATED if n not in {"robust_scale", "cluster_margin"}])
 def test_a_row_that_is_not_finite_is_refused_by_its_index(name: str, value: float) -> None:
-    args, options = case(name, 5, 9, np.dtype(np.float64))
+    args, options = case_with(name, 9, DTYPES[1], metric=False)
     bad = args[0].copy()
     np.moveaxis(bad, TABLE[name].axis, 0)[4] = value
     with pytest.raises(ValueError, match=r"rows? 4"):
@@ -247,18 +254,51 @@ def test_categories_and_centres_come_with_those_of_the_centres(name: str) -> Non
             kernel(name)(x, 2, *seed, **options)
 
 
-@settings(max_examples=sized(30, 4))
-@given(seed=st.integers(0, 2**32), n=st.integers(1, 40), cut=st.integers(0, 40))
-def test_volume_sampling_equals_its_oracle_however_the_stream_is_cut(seed: int, n: int, cut: int) -> None:
+@settings(max_examples=sized(40, 6))
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 40), cut=st.integers(0, 40), classes=st.sampled_from([0, 2, 3]))
+@pytest.mark.parametrize("levels", [(), (3,), (3, 1, 4)])
+def test_volume_sampling_equals_its_oracle_however_the_stream_is_cut(
+    levels: tuple[int, ...], seed: int, n: int, cut: int, classes: int
+) -> None:
+    """The oracle forms one-hot columns and gradients, of two classes both blocks of them."""
     rng = np.random.default_rng(seed)
     x, lots = rng.normal(size=(n, 4)), rng.random(n)
-    state, parts = volume_state(4), []
+    given_too: dict[str, Any] = {"categories": rng.integers(0, levels or 1, (n, len(levels)))}
+    if classes:
+        given_too["proba"] = rng.dirichlet(np.ones(classes), n)
+    state, parts = volume_state(4, levels=levels, classes=classes or 2), []
     for part in (slice(0, cut), slice(cut, n)):
-        selected, chances, state = volume_sample(x[part], lots[part], 0.2, state)
+        options = {name: values[part] for name, values in given_too.items()}
+        selected, chances, state = volume_sample(x[part], lots[part], 0.2, state, **options)
         parts.append((selected, chances))
-    want, chance = naive.volume_sample(x, lots, 0.2)
+    want, chance = naive.volume_sample(x, lots, 0.2, levels=levels, **given_too)
     assert np.concatenate([p[0] for p in parts]).tolist() == want
     np.testing.assert_allclose(np.concatenate([p[1] for p in parts]), chance, rtol=1e-7)
+
+
+def test_volume_sampling_takes_a_column_for_two_classes() -> None:
+    rng = np.random.default_rng(1)
+    x, lots, p = rng.normal(size=(30, 3)), rng.random(30), rng.random(30)
+    column = volume_sample(x, lots, 0.3, volume_state(3), proba=p)
+    pair = volume_sample(x, lots, 0.3, volume_state(3), proba=np.stack([1 - p, p], axis=1))
+    np.testing.assert_allclose(column[1], pair[1], rtol=1e-12)
+
+
+def test_volume_sampling_refuses_what_its_state_is_not_made_for() -> None:
+    x, lots = np.zeros((4, 2)), np.zeros(4)
+    mixed, plain = volume_state(2, levels=(2, 3)), volume_state(2)
+    for state, options, message in (
+        (mixed, {"categories": np.array([[0, 2], [1, 3], [0, -1], [0, 0]])}, r"categories: rows 1, 2 of 4 .*\(2, 3\)"),
+        (mixed, {}, r"categories: expected .*\(4, 2\)"),
+        (plain, {"categories": np.zeros((4, 1), int)}, r"categories: expected .*\(4, 0\)"),
+        (plain, {"proba": np.full((4, 3), 1 / 3)}, "proba: expected 4 rows of 2 classes"),
+        (volume_state(2, classes=3), {}, "proba: expected 4 rows of 3 classes"),
+        (plain, {"proba": np.array([0.5, 2.0, 0.5, 0.5])}, "proba: row 1 of 4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            volume_sample(x, lots, 0.5, state, **options)
+    with pytest.raises(ValueError, match=r"levels\[1\]: expected an integer"):
+        volume_state(2, levels=(2, 0))
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 5, 100])

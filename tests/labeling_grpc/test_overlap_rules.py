@@ -613,7 +613,7 @@ class ReplicatedMachine(OverlapMachine):
         self.after()
 
 
-SEARCH = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+SEARCH = settings(max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def test_several_answers_follow_their_rules_in_sqlite() -> None:
@@ -624,4 +624,4 @@ def test_several_answers_follow_their_rules_in_postgresql_with_two_replicas(post
     class Here(ReplicatedMachine):
         url = postgres.url
 
-    run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=15))
+    run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=8, stateful_step_count=20))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
@@ -10,22 +12,34 @@ from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.commands import (
     Accepted,
+    AddGold,
     Amend,
     Answer,
     Command,
     Escalate,
+    GoldAdded,
     LeaseCases,
     LeasedCase,
+    LeaseRef,
+    Quarantine,
+    ReleaseLeases,
+    RemoveGold,
+    RenewLeases,
     Result,
     SubmitAnswers,
     TakeIn,
 )
-from labeling_grpc.quality import qualities
+from labeling_grpc.quality import agreement, names, qualities, suspects
+from labeling_grpc.queue import gold
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.schema import annotators
+from labeling_grpc.screener import Screener
 from labeling_grpc.store import Store
 from labeling_grpc.stores.postgres import PostgresStore
 from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.writer import Writer
+from tidemark.evaluation.intervals import wilson
 from tidemark.records import Label, decode
 from tidemark.topics import Topics
 
@@ -187,3 +201,232 @@ def test_a_corrected_vote_corrects_the_verdict_and_what_is_known_of_annotators(d
     with here.store.engine.connect() as connection:
         found = qualities(connection, RULES, ["ada", "cyd"])
     assert (found["ada"].agreement, found["cyd"].agreement) == (0.0, 1.0)
+
+
+GOLDEN = QueueRules(classes=CLASSES, release_hold_us=0, gold_every=3)
+
+
+def golden(here: Desk, number: int) -> dict[str, str]:
+    """Cases that somebody answered, made gold: the even ones genuine, the odd ones fraud."""
+    events = here.take_in(number)
+    for task in here.lease("the one who knows", number):
+        here.answer(task, "fraud")
+    truth = {event_id: CLASSES[index % 2] for index, event_id in enumerate(events)}
+    here.apply(AddGold(tuple(truth.items())))
+    return truth
+
+
+def test_one_case_in_so_many_is_gold_at_a_place_that_cannot_be_told(desk: Opened) -> None:
+    here = desk(GOLDEN)
+    truth = golden(here, 20)
+    here.take_in(100)
+    places = []
+    seen: list[str] = []
+    for _ in range(15):
+        tasks = here.lease("ada", 3)
+        (place,) = (index for index, task in enumerate(tasks) if task.event_id in truth)
+        places.append(place)
+        seen.append(tasks[place].event_id)
+        for task in tasks:
+            assert task.leases == 1
+            here.answer(task, "genuine")
+    assert set(places) == {0, 1, 2}
+    assert len(set(seen)) == 15
+    assert here.store.counts.answered == 20 + 30
+    published = [label for label in here.labels() if label.status == "gold"]
+    assert [label.event_id for label in published] == seen
+    assert all(label.consensus == [float(truth[label.event_id] == name) for name in CLASSES] for label in published)
+
+
+def test_without_a_true_case_there_is_no_gold_one(desk: Opened) -> None:
+    here = desk(replace(GOLDEN, gold_every=1))
+    golden(here, 3)
+    assert here.lease("ada", 3) == []
+
+
+def test_a_gold_case_is_renewed_given_back_and_answered_as_any_other(desk: Opened) -> None:
+    here = desk(replace(GOLDEN, gold_every=1))
+    golden(here, 4)
+    here.take_in(1)
+    held, back, late, asked = here.lease("ada", 4)
+    assert here.apply(RenewLeases((LeaseRef(held.event_id, held.token),), SECOND)) == [here.clock.time + SECOND]
+    assert here.apply(ReleaseLeases((LeaseRef(back.event_id, back.token),))) == 1
+    assert here.apply(ReleaseLeases((LeaseRef(back.event_id, back.token),))) == 0
+    escalate = Escalate(asked.event_id, asked.token, "hard")
+    given = here.apply(escalate)
+    assert isinstance(given, Accepted)
+    assert here.apply(escalate) == Accepted(given.annotation_id, duplicate=True)
+    answer = SubmitAnswers((Answer(held.event_id, held.token, "answered", "fraud"),))
+    first, again = here.apply(answer), here.apply(answer)
+    assert isinstance(first, list)
+    assert isinstance(again, list)
+    assert isinstance(first[0], Accepted)
+    assert again == [Accepted(first[0].annotation_id, duplicate=True)]
+    here.clock.time += 3_600 * SECOND
+    for lease in (back, late):
+        refused = here.apply(SubmitAnswers((Answer(lease.event_id, lease.token, "answered", "fraud"),)))
+        assert isinstance(refused, list)
+        assert isinstance(refused[0], RefusedError)
+        assert refused[0].reason is Reason.STALE_LEASE
+    assert [task.event_id for task in here.lease("ada", 4)] != [held.event_id]
+    assert here.store.counts.answered == 4
+
+
+def test_gold_cases_are_listed_with_how_they_were_answered_and_removed_ones_are_not_given(desk: Opened) -> None:
+    here = desk(replace(GOLDEN, gold_every=1))
+    truth = golden(here, 3)
+    here.take_in(5)
+    for who in ("ada", "ben"):
+        for task in here.lease(who, 3):
+            here.answer(task, "fraud" if who == "ada" else truth[task.event_id])
+    with here.store.engine.connect() as connection:
+        first, *rest = gold.page(connection, "", 2)
+        rest += gold.page(connection, rest[-1].event_id, 2)
+    assert {row.event_id: (row.label, row.right, row.wrong) for row in (first, *rest)} == {
+        event_id: (label, 2, 0) if label == "fraud" else (label, 1, 1) for event_id, label in truth.items()
+    }
+    assert here.apply(RemoveGold(first.event_id)) == 1
+    assert here.apply(RemoveGold(first.event_id)) == 0
+    assert first.event_id not in {task.event_id for task in here.lease("cyd", 4)}
+
+
+def test_only_closed_cases_of_known_classes_become_gold(desk: Opened) -> None:
+    here = desk(GOLDEN)
+    (waiting,) = here.take_in(1)
+    assert here.apply(AddGold(((waiting, "fraud"), ("nothing", "fraud")))) == GoldAdded(0, (waiting, "nothing"))
+    refused = here.apply(AddGold(((waiting, "unheard of"),)))
+    assert isinstance(refused, RefusedError)
+    assert refused.reason is Reason.UNKNOWN_CLASS
+
+
+def test_figures_of_an_annotator_are_those_of_their_answers(desk: Opened) -> None:
+    here = desk(replace(RULES, answers=2, gold_every=2))
+    events = here.take_in(12)
+    for who in ("first", "second"):
+        for task in here.lease(who, 12):
+            here.answer(task, "fraud")
+    here.apply(AddGold(tuple((event_id, "fraud") for event_id in events)))
+    here.take_in(200)
+    for turn in range(150):
+        (task,) = here.lease("ada")
+        wrong = task.event_id in events and turn % 4 == 0
+        here.answer(task, "genuine" if wrong else "fraud", 1.0 if turn < 30 else 5.0)
+    while tasks := here.lease("ben", 50):
+        for task in tasks:
+            here.answer(task, "fraud")
+    with here.store.engine.connect() as connection:
+        found = qualities(connection, replace(RULES, answers=2, gold_every=2), names(connection))
+    ada = found["ada"]
+    told = [label for label in here.labels() if label.annotator == "ada"]
+    right = [label.label == "fraud" for label in told if label.status == "gold"]
+    assert (ada.answered, ada.skipped, ada.gold_answered) == (150, 0, 12)
+    assert (ada.gold_accuracy, ada.gold_low, ada.gold_high) == (sum(right) / 12, *wilson(sum(right) / 12, 12))
+    assert (ada.median_ms, ada.fast_ms) == (5_000, 1_000)
+    assert ada.agreement == 1.0
+    assert ada.suspicion == ""
+
+
+def crowd(here: Desk, seed: int = 3) -> dict[str, str]:
+    """Four who know (nine in ten), one who tosses a coin, one who turns the classes round; all answer 150 cases."""
+    draw = random.Random(seed)
+    here.take_in(150)
+    truth: dict[str, str] = {}
+    people = ["ada", "ben", "cyd", "dan", "coin", "turned"]
+    for who in people:
+        while tasks := here.lease(who, 50):
+            for task in tasks:
+                real = truth.setdefault(task.event_id, draw.choice(CLASSES))
+                other = next(name for name in CLASSES if name != real)
+                right = {"coin": 0.5, "turned": 0.1}.get(who, 0.9)
+                here.answer(task, real if draw.random() < right else other)
+    return truth
+
+
+CROWD = replace(RULES, answers=6)
+
+
+def test_who_guesses_or_turns_classes_round_is_found_and_why_is_said(desk: Opened) -> None:
+    here = desk(CROWD)
+    crowd(here)
+    with here.store.engine.connect() as connection:
+        found = {its.annotator: its.why for its in suspects(connection, CROWD)}
+        figures = qualities(connection, CROWD, names(connection))
+        alpha = agreement(connection, CROWD)
+    assert set(found) == {"coin", "turned"}
+    assert "no more than chance" in found["coin"]
+    assert "turned round" in found["turned"]
+    assert {name for name, its in figures.items() if its.suspicion} == {"coin", "turned"}
+    assert alpha.cases == 150
+    assert alpha.low < alpha.value < alpha.high
+
+
+def test_who_is_found_is_given_nothing_more_and_counts_in_no_open_case(desk: Opened) -> None:
+    here = desk(CROWD)
+    crowd(here)
+    (open_case,) = here.take_in(1)
+    for who in ("coin", "turned"):
+        (task,) = here.lease(who)
+        here.answer(task, "genuine")
+    before = len(here.labels())
+    failures: list[Exception] = []
+    writer = Writer(here.store, failures.append)
+    writer.start()
+    try:
+        screener = Screener(writer, CROWD, failures.append)
+        assert screener.look() == ["coin", "turned"]
+        assert screener.look() == []
+    finally:
+        writer.stop()
+    assert failures == []
+    assert len(here.labels()) == before
+    refused = here.apply(LeaseCases("coin", 1, SECOND))
+    assert isinstance(refused, RefusedError)
+    assert refused.reason is Reason.ANNOTATOR_STOPPED
+    for who in ("ada", "ben", "cyd", "dan", "eve", "fay"):
+        (task,) = here.lease(who)
+        here.answer(task, "fraud")
+    verdict = here.labels()[-1]
+    assert (verdict.event_id, verdict.label) == (open_case, "fraud")
+    assert verdict.annotators == ["ada", "ben", "cyd", "dan", "eve", "fay"]
+
+
+def test_what_came_before_an_administrator_made_somebody_active_again_is_not_held_against_them(desk: Opened) -> None:
+    here = desk(CROWD)
+    crowd(here)
+    here.apply(Quarantine("coin", "guesses"))
+    with here.store.engine.begin() as connection:
+        connection.execute(annotators.update().values(state="active", since=here.clock.wall()))
+    with here.store.engine.connect() as connection:
+        assert [its.annotator for its in suspects(connection, CROWD)] == ["turned"]
+
+
+def test_who_answers_gold_cases_wrong_is_found_unless_others_do_no_better(desk: Opened) -> None:
+    here = desk(replace(GOLDEN, gold_every=1))
+    truth = golden(here, 20)
+    here.take_in(1)
+    for who, right in (("ada", 20), ("ben", 19), ("wrong", 5)):
+        for index, task in enumerate(here.lease(who, 20)):
+            real = truth[task.event_id]
+            here.answer(task, real if index < right else next(name for name in CLASSES if name != real))
+    with here.store.engine.connect() as connection:
+        (found,) = suspects(connection, GOLDEN)
+    assert found.annotator == "wrong"
+    assert "answers 25% of 20 cases with a known answer right, at most 47%; 60% are asked" in found.why
+
+
+@pytest.mark.parametrize("consensus", ["majority", "dawid_skene", "glad"])
+def test_every_consensus_follows_two_against_one(
+    desk: Opened, consensus: Literal["majority", "dawid_skene", "glad"]
+) -> None:
+    rules = replace(RULES, consensus=consensus)
+    here = desk(rules)
+    here.take_in(1)
+    for who, label in (("ada", "fraud"), ("ben", "genuine"), ("cyd", "fraud")):
+        here.answer(here.lease(who)[0], label)
+    verdict = here.labels()[-1]
+    assert (verdict.label, verdict.answers, verdict.annotators) == ("fraud", 3, ["ada", "ben", "cyd"])
+    expected = {"majority": 2 / 3, "dawid_skene": 0.75}.get(consensus)
+    assert verdict.confidence is not None
+    assert 0.5 < verdict.confidence < 0.9
+    if expected is not None:
+        assert verdict.confidence == pytest.approx(expected, abs=1e-6)

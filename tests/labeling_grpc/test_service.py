@@ -36,6 +36,7 @@ from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from support import wait_until
 from tidemark.errors import ConfigError, LabelingError
+from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label, decode
 from tidemark.settings import Settings
 
@@ -588,3 +589,47 @@ def test_a_taken_port_is_explained(server: LabelingServer, settings: Settings) -
 def test_a_second_service_on_the_same_database_is_refused(server: LabelingServer, settings: Settings) -> None:
     with pytest.raises(StoreError, match=r"in use by the labeling service with process id \d+"):
         serve(pipeline(server.pipeline), settings)
+
+
+def test_an_escalated_case_goes_to_reviewers_and_a_reason_is_asked_for(
+    server: LabelingServer, client: LabelingClient
+) -> None:
+    feed(server, [candidate(1)])
+    (task,) = client.lease()
+    refused = refusal(lambda: client.escalate(task, " "))
+    assert (refused.reason, refused.field) == (Reason.INVALID_FIELD, "reason")
+    assert client.escalate(task, "is it one of ours?") == client.escalate(task, "is it one of ours?")
+    with LabelingClient(server.address, "rev", patience=0) as reviewer:
+        assert reviewer.lease() == []
+        (again,) = reviewer.lease(review=True)
+        reviewer.submit(again, "genuine")
+    said = [(label.status, label.annotator, label.comment) for label in published(server)]
+    assert said == [("escalated", "ada", "is it one of ours?"), ("answered", "rev", None)]
+
+
+def test_nobody_is_called_as_the_consensus_is(server: LabelingServer) -> None:
+    with LabelingClient(server.address, "consensus", patience=0) as impostor:
+        assert refusal(impostor.lease).field == "annotator"
+
+
+def test_a_service_with_several_answers_sets_aside_who_turns_classes_round(settings: Settings) -> None:
+    asked = pipeline("pay").model_copy(update={"labeling": Labeling(answers=4)})
+    with serve(asked, settings) as server:
+        feed(server, [candidate(number) for number in range(60)])
+        for who, rounds in (("ada", 3), ("ben", 3), ("cyd", 3), ("turned", 1)):
+            with LabelingClient(server.address, who, patience=0) as one:
+                for _ in range(rounds):
+                    tasks = one.lease(20)
+                    truth = [int(task.event_id.split("-")[2]) % 2 for task in tasks]
+                    labels = [CLASSES[1 - real if who == "turned" else real] for real in truth]
+                    one.submit_many([Annotation(task, label) for task, label in zip(tasks, labels, strict=True)])
+        with LabelingClient(server.address, "turned", patience=0) as turned:
+            wait_until(lambda: stopped(turned), "who turns classes round is given more all the same")
+
+
+def stopped(client: LabelingClient) -> bool:
+    try:
+        client.release(client.lease(20))
+    except RefusedError as refused:
+        return refused.reason is Reason.ANNOTATOR_STOPPED
+    return False

@@ -86,6 +86,39 @@ aggregate = "distinct"
 column = "kind"
 size = "45s"
 {second}
+[[windows]]
+name = "who_median"
+key = "who"
+aggregate = "quantile"
+column = "amount"
+size = "1m"
+probability = 0.5
+
+[[windows]]
+name = "who_high"
+key = "who"
+aggregate = "approx_quantile"
+column = "amount"
+size = "50s"
+probability = 0.9
+include_current = true
+
+[[windows]]
+name = "who_ids"
+key = "who"
+aggregate = "approx_distinct"
+column = "id"
+size = "45s"
+error = 0.1
+
+[[windows]]
+name = "who_lately"
+key = "who"
+aggregate = "decayed_sum"
+column = "amount"
+size = "1m"
+half_life = "20s"
+
 [[derived]]
 name = "ratio"
 sql = "amount / who_mean"
@@ -136,6 +169,31 @@ key = "place"
 aggregate = "var"
 column = "amount"
 size = "15s"
+
+[[windows]]
+name = "place_ids"
+key = "place"
+aggregate = "distinct"
+column = "id"
+size = "21s"
+include_current = true
+
+[[windows]]
+name = "place_low"
+key = "place"
+aggregate = "approx_quantile"
+column = "amount"
+size = "31s"
+probability = 0.1
+error = 0.05
+
+[[windows]]
+name = "place_recent"
+key = "place"
+aggregate = "decayed_mean"
+column = "amount"
+size = "30s"
+half_life = "9s"
 """
 
 

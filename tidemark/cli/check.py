@@ -47,7 +47,9 @@ def summary(pipeline: Pipeline) -> RenderableType:
             feature.name, Text(source), f"{len(feature.categories)} categories" if feature.categories else ""
         )
     for window in pipeline.windows:
-        source = window.aggregate if window.column is None else f"{window.aggregate} of {window.column}"
+        source = window.aggregate if window.probability is None else f"{window.aggregate} {window.probability:g}"
+        source += "" if window.column is None else f" of {window.column}"
+        source += "" if window.half_life is None else f", half-life {_d(window.half_life)}"
         current = ", itself included" if window.include_current else ""
         features.add_row(window.name, Text(source), f"{_d(window.size)} by {window.key}{current}")
     for derived in pipeline.derived:

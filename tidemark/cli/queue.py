@@ -1,4 +1,4 @@
-"""`tidemark queue`: labels as files, both ways, the queue's administration, and its database anew from Kafka."""
+"""`tidemark queue`: labels as files, both ways, administration, who labels how well, the queue anew from Kafka."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.markup import escape
 
+from tidemark.cli.annotators import annotators
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
@@ -32,6 +33,7 @@ Events = Annotated[
 ]
 
 app = typer.Typer(help="The labeling service's queue.", no_args_is_help=True, add_completion=False)
+app.command()(annotators)
 
 
 @app.command()

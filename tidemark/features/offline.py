@@ -13,15 +13,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
 
+import kernels
+from kernels.sketches import precision_for
+from kernels.window_specs import DISTINCT_ERROR, PANES, QUANTILE_ERROR
 from tidemark.events import event_id
+from tidemark.features.windows import as_numbers
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Window
 from tidemark.processor import Headers, Partition
 from tidemark.stream.hops import decode_hop
 
 _PAIRS: Final = 3_000_000
+_EMPTY_IS_ZERO: Final = ("count", "sum", "distinct", "decayed_sum", "approx_distinct")
 _TYPES: Final = {"string": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
 
 
@@ -181,7 +187,7 @@ def _windows(pipeline: Pipeline, placed: pl.DataFrame, windows: list[Window]) ->
         "time",
         pl.col(f"raw {key}").cast(pl.String).alias("key"),
         pl.max_horizontal("time", pl.col("watermark") - pipeline.time.lateness).alias("latest"),
-        *(_number(pl.col(source)).alias(f"value {name}") for name, source in values.items()),
+        *(_number(pl.col(source).map_batches(as_numbers)).alias(f"value {name}") for name, source in values.items()),
     )
     parts = [_aggregate(part, windows) for part in _portions(rows)]
     return pl.concat(parts) if parts else pl.DataFrame(schema={"event_id": pl.String, "late_here": pl.Boolean})
@@ -206,17 +212,13 @@ def _aggregate(rows: pl.DataFrame, windows: list[Window]) -> pl.DataFrame:
     pairs = (
         rows.drop("^value .*$")
         .join(earlier, on=["log", "key"])
-        .filter(
-            (pl.col("their position") <= pl.col("position"))
-            & (pl.col("their time") <= pl.col("time"))
-            & (pl.col("their time") > pl.col("latest") - longest)
-        )
+        .filter((pl.col("their position") <= pl.col("position")) & (pl.col("their time") > pl.col("latest") - longest))
         .sort("position", "their position")
     )
     found = pairs.group_by("event_id", maintain_order=True).agg(
         _window(window).alias(window.name) for window in windows
     )
-    empty = {w.name: 0.0 if w.aggregate in ("count", "sum", "distinct") else None for w in windows}
+    empty = {w.name: 0.0 if w.aggregate in _EMPTY_IS_ZERO else None for w in windows}
     whole = rows.select("event_id", "late_here").join(found, on="event_id", how="left", maintain_order="left")
     return whole.with_columns(
         pl.col(name) if value is None else pl.col(name).fill_null(value) for name, value in empty.items()
@@ -225,14 +227,15 @@ def _aggregate(rows: pl.DataFrame, windows: list[Window]) -> pl.DataFrame:
 
 def _window(window: Window) -> pl.Expr:
     """Aggregate over the pairs of one event."""
-    inside = pl.col("their time") > pl.col("latest") - window.size
+    inside = _inside(window)
     if not window.include_current or window.aggregate == "since_last":
         inside &= pl.col("their position") < pl.col("position")
     if window.aggregate == "count":
         return inside.sum().cast(pl.Float64)
     if window.aggregate == "since_last":
         return (pl.col("time").first() - pl.col("their time").filter(inside).max()).cast(pl.Float64) * 1e-6
-    values = pl.col(f"value {window.column}").filter(inside).drop_nulls()
+    present = inside & pl.col(f"value {window.column}").is_not_null()
+    values = pl.col(f"value {window.column}").filter(present)
     aggregates = {
         "sum": values.sum(),
         "mean": values.mean(),
@@ -244,4 +247,40 @@ def _window(window: Window) -> pl.Expr:
         "last": values.last(),
         "distinct": values.n_unique().cast(pl.Float64),
     }
-    return aggregates[window.aggregate]
+    if window.aggregate in aggregates:
+        return aggregates[window.aggregate]
+    if window.half_life is not None:
+        age = (pl.col("time") - pl.col("their time")).filter(present)
+        weights = pl.lit(2.0).pow(-age / window.half_life)
+        total = (weights * values).sum()
+        return total if window.aggregate == "decayed_sum" else total / weights.sum()
+    if window.aggregate == "quantile":
+        return values.quantile(window.probability or 0.0, "linear")
+    sketch = _distinct if window.aggregate == "approx_distinct" else _quantile
+    return values.implode().map_elements(lambda series: sketch(window, series), return_dtype=pl.Float64)
+
+
+def _inside(window: Window) -> pl.Expr:
+    """Which rows lie in the window of an event. That of a sketch has no upper end."""
+    if not window.aggregate.startswith("approx"):
+        return (pl.col("their time") > pl.col("latest") - window.size) & (pl.col("their time") <= pl.col("time"))
+    beginning = pl.col("latest") - window.size + 1
+    if window.aggregate == "approx_quantile":
+        pane = max(1, window.size // PANES)
+        beginning = (beginning + pane - 1).floordiv(pane) * pane
+    return (pl.col("their time") >= beginning) & (pl.col("time") >= beginning)
+
+
+def _distinct(window: Window, values: pl.Series) -> float:
+    registers = kernels.distinct_sketch(1, precision_for(window.error or DISTINCT_ERROR))
+    hashes = kernels.hash_int64((values.to_numpy() + 0.0).view(np.int64))
+    kernels.add_distinct(registers, np.zeros(len(values), np.int64), hashes)
+    return float(np.rint(kernels.distinct_estimate(registers)[0]))
+
+
+def _quantile(window: Window, values: pl.Series) -> float | None:
+    layout = kernels.quantile_layout(window.error or QUANTILE_ERROR)
+    counts = kernels.quantile_sketch(1, layout)
+    kernels.add_quantiles(counts, np.zeros(len(values), np.int64), values.to_numpy(), layout)
+    estimate = float(kernels.quantile_estimate(counts, np.array([window.probability]), layout)[0, 0])
+    return None if np.isnan(estimate) else estimate

@@ -47,7 +47,7 @@ class KeyWindows:
     def values(self, features: pl.DataFrame, columns: pl.DataFrame) -> NDArray[np.float64]:
         """(n, columns aggregated) float64 for `WindowState.update`; NaN where missing or infinite."""
         numbers = [features[name].cast(pl.Float64).to_numpy() for name in self.features]
-        numbers += [columns[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in self.columns]
+        numbers += [as_numbers(columns[name]).fill_null(float("nan")).to_numpy() for name in self.columns]
         matrix = np.empty((len(features), len(numbers)))
         for i, values in enumerate(numbers):
             matrix[:, i] = np.where(np.isfinite(values), values, np.nan)
@@ -56,7 +56,18 @@ class KeyWindows:
 
 def _spec(window: Window, order: list[str]) -> WindowSpec:
     column = -1 if window.column is None else order.index(window.column)
-    return WindowSpec(window.aggregate, column, window.size, window.include_current)
+    parameter = window.probability if window.half_life is None else float(window.half_life)
+    return WindowSpec(
+        window.aggregate, column, window.size, window.include_current, parameter or 0.0, window.error or 0.0
+    )
+
+
+def as_numbers(column: pl.Series) -> pl.Series:
+    """float64; of a text 53 bits of its hash, which tell texts apart as a count of different ones needs it."""
+    if column.dtype != pl.String:
+        return column.cast(pl.Float64)
+    hashes = key_hashes(column.fill_null("")) >> np.uint64(11)
+    return pl.select(pl.when(column.is_not_null()).then(pl.Series(hashes).cast(pl.Float64))).to_series()
 
 
 def key_hashes(keys: pl.Series) -> NDArray[np.uint64]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from kernels.window_specs import ERRORS, Aggregate
 from tidemark.pipeline.expressions import (
     Expression,
     Schema,
@@ -22,6 +23,12 @@ from tidemark.pipeline.model import Column, Derived, Feature, Pipeline, Window
 
 NO_COLUMN: Final = frozenset({"count", "since_last"})
 """Aggregates that need no column."""
+_OF_ANY_TYPE: Final = frozenset({"distinct", "approx_distinct"})
+_OPTIONS: Final[dict[str, tuple[frozenset[Aggregate], str]]] = {
+    "probability": (frozenset({"quantile", "approx_quantile"}), "0.5"),
+    "half_life": (frozenset({"decayed_sum", "decayed_mean"}), "'6h'"),
+}
+"""What some aggregates must be given, and no other may be, and an example of it."""
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _TIME_TYPES: Final = {
     "iso8601": ("string",),
@@ -210,6 +217,7 @@ def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
                 f"{key}.key",
                 f"'{window.key}' is none of the pipeline's keys; {did_you_mean(window.key, pipeline.keys)}",
             )
+        yield from _options(key, window)
         if window.aggregate in NO_COLUMN:
             if window.column is not None:
                 yield Problem(f"{key}.column", f"'{window.aggregate}' uses no column; remove it")
@@ -223,12 +231,31 @@ def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
             yield Problem(
                 f"{key}.column", f"there is no column '{window.column}'; {did_you_mean(window.column, known)}"
             )
+        elif window.aggregate in _OF_ANY_TYPE and schema[window.column] == pl.String:
+            continue
         elif not (schema[window.column].is_numeric() or schema[window.column] == pl.Boolean):
             yield Problem(
                 f"{key}.column",
-                f"column '{window.column}' is {schema[window.column]}, and windows aggregate numbers; "
+                f"column '{window.column}' is {schema[window.column]}, and '{window.aggregate}' is of numbers; "
                 "make a feature with 'categories' of it, or cast it in 'clean'",
             )
+
+
+def _options(key: str, window: Window) -> Iterator[Problem]:
+    for name, (aggregates, example) in _OPTIONS.items():
+        given = getattr(window, name) is not None
+        if window.aggregate in aggregates and not given:
+            yield Problem(f"{key}.{name}", f"'{window.aggregate}' needs it; write one, as in {name} = {example}")
+        elif given and window.aggregate not in aggregates:
+            yield Problem(f"{key}.{name}", f"'{window.aggregate}' has none; remove it")
+    if window.error is None:
+        return
+    if window.aggregate not in ERRORS:
+        yield Problem(f"{key}.error", f"'{window.aggregate}' is exact; remove it")
+        return
+    low, high = ERRORS[window.aggregate]
+    if not low <= window.error <= high:
+        yield Problem(f"{key}.error", f"{window.error} is out of range; write a number from {low} to {high}")
 
 
 def _derived(pipeline: Pipeline) -> Iterator[Problem]:

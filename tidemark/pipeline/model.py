@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from kernels.window_specs import Aggregate
 from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
 from tidemark.topics import Topics
 
@@ -45,8 +46,10 @@ Duration = Annotated[
 ]
 """A duration as '500ms', '30s', '15m', '6h' or '7d'; held in µs."""
 ColumnType = Literal["string", "int", "float", "bool"]
-Aggregate = Literal["count", "sum", "mean", "var", "std", "min", "max", "last", "first", "since_last", "distinct"]
 Count = Annotated[int, Field(ge=1)]
+_T = TypeVar("_T")
+Unless = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
+"""Not written out where it is not set, so that the schema hash of a pipeline without it is as it ever was."""
 FeatureName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -109,10 +112,20 @@ class Window(Section):
     key: str
     """One of the pipeline's keys."""
     aggregate: Aggregate
-    """`var` and `std` are of a sample; `since_last` is in seconds."""
+    """`var` and `std` are of a sample; `since_last` is in seconds. `distinct` and `quantile` are exact, and a key's
+    memory grows with the rows in its window; `approx_distinct` and `approx_quantile` are sketches of bounded size."""
     column: str | None = None
-    """Numeric column (or feature of the row) that is aggregated; none for `count` and `since_last`."""
+    """Numeric column (or feature of the row) that is aggregated, of any type for `distinct` and `approx_distinct`; none
+    for `count` and `since_last`."""
     size: Duration
+    """Of `approx_quantile` a window may be short by up to a 24th, for it begins at a multiple of that."""
+    probability: Unless[Annotated[float, Field(ge=0, le=1)]] = None
+    """Of `quantile` and `approx_quantile`: 0.5 is the median."""
+    half_life: Unless[Duration] = None
+    """Of `decayed_sum` and `decayed_mean`: the age at which a row weighs half."""
+    error: Unless[float] = None
+    """Of `approx_distinct` the standard error, by default 0.023; of `approx_quantile` how far off a quantile may be, in
+    relation to itself, by default 0.01."""
     include_current: bool = False
     """Whether the row itself counts."""
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.metrics import cohen_kappa_score
 
 from tidemark.consensus import (
@@ -22,7 +23,9 @@ from tidemark.consensus import (
     majority,
     screen,
 )
-from tidemark.consensus.online import cautious
+from tidemark.consensus.glad import ability
+from tidemark.consensus.glad import weighed as weighed_by_ease
+from tidemark.consensus.online import cautious, weighed
 
 CLASSES = ("a", "b", "c")
 
@@ -282,3 +285,40 @@ def test_answers_that_make_no_sense_are_refused() -> None:
     for fit in (dawid_skene, glad):
         with pytest.raises(ValueError, match="no answers"):
             fit(empty)
+
+
+counts_of = st.lists(st.integers(1, 9), min_size=9, max_size=9).map(lambda n: np.array(n, np.float64).reshape(3, 3))
+
+
+@given(
+    st.lists(st.tuples(counts_of, st.integers(0, 2)), max_size=6), st.lists(st.integers(1, 9), min_size=3, max_size=3)
+)
+def test_one_case_is_weighed_by_what_its_annotators_said_before(
+    said: list[tuple[NDArray[np.float64], int]], frequent: list[int]
+) -> None:
+    joint = [float(number) for number in frequent]
+    for counts, label in said:
+        joint = [joint[truth] * counts[truth, label] / counts[truth].sum() for truth in range(3)]
+    expected = [share / sum(joint) for share in joint]
+    np.testing.assert_allclose(weighed(np.array(frequent) / sum(frequent), said), expected, rtol=1e-9)
+
+
+@given(st.floats(0.02, 0.98))
+def test_an_ability_is_that_of_the_accuracy_over_cases_of_all_sorts(accuracy: float) -> None:
+    rng = np.random.default_rng(0)
+    ease = np.exp(1 + rng.standard_normal(200_000))
+    assert expit(ability(accuracy) * ease).mean() == pytest.approx(accuracy, abs=0.01)
+
+
+def test_an_accuracy_beyond_what_any_ability_reaches_is_the_end_of_the_scale() -> None:
+    assert ability(1.0) == -ability(0.0) == 20.0
+    assert ability(0.5) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_answers_that_disagree_make_a_case_a_hard_one() -> None:
+    able = ability(0.9)
+    agreed = weighed_by_ease(np.array([0.5, 0.5]), [(able, 0), (able, 0)])
+    torn = weighed_by_ease(np.array([0.5, 0.5]), [(able, 0), (able, 0), (able, 1)])
+    by_skill_alone = weighed(np.array([0.5, 0.5]), [(np.array([[9.0, 1.0], [1.0, 9.0]]), label) for label in (0, 0, 1)])
+    assert 0.5 < torn[0] < by_skill_alone[0] < agreed[0]
+    np.testing.assert_allclose(weighed_by_ease(np.array([0.3, 0.7]), []), [0.3, 0.7])

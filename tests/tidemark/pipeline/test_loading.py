@@ -126,6 +126,12 @@ def test_the_fraud_pipeline_is_right() -> None:
             'aggregate = "mean"\ncolumn = "id"',
             "windows[1].column: column 'id' is String",
         ),
+        ('aggregate = "last"', 'aggregate = "quantile"', "windows[3].probability: 'quantile' needs it; write one, as"),
+        ("probability = 0.5", "probability = 2.0", "windows[12].probability: 2.0 is wrong"),
+        ('half_life = "20s"', 'half_life = "20s"\nprobability = 0.5', "probability: 'decayed_sum' has none; remove it"),
+        ('half_life = "20s"', "", "half_life: 'decayed_sum' needs it; write one, as in half_life = '6h'"),
+        ('half_life = "20s"', 'half_life = "20s"\nerror = 0.1', "error: 'decayed_sum' is exact; remove it"),
+        ("error = 0.1", "error = 0.5", "error: 0.5 is out of range; write a number from 0.0021 to 0.26"),
         (
             'sql = "amount / who_mean"',
             'sql = "amount / who_maen"',
@@ -236,6 +242,9 @@ def test_the_schema_hash_names_what_a_model_is_trained_on() -> None:
         ("missing = [-1]", "missing = [-2]"),
         ('lateness = "10s"', 'lateness = "11s"'),
         ("include_current = true", "include_current = false"),
+        ("probability = 0.5", "probability = 0.6"),
+        ('half_life = "20s"', 'half_life = "21s"'),
+        ("error = 0.1", "error = 0.11"),
     ]
     for before, after in same:
         assert schema_hash(parse(SHOP.replace(before, after), "x")) == schema_hash(pipeline), after

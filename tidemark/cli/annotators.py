@@ -1,0 +1,82 @@
+"""`tidemark queue annotators`: who labels how well."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from tidemark.cli.console import PipelineFile, out, told
+from tidemark.pipeline import load
+from tidemark.settings import Settings
+
+if TYPE_CHECKING:
+    from labeling_grpc.quality import AnnotatorQuality
+
+
+def annotators(pipeline: PipelineFile) -> None:
+    """Show how well each annotator labels, how far they agree, and who is set aside and why."""
+    from labeling_grpc.options import database_url, queue_database
+    from labeling_grpc.quality import agreement, names, qualities, states
+    from labeling_grpc.queue.rules import QueueRules
+    from labeling_grpc.stores.choose import open_tokens
+
+    with told():
+        loaded = load(pipeline)
+        rules = QueueRules.of(loaded)
+        settings = Settings.from_environment()
+        store = open_tokens(queue_database(settings, loaded.name, database_url(os.environ)), loaded.name)
+        try:
+            with store.engine.connect() as connection:
+                found = qualities(connection, rules, names(connection))
+                stopped, alpha = states(connection), agreement(connection, rules)
+        finally:
+            store.close()
+        out.print(_annotators(found, stopped))
+        if alpha.cases:
+            out.print(
+                f"Krippendorff's alpha {_within(alpha.value, alpha.low, alpha.high, '.2f')} over {alpha.cases:,} cases "
+                "that several answered",
+                highlight=False,
+                soft_wrap=True,
+            )
+        for name, its in found.items():
+            if its.suspicion:
+                out.print(f"[yellow]! {escape(name)}: {escape(its.suspicion)}[/]", highlight=False, soft_wrap=True)
+        for name, (state, why) in stopped.items():
+            out.print(f"! {escape(name)} is {state}: {escape(why)}", highlight=False, soft_wrap=True)
+
+
+def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tuple[str, str]]) -> Table:
+    table = Table(title="Annotators", title_justify="left", box=None, pad_edge=False)
+    table.add_column("annotator")
+    for heading in ("answered", "skipped", "gold right", "consensus", "agreement", "median s", "fast s", "drift"):
+        table.add_column(heading, justify="right")
+    table.add_column("state")
+    for name, its in found.items():
+        golden = (its.gold_accuracy, its.gold_low, its.gold_high)
+        table.add_row(
+            escape(name),
+            f"{its.answered:,}",
+            f"{its.skipped:,}",
+            f"{_within(*golden, '.0%')} of {its.gold_answered}" if its.gold_answered else "-",
+            _or_none(its.consensus_accuracy, ".0%"),
+            _or_none(its.agreement, ".0%"),
+            _or_none(its.median_ms / 1_000 or None, ".1f"),
+            _or_none(its.fast_ms / 1_000 or None, ".1f"),
+            _or_none(its.drift, "+.0%"),
+            stopped.get(name, ("active", ""))[0],
+        )
+    return table
+
+
+def _within(value: float | None, low: float | None, high: float | None, form: str) -> str:
+    return f"{_or_none(value, form)} ({_or_none(low, form)} to {_or_none(high, form)})"
+
+
+def _or_none(value: float | None, form: str) -> str:
+    return "-" if value is None or not math.isfinite(value) else format(value, form)
