@@ -20,7 +20,7 @@ from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.settings import Settings
 
-CALLS = 6_000
+CALLS = 3_000
 SEED = 11
 CASES = 400
 
@@ -72,7 +72,7 @@ def test_a_token_goes_into_requests_with_the_case_that_it_came_with() -> None:
     tasks = [pb.Task(case=pb.Case(event_id=f"e{i}"), lease_token=f"t{i}") for i in range(4)]
     requests.learn(lease, b"", pb.LeaseTasksResponse(tasks=tasks))
     named: set[tuple[str, str]] = set()
-    for method, sent in (requests.next() for _ in range(1_500)):
+    for method, sent in (requests.next() for _ in range(2_000)):
         if method.name == "Skip":
             request = GetMessageClass(method.input_type)()
             assert isinstance(request, pb.SkipRequest)
