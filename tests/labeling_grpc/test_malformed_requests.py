@@ -20,7 +20,7 @@ from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.settings import Settings
 
-CALLS = 3_000
+CALLS = 6_000
 SEED = 11
 CASES = 400
 
