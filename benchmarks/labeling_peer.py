@@ -29,7 +29,7 @@ _TASKS: Final = 10_000
 _IMPORTED: Final = 1_000
 """Tasks of one call."""
 
-_SECONDS: Final = 75.0
+_SECONDS: Final = 60.0
 _USERS: Final = tuple(f"annotator{number}" for number in range(_CLIENTS))
 
 
