@@ -35,6 +35,7 @@ from benchmarks.report import write
 from benchmarks.timing import median_seconds
 from kernels import (
     Forest,
+    TopK,
     badge,
     bald,
     coin,
@@ -276,16 +277,18 @@ def decisions(*, quick: bool) -> list[Row]:
     pool = installed("skactiveml.pool")
     offsets = np.arange(n)
 
-    def ours(start: int) -> object:
+    def ours(start: int) -> TopK:
         scores = margin(forest.probability(x[start : start + n]))
         return top_k(scores, coin(1, 2, offsets, 3), 50)
 
-    def theirs() -> object:
+    def theirs() -> Array:
         p = np.asarray(booster.predict(x[:n], num_threads=1))
         scores = pool.uncertainty_scores(np.stack([1 - p, p], axis=1), method="margin_sampling")
-        return np.argsort(-scores)[:50]
+        return np.asarray(np.argsort(-scores)[:50])
 
-    ours(0)
+    if pool:
+        scores = margin(forest.probability(x[:n]))
+        same("K9", "LightGBM + scikit-activeml", scores[ours(0).indices], scores[theirs()], 1e-9)
     taken = []
     for i in range(batches):
         start = time.perf_counter()
