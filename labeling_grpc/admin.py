@@ -28,6 +28,9 @@ from tidemark.records import Label, encode
 _BATCH: Final = 200
 """Labels of one message of an export."""
 
+_MEASURED: Final = 50
+"""Annotators of one page, for figures of each are counted from thousands of answers."""
+
 _STATES: Final = {
     "active": admin_pb2.ANNOTATOR_STATE_ACTIVE,
     "paused": admin_pb2.ANNOTATOR_STATE_PAUSED,
@@ -59,14 +62,14 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.ListPipelinesResponse:
         """The one pipeline that is served here."""
         del request
-        return admin_pb2.ListPipelinesResponse(pipelines=[self._service.stats()])
+        return admin_pb2.ListPipelinesResponse(pipelines=[await self._service.stats()])
 
     async def ListAnnotators(  # noqa: N802
         self, request: admin_pb2.ListAnnotatorsRequest, _context: Context
     ) -> admin_pb2.ListAnnotatorsResponse:
         """Annotators page by page."""
         self._checks.served(request.pipeline)
-        most = size(request.page_size)
+        most = min(size(request.page_size), _MEASURED)
         after = str(self._pages.after(request, str, ""))
         rows = await self._reader.ask(reading.annotator_page, after, most)
         figures = await self._reader.ask(qualities, self._rules, [row.name for row in rows])
@@ -200,7 +203,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
                 )
                 for entry in entries
             ],
-            next_page_token=self._pages.token(request, entries[-1].number) if len(entries) == most else "",
+            next_page_token=self._pages.token(request, entries[-1].number) if entries else "",
             broken=broken,
         )
 

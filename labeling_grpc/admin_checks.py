@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from labeling_grpc import fields
 from labeling_grpc.admin_commands import (
     AddComment,
     AnnotatorState,
@@ -16,7 +17,7 @@ from labeling_grpc.admin_commands import (
     RequeueCases,
     UpdateAnnotator,
 )
-from labeling_grpc.checks import MAX_TIME_US, Checks, _between, _confidence, _name, _text, _time
+from labeling_grpc.checks import Checks
 from labeling_grpc.commands import AddGold, RemoveGold
 from labeling_grpc.convert import misfit
 from labeling_grpc.queue.reading import CaseFilter
@@ -46,30 +47,30 @@ def comment(checks: Checks, request: pb.AddCommentRequest) -> AddComment:
     """The comment."""
     checks.served(request.pipeline)
     return AddComment(
-        event_id=_name("event_id", request.event_id, MAX_EVENT_ID),
-        annotator=_name("annotator", request.annotator, 128),
+        event_id=fields.name("event_id", request.event_id, MAX_EVENT_ID),
+        annotator=fields.name("annotator", request.annotator, 128),
         text=_said("text", request.text),
-        key=_name("idempotency_key", request.idempotency_key, 128),
+        key=fields.name("idempotency_key", request.idempotency_key, 128),
     )
 
 
 def annotator(checks: Checks, request: pb.GetProgressRequest) -> str:
     """Whose progress is asked for."""
     checks.served(request.pipeline)
-    return _name("annotator", request.annotator, 128)
+    return fields.name("annotator", request.annotator, 128)
 
 
 def case_filter(checks: Checks, request: pb.ListCasesRequest) -> CaseFilter:
     """Which cases are asked for."""
     checks.served(request.pipeline)
-    _between("states", len(request.states), 0, MAX_NAMES)
+    fields.between("states", len(request.states), 0, MAX_NAMES)
     unknown = [state for state in request.states if state not in STATES]
     if unknown:
         raise RefusedError(Reason.INVALID_FIELD, f"states: {unknown[0]} is no state of a case", field="states")
     return CaseFilter(
         states=frozenset(STATES[state] for state in request.states),
         segments=frozenset(_names("segments", request.segments)),
-        key=_name("key", request.key, MAX_EVENT_ID) if request.key else "",
+        key=fields.name("key", request.key, MAX_EVENT_ID) if request.key else "",
         review=request.review,
     )
 
@@ -84,7 +85,7 @@ def update(checks: Checks, request: admin_pb2.UpdateAnnotatorRequest, by: Caller
             "state must be active or paused, or not set: it is the service that puts into quarantine",
             field="state",
         )
-    why = _text("why", request.why) or ""
+    why = fields.text("why", request.why) or ""
     if state is not None and not why:
         raise RefusedError(Reason.INVALID_FIELD, "say why the state changes, for the audit trail", field="why")
     skills: tuple[str, ...] | None = None
@@ -96,12 +97,12 @@ def update(checks: Checks, request: admin_pb2.UpdateAnnotatorRequest, by: Caller
             )
     return UpdateAnnotator(
         by=by,
-        name=_name("name", request.name, 128),
+        name=fields.name("name", request.name, 128),
         state=state,
         why=why,
         skills=skills,
         any_skill=request.HasField("skills") and request.skills.any_skill,
-        quota=_between("quota", request.quota, 0, MAX_QUOTA) if request.HasField("quota") else None,
+        quota=fields.between("quota", request.quota, 0, MAX_QUOTA) if request.HasField("quota") else None,
     )
 
 
@@ -126,15 +127,15 @@ def expire(checks: Checks, request: admin_pb2.ExpireCasesRequest, by: Caller) ->
 def add_gold(checks: Checks, request: admin_pb2.AddGoldRequest, by: Caller) -> AddGold:
     """The cases to make gold."""
     checks.served(request.pipeline)
-    _between("answers", len(request.answers), 1, MAX_CASES)
-    known = [(_name("answers.event_id", its.event_id, MAX_EVENT_ID), its.label) for its in request.answers]
+    fields.between("answers", len(request.answers), 1, MAX_CASES)
+    known = [(fields.name("answers.event_id", its.event_id, MAX_EVENT_ID), its.label) for its in request.answers]
     return AddGold(tuple(known), by)
 
 
 def remove_gold(checks: Checks, request: admin_pb2.RemoveGoldRequest, by: Caller) -> RemoveGold:
     """The case that is gold no more."""
     checks.served(request.pipeline)
-    return RemoveGold(_name("event_id", request.event_id, MAX_EVENT_ID), by)
+    return RemoveGold(fields.name("event_id", request.event_id, MAX_EVENT_ID), by)
 
 
 def imported(
@@ -142,7 +143,7 @@ def imported(
 ) -> tuple[ImportLabels, list[RefusedError | None]]:
     """The labels that passed, and for each label of the request why it did not."""
     checks.served(request.pipeline)
-    _between("labels", len(request.labels), 1, MAX_CASES)
+    fields.between("labels", len(request.labels), 1, MAX_CASES)
     passed: list[ImportedLabel] = []
     refusals: list[RefusedError | None] = []
     for label in request.labels:
@@ -156,8 +157,8 @@ def imported(
 
 
 def _imported(label: admin_pb2.ImportedLabel) -> ImportedLabel:
-    event_id = _name("event_id", label.event_id, MAX_EVENT_ID)
-    known_at = _time(label.known_at_us) if label.HasField("known_at_us") else None
+    event_id = fields.name("event_id", label.event_id, MAX_EVENT_ID)
+    known_at = fields.known_at(label.known_at_us) if label.HasField("known_at_us") else None
     candidate = _candidate(event_id, label.case) if label.HasField("case") else None
     if candidate is not None and known_at is None:
         raise RefusedError(
@@ -168,9 +169,9 @@ def _imported(label: admin_pb2.ImportedLabel) -> ImportedLabel:
     return ImportedLabel(
         event_id=event_id,
         label=label.label,
-        annotator=_name("annotator", label.annotator, 128) if label.annotator else IMPORT,
+        annotator=fields.name("annotator", label.annotator, 128) if label.annotator else IMPORT,
         known_at=known_at,
-        confidence=_confidence(label),
+        confidence=fields.confidence(label),
         candidate=candidate,
     )
 
@@ -179,7 +180,7 @@ def _candidate(event_id: str, case: pb.Case) -> Candidate:
     """The event that comes along with a label."""
     if case.event_id and case.event_id != event_id:
         raise RefusedError(Reason.INVALID_FIELD, "case.event_id is another than event_id", field="case.event_id")
-    _between("case.features", len(case.features), 0, MAX_FEATURES)
+    fields.between("case.features", len(case.features), 0, MAX_FEATURES)
     features: dict[str, float | None] = {}
     for feature in case.features:
         value = feature.value if feature.HasField("value") else None
@@ -187,18 +188,18 @@ def _candidate(event_id: str, case: pb.Case) -> Candidate:
             raise RefusedError(
                 Reason.INVALID_FIELD, f"feature {feature.name!r} is not finite: leave it out", field="case.features"
             )
-        features[_name("case.features.name", feature.name, 128)] = value
+        features[fields.name("case.features.name", feature.name, 128)] = value
     candidate = Candidate(
         event_id=event_id,
-        business_id=_name("case.business_id", case.business_id, MAX_EVENT_ID) if case.business_id else None,
-        key=_name("case.key", case.key, MAX_EVENT_ID) if case.key else None,
-        time=_between("case.time_us", case.time_us, 0, MAX_TIME_US),
+        business_id=fields.name("case.business_id", case.business_id, MAX_EVENT_ID) if case.business_id else None,
+        key=fields.name("case.key", case.key, MAX_EVENT_ID) if case.key else None,
+        time=fields.between("case.time_us", case.time_us, 0, fields.MAX_TIME_US),
         tile=case.tile,
         tile_count=0,
         reason="imported",
         priority=0.0,
         inclusion_probability=None,
-        policy=_name("case.policy", case.policy, 128) if case.policy else IMPORT,
+        policy=fields.name("case.policy", case.policy, 128) if case.policy else IMPORT,
         features=features,
         context={},
         probabilities=None,
@@ -211,17 +212,17 @@ def _candidate(event_id: str, case: pb.Case) -> Candidate:
 
 
 def _event_ids(sent: Sequence[str]) -> tuple[str, ...]:
-    _between("event_ids", len(sent), 1, MAX_CASES)
-    return tuple(_name("event_ids", event_id, MAX_EVENT_ID) for event_id in sent)
+    fields.between("event_ids", len(sent), 1, MAX_CASES)
+    return tuple(fields.name("event_ids", event_id, MAX_EVENT_ID) for event_id in sent)
 
 
 def _names(field: str, sent: Sequence[str]) -> tuple[str, ...]:
-    _between(field, len(sent), 0, MAX_NAMES)
-    return tuple(dict.fromkeys(_name(field, name, 128) for name in sent))
+    fields.between(field, len(sent), 0, MAX_NAMES)
+    return tuple(dict.fromkeys(fields.name(field, name, 128) for name in sent))
 
 
 def _said(field: str, value: str) -> str:
-    text = _text(field, value)
+    text = fields.text(field, value)
     if text is None:
         raise RefusedError(Reason.INVALID_FIELD, f"{field} must have 1 to 4,000 characters", field=field)
     return text

@@ -15,6 +15,8 @@ from labeling_grpc.v1 import labeling_pb2 as pb
 AnnotatorState = Literal["active", "paused", "quarantined"]
 MOST: Final = 1_000
 """Cases, or labels, of one request."""
+MAX_BYTES: Final = 1_000_000
+"""Of the labels of one request: the service takes twice as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +152,16 @@ class AdminCalls:
 
     def imports(self, labels: Sequence[Imported]) -> Iterator[admin_pb2.ImportLabelsRequest]:
         """Bring labels, in as many requests as it takes."""
-        for start in range(0, len(labels), MOST):
-            part = [_imported(label) for label in labels[start : start + MOST]]
+        part: list[admin_pb2.ImportedLabel] = []
+        size = 0
+        for label in labels:
+            message = _imported(label)
+            size += message.ByteSize()
+            if part and (len(part) == MOST or size > MAX_BYTES):
+                yield admin_pb2.ImportLabelsRequest(pipeline=self._pipeline, labels=part)
+                part, size = [], message.ByteSize()
+            part.append(message)
+        if part:
             yield admin_pb2.ImportLabelsRequest(pipeline=self._pipeline, labels=part)
 
     def add_gold(self, answers: Iterable[tuple[str, str]]) -> Iterator[admin_pb2.AddGoldRequest]:

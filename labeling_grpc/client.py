@@ -18,6 +18,7 @@ from labeling_grpc.client_channel import Asyncio, Blocking, UnreachableError, tr
 from labeling_grpc.client_messages import (
     amended,
     case_record,
+    details_of,
     one,
     progress_of,
     renewed,
@@ -30,11 +31,16 @@ from labeling_grpc.client_messages import (
 from labeling_grpc.client_types import (
     Annotation,
     Case,
+    CaseDetails,
     CaseEvent,
     CaseRecord,
     CaseState,
     Comment,
+    Contribution,
+    GivenAnswer,
+    HistoryPoint,
     Progress,
+    SimilarCase,
     Stats,
     Submitted,
     Task,
@@ -48,14 +54,19 @@ __all__ = [
     "Annotation",
     "AsyncLabelingClient",
     "Case",
+    "CaseDetails",
     "CaseEvent",
     "CaseRecord",
     "CaseState",
     "Comment",
+    "Contribution",
+    "GivenAnswer",
+    "HistoryPoint",
     "LabelingClient",
     "Progress",
     "Reason",
     "RefusedError",
+    "SimilarCase",
     "Stats",
     "Submitted",
     "Task",
@@ -71,18 +82,24 @@ class LabelingClient(Blocking):
     stub = labeling_pb2_grpc.LabelingServiceStub
 
     def lease(
-        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, review: bool = False
+        self,
+        count: int = 1,
+        *,
+        wait: float = 0.0,
+        lease: float | None = None,
+        segments: Sequence[str] = (),
+        review: bool = False,
     ) -> list[Task]:
         """Up to `count` cases; waits up to `wait` seconds for the first.
 
-        lease: its length in seconds.  review: those for reviewers first.
+        lease: its length in seconds.  segments: active cases of these alone.  review: those for reviewers first.
 
         Raises:
             RefusedError: the service refuses.
             UnreachableError: it can't be reached.
 
         """
-        request = self._calls.lease(count, wait, lease, review=review)
+        request = self._calls.lease(count, wait, lease, segments, review=review)
         return tasks(self._call("LeaseTasks", request, wait))
 
     def submit(
@@ -203,6 +220,16 @@ class LabelingClient(Blocking):
         """
         return cast("int", self._call("Release", self._calls.release(tasks)).released) if tasks else 0
 
+    def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
+        """One case with all that helps to decide it. most: entries of history and similar cases; 0: 20.
+
+        Raises:
+            RefusedError: unknown case, or it is nobody's business of this role.
+            UnreachableError: the service can't be reached.
+
+        """
+        return details_of(self._call("GetCase", self._calls.case(event_id, most)))
+
     def comment(self, event_id: str, text: str, *, key: str = "") -> str:
         """Say something about a case, open or closed, to whoever is given it; the id of the annotation.
 
@@ -306,10 +333,17 @@ class AsyncLabelingClient(Asyncio):
     stub = labeling_pb2_grpc.LabelingServiceStub
 
     async def lease(
-        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, review: bool = False
+        self,
+        count: int = 1,
+        *,
+        wait: float = 0.0,
+        lease: float | None = None,
+        segments: Sequence[str] = (),
+        review: bool = False,
     ) -> list[Task]:
         """As `LabelingClient.lease`."""
-        return tasks(await self._call("LeaseTasks", self._calls.lease(count, wait, lease, review=review), wait))
+        request = self._calls.lease(count, wait, lease, segments, review=review)
+        return tasks(await self._call("LeaseTasks", request, wait))
 
     async def submit(
         self,
@@ -379,6 +413,10 @@ class AsyncLabelingClient(Asyncio):
         if not tasks:
             return 0
         return cast("int", (await self._call("Release", self._calls.release(tasks))).released)
+
+    async def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
+        """As `LabelingClient.case`."""
+        return details_of(await self._call("GetCase", self._calls.case(event_id, most)))
 
     async def comment(self, event_id: str, text: str, *, key: str = "") -> str:
         """As `LabelingClient.comment`."""

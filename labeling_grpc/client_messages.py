@@ -9,12 +9,17 @@ from typing import Any, Final, cast
 from labeling_grpc.client_types import (
     Annotation,
     Case,
+    CaseDetails,
     CaseEvent,
     CaseRecord,
     CaseState,
     Comment,
+    Contribution,
     EventKind,
+    GivenAnswer,
+    HistoryPoint,
     Progress,
+    SimilarCase,
     Stats,
     Submitted,
     Task,
@@ -25,6 +30,7 @@ from labeling_grpc.client_types import (
 from labeling_grpc.convert import REASONS
 from labeling_grpc.refusals import RefusedError
 from labeling_grpc.v1 import labeling_pb2 as pb
+from tidemark.records import LabelStatus
 from tidemark.records import Reason as CaseReason
 
 _REASON_NAMES: Final[dict[int, CaseReason]] = {number: name for name, number in REASONS.items()}
@@ -37,7 +43,9 @@ class Calls:
         self._annotator = annotator
         self.pipeline = pipeline
 
-    def lease(self, count: int, wait: float, lease: float | None, *, review: bool = False) -> pb.LeaseTasksRequest:
+    def lease(
+        self, count: int, wait: float, lease: float | None, segments: Sequence[str] = (), *, review: bool = False
+    ) -> pb.LeaseTasksRequest:
         """Ask for cases."""
         return pb.LeaseTasksRequest(
             pipeline=self.pipeline,
@@ -45,6 +53,7 @@ class Calls:
             max_tasks=count,
             wait_ms=round(wait * 1_000),
             lease_ms=ms(lease),
+            segments=segments,
             review=review,
         )
 
@@ -108,6 +117,10 @@ class Calls:
         else:
             request.label = label
         return request
+
+    def case(self, event_id: str, most: int) -> pb.GetCaseRequest:
+        """Ask for all about a case."""
+        return pb.GetCaseRequest(pipeline=self.pipeline, event_id=event_id, most=most)
 
     def comment(self, event_id: str, text: str, key: str) -> pb.AddCommentRequest:
         """Say something about a case. key: "" for one of its own."""
@@ -185,7 +198,7 @@ def _case(case: pb.Case) -> dict[str, Any]:
         "reason": _REASON_NAMES[case.reason],
         "priority": case.priority,
         "context": {entry.name: value_of(entry.value) for entry in case.context},
-        "features": {f.name: f.value if f.HasField("value") else None for f in case.features},
+        "features": _features(case.features),
         "probabilities": tuple(case.probabilities),
         "uncertainty": case.uncertainty if case.HasField("uncertainty") else None,
         "model": case.model,
@@ -214,6 +227,51 @@ def case_record(record: pb.CaseRecord) -> CaseRecord:
         answers=record.answers,
         review=record.review,
     )
+
+
+def details_of(response: pb.GetCaseResponse) -> CaseDetails:
+    """A case with all that helps to decide it."""
+    return CaseDetails(
+        record=case_record(response.record),
+        comments=tuple(comments(response.comments)),
+        history=tuple(
+            HistoryPoint(
+                event_id=its.event_id,
+                time=its.time_us,
+                features=_features(its.features),
+                label=its.label or None,
+                probability=its.probability if its.HasField("probability") else None,
+            )
+            for its in response.history
+        ),
+        contributions=tuple(
+            Contribution(its.name, its.value if its.HasField("value") else None, its.contribution)
+            for its in response.contributions
+        ),
+        base_score=response.base_score,
+        contributions_model=response.contributions_model,
+        similar=tuple(
+            SimilarCase(its.event_id, its.label, its.distance, _features(its.features), its.time_us)
+            for its in response.similar
+        ),
+        answers=tuple(
+            GivenAnswer(
+                annotation_id=its.annotation_id,
+                annotator=its.annotator,
+                status=cast("LabelStatus", its.status),
+                label=its.label or None,
+                confidence=its.confidence if its.HasField("confidence") else None,
+                comment=its.comment,
+                at=its.answered_at_us,
+                supersedes=its.supersedes or None,
+            )
+            for its in response.answers
+        ),
+    )
+
+
+def _features(features: Iterable[pb.Feature]) -> dict[str, float | None]:
+    return {its.name: its.value if its.HasField("value") else None for its in features}
 
 
 def progress_of(response: pb.GetProgressResponse) -> Progress:

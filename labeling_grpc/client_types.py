@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from labeling_grpc.refusals import RefusedError
+from tidemark.records import LabelStatus
 from tidemark.records import Reason as CaseReason
 
 Value = str | float | int | bool | None
@@ -187,3 +188,67 @@ class Progress:
     waiting: int
     leased: int
     median_answer_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """An earlier case of the same entity. time: event time, µs.  probability: of the positive class, as scored."""
+
+    event_id: str
+    time: int
+    features: dict[str, float | None]
+    label: str | None
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one feature added to the raw score."""
+
+    name: str
+    value: float | None
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarCase:
+    """A labeled case near another one. distance: in robustly scaled features.  time: event time, µs."""
+
+    event_id: str
+    label: str
+    distance: float
+    features: dict[str, float | None]
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """An answer to a case, or its end without one. at: the service's clock, µs."""
+
+    annotation_id: str
+    annotator: str
+    status: LabelStatus
+    label: str | None
+    confidence: float | None
+    comment: str
+    at: int
+    supersedes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseDetails:
+    """A case with all that helps to decide it.
+
+    history: of the entity, oldest first.  contributions: to the raw score of the positive class by the model
+    `contributions_model`, largest effect first, added to `base_score`; empty while there is no model.  similar: nearest
+    first.  answers: oldest first; only the caller's own where the role may not see others'.
+    """
+
+    record: CaseRecord
+    comments: tuple[Comment, ...]
+    history: tuple[HistoryPoint, ...]
+    contributions: tuple[Contribution, ...]
+    base_score: float
+    contributions_model: str
+    similar: tuple[SimilarCase, ...]
+    answers: tuple[GivenAnswer, ...]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
 from labeling_grpc.refusals import Reason, RefusedError
+
+THREADS: Final = 4
+"""Reads at once. They have threads of their own: whoever lists all cases must not hold up the checks of tokens."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,6 +23,11 @@ class Reader:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="labeling-reader")
+
+    def close(self) -> None:
+        """End the threads, when what they do is done."""
+        self._threads.shutdown(cancel_futures=True)
 
     async def ask(self, query: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What a query gives.
@@ -42,7 +51,7 @@ class Reader:
 
         """
         try:
-            return await asyncio.to_thread(work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise RefusedError(
                 Reason.STORE_UNAVAILABLE, "the queue's database can't be read: try again in a moment"

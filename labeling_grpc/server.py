@@ -219,6 +219,7 @@ class LabelingServer:
         await states.enter_graceful_shutdown()
         service.stop()
         await server.stop(_GRACE_SECONDS)
+        reader.close()
 
     async def _tell_health(self, states: Any) -> None:  # noqa: ANN401 - the stubs leave it out
         """Whether calls should come here: not while the database fails, for another replica's may answer."""

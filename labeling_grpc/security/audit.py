@@ -22,6 +22,10 @@ from labeling_grpc.schema import audit
 _LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.audit'))")
 _HEAD: Final = sa.select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
 _BATCH: Final = 1_000
+_CHUNK: Final = 10
+_MAX_BYTES: Final = 1_000_000
+"""Of the details of one page; one entry may name a thousand cases."""
+
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +100,16 @@ def tell(entries: Iterable[Entry]) -> None:
 
 
 def page(connection: sa.Connection, after: int, most: int) -> tuple[list[Entry], str]:
-    """Entries above number `after`, and what is wrong with their chain: "" if it holds from the entry before them."""
-    entries = list(_entries(connection, after, most))
+    """Entries above number `after`, and what is wrong with their chain: "" if it holds from the entry before them.
+
+    At most `most`, and no more after the first few MB.
+    """
+    entries: list[Entry] = []
+    size, last = 0, after
+    while len(entries) < most and size < _MAX_BYTES and (chunk := list(_entries(connection, last, _CHUNK))):
+        entries += chunk[: most - len(entries)]
+        size += sum(len(entry.detail) for entry in chunk)
+        last = chunk[-1].number
     before = connection.execute(sa.select(audit.c.hash).where(audit.c.number == after)).scalar_one_or_none()
     if after and before is None:
         return entries, f"entry {after} is missing"

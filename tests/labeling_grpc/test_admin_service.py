@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,14 +14,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from labeling import SOURCE, arrivals, candidate, pipeline
 
+from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc import admin_messages
 from labeling_grpc.admin_client import AsyncLabelingAdminClient, Changed, Imported, LabelingAdminClient
+from labeling_grpc.admin_messages import AdminCalls
 from labeling_grpc.client import AsyncLabelingClient, LabelingClient, Submitted
 from labeling_grpc.commands import TakeIn
 from labeling_grpc.options import Options
 from labeling_grpc.queue import reading
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import audit
+from labeling_grpc.security import audit as trail
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -28,12 +33,15 @@ from tidemark.records import Label, decode
 from tidemark.settings import Settings
 
 CASES = 12
+_number = itertools.count()
 
 
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelingServer]:
-    settings = Settings(state_dir=tmp_path_factory.mktemp("state")).at("127.0.0.1:9")
-    with serve(pipeline("pay"), settings, options=Options(reflection=True)) as running:
+@pytest.fixture(params=["sqlite", "postgres"])
+def server(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> Iterator[LabelingServer]:
+    name = f"served{next(_number)}"
+    database = postgres.url if request.param == "postgres" else None
+    settings = Settings(state_dir=tmp_path).at("127.0.0.1:9")
+    with serve(pipeline(name), settings, options=Options(reflection=True), database=database) as running:
         asked = [candidate(n, explore=n % 4 == 0) for n in range(CASES)]
         running._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
         yield running
@@ -335,7 +343,7 @@ def test_the_clients_of_the_administration_do_what_the_calls_do(server: Labeling
         assert brought.features == {"amount": 2.5, "count_1d": None}
         assert len(exported) == 5
         assert [entry.number for entry in admin.audit(page=2)] == list(range(1, 9))
-        assert [stats.pipeline for stats in admin.pipelines()] == ["pay"]
+        assert [stats.pipeline for stats in admin.pipelines()] == [server.pipeline]
         with server.store.engine.begin() as connection:
             connection.execute(sa.update(audit).where(audit.c.number == 3).values(actor="mallory"))
         with pytest.raises(LabelingError, match="entry 3"):
@@ -372,6 +380,9 @@ def test_requests_of_many_are_parted(server: LabelingServer, monkeypatch: pytest
     monkeypatch.setattr(admin_messages, "MOST", 2)
     with LabelingAdminClient(server.address, "root") as admin:
         events = [candidate(n).event_id for n in range(5)]
+        assert [len(its.labels) for its in AdminCalls("").imports([Imported("e", "x")] * 5)] == [2, 2, 1]
+        large = Imported("e", "x", known_at=1, time=1, features={f"f{n}": 0.5 for n in range(30_000)})
+        assert [len(its.labels) for its in AdminCalls("").imports([large] * 5)] == [1] * 5
         assert len(admin.import_labels([Imported(event_id, "fraud") for event_id in events])) == 5
         assert admin.requeue([*events, "nobody"], "again") == Changed(5, ("nobody",))
 
@@ -392,6 +403,17 @@ def test_gold_cases_are_made_listed_and_ended(server: LabelingServer) -> None:
         assert gone.value.reason is Reason.UNKNOWN_CASE
         assert len(list(admin.gold())) == 2
         assert [entry.action for entry in admin.audit()] == ["ImportLabels", "AddGold", "RemoveGold"]
+
+
+def test_a_page_of_the_trail_has_no_more_than_a_response_can_hold(
+    server: LabelingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail, "_MAX_BYTES", 100)
+    monkeypatch.setattr(trail, "_CHUNK", 2)
+    with LabelingAdminClient(server.address, "root") as admin:
+        for _ in range(5):
+            admin.expire(["nobody"], "w" * 200)
+        assert [entry.number for entry in admin.audit(page=500)] == [1, 2, 3, 4, 5]
 
 
 def test_annotators_are_listed_with_how_well_they_label(server: LabelingServer) -> None:

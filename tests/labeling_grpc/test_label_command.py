@@ -162,6 +162,32 @@ def test_a_key_pressed_by_mistake_is_undone(server: LabelingServer, settings: Se
     assert [(label.business_id, label.label) for label in final_labels(labels)] == [("T0", "genuine")]
 
 
+def test_a_hard_case_is_handed_on_with_what_was_said_of_it(server: LabelingServer, settings: Settings) -> None:
+    asked = [candidate(i, priority=1 - i / 10) for i in range(2)]
+    server._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
+    with LabelingClient(server.address, "ben") as other:
+        other.comment(asked[0].event_id, "she called us")
+        with Terminal(settings, "pay", "--as", "ada", "--no-wait") as terminal:
+            assert re.search(r"T0\b.*said\s+ben: she called us", terminal.wait_for("quit"), re.DOTALL)
+            terminal.press("+")
+            terminal.wait_for("tell whoever is given this case:")
+            terminal.press("from abroad\r")
+            assert "ada: from abroad" in terminal.wait_for("quit")
+            terminal.press("!")
+            terminal.wait_for("no escalation):")
+            terminal.press("\r")
+            assert "T0" in terminal.wait_for("quit")
+            terminal.press("!")
+            terminal.wait_for("no escalation):")
+            terminal.press("two names\r")
+            assert "T1" in terminal.wait_for("quit")
+            terminal.press("f")
+            terminal.wait_for("1 answered, 0 skipped, 1 escalated: thank you, ada")
+        details = other.case(asked[0].event_id)
+    assert details.record.review
+    assert [comment.text for comment in details.comments] == ["she called us", "from abroad", "two names"]
+
+
 def test_waiting_at_the_terminal_and_leaving_with_ctrl_c(
     server: LabelingServer, settings: Settings, tmp_path: Path
 ) -> None:

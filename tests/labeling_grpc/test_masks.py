@@ -144,6 +144,7 @@ def test_no_response_to_a_role_holds_what_it_may_not_see(seats: dict[Role, Seat]
     for method, request in (
         ("LeaseTasks", pb.LeaseTasksRequest(max_tasks=2)),
         ("ListCases", pb.ListCasesRequest()),
+        ("GetCase", pb.GetCaseRequest(event_id=task.case.event_id)),
         ("Stats", pb.StatsRequest()),
         ("ListPipelines", admin_pb2.ListPipelinesRequest()),
     ):

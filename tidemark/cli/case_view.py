@@ -15,11 +15,19 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from labeling_grpc.client_types import Task, Value
+from labeling_grpc.client_types import Comment, Task, Value
 from tidemark.records import NO_MODEL, Reason
 
-COMMANDS: Final = {"s": "skip", "u": "give back", "c": "comment", "z": "undo", "q": "quit"}
-"""Keys that are no answers."""
+COMMANDS: Final = {
+    "s": "skip",
+    "u": "give back",
+    "c": "comment",
+    "+": "tell others",
+    "!": "escalate",
+    "z": "undo",
+    "q": "quit",
+}
+"""Keys that are no answers. No further one is a letter: classes have theirs by what is left."""
 
 _WHY: Final[dict[Reason, str]] = {
     "explore": "drawn at random, to measure the model without bias: please answer it even if it looks dull",
@@ -69,6 +77,7 @@ def rendered(task: Task, progress: Progress, *, blind: bool, comment: str = "") 
     ]
     if not blind:
         parts.append(_opinion(task))
+    parts += [_said(its) for its in task.comments]
     if comment:
         parts.append(Text.assemble(("comment  ", "dim"), comment))
     return Group(
@@ -99,6 +108,8 @@ def _facts(task: Task) -> Table:
         table.add_row(safe(name), _shown(value))
     if task.expires_at is not None:
         table.add_row("of use until", _time(task.expires_at))
+    if task.review:
+        table.add_row("for review", "yes")
     if task.leases > 1:
         table.add_row("seen before", f"{task.leases - 1} ×")
     return table
@@ -139,6 +150,10 @@ def _opinion(task: Task) -> RenderableType:
         )
     version = "" if task.model == NO_MODEL else f"         {task.model}"
     return Group(table, Text(version, style="dim"))
+
+
+def _said(comment: Comment) -> Text:
+    return Text.assemble(("said     ", "dim"), (safe(comment.annotator).plain, "bold"), ": ", safe(comment.text))
 
 
 def _legend(task: Task) -> Text:

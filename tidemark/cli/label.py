@@ -6,6 +6,7 @@ import getpass
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from labeling_grpc.client import Annotation, LabelingClient, RefusedError, Submitted, Task
+from labeling_grpc.client import Annotation, Comment, LabelingClient, RefusedError, Submitted, Task
 from labeling_grpc.client_messages import one
 from tidemark.cli.case_view import Progress, keys_of, rendered
 from tidemark.cli.console import out, told
@@ -36,6 +37,7 @@ class Sitting:
     def __init__(self, client: LabelingClient, console: Console, keyboard: Keyboard) -> None:
         self.answered = 0
         self.skipped = 0
+        self.escalated = 0
         self._last: tuple[Task, str] | None = None
         self._next: list[Task] = []
         self._client = client
@@ -46,7 +48,7 @@ class Sitting:
     def run(self, *, blind: bool, most: int | None, wait: bool) -> None:
         """Show cases until `q`, `most` answers and skips, or (unless `wait`) until none is left."""
         told_to_wait = False
-        while (left := None if most is None else most - self.answered - self.skipped) != 0:
+        while (left := None if most is None else most - self.answered - self.skipped - self.escalated) != 0:
             tasks = self._next or self._client.lease(wait=1.0 if wait else 0.0, lease=LEASE_SECONDS)
             self._next = []
             with self._client.keep(tasks, lease=LEASE_SECONDS):
@@ -79,19 +81,31 @@ class Sitting:
                 case "s":
                     self._end(task, partial(self._client.skip, task, comment), "skipped")
                     return True
-                case "z":
-                    self._undo(blind=blind)
-                    self._show(task, blind=blind, comment=comment)
                 case "u":
                     self._console.print("[dim]given back[/]")
                     return True
-                case "c":
-                    comment = self._keyboard.line("comment")
+                case "!" if self._escalate(task):
+                    return True
+                case "z" | "c" | "+" | "!":
+                    task, comment = self._aside(key, task, comment, blind=blind)
                     self._show(task, blind=blind, comment=comment)
                 case _ if key in _QUIT:
                     return False
                 case _:
                     pass
+
+    def _aside(self, key: str, task: Task, comment: str, *, blind: bool) -> tuple[Task, str]:
+        """Do what a key stands for that decides nothing; the case, and the comment to its answer, as they are then."""
+        match key:
+            case "z":
+                self._undo(blind=blind)
+            case "c":
+                comment = self._keyboard.line("comment")
+            case "+":
+                task = self._tell(task)
+            case _:
+                pass
+        return task, comment
 
     def _answer(self, answer: Annotation, *, last: bool) -> Submitted:
         """Answer and have the next case at once. Where none is given, and why, the next lease tells."""
@@ -105,7 +119,7 @@ class Sitting:
         try:
             given = call()
         except RefusedError as refusal:
-            self._console.print(f"[yellow]not taken:[/] {escape(str(refusal))}", highlight=False)
+            self._refused(refusal)
             return
         self._last = task, given if isinstance(given, str) else given.annotation_id
         if what == "skipped":
@@ -113,6 +127,36 @@ class Sitting:
         else:
             self.answered += 1
         self._console.print(f"[bold]{escape(what)}[/]")
+
+    def _tell(self, task: Task) -> Task:
+        """Say something about a case to whoever is given it; the case with what was said."""
+        text = self._keyboard.line("tell whoever is given this case")
+        if not text:
+            return task
+        try:
+            self._client.comment(task.event_id, text)
+        except RefusedError as refusal:
+            self._refused(refusal)
+            return task
+        return replace(task, comments=(*task.comments, Comment(self._client.annotator, text, 0)))
+
+    def _escalate(self, task: Task) -> bool:
+        """Hand a case on to the reviewers; False if nothing was said of what makes it hard."""
+        reason = self._keyboard.line("what makes it hard (nothing: no escalation)")
+        if not reason:
+            return False
+        self._last = None
+        try:
+            self._client.escalate(task, reason)
+        except RefusedError as refusal:
+            self._refused(refusal)
+            return True
+        self.escalated += 1
+        self._console.print("[bold]escalated[/]")
+        return True
+
+    def _refused(self, refusal: RefusedError) -> None:
+        self._console.print(f"[yellow]not taken:[/] {escape(str(refusal))}", highlight=False)
 
     def _undo(self, *, blind: bool) -> None:
         """Ask the case before once more; the new answer supersedes the one that was given."""
@@ -131,7 +175,7 @@ class Sitting:
                 self._client.retract(annotation)
                 self._last = None
         except RefusedError as refusal:
-            self._console.print(f"[yellow]not taken:[/] {escape(str(refusal))}", highlight=False)
+            self._refused(refusal)
 
     def _show(self, task: Task, *, blind: bool, comment: str) -> None:
         progress = Progress(
@@ -176,4 +220,5 @@ def label(
                 sitting.run(blind=blind, most=most, wait=wait)
             except KeyboardInterrupt:
                 out.print()
-            out.print(f"{sitting.answered} answered, {sitting.skipped} skipped: thank you, {escape(who)}")
+            escalated = f", {sitting.escalated} escalated" if sitting.escalated else ""
+            out.print(f"{sitting.answered} answered, {sitting.skipped} skipped{escalated}: thank you, {escape(who)}")
