@@ -9,6 +9,7 @@ from typing import Final, cast
 import numpy as np
 import sqlalchemy as sa
 
+from labeling_grpc.queue.closings import TELLING
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.votes import CONSENSUS, Row, Trust, ended, read
 from labeling_grpc.queue.work import NOBODY, parts
@@ -42,7 +43,15 @@ _OF = (
     .order_by(answers.c.answered_at.desc(), answers.c.id)
     .limit(sa.bindparam("most"))
 )
-_TOLD = sa.select(answers).where(answers.c.event_id.in_(sa.bindparam("part", expanding=True)))
+_TOLD = sa.select(
+    answers.c.id,
+    answers.c.event_id,
+    answers.c.status,
+    answers.c.label,
+    answers.c.annotator,
+    answers.c.answered_at,
+    answers.c.supersedes,
+).where(answers.c.event_id.in_(sa.bindparam("part", expanding=True)), answers.c.status.in_(TELLING))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +18,9 @@ from labeling_grpc.writer import Stopping, Writer
 
 EVERY: Final = 100
 """Answers after which it looks again."""
+
+_REST: Final = 10.0
+"""Rest after a look, in times of what it took: however many answers come, most of the time is theirs."""
 
 _STOP_SECONDS: Final = 3.0
 """A thread that waits for the database longer than so ends with the process."""
@@ -87,6 +91,7 @@ class Screener:
             self._due.clear()
             if self._stop.is_set():
                 return
+            started = time.monotonic()
             try:
                 self.look()
             except (StoreError, TimeoutError) as error:
@@ -96,3 +101,4 @@ class Screener:
             except Exception as error:  # noqa: BLE001 - the end of the thread, told to who can end the process
                 self._fatal(error)
                 return
+            self._stop.wait(_REST * (time.monotonic() - started))

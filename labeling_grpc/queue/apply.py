@@ -175,7 +175,7 @@ class Queue:
         leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns, self._gold)
         given = leasing.lease(asked)
         if work.counts.remarked:
-            given = with_remarks(work.connection, given)
+            given = with_remarks(work.connection, given, work.golden)
         if leasing.looked:
             memory.looked_at = work.now if all(stack.plain for stack in leasing.stacks) else None
         return given

@@ -100,6 +100,7 @@ class GoldTurns:
         until = work.now + request.lease_us
         lease = {"token": token, "event_id": row.event_id, "annotator": who, "lease_until": until}
         work.connection.execute(gold_leases.insert().values(**lease, leased_at=work.wall))
+        work.golden.add(token)
         work.tell("leased", row.event_id, who)
         candidate = decode_candidate(row.candidate)
         segment, skill = segment_of(candidate, work.rules), skill_of(candidate, work.rules) or ""

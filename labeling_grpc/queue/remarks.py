@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -36,14 +36,14 @@ def remarks(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, tu
 
 
 def with_remarks(
-    connection: sa.Connection, given: Sequence[list[LeasedCase] | RefusedError]
+    connection: sa.Connection, given: Sequence[list[LeasedCase] | RefusedError], golden: Container[str]
 ) -> list[list[LeasedCase] | RefusedError]:
-    """Leased cases with what was said about them."""
+    """Leased cases with what was said about them. golden: tokens of gold cases, of which it would tell too much."""
     leased = (cases for cases in given if not isinstance(cases, RefusedError))
     said = remarks(connection, (case.event_id for cases in leased for case in cases))
     return [
         cases
         if isinstance(cases, RefusedError)
-        else [replace(case, remarks=said.get(case.event_id, ())) for case in cases]
+        else [case if case.token in golden else replace(case, remarks=said.get(case.event_id, ())) for case in cases]
         for cases in given
     ]

@@ -73,7 +73,7 @@ class Work:
 
     now, wall: queue time and wall clock, µs.  shared: other replicas write the database too.  contended: a case that
     waits could not be given, for another replica looked at it.  acts: for the audit trail, written last, for replicas
-    take turns at it.
+    take turns at it.  golden: tokens of the gold cases that it gave out.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class Work:
         self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
         self.said: dict[str, list[votes.Row]] = {}
         self.gold: dict[tuple[str, str], GoldLease] = {}
+        self.golden: set[str] = set()
         self.trust = votes.Trust(connection, rules)
         self.acts: list[Act] = []
         self._stopped: frozenset[str] | None = None

@@ -11,6 +11,7 @@ from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate
 from typer.testing import CliRunner
 
 from benchmarks.labeling_postgres import PostgresServer
+from labeling_grpc.admin_commands import AddComment
 from labeling_grpc.commands import (
     Accepted,
     AddGold,
@@ -274,6 +275,16 @@ def test_a_gold_case_is_renewed_given_back_and_answered_as_any_other(desk: Opene
         assert refused[0].reason is Reason.STALE_LEASE
     assert [task.event_id for task in here.lease("ada", 4)] != [held.event_id]
     assert here.store.counts.answered == 4
+
+
+def test_what_was_said_of_a_gold_case_is_not_told_to_who_is_given_it(desk: Opened) -> None:
+    here = desk(replace(GOLDEN, gold_every=1))
+    (event_id,) = golden(here, 1)
+    (waiting,) = here.take_in(1)
+    for about in (event_id, waiting):
+        here.apply(AddComment(about, "eve", "a fraud, I am sure", "k"))
+    tasks = here.lease("ada", 2)
+    assert {task.event_id: len(task.remarks) for task in tasks} == {event_id: 0, waiting: 1}
 
 
 def test_gold_cases_are_listed_with_how_they_were_answered_and_removed_ones_are_not_given(desk: Opened) -> None:
