@@ -1,4 +1,4 @@
-"""`make bench-labeling`: the labeling service in SQLite and PostgreSQL (rows G1 to G7), its consensus (G9).
+"""`make bench-labeling`: the labeling service in SQLite and PostgreSQL (G1 to G7), consensus (G9), ranking (G12, G13).
 
 Every service is a process of its own, durable (SQLite with `synchronous=FULL`, PostgreSQL with its defaults), and so
 are its clients, all on this machine: they share its cores.
@@ -24,6 +24,7 @@ from benchmarks.labeling_latency import lease_latencies
 from benchmarks.labeling_load import Load, Outcome, run_loads
 from benchmarks.labeling_peer import peer_rows
 from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.labeling_ranking import ranking_row, segments_row
 from benchmarks.labeling_rig import Service, services
 from benchmarks.report import write
 from tidemark.broker import EmbeddedKafka
@@ -37,7 +38,7 @@ _ROUNDS: Final = 3
 def rows(*, quick: bool) -> list[dict[str, Any]]:
     """All rows."""
     found = [_told(row) for measure in (_single, _batches, _replicas) for row in measure(quick=quick)]
-    found.append(_told(_depths(quick=quick)))
+    found += [_told(measure(quick=quick)) for measure in (_depths, ranking_row, segments_row)]
     with (
         tempfile.TemporaryDirectory(prefix="tidemark-bench-kafka-") as folder,
         EmbeddedKafka(Path(folder), settings=Settings.from_environment({})) as node,

@@ -153,7 +153,9 @@ class Leasing:
             stack.whole = stack.whole or not (counts.waiting_explore if explores else counts.waiting_active)
 
     def _answer(self, request: LeaseCases) -> list[LeasedCase] | RefusedError:
-        allowed = self._standing.allowed(self._work, request)
+        who = request.annotator
+        given = sum(update["asker"] == who for update in self._updates) if self._standing.of(who).quota else 0
+        allowed = self._standing.allowed(self._work, request, given)
         if isinstance(allowed, RefusedError):
             return allowed
         offers = self._offers(request)

@@ -63,8 +63,8 @@ class Standing:
         """What is known of an annotator."""
         return self.annotators.get(name, _ANYONE)
 
-    def allowed(self, work: Work, request: LeaseCases) -> int | RefusedError:
-        """How many cases a request may be given, or why none."""
+    def allowed(self, work: Work, request: LeaseCases, given: int) -> int | RefusedError:
+        """How many cases a request may be given, or why none. given: to the same annotator, and not written yet."""
         if self.paused:
             return RefusedError(Reason.QUEUE_PAUSED, f"the queue is paused: {self.paused}")
         annotator = self.of(request.annotator)
@@ -78,7 +78,7 @@ class Standing:
         midnight = work.wall - work.wall % _DAY
         asked = {"asker": request.annotator, "since": midnight}
         had: int = work.connection.execute(sql.HAD_TODAY, asked).scalar_one()
-        left = annotator.quota - had
+        left = annotator.quota - had - given
         if left > 0:
             return min(request.count, left)
         return RefusedError(

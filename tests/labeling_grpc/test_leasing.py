@@ -191,6 +191,15 @@ def test_a_quota_counts_what_was_had_today_and_what_is_in_hand(opened: Open) -> 
     assert len(desk.lease("ada", 9)) == 1, "one was answered yesterday, four are in hand"
 
 
+def test_a_quota_holds_for_requests_that_come_together(opened: Open) -> None:
+    desk = opened(RULES)
+    desk.take_in(*(candidate(i) for i in range(20)))
+    desk.known("ada", quota=3)
+    first, second, third = desk.store.transact([LeaseCases("ada", 2, 10**15)] * 3).results
+    assert [len(first), len(second)] == [2, 1]  # type: ignore[arg-type]
+    assert isinstance(third, RefusedError)
+
+
 def test_segments_beyond_the_64th_share_one_turn(opened: Open) -> None:
     desk = opened(SEGMENTED)
     desk.take_in(*(at(i, f"s{i:03}") for i in range(70)))
