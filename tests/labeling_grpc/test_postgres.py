@@ -181,8 +181,9 @@ def test_a_replica_passes_over_what_another_is_giving_out(replicas: list[Postgre
 
 
 def test_a_lease_that_found_all_cases_looked_at_by_another_replica_is_tried_again(
-    replicas: list[PostgresStore],
+    replicas: list[PostgresStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("labeling_grpc.writer._PATIENCE_SECONDS", 60.0)  # on a machine under load as well
     one(replicas[0], TakeIn(SOURCE, None, 2, arrivals([candidate(0), candidate(1)])))
     with Held(replicas[0], LeaseCases("ada", 1, 10**12)):
         applied = replicas[1].transact([LeaseCases("ben", 1, 10**12)])
