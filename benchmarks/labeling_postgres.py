@@ -25,24 +25,25 @@ class PostgresServer:
     """A server on 127.0.0.1 that lives as long as its block.
 
     durable: flush at each commit, as a real one does; tests that end no operating system do without.
+    programs: the folder with PostgreSQL's `bin`; None for those of the pinned package.
 
     The server refuses to run as root: there it runs as nobody, whose way into root's folders may be barred, and so
     from a copy of its programs in a folder of its own.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, programs: Path | None = None) -> None:
         self.port = lasting_port()
         self._folder = Path(tempfile.mkdtemp(prefix="tidemark-pg-"))
         self._durable = durable
         self._user = _NOBODY if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
-        self._programs = _installed()
+        self._programs = programs or _installed()
         if self._user is not None:
             package = self._programs.parent
             libraries = package.with_name(package.name + ".libs")  # found from the programs by a relative path
             if libraries.is_dir():
                 shutil.copytree(libraries, self._folder / libraries.name)
-            own = self._folder / package.name / _PROGRAMS
+            own = self._folder / package.name / self._programs.name
             self._programs = shutil.copytree(self._programs, own, ignore=shutil.ignore_patterns("include"))
             self._folder.chmod(0o755)
 

@@ -9,6 +9,8 @@ A result depends on nothing but the window's contents: it is recomputed from the
 times in log order) and never by adding and subtracting as rows come and go. So a replay that starts, with the
 watermark of that position, at or before the oldest row still relevant gives the same bits.
 
+Windows over sketches (``_window_sketches.py``) keep that promise too: ranks and counts that no order changes.
+
 Rows at or before the horizon (``W - largest size - lateness``) can enter no future window and are dropped; a key whose
 rows are all dropped is forgotten. When the arena or the key table is full, what is still relevant is copied into a new
 one that has room for half as much again, so memory follows the rows that are still relevant.

@@ -62,7 +62,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.ListPipelinesResponse:
         """The one pipeline that is served here."""
         del request
-        return admin_pb2.ListPipelinesResponse(pipelines=[self._service.stats()])
+        return admin_pb2.ListPipelinesResponse(pipelines=[await self._service.stats()])
 
     async def ListAnnotators(  # noqa: N802
         self, request: admin_pb2.ListAnnotatorsRequest, _context: Context

@@ -8,7 +8,7 @@ from typing import Final
 
 from labeling_grpc import fields
 from labeling_grpc.commands import Amend, Answer, Escalate, LeaseCases, LeaseRef
-from labeling_grpc.queue.taking import MAX_NAME, MAX_SEGMENTS
+from labeling_grpc.queue.kinds import MAX_NAME, MAX_SEGMENTS
 from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.text import MAX_EVENT_ID

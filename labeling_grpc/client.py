@@ -82,18 +82,24 @@ class LabelingClient(Blocking):
     stub = labeling_pb2_grpc.LabelingServiceStub
 
     def lease(
-        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, review: bool = False
+        self,
+        count: int = 1,
+        *,
+        wait: float = 0.0,
+        lease: float | None = None,
+        segments: Sequence[str] = (),
+        review: bool = False,
     ) -> list[Task]:
         """Up to `count` cases; waits up to `wait` seconds for the first.
 
-        lease: its length in seconds.  review: those for reviewers first.
+        lease: its length in seconds.  segments: active cases of these alone.  review: those for reviewers first.
 
         Raises:
             RefusedError: the service refuses.
             UnreachableError: it can't be reached.
 
         """
-        request = self._calls.lease(count, wait, lease, review=review)
+        request = self._calls.lease(count, wait, lease, segments, review=review)
         return tasks(self._call("LeaseTasks", request, wait))
 
     def submit(
@@ -327,10 +333,17 @@ class AsyncLabelingClient(Asyncio):
     stub = labeling_pb2_grpc.LabelingServiceStub
 
     async def lease(
-        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, review: bool = False
+        self,
+        count: int = 1,
+        *,
+        wait: float = 0.0,
+        lease: float | None = None,
+        segments: Sequence[str] = (),
+        review: bool = False,
     ) -> list[Task]:
         """As `LabelingClient.lease`."""
-        return tasks(await self._call("LeaseTasks", self._calls.lease(count, wait, lease, review=review), wait))
+        request = self._calls.lease(count, wait, lease, segments, review=review)
+        return tasks(await self._call("LeaseTasks", request, wait))
 
     async def submit(
         self,

@@ -43,7 +43,9 @@ class Calls:
         self._annotator = annotator
         self.pipeline = pipeline
 
-    def lease(self, count: int, wait: float, lease: float | None, *, review: bool = False) -> pb.LeaseTasksRequest:
+    def lease(
+        self, count: int, wait: float, lease: float | None, segments: Sequence[str] = (), *, review: bool = False
+    ) -> pb.LeaseTasksRequest:
         """Ask for cases."""
         return pb.LeaseTasksRequest(
             pipeline=self.pipeline,
@@ -51,6 +53,7 @@ class Calls:
             max_tasks=count,
             wait_ms=round(wait * 1_000),
             lease_ms=ms(lease),
+            segments=segments,
             review=review,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,9 @@ MAX_ANNOTATORS: Final = 1_000
 """Counted by name; the first seen are forgotten first."""
 _BUFFER: Final = 1_000
 _MARGIN_SECONDS: Final = 0.2
+_OVERVIEW_SECONDS: Final = 1.0
+_OVERVIEW_SHARE: Final = 20.0
+"""A queue that takes long to count is counted seldom: at most a twentieth of a core counts."""
 
 
 log = logging.getLogger(__name__)
@@ -176,6 +180,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._pages = pages
         self._details = details
         self._labeling = labeling
+        self._overview = reading.NOTHING_WAITS
+        self._overview_at = 0.0
         self._hub = _Hub(loop, writer)
         self._watchers: set[_Watcher] = set()
         self._annotators: dict[str, pb.AnnotatorStats] = {}
@@ -333,7 +339,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.StatsResponse:
         """The queue in numbers."""
         self._checks.served(request.pipeline)
-        return pb.StatsResponse(stats=self.stats())
+        return pb.StatsResponse(stats=await self.stats())
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, _context: Context
@@ -347,7 +353,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
                 watcher.events.clear()
                 watcher.missed = 0
                 watcher.changed.clear()
-                yield pb.WatchResponse(stats=self.stats(), events=events, missed=missed)
+                yield pb.WatchResponse(stats=await self.stats(), events=events, missed=missed)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(interval):
                         await self._stopping.wait()
@@ -403,12 +409,31 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         elif event.kind in {"skipped", "voted"}:
             its.skipped += 1
 
-    def stats(self) -> pb.QueueStats:
-        """The queue in numbers."""
+    async def stats(self) -> pb.QueueStats:
+        """The queue in numbers; those that are counted row by row are up to a second old."""
+        overview = await self._overviewed()
         counts: Counts = self._writer.store.counts
         stats = convert.stats(self._checks.pipeline, counts, self._writer.store.clock.now())
         stats.intake_problem = self._problems.intake
         stats.publishing_problem = self._problems.publishing
         stats.question.CopyFrom(self._question)
         stats.annotators.extend(self._annotators.values())
+        stats.waiting_review, stats.paused = overview.review, overview.paused
+        if overview.segments.keys() - {""}:
+            for segment, waiting in overview.segments.items():
+                stats.segments.add(segment=segment, waiting=waiting)
         return stats
+
+    async def _overviewed(self) -> reading.Overview:
+        """What waits, by whom it is for: counted now and then, whoever asks; as it was while it can't be read."""
+        begun = self._loop.time()
+        if begun >= self._overview_at:
+            self._overview_at = math.inf  # of all who ask meanwhile one counts
+            try:
+                self._overview = await self._reader.ask(reading.overview)
+            except RefusedError as error:
+                log.info("what waits is not counted: %s", error)
+            finally:
+                ended = self._loop.time()
+                self._overview_at = ended + max(_OVERVIEW_SECONDS, _OVERVIEW_SHARE * (ended - begun))
+        return self._overview

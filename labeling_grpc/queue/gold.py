@@ -27,12 +27,15 @@ from labeling_grpc.commands import (
     RemoveGold,
 )
 from labeling_grpc.queue import statements as sql
+from labeling_grpc.queue.kinds import explores, segment_of, skill_of
+from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.said import known_too_early
 from labeling_grpc.queue.votes import GoldAnswer, ended, known
 from labeling_grpc.queue.work import GoldLease, Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import answers, cases, gold, gold_leases, queue
 from labeling_grpc.security.caller import act
+from tidemark.records import Candidate
 
 _REMEMBERED: Final = 10_000
 """Annotators whose place among their cases is known; one who is forgotten begins anew."""
@@ -72,8 +75,12 @@ class GoldTurns:
         self._every = every
         self._given: dict[str, int] = {}
 
-    def take(self, work: Work, request: LeaseCases) -> LeasedCase | None:
-        """The gold case that comes before the next true one; None: it is a true one's turn. Called once for each."""
+    def take(self, work: Work, request: LeaseCases, skills: frozenset[str] | None) -> LeasedCase | None:
+        """The gold case that comes before the next true one; None: it is a true one's turn. Called once for each.
+
+        skills: of who asks, None for every one. What they would not be given of true cases they are not given of these:
+        it would tell them apart.
+        """
         if not self._every:
             return None
         who = request.annotator
@@ -84,7 +91,8 @@ class GoldTurns:
         block, place = divmod(number, self._every)
         if place != self._drawn(who, block) % self._every:
             return None
-        fresh = work.connection.execute(_FRESH, {"asker": who}).all()
+        found = work.connection.execute(_FRESH, {"asker": who}).all()
+        fresh = [row for row in found if _is_for(decode_candidate(row.candidate), work.rules, request, skills)]
         if not fresh:
             return None
         row = fresh[self._drawn(who, ~number) % len(fresh)]
@@ -93,11 +101,21 @@ class GoldTurns:
         lease = {"token": token, "event_id": row.event_id, "annotator": who, "lease_until": until}
         work.connection.execute(gold_leases.insert().values(**lease, leased_at=work.wall))
         work.tell("leased", row.event_id, who)
-        return LeasedCase(row.event_id, row.candidate, token, until, 1)
+        candidate = decode_candidate(row.candidate)
+        segment, skill = segment_of(candidate, work.rules), skill_of(candidate, work.rules) or ""
+        return LeasedCase(row.event_id, row.candidate, token, until, 1, segment=segment, skill=skill)
 
     def _drawn(self, annotator: str, number: int) -> int:
         text = f"{number} {annotator}".encode()
         return int.from_bytes(hashlib.blake2b(text, key=self._secret, digest_size=8).digest())
+
+
+def _is_for(candidate: Candidate, rules: QueueRules, request: LeaseCases, skills: frozenset[str] | None) -> bool:
+    if explores(candidate):
+        return True
+    skill = skill_of(candidate, rules)
+    known = not request.segments or segment_of(candidate, rules) in request.segments
+    return known and (skill is None or skills is None or skill in skills)
 
 
 def load(work: Work, refs: Iterable[Answer | Escalate | LeaseRef]) -> None:

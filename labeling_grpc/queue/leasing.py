@@ -167,7 +167,7 @@ class Leasing:
                 found = self._next(offers, request)
             if found is None or (taken and size + found.row.size > self._work.rules.max_bytes):
                 break
-            if (gold := self._gold.take(self._work, request)) is not None:
+            if (gold := self._gold.take(self._work, request, self._standing.of(request.annotator).skills)) is not None:
                 size += len(gold.candidate)
                 taken.append(gold)
                 continue

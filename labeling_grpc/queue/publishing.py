@@ -8,8 +8,9 @@ from typing import Any
 from labeling_grpc.commands import AdoptLabels, MarkPublished
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import counted, standing
+from labeling_grpc.queue.kinds import Segments
 from labeling_grpc.queue.positions import move
-from labeling_grpc.queue.taking import Segments, waiting_row
+from labeling_grpc.queue.taking import waiting_row
 from labeling_grpc.queue.votes import stored
 from labeling_grpc.queue.work import NOBODY, Work, decode_candidate, parts
 from labeling_grpc.schema import positions

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from labeling_grpc.admin_commands import AnnotatorRow
 from labeling_grpc.queue.administering import annotator, annotator_row
 from labeling_grpc.queue.closings import ENDS, NOTHING, Row, standing
+from labeling_grpc.queue.kinds import named
 from labeling_grpc.queue.labels import label_of
-from labeling_grpc.queue.taking import named
+from labeling_grpc.queue.standing import PAUSED
 from labeling_grpc.queue.votes import CONSENSUS, classes, votes
 from labeling_grpc.queue.work import NOBODY, decode_candidate
-from labeling_grpc.schema import State, Tier, annotators, answers, cases, queue
+from labeling_grpc.schema import Lane, State, Tier, annotators, answers, cases, meta, queue
 from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label
 
@@ -75,6 +76,33 @@ class Progress:
     median_ms: int
     row: AnnotatorRow
     known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What waits, by whom it is for. segments: of active cases.  paused: why nothing is given out, "" while all is."""
+
+    segments: Mapping[str, int]
+    review: int
+    paused: str
+
+
+NOTHING_WAITS: Final = Overview({}, 0, "")
+
+
+def overview(connection: sa.Connection) -> Overview:
+    """What waits now, counted in the index."""
+    kinds = (queue.c.lane, queue.c.tier, queue.c.segment)
+    counted = sa.select(*kinds, sa.func.count().label("number")).where(queue.c.state == int(State.WAITING))
+    segments: defaultdict[str, int] = defaultdict(int)
+    review = 0
+    for row in connection.execute(counted.group_by(*kinds)):
+        if row.lane == Lane.ACTIVE:
+            segments[row.segment] += row.number
+        if row.tier == Tier.REVIEWERS:
+            review += row.number
+    paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == PAUSED)).scalar_one_or_none()
+    return Overview(dict(sorted(segments.items())), review, paused or "")
 
 
 def case_page(

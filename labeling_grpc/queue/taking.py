@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -13,16 +13,12 @@ from labeling_grpc.commands import Arrival, TakeIn, TakenIn
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue import votes
 from labeling_grpc.queue.closings import standing
+from labeling_grpc.queue.kinds import Segments, explores, skill_of
 from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
 from labeling_grpc.schema import Lane, State, cases
 from tidemark.records import Candidate
-
-MAX_SEGMENTS: Final = 64
-"""Segments that take turns; cases of further ones share a turn, that of the segment ""."""
-MAX_NAME: Final = 100
-"""Characters of a segment's or a skill's name; the rest is cut off."""
 
 
 def take_in(work: Work, command: TakeIn) -> TakenIn:
@@ -63,11 +59,11 @@ def _unseen(work: Work, arrivals: Sequence[Arrival]) -> set[str]:
 
 def _room(work: Work, command: TakeIn, fresh: set[str]) -> tuple[int, int]:
     """How many arrivals fit: cases that others may displace always do, exploration cases up to the bound."""
-    exploring = sum(_explores(a.candidate) and a.candidate.event_id in fresh for a in command.arrivals if a.candidate)
+    exploring = sum(explores(a.candidate) and a.candidate.event_id in fresh for a in command.arrivals if a.candidate)
     fixed = work.counts.open - _displaceable(work, exploring)
     for index, arrival in enumerate(command.arrivals):
         candidate = arrival.candidate
-        if candidate is None or candidate.event_id not in fresh or not _explores(candidate):
+        if candidate is None or candidate.event_id not in fresh or not explores(candidate):
             continue
         fixed += 1
         if fixed > work.rules.max_open:
@@ -130,14 +126,14 @@ def waiting_row(
     size: bytes of the candidate.  said: what was said of it before.  priority: None for the candidate's own.
     """
     place = work.placed(said)
-    lane = Lane.EXPLORE if _explores(candidate) else Lane.ACTIVE
+    lane = Lane.EXPLORE if explores(candidate) else Lane.ACTIVE
     return {
         "case_id": case_id,
         "state": int(State.WAITING),
         "lane": int(lane),
         "tier": int(place.tier),
-        "segment": "" if lane is Lane.EXPLORE else segments.of(candidate),
-        "skill": None if lane is Lane.EXPLORE else _skill(work, candidate),
+        "segment": segments.of(candidate),
+        "skill": skill_of(candidate, work.rules),
         "rank": 0.0 if lane is Lane.EXPLORE else -(candidate.priority if priority is None else priority),
         "size": size,
         "expires_at": candidate.expires_at,
@@ -160,36 +156,3 @@ def _displace(work: Work) -> None:
         for event_id in least:
             work.expire(work.cases[event_id], "displaced: the queue was full of more urgent cases")
         work.flush()
-
-
-class Segments:
-    """Segments of the cases that one transaction takes in: a bounded number of values, the others share one."""
-
-    def __init__(self, work: Work) -> None:
-        self._column = work.rules.segment
-        self._known = set(work.connection.execute(sql.SEGMENTS).scalars()) - {""} if self._column else set[str]()
-
-    def of(self, candidate: Candidate) -> str:
-        """Segment of an active case, "" where it has none."""
-        value = named(candidate, self._column)
-        if value and len(self._known) < MAX_SEGMENTS:
-            self._known.add(value)
-        return value if value in self._known else ""
-
-
-def _skill(work: Work, candidate: Candidate) -> str | None:
-    return named(candidate, work.rules.skill) or None
-
-
-def named(candidate: Candidate, column: str | None) -> str:
-    """Value of a context column as a name: its text on one line, "" where there is none."""
-    value = None if column is None else candidate.context.get(column)
-    if value is None:
-        return ""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return " ".join(text.split())[:MAX_NAME]
-
-
-def _explores(candidate: Candidate) -> bool:
-    """An event drawn with a known chance estimates without bias, whatever else it was chosen for."""
-    return candidate.inclusion_probability is not None

@@ -52,7 +52,9 @@ _CONNECT: Final[dict[str, Any]] = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
-    "options": "-c statement_timeout=20s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
+    # A plan that was made, and kept, while a queue was new and its tables small reads them whole when they are large.
+    "options": "-c statement_timeout=20s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s "
+    "-c enable_seqscan=off",
 }
 _LISTEN_SECONDS: Final = 1.0
 

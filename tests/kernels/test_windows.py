@@ -30,8 +30,18 @@ class Stream(NamedTuple):
 PARAMETERS: dict[str, float] = {"quantile": 0.3, "approx_quantile": 0.3, "decayed_sum": 5.0, "decayed_mean": 5.0}
 
 
+COARSE: dict[Aggregate, float] = {"approx_distinct": 0.26, "approx_quantile": 0.2}
+"""Errors of sketches so small that few rows fill them."""
+
+
 def every_spec(sizes: tuple[int, ...] = (3, 10, 40)) -> list[WindowSpec]:
-    return [
+    coarse = [
+        WindowSpec(a, 0, size, current, PARAMETERS.get(a, 0.0), error)
+        for a, error in COARSE.items()
+        for size in sizes
+        for current in (False, True)
+    ]
+    return coarse + [
         WindowSpec(a, -1 if a in {"count", "since_last"} else column, size, current, PARAMETERS.get(a, 0.0))
         for a in AGGREGATES
         for size in sizes

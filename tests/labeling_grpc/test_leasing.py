@@ -2,24 +2,34 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import sqlalchemy as sa
 from desk import DAY, Desk, Open
 from hypothesis import given
 from hypothesis import strategies as st
-from labeling import CLASSES, MovedClock, candidate
+from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
+from models import small_pipeline
 
-from labeling_grpc.commands import Answer, LeaseCases, ReleaseLeases, SubmitAnswers
+from labeling_grpc.admin_commands import PauseQueue
+from labeling_grpc.client import LabelingClient
+from labeling_grpc.commands import Answer, LeaseCases, ReleaseLeases, SubmitAnswers, TakeIn
 from labeling_grpc.commands import LeaseRef as Ref
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.turns import Turns
 from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import Tier, meta, queue
+from labeling_grpc.schema import Tier, gold, meta, queue
+from labeling_grpc.security.caller import SERVICE
+from labeling_grpc.server import serve
 from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.v1 import labeling_pb2 as pb
+from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.records import Candidate
+from tidemark.settings import Settings
 from tidemark.topics import Topics
 
 RULES = QueueRules(classes=CLASSES)
@@ -192,6 +202,20 @@ def test_segments_beyond_the_64th_share_one_turn(opened: Open) -> None:
     assert segments[""] == 16
 
 
+def test_a_gold_case_has_segment_and_skill_of_its_own_and_comes_to_those_who_might_have_true_ones(opened: Open) -> None:
+    desk = opened(replace(SEGMENTED, gold_every=1))
+    needs = {"area": "north", "needs": "loans"}
+    desk.take_in(candidate(0, context=needs), *(at(i, area) for i, area in ((1, "south"), (2, "north"), (3, "north"))))
+    (known,) = desk.lease("rey", 1, "north")
+    desk.store.transact([SubmitAnswers((Answer(known.event_id, known.token, "answered", "fraud"),))])
+    desk.write(gold.insert().values(event_id=known.event_id, label="fraud", added_at=1))
+    desk.known("ben", skills="[]")
+    assert known.event_id not in {case.event_id for case in desk.lease("ada", 1, "south")}
+    assert known.event_id not in {case.event_id for case in desk.lease("ben", 1)}
+    (given,) = desk.lease("cyd", 1, "north")
+    assert (given.event_id, given.segment, given.skill) == (candidate(0).event_id, "north", "loans")
+
+
 def test_the_least_urgent_of_all_segments_make_room(opened: Open) -> None:
     desk = opened(QueueRules(classes=CLASSES, segment="area", max_open=4))
     desk.take_in(*(at(i, f"s{i % 3}", priority=i / 10) for i in range(10)))
@@ -207,3 +231,25 @@ def test_cases_of_segments_that_the_pipeline_no_longer_has_are_given_out_too(tmp
             desk.take_in(*(at(i, f"s{i}") for i in range(4)))
         assert len(desk.lease("ada", number)) == 2
         store.close()
+
+
+def test_over_grpc_a_client_names_segments_and_the_figures_tell_what_waits_in_each(tmp_path: Path) -> None:
+    asked = small_pipeline("pay", extra='[labeling]\nsegment = "b"', label='context = ["a", "b"]')
+    arrived = [candidate(i, context={"b": area}) for i, area in enumerate(["north", "south", "south", None])]
+    with (
+        serve(asked, Settings(state_dir=tmp_path).at("127.0.0.1:9")) as server,
+        LabelingClient(server.address, "ada") as client,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        server._writer.call(TakeIn(SOURCE, None, 4, arrivals(arrived)))
+        server._writer.call(PauseQueue(SERVICE, "the classes are discussed"))
+        stub: Any = labeling_pb2_grpc.LabelingServiceStub(channel)
+        stats = stub.Stats(pb.StatsRequest()).stats
+        assert {its.segment: its.waiting for its in stats.segments} == {"": 1, "north": 1, "south": 2}
+        assert stats.paused == "the classes are discussed"
+        with pytest.raises(RefusedError, match="paused: the classes are discussed"):
+            client.lease()
+        server._writer.call(PauseQueue(SERVICE, ""))
+        assert {task.event_id for task in client.lease(9, segments=["south"])} == {
+            candidate(i).event_id for i in (1, 2)
+        }

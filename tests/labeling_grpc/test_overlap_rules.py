@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
+import random
 import tempfile
+import threading
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +31,7 @@ from hypothesis.stateful import (
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from benchmarks.labeling_postgres import PostgresServer
+from labeling_grpc.admin_commands import Changed, RequeueCases
 from labeling_grpc.commands import (
     Accepted,
     AddGold,
@@ -48,6 +55,8 @@ from labeling_grpc.commands import (
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import annotators, answers, cases, confusion, queue
+from labeling_grpc.security.caller import Caller
+from labeling_grpc.security.roles import Role
 from labeling_grpc.store import Store
 from labeling_grpc.stores.postgres import PostgresStore
 from labeling_grpc.stores.sqlite import SqliteStore
@@ -484,6 +493,23 @@ class OverlapMachine(RuleBasedStateMachine):
             self.model.gold[event_id] = label
         self.after()
 
+    @rule(pick=st.integers(0, 20))
+    def an_administrator_has_a_case_asked_again(self, pick: int) -> None:
+        closed = [case for case in self.model.cases.values() if case.state not in {"waiting", "leased"}]
+        if not closed:
+            return
+        case = closed[pick % len(closed)]
+        event_id = case.candidate.event_id
+        changed = self.apply(RequeueCases(Caller("boss", Role.ADMIN), (event_id,), "a new rule"))
+        if self.model.over(case):
+            assert changed == Changed((), (event_id,))
+        else:
+            assert changed == Changed((event_id,), ())
+            self.model.published.append((event_id, "requeued", None, ""))
+            case.state, case.ended_by, case.truth, case.leases = "waiting", "", {}, 0
+            case.votes, case.seen, case.escalated, case.review, case.held_from = {}, set(), False, False, ""
+        self.after()
+
     @rule(annotator=st.sampled_from([None, None, None, *ANNOTATORS[:2]]))
     def quarantine(self, annotator: str | None) -> None:
         if annotator is None:
@@ -625,3 +651,92 @@ def test_several_answers_follow_their_rules_in_postgresql_with_two_replicas(post
         url = postgres.url
 
     run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=8, stateful_step_count=20))
+
+
+def vote_and_amend(store: Store, people: tuple[str, ...], seed: int) -> None:
+    """Answer cases, and amend earlier votes in the same groups."""
+    draw = random.Random(seed)
+    mine: list[tuple[str, str]] = []
+    for turn in range(60):
+        annotator = people[turn % len(people)]
+        (given,) = store.transact([LeaseCases(annotator, 2, 10**12)]).results
+        assert isinstance(given, list)
+        said = [
+            Answer(task.event_id, task.token, "answered", draw.choice(CLASSES))
+            for task in given
+            if isinstance(task, LeasedCase)
+        ]
+        amended = [mine.pop(draw.randrange(len(mine))) for _ in range(min(2, len(mine)))]
+        changes = [Amend(vote, "answered", draw.choice(CLASSES), who) for vote, who in amended]
+        answered, *others = store.transact([SubmitAnswers(tuple(said)), *changes]).results
+        assert isinstance(answered, list)
+        assert all(isinstance(outcome, Accepted) for outcome in [*answered, *others])
+        mine += [(outcome.annotation_id, annotator) for outcome in answered if isinstance(outcome, Accepted)]
+
+
+@pytest.fixture
+def pair(postgres: PostgresServer, unique: str) -> Iterator[list[PostgresStore]]:
+    rules = dataclasses.replace(RULES, gold_every=0)
+    stores = [PostgresStore(postgres.url, Topics(unique), rules) for _ in range(2)]
+    stores[0].transact([TakeIn(SOURCE, None, 25, arrivals([candidate(number) for number in range(25)]))])
+    yield stores
+    for store in stores:
+        store.close()
+
+
+def together(*works: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result(120)
+
+
+def check_verdicts_follow_votes(store: Store) -> int:
+    """Each case has one verdict at most, on the votes that stand, and that is what is learnt; how many verdicts."""
+    labels = [decode(Label, row.message.value) for row in store.unpublished(0, 10_000)]
+    superseded = {label.supersedes for label in labels}
+    standing = [label for label in labels if label.annotation_id not in superseded]
+    cast = [label for label in standing if label.status == "vote"]
+    assert len({(label.event_id, label.annotator) for label in cast}) == len(cast)
+    verdicts = {label.event_id: label for label in standing if label.annotator == "consensus"}
+    assert len(verdicts) == sum(label.annotator == "consensus" for label in standing)
+    expected: dict[tuple[str, str, str], int] = defaultdict(int)
+    for event_id, verdict in verdicts.items():
+        votes = {label.annotator: str(label.label) for label in cast if label.event_id == event_id}
+        assert votes.keys() == set(verdict.annotators or ())
+        assert len(set(votes.values())) > 1 or verdict.label in votes.values()
+        for name, share in zip(CLASSES, verdict.consensus or (), strict=True):
+            for who, told in [("", name), *votes.items()]:
+                expected[who, name, told] += round(share * 1_000_000)
+    assert known(store) == sorted((*key, weight) for key, weight in expected.items() if weight)
+    return len(verdicts)
+
+
+def test_replicas_that_take_and_amend_votes_at_once_come_to_what_the_annotations_say(pair: list[PostgresStore]) -> None:
+    together(
+        partial(vote_and_amend, pair[0], ANNOTATORS[:2], 0),
+        partial(vote_and_amend, pair[1], ANNOTATORS[2:4], 1),
+    )
+    assert check_verdicts_follow_votes(pair[1]) > 5
+
+
+def test_two_votes_of_a_case_that_are_amended_at_once_both_count(pair: list[PostgresStore]) -> None:
+    cast: list[list[str]] = []
+    for annotator in ANNOTATORS[:2]:
+        (given,) = pair[0].transact([LeaseCases(annotator, 25, 10**12)]).results
+        assert isinstance(given, list)
+        said = [
+            Answer(task.event_id, task.token, "answered", "fraud") for task in given if isinstance(task, LeasedCase)
+        ]
+        (taken,) = pair[0].transact([SubmitAnswers(tuple(said))]).results
+        assert isinstance(taken, list)
+        cast.append([outcome.annotation_id for outcome in taken if isinstance(outcome, Accepted)])
+    assert check_verdicts_follow_votes(pair[0]) == 25
+    start = threading.Barrier(2)
+
+    def amend(store: Store, votes: list[str]) -> None:
+        for vote in votes:
+            start.wait(60)
+            assert isinstance(store.transact([Amend(vote, "answered", "genuine")]).results[0], Accepted)
+
+    together(*(partial(amend, store, votes) for store, votes in zip(pair, cast, strict=True)))
+    assert check_verdicts_follow_votes(pair[1]) == 25

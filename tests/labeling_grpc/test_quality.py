@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
+from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate
+from typer.testing import CliRunner
 
 from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.commands import (
@@ -29,6 +30,7 @@ from labeling_grpc.commands import (
     SubmitAnswers,
     TakeIn,
 )
+from labeling_grpc.options import queue_database
 from labeling_grpc.quality import agreement, names, qualities, suspects
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.rules import QueueRules
@@ -39,8 +41,10 @@ from labeling_grpc.store import Store
 from labeling_grpc.stores.postgres import PostgresStore
 from labeling_grpc.stores.sqlite import SqliteStore
 from labeling_grpc.writer import Writer
+from tidemark.cli.app import app
 from tidemark.evaluation.intervals import wilson
 from tidemark.records import Label, decode
+from tidemark.settings import Settings
 from tidemark.topics import Topics
 
 RULES = QueueRules(classes=CLASSES, answers=3, release_hold_us=0)
@@ -430,3 +434,32 @@ def test_every_consensus_follows_two_against_one(
     assert 0.5 < verdict.confidence < 0.9
     if expected is not None:
         assert verdict.confidence == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_command_shows_annotators_their_agreement_and_who_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("TIDEMARK_LABELING_DATABASE", raising=False)
+    file = tmp_path / "pay.toml"
+    file.write_text(PIPELINE.replace("NAME", "pay") + "\n[labeling]\nanswers = 6\n")
+    clock = MovedClock()
+    where = queue_database(Settings.from_environment(), "pay", "")
+    assert isinstance(where, Path)
+    store = SqliteStore(where, Topics("pay"), CROWD, clock)
+    try:
+        here = Desk(store, clock)
+        crowd(here)
+        here.apply(Quarantine("coin", "tosses a coin"))
+        result = CliRunner().invoke(app, ["queue", "annotators", str(file)])  # while a service has the database
+    finally:
+        store.close()
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.output.split())
+    row = next(line.split() for line in result.output.splitlines() if line.startswith("ada"))
+    assert row[1:3] == ["150", "0"]
+    assert row[-1] == "active"
+    assert "over 150 cases that several answered" in told
+    assert "! turned: agrees with the others in" in told
+    assert "! coin is quarantined: tosses a coin" in told

@@ -1,8 +1,8 @@
 """Features once more, computed offline in plain Polars: what the stream's are checked against.
 
-Shares nothing with the engine but the pipeline file. Every pair of an event and an earlier row of its key is formed
-and filtered by the definition in `docs/internals.md`, so it is slow (pairs grow with the square of a key's rows) and
-simple.
+Shares nothing with the engine but the pipeline file, the hash of a text and what a sketch makes of a window's values.
+Every pair of an event and an earlier row of its key is formed and filtered by the definition in `docs/internals.md`, so
+it is slow (pairs grow with the square of a key's rows) and simple.
 """
 
 from __future__ import annotations

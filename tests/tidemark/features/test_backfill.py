@@ -52,6 +52,16 @@ def test_a_history_gives_the_features_of_the_stream(seed: int) -> None:
     )
 
 
+def test_different_texts_are_counted_exactly_and_few_by_a_sketch_too() -> None:
+    rows = [row | {"id": ["é", "P1", "", "P2", "P11"][i % 5]} for i, row in enumerate(in_order(5, 80))]
+    found = backfill(shop(keys=2), history(rows)).select("place_ids", "who_ids").to_numpy()
+    assert found.max() > 3, "no window has many texts"
+    for i, row in enumerate(rows):
+        for j, (key, size, last) in enumerate((("place", 21, i), ("who", 45, i - 1))):
+            inside = [r for r in rows[: last + 1] if r[key] == row[key] and r["at"] > row["at"] - size * 1_000_000]  # type: ignore[operator]
+            assert found[i, j] == len({r["id"] for r in inside})
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_rows_of_a_history_may_stand_in_any_order(seed: int) -> None:
