@@ -33,15 +33,13 @@ from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.kinds import Segments
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
+from labeling_grpc.queue.standing import PAUSED
 from labeling_grpc.queue.taking import waiting_row
 from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate, parts
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import State, annotators, cases, meta
 from labeling_grpc.security.caller import act
 from tidemark.records import Candidate, encode
-
-PAUSED = "paused"
-"""Key of the table `meta`: why nothing is given out; there only while nothing is."""
 
 
 def administer(work: Work, command: Administer) -> Result:

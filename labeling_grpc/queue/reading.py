@@ -18,7 +18,7 @@ from labeling_grpc.queue.closings import ENDS, NOTHING, Row, standing
 from labeling_grpc.queue.kinds import named
 from labeling_grpc.queue.labels import label_of
 from labeling_grpc.queue.standing import PAUSED
-from labeling_grpc.queue.votes import CONSENSUS
+from labeling_grpc.queue.votes import CONSENSUS, classes, votes
 from labeling_grpc.queue.work import NOBODY, decode_candidate
 from labeling_grpc.schema import Lane, State, Tier, annotators, answers, cases, meta, queue
 from tidemark.pipeline.model import Labeling
@@ -177,7 +177,6 @@ def _case_row(row: Row, labeling: Labeling, said: Sequence[Row]) -> CaseRow:
     else:
         state = stood.closing or "withdrawn"
     verdict = stood.verdict if stood.verdict is not None and stood.verdict["status"] == "answered" else None
-    votes = sum(its["status"] == "vote" for its in said)
     return CaseRow(
         number=row["id"],
         candidate=candidate,
@@ -186,7 +185,7 @@ def _case_row(row: Row, labeling: Labeling, said: Sequence[Row]) -> CaseRow:
         review=row["tier"] == Tier.REVIEWERS,
         label=None if verdict is None else verdict["label"],
         confidence=None if verdict is None else verdict["confidence"],
-        answers=votes or int(verdict is not None),
+        answers=len(classes(votes(said))) or int(verdict is not None),
         segment=named(candidate, labeling.segment),
         skill=named(candidate, labeling.skill),
     )

@@ -290,11 +290,12 @@ OPS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(ops=OPS)
-def test_a_queue_built_anew_from_what_it_published_is_the_same(ops: list[tuple[str, int, int]]) -> None:
+@given(ops=OPS, several=st.booleans())
+def test_a_queue_built_anew_from_what_it_published_is_the_same(ops: list[tuple[str, int, int]], several: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         clock = MovedClock(10_000_000)
-        store = SqliteStore(Path(folder) / "q.db", Topics("pay"), RULES, clock)
+        rules = replace(RULES, answers=2, max_answers=3) if several else RULES
+        store = SqliteStore(Path(folder) / "q.db", Topics("pay"), rules, clock)
         asked = [candidate(n, explore=n == 0) for n in range(4)]
         take_in(store, asked)
         for number, (what, index, skew) in enumerate(ops):
@@ -307,11 +308,11 @@ def test_a_queue_built_anew_from_what_it_published_is_the_same(ops: list[tuple[s
             assert verify(connection).broken == ""
         labels = published(store)
         store.close()
-        fresh = SqliteStore(Path(folder) / "r.db", Topics("pay"), RULES, clock)
+        fresh = SqliteStore(Path(folder) / "r.db", Topics("pay"), rules, clock)
         fresh.transact([AdoptLabels(tuple(labels))])
         take_in(fresh, asked)
         assert _state(fresh) == state
-        again = SqliteStore(Path(folder) / "s.db", Topics("pay"), RULES, clock)
+        again = SqliteStore(Path(folder) / "s.db", Topics("pay"), rules, clock)
         take_in(again, asked)
         for label in labels:  # what comes while the queue is there
             again.transact([AdoptLabels((label,))])
@@ -345,11 +346,12 @@ def _do(store: Store, number: int, what: str, event_id: str) -> None:
                 store.transact([amend if what == "amend" else replace(amend, status="retracted", label=None)])
 
 
-def _state(store: Store) -> tuple[set[str], dict[str, int]]:
-    """Event ids of the open cases, and the numbers of closed ones."""
+def _state(store: Store) -> tuple[set[tuple[object, ...]], dict[str, int]]:
+    """The open cases with their answers so far, and the numbers of closed ones."""
+    columns = (cases.c.event_id, queue.c.tier, queue.c.votes, queue.c.seen, queue.c.rank)
     with store.engine.connect() as connection:
-        open_ = connection.execute(sa.select(cases.c.event_id).join(queue, queue.c.case_id == cases.c.id)).scalars()
+        open_ = connection.execute(sa.select(*columns).join(queue, queue.c.case_id == cases.c.id))
         numbers = {
             name: getattr(store.counts, name) for name in ("open", "answered", "skipped", "expired", "withdrawn")
         }
-        return set(open_), numbers
+        return {tuple(row) for row in open_}, numbers
