@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,12 +31,11 @@ from grpc_status import rpc_status
 
 from benchmarks.labeling_postgres import PostgresServer
 from benchmarks.labeling_requests import Requests, waits
-from benchmarks.labeling_rig import CLASSES, NAME, Service, services
+from benchmarks.labeling_rig import CLASSES, NAME, Service, issue, services
 from benchmarks.report import earlier, write
 from labeling_grpc.refusals import RefusedError
 from labeling_grpc.security.roles import SERVICES, Role
 from labeling_grpc.server import MAX_REQUEST
-from labeling_grpc.stores.choose import open_tokens
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 
@@ -70,7 +69,8 @@ _FLAT_MB: Final = 16.0
 """Most that a service may grow in the second half of a round: SQLite's page cache, bounded at 64 MiB, still fills."""
 
 _CHANNEL: Final = [("grpc.use_local_subchannel_pool", 1)]
-_LIFETIME: Final = 86_400_000_000
+_HOLDERS: Final = [(role, who) for role in (Role.ADMIN, *Role) for who in ("ada", "ben")]
+"""Of access tokens; an administrator first."""
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -269,7 +269,7 @@ def fuzzed(kind: Round, calls: int, seed: int, *, cases: int) -> dict[str, Any]:
 
 def _fuzzed(kind: Round, calls: int, seed: int, cases: int, database: str | None) -> dict[str, Any]:
     secrets: list[str] = []
-    before: Callable[[str | Path], None] | None = partial(_issue, secrets) if kind.tokens else None
+    before: Callable[[str | Path], None] | None = partial(issue, secrets, _HOLDERS) if kind.tokens else None
     options = {"TIDEMARK_LABELING_LEASE": "2s", "TIDEMARK_LABELING_TOKENS": "on" if kind.tokens else "off"}
     with services(1, cases=cases, database=database, before=before, environment=options) as (service,):
         fuzz = Fuzz(service.address, seed, WORDS, secrets)
@@ -306,11 +306,6 @@ def _fuzzed(kind: Round, calls: int, seed: int, cases: int, database: str | None
             "rss_growth_in_the_second_half_mb": round(memory.growth, 1),
         },
     }
-
-
-def _issue(secrets: list[str], database: str | Path) -> None:
-    with closing(open_tokens(database, NAME)) as store:
-        secrets += [store.create(role, who, _LIFETIME).secret for role in (Role.ADMIN, *Role) for who in ("ada", "ben")]
 
 
 def main(arguments: list[str]) -> None:

@@ -22,6 +22,7 @@ from benchmarks.label_studio import LabelStudio, LabelStudioError, postgres
 from benchmarks.labeling_load import Load, run_loads
 from benchmarks.labeling_rig import CLASSES, case, issue, services
 from benchmarks.report import earlier, write
+from labeling_grpc.security.roles import Role
 
 _CLIENTS: Final = 16
 _FASTER: Final = 20.0
@@ -120,6 +121,7 @@ def _task(number: int) -> dict[str, Any]:
 
 def _ours(*, in_postgres: bool, tokens: bool) -> dict[str, Any]:
     secrets: list[str] = []
+    holders = [(Role.ANNOTATOR, f"client-{number}") for number in range(_CLIENTS)]
     with ExitStack() as stack:
         database = stack.enter_context(postgres()) if in_postgres else None
         (service,) = stack.enter_context(
@@ -127,7 +129,7 @@ def _ours(*, in_postgres: bool, tokens: bool) -> dict[str, Any]:
                 1,
                 cases=_TASKS,
                 database=database.url if database is not None else None,
-                before=partial(issue, secrets, [f"client-{number}" for number in range(_CLIENTS)]) if tokens else None,
+                before=partial(issue, secrets, holders) if tokens else None,
                 environment={"TIDEMARK_LABELING_TOKENS": "on" if tokens else "off"},
             )
         )

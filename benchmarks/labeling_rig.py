@@ -119,10 +119,10 @@ def fill(database: str | Path, number: int) -> None:
     store.close()
 
 
-def issue(secrets: list[str], annotators: Sequence[str], database: str | Path) -> None:
-    """Make an access token for each of the annotators, and add their secrets."""
+def issue(secrets: list[str], holders: Sequence[tuple[Role, str]], database: str | Path) -> None:
+    """Make an access token for each of the holders (role and annotator), and add their secrets."""
     with closing(open_tokens(database, NAME)) as store:
-        secrets += [store.create(Role.ANNOTATOR, who, _LIFETIME).secret for who in annotators]
+        secrets += [store.create(role, who, _LIFETIME).secret for role, who in holders]
 
 
 @contextmanager
