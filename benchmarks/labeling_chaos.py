@@ -149,7 +149,7 @@ def row(tally: Tally, before: dict[str, Any], *, quick: bool) -> dict[str, Any]:
             "calls_in_all": calls.total(),
             "labels": detail.get("labels", 0) + tally.labels,
             "violations": dict(checks),
-            "checks": sorted(tally.checks),
+            "checks": sorted({*detail.get("checks", []), *tally.checks}),
             "failed": {**detail.get("failed", {}), **{str(seed): what for seed, what in tally.failed.items()}},
             "seconds": round(detail.get("seconds", 0) + tally.seconds),
         },

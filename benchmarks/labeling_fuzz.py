@@ -55,6 +55,7 @@ INSIDE: Final = ("Traceback", ".py", "sqlalchemy", "psycopg", "sqlite3", "object
 """What is never in the words to a caller."""
 
 WORDS: Final = (NAME, "ada", "ben", *CLASSES)
+_ROOT: Final = Path(__file__).parents[1]
 _CASES: Final = 100_000
 _ROUND: Final = 250_000
 _AT_ONCE: Final = 64
@@ -283,7 +284,8 @@ def _fuzzed(kind: Round, calls: int, seed: int, cases: int, database: str | None
         log = service.process.output
     for word in ("Traceback", "a bug"):
         if word in log:
-            found.violation(f"the service's log says {word!r}: {log[log.index(word) :][:2_000]}")
+            told = log[log.index(word) :][:2_000].replace(f"{_ROOT}/", "")
+            found.violation(f"the service's log says {word!r}: {told}")
     for violation in found.violations:
         print(violation, file=sys.stderr)
     codes: dict[str, dict[str, int]] = {}
