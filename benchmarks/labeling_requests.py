@@ -24,6 +24,9 @@ _WIDE: Final = (*_NUMBERS, 2_000, 2**53, 10**15, 2**63 - 1, -(2**63))
 _REALS: Final = (0.0, 0.5, 1.0, -1.0, 5e-324, 1e308, float("nan"), float("inf"), float("-inf"))
 _LIKELY_NUMBERS: Final = (0, 1, 2, 20, 1_000, 2_000)
 _LIKELY_REALS: Final = (0.0, 0.5, 1.0)
+_FIRST: Final = 3
+"""Requests to a call of the first service for each to a call of another."""
+
 _FACTS: Final = 60
 _TAKEN: Final = 60
 _SAMPLED: Final = 4
@@ -46,11 +49,15 @@ Fact = dict[str, Any]
 
 
 class Requests:
-    """Endless requests to `services`, of one package. words: texts to begin with, which the services know."""
+    """Endless requests to `services`, of one package; more to the first, whose calls need what others answered.
+
+    words: texts to begin with, which the services know.
+    """
 
     def __init__(self, services: Sequence[ServiceDescriptor], seed: int, words: Sequence[str]) -> None:
         self._chance = random.Random(seed)  # noqa: S311 seeded, no secret
         self._methods: list[MethodDescriptor] = [method for service in services for method in service.methods]
+        self._weights = [_FIRST if method in services[0].methods else 1 for method in self._methods]
         self._package = services[0].file.package
         self._words: deque[str] = deque(["", *words], maxlen=40)
         self._facts: defaultdict[str, deque[Fact]] = defaultdict(lambda: deque(maxlen=_FACTS))
@@ -59,7 +66,7 @@ class Requests:
 
     def next(self) -> tuple[MethodDescriptor, bytes]:
         """A method and what to send to it."""
-        method = self._chance.choice(self._methods)
+        method = self._chance.choices(self._methods, self._weights)[0]
         make = self._chance.choices((self._likely, self._changed, self._wild, self._damaged), (45, 25, 20, 10))[0]
         return method, make(method)
 
