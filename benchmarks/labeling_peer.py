@@ -1,5 +1,7 @@
 """Rows G4: next task and submit beside a real Label Studio, on the same machine, in the same run.
 
+Each side as its clients use it: Label Studio's in two calls a task, ours in one that answers and leases the next case.
+
 Part of `make bench-labeling`; `python -m benchmarks.labeling_peer` measures these rows alone, and leaves the others.
 """
 
@@ -133,7 +135,7 @@ def _ours(*, in_postgres: bool, tokens: bool) -> dict[str, Any]:
                 environment={"TIDEMARK_LABELING_TOKENS": "on" if tokens else "off"},
             )
         )
-        outcome = run_loads([Load([service.address], _CLIENTS, 1, 10 * _SECONDS, secrets=secrets)])
+        outcome = run_loads([Load([service.address], _CLIENTS, 1, 10 * _SECONDS, joined=True, secrets=secrets)])
     return {
         "seconds": round(outcome.seconds, 1),
         "answers": outcome.cases,

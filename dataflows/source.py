@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
-from dataflows.collector import seldom
 from dataflows.config import EngineConfig
 from dataflows.session import Session, Work
 from dataflows.stop import Stop
+from tidemark.collector import seldom
 from tidemark.processor import Processor
 
 

@@ -50,6 +50,7 @@ from labeling_grpc.stores.choose import open_store
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.broker import resolve_bootstrap
+from tidemark.collector import seldom
 from tidemark.errors import ConfigError, LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
@@ -308,6 +309,7 @@ def main(pipeline_path: str | Path) -> int:
         print(f"labeling: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         return 1
     log.info("labeling %s at %s", server.pipeline, server.address)
+    seldom()
     while not stop.wait(0.2) and not server.ended.is_set():
         pass
     server.stop()

@@ -185,6 +185,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._hub = _Hub(loop, writer)
         self._watchers: set[_Watcher] = set()
         self._annotators: dict[str, pb.AnnotatorStats] = {}
+        self._heard = 0
+        self._told: pb.QueueStats | None = None
+        self._told_of: object = None
         self._stopping = asyncio.Event()
         self._loop = loop
         writer.listen(self._changed)
@@ -403,6 +406,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             if len(self._annotators) >= MAX_ANNOTATORS:
                 del self._annotators[next(iter(self._annotators))]
             its = self._annotators[event.annotator] = pb.AnnotatorStats(annotator=event.annotator)
+        self._heard += 1
         its.last_seen_us = event.at
         if event.kind == "answered" or (event.kind == "voted" and event.label is not None):
             its.answered += 1
@@ -410,12 +414,21 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             its.skipped += 1
 
     async def stats(self) -> pb.QueueStats:
-        """The queue in numbers; those that are counted row by row are up to a second old."""
+        """The queue in numbers; those that are counted row by row are up to a second old.
+
+        Many watch at once: all are told by one message, made when something changes, which is the caller's to copy.
+        """
         overview = await self._overviewed()
-        counts: Counts = self._writer.store.counts
+        counts, problems = self._writer.store.counts, replace(self._problems)
+        told_of = (counts, overview, problems, self._heard)
+        if self._told is None or self._told_of != told_of:
+            self._told, self._told_of = self._built(counts, overview, problems), told_of
+        self._told.now_us = self._writer.store.clock.now()
+        return self._told
+
+    def _built(self, counts: Counts, overview: reading.Overview, problems: Problems) -> pb.QueueStats:
         stats = convert.stats(self._checks.pipeline, counts, self._writer.store.clock.now())
-        stats.intake_problem = self._problems.intake
-        stats.publishing_problem = self._problems.publishing
+        stats.intake_problem, stats.publishing_problem = problems.intake, problems.publishing
         stats.question.CopyFrom(self._question)
         stats.annotators.extend(self._annotators.values())
         stats.waiting_review, stats.paused = overview.review, overview.paused

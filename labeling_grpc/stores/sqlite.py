@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
 
 from labeling_grpc.clock import Clock, SteadyClock
 from labeling_grpc.commands import Applied, Command, Counts, MarkPublished, Source, TakeIdentity
@@ -23,6 +22,8 @@ from labeling_grpc.stores.migrate import prepare
 from tidemark.topics import Topics
 
 _CACHE_KIB: Final = 65_536
+_CONNECTIONS: Final = 8
+_READERS_CACHE_KIB: Final = 4_096
 _WAL_PAGES: Final = 10_000
 """40 MB of log until it is written into the file: the same pages are changed by one commit after another."""
 
@@ -53,6 +54,8 @@ class SqliteStore:
             with self._translated():
                 self._writer = self._engine.connect().execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
                 self._reader = self._engine.connect()
+                self._writer.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                self._writer.rollback()  # of nothing: the cache stays
                 with self._writer.begin():
                     stored = prepare(self._writer, str(path))
                     self._queue = Queue(topics, rules, self._writer)
@@ -184,7 +187,10 @@ def sqlite_engine(path: Path) -> sa.Engine:
     """The database at `path`; its connections wait for each other's writes for some seconds."""
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
-        poolclass=NullPool,
+        # One that is opened anew for each look, with its pragmas and an empty cache, costs more than the look.
+        poolclass=sa.QueuePool,
+        pool_size=_CONNECTIONS,
+        max_overflow=_CONNECTIONS,
         connect_args={"check_same_thread": False, "timeout": _WAIT_MS / 1_000, "cached_statements": 256},
     )
 
@@ -195,7 +201,7 @@ def sqlite_engine(path: Path) -> sa.Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             f"wal_autocheckpoint={_WAL_PAGES}",
-            f"cache_size=-{_CACHE_KIB}",
+            f"cache_size=-{_READERS_CACHE_KIB}",
             "foreign_keys=ON",
         ):
             connection.execute(f"PRAGMA {pragma}")

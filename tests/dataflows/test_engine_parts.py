@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from dataflows.alignment import Bounds, allowed_rows
 from dataflows.bounded import Hung, bounded
-from dataflows.collector import seldom
 from dataflows.config import gap_accepted
 from dataflows.lanes import Lane
 from dataflows.opening import Found, pack, start_offset, unpack
@@ -27,6 +26,7 @@ from dataflows.run import expected_cause, main
 from dataflows.slots import claim_slot
 from dataflows.stop import Stop
 from dataflows.watchdog import HUNG, Watchdog
+from tidemark.collector import seldom
 from tidemark.errors import ConfigError, TopicError
 from tidemark.pipeline import load
 from tidemark.processor import Partition

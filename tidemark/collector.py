@@ -1,6 +1,6 @@
-"""Python's cycle collector, set for a process through which rows stream.
+"""Python's cycle collector, set for a process through which rows, or calls, stream.
 
-Each row makes a handful of objects that live for a round and are part of no cycle. At the default thresholds the
+Each makes a handful of objects that live for a moment and are part of no cycle. At the default thresholds the
 collector walked all that was alive every few hundred rows, a third of the stream flow's time.
 """
 
@@ -10,7 +10,7 @@ import gc
 from typing import Final
 
 _YOUNG: Final = 200_000
-"""Objects more than were freed, before the youngest are looked at: some rounds' rows."""
+"""Objects more than were freed, before the youngest are looked at: the rows of some rounds."""
 
 
 def seldom() -> None:
