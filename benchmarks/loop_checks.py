@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Final
 import lightgbm as lgb
 import numpy as np
 import polars as pl
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tidemark.events import event_id
 from tidemark.features.offline import HopRecord, RawRecord, offline
@@ -26,6 +27,11 @@ from tidemark.registry.reading import read_registry, record_of
 from tidemark.selection import SelectProcessor
 from tidemark.settings import Settings
 from tidemark.stream.hops import decode_hop, event_ids
+
+_COORDINATED_SECONDS: Final = 30.0
+_NOT_COORDINATED: Final = frozenset(
+    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE}
+)
 
 _RELATIVE: Final = 1e-7
 _ABSOLUTE: Final = 1e-9
@@ -109,10 +115,21 @@ def positions(settings: Settings, pipeline: Pipeline) -> list[Position]:
 
 
 def committed(settings: Settings, group: str, topic: str, partitions: int) -> list[int]:
-    """Committed offset of each partition, negative where there is none. Pending transactions are not waited for."""
+    """Committed offset of each partition, negative where there is none. Pending transactions are not waited for.
+
+    A broker that was restarted a moment ago may say that it does not coordinate the group, or not yet: asked again.
+    """
     consumer = Consumer(consumer_config(settings, group=group, isolation_level="read_uncommitted", log_level=2))
+    asked = [TopicPartition(topic, i) for i in range(partitions)]
+    deadline = time.monotonic() + _COORDINATED_SECONDS
     try:
-        return [tp.offset for tp in consumer.committed([TopicPartition(topic, i) for i in range(partitions)], 10)]
+        while True:
+            try:
+                return [tp.offset for tp in consumer.committed(asked, 10)]
+            except KafkaException as error:
+                if error.args[0].code() not in _NOT_COORDINATED or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
     finally:
         consumer.close()
 
