@@ -15,7 +15,7 @@ from labeling_grpc.queue.closings import Row, standing
 from labeling_grpc.queue.remarks import remarks
 from labeling_grpc.queue.work import decode_candidate
 from labeling_grpc.ranking import rows_of
-from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.refusals import unknown_case
 from labeling_grpc.schema import answers, cases, gold_leases
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import MATRIX, Scope
@@ -49,7 +49,7 @@ class Details:
         """
         found = reading.case_row(connection, self._pipeline.labeling, event_id)
         if found is None:
-            raise RefusedError(Reason.UNKNOWN_CASE, f"there is no case {event_id!r} in this queue", event_id=event_id)
+            raise unknown_case(event_id)
         row, said = found
         blind = MATRIX["GetCase"][caller.role] is Scope.OWN
         given = [its for its in said if its["status"] in _GIVEN and not (blind and its["annotator"] != caller.name)]

@@ -131,6 +131,11 @@ class RefusedError(LabelingError):
         )
 
 
+def unknown_case(event_id: str) -> RefusedError:
+    """What is asked of a case that is not there."""
+    return RefusedError(Reason.UNKNOWN_CASE, f"there is no case {event_id!r} in this queue", event_id=event_id)
+
+
 def _packed(
     message: error_details_pb2.ErrorInfo
     | error_details_pb2.BadRequest

@@ -10,14 +10,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from labeling_grpc.admin_commands import (
     AddComment,
     Administer,
     AnnotatorRow,
-    AnnotatorState,
     Changed,
     ExpireCases,
     ImportedLabel,
@@ -33,10 +30,10 @@ from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.kinds import Segments
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
-from labeling_grpc.queue.standing import PAUSED
+from labeling_grpc.queue.standing import PAUSED, annotator
 from labeling_grpc.queue.taking import waiting_row
-from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate, parts
-from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate
+from labeling_grpc.refusals import Reason, RefusedError, unknown_case
 from labeling_grpc.schema import State, annotators, cases, meta
 from labeling_grpc.security.caller import act
 from tidemark.records import Candidate, encode
@@ -44,9 +41,7 @@ from tidemark.records import Candidate, encode
 
 def administer(work: Work, command: Administer) -> Result:
     """Apply a command."""
-    if work.shared:  # closed cases have no row in the queue that could be locked
-        for part in parts(sorted(set(event_ids(command)))):
-            work.connection.execute(sql.LOCK_CLOSED, {"part": part})
+    work.lock_closed(event_ids(command))  # which have no row in the queue that could be locked
     work.load(event_ids(command))
     result = _applied(work, command)
     work.flush()
@@ -76,7 +71,7 @@ def _applied(work: Work, command: Administer) -> Result:
 def _comment(work: Work, command: AddComment) -> Accepted | RefusedError:
     case = work.cases.get(command.event_id)
     if case is None:
-        return _unknown(command.event_id)
+        return unknown_case(command.event_id)
     said = Answer(command.event_id, "", "commented", comment=command.text)
     if (earlier := work.keyed.get((command.event_id, command.key))) is not None:
         reused = f"something else was said of case {command.event_id!r} under this idempotency key"
@@ -105,7 +100,7 @@ def _update(work: Work, command: UpdateAnnotator) -> AnnotatorRow:
         "skills": None if after.skills is None else msgspec.json.encode(after.skills).decode(),
         "quota": after.quota,
     }
-    insert = _insert(work, annotators).values(name=command.name, **values)
+    insert = work.insert(annotators).values(name=command.name, **values)
     work.connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
     work.change_standing()
     detail = {"why": command.why, "before": _told(before), "after": _told(after)}
@@ -115,18 +110,6 @@ def _update(work: Work, command: UpdateAnnotator) -> AnnotatorRow:
 
 def _told(row: AnnotatorRow) -> dict[str, Any]:
     return {"state": row.state, "skills": row.skills, "quota": row.quota}
-
-
-def annotator(connection: sa.Connection, name: str) -> AnnotatorRow:
-    """What an annotator may do; who is not in the table may do everything."""
-    row = connection.execute(sa.select(annotators).where(annotators.c.name == name)).one_or_none()
-    return AnnotatorRow(name) if row is None else annotator_row(row)
-
-
-def annotator_row(row: sa.Row[Any]) -> AnnotatorRow:
-    """A row of the table."""
-    skills = None if row.skills is None else tuple(msgspec.json.decode(row.skills, type=list[str]))
-    return AnnotatorRow(row.name, cast("AnnotatorState", row.state), row.why, row.since, skills, row.quota)
 
 
 def _pause(work: Work, command: PauseQueue) -> None:
@@ -209,7 +192,7 @@ def _bring(work: Work, labels: Sequence[ImportedLabel]) -> None:
             for its in labels
             if its.candidate is not None
         ]
-        work.connection.execute(_insert(work, cases).on_conflict_do_nothing(index_elements=["event_id"]), rows)
+        work.connection.execute(work.insert(cases).on_conflict_do_nothing(index_elements=["event_id"]), rows)
         work.load(its.event_id for its in labels)
 
 
@@ -217,7 +200,7 @@ def _imported(work: Work, label: ImportedLabel) -> Accepted | RefusedError:
     case = work.cases.get(label.event_id)
     if case is None:
         refused = None if label.candidate is None else _refused(work, label, label.candidate)
-        return refused or _unknown(label.event_id)
+        return refused or unknown_case(label.event_id)
     candidate = decode_candidate(case.candidate)
     if (refused := _refused(work, label, candidate)) is not None:
         return refused
@@ -255,14 +238,6 @@ def _refused(work: Work, label: ImportedLabel, candidate: Candidate) -> RefusedE
     return unknown_class(said, work.rules, label.event_id) or known_too_early(said, candidate, "label")
 
 
-def _unknown(event_id: str) -> RefusedError:
-    return RefusedError(Reason.UNKNOWN_CASE, f"there is no case {event_id!r} in this queue", event_id=event_id)
-
-
 def _now_of(work: Work, candidate: Candidate) -> int:
     """Event time at which something is known that nobody gave a time for."""
     return max(work.counts.event_clock, candidate.time)
-
-
-def _insert(work: Work, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    return (sqlite.insert if work.connection.dialect.name == "sqlite" else postgresql.insert)(table)

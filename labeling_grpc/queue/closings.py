@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from tidemark.records import ENDING
+
 Row: TypeAlias = Mapping[Any, Any]
 """A row of the annotations' table, by the names of its columns."""
 
-ENDS: Final = frozenset({"answered", "skipped", "expired", "withdrawn"})
+ENDS: Final = ENDING - {"retracted"}
 """Statuses of the annotations that close a case."""
 
-TELLING: Final = ENDS | {"retracted", "requeued"}
+TELLING: Final = ENDING | {"requeued"}
 """Statuses that say where a case stands; the others are about it, and change nothing."""
 
 
@@ -42,10 +44,9 @@ def standing(annotations: Iterable[Row]) -> Standing:
     telling = [row for row in annotations if row["status"] in TELLING]
     if not telling:  # nearly always: this is asked at each answer
         return NOTHING
-    reopened = max((row["answered_at"] for row in telling if row["status"] == "requeued"), default=-1)
     superseded = {row["supersedes"] for row in telling}
     verdicts = [row for row in telling if row["status"] != "requeued"]
-    since = [row for row in verdicts if row["answered_at"] > reopened]
+    since = current(telling)
     own = {row["id"] for row in since}
     closing = next((row["status"] for row in since if row["supersedes"] not in own), None)
     newest = max((row for row in verdicts if row["id"] not in superseded), key=_when, default=None)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from labeling_grpc.commands import (
     Accepted,
@@ -75,7 +74,7 @@ class GoldTurns:
         self._every = every
         self._given: dict[str, int] = {}
 
-    def take(self, work: Work, request: LeaseCases, skills: frozenset[str] | None) -> LeasedCase | None:
+    def take(self, work: Work, request: LeaseCases, skills: tuple[str, ...] | None) -> LeasedCase | None:
         """The gold case that comes before the next true one; None: it is a true one's turn. Called once for each.
 
         skills: of who asks, None for every one. What they would not be given of true cases they are not given of these:
@@ -111,7 +110,7 @@ class GoldTurns:
         return int.from_bytes(hashlib.blake2b(text, key=self._secret, digest_size=8).digest())
 
 
-def _is_for(candidate: Candidate, rules: QueueRules, request: LeaseCases, skills: frozenset[str] | None) -> bool:
+def _is_for(candidate: Candidate, rules: QueueRules, request: LeaseCases, skills: tuple[str, ...] | None) -> bool:
     if explores(candidate):
         return True
     skill = skill_of(candidate, rules)
@@ -177,7 +176,6 @@ def add(work: Work, command: AddGold) -> GoldAdded | RefusedError:
             field="answers",
         )
     work.load(event_id for event_id, _ in command.answers)
-    insert = sqlite.insert if work.connection.dialect.name == "sqlite" else postgresql.insert
     added: list[str] = []
     left: list[str] = []
     for event_id, label in dict(command.answers).items():
@@ -185,7 +183,7 @@ def add(work: Work, command: AddGold) -> GoldAdded | RefusedError:
         if case is None or case.in_queue or ended(work.said[event_id]) is None:
             left.append(event_id)
             continue
-        row = insert(gold).values(event_id=event_id, label=label, added_at=work.wall)
+        row = work.insert(gold).values(event_id=event_id, label=label, added_at=work.wall)
         work.connection.execute(row.on_conflict_do_update(index_elements=["event_id"], set_={"label": label}))
         added.append(event_id)
     work.flush()

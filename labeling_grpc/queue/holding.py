@@ -18,7 +18,7 @@ from labeling_grpc.queue import gold
 from labeling_grpc.queue.overlap import put_back, vote
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate
-from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.refusals import Reason, RefusedError, unknown_case
 from labeling_grpc.schema import State, Tier
 
 Held = SubmitAnswers | Escalate | RenewLeases | ReleaseLeases
@@ -116,7 +116,7 @@ def _release(work: Work, lease: LeaseRef) -> int:
 def _leased(work: Work, event_id: str, token: str) -> OpenCase | RefusedError:
     case = work.cases.get(event_id)
     if case is None:
-        return RefusedError(Reason.UNKNOWN_CASE, f"there is no case {event_id!r} in this queue", event_id=event_id)
+        return unknown_case(event_id)
     if not case.in_queue:
         return RefusedError(Reason.CASE_CLOSED, f"case {event_id!r} is closed: lease the next one", event_id=event_id)
     if case.state != State.LEASED or case.token != token or (case.lease_until or 0) <= work.now:

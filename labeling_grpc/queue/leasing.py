@@ -68,7 +68,7 @@ class Stack:
         """Whether it is one of `plain_stacks`, or for reviewers, who ask for those by themselves."""
         return self.tier != Tier.ANYONE or (not self.segment and self.audience == _EVERYBODY)
 
-    def is_for(self, request: LeaseCases, skills: frozenset[str] | None) -> bool:
+    def is_for(self, request: LeaseCases, skills: tuple[str, ...] | None) -> bool:
         """Whether the one who asks may be given its cases."""
         if self.tier != Tier.ANYONE and not request.review:
             return False

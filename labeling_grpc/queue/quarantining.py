@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from labeling_grpc.commands import Quarantine
 from labeling_grpc.queue.work import Work
@@ -21,8 +20,7 @@ def quarantine(work: Work, command: Quarantine) -> None:
     if work.connection.execute(state).scalar_one_or_none() not in {None, "active"}:
         return
     values = {"state": "quarantined", "why": command.why, "since": work.wall}
-    insert = sqlite.insert if work.connection.dialect.name == "sqlite" else postgresql.insert
-    row = insert(annotators).values(name=command.annotator, quota=0, **values)
+    row = work.insert(annotators).values(name=command.annotator, quota=0, **values)
     work.connection.execute(row.on_conflict_do_update(index_elements=["name"], set_=values))
     work.change_standing()
     work.acts.append(Act("", "service", "quarantine", command.annotator, {"why": command.why}))

@@ -13,11 +13,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from labeling_grpc.admin_commands import AnnotatorRow
-from labeling_grpc.queue.administering import annotator, annotator_row
 from labeling_grpc.queue.closings import ENDS, NOTHING, Row, standing
 from labeling_grpc.queue.kinds import named
 from labeling_grpc.queue.labels import label_of
-from labeling_grpc.queue.standing import PAUSED
+from labeling_grpc.queue.standing import PAUSED, annotator, annotator_row
 from labeling_grpc.queue.votes import CONSENSUS, classes, votes
 from labeling_grpc.queue.work import NOBODY, decode_candidate
 from labeling_grpc.schema import Lane, State, Tier, annotators, answers, cases, meta, queue

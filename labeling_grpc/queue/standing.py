@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 
 import msgspec
 import sqlalchemy as sa
 
+from labeling_grpc.admin_commands import AnnotatorRow, AnnotatorState
 from labeling_grpc.commands import LeaseCases
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.work import Work
@@ -21,19 +22,6 @@ _DAY: Final = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Annotator:
-    """What is known of one. skills: None for every skill.  quota: cases a day (UTC), 0 for no bound."""
-
-    state: str
-    why: str
-    skills: frozenset[str] | None
-    quota: int
-
-
-_ANYONE: Final = Annotator("active", "", None, 0)
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """Of everybody, as of queue time `read_at`. Who is not among `annotators` is active, has every skill and no quota.
 
@@ -42,26 +30,18 @@ class Standing:
 
     read_at: int
     paused: str = ""
-    annotators: dict[str, Annotator] = field(default_factory=dict)
+    annotators: dict[str, AnnotatorRow] = field(default_factory=dict)
 
     @classmethod
     def read(cls, connection: sa.Connection, now: int) -> Standing:
         """As the database says now."""
         paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == PAUSED)).scalar_one_or_none()
-        known = {
-            row.name: Annotator(
-                row.state,
-                row.why,
-                None if row.skills is None else frozenset(msgspec.json.decode(row.skills, type=list[str])),
-                row.quota,
-            )
-            for row in connection.execute(sa.select(annotators))
-        }
+        known = {row.name: annotator_row(row) for row in connection.execute(sa.select(annotators))}
         return cls(now, paused or "", known)
 
-    def of(self, name: str) -> Annotator:
+    def of(self, name: str) -> AnnotatorRow:
         """What is known of an annotator."""
-        return self.annotators.get(name, _ANYONE)
+        return self.annotators.get(name) or AnnotatorRow(name)
 
     def allowed(self, work: Work, request: LeaseCases, given: int) -> int | RefusedError:
         """How many cases a request may be given, or why none. given: to the same annotator, and not written yet."""
@@ -86,3 +66,15 @@ class Standing:
             f"{request.annotator!r} had the {annotator.quota} cases that a day (UTC) allows: come back tomorrow",
             retry_after=(midnight + _DAY - work.wall) / 1e6,
         )
+
+
+def annotator(connection: sa.Connection, name: str) -> AnnotatorRow:
+    """What an annotator may do; who is not in the table may do everything."""
+    row = connection.execute(sa.select(annotators).where(annotators.c.name == name)).one_or_none()
+    return AnnotatorRow(name) if row is None else annotator_row(row)
+
+
+def annotator_row(row: sa.Row[Any]) -> AnnotatorRow:
+    """A row of the table."""
+    skills = None if row.skills is None else tuple(msgspec.json.decode(row.skills, type=list[str]))
+    return AnnotatorRow(row.name, cast("AnnotatorState", row.state), row.why, row.since, skills, row.quota)

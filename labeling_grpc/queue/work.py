@@ -119,10 +119,11 @@ class Work:
             for part in parts(sorted(set(event_ids))):
                 self.connection.execute(sql.LOCK, {"part": part})
 
-    def lock_closed(self, event_ids: Sequence[str]) -> None:
+    def lock_closed(self, event_ids: Iterable[str]) -> None:
         """Keep other replicas away from cases that may be closed; `lock` came before."""
-        for part in parts(event_ids):
-            self.connection.execute(sql.LOCK_CLOSED, {"part": part})
+        if self.shared:
+            for part in parts(sorted(set(event_ids))):
+                self.connection.execute(sql.LOCK_CLOSED, {"part": part})
 
     def load(self, event_ids: Iterable[str]) -> None:
         """Read the cases and the answers that they have."""
@@ -176,9 +177,12 @@ class Work:
 
     def write_meta(self, key: str, value: str) -> None:
         """Set a value of the table `meta`."""
-        insert = sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert
-        statement = insert(meta).values(key=key, value=value)
+        statement = self.insert(meta).values(key=key, value=value)
         self.connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An insert that can be told what to do where the row is there already."""
+        return (sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert)(table)
 
     def change_standing(self) -> None:
         """Note, for this replica and the others, that the table `annotators` was changed, or the queue paused."""
