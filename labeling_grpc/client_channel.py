@@ -42,8 +42,8 @@ class UnreachableError(LabelingError):
     """The labeling service could not be reached, or did not answer in time."""
 
 
-class Blocking:
-    """A client that blocks. Safe to share among threads; close it, or use it as a context manager."""
+class _Client:
+    """Who calls, where to, and how patiently: what clients of either kind know."""
 
     stub: ClassVar[Any]
     """What makes the calls of one service on a channel."""
@@ -72,9 +72,8 @@ class Blocking:
         self._tls = tls or Certificates.from_environment(os.environ)
         self._timeout = timeout
         self._patience = patience
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the connection, which threads may share
         self._connected = ""
-        self._channel: grpc.Channel | None = None
         self._stub: Any = None
 
     @classmethod
@@ -82,6 +81,12 @@ class Blocking:
         """Client of the service of `pipeline` on this machine, found again when it restarts elsewhere."""
         where = settings or Settings.from_environment()
         return cls(lambda: find(where, pipeline), annotator, pipeline=pipeline, patience=patience)
+
+
+class Blocking(_Client):
+    """A client that blocks. Safe to share among threads; close it, or use it as a context manager."""
+
+    _channel: grpc.Channel | None = None
 
     def close(self) -> None:
         """Close the connection."""
@@ -138,40 +143,10 @@ class Blocking:
             request.page_token = response.next_page_token
 
 
-class Asyncio:
+class Asyncio(_Client):
     """A client for asyncio. Lives in one event loop; close it, or use it as a context manager."""
 
-    stub: ClassVar[Any]
-    """As `Blocking.stub`."""
-
-    def __init__(
-        self,
-        address: str | Callable[[], str],
-        annotator: str,
-        *,
-        pipeline: str = "",
-        timeout: float = 10.0,
-        patience: float = 30.0,
-        token: str | None = None,
-        tls: Certificates | None = None,
-    ) -> None:
-        """As `Blocking`."""
-        self.annotator = annotator
-        self._address = address if callable(address) else lambda: address
-        self._calls = Calls(annotator, pipeline)
-        self._metadata = _authorization(token)
-        self._tls = tls or Certificates.from_environment(os.environ)
-        self._timeout = timeout
-        self._patience = patience
-        self._connected = ""
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: Any = None
-
-    @classmethod
-    def of(cls, pipeline: str, annotator: str, settings: Settings | None = None, *, patience: float = 30.0) -> Self:
-        """As `Blocking.of`."""
-        where = settings or Settings.from_environment()
-        return cls(lambda: find(where, pipeline), annotator, pipeline=pipeline, patience=patience)
+    _channel: grpc.aio.Channel | None = None
 
     async def close(self) -> None:
         """Close the connection."""
