@@ -11,13 +11,16 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from labeling_grpc.commands import Source
 from labeling_grpc.writer import Stopping
-from tidemark.errors import TopicError
+from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import admin, topic_incarnation
 from tidemark.kafka.clients import unreachable
 from tidemark.settings import Settings
 
 TIMEOUT: Final = 10.0
 """Seconds for one question to Kafka."""
+
+SETTLED_SECONDS: Final = 30.0
+"""Seconds that open transactions are given to end: three times what a dead process's may last."""
 
 _SLICE: Final = 0.1
 
@@ -76,13 +79,39 @@ def bounds(client: AdminClient, source: Source) -> tuple[int, int]:
         KafkaException: Kafka does not answer.
 
     """
+    low = _offset(client, source, OffsetSpec.earliest(), IsolationLevel.READ_COMMITTED)
+    return low, _offset(client, source, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+
+
+def settled(client: AdminClient, source: Source, stop: threading.Event) -> tuple[int, int]:
+    """`bounds`, once no transaction is open before the end of all records.
+
+    For a reader of committed records a partition ends where its first open transaction begins. Who has fenced a
+    predecessor, and reads what that had published, would overlook what lies behind another's open transaction, and what
+    Kafka committed without writing it down (KAFKA-20734: versions 4.2 to 4.4 can lose the marker of a commit when a
+    broker is restarted).
+
+    Raises:
+        KafkaException: Kafka does not answer.
+        BrokerError: a transaction stays open.
+        Stopping: `stop` was set meanwhile.
+
+    """
+    whole = _offset(client, source, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while (found := bounds(client, source))[1] < whole:
+        if time.monotonic() > deadline:
+            raise BrokerError(
+                f"{source.topic}[{source.partition}]: a transaction that begins at offset {found[1]} has been open for "
+                f"more than {SETTLED_SECONDS:g} s, and until it ends nobody can tell what is published. If nobody "
+                "writes there, Kafka has lost the marker of its end: see 'A transaction hangs' in docs/operations.md"
+            )
+        if stop.wait(_SLICE):
+            raise Stopping
+    return found
+
+
+def _offset(client: AdminClient, source: Source, spec: OffsetSpec, isolation: IsolationLevel) -> int:
     where = TopicPartition(source.topic, source.partition)
-    low, end = (
-        client.list_offsets({where: spec}, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT)[
-            where
-        ]
-        .result(TIMEOUT)
-        .offset
-        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
-    )
-    return low, end
+    found = client.list_offsets({where: spec}, isolation_level=isolation, request_timeout=TIMEOUT)
+    return int(found[where].result(TIMEOUT).offset)

@@ -23,7 +23,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import AdoptLabels, CaseEvent, Counts, MarkPublished, Source, TakeIdentity
-from labeling_grpc.kafka import always, bounds, connected, sources
+from labeling_grpc.kafka import always, connected, settled, sources
 from labeling_grpc.store import Outgoing
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
@@ -242,7 +242,7 @@ class Publisher:
     def _read_tail(self, client: AdminClient, source: Source) -> tuple[int, int]:
         labels = source.topic == self._topics.labels
         start = self._writer.store.position("tail", source)
-        low, end = bounds(client, source)
+        low, end = settled(client, source, self._stop)
         if start is None:
             # A new database has published nothing. Labels are read all the same, for they close cases.
             start = low if labels else end

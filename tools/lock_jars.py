@@ -1,7 +1,10 @@
 """Writes tidemark/broker/jars.lock: Kafka and all it needs, by coordinates, SHA-256 and size.
 
-Usage, to move to another Kafka: `.venv/bin/python tools/lock_jars.py 4.3.1`. Each download is checked against the
+Usage, to move to another Kafka: `.venv/bin/python tools/lock_jars.py 4.1.2`. Each download is checked against the
 repository's own SHA-1 by jgo. Read the difference before you commit it.
+
+Not to 4.2, 4.3 or 4.4: a broker of theirs that is started again can take a partition without a leader for a deleted
+one, and leave out the marker of a transaction that it has committed (KAFKA-20734).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from labeling import candidate, pipeline
 from labeling_grpc.client import Annotation, LabelingClient, Submitted
 from labeling_grpc.commands import Source
 from labeling_grpc.options import Options
-from labeling_grpc.publisher import Publisher
+from labeling_grpc.publisher import PUBLISHER, SEQ, Publisher
 from labeling_grpc.server import LabelingServer, serve
 from support import wait_until
 from tidemark.errors import BrokerError
@@ -260,6 +260,42 @@ def test_a_tail_that_was_read_but_not_marked_is_read_again(
         wait_until(lambda: client.stats().unpublished == 0, "the outbox is not emptied", 60)
     over.set()
     assert not faults
+    assert Counter(label.annotation_id for label in labels(settings, topics)) == Counter(acknowledged)
+
+
+def test_nothing_is_published_while_what_was_published_hangs_in_an_open_transaction(
+    settings: Settings, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strike(_step: Step, _seq: int) -> None:
+        raise BrokerError("fault injected before the commit")
+
+    ask(settings, topics, [candidate(i) for i in range(3)])
+    with (
+        serve(pipeline(topics.pipeline), settings, hook=strike) as first,
+        LabelingClient(first.address, "ada") as client,
+    ):
+        acknowledged = answer_all(client, 3)
+        rows = first.store.unpublished(0, 10)
+        identity = first.store.publisher.encode()
+        leave_it_hanging(first, monkeypatch)
+    # As after a commit whose marker Kafka has lost (KAFKA-20734), which can't be brought about at will.
+    held = Producer(
+        producer_config(settings, transactional_id=f"{topics.pipeline}.held", transaction_timeout_ms=60_000)
+    )
+    held.init_transactions(10)
+    held.begin_transaction()
+    for row in rows:
+        headers = [*row.message.headers, (SEQ, str(row.seq).encode()), (PUBLISHER, identity)]
+        held.produce(topics.labels, row.message.value, row.message.key, headers=headers)
+    assert held.flush(10) == 0
+
+    monkeypatch.setattr("labeling_grpc.kafka.SETTLED_SECONDS", 0.5)
+    with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
+        wait_until(lambda: "begins at offset" in client.stats().publishing_problem, "nobody says that it hangs")
+        assert client.stats().unpublished == 3
+        held.commit_transaction(10)
+        wait_until(lambda: client.stats().unpublished == 0, "the outbox is not emptied")
+        assert client.stats().publishing_problem == ""
     assert Counter(label.annotation_id for label in labels(settings, topics)) == Counter(acknowledged)
 
 

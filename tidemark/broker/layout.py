@@ -83,12 +83,17 @@ def settle_cluster(data_dir: Path, nodes: NodeCount | None, kafka: str, *, new_p
     nodes: None means as many as there are, or one.
 
     Raises:
-        BrokerError: the folder's cluster has another number of nodes.
+        BrokerError: the folder's cluster has another number of nodes, or was made by a newer Kafka.
 
     """
     found = read_cluster(data_dir)
     if found is None:
         found = Cluster(_new_cluster_id(), kafka, _new_nodes(nodes or 1))
+    elif _release(found.kafka) > _release(kafka):
+        raise BrokerError(
+            f"{data_dir} holds a cluster that Kafka {found.kafka} made, and Kafka {kafka} can't read it; use another "
+            "folder (TIDEMARK_HOME), or remove this one with its data"
+        )
     elif nodes is not None and nodes != len(found.nodes):
         raise BrokerError(
             f"{data_dir} holds a cluster of {len(found.nodes)} node(s), not {nodes}; use another folder "
@@ -134,6 +139,11 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Major and minor number: what is on disk changes with these alone."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _new_cluster_id() -> str:

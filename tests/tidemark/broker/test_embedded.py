@@ -111,7 +111,7 @@ def test_a_second_owner_is_refused_and_told_who_has_it(kafka_node: EmbeddedKafka
 
 
 def test_a_port_that_someone_else_took_is_explained(tmp_path: Path) -> None:
-    port = settle_cluster(tmp_path, 1, "4.3.1").nodes[0].port
+    port = settle_cluster(tmp_path, 1, "4.1.2").nodes[0].port
     with (
         socket.create_server((HOST, port)),
         pytest.raises(BrokerError, match=f"port {port}.* is in use by process {os.getpid()}.*--new-ports"),
@@ -122,7 +122,7 @@ def test_a_port_that_someone_else_took_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_node_that_cannot_start_tells_what_its_log_says(tmp_path: Path) -> None:
-    cluster = settle_cluster(tmp_path, 1, "4.3.1")
+    cluster = settle_cluster(tmp_path, 1, "4.1.2")
     log = write_node_files(tmp_path, cluster, cluster.nodes[0]) / "log"
     (log / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=another\n", encoding="ascii")
 
