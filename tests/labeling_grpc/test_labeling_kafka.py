@@ -285,7 +285,11 @@ def test_nothing_is_published_while_what_was_published_hangs_in_an_open_transact
     held.init_transactions(10)
     held.begin_transaction()
     for row in rows:
-        headers = [*row.message.headers, (SEQ, str(row.seq).encode()), (PUBLISHER, identity)]
+        headers: list[tuple[str, str | bytes | None]] = [
+            *row.message.headers,
+            (SEQ, str(row.seq).encode()),
+            (PUBLISHER, identity),
+        ]
         held.produce(topics.labels, row.message.value, row.message.key, headers=headers)
     assert held.flush(10) == 0
 
