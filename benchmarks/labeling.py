@@ -71,7 +71,7 @@ def _single(*, quick: bool) -> list[dict[str, Any]]:
 
 def _batches(*, quick: bool) -> list[dict[str, Any]]:
     """G2: 64 clients, twenty cases at a time."""
-    with services(1, cases=60_000 if quick else 250_000) as running:
+    with services(1, cases=60_000 if quick else 400_000) as running:
         return _both("G2", running, 64, 20, "cases/s, 20 a call, 64 clients, SQLite", 8_000, quick=quick)
 
 

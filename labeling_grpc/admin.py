@@ -139,12 +139,10 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         outcomes = cast("list[Accepted | RefusedError]", await self._service.apply(command) if command.labels else [])
         taken = iter(outcomes)
         results = [refusal or next(taken) for refusal in refusals]
-        return admin_pb2.ImportLabelsResponse(
-            results=[
-                convert.submit_result(label.event_id, outcome)
-                for label, outcome in zip(request.labels, results, strict=True)
-            ]
-        )
+        response = admin_pb2.ImportLabelsResponse()
+        for label, outcome in zip(request.labels, results, strict=True):
+            convert.add_result(response.results, label.event_id, outcome)
+        return response
 
     async def AddGold(  # noqa: N802
         self, request: admin_pb2.AddGoldRequest, _context: Context

@@ -1,9 +1,14 @@
-"""What can be asked of the queue, and what it answers. Commands carry no clock and no database."""
+"""What can be asked of the queue, and what it answers. Commands carry no clock and no database.
+
+What there is one of for each case is a struct of msgspec's: a frozen dataclass takes four times as long to make.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from labeling_grpc.admin_commands import Administer, AnnotatorRow, Changed
 from labeling_grpc.refusals import RefusedError
@@ -12,8 +17,7 @@ from labeling_grpc.security.caller import SERVICE, Caller
 from tidemark.records import Candidate, Label, LabelStatus
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRef:
+class LeaseRef(msgspec.Struct, frozen=True):
     """One lease: the case and the proof."""
 
     event_id: str
@@ -49,8 +53,7 @@ class ReleaseLeases:
     leases: tuple[LeaseRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The end of a leased case: answered with a label, or skipped without.
 
     key: idempotency key, "" for the token.  known_at: µs of event time, None for the wall clock.
@@ -255,8 +258,7 @@ class Remark:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeasedCase:
+class LeasedCase(msgspec.Struct, frozen=True):
     """A case in somebody's hands. `until`: queue time, µs."""
 
     event_id: str
@@ -270,8 +272,7 @@ class LeasedCase:
     remarks: tuple[Remark, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """An answer on disk. `duplicate`: it was there before."""
 
     annotation_id: str
@@ -329,8 +330,7 @@ EventKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class CaseEvent:
+class CaseEvent(msgspec.Struct, frozen=True):
     """Something that happened to a case. `at`: queue time, µs."""
 
     kind: EventKind

@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 import msgspec
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from labeling_grpc.commands import Accepted, CaseEvent, Counts, LeasedCase, Remark
 from labeling_grpc.queue.reading import CaseRow, Progress
@@ -57,18 +58,19 @@ def misfit(candidate: Candidate) -> str | None:
     return None
 
 
-def task(leased: LeasedCase) -> pb.Task:
+# Messages are filled in place: those that are made first are copied into the one that holds them, which takes twice as
+# long, and there are many in a response.
+
+
+def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase) -> None:
     """A leased case as the contract has it."""
-    shown = case(_decode(leased.candidate))
-    shown.segment, shown.skill = leased.segment, leased.skill
-    return pb.Task(
-        case=shown,
-        lease_token=leased.token,
-        lease_expires_at_us=leased.until,
-        lease_count=leased.leases,
-        review=leased.review,
-        comments=[comment(remark) for remark in leased.remarks],
+    task = response.tasks.add(
+        lease_token=leased.token, lease_expires_at_us=leased.until, lease_count=leased.leases, review=leased.review
     )
+    _fill(task.case, _decode(leased.candidate))
+    task.case.segment, task.case.skill = leased.segment, leased.skill
+    for remark in leased.remarks:
+        task.comments.append(comment(remark))
 
 
 def comment(remark: Remark) -> pb.Comment:
@@ -78,10 +80,7 @@ def comment(remark: Remark) -> pb.Comment:
 
 def case_record(row: CaseRow) -> pb.CaseRecord:
     """A case and where it is as the contract has it."""
-    shown = case(row.candidate)
-    shown.segment, shown.skill = row.segment, row.skill
-    return pb.CaseRecord(
-        case=shown,
+    record = pb.CaseRecord(
         state=pb.CaseState.Value(f"CASE_STATE_{row.state.upper()}"),
         annotator=row.holder,
         label=row.label or "",
@@ -89,6 +88,9 @@ def case_record(row: CaseRow) -> pb.CaseRecord:
         answers=row.answers,
         review=row.review,
     )
+    _fill(record.case, row.candidate)
+    record.case.segment, record.case.skill = row.segment, row.skill
+    return record
 
 
 def progress(annotator: str, found: Progress, waiting: int) -> pb.Progress:
@@ -105,35 +107,46 @@ def progress(annotator: str, found: Progress, waiting: int) -> pb.Progress:
     )
 
 
-def submit_result(event_id: str, outcome: Accepted | RefusedError) -> pb.SubmitResult:
+def add_result(
+    results: RepeatedCompositeFieldContainer[pb.SubmitResult], event_id: str, outcome: Accepted | RefusedError
+) -> None:
     """What became of an answer."""
     if isinstance(outcome, RefusedError):
-        return pb.SubmitResult(event_id=event_id, error=outcome.status())
-    return pb.SubmitResult(event_id=event_id, annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
+        results.add(event_id=event_id, error=outcome.status())
+    else:
+        results.add(event_id=event_id, annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
 
 
 def case(candidate: Candidate) -> pb.Case:
     """What a person is shown. The inclusion probability is not: it is for the learner."""
-    shown = pb.Case(
-        event_id=candidate.event_id,
-        business_id=candidate.business_id,
-        key=candidate.key,
-        time_us=candidate.time,
-        reason=REASONS[candidate.reason],
-        priority=candidate.priority,
-        probabilities=candidate.probabilities or (),
-        uncertainty=candidate.uncertainty,
-        model=candidate.model,
-        expires_at_us=candidate.expires_at,
-        policy=candidate.policy,
-        tile=candidate.tile,
-    )
-    # Added in place: messages that are made first are copied into the one that holds them, which takes twice as long.
-    for name, value in candidate.context.items():
-        _set(shown.context.add(name=name), value)
-    for name, feature in candidate.features.items():
-        shown.features.add(name=name, value=feature)
+    shown = pb.Case()
+    _fill(shown, candidate)
     return shown
+
+
+def _fill(shown: pb.Case, candidate: Candidate) -> None:
+    shown.event_id = candidate.event_id
+    if candidate.business_id is not None:
+        shown.business_id = candidate.business_id
+    if candidate.key is not None:
+        shown.key = candidate.key
+    shown.time_us = candidate.time
+    shown.reason = REASONS[candidate.reason]
+    shown.priority = candidate.priority
+    if candidate.probabilities:
+        shown.probabilities.extend(candidate.probabilities)
+    if candidate.uncertainty is not None:
+        shown.uncertainty = candidate.uncertainty
+    shown.model = candidate.model
+    if candidate.expires_at is not None:
+        shown.expires_at_us = candidate.expires_at
+    shown.policy = candidate.policy
+    shown.tile = candidate.tile
+    context, features = shown.context, shown.features
+    for name, value in candidate.context.items():
+        _set(context.add(name=name), value)
+    for name, feature in candidate.features.items():
+        features.add(name=name, value=feature)
 
 
 def _set(field: pb.ContextField, value: str | float | bool | None) -> None:  # noqa: FBT001 - a column may hold flags

@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """Newest migration (`labeling_grpc/stores/migrations`): what a database must be at to be used."""
 
 
@@ -42,6 +42,11 @@ AUDIENCE_SEEN: Final = 400
 AUDIENCE: Final = f"coalesce(skill, '') || '\n' || substr(coalesce(seen, ''), 1, {AUDIENCE_SEEN})"
 """Who may be given a case: cases of one audience may be given to the same people, so that none need be looked at to
 learn that it can't."""
+
+LEASED: Final = "lease_until IS NOT NULL"
+EXPIRING: Final = "expires_at IS NOT NULL"
+"""Rows that the indexes of these columns are of: in an index of all, those without a time lie in no order that a lease
+or an answer follows, and each changes a page of its own."""
 
 metadata = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -79,8 +84,8 @@ queue = sa.Table(
     sa.Column("passed_until", sa.BigInteger),  # queue time until which it is not offered to them again
     sa.Column("audience", sa.Text, sa.Computed(AUDIENCE, persisted=True)),
     sa.Index("queue_order", "state", "lane", "tier", "segment", "audience", "rank", "case_id"),
-    sa.Index("queue_lease", "lease_until"),
-    sa.Index("queue_expiry", "expires_at"),
+    sa.Index("queue_lease", "lease_until", sqlite_where=sa.text(LEASED), postgresql_where=sa.text(LEASED)),
+    sa.Index("queue_expiry", "expires_at", sqlite_where=sa.text(EXPIRING), postgresql_where=sa.text(EXPIRING)),
 )
 
 answers = sa.Table(

@@ -216,7 +216,12 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             raise RefusedError(
                 Reason.TOO_MANY_CALLS, "too many calls wait for cases already: ask without wait_ms, or later"
             )
-        return self._leased(await self._hub.call(command, self._wait(request, context)))
+        result = await self._hub.call(command, self._wait(request, context))
+        if isinstance(result, RefusedError):
+            raise result
+        response = pb.LeaseTasksResponse()
+        self._fill(response, cast("list[LeasedCase]", result))
+        return response
 
     async def RenewLease(  # noqa: N802
         self, request: pb.RenewLeaseRequest, _context: Context
@@ -247,17 +252,14 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         outcomes = _in_order(answers, taken)
         if not follow and len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
             raise outcomes[0]
-        response = pb.SubmitLabelsResponse(
-            results=[
-                convert.submit_result(annotation.event_id, outcome)
-                for annotation, outcome in zip(request.annotations, outcomes, strict=True)
-            ]
-        )
+        response = pb.SubmitLabelsResponse()
+        for annotation, outcome in zip(request.annotations, outcomes, strict=True):
+            convert.add_result(response.results, annotation.event_id, outcome)
         for result in leased:
-            try:
-                response.next.CopyFrom(self._leased(result))
-            except RefusedError as refusal:
-                response.next_error.CopyFrom(refusal.status())
+            if isinstance(result, RefusedError):
+                response.next_error.CopyFrom(result.status())
+            else:
+                self._fill(response.next, cast("list[LeasedCase]", result))
         return response
 
     async def Skip(  # noqa: N802
@@ -379,14 +381,11 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             wait = min(wait, remaining - _MARGIN_SECONDS)
         return wait
 
-    def _leased(self, result: Result) -> pb.LeaseTasksResponse:
-        if isinstance(result, RefusedError):
-            raise result
-        return pb.LeaseTasksResponse(
-            tasks=[convert.task(case) for case in cast("list[LeasedCase]", result)],
-            question=self._question,
-            waiting=self._writer.store.counts.waiting,
-        )
+    def _fill(self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase]) -> None:
+        for case in leased:
+            convert.add_task(response, case)
+        response.question.CopyFrom(self._question)
+        response.waiting = self._writer.store.counts.waiting
 
     def _changed(self, events: list[CaseEvent], _counts: Counts) -> None:
         """Called by the writer's thread."""

@@ -56,6 +56,10 @@ class Election(Protocol):
         ...
 
 
+def nothing() -> None:
+    """Nothing."""
+
+
 class Store(Protocol):
     """A database that holds one pipeline's queue. `transact` is called by one thread, the rest by any."""
 
@@ -99,8 +103,11 @@ class Store(Protocol):
         """The queue's clock."""
         ...
 
-    def transact(self, commands: Sequence[Command]) -> Applied:
+    def transact(self, commands: Sequence[Command], meanwhile: Callable[[], None] = nothing) -> Applied:
         """Apply a group of commands and commit: durable when this returns.
+
+        meanwhile: what gives other threads something to do, called when this one leaves them the interpreter: as the
+        database begins to work.
 
         Raises:
             StoreError: the database can't be written; nothing was changed, or all was and nobody could tell.

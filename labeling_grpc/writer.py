@@ -1,7 +1,9 @@
 """The one thread that writes the queue's database: whatever is outstanding goes into one transaction.
 
 A commit costs a disk flush. While one is under way commands gather, and the next group takes them all, so that the
-flush is shared by as many callers as there are. Callers that found no case to lease (long polls) are kept here too,
+flush is shared by as many callers as there are. While more wait, a group's callers are told when the next one is with
+the database: told before, they would keep the interpreter from the thread that the others wait for, and leave it idle
+while the database works. Callers that found no case to lease (long polls) are kept here too,
 and are served first when cases come.
 """
 
@@ -14,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Final, Protocol
 
 from labeling_grpc.commands import (
@@ -26,6 +29,7 @@ from labeling_grpc.commands import (
     LeaseRef,
     ReleaseLeases,
     Result,
+    SubmitAnswers,
     Sweep,
 )
 from labeling_grpc.store import Store, StoreError
@@ -37,6 +41,9 @@ _CONTENDED_SECONDS: Final = 0.002
 
 _PATIENCE_SECONDS: Final = 0.1
 """For how long one that would not wait for cases is tried again so."""
+
+_BRIEF: Final = (LeaseCases, SubmitAnswers, Sweep)
+"""Commands whose group nobody waits long for."""
 
 Outcome = Result | Exception
 Listener = Callable[[list[CaseEvent], Counts], None]
@@ -109,6 +116,7 @@ class Writer:
         self._listeners: list[Listener] = []
         self._fresh = False
         self._contended = False
+        self._untold: list[Callable[[], None]] = []
         self._failing = False
         self._waiting_allowed = True
         self._thread = threading.Thread(target=self._run, name="labeling-writer", daemon=True)
@@ -208,6 +216,7 @@ class Writer:
         finally:
             with self._lock:
                 self._stopping.set()
+            self._tell()
             self._refuse_rest()
 
     def _refuse_rest(self) -> None:
@@ -230,6 +239,8 @@ class Writer:
 
     def _gather(self) -> tuple[list[_Entry], bool]:
         entries: list[_Entry] = []
+        if self._inbox.empty():
+            self._tell()
         timeout = self._patience()
         while len(entries) < _GROUP:
             try:
@@ -279,9 +290,11 @@ class Writer:
 
     def _transact(self, group: Sequence[_Entry]) -> None:
         commands: list[Command] = [entry.command for entry in group] or [Sweep()]
+        if not all(isinstance(command, _BRIEF) for command in commands):
+            self._tell()
         waited = self._store.counts.waiting
         try:
-            applied = self._store.transact(commands)
+            applied = self._store.transact(commands, self._tell)
         except StoreError as error:
             self._unavailable(error)
             _deliver([(entry.reply, error) for entry in group])
@@ -304,7 +317,13 @@ class Writer:
         self._hand_out(group, applied)
         if applied.events or any(not isinstance(command, LeaseCases) for command in commands):
             for listener in self._listeners:
-                listener(applied.events, applied.counts)
+                self._untold.append(partial(listener, applied.events, applied.counts))
+
+    def _tell(self) -> None:
+        """Tell callers and listeners what became of the last group."""
+        untold, self._untold = self._untold, []
+        for tell in untold:
+            tell()
 
     def _unavailable(self, error: StoreError) -> None:
         if not self._failing:  # once, not at each try
@@ -325,7 +344,7 @@ class Writer:
                 self._parked[id(entry)] = entry
                 continue
             done.append((entry.reply, result))
-        _deliver(done)
+        self._untold.append(partial(_deliver, done))
 
     def give_back(self, leased: Iterable[LeasedCase]) -> None:
         """Release cases that were leased for a caller who is gone. When stopping, their leases run out instead."""

@@ -8,7 +8,7 @@ segments, and what it read lately of who may be given what.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
@@ -48,6 +48,7 @@ from labeling_grpc.queue.remarks import KEY, with_remarks
 from labeling_grpc.queue.reranking import RANKED_BY, rescore
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.standing import Standing
+from labeling_grpc.queue.statements import FIRST_END
 from labeling_grpc.queue.taking import take_in
 from labeling_grpc.queue.turns import Turns
 from labeling_grpc.queue.work import Work
@@ -118,10 +119,17 @@ class Queue:
         """Take over what is true now."""
         self.counts, self.next_lease_end = counts, next_lease_end
 
-    def apply(self, connection: sa.Connection, commands: Sequence[Command], now: int, wall: int) -> Applied:
+    def apply(
+        self,
+        connection: sa.Connection,
+        commands: Sequence[Command],
+        now: int,
+        wall: int,
+        decided: Callable[[], None] = lambda: None,
+    ) -> Applied:
         """Results of the commands, in their order; what they change is in `connection`'s transaction.
 
-        now, wall: queue time and wall clock, µs.
+        now, wall: queue time and wall clock, µs.  decided: called when most that is left is for the database to do.
         """
         work = Work(connection, self._topics, self._rules, replace(self.counts), now, wall, shared=self._shared)
         voted = voted_on(work, commands)
@@ -148,8 +156,10 @@ class Queue:
         asked = {index: command for index, command in enumerate(commands) if isinstance(command, LeaseCases)}
         self._next_memory = self._remembered(work, commands)
         if asked:
-            for index, tasks in zip(asked, self._lease(work, list(asked.values())), strict=True):
+            for index, tasks in zip(asked, self._lease(work, list(asked.values()), decided), strict=True):
                 results[index] = tasks
+        else:
+            decided()
         work.trust.write()
         end = self._lease_end_after(work, now)
         entries = audit.record(connection, wall, work.acts)
@@ -167,13 +177,17 @@ class Queue:
             memory.looked_at = None
         return memory
 
-    def _lease(self, work: Work, asked: list[LeaseCases]) -> list[list[LeasedCase] | RefusedError]:
+    def _lease(
+        self, work: Work, asked: list[LeaseCases], decided: Callable[[], None]
+    ) -> list[list[LeasedCase] | RefusedError]:
         memory = self._next_memory
         if memory.standing is None:
             memory.standing = Standing.read(work.connection, work.now)
         plain = self._rules.plain and memory.looked_at is not None and not any(request.review for request in asked)
         leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns, self._gold)
         given = leasing.lease(asked)
+        decided()
+        leasing.write()
         if work.counts.remarked:
             given = with_remarks(work.connection, given, work.golden)
         if leasing.looked:
@@ -263,5 +277,5 @@ def count(connection: sa.Connection) -> Counts:
 
 def first_lease_end(connection: sa.Connection) -> int | None:
     """When the first lease ends, in queue time."""
-    end: int | None = connection.execute(sa.select(sa.func.min(queue.c.lease_until))).scalar_one()
+    end: int | None = connection.execute(FIRST_END).scalar_one()
     return end

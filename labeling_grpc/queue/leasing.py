@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
@@ -109,7 +109,7 @@ class _Offer:
     active: dict[str, list[Stack]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Found:
     """A case and its place. both: both lanes have one."""
 
@@ -135,11 +135,13 @@ class Leasing:
         self.stacks = find_stacks(work.connection) if stacks is None else stacks
 
     def lease(self, asked: Sequence[LeaseCases]) -> list[list[LeasedCase] | RefusedError]:
-        """Cases for each request, in its order, or why there are none for it."""
+        """Cases for each request, in its order, or why there are none for it; `write` is to follow."""
         self._prepare(sum(request.count for request in asked))
-        given = [self._answer(request) for request in asked]
+        return [self._answer(request) for request in asked]
+
+    def write(self) -> None:
+        """Write down what was given."""
         sql.LEASE.execute(self._work.connection, self._updates)
-        return given
 
     def _prepare(self, total: int) -> None:
         """Guess how many cases of each stack are needed: while both lanes have some each gives half."""
@@ -198,7 +200,8 @@ class Leasing:
             active = self._first_in_turn(offer.active, request)
             found = (explore if self._turns.explore_next else active) or explore or active
             if found is not None:
-                return replace(found, both=bool(explore and active))
+                found.both = explore is not None and active is not None
+                return found
         return None
 
     def _first_in_turn(self, active: dict[str, list[Stack]], request: LeaseCases) -> _Found | None:
@@ -207,12 +210,18 @@ class Leasing:
                 return found
         return None
 
-    def _first(self, stacks: Iterable[Stack], request: LeaseCases) -> _Found | None:
+    def _first(self, stacks: Sequence[Stack], request: LeaseCases) -> _Found | None:
         """The first case of all the stacks, in their order, that the one who asks may have."""
+        if len(stacks) == 1:
+            return self._first_of(stacks[0], request)
         found = [first for stack in stacks if (first := self._first_of(stack, request)) is not None]
         return min(found, key=lambda first: (first.row.rank, first.row.case_id), default=None)
 
     def _first_of(self, stack: Stack, request: LeaseCases) -> _Found | None:
+        if stack.rows:
+            first = stack.rows[0]
+            if first.passed_by is None and first.seen is None:  # as nearly all are
+                return _Found(stack, 0, first)
         index = 0
         while True:
             for row in islice(stack.rows, index, None):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from labeling_grpc.commands import LeasedCase, Remark
 from labeling_grpc.queue.statements import PART

@@ -165,6 +165,9 @@ ENDED = (
     .limit(SWEEP)
     .with_for_update(of=queue, skip_locked=True)
 )
+FIRST_END = sa.select(sa.func.min(queue.c.lease_until)).where(queue.c.lease_until.is_not(None))
+"""When the first lease ends. The condition is the index's own, which is not looked at without."""
+
 EXPIRED = (
     sa.select(cases.c.event_id)
     .select_from(queue.join(cases, cases.c.id == queue.c.case_id))

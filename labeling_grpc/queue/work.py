@@ -29,6 +29,11 @@ NOBODY: Final = ""
 
 _BIND_LIMIT: Final = 10_000
 _DRAWN: Final = 1_024
+_MILLISECONDS: Final = 2**48 - 1
+_UUID7: Final = 7 << 76 | 2 << 62
+_UUID7_FIXED: Final = 15 << 76 | 3 << 62
+"""Bits of the version and the variant, in what follows the time."""
+
 Said = Answer | Amend | Escalate | votes.Verdict | votes.GoldAnswer
 """What an annotation is made of."""
 
@@ -311,7 +316,7 @@ class Work:
         """Keep an annotation and publish it; its id."""
         verdict = said if isinstance(said, votes.Verdict) else None
         consensus = said.consensus if isinstance(said, votes.Verdict | votes.GoldAnswer) else None
-        annotation_id = self.entropy.draw(16).hex()
+        annotation_id = self._new_id()
         answered_at = max(self.wall, standing(self.said.get(candidate.event_id, ())).last + 1)
         stored = {
             "id": annotation_id,
@@ -335,6 +340,11 @@ class Work:
         record = label_of(stored, candidate, verdict)
         self.publish(Message(self.topics.labels, candidate.event_id.encode(), encode(record)), annotation_id)
         return annotation_id
+
+    def _new_id(self) -> str:
+        """An annotation's id: a UUID of version 7 (RFC 9562), for a new one then has its place at the index's end."""
+        drawn = int.from_bytes(self.entropy.draw(10)) & ~_UUID7_FIXED | _UUID7
+        return f"{self.wall // 1_000 & _MILLISECONDS:012x}{drawn:020x}"
 
     def annotate(self, row: dict[str, Any]) -> None:
         """Keep an annotation, and what it tells of annotators; its event's were loaded before."""

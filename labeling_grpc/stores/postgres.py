@@ -33,9 +33,9 @@ from labeling_grpc.queue.positions import position
 from labeling_grpc.queue.remarks import KEY
 from labeling_grpc.queue.reranking import RANKED_BY
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.queue.statements import LOCK_KAFKA
-from labeling_grpc.schema import counters, meta, numbers, outbox, queue, replica_number
-from labeling_grpc.store import Change, Outgoing, StoreError, outgoing
+from labeling_grpc.queue.statements import FIRST_END, LOCK_KAFKA
+from labeling_grpc.schema import counters, meta, numbers, outbox, replica_number
+from labeling_grpc.store import Change, Outgoing, StoreError, nothing, outgoing
 from labeling_grpc.stores.election import RowElection
 from labeling_grpc.stores.migrate import prepare
 from tidemark.errors import ConfigError
@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 _STATE = sa.select(
     *(sa.func.coalesce(sa.func.sum(counters.c[name]), 0).label(name) for name in _COUNTED),
     sa.func.coalesce(sa.func.max(counters.c.clock), 0).label("clock"),
-    sa.select(sa.func.min(queue.c.lease_until)).scalar_subquery().label("next_lease_end"),
+    FIRST_END.scalar_subquery().label("next_lease_end"),
     sa.select(sa.func.json_object_agg(meta.c.key, meta.c.value)).scalar_subquery().label("meta"),
 )
 _ADD = (
@@ -158,13 +158,14 @@ class PostgresStore:
         """The queue's clock."""
         return self._clock
 
-    def transact(self, commands: Sequence[Command]) -> Applied:
-        """Apply a group of commands and commit.
+    def transact(self, commands: Sequence[Command], meanwhile: Callable[[], None] = nothing) -> Applied:
+        """Apply a group of commands and commit. meanwhile: called at once, for the server works from the first on.
 
         Raises:
             StoreError: the database can't be written; nothing was changed, or all was and nobody could tell.
 
         """
+        meanwhile()
         with self._translated(), self._engine.begin() as connection:
             if any(isinstance(command, TakeIn | AdoptLabels | MarkPublished | TakeIdentity) for command in commands):
                 connection.execute(LOCK_KAFKA)

@@ -17,7 +17,7 @@ from labeling_grpc.queue.apply import Queue
 from labeling_grpc.queue.positions import position
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import meta, outbox
-from labeling_grpc.store import CLOCK_EVERY, Change, Outgoing, StoreError, outgoing
+from labeling_grpc.store import CLOCK_EVERY, Change, Outgoing, StoreError, nothing, outgoing
 from labeling_grpc.stores.migrate import prepare
 from tidemark.topics import Topics
 
@@ -107,8 +107,8 @@ class SqliteStore:
         """The queue's clock."""
         return self._clock
 
-    def transact(self, commands: Sequence[Command]) -> Applied:
-        """Apply a group of commands and commit.
+    def transact(self, commands: Sequence[Command], meanwhile: Callable[[], None] = nothing) -> Applied:
+        """Apply a group of commands and commit. meanwhile: called when what is left is for SQLite to do.
 
         Raises:
             StoreError: the database can't be written.
@@ -116,7 +116,7 @@ class SqliteStore:
         """
         now = self._clock.now()
         with self._translated(), self._writer.begin():
-            applied = self._queue.apply(self._writer, commands, now, self._clock.wall())
+            applied = self._queue.apply(self._writer, commands, now, self._clock.wall(), meanwhile)
             if now - self._clock_written >= CLOCK_EVERY:
                 _write(self._writer, "clock", str(now))
                 self._clock_written = now

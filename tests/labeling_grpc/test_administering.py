@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
+from msgspec import structs
 
 from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.admin_commands import (
@@ -329,7 +330,7 @@ def _do(store: Store, number: int, what: str, event_id: str) -> None:
             for case in lease(store, f"a{number % 2}"):
                 given = Answer(case.event_id, case.token, "answered", CLASSES[number % 2])
                 if what != "hold":
-                    given = given if what == "answer" else replace(given, status="skipped", label=None)
+                    given = given if what == "answer" else structs.replace(given, status="skipped", label=None)
                     store.transact([SubmitAnswers((given,))])
         case "requeue":
             requeued(store, event_id)

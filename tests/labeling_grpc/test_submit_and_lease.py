@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,9 +53,9 @@ def test_answers_and_the_next_lease_take_one_call_and_one_transaction(
     groups: list[list[type[Command]]] = []
     transact = server.store.transact
 
-    def spied(commands: list[Command]) -> Applied:
+    def spied(commands: list[Command], meanwhile: Callable[[], None]) -> Applied:
         groups.append([type(command) for command in commands])
-        return transact(commands)
+        return transact(commands, meanwhile)
 
     feed(server, 0, 1, 2)
     (task,) = client.lease()

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ from labeling_grpc.options import Options
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
-from labeling_grpc.store import StoreError
+from labeling_grpc.store import StoreError, nothing
 from labeling_grpc.stores.sqlite import SqliteStore
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from support import wait_until
@@ -78,10 +78,10 @@ class Slow(SqliteStore):
         self.gate = threading.Event()
         self.groups: list[int] = []
 
-    def transact(self, commands: Sequence[Command]) -> Applied:
+    def transact(self, commands: Sequence[Command], meanwhile: Callable[[], None] = nothing) -> Applied:
         self.groups.append(len(commands))
         self.gate.wait(30)
-        return super().transact(commands)
+        return super().transact(commands, meanwhile)
 
 
 def test_commands_that_come_during_a_commit_share_the_next_one(tmp_path: Path) -> None:
@@ -98,6 +98,45 @@ def test_commands_that_come_during_a_commit_share_the_next_one(tmp_path: Path) -
     assert store.groups[:2] == [1, 100]
     assert len({case.event_id for result in results for case in leased(result)}) == 100
     writer.stop()
+    store.close()
+
+
+class Working(SqliteStore):
+    """Stands still where the database is at work, once it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, Topics("pay"), RULES)
+        self.at_work = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def transact(self, commands: Sequence[Command], meanwhile: Callable[[], None] = nothing) -> Applied:
+        def working() -> None:
+            meanwhile()
+            self.at_work.set()
+            self.gate.wait(30)
+
+        return super().transact(commands, working)
+
+
+def test_callers_of_a_group_are_told_while_the_next_one_is_with_the_database(tmp_path: Path) -> None:
+    store = Working(tmp_path / "q.db")
+    writer = Writer(store, unexpected)
+    first, second, third = FutureReply(), FutureReply(), FutureReply()
+    writer.submit(take_in(5), FutureReply())
+    writer.start()
+    store.gate.clear()
+    store.at_work.clear()
+    writer.submit(LeaseCases("ada", 1, 10**9), first)
+    assert store.at_work.wait(10)
+    writer.submit(LeaseCases("ben", 1, 10**9), second)
+    store.at_work.clear()
+    store.gate.set()
+    assert leased(first.future.result(10))
+    assert leased(second.future.result(10)), "the last group's callers are told though nobody follows"
+    writer.submit(LeaseCases("eve", 1, 10**9), third)
+    writer.stop()
+    assert third.future.done(), "the end tells who was not told yet"
     store.close()
 
 
@@ -123,10 +162,10 @@ def test_a_full_disk_refuses_the_group_and_loses_nothing(store: SqliteStore, wri
 class Buggy(SqliteStore):
     """Meets a bug at one annotator."""
 
-    def transact(self, commands: Sequence[Command]) -> Applied:
+    def transact(self, commands: Sequence[Command], meanwhile: Callable[[], None] = nothing) -> Applied:
         if any(isinstance(command, LeaseCases) and command.annotator == "bug" for command in commands):
             raise ZeroDivisionError
-        return super().transact(commands)
+        return super().transact(commands, meanwhile)
 
 
 def test_a_bug_at_one_command_does_not_take_the_others_of_its_group_with_it(tmp_path: Path) -> None:
@@ -284,11 +323,13 @@ def test_a_token_made_by_another_process_in_the_middle_of_a_group_fails_neither(
     other = threading.Thread(target=tokens.create, args=(Role.ANNOTATOR, "ada", 10**12))
     apply = store._queue.apply
 
-    def interrupted(connection: sa.Connection, commands: Sequence[Command], now: int, wall: int) -> Applied:
+    def interrupted(
+        connection: sa.Connection, commands: Sequence[Command], now: int, wall: int, decided: Callable[[], None]
+    ) -> Applied:
         connection.exec_driver_sql("SELECT count(*) FROM meta").all()  # the group has read, and is about to write
         other.start()
         other.join(0.3)
-        return apply(connection, commands, now, wall)
+        return apply(connection, commands, now, wall, decided)
 
     monkeypatch.setattr(store._queue, "apply", interrupted)
     store.transact([take_in(3)])
