@@ -24,8 +24,8 @@ from tidemark.topics import Topics
 _CACHE_KIB: Final = 65_536
 _CONNECTIONS: Final = 8
 _READERS_CACHE_KIB: Final = 4_096
-_WAL_PAGES: Final = 10_000
-"""40 MB of log until it is written into the file: the same pages are changed by one commit after another."""
+_WAL_PAGES: Final = 40_000
+"""160 MB of log until it is written into the file: the same pages are changed by one commit after another."""
 
 _WAIT_MS: Final = 5_000
 BEGIN: Final = "tidemark_begin"
