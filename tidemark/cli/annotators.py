@@ -54,7 +54,7 @@ def annotators(pipeline: PipelineFile) -> None:
 def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tuple[str, str]]) -> Table:
     table = Table(title="Annotators", title_justify="left", box=None, pad_edge=False)
     table.add_column("annotator")
-    for heading in ("answered", "skipped", "gold right", "consensus", "agreement", "median s", "fast s", "drift"):
+    for heading in ("answers", "skips", "gold", "expected", "agrees", "median", "fastest", "drift"):
         table.add_column(heading, justify="right")
     table.add_column("state")
     for name, its in found.items():
@@ -66,8 +66,8 @@ def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tup
             f"{_within(*golden, '.0%')} of {its.gold_answered}" if its.gold_answered else "-",
             _or_none(its.consensus_accuracy, ".0%"),
             _or_none(its.agreement, ".0%"),
-            _or_none(its.median_ms / 1_000 or None, ".1f"),
-            _or_none(its.fast_ms / 1_000 or None, ".1f"),
+            _seconds(its.median_ms),
+            _seconds(its.fast_ms),
             _or_none(its.drift, "+.0%"),
             stopped.get(name, ("active", ""))[0],
         )
@@ -76,6 +76,10 @@ def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tup
 
 def _within(value: float | None, low: float | None, high: float | None, form: str) -> str:
     return f"{_or_none(value, form)} ({_or_none(low, form)} to {_or_none(high, form)})"
+
+
+def _seconds(ms: int) -> str:
+    return "-" if not ms else f"{ms / 1_000:.1f} s"
 
 
 def _or_none(value: float | None, form: str) -> str:

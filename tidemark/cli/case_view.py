@@ -156,15 +156,13 @@ def _said(comment: Comment) -> Text:
     return Text.assemble(("said     ", "dim"), (safe(comment.annotator).plain, "bold"), ": ", safe(comment.text))
 
 
-def _legend(task: Task) -> Text:
-    text = Text(" ")
-    for key, name in keys_of(task.classes).items():
-        text.append(f" {key} ", style="bold reverse")
-        text.append(f" {name}   ", style="bold")
-    for key, what in COMMANDS.items():
-        text.append(f" {key} ", style="reverse dim")
-        text.append(f" {what}  ", style="dim")
-    return text
+def _legend(task: Task) -> RenderableType:
+    """The keys; each stays beside what it does, however narrow the terminal."""
+    answers = [
+        Text.assemble((f" {key} ", "bold reverse"), (f" {name}", "bold")) for key, name in keys_of(task.classes).items()
+    ]
+    others = [Text.assemble((f" {key} ", "reverse dim"), (f" {what}", "dim")) for key, what in COMMANDS.items()]
+    return Group(Columns(answers, padding=(0, 2)), Columns(others, padding=(0, 2)))
 
 
 def _progress(progress: Progress) -> str:
