@@ -65,7 +65,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
 
 def _single(*, quick: bool) -> list[dict[str, Any]]:
     """G1: 64 clients, a case at a time."""
-    with services(1, cases=15_000 if quick else 60_000) as running:
+    with services(1, cases=15_000 if quick else 120_000) as running:
         return _both("G1", running, 64, 1, "cases/s, 64 clients, SQLite", 1_500, quick=quick, p99=80.0)
 
 
@@ -79,7 +79,7 @@ def _replicas(*, quick: bool) -> list[dict[str, Any]]:
     """G3: two replicas on one PostgreSQL, 128 clients."""
     with (
         PostgresServer(durable=True) as database,
-        services(2, cases=15_000 if quick else 60_000, database=database.url) as running,
+        services(2, cases=15_000 if quick else 120_000, database=database.url) as running,
     ):
         return _both("G3", running, 128, 1, "cases/s, 128 clients, two replicas, PostgreSQL", 1_500, quick=quick)
 
@@ -121,6 +121,8 @@ def _both(
 def _loaded(running: Sequence[Service], load: Load) -> tuple[Outcome, dict[str, Any]]:
     before = sum(service.cpu_seconds() for service in running)
     outcome = run_loads([load])
+    if outcome.seconds < load.seconds:
+        raise RuntimeError(f"all cases were answered after {outcome.seconds:.1f} s: let the benchmark begin with more")
     cpu = sum(service.cpu_seconds() for service in running) - before
     return outcome, {
         "seconds": round(outcome.seconds, 1),
