@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import Arrival, Message, Source, TakeIn, TakenIn
 from labeling_grpc.convert import misfit
-from labeling_grpc.kafka import bounds, connected, sources
+from labeling_grpc.kafka import Complaint, bounds, connected, sources
 from labeling_grpc.ranking import Ranker
 from labeling_grpc.writer import Stopping, Writer
 from tidemark.deadletter import dead_letter
@@ -66,6 +66,7 @@ class Intake:
         self._topics = topics
         self._writer = writer
         self._problem = problem
+        self._complaint = Complaint(log, f"intake from {topics.candidates}")
         self._fatal = fatal
         self._leads = leads
         self._caught_up = caught_up
@@ -101,7 +102,7 @@ class Intake:
             except Stopping:
                 return
             except (KafkaException, TidemarkError, TimeoutError) as error:
-                log.warning("intake from %s starts over: %s", self._topics.candidates, error)
+                self._complaint.tell(str(error))
                 self._problem(str(error))
             except Exception as error:  # noqa: BLE001 - the end of the thread, told to who can end the process
                 self._fatal(error)
@@ -122,6 +123,7 @@ class Intake:
         consumer = Consumer(consumer_config(self._settings, group=f"{self._topics.pipeline}.labeling"))
         try:
             consumer.assign([TopicPartition(topic, s.partition, offset) for s, offset in self._positions.items()])
+            self._complaint.over()
             self._problem("")
             self._read(client, consumer)
         finally:

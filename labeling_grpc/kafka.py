@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Final
@@ -23,6 +24,25 @@ SETTLED_SECONDS: Final = 30.0
 """Seconds that open transactions are given to end: three times what a dead process's may last."""
 
 _SLICE: Final = 0.1
+
+
+class Complaint:
+    """Why something starts over: a warning, once until it is another reason, or went well meanwhile."""
+
+    def __init__(self, log: logging.Logger, what: str) -> None:
+        self._log = log
+        self._what = what
+        self._last = ""
+
+    def tell(self, why: str) -> None:
+        """It starts over, again."""
+        level = logging.DEBUG if why == self._last else logging.WARNING
+        self._log.log(level, "%s starts over: %s", self._what, why)
+        self._last = why
+
+    def over(self) -> None:
+        """It goes well."""
+        self._last = ""
 
 
 def always() -> bool:

@@ -23,7 +23,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import AdoptLabels, CaseEvent, Counts, MarkPublished, Source, TakeIdentity
-from labeling_grpc.kafka import always, connected, settled, sources
+from labeling_grpc.kafka import Complaint, always, connected, settled, sources
 from labeling_grpc.store import Outgoing
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
@@ -81,6 +81,7 @@ class Publisher:
         self._topics = topics
         self._writer = writer
         self._problem = problem
+        self._complaint = Complaint(log, f"publishing to {topics.labels}")
         self._fatal = fatal
         self._hook = hook
         self._leads = leads
@@ -142,7 +143,7 @@ class Publisher:
                 self._fatal(error.with_traceback(None))  # whose frames would keep the producer alive
                 return
             except (KafkaException, TidemarkError, TimeoutError) as error:
-                log.warning("publishing to %s starts over: %s", self._topics.labels, error)
+                self._complaint.tell(str(error))
                 self._problem(str(error))
             except Exception as error:  # noqa: BLE001 - the end of the thread, told to who can end the process
                 self._fatal(error)
@@ -162,6 +163,7 @@ class Publisher:
         try:
             producer.init_transactions(_TIMEOUT)
             published, targets = self._read_tails(client)
+            self._complaint.over()
             self._problem("")
             self._publish(producer, published, targets)
         except BaseException:

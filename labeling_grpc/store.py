@@ -61,7 +61,10 @@ def nothing() -> None:
 
 
 class Store(Protocol):
-    """A database that holds one pipeline's queue. `transact` is called by one thread, the rest by any."""
+    """A database that holds one pipeline's queue.
+
+    `transact` is called by one thread, `unpublished` and `last_seq` by one other, the rest by any.
+    """
 
     @property
     def shared(self) -> bool:

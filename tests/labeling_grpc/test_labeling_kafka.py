@@ -6,6 +6,8 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +18,11 @@ from labeling import candidate, pipeline
 
 from labeling_grpc.client import Annotation, LabelingClient, Submitted
 from labeling_grpc.commands import Source
-from labeling_grpc.options import Options
+from labeling_grpc.options import Options, queue_database
 from labeling_grpc.publisher import PUBLISHER, SEQ, Publisher
+from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.server import LabelingServer, serve
+from labeling_grpc.stores.choose import open_store
 from support import wait_until
 from tidemark.errors import BrokerError
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all
@@ -275,9 +279,11 @@ def test_nothing_is_published_while_what_was_published_hangs_in_an_open_transact
         LabelingClient(first.address, "ada") as client,
     ):
         acknowledged = answer_all(client, 3)
-        rows = first.store.unpublished(0, 10)
-        identity = first.store.publisher.encode()
         leave_it_hanging(first, monkeypatch)
+    rules = QueueRules.of(pipeline(topics.pipeline))
+    with closing(open_store(queue_database(settings, topics.pipeline, ""), topics, rules)) as store:
+        rows, identity = store.unpublished(0, 10), store.publisher.encode()
+    assert len(rows) == 3
     # As after a commit whose marker Kafka has lost (KAFKA-20734), which can't be brought about at will.
     held = Producer(
         producer_config(settings, transactional_id=f"{topics.pipeline}.held", transaction_timeout_ms=60_000)
@@ -301,6 +307,28 @@ def test_nothing_is_published_while_what_was_published_hangs_in_an_open_transact
         wait_until(lambda: client.stats().unpublished == 0, "the outbox is not emptied")
         assert client.stats().publishing_problem == ""
     assert Counter(label.annotation_id for label in labels(settings, topics)) == Counter(acknowledged)
+
+
+def test_what_stays_wrong_is_said_once(
+    settings: Settings, unique: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+    session = Publisher._session
+
+    def tried(self: Publisher) -> None:
+        tries.append(1)
+        session(self)
+
+    monkeypatch.setattr(Publisher, "_session", tried)
+    with serve(pipeline(unique), settings), caplog.at_level("DEBUG", logger="labeling_grpc.publisher"):
+        wait_until(lambda: len(tries) > 3, lambda: f"{len(tries)} tries")
+        told = [
+            (record.getMessage(), record.levelname) for record in caplog.records if record.name.endswith("publisher")
+        ]
+    again = [level for (before, _), (now, level) in pairwise(told) if now == before]
+    assert again
+    assert set(again) == {"DEBUG"}
+    assert told[0][1] == "WARNING"
 
 
 def test_a_lost_database_is_rebuilt_from_kafka(settings: Settings, topics: Topics) -> None:
