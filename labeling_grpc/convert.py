@@ -67,8 +67,7 @@ def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase) -> None:
     task = response.tasks.add(
         lease_token=leased.token, lease_expires_at_us=leased.until, lease_count=leased.leases, review=leased.review
     )
-    _fill(task.case, _decode(leased.candidate))
-    task.case.segment, task.case.skill = leased.segment, leased.skill
+    _fill(task.case, _decode(leased.candidate), leased)
     for remark in leased.remarks:
         task.comments.append(comment(remark))
 
@@ -88,8 +87,7 @@ def case_record(row: CaseRow) -> pb.CaseRecord:
         answers=row.answers,
         review=row.review,
     )
-    _fill(record.case, row.candidate)
-    record.case.segment, record.case.skill = row.segment, row.skill
+    _fill(record.case, row.candidate, row)
     return record
 
 
@@ -117,14 +115,8 @@ def add_result(
         results.add(event_id=event_id, annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
 
 
-def case(candidate: Candidate) -> pb.Case:
+def _fill(shown: pb.Case, candidate: Candidate, placed: LeasedCase | CaseRow) -> None:
     """What a person is shown. The inclusion probability is not: it is for the learner."""
-    shown = pb.Case()
-    _fill(shown, candidate)
-    return shown
-
-
-def _fill(shown: pb.Case, candidate: Candidate) -> None:
     shown.event_id = candidate.event_id
     if candidate.business_id is not None:
         shown.business_id = candidate.business_id
@@ -142,6 +134,7 @@ def _fill(shown: pb.Case, candidate: Candidate) -> None:
         shown.expires_at_us = candidate.expires_at
     shown.policy = candidate.policy
     shown.tile = candidate.tile
+    shown.segment, shown.skill = placed.segment, placed.skill
     context, features = shown.context, shown.features
     for name, value in candidate.context.items():
         _set(context.add(name=name), value)

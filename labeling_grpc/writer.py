@@ -294,7 +294,7 @@ class Writer:
             self._tell()
         waited = self._store.counts.waiting
         try:
-            applied = self._store.transact(commands, self._tell)
+            applied = self._applied(commands)
         except StoreError as error:
             self._unavailable(error)
             _deliver([(entry.reply, error) for entry in group])
@@ -318,6 +318,12 @@ class Writer:
         if applied.events or any(not isinstance(command, LeaseCases) for command in commands):
             for listener in self._listeners:
                 self._untold.append(partial(listener, applied.events, applied.counts))
+
+    def _applied(self, commands: Sequence[Command]) -> Applied:
+        try:
+            return self._store.transact(commands, self._tell)
+        finally:
+            self._tell()  # where it failed before it came to that
 
     def _tell(self) -> None:
         """Tell callers and listeners what became of the last group."""

@@ -55,6 +55,7 @@ from labeling_grpc.queue.work import Work
 from labeling_grpc.refusals import RefusedError
 from labeling_grpc.schema import Lane, State, answers, meta, outbox, queue
 from labeling_grpc.security import audit
+from labeling_grpc.store import nothing
 from tidemark.topics import Topics
 
 FromKafka = TakeIn | Rescore | AdoptLabels | MarkPublished | TakeIdentity
@@ -125,7 +126,7 @@ class Queue:
         commands: Sequence[Command],
         now: int,
         wall: int,
-        decided: Callable[[], None] = lambda: None,
+        decided: Callable[[], None] = nothing,
     ) -> Applied:
         """Results of the commands, in their order; what they change is in `connection`'s transaction.
 

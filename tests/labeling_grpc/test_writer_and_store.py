@@ -102,41 +102,48 @@ def test_commands_that_come_during_a_commit_share_the_next_one(tmp_path: Path) -
 
 
 class Working(SqliteStore):
-    """Stands still where the database is at work, once it is told to."""
+    """Stops where the database begins to work, until it is let go on. Fails before that for one annotator."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, Topics("pay"), RULES)
-        self.at_work = threading.Event()
-        self.gate = threading.Event()
-        self.gate.set()
+        self.at_work = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
 
     def transact(self, commands: Sequence[Command], meanwhile: Callable[[], None] = nothing) -> Applied:
         def working() -> None:
             meanwhile()
-            self.at_work.set()
-            self.gate.wait(30)
+            self.at_work.release()
+            assert self.gate.acquire(timeout=30)
 
+        if any(isinstance(command, LeaseCases) and command.annotator == "fail" for command in commands):
+            raise StoreError("the disk is full")
         return super().transact(commands, working)
 
 
 def test_callers_of_a_group_are_told_while_the_next_one_is_with_the_database(tmp_path: Path) -> None:
     store = Working(tmp_path / "q.db")
     writer = Writer(store, unexpected)
-    first, second, third = FutureReply(), FutureReply(), FutureReply()
+    first, second, failing, last = (FutureReply() for _ in range(4))
     writer.submit(take_in(5), FutureReply())
     writer.start()
-    store.gate.clear()
-    store.at_work.clear()
+    assert store.at_work.acquire(timeout=10)
     writer.submit(LeaseCases("ada", 1, 10**9), first)
-    assert store.at_work.wait(10)
+    store.gate.release()
+    assert store.at_work.acquire(timeout=10)
     writer.submit(LeaseCases("ben", 1, 10**9), second)
-    store.at_work.clear()
-    store.gate.set()
+    store.gate.release()
+    assert store.at_work.acquire(timeout=10)
     assert leased(first.future.result(10))
-    assert leased(second.future.result(10)), "the last group's callers are told though nobody follows"
-    writer.submit(LeaseCases("eve", 1, 10**9), third)
+    assert not second.future.done()
+    writer.submit(LeaseCases("fail", 1, 10**9), failing)
+    store.gate.release()
+    assert leased(second.future.result(10)), "told though the next group failed, or nobody follows"
+    with pytest.raises(StoreError, match="the disk is full"):
+        failing.future.result(10)
+    writer.submit(LeaseCases("eve", 1, 10**9), last)
+    store.gate.release()
     writer.stop()
-    assert third.future.done(), "the end tells who was not told yet"
+    assert last.future.done(), "the end tells who was not told yet"
     store.close()
 
 
