@@ -258,7 +258,7 @@ def batch_of(partition: Partition, messages: Sequence[Message]) -> Batch:
     )
 
 
-def _headers(message: Message) -> list[tuple[str, bytes]]:
+def _headers(message: Message) -> list[tuple[str, bytes | None]]:
     return [(name, content or b"") for name, content in record_of(message)[2] or ()]
 
 

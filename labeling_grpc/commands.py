@@ -6,7 +6,7 @@ What there is one of for each case is a struct of msgspec's: a frozen dataclass 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -125,7 +125,8 @@ class Message:
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, Any], ...] = ()
+    """bytes; None where a dead letter keeps one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from labeling_grpc.writer import Stopping, Writer
 from tidemark.deadletter import dead_letter
 from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
 from tidemark.kafka import consumer_config
-from tidemark.processor import Batch, Partition
+from tidemark.processor import Batch, Headers, Partition
 from tidemark.records import Candidate, decode
 from tidemark.settings import Settings
 from tidemark.topics import Topics
@@ -31,7 +31,6 @@ MAX_CANDIDATE: Final = 262_144
 """Bytes of a candidate: a hundred of them must fit a lease call of a client with gRPC's default limit, or nearly."""
 
 _BATCH: Final = 500
-_MAX_KEY: Final = 1_024
 """Bytes of a dead letter's key: with its value it must stay below the broker's limit."""
 _POLL_SECONDS: Final = 0.2
 _FULL_SECONDS: Final = 0.5
@@ -216,8 +215,9 @@ class Intake:
             partition=Partition(source.topic, source.partition, source.incarnation),
             offsets=np.array([message.offset()], np.int64),
             timestamps=np.array([message.timestamp()[1]], np.int64),
-            keys=[(message.key() or b"")[:_MAX_KEY] or None],
+            keys=[message.key()],
             values=[message.value()],
+            headers=[cast("Headers | None", message.headers())],
         )
         output = dead_letter(self._topics.deadletter, batch, 0, wrong.step, wrong.reason)
         return Message(output.topic, output.key, output.value, output.headers)

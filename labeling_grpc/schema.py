@@ -129,7 +129,7 @@ outbox = sa.Table(
     sa.Column("key", sa.LargeBinary),
     sa.Column("value", sa.LargeBinary),
     sa.Column("annotation_id", sa.Text),
-    sa.Column("headers", sa.LargeBinary, nullable=False),  # JSON: [[name, base64 of the value], ..]
+    sa.Column("headers", sa.LargeBinary, nullable=False),  # JSON: [[name, base64 of the value or null], ..]
     sqlite_autoincrement=True,  # a number is never used twice, even when the newest rows were deleted
 )
 

@@ -144,7 +144,9 @@ def outgoing(rows: Any) -> list[Outgoing]:  # noqa: ANN401 - a cursor's rows: nu
     found: list[Outgoing] = []
     size = 0
     for number, topic, key, value, headers in rows:
-        decoded = tuple((name, base64.b64decode(text)) for name, text in msgspec.json.decode(headers))
+        decoded = tuple(
+            (name, None if text is None else base64.b64decode(text)) for name, text in msgspec.json.decode(headers)
+        )
         found.append(Outgoing(number, Message(topic, key, value, decoded)))
         size += len(value or b"")
         if size > MAX_BYTES:

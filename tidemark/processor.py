@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
 UNKNOWN_TIME: Final = -(2**63)
 """In place of an event time that a record does not tell."""
 
@@ -64,13 +64,13 @@ class Batch:
 
 
 class Output(NamedTuple):
-    """A record to produce. `partition` None: chosen by the key."""
+    """A record to produce. `partition` None: chosen by the key.  headers: bytes; None where a dead letter keeps one."""
 
     topic: str
     value: bytes | None
     key: bytes | None = None
     partition: int | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, Any], ...] = ()
 
 
 class Processor(Protocol):

@@ -375,7 +375,9 @@ class Work:
 
     def publish(self, message: Message, annotation_id: str | None = None) -> None:
         """Put a record into the outbox."""
-        headers = [[name, base64.b64encode(value).decode()] for name, value in message.headers]
+        headers = [
+            [name, None if value is None else base64.b64encode(value).decode()] for name, value in message.headers
+        ]
         self._outbox.append(
             {
                 "topic": message.topic,

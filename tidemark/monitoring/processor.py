@@ -370,5 +370,5 @@ def _one(batch: Batch, row: int) -> Batch:
         timestamps=batch.timestamps[row : row + 1].copy(),
         keys=[batch.keys[row]],
         values=[batch.values[row]],
-        headers=[None],
+        headers=[batch.headers[row] if batch.headers else None],
     )

@@ -57,9 +57,9 @@ def encode_hop(origins: Sequence[Partition], rows: pl.DataFrame) -> tuple[bytes,
 
 def latest_time(headers: Headers | None) -> int:
     """Latest event time of a hop's rows, µs; `UNKNOWN_TIME` where the record does not tell."""
-    told = next((content for name, content in headers or [] if name == _LATEST), b"")
+    told = next((content for name, content in headers or [] if name == _LATEST), None)
     try:
-        return int(told)
+        return int(told or b"")
     except ValueError:
         return UNKNOWN_TIME
 
