@@ -12,6 +12,8 @@ from polars.exceptions import PolarsError
 from labeling_grpc.admin_messages import Imported
 from labeling_grpc.export import FORMULA
 from tidemark.errors import ConfigError
+from tidemark.pipeline.classes import NO_CLASS, ClassReader
+from tidemark.pipeline.model import LabelSpec
 
 _NEEDED: Final = ("event_id", "label")
 _KNOWN: Final[dict[str, pl.DataType]] = {
@@ -48,12 +50,15 @@ FORMATS: Final[dict[str, Callable[[Path], pl.DataFrame]]] = {
 """By the ending of the file."""
 
 
-def read(path: Path) -> list[Imported]:
+def read(path: Path, spec: LabelSpec | None = None) -> list[Imported]:
     """Labels of a file with the columns event_id and label, and where they are annotator, known_at, confidence.
 
     Events that the queue has no case of bring along time, and where they are key, business_id and features: columns
     `f_NAME`, or one `features`. Rows without a label, of another status than `answered`, and those that a later row
     supersedes are left out: what the queue exported can be read as it is.
+
+    spec: the pipeline's label, whose classes the column `label` may also give as numbers or truth values
+        (`tidemark.pipeline.classes`). None: texts are left to the service to check.
 
     Raises:
         ConfigError: the file can't be read, or a column is missing or of another type; names it.
@@ -69,7 +74,22 @@ def read(path: Path) -> list[Imported]:
     missing = [name for name in _NEEDED if name not in frame.columns]
     if missing:
         raise ConfigError(f"{path}: there is no column {missing[0]!r}; the columns are {', '.join(frame.columns)}")
+    if spec is not None:
+        frame = _named(frame, path, spec)
     return [_imported(row) for row in _standing(_typed(frame, path)).iter_rows(named=True)]
+
+
+def _named(frame: pl.DataFrame, path: Path, spec: LabelSpec) -> pl.DataFrame:
+    """The labels as the pipeline names them. Texts that name none stay: the service refuses them one by one."""
+    labels = frame["label"]
+    try:
+        classes = ClassReader(spec.classes, spec.positive).column(labels)
+    except ValueError as error:
+        if labels.dtype == pl.String:
+            return frame
+        raise ConfigError(f"{path}: {error}") from error
+    names = [None if index == NO_CLASS else spec.classes[index] for index in classes.tolist()]
+    return frame.with_columns(pl.Series("label", names, pl.String))
 
 
 def _typed(frame: pl.DataFrame, path: Path) -> pl.DataFrame:

@@ -106,12 +106,16 @@ class Label(Record, frozen=True, kw_only=True):
 
 
 class Outcome(Record, frozen=True, kw_only=True):
-    """`P.outcomes`: truth that arrives by itself. Names the event by `event_id` or by `business_id`."""
+    """`P.outcomes`: truth that arrives by itself. Names the event by `event_id` or by `business_id`.
 
-    label: str
+    label: a class by its name, or as `tidemark.pipeline.classes` reads numbers and truth values.  known_at: µs.
+    business_id: as the column `label.business_id` holds it, a number where that is an int.
+    """
+
+    label: str | int | float | bool
     known_at: int
     event_id: str | None = None
-    business_id: str | None = None
+    business_id: str | int | float | None = None
 
 
 class LabelRange(Record, frozen=True, kw_only=True):
@@ -210,5 +214,7 @@ def decode(kind: type[R], value: bytes | None) -> R:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     try:
         return decoder.decode(value)  # type: ignore[return-value]
+    except RecursionError as error:
+        raise RecordError("decode", f"not a {kind.__name__} record: it is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError("decode", f"not a {kind.__name__} record: {error}") from error

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from labeling import PIPELINE, SOURCE, arrivals, candidate, pipeline
 from typer.testing import CliRunner
@@ -119,3 +120,31 @@ def test_the_queue_is_administered_at_the_command_line(
             work.lease()
         assert run("resume") == (0, "the queue is open")
         assert [task.event_id for task in work.lease(4)] == [events[0]]
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "expected"),
+    [
+        (["1", "0"], [1, 0, 0], ["1", "0", "0"]),
+        (["1", "0"], [1.0, 0.0, None], ["1", "0"]),
+        (["1", "0"], ["1.0", "0.0", "0.0"], ["1", "0", "0"]),
+        (["fraud", "genuine"], [True, False, None], ["fraud", "genuine"]),
+        (["genuine", "fraud"], ["true", "false", ""], ["fraud", "genuine"]),
+        (["genuine", "fraud"], [1, 0, 0], ["fraud", "genuine", "genuine"]),
+        (["genuine", "fraud"], ["fraud", "hm", "1"], ["fraud", "hm", "1"]),
+    ],
+)
+def test_labels_of_a_file_are_classes_as_the_pipeline_names_them(
+    tmp_path: Path, classes: list[str], labels: list[object], expected: list[str]
+) -> None:
+    positive = "1" if "1" in classes else "fraud"
+    spec = pipeline("pay").label.model_copy(update={"classes": classes, "positive": positive})
+    frame = pl.DataFrame({"event_id": ["a", "b", "c"], "label": labels})
+    frame.write_parquet(tmp_path / "labels.parquet")
+    assert [label.label for label in read(tmp_path / "labels.parquet", spec)] == expected
+
+
+def test_a_column_of_numbers_that_are_no_classes_is_refused_by_its_name(tmp_path: Path) -> None:
+    pl.DataFrame({"event_id": ["a"], "label": [7]}).write_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(ConfigError, match="column 'label' holds 7; expected"):
+        read(tmp_path / "labels.parquet", pipeline("pay").label)

@@ -90,7 +90,7 @@ def import_file(
     from labeling_grpc.refusals import RefusedError
 
     with told(), _admin(pipeline, address) as admin:
-        labels = read(file)
+        labels = read(file, load(pipeline).label)
         outcomes = admin.import_labels(labels)
         refused = [(label, o) for label, o in zip(labels, outcomes, strict=True) if isinstance(o, RefusedError)]
         taken = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]

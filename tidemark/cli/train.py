@@ -70,14 +70,15 @@ def _from_history(pipeline: Pipeline, path: Path, *, all_known: bool, replace: b
     if (precision := figures.get("holdout_average_precision")) is not None:
         out.print(
             f"on the last fifth ({figures['holdout_rows']:,.0f} rows, {figures['holdout_positives']:,.0f} "
-            f"{pipeline.label.positive}), a model of the rest has average precision {precision:.3f} "
+            f"{pipeline.label.positive}), a model of the {figures['holdout_learnt_from']:,.0f} labels known before has "
+            f"average precision {precision:.3f} "
             f"[{figures['holdout_average_precision_low']:.3f}, {figures['holdout_average_precision_high']:.3f}]",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
     else:
-        out.print("the last fifth has too few labels of some class to measure a model by")
+        out.print("no figure: too few labels of some class in the last fifth, or known when it began (label.delay)")
 
 
 def _from_file(pipeline: Pipeline, path: Path, *, replace: bool) -> None:

@@ -1,8 +1,8 @@
-"""Predictions and outcomes in bulk: from JSON records to columns of a `joined` table."""
+"""Predictions in bulk: from JSON records to columns of a `joined` table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from kernels import hash_strings
 from tidemark.errors import RecordError
-from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT, NEVER, OUTCOME, UNKNOWN, prediction_dtype
+from tidemark.monitoring.joined import NEVER, UNKNOWN, prediction_dtype
 from tidemark.pipeline.model import LabelSpec
 from tidemark.processor import Batch
-from tidemark.records import Outcome, Prediction, decode
+from tidemark.records import Prediction, decode
 
 _STEP: Final = "monitor"
 _FARTHEST: Final = 2**62
 _TOLERANCE: Final = 1e-3
+_LONGEST_NAME: Final = 100
 _predictions: Final = msgspec.json.Decoder(list[Prediction])
 Bad = list[tuple[int, RecordError]]
 
@@ -43,7 +44,10 @@ def predictions(batch: Batch, spec: LabelSpec, models: Models) -> tuple[NDArray[
     bad: Bad = []
     found, at = _decode(batch, bad)
     classes = len(spec.classes)
-    problems = [_time_problem(one.time) or probabilities_problem(one.probabilities, classes) for one in found]
+    problems = [
+        time_problem(one.time) or probabilities_problem(one.probabilities, classes) or _model_problem(one.model)
+        for one in found
+    ]
     if any(problems):
         bad += [(row, RecordError(_STEP, problem)) for row, problem in zip(at, problems, strict=True) if problem]
         kept = [i for i, problem in enumerate(problems) if not problem]
@@ -58,31 +62,6 @@ def predictions(batch: Batch, spec: LabelSpec, models: Models) -> tuple[NDArray[
     rows["truth"], rows["truth_at"] = UNKNOWN, NEVER
     unscored = [np.nan] * classes
     rows["p"] = np.array([one.probabilities or unscored for one in found], np.float32).reshape(len(found), classes)
-    return rows, np.array(at, np.int64), bad
-
-
-def outcomes(batch: Batch, spec: LabelSpec) -> tuple[NDArray[Any], NDArray[np.int64], Bad]:
-    """Rows of a batch of `P.outcomes`, the batch's rows they come from, and what is wrong with the others."""
-    place = {name: number for number, name in enumerate(spec.classes)}
-    bad: Bad = []
-    found: list[tuple[Outcome, int, str]] = []
-    at: list[int] = []
-    for row, value in enumerate(batch.values):
-        try:
-            outcome = decode(Outcome, value)
-            by, name = _named(outcome, place)
-        except RecordError as error:
-            bad.append((row, error))
-            continue
-        found.append((outcome, by, name))
-        at.append(row)
-    rows = np.zeros(len(found), OUTCOME)
-    rows["partition"] = batch.partition.index
-    rows["offset"] = batch.offsets[at]
-    rows["id"] = hashes([name for _, _, name in found])
-    rows["by"] = [by for _, by, _ in found]
-    rows["label"] = [place[outcome.label] for outcome, _, _ in found]
-    rows["known_at"] = [outcome.known_at for outcome, _, _ in found]
     return rows, np.array(at, np.int64), bad
 
 
@@ -104,27 +83,13 @@ def probabilities_problem(probabilities: Sequence[float] | None, classes: int) -
     return None
 
 
-def _time_problem(time: int) -> str | None:
+def time_problem(time: int) -> str | None:
+    """What is wrong with a time (µs), if anything is."""
     return None if abs(time) < _FARTHEST else f"{time} is no time in µs since 1970"
 
 
-def _named(outcome: Outcome, place: Mapping[str, int]) -> tuple[int, str]:
-    """What an outcome names its event by.
-
-    Raises:
-        RecordError: it does not, or it tells no class of the pipeline, or no time.
-
-    """
-    if outcome.label not in place:
-        raise RecordError(_STEP, f"unknown class {outcome.label!r}; the classes are {', '.join(place)}")
-    problem = _time_problem(outcome.known_at)
-    if problem is not None:
-        raise RecordError(_STEP, problem)
-    if outcome.event_id is not None:
-        return BY_EVENT, outcome.event_id
-    if outcome.business_id is not None:
-        return BY_BUSINESS, outcome.business_id
-    raise RecordError(_STEP, "an outcome that names neither event_id nor business_id")
+def _model_problem(model: str) -> str | None:
+    return None if len(model) <= _LONGEST_NAME else f"a model's version of {len(model)} letters"
 
 
 def _decode(batch: Batch, bad: Bad) -> tuple[list[Prediction], list[int]]:
@@ -132,7 +97,7 @@ def _decode(batch: Batch, bad: Bad) -> tuple[list[Prediction], list[int]]:
     if all(batch.values):
         try:
             found = _predictions.decode(b"[" + b",".join(value for value in batch.values if value) + b"]")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = []
         if len(found) == len(batch):
             return found, list(range(len(batch)))

@@ -23,6 +23,7 @@ from tidemark.errors import RecordError, TopicError
 from tidemark.monitoring import decoding, figures
 from tidemark.monitoring.joined import NEVER, Joined
 from tidemark.monitoring.labels import LabelBook
+from tidemark.monitoring.outcomes import OutcomeReader
 from tidemark.monitoring.retention import WINDOW
 from tidemark.pipeline.model import Pipeline
 from tidemark.processor import Batch, Output, Partition
@@ -127,6 +128,7 @@ class MonitorProcessor:
     def __init__(self, pipeline: Pipeline, options: Options | None = None) -> None:
         self._pipeline = pipeline
         self._spec = pipeline.label
+        self._outcomes = OutcomeReader(pipeline)
         self._options = options or Options()
         self._topics = pipeline.topics
         self._keep = self._spec.delay + self._spec.grace + self._options.window
@@ -265,7 +267,7 @@ class MonitorProcessor:
         return outputs
 
     def _take_outcomes(self, batch: Batch) -> list[Output]:
-        rows, at, bad = decoding.outcomes(batch, self._spec)
+        rows, at, bad = self._outcomes.read(batch)
         self._latest = int(rows["known_at"].max()) if rows.shape[0] else None
         matched = self._joined.add_outcomes(rows, batch.partition.index, int(batch.offsets[0]))
         decided = self._places[batch.partition].decided

@@ -33,6 +33,7 @@ class Dataset:
     features: (n, d) float64, NaN is missing.  target: (n,) int64, index of the class.
     event_ids: n of them.  first_seen: (n,) int64, position of the event's first annotation among all.
     known_until: µs, the latest `known_at` of the annotations that were taken into account.
+    known_at: (n,) int64, µs: when each row's label was known. None: in the order of the rows.
     """
 
     features: NDArray[np.float64]
@@ -40,6 +41,7 @@ class Dataset:
     event_ids: tuple[str, ...]
     first_seen: NDArray[np.int64]
     known_until: int
+    known_at: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Rows."""
@@ -48,7 +50,16 @@ class Dataset:
     def rows(self, chosen: NDArray[np.bool_]) -> Dataset:
         """Some of the rows, in the same order."""
         ids = tuple(event for event, keep in zip(self.event_ids, chosen.tolist(), strict=True) if keep)
-        return Dataset(self.features[chosen], self.target[chosen], ids, self.first_seen[chosen], self.known_until)
+        known_at = None if self.known_at is None else self.known_at[chosen]
+        return Dataset(
+            self.features[chosen], self.target[chosen], ids, self.first_seen[chosen], self.known_until, known_at
+        )
+
+    def known_before(self, moment: int) -> NDArray[np.bool_]:
+        """Which rows' labels were known at a moment (µs): what a model of that time could have learnt from."""
+        if self.known_at is None:
+            raise ValueError("nobody has told when these labels were known")
+        return self.known_at <= moment
 
     @property
     def event_ids_sha256(self) -> str:
@@ -79,6 +90,7 @@ def dataset(labels: Iterable[tuple[int, Label]], schema: ModelSchema) -> Dataset
         event_ids=tuple(label.event_id for label in answered),
         first_seen=np.array([first[label.event_id] for label in answered], np.int64),
         known_until=max((label.known_at for _, label in ordered), default=0),
+        known_at=np.array([label.known_at for label in answered], np.int64),
     )
 
 

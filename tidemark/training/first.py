@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +11,7 @@ import msgspec
 import numpy as np
 import polars as pl
 from confluent_kafka import KafkaException, Producer
+from numpy.typing import NDArray
 
 from kernels.forest import Forest
 from tidemark.errors import BrokerError, ConfigError, ModelError
@@ -20,6 +20,7 @@ from tidemark.evaluation.metrics import average_precision, log_loss
 from tidemark.features import backfill
 from tidemark.kafka import ensure_topics, producer_config
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.records import LabelRange, ModelManifest
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.reading import read_registry
@@ -56,9 +57,11 @@ def from_history(
 ) -> FirstModel:
     """Model of a history with labels, whose features are computed as the stream would have.
 
-    history: the pipeline's columns and `label.column`; classes by name, or by number from 0.  source: its name.
+    history: the pipeline's columns and `label.column`; classes as `tidemark.pipeline.classes` reads them.
+    source: its name.
     all_known: use the rows of the last `label.delay` too, whose truth may not have arrived when the file was written.
-    The manifest's metrics are of a model of the first four fifths (by time) on the last fifth.
+    The manifest's metrics are of a model of the labels that were known when the last fifth (by time) began, on that
+    fifth: what became known later, no model could have learnt from.
 
     Raises:
         ConfigError: the history lacks a column, or holds a class that is not the pipeline's.
@@ -66,12 +69,12 @@ def from_history(
 
     """
     schema = ModelSchema.of(pipeline)
-    rows = _labeled(pipeline, history, source, all_known=all_known)
+    rows, times = _labeled(pipeline, history, source, all_known=all_known)
     positive = schema.classes.index(pipeline.label.positive)
     counts = np.bincount(rows.target, minlength=len(schema.classes))
     if np.count_nonzero(counts) < 2:
         raise ModelError(f"{source}: {len(rows)} usable labels, all of one class; a model needs two")
-    figures = _backtest(rows, schema, pipeline, positive, num_threads)
+    figures = _backtest(rows, times, schema, pipeline, positive, num_threads)
     model = train(rows, schema, pipeline.training.params, num_threads=num_threads)
     if model.splits == 0:
         raise ModelError(f"{source}: {len(rows)} labels are too few or too alike to learn from")
@@ -164,67 +167,69 @@ def publish_first(
     return checked.manifest
 
 
-def _labeled(pipeline: Pipeline, history: pl.DataFrame, source: str, *, all_known: bool) -> Dataset:
+def _labeled(
+    pipeline: Pipeline, history: pl.DataFrame, source: str, *, all_known: bool
+) -> tuple[Dataset, NDArray[np.int64]]:
+    """The rows with a label that may be used, in the order of their event times; and these times, µs."""
     column = pipeline.label.column
     if column is None or column not in history.columns:
         raise ConfigError(
             f"{source} has no column {column!r} with the class; set label.column in the pipeline's file to one of "
             f"{history.columns}"
         )
-    labeled = history.filter(pl.col(column).is_not_null())
-    features = backfill(pipeline, history).filter(history[column].is_not_null())
+    try:
+        classes = ClassReader(pipeline.label.classes, pipeline.label.positive).column(history[column])
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    labeled = np.flatnonzero(classes != NO_CLASS)
+    features = backfill(pipeline, history)[labeled]
     times = features["_time"].to_numpy()
-    target = _classes(labeled[column], pipeline.label.classes, source)
     known = times + pipeline.label.delay
     usable = np.ones(len(times), np.bool_) if all_known else known <= times.max(initial=0)
     if not usable.any():
         raise ModelError(f"{source}: no label is older than label.delay; if all are known by now, add --all-known")
     order = np.flatnonzero(usable)[np.argsort(times[usable], kind="stable")]
     number = pipeline.label.business_id
-    ids = labeled[number].cast(pl.String).to_list() if number in labeled.columns else list(range(len(labeled)))
-    return Dataset(
+    ids = history[number][labeled].cast(pl.String).to_list() if number in history.columns else range(len(labeled))
+    rows = Dataset(
         features=features.select(pipeline.feature_names).to_numpy()[order].astype(np.float64),
-        target=target[order],
+        target=classes[labeled][order],
         event_ids=tuple(f"file:{source}#{ids[row]}" for row in order.tolist()),
         first_seen=np.arange(len(order)),
         known_until=int(known[order].max()),
+        known_at=known[order],
     )
-
-
-def _classes(column: pl.Series, classes: Sequence[str], source: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Index of each class, given by its name or by its number."""
-    if column.dtype.is_integer() or column.dtype == pl.Boolean:
-        names = {number: number for number in range(len(classes))}
-        given = column.cast(pl.Int64).to_list()
-    else:
-        names = {name: number for number, name in enumerate(classes)}  # type: ignore[misc]
-        given = column.cast(pl.String).to_list()
-    unknown = sorted({repr(value) for value in given if value not in names})
-    if unknown:
-        raise ConfigError(
-            f"{source}: column {column.name!r} holds {', '.join(unknown[:5])}; expected {list(classes)}, "
-            f"or their numbers 0 to {len(classes) - 1}"
-        )
-    return np.array([names[value] for value in given], np.int64)
+    return rows, times[order]
 
 
 def _backtest(
-    rows: Dataset, schema: ModelSchema, pipeline: Pipeline, positive: int, num_threads: int
+    rows: Dataset,
+    times: NDArray[np.int64],
+    schema: ModelSchema,
+    pipeline: Pipeline,
+    positive: int,
+    num_threads: int,
 ) -> dict[str, float | None]:
-    """Figures of a model of the earlier rows on the later ones, with the interval of the average precision."""
+    """Figures, on the last rows, of a model of the labels that were known when the first of them happened.
+
+    times: (n,) event times of the rows, µs, ascending.
+    """
     first = int(len(rows) * (1 - _HELD_OUT))
-    earlier = rows.rows(np.arange(len(rows)) < first)
+    earlier = rows.rows(rows.known_before(int(times[first])))
     truth = rows.target[first:] == positive
+    sizes: dict[str, float | None] = {
+        "holdout_rows": float(len(truth)),
+        "holdout_positives": float(truth.sum()),
+        "holdout_learnt_from": float(len(earlier)),
+    }
     if len(np.unique(earlier.target)) < 2 or not 0 < int(truth.sum()) < len(truth):
-        return {"holdout_rows": float(len(truth)), "holdout_positives": float(truth.sum())}
+        return sizes
     given = train(earlier, schema, pipeline.training.params, num_threads=num_threads).probabilities(
         rows.features[first:]
     )
     precision = average_precision(truth, given[:, positive])
     low, high = intervals.logit(precision, float(truth.sum()))
-    return {
-        "holdout_rows": float(len(truth)),
-        "holdout_positives": float(truth.sum()),
+    return sizes | {
         "holdout_average_precision": precision,
         "holdout_average_precision_low": low,
         "holdout_average_precision_high": high,

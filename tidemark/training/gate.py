@@ -1,9 +1,9 @@
 """The gate: does a challenger replace the champion?
 
 The two are compared on labels that neither has learnt from: the labels since the champion, cut into three blocks in
-order of arrival. A stand-in for the challenger learns from all before the second block and answers it, another from all
-before the third and answers that: forward validation, nothing is predicted from its future. What is published when the
-gate is passed has learnt from all labels.
+the order in which they were known. A stand-in for the challenger learns from all that was known when the second block
+began and answers it, another from all that was known when the third began and answers that: forward validation, nothing
+is predicted from its future. What is published when the gate is passed has learnt from all labels.
 
 The labels are mostly those the champion was unsure of, so the figures decide between models; they are no estimate of
 a model's quality on the stream (`tidemark.evaluation` makes those).
@@ -84,7 +84,9 @@ def compare(
     that they are equal: with 30 labels chance alone moves the mean by more than any useful tolerance, and a challenger
     has more labels than the champion.
     """
-    new = np.flatnonzero(unseen)
+    known = np.arange(len(rows)) if rows.known_at is None else rows.known_at
+    order = np.argsort(known, kind="stable")
+    new = order[unseen[order]]
     if len(new) < needed(gates):
         return Verdict(
             passed=False,
@@ -93,9 +95,11 @@ def compare(
             n=len(new),
         )
     blocks = np.array_split(new, BLOCKS)
+    rank = np.empty(len(rows), np.int64)
+    rank[order] = np.arange(len(rows))
     answers = []
     for block in blocks[1:]:
-        before = np.arange(len(rows)) < block[0]
+        before = rank < rank[block[0]]
         try:
             answers.append(learn(rows.rows(before))(rows.features[block]))
         except ModelError as error:

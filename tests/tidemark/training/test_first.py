@@ -14,15 +14,18 @@ from tidemark.cli.train import app
 from tidemark.errors import ConfigError, ModelError
 from tidemark.features import backfill
 from tidemark.kafka import ensure_topics
-from tidemark.pipeline import Pipeline
+from tidemark.pipeline import Pipeline, parse
 from tidemark.processor import Partition
 from tidemark.registry.active import ActiveModel
 from tidemark.registry.reading import read_registry
+from tidemark.registry.schema import ModelSchema
 from tidemark.registry.watcher import ModelWatcher
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
 from tidemark.training import RetrainProcessor
+from tidemark.training.dataset import Dataset
 from tidemark.training.first import from_history, from_model_file, publish_first
+from tidemark.training.trainer import Parameters, TrainedModel, train
 
 COUNT = 400
 
@@ -82,6 +85,53 @@ def test_classes_may_be_given_by_number() -> None:
     pipeline = labeled_pipeline()
     numbered = history().with_columns(truth=(pl.col("truth") == "yes").cast(pl.Int8))
     assert from_history(pipeline, numbered, "h").text == from_history(pipeline, history(), "h").text
+
+
+@pytest.mark.parametrize("classes", [("0", "1"), ("1", "0"), ("no", "yes")])
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64, pl.Boolean, pl.String])
+def test_a_history_gives_the_same_model_however_its_classes_are_written(
+    classes: tuple[str, str], dtype: type[pl.DataType]
+) -> None:
+    positive = "1" if "1" in classes else "yes"
+    text = pipeline_text("p", classes=classes, label='column = "truth"')
+    pipeline = parse(text.replace(f'positive = "{classes[-1]}"', f'positive = "{positive}"'), "p.toml")
+    named = history(classes=["0", "1"] if "1" in classes else ["no", "yes"])
+    written = named.with_columns(truth=(pl.col("truth") == positive).cast(pl.Int64).cast(dtype))
+    assert from_history(pipeline, written, "h").text == from_history(pipeline, named, "h").text
+
+
+def test_figures_are_of_a_model_of_the_labels_that_were_known_when_the_last_fifth_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delay, hour = 24, 3_600_000_000
+    learnt: list[Dataset] = []
+
+    def spied(
+        rows: Dataset, schema: ModelSchema, given: Parameters | None = None, *, num_threads: int = 1
+    ) -> TrainedModel:
+        learnt.append(rows)
+        return train(rows, schema, given, num_threads=num_threads)
+
+    monkeypatch.setattr("tidemark.training.first.train", spied)
+    for all_known, count in ((True, COUNT), (False, COUNT - delay)):
+        learnt.clear()
+        figures = from_history(labeled_pipeline(), history(), "h", all_known=all_known).manifest.metrics
+        split = int(count * 0.8)  # an event an hour: the row's number is its hour
+        compared, published = learnt
+        assert compared.known_at is not None
+        begin = 1_735_689_600_000_000
+        assert int(compared.known_at.max()) == begin + split * hour
+        assert len(compared) == split - delay + 1
+        assert figures["holdout_learnt_from"] == len(compared)
+        assert len(published) == count
+
+
+def test_labels_that_were_all_unknown_when_the_last_fifth_began_give_no_figure() -> None:
+    slow = small_pipeline(label='column = "truth"')
+    slow = slow.model_copy(update={"label": slow.label.model_copy(update={"delay": 400 * 3_600_000_000})})
+    figures = from_history(slow, history(), "h", all_known=True).manifest.metrics
+    assert figures["holdout_learnt_from"] == 0
+    assert "holdout_average_precision" not in figures
 
 
 def test_rows_without_a_label_are_left_out_but_count_for_the_windows() -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from models import dataset_of, rows, small_pipeline
 from numpy.typing import NDArray
 
@@ -116,6 +120,29 @@ def test_nothing_is_answered_that_was_learnt_from_and_nothing_learnt_from_its_fu
     compare(ROWS, UNSEEN, always(0.5), learner, schema=SCHEMA, positive="yes", gates=Gates())
     assert learnt == [300, 350]
     assert asked == [set(range(300, 350)), set(range(350, 400))]
+
+
+@given(st.lists(st.integers(0, 30), min_size=60, max_size=60), st.integers(0, 10))
+def test_a_stand_in_learns_only_from_what_was_known_when_its_block_began(known: list[int], seen: int) -> None:
+    rows = replace(dataset_of(FEATURES[:60], TARGET[:60]), known_at=np.array(known, np.int64))
+    when = dict(zip(rows.event_ids, known, strict=True))
+    place = {row.tobytes(): event for row, event in zip(rows.features, rows.event_ids, strict=True)}
+    rounds: list[tuple[set[str], set[str]]] = []
+
+    def learn(part: Dataset) -> Probabilities:
+        def answer(features: NDArray[np.float64]) -> NDArray[np.float64]:
+            rounds.append((set(part.event_ids), {place[row.tobytes()] for row in features}))
+            return always(0.5)(features)
+
+        return answer
+
+    compare(rows, np.arange(60) >= seen, always(0.5), learn, schema=SCHEMA, positive="yes", gates=Gates(min_holdout=30))
+    assert len(rounds) == 2
+    for learnt, asked in rounds:
+        began = min(when[event] for event in asked)
+        assert not learnt & asked
+        assert max(when[event] for event in learnt) <= began
+        assert {event for event in rows.event_ids if when[event] < began} <= learnt
 
 
 def test_a_challenger_that_can_not_be_trained_keeps_the_champion() -> None:

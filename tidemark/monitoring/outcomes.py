@@ -1,0 +1,101 @@
+"""Outcomes in bulk: from the JSON of people's systems to columns of a `joined` table."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemark.errors import RecordError
+from tidemark.monitoring.decoding import Bad, hashes, time_problem
+from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT, OUTCOME
+from tidemark.pipeline.classes import ClassReader
+from tidemark.pipeline.model import ColumnType, Pipeline
+from tidemark.processor import Batch
+from tidemark.records import Outcome, decode
+
+FIELDS: Final = (
+    "an outcome is a JSON object with label (a class), known_at (µs since 1970 UTC, a whole number) and event_id "
+    "(a text) or business_id"
+)
+"""What an outcome must hold, for people. `docs/operations.md` has the table."""
+_STEP: Final = "monitor"
+_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
+_SHOWN: Final = 60
+
+
+class OutcomeReader:
+    """Reads outcomes of a pipeline, whose classes and business ids they name as the pipeline types them."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._classes = ClassReader(pipeline.label.classes, pipeline.label.positive)
+        self._column = pipeline.label.business_id
+        column = pipeline.columns.get(self._column or "")
+        self._type: ColumnType = "string" if column is None else column.type
+
+    def read(self, batch: Batch) -> tuple[NDArray[Any], NDArray[np.int64], Bad]:
+        """Rows of a batch of `P.outcomes`, the batch's rows they come from, and what is wrong with the others."""
+        bad: Bad = []
+        found: list[tuple[int, str, int, int]] = []
+        at: list[int] = []
+        for row, value in enumerate(batch.values):
+            try:
+                found.append(self._read(value))
+            except RecordError as error:
+                bad.append((row, error))
+                continue
+            at.append(row)
+        rows = np.zeros(len(found), OUTCOME)
+        rows["partition"] = batch.partition.index
+        rows["offset"] = batch.offsets[at]
+        rows["by"] = [by for by, _, _, _ in found]
+        rows["id"] = hashes([name for _, name, _, _ in found])
+        rows["label"] = [label for _, _, label, _ in found]
+        rows["known_at"] = [known_at for _, _, _, known_at in found]
+        return rows, np.array(at, np.int64), bad
+
+    def _read(self, value: bytes | None) -> tuple[int, str, int, int]:
+        """What an outcome names its event by, the name, the class's index and the time.
+
+        Raises:
+            RecordError: it is no outcome of this pipeline; says what was expected.
+
+        """
+        try:
+            outcome = decode(Outcome, value)
+        except RecordError as error:
+            raise RecordError(error.step, f"{error.reason}; {FIELDS}") from error
+        try:
+            label = self._classes.index(outcome.label)
+        except ValueError as error:
+            raise RecordError(_STEP, str(error)) from error
+        problem = time_problem(outcome.known_at)
+        if problem is not None:
+            raise RecordError(_STEP, problem)
+        if outcome.event_id is not None:
+            return BY_EVENT, outcome.event_id, label, outcome.known_at
+        if outcome.business_id is not None:
+            return BY_BUSINESS, self._business_id(outcome.business_id), label, outcome.known_at
+        raise RecordError(_STEP, f"an outcome that names neither event_id nor business_id; {FIELDS}")
+
+    def _business_id(self, value: str | float) -> str:
+        """The text that predictions carry for an id.
+
+        Raises:
+            RecordError: the column can't hold it.
+
+        """
+        if self._type != "int":
+            if isinstance(value, str):
+                return value
+            what = "the pipeline has no label.business_id" if self._column is None else f"{self._column!r} is a text"
+            raise RecordError(_STEP, f"business_id is the number {value}, and {what}: write it in quotes as events do")
+        whole = int(value) if not isinstance(value, str) and value == value // 1 else None
+        if isinstance(value, str) and _WHOLE.fullmatch(value):
+            whole = int(value)
+        if whole is None or not -(2**63) <= whole < 2**63:
+            shown = repr(value)[:_SHOWN]
+            raise RecordError(_STEP, f"business_id is {shown}, and {self._column!r} is an int of 64 bits")
+        return str(whole)
