@@ -37,6 +37,7 @@ from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError, ConfigError, TopicError
 from tidemark.ingest import RawRecord, RecordFile, open_file
 from tidemark.kafka import consumer_config, producer_config, topic_incarnation
+from tidemark.logs import log_to_stderr
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Output
 from tidemark.settings import Settings
@@ -319,7 +320,7 @@ def over(
 
 def main(argv: list[str]) -> int:
     """Ingest files; the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     parser = argparse.ArgumentParser("python -m dataflows.ingest", description="Files to a pipeline's raw topic.")
     parser.add_argument("pipeline", help="the pipeline's TOML file")
     parser.add_argument("files", nargs="+", type=Path, help=".parquet, .csv or .ndjson")

@@ -14,6 +14,7 @@ from dataflows.environment import pipeline_and_settings
 from dataflows.source import Sessions
 from dataflows.stop import Stop
 from tidemark.errors import ConfigError, TidemarkError, TopicError
+from tidemark.logs import log_to_stderr
 from tidemark.supervisor import NEEDS_A_PERSON
 
 FLOWS: Final = ("stream", "select", "retrain", "monitor")
@@ -58,7 +59,7 @@ def expected_cause(error: BaseException | None) -> TidemarkError | None:
 
 def main(argv: list[str]) -> int:
     """Run the flow named first over the pipeline whose file is named second; the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     if len(argv) != 2 or argv[0] not in FLOWS:
         _log.error("usage: python -m dataflows.run %s PIPELINE", "|".join(FLOWS))
         return 2

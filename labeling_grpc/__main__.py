@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 
 from labeling_grpc.server import main
+from tidemark.logs import TIMED, log_to_stderr
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(TIMED)
     path = sys.argv[1] if len(sys.argv) == 2 else os.environ.get("TIDEMARK_PIPELINE", "")
     if not path:
         sys.exit("usage: python -m labeling_grpc PIPELINE.toml (or set TIDEMARK_PIPELINE)")

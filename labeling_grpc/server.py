@@ -54,6 +54,7 @@ from tidemark.collector import seldom
 from tidemark.errors import ConfigError, LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
+from tidemark.text import safe
 from tidemark.topics import Topics
 
 MAX_REQUEST: Final = 2 * 1024 * 1024
@@ -306,7 +307,7 @@ def main(pipeline_path: str | Path) -> int:
         settings = settings.at(resolve_bootstrap(settings))
         server = serve(pipeline, settings, options=Options.from_environment())
     except TidemarkError as error:
-        print(f"labeling: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        print(f"labeling: {safe(str(error), lines=True)}", file=sys.stderr)  # noqa: T201 - for the person who started it
         return 1
     log.info("labeling %s at %s", server.pipeline, server.address)
     seldom()
@@ -314,6 +315,6 @@ def main(pipeline_path: str | Path) -> int:
         pass
     server.stop()
     if server.failed is not None:
-        print(f"labeling: {server.failed}", file=sys.stderr)  # noqa: T201 - as above
+        print(f"labeling: {safe(str(server.failed), lines=True)}", file=sys.stderr)  # noqa: T201 - as above
         return 1
     return 0

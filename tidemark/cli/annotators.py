@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.pipeline import load
 from tidemark.settings import Settings
+from tidemark.text import safe
 
 if TYPE_CHECKING:
     from labeling_grpc.quality import AnnotatorQuality
@@ -41,14 +41,13 @@ def annotators(pipeline: PipelineFile) -> None:
             out.print(
                 f"Krippendorff's alpha {_within(alpha.value, alpha.low, alpha.high, '.2f')} over {alpha.cases:,} cases "
                 "that several answered",
-                highlight=False,
                 soft_wrap=True,
             )
         for name, its in found.items():
             if its.suspicion:
-                out.print(f"[yellow]! {escape(name)}: {escape(its.suspicion)}[/]", highlight=False, soft_wrap=True)
+                out.print(f"! {safe(name)}: {safe(its.suspicion)}", style="yellow", soft_wrap=True)
         for name, (state, why) in stopped.items():
-            out.print(f"! {escape(name)} is {state}: {escape(why)}", highlight=False, soft_wrap=True)
+            out.print(f"! {safe(name)} is {state}: {safe(why)}", soft_wrap=True)
 
 
 def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tuple[str, str]]) -> Table:
@@ -60,7 +59,7 @@ def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tup
     for name, its in found.items():
         golden = (its.gold_accuracy, its.gold_low, its.gold_high)
         table.add_row(
-            escape(name),
+            safe(name),
             f"{its.answered:,}",
             f"{its.skipped:,}",
             f"{_within(*golden, '.0%')} of {its.gold_answered}" if its.gold_answered else "-",

@@ -58,7 +58,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"tidemark {version('tidemark')}", highlight=False)
+        out.print(f"tidemark {version('tidemark')}")
         raise typer.Exit
 
 

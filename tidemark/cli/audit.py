@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.audit import newest, verify
@@ -18,6 +17,7 @@ from tidemark.cli.console import PipelineFile, out, told
 from tidemark.errors import LabelingError
 from tidemark.pipeline import load
 from tidemark.settings import Settings
+from tidemark.text import safe
 
 app = typer.Typer(help="The labeling service's audit trail.", no_args_is_help=True, add_completion=False)
 
@@ -33,7 +33,7 @@ def list_entries(
             at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.at / 1e6))
             who = f"{entry.actor or 'the service'} ({entry.role})"
             line = f"{entry.number} {at} {who}: {entry.action} {entry.object} {entry.detail} {entry.hash[:12]}"
-            out.print(escape(line), highlight=False, soft_wrap=True)
+            out.print(safe(line), soft_wrap=True)
 
 
 @app.command(name="verify")
@@ -48,8 +48,8 @@ def verify_chain(
         found = verify(connection, expect)
         if found.broken:
             raise LabelingError(f"the audit trail was tampered with: {found.broken} (docs/operations.md: what to do)")
-        out.print(f"{found.entries:,} entries, the chain holds; keep the head elsewhere:", highlight=False)
-        out.print(found.head or "(no entry yet)", highlight=False, soft_wrap=True)
+        out.print(f"{found.entries:,} entries, the chain holds; keep the head elsewhere:")
+        out.print(found.head or "(no entry yet)", soft_wrap=True)
 
 
 @contextmanager

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tidemark.broker import BrokerStatus, EmbeddedKafka, NodeCount, broker_dir, broker_status, stop_detached
 from tidemark.broker.jars import ensure_jars
 from tidemark.cli.console import err, out, told
 from tidemark.settings import Settings
+from tidemark.text import safe
 
 app = typer.Typer(help="The embedded Apache Kafka.", no_args_is_help=True, add_completion=False)
 NOT_RUNNING = 3
@@ -37,8 +39,8 @@ def up(
         settings = Settings.from_environment()
         if settings.bootstrap_servers is not None:
             out.print(
-                f"TIDEMARK_BOOTSTRAP_SERVERS names another Kafka ({settings.bootstrap_servers}): nothing is started",
-                highlight=False,
+                f"TIDEMARK_BOOTSTRAP_SERVERS names another Kafka ({safe(settings.bootstrap_servers)}): "
+                "nothing is started",
                 soft_wrap=True,
             )
             return
@@ -78,9 +80,8 @@ def status() -> None:
         settings = Settings.from_environment()
         if settings.bootstrap_servers is not None:
             out.print(
-                f"TIDEMARK_BOOTSTRAP_SERVERS names another Kafka ({settings.bootstrap_servers}); it is used instead "
-                "of the embedded one",
-                highlight=False,
+                f"TIDEMARK_BOOTSTRAP_SERVERS names another Kafka ({safe(settings.bootstrap_servers)}); "
+                "it is used instead of the embedded one",
                 soft_wrap=True,
             )
         found = broker_status(settings)
@@ -123,14 +124,14 @@ def _show(found: BrokerStatus) -> None:
     for name in ("node", "port", "process", "state"):
         table.add_column(name, justify="left" if name == "state" else "right")
     for node in found.nodes:
-        state = "[green]running[/]" if node.pid else "[red]not running[/]"
+        state = Text("running", "green") if node.pid else Text("not running", "red")
         table.add_row(str(node.id), str(node.port), str(node.pid or "–"), state)
     if found.nodes:
         out.print(table)
-    out.print(f"Apache Kafka {found.kafka}, data in {found.data_dir}", highlight=False, soft_wrap=True)
+    out.print(f"Apache Kafka {found.kafka}, data in {safe(str(found.data_dir))}", soft_wrap=True)
     if found.owner is not None:
-        out.print(f"belongs to process {found.owner}, and ends with it", highlight=False)
+        out.print(f"belongs to process {found.owner}, and ends with it")
     if found.running:
-        out.print(f"export TIDEMARK_BOOTSTRAP_SERVERS={found.bootstrap_servers}", highlight=False, soft_wrap=True)
+        out.print(f"export TIDEMARK_BOOTSTRAP_SERVERS={found.bootstrap_servers}", soft_wrap=True)
     else:
-        out.print("not running; `tidemark broker up` starts it", highlight=False)
+        out.print("not running; `tidemark broker up` starts it")

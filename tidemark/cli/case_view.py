@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labeling_grpc.client_types import Comment, Task, Value
+from tidemark import text as shown
 from tidemark.records import NO_MODEL, Reason
 
 COMMANDS: Final = {
@@ -79,11 +80,11 @@ def rendered(task: Task, progress: Progress, *, blind: bool, comment: str = "") 
         parts.append(_opinion(task))
     parts += [_said(its) for its in task.comments]
     if comment:
-        parts.append(Text.assemble(("comment  ", "dim"), comment))
+        parts.append(Text.assemble(("comment  ", "dim"), safe(comment)))
     return Group(
         Panel(
             Group(*parts),
-            title=Text(task.question, style="bold"),
+            title=Text(shown.safe(task.question), style="bold"),
             subtitle=_progress(progress),
             subtitle_align="right",
             padding=(1, 2),
@@ -94,7 +95,7 @@ def rendered(task: Task, progress: Progress, *, blind: bool, comment: str = "") 
 
 def safe(text: str) -> Text:
     """Text from outside: no markup, and nothing that a terminal would obey or hide."""
-    return Text("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
+    return Text(shown.safe(text))
 
 
 def _facts(task: Task) -> Table:
@@ -148,7 +149,7 @@ def _opinion(task: Task) -> RenderableType:
             Bar(1.0, 0.0, probability, width=24, color=style),
             f"{probability:6.1%}",
         )
-    version = "" if task.model == NO_MODEL else f"         {task.model}"
+    version = "" if task.model == NO_MODEL else f"         {safe(task.model)}"
     return Group(table, Text(version, style="dim"))
 
 
@@ -159,7 +160,8 @@ def _said(comment: Comment) -> Text:
 def _legend(task: Task) -> RenderableType:
     """The keys; each stays beside what it does, however narrow the terminal."""
     answers = [
-        Text.assemble((f" {key} ", "bold reverse"), (f" {name}", "bold")) for key, name in keys_of(task.classes).items()
+        Text.assemble((f" {key} ", "bold reverse"), (f" {safe(name)}", "bold"))
+        for key, name in keys_of(task.classes).items()
     ]
     others = [Text.assemble((f" {key} ", "reverse dim"), (f" {what}", "dim")) for key, what in COMMANDS.items()]
     return Group(Columns(answers, padding=(0, 2)), Columns(others, padding=(0, 2)))

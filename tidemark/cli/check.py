@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
+from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
 
@@ -26,13 +27,15 @@ def summary(pipeline: Pipeline) -> RenderableType:
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
     selection, label = pipeline.selection, pipeline.label
-    facts.add_row("raw topics", ", ".join(pipeline.raw_topics))
-    facts.add_row("keys", " → ".join(pipeline.keys))
+    facts.add_row("raw topics", safe(", ".join(pipeline.raw_topics)))
+    facts.add_row("keys", safe(" → ".join(pipeline.keys)))
     facts.add_row(
-        "event time", f"{pipeline.time.column} ({pipeline.time.format}), late by at most {_d(pipeline.time.lateness)}"
+        "event time",
+        f"{safe(pipeline.time.column)} ({pipeline.time.format}), late by at most {_d(pipeline.time.lateness)}",
     )
-    facts.add_row("columns", ", ".join(f"{name}: {column.type}" for name, column in pipeline.columns.items()))
-    facts.add_row("classes", f"{', '.join(label.classes)} (positive: {label.positive}), known after {_d(label.delay)}")
+    facts.add_row("columns", safe(", ".join(f"{name}: {column.type}" for name, column in pipeline.columns.items())))
+    classes = f"{', '.join(label.classes)} (positive: {label.positive}), known after {_d(label.delay)}"
+    facts.add_row("classes", safe(classes))
     facts.add_row(
         "selection",
         f"{selection.policy}: {selection.budget} cases in {_d(selection.tile)}, {selection.explore} of them at random",
@@ -44,17 +47,17 @@ def summary(pipeline: Pipeline) -> RenderableType:
     for feature in pipeline.features:
         source = feature.function or feature.sql or feature.name
         features.add_row(
-            feature.name, Text(source), f"{len(feature.categories)} categories" if feature.categories else ""
+            feature.name, safe(source), f"{len(feature.categories)} categories" if feature.categories else ""
         )
     for window in pipeline.windows:
         source = window.aggregate if window.probability is None else f"{window.aggregate} {window.probability:g}"
         source += "" if window.column is None else f" of {window.column}"
         source += "" if window.half_life is None else f", half-life {_d(window.half_life)}"
         current = ", itself included" if window.include_current else ""
-        features.add_row(window.name, Text(source), f"{_d(window.size)} by {window.key}{current}")
+        features.add_row(window.name, safe(source), f"{_d(window.size)} by {safe(window.key)}{current}")
     for derived in pipeline.derived:
-        features.add_row(derived.name, Text(derived.sql or derived.function or ""), "the other features")
-    title = Text.assemble(("ok ", "green"), pipeline.name, f" · {pipeline.title}" if pipeline.title else "")
+        features.add_row(derived.name, safe(derived.sql or derived.function or ""), "the other features")
+    title = Text.assemble(("ok ", "green"), pipeline.name, f" · {safe(pipeline.title)}" if pipeline.title else "")
     return Group(title, facts, Text(), features)
 
 

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import TidemarkError
 from tidemark.settings import Settings
+from tidemark.text import safe
 
-out = Console()
-err = Console(stderr=True)
+
+class SafeConsole(Console):
+    """A console that takes every text for what it is: no markup, no emoji codes, nothing that a terminal obeys.
+
+    Styles are given as styles (`Text`, `style=`). Texts from outside of one line go through `safe` where they are
+    printed, so that widths are right; whatever was forgotten there is escaped here.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 as rich has them
+        super().__init__(**options, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments of a renderable; those that move the cursor are rich's own and stay."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(safe(segment.text, lines=True), segment.style)
+
+
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 PipelineFile = Annotated[Path, typer.Argument(metavar="PIPELINE", help="The pipeline's TOML file.", show_default=False)]
 
@@ -28,7 +47,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except TidemarkError as error:
-        err.print(f"[bold red]error[/] {escape(str(error))}", highlight=False, markup=True, soft_wrap=True)
+        err.print(Text.assemble(("error", "bold red"), " ", safe(str(error), lines=True)), soft_wrap=True)
         sys.exit(1)
 
 

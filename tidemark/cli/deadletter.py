@@ -8,12 +8,14 @@ from typing import Annotated, cast
 import typer
 from confluent_kafka import KafkaError, Message, Producer
 from rich.table import Table
+from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.errors import BrokerError, TidemarkError
 from tidemark.kafka import producer_config, read_all
 from tidemark.pipeline import load
 from tidemark.settings import Settings
+from tidemark.text import safe
 from tidemark.topics import Topics
 
 app = typer.Typer(help="Records that could not be processed.", no_args_is_help=True, add_completion=False)
@@ -59,9 +61,11 @@ def list_letters(
             headers = _headers(letter)
             at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(int(headers.get("at", "0")) / 1e6))
             source = f"{headers.get('source_topic')}[{headers.get('source_partition')}] {headers.get('source_offset')}"
-            table.add_row(str(letter.offset()), at, source, headers.get("step", ""), headers.get("reason", ""))
+            table.add_row(
+                str(letter.offset()), at, safe(source), safe(headers.get("step", "")), safe(headers.get("reason", ""))
+            )
         out.print(table)
-        out.print(f"{len(letters):,} in all", highlight=False)
+        out.print(f"{len(letters):,} in all")
 
 
 @app.command()
@@ -70,10 +74,10 @@ def show(pipeline: PipelineFile, offset: Offset) -> None:
     with told():
         letter = _letter(connected(), Topics(load(pipeline).name).deadletter, offset)
         for name, value in _headers(letter).items():
-            out.print(f"[bold]{name}[/] {value}", highlight=False, soft_wrap=True)
+            out.print(Text.assemble((safe(name), "bold"), " ", safe(value)), soft_wrap=True)
         body = letter.value()
         text = "(no value)" if body is None else body[:_SHOWN].decode(errors="backslashreplace")
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
+        out.print(safe(text, lines=True), soft_wrap=True)
         if body is not None and len(body) > _SHOWN:
             out.print(f"… {len(body) - _SHOWN:,} more bytes")
 

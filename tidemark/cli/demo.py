@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.live import Live
+from rich.text import Text
 
 from labeling_grpc.client import Annotation, AsyncLabelingClient, Task, UnreachableError
 from tidemark.broker import EmbeddedKafka, broker_dir
@@ -25,6 +26,7 @@ from tidemark.errors import LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
 from tidemark.simulators import Annotator, Simulation, simulate
+from tidemark.text import safe
 from tidemark.training.first import FirstModel, publish_first
 
 app = typer.Typer(add_completion=False)
@@ -117,8 +119,10 @@ def demo(
         reached = result.labels_to_match
         if reached is not None:
             spent = result.random[-1].labels
-            out.print(f"[bold]{reached:,}[/] labels, well chosen, did the work of [bold]{spent:,}[/] random ones")
-        out.print(f"lost {result.accounting.lost}, doubled {result.accounting.doubled}; report: [bold]{report}[/]")
+            did, of = (f"{reached:,}", "bold"), (f"{spent:,}", "bold")
+            out.print(Text.assemble(did, " labels, well chosen, did the work of ", of, " random ones"))
+        counted = f"lost {result.accounting.lost}, doubled {result.accounting.doubled}; report: "
+        out.print(Text.assemble(counted, (safe(str(report)), "bold")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ def demonstrate(
                 raise
             except TidemarkError:
                 if plan.log.exists():
-                    err.print("".join(plan.log.read_text().splitlines(keepends=True)[-30:]), markup=False)
+                    err.print("".join(plan.log.read_text().splitlines(keepends=True)[-30:]))
                 raise
             return result
 

@@ -11,6 +11,7 @@ from tidemark.cli.console import connected, err, out, told
 from tidemark.cli.sampling import sample
 from tidemark.errors import ConfigError
 from tidemark.pipeline.draft import draft
+from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
 _SAMPLED = 2_000
@@ -32,7 +33,7 @@ def init(
         samples, partitions = sample(connected(), topic, _SAMPLED)
         text = draft(topic, samples, partitions=partitions, key=key, time=time)
         if output is None:
-            out.print(text, highlight=False, markup=False, soft_wrap=True, end="")
+            out.print(text, soft_wrap=True, end="")
             return
         output.write_text(text, encoding="utf-8")
-        err.print(f"{output}: written; search it for CHOOSE, then run `tidemark check {output}`", markup=False)
+        err.print(f"{safe(str(output))}: written; search it for CHOOSE, then run `tidemark check {safe(str(output))}`")

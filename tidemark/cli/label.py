@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from labeling_grpc.client import Annotation, Comment, LabelingClient, RefusedError, Submitted, Task
 from labeling_grpc.client_messages import one
@@ -22,6 +22,7 @@ from tidemark.cli.console import out, told
 from tidemark.cli.keyboard import Keyboard
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load
+from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
 
@@ -61,7 +62,7 @@ class Sitting:
                 self._console.print("no case is waiting")
                 return
             if not told_to_wait:
-                self._console.print("[dim]no case is waiting; the next one is shown when it comes (q ends)[/]")
+                self._console.print("no case is waiting; the next one is shown when it comes (q ends)", style="dim")
                 told_to_wait = True
             if self._keyboard.key(0.0) in _QUIT:
                 return
@@ -82,7 +83,7 @@ class Sitting:
                     self._end(task, partial(self._client.skip, task, comment), "skipped")
                     return True
                 case "u":
-                    self._console.print("[dim]given back[/]")
+                    self._console.print("given back", style="dim")
                     return True
                 case "!" if self._escalate(task):
                     return True
@@ -126,7 +127,7 @@ class Sitting:
             self.skipped += 1
         else:
             self.answered += 1
-        self._console.print(f"[bold]{escape(what)}[/]")
+        self._console.print(safe(what), style="bold")
 
     def _tell(self, task: Task) -> Task:
         """Say something about a case to whoever is given it; the case with what was said."""
@@ -152,20 +153,22 @@ class Sitting:
             self._refused(refusal)
             return True
         self.escalated += 1
-        self._console.print("[bold]escalated[/]")
+        self._console.print("escalated", style="bold")
         return True
 
     def _refused(self, refusal: RefusedError) -> None:
-        self._console.print(f"[yellow]not taken:[/] {escape(str(refusal))}", highlight=False)
+        self._console.print(Text.assemble(("not taken:", "yellow"), " ", safe(str(refusal))))
 
     def _undo(self, *, blind: bool) -> None:
         """Ask the case before once more; the new answer supersedes the one that was given."""
         if self._last is None:
-            self._console.print("[dim]nothing to undo[/]")
+            self._console.print("nothing to undo", style="dim")
             return
         task, annotation = self._last
         self._show(task, blind=blind, comment="")
-        self._console.print("[yellow]undo:[/] answer once more, z takes the answer back, any other key leaves it")
+        self._console.print(
+            Text.assemble(("undo:", "yellow"), " answer once more, z takes the answer back, any other key leaves it")
+        )
         key = self._keyboard.key().lower()
         answers = keys_of(task.classes)
         try:
@@ -221,4 +224,4 @@ def label(
             except KeyboardInterrupt:
                 out.print()
             escalated = f", {sitting.escalated} escalated" if sitting.escalated else ""
-            out.print(f"{sitting.answered} answered, {sitting.skipped} skipped{escalated}: thank you, {escape(who)}")
+            out.print(f"{sitting.answered} answered, {sitting.skipped} skipped{escalated}: thank you, {safe(who)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from tidemark.cli.annotators import annotators
 from tidemark.cli.console import PipelineFile, connected, out, told
@@ -16,6 +16,7 @@ from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load
 from tidemark.settings import Settings
+from tidemark.text import safe
 from tidemark.topics import Topics
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def export(
         labels = [decode(Label, message.value()) for message in read_all(connected(), topic)]
         found = final_labels(labels) if verdicts else labels
         write(found, to)
-        out.print(f"{len(found):,} written to {escape(str(to))}", highlight=False, soft_wrap=True)
+        out.print(f"{len(found):,} written to {safe(str(to))}", soft_wrap=True)
 
 
 @app.command()
@@ -74,9 +75,9 @@ def rebuild(
         name = load(pipeline).name
         database = queue_database(Settings.from_environment(), name, database_url(os.environ))
         lost = empty(database, name, discard=discard, operator=operator())
-        out.print(f"the queue of {escape(name)} is empty; the service builds it from Kafka when it starts")
+        out.print(f"the queue of {safe(name)} is empty; the service builds it from Kafka when it starts")
         if lost:
-            out.print(f"[yellow]{lost} records that were not in Kafka are lost[/]", highlight=False)
+            out.print(f"{lost} records that were not in Kafka are lost", style="yellow")
 
 
 @app.command(name="import")
@@ -95,9 +96,9 @@ def import_file(
         refused = [(label, o) for label, o in zip(labels, outcomes, strict=True) if isinstance(o, RefusedError)]
         taken = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
         known = sum(outcome.duplicate for outcome in taken)
-        out.print(f"{len(taken) - known:,} taken, {known:,} were there, {len(refused):,} refused", highlight=False)
+        out.print(f"{len(taken) - known:,} taken, {known:,} were there, {len(refused):,} refused")
         for label, refusal in refused[:_SHOWN]:
-            out.print(f"[yellow]{escape(label.event_id)}:[/] {escape(str(refusal))}", highlight=False, soft_wrap=True)
+            out.print(Text.assemble((f"{safe(label.event_id)}:", "yellow"), " ", safe(str(refusal))), soft_wrap=True)
         if refused:
             raise typer.Exit(1)
 
@@ -146,6 +147,6 @@ def _named(event_ids: list[str]) -> list[str]:
 
 
 def _show_changed(what: str, changed: Changed) -> None:
-    out.print(f"{changed.number:,} {what}, {len(changed.left):,} left as they are", highlight=False)
+    out.print(f"{changed.number:,} {what}, {len(changed.left):,} left as they are")
     for event_id in changed.left[:_SHOWN]:
-        out.print(f"[yellow]left:[/] {escape(event_id)}", highlight=False, soft_wrap=True)
+        out.print(Text.assemble(("left:", "yellow"), " ", safe(event_id)), soft_wrap=True)

@@ -15,4 +15,4 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def schema() -> None:
     """Print the JSON schema of pipeline files, for editors."""
-    out.print(json.dumps(json_schema(), indent=2), highlight=False, markup=False, soft_wrap=True)
+    out.print(json.dumps(json_schema(), indent=2), soft_wrap=True)

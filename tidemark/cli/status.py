@@ -14,6 +14,7 @@ from rich.text import Text
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.observe import Observer, Snapshot
 from tidemark.pipeline import Pipeline, load
+from tidemark.text import safe
 from tidemark.topics import Topics
 
 app = typer.Typer(add_completion=False)
@@ -48,7 +49,7 @@ def rendered(pipeline: Pipeline, snapshot: Snapshot) -> RenderableType:
     if snapshot.metrics:
         parts.append(_metrics(snapshot))
     if snapshot.problems:
-        parts.append(Text("\n".join(f"! {problem}" for problem in snapshot.problems), style="yellow"))
+        parts.append(Text("\n".join(f"! {safe(problem)}" for problem in snapshot.problems), style="yellow"))
     else:
         parts.append(Text("nothing is wrong", style="green"))
     return Group(*parts)
@@ -81,7 +82,7 @@ def _topics(pipeline: Pipeline, snapshot: Snapshot) -> Table:
     ]
     for topic in shown:
         if topic in snapshot.ends:
-            table.add_row(topic, f"{snapshot.ends[topic]:,}", f"{snapshot.rates[topic]:,.0f}")
+            table.add_row(safe(topic), f"{snapshot.ends[topic]:,}", f"{snapshot.rates[topic]:,.0f}")
     return table
 
 
@@ -90,7 +91,8 @@ def _model(snapshot: Snapshot) -> Text:
     if champion is None:
         return Text("Champion: none yet")
     parent = f", after {champion.parent}" if champion.parent else ""
-    return Text(f"Champion: {champion.version}{parent}, trained on {champion.used:,} labels; {champion.decision}")
+    told = f"Champion: {champion.version}{parent}, trained on {champion.used:,} labels; {champion.decision}"
+    return Text(safe(told))
 
 
 def _metrics(snapshot: Snapshot) -> Table:
@@ -100,5 +102,5 @@ def _metrics(snapshot: Snapshot) -> Table:
     for metric in sorted(snapshot.metrics.values(), key=lambda metric: metric.name):
         value = "–" if metric.value is None else f"{metric.value:,.4g}"
         interval = "" if metric.low is None or metric.high is None else f"{metric.low:,.3g} to {metric.high:,.3g}"
-        table.add_row(metric.name, value, interval, f"{metric.n:,}", metric.source)
+        table.add_row(safe(metric.name), value, interval, f"{metric.n:,}", safe(metric.source))
     return table

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from labeling_grpc.options import database_url, queue_database
@@ -21,6 +20,7 @@ from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load, parse_duration
 from tidemark.settings import Settings
+from tidemark.text import safe
 
 app = typer.Typer(help="Access tokens of the labeling service.", no_args_is_help=True, add_completion=False)
 
@@ -49,12 +49,11 @@ def _duration(option: str, text: str) -> int:
 def _show(issued: Issued) -> None:
     token = issued.token
     out.print(
-        f"token {token.id} of {escape(token.annotator)}, {token.role.value}, until {_day(token.expires_at)}; keep it, "
+        f"token {token.id} of {safe(token.annotator)}, {token.role.value}, until {_day(token.expires_at)}; keep it, "
         "for it is shown this once:",
-        highlight=False,
         soft_wrap=True,
     )
-    out.print(issued.secret, highlight=False, markup=False, soft_wrap=True)
+    out.print(issued.secret, soft_wrap=True)
 
 
 def _day(at: int) -> str:
@@ -89,7 +88,7 @@ def list_tokens(pipeline: PipelineFile) -> None:
         now = time.time_ns() // 1_000
         for token in store.all():
             made, ends = _day(token.created_at), _day(token.expires_at)
-            table.add_row(token.id, escape(token.annotator), token.role.value, made, ends, _state(token, now))
+            table.add_row(token.id, safe(token.annotator), token.role.value, made, ends, _state(token, now))
         out.print(table)
 
 
@@ -98,7 +97,7 @@ def revoke(pipeline: PipelineFile, token: TokenId) -> None:
     """End a token now; the running service refuses it from its next call on."""
     with told(), _store(pipeline) as store:
         store.revoke(token)
-        out.print(f"token {escape(token)} is revoked", highlight=False)
+        out.print(f"token {safe(token)} is revoked")
 
 
 @app.command()

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline, load
 from tidemark.registry.signature import signing_key
+from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
 
@@ -66,15 +68,13 @@ def _from_history(pipeline: Pipeline, path: Path, *, all_known: bool, replace: b
     made = from_history(pipeline, frame, path.name, all_known=all_known, num_threads=threads)
     manifest = publish_first(settings, pipeline, made, replace=replace, secret=signing_key())
     figures = manifest.metrics
-    out.print(f"[green]ok[/] {manifest.version} is champion, of {manifest.used:,} labels", highlight=False)
+    out.print(Text.assemble(("ok", "green"), f" {manifest.version} is champion, of {manifest.used:,} labels"))
     if (precision := figures.get("holdout_average_precision")) is not None:
         out.print(
             f"on the last fifth ({figures['holdout_rows']:,.0f} rows, {figures['holdout_positives']:,.0f} "
-            f"{pipeline.label.positive}), a model of the {figures['holdout_learnt_from']:,.0f} labels known before has "
+            f"{safe(pipeline.label.positive)}), a model of the {figures['holdout_learnt_from']:,.0f} labels known before has "
             f"average precision {precision:.3f} "
             f"[{figures['holdout_average_precision_low']:.3f}, {figures['holdout_average_precision_high']:.3f}]",
-            highlight=False,
-            markup=False,
             soft_wrap=True,
         )
     else:
@@ -91,4 +91,4 @@ def _from_file(pipeline: Pipeline, path: Path, *, replace: bool) -> None:
     settings = connected()
     made = from_model_file(pipeline, text, path.name)
     manifest = publish_first(settings, pipeline, made, replace=replace, secret=signing_key())
-    out.print(f"[green]ok[/] {manifest.version} is champion, imported from {path.name}", highlight=False)
+    out.print(Text.assemble(("ok", "green"), f" {manifest.version} is champion, imported from {safe(path.name)}"))

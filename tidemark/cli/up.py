@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tidemark.broker import kafka_for
 from tidemark.cli.console import PipelineFile, out, told
@@ -17,6 +18,7 @@ from tidemark.pipeline import Pipeline, load
 from tidemark.selection.retention import proposals_retention
 from tidemark.settings import Settings
 from tidemark.supervisor import ProcessSpec, Supervisor
+from tidemark.text import safe
 from tidemark.topics import Topics
 
 app = typer.Typer(add_completion=False)
@@ -75,13 +77,14 @@ def up(
             prepare(loaded, settings)
             log = log_file(loaded, settings)
             log.parent.mkdir(parents=True, exist_ok=True)
-            out.print(f"[bold]{loaded.name}[/] on Kafka at {settings.bootstrap_servers}; log {log}; Ctrl-C stops it")
+            where = f" on Kafka at {settings.bootstrap_servers}; log {safe(str(log))}; Ctrl-C stops it"
+            out.print(Text.assemble((loaded.name, "bold"), where))
             asyncio.run(_supervise(processes(pipeline, settings, streams=streams), log))
 
 
 async def _supervise(specs: list[ProcessSpec], log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
-        supervisor = Supervisor(specs, file, echo=lambda line: out.print(line, highlight=False, markup=False))
+        supervisor = Supervisor(specs, file, echo=out.print)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)

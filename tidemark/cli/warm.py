@@ -27,4 +27,4 @@ def warm() -> None:
             table.add_row(name, f"{seconds:.2f}")
             total += seconds
     out.print(table)
-    out.print(f"{len(warming.EXAMPLES)} kernels are warm, {total:.1f} s", highlight=False)
+    out.print(f"{len(warming.EXAMPLES)} kernels are warm, {total:.1f} s")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tidemark.demo.run import Progress
 from tidemark.pipeline import Pipeline
+from tidemark.text import safe
 
 
 class View:
@@ -29,7 +30,7 @@ class View:
             if self._streaming is None and progress.sent:
                 self._streaming = time.monotonic()
             parts += [Text(), self._figures(progress), self._behind(progress), self._quality(progress)]
-        title = f"[bold]Tidemark[/] · {self._pipeline.title or self._pipeline.name}"
+        title = Text.assemble(("Tidemark", "bold"), f" · {safe(self._pipeline.title or self._pipeline.name)}")
         return Panel(Group(*parts), title=title, title_align="left", subtitle="Ctrl-C stops it", subtitle_align="right")
 
     def _bar(self, progress: Progress) -> Table:
@@ -57,7 +58,7 @@ class View:
             _figure("events a second, on average", f"{progress.sent / seconds:,.0f}"),
             _figure("labels spent", f"{self._spent(progress):,}"),
             _figure("cases waiting", f"{progress.waiting:,}"),
-            _figure("champion", snapshot.champion.version if snapshot.champion else "none yet"),
+            _figure("champion", safe(snapshot.champion.version) if snapshot.champion else "none yet"),
         )
         return table
 
@@ -85,7 +86,7 @@ class View:
         for metric in sorted(metrics, key=lambda metric: metric.name):
             if metric.source in {"labels", "outcomes"} and metric.value is not None:
                 interval = "" if metric.low is None or metric.high is None else f"{metric.low:.3f} to {metric.high:.3f}"
-                table.add_row(metric.name, f"{metric.value:.3f}", interval, f"{metric.n:,}")
+                table.add_row(Text(safe(metric.name)), f"{metric.value:.3f}", interval, f"{metric.n:,}")
         return table
 
 

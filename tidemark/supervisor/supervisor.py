@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import IO
 
 from tidemark.supervisor.backoff import Backoff
+from tidemark.text import safe
 
 STOP_SECONDS = 4.0
 """How long a process may take over its clean stop before it is killed."""
@@ -141,8 +142,8 @@ class Supervisor:
         output = process.stdout
         if output is None:
             raise RuntimeError("a supervised process was started without a pipe for its output")
-        while line := await output.readline():
-            text = line.decode(errors="replace").rstrip()
+        while line := await _line(output):
+            text = safe(line.decode(errors="replace").rstrip())
             state.last_line = text or state.last_line
             self._write(state.spec.name, text)
 
@@ -151,6 +152,14 @@ class Supervisor:
         print(line, file=self._log, flush=True)
         if self._echo is not None:
             self._echo(line)
+
+
+async def _line(output: asyncio.StreamReader) -> bytes:
+    """The next line; one that is longer than a log can use is left out, and its process goes on."""
+    try:
+        return await output.readline()
+    except ValueError:  # the reader has thrown away what it held of it
+        return b"(a line of more than 1 MiB was left out)\n"
 
 
 def _status(code: int | None) -> str:
