@@ -72,8 +72,8 @@ def _from_history(pipeline: Pipeline, path: Path, *, all_known: bool, replace: b
     if (precision := figures.get("holdout_average_precision")) is not None:
         out.print(
             f"on the last fifth ({figures['holdout_rows']:,.0f} rows, {figures['holdout_positives']:,.0f} "
-            f"{safe(pipeline.label.positive)}), a model of the {figures['holdout_learnt_from']:,.0f} labels known before has "
-            f"average precision {precision:.3f} "
+            f"{safe(pipeline.label.positive)}), a model of the {figures['holdout_learnt_from']:,.0f} labels known "
+            f"before has average precision {precision:.3f} "
             f"[{figures['holdout_average_precision_low']:.3f}, {figures['holdout_average_precision_high']:.3f}]",
             soft_wrap=True,
         )
