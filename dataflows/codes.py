@@ -39,4 +39,18 @@ REFUSED: Final = frozenset(
 )
 """Trying again will not help."""
 
+UNREADABLE: Final = frozenset(
+    {
+        KafkaError._BAD_COMPRESSION,  # noqa: SLF001 as above
+        KafkaError._BAD_MSG,  # noqa: SLF001 as above
+        KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001 as above: a format of messages that the client does not know
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+    }
+)
+"""A batch of the log can't be read, and the client asks for it again for ever."""
+
 PURGED: Final[int] = KafkaError._PURGE_QUEUE  # noqa: SLF001 as above

@@ -33,8 +33,10 @@ class EngineConfig:
     blocking_timeout: of other calls to Kafka; recovery_timeout: until a Kafka that does not answer is an error.
     most_failures: transactions that may fail one after the other before the process ends with the last reason.
     topic_check_interval: between two looks at the topics' ids and partitions.
+    unreadable_after: errors at one batch of a log must go on for so long before the batch is a dead letter.
+    must_fit: a record that is too large for its topic ends the flow even if it comes from one row: it can't be missed.
     accept_gap: go on from the oldest record there is when retention has removed records that the state needs.
-    deadletter: topic that is told of an accepted gap.
+    deadletter: topic that is told of an accepted gap, of what can't be read, and of rows that give too large records.
     consumer: more librdkafka properties of the consumer, dots as underscores.
     """
 
@@ -59,7 +61,9 @@ class EngineConfig:
     recovery_timeout: float = 120.0
     most_failures: int = 8
     topic_check_interval: float = 5.0
+    unreadable_after: float = 10.0
     accept_gap: bool = False
+    must_fit: bool = False
     deadletter: str | None = None
     consumer: Mapping[str, Any] = field(default_factory=dict)
 

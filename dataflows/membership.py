@@ -11,15 +11,16 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from dataflows.codes import END_OF_PARTITION, OUT_OF_RANGE, REFUSED, TOPIC_SUSPECT
+from dataflows.codes import END_OF_PARTITION, OUT_OF_RANGE, REFUSED, TOPIC_SUSPECT, UNREADABLE
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
 from dataflows.opening import Found, Lookup, Opening, gap_message, start_offset
+from dataflows.unreadable import Gap, Unreadable
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import consumer_config
 from tidemark.processor import Partition, Processor
@@ -63,6 +64,9 @@ class Membership:
         self._config = config
         self._processor = processor
         self._lookup = Lookup(config.settings, config.group, admin)
+        self._unreadable = Unreadable(
+            partial(self._consumer_config, log_level=2), admin, patience=config.unreadable_after, group=config.group
+        )
         self._member = member
         self._clock = clock
         self._generations = itertools.count(1)
@@ -74,22 +78,23 @@ class Membership:
 
     def join(self) -> None:
         """Become a member of the group."""
-        config = self._config
-        self.consumer = Consumer(
-            consumer_config(
-                config.settings,
-                group=config.group,
-                enable_partition_eof=True,
-                # A fetch that waits for records holds back the first one of a partition just taken over.
-                fetch_wait_max_ms=100,
-                max_poll_interval_ms=int(config.max_poll_interval * 1_000),
-                topic_metadata_refresh_interval_ms=int(config.topic_check_interval * 1_000),
-                error_cb=_log_client_error,
-                **config.consumer,
-            )
-        )
+        self.consumer = Consumer(self._consumer_config(error_cb=_log_client_error))
         self.consumer.subscribe(
             list(self._processor.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _consumer_config(self, **over: Any) -> dict[str, Any]:  # noqa: ANN401 librdkafka's values have no common type
+        config = self._config
+        return consumer_config(
+            config.settings,
+            group=config.group,
+            enable_partition_eof=True,
+            # A fetch that waits for records holds back the first one of a partition just taken over.
+            fetch_wait_max_ms=100,
+            max_poll_interval_ms=int(config.max_poll_interval * 1_000),
+            topic_metadata_refresh_interval_ms=int(config.topic_check_interval * 1_000),
+            **config.consumer,
+            **over,
         )
 
     def leave(self) -> None:
@@ -106,6 +111,7 @@ class Membership:
     def close(self) -> None:
         """Leave for good."""
         self.leave()
+        self._unreadable.close()
         self._lookup.close()
 
     def _give_up(self, consumer: Consumer) -> None:
@@ -146,6 +152,16 @@ class Membership:
             self._close(lane)
             self._joined.pause([TopicPartition(lane.topic, lane.index)])
         self._opening = None
+
+    def gaps(self) -> list[Gap]:
+        """What can't be read, and lies before the next rows of its lane. To be called when all taken was handled."""
+        return self._unreadable.found(self._clock())
+
+    def step_over(self, lane: Lane, end: int) -> None:
+        """Read a lane, whose rows were all handled, on from offset `end`."""
+        lane.position = lane.taken = end
+        lane.at_end = False
+        self._read_from(lane, end)
 
     def hold_back(self) -> None:
         """Pause the lanes that hold more than they should, resume those that have room again."""
@@ -208,6 +224,8 @@ class Membership:
                 self._member.on_suspicion()
         elif code in TOPIC_SUSPECT:
             self._member.on_suspicion()
+        elif code in UNREADABLE and lane is not None and (at := message.offset()) is not None and at >= 0:
+            self._unreadable.note(lane, at, error, self._clock())
         elif code in REFUSED or error.fatal():
             raise BrokerError(
                 f"Kafka refuses to let {self._config.group} read: {error.str()}; check the group's and the topics' "
@@ -318,11 +336,15 @@ class Membership:
             if start > wanted:
                 self._member.on_gap(partition, gap_message(lane, found, wanted, group=config.group))
         lane.open(partition, generation=next(self._generations), start=start, committed=committed, now=self._clock())
-        here = [TopicPartition(lane.topic, lane.index, start)]
+        self._read_from(lane, start)
+        _log.info("%s: %s [%d] from %d, replaying up to %d", config.group, lane.topic, lane.index, start, committed)
+
+    def _read_from(self, lane: Lane, offset: int) -> None:
+        here = [TopicPartition(lane.topic, lane.index, offset)]
         self._joined.incremental_unassign([TopicPartition(lane.topic, lane.index)])
         self._joined.incremental_assign(here)
         self._joined.resume(here)
-        _log.info("%s: %s [%d] from %d, replaying up to %d", config.group, lane.topic, lane.index, start, committed)
+        lane.paused = False
 
 
 def records_to_read(held: int, batch_rows: int) -> int:

@@ -46,6 +46,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         fixed_partitions={pipeline.topics.labels: 1},
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
+        must_fit=True,  # a model in parts, or a manifest, is not replaced by a dead letter
     )
     return dataflows.flow.over_kafka(
         "retrain",

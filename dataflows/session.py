@@ -21,15 +21,18 @@ from typing import Final
 
 from confluent_kafka import KafkaError, TopicPartition
 
+from dataflows.batch_size import BatchSize
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
 from dataflows.membership import Membership
 from dataflows.opening import pack
+from dataflows.oversized import Oversized
 from dataflows.rounds import Rounds
 from dataflows.slots import claim_slot
 from dataflows.stop import Stop
 from dataflows.topic_watch import Changed, TopicWatch
 from dataflows.transactions import RecordTooLarge, TransactionFailed, Transactions
+from dataflows.unreadable import Gap, gap_headers
 from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import admin, producer_config
@@ -125,6 +128,8 @@ class Session:
         )
         self._membership = Membership(config, processor, client, self, clock)
         self._rounds = Rounds(config, processor)
+        self._size = BatchSize(config.batch_rows)
+        self._oversized = None if config.deadletter is None or config.must_fit else Oversized(config.deadletter)
         self._in_flight = 0
         self._broken: str | None = None
         self._failures = 0
@@ -181,6 +186,8 @@ class Session:
         if self._broken is not None:
             self._recover()
         self._membership.read()
+        for gap in self._membership.gaps():
+            self._step_over(gap)
         if self._broken is not None:
             return []
         now = self._clock()
@@ -209,15 +216,20 @@ class Session:
         outputs: list[Output] = []
         if self._rounds.processor is not None:
             outputs = self._rounds.processor.process_round([item.batch for item in items])
+            if len(items) == 1:
+                outputs = self._fitting(items[0].batch, outputs)
         else:
             for item in items:
                 given = self._processor.process(item.batch)
                 if not item.batch.replay:
-                    outputs += given
+                    outputs += self._fitting(item.batch, given)
         if self._config.align is not None:
             for item in items:
                 item.lane.advance(self._processor.event_time(item.batch), len(item.batch))
         return outputs
+
+    def _fitting(self, batch: Batch, outputs: list[Output]) -> list[Output]:
+        return outputs if self._oversized is None else self._oversized.replaced(batch, outputs)
 
     def _tick(self) -> list[Output]:
         """The processor's tick, once all its state is there: not while a partition is opened or replayed."""
@@ -334,6 +346,33 @@ class Session:
             lane.dirty = False
             lane.committed = max(lane.committed, lane.position)
         self._failures = 0
+        if self._size.grow():
+            self._rounds.batch_rows = self._size.rows
+            if self._oversized is not None:
+                self._oversized.forget()
+
+    def _step_over(self, gap: Gap) -> None:
+        """Go on behind what can't be read; its dead letter and the position after it are committed together."""
+        lane, config = gap.lane, self._config
+        if self._broken is not None or lane.generation != gap.generation or lane.taken >= gap.end:
+            return
+        begin = max(gap.begin, lane.taken)
+        _log.error(
+            "%s: %s [%d] can't be read from offset %d to %d (%s); stepping over it",
+            *(config.group, lane.topic, lane.index, begin, gap.end - 1, gap.reason),
+        )
+        if gap.end > lane.committed:
+            try:
+                self._transactions.begin()
+                if config.deadletter is not None:
+                    at = int(self._wall() * 1_000_000)
+                    headers = tuple(gap_headers(gap, begin, patience=config.unreadable_after, at=at))
+                    self._transactions.send([Output(config.deadletter, None, headers=headers)])
+            except TransactionFailed as failure:
+                self._break(str(failure))
+                return
+            lane.dirty = True
+        self._membership.step_over(lane, gap.end)
 
     def _break(self, why: str) -> None:
         """Nothing since the last commit counts; the next poll begins again from what is committed."""
@@ -345,16 +384,20 @@ class Session:
 
     def _make_batches_smaller(self, failure: RecordTooLarge) -> None:
         """A record made of a batch is too large for its topic: half the rows make one that is half as large."""
-        if self._rounds.batch_rows == 1:
-            raise BrokerError(
-                f"{failure}: it comes from a single row, so no smaller batch helps; raise the topic's "
-                "max.message.bytes (and TIDEMARK_KAFKA_MESSAGE_MAX_BYTES)"
-            ) from failure
-        self._rounds.batch_rows //= 2
+        self._failures = 0
+        if self._size.rows == 1:
+            if self._oversized is None or not self._oversized.learn(failure):
+                raise BrokerError(
+                    f"{failure}: it comes from a single row, so no smaller batch helps; raise the topic's "
+                    "max.message.bytes (and TIDEMARK_KAFKA_MESSAGE_MAX_BYTES)"
+                ) from failure
+            _log.error("%s: %s; its row becomes a dead letter", self._config.group, failure)
+            return
+        self._size.shrink()
+        self._rounds.batch_rows = self._size.rows
         _log.warning(
             "%s: at most %d rows are processed together from now on", self._config.group, self._rounds.batch_rows
         )
-        self._failures = 0
 
     def _recover(self) -> None:
         """A new producer, and every partition opened again."""

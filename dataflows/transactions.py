@@ -26,7 +26,15 @@ class TransactionFailed(Exception):  # noqa: N818 it is an outcome that the sess
 
 
 class RecordTooLarge(TransactionFailed):
-    """The same, and it will fail again unless the batches get smaller."""
+    """The same, and it will fail again unless the batches get smaller.
+
+    topic, size: of the record: bytes of its key and value.
+    """
+
+    def __init__(self, message: str, topic: str, size: int) -> None:
+        super().__init__(message)
+        self.topic = topic
+        self.size = size
 
 
 class Transactions:
@@ -55,7 +63,7 @@ class Transactions:
         self._most = int(config.get("queue.buffering.max.messages", 100_000)) - _CHUNK
         self._producer: Producer | None = None
         self._refused: str | None = None
-        self._too_large = False
+        self._too_large: tuple[str, int] | None = None
         self.opened_at: float | None = None
         self.rows = 0
 
@@ -109,7 +117,7 @@ class Transactions:
         """
         if self.opened_at is not None:
             return
-        self._refused, self._too_large = None, False
+        self._refused, self._too_large = None, None
         try:
             self._good().begin_transaction()
         except KafkaException as error:
@@ -187,7 +195,7 @@ class Transactions:
         try:
             producer.produce(output.topic, output.value, output.key, partition, headers=list(output.headers) or None)
         except KafkaException as error:
-            raise self._unsendable(producer, output.topic, len(output.value or b""), error.args[0]) from error
+            raise self._unsendable(producer, output.topic, size_of(output.key, output.value), error.args[0]) from error
 
     def _send_plain(self, producer: Producer, topic: str, outputs: Iterable[Output]) -> None:
         messages: list[dict[str, Any]] = [
@@ -198,7 +206,7 @@ class Transactions:
             self._make_room(producer)
             if producer.produce_batch(topic, chunk) != len(chunk):
                 bad = next(m for m in chunk if "_error" in m)
-                raise self._unsendable(producer, topic, len(bad["value"] or b""), bad["_error"])
+                raise self._unsendable(producer, topic, size_of(bad["key"], bad["value"]), bad["_error"])
 
     def _make_room(self, producer: Producer) -> None:
         if len(producer) < self._most:
@@ -212,22 +220,28 @@ class Transactions:
     def _unsendable(self, producer: Producer, topic: str, size: int, error: KafkaError) -> TransactionFailed:
         told = f"a record of {size:,} bytes for topic {topic!r} can't be sent: {error.str()}"
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return RecordTooLarge(told)
+            return RecordTooLarge(told, topic, size)
         return self._failure(producer, told)
 
     def _failure(self, producer: Producer, told: str) -> TransactionFailed:
         """What has failed: the record that was refused before, if there is one, for then all else fails too."""
         with suppress(KafkaException):  # a fatal one is what has just been raised
             producer.poll(0)  # serves the delivery report that tells why
-        kind = RecordTooLarge if self._too_large else TransactionFailed
-        return kind(self._refused or told)
+        if self._too_large is not None:
+            return RecordTooLarge(self._refused or told, *self._too_large)
+        return TransactionFailed(self._refused or told)
 
     def _undelivered(self, error: KafkaError | None, message: Any) -> None:  # noqa: ANN401 key and value types vary
         if error is not None and self._refused is None and error.code() != PURGED:
-            self._too_large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
-            self._refused = (
-                f"a record of {len(message):,} bytes for topic {message.topic()!r} was refused: {error.str()}"
-            )
+            size = size_of(message.key(), message.value())
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._too_large = (message.topic(), size)
+            self._refused = f"a record of {size:,} bytes for topic {message.topic()!r} was refused: {error.str()}"
+
+
+def size_of(key: bytes | None, value: bytes | None) -> int:
+    """Bytes of a record's key and value."""
+    return len(key or b"") + len(value or b"")
 
 
 def _plain(output: Output) -> str | None:

@@ -22,6 +22,7 @@ MAX_HEADERS: Final = 60_000
 OWN_HEADER: Final = "record."
 """Prefix of the record's own headers, so that none of them is taken for one that the dead letter adds."""
 _MAX_REASON: Final = 4_000
+_TRUNCATED: Final = "truncated"
 _HEADER_OVERHEAD: Final = 10
 """Bytes of a header beside its name and value: their lengths."""
 
@@ -80,3 +81,37 @@ def _fitting(headers: Headers | None) -> tuple[Headers, int]:
             return kept, len(headers or ()) - len(kept)
         kept.append((OWN_HEADER + name, value))
     return kept, 0
+
+
+def shortened(letter: Output, most: int) -> Output:
+    """A dead letter whose key and value are cut to `most` bytes together, for a topic that takes no more.
+
+    Args:
+        letter: a dead letter.
+        most: bytes of key and value that are kept.
+
+    Returns:
+        The dead letter, with the headers `truncated`, `size` and `sha256`, `key_size` and `key_sha256` of what was cut.
+
+    """
+    value, key = letter.value, letter.key
+    told = {name for name, _ in letter.headers}
+    headers = list(letter.headers)
+    if key is not None and len(key) > most // 4:
+        headers += _measured("key_", key, told)
+        key = key[: most // 4]
+    left = max(most - len(key or b""), 0)
+    if value is not None and len(value) > left:
+        headers += _measured("", value, told)
+        value = value[:left]
+    if len(headers) > len(letter.headers) and _TRUNCATED not in told:
+        headers.append((_TRUNCATED, b"true"))
+    return letter._replace(value=value, key=key, headers=tuple(headers))
+
+
+def _measured(prefix: str, content: bytes, told: set[str]) -> Headers:
+    """Headers that say what a text was before it was cut, unless an earlier cut has said so."""
+    if f"{prefix}size" in told:
+        return []
+    digest = hashlib.sha256(content).hexdigest()
+    return [(f"{prefix}size", str(len(content)).encode()), (f"{prefix}sha256", digest.encode())]
