@@ -19,10 +19,10 @@ from labeling_grpc.admin_commands import (
 )
 from labeling_grpc.checks import Checks
 from labeling_grpc.commands import AddGold, RemoveGold
-from labeling_grpc.convert import misfit
 from labeling_grpc.queue.reading import CaseFilter
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.caller import Caller
+from labeling_grpc.strangers import misfit
 from labeling_grpc.text import MAX_EVENT_ID
 from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import msgspec
@@ -11,7 +10,6 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from labeling_grpc.commands import Accepted, CaseEvent, Counts, LeasedCase, Remark
 from labeling_grpc.queue.reading import CaseRow, Progress
 from labeling_grpc.refusals import RefusedError
-from labeling_grpc.text import MAX_EVENT_ID, is_name
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import Candidate
 from tidemark.records import Reason as CaseReason
@@ -40,22 +38,6 @@ _KINDS: Final = {
 }
 _INT64: Final = range(-(2**63), 2**63)
 _decode = msgspec.json.Decoder(Candidate).decode
-
-
-def misfit(candidate: Candidate) -> str | None:
-    """Why a candidate that decodes can't be queued all the same; None if it can."""
-    if not is_name(candidate.event_id, MAX_EVENT_ID):
-        return f"event_id must have 1 to {MAX_EVENT_ID} printable characters"
-    for name in ("time", "tile", "tile_count", "expires_at"):
-        value = getattr(candidate, name)
-        if value is not None and value not in _INT64:
-            return f"{name} ({value}) does not fit 64 bits"
-    probability = candidate.inclusion_probability
-    if probability is not None and not 0.0 < probability <= 1.0:
-        return f"inclusion_probability ({probability}) is not in (0, 1]"
-    if not math.isfinite(candidate.priority):
-        return "priority is not finite"
-    return None
 
 
 # Messages are filled in place: those that are made first are copied into the one that holds them, which takes twice as

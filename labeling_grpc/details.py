@@ -20,6 +20,7 @@ from labeling_grpc.schema import answers, cases, gold_leases
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import MATRIX, Scope
 from labeling_grpc.similar import SimilarCases
+from labeling_grpc.text import lookup
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
@@ -97,7 +98,7 @@ class Details:
             return []
         earlier = (
             sa.select(cases.c.event_id, cases.c.candidate)
-            .where(cases.c.key == row.candidate.key, cases.c.id < row.number)
+            .where(cases.c.key == lookup(row.candidate.key), cases.c.id < row.number)
             .order_by(cases.c.id.desc())
             .limit(most)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -15,9 +15,10 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import Arrival, Message, Source, TakeIn, TakenIn
-from labeling_grpc.convert import misfit
 from labeling_grpc.kafka import Complaint, bounds, connected, sources
 from labeling_grpc.ranking import Ranker
+from labeling_grpc.store import UnfitError
+from labeling_grpc.strangers import misfit
 from labeling_grpc.writer import Stopping, Writer
 from tidemark.deadletter import dead_letter
 from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
@@ -183,7 +184,7 @@ class Intake:
         start = self._positions[source]
         arrivals = self._ranked([self._arrival(source, message) for message in messages])
         end = arrivals[-1].offset + 1
-        taken = self._take(TakeIn(source, start, end, arrivals))
+        taken = self._taken(source, start, arrivals, messages)
         self._positions[source] = taken.position
         if taken.position != end:
             self._problem("" if taken.moved else "the queue is full of exploration cases: waiting for answers")
@@ -191,6 +192,23 @@ class Intake:
             consumer.seek(TopicPartition(source.topic, source.partition, taken.position))
         else:
             self._problem("")
+
+    def _taken(
+        self, source: Source, start: int | None, arrivals: Sequence[Arrival], messages: Sequence[KafkaMessage]
+    ) -> TakenIn:
+        """Take arrivals in; the one that the database can't hold, found by halving, becomes a dead letter."""
+        end = arrivals[-1].offset + 1
+        try:
+            return self._take(TakeIn(source, start, end, tuple(arrivals)))
+        except UnfitError as error:
+            if len(arrivals) == 1:
+                letter = self._dead_letter(source, messages[0], RecordError("queue", str(error)))
+                return self._take(TakeIn(source, start, end, (Arrival(end - 1, None, b"", letter),)))
+        half = len(arrivals) // 2
+        first = self._taken(source, start, arrivals[:half], messages[:half])
+        if first.moved or first.position != arrivals[half - 1].offset + 1:
+            return first
+        return self._taken(source, first.position, arrivals[half:], messages[half:])
 
     def _ranked(self, arrivals: list[Arrival]) -> tuple[Arrival, ...]:
         if self._ranker is None:

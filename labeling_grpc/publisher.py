@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal, cast
 
@@ -24,7 +24,8 @@ from confluent_kafka.admin import AdminClient
 
 from labeling_grpc.commands import AdoptLabels, CaseEvent, Counts, MarkPublished, Source, TakeIdentity
 from labeling_grpc.kafka import Complaint, always, connected, settled, sources
-from labeling_grpc.store import Outgoing
+from labeling_grpc.store import Outgoing, UnfitError
+from labeling_grpc.strangers import fitting
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
 from tidemark.kafka import consumer_config, producer_config
@@ -276,14 +277,31 @@ class Publisher:
         return mine, others
 
     def _adopt(self, source: Source, messages: list[KafkaMessage]) -> None:
-        labels: list[Label] = []
+        labels: list[tuple[int, Label]] = []
         for message in messages:
+            offset = cast("int", message.offset())
             try:
-                labels.append(decode(Label, message.value()))
-            except RecordError as error:
-                log.warning("%s[%d] at offset %s: %s", source.topic, source.partition, message.offset(), error)
-        if labels:
-            self._writer.call(AdoptLabels(tuple(labels)))
+                labels.append((offset, fitting(decode(Label, message.value()))))
+            except RecordError:
+                self._pass_over(source, offset, "is no label")
+        self._adopt_fitting(source, labels)
+
+    def _adopt_fitting(self, source: Source, labels: Sequence[tuple[int, Label]]) -> None:
+        """Adopt labels but those that the database can't hold, which are found by halving."""
+        if not labels:
+            return
+        try:
+            self._writer.call(AdoptLabels(tuple(label for _, label in labels)))
+        except UnfitError as error:
+            if len(labels) == 1:
+                self._pass_over(source, labels[0][0], str(error))
+                return
+            half = len(labels) // 2
+            self._adopt_fitting(source, labels[:half])
+            self._adopt_fitting(source, labels[half:])
+
+    def _pass_over(self, source: Source, offset: int, why: str) -> None:
+        log.warning("%s[%d]: the record at offset %d closes no case: %s", source.topic, source.partition, offset, why)
 
 
 @contextmanager

@@ -15,8 +15,10 @@ from grpc_status import rpc_status
 
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.caller import Caller, caller
+from labeling_grpc.security.door import address_of
 from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.masks import Mask
+from labeling_grpc.security.quiet import Tally, described
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.roles import SERVICES, Role
 
@@ -25,6 +27,7 @@ NAMES: Final = tuple(service.full_name for service in SERVICES)
 Q = TypeVar("Q", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
 Admitted = Callable[[bytes, Context], Awaitable[tuple[Message, Mask | None]]]
+Failed = Callable[[Context, Exception], Awaitable[NoReturn]]
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +38,16 @@ def handler(
     gate: Gate | None = None,
     rates: Rates | None = None,
     masks: Mapping[Role, Mask] | None = None,
+    tally: Tally | None = None,
 ) -> grpc.GenericRpcHandler[bytes, Message]:
-    """Handler of all methods of one service; each call passes `gate` and `rates` first, where there are any.
+    """Handler of all methods of one service; each call passes `gate` first, where there is one, else `rates`.
 
     Requests are parsed here, not by gRPC, which answers bytes that are no message with UNKNOWN and the parser's words.
     Methods find who calls in `caller`. Responses leave without what `masks` says that the caller's role may not see.
+    Refusals are counted in `tally`.
     """
     methods = {
-        method.name: _method(method, getattr(servicer, method.name), gate, rates, masks or {})
+        method.name: _method(method, getattr(servicer, method.name), gate, rates, masks or {}, tally or Tally(log))
         for method in descriptor.methods
     }
     return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
@@ -54,56 +59,63 @@ def _method(
     gate: Gate | None,
     rates: Rates | None,
     masks: Mapping[Role, Mask],
+    tally: Tally,
 ) -> grpc.RpcMethodHandler[bytes, Message]:
     kind: type[Message] = GetMessageClass(method.input_type)
     serialize = GetMessageClass(method.output_type).SerializeToString
 
     async def admitted(sent: bytes, context: Context) -> tuple[Message, Mask | None]:
-        request = _parsed(kind, sent)
+        address = address_of(context.peer())
         if gate is None:  # this machine alone reaches the service, or whoever has a certificate
-            who = Caller(context.peer().rpartition(":")[0], Role.ADMIN, known=False)
+            who = Caller(address, Role.ADMIN, known=False)
+            if rates is not None:
+                rates.spend(address)
+            request = _parsed(kind, sent)
         else:
-            who = await gate.admit(method.name, request, context.invocation_metadata() or ())
-        if rates is not None:
-            rates.spend(who.name)
+            knock = gate.knock(context.invocation_metadata() or (), address)
+            request = _parsed(kind, sent)
+            who = await gate.admit(method.name, request, knock)
         caller.set(who)
         mask = masks.get(who.role)
         if mask is not None:
             mask.request(request)
         return request, mask
 
+    async def failed(context: Context, error: Exception) -> NoReturn:
+        if isinstance(error, RefusedError):
+            tally.count(f"{method.name} refused: {error.reason.value}")
+            await _abort(context, error)
+        log.error("a bug, at a %s: %s", kind.DESCRIPTOR.name, described(error))
+        await _abort(context, grpc.StatusCode.INTERNAL)
+
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_stream(kind, admitted, behave), None, serialize)
-    return grpc.unary_unary_rpc_method_handler(_unary(kind, admitted, behave), None, serialize)
+        return grpc.unary_stream_rpc_method_handler(_stream(failed, admitted, behave), None, serialize)
+    return grpc.unary_unary_rpc_method_handler(_unary(failed, admitted, behave), None, serialize)
 
 
 def _unary(
-    kind: type[Message], admitted: Admitted, behave: Callable[..., Awaitable[Message]]
+    failed: Failed, admitted: Admitted, behave: Callable[..., Awaitable[Message]]
 ) -> Callable[[bytes, Context], Awaitable[Message]]:
     async def call(sent: bytes, context: Context) -> Message:
         try:
             request, mask = await admitted(sent, context)
             return _masked(await behave(request, context), mask)
-        except RefusedError as refusal:
-            await _abort(context, refusal)
-        except Exception as bug:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
-            await _abort_bug(context, kind, bug)
+        except Exception as error:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
+            await failed(context, error)
 
     return call
 
 
 def _stream(
-    kind: type[Message], admitted: Admitted, behave: Callable[..., AsyncIterator[Message]]
+    failed: Failed, admitted: Admitted, behave: Callable[..., AsyncIterator[Message]]
 ) -> Callable[[bytes, Context], AsyncIterator[Message]]:
     async def call(sent: bytes, context: Context) -> AsyncIterator[Message]:
         try:
             request, mask = await admitted(sent, context)
             async for response in behave(request, context):
                 yield _masked(response, mask)
-        except RefusedError as refusal:
-            await _abort(context, refusal)
-        except Exception as bug:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
-            await _abort_bug(context, kind, bug)
+        except Exception as error:  # noqa: BLE001 - the edge of the service: gRPC would show its words to the caller
+            await failed(context, error)
 
     return call
 
@@ -123,14 +135,12 @@ def _parsed(kind: type[Q], sent: bytes) -> Q:
         ) from error
 
 
-async def _abort(context: Context, refusal: RefusedError) -> NoReturn:
-    rich = rpc_status.to_status(refusal.status())
+async def _abort(context: Context, why: RefusedError | grpc.StatusCode) -> NoReturn:
+    """End a call; one whose caller went away meanwhile as well, which gRPC would log with a stack for each."""
     try:
-        await context.abort(refusal.code, str(refusal), trailing_metadata=rich.trailing_metadata)
-    except grpc.aio.InternalError as error:  # the caller went away meanwhile, and gRPC would log it as a bug
+        if isinstance(why, RefusedError):
+            rich = rpc_status.to_status(why.status())
+            await context.abort(why.code, str(why), trailing_metadata=rich.trailing_metadata)
+        await context.abort(grpc.StatusCode.INTERNAL, "a bug in the labeling service: its log tells")
+    except (grpc.aio.InternalError, grpc.aio.UsageError) as error:
         raise asyncio.CancelledError from error
-
-
-async def _abort_bug(context: Context, kind: type[Message], bug: Exception) -> NoReturn:
-    log.error("a bug, at a %s", kind.DESCRIPTOR.name, exc_info=bug)
-    await context.abort(grpc.StatusCode.INTERNAL, "a bug in the labeling service: its log tells")

@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """Newest migration (`labeling_grpc/stores/migrations`): what a database must be at to be used."""
 
 

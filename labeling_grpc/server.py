@@ -31,6 +31,7 @@ from labeling_grpc.bridge import Bridge, Problems
 from labeling_grpc.champion import Champion
 from labeling_grpc.checks import Checks
 from labeling_grpc.details import Details
+from labeling_grpc.health import Health
 from labeling_grpc.options import Options, listened, queue_database, state_folder
 from labeling_grpc.paging import Pages
 from labeling_grpc.publisher import Hook, no_hook
@@ -38,9 +39,12 @@ from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.ranking import Ranker
 from labeling_grpc.reader import Reader
 from labeling_grpc.screener import Screener
+from labeling_grpc.security import quiet
 from labeling_grpc.security.audit import Act, Refusals
+from labeling_grpc.security.door import Door
 from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.masks import masks
+from labeling_grpc.security.quiet import Tally
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.roles import SERVICES
 from labeling_grpc.security.tokens import TokenStore
@@ -59,6 +63,9 @@ from tidemark.topics import Topics
 
 MAX_REQUEST: Final = 2 * 1024 * 1024
 """Bytes of a request: a hundred annotations with the longest comments fit."""
+
+MAX_CALLS: Final = 10_000
+"""Calls under way at once, of which gRPC refuses more: long polls and watchers have lower bounds of their own."""
 
 _GRACE_SECONDS: Final = 1.0
 _HEALTH_SECONDS: Final = 0.5
@@ -122,7 +129,7 @@ class LabelingServer:
         self._ready = threading.Event()
         self._stop = asyncio.Event()
         self._stopped = False
-        self._health = health_pb2.HealthCheckResponse.UNKNOWN
+        self._tallies: tuple[Tally, ...] = ()
 
     def start(self) -> Self:
         """Listen, take in, publish; return when the first call can be answered.
@@ -180,21 +187,24 @@ class LabelingServer:
             self._loop.close()
 
     async def _serve(self) -> None:
-        server = grpc.aio.server(options=_GRPC)
+        refusals = Tally(log)
+        self._tallies = (refusals, quiet.hush())
+        server = grpc.aio.server(options=_GRPC, maximum_concurrent_rpcs=MAX_CALLS)
         checks = Checks(self.pipeline, self._options.lease_us)
         rates = Rates(self._options.rate) if self._options.rate else None
-        gate = Gate(TokenStore(self.store.engine), self._forbidden) if self._options.tokens else None
+        tokens = TokenStore(self.store.engine)
+        gate = Gate(tokens, self._forbidden, Door(rates)) if self._options.tokens else None
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
         parts = (self._writer, self._problems, reader, pages, self._details)
         service = LabelingService(checks, self._question, *parts, self._labeling)
         admin = LabelingAdminService(checks, service, reader, pages, self._masks, self._rules)
         server.add_generic_rpc_handlers(
             [
-                rpc.handler(descriptor, servicer, gate, rates, self._masks)
+                rpc.handler(descriptor, servicer, gate, rates, self._masks, refusals)
                 for descriptor, servicer in zip(SERVICES, (service, admin), strict=True)
             ]
         )
-        states = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave it out
+        states = Health(("", *rpc.NAMES))
         health_pb2_grpc.add_HealthServicer_to_server(states, server)
         if self._options.reflection:
             reflection.enable_server_reflection((*rpc.NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -211,26 +221,25 @@ class LabelingServer:
         host = self._options.address.rpartition(":")[0]
         self.address = f"{host}:{port}"
         await server.start()
-        await self._tell_health(states)
+        self._tell_health(states)
         self._ready.set()
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HEALTH_SECONDS):
                     await self._stop.wait()
-            await self._tell_health(states)
-        await states.enter_graceful_shutdown()
+            self._tell_health(states)
+            for tally in self._tallies:
+                tally.tell()
+        states.tell(health_pb2.HealthCheckResponse.NOT_SERVING)
         service.stop()
         await server.stop(_GRACE_SECONDS)
         reader.close()
 
-    async def _tell_health(self, states: Any) -> None:  # noqa: ANN401 - the stubs leave it out
-        """Whether calls should come here: not while the database fails, for another replica's may answer."""
-        failing = self._writer.failing
+    def _tell_health(self, states: Health) -> None:
+        """Whether calls should come here: not while the database fails or hangs, for another replica's may answer."""
+        failing = self._writer.failing or self._writer.stalled
         state = health_pb2.HealthCheckResponse.NOT_SERVING if failing else health_pb2.HealthCheckResponse.SERVING
-        if state != self._health:
-            self._health = state
-            for name in ("", *rpc.NAMES):
-                await states.set(name, state)
+        states.tell(state)
 
     def _forbidden(self, act: Act) -> None:
         """Called by the gate's threads."""
@@ -241,7 +250,7 @@ class LabelingServer:
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, TidemarkError):
-            log.critical("a bug ends the labeling service", exc_info=error)
+            log.critical("a bug ends the labeling service: %s", quiet.described(error))
         self.failed = error
         self.ended.set()
 

@@ -34,7 +34,7 @@ from labeling_grpc.reader import Reader
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
 from labeling_grpc.security.caller import caller
-from labeling_grpc.store import StoreError
+from labeling_grpc.store import StoreError, UnfitError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from labeling_grpc.writer import Outcome, Reply, Stopping, Writer
@@ -74,6 +74,10 @@ class _Hub:
             RefusedError: the service is stopping, or its database fails.
 
         """
+        if self._writer.stalled:
+            raise RefusedError(
+                Reason.STORE_UNAVAILABLE, "the queue's database hangs: nothing was changed; try again in a moment"
+            )
         replies = [_LoopReply(self) for _ in asked]
         try:
             self._writer.submit_together(
@@ -90,6 +94,8 @@ class _Hub:
             raise
         except Stopping:
             raise RefusedError(Reason.STOPPING, "the service is stopping: repeat the call in a moment") from None
+        except UnfitError as error:
+            raise RefusedError(Reason.INVALID_FIELD, str(error), field="(request)") from error
         except StoreError as error:
             raise RefusedError(
                 Reason.STORE_UNAVAILABLE, "the queue's database can't be written: nothing was changed; try again"

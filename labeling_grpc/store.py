@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -21,6 +22,9 @@ CLOCK_EVERY: Final = 1_000_000
 MAX_BYTES: Final = 8_000_000
 """Of the values that one transaction publishes, the last of them not counted."""
 
+_TOO_LONG_FOR_INDEX: Final = "54000"
+"""SQLSTATE `program_limit_exceeded`."""
+
 Change = Literal["cases", "outbox"]
 """What another replica changed: there is more to lease, or more to publish."""
 
@@ -35,6 +39,49 @@ class Outgoing:
 
 class StoreError(LabelingError):
     """The queue's database can't be opened, read or written; names it and says what to do."""
+
+
+class UnfitError(LabelingError):
+    """The database can't hold a value of a command. Says of what kind it is, and nothing of the value."""
+
+
+def told(error: BaseException | None) -> str:
+    """What a database's driver says of an error in one sentence, without what it adds of rows and values.
+
+    Args:
+        error: The driver's.
+
+    Returns:
+        The sentence.
+
+    """
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return str(primary or error).strip()
+
+
+@contextmanager
+def translated(unavailable: Callable[[sa.exc.DBAPIError], StoreError]) -> Iterator[None]:
+    """Translate the errors of a database, those of its values apart from those of its own.
+
+    Args:
+        unavailable: Makes the error for a database that fails.
+
+    Raises:
+        UnfitError: A value can't be stored.
+        StoreError: The database fails.
+
+    """
+    try:
+        yield
+    except sa.exc.DataError as error:
+        state = getattr(error.orig, "sqlstate", None) or type(error.orig).__name__
+        raise UnfitError(f"the queue's database can't hold a value of it ({state})") from None
+    except (OverflowError, UnicodeError) as error:  # SQLite's driver, of a number above 64 bits or a lone surrogate
+        raise UnfitError(f"the queue's database can't hold a value of it ({type(error).__name__})") from None
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _TOO_LONG_FOR_INDEX:
+            raise UnfitError("the queue's database can't hold a value of it: too long for an index") from None
+        raise unavailable(error) from error
 
 
 class Election(Protocol):

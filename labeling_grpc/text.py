@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
 MAX_EVENT_ID: Final = 512
+MAX_LOOKUP: Final = 2_000
+"""Bytes of a text in an index: one of PostgreSQL's has room for 2,700."""
 
 # Controls but tab and newline, direction overrides, zero-width characters.
 _HIDDEN: Final = re.compile(
@@ -33,3 +36,31 @@ def shortened(text: str, most: int) -> str:
         return text
     half = (most - len(_CUT.encode())) // 2
     return raw[:half].decode(errors="ignore") + _CUT + raw[-half:].decode(errors="ignore")
+
+
+def storable(text: str, most: int) -> str:
+    """Text as every database takes it: PostgreSQL takes no NUL.
+
+    Args:
+        text: Any.
+        most: Bytes in UTF-8 that are kept.
+
+    Returns:
+        The text, a NUL replaced; its beginning and its end where it is longer.
+
+    """
+    return shortened(text.replace("\0", "\N{REPLACEMENT CHARACTER}"), most)
+
+
+def lookup(text: str) -> str:
+    """What a column holds by which a text is found again: equal for equal texts alone.
+
+    Args:
+        text: Any, however long.
+
+    Returns:
+        The text, or its digest where a database could not hold it, or an index of PostgreSQL's not its bytes.
+
+    """
+    raw = text.encode()
+    return text if b"\0" not in raw and len(raw) <= MAX_LOOKUP else "sha256:" + hashlib.sha256(raw).hexdigest()

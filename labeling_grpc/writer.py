@@ -32,7 +32,8 @@ from labeling_grpc.commands import (
     SubmitAnswers,
     Sweep,
 )
-from labeling_grpc.store import Store, StoreError
+from labeling_grpc.security.quiet import described
+from labeling_grpc.store import Store, StoreError, UnfitError
 
 _GROUP: Final = 1_000
 _IDLE_SECONDS: Final = 1.0
@@ -41,6 +42,9 @@ _CONTENDED_SECONDS: Final = 0.002
 
 _PATIENCE_SECONDS: Final = 0.1
 """For how long one that would not wait for cases is tried again so."""
+
+STALLED_SECONDS: Final = 10.0
+"""A group takes milliseconds; a database that is alive fails a statement that takes long (see `stores.postgres`)."""
 
 _BRIEF: Final = (LeaseCases, SubmitAnswers, Sweep)
 """Commands whose group nobody waits long for."""
@@ -118,6 +122,7 @@ class Writer:
         self._contended = False
         self._untold: list[Callable[[], None]] = []
         self._failing = False
+        self._begun: float | None = None
         self._waiting_allowed = True
         self._thread = threading.Thread(target=self._run, name="labeling-writer", daemon=True)
         self._stopping = threading.Event()
@@ -137,6 +142,12 @@ class Writer:
     def full(self) -> bool:
         """Whether another long poll would be one too many."""
         return len(self._parked) >= self._max_parked
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the database has worked on one group for so long that it must hang."""
+        begun = self._begun
+        return begun is not None and time.monotonic() - begun > STALLED_SECONDS
 
     @property
     def failing(self) -> bool:
@@ -305,7 +316,10 @@ class Writer:
                 for entry in group:
                     self._transact([entry])
                 return
-            log.exception("a bug: %s", commands[0])
+            if isinstance(error, UnfitError) and group:
+                _deliver([(group[0].reply, error)])
+                return
+            log.error("a bug, at a %s: %s", type(commands[0]).__name__, described(error))  # noqa: TRY400 - its words
             if not group:
                 raise
             _deliver([(group[0].reply, error)])
@@ -320,9 +334,11 @@ class Writer:
                 self._untold.append(partial(listener, applied.events, applied.counts))
 
     def _applied(self, commands: Sequence[Command]) -> Applied:
+        self._begun = time.monotonic()
         try:
             return self._store.transact(commands, self._tell)
         finally:
+            self._begun = None
             self._tell()  # where it failed before it came to that
 
     def _tell(self) -> None:

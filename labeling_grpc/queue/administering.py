@@ -36,6 +36,7 @@ from labeling_grpc.queue.work import NOBODY, OpenCase, Work, decode_candidate
 from labeling_grpc.refusals import Reason, RefusedError, unknown_case
 from labeling_grpc.schema import State, annotators, cases, meta
 from labeling_grpc.security.caller import act
+from labeling_grpc.text import lookup
 from tidemark.records import Candidate, encode
 
 
@@ -188,7 +189,11 @@ def _bring(work: Work, labels: Sequence[ImportedLabel]) -> None:
     """Make events known that no candidate was ever of; they were never open."""
     if labels:
         rows = [
-            {"event_id": its.event_id, "candidate": encode(its.candidate), "key": its.candidate.key}
+            {
+                "event_id": its.event_id,
+                "candidate": encode(its.candidate),
+                "key": None if its.candidate.key is None else lookup(its.candidate.key),
+            }
             for its in labels
             if its.candidate is not None
         ]

@@ -7,6 +7,7 @@ from typing import Final
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.work import Work
+from labeling_grpc.text import storable
 from tidemark.records import Candidate
 
 MAX_SEGMENTS: Final = 64
@@ -52,4 +53,4 @@ def named(candidate: Candidate, column: str | None) -> str:
     if value is None:
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return " ".join(text.split())[:MAX_NAME]
+    return storable(" ".join(text.split())[:MAX_NAME], 4 * MAX_NAME)

@@ -20,6 +20,7 @@ from labeling_grpc.queue.standing import PAUSED, annotator, annotator_row
 from labeling_grpc.queue.votes import CONSENSUS, classes, votes
 from labeling_grpc.queue.work import NOBODY, decode_candidate
 from labeling_grpc.schema import Lane, State, Tier, annotators, answers, cases, meta, queue
+from labeling_grpc.text import lookup
 from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label
 
@@ -145,7 +146,7 @@ def _cases(asked: CaseFilter) -> sa.Select[Any]:
     joined = cases.join(queue, queue.c.case_id == cases.c.id, isouter=not (open_ or asked.review))
     query = query.select_from(joined).order_by(cases.c.id)
     if asked.key:
-        query = query.where(cases.c.key == asked.key)
+        query = query.where(cases.c.key == lookup(asked.key))
     if asked.review:
         query = query.where(queue.c.tier == int(Tier.REVIEWERS))
     if open_ and len(asked.states) == 1:

@@ -18,6 +18,7 @@ from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
 from labeling_grpc.schema import Lane, State, cases
+from labeling_grpc.text import lookup
 from tidemark.records import Candidate
 
 
@@ -144,7 +145,8 @@ def waiting_row(
 
 
 def _key(arrival: Arrival) -> str | None:
-    return None if arrival.candidate is None else arrival.candidate.key
+    key = None if arrival.candidate is None else arrival.candidate.key
+    return None if key is None else lookup(key)
 
 
 def _displace(work: Work) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.schema import answers, cases, gold_leases, queue
 from labeling_grpc.security.audit import Act
 from labeling_grpc.security.caller import Caller
+from labeling_grpc.security.door import Door, Knock, no_token
 from labeling_grpc.security.roles import MATRIX, Role, Scope, check_matrix
 from labeling_grpc.security.tokens import Token, TokenError, TokenStore
 from labeling_grpc.text import MAX_EVENT_ID, is_name
@@ -22,6 +23,9 @@ from labeling_grpc.v1 import labeling_pb2 as pb
 Metadata = Iterable[tuple[str, str | bytes]]
 Acting = pb.LeaseTasksRequest | pb.AmendLabelRequest | pb.AddCommentRequest
 """Requests that name who acts."""
+
+PATIENCE_SECONDS: Final = 10.0
+"""For the database of tokens: one that hangs, and does not even fail, must not hold calls for ever."""
 
 _SCHEME: Final = "bearer"
 
@@ -35,47 +39,69 @@ class Gate:
     """Lets calls with a valid token through, each to what its role may touch.
 
     store: the tokens, looked up at each call, so that a revoked one ends at once; they are in the queue's database,
-    which tells whose a lease is.  forbidden: called, by some thread, with each call that a role may not make.
+    which tells whose a lease is.  forbidden: called, by some thread, with each call that a role may not make.  door:
+    what a call passes before anything is looked up.
     """
 
     store: TokenStore
     forbidden: Callable[[Act], None] = unheard
+    door: Door = field(default_factory=Door)
 
     def __post_init__(self) -> None:
         """Refuse to exist while a call of the contract has no row in the table of roles."""
         check_matrix(MATRIX)
 
-    async def admit(self, method: str, request: Message, metadata: Metadata) -> Caller:
+    def knock(self, metadata: Metadata, address: str) -> Knock:
+        """Let a call go on to the database, before its request is even parsed.
+
+        Args:
+            metadata: Of the call.
+            address: Where it comes from.
+
+        Returns:
+            The call, for `admit`.
+
+        Raises:
+            RefusedError: No token that could be valid, or calls come too fast.
+
+        """
+        return self.door.knock(_bearer(metadata), address)
+
+    async def admit(self, method: str, request: Message, knock: Knock) -> Caller:
         """Let a call through; gives who calls.
 
         A request without an annotator gets the caller's.
 
         Raises:
-            RefusedError: no valid token, or it may not do this.
+            RefusedError: no valid token, or it may not do this, or the database does not answer.
 
         """
-        secret = _bearer(metadata)
         try:
-            return await asyncio.to_thread(self._check, method, request, secret)
-        except (TokenError, sa.exc.DBAPIError) as error:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                token, refused = await asyncio.to_thread(self._check, method, request, knock.secret)
+        except (TokenError, TimeoutError, sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise RefusedError(
                 Reason.STORE_UNAVAILABLE, "the database of access tokens can't be read: nothing was changed; try again"
             ) from error
-
-    def _check(self, method: str, request: Message, secret: str) -> Caller:
-        token = self.store.find(secret) if secret else None
         if token is None:
-            raise RefusedError(
-                Reason.UNAUTHENTICATED,
-                "the call has no valid access token: send the metadata `authorization: Bearer TOKEN`; "
-                "`tidemark token create` makes one",
-            )
+            self.door.turned_away(knock)
+            raise no_token()
+        self.door.opened(knock, token.annotator)
+        if refused is not None:
+            raise refused
+        return Caller(token.annotator, token.role)
+
+    def _check(self, method: str, request: Message, secret: str) -> tuple[Token | None, RefusedError | None]:
+        """The valid token of a secret, if any, and why it may not do what it is shown for. Called by some thread."""
+        token = self.store.find(secret)
+        if token is None:
+            return None, None
         try:
             self._permit(token, method, request)
         except RefusedError as refusal:
             self.forbidden(Act(token.annotator, token.role.value, "forbidden", method, {"field": refusal.field}))
-            raise
-        return Caller(token.annotator, token.role)
+            return token, refusal
+        return token, None
 
     def _permit(self, token: Token, method: str, request: Message) -> None:
         scope = MATRIX[method][token.role]

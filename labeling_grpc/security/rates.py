@@ -42,3 +42,14 @@ class Rates:
                 f"more than {self._rate:g} calls a second: lease and submit several at once, or come back later",
                 retry_after=(1.0 - left) / self._rate,
             )
+
+    def give_back(self, caller: str) -> None:
+        """Count a call as not made.
+
+        Args:
+            caller: Whose it was.
+
+        """
+        if caller in self._buckets:
+            left, at = self._buckets[caller]
+            self._buckets[caller] = min(self._burst, left + 1.0), at

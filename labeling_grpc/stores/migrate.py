@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from labeling_grpc.schema import HEAD, meta, metadata, replication
 from labeling_grpc.security.tables import metadata as token_metadata
 from labeling_grpc.store import StoreError, read_meta
+from labeling_grpc.stores.collation import order_by_bytes
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -37,6 +38,7 @@ def prepare(connection: sa.Connection, name: str) -> dict[str, str]:
     if found is None:
         for its in tables(connection.dialect.name):
             its.create_all(connection)
+        order_by_bytes(connection)
         _version.create(connection)
         connection.execute(_version.insert().values(version_num=HEAD))
         connection.execute(meta.insert().values(key="publisher", value=uuid.uuid4().hex))

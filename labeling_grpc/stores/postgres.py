@@ -35,7 +35,7 @@ from labeling_grpc.queue.reranking import RANKED_BY
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.statements import FIRST_END, LOCK_KAFKA
 from labeling_grpc.schema import counters, meta, numbers, outbox, replica_number
-from labeling_grpc.store import Change, Outgoing, StoreError, nothing, outgoing
+from labeling_grpc.store import Change, Outgoing, StoreError, nothing, outgoing, told, translated
 from labeling_grpc.stores.election import RowElection
 from labeling_grpc.stores.migrate import prepare
 from tidemark.errors import ConfigError
@@ -315,7 +315,9 @@ def prepared(url: str, pipeline: str) -> sa.Engine:
     schema = f"tidemark_{pipeline}"
     try:
         address = sa.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
-        engine = sa.create_engine(address, connect_args=_CONNECT, pool_size=8, max_overflow=8, pool_timeout=10)
+        engine = sa.create_engine(
+            address, connect_args=_CONNECT, pool_size=8, max_overflow=8, pool_timeout=10, hide_parameters=True
+        )
     except sa.exc.ArgumentError as error:
         raise ConfigError(f"the labeling database {url!r} is no URL: write postgresql://user@host/database") from error
     except ModuleNotFoundError as error:
@@ -344,10 +346,14 @@ def prepared(url: str, pipeline: str) -> sa.Engine:
 
 @contextmanager
 def _translated(name: str) -> Iterator[None]:
+    def unavailable(error: sa.exc.DBAPIError) -> StoreError:
+        if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError):
+            raise error
+        return StoreError(f"the queue's database {name} fails ({told(error.orig)})")
+
     try:
-        yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError) as error:
-        raise StoreError(f"the queue's database {name} fails ({str(error.orig).strip()})") from error
+        with translated(unavailable):
+            yield
     except sa.exc.TimeoutError as error:
         raise StoreError(f"the queue's database {name} has no connection left for {error}") from error
 

@@ -17,7 +17,7 @@ from labeling_grpc.queue.apply import Queue
 from labeling_grpc.queue.positions import position
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import meta, outbox
-from labeling_grpc.store import CLOCK_EVERY, Change, Outgoing, StoreError, nothing, outgoing
+from labeling_grpc.store import CLOCK_EVERY, Change, Outgoing, StoreError, nothing, outgoing, translated
 from labeling_grpc.stores.migrate import prepare
 from tidemark.topics import Topics
 
@@ -174,13 +174,15 @@ class SqliteStore:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            yield
+            with translated(self._unavailable):
+                yield
         except sa.exc.ResourceClosedError as error:  # for a thread that outlived its patience at the stop
             raise StoreError(f"the queue's database {self._path} is closed") from error
-        except sa.exc.DBAPIError as error:
-            raise StoreError(
-                f"the queue's database {self._path} fails ({error.orig}): check the disk's space and permissions"
-            ) from error
+
+    def _unavailable(self, error: sa.exc.DBAPIError) -> StoreError:
+        return StoreError(
+            f"the queue's database {self._path} fails ({error.orig}): check the disk's space and permissions"
+        )
 
 
 def sqlite_engine(path: Path) -> sa.Engine:
@@ -188,6 +190,7 @@ def sqlite_engine(path: Path) -> sa.Engine:
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         # One that is opened anew for each look, with its pragmas and an empty cache, costs more than the look.
+        hide_parameters=True,
         poolclass=sa.QueuePool,
         pool_size=_CONNECTIONS,
         max_overflow=_CONNECTIONS,
