@@ -30,6 +30,7 @@ def order_by_bytes(connection: sa.Connection) -> None:
     found = connection.execute(_TEXTS, {"tables": list(_TABLES)}).all()
     quoted = connection.dialect.identifier_preparer.quote
     computed = any(row.table_name == "queue" for row in found)
+    definition = ""
     if computed:  # a column that another is computed from can't be changed
         connection.execute(sa.text("DROP INDEX queue_order"))
         definition = connection.execute(
