@@ -128,14 +128,17 @@ class Details:
         if model is None:
             return
         (row,) = rows_of(self._pipeline, [candidate])
+        row, names, classes = model.own(row[None, :])[0], model.manifest.features, model.manifest.classes
         parts = model.forest.contributions(row)
-        place = model.classes.index(self._pipeline.label.positive)
+        if self._pipeline.label.positive not in classes:
+            return  # a class that came after the model
+        place = classes.index(self._pipeline.label.positive)
         # Where there are two classes, there is one score: the second one's.
         parts = parts[place] if parts.ndim == 2 else parts if place else -parts
         response.base_score, response.contributions_model = float(parts[-1]), model.version
         for index in np.argsort(-np.abs(parts[:-1]), kind="stable").tolist():
             value = None if np.isnan(row[index]) else float(row[index])
-            name = self._pipeline.feature_names[index]
+            name = names[index]
             response.contributions.add(name=name, value=value, contribution=float(parts[index]))
 
 

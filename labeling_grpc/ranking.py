@@ -21,6 +21,8 @@ from labeling_grpc.store import StoreError
 from labeling_grpc.writer import Writer
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.values import Values
 
 if TYPE_CHECKING:
     from tidemark.registry.active import ActiveModel
@@ -113,11 +115,11 @@ class Ranker:
 
 
 def rows_of(pipeline: Pipeline, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-    """(n, features) features of candidates in the order of the pipeline's; NaN is missing."""
-    names = pipeline.feature_names
-    return np.array([[its.features.get(name) for name in names] for its in candidates], np.float64).reshape(
-        len(candidates), len(names)
-    )
+    """(n, features) features of candidates in the order of the pipeline's; NaN is missing.
+
+    Of a candidate of an earlier pipeline file those count whose definition is the pipeline's.
+    """
+    return Values(ModelSchema.of(pipeline)).rows([(its.features, its.definitions) for its in candidates])
 
 
 def _is_ranked(candidate: Candidate) -> bool:

@@ -48,7 +48,8 @@ class Candidate(Record, frozen=True, kw_only=True):
     """`P.candidates`: an event a person should look at, and all that the person and the learner need.
 
     `inclusion_probability` is set for exploration picks only: the exact chance with which the event was
-    drawn from all `tile_count` events of its tile. `arm` names the policy that asked.
+    drawn from all `tile_count` events of its tile. `arm` names the policy that asked. `definitions` tells by what
+    definition each feature was computed (ids of `tidemark.pipeline.definitions`); null in records of earlier versions.
     """
 
     event_id: str
@@ -67,6 +68,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     uncertainty: float | None
     model: str
     expires_at: int | None = None
+    definitions: dict[str, str] | None = None
 
 
 class Label(Record, frozen=True, kw_only=True):
@@ -75,7 +77,7 @@ class Label(Record, frozen=True, kw_only=True):
     Of a verdict on several answers, `answers` counts them, `annotators` gave them, `consensus` are the probabilities of
     the pipeline's classes in their order, `confidence` that of `label`, and `annotator` is "consensus".
     A label is usable for training and measuring only from `known_at`. The header `seq` of the Kafka
-    record carries the outbox sequence.
+    record carries the outbox sequence. `definitions` are the candidate's.
     """
 
     event_id: str
@@ -103,6 +105,7 @@ class Label(Record, frozen=True, kw_only=True):
     answers: int | None = None
     annotators: list[str] | None = None
     consensus: list[float] | None = None
+    definitions: dict[str, str] | None = None
 
 
 class Outcome(Record, frozen=True, kw_only=True):
@@ -137,7 +140,8 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     `sha256` and `size` are of the uncompressed model text; `trained_on` with `used` and `event_ids_sha256`
     (over the sorted event ids of the rows used, one a line) name the labels. `golden` are rows of features and
     `golden_raw` the raw scores LightGBM gave them when the model was made; `structure_sha256` is of all that
-    decides or explains a prediction (splits, leaves, counts), as numbers.
+    decides or explains a prediction (splits, leaves, counts), as numbers. `definitions` has the id of what each
+    feature means.
     """
 
     version: str
@@ -158,6 +162,7 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     golden: list[list[float | None]] = []
     golden_raw: list[list[float]] = []
     structure_sha256: str = ""
+    definitions: dict[str, str] = {}
 
 
 class Champion(Record, frozen=True, kw_only=True):

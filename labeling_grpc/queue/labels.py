@@ -27,6 +27,7 @@ def label_of(row: Mapping[Any, Any], candidate: Candidate, verdict: Verdict | No
         tile_count=candidate.tile_count,
         policy=candidate.policy,
         features=candidate.features,
+        definitions=candidate.definitions,
         probabilities=candidate.probabilities,
         uncertainty=candidate.uncertainty,
         model=candidate.model,

@@ -87,7 +87,16 @@ def test_the_history_is_of_the_same_entity_and_of_what_came_before_in_the_order_
 def trained() -> tuple[ActiveModel, str]:
     schema = ModelSchema.of(PIPELINE)
     model, manifest = small_model(schema)
-    return ActiveModel(CheckedModel(manifest, model.text, parse(model.text, schema))), model.text
+    return ActiveModel(
+        CheckedModel(
+            manifest,
+            model.text,
+            parse(model.text, schema),
+            schema.columns(manifest),
+            schema.classes,
+            schema.places(manifest),
+        )
+    ), model.text
 
 
 def test_contributions_are_those_of_lightgbm_and_add_up_to_the_raw_score_largest_first(desk: Desk) -> None:

@@ -1,7 +1,7 @@
 """What a model must pass before it is served, in this order; the first failure is the reason it is refused.
 
 1. digest of the manifest's record, size, chunks, SHA-256 of the text (`tidemark.registry.codec`)
-2. the manifest: schema hash, features and classes are the pipeline's; golden rows are there and fit
+2. the manifest: the pipeline computes its features by their definitions and has its classes; golden rows fit
 3. a strict parse: whatever passes can't crash LightGBM (`kernels.model_text`)
 4. LightGBM loads it in a process of its own and gives the golden rows their scores (`tidemark.registry.sandbox`)
 5. every split and leaf is what it was when the model was made
@@ -12,7 +12,6 @@ Against a forger who recomputes every digest, only a key helps (`tidemark.regist
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,11 +32,18 @@ TOLERANCE: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
-    """A model that passed every check."""
+    """A model that passed every check.
+
+    columns: for each of its features, the pipeline's feature that it is.  classes: the pipeline's.  places: for each of
+    its classes, the pipeline's class that it is.
+    """
 
     manifest: ModelManifest
     text: str
     forest: ForestModel
+    columns: tuple[int, ...]
+    classes: tuple[str, ...]
+    places: tuple[int, ...]
 
 
 def structure_sha256(model: ForestModel) -> str:
@@ -97,14 +103,15 @@ class Validator:
         text = registry.text(version)
         manifest = registry.manifests[version]
         try:
-            return CheckedModel(manifest, text, self._check(manifest, text))
+            columns, places = self.schema.columns(manifest), self.schema.places(manifest)
+            return CheckedModel(manifest, text, self._check(manifest, text), columns, self.schema.classes, places)
         except ModelError as error:
             raise ModelError(f"model {version}: {error}") from error
 
     def _check(self, manifest: ModelManifest, text: str) -> ForestModel:
         self._check_manifest(manifest)
         rows, expected = golden_rows(manifest)
-        forest = parse(text, self.schema)
+        forest = parse(text, ModelSchema.of_manifest(manifest))
         if expected.shape[1] != forest.outputs:
             raise ModelError(f"golden scores have {expected.shape[1]} columns, the model {forest.outputs}")
         scores = self.sandbox.raw_scores(text, rows)
@@ -117,26 +124,16 @@ class Validator:
         return forest
 
     def _check_manifest(self, manifest: ModelManifest) -> None:
-        schema = self.schema
-        if tuple(manifest.features) != schema.features:
-            raise ModelError(f"it takes {_differ(manifest.features, schema.features)}")
-        if tuple(manifest.classes) != schema.classes:
-            raise ModelError(f"its classes are {manifest.classes}, the pipeline's {list(schema.classes)}")
-        if manifest.schema_hash != schema.hash:
-            raise ModelError(
-                f"it was trained on features of the schema {manifest.schema_hash}, the pipeline's is {schema.hash}: "
-                "a definition changed; train a new champion"
-            )
         count = len(manifest.golden)
         if not 0 < count <= MAX_GOLDEN_ROWS or len(manifest.golden_raw) != count:
             raise ModelError(
                 f"{count} golden rows with {len(manifest.golden_raw)} scores; expected 1 to {MAX_GOLDEN_ROWS} of each"
             )
         width = len(manifest.golden_raw[0])
-        if any(len(row) != len(schema.features) for row in manifest.golden) or any(
+        if any(len(row) != len(manifest.features) for row in manifest.golden) or any(
             len(row) != width for row in manifest.golden_raw
         ):
-            raise ModelError("golden rows of other widths than the schema's")
+            raise ModelError("golden rows of other widths than its features")
 
 
 def golden_rows(manifest: ModelManifest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -153,11 +150,3 @@ def golden_difference(scores: NDArray[np.float64], expected: NDArray[np.float64]
         return None
     row, column = (int(index) for index in np.argwhere(off)[0])
     return f"golden row {row} scores {scores[row, column]:.17g}, where it scored {expected[row, column]:.17g}"
-
-
-def _differ(given: Sequence[str], wanted: Sequence[str]) -> str:
-    missing = [name for name in wanted if name not in given]
-    unknown = [name for name in given if name not in wanted]
-    if missing or unknown:
-        return f"other features: missing {missing[:5]}, unknown {unknown[:5]}"
-    return "the pipeline's features in another order"

@@ -184,6 +184,7 @@ class SelectProcessor:
             uncertainty=row.uncertainty,
             model=row.model,
             expires_at=None if expires_after is None else at + expires_after,
+            definitions=row.definitions,
         )
 
     def _metrics(self, tile: OpenTile, picks: list[Pick], spent: int, at: int) -> Iterator[Metric]:

@@ -73,7 +73,9 @@ def parts(record: Proposals, bars: Callable[[int], Bars]) -> list[Part]:
         offered = int((mine & (explore | active)).sum())
         chosen.append((number, events, drawn, offered, by_coin, by_score))
         needed |= by_coin | by_score
-    proposals = dict(zip(np.flatnonzero(needed).tolist(), _proposals(rows, needed), strict=True))
+    proposals = dict(
+        zip(np.flatnonzero(needed).tolist(), _proposals(rows, needed, record.meta.definitions), strict=True)
+    )
     return [
         Part(
             number,
@@ -87,7 +89,7 @@ def parts(record: Proposals, bars: Callable[[int], Bars]) -> list[Part]:
     ]
 
 
-def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_]) -> list[Proposal]:
+def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_], definitions: dict[str, str] | None) -> list[Proposal]:
     kept = rows if needed.all() else rows[np.flatnonzero(needed)]
     columns = kept.to_dict(as_series=False)
     features = {name[2:]: values for name, values in columns.items() if name.startswith("f_")}
@@ -106,6 +108,7 @@ def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_]) -> list[Proposal]:
             model=columns["model"][row],
             features={name: _present(values[row]) for name, values in features.items()},
             context={name: values[row] for name, values in context.items()},
+            definitions=definitions,
         )
         for row in range(kept.height)
     ]

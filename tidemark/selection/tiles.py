@@ -31,6 +31,7 @@ class Proposal:
     model: str
     features: dict[str, float | None]
     context: dict[str, str | float | int | bool | None]
+    definitions: dict[str, str] | None = None
 
     @property
     def by_coin(self) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kernels import coin, entropy, hash64, least_confidence, margin
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.expressions import TIMESTAMP, Schema
 from tidemark.pipeline.model import Selection
 from tidemark.processor import Output, Partition
@@ -83,6 +84,7 @@ class Offers:
         self._context = {name: shown_type(cleaned[name]) for name in pipeline.label.context}
         self._shown = [_shown(name, cleaned[name]) for name in pipeline.label.context]
         self._schema = schema(pipeline, self._context)
+        self._definitions = feature_ids(pipeline)
         self._coin = hash64(pipeline.selection.version.encode())
         self._draw = hash64((pipeline.selection.version + _DRAW).encode())
 
@@ -157,6 +159,7 @@ class Offers:
                 idle=idle,
                 policy=self._selection.version,
                 model=model,
+                definitions=self._definitions,
             ),
             rows,
         )

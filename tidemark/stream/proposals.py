@@ -61,6 +61,7 @@ class ProposalMeta(Record, frozen=True, kw_only=True):
     tiles: number of all events of the batch in each tile.
     idle: nothing came for the idle time-out; tiles need not wait for this partition until it proposes again.
     policy: version of the selection policy.  model: version that scored the batch.
+    definitions: by what definition each feature was computed (ids of `tidemark.pipeline.definitions`).
     """
 
     topic: str
@@ -72,6 +73,7 @@ class ProposalMeta(Record, frozen=True, kw_only=True):
     idle: bool
     policy: str
     model: str
+    definitions: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

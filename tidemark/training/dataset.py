@@ -2,6 +2,9 @@
 
 A label counts from its `known_at`. Several annotations of an event, corrections and retractions become one verdict
 (`tidemark.evaluation.labels.final_labels`).
+
+Labels belong to events, not to a pipeline file. A feature of a labeled event is what was recorded of it if that was
+computed by the same definition, else what was recomputed from the raw topic, else missing.
 """
 
 from __future__ import annotations
@@ -9,10 +12,11 @@ from __future__ import annotations
 import bisect
 import hashlib
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,9 +25,13 @@ from tidemark.evaluation.labels import final_labels
 from tidemark.events import parse_event_id
 from tidemark.records import ENDING, Label, decode
 from tidemark.registry.schema import ModelSchema
+from tidemark.registry.values import Values
 
 STEP: Final = "label"
 """Step that the dead letters of labels name."""
+Recomputed = Mapping[str, Mapping[str, float | None]]
+"""Of each event the features that were recomputed, by the id of their definition."""
+_NOTHING: Final[Recomputed] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +81,41 @@ class Dataset:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def dataset(labels: Iterable[tuple[int, Label]], schema: ModelSchema) -> Dataset:
-    """Training set of annotations that `check` accepted, each with its position, in order."""
+def dataset(
+    labels: Iterable[tuple[int, Label]],
+    schema: ModelSchema,
+    recomputed: Recomputed = _NOTHING,
+    values: Values | None = None,
+) -> Dataset:
+    """Training set of annotations, each with its position, in order.
+
+    Args:
+        labels: annotations that `check` accepted.
+        schema: features and classes of the rows.
+        recomputed: features that the annotations lack.
+        values: how recorded features are read; by default those without definitions are taken for the schema's.
+
+    Returns:
+        A row for each event with a verdict. What is known of a feature by another definition only is missing.
+
+    """
+    values = values or Values(schema)
     ordered = [(position, label) for position, label in labels if label.status in ENDING]
     first: dict[str, int] = {}
     for position, label in ordered:
         first.setdefault(label.event_id, position)
-    answered = [label for label in final_labels(label for _, label in ordered) if label.status == "answered"]
     place = {name: index for index, name in enumerate(schema.classes)}
-    rows = [
-        [np.nan if (value := label.features[name]) is None else value for name in schema.features] for label in answered
-    ]
+    verdicts = final_labels(label for _, label in ordered)
+    answered = [label for label in verdicts if label.status == "answered" and label.label in place]
+    features = values.rows([(label.features, label.definitions) for label in answered])
+    for row, label in enumerate(answered):
+        if again := recomputed.get(label.event_id):
+            for column, source in enumerate(values.sources(label.features, label.definitions)):
+                value = None if source is not None else again.get(schema.definitions[column])
+                if value is not None:
+                    features[row, column] = value
     return Dataset(
-        features=np.array(rows, np.float64).reshape(len(answered), len(schema.features)),
+        features=features,
         target=np.array([place[label.label or ""] for label in answered], np.int64),
         event_ids=tuple(label.event_id for label in answered),
         first_seen=np.array([first[label.event_id] for label in answered], np.int64),
@@ -94,12 +124,21 @@ def dataset(labels: Iterable[tuple[int, Label]], schema: ModelSchema) -> Dataset
     )
 
 
-def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str]) -> Label:
+def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str], former: Collection[str] = ()) -> Label:
     """Label in a record of `P.labels`.
 
+    Args:
+        value: of the record.
+        schema: of the pipeline as it is now.
+        raw_topics: those of the pipeline.
+        former: classes of earlier pipeline files. An answer of one counts as none.
+
+    Returns:
+        The label. Its features may be those of another pipeline file.
+
     Raises:
-        RecordError: it is malformed, of an event of no raw topic of ours, of an unknown class, or its features
-            are not the schema's. The reason names what was expected.
+        RecordError: it is malformed, of an event of no raw topic of ours, or of an unknown class. The reason names
+            what was expected.
 
     """
     label = decode(Label, value)
@@ -110,17 +149,11 @@ def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str]) -
         )
     if label.status != "answered":
         return label
-    if label.label not in schema.classes:
-        raise RecordError(STEP, f"unknown class {label.label!r}; the classes are {list(schema.classes)}")
-    missing = [name for name in schema.features if name not in label.features]
-    unknown = sorted(set(label.features) - set(schema.features))
-    if missing or unknown:
-        raise RecordError(
-            STEP,
-            f"the features are not of this schema: missing {missing[:10]}, unknown {unknown[:10]}; "
-            "the label was given under another pipeline file",
-        )
-    return label
+    if label.label in schema.classes:
+        return label
+    if label.label in former:
+        return msgspec.structs.replace(label, status="withdrawn", label=None)
+    raise RecordError(STEP, f"unknown class {label.label!r}; the classes are {list(schema.classes)}")
 
 
 class LabelLog:
@@ -134,6 +167,7 @@ class LabelLog:
 
     def __init__(self, schema: ModelSchema) -> None:
         self._schema = schema
+        self._counts = [0] * len(schema.classes)
         self.labels: list[tuple[int, Label]] = []
         self._waiting: list[tuple[int, int, Label]] = []
         self._known: dict[str, list[tuple[int, Label]]] = {}
@@ -149,10 +183,7 @@ class LabelLog:
     @property
     def counts(self) -> list[int]:
         """Events that can be learnt from now, of each class."""
-        counts = [0] * len(self._schema.classes)
-        for target in self._target.values():
-            counts[target] += 1
-        return counts
+        return list(self._counts)
 
     def add(self, offset: int, label: Label) -> None:
         """Take in an annotation that `check` accepted; what was said on the way to a label is passed over."""
@@ -169,18 +200,22 @@ class LabelLog:
             _, offset, label = heapq.heappop(self._waiting)
             self._make_known(offset, label)
 
-    def dataset(self) -> Dataset:
-        """Training set at the log's time."""
-        return dataset(((at, label) for at, label in self.labels if label.known_at <= self.now), self._schema)
+    def dataset(self, recomputed: Recomputed = _NOTHING, values: Values | None = None) -> Dataset:
+        """Training set at the log's time; arguments as `dataset` has them."""
+        known = ((at, label) for at, label in self.labels if label.known_at <= self.now)
+        return dataset(known, self._schema, recomputed, values)
 
     def _make_known(self, offset: int, label: Label) -> None:
         event = label.event_id
         annotations = self._known.setdefault(event, [])
         bisect.insort(annotations, (offset, label), key=lambda each: each[0])
-        self._target.pop(event, None)
+        before = self._target.pop(event, None)
+        if before is not None:
+            self._counts[before] -= 1
         verdict = final_labels(known for _, known in annotations)
         if verdict and verdict[0].status == "answered":
-            self._target[event] = self._schema.classes.index(verdict[0].label or "")
+            target = self._target[event] = self._schema.classes.index(verdict[0].label or "")
+            self._counts[target] += 1
             if event not in self._seen:
                 self._seen.add(event)
                 self.ever += 1

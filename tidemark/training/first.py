@@ -122,6 +122,7 @@ def from_model_file(pipeline: Pipeline, text: str, source: str) -> FirstModel:
         golden=[[None if np.isnan(value) else float(value) for value in row] for row in golden],
         golden_raw=raw.tolist(),
         structure_sha256=structure_sha256(forest.model),
+        definitions=schema.ids,
     )
     return FirstModel(manifest, text, hashlib.sha256(text.encode()).hexdigest())
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from tidemark.records import Label, LabelRange, ModelManifest
 from tidemark.registry.schema import ModelSchema
-from tidemark.training.dataset import Dataset, dataset
+from tidemark.registry.values import Ids, Values
+from tidemark.training.dataset import Dataset, Recomputed, dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.trainer import TrainedModel
 
@@ -54,21 +55,40 @@ def describe(
         golden=golden,
         golden_raw=model.golden_raw.tolist(),
         structure_sha256=model.structure_sha256,
+        definitions=schema.ids,
     )
 
 
 def labels_of(
-    manifest: ModelManifest, labels: Iterable[tuple[int, Label]], schema: ModelSchema, topic: str, incarnation: str
+    manifest: ModelManifest,
+    labels: Iterable[tuple[int, Label]],
+    schema: ModelSchema,
+    topic: str,
+    incarnation: str,
+    recomputed: Recomputed | None = None,
+    assumed: Sequence[Ids] = (),
 ) -> Dataset:
-    """The very rows that a model was trained on, from the annotations of `topic` that `dataset.check` accepted.
+    """The very rows that a model was trained on; the caller compares their number and digest with the manifest's.
 
-    labels: with their offsets, in order.  The caller compares `used` and `event_ids_sha256` with the manifest's.
-    Empty if the model was trained on other topics than this incarnation of `topic`.
+    Args:
+        manifest: of the model.
+        labels: annotations of `topic` that `dataset.check` accepted, with their offsets, in order.
+        schema: of the pipeline; it counts where the manifest does not say what its features mean.
+        topic: name of `P.labels`.
+        incarnation: of that topic.
+        recomputed: features that the annotations lack.
+        assumed: definitions of annotations that do not tell theirs (`tidemark.registry.values`).
+
+    Returns:
+        The rows in the model's own features, none if the model was trained on other topics than this incarnation.
+
     """
+    if manifest.definitions:
+        schema = ModelSchema.of_manifest(manifest)
     ranges = [each for each in manifest.trained_on if each.topic == topic and each.incarnation == incarnation]
     inside = (
         (offset, label)
         for offset, label in labels
         if label.known_at <= manifest.known_until and any(each.start <= offset < each.end for each in ranges)
     )
-    return dataset(inside, schema)
+    return dataset(inside, schema, recomputed or {}, Values(schema, assumed))

@@ -25,6 +25,7 @@ from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import Validator
+from tidemark.registry.values import Values
 from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
 from tidemark.training.gate import Verdict
@@ -39,11 +40,12 @@ KEPT_MODELS: Final = 50
 
 
 class _Progress(msgspec.Struct, frozen=True):
-    """What is committed with the offsets. next: offset after the last row; ever, at: of the last training."""
+    """What is committed with the offsets. next: offset after the last row; ever, at, schema: of the last training."""
 
     next: int
     ever: int
     at: int
+    schema: str = ""
 
 
 class _State:
@@ -57,6 +59,7 @@ class _State:
         self.caught_up_at = 0
         self.ever = 0
         self.at = 0
+        self.schema = ""
         self.quiet_until = 0
 
 
@@ -64,7 +67,8 @@ class RetrainProcessor:
     """Trains challengers from `P.labels` and publishes those that pass the gate to `P.models`.
 
     The first champion is trained as soon as there are `min_labels` labels with `min_positive` positive ones and every
-    class of a binary label; a challenger after every `training.every` new labels, sooner while there are few (a
+    class of a binary label, and at once where a changed pipeline file has put the champion out of force; a challenger
+    after every `training.every` new labels, sooner while there are few (a
     twentieth of what the champion learnt from, but no fewer than the gate needs), and after `max_interval` without
     training.
 
@@ -95,6 +99,10 @@ class RetrainProcessor:
         self._pending: list[tuple[str, list[Output]]] = []
         self._champion: ActiveModel | None = None
         self._state: _State | None = None
+        self._assumed: list[dict[str, str]] = []
+        self._values = Values(self._schema)
+        self._former: set[str] = set()
+        self._recomputed: dict[str, dict[str, float | None]] = {}
 
     @property
     def topics(self) -> Sequence[str]:
@@ -112,9 +120,14 @@ class RetrainProcessor:
         if metadata:
             progress = msgspec.json.decode(metadata, type=_Progress)
             state.caught_up_at, state.ever, state.at = progress.next, progress.ever, progress.at
+            state.schema = progress.schema
         self._state = state
         self._pending = []
         self._refresh()
+        manifests = sorted(self._registry.manifests.values(), key=lambda each: (each.created_at, each.version))
+        self._assumed = [each.definitions for each in manifests if each.definitions]
+        self._values = Values(self._schema, self._assumed)
+        self._former = {name for each in manifests for name in each.classes} - set(self._schema.classes)
         if not metadata:
             state.quiet_until = self._already_trained(partition)
         return 0
@@ -132,10 +145,10 @@ class RetrainProcessor:
         for row in range(len(batch)):
             offset = int(batch.offsets[row])
             now = int(batch.timestamps[row]) * 1_000
-            if not batch.replay:  # the schema may have changed since: labels of the old one no longer count
+            if not batch.replay:  # a class may be gone since: its labels no longer count
                 state.ever = min(state.ever, state.log.ever)
             try:
-                label = check(batch.values[row], self._schema, self._pipeline.raw_topics)
+                label = check(batch.values[row], self._schema, self._pipeline.raw_topics, self._former)
             except RecordError as error:
                 if not batch.replay:
                     letter = dead_letter(self._topics.deadletter, batch, row, error.step, error.reason)
@@ -155,12 +168,19 @@ class RetrainProcessor:
     def metadata(self, partition: Partition) -> str:
         """Position and when a model was last trained."""
         state = self._of(partition)
-        return msgspec.json.encode(_Progress(state.next, state.ever, state.at)).decode()
+        return msgspec.json.encode(_Progress(state.next, state.ever, state.at, state.schema)).decode()
 
     def tick(self, now: float) -> list[Output]:
-        """Train when `max_interval` has passed and there is a label that no training has seen. now: seconds."""
+        """Train when `max_interval` has passed and there is a label that no training has seen. now: seconds.
+
+        And when a changed pipeline file has put the champion out of force: all labels are there already.
+        """
         state, interval = self._state, self._pipeline.training.max_interval
-        if state is None or interval is None or self._champion is None or state.next < state.caught_up_at:
+        if state is None or state.next < state.caught_up_at:
+            return []
+        if self._out_of_force(state) and first_is_due(self._pipeline, state.log.counts):
+            return self._train(state)
+        if interval is None or self._champion is None:
             return []
         at = int(now * 1_000_000)
         if at - state.at < interval or state.next <= state.quiet_until:
@@ -181,13 +201,15 @@ class RetrainProcessor:
 
     # ---- when -----------------------------------------------------------------------------------------------
 
+    def _out_of_force(self, state: _State) -> bool:
+        """Whether models were trained, none of them serves this pipeline file, and none was tried under it."""
+        return self._champion is None and state.ever > 0 and state.schema != self._schema.hash
+
     def _due(self, state: _State) -> bool:
         new = state.log.ever - state.ever
         if self._champion is None:
-            again = state.ever > 0
-            return first_is_due(self._pipeline, state.log.counts) and new >= (
-                pause(self._pipeline, None) if again else 1
-            )
+            waited = self._out_of_force(state) or new >= (pause(self._pipeline, None) if state.ever > 0 else 1)
+            return waited and first_is_due(self._pipeline, state.log.counts)
         return new >= pause(self._pipeline, self._champion.manifest.used)
 
     def _already_trained(self, partition: Partition) -> int:
@@ -205,9 +227,9 @@ class RetrainProcessor:
     # ---- what -----------------------------------------------------------------------------------------------
 
     def _train(self, state: _State) -> list[Output]:
-        state.ever, state.at = state.log.ever, state.log.now
+        state.ever, state.at, state.schema = state.log.ever, state.log.now, self._schema.hash
         self._refresh()
-        rows = state.log.dataset()
+        rows = state.log.dataset(self._recomputed, self._values)
         parent = self._champion.manifest.version if self._champion else None
         try:
             verdict = self._judge(state, rows)
@@ -235,9 +257,16 @@ class RetrainProcessor:
     def _judge(self, state: _State, rows: Dataset) -> Verdict:
         champion = self._champion
         if champion is None:
-            return Verdict(passed=True, reason="first champion", metric=self._pipeline.gates.metric)
+            reason = "first champion" if self._registry.champion is None else "first champion of the changed pipeline"
+            return Verdict(passed=True, reason=reason, metric=self._pipeline.gates.metric)
         known = labels_of(
-            champion.manifest, state.log.labels, self._schema, state.partition.topic, state.partition.incarnation
+            champion.manifest,
+            state.log.labels,
+            self._schema,
+            state.partition.topic,
+            state.partition.incarnation,
+            self._recomputed,
+            self._assumed,
         )
         seen = set(known.event_ids)
         return gate.compare(

@@ -53,10 +53,19 @@ def test_an_active_model_gives_the_probabilities_of_lightgbm(validator: Validato
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"features": ["a", "b"]}, r"missing \['c'\]"),
-        ({"features": ["b", "a", "c"]}, "another order"),
+        ({"features": ["a", "b"]}, "other widths"),
+        ({"features": ["b", "a", "c"]}, "feature 0 is 'a', expected 'b'"),
+        ({"features": ["a", "b"], "definitions": {}}, r"missing \['c'\]"),
+        ({"features": ["b", "a", "c"], "definitions": {}}, "another order"),
+        (
+            {"definitions": SCHEMA.ids | {"b": "0" * 8}},
+            "b is computed by another definition; a new champion is trained",
+        ),
+        ({"features": ["a", "b", "d"]}, "d is computed no more; a new champion is trained"),
+        ({"classes": ["no"]}, "its classes are"),
+        ({"classes": ["no", "yes", "maybe"]}, "its classes are"),
         ({"classes": ["yes", "no"]}, "its classes are"),
-        ({"schema_hash": "0" * 16}, "a definition changed; train a new champion"),
+        ({"schema_hash": "0" * 16, "definitions": {}}, "a definition changed; train a new champion"),
         ({"golden": []}, "0 golden rows"),
         ({"golden": [[1.0, 2.0]], "golden_raw": [[0.0]]}, "other widths"),
         ({"golden": [[1.0, 2.0, 3.0]], "golden_raw": [[0.0, 0.0]]}, "golden scores have 2 columns"),

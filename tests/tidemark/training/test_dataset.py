@@ -41,10 +41,6 @@ def test_a_label_as_it_should_be_is_accepted() -> None:
             encode(msgspec.structs.replace(label_of(1, [1, 2, 3], "yes"), event_id="nonsense")),
             "is not TOPIC-PARTITION-OFFSET-INCARNATION",
         ),
-        (
-            encode(msgspec.structs.replace(label_of(1, [1, 2, 3], "yes"), features={"a": 1.0, "z": 2.0})),
-            r"missing \['b', 'c'\], unknown \['z'\]",
-        ),
     ],
 )
 def test_what_can_not_be_learnt_from_is_refused_with_the_reason(value: bytes | None, why: str) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -244,15 +243,6 @@ def test_a_corrupt_champion_is_passed_over_and_replaced(plain: Engine) -> None:
     engine.run([*VALUES, *more], [])
     assert engine.manifests
     assert engine.manifests[0].parent == plain.versions[-2]
-
-
-def test_a_changed_schema_starts_over_and_does_not_wait_for_the_old_count() -> None:
-    old = [encode(msgspec.structs.replace(label_of(i, [1, 2, 3], "yes"), features={"old": 1.0})) for i in range(100)]
-    processor = RetrainProcessor(PIPELINE, read_registry=Registry, sandbox=Engine.sandbox)
-    processor.open(PARTITION, '{"next":100,"ever":100,"at":0}')
-    processor.process(batch_of(old, replay=True))
-    outputs = processor.process(batch_of(label_values(60), first=100))
-    assert any(each.key == b"champion" for each in outputs)
 
 
 def test_time_alone_trains_when_the_interval_has_passed() -> None:
