@@ -223,9 +223,9 @@ class NoScan(dict[str, int]):
     def values(self) -> NoReturn:
         raise AssertionError("all events were counted again")
 
-    __iter__ = values  # type: ignore[assignment]
-    items = values  # type: ignore[assignment]
-    keys = values  # type: ignore[assignment]
+    __iter__ = values
+    items = values
+    keys = values
 
 
 def test_the_counts_before_the_first_champion_cost_the_same_however_many_events_there_are() -> None:
