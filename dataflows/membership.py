@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from dataflows.codes import END_OF_PARTITION, OUT_OF_RANGE, REFUSED, TOPIC_SUSPECT, UNREADABLE
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
-from dataflows.opening import Found, Lookup, Opening, gap_message, start_offset
+from dataflows.opening import Found, Lookup, Opening, gap_message, start_offset, wanted_offset
 from dataflows.unreadable import Gap, Unreadable
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import consumer_config
@@ -332,7 +332,7 @@ class Membership:
         committed = start
         if found.committed is not None:
             committed = max(found.committed, start)
-            wanted = found.committed if rewind is None else rewind
+            wanted = wanted_offset(found.committed, found.low, rewind)
             if start > wanted:
                 self._member.on_gap(partition, gap_message(lane, found, wanted, group=config.group))
         lane.open(partition, generation=next(self._generations), start=start, committed=committed, now=self._clock())

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from dataflows.lanes import Lane
 from tidemark.errors import TopicError
 from tidemark.kafka import consumer_config, topic_incarnation
+from tidemark.processor import EARLIEST
 from tidemark.settings import Settings
 
 _TIMEOUT: Final = 2.0
@@ -130,7 +131,7 @@ def start_offset(lane: Lane, found: Found, rewind: int | None, *, group: str, ac
     """
     if found.committed is None:
         return found.low if rewind is None else max(rewind, found.low)
-    wanted = found.committed if rewind is None else rewind
+    wanted = wanted_offset(found.committed, found.low, rewind)
     if wanted > found.committed:
         raise ValueError(f"{lane.topic} [{lane.index}]: rewind to {wanted} is after the committed {found.committed}")
     if wanted >= found.low:
@@ -138,6 +139,13 @@ def start_offset(lane: Lane, found: Found, rewind: int | None, *, group: str, ac
     if accept_gap:
         return found.low
     raise TopicError(gap_message(lane, found, wanted, group=group))
+
+
+def wanted_offset(committed: int, low: int, rewind: int | None) -> int:
+    """Where a partition should be read from, whether or not it is still there; arguments as `start_offset` has them."""
+    if rewind is None:
+        return committed
+    return min(low, committed) if rewind == EARLIEST else rewind
 
 
 def gap_message(lane: Lane, found: Found, wanted: int, *, group: str) -> str:

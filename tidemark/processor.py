@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Headers = list[tuple[str, bytes | None]]
+EARLIEST: Final = -1
+"""Offset to rewind to: as far back as the topic reaches, wherever that is."""
 UNKNOWN_TIME: Final = -(2**63)
 """In place of an event time that a record does not tell."""
 
@@ -84,7 +86,8 @@ class Processor(Protocol):
     def open(self, partition: Partition, metadata: str) -> int | None:
         """Begin with a partition: empty state, or the small state in `metadata` ("" when nothing was committed).
 
-        Returns the offset to rewind to; None means the committed offset, or the beginning if there is none.
+        Returns the offset to rewind to; None means the committed offset, or the beginning if there is none. `EARLIEST`
+        is the oldest record that the topic still has, so that nothing that retention has removed is missed.
         """
         ...
 

@@ -15,12 +15,15 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     rewind: offset of the oldest record that the windows depend on; None if they depend on none.
     watermark: before the record at `rewind`, or at the committed offset if that is None; None before the first row.
-    model: version in force.
+    model: version in force: a record for people (`tidemark status`). It is not restored at a takeover: the model in
+    force follows from `P.models`, which whoever takes over has read to its end.
+    reach: how far behind the watermark a row mattered, µs; None in positions of earlier versions.
     """
 
     rewind: int | None = None
     watermark: int | None = None
     model: str = "none"
+    reach: int | None = None
 
 
 _decode = msgspec.json.Decoder(Position).decode

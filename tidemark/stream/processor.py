@@ -21,7 +21,7 @@ from tidemark.errors import ModelError
 from tidemark.features.rows import DerivedFeatures
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, Rewind, key_hashes, running_watermarks
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Batch, Output, Partition
+from tidemark.processor import EARLIEST, Batch, Output, Partition
 from tidemark.records import NO_MODEL
 from tidemark.stream.hops import encode_hop, event_ids, latest_time
 from tidemark.stream.models import ActiveModel, ModelSource
@@ -52,6 +52,11 @@ class _State:
     touched: bool = True
     quiet_since: float = 0.0
     idle: bool = False
+
+    def begin_anew(self, windows: KeyWindows) -> None:
+        """Forget the watermark as well: all that the topic still holds is read again."""
+        self.watermark = NO_WATERMARK
+        self.windows = windows.state(NO_WATERMARK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,10 @@ class StreamProcessor:
         self._states[partition] = _State(
             partition, metadata, watermark, windows.state(watermark), Rewind(windows.reach)
         )
+        if position.reach is not None and windows.reach > position.reach:
+            # The pipeline file was edited since: what was kept to rebuild shorter windows is too little.
+            self._states[partition].begin_anew(windows)
+            return EARLIEST
         return position.rewind
 
     def close(self, partition: Partition) -> None:
@@ -201,7 +210,8 @@ class StreamProcessor:
             return state.metadata
         rewind, watermark = state.rewind.position(state.watermark)
         model = NO_MODEL if self._model is None else self._model.version
-        return pack(Position(rewind=rewind, watermark=_known(watermark), model=model))
+        reach = self._stage_of[partition.topic].windows.reach
+        return pack(Position(rewind=rewind, watermark=_known(watermark), model=model, reach=reach))
 
     def tick(self, now: float) -> list[Output]:
         """Say once of each partition of the last stage that nothing has come for the idle time-out."""
@@ -274,6 +284,7 @@ class StreamProcessor:
         for partition, begin, end in zip(partitions.tolist(), begins.tolist(), ends, strict=True):
             for first in range(begin, end, most):
                 value, headers = encode_hop(rows.origins, frame[first : min(first + most, end)])
+                headers = (*headers, hop.layout.fitting.header)
                 outputs.append(Output(hop.topic, value, partition=partition, headers=headers))
         return outputs
 

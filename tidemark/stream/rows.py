@@ -19,6 +19,7 @@ from tidemark.features.windows import KeyWindows
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import TIMESTAMP, EvaluationError, Schema
 from tidemark.processor import Batch, Partition
+from tidemark.stream.fitting import Fitting
 from tidemark.stream.hops import Hop, decode_hop, merge
 
 _FEATURE: Final = "f_"
@@ -63,6 +64,7 @@ class Layout:
         self._implied = {name: f"_key_{self.keys.index(name)}" for name in self.keys if cleaned[name] == pl.String}
         self._time = pipeline.time.column
         self.carried = [name for name in dict.fromkeys(needed) if name not in self._implied and name != self._time]
+        self.fitting = Fitting(pipeline, cleaned, self.carried, self._features)
 
     def pack(self, rows: Rows) -> pl.DataFrame:
         """Frame of a hop (see `tidemark.stream.hops`)."""
@@ -212,6 +214,7 @@ def read_hops(layout: Layout, batches: Sequence[Batch]) -> tuple[list[Arrival], 
         for row, value in enumerate(batch.values):
             try:
                 hop = decode_hop(value, batch.headers[row])
+                hop = Hop(hop.origins, layout.fitting.fit(hop.rows, batch.headers[row]))
                 layout.check(hop)
             except RecordError as error:
                 bad[number].append(BadRow(row, error.step, error.reason))

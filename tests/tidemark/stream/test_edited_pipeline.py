@@ -1,0 +1,91 @@
+"""The stream flow after the pipeline file was edited: nothing is lost, and no value is taken for what it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from streaming import PIPELINE, SECOND_KEY, MemoryEngine, load_rows, purchases, shop
+
+from tidemark.pipeline import Pipeline, parse
+from tidemark.stream import StreamProcessor
+from tidemark.stream.arrow import from_ipc
+
+NOTE = '[[windows]]\nname = "place_kinds"\nkey = "place"\naggregate = "distinct"\ncolumn = "kind"\nsize = "40s"\n'
+
+
+def shop_text(*edits: tuple[str, str]) -> Pipeline:
+    text = "features_topic = true\n" + PIPELINE.format(keys='["who", "place"]', second=SECOND_KEY)
+    for before, after in edits:
+        assert before in text
+        text = text.replace(before, after)
+    return parse(text, "shop.toml")
+
+
+def features(engine: MemoryEngine) -> pl.DataFrame:
+    frames = [from_ipc(output.value, "features") for _, output in engine.of_topic("shop.features")]
+    return pl.concat(frames, how="diagonal").sort("event_id")
+
+
+def numbers(frame: pl.DataFrame) -> pl.Series:
+    """Number of the row that each event was."""
+    return frame["business_id"].str.strip_prefix("P").cast(pl.Int64)
+
+
+def restarted(engine: MemoryEngine, pipeline: Pipeline) -> None:
+    """The process ends, the file is edited, and the next one takes over."""
+    engine.pipeline = pipeline
+    engine.start()
+    assert isinstance(engine.processor, StreamProcessor)
+
+
+def run(before: Pipeline, after: Pipeline, rows: int = 240, *, in_flight: int = 0) -> tuple[MemoryEngine, MemoryEngine]:
+    """An engine whose file was edited halfway, and one that had the later file from the first row on."""
+    data = purchases(3, rows)
+    engines = MemoryEngine(before), MemoryEngine(after)
+    for engine in engines:
+        load_rows(engine, data[: rows // 2])
+        engine.drain()
+        load_rows(engine, data[rows // 2 : rows // 2 + in_flight])
+        for partition in [each for each in engine.logs if each.topic == "shop.raw"]:
+            while engine.step(partition, 50):
+                pass
+    restarted(engines[0], after)
+    for engine in engines:
+        load_rows(engine, data[rows // 2 + in_flight :])
+        engine.drain()
+    return engines
+
+
+def test_a_longer_window_is_whole_from_the_first_row_after_the_edit() -> None:
+    mean = 'aggregate = "mean"\ncolumn = "amount"\nsize = '
+    total = 'aggregate = "sum"\ncolumn = "amount"\nsize = '
+    longer = shop_text((f'{mean}"1m"', f'{mean}"1h"'), (f'{total}"40s"', f'{total}"2h"'))
+    edited, always = run(shop(features_topic=True), longer)
+    ours, theirs = features(edited), features(always)
+    assert ours["event_id"].to_list() == theirs["event_id"].to_list()
+    later = numbers(theirs) >= 120
+    for name in ("who_mean", "place_sum"):
+        np.testing.assert_array_equal(ours.filter(later)[name], theirs.filter(later)[name])
+    assert not list(edited.of_topic("shop.deadletter"))
+
+
+def test_rows_on_their_way_at_an_edit_are_predicted_without_what_has_changed() -> None:
+    wider = shop_text(
+        ("amount > 50", "amount > 60"), ('[[derived]]\nname = "ratio"', NOTE + '[[derived]]\nname = "ratio"')
+    )
+    edited, always = run(shop(features_topic=True), wider, in_flight=40)
+    assert not list(edited.of_topic("shop.deadletter"))
+    ours, theirs = features(edited), features(always)
+    assert ours["event_id"].to_list() == theirs["event_id"].to_list()
+    assert len(list(edited.of_topic("shop.predictions"))) == 240
+    old, way = numbers(theirs) < 120, (numbers(theirs) >= 120) & (numbers(theirs) < 160)
+    assert ours.filter(way)["big"].is_nan().all()
+    np.testing.assert_array_equal(ours.filter(~old & ~way)["big"], theirs.filter(~old & ~way)["big"])
+    for name in ("amount", "who_mean", "place_since"):
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_the_same_file_in_another_order_replays_no_more_than_before() -> None:
+    edited, _ = run(shop(features_topic=True), shop_text(("amount > 50", "amount > 50 -- dollars")))
+    same, _ = run(shop(features_topic=True), shop(features_topic=True))
+    assert edited.replayed == same.replayed
