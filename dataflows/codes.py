@@ -54,3 +54,6 @@ UNREADABLE: Final = frozenset(
 """A batch of the log can't be read, and the client asks for it again for ever."""
 
 PURGED: Final[int] = KafkaError._PURGE_QUEUE  # noqa: SLF001 as above
+
+FATAL: Final[int] = KafkaError._FATAL  # noqa: SLF001 as above
+"""The client has failed for good, at an earlier call."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from dataflows.bounded import Hung, bounded
-from dataflows.codes import PURGED
+from dataflows.codes import FATAL, PURGED
 from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError
 from tidemark.processor import Output
@@ -218,7 +218,8 @@ class Transactions:
                     raise TransactionFailed(self._refused)
 
     def _unsendable(self, producer: Producer, topic: str, size: int, error: KafkaError) -> TransactionFailed:
-        told = f"a record of {size:,} bytes for topic {topic!r} can't be sent: {error.str()}"
+        cause = _fatal_cause(producer) if error.code() == FATAL else error
+        told = f"a record of {size:,} bytes for topic {topic!r} can't be sent: {cause.str()}"
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return RecordTooLarge(told, topic, size)
         return self._failure(producer, told)
@@ -247,6 +248,16 @@ def size_of(key: bytes | None, value: bytes | None) -> int:
 def _plain(output: Output) -> str | None:
     """Topic of an output that can go in a batch (which has no headers); None for the others."""
     return None if output.headers else output.topic
+
+
+def _fatal_cause(producer: Producer) -> KafkaError:
+    """Why a producer has failed for good: `produce` says only that it has, `begin_transaction` says why."""
+    try:
+        producer.begin_transaction()
+    except KafkaException as error:
+        cause: KafkaError = error.args[0]
+        return cause
+    return KafkaError(FATAL)
 
 
 def _drop(producer: Producer) -> None:

@@ -16,9 +16,12 @@ from offsets import GroupOffsets, group_offsets
 from sessions import pump, step
 
 from dataflows import membership
+from dataflows.codes import FATAL
 from dataflows.config import EngineConfig
 from dataflows.session import Session, Work
 from dataflows.stop import Stop
+from dataflows.transactions import TransactionFailed, Transactions
+from dataflows.watchdog import Watchdog
 from support import wait_until
 from tidemark.errors import BrokerError, ConfigError, TopicError
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all
@@ -260,6 +263,32 @@ def test_after_too_many_failures_in_a_row_the_session_ends_with_the_reason(bench
     with pytest.raises(BrokerError, match=r"2 transactions in a row failed.*fenced.*TIDEMARK_SLOT"):
         pump(session, lambda: False, "no error", timeout=60)
     assert bench.committed_outputs() == []
+
+
+def test_a_producer_that_was_fenced_says_so_at_every_later_call(bench: Bench) -> None:
+    name = f"{bench.group}.fenced"
+    watchdog = Watchdog(name)
+    config = producer_config(bench.settings, transactional_id=name)
+    transactions = Transactions(config, watchdog, timeout=30, commit_timeout=30)
+    transactions.renew(time.monotonic() + 60)
+    transactions.begin()
+    Producer(config).init_transactions(30)
+
+    def reason() -> str:
+        try:
+            transactions.send([Output(bench.target, b"a row")])
+        except TransactionFailed as failure:
+            return str(failure)
+        return ""
+
+    wait_until(reason, "nothing was refused")
+    producer = transactions._good()
+    producer.purge()
+    wait_until(lambda: producer.poll(0.1) == 0 and not len(producer), "the reports did not end")
+    transactions._refused = None  # as where none has come: then the client says of a record only that all has failed
+    assert "fenced by a newer" in str(transactions._unsendable(producer, bench.target, 5, KafkaError(FATAL)))
+    transactions.discard()
+    watchdog.close()
 
 
 class OneRecordABatch(CountingProcessor):

@@ -31,7 +31,7 @@ from tidemark.settings import Settings
 from tidemark.simulators import Annotator, Simulation
 from tidemark.supervisor import ProcessSpec, Supervisor
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.25
 _QUIET_LOOKS = 12
 _STUCK_SECONDS = 40.0

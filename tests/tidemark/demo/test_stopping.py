@@ -27,7 +27,8 @@ from tidemark.cli.app import app
 app()
 """
 _LIMIT = 5.0
-_STARTED_WITHIN = 60.0
+_REACHED_WITHIN = 240.0
+"""Seconds to a stage: they compile, and start a Kafka and five processes, beside whatever else the machine does."""
 
 
 class Demo:
@@ -96,6 +97,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
         started.ended()
 
 
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize(
     ("stage", "number"),
     [("starting the flows", signal.SIGINT), ("streaming", signal.SIGTERM), ("measuring both arms", signal.SIGINT)],
@@ -104,7 +106,7 @@ def test_stopping_the_demo_ends_all_of_it_within_five_seconds(
     demo: Demo, tmp_path: Path, stage: str, number: signal.Signals
 ) -> None:
     """No process, no state folder, no traceback."""
-    wait_until(lambda: demo.shows(stage), lambda: f"never {stage}: {demo.text[-2_000:]}", _STARTED_WITHIN)
+    wait_until(lambda: demo.shows(stage), lambda: f"never {stage}: {demo.text[-2_000:]}", _REACHED_WITHIN)
     family = demo.family()
     began = time.monotonic()
     if number is signal.SIGINT:
