@@ -29,6 +29,8 @@ class EngineConfig:
     idle_timeout: a partition without rows for so long holds nobody back.
     tick_interval: between two calls of the processor's `tick`.
     fixed_partitions: topics whose number of partitions must be this: keys are spread over them by the flow itself.
+    elect_by: topic of a single partition by which one process is elected that has all partitions of all topics, while
+        others stand by; None: processes share the partitions.
     commit_timeout: of each call that ends a transaction; beyond a few seconds the broker aborts it anyway.
     blocking_timeout: of other calls to Kafka; recovery_timeout: until a Kafka that does not answer is an error.
     most_failures: transactions that may fail one after the other before the process ends with the last reason.
@@ -55,6 +57,7 @@ class EngineConfig:
     tick_interval: float = 0.2
     poll_interval: float = 0.002
     fixed_partitions: Mapping[str, int] = field(default_factory=dict)
+    elect_by: str | None = None
     max_poll_interval: float = 300.0
     commit_timeout: float = 3.0
     blocking_timeout: float = 15.0

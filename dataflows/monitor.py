@@ -23,7 +23,7 @@ def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
-    """The flow over what is known of the pipeline's predictions. Run one process of it: it joins all partitions."""
+    """The flow over what is known of the pipeline's predictions; one process joins all partitions, others stand by."""
     config = EngineConfig(
         group=f"{pipeline.name}.monitor",
         settings=settings,
@@ -31,6 +31,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         align=pipeline.label.grace,  # or a backlog's events are forgotten before their outcomes are read
         align_groups={pipeline.topics.predictions: "events", pipeline.topics.outcomes: "events"},
         fixed_partitions={pipeline.topics.labels: 1},
+        elect_by=pipeline.topics.labels,  # an outcome may be of a prediction in any partition
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )

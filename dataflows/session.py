@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from dataflows.batch_size import BatchSize
 from dataflows.config import EngineConfig
+from dataflows.election import Election
 from dataflows.lanes import Lane
 from dataflows.membership import Membership
 from dataflows.opening import pack
@@ -127,6 +128,7 @@ class Session:
             clock=clock,
         )
         self._membership = Membership(config, processor, client, self, clock)
+        self._election = None if config.elect_by is None else Election(config, config.elect_by, clock)
         self._rounds = Rounds(config, processor)
         self._size = BatchSize(config.batch_rows)
         self._oversized = None if config.deadletter is None or config.must_fit else Oversized(config.deadletter)
@@ -156,7 +158,7 @@ class Session:
         try:
             self._topics.start()
             self._transactions.renew(self._clock() + self._config.recovery_timeout)
-            self._membership.join()
+            self._join()
         except BaseException:
             self.abandon()
             raise
@@ -185,10 +187,15 @@ class Session:
         self._look_at_topics()
         if self._broken is not None:
             self._recover()
+        if not self._active():
+            return []
         self._membership.read()
         for gap in self._membership.gaps():
             self._step_over(gap)
         if self._broken is not None:
+            return []
+        if not self._has_all_it_needs:
+            self._membership.hold_back()
             return []
         now = self._clock()
         chosen = self._rounds.choose(self.lanes.values(), now)
@@ -198,6 +205,32 @@ class Session:
             work.append(Work(self))
         self._in_flight = len(work)
         return work
+
+    def _join(self) -> None:
+        """Take part: in the flow's group at once, or first in the election of the process that may."""
+        if self._election is None:
+            self._membership.join()
+        else:
+            self._election.join()
+
+    def _active(self) -> bool:
+        """Whether this process may read. One that has just been elected joins; one that no longer is leaves."""
+        if self._election is None:
+            return True
+        active = self._election.won()
+        if active and self._membership.consumer is None:
+            self._membership.join()
+        elif not active and self._membership.consumer is not None:
+            _log.warning("%s: another process is the active one now; this one leaves", self._config.group)
+            self.before_revocation()
+            with self._watchdog.guard("close of the consumer", self._config.blocking_timeout * 2):
+                self._membership.leave()
+        return active
+
+    @property
+    def _has_all_it_needs(self) -> bool:
+        """Whether no partition is missing, for a processor that must have them all: a part of them would be wrong."""
+        return self._election is None or self._topics.partitions <= self.lanes.keys()
 
     # -- the processor -------------------------------------------------------------------------------------------------
 
@@ -310,6 +343,8 @@ class Session:
         self._transactions.abort()
         with self._watchdog.guard("close of the consumer", self._config.blocking_timeout * 2):
             self._membership.close()
+            if self._election is not None:
+                self._election.leave()
         self._watchdog.close()
         self.slot.release()
 
@@ -471,4 +506,6 @@ class Session:
         self._transactions.discard()
         with self._watchdog.guard("close of the consumer", self._config.blocking_timeout * 2):
             self._membership.leave()
-        self._membership.join()
+            if self._election is not None:
+                self._election.leave()
+        self._join()

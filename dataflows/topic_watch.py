@@ -100,6 +100,11 @@ class TopicWatch:
             ) from error
         _log.info("topic %s can't be looked at yet: %s", name, cause.str())
 
+    @property
+    def partitions(self) -> frozenset[tuple[str, int]]:
+        """Topic and number of every partition, as last seen."""
+        return frozenset((name, index) for name, seen in self._seen.items() for index in range(seen.partitions))
+
     def look_now(self) -> None:
         """Something is odd: look at once."""
         self._next = min(self._next, self._clock() + 0.1)

@@ -24,7 +24,7 @@ from dataflows.transactions import TransactionFailed, Transactions
 from dataflows.watchdog import Watchdog
 from support import wait_until
 from tidemark.errors import BrokerError, ConfigError, TopicError
-from tidemark.kafka import admin, ensure_topics, producer_config, read_all
+from tidemark.kafka import admin, consumer_config, ensure_topics, producer_config, read_all
 from tidemark.processor import Batch, Output
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
@@ -190,6 +190,59 @@ def test_a_joining_session_takes_partitions_and_no_row_is_lost_or_doubled(bench:
     assert len(one.closed) >= 1
     assert len(one.states) + len(two.states) == PARTITIONS
     assert two.replayed > 0
+    bench.check_exact()
+
+
+def test_one_of_two_elected_sessions_has_all_partitions_and_the_other_takes_over_when_it_ends(bench: Bench) -> None:
+    first, one = bench.session(elect_by=bench.target)
+    pump(first, lambda: len(one.opened) == PARTITIONS, "the first session was not elected")
+    second, two = bench.session(elect_by=bench.target)
+    bench.times(600)
+    pump([first, second], bench.all_committed(), "the rows were not committed")
+    assert (len(one.states), len(two.states)) == (PARTITIONS, 0)
+    assert one.closed == []
+    first.finish()
+    bench.times(600)
+    pump(second, bench.all_committed(), "the second session did not take over", 60)
+    assert two.opened
+    assert len(two.states) == PARTITIONS
+    bench.check_exact()
+
+
+def test_an_elected_session_works_only_while_it_has_every_partition(bench: Bench) -> None:
+    foreign = Consumer(consumer_config(bench.settings, group=bench.group))  # such as a process of an earlier version
+    foreign.subscribe([bench.source])
+    wait_until(lambda: foreign.poll(0.05) is None and len(foreign.assignment()) == PARTITIONS, "nothing was assigned")
+    session, processor = bench.session(elect_by=bench.target)
+    bench.times(300)
+
+    def shared() -> bool:
+        foreign.poll(0)
+        return 0 < len(foreign.assignment()) < PARTITIONS and len(processor.opened) > 0
+
+    pump(session, shared, "the partitions were not shared", 60)
+    pump(session, lambda: foreign.poll(0.05) is None, "the foreign consumer reads")
+    assert processor.batches == []
+    assert bench.committed_outputs() == []
+    foreign.close()
+    pump(session, bench.all_committed(), "the session does not go on with all partitions", 60)
+    bench.check_exact()
+
+
+def test_a_session_that_is_no_longer_elected_commits_and_leaves(bench: Bench) -> None:
+    session, processor = bench.session(elect_by=bench.target, commit_interval=3_600)
+    bench.times(300)
+    pump(session, lambda: sum(map(len, processor.batches)) == 300, "the rows were not processed")
+    assert session._election is not None
+    session._election.leave()
+    step(session)
+    assert session._membership.consumer is None
+    assert len(processor.closed) == PARTITIONS
+    assert bench.all_committed()()
+    session._election.join()
+    bench.times(300)
+    session._config = EngineConfig(group=bench.group, settings=bench.settings, commit_interval=0.02)
+    pump(session, bench.all_committed(), "the session was not elected again", 60)
     bench.check_exact()
 
 
