@@ -72,7 +72,7 @@ class Decoder:
         self._columns = pipeline.columns
         self._time = pipeline.time
         self._keys = pipeline.keys
-        self._needs_record_key = any(window.key == pipeline.keys[0] for window in pipeline.windows)
+        self._needs_record_key = pipeline.needs_record_keys and not pipeline.repartitions
         names = list(pipeline.columns)
         field_of = {name: f"field_{i}" for i, name in enumerate(names)}
         self._getters: dict[str, Callable[[Any], Any]] = {name: attrgetter(field_of[name]) for name in names}

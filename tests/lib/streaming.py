@@ -243,6 +243,17 @@ class Stored:
     headers: Headers
 
 
+OWN_KEY = b"(the column's)"
+
+
+def own_key(pipeline: Pipeline, value: bytes | None) -> bytes:
+    """The key that a raw record of this value has; of one that is malformed, any."""
+    try:
+        return str(json.loads(value or b"")[pipeline.keys[0]]).encode()
+    except (ValueError, KeyError, TypeError):
+        return b"k"
+
+
 class MemoryEngine:
     """Runs a stream processor over logs in memory, committing outputs, offsets and metadata as one."""
 
@@ -286,9 +297,11 @@ class MemoryEngine:
         )
 
     def produce(
-        self, partition: Partition, value: bytes | None, key: bytes | None = b"k", headers: Headers | None = None
+        self, partition: Partition, value: bytes | None, key: bytes | None = OWN_KEY, headers: Headers | None = None
     ) -> int:
-        """Append a record, leaving a gap now and then; returns its offset."""
+        """Append a record, leaving a gap now and then; returns its offset. Its key is by default its row's first."""
+        if key is OWN_KEY:
+            key = own_key(self.pipeline, value)
         log = self.logs[partition]
         offset = log[-1].offset + 1 + (len(log) % 3 == 0) * self.gap if log else 0
         log.append(Stored(offset, key, value, headers or []))

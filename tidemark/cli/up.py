@@ -30,7 +30,7 @@ def prepare(pipeline: Pipeline, settings: Settings) -> None:
         settings,
         Topics(pipeline.name).specs(
             raw=[source.topic for source in pipeline.raw],
-            hops=pipeline.keys[1:],
+            hops=pipeline.hops,
             partitions=pipeline.partitions,
             retention_ms=pipeline.retention.events // 1_000,
             short_retention_ms=proposals_retention(pipeline) // 1_000,

@@ -73,7 +73,7 @@ def _unknown_column(key: str, column: str, known: Schema | dict[str, Column]) ->
 
 def _topics(pipeline: Pipeline) -> Iterator[Problem]:
     raw = pipeline.raw_topics
-    specs = pipeline.topics.specs(raw=[], hops=pipeline.keys[1:], partitions=1, retention_ms=1)
+    specs = pipeline.topics.specs(raw=[], hops=pipeline.keys, partitions=1, retention_ms=1)
     own = {spec.name for spec in specs}
     for i, topic in enumerate(raw):
         if not _TOPIC.fullmatch(topic) or topic in {".", ".."}:

@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from kernels.window_specs import Aggregate
 from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
+from tidemark.pipeline.record_keys import KeyForm
 from tidemark.topics import Topics
 
 
@@ -66,6 +67,10 @@ class Raw(Section):
     """Name of the topic. Several raw topics of one pipeline are keyed and partitioned alike."""
     format: Literal["json"] = "json"
     """One JSON object a record."""
+    key: Unless[KeyForm] = None
+    """How the records' keys tell the first of `keys`: `text` (the default), `json` (texts in quotes), `int32` or
+    `int64` (big endian), or `other`: keyed by something else or by nothing, so that rows reach their windows by a
+    topic of the pipeline's own. A record whose key tells another value than its column is a dead letter."""
 
 
 class Time(Section):
@@ -225,6 +230,17 @@ class Retention(Section):
     events: Duration = 7 * 86_400_000_000
 
 
+class Limits(Section):
+    """Most bytes (UTF-8) of what a record brings; beyond, it is a dead letter that names the limit."""
+
+    key: Annotated[int, Field(ge=1, le=16_384)] = 1_024
+    """Of the text of each of `keys` and of `label.business_id`."""
+    text: Annotated[int, Field(ge=1, le=131_072)] = 65_536
+    """Of each other text, as cleaned."""
+    row: Annotated[int, Field(ge=1, le=131_072)] = 131_072
+    """Of all texts of a record together."""
+
+
 class Pipeline(Section):
     """A use case, whole."""
 
@@ -248,6 +264,7 @@ class Pipeline(Section):
     training: Training = Training()
     gates: Gates = Gates()
     retention: Retention = Retention()
+    limits: Limits = Limits()
     features_topic: bool = False
 
     @property
@@ -270,6 +287,21 @@ class Pipeline(Section):
         return [raw.topic for raw in self.raw]
 
     @property
+    def repartitions(self) -> bool:
+        """Whether raw records are keyed by something else than the first key, which has windows."""
+        return any(raw.key == "other" for raw in self.raw) and self.needs_record_keys
+
+    @property
+    def needs_record_keys(self) -> bool:
+        """Whether there are windows over the first key: rows of one value of it must meet in one partition."""
+        return any(window.key == self.keys[0] for window in self.windows)
+
+    @property
+    def hops(self) -> list[str]:
+        """Keys whose windows rows reach by a topic of the pipeline's own: all after the first, which may be too."""
+        return self.keys if self.repartitions else self.keys[1:]
+
+    @property
     def hop_topics(self) -> list[str]:
-        """Names of the topics between the keys' windows: one for each key after the first."""
-        return [self.topics.hop(key) for key in self.keys[1:]]
+        """Names of the topics between the keys' windows: one for each of `hops`."""
+        return [self.topics.hop(key) for key in self.hops]

@@ -6,7 +6,7 @@ import io
 from typing import Final
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from tidemark.errors import RecordError
 
@@ -36,5 +36,5 @@ def from_ipc(value: bytes | None, what: str) -> pl.DataFrame:
         raise RecordError("decode", f"empty value where {what} was expected")
     try:
         return pl.read_ipc_stream(io.BytesIO(value)).rechunk()
-    except (PolarsError, OSError, ValueError) as error:
-        raise RecordError("decode", f"not an Arrow IPC stream where {what} was expected: {error}") from error
+    except (PolarsError, PanicException, OSError, ValueError, TypeError) as error:
+        raise RecordError("decode", f"not an Arrow IPC stream where {what} was expected: {str(error)[:500]}") from error

@@ -19,9 +19,9 @@ Rows of a hop partition are in the order (offset of the record, row in the recor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -31,12 +31,24 @@ from numpy.typing import NDArray
 from tidemark.errors import RecordError
 from tidemark.processor import UNKNOWN_TIME, Headers, Partition
 from tidemark.stream.arrow import from_ipc, to_ipc
+from tidemark.stream.columns import LATEST_TIME, check_columns, check_offsets, check_present, check_times
+from tidemark.stream.pieces import RECORD_BYTES, in_pieces
 
 ORIGINS: Final = "origins"
 """Header that names the raw partitions."""
 _LATEST: Final = "latest"
-_SCHEMA: Final = {"_origin": pl.UInt32(), "_offset": pl.Int64(), "_time": pl.Int64(), "_late": pl.Boolean()}
-_Origin = tuple[str, int, str]
+_DIGITS: Final = 18
+"""Of the last microsecond of the year 9999."""
+_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "_origin": pl.UInt32(),
+    "_offset": pl.Int64(),
+    "_time": pl.Int64(),
+    "_late": pl.Boolean(),
+}
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+_Incarnation = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
+_Origin = tuple[str, _Index, _Incarnation]
+_MANY_ORIGINS: Final = 100
 _decoder: Final = msgspec.json.Decoder(list[_Origin])
 
 
@@ -55,13 +67,33 @@ def encode_hop(origins: Sequence[Partition], rows: pl.DataFrame) -> tuple[bytes,
     return to_ipc(rows), ((ORIGINS, msgspec.json.encode(named)), (_LATEST, latest))
 
 
+def encode_hops(
+    origins: Sequence[Partition], rows: pl.DataFrame
+) -> Iterator[tuple[bytes, tuple[tuple[str, bytes], ...]]]:
+    """Values and headers of as many records as the rows need, none larger than a topic takes."""
+
+    def encode(begin: int, end: int) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+        piece = rows[begin:end]
+        if len(origins) < _MANY_ORIGINS:
+            return encode_hop(origins, piece)
+        used, index = np.unique(piece["_origin"].to_numpy(), return_inverse=True)
+        moved = pl.Series("_origin", index.astype(np.uint32))
+        return encode_hop([origins[i] for i in used.tolist()], piece.with_columns(moved))
+
+    pieces = in_pieces(len(rows), int(rows.estimated_size()), encode, RECORD_BYTES)
+    return ((value, headers) for _, _, value, headers in pieces)
+
+
 def latest_time(headers: Headers | None) -> int:
     """Latest event time of a hop's rows, µs; `UNKNOWN_TIME` where the record does not tell."""
     told = next((content for name, content in headers or [] if name == _LATEST), None)
+    if told is None or len(told) > _DIGITS:
+        return UNKNOWN_TIME
     try:
-        return int(told or b"")
+        latest = int(told)
     except ValueError:
         return UNKNOWN_TIME
+    return latest if 0 <= latest <= LATEST_TIME else UNKNOWN_TIME
 
 
 def decode_hop(value: bytes | None, headers: Headers | None) -> Hop:
@@ -76,12 +108,13 @@ def decode_hop(value: bytes | None, headers: Headers | None) -> Hop:
         raise RecordError("decode", f"no header '{ORIGINS}' where a hop was expected")
     try:
         origins = [Partition(*origin) for origin in _decoder.decode(named)]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
         raise RecordError("decode", f"header '{ORIGINS}' of a hop: {error}") from error
     rows = from_ipc(value, "a hop")
-    for name, dtype in _SCHEMA.items():
-        if rows.schema.get(name) != dtype:
-            raise RecordError("decode", f"a hop has {rows.schema.get(name)} for '{name}', expected {dtype}")
+    check_columns(rows, _SCHEMA, "the rows of a hop")
+    check_present(rows, _SCHEMA, "the rows of a hop")
+    check_times(rows, "_time", "the rows of a hop")
+    check_offsets(rows, "_offset", "the rows of a hop")
     if len(rows) and int(rows["_origin"].max()) >= len(origins):  # type: ignore[arg-type]
         raise RecordError("decode", f"a hop's '_origin' points beyond its {len(origins)} origins")
     return Hop(origins, rows)

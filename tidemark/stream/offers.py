@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from tidemark.pipeline.expressions import TIMESTAMP, Schema
 from tidemark.pipeline.model import Selection
 from tidemark.processor import Output, Partition
 from tidemark.stream.arrow import to_ipc
+from tidemark.stream.pieces import Headers, in_pieces
 from tidemark.stream.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
 from tidemark.stream.rows import Rows, renamed
 
@@ -59,7 +60,11 @@ class Scored:
 
     def part(self, begin: int, end: int) -> Scored:
         """Rows `begin` to `end`."""
-        rows, own = self.rows, slice(begin, end)
+        return self.only(slice(begin, end))
+
+    def only(self, own: NDArray[np.int64] | slice) -> Scored:
+        """Some rows."""
+        rows = self.rows
         columns, features = rows.columns[own], rows.features[own]
         keys = [key[own] for key in rows.keys]
         origin, offsets, times, late = rows.origin[own], rows.offsets[own], rows.times[own], rows.late[own]
@@ -109,13 +114,43 @@ class Offers:
         lines = frame.write_ndjson().encode().split(b"\n")
         return [Output(topic, line, key.encode()) for line, key in zip(lines, keys.to_list(), strict=False)]
 
-    def features(self, scored: Scored, partition: int) -> Output:
-        """The batch's features as one Arrow record: event id, business id, key, time, late, and the features."""
+    def features(self, scored: Scored, partition: int) -> list[Output]:
+        """The batch's features as Arrow records: event id, business id, key, time, late, and the features."""
         frame = scored.identity.hstack([pl.Series("late", scored.rows.late)]).hstack(scored.features)
-        return Output(self._pipeline.topics.features, to_ipc(frame, portable=True), partition=partition)
 
-    def proposals(self, scored: Scored, tiles: NDArray[np.int64], meta: Meta) -> Output:
-        """What the batch has to offer. tiles: (n,) tile of each row."""
+        def encode(begin: int, end: int) -> tuple[bytes, Headers]:
+            return to_ipc(frame[begin:end], portable=True), ()
+
+        topic, size = self._pipeline.topics.features, int(frame.estimated_size())
+        return [Output(topic, value, partition=partition) for _, _, value, _ in in_pieces(len(frame), size, encode)]
+
+    def proposals(self, scored: Scored, tiles: NDArray[np.int64], meta: Meta) -> list[Output]:
+        """What the batch has to offer, in one record or, if that is too large, as if the batch had been several.
+
+        Only the last record tells the watermark after the batch: no tile closes between two of them.
+
+        Args:
+            scored: n rows.
+            tiles: (n,) tile of each row.
+            meta: where they come from.
+
+        Returns:
+            Records, at least one.
+
+        """
+        n = len(tiles)
+        by_tile = np.argsort(tiles, kind="stable")
+
+        def encode(begin: int, end: int) -> tuple[bytes, Headers]:
+            if end - begin == n:
+                return self._offered(scored, tiles, meta)
+            own = by_tile[begin:end]
+            return self._offered(scored.only(own), tiles[own], meta if end == n else replace(meta, watermark=None))
+
+        pieces = in_pieces(n, 0, encode)
+        return [self._output(value, headers) for _, _, value, headers in pieces]
+
+    def _offered(self, scored: Scored, tiles: NDArray[np.int64], meta: Meta) -> tuple[bytes, Headers]:
         rows, scores = scored.rows, scored.scores
         coins = self._coins(rows, self._coin)
         draws = self._coins(rows, self._draw)
@@ -141,14 +176,19 @@ class Offers:
             offered = offered.hstack(rows.columns[list(self._context)][chosen].select(self._shown))
         present, counts = np.unique(tiles, return_counts=True)
         counted = dict(zip(present.tolist(), counts.tolist(), strict=True))
-        return self._proposals(meta, offered[list(self._schema)], counted, scores.model, idle=False)
+        return self._encode(meta, offered[list(self._schema)], counted, scores.model, idle=False)
 
     def idle(self, meta: Meta, model: str) -> Output:
         """Record that says that nothing has come for a while."""
-        return self._proposals(meta, pl.DataFrame(schema=self._schema), {}, model, idle=True)
+        return self._output(*self._encode(meta, pl.DataFrame(schema=self._schema), {}, model, idle=True))
 
-    def _proposals(self, meta: Meta, rows: pl.DataFrame, tiles: dict[int, int], model: str, *, idle: bool) -> Output:
-        value, headers = encode_proposals(
+    def _output(self, value: bytes, headers: Headers) -> Output:
+        return Output(self._pipeline.topics.proposals, value, partition=0, headers=headers)
+
+    def _encode(
+        self, meta: Meta, rows: pl.DataFrame, tiles: dict[int, int], model: str, *, idle: bool
+    ) -> tuple[bytes, Headers]:
+        return encode_proposals(
             ProposalMeta(
                 topic=meta.partition.topic,
                 partition=meta.partition.index,
@@ -163,7 +203,6 @@ class Offers:
             ),
             rows,
         )
-        return Output(self._pipeline.topics.proposals, value, partition=0, headers=headers)
 
     def _coins(self, rows: Rows, policy: int) -> NDArray[np.uint64]:
         """(n,) coin of each event: by the raw record it comes from, whatever its way here."""

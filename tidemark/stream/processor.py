@@ -23,15 +23,15 @@ from tidemark.features.windows import NO_WATERMARK, KeyWindows, Rewind, key_hash
 from tidemark.pipeline import Pipeline
 from tidemark.processor import EARLIEST, Batch, Output, Partition
 from tidemark.records import NO_MODEL
-from tidemark.stream.hops import encode_hop, event_ids, latest_time
+from tidemark.stream.hops import encode_hops, event_ids, latest_time
 from tidemark.stream.models import ActiveModel, ModelSource
 from tidemark.stream.offers import Meta, Offers, Scored, score
 from tidemark.stream.position import Position, pack, unpack
 from tidemark.stream.rows import Arrival, Layout, RawReader, Rows, read_hops
 
 _SECOND: Final = 1_000_000
-_HOP_BYTES: Final = 600_000
-"""About what a hop's record has at most, so that it stays below what Kafka takes of one message."""
+_NO_KEY: Final = ""
+"""In place of a key: rows that are keyed by something else have no windows before they were repartitioned."""
 
 
 @dataclass(slots=True)
@@ -61,17 +61,22 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """The way to the next stage."""
+    """The way to the next stage, whose windows are kept by the pipeline's key number `key`."""
 
     topic: str
+    key: int
     layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Windows over one key. `arriving` is None where raw records arrive, `leaving` where rows are predicted."""
+    """Windows over one key. `arriving` is None where raw records arrive, `leaving` where rows are predicted.
+
+    key: number of the pipeline's key.
+    """
 
     index: int
+    key: int
     windows: KeyWindows
     arriving: _Hop | None
     leaving: _Hop | None
@@ -90,14 +95,16 @@ class _Ready:
 
 
 def _stages(pipeline: Pipeline, reader: RawReader) -> list[_Stage]:
-    windows = [KeyWindows(pipeline, key) for key in pipeline.keys]
+    keys = [_NO_KEY, *pipeline.keys] if pipeline.repartitions else pipeline.keys
+    windows = [KeyWindows(pipeline, key) for key in keys]
+    numbers = [max(i - pipeline.repartitions, 0) for i in range(len(keys))]
     known = [feature.name for feature in pipeline.features]
     hops: list[_Hop | None] = [None]
-    for topic, before in zip(pipeline.hop_topics, windows, strict=False):
+    for topic, before, key in zip(pipeline.hop_topics, windows, numbers[1:], strict=False):
         known += before.names
-        hops.append(_Hop(topic, Layout(pipeline, reader.schema, known)))
+        hops.append(_Hop(topic, key, Layout(pipeline, reader.schema, known)))
     leaving = [*hops[1:], None]
-    return [_Stage(i, w, hops[i], leaving[i]) for i, w in enumerate(windows)]
+    return [_Stage(i, numbers[i], w, hops[i], leaving[i]) for i, w in enumerate(windows)]
 
 
 class StreamProcessor:
@@ -193,8 +200,7 @@ class StreamProcessor:
             ready = self._add_windows(stage, [self._states[batch.partition] for batch in batches], arrival)
             if replay:
                 continue
-            key = stage.index + 1
-            outputs += self._predict(ready) if stage.leaving is None else self._hand_on(stage.leaving, key, ready.rows)
+            outputs += self._predict(ready) if stage.leaving is None else self._hand_on(stage.leaving, ready.rows)
         return outputs
 
     def _arrivals(self, stage: _Stage, batches: Sequence[Batch]) -> tuple[list[Arrival], list[list[BadRow]]]:
@@ -248,7 +254,7 @@ class StreamProcessor:
         windows = stage.windows
         before = np.empty(len(rows), np.int64)
         added = np.empty((len(rows), len(windows.names)))
-        hashes = key_hashes(rows.keys[stage.index]) if windows.names else None
+        hashes = key_hashes(rows.keys[stage.key]) if windows.names else None
         values = windows.values(rows.features, rows.columns)
         metas = []
         for part in arrival.parts:
@@ -269,21 +275,19 @@ class StreamProcessor:
         late = rows.late | (rows.times + windows.lateness < before)
         return _Ready(replace(rows, features=features, late=late), before, metas)
 
-    def _hand_on(self, hop: _Hop, key: int, rows: Rows) -> list[Output]:
+    def _hand_on(self, hop: _Hop, rows: Rows) -> list[Output]:
         """Records for each target partition: hash64 of the next key's text modulo the number of partitions.
 
         In the order of event times, so that rows from one partition do not come late behind those from another.
         """
-        target = key_hashes(rows.keys[key]) % np.uint64(self._pipeline.partitions)
+        target = key_hashes(rows.keys[hop.key]) % np.uint64(self._pipeline.partitions)
         order = np.lexsort((rows.times, target))
         frame = hop.layout.pack(rows)[order]
         partitions, begins = np.unique(target[order], return_index=True)
         ends = [*begins[1:].tolist(), len(order)]
         outputs = []
-        most = max(1, _HOP_BYTES * len(frame) // max(1, int(frame.estimated_size())))
         for partition, begin, end in zip(partitions.tolist(), begins.tolist(), ends, strict=True):
-            for first in range(begin, end, most):
-                value, headers = encode_hop(rows.origins, frame[first : min(first + most, end)])
+            for value, headers in encode_hops(rows.origins, frame[begin:end]):
                 headers = (*headers, hop.layout.fitting.header)
                 outputs.append(Output(hop.topic, value, partition=partition, headers=headers))
         return outputs
@@ -299,9 +303,9 @@ class StreamProcessor:
         outputs = self._offers.predictions(scored)
         for begin, end, meta in ready.metas:
             part = scored if len(ready.metas) == 1 else scored.part(begin, end)
-            outputs.append(self._offers.proposals(part, tiles[begin:end], meta))
+            outputs += self._offers.proposals(part, tiles[begin:end], meta)
             if self._pipeline.features_topic:
-                outputs.append(self._offers.features(part, meta.partition.index))
+                outputs += self._offers.features(part, meta.partition.index)
         return outputs
 
     def _probabilities(self, features: pl.DataFrame) -> tuple[str, NDArray[np.float64] | None]:

@@ -24,8 +24,9 @@ propose, however tiles are merged and closed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
+import msgspec
 import polars as pl
 
 from tidemark.errors import RecordError
@@ -33,6 +34,7 @@ from tidemark.pipeline.model import Pipeline, Selection
 from tidemark.processor import Headers
 from tidemark.records import Record, decode, encode
 from tidemark.stream.arrow import from_ipc, to_ipc
+from tidemark.stream.columns import LATEST_TILE, LATEST_TIME, check_columns, check_present, check_range, check_times
 
 META: Final = "meta"
 """Header that carries the `ProposalMeta`."""
@@ -53,6 +55,17 @@ _SCHEMA: Final[dict[str, pl.DataType]] = {
 }
 
 
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+_Offset = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+_Time = Annotated[int, msgspec.Meta(ge=0, le=LATEST_TIME)]
+_Tile = Annotated[int, msgspec.Meta(ge=0, le=LATEST_TILE)]
+_Events = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+_Name = Annotated[str, msgspec.Meta(max_length=1_000)]
+_SHOWN: Final = frozenset({pl.String, pl.Int64, pl.Float64, pl.Boolean})
+"""Types of the columns that people are shown."""
+_REQUIRED: Final = ["event_id", "time", "tile", "coin", "explore", "score", "draw", "active", "uncertainty", "model"]
+
+
 class ProposalMeta(Record, frozen=True, kw_only=True):
     """What a batch was: `topic` and `partition` name the last stage's partition.
 
@@ -64,16 +77,16 @@ class ProposalMeta(Record, frozen=True, kw_only=True):
     definitions: by what definition each feature was computed (ids of `tidemark.pipeline.definitions`).
     """
 
-    topic: str
-    partition: int
-    first_offset: int | None
-    last_offset: int | None
-    watermark: int | None
-    tiles: dict[int, int]
+    topic: _Name
+    partition: _Index
+    first_offset: _Offset | None
+    last_offset: _Offset | None
+    watermark: _Time | None
+    tiles: dict[_Tile, _Events]
     idle: bool
     policy: str
-    model: str
-    definitions: dict[str, str] | None = None
+    model: _Name
+    definitions: dict[_Name, _Name] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +146,15 @@ def decode_proposals(value: bytes | None, headers: Headers | None) -> Proposals:
     if meta is None:
         raise RecordError("decode", f"no header '{META}' where proposals were expected")
     rows = from_ipc(value, "proposals")
-    for name, dtype in _SCHEMA.items():
-        if rows.schema.get(name) != dtype:
-            raise RecordError("decode", f"proposals have {rows.schema.get(name)} for '{name}', expected {dtype}")
+    check_columns(rows, _SCHEMA, "proposals")
+    for name, dtype in rows.schema.items():
+        if name.startswith("f_") and dtype != pl.Float64:
+            raise RecordError("decode", f"proposals have {dtype} for '{name[:100]}', expected Float64")
+        if name.startswith("c_") and dtype not in _SHOWN:
+            raise RecordError("decode", f"proposals have {dtype} for '{name[:100]}', which people can't be shown")
+    check_present(rows, _REQUIRED, "proposals")
+    if rows["score"].is_infinite().any() or rows["probabilities"].drop_nulls().explode().null_count():
+        raise RecordError("decode", "proposals with an infinite score, or without some of their probabilities")
+    check_times(rows, "time", "proposals")
+    check_range(rows, "tile", 0, LATEST_TILE, "proposals")
     return Proposals(decode(ProposalMeta, meta), rows)

@@ -19,6 +19,8 @@ from tidemark.features.windows import KeyWindows
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import TIMESTAMP, EvaluationError, Schema
 from tidemark.processor import Batch, Partition
+from tidemark.stream.admission import KEY, LIMITS, Admission
+from tidemark.stream.columns import check_columns, check_present
 from tidemark.stream.fitting import Fitting
 from tidemark.stream.hops import Hop, decode_hop, merge
 
@@ -55,16 +57,23 @@ class Layout:
 
     def __init__(self, pipeline: Pipeline, cleaned: Schema, features: Sequence[str]) -> None:
         self.keys = pipeline.keys
+        self._topics = frozenset(pipeline.raw_topics)
         self._features = list(features)
         needed = [*pipeline.label.context]
         if pipeline.label.business_id is not None:
             needed.append(pipeline.label.business_id)
-        for key in pipeline.keys[1:]:
+        for key in pipeline.hops:
             needed += KeyWindows(pipeline, key).columns
         self._implied = {name: f"_key_{self.keys.index(name)}" for name in self.keys if cleaned[name] == pl.String}
         self._time = pipeline.time.column
         self.carried = [name for name in dict.fromkeys(needed) if name not in self._implied and name != self._time]
         self.fitting = Fitting(pipeline, cleaned, self.carried, self._features)
+        self._keys: dict[str, pl.DataType] = {f"_key_{i}": pl.String() for i in range(len(self.keys))}
+        self._wanted = {
+            **self._keys,
+            **{name: cleaned[name] for name in self.carried},
+            **{_prefixed(name): pl.Float64() for name in self._features},
+        }
 
     def pack(self, rows: Rows) -> pl.DataFrame:
         """Frame of a hop (see `tidemark.stream.hops`)."""
@@ -79,12 +88,21 @@ class Layout:
         return pl.DataFrame(own).hstack(rows.columns[self.carried]).hstack(features)
 
     def check(self, hop: Hop) -> None:
-        """Raises RecordError if a hop was written for another version of the pipeline file."""
+        """Whether a hop is of this pipeline, as it is.
+
+        Raises:
+            RecordError: it was written for another version of the pipeline file, or by somebody else.
+
+        """
         given = hop.rows.schema
-        wanted = [*(f"_key_{i}" for i in range(len(self.keys))), *self.carried, *map(_prefixed, self._features)]
-        absent = [name for name in wanted if name not in given]
+        absent = [name for name in self._wanted if name not in given]
         if absent:
             raise RecordError("decode", f"the hop lacks {', '.join(absent)}: it was written for another pipeline file")
+        check_columns(hop.rows, self._wanted, "the rows of a hop")
+        check_present(hop.rows, [*self._keys, *map(_prefixed, self._features)], "the rows of a hop")
+        strange = {origin.topic for origin in hop.origins} - self._topics
+        if strange:
+            raise RecordError("decode", f"a hop of {min(strange)[:249]!r}, which is no raw topic of the pipeline")
 
     def unpack(self, hop: Hop) -> Rows:
         """The rows of a hop."""
@@ -134,6 +152,7 @@ class RawReader:
         self._features = RowFeatures(pipeline, self._cleaner.schema)
         self._keys = pipeline.keys
         self.schema = self._cleaner.schema
+        self._admission = Admission(pipeline, self.schema)
 
     def event_times(self, batch: Batch) -> list[int]:
         """Event time (µs) of each record; `UNKNOWN_TIME` where it tells none."""
@@ -147,11 +166,18 @@ class RawReader:
         rows, times = decoded.rows, decoded.times
         bad = decoded.bad
         if reasons:
-            bad = sorted([*bad, *(BadRow(int(rows[i]), "features", text) for i, text in reasons.items())], key=_row)
+            bad = [*bad, *(BadRow(int(rows[i]), "features", text) for i, text in reasons.items())]
             keep = np.ones(len(rows), np.bool_)
             keep[list(reasons)] = False
             rows, times = rows[keep], times[keep]
         ends = np.cumsum([len(batch) for batch in batches])
+        refusals = self._refusals(batches, joined, computed, rows, ends)
+        if refusals:
+            bad = [*bad, *(BadRow(int(rows[i]), step, text) for i, (step, text) in refusals.items())]
+            keep = np.ones(len(rows), np.bool_)
+            keep[list(refusals)] = False
+            computed, rows, times = computed.filter(pl.Series(keep)), rows[keep], times[keep]
+        bad = sorted(bad, key=_row)
         refused: list[list[BadRow]] = [[] for _ in batches]
         for row in bad:
             i = int(np.searchsorted(ends, row.row, "right"))
@@ -178,6 +204,23 @@ class RawReader:
             if end > begin
         ]
         return Arrival(good, parts), refused
+
+    def _refusals(
+        self,
+        batches: Sequence[Batch],
+        joined: Batch,
+        computed: pl.DataFrame,
+        rows: NDArray[np.int64],
+        ends: NDArray[np.int64],
+    ) -> dict[int, tuple[str, str]]:
+        """Step and reason of each row of `computed` that is too large, or wrongly keyed."""
+        refusals = {row: (LIMITS, reason) for row, reason in self._admission.too_large(computed).items()}
+        keys = joined.keys if len(rows) == len(joined) else [joined.keys[row] for row in rows.tolist()]
+        texts = computed[self._keys[0]].cast(pl.String).to_list()
+        runs = zip(np.searchsorted(rows, ends).tolist(), (batch.partition.topic for batch in batches), strict=True)
+        for row, reason in self._admission.wrongly_keyed(keys, texts, list(runs)).items():
+            refusals.setdefault(row, (KEY, reason))
+        return refusals
 
     def _compute(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Cleaned columns, and the features with a prefix behind them."""
