@@ -27,6 +27,11 @@ class Aligned(Protocol):
         ...
 
     @property
+    def arrived(self) -> int | None:
+        """Latest Kafka timestamp (µs) of the rows processed, where no event time is known though there were rows."""
+        ...
+
+    @property
     def pace(self) -> float:
         """Event time (µs) a row."""
         ...
@@ -57,7 +62,8 @@ def allowed_rows(lane: Aligned, others: Iterable[Aligned], bounds: Bounds, now: 
 
     `others`: the group, the partition itself included or not.  now: monotonic seconds.
     A partition that is being replayed gives no output, so it neither waits nor is waited for.
-    One whose event time is not known yet is waited for, and goes first.
+    One of which no row has come yet is waited for, and goes first. One whose rows tell no event time is taken to be
+    where Kafka received them: unreadable rows hold up nobody for long.
     """
     if lane.replaying or lane.event_time is None:
         return min(lane.rows, bounds.max_rows)
@@ -65,9 +71,10 @@ def allowed_rows(lane: Aligned, others: Iterable[Aligned], bounds: Bounds, now: 
     for other in others:
         if other.replaying or (other.rows == 0 and now - other.last_row >= bounds.idle):
             continue
-        if other.event_time is None:
+        reached = other.arrived if other.event_time is None else other.event_time
+        if reached is None:
             return 0
-        floor = min(floor, other.event_time)
+        floor = min(floor, reached)
     room = floor + bounds.ahead - lane.event_time
     if room < 0:
         return 0

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 
 from tidemark.processor import Batch, Partition
 
+_NEVER: Final = 2**62
 _OFFSET: Final = methodcaller("offset")
 _TIMESTAMP: Final = methodcaller("timestamp")
 _KEY: Final = methodcaller("key")
@@ -29,6 +30,7 @@ class Lane:
     position: offset after the last row that the sink has handled.
     taken: offset after the last row that was given to the processor.
     event_time: latest (µs) of the rows processed; pace: event time (µs) a row, as last measured.
+    arrived: latest Kafka timestamp (µs) of the rows processed while no event time is known: rows that tell none.
     at_end: the log holds no more committed rows for now.  last_row: when a row last arrived (monotonic seconds).
     """
 
@@ -43,6 +45,7 @@ class Lane:
     dirty: bool = False
     event_time: int | None = None
     pace: float = 0.0
+    arrived: int | None = None
     at_end: bool = False
     last_row: float = 0.0
     paused: bool = False
@@ -67,7 +70,7 @@ class Lane:
         self.position = self.taken = start
         self.committed = committed
         self.dirty = self.at_end = self.paused = False
-        self.event_time, self.pace, self.last_row = None, 0.0, now
+        self.event_time, self.arrived, self.pace, self.last_row = None, None, 0.0, now
         self._forget()
 
     def shut(self) -> None:
@@ -83,10 +86,13 @@ class Lane:
         if self.at_end and self.rows == 0 and self.replaying:
             self.position = self.committed
 
-    def advance(self, latest: int | None, rows: int) -> None:
-        """Event time of the batch of `rows` rows last processed."""
+    def advance(self, latest: int | None, batch: Batch) -> None:
+        """Event time of the batch last processed; None: no row of it tells one."""
         if latest is None:
+            if self.event_time is None:
+                self.arrived = max(arrival(batch), self.arrived or 0)
             return
+        rows = len(batch)
         if self.event_time is None:
             self.event_time = latest
             return
@@ -158,6 +164,12 @@ class Lane:
     def _forget(self) -> None:
         self._runs.clear()
         self._head = self.rows = self.bytes = 0
+
+
+def arrival(batch: Batch) -> int:
+    """Latest Kafka timestamp (µs) of a batch; beyond every event time where its records have none."""
+    latest = int(batch.timestamps.max(initial=-1))
+    return min(latest * 1_000, _NEVER) if latest >= 0 else _NEVER
 
 
 def _offset(message: Message) -> int:

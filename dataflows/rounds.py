@@ -17,7 +17,7 @@ from typing import Final
 
 from dataflows.alignment import Bounds, allowed_rows
 from dataflows.config import EngineConfig
-from dataflows.lanes import Lane
+from dataflows.lanes import Lane, arrival
 from tidemark.processor import UNKNOWN_TIME, Batch, Processor, RoundProcessor
 
 _MARKS: Final = 16
@@ -37,6 +37,7 @@ class Standing:
     marks: rising numbers of its rows, the last one `rows`, each with the event time of the last of them; rows whose
         time can't be read have none.
     silent: it has no rows, and has had none for so long that nobody waits for it.
+    arrived: latest Kafka timestamp (µs), where no row has told an event time.
     replaying: rows below the committed offset are to come; they give no output, so it neither waits nor is waited for.
     """
 
@@ -45,20 +46,21 @@ class Standing:
     marks: Sequence[tuple[int, int]] = ()
     silent: bool = False
     replaying: bool = False
+    arrived: int | None = None
 
     @property
     def reach(self) -> int | None:
-        """Latest event time (µs) after all its rows; None: not known."""
+        """Latest event time (µs) after all its rows, or when they arrived if none tells one; None: no row has come."""
         times = [time for _, time in self.marks if time != UNKNOWN_TIME]
         if self.event_time is not None:
             times.append(self.event_time)
-        return max(times, default=None)
+        return max(times, default=self.arrived)
 
     def up_to(self, limit: float) -> int:
         """Rows before the first mark that lies beyond an event time."""
         rows = 0
         for count, time in self.marks:
-            if time > limit:
+            if time != UNKNOWN_TIME and time > limit:
                 break
             rows = count
         return rows
@@ -67,8 +69,9 @@ class Standing:
 def together(standings: Sequence[Standing], ahead: int) -> list[int]:
     """Rows that each partition of a group processes in a round.
 
-    The one that comes least far with all its rows takes them all; the others go up to `ahead` (µs) further. One whose
-    event time is not known is waited for, and goes first.
+    The one that comes least far with all its rows takes them all; the others go up to `ahead` (µs) further. One of
+    which no row has come yet is waited for. Rows that tell no event time go with those before them; a partition that
+    has no others is taken to be where Kafka received them, so that it holds up nobody for long.
     """
     reaches = [s.reach for s in standings if not s.replaying and not s.silent]
     floor = min((-math.inf if reach is None else reach for reach in reaches), default=math.inf)
@@ -145,11 +148,12 @@ class Rounds:
     def _standing(self, processor: RoundProcessor, lane: Lane, rows: int, now: float) -> Standing:
         if lane.replaying or not rows:
             silent = now - lane.last_row >= self._config.idle_timeout
-            return Standing(rows, lane.event_time, silent=silent, replaying=lane.replaying)
+            return Standing(rows, lane.event_time, silent=silent, replaying=lane.replaying, arrived=lane.arrived)
         step = -(-rows // _MARKS)
         counts = [*range(step, rows, step), rows]
-        times = processor.event_times(lane.at([count - 1 for count in counts]))
-        return Standing(rows, lane.event_time, list(zip(counts, times, strict=True)))
+        seen = lane.at([count - 1 for count in counts])
+        times = processor.event_times(seen)
+        return Standing(rows, lane.event_time, list(zip(counts, times, strict=True)), arrived=arrival(seen))
 
 
 def _progress(lane: Lane) -> float:

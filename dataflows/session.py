@@ -258,7 +258,7 @@ class Session:
                     outputs += self._fitting(item.batch, given)
         if self._config.align is not None:
             for item in items:
-                item.lane.advance(self._processor.event_time(item.batch), len(item.batch))
+                item.lane.advance(self._processor.event_time(item.batch), item.batch)
         return outputs
 
     def _fitting(self, batch: Batch, outputs: list[Output]) -> list[Output]:

@@ -48,6 +48,7 @@ class Source:
     pace: float = 1.0
     last_row: float = 0.0
     replaying: bool = False
+    arrived: int | None = None
 
 
 BOUNDS = Bounds(ahead=1_000, idle=0.5, min_rows=10, max_rows=500)
@@ -59,6 +60,7 @@ SOURCES = st.lists(
         pace=st.floats(0, 100),
         last_row=st.floats(0, 2),
         replaying=st.booleans(),
+        arrived=st.one_of(st.none(), st.integers(0, 10_000)),
     ),
     min_size=1,
     max_size=6,
@@ -82,6 +84,17 @@ def test_nobody_runs_ahead_of_the_slowest_by_more_than_the_bound_and_the_fewest_
         others = [other.event_time for other in sources if not other.replaying and other.event_time is not None]
         if source.event_time is not None and not source.replaying and rows > BOUNDS.min_rows:
             assert source.event_time + rows * source.pace <= min(others) + BOUNDS.ahead + source.pace
+
+
+@given(SOURCES, st.integers(0, 10_000))
+def test_a_partition_of_unreadable_rows_lets_others_go_as_far_as_their_arrival(others: list[Source], at: int) -> None:
+    unreadable = Source(rows=0, event_time=None, arrived=at)
+    for other in others:
+        alone = allowed_rows(other, others, BOUNDS, 0.0)
+        beside = allowed_rows(other, [*others, unreadable], BOUNDS, 0.0)
+        assert beside <= alone
+        if other.event_time is not None and other.event_time + other.pace * BOUNDS.max_rows <= at:
+            assert beside == alone
 
 
 def test_a_partition_ahead_waits_for_one_with_rows_and_not_for_one_that_is_idle() -> None:

@@ -34,6 +34,7 @@ def standings(draw: st.DrawFn) -> Standing:
         marks=list(zip(counts, times, strict=True)),
         silent=not counts and draw(st.booleans()),
         replaying=draw(st.booleans()),
+        arrived=draw(st.one_of(st.none(), st.integers(0, 9_000))),
     )
 
 
@@ -70,6 +71,20 @@ def test_one_whose_time_is_unknown_is_waited_for_and_goes_first(group: list[Stan
             assert count == standing.rows
         elif any(unknown) and not standing.replaying:
             assert all(time == UNKNOWN_TIME for mark, time in standing.marks if mark <= count) or count == 0
+
+
+@given(GROUPS, st.integers(1, 50), st.integers(0, 9_000))
+def test_a_partition_whose_rows_tell_no_time_gives_them_all_and_holds_others_where_it_arrived(
+    group: list[Standing], rows: int, arrived: int
+) -> None:
+    unreadable = Standing(rows, marks=[(rows, UNKNOWN_TIME)], arrived=arrived)
+    *others, own = together([*group, unreadable], AHEAD)
+    assert own == rows
+    for standing, alone, beside in zip(group, together(group, AHEAD), others, strict=True):
+        assert beside <= alone
+        reach = standing.reach
+        if standing.replaying or (reach is not None and reach <= arrived + AHEAD):
+            assert beside == alone
 
 
 # ---- with lanes ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from tidemark.errors import RecordError
+from tidemark.stream.arrow_bounds import check_stream
 
 _OURS: Final = pl.CompatLevel.newest()
 _PORTABLE: Final = pl.CompatLevel.oldest()
@@ -35,6 +36,7 @@ def from_ipc(value: bytes | None, what: str) -> pl.DataFrame:
     if not value:
         raise RecordError("decode", f"empty value where {what} was expected")
     try:
+        check_stream(value)
         return pl.read_ipc_stream(io.BytesIO(value)).rechunk()
     except (PolarsError, PanicException, OSError, ValueError, TypeError) as error:
         raise RecordError("decode", f"not an Arrow IPC stream where {what} was expected: {str(error)[:500]}") from error

@@ -288,8 +288,8 @@ class StreamProcessor:
         outputs = []
         for partition, begin, end in zip(partitions.tolist(), begins.tolist(), ends, strict=True):
             for value, headers in encode_hops(rows.origins, frame[begin:end]):
-                headers = (*headers, hop.layout.fitting.header)
-                outputs.append(Output(hop.topic, value, partition=partition, headers=headers))
+                told = (*headers, hop.layout.fitting.header)
+                outputs.append(Output(hop.topic, value, partition=partition, headers=told))
         return outputs
 
     def _predict(self, ready: _Ready) -> list[Output]:

@@ -20,7 +20,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import TIMESTAMP, EvaluationError, Schema
 from tidemark.processor import Batch, Partition
 from tidemark.stream.admission import KEY, LIMITS, Admission
-from tidemark.stream.columns import check_columns, check_present
+from tidemark.stream.columns import LATEST_TIME, check_columns, check_present
 from tidemark.stream.fitting import Fitting
 from tidemark.stream.hops import Hop, decode_hop, merge
 
@@ -152,11 +152,16 @@ class RawReader:
         self._features = RowFeatures(pipeline, self._cleaner.schema)
         self._keys = pipeline.keys
         self.schema = self._cleaner.schema
+        self._lateness = pipeline.time.lateness
         self._admission = Admission(pipeline, self.schema)
 
     def event_times(self, batch: Batch) -> list[int]:
-        """Event time (µs) of each record; `UNKNOWN_TIME` where it tells none."""
-        return self._decoder.event_times(batch)
+        """Event time (µs) of each record; `UNKNOWN_TIME` where it tells none.
+
+        At most the lateness beyond Kafka's timestamp: a clock that is ahead does not make its partition wait for it.
+        """
+        limits = [ts * 1_000 + self._lateness if ts >= 0 else LATEST_TIME for ts in batch.timestamps.tolist()]
+        return list(map(min, self._decoder.event_times(batch), limits))
 
     def read(self, batches: Sequence[Batch]) -> tuple[Arrival | None, list[list[BadRow]]]:
         """The good rows of batches of different partitions, None if there are none; each batch's others in order."""
