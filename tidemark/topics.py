@@ -71,6 +71,11 @@ class Topics:
         """What could not be processed, as it came, with the reason in its headers."""
         return f"{self.pipeline}.deadletter"
 
+    @property
+    def deadletter_marks(self) -> str:
+        """Compacted: which dead letters were sent again, or need nothing more."""
+        return f"{self.pipeline}.deadletter-marks"
+
     def specs(
         self,
         *,
@@ -100,4 +105,5 @@ class Topics:
             TopicSpec(self.models, 1, compacted),
             TopicSpec(self.metrics, 1, dict(time)),
             TopicSpec(self.deadletter, 1, dict(time)),
+            TopicSpec(self.deadletter_marks, 1, dict(compacted)),
         ]

@@ -1,131 +1,302 @@
-"""`tidemark deadletter list|show|replay`: what could not be processed, why, and once more."""
+"""`tidemark deadletter`: what could not be processed, why, and once more: as it was, or repaired."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated, cast
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from confluent_kafka import KafkaError, Message, Producer
 from rich.table import Table
 from rich.text import Text
 
-from tidemark.cli.console import PipelineFile, connected, out, told
-from tidemark.errors import BrokerError, TidemarkError
-from tidemark.kafka import producer_config, read_all
+from tidemark.cli.console import PipelineFile, err, out, told
+from tidemark.cli.letter_choice import Place, choice, meant
+from tidemark.cli.operator import operator
+from tidemark.errors import ConfigError, TidemarkError
 from tidemark.pipeline import load
-from tidemark.settings import Settings
-from tidemark.text import safe
-from tidemark.topics import Topics
+from tidemark.text import indented, safe
+
+if TYPE_CHECKING:
+    from tidemark.replay import Letter, Mark, Marks, Report
 
 app = typer.Typer(help="Records that could not be processed.", no_args_is_help=True, add_completion=False)
-_SHOWN = 2_000
-_FLUSH_SECONDS = 30.0
+_SHOWN: Final = 2_000
+_NAMED: Final = 10
 
 Offset = Annotated[int, typer.Argument(min=0, help="Offset in the dead-letter topic, as `list` shows it.")]
-
-
-def _headers(message: Message) -> dict[str, str]:
-    pairs = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-    return {name: (value or b"").decode(errors="replace") for name, value in pairs}
-
-
-def _letters(settings: Settings, topic: str) -> list[Message]:
-    return [message for message in read_all(settings, topic) if message.headers()]
-
-
-def _letter(settings: Settings, topic: str, offset: int) -> Message:
-    for message in _letters(settings, topic):
-        if message.offset() == offset:
-            return message
-    raise TidemarkError(f"{topic} has no dead letter at offset {offset}; `tidemark deadletter list` shows which it has")
+Partition = Annotated[int, typer.Option(min=0, help="Partition of the dead-letter topic, where it has several.")]
+Offsets = Annotated[
+    list[int] | None, typer.Option("--offset", help="Offset of a dead letter, as `list` shows it; may be given again.")
+]
+Reason = Annotated[str, typer.Option(help="Those whose reason contains this text.")]
+Step = Annotated[str, typer.Option(help="Those of this step.")]
+FromTopic = Annotated[str, typer.Option("--topic", help="Those whose record was in this topic.")]
+Since = Annotated[str, typer.Option(metavar="TIME", help="Those made since: ISO 8601 in UTC, or so long ago ('2h').")]
+Until = Annotated[str, typer.Option(metavar="TIME", help="Those made before, written alike.")]
+All = Annotated[bool, typer.Option("--all", help="All that are open.")]
 
 
 @app.command(name="list")
 def list_letters(
     pipeline: PipelineFile,
-    reason: Annotated[str, typer.Option(help="Only those whose reason contains this text.")] = "",
+    reason: Reason = "",
+    step: Step = "",
+    topic: FromTopic = "",
+    since: Since = "",
+    until: Until = "",
+    state: Annotated[str, typer.Option(help="Only those: open, replayed or resolved.")] = "",
     last: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
 ) -> None:
-    """List dead letters: where each came from, at which step it failed, and why."""
+    """List dead letters: where each came from, at which step it failed, why, and what became of it."""
+    from tidemark.replay import letters
+
     with told():
-        topic = Topics(load(pipeline).name).deadletter
-        letters = [letter for letter in _letters(connected(), topic) if reason in _headers(letter).get("reason", "")]
-        if not letters:
-            out.print(f"{topic}: no dead letters{f' with {reason!r} in their reason' if reason else ''}")
+        if state not in {"", "open", "replayed", "resolved"}:
+            raise ConfigError(f"--state {state!r}: write open, replayed or resolved")
+        place = Place.of(load(pipeline))
+        chosen = choice(None, reason, step, topic, since, until)
+        marks = place.marks()
+        counts = dict.fromkeys(("open", "replayed", "resolved"), 0)
+        newest: list[Letter] = []
+        back: dict[str, int] = {}
+        for letter in letters(place.settings, place.topic):
+            if letter.source is not None:
+                back[f"{letter.source.topic}-{letter.source.partition}-{letter.source.offset}"] = letter.offset
+            became = marks.state(letter)
+            if letter in chosen:
+                counts[became] += 1
+                if state in {"", became}:
+                    newest = [*newest[-last + 1 :], letter] if last > 1 else [letter]
+        if not newest:
+            among = " that are meant" if any((reason, step, topic, since, until, state)) else ""
+            out.print(f"{safe(place.topic)}: no dead letters{among}")
             return
-        table = Table(box=None, pad_edge=False)
-        for name in ("offset", "at", "source", "step", "reason"):
-            table.add_column(name, justify="right" if name == "offset" else "left", overflow="fold")
-        for letter in letters[-last:]:
-            headers = _headers(letter)
-            at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(int(headers.get("at", "0")) / 1e6))
-            source = f"{headers.get('source_topic')}[{headers.get('source_partition')}] {headers.get('source_offset')}"
-            table.add_row(
-                str(letter.offset()), at, safe(source), safe(headers.get("step", "")), safe(headers.get("reason", ""))
-            )
-        out.print(table)
-        out.print(f"{len(letters):,} in all")
+        out.print(_listed(newest, marks, back))
+        told_counts = ", ".join(f"{number:,} {name}" for name, number in counts.items())
+        out.print(f"{sum(counts.values()):,} in all: {told_counts}")
 
 
 @app.command()
-def show(pipeline: PipelineFile, offset: Offset) -> None:
-    """Show one dead letter: its headers, and its value as it came."""
+def show(pipeline: PipelineFile, offset: Offset, partition: Partition = 0) -> None:
+    """Show one dead letter: what it says, its record's own headers, and its value as it came."""
     with told():
-        letter = _letter(connected(), Topics(load(pipeline).name).deadletter, offset)
-        for name, value in _headers(letter).items():
-            out.print(Text.assemble((safe(name), "bold"), " ", safe(value)), soft_wrap=True)
-        body = letter.value()
-        text = "(no value)" if body is None else body[:_SHOWN].decode(errors="backslashreplace")
-        out.print(safe(text, lines=True), soft_wrap=True)
-        if body is not None and len(body) > _SHOWN:
-            out.print(f"… {len(body) - _SHOWN:,} more bytes")
+        place = Place.of(load(pipeline))
+        letter = place.letter(partition, offset)
+        mark = place.marks().of(letter)
+        source = letter.source
+        facts: dict[str, object] = {"state": _became(mark)}
+        if source is not None:
+            facts |= {
+                "source_topic": source.topic,
+                "source_partition": source.partition,
+                "source_offset": source.offset,
+                "source_incarnation": source.incarnation,
+                "source_timestamp": source.timestamp,
+            }
+        facts |= {"step": letter.step, "reason": letter.reason, "at": _time(letter.at), "size": f"{letter.size:,}"}
+        if letter.truncated:
+            facts["truncated"] = "only a part of the record is here"
+        for name, value in facts.items():
+            out.print(Text.assemble((name, "bold"), " ", safe(str(value))), soft_wrap=True)
+        for header, content in letter.headers:
+            told_value = "(none)" if content is None else safe(content.decode(errors="backslashreplace"))
+            out.print(Text.assemble(("header ", "dim"), (safe(header), "bold"), " ", told_value), soft_wrap=True)
+        out.print(Text.assemble(("key", "bold"), " ", _content(letter.key)), soft_wrap=True)
+        out.print(_content(letter.value), soft_wrap=True)
 
 
 @app.command()
 def replay(
     pipeline: PipelineFile,
-    offset: Annotated[list[int] | None, typer.Option(help="Offset of a dead letter; may be given again.")] = None,
-    reason: Annotated[str, typer.Option(help="All whose reason contains this text.")] = "",
+    offset: Offsets = None,
+    reason: Reason = "",
+    step: Step = "",
+    topic: FromTopic = "",
+    since: Since = "",
+    until: Until = "",
+    every: All = False,
+    partition: Partition = 0,
 ) -> None:
-    """Send dead letters to their source topics again, as new records: after what was wrong has been mended."""
+    """Send dead letters once more to where they came from, exactly once: after what was wrong has been mended."""
+    from tidemark.replay import Replay, whole
+
     with told():
-        if not offset and not reason:
-            raise TidemarkError("say which dead letters to replay: --offset N (again and again), or --reason TEXT")
-        settings = connected()
-        topic = Topics(load(pipeline).name).deadletter
-        if offset:
-            chosen = [_letter(settings, topic, number) for number in offset]
+        place = Place.of(load(pipeline))
+        meant(offset, reason, step, topic, since, until, every=every)
+        chosen = place.chosen(offset, partition, choice(offset, reason, step, topic, since, until))
+        with Replay(place.settings, place.pipeline.topics, operator()) as sending:
+            still = [letter if sending.marks.of(letter) else whole(place.settings, letter) for letter in chosen]
+            if offset and any(letter.truncated and not sending.marks.of(letter) for letter in still):
+                _refuse_cut(still)
+            _tell(sending.send(still), "replayed; what is still wrong with them comes back as a new dead letter")
+
+
+@app.command()
+def resolve(
+    pipeline: PipelineFile,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why nothing more is needed.")],
+    offset: Offsets = None,
+    reason: Reason = "",
+    step: Step = "",
+    topic: FromTopic = "",
+    since: Since = "",
+    until: Until = "",
+    every: All = False,
+    partition: Partition = 0,
+) -> None:
+    """Mark dead letters as needing nothing more; nothing is sent."""
+    from tidemark.replay import Replay
+
+    with told():
+        place = Place.of(load(pipeline))
+        meant(offset, reason, step, topic, since, until, every=every)
+        chosen = place.chosen(offset, partition, choice(offset, reason, step, topic, since, until))
+        with Replay(place.settings, place.pipeline.topics, operator()) as marking:
+            _tell(marking.resolve(chosen, why), "resolved")
+
+
+@app.command()
+def edit(
+    pipeline: PipelineFile,
+    assigned: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=SQL", help="A field, by SQL over the record's fields.")
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option(metavar="FIELD", help="A field to take out.")] = None,
+    value: Annotated[str, typer.Option(metavar="SQL", help="The whole text, by SQL over value and key.")] = "",
+    key: Annotated[str, typer.Option(metavar="SQL", help="The key, by SQL over value and key.")] = "",
+    corrections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='NDJSON: {"offset": 3, "set": {"amount": 12.5}} a line.')
+    ] = None,
+    offset: Offsets = None,
+    reason: Reason = "",
+    step: Step = "",
+    topic: FromTopic = "",
+    since: Since = "",
+    until: Until = "",
+    every: All = False,
+    partition: Partition = 0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also what would come back as a dead letter.")] = False,
+) -> None:
+    """Repair dead letters, show what changes, and send them once more, exactly once."""
+    from tidemark.replay import Replay, whole
+    from tidemark.replay import corrections as repairing
+
+    with told():
+        place = Place.of(load(pipeline))
+        fields = dict(_assignment(each) for each in assigned or ())
+        repair = repairing.Repair(fields, value or None, key or None, tuple(drop or ()), place.types())
+        lines = {} if corrections is None else repairing.corrections(corrections)
+        if corrections is None:
+            if not (fields or drop or value or key):
+                raise ConfigError("say what to repair: --set FIELD=SQL, --value SQL, --key SQL, or --corrections FILE")
+            meant(offset, reason, step, topic, since, until, every=every)
+            before = place.chosen(offset, partition, choice(offset, reason, step, topic, since, until))
+        elif fields or drop or value or key or offset or reason or step or topic or since or until or every:
+            raise ConfigError("--corrections names the dead letters and their repairs; give nothing beside it")
         else:
-            chosen = [letter for letter in _letters(settings, topic) if reason in _headers(letter).get("reason", "")]
-        count = _produce(settings, chosen)
-        out.print(f"{count} replayed; what is still wrong with them comes back as a new dead letter")
-
-
-def _produce(settings: Settings, letters: list[Message]) -> int:
-    """Produce each letter to its source; returns how many were acknowledged."""
-    producer = Producer(producer_config(settings))
-    failures: list[str] = []
-
-    def delivered(error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            failures.append(error.str())
-
-    for letter in letters:
-        headers = _headers(letter)
-        if "truncated" in headers:
+            before = [place.letter(where, number) for where, number in lines]
+        marks = place.marks()
+        before = [whole(place.settings, letter) for letter in before if marks.of(letter) is None]
+        if not before:
+            out.print("nothing to repair: none of them is open")
+            return
+        _refuse_cut(before)
+        if corrections is not None:
+            after = [repairing.corrected(each, lines[each.partition, each.offset]) for each in before]
+        else:
+            after = [repair(each) for each in before]
+        changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+        _show_changes(changed, repairing.difference, len(before))
+        wrong = place.still_wrong([repaired for _, repaired in changed])
+        for letter, why in wrong[:_NAMED]:
+            err.print(Text.assemble((f"{letter.offset} is still wrong:", "yellow"), " ", safe(why)), soft_wrap=True)
+        if wrong and not anyway:
             raise TidemarkError(
-                f"dead letter {letter.offset()} holds only the beginning of its record ({headers.get('size')} bytes); "
-                "send the whole record from its origin"
+                f"{len(wrong):,} of {len(changed):,} would come back as dead letters, and nothing is sent: correct the "
+                "repair, choose fewer, or send them with --anyway"
             )
-        producer.produce(
-            headers["source_topic"],
-            letter.value(),
-            letter.key(),
-            headers=[("replayed_from", str(letter.offset()).encode())],
-            on_delivery=delivered,
+        if not changed or not (yes or typer.confirm(f"send {len(changed):,} repaired records?")):
+            out.print("nothing is sent")
+            return
+        with Replay(place.settings, place.pipeline.topics, operator()) as sending:
+            _tell(sending.send([repaired for _, repaired in changed], edited=True), "repaired and replayed")
+
+
+def _listed(newest: list[Letter], marks: Marks, back: dict[str, int]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("offset", "at", "source", "step", "state", "reason"):
+        table.add_column(name, justify="right" if name == "offset" else "left", overflow="fold")
+    for letter in newest:
+        mark = marks.of(letter)
+        state = marks.state(letter).value
+        if mark is not None and mark.to in back:
+            state = f"came back as {back[mark.to]}"
+        table.add_row(
+            str(letter.offset), _time(letter.at), safe(letter.origin), safe(letter.step), state, safe(letter.reason)
         )
-    left = producer.flush(_FLUSH_SECONDS)
-    if failures or left:
-        raise BrokerError(f"{len(failures) + left} of {len(letters)} were not acknowledged: {failures or 'no answer'}")
-    return len(letters)
+    return table
+
+
+def _time(at: int | None) -> str:
+    if at is None or at >= 253_402_300_800_000_000:
+        return "–"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at / 1e6))
+
+
+def _became(mark: Mark | None) -> str:
+    if mark is None:
+        return "open"
+    parts = [f"{mark.state} at {_time(mark.at)} by {mark.by}"]
+    parts += [f"to {mark.to}"] if mark.to else []
+    parts += ["repaired before"] if mark.edited else []
+    parts += [mark.note] if mark.note else []
+    return ", ".join(parts)
+
+
+def _content(content: bytes | None) -> str:
+    if content is None:
+        return "(none)"
+    text = indented(content[:_SHOWN].decode(errors="backslashreplace"))
+    return text if len(content) <= _SHOWN else f"{text}\n… {len(content) - _SHOWN:,} more bytes"
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, sql = text.partition("=")
+    if not equals or not name.strip() or not sql.strip():
+        raise ConfigError(f'--set {text!r}: write FIELD=SQL, as amount=\'REPLACE(amount, ",", ".")\'')
+    return name.strip(), sql.strip()
+
+
+def _refuse_cut(found: Iterable[Letter]) -> None:
+    cut = [letter for letter in found if letter.truncated]
+    if cut:
+        raise TidemarkError(
+            f"dead letter {cut[0].offset} holds only the beginning of its record ({cut[0].size:,} bytes), and where it "
+            "came from it is no more; send the whole record from its origin"
+        )
+
+
+def _show_changes(changed: list[tuple[Letter, Letter]], difference: Any, looked_at: int) -> None:  # noqa: ANN401 a function
+    for before, after in changed[:_NAMED]:
+        out.print(Text(f"{before.offset}  {safe(before.origin)}", "bold"))
+        for sign, line in difference(before, after):
+            out.print(Text(f"  {sign} {safe(line)}", "red" if sign == "-" else "green"), soft_wrap=True)
+    if len(changed) > _NAMED:
+        out.print(f"… and {len(changed) - _NAMED:,} more")
+    out.print(f"{len(changed):,} of {looked_at:,} change")
+
+
+def _tell(report: Report, what: str) -> None:
+    out.print(f"{len(report.sent):,} {what}")
+    if report.known:
+        out.print(f"{len(report.known):,} were dealt with before")
+        for letter, mark in report.known[:_NAMED]:
+            out.print(f"  {letter.offset}: {safe(_became(mark))}", soft_wrap=True)
+    for letter, why in report.refused[:_NAMED]:
+        err.print(Text.assemble((f"{letter.offset} is not sent:", "yellow"), " ", safe(why)), soft_wrap=True)
+    if report.refused:
+        err.print(f"{len(report.refused):,} can't be sent again")
+        raise typer.Exit(1)

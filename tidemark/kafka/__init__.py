@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from tidemark.kafka.clients import admin, connect, consumer_config, producer_config
-from tidemark.kafka.reading import read_all
+from tidemark.kafka.reading import each_record, read_all, read_record
 from tidemark.kafka.topics import ensure_topics, topic_incarnation
 
 __all__ = [
     "admin",
     "connect",
     "consumer_config",
+    "each_record",
     "ensure_topics",
     "producer_config",
     "read_all",
+    "read_record",
     "topic_incarnation",
 ]

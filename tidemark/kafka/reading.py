@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -40,27 +41,91 @@ def read_all(settings: Settings, topic: str, *, timeout: float = 60.0) -> list[M
         BrokerError: Kafka does not answer, or the end is not reached in time.
 
     """
+    return sorted(each_record(settings, topic, timeout=timeout), key=_position)
+
+
+def each_record(settings: Settings, topic: str, *, timeout: float = 60.0) -> Iterator[Message]:
+    """As `read_all`, record by record as they come: of each partition in order, and no more held than was fetched.
+
+    Args:
+        settings: that name the Kafka.
+        topic: its name.
+        timeout: seconds for the whole reading.
+
+    Yields:
+        The records.
+
+    Raises:
+        TopicError: there is no such topic.
+        BrokerError: Kafka does not answer, or the end is not reached in time.
+
+    """
     client = connect(settings, timeout=timeout)
     deadline = time.monotonic() + timeout
     ends = _offsets(client, settings, topic, OffsetSpec.latest(), deadline)
     starts = _offsets(client, settings, topic, OffsetSpec.earliest(), deadline)
     open_ends = {index: end for index, end in ends.items() if end > starts[index]}
     consumer = Consumer(consumer_config(settings, group="tidemark-read-all", enable_partition_eof=True))
-    messages: list[Message] = []
+    count = 0
     try:
         consumer.assign([TopicPartition(topic, index, starts[index]) for index in open_ends])
         while open_ends:
             if time.monotonic() > deadline:
                 raise BrokerError(
                     f"topic {topic!r}: the end was not reached within {timeout:g} s; partitions left: "
-                    f"{sorted(open_ends)}, records read: {len(messages)}"
+                    f"{sorted(open_ends)}, records read: {count}"
                 )
+            messages: list[Message] = []
             for message in consumer.consume(_BATCH, _CONSUME_SECONDS):
                 _take(message, ends, open_ends, messages)
+            count += len(messages)
+            yield from messages
     finally:
         consumer.close()
-    messages.sort(key=_position)
-    return messages
+
+
+def read_record(
+    settings: Settings, topic: str, partition: int, offset: int, *, timeout: float = 10.0
+) -> Message | None:
+    """The committed record at a position; None where there is none (any more).
+
+    Args:
+        settings: that name the Kafka.
+        topic: its name.
+        partition: its partition's number.
+        offset: the record's.
+        timeout: seconds.
+
+    Returns:
+        The record, or None: the position is gone, not written yet, a transaction's marker or an aborted record.
+
+    Raises:
+        TopicError: there is no such topic.
+        BrokerError: Kafka does not answer.
+
+    """
+    client = connect(settings, timeout=timeout)
+    deadline = time.monotonic() + timeout
+    ends = _offsets(client, settings, topic, OffsetSpec.latest(), deadline)
+    starts = _offsets(client, settings, topic, OffsetSpec.earliest(), deadline)
+    if partition not in ends or not starts[partition] <= offset < ends[partition]:
+        return None
+    consumer = Consumer(consumer_config(settings, group="tidemark-read-record", enable_partition_eof=True))
+    try:
+        consumer.assign([TopicPartition(topic, partition, offset)])
+        while time.monotonic() < deadline:
+            for message in consumer.consume(1, _CONSUME_SECONDS):
+                found: list[Message] = []
+                _take(message, {partition: ends[partition]}, {}, found)
+                if not found and message.error() is None:
+                    return None
+                if found:
+                    return found[0] if _position(found[0])[1] == offset else None
+                if message.error() is not None:  # the end: nothing but markers lie behind the position
+                    return None
+    finally:
+        consumer.close()
+    raise BrokerError(f"topic {topic!r}[{partition}]: offset {offset} was not read within {timeout:g} s; try it again")
 
 
 def _take(message: Message, ends: dict[int, int], open_ends: dict[int, int], messages: list[Message]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,91 @@ def test_a_truncated_dead_letter_is_not_replayed(kafka: Settings, pipeline_file:
     result = CliRunner().invoke(app, ["deadletter", "replay", str(path), "--offset", "0"])
     assert result.exit_code == 1
     assert read_all(kafka, f"{name}.raw") == []
+
+
+GOOD = (
+    '{"transaction_id": "t1", "customer_id": "C1", "terminal_id": "T1", "time": "2020-09-13T12:00:00Z", "amount": %s}'
+)
+
+
+def test_a_replayed_dead_letter_is_told_from_open_ones_and_not_sent_again(
+    kafka: Settings, pipeline_file: tuple[Path, str]
+) -> None:
+    """Also by the command, also when it comes back as a new dead letter."""
+    path, name = pipeline_file
+    _write_letters(kafka, name, [b"{", b"}", b"["])
+    assert "1 replayed" in _run("replay", str(path), "--offset", "1")
+    assert "0 replayed" in _run("replay", str(path), "--offset", "1")
+    assert "1 resolved" in _run("resolve", str(path), "--offset", "2", "--why", "a [bold]test[/]")
+    listed = _run("list", str(path))
+    assert "3 in all: 1 open, 1 replayed, 1 resolved" in listed
+    assert "amount: 0" in _run("list", str(path), "--state", "open")
+    assert "amount: 1" not in _run("list", str(path), "--state", "open")
+    assert "a [bold]test[/]" in _run("show", str(path), "2")
+    assert "1 replayed" in _run("replay", str(path), "--all")
+    assert [message.value() for message in read_all(kafka, f"{name}.raw")] == [b"}", b"{"]
+
+
+def test_a_repair_shows_what_changes_and_is_sent_once(kafka: Settings, pipeline_file: tuple[Path, str]) -> None:
+    path, name = pipeline_file
+    _write_letters(kafka, name, [(GOOD % '"12,50"').encode(), (GOOD % "1").encode()])
+    sql = "amount=CAST(REPLACE(amount, ',', '.') AS DOUBLE)"
+    told = _run("edit", str(path), "--set", sql, "--offset", "0", "--yes")
+    assert '- amount: "12,50"' in told
+    assert "+ amount: 12.5" in told
+    assert "1 repaired and replayed" in told
+    assert "none of them is open" in _run("edit", str(path), "--set", sql, "--offset", "0", "--yes")
+    (message,) = read_all(kafka, f"{name}.raw")
+    assert json.loads(message.value() or b"")["amount"] == 12.5
+    assert "repaired before" in _run("show", str(path), "0")
+
+
+def test_a_repair_that_would_come_back_is_not_sent(
+    kafka: Settings, pipeline_file: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Whether by SQL or by a file: what the decoder refuses is told before."""
+    path, name = pipeline_file
+    _write_letters(kafka, name, [(GOOD % '"x"').encode()])
+    file = tmp_path / "corrections.ndjson"
+    file.write_text('{"offset": 0, "set": {"amount": "y"}}')
+    result = CliRunner().invoke(app, ["deadletter", "edit", str(path), "--corrections", str(file), "--yes"])
+    assert result.exit_code == 1
+    assert "0 is still wrong: amount: expected a number" in result.output
+    assert read_all(kafka, f"{name}.raw") == []
+    file.write_text('{"offset": 0, "set": {"amount": 3}}')
+    declined = CliRunner().invoke(app, ["deadletter", "edit", str(path), "--corrections", str(file)], input="n\n")
+    assert "nothing is sent" in declined.output
+    assert "1 repaired" in _run("edit", str(path), "--corrections", str(file), "--yes")
+
+
+@pytest.mark.parametrize("command", ["list", "show", "replay", "edit", "resolve"])
+def test_nothing_of_a_record_reaches_the_terminal_but_text(
+    kafka: Settings, pipeline_file: tuple[Path, str], command: str
+) -> None:
+    """Its value, key, headers and reason; markup, ESC, C1, direction overrides, zero width, line ends."""
+    path, name = pipeline_file
+    evil = "[/] [bold]x[/bold] \x1b[2J \x9b31m \u202eresu \u200b \r\nforged :smile:"
+    producer = Producer(producer_config(kafka))
+    batch = Batch(
+        Partition(f"{name}.raw{evil}", 0, evil),
+        np.array([7]),
+        np.array([0]),
+        [evil.encode()],
+        [b'{"a": "' + evil.encode() + b'\xff"}'],
+        [[(evil, evil.encode()), (evil, None), ("b", b"\xff\x1b")]],
+    )
+    output = dead_letter(Topics(name).deadletter, batch, 0, evil, evil)
+    producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
+    assert producer.flush(10) == 0
+    more = {"show": ["0"], "replay": ["--all"], "edit": ["--all", "--set", "a='b'", "--yes"], "resolve": ["--all"]}
+    why = ["--why", evil] if command == "resolve" else []
+    result = CliRunner().invoke(app, ["deadletter", command, str(path), *more.get(command, []), *why])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    assert not [c for c in result.output if c != "\n" and not c.isprintable()]
+    assert not [line for line in result.output.splitlines() if line.startswith("forged")]
+    if command in {"list", "show"}:
+        assert "[/] [bold]x[/bold] \\x1b[2J" in result.output
+        assert ":smile:" in result.output
 
 
 def test_an_offset_without_a_dead_letter_is_an_error_that_says_so(pipeline_file: tuple[Path, str]) -> None:

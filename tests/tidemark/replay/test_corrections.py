@@ -1,0 +1,137 @@
+"""A repair changes what it names, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemark.errors import ConfigError
+from tidemark.replay import Letter, Source
+from tidemark.replay.corrections import Repair, corrected, corrections, difference
+
+_SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=8)
+_NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6).filter(lambda name: name != "amount")
+
+
+def letter(value: bytes | None, key: bytes | None = b"C1") -> Letter:
+    source = Source("shop.raw", 0, 7, "0a1b2c3d", None)
+    return Letter(0, 3, source, "decode", "why", 1, key, value, (), truncated=False, size=0, sha256=None)
+
+
+@pytest.mark.parametrize(
+    ("sql", "value", "made"),
+    [
+        ("CAST(REPLACE(amount, ',', '.') AS DOUBLE)", b'{"amount":"12,5"}', 12.5),
+        ("amount * 2", b'{"amount":21}', 42),
+        ("CAST(amount AS VARCHAR)", b'{"amount":21}', "21"),
+        ("COALESCE(amount, 0)", b'{"amount":null}', 0),
+        ("CASE WHEN currency = 'JPY' THEN amount / 100.0 ELSE amount END", b'{"amount":50,"currency":"JPY"}', 0.5),
+        ("'0742'", b"{}", "0742"),
+        ("'it''s'", b"{}", "it's"),
+        ("NULL", b"{}", None),
+        ("TRUE", b"{}", True),
+        ("-1.5", b"{}", -1.5),
+    ],
+)
+def test_a_field_is_computed_from_the_records_fields(sql: str, value: bytes, made: object) -> None:
+    repaired = Repair({"amount": sql}, types={"amount": pl.Float64()})(letter(value))
+    assert json.loads(repaired.value or b"")["amount"] == made
+
+
+@given(fields=st.dictionaries(_NAMES, _SCALARS | st.lists(_SCALARS, max_size=2), max_size=5))
+def test_fields_that_are_not_named_keep_their_very_bytes(fields: dict[str, object]) -> None:
+    before = {name: json.dumps(value).encode() for name, value in fields.items()}
+    value = b"{" + b", ".join(json.dumps(n).encode() + b": " + raw for n, raw in before.items()) + b"}"
+    repaired = Repair({"amount": "1.5"})(letter(value))
+    after = msgspec.json.decode(repaired.value or b"", type=dict[str, msgspec.Raw])
+    assert {name: bytes(raw) for name, raw in after.items()} == before | {"amount": b"1.5"}
+    assert replace(repaired, value=None) == replace(letter(None))
+
+
+def test_numbers_that_no_float_holds_come_through_a_repair_of_another_field() -> None:
+    value = b'{"id": 9007199254740993, "price": 1.10, "huge": 123456789012345678901234567890, "amount": "x"}'
+    repaired = Repair({"amount": "0"})(letter(value))
+    assert repaired.value == (b'{"id":9007199254740993,"price":1.10,"huge":123456789012345678901234567890,"amount":0}')
+
+
+@pytest.mark.parametrize(
+    ("repair", "value", "told"),
+    [
+        (Repair({"amount": "no_such + 1"}), b'{"amount":1}', "no_such"),
+        (Repair({"amount": "SELECT"}), b'{"amount":1}', "dead letter 3"),
+        (Repair({"amount": "1"}), b'{"amount":', "repair its text with --value"),
+        (Repair({"amount": "1"}), b"[1]", "is no JSON object"),
+        (Repair({"amount": "1"}), None, "is no JSON object"),
+        (Repair({}, value="value"), b"\xff{}", "is no UTF-8"),
+        (Repair({}, value="1"), b"{}", "CAST it to VARCHAR"),
+        (Repair({"amount": "1e999"}), b"{}", "dead letter 3"),
+    ],
+)
+def test_what_cannot_be_repaired_is_an_error_that_says_which_and_why(
+    repair: Repair, value: bytes | None, told: str
+) -> None:
+    with pytest.raises(ConfigError, match="dead letter 3") as raised:
+        repair(letter(value))
+    assert told in str(raised.value)
+    assert str(raised.value).count("\n") == 0
+
+
+def test_the_whole_text_and_the_key_can_be_made_anew() -> None:
+    repaired = Repair({}, value="REPLACE(value, '''', '\"')", key="UPPER(key)")(letter(b"{'a': 1}", b"c1"))
+    assert (repaired.value, repaired.key) == (b'{"a": 1}', b"C1")
+
+
+def test_a_file_of_corrections_sets_drops_and_replaces(tmp_path: Path) -> None:
+    file = tmp_path / "corrections.ndjson"
+    file.write_text(
+        '{"offset": 1, "set": {"amount": 12.50, "who": "Zoë"}, "drop": ["old"]}\n\n'
+        '{"offset": 2, "value": {"a": 1.10}, "key": "C9"}\n'
+        '{"offset": 3, "value": "text", "key": null}\n'
+        '{"offset": 4, "value": null}\n'
+    )
+    lines = corrections(file)
+    one = corrected(letter(b'{"amount":"x","old":1,"keep":2e3}'), lines[0, 1])
+    assert one.value == '{"amount":12.50,"keep":2e3,"who":"Zoë"}'.encode()
+    two = corrected(letter(b"broken"), lines[0, 2])
+    assert (two.value, two.key) == (b'{"a": 1.10}', b"C9")
+    three = corrected(letter(b"broken"), lines[0, 3])
+    assert (three.value, three.key) == (b"text", None)
+    assert corrected(letter(b"broken"), lines[0, 4]).value is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"offset": "1"}',
+        "{",
+        '{"offset": 1, "sett": {}}',
+        '{"offset": 1, "set": []}',
+        "[]",
+        '{"offset": 1}\n{"offset": 1}',
+    ],
+)
+def test_a_line_that_is_no_correction_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "c.ndjson"
+    file.write_text(line)
+    with pytest.raises(ConfigError, match=r"c\.ndjson:[12]: "):
+        corrections(file)
+
+
+def test_the_difference_names_what_is_taken_out_put_in_and_changed() -> None:
+    before = letter(b'{"amount": "1,5", "old": 1, "same": 2}')
+    after = letter(b'{"amount": 1.5, "same": 2, "new": 3}', b"C2")
+    assert list(difference(before, after)) == [
+        ("-", "key C1"),
+        ("+", "key C2"),
+        ("-", 'amount: "1,5"'),
+        ("+", "amount: 1.5"),
+        ("-", "old: 1"),
+        ("+", "new: 3"),
+    ]

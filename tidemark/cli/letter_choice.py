@@ -1,0 +1,148 @@
+"""Which dead letters a command means, and where they are."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tidemark.cli.console import connected
+from tidemark.errors import ConfigError, TidemarkError, TopicError
+from tidemark.kafka import read_record, topic_incarnation
+from tidemark.pipeline import Pipeline, parse_duration
+from tidemark.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tidemark.replay import Chosen, Letter, Marks
+
+_MOST: Final = 100_000
+"""Dead letters that one call deals with: they are held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pipeline's dead letters are."""
+
+    pipeline: Pipeline
+    settings: Settings
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Place:
+        """That of a pipeline, on the Kafka that runs."""
+        return cls(pipeline, connected())
+
+    @property
+    def topic(self) -> str:
+        """Name of the dead-letter topic."""
+        return self.pipeline.topics.deadletter
+
+    def marks(self) -> Marks:
+        """What became of each."""
+        from tidemark.replay import Marks
+
+        incarnation = topic_incarnation(self.settings, self.topic)
+        try:
+            return Marks.read(self.settings, self.pipeline.topics.deadletter_marks, incarnation)
+        except TopicError:  # nothing was ever marked
+            return Marks(incarnation)
+
+    def letter(self, partition: int, offset: int) -> Letter:
+        """One dead letter."""
+        from tidemark.replay import Letter
+
+        message = read_record(self.settings, self.topic, partition, offset)
+        if message is None:
+            raise TidemarkError(
+                f"{self.topic} has no dead letter at offset {offset}; `tidemark deadletter list` shows which it has"
+            )
+        return Letter.of(message)
+
+    def chosen(self, offsets: list[int] | None, partition: int, chosen: Chosen) -> list[Letter]:
+        """The dead letters that are meant."""
+        from tidemark.replay import letters
+
+        if offsets:
+            found = [self.letter(partition, number) for number in dict.fromkeys(offsets)]
+            return [letter for letter in found if letter in chosen]
+        found = []
+        for letter in letters(self.settings, self.topic, chosen):
+            found.append(letter)
+            if len(found) > _MOST:
+                raise TidemarkError(f"more than {_MOST:,} dead letters are meant: choose fewer, by --since and --until")
+        return found
+
+    def types(self) -> dict[str, pl.DataType]:
+        """Types of the columns of raw records, for fields that are null."""
+        import polars as pl
+
+        kinds: dict[str, pl.DataType] = {
+            "string": pl.String(),
+            "int": pl.Int64(),
+            "float": pl.Float64(),
+            "bool": pl.Boolean(),
+        }
+        return {name: kinds[column.type] for name, column in self.pipeline.columns.items()}
+
+    def still_wrong(self, repaired: list[Letter]) -> list[tuple[Letter, str]]:
+        """Those of a raw topic that could not be decoded either, and why."""
+        import numpy as np
+
+        from tidemark.decode import Decoder
+        from tidemark.processor import Batch
+        from tidemark.processor import Partition as Whence
+
+        raw = [each for each in repaired if each.source and each.source.topic in self.pipeline.raw_topics]
+        if not raw:
+            return []
+        now = time.time_ns() // 1_000_000
+        batch = Batch(
+            Whence(raw[0].source.topic if raw[0].source else "", 0, ""),
+            np.arange(len(raw)),
+            np.array([(each.source.timestamp if each.source else None) or now for each in raw], np.int64),
+            [each.key for each in raw],
+            [each.value for each in raw],
+            [None] * len(raw),
+        )
+        return [(raw[bad.row], bad.reason) for bad in Decoder(self.pipeline).decode(batch).bad]
+
+
+def meant(*selection: object, every: bool) -> None:
+    """Refuse a command that does not say which dead letters are meant."""
+    if every == any(selection):
+        raise TidemarkError(
+            "say which dead letters are meant: --offset N (again and again), --reason, --step, --topic, --since, "
+            "--until, or --all"
+        )
+
+
+def choice(offsets: list[int] | None, reason: str, step: str, topic: str, since: str, until: str) -> Chosen:
+    """Which dead letters the options mean."""
+    from tidemark.replay import Chosen
+
+    return Chosen(
+        None if offsets is None else frozenset(offsets),
+        reason,
+        step,
+        topic,
+        _moment("--since", since),
+        _moment("--until", until),
+    )
+
+
+def _moment(option: str, text: str) -> int | None:
+    """µs since 1970 of a time, or of so long ago."""
+    from tidemark.iso_time import UNREADABLE, iso_times
+
+    if not text:
+        return None
+    if "T" not in text and not text[:1].isdigit():
+        raise ConfigError(f"{option} {text!r}: write a time as 2026-01-31T08:00:00Z, or how long ago, as 2h")
+    found = int(iso_times([text])[0])
+    if found != UNREADABLE:
+        return found
+    try:
+        return time.time_ns() // 1_000 - parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} {text!r}: write a time as 2026-01-31T08:00:00Z, or how long ago, as 2h") from error

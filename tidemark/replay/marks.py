@@ -1,0 +1,111 @@
+"""Marks of dead letters: records of the compacted topic `P.deadletter-marks` that say what became of each.
+
+A topic of its own, to which `tidemark deadletter` alone writes under one transactional id: once `init_transactions` has
+returned, no transaction is open in it, so that all that was ever marked can be read. In the dead-letter topic itself an
+open transaction of a flow would hide the marks behind it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from confluent_kafka import Message
+
+from tidemark.errors import RecordError, TidemarkError
+from tidemark.kafka import each_record
+from tidemark.records import Record, decode, encode
+from tidemark.replay.letters import Letter, State
+from tidemark.settings import Settings
+
+
+class Mark(Record, frozen=True, kw_only=True):
+    """What became of one dead letter.
+
+    source: of its record (`Source.name`), by which another dead letter about the same record counts too.
+    to: where the record is again, `TOPIC-PARTITION-OFFSET`.  edited: repaired before.
+    """
+
+    state: Literal["replayed", "resolved"]
+    at: int
+    by: str
+    source: str | None = None
+    to: str | None = None
+    edited: bool = False
+    note: str | None = None
+
+
+class Marks:
+    """All marks of one incarnation of the dead-letter topic."""
+
+    def __init__(self, incarnation: str) -> None:
+        self._incarnation = incarnation
+        self._marks: dict[bytes, Mark] = {}
+        self._sources: dict[str, Mark] = {}
+
+    @classmethod
+    def read(cls, settings: Settings, topic: str, incarnation: str) -> Marks:
+        """The marks in a topic, by all that is committed now.
+
+        Args:
+            settings: that name the Kafka.
+            topic: `P.deadletter-marks`.
+            incarnation: of the dead-letter topic; marks of another one's letters are passed over.
+
+        Returns:
+            The marks.
+
+        Raises:
+            TidemarkError: a mark can't be read; nothing may be sent again before that is cleared up.
+            BrokerError: Kafka does not answer.
+
+        """
+        marks = cls(incarnation)
+        newest: dict[bytes, Message] = {}
+        for message in each_record(settings, topic):
+            key = message.key() or b""
+            if key.startswith(f"{incarnation}/".encode()):
+                newest[key] = message
+        for key, message in newest.items():
+            value = message.value()
+            if value is not None:  # a tombstone takes a mark back
+                marks.add(key, _mark(message, value))
+        return marks
+
+    def add(self, key: bytes, mark: Mark) -> None:
+        """Take a mark in."""
+        self._marks[key] = mark
+        if mark.source is not None and mark.state == "replayed":
+            self._sources[mark.source] = mark
+
+    def key(self, letter: Letter) -> bytes:
+        """Key of a dead letter's mark."""
+        return f"{self._incarnation}/{letter.partition}/{letter.offset}".encode()
+
+    def of(self, letter: Letter) -> Mark | None:
+        """The mark of a dead letter, None if it is open."""
+        return self._marks.get(self.key(letter))
+
+    def of_record(self, letter: Letter) -> Mark | None:
+        """The mark of any dead letter about the same record that was sent again."""
+        return None if letter.source is None else self._sources.get(letter.source.name)
+
+    def state(self, letter: Letter) -> State:
+        """What became of a dead letter."""
+        mark = self.of(letter)
+        return State.open if mark is None else State(mark.state)
+
+
+def packed(mark: Mark) -> bytes:
+    """Value of a mark's record."""
+    return encode(msgspec.structs.replace(mark, note=None if mark.note is None else mark.note[:4_000]))
+
+
+def _mark(message: Message, value: bytes) -> Mark:
+    try:
+        return decode(Mark, value)
+    except RecordError as error:
+        raise TidemarkError(
+            f"{message.topic()} at offset {message.offset()} holds what is no mark of a dead letter ({error.reason}): "
+            "find out who wrote it, and put a tombstone under its key before you replay"
+        ) from error
