@@ -12,6 +12,7 @@ from dataflows.environment import pipeline_and_settings
 from dataflows.session import Done, Work
 from dataflows.source import Sessions
 from dataflows.stop import Stop
+from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline
 from tidemark.registry.codec import Registry
 from tidemark.registry.reading import read_registry
@@ -19,6 +20,7 @@ from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.signature import signing_key
 from tidemark.settings import Settings
 from tidemark.training.processor import RetrainProcessor
+from tidemark.training.recomputing import Recomputer
 
 _LONGEST_TRAINING = 1_800.0
 """Seconds after which the group takes a member that trains for one that hangs."""
@@ -37,6 +39,11 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
     def registry() -> Registry:
         return read_registry(settings, pipeline.topics.models, secret=secret)
 
+    specs = pipeline.topics.specs(
+        raw=[], hops=[], partitions=pipeline.partitions, retention_ms=pipeline.retention.events // 1_000
+    )  # a pipeline that was set up by an earlier version lacks this topic
+    ensure_topics(settings, [spec for spec in specs if spec.name == pipeline.topics.label_features])
+    recomputer = Recomputer(pipeline, settings)
     config = EngineConfig(
         group=f"{pipeline.name}.retrain",
         settings=settings,
@@ -51,7 +58,9 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
     return dataflows.flow.over_kafka(
         "retrain",
         config,
-        lambda: RetrainProcessor(pipeline, read_registry=registry, sandbox=sandbox, secret=secret),
+        lambda: RetrainProcessor(
+            pipeline, read_registry=registry, sandbox=sandbox, recomputing=recomputer, secret=secret
+        ),
         stop,
         close=sandbox.close,
     )

@@ -121,6 +121,18 @@ class Outcome(Record, frozen=True, kw_only=True):
     business_id: str | int | float | None = None
 
 
+class LabelFeatures(Record, frozen=True, kw_only=True):
+    """`P.label-features`, key event id: features of a labeled event that were recomputed.
+
+    `values` by the id of each feature's definition. `tried` is the schema hash under which it was last recomputed: what
+    is not in `values` then could not be.
+    """
+
+    event_id: str
+    values: dict[str, float | None]
+    tried: str
+
+
 class LabelRange(Record, frozen=True, kw_only=True):
     """The very labels that a model was trained on: offsets [start, end) of a partition of `P.labels`.
 

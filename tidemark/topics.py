@@ -62,6 +62,11 @@ class Topics:
         return f"{self.pipeline}.models"
 
     @property
+    def label_features(self) -> str:
+        """Compacted, by event id: features of labeled events, recomputed after the pipeline file was edited."""
+        return f"{self.pipeline}.label-features"
+
+    @property
     def metrics(self) -> str:
         """Quality, rates and budget use."""
         return f"{self.pipeline}.metrics"
@@ -103,6 +108,7 @@ class Topics:
             TopicSpec(self.labels, 1, dict(_FOREVER)),
             TopicSpec(self.outcomes, partitions, dict(_FOREVER)),
             TopicSpec(self.models, 1, compacted),
+            TopicSpec(self.label_features, 1, dict(compacted)),
             TopicSpec(self.metrics, 1, dict(time)),
             TopicSpec(self.deadletter, 1, dict(time)),
             TopicSpec(self.deadletter_marks, 1, dict(compacted)),

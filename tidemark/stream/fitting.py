@@ -45,6 +45,19 @@ class Fitting:
         own = [rows[name] for name in rows.columns if name.startswith("_")]
         return pl.DataFrame([*own, *(self._column(name, rows, ids) for name in self._ids)])
 
+    def lacks(self, headers: Headers | None) -> frozenset[str]:
+        """Columns and features (as `f_NAME`) that a hop does not surely carry by the pipeline's definitions."""
+        told = next((content for name, content in headers or [] if name == _HEADER), None)
+        if told == self.header[1]:
+            return frozenset()
+        known = set((_told(told) or {}).items())
+        features = {identity for name, identity in known if name.startswith(_FEATURE)}
+        return frozenset(
+            name
+            for name, identity in self._ids.items()
+            if (name, identity) not in known and not (name not in self._types and identity in features)
+        )
+
     def _column(self, name: str, rows: pl.DataFrame, ids: Mapping[str, str]) -> pl.Series:
         dtype = self._types.get(name, pl.Float64())
         source = name if ids.get(name) == self._ids[name] else None

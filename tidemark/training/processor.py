@@ -8,7 +8,7 @@ champion is read from `P.models`, the labels are read again from the first on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
@@ -19,7 +19,7 @@ from tidemark.deadletter import dead_letter
 from tidemark.errors import ModelError, RecordError, TopicError
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Batch, Output, Partition
-from tidemark.records import NO_MODEL, LabelRange, Metric, encode
+from tidemark.records import NO_MODEL, Label, LabelFeatures, LabelRange, Metric, encode
 from tidemark.registry.active import ActiveModel
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
@@ -30,6 +30,7 @@ from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
 from tidemark.training.gate import Verdict
 from tidemark.training.manifest import describe, labels_of, next_version
+from tidemark.training.recomputing import Recomputing
 from tidemark.training.schedule import first_is_due, pause
 from tidemark.training.trainer import TrainedModel, check_parameters, train
 
@@ -72,7 +73,8 @@ class RetrainProcessor:
     twentieth of what the champion learnt from, but no fewer than the gate needs), and after `max_interval` without
     training.
 
-    read_registry: what `P.models` holds (committed records).  secret: key that models are signed with.
+    read_registry: what `P.models` holds (committed records).  recomputing: where features come from that labels lack,
+    for the pipeline file was edited since; None: they are missing.  secret: key that models are signed with.
     sandbox: where models are checked, the caller's to close; by default a helper is started for each check.
     """
 
@@ -83,6 +85,7 @@ class RetrainProcessor:
         read_registry: Callable[[], Registry],
         secret: bytes | None = None,
         sandbox: Sandbox | None = None,
+        recomputing: Recomputing | None = None,
         num_threads: int = 1,
         seed: int = 0,
     ) -> None:
@@ -93,6 +96,7 @@ class RetrainProcessor:
         self._read_registry = read_registry
         self._secret = secret
         self._sandbox = sandbox
+        self._recomputing = recomputing
         self._num_threads = num_threads
         self._seed = seed
         self._registry = Registry(secret)
@@ -102,6 +106,7 @@ class RetrainProcessor:
         self._assumed: list[dict[str, str]] = []
         self._values = Values(self._schema)
         self._former: set[str] = set()
+        self._stored: dict[str, LabelFeatures] = {}
         self._recomputed: dict[str, dict[str, float | None]] = {}
 
     @property
@@ -128,6 +133,8 @@ class RetrainProcessor:
         self._assumed = [each.definitions for each in manifests if each.definitions]
         self._values = Values(self._schema, self._assumed)
         self._former = {name for each in manifests for name in each.classes} - set(self._schema.classes)
+        self._stored = {} if self._recomputing is None else self._recomputing.stored()
+        self._recomputed = {event: record.values for event, record in self._stored.items()}
         if not metadata:
             state.quiet_until = self._already_trained(partition)
         return 0
@@ -229,7 +236,54 @@ class RetrainProcessor:
     def _train(self, state: _State) -> list[Output]:
         state.ever, state.at, state.schema = state.log.ever, state.log.now, self._schema.hash
         self._refresh()
-        rows = state.log.dataset(self._recomputed, self._values)
+        recomputed = self._recompute(state)
+        return [*recomputed, *self._train_on(state, state.log.dataset(self._recomputed, self._values))]
+
+    def _recompute(self, state: _State) -> list[Output]:
+        """Compute again what labels lack, once for each event and pipeline file. It is kept with what is trained."""
+        if self._recomputing is None:
+            return []
+        hash_ = self._schema.hash
+        lacking: dict[str, Label] = {}
+        known: dict[str, dict[str, float | None]] = {}
+        for _, label in state.log.labels:
+            if label.status != "answered" or label.known_at > state.log.now or label.event_id in lacking:
+                continue
+            stored = self._stored.get(label.event_id)
+            if stored is not None and stored.tried == hash_:
+                continue
+            if None not in self._values.sources(label.features, label.definitions):
+                continue
+            have = self._known(label, {} if stored is None else stored.values)
+            if len(have) < len(self._schema.features):
+                lacking[label.event_id], known[label.event_id] = label, have
+        if not lacking:
+            return []
+        found = self._recomputing.features(known, list(lacking.values()))
+        outputs = []
+        for event in lacking:
+            before = self._stored.get(event)
+            values = dict(before.values) if before is not None else {}
+            values |= {
+                self._schema.ids[name]: value for name, value in found[event].items() if name not in known[event]
+            }
+            self._stored[event] = LabelFeatures(event_id=event, values=values, tried=hash_)
+            self._recomputed[event] = values
+            outputs.append(Output(self._topics.label_features, encode(self._stored[event]), event.encode()))
+        return outputs
+
+    def _known(self, label: Label, stored: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Features of a labeled event that need not be computed, by name."""
+        known: dict[str, float | None] = {}
+        sources = self._values.sources(label.features, label.definitions)
+        for name, identity, source in zip(self._schema.features, self._schema.definitions, sources, strict=True):
+            if source is not None and source in label.features:
+                known[name] = label.features[source]
+            elif identity in stored:
+                known[name] = stored[identity]
+        return known
+
+    def _train_on(self, state: _State, rows: Dataset) -> list[Output]:
         parent = self._champion.manifest.version if self._champion else None
         try:
             verdict = self._judge(state, rows)

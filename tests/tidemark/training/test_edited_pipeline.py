@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
@@ -14,7 +14,7 @@ from models import INCARNATION, batch_of, label_of, pipeline_text, published, re
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline, parse
 from tidemark.processor import Output, Partition
-from tidemark.records import Label, LabelRange, ModelManifest, decode, encode
+from tidemark.records import Label, LabelFeatures, LabelRange, ModelManifest, decode, encode
 from tidemark.registry.active import ActiveModel
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
@@ -24,6 +24,7 @@ from tidemark.registry.values import Values
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import LabelLog, check, dataset
 from tidemark.training.manifest import labels_of
+from tidemark.training.recomputing import with_derived
 
 TRAINING = "[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
 TEXT = pipeline_text(extra=TRAINING)
@@ -215,6 +216,71 @@ def test_a_manifest_names_its_labels_whatever_the_file_says_since() -> None:
     found = labels_of(manifest, labels, ModelSchema.of(edited(b=CHANGED)), "p.labels", INCARNATION)
     assert (len(found), found.event_ids_sha256) == (manifest.used, manifest.event_ids_sha256)
     np.testing.assert_array_equal(found.features, made.features)
+
+
+class Again:
+    """Recomputes b as twice what was recorded, and keeps count."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, LabelFeatures] = {}
+        self.asked: list[int] = []
+
+    def stored(self) -> dict[str, LabelFeatures]:
+        return dict(self.kept)
+
+    def features(
+        self, known: Mapping[str, Mapping[str, float | None]], labels: Sequence[Label]
+    ) -> dict[str, dict[str, float | None]]:
+        self.asked.append(len(labels))
+        return {each.event_id: {**known[each.event_id], "b": 2 * (each.features["b"] or 0)} for each in labels}
+
+    def keep(self, outputs: Iterable[Output]) -> None:
+        """What a transaction that is committed does."""
+        records = [decode(LabelFeatures, each.value) for each in outputs if each.topic == "p.label-features"]
+        self.kept |= {record.event_id: record for record in records}
+
+
+def test_what_labels_lack_is_recomputed_once_and_kept_with_the_model_that_learnt_from_it(sandbox: Sandbox) -> None:
+    values = [encode(label) for label in given(60)]
+    before = started(OLD, Registry(), sandbox)
+    topic = [each for each in before.process(batch_of(values)) if each.topic == "p.models"]
+    again, now = Again(), edited(b=CHANGED)
+
+    def begun(topic: Sequence[Output], metadata: str) -> RetrainProcessor:
+        processor = RetrainProcessor(now, read_registry=lambda: registry_of(topic), sandbox=sandbox, recomputing=again)
+        processor.open(PARTITION, metadata)
+        processor.process(batch_of(values, replay=True))
+        return processor
+
+    lost = begun(topic, before.metadata(PARTITION)).tick(1.0)  # never committed
+    after = begun(topic, before.metadata(PARTITION))
+    outputs = after.tick(1.0)
+    assert [each.value for each in outputs if each.topic == "p.models"] == [
+        each.value for each in lost if each.topic == "p.models"
+    ]
+    (made,) = manifests(outputs)
+    assert (made.used, again.asked) == (60, [60, 60])
+    again.keep(outputs)
+    assert len(again.kept) == 60
+    topic += [each for each in outputs if each.topic == "p.models"]
+
+    waiting = [encode(label) for label in given(40, first=60)]
+    later = begun(topic, after.metadata(PARTITION)).process(batch_of(waiting, first=60))
+    assert again.asked == [60, 60, 30]  # the second training is of 90 labels, 60 of them recomputed before
+    (second,) = manifests(later)
+    golden = [row[1] for row in second.golden if row[1] is not None]
+    everything = {2 * (label.features["b"] or 0) for label in given(100)}
+    assert golden
+    assert set(golden) <= everything
+
+
+def test_a_derived_feature_is_recomputed_only_of_features_that_are_known() -> None:
+    pipeline = parse(
+        TEXT.replace("[label]", '[[derived]]\nname = "ratio"\nsql = "COALESCE(a, 0) + b"\n[label]'), "p.toml"
+    )
+    found = with_derived(pipeline, {"x": {"a": None, "b": 2.0, "c": 1.0}, "y": {"b": 2.0, "c": 1.0}})
+    assert found["x"]["ratio"] == 2.0
+    assert "ratio" not in found["y"]
 
 
 class NoScan(dict[str, int]):
