@@ -80,7 +80,7 @@ class Champion:
         from tidemark.registry.signature import signing_key  # noqa: PLC0415
         from tidemark.registry.watcher import ModelWatcher  # noqa: PLC0415
 
-        with ModelWatcher(self._settings, self._pipeline, secret=signing_key()) as watcher:
+        with ModelWatcher(self._settings, self._pipeline, secret=signing_key(), flow="labeling") as watcher:
             self._watcher = watcher
             try:
                 while not self._stop.wait(_LOOK_SECONDS):

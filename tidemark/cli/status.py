@@ -14,6 +14,7 @@ from rich.text import Text
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.observe import Observer, Snapshot
 from tidemark.pipeline import Pipeline, load
+from tidemark.records import NO_MODEL
 from tidemark.text import safe
 from tidemark.topics import Topics
 
@@ -48,6 +49,8 @@ def rendered(pipeline: Pipeline, snapshot: Snapshot) -> RenderableType:
     parts: list[RenderableType] = [_flows(snapshot), _topics(pipeline, snapshot), _model(snapshot)]
     if snapshot.metrics:
         parts.append(_metrics(snapshot))
+        if note := _note(snapshot):
+            parts.append(note)
     if snapshot.problems:
         parts.append(Text("\n".join(f"! {safe(problem)}" for problem in snapshot.problems), style="yellow"))
     else:
@@ -60,8 +63,11 @@ def _flows(snapshot: Snapshot) -> Table:
     table.add_column("flow")
     table.add_column("processes", justify="right")
     table.add_column("behind", justify="right")
+    table.add_column("model in force")
     for flow in snapshot.flows:
-        table.add_row(flow.name, str(flow.members), f"{flow.lag:,}", style=None if flow.members else "red")
+        style = None if flow.members else "red"
+        table.add_row(flow.name, str(flow.members), f"{flow.lag:,}", safe(flow.model), style=style)
+    table.add_row("labeling", "", "", safe(snapshot.ranked_by))
     return table
 
 
@@ -95,12 +101,24 @@ def _model(snapshot: Snapshot) -> Text:
     return Text(safe(told))
 
 
+def _note(snapshot: Snapshot) -> Text | None:
+    """That the champion has not been measured yet, where other models' figures are shown."""
+    champion = snapshot.champion
+    measured = {metric.model for metric in snapshot.metrics.values() if metric.source in {"labels", "outcomes"}}
+    if champion is None or champion.version in measured or not measured - {"", NO_MODEL}:
+        return None
+    return Text(f"no figure yet of {safe(champion.version)}: each is of the model that is named beside it", style="dim")
+
+
 def _metrics(snapshot: Snapshot) -> Table:
     table = Table(title="Quality and budget", title_justify="left", box=None, pad_edge=False)
-    for name in ("figure", "value", "95 % interval", "n", "from"):
-        table.add_column(name, justify="left" if name in {"figure", "from"} else "right")
+    for name in ("figure", "value", "95 % interval", "n", "from", "of model"):
+        table.add_column(name, justify="left" if name in {"figure", "from", "of model"} else "right")
+    champion = None if snapshot.champion is None else snapshot.champion.version
     for metric in sorted(snapshot.metrics.values(), key=lambda metric: metric.name):
         value = "–" if metric.value is None else f"{metric.value:,.4g}"
         interval = "" if metric.low is None or metric.high is None else f"{metric.low:,.3g} to {metric.high:,.3g}"
-        table.add_row(safe(metric.name), value, interval, f"{metric.n:,}", safe(metric.source))
+        other = metric.model not in {"", NO_MODEL, champion} and metric.source in {"labels", "outcomes"}
+        row = (safe(metric.name), value, interval, f"{metric.n:,}", safe(metric.source), safe(metric.model))
+        table.add_row(*row, style="dim" if other else None)
     return table

@@ -11,10 +11,12 @@ from confluent_kafka.admin import OffsetSpec
 
 from tidemark.errors import RecordError
 from tidemark.kafka import connect
+from tidemark.observe.serving import Figures, Serving, committed_model
 from tidemark.observe.snapshot import FLOWS, FlowState, Snapshot
 from tidemark.observe.tail import Tail
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Metric, ModelManifest, decode
+from tidemark.registry.schema import ModelSchema
 from tidemark.settings import Settings
 from tidemark.topics import Topics
 
@@ -51,7 +53,10 @@ class Observer:
         self._tail = Tail(settings, [self._topics.metrics, self._topics.models])
         self._first = True
         self._before: tuple[float, dict[str, int]] | None = None
-        self._metrics: dict[str, Metric] = {}
+        self._schema = ModelSchema.of(pipeline)
+        self._figures = Figures()
+        self._serving = Serving()
+        self._selected_by = ""
         self._manifests: dict[str, ModelManifest] = {}
         self._champion: str | None = None
         self._known_ends: dict[tuple[str, int], int] = {}
@@ -79,8 +84,9 @@ class Observer:
             rates=rates,
             flows=flows,
             champion=champion,
-            metrics=dict(self._metrics),
+            metrics=self._figures.shown(self._champion),
             problems=self._problems(flows, totals, champion),
+            ranked_by=self._serving.in_force.get("labeling", ""),
         )
 
     def _follow(self) -> None:
@@ -91,7 +97,10 @@ class Observer:
             try:
                 if message.topic() == self._topics.metrics:
                     metric = decode(Metric, message.value())
-                    self._metrics[metric.name] = metric
+                    if not self._serving.take(metric):
+                        self._figures.take(metric)
+                    if metric.name == "budget_spent":
+                        self._selected_by = metric.model
                 elif key == "champion":
                     self._champion = decode(Champion, message.value()).version
                 elif "/" not in key:
@@ -131,8 +140,23 @@ class Observer:
                 _TIMEOUT
             )
         except (KafkaException, TimeoutError):
-            return FlowState(name, 0, self._unread(name, ends, ()))
-        return FlowState(name, len(described.members), self._unread(name, ends, committed.topic_partitions))
+            return FlowState(name, 0, self._unread(name, ends, ()), self._model(name, ()))
+        done = committed.topic_partitions
+        return FlowState(name, len(described.members), self._unread(name, ends, done), self._model(name, done))
+
+    def _model(self, name: str, committed: Iterable[TopicPartition]) -> str:
+        """Version in force at a flow: as it told, or else as it was committed with its last rows."""
+        if name == "select":
+            return self._selected_by
+        told = self._serving.in_force.get(name, "")
+        if name != "stream":
+            return told
+        last = self._pipeline.hop_topics[-1:] or self._pipeline.raw_topics
+        used = {committed_model(where.metadata) for where in committed if where.topic in last} - {None}
+        versions = ", ".join(sorted(str(version) for version in used))
+        if not told or not used or used == {told}:
+            return told or versions
+        return f"{told} (last rows: {versions})"
 
     def _unread(self, name: str, ends: dict[str, dict[int, int]], committed: Iterable[TopicPartition]) -> int:
         """Records between a flow's committed offsets and the ends of its topics.
@@ -167,6 +191,7 @@ class Observer:
         ]
         if totals.get(self._topics.deadletter, 0) > 0:
             problems.append("there are dead letters; see them with `tidemark deadletter list FILE`")
+        problems += self._serving.problems(champion, self._schema)
         if champion is None:
             problems.append("there is no model yet: predictions have no probabilities until enough labels have come")
         return problems

@@ -12,11 +12,15 @@ FLOWS = ("stream", "select", "retrain", "monitor")
 
 @dataclass(frozen=True, slots=True)
 class FlowState:
-    """A flow's consumer group: how many processes are in it, and how far behind they are (records, markers counted)."""
+    """A flow's consumer group: how many processes are in it, and how far behind they are (records, markers counted).
+
+    model: version in force there; `none` before the first, "" where none plays a part or nothing was told yet.
+    """
 
     name: str
     members: int
     lag: int
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class Snapshot:
 
     at: seconds since 1970.  ends: records ever written to each topic, by its end offsets.
     rates: records a second since the look before, by topic.  metrics: the latest by name.
-    problems: what a person should know, in sentences.
+    problems: what a person should know, in sentences.  ranked_by: version that the labeling service ranks cases by, ""
+    where it has told of none.
     """
 
     at: float
@@ -35,3 +40,4 @@ class Snapshot:
     champion: ModelManifest | None
     metrics: dict[str, Metric]
     problems: list[str] = field(default_factory=list)
+    ranked_by: str = ""

@@ -14,9 +14,10 @@ from confluent_kafka.admin import AdminClient
 from tidemark.errors import BrokerError, TidemarkError, TopicError
 from tidemark.kafka import admin, consumer_config, producer_config, topic_incarnation
 from tidemark.pipeline import Pipeline
-from tidemark.records import Metric, encode
+from tidemark.records import NO_MODEL, Metric, encode
 from tidemark.registry.active import ActiveModel
 from tidemark.registry.keeper import ChampionKeeper
+from tidemark.registry.news import model_metric
 from tidemark.registry.reading import record_of
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 _POLL: Final = 0.1
 _INCARNATION_EVERY: Final = 2.0
 _ASK: Final = 5.0
+_LAST_WORDS: Final = 1.0
 _BATCH: Final = 500
 _START: Final = -2  # librdkafka's OFFSET_BEGINNING
 _HELPER_KEPT: Final = 30.0
@@ -40,10 +42,17 @@ class ModelWatcher:
     A champion that fails a check is reported (log, and the metric `model_refused` in `P.metrics`) and the one before it
     stays in force.
 
-    secret: key that models must be signed with.
+    Each version that comes in force is told as well, as the metric `model_in_force`.
+
+    secret: key that models must be signed with.  flow: who serves the models, for people.
     """
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, *, secret: bytes | None = None) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, *, secret: bytes | None = None, flow: str = "stream"
+    ) -> None:
+        self._flow = flow
+        self._told: str | None = None
+        self._producer: Producer | None = None
         self._settings = settings
         self._topics = pipeline.topics
         self._admin: AdminClient | None = None
@@ -121,6 +130,8 @@ class ModelWatcher:
         finally:
             self._sandbox.close()
             self._ready.set()
+            if self._producer is not None:
+                self._producer.flush(_LAST_WORDS)
 
     def _follow_incarnation(self) -> None:
         """Follow the topic from its beginning until it is re-created or we are stopped."""
@@ -138,6 +149,8 @@ class ModelWatcher:
             consumer.assign([TopicPartition(topic, index, _START) for index in partitions])
             waiting, moved, checked_at = set(partitions), False, time.monotonic()
             while not self._stop.is_set():
+                if self._producer is not None:
+                    self._producer.poll(0)
                 for message in consumer.consume(_BATCH, _POLL):
                     if _lost(message):
                         _log.warning("%s: the position is gone; following it from its beginning", topic)
@@ -199,27 +212,35 @@ class ModelWatcher:
         """Put in force what the topic says now. The helper ends when no champion has come for a while."""
         if moved or not self._ready.is_set():
             self._keeper.adopt(self._sandbox)
+            self._tell()
             self._adopted_at = time.monotonic()
         elif time.monotonic() - self._adopted_at > _HELPER_KEPT:
             self._sandbox.close()
         self._ready.set()
 
+    def _tell(self) -> None:
+        """Tell people which version is in force here, when that has changed."""
+        version = self._keeper.version
+        if self._told is None and version == NO_MODEL:
+            return
+        if version != self._told:
+            self._told = version
+            self._publish(model_metric(self._flow, version))
+
     def _report(self, what: str, reason: str) -> None:
-        metric = Metric(
-            name="model_refused",
-            value=1.0,
-            low=None,
-            high=None,
-            n=1,
-            at=time.time_ns() // 1_000,
-            model=self._keeper.version,
-            source="stream",
-            detail={"refused": what, "reason": reason[:2_000]},
-        )
-        producer = Producer(producer_config(self._settings))
-        producer.produce(self._topics.metrics, encode(metric), metric.name.encode())
-        if producer.flush(5):
-            _log.warning("the refusal of %s could not be written to %s", what, self._topics.metrics)
+        self._told = self._keeper.version
+        self._publish(model_metric(self._flow, self._keeper.version, refused=what, reason=reason))
+
+    def _publish(self, metric: Metric) -> None:
+        """Hand a metric to Kafka, which nobody waits for: models must be followed on."""
+        if self._producer is None:
+            self._producer = Producer(producer_config(self._settings))
+        self._producer.produce(self._topics.metrics, encode(metric), metric.name.encode(), on_delivery=self._published)
+        self._producer.poll(0)
+
+    def _published(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            _log.warning("what became of a model could not be written to %s: %s", self._topics.metrics, error.str())
 
 
 def _lost(message: Message) -> bool:

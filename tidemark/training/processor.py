@@ -22,6 +22,7 @@ from tidemark.processor import Batch, Output, Partition
 from tidemark.records import NO_MODEL, Label, LabelFeatures, LabelRange, Metric, encode
 from tidemark.registry.active import ActiveModel
 from tidemark.registry.codec import Registry, publish
+from tidemark.registry.news import model_metric
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import Validator
@@ -36,6 +37,7 @@ from tidemark.training.trainer import TrainedModel, check_parameters, train
 
 _log = logging.getLogger(__name__)
 
+_FLOW: Final = "retrain"
 KEPT_MODELS: Final = 50
 """Models whose text stays in the topic."""
 
@@ -106,6 +108,8 @@ class RetrainProcessor:
         self._assumed: list[dict[str, str]] = []
         self._values = Values(self._schema)
         self._former: set[str] = set()
+        self._news: list[Metric] = []
+        self._told: list[tuple[str, str | None]] = []
         self._stored: dict[str, LabelFeatures] = {}
         self._recomputed: dict[str, dict[str, float | None]] = {}
 
@@ -127,7 +131,7 @@ class RetrainProcessor:
             state.caught_up_at, state.ever, state.at = progress.next, progress.ever, progress.at
             state.schema = progress.schema
         self._state = state
-        self._pending = []
+        self._pending, self._news, self._told = [], [], []
         self._refresh()
         manifests = sorted(self._registry.manifests.values(), key=lambda each: (each.created_at, each.version))
         self._assumed = [each.definitions for each in manifests if each.definitions]
@@ -148,7 +152,7 @@ class RetrainProcessor:
     def process(self, batch: Batch) -> list[Output]:
         """Take in labels; train where one is due. What can't be learnt from becomes a dead letter."""
         state = self._of(batch.partition)
-        outputs: list[Output] = []
+        outputs = [] if batch.replay else self._tell()
         for row in range(len(batch)):
             offset = int(batch.offsets[row])
             now = int(batch.timestamps[row]) * 1_000
@@ -182,9 +186,13 @@ class RetrainProcessor:
 
         And when a changed pipeline file has put the champion out of force: all labels are there already.
         """
-        state, interval = self._state, self._pipeline.training.max_interval
+        state = self._state
         if state is None or state.next < state.caught_up_at:
             return []
+        return [*self._tell(), *self._train_in_time(state, now)]
+
+    def _train_in_time(self, state: _State, now: float) -> list[Output]:
+        interval = self._pipeline.training.max_interval
         if self._out_of_force(state) and first_is_due(self._pipeline, state.log.counts):
             return self._train(state)
         if interval is None or self._champion is None:
@@ -297,7 +305,8 @@ class RetrainProcessor:
             refused = Verdict(passed=False, reason=str(error), metric=self._pipeline.gates.metric)
             return [self._verdict_metric(state, refused, parent or NO_MODEL)]
         _log.info("model %s from %d labels %s", version, len(rows), verdict.reason)
-        return [*outputs, self._verdict_metric(state, verdict, version), self._size_metric(state, rows, version)]
+        told = self._metric(model_metric(_FLOW, version, at=state.log.now))
+        return [*outputs, self._verdict_metric(state, verdict, version), self._size_metric(state, rows, version), told]
 
     def _learn(self, rows: Dataset) -> TrainedModel:
         return train(rows, self._schema, self._pipeline.training.params, num_threads=self._num_threads, seed=self._seed)
@@ -375,6 +384,7 @@ class RetrainProcessor:
         current = self._champion.manifest.version if self._champion else None
         if registry.champion is None or registry.champion.version != current:
             self._champion = self._checked(registry)
+            self._note()
 
     def _checked(self, registry: Registry) -> ActiveModel | None:
         """Newest champion that passes every check."""
@@ -385,7 +395,21 @@ class RetrainProcessor:
                     return ActiveModel(validator.check(registry, version))
                 except ModelError as error:
                     _log.error("the champion is refused: %s", error)
+                    self._note(refused=version, reason=str(error))
         return None
+
+    def _note(self, refused: str | None = None, reason: str = "") -> None:
+        """Tell people with the next outputs which champion counts here, or that one is refused."""
+        version = self._champion.manifest.version if self._champion else NO_MODEL
+        at = self._state.log.now if self._state else 0
+        news = version, refused
+        if news not in self._told and (refused is not None or version != NO_MODEL):
+            self._told = [each for each in self._told if each[0] == version] + [news]
+            self._news.append(model_metric(_FLOW, version, refused=refused, reason=reason, at=at))
+
+    def _tell(self) -> list[Output]:
+        news, self._news = self._news, []
+        return [self._metric(each) for each in news]
 
     def _checking(self) -> AbstractContextManager[Sandbox]:
         return Sandbox() if self._sandbox is None else nullcontext(self._sandbox)

@@ -111,10 +111,17 @@ def test_a_champion_is_swapped_in_a_corrupt_one_is_not_and_the_next_good_one_is(
 
     produce(producer, model(pipeline, 3, parent=1))
     wait_until(lambda: in_force(watcher) == version(3), "the good champion is not in force")
-    metrics = [decode(Metric, message.value()) for message in read_all(kafka, pipeline.topics.metrics)]
-    assert [(metric.name, metric.model, metric.detail["refused"]) for metric in metrics] == [
-        ("model_refused", version(1), version(2))
+
+    def told() -> list[tuple[str, str, object, object]]:
+        metrics = [decode(Metric, message.value()) for message in read_all(kafka, pipeline.topics.metrics)]
+        return [(each.name, each.model, each.detail["flow"], each.detail.get("refused")) for each in metrics]
+
+    expected = [
+        ("model_in_force", version(1), "stream", None),
+        ("model_refused", version(1), "stream", version(2)),
+        ("model_in_force", version(3), "stream", None),
     ]
+    wait_until(lambda: told() == expected, lambda: f"{told()}")
 
 
 def test_champions_in_quick_succession_are_checked_by_one_helper_which_ends_when_none_comes(

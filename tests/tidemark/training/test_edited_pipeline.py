@@ -14,7 +14,7 @@ from models import INCARNATION, batch_of, label_of, pipeline_text, published, re
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline, parse
 from tidemark.processor import Output, Partition
-from tidemark.records import Label, LabelFeatures, LabelRange, ModelManifest, decode, encode
+from tidemark.records import Label, LabelFeatures, LabelRange, Metric, ModelManifest, decode, encode
 from tidemark.registry.active import ActiveModel
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
@@ -176,11 +176,26 @@ def test_the_next_champion_learns_from_all_labels_and_at_once_where_the_old_one_
     outputs = after.tick(1.0)
     (made,) = manifests(outputs)
     assert (made.used, made.decision, made.version[:7]) == (60, "first champion of the changed pipeline", "v000003")
-    assert after.tick(2.0) == []
+    assert manifests(after.tick(2.0)) == []
     assert not [each for each in outputs if each.topic == "p.deadletter"]
 
     again = started(edited(b=CHANGED), registry_of([*topic, *(o for o in outputs if o.topic == "p.models")]), sandbox)
-    assert again.process(batch_of(values)) == []
+    assert manifests(again.process(batch_of(values))) == []
+
+
+def test_people_are_told_once_of_a_champion_that_retrain_refuses_and_of_the_next_one(sandbox: Sandbox) -> None:
+    values = [encode(label) for label in given(60)]
+    before = started(OLD, Registry(), sandbox)
+    topic = [each for each in before.process(batch_of(values)) if each.topic == "p.models"]
+    registry = registry_of(topic)
+    after = started(edited(b=CHANGED), registry, sandbox, before.metadata(PARTITION))
+    after.process(batch_of(values, replay=True))
+    outputs = [*after.tick(1.0), *after.tick(2.0), *after.tick(3.0)]
+    metrics = [decode(Metric, each.value) for each in outputs if each.topic == "p.metrics"]
+    told = [(each.model, each.detail.get("refused")) for each in metrics if each.name.startswith("model_")]
+    old = [manifest.version for manifest in manifests(topic)]
+    (new,) = manifests(outputs)
+    assert told == [("none", old[1]), ("none", old[0]), (new.version, None)]
 
 
 def test_the_next_challenger_beats_the_old_champion_on_the_new_labels_and_learns_from_all(sandbox: Sandbox) -> None:
@@ -190,7 +205,7 @@ def test_the_next_challenger_beats_the_old_champion_on_the_new_labels_and_learns
     registry = registry_of(topic)
     after = started(edited(WIDER), registry, sandbox, before.metadata(PARTITION))
     after.process(batch_of(old, replay=True))
-    assert after.tick(1.0) == []
+    assert manifests(after.tick(1.0)) == []
     waiting = [encode(label) for label in given(40, first=60)]  # asked before the edit, answered after it
     outputs = after.process(batch_of(waiting, first=60))
     made = manifests(outputs)
