@@ -174,6 +174,7 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     golden: list[list[float | None]] = []
     golden_raw: list[list[float]] = []
     structure_sha256: str = ""
+    promoted: bool = True
     definitions: dict[str, str] = {}
 
 

@@ -2,6 +2,9 @@
 
 Keys: `VERSION/0000` ... for chunks, `VERSION` for the manifest, `champion` for the pointer. All records of
 a publication are outputs of one transaction, chunks first.
+
+What is read back is checked like a stranger's: bounded, of the right form, with its digest. Serials of champions only
+go forward, so that an old record, signed as it is, moves nothing back; where there is a key, tombstones are signed too.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,15 +29,31 @@ MAX_TEXT: Final = 32_000_000
 CHUNK: Final = 900_000
 """Bytes of compressed text in a record: brokers refuse messages over 1 MiB by default."""
 
+MAX_CHUNKS: Final = 10_000
+"""Chunks that a model can have: their keys have four digits."""
+_MAX_PACKED: Final = MAX_TEXT + CHUNK
+_MAX_WITHOUT_MANIFEST: Final = 8
+"""Models whose chunks are held before their manifest comes: in a transaction it is the next record."""
+_PAST: Final = 100
+_FARTHEST: Final = 2**62
+_SHOWN: Final = 80
+
 Headers = Iterable[tuple[str, bytes | None]] | None
 
 _VERSION = re.compile(r"(?!champion$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SERIAL = re.compile(r"v([0-9]{6,12})-[0-9a-f]{8}")
 _CHUNK_KEY = re.compile(r"([^/]+)/([0-9]{4})")
 
 
 def is_version(text: str) -> bool:
     """Whether a text can name a version."""
     return _VERSION.fullmatch(text) is not None
+
+
+def serial_of(version: str) -> int:
+    """Number of a version such as `v000012-89abcdef`; 0 for a name without one."""
+    match = _SERIAL.fullmatch(version)
+    return int(match[1]) if match else 0
 
 
 def pack(raw: bytes, chunk: int = CHUNK) -> tuple[list[bytes], int, str]:
@@ -67,7 +86,7 @@ def publish(
     chunks, size, sha256 = pack(text.encode())
     if size > MAX_TEXT:
         raise ModelError(f"model {manifest.version} has {size:,} bytes of {MAX_TEXT:,} allowed; train fewer trees")
-    manifest = msgspec.structs.replace(manifest, chunks=len(chunks), size=size, sha256=sha256)
+    manifest = msgspec.structs.replace(manifest, chunks=len(chunks), size=size, sha256=sha256, promoted=champion)
     return records(manifest, chunks, topic=topic, champion=champion, secret=secret)
 
 
@@ -84,8 +103,8 @@ def records(
     return outputs
 
 
-def signed(topic: str, key: bytes, value: bytes, secret: bytes | None) -> Output:
-    """Record with the digest of its key and value in its header."""
+def signed(topic: str, key: bytes, value: bytes | None, secret: bytes | None) -> Output:
+    """Record, or tombstone, with the digest of its key and value in its header."""
     return Output(topic, value, key, headers=((signature.HEADER, signature.digest(key, value, secret)),))
 
 
@@ -93,35 +112,59 @@ def signed(topic: str, key: bytes, value: bytes, secret: bytes | None) -> Output
 class Registry:
     """What the records of a models topic say, fed in their order. Nothing is loaded here.
 
-    manifests: by version.  champion: the version in force, None before the first.
-    past: versions that were champion earlier, oldest first.
+    secret: key that records must be signed with.  floor: serial below which no champion is accepted.
+    manifests: by version.  past: versions that were champion earlier, oldest first.
     """
 
     secret: bytes | None = None
+    floor: int = 0
     manifests: dict[str, ModelManifest] = field(default_factory=dict)
-    champion: Champion | None = None
     past: list[str] = field(default_factory=list)
+    _named: Champion | None = None
+    _newest: str | None = None
+    _withdrawn: int = -1
     _chunks: dict[str, dict[int, bytes]] = field(default_factory=dict)
+
+    @property
+    def champion(self) -> Champion | None:
+        """The version in force, None before the first.
+
+        That is the newest that was published as one. The record that names it may have given way to an older one that
+        was written again, or to a tombstone, and then compaction has removed it: the manifest tells of it all the same.
+        """
+        newest = None if self._newest is None else self.manifests[self._newest]
+        if newest is None or serial_of(newest.version) <= max(self._withdrawn, self._serial, self.floor - 1):
+            return self._named
+        return Champion(version=newest.version, since=newest.created_at, parent=newest.parent)
+
+    @property
+    def versions(self) -> Iterator[str]:
+        """Every version that is known of, some of them more than once."""
+        yield from self.manifests
+        yield from self.past
+        if self._named is not None:
+            yield self._named.version
 
     def feed(self, key: bytes | None, value: bytes | None, headers: Headers = None) -> bool:
         """Take in one record; True if it named a champion. A value of None deletes (compaction's tombstone).
 
         Raises:
-            ModelError: the record is malformed or its digest is wrong; what was known before stays.
+            ModelError: the record is malformed, its digest is wrong, or it is older than what it would replace; what
+                was known before stays.
 
         """
         try:
             name = (key or b"").decode("ascii")
         except UnicodeDecodeError as error:
-            raise ModelError(f"a record with the key {key!r}: no version, chunk or 'champion'") from error
+            raise _unknown(key) from error
         if key == CHAMPION_KEY:
             return self._feed_champion(key, value, headers)
-        if (match := _CHUNK_KEY.fullmatch(name)) and is_version(match[1]):
-            self._feed_chunk(match[1], int(match[2]), value)
+        if key is not None and (match := _CHUNK_KEY.fullmatch(name)) and is_version(match[1]):
+            self._feed_chunk(key, match[1], int(match[2]), value, headers)
         elif key is not None and is_version(name):
             self._feed_manifest(key, name, value, headers)
         else:
-            raise ModelError(f"a record with the key {key!r}: no version, chunk or 'champion'")
+            raise _unknown(key)
         return False
 
     def feed_outputs(self, outputs: Iterable[Output]) -> None:
@@ -131,9 +174,10 @@ class Registry:
 
     def candidates(self) -> list[str]:
         """Versions to serve, best first: the champion, then those before it, newest first."""
-        if self.champion is None:
+        champion = self.champion
+        if champion is None:
             return []
-        line = [self.champion.version, *([self.champion.parent] if self.champion.parent else [])]
+        line = [champion.version, *([champion.parent] if champion.parent else [])]
         line += reversed(self.past)
         manifest = self.manifests.get(line[-1])
         while manifest is not None and manifest.parent is not None and manifest.parent not in line:
@@ -169,11 +213,12 @@ class Registry:
 
         So the topic and its readers' memory are bounded, and which labels made which model stays on record.
         """
-        serving = {self.champion.version, self.champion.parent} if self.champion else set()
+        champion = self.champion
+        serving = {champion.version, champion.parent} if champion else set()
         newest = sorted(self._chunks, key=self._age)
         old = [version for version in newest[: max(len(newest) - keep, 0)] if version not in serving]
         return [
-            Output(topic, None, f"{version}/{index:04d}".encode())
+            signed(topic, f"{version}/{index:04d}".encode(), None, self.secret)
             for version in old
             for index in sorted(self._chunks[version])
         ]
@@ -182,32 +227,62 @@ class Registry:
         manifest = self.manifests.get(version)
         return (manifest.created_at if manifest else 0, version)
 
+    @property
+    def _serial(self) -> int:
+        return -1 if self._named is None else serial_of(self._named.version)
+
     def _feed_champion(self, key: bytes, value: bytes | None, headers: Headers) -> bool:
-        if value is None:
-            self.champion = None
-            return True
         self._check(key, value, headers, "the champion's record")
+        current = self.champion
+        if value is None:
+            self._withdrawn = max((serial_of(version) for version in self.versions), default=0)
+            self._named = None
+            return True
         try:
             champion = decode(Champion, value)
         except RecordError as error:
             raise ModelError(f"the champion's record is refused: {error.reason}") from error
-        if self.champion is not None and self.champion.version != champion.version:
-            self.past.append(self.champion.version)
-        self.champion = champion
+        problem = _name_problem(champion.version, champion.parent) or _number_problem(champion.since)
+        if problem is not None:
+            raise ModelError(f"the champion's record is refused: {problem}")
+        least = self.floor if self.secret is None else max(self.floor, self._withdrawn + 1)
+        if serial_of(champion.version) < least or (current is not None and _is_older(champion, current)):
+            newer = f"model {current.version}" if current is not None else f"serial {least}"
+            raise ModelError(
+                f"the champion's record is refused: model {champion.version} is older than {newer}, which was champion "
+                "after it; an old record was written again"
+            )
+        if self._named is not None and self._named.version != champion.version:
+            self.past = [*self.past, self._named.version][-_PAST:]
+        self._named = champion
         return True
 
-    def _feed_chunk(self, version: str, index: int, value: bytes | None) -> None:
-        if value is not None:
-            self._chunks.setdefault(version, {})[index] = value
+    def _feed_chunk(self, key: bytes, version: str, index: int, value: bytes | None, headers: Headers) -> None:
+        chunks = self._chunks.get(version, {})
+        if value is None:
+            if index in chunks:  # one of what is not held deletes nothing
+                self._check(key, value, headers, f"the deletion of a chunk of model {version}")
+                del chunks[index]
+                if not chunks:
+                    del self._chunks[version]
             return
-        if version in self._chunks:
-            self._chunks[version].pop(index, None)
-            if not self._chunks[version]:
-                del self._chunks[version]
+        if version in self.manifests:
+            if chunks.get(index) != value:
+                raise ModelError(f"a chunk of model {version} is refused: the model was published before it")
+            return
+        if sum(map(len, chunks.values())) - len(chunks.get(index, b"")) + len(value) > _MAX_PACKED:
+            raise ModelError(f"a chunk of model {version} is refused: its chunks are more than {_MAX_PACKED:,} bytes")
+        self._chunks.setdefault(version, chunks)[index] = value
+        waiting = [each for each in self._chunks if each not in self.manifests]
+        for each in waiting[:-_MAX_WITHOUT_MANIFEST]:
+            del self._chunks[each]
 
     def _feed_manifest(self, key: bytes, name: str, value: bytes | None, headers: Headers) -> None:
         if value is None:
-            self.manifests.pop(name, None)
+            if name in self.manifests:
+                self._check(key, value, headers, f"the deletion of the manifest of model {name}")
+                del self.manifests[name]
+                self._newest = max(filter(self._is_promoted, self.manifests), key=serial_of, default=None)
             return
         self._check(key, value, headers, f"the manifest of model {name}")
         try:
@@ -215,13 +290,61 @@ class Registry:
         except RecordError as error:
             raise ModelError(f"the manifest of model {name} is refused: {error.reason}") from error
         if manifest.version != name:
-            raise ModelError(f"the manifest under the key {name} is of model {manifest.version!r}")
+            raise ModelError(f"the manifest under the key {name} is of model {manifest.version[:_SHOWN]!r}")
+        problem = _manifest_problem(manifest)
+        if problem is not None:
+            raise ModelError(f"the manifest of model {name} is refused: {problem}")
         self.manifests[name] = manifest
+        if manifest.promoted and (self._newest is None or serial_of(name) > serial_of(self._newest)):
+            self._newest = name
 
-    def _check(self, key: bytes, value: bytes, headers: Headers, what: str) -> None:
+    def _is_promoted(self, version: str) -> bool:
+        return self.manifests[version].promoted
+
+    def _check(self, key: bytes, value: bytes | None, headers: Headers, what: str) -> None:
         given = next((content for name, content in headers or () if name == signature.HEADER), None)
+        if value is None and given is None and self.secret is None:
+            return  # without a key anybody may delete, as with the tools of Kafka
         if why := signature.refusal(key, value, given, self.secret):
             raise ModelError(f"{what} is refused: {why}")
+
+
+def _unknown(key: bytes | None) -> ModelError:
+    shown = repr(key) if key is None or len(key) <= _SHOWN else f"{key[:_SHOWN]!r}… ({len(key):,} bytes)"
+    return ModelError(f"a record with the key {shown}: no version, chunk or 'champion'")
+
+
+def _is_older(champion: Champion, current: Champion) -> bool:
+    """Whether a champion came before the current one; of equal serials, by the time it was made."""
+    serials = serial_of(champion.version), serial_of(current.version)
+    return serials[0] < serials[1] or (serials[0] == serials[1] and champion.since < current.since)
+
+
+def _manifest_problem(manifest: ModelManifest) -> str | None:
+    """What no manifest of ours says, whoever has signed it."""
+    if not 0 <= manifest.chunks <= MAX_CHUNKS:
+        return f"{_count(manifest.chunks)} chunks, of at most {MAX_CHUNKS:,}"
+    numbers = [manifest.created_at, manifest.known_until, manifest.used]
+    for labels in manifest.trained_on:
+        numbers += [labels.partition, labels.start, labels.end]
+        if not 0 <= labels.start <= labels.end:
+            return f"it was trained on labels from {_count(labels.start)} to {_count(labels.end)}"
+    return _name_problem(manifest.version, manifest.parent) or _number_problem(*numbers)
+
+
+def _name_problem(version: str, parent: str | None) -> str | None:
+    wrong = next((name for name in (version, parent) if name is not None and not is_version(name)), None)
+    return None if wrong is None else f"{wrong[:_SHOWN]!r} names no model"
+
+
+def _number_problem(*numbers: int) -> str | None:
+    wrong = next((number for number in numbers if abs(number) >= _FARTHEST), None)
+    return None if wrong is None else f"the number {_count(wrong)} is out of range"
+
+
+def _count(number: int) -> str:
+    """A number for people, however large: Python refuses to write those of more than 4,300 digits."""
+    return f"{number:,}" if abs(number) < _FARTHEST * 4 else f"of {number.bit_length()} bits"
 
 
 def _inflate(version: str, packed: bytes, size: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Final
 from tidemark.errors import ModelError
 from tidemark.records import NO_MODEL
 from tidemark.registry.active import ActiveModel
-from tidemark.registry.codec import Headers, Registry
+from tidemark.registry.codec import Headers, Registry, serial_of
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import Validator
@@ -32,6 +32,7 @@ class ChampionKeeper:
         self._secret = secret
         self._report = report
         self._registry = Registry(secret)
+        self._incarnation: str | None = None
         self.current: ActiveModel | None = None
         self.refused: dict[str, str] = {}
 
@@ -40,9 +41,14 @@ class ChampionKeeper:
         """Version in force, `none` before the first."""
         return NO_MODEL if self.current is None else self.current.version
 
-    def start_over(self) -> None:
-        """Forget the records, for they come from the first on again. The model in force stays until another passes."""
-        self._registry = Registry(self._secret)
+    def start_over(self, incarnation: str | None = None) -> None:
+        """Forget the records, for they come from the first on again. The model in force stays until another passes.
+
+        incarnation: of the topic. In the same topic, no model that is older than the one in force comes in its place.
+        """
+        same = incarnation is not None and incarnation == self._incarnation
+        self._incarnation = incarnation
+        self._registry = Registry(self._secret, floor=serial_of(self.version) if same else 0)
 
     def take(self, key: bytes | None, value: bytes | None, headers: Headers, where: str) -> bool:
         """Take in a record; True if it named a champion. One that is malformed is reported and passed over."""

@@ -12,10 +12,11 @@ from typing import Final
 from tidemark.errors import ConfigError
 
 HEADER: Final = "digest"
-"""Header of the manifest's and the champion's record: `sha256:HEX` or `hmac-sha256:HEX`."""
+"""Header of manifests, champions and tombstones: `sha256:HEX` or `hmac-sha256:HEX`."""
 
 _VARIABLE: Final = "TIDEMARK_MODEL_KEY"
 _MIN_KEY_BYTES: Final = 16
+_TOMBSTONE: Final = b"deleted:"
 
 
 def signing_key(environment: Mapping[str, str] | None = None) -> bytes | None:
@@ -46,15 +47,17 @@ def signing_key(environment: Mapping[str, str] | None = None) -> bytes | None:
     return key
 
 
-def digest(key: bytes, value: bytes, secret: bytes | None) -> bytes:
-    """Header value for the record of `key` and `value`; signed when there is a secret."""
-    message = len(key).to_bytes(8, "big") + key + value
+def digest(key: bytes, value: bytes | None, secret: bytes | None) -> bytes:
+    """Header value for the record of `key` and `value` (None: a tombstone); signed when there is a secret."""
+    message = len(key).to_bytes(8, "big") + key + (value or b"")
+    if value is None:
+        message = _TOMBSTONE + message  # no value's message begins so: it would be of a key of 2**62 bytes
     if secret is None:
         return b"sha256:" + hashlib.sha256(message).hexdigest().encode()
     return b"hmac-sha256:" + hmac.new(secret, message, hashlib.sha256).hexdigest().encode()
 
 
-def refusal(key: bytes, value: bytes, given: bytes | None, secret: bytes | None) -> str | None:
+def refusal(key: bytes, value: bytes | None, given: bytes | None, secret: bytes | None) -> str | None:
     """Why the record's digest is not accepted, None if it is. With a secret, an unsigned record is refused."""
     if given is None:
         return f"its header {HEADER!r} is missing"

@@ -139,7 +139,7 @@ class ModelWatcher:
         incarnation = self._wait_for_topic()
         if incarnation is None:
             return
-        self._keeper.start_over()
+        self._keeper.start_over(incarnation)
         partitions = self._partitions()
         if not partitions:
             return

@@ -149,7 +149,7 @@ def publish_first(
             f"{topic} has a champion, {parent}, which the retrain flow replaces when labels say so; "
             "to put this model in its place all the same, add --replace"
         )
-    version = next_version(registry.manifests, model.content_sha256)
+    version = next_version(registry.versions, model.content_sha256)
     manifest = msgspec.structs.replace(model.manifest, version=version, parent=parent)
     outputs = publish(manifest, model.text, topic=topic, secret=secret)
     trial = Registry(secret)

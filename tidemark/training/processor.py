@@ -298,7 +298,7 @@ class RetrainProcessor:
             if not verdict.passed:
                 return [self._verdict_metric(state, verdict, parent or NO_MODEL)]
             model = self._challenger(rows)
-            version = next_version(self._registry.manifests, rows.content_sha256)
+            version = next_version(self._registry.versions, rows.content_sha256)
             outputs = self._publication(state, rows, model, version, verdict)
         except ModelError as error:
             _log.warning("no model from %d labels: %s", len(rows), error)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -12,7 +14,7 @@ from models import registry_of, small_pipeline
 
 from tidemark.errors import ConfigError, ModelError
 from tidemark.processor import Output
-from tidemark.records import Champion, ModelManifest, decode, encode
+from tidemark.records import Champion, LabelRange, ModelManifest, decode, encode
 from tidemark.registry import codec, signature
 from tidemark.registry.schema import ModelSchema
 
@@ -246,3 +248,127 @@ def test_the_schema_names_features_classes_and_objective() -> None:
     assert (two.features, two.classes, two.objectives) == (("a", "b", "c"), ("no", "yes"), ("binary",))
     assert three.objectives == ("multiclass", "multiclassova")
     assert two.hash != three.hash
+
+
+def line(count: int, secret: bytes | None = SECRET) -> list[list[Output]]:
+    """Publications of so many champions, one after the other."""
+    versions = [None, *(f"v{number:06d}-00000000" for number in range(1, count + 1))]
+    return [
+        codec.publish(manifest(version or "", before, created_at=number), f"text {number}", topic="m", secret=secret)
+        for number, (before, version) in enumerate(pairwise(versions), 1)
+    ]
+
+
+def fed(registry: codec.Registry, output: Output) -> str | None:
+    """Why the registry refuses a record, None if it takes it."""
+    try:
+        registry.feed(output.key, output.value, output.headers)
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=12))
+def test_whatever_old_record_is_written_again_the_newest_champion_stays(again: list[tuple[int, int]]) -> None:
+    published = line(4)
+    registry = codec.Registry(SECRET)
+    for outputs in published:
+        registry.feed_outputs(outputs)
+    for model, record in again:
+        why = fed(registry, published[model][record])
+        assert why is None or "an old record was written again" in why
+        assert registry.champion is not None
+        assert registry.champion.version == "v000004-00000000"
+        assert registry.candidates() == [f"v{number:06d}-00000000" for number in (4, 3, 2, 1)]
+        assert registry.text("v000004-00000000") == "text 4"
+
+
+@given(st.permutations(range(3)), st.integers(0, 2))
+def test_a_reader_that_starts_after_compaction_is_not_moved_back_by_an_old_champions_record(
+    order: list[int], old: int
+) -> None:
+    published = line(3)
+    registry = codec.Registry(SECRET)
+    for number in order:  # compaction keeps of each key its last record, and so of `champion` the old one
+        for output in published[number][:-1]:
+            assert fed(registry, output) is None
+    fed(registry, published[old][-1])
+    assert registry.champion is not None
+    assert registry.candidates()[0] == "v000003-00000000"
+
+
+@pytest.mark.parametrize("record", range(3))
+def test_with_a_key_only_a_signed_tombstone_deletes(record: int) -> None:
+    (outputs,) = line(1)
+    key = outputs[record].key or b""
+    for headers in ((), codec.signed("m", key, None, None).headers, codec.signed("m", key, b"", SECRET).headers):
+        registry = codec.Registry(SECRET)
+        registry.feed_outputs(outputs)
+        assert "is refused" in (fed(registry, Output("m", None, key, headers=headers)) or "")
+        assert registry.candidates() == ["v000001-00000000"]
+        assert registry.text("v000001-00000000") == "text 1"
+    assert fed(registry, codec.signed("m", key, None, SECRET)) is None
+    with pytest.raises(ModelError) if record < 2 else nullcontext():
+        registry.text("v000001-00000000")
+    assert bool(registry.candidates()) == (record < 2)
+
+
+def test_texts_are_retired_with_signed_tombstones() -> None:
+    registry = codec.Registry(SECRET)
+    for outputs in line(4):
+        registry.feed_outputs(outputs)
+    retired = registry.retire("m", keep=2)
+    assert [output.key for output in retired] == [b"v000001-00000000/0000", b"v000002-00000000/0000"]
+    registry.feed_outputs(retired)
+    assert registry.retire("m", keep=2) == []
+
+
+HUGE = st.sampled_from([-1, -(10**30), 10**12, 10**30, 2**62, 2**63, 10**300])
+
+
+@given(st.sampled_from(["chunks", "created_at", "known_until", "used", "start", "end", "partition"]), HUGE)
+def test_a_manifest_of_numbers_that_are_none_is_refused_though_it_is_signed(name: str, number: int) -> None:
+    made = manifest()
+    if name in ("start", "end", "partition"):
+        labels = LabelRange(topic="p.labels", partition=0, start=0, end=1)
+        made = msgspec.structs.replace(made, trained_on=[msgspec.structs.replace(labels, **{name: number})])
+    else:
+        made = msgspec.structs.replace(made, **{name: number})
+    registry = codec.Registry(SECRET)
+    why = fed(registry, codec.signed("m", b"v000001-00000000", encode(made), SECRET))
+    small = abs(number) < 2**62 and name not in ("chunks", "start") and not (name == "end" and number < 0)
+    assert (why is None) == small
+    assert why is None or len(why) < 300
+    with pytest.raises(ModelError):
+        registry.text("v000001-00000000")
+
+
+@pytest.mark.parametrize(("version", "parent"), [("champion", None), ("a/b", None), ("x" * 900_000, None), ("v1", "ü")])
+def test_a_champion_of_no_name_is_refused(version: str, parent: str | None) -> None:
+    output = codec.signed("m", b"champion", encode(Champion(version=version, since=1, parent=parent)), SECRET)
+    why = fed(codec.Registry(SECRET), output)
+    assert why is not None
+    assert "names no model" in why
+    assert len(why) < 300
+
+
+def test_a_long_key_is_refused_in_a_short_sentence() -> None:
+    assert len(fed(codec.Registry(), Output("m", b"", b"x" * 1_000_000)) or "") < 300
+
+
+def test_chunks_that_no_manifest_follows_are_held_within_bounds() -> None:
+    registry = codec.Registry(SECRET)
+    for number in range(1_000):
+        registry.feed(f"x{number}/0000".encode(), b"x" * 1_000)
+    assert sum(len(chunk) for chunks in registry._chunks.values() for chunk in chunks.values()) <= 8_000
+    whys = [fed(registry, Output("m", b"x" * 900_000, f"big/{number:04d}".encode())) for number in range(100)]
+    assert "more than" in (whys[-1] or "")
+
+
+def test_a_chunk_written_after_its_model_was_published_is_refused() -> None:
+    (outputs,) = line(1)
+    registry = codec.Registry(SECRET)
+    registry.feed_outputs(outputs)
+    assert "was published before it" in (fed(registry, outputs[0]._replace(value=b"other")) or "")
+    assert fed(registry, outputs[0]) is None
+    assert registry.text("v000001-00000000") == "text 1"

@@ -202,6 +202,24 @@ def test_with_a_key_only_signed_models_are_served(kafka: Settings, pipeline: Pip
         assert in_force(watcher) == version(1)
 
 
+def test_an_old_signed_record_and_unsigned_tombstones_move_no_reader_back(
+    kafka: Settings, pipeline: Pipeline, producer: Producer
+) -> None:
+    topic, old = pipeline.topics.models, model(pipeline, 1, secret=SECRET)
+    new = model(pipeline, 2, parent=1, secret=SECRET)
+    with ModelWatcher(kafka, pipeline, secret=SECRET) as watcher:
+        watcher.wait_ready()
+        produce(producer, [*old, *new])
+        wait_until(lambda: in_force(watcher) == version(2), "the second champion is not in force")
+        produce(producer, [old[-1], *(Output(topic, None, output.key) for output in new)])
+        wait_until(lambda: len(watcher.refused) == 4, lambda: f"not refused: {watcher.refused}")
+        assert in_force(watcher) == version(2)
+        with ModelWatcher(kafka, pipeline, secret=SECRET) as later:
+            found = later.wait_ready()
+        assert found is not None
+        assert found.version == version(2)
+
+
 def test_a_topic_that_is_created_later_or_again_is_followed(kafka: Settings, unique: str, producer: Producer) -> None:
     pipeline = small_pipeline(unique)
     with ModelWatcher(kafka, pipeline) as watcher:
