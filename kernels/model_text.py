@@ -540,7 +540,8 @@ def parse_model(
     cursor.literal(b"tree")
     version = cursor.field(b"version")
     if version != b"v4":
-        raise cursor.error(f"version: expected 'v4' (LightGBM 4), found {_shown(version)}")
+        remedy = "; load it in LightGBM 4 and save it" if version in (b"v2", b"v3") else ""
+        raise cursor.error(f"version: expected 'v4' (LightGBM 4), found {_shown(version)}{remedy}")
     num_class = cursor.integer(b"num_class", 1, MAX_CLASSES)
     outputs = cursor.integer(b"num_tree_per_iteration", 1, MAX_CLASSES)
     cursor.integer(b"label_index", 0, _MAX_FEATURES)

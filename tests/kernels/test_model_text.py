@@ -114,7 +114,7 @@ def edit(pattern: str, replacement: str) -> str:
 @pytest.mark.parametrize(
     ("pattern", "replacement", "message"),
     [
-        (r"^version=v4$", "version=v3", "version: expected 'v4'"),
+        (r"^version=v4$", "version=v3", "version: expected 'v4' .*, found 'v3'; load it in LightGBM 4 and save"),
         (r"^num_class=1$", "num_class=2", "do not fit"),
         (r"^max_feature_idx=5$", "max_feature_idx=4", "feature_names: expected 5"),
         (r"^max_feature_idx=5$", "max_feature_idx=99999999999", "max_feature_idx: expected an integer"),

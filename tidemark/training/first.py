@@ -28,6 +28,7 @@ from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import Validator, parse, structure_sha256
 from tidemark.settings import Settings
+from tidemark.training.categories import in_order_of
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.golden import choose, made_up
@@ -94,11 +95,14 @@ def from_history(
 def from_model_file(pipeline: Pipeline, text: str, source: str) -> FirstModel:
     """Model from the text of a LightGBM model file (`Booster.save_model`); it is not loaded before it was parsed.
 
+    Its categories become the pipeline's (`tidemark.training.categories`).
+
     Raises:
-        ModelError: it is not what LightGBM writes, or not of the pipeline's features and classes.
+        ModelError: it is not what LightGBM writes, or not of the pipeline's features, categories and classes.
 
     """
     schema = ModelSchema.of(pipeline)
+    text = in_order_of(pipeline, text, parse(text, schema))
     forest = Forest(parse(text, schema))
     golden = choose(forest, made_up(forest.model))
     with Sandbox() as sandbox:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kernels.forest import Forest
 from kernels.model_text import ForestModel
+from tidemark.training.categories import categories_in_splits
 
 MOST: Final = 64
 """Golden rows of a model: two dozen reach every leaf of a model of 1,000 labels."""
@@ -36,14 +37,20 @@ def choose(forest: Forest, rows: NDArray[np.float64], most: int = MOST) -> NDArr
 
 
 def made_up(model: ForestModel, count: int = 4_000, seed: int = 0) -> NDArray[np.float64]:
-    """Rows (count, d) for a model whose training rows nobody has: values at and about its own thresholds."""
+    """Rows (count, d) for a model whose training rows nobody has: values at and about its own thresholds.
+
+    Of a feature that is split by category: the categories that splits name, and the one after the last of them.
+    """
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(count, len(model.feature_names)))
     numerical = (model.decision_type & 1) == 0  # bit 0: categorical
     for feature in range(rows.shape[1]):
         thresholds = model.threshold[(model.split_feature == feature) & numerical & np.isfinite(model.threshold)]
-        if len(thresholds):
-            at = rng.choice(thresholds, count)
-            rows[:, feature] = np.where(rng.random(count) < 0.5, at, np.nextafter(at, np.inf))  # either side
+        values = np.concatenate([thresholds, np.nextafter(thresholds, np.inf)])  # either side
+        categories = categories_in_splits(model, feature)
+        if len(categories):
+            values = np.concatenate([values, categories, categories[-1:] + 1])
+        if len(values):
+            rows[:, feature] = rng.choice(values, count)
     rows[rng.random(rows.shape) < _MISSING] = np.nan
     return rows

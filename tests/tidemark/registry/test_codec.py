@@ -301,6 +301,7 @@ def test_a_reader_that_starts_after_compaction_is_not_moved_back_by_an_old_champ
 def test_with_a_key_only_a_signed_tombstone_deletes(record: int) -> None:
     (outputs,) = line(1)
     key = outputs[record].key or b""
+    registry = codec.Registry(SECRET)
     for headers in ((), codec.signed("m", key, None, None).headers, codec.signed("m", key, b"", SECRET).headers):
         registry = codec.Registry(SECRET)
         registry.feed_outputs(outputs)
