@@ -125,15 +125,18 @@ def start_offset(lane: Lane, found: Found, rewind: int | None, *, group: str, ac
     rewind: what the processor's `open` returned.
 
     Raises:
-        TopicError: retention has removed records that the state, or the group, still needs.
-        ValueError: the processor wants to begin after what is committed: a bug, for rows would be lost.
+        TopicError: retention has removed records that the state, or the group, still needs; or the committed state
+            wants to begin after what is committed, so that rows would be lost.
 
     """
     if found.committed is None:
         return found.low if rewind is None else max(rewind, found.low)
     wanted = wanted_offset(found.committed, found.low, rewind)
     if wanted > found.committed:
-        raise ValueError(f"{lane.topic} [{lane.index}]: rewind to {wanted} is after the committed {found.committed}")
+        raise TopicError(
+            f"{lane.topic} [{lane.index}]: rewind to {wanted} is after the committed {found.committed}, so what is "
+            f"committed for {group} is not the flow's; another program commits under its group, or it must be reset"
+        )
     if wanted >= found.low:
         return wanted
     if accept_gap:

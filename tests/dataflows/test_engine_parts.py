@@ -241,7 +241,7 @@ def test_a_gap_is_an_error_unless_it_is_accepted() -> None:
 
 
 def test_a_rewind_beyond_what_is_committed_is_a_bug() -> None:
-    with pytest.raises(ValueError, match="rewind to 51 is after the committed 50"):
+    with pytest.raises(TopicError, match="rewind to 51 is after the committed 50"):
         start_offset(Lane("t", 0), Found("0", 50, "", 0, None), 51, group="g", accept_gap=False)
 
 

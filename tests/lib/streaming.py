@@ -373,7 +373,7 @@ class MemoryEngine:
                 if p.topic == self.pipeline.topics.hop(key)
                 for r in log
             ]
-            for key in self.pipeline.keys[1:]
+            for key in self.pipeline.hops
         }
 
 

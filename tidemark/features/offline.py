@@ -55,7 +55,7 @@ def offline(
 ) -> pl.DataFrame:
     """Features of every event, recomputed from the raw records and the order that the hop topics recorded.
 
-    records: the good raw records, in any order.  hops: for each key after the first, the records of its hop topic.
+    records: the good raw records, in any order.  hops: for each of `Pipeline.hops`, the records of its topic.
     Returns `event_id`, `time` (µs), `late`, and a float64 column for each of `Pipeline.feature_names`, null where
     missing, sorted by event id.
     """
@@ -63,8 +63,8 @@ def offline(
     frame = events.select("event_id", "time", *(f.name for f in pipeline.features)).with_columns(
         late=pl.lit(value=False)
     )
-    for i, key in enumerate(pipeline.keys):
-        order = _raw_order(events) if i == 0 else _hop_order((hops or {})[key])
+    for key in pipeline.keys:
+        order = _hop_order((hops or {})[key]) if key in pipeline.hops else _raw_order(events)
         placed = order.join(events, on="event_id", how="inner", validate="1:1")
         if len(placed) != len(events):
             raise ValueError(f"{key}: {len(order)} rows in the recorded order, of which {len(placed)} are raw events")

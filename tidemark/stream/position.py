@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import msgspec
 
 from tidemark.errors import TopicError
 from tidemark.processor import Partition
+
+_Offset = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+_Time = Annotated[int, msgspec.Meta(gt=-(2**62), lt=2**62)]
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -20,10 +24,10 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reach: how far behind the watermark a row mattered, µs; None in positions of earlier versions.
     """
 
-    rewind: int | None = None
-    watermark: int | None = None
+    rewind: _Offset | None = None
+    watermark: _Time | None = None
     model: str = "none"
-    reach: int | None = None
+    reach: _Time | None = None
 
 
 _decode = msgspec.json.Decoder(Position).decode

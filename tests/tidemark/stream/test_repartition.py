@@ -1,0 +1,91 @@
+"""Raw records that are keyed by something else than the pipeline's first key."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streaming import MemoryEngine, features_as_offline, purchases, shop
+
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.record_keys import KeyForm, form_of, record_keys
+from tidemark.processor import Partition
+
+FORMS: tuple[KeyForm, ...] = ("text", "json", "int32", "int64")
+
+
+def keyed(pipeline: Pipeline, form: KeyForm) -> Pipeline:
+    return pipeline.model_copy(update={"raw": [pipeline.raw[0].model_copy(update={"key": form})]})
+
+
+def scatter(engine: MemoryEngine, rows: list[dict[str, object]], seed: int) -> None:
+    """Append rows to any partition, under any key or none."""
+    rng = np.random.default_rng(seed)
+    for row in rows:
+        key = [None, b"", b"anything", str(row["who"]).encode()][rng.integers(4)]
+        partition = Partition(engine.pipeline.raw_topics[0], int(rng.integers(engine.pipeline.partitions)), "0000aaaa")
+        engine.produce(partition, json.dumps(row, ensure_ascii=False).encode(), key)
+
+
+@pytest.mark.parametrize("keys", [1, 2])
+def test_windows_are_right_whatever_the_records_are_keyed_by(keys: int) -> None:
+    engine = MemoryEngine(keyed(shop(keys=keys), "other").model_copy(update={"features_topic": True}))
+    assert engine.pipeline.hop_topics == ["shop.by-who", "shop.by-place"][:keys]
+    scatter(engine, purchases(5, 300), 1)
+    rng = np.random.default_rng(2)
+    lanes = list(engine.logs)
+    for _ in range(300):
+        engine.step(lanes[rng.integers(len(lanes))], int(rng.integers(1, 12)), crash=bool(rng.random() < 0.03))
+    engine.drain()
+    features = features_as_offline(engine)
+    assert len(features) == 300
+    assert not list(engine.of_topic(engine.pipeline.topics.deadletter))
+    counts = features[:, engine.pipeline.feature_names.index("who_count")]
+    assert counts.max() > 2, "rows of one customer meet"
+
+
+def test_a_record_whose_key_is_not_its_column_is_a_dead_letter_that_says_what_to_write() -> None:
+    engine = MemoryEngine(shop(keys=1))
+    partition = Partition("shop.raw", 0, "0000aaaa")
+    row = {"id": "P1", "at": 1_735_689_600_000_000, "who": "w", "place": 3, "amount": 2.5, "kind": "a"}
+    value = json.dumps(row).encode()
+    for key in (b"w", b"3", b'"w"', b"w"):
+        engine.produce(partition, value, key)
+    outputs = engine.processor.process(engine.batch(partition, engine.waiting(partition)))
+    letters = [output for output in outputs if output.topic == "shop.deadletter"]
+    reasons = [dict(letter.headers)["reason"].decode() for letter in letters]
+    assert [letter.key for letter in letters] == [b"3", b'"w"']
+    assert all(letter.value == value for letter in letters)
+    assert "'who' is 'w'" in reasons[0]
+    assert 'key = "other" at [[raw]]' in reasons[0]
+    assert 'key = "json" at [[raw]]' in reasons[1]
+    assert len([output for output in outputs if output.topic == "shop.predictions"]) == 2
+
+
+@given(st.lists(st.text(max_size=5), min_size=1), st.sampled_from(FORMS))
+def test_of_each_form_a_value_has_one_key_and_different_values_have_different_ones(
+    texts: list[str], form: KeyForm
+) -> None:
+    if form.startswith("int"):
+        texts = [str(hash(text) % 2**31) for text in texts]
+    keys = record_keys(form, texts, numbers=False)
+    assert None not in keys
+    assert len(set(keys)) == len(set(texts))
+    assert form_of(zip(keys, texts, strict=True), numbers=False) == form
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1), st.sampled_from(FORMS))
+def test_the_form_of_numbers_is_found(numbers: list[int], form: KeyForm) -> None:
+    if form == "int32":
+        numbers = [number % 2**31 for number in numbers]
+    texts = list(map(str, numbers))
+    found = form_of(zip(record_keys(form, texts, numbers=True), texts, strict=True), numbers=True)
+    assert found == ("text" if form == "json" else form), "a number in JSON is its digits"
+
+
+@pytest.mark.parametrize("key", [None, b"", b"007", b"7.0", b"+7", b"7 ", b"\x00\x00\x00\x00\x01\x07", b'{"who":7}'])
+def test_what_is_no_form_of_a_number_is_something_else(key: bytes | None) -> None:
+    assert form_of([(key, "7")], numbers=True) == "other"
