@@ -1,8 +1,9 @@
-"""The ingest flow: files to the raw topic, exactly once. `python -m dataflows.ingest PIPELINE FILE…`.
+"""The ingest flow: files to a raw topic, exactly once. `python -m dataflows.ingest PIPELINE FILE…`.
 
-Progress is committed in the transaction of the records, with offsets of the group `P.ingest`: one for partition 0 of
-the raw topic, whose metadata holds the rows done of each file. (The group has no members, so the stable transactional
-id alone fences a second ingest.) A file that is given again goes on where it ended.
+Progress over each file is a record of the compacted topic `P.ingest`, in the transaction of the rows. A file that is
+given again goes on where it ended, and which file it is its content tells (`tidemark.sources.progress`). Older versions
+kept progress in the metadata of an offset of the group `P.ingest`, which is read still. The group has no members: the
+stable transactional id alone fences a second ingest.
 """
 
 from __future__ import annotations
@@ -32,19 +33,22 @@ from dataflows.opening import pack, unpack
 from dataflows.run import exit_status
 from dataflows.slots import claim_slot
 from dataflows.stop import Stop
-from dataflows.transactions import TransactionFailed, Transactions
+from dataflows.transactions import RecordTooLarge, TransactionFailed, Transactions
 from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError, ConfigError, TopicError
-from tidemark.ingest import RawRecord, RecordFile, open_file
-from tidemark.kafka import consumer_config, producer_config, topic_incarnation
+from tidemark.ingest import RecordFile, open_file
+from tidemark.kafka import consumer_config, ensure_topics, producer_config, read_all, topic_incarnation
 from tidemark.logs import log_to_stderr
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.expressions import did_you_mean
 from tidemark.processor import Output
 from tidemark.settings import Settings
+from tidemark.sources.progress import Progress, decode_progress
+from tidemark.sources.records import RawRecord
+from tidemark.topics import TopicSpec
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 500
-_MOST_FILES: Final = 120
 _TIMEOUT: Final = 5.0
 
 
@@ -58,11 +62,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Consecutive rows of a file, from row `begin` on."""
+    """Consecutive rows of a file, from row `begin` on, and the progress over the file with them."""
 
     file: int
     begin: int
     records: Sequence[RawRecord]
+    progress: Progress
 
 
 class Ingest:
@@ -77,10 +82,10 @@ class Ingest:
         *,
         topic: str,
         pace: Pace | None = None,
+        again: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if len(files) > _MOST_FILES:
-            raise ConfigError(f"{len(files)} files: progress is kept for at most {_MOST_FILES}; put some together")
+        again_for = set(range(len(files))) if again else set()
         settings = config.settings
         self._config, self._files, self._stop, self._topic = config, files, stop, topic
         self._pace, self._clock = pace or Pace(), clock
@@ -98,9 +103,12 @@ class Ingest:
         )
         self._progress_of = Consumer(consumer_config(settings, group=config.group, log_level=2))
         self._lead = None if self._pace.lead is None else Lead(settings, pipeline, topic, clock)
+        self._ledger = pipeline.topics.ingest
+        self._again = again_for
         self._incarnation = ""
-        self._done: dict[str, int] = {}
-        self._read: list[int] = []
+        self._legacy: dict[str, int] = {}
+        self._done = [0] * len(files)
+        self._written: dict[int, Progress] = {}
         self._sent = 0
         self._began = 0.0
         self._failures = 0
@@ -109,7 +117,12 @@ class Ingest:
     @property
     def done(self) -> int:
         """Rows of all files that are in the topic, earlier runs included."""
-        return sum(self._done.get(file.digest, 0) for file in self._files)
+        return sum(self._done)
+
+    @property
+    def held(self) -> list[str]:
+        """Why a last row is not in the topic, of each file of which it is not."""
+        return [file.held for file in self._files if file.held is not None]
 
     def start(self) -> None:
         """End what an earlier ingest left pending, and find how far it had come.
@@ -119,6 +132,7 @@ class Ingest:
             BrokerError: Kafka does not answer.
 
         """
+        ensure_topics(self._settings, [ledger_spec(self._ledger)])
         self._transactions.renew(self._clock() + self._config.recovery_timeout)
         self._find_progress()
         self._began = self._clock()
@@ -137,29 +151,36 @@ class Ingest:
         count = self._allowed()
         if count <= 0:
             return None
+        waits = False
         for number, file in enumerate(self._files):
-            begin = self._read[number]
-            if begin < file.rows and (records := file.read(begin, count)):
-                self._read[number] += len(records)
+            begin = file.rows
+            records = file.read(count)
+            if records is None:
+                waits = True
+            elif records:
                 self._sent += len(records)
-                return Rows(number, begin, records)
+                return Rows(number, begin, records, file.progress(self._topic, self._incarnation))
+        if waits:
+            return None
         raise StopIteration
 
     def write(self, rows: Rows) -> None:
         """Produce rows, and commit when it is time."""
-        file = self._files[rows.file]
-        if self._broken or self._done.get(file.digest, 0) != rows.begin:
+        if self._broken or self._done[rows.file] != rows.begin:
             return  # read before a failure: they are read again
         try:
             self._transactions.begin()
             self._transactions.send([Output(self._topic, record.value, record.key) for record in rows.records])
             self._transactions.rows += len(rows.records)
-            self._done[file.digest] = rows.begin + len(rows.records)
+            self._done[rows.file] = rows.begin + len(rows.records)
+            self._written[rows.file] = rows.progress
             if (
                 self._transactions.age >= self._config.commit_interval
                 or self._transactions.rows >= self._config.commit_rows
             ):
                 self._commit()
+        except RecordTooLarge as failure:
+            raise ConfigError(f"{self._files[rows.file].path}, {_largest(rows)}: {failure}; shorten it") from failure
         except TransactionFailed as failure:
             _log.warning("%s: %s; beginning again from what is committed", self._config.group, failure)
             self._broken = True
@@ -200,10 +221,13 @@ class Ingest:
         return min(_CHUNK, int((self._clock() - self._began) * self._pace.rate) - self._sent)
 
     def _commit(self) -> None:
-        files = {name: rows for name, rows in self._done.items() if rows}
-        metadata = pack(self._incarnation, msgspec.json.encode(files).decode())
-        position = TopicPartition(self._topic, 0, sum(files.values()), metadata)
+        progress = [Output(self._ledger, msgspec.json.encode(each), each.key) for each in self._written.values()]
+        self._transactions.send(progress)
+        metadata = pack(self._incarnation, msgspec.json.encode(self._legacy).decode())
+        position = TopicPartition(self._topic, 0, self.done, metadata)
         self._transactions.commit([position], self._progress_of.consumer_group_metadata())
+        self._again -= set(self._written)
+        self._written.clear()
         self._failures = 0
 
     def _recover(self) -> None:
@@ -225,12 +249,12 @@ class Ingest:
                     f"Kafka has not told for {self._config.recovery_timeout:g} s how far {self._config.group} is; "
                     "is it up?"
                 )
-        self._read = [self._done.get(file.digest, 0) for file in self._files]
 
     def _progress_found(self) -> bool:
         try:
             self._incarnation = topic_incarnation(self._settings, self._topic, timeout=_TIMEOUT)
             committed = self._progress_of.committed([TopicPartition(self._topic, 0)], _TIMEOUT)[0]
+            written = read_all(self._settings, self._ledger)
         except TopicError:
             raise
         except (BrokerError, KafkaException) as error:
@@ -238,8 +262,29 @@ class Ingest:
             return False
         incarnation, metadata = unpack(committed.metadata)
         known = incarnation == self._incarnation and metadata
-        self._done = msgspec.json.decode(metadata, type=dict[str, int]) if known else {}
+        self._legacy = msgspec.json.decode(metadata, type=dict[str, int]) if known else {}
+        newest = {record.key(): decode_progress(record.value() or b"") for record in written}
+        now = [p for p in newest.values() if (p.topic, p.incarnation) == (self._topic, self._incarnation)]
+        claimed: list[Progress] = []
+        for number, file in enumerate(self._files):
+            unclaimed = [progress for progress in now if progress not in claimed]
+            found = file.resume(unclaimed, self._legacy, again=number in self._again)
+            if found is not None:
+                claimed.append(found)
+            self._done[number] = file.rows
+        self._written.clear()
         return True
+
+
+def ledger_spec(topic: str) -> TopicSpec:
+    """The topic of the progress over files."""
+    return TopicSpec(topic, 1, {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"})
+
+
+def _largest(rows: Rows) -> str:
+    sizes = [len(record.value) for record in rows.records]
+    most = max(sizes)
+    return f"row {rows.begin + sizes.index(most) + 1:,} of {most:,} bytes"
 
 
 class FileSource(DynamicSource[Rows]):
@@ -304,17 +349,41 @@ def build(source: Source[Rows], sink: Sink[Rows]) -> Dataflow:
 
 
 def over(
-    pipeline: Pipeline, settings: Settings, paths: Sequence[Path], stop: Stop, pace: Pace | None = None
+    pipeline: Pipeline,
+    settings: Settings,
+    paths: Sequence[Path],
+    stop: Stop,
+    pace: Pace | None = None,
+    *,
+    topic: str | None = None,
+    again: bool = False,
 ) -> tuple[Dataflow, Ingest]:
-    """The flow from files to the pipeline's first raw topic.
+    """The flow from files to a raw topic of the pipeline.
+
+    Args:
+        pipeline: whose records the rows are.
+        settings: where Kafka is.
+        paths: of the files, in whose order they are read.
+        stop: asks it to end.
+        pace: how fast.
+        topic: by default the pipeline's first raw topic.
+        again: read the files from their beginnings, whatever is known of them.
 
     Raises:
         ConfigError: a file can't be read, or another ingest of the pipeline runs on this host.
 
     """
+    chosen = topic or pipeline.raw_topics[0]
+    if chosen not in pipeline.raw_topics:
+        raise ConfigError(f"'{chosen}' is no raw topic of {pipeline.name}; {did_you_mean(chosen, pipeline.raw_topics)}")
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise ConfigError(f"{path} is given twice; name each file once")
+        seen.add(path.resolve())
     files = [open_file(path, pipeline) for path in paths]
     config = EngineConfig(group=f"{pipeline.name}.ingest", settings=settings)
-    ingest = Ingest(config, pipeline, files, stop, topic=pipeline.raw_topics[0], pace=pace)
+    ingest = Ingest(config, pipeline, files, stop, topic=chosen, pace=pace, again=again)
     return build(FileSource(ingest), RawSink(ingest)), ingest
 
 
@@ -324,20 +393,25 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m dataflows.ingest", description="Files to a pipeline's raw topic.")
     parser.add_argument("pipeline", help="the pipeline's TOML file")
     parser.add_argument("files", nargs="+", type=Path, help=".parquet, .csv or .ndjson")
+    parser.add_argument("--topic", help="the raw topic, if not the pipeline's first")
     parser.add_argument("--rate", type=float, help="rows a second")
     parser.add_argument("--max-lead", type=int, help="rows the stream flow may be behind before this waits")
+    parser.add_argument("--again", action="store_true", help="send files again that were sent before")
     given = parser.parse_args(argv)
     stop = Stop().on_signals()
     try:
         pipeline, settings = pipeline_and_settings(given.pipeline)
-        flow, ingest = over(pipeline, settings, given.files, stop, Pace(given.rate, given.max_lead))
+        pace = Pace(given.rate, given.max_lead)
+        flow, ingest = over(pipeline, settings, given.files, stop, pace, topic=given.topic, again=given.again)
         bytewax.run.cli_main(flow)
     except Exception as error:
         status = exit_status(error)
         if status is None:
             raise
         return status
-    _log.info("%d rows of these files are in %s", ingest.done, pipeline.raw_topics[0])
+    for held in ingest.held:
+        _log.warning("%s", held)
+    _log.info("%d rows of these files are in %s", ingest.done, given.topic or pipeline.raw_topics[0])
     return 0
 
 

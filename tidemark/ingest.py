@@ -1,149 +1,214 @@
 """Files as raw records: one JSON object a row, keyed by the pipeline's first key.
 
-Parquet and CSV are read by Polars. Lines of NDJSON are handed on as they are, malformed ones too: what can't be decoded
-is for the stream flow to put into the dead letters, as it came.
+Of Parquet and CSV the declared columns are sent, cast by their types. Lines of NDJSON are handed on as they are. What
+is malformed is sent too, as a record that the stream flow puts into the dead letters with its reason: no row is lost.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
-
-import msgspec
-import polars as pl
+from typing import Final
 
 from tidemark.errors import ConfigError
+from tidemark.formats.declared import Declared
+from tidemark.formats.reading import open_rows
+from tidemark.formats.rows import Row, Standpoint
 from tidemark.pipeline import Pipeline
+from tidemark.sources.progress import BEGINNINGS, Matching, Prefix, Progress, beginnings_of, whole_digest
+from tidemark.sources.records import RawRecord, Records
 
-_BLOCK: Final = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class RawRecord:
-    """Key and value to produce."""
-
-    key: bytes | None
-    value: bytes
+_log = logging.getLogger(__name__)
+QUIET: Final = 2.0
+"""Seconds without a change after which the last row of a CSV counts as written to its end, newline or not."""
 
 
-class RecordFile(Protocol):
-    """A file of rows.
+class RecordFile:
+    """A file that is read row by row, and read on where an earlier reading ended.
 
-    digest: tells this file from others, by its name and size; the progress over it is kept under this name.
-    rows: in all.
+    rows: read so far, by earlier ingests too.  held: why its last row is not read yet, if it is not.
     """
 
-    path: Path
-    digest: str
-    rows: int
+    def __init__(self, path: Path, pipeline: Pipeline, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open a file.
 
-    def read(self, begin: int, count: int) -> Sequence[RawRecord]:
-        """Rows `begin` up to `begin + count`, or to the end."""
-        ...
+        Args:
+            path: of it.
+            pipeline: whose records its rows are.
+            clock: seconds.
+
+        Raises:
+            ConfigError: the file can't be read, is of another kind, or lacks a column that the pipeline requires.
+
+        """
+        self.path = path
+        self._rows = open_rows(path, Declared.of(pipeline))
+        self._records = Records(pipeline)
+        self._clock = clock
+        content = whole_digest(path) if self._rows.whole else None
+        self._matching = Matching(path, whole=self._rows.whole, content=content)
+        self._content = content or hashlib.sha256().hexdigest()
+        self._since = Standpoint()
+        self._ended = True
+        self._prefix = Prefix(path)
+        self._beginnings: list[str] = []
+        self._reading: Iterator[Row] | None = None
+        self._last: tuple[Row, int, float] | None = None
+        self.held: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read."""
+        return self._since.rows
+
+    def resume(self, known: Sequence[Progress], legacy: Mapping[str, int], *, again: bool = False) -> Progress | None:
+        """Go on where an earlier ingest ended.
+
+        Args:
+            known: what was ingested into the topic.
+            legacy: rows of files as older versions knew them, by `legacy_name`.
+            again: begin anew whatever is known.
+
+        Returns:
+            What was known of this file.
+
+        Raises:
+            ConfigError: the file was read before, and was cut or changed within that.
+
+        """
+        self._reading, self._last, self.held = None, None, None
+        self._since, self._ended, self._prefix, self._beginnings = Standpoint(), True, Prefix(self.path), []
+        found = None if again else self._matching.find(known)
+        if found is not None:
+            self._since, self._ended = Standpoint(found.position, found.rows), found.ended
+        elif not again and self._matching.is_known_place(known):
+            _log.warning(
+                "%s is another file than the one that was ingested under this name: all of it is read", self.path
+            )
+        elif not again and (rows := legacy.get(legacy_name(self.path), 0)):
+            self._skip(rows)
+        return found
+
+    def read(self, count: int) -> Sequence[RawRecord] | None:
+        """Up to `count` further rows, none at the end; None: the last row may still be written, ask again.
+
+        Raises:
+            ConfigError: the file can't be read further.
+
+        """
+        records: list[RawRecord] = []
+        self.held = None
+        while len(records) < count and (row := self._next()) is not None:
+            if not row.ended:
+                if row.problem is not None:
+                    self.held = f"{self.path}, row {row.number}: {row.problem}; it is read when a newline ends it"
+                    self._reading = None
+                    break
+                if self._may_grow(row):
+                    return records or None
+            records.append(self._records.record(row.value))
+            self._since, self._ended, self._last = Standpoint(row.end, row.number), row.ended, None
+            if not row.ended:
+                self._reading = None
+        return records
+
+    def progress(self, topic: str, incarnation: str) -> Progress:
+        """What was ingested when the rows that were read are in a topic."""
+        status, position = self._matching.status, self._since.position
+        content: str | None = self._content
+        if not self._rows.whole:
+            content = self._prefix.up_to(position)
+            if len(self._beginnings) < len(BEGINNINGS):
+                self._beginnings = beginnings_of(self.path, position)
+        elif _version(self.path.stat()) != _version(status):
+            content = None
+        if content is None:
+            raise ConfigError(f"{self.path} was changed while it was read; ingest it again when it is complete")
+        return Progress(
+            topic=topic,
+            incarnation=incarnation,
+            path=str(self._matching.path),
+            device=status.st_dev,
+            inode=status.st_ino,
+            whole=self._rows.whole,
+            position=position,
+            rows=self._since.rows,
+            ended=self._ended,
+            content=content,
+            beginnings=self._beginnings,
+        )
+
+    def _next(self) -> Row | None:
+        if self._last is not None:
+            return self._last[0]
+        if self._reading is None:
+            self._check_end()
+            self._reading = self._rows.rows(self._since)
+        return next(self._reading, None)
+
+    def _may_grow(self, row: Row) -> bool:
+        """Whether a last row without a newline may be half of one: its file was written to a moment ago."""
+        if self.path.suffix.lower() != ".csv":
+            return False  # a JSON object that is closed can't go on
+        now, size = self._clock(), self.path.stat().st_size
+        if self._last is None:
+            if time.time() - self.path.stat().st_mtime >= QUIET and size == row.end:
+                return False
+            self._last = (row, size, now)
+        elif size != self._last[1]:
+            self._last, self._reading = None, None  # read it again, with what was added
+        elif now - self._last[2] >= QUIET:
+            return False
+        return True
+
+    def _check_end(self) -> None:
+        """What follows a row that had no newline when it was read must be one."""
+        if self._ended:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._since.position)
+            behind = file.read(2)
+        if behind and not behind.startswith((b"\n", b"\r\n")):
+            raise ConfigError(
+                f"{self.path}: row {self.rows:,} was the last one, without a newline, when it was ingested, and goes "
+                "on now: half of it is in the topic. To send all of the file again, add --again"
+            )
+
+    def _skip(self, rows: int) -> None:
+        _log.warning(
+            "%s: an older version ingested %s rows of a file of this name and size, which are not read again",
+            self.path,
+            f"{rows:,}",
+        )
+        for row in self._rows.rows(Standpoint()):
+            self._since, self._ended = Standpoint(row.end, row.number), row.ended
+            if row.number >= rows:
+                break
 
 
-def open_file(path: Path, pipeline: Pipeline) -> RecordFile:
+def _version(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def legacy_name(path: Path) -> str:
+    """By what older versions knew a file: its name and size."""
+    return hashlib.sha256(f"{path.name}:{path.stat().st_size}".encode()).hexdigest()[:16]
+
+
+def open_file(path: Path, pipeline: Pipeline, *, clock: Callable[[], float] = time.monotonic) -> RecordFile:
     """A `.parquet`, `.csv`, `.ndjson` or `.jsonl` file as records of the pipeline.
+
+    Args:
+        path: of the file.
+        pipeline: its columns, and the key of the records.
+        clock: seconds.
 
     Raises:
         ConfigError: the file can't be read, is of another kind, or lacks a column that the pipeline requires.
 
     """
-    if not path.is_file():
-        raise ConfigError(f"{path} is no file; name the .parquet, .csv or .ndjson files to ingest")
-    match path.suffix:
-        case ".parquet" | ".csv":
-            return _Table(path, pipeline)
-        case ".ndjson" | ".jsonl":
-            return _Lines(path, pipeline)
-        case other:
-            raise ConfigError(
-                f"{path}: can't ingest {other or 'a file without a suffix'}; use .parquet, .csv or .ndjson"
-            )
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(f"{path.name}:{path.stat().st_size}".encode()).hexdigest()[:16]
-
-
-class _Table:
-    def __init__(self, path: Path, pipeline: Pipeline) -> None:
-        self.path, self.digest = path, _digest(path)
-        self._key = pipeline.keys[0]
-        try:
-            self._frame = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path).lazy()
-            schema = self._frame.collect_schema()
-            self.rows = int(self._frame.select(pl.len()).collect().item())
-        except pl.exceptions.PolarsError as error:
-            raise ConfigError(f"{path} can't be read: {error}") from error
-        required = {name for name, column in pipeline.columns.items() if column.required} | {self._key}
-        if missing := sorted(required - set(schema.names())):
-            raise ConfigError(f"{path} has no column {', '.join(map(repr, missing))}, which {pipeline.name} requires")
-        self._time = _time_column(pipeline, schema)
-        self._block: tuple[int, list[RawRecord]] = (0, [])
-
-    def read(self, begin: int, count: int) -> Sequence[RawRecord]:
-        first, records = self._block
-        if not first <= begin < first + len(records):
-            first, records = self._block = begin, self._load(begin)
-        return records[begin - first : begin - first + count]
-
-    def _load(self, begin: int) -> list[RawRecord]:
-        frame = self._frame.slice(begin, _BLOCK).with_columns(*self._time).collect()
-        keys = frame[self._key].cast(pl.String).to_list()
-        values = frame.write_ndjson().encode().splitlines()
-        return [
-            RawRecord(None if key is None else key.encode(), value) for key, value in zip(keys, values, strict=True)
-        ]
-
-
-def _time_column(pipeline: Pipeline, schema: pl.Schema) -> list[pl.Expr]:
-    """The event time as the pipeline reads it, where the file holds it as a timestamp and not as text or a number."""
-    name = pipeline.time.column
-    kind = schema[name]
-    if not isinstance(kind, pl.Datetime | pl.Date):
-        return []
-    at = pl.col(name).cast(pl.Datetime("us"))
-    match pipeline.time.format:
-        case "iso8601":
-            return [at.dt.to_string("iso:strict").alias(name)]
-        case "epoch_s":
-            return [at.dt.epoch("s").alias(name)]
-        case "epoch_ms":
-            return [at.dt.epoch("ms").alias(name)]
-        case "epoch_us":
-            return [at.dt.epoch("us").alias(name)]
-
-
-class _Lines:
-    def __init__(self, path: Path, pipeline: Pipeline) -> None:
-        self.path, self.digest = path, _digest(path)
-        self._key = pipeline.keys[0]
-        with path.open("rb") as file:
-            self.rows = sum(1 for line in file if line.strip())
-        self._at = (0, 0)
-        self._decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-    def read(self, begin: int, count: int) -> Sequence[RawRecord]:
-        row, position = self._at if self._at[0] <= begin else (0, 0)
-        records: list[RawRecord] = []
-        with self.path.open("rb") as file:
-            file.seek(position)
-            while len(records) < count and (line := file.readline()):
-                if value := line.strip():
-                    if row >= begin:
-                        records.append(RawRecord(self._key_of(value), value))
-                    row += 1
-            self._at = (row, file.tell())
-        return records
-
-    def _key_of(self, value: bytes) -> bytes | None:
-        try:
-            raw = self._decoder.decode(value).get(self._key)
-            key = None if raw is None else msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        return None if key is None else str(key).encode()
+    return RecordFile(path, pipeline, clock=clock)

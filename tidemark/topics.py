@@ -72,6 +72,11 @@ class Topics:
         return f"{self.pipeline}.metrics"
 
     @property
+    def ingest(self) -> str:
+        """Compacted: how far files were ingested."""
+        return f"{self.pipeline}.ingest"
+
+    @property
     def deadletter(self) -> str:
         """What could not be processed, as it came, with the reason in its headers."""
         return f"{self.pipeline}.deadletter"
@@ -109,6 +114,7 @@ class Topics:
             TopicSpec(self.outcomes, partitions, dict(_FOREVER)),
             TopicSpec(self.models, 1, compacted),
             TopicSpec(self.label_features, 1, dict(compacted)),
+            TopicSpec(self.ingest, 1, dict(compacted)),
             TopicSpec(self.metrics, 1, dict(time)),
             TopicSpec(self.deadletter, 1, dict(time)),
             TopicSpec(self.deadletter_marks, 1, dict(compacted)),

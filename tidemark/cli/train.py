@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +25,14 @@ def train(
         Path | None,
         typer.Option("--from", metavar="FILE", help="History with labels: .parquet, .csv or .ndjson.", dir_okay=False),
     ] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(
+            "--topic",
+            metavar="TOPIC",
+            help="The raw topic that the history is of, where the pipeline has several; or a column _topic tells it.",
+        ),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FILE", help="A LightGBM model file instead.", dir_okay=False)
     ] = None,
@@ -40,30 +48,18 @@ def train(
             raise ConfigError("give either --from HISTORY or --model FILE")
         read = load(pipeline)
         if history is not None:
-            _from_history(read, history, all_known=all_known, replace=replace, threads=threads)
+            _from_history(read, history, topic=topic, all_known=all_known, replace=replace, threads=threads)
         elif model is not None:
             _from_file(read, model, replace=replace)
 
 
-def _from_history(pipeline: Pipeline, path: Path, *, all_known: bool, replace: bool, threads: int) -> None:
-    import polars as pl
-    from polars.exceptions import PolarsError
-
+def _from_history(
+    pipeline: Pipeline, path: Path, *, topic: str | None, all_known: bool, replace: bool, threads: int
+) -> None:
+    from tidemark.sources.history import read_history
     from tidemark.training.first import from_history, publish_first
 
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
-        ".parquet": pl.read_parquet,
-        ".csv": pl.read_csv,
-        ".ndjson": pl.read_ndjson,
-        ".jsonl": pl.read_ndjson,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ConfigError(f"{path}: a history is one of {', '.join(readers)}; its name must end so")
-    try:
-        frame = reader(path)
-    except (OSError, PolarsError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
+    frame = read_history(pipeline, path, topic=topic, timestamp=time.time_ns() // 1_000_000)
     settings = connected()
     made = from_history(pipeline, frame, path.name, all_known=all_known, num_threads=threads)
     manifest = publish_first(settings, pipeline, made, replace=replace, secret=signing_key())

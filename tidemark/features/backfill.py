@@ -6,24 +6,34 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
+from numpy.typing import NDArray
 
 from tidemark.errors import ConfigError
 from tidemark.features.rows import Cleaner, DerivedFeatures, RowFeatures, surviving
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, key_hashes
-from tidemark.iso_time import UNREADABLE, iso_times
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import TIMESTAMP, columns_schema, did_you_mean
+from tidemark.sources.records import Records, values_of
 
-_UNITS: Final = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+TOPIC: Final = "_topic"
+"""Column of a history that tells the raw topic of each row."""
+_LATEST: Final = 253_402_214_400_000_000
+"""The last day of the year 9999, up to which the stream takes event times."""
 
 
 def backfill(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
     """Features of each row of a history as the stream would have computed them, its rows coming in time order.
 
-    history: the pipeline's columns, and any others; the time as in the stream, or as a Polars datetime or date.
-    Returns, for each row in the order of `history`: `_time` (event time, µs), then a float64 column for each of
-    `Pipeline.feature_names`, NaN where missing.
+    Rows of equal time come in the order of the history. Windows over the first key are kept for each raw topic by
+    itself, as in the stream; so where there are several, a column `_topic` must tell which one a row is of.
+
+    Args:
+        pipeline: its columns are read exactly as the stream reads them; a history may have others.
+        history: the time as in the stream, or as a Polars datetime or date.
+
+    Returns:
+        For each row in the order of `history`: `_time` (event time, µs), then a float64 column for each of
+        `Pipeline.feature_names`, NaN where missing.
 
     Raises:
         ConfigError: a column is absent, or holds what its type can't; the message names the column and the row.
@@ -32,19 +42,21 @@ def backfill(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
     frame, times = _typed(pipeline, history)
     order = np.argsort(times, kind="stable")
     frame, times = frame[order], times[order]
+    topics = _topics(pipeline, history)[order]
     cleaner = Cleaner(pipeline)
     cleaned = _whole(surviving(cleaner, frame), order)
     features = _whole(surviving(RowFeatures(pipeline, cleaner.schema), cleaned), order)
     for key in pipeline.keys:
         windows = KeyWindows(pipeline, key)
-        state = windows.state(NO_WATERMARK)
-        if state is not None:
-            keys = cleaned[key].cast(pl.String)
-            if keys.null_count():
-                row = int(order[int(keys.is_null().arg_max() or 0)])
-                raise ConfigError(f"history: column '{key}', row {row}: is null, and it is a key; remove such rows")
-            added = state.update(key_hashes(keys), times, windows.values(features, cleaned))
-            features = features.hstack(pl.DataFrame(added, schema=windows.names))
+        if not windows.names:
+            continue
+        keys = cleaned[key].cast(pl.String)
+        if keys.null_count():
+            row = int(order[int(keys.is_null().arg_max() or 0)])
+            raise ConfigError(f"history: column '{key}', row {row}: is null, and it is a key; remove such rows")
+        own = topics if key == pipeline.keys[0] else np.zeros(len(order), np.int64)
+        added = _windows(windows, own, key_hashes(keys), times, windows.values(features, cleaned))
+        features = features.hstack(pl.DataFrame(added, schema=windows.names))
     derived = DerivedFeatures(pipeline)
     computed = [name for name in pipeline.feature_names if name not in derived.names]
     whole = derived(features.select(computed)).select(pl.Series("_time", times), *pipeline.feature_names)
@@ -53,9 +65,45 @@ def backfill(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
     return whole[back]
 
 
-def _whole(
-    result: tuple[pl.DataFrame, dict[int, str]], order: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> pl.DataFrame:
+def _windows(
+    windows: KeyWindows,
+    topics: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    times: NDArray[np.int64],
+    values: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(n, windows) of rows in time order, each topic's by themselves."""
+    computed = np.empty((len(times), len(windows.names)))
+    for topic in np.unique(topics).tolist():
+        of_topic = topics == topic
+        state = windows.state(NO_WATERMARK)
+        if state is not None:
+            computed[of_topic] = state.update(keys[of_topic], times[of_topic], values[of_topic])
+    return computed
+
+
+def _topics(pipeline: Pipeline, history: pl.DataFrame) -> NDArray[np.int64]:
+    """Number of each row's raw topic."""
+    raw = pipeline.raw_topics
+    first = pipeline.keys[0]
+    if TOPIC not in history.columns:
+        if len(raw) > 1 and any(window.key == first for window in pipeline.windows):
+            raise ConfigError(
+                f"history: {pipeline.name} has {len(raw)} raw topics, and keeps its windows over '{first}' for each by "
+                f"itself; tell the topic of each row in a column '{TOPIC}', or of all by --topic"
+            )
+        return np.zeros(len(history), np.int64)
+    column = history[TOPIC].cast(pl.String)
+    unknown = column.filter(~column.is_in(raw) | column.is_null())
+    if len(unknown):
+        raise ConfigError(
+            f"history: column '{TOPIC}' holds {unknown[0]!r}, which is no raw topic of {pipeline.name}; "
+            f"{did_you_mean(str(unknown[0]), raw)}"
+        )
+    return column.replace_strict(raw, list(range(len(raw))), return_dtype=pl.Int64).to_numpy()
+
+
+def _whole(result: tuple[pl.DataFrame, dict[int, str]], order: NDArray[np.int64]) -> pl.DataFrame:
     frame, reasons = result
     if reasons:
         row, reason = next(iter(reasons.items()))
@@ -63,43 +111,46 @@ def _whole(
     return frame
 
 
-def _typed(
-    pipeline: Pipeline, history: pl.DataFrame
-) -> tuple[pl.DataFrame, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+def _typed(pipeline: Pipeline, history: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int64]]:
     """The declared columns with their types, missing values as null; and the event times, µs."""
-    columns = {}
-    for name, dtype in columns_schema(pipeline).items():
-        if name not in history.columns:
-            if pipeline.columns[name].required:
-                raise ConfigError(f"history: there is no column '{name}'; {did_you_mean(name, history.columns)}")
-            columns[name] = pl.Series(name, [None] * len(history), dtype=dtype)
-            continue
-        column = history[name]
-        if name == pipeline.time.column:
-            columns[name] = _timestamps(pipeline, column)
-            continue
-        try:
-            typed = column.cast(dtype)
-        except PolarsError as error:
-            raise ConfigError(f"history: column '{name}' is {column.dtype}, expected {dtype}: {error}") from error
-        missing = pipeline.columns[name].missing
-        columns[name] = typed.set(typed.is_in(pl.Series(missing, dtype=dtype)), None) if missing else typed
-    frame = pl.DataFrame(columns)
+    frame = _as_declared(pipeline, history)
+    if frame is None:
+        decoded = Records(pipeline).decode(values_of(history, pipeline))
+        if decoded.bad:
+            first = decoded.bad[0]
+            raise ConfigError(
+                f"history: row {first.row}: {first.reason} ({len(decoded.bad)} rows in all); mend or remove them"
+            )
+        frame = decoded.frame
     return frame, frame[pipeline.time.column].to_physical().to_numpy()
 
 
-def _timestamps(pipeline: Pipeline, column: pl.Series) -> pl.Series:
-    name = pipeline.time.column
-    if column.null_count():
-        raise ConfigError(f"history: column '{name}' has {column.null_count()} nulls; remove these rows")
-    if column.dtype.is_temporal():
-        return column.cast(pl.Datetime("us", "UTC" if getattr(column.dtype, "time_zone", None) else None)).cast(
-            TIMESTAMP
-        )
-    if pipeline.time.format == "iso8601":
-        times = iso_times(column.cast(pl.String).to_list())
-        if bool((times == UNREADABLE).any()):
-            row = int(np.argmax(times == UNREADABLE))
-            raise ConfigError(f"history: column '{name}', row {row}: {column[row]!r} is no ISO 8601 time")
-        return pl.Series(name, times).cast(TIMESTAMP)
-    return (column * _UNITS[pipeline.time.format]).round().cast(pl.Int64).cast(TIMESTAMP)
+def _as_declared(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame | None:
+    """The declared columns of a history that has their very types and nothing that the stream would refuse.
+
+    None of any other, which goes through the decoder of the stream: for its conversions, or for its reason.
+    """
+    columns: dict[str, pl.Series] = {}
+    for name, dtype in columns_schema(pipeline).items():
+        declared = pipeline.columns[name]
+        if name not in history.columns:
+            if declared.required:
+                return None
+            columns[name] = pl.Series(name, [None] * len(history), dtype=dtype)
+            continue
+        column = history[name]
+        if column.dtype != dtype:
+            return None
+        if dtype == pl.Float64:
+            column = column.fill_nan(None)
+            if column.is_infinite().any():
+                return None
+        if declared.required and column.null_count():
+            return None
+        if dtype == TIMESTAMP and not column.to_physical().is_between(0, _LATEST).all():
+            return None
+        if declared.missing:
+            column = column.set(column.is_in(pl.Series(declared.missing, dtype=dtype).implode()), None)
+        columns[name] = column
+    frame = pl.DataFrame(columns)
+    return None if any(frame[key].null_count() for key in pipeline.keys) else frame

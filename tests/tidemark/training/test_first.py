@@ -257,7 +257,7 @@ def labeled_text(name: str) -> str:
     ("arguments", "why"),
     [
         ([], "either --from HISTORY or --model FILE"),
-        (["--from", "h.xlsx"], "a history is one of .parquet"),
+        (["--from", "h.xlsx"], "use one of .parquet, .csv, .ndjson"),
         (["--from", "absent.csv"], "can't be read"),
         (["--model", "absent.txt"], "can't be read"),
         (["--from", "h.csv", "--model", "m.txt"], "either"),

@@ -1,0 +1,184 @@
+"""Columns of a typed table (Parquet, a Polars frame) as JSON values of the declared types: exactly, or refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from tidemark.formats.declared import Declared, Kind
+
+_EXACT: Final = 2**53
+"""From here on a float may stand for a whole number beside it."""
+_DAY_US: Final = 86_400_000_000
+_UNITS: Final = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+_WANTED: Final = {
+    "string": "text",
+    "int": "whole numbers",
+    "float": "numbers",
+    "bool": "true and false",
+    "class": "names of classes",
+    "numbers": "an object of numbers",
+}
+
+
+def refusal(name: str, dtype: pl.DataType, declared: Declared) -> str | None:
+    """Why a column of a table can't be read as what it is declared; None if it can.
+
+    Args:
+        name: of the column.
+        dtype: of the table.
+        declared: the columns' types.
+
+    """
+    kind = declared.kind_of(name)
+    if kind is None or dtype == pl.Null or _readable(dtype, kind):
+        return None
+    if _is_time(name, declared) and isinstance(dtype, pl.Datetime | pl.Date):
+        return None
+    remedy = {"string": "write it as text", "bool": "write true and false"}.get(kind, "write its numbers as numbers")
+    return f"column '{name}' holds {dtype}, and it is declared as {kind} ({_WANTED[kind]}); {remedy}, or declare it so"
+
+
+def _is_time(name: str, declared: Declared) -> bool:
+    return declared.time is not None and declared.time[0] == name
+
+
+def _readable(dtype: pl.DataType, kind: Kind) -> bool:
+    text = dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum)
+    match kind:
+        case "string":
+            return (
+                text or dtype.is_integer() or dtype.is_decimal() or isinstance(dtype, pl.Date | pl.Time | pl.Datetime)
+            )
+        case "int" | "float":
+            return dtype.is_numeric()
+        case "bool":
+            return dtype == pl.Boolean
+        case "class":
+            return text or dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean
+        case "numbers":
+            return isinstance(dtype, pl.Struct) and all(
+                field.dtype.is_numeric() or field.dtype == pl.Null for field in dtype.fields
+            )
+
+
+def json_values(column: pl.Series, declared: Declared) -> Sequence[object]:
+    """What msgspec writes for each value of a column that `refusal` has nothing against.
+
+    A value that is not of the declared type stays as it is told, a number or a text, so that its reader refuses it.
+    """
+    kind = declared.kind_of(column.name)
+    if column.dtype == pl.Null or kind is None:
+        return [None] * len(column)
+    if declared.time is not None and _is_time(column.name, declared) and column.dtype.is_temporal():
+        return _moments(column, declared.time[1])
+    return _CONVERT[kind](column)
+
+
+def _truths(column: pl.Series) -> list[object]:
+    return column.to_list()
+
+
+def _objects(column: pl.Series) -> list[object]:
+    fields = {name: _numbers(column.struct.field(name)) for name in column.struct.fields}
+    rows = [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)]
+    known = column.is_not_null().to_list()
+    return [row if there else None for row, there in zip(rows or [{}] * len(known), known, strict=True)]
+
+
+def _classes(column: pl.Series) -> list[object]:
+    if column.dtype.is_float():
+        return _wholes(column)
+    return column.to_list() if column.dtype == pl.Boolean or column.dtype.is_integer() else _texts(column)
+
+
+def _texts(column: pl.Series) -> list[object]:
+    dtype = column.dtype
+    if isinstance(dtype, pl.Datetime):
+        moment = column if dtype.time_zone is None else column.dt.convert_time_zone("UTC")
+        return moment.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{'' if dtype.time_zone is None else 'Z'}").to_list()
+    if dtype == pl.Time:
+        return column.dt.strftime("%H:%M:%S%.f").to_list()
+    if dtype.is_decimal():
+        return [None if value is None else f"{value:f}" for value in column.to_list()]
+    return column.cast(pl.String).to_list()
+
+
+def _wholes(column: pl.Series) -> list[object]:
+    if column.dtype.is_integer():
+        return column.to_list()
+    if column.dtype.is_decimal():
+        return [None if value is None else _whole_decimal(value) for value in column.to_list()]
+    return [_whole_float(value) for value in column.cast(pl.Float64).to_list()]
+
+
+def _whole_decimal(value: Decimal) -> object:
+    return int(value) if value == value.to_integral_value() else msgspec.Raw(f"{value:f}".encode())
+
+
+def _whole_float(value: float | None) -> object:
+    """A whole number that a float stands for alone; a larger one may have been another, and is refused as text."""
+    if value is None or math.isnan(value):
+        return None
+    if abs(value) < _EXACT and value.is_integer():
+        return int(value)
+    return msgspec.Raw(repr(value).encode()) if abs(value) < _EXACT else repr(value)
+
+
+def _numbers(column: pl.Series) -> list[object]:
+    if column.dtype == pl.Null:
+        return [None] * len(column)
+    if column.dtype.is_integer():
+        return column.to_list()
+    if column.dtype.is_decimal():
+        return [None if value is None else msgspec.Raw(f"{value:f}".encode()) for value in column.to_list()]
+    numbers = column.cast(pl.Float64).fill_nan(None)  # NaN is how files write what was not measured; JSON has none
+    values: list[object] = numbers.to_list()
+    for row in numbers.is_infinite().arg_true().to_list():
+        values[row] = repr(numbers[row])
+    return values
+
+
+def _moments(column: pl.Series, written: str) -> list[object]:
+    if column.dtype == pl.Date:
+        times = column.to_physical().cast(pl.Int64) * _DAY_US
+    else:
+        unit = column.dtype.time_unit if isinstance(column.dtype, pl.Datetime) else "us"
+        stamps = column.to_physical()  # of nanoseconds the digits beyond microseconds are cut, as of a text
+        times = {"ms": stamps * 1_000, "us": stamps, "ns": stamps // 1_000}[unit]
+    return [None if at is None else _moment(at, written) for at in times.to_list()]
+
+
+def _moment(at: int, written: str) -> object:
+    """µs since 1970 as the records tell times."""
+    if written == "iso8601":
+        days, rest = divmod(at, _DAY_US)
+        try:
+            day = date.fromordinal(days + date(1970, 1, 1).toordinal()).isoformat()
+        except (ValueError, OverflowError):
+            return f"{at} µs since 1970, which is no year of four digits"
+        seconds, fraction = divmod(rest, 1_000_000)
+        clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return f"{day}T{clock}{f'.{fraction:06d}' if fraction else ''}Z"
+    unit = _UNITS[written]
+    whole, rest = divmod(at, unit)
+    if not rest:
+        return whole
+    places = len(str(unit)) - 1
+    return msgspec.Raw(f"{'-' if at < 0 else ''}{abs(at) // unit}.{abs(at) % unit:0{places}d}".encode())
+
+
+_CONVERT: Final[dict[Kind, Callable[[pl.Series], list[object]]]] = {
+    "string": _texts,
+    "int": _wholes,
+    "float": _numbers,
+    "bool": _truths,
+    "class": _classes,
+    "numbers": _objects,
+}

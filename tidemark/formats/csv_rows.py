@@ -1,0 +1,145 @@
+"""CSV as RFC 4180 has it: UTF-8, commas, quotes doubled in quotes. An empty cell is missing, `""` is an empty text.
+
+A row is parsed by itself, so a reading can go on at any row, and nothing about a column is guessed from its cells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tidemark.errors import ConfigError
+from tidemark.formats.cells import CASTS
+from tidemark.formats.declared import Declared
+from tidemark.formats.rows import Row, Standpoint
+from tidemark.formats.text_lines import LONGEST, Line, beginning, lines
+from tidemark.pipeline.expressions import did_you_mean
+
+_CELL: Final = re.compile(r'"([^"]*(?:""[^"]*)*)"(?=,|\Z)|([^",\r\n]*)(?=,|\Z)')
+_SHOWN: Final = 200
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class CsvRows:
+    """Rows of a CSV file with a header, the declared columns of each."""
+
+    whole = False
+
+    def __init__(self, path: Path, declared: Declared, restore: Callable[[str], str] | None = None) -> None:
+        """Read the header.
+
+        Args:
+            path: of the file.
+            declared: its columns.
+            restore: undoes what was done to texts when the file was written.
+
+        Raises:
+            ConfigError: the header can't be read, names a column twice, or lacks one.
+
+        """
+        self.path = path
+        self._restore = restore
+        self._names: list[str] = []
+        begin = beginning(path)
+        header = next(_joined(path, begin), None)
+        if header is None:
+            raise ConfigError(f"{path} is empty; its first line must name the columns")
+        cells = _cells(header)
+        if isinstance(cells, str):
+            raise ConfigError(f"{path}: the first line, which names the columns, can't be read: {cells}")
+        self._names = [cell or "" for cell in cells]
+        self._begin = header.end
+        absent = [name for name in declared.required if name not in self._names]
+        if absent:
+            what = f"{path} has no column {', '.join(map(repr, absent))}, which {declared.owner} requires"
+            raise ConfigError(f"{what}; {self._hint(absent[0])}")
+        twice = [name for name in self._names if self._names.count(name) > 1 and declared.kind_of(name) is not None]
+        if twice:
+            raise ConfigError(f"{path}: the header names the column '{twice[0]}' twice; rename one")
+        self._casts = [
+            (i, name, CASTS[kind], kind in ("string", "class"))
+            for i, name in enumerate(self._names)
+            if (kind := declared.kind_of(name)) is not None
+        ]
+
+    def _hint(self, absent: str) -> str:
+        for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if len(self._names) == 1 and separator in self._names[0]:
+                return f"its cells are parted by {name}; write it with commas"
+        return did_you_mean(absent, self._names)
+
+    def rows(self, since: Standpoint) -> Iterator[Row]:
+        """The rows behind a standpoint; of a line that is no row, a text that tells why and what it was."""
+        number = since.rows
+        width = len(self._names)
+        casts, restore = self._casts, self._restore
+        for line in _joined(self.path, max(since.position, self._begin)):
+            if not line.content.strip(b"\r"):
+                continue
+            number += 1
+            cells = _cells(line)
+            if not isinstance(cells, str) and len(cells) != width:
+                cells = f"it has {len(cells)} cells, and the header names {width}"
+            if isinstance(cells, str):
+                shown = line.content.decode(errors="backslashreplace")
+                value = _encode(f"{self.path.name}, row {number}: {cells}: {shown}")
+                yield Row(number, value, line.end, line.ended, cells)
+                continue
+            fields: dict[str, object] = {}
+            for i, name, cast, is_text in casts:
+                cell = cells[i]
+                if cell is not None and restore is not None:
+                    cell = restore(cell)
+                fields[name] = None if cell is None or (not cell and not is_text) else cast(cell)
+            yield Row(number, _encode(fields), line.end, line.ended)
+
+
+def _joined(path: Path, position: int) -> Iterator[Line]:
+    """Rows as they stand in the file: a line, or several where a newline is in quotes."""
+    parts: list[bytes] = []
+    size = open_quotes = 0
+    begin = position
+    last = Line(b"", position, ended=True)
+    for line in lines(path, position):
+        parts.append(line.content)
+        size += len(line.content) + 1
+        open_quotes ^= line.content.count(b'"') & 1
+        if size > LONGEST:
+            raise ConfigError(
+                f"{path}: the row at byte {begin:,} goes on for over {LONGEST >> 20} MiB; is a quote not closed?"
+            )
+        last = line
+        if not open_quotes:
+            yield line if len(parts) == 1 else Line(b"\n".join(parts), line.end, line.ended)
+            parts, size, begin = [], 0, line.end
+    if parts:
+        yield Line(b"\n".join(parts), last.end, ended=False)
+
+
+def _cells(line: Line) -> list[str | None] | str:
+    """Cells of a row; or why it is none."""
+    content = line.content.removesuffix(b"\r") if line.ended else line.content
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return "it is not UTF-8"
+    if '"' not in text:
+        if "\r" in text:
+            return "it has a carriage return within"
+        return [cell or None for cell in text.split(",")]
+    cells: list[str | None] = []
+    position = 0
+    while True:
+        found = _CELL.match(text, position)
+        if found is None:
+            shown = text[max(position - 10, 0) : position + 20]
+            return f"a quote stands where none may be, or is not closed, near {shown[:_SHOWN]!r}"
+        quoted, plain = found.groups()
+        cells.append((plain or None) if quoted is None else quoted.replace('""', '"'))
+        position = found.end() + 1
+        if position > len(text):
+            return cells

@@ -1,0 +1,1 @@
+"""Where rows come from besides Kafka: files to ingest, histories to learn from, frames in memory."""

@@ -1,0 +1,125 @@
+"""A history with labels, from a file, as a frame of the pipeline's columns: what the stream would have read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+
+from tidemark.errors import ConfigError
+from tidemark.features.backfill import TOPIC
+from tidemark.formats.declared import Declared
+from tidemark.formats.reading import Row, Standpoint, open_rows
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.expressions import did_you_mean
+from tidemark.sources.records import NO_TIMESTAMP, Records
+
+_PORTION: Final = 20_000
+_INT64: Final = 2**63
+_LABELS: Final = {bool: pl.Boolean(), int: pl.Int64(), str: pl.String()}
+
+
+def read_history(
+    pipeline: Pipeline, path: Path, *, topic: str | None = None, timestamp: int = NO_TIMESTAMP
+) -> pl.DataFrame:
+    """The columns of a pipeline, `label.column`, and `_topic` where it is known, of a file's rows in their order.
+
+    Args:
+        pipeline: whose records these are.
+        path: a `.parquet`, `.csv`, `.ndjson` or `.jsonl` file.
+        topic: raw topic that all rows are of; by default a column `_topic` tells it, if there is one.
+        timestamp: the present, in milliseconds; event times that the stream would refuse as too far ahead are refused.
+
+    Raises:
+        ConfigError: the file can't be read, or holds a row that the stream would refuse; names row, column and value.
+
+    """
+    if topic is not None and topic not in pipeline.raw_topics:
+        raise ConfigError(f"'{topic}' is no raw topic of {pipeline.name}; {did_you_mean(topic, pipeline.raw_topics)}")
+    declared = _declared(pipeline)
+    rows = open_rows(path, declared).rows(Standpoint())
+    records = Records(pipeline)
+    aside = _Aside(path, pipeline.label.column)
+    frames = []
+    while portion := list(islice(rows, _PORTION)):
+        frames.append(_decoded(path, portion, records, timestamp))
+        aside.add(portion)
+    if not frames:
+        raise ConfigError(f"{path} has no rows")
+    frame = pl.concat(frames)
+    found = aside.columns()
+    if topic is not None:
+        found = [column for column in found if column.name != TOPIC]
+        found.append(pl.repeat(topic, len(frame), dtype=pl.String, eager=True).alias(TOPIC))
+    return frame.hstack([column for column in found if column.name not in frame.columns])
+
+
+def _declared(pipeline: Pipeline) -> Declared:
+    own = Declared.of(pipeline, pipeline.label.column)
+    return Declared(lambda name: "string" if name == TOPIC else own.kind_of(name), own.required, own.time, own.owner)
+
+
+def _decoded(path: Path, rows: list[Row], records: Records, timestamp: int) -> pl.DataFrame:
+    for row in rows:
+        if row.problem is not None:
+            raise ConfigError(f"{path}, row {row.number}: {row.problem}; mend or remove it")
+    decoded = records.decode([row.value for row in rows], timestamp)
+    if decoded.bad:
+        bad = decoded.bad[0]
+        more = f" ({len(decoded.bad):,} of rows {rows[0].number:,} to {rows[-1].number:,})" if decoded.bad[1:] else ""
+        raise ConfigError(f"{path}, row {rows[bad.row].number}: {bad.reason}{more}; mend or remove it")
+    return decoded.frame
+
+
+class _Aside:
+    """What a history holds beside the columns of the stream: its labels, and which topic a row is of."""
+
+    def __init__(self, path: Path, label: str | None) -> None:
+        self._path = path
+        self._label = label
+        names = {"topic": TOPIC} | ({} if label is None else {"label": label})
+        struct = msgspec.defstruct("Aside", [(field, Any, msgspec.UNSET) for field in names], rename=names)
+        self._decode = msgspec.json.Decoder(struct).decode
+        self._values: dict[str, list[object]] = {field: [] for field in names}
+        self._names = names
+
+    def add(self, rows: list[Row]) -> None:
+        """The next rows."""
+        for row in rows:
+            aside = self._decode(row.value)
+            for field, values in self._values.items():
+                values.append(getattr(aside, field))
+
+    def columns(self) -> Iterator[pl.Series] | list[pl.Series]:
+        """A column for each that at least one row has."""
+        return [
+            self._column(self._names[field], [None if value is msgspec.UNSET else value for value in values])
+            for field, values in self._values.items()
+            if any(value is not msgspec.UNSET for value in values)
+        ]
+
+    def _column(self, name: str, values: list[object]) -> pl.Series:
+        first: dict[type, int] = {}
+        for row, value in enumerate(values):
+            if isinstance(value, float) and value.is_integer():
+                value = values[row] = int(value)  # noqa: PLW2901 - 1.0 is the number 1, as a column with gaps has it
+            if value is not None:
+                first.setdefault(type(value), row)
+        if len(first) > 1:
+            (kind, row), (other, elsewhere) = list(first.items())[:2]
+            raise ConfigError(
+                f"{self._path}: column '{name}' holds a {kind.__name__} in row {row + 1} and a {other.__name__} in row "
+                f"{elsewhere + 1}; write all alike"
+            )
+        for kind, row in first.items():
+            value = values[row]
+            if kind not in _LABELS:
+                raise ConfigError(f"{self._path}, row {row + 1}: {name}: expected a class, got {str(value)[:60]!r}")
+        kind = next(iter(first), str)
+        if kind is int and any(isinstance(value, int) and abs(value) >= _INT64 for value in values):
+            return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
+        return pl.Series(name, values, _LABELS[kind])

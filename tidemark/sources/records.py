@@ -1,0 +1,93 @@
+"""Rows as the raw records that the stream gets, and back through the stream's own decoder.
+
+What is learnt from and what is predicted go one way: a history is read as the records that `ingest` would have sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from tidemark.decode import Decoded, Decoder
+from tidemark.errors import ConfigError
+from tidemark.formats.columns import json_values, refusal
+from tidemark.formats.declared import Declared
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.expressions import did_you_mean
+from tidemark.processor import Batch, Partition
+
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_EXACT: Final = 2**53
+NO_TIMESTAMP: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """Key and value to produce."""
+
+    key: bytes | None
+    value: bytes
+
+
+class Records:
+    """Values as records of a pipeline: each with the key that its partition is chosen by."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._whole = pipeline.columns[pipeline.keys[0]].type == "int"
+        keyed = msgspec.defstruct("Keyed", [("key", Any, None)], rename={"key": pipeline.keys[0]})
+        self._keyed = msgspec.json.Decoder(keyed).decode
+        self._partition = Partition(pipeline.raw_topics[0], 0, "")
+        self._decoder = Decoder(pipeline)
+
+    def record(self, value: bytes) -> RawRecord:
+        """The record of a value. What tells no key has none, and becomes a dead letter."""
+        try:
+            key: object = self._keyed(value).key  # type: ignore[attr-defined]  # as it was defined
+        except _UNREADABLE:
+            return RawRecord(None, value)
+        if self._whole and isinstance(key, float) and key.is_integer() and abs(key) < _EXACT:
+            key = int(key)  # 7.0 is the number 7, so its rows belong to those of 7
+        return RawRecord(None if key is None else str(key).encode(), value)
+
+    def decode(self, values: Sequence[bytes], timestamp: int = NO_TIMESTAMP) -> Decoded:
+        """What the stream would make of values.
+
+        Args:
+            values: of records.
+            timestamp: Kafka's, in milliseconds, beyond which no event time may lie too far; by default unknown.
+
+        """
+        batch = Batch(
+            self._partition,
+            np.arange(len(values)),
+            np.full(len(values), timestamp, np.int64),
+            [self.record(value).key for value in values],
+            list(values),
+            [None] * len(values),
+        )
+        return self._decoder.decode(batch)
+
+
+def values_of(history: pl.DataFrame, pipeline: Pipeline) -> list[bytes]:
+    """The rows of a frame as values of records: its declared columns, exactly.
+
+    Raises:
+        ConfigError: a column is absent, or of a type that can't be what it is declared.
+
+    """
+    declared = Declared.of(pipeline)
+    for name in declared.required:
+        if name not in history.columns:
+            raise ConfigError(f"history: there is no column '{name}'; {did_you_mean(name, history.columns)}")
+    names = [name for name in pipeline.columns if name in history.columns]
+    for name in names:
+        if reason := refusal(name, history.schema[name], declared):
+            raise ConfigError(f"history: {reason}")
+    columns = [json_values(history[name], declared) for name in names]
+    encode = msgspec.json.Encoder().encode
+    return [encode(dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
