@@ -16,6 +16,7 @@ from dataflows.session import Done, Work
 from dataflows.source import Sessions
 from dataflows.stop import Stop
 from tidemark.pipeline import Pipeline
+from tidemark.registry.deployed import record_deployed
 from tidemark.registry.signature import signing_key
 from tidemark.registry.watcher import ModelWatcher
 from tidemark.settings import Settings
@@ -37,9 +38,11 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         TidemarkError: the models topic can't be read.
 
     """
-    watcher = ModelWatcher(settings, pipeline, secret=signing_key()).start()
+    secret = signing_key()
+    watcher = ModelWatcher(settings, pipeline, secret=secret).start()
     try:
         watcher.wait_ready()
+        record_deployed(settings, pipeline, secret=secret)
         rehearse(StreamProcessor(pipeline, watcher), pipeline)
     except BaseException:
         watcher.close()

@@ -11,17 +11,21 @@ import polars as pl
 import pytest
 from confluent_kafka import Producer
 from sessions import pump
+from typer.testing import CliRunner
 
 from dataflows.config import EngineConfig
 from dataflows.session import Session
 from dataflows.stop import Stop
 from support import wait_until
+from tidemark.cli.app import app
+from tidemark.cli.costs import costs
 from tidemark.cli.up import prepare
 from tidemark.kafka import producer_config, read_all
 from tidemark.pipeline import Pipeline, parse
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.processor import Processor
 from tidemark.records import Label, LabelFeatures, ModelManifest, Prediction, decode, encode
+from tidemark.registry.deployed import record_deployed
 from tidemark.registry.reading import read_registry
 from tidemark.registry.watcher import ModelWatcher
 from tidemark.settings import Settings
@@ -189,3 +193,30 @@ def test_an_edit_keeps_labels_and_the_champion_and_the_next_one_learns_from_all_
             theirs = expected[record.event_id][name]
             assert ours[name] == (None if math.isnan(theirs) else theirs), (record.event_id, name)
     assert msgspec.json.decode(encode(stored[0]), type=LabelFeatures) == stored[0]
+
+
+def test_what_is_deployed_is_recorded_once_and_an_edit_is_told_against_it(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = fraud(bench.name, bench.raw)
+    prepare(old, bench.kafka)
+    assert list(costs(old, bench.kafka)) == []
+    for _ in range(2):
+        record_deployed(bench.kafka, old)
+    assert len(read_all(bench.kafka, old.topics.models)) == 1
+    read_registry(bench.kafka, old.topics.models)
+    assert list(costs(old, bench.kafka)) == ["no feature, window or class differs from what the flows ran with last"]
+    file = tmp_path / "edited.toml"
+    text = TEXT.replace('name = "fraud"', f'name = "{bench.name}"').replace(f'{MEAN}"7d"', f'{MEAN}"8d"')
+    file.write_text(text)
+    monkeypatch.setenv("TIDEMARK_BOOTSTRAP_SERVERS", str(bench.kafka.bootstrap_servers))
+    monkeypatch.setenv("COLUMNS", "300")
+    done = CliRunner().invoke(app, ["check", str(file)])
+    assert done.exit_code == 0
+    assert (
+        "changed  customer_mean_7d (was mean of amount over 7d by customer_id, is mean of amount over 8d" in done.output
+    )
+    assert (
+        "changed  amount_to_customer_mean_7d (amount / customer_mean_7d: what it is made of has changed)" in done.output
+    )
+    assert f"labels   all stay (0 records in {bench.name}.labels)" in done.output

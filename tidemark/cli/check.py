@@ -7,18 +7,35 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.costs import costs
+from tidemark.errors import BrokerError, ConfigError
+from tidemark.kafka import connect
 from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
 from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
+_ASK = 3.0
 
 
 @app.command()
 def check(pipeline: PipelineFile) -> None:
-    """Check a pipeline file: a summary if it is right, everything that is wrong if it is not."""
+    """Check a pipeline file: a summary and what an edit costs if it is right, all that is wrong if it is not."""
     with told():
-        out.print(summary(load(pipeline)))
+        loaded = load(pipeline)
+        out.print(summary(loaded))
+        for line in compared(loaded):
+            out.print(Text(safe(line), style="dim"))
+
+
+def compared(pipeline: Pipeline) -> list[str]:
+    """The file against what its flows ran with last, in sentences; why not, where Kafka can't be asked."""
+    try:
+        settings = connected()
+        connect(settings, timeout=_ASK)
+        return list(costs(pipeline, settings)) or ["its flows have not run yet"]
+    except (BrokerError, ConfigError) as error:
+        return [f"not compared with what runs: {error}"]
 
 
 def summary(pipeline: Pipeline) -> RenderableType:

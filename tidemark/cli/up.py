@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tidemark.broker import kafka_for
 from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.costs import costs
 from tidemark.kafka import ensure_topics
 from tidemark.monitoring.retention import predictions_retention
 from tidemark.pipeline import Pipeline, load
@@ -75,6 +76,8 @@ def up(
         loaded = load(pipeline)
         with kafka_for(Settings.from_environment()) as settings:
             prepare(loaded, settings)
+            for line in costs(loaded, settings):
+                out.print(safe(line), highlight=False)
             log = log_file(loaded, settings)
             log.parent.mkdir(parents=True, exist_ok=True)
             where = f" on Kafka at {settings.bootstrap_servers}; log {safe(str(log))}; Ctrl-C stops it"

@@ -37,6 +37,8 @@ _MAX_WITHOUT_MANIFEST: Final = 8
 _PAST: Final = 100
 _FARTHEST: Final = 2**62
 _SHOWN: Final = 80
+_NO_MODELS: Final = "pipeline/"
+"""Keys that begin so tell of the pipeline (`tidemark.registry.deployed`)."""
 
 Headers = Iterable[tuple[str, bytes | None]] | None
 
@@ -157,6 +159,8 @@ class Registry:
             name = (key or b"").decode("ascii")
         except UnicodeDecodeError as error:
             raise _unknown(key) from error
+        if name.startswith(_NO_MODELS):
+            return False
         if key == CHAMPION_KEY:
             return self._feed_champion(key, value, headers)
         if key is not None and (match := _CHUNK_KEY.fullmatch(name)) and is_version(match[1]):

@@ -1,0 +1,97 @@
+"""The pipeline file that the stream flow last ran with, as `P.models` keeps it: what an edit is compared with."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from confluent_kafka import KafkaException, Producer
+
+from tidemark.errors import BrokerError, RecordError, TopicError
+from tidemark.kafka import producer_config, read_all
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.definitions import definitions
+from tidemark.records import Record, decode, encode
+from tidemark.registry import signature
+from tidemark.registry.reading import record_of
+from tidemark.settings import Settings
+
+KEY: Final = b"pipeline/deployed"
+_FLUSH: Final = 10.0
+_log = logging.getLogger(__name__)
+
+
+class DeployedFeature(Record, frozen=True, kw_only=True):
+    """A feature: the id of its definition, and the definition for people."""
+
+    id: str
+    text: str
+
+
+class Deployed(Record, frozen=True, kw_only=True):
+    """`P.models`, key `pipeline/deployed`.
+
+    features: in the file's order.  reach: how far behind the watermark rows matter to the windows of each key, µs.
+    """
+
+    features: dict[str, DeployedFeature]
+    classes: list[str]
+    reach: dict[str, int]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Deployed:
+        """What a pipeline file says."""
+        features = {
+            name: DeployedFeature(id=each.id, text=each.text[:500]) for name, each in definitions(pipeline).items()
+        }
+        sizes = {key: [window.size for window in pipeline.windows if window.key == key] for key in pipeline.keys}
+        reach = {key: max(each, default=0) + pipeline.time.lateness for key, each in sizes.items()}
+        return cls(features=features, classes=list(pipeline.label.classes), reach=reach)
+
+
+def read_deployed(settings: Settings, topic: str, *, secret: bytes | None = None) -> Deployed | None:
+    """What was recorded last in `topic` (`P.models`); None if nothing was, or not by whoever has the key.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+
+    """
+    found: Deployed | None = None
+    try:
+        messages = read_all(settings, topic)
+    except TopicError:
+        return None  # nothing was ever deployed
+    for message in messages:
+        key, value, headers = record_of(message)
+        if key != KEY or value is None:
+            continue
+        given = next((content for name, content in headers or () if name == signature.HEADER), None)
+        why = signature.refusal(key, value, given, secret)
+        try:
+            found = None if why else decode(Deployed, value)
+        except RecordError as error:
+            why = error.reason
+        if why:
+            _log.error("%s: the record of the deployed pipeline is passed over: %s", topic, why)
+    return found
+
+
+def record_deployed(settings: Settings, pipeline: Pipeline, *, secret: bytes | None = None) -> None:
+    """Record what the flows run with, where it is not what was recorded last.
+
+    Raises:
+        BrokerError: Kafka does not take it.
+
+    """
+    topic, now = pipeline.topics.models, Deployed.of(pipeline)
+    if read_deployed(settings, topic, secret=secret) == now:
+        return
+    value = encode(now)
+    producer = Producer(producer_config(settings))
+    try:
+        producer.produce(topic, value, KEY, headers=[(signature.HEADER, signature.digest(KEY, value, secret))])
+        left = producer.flush(_FLUSH)
+    except KafkaException as error:
+        raise BrokerError(f"{topic}: what is deployed could not be recorded: {error.args[0].str()}") from error
+    if left:
+        raise BrokerError(f"{topic}: what is deployed could not be recorded within {_FLUSH:g} s; is Kafka overloaded?")
