@@ -105,8 +105,10 @@ class Recomputer:
         own = {feature.name for feature in pipeline.features}
         windows = {window.name: window.key for window in pipeline.windows}
         needed = {windows.get(name) for name in missing if name in windows}
-        topics = list(pipeline.raw_topics) if missing & own or pipeline.keys[0] in needed else []
-        return topics + [pipeline.topics.hop(key) for key in pipeline.keys[1:] if key in needed]
+        hops = pipeline.hops
+        first = pipeline.keys[0] in needed and pipeline.keys[0] not in hops
+        topics = list(pipeline.raw_topics) if missing & own or first else []
+        return topics + [pipeline.topics.hop(key) for key in hops if key in needed]
 
     def _ranges(
         self, topic: str, events: Sequence[EventPosition], first: int
