@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from tidemark.settings import Settings
+from tidemark.stopping import held
 
 _ROOT = Path(__file__).parents[1]
 
@@ -60,9 +61,9 @@ class FlowProcess:
             "TIDEMARK_SLOT": self.slot,
             **self._environment,
         }
-        with self._log.open("ab") as log:
+        with self._log.open("ab") as log, held():
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._command], env=environment, stdout=log, stderr=log, cwd=_ROOT
+                [sys.executable, "-P", "-m", *self._command], env=environment, stdout=log, stderr=log, cwd=_ROOT
             )
         self.starts += 1
 

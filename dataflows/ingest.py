@@ -8,6 +8,11 @@ stable transactional id alone fences a second ingest.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes a second to import
+    from tidemark.stopping import take_signals
+
+    take_signals()
+
 import argparse
 import logging
 import sys

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes a second to import
+    from tidemark.stopping import take_signals
+
+    take_signals()
+
 import importlib
 import logging
 import sys

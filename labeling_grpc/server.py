@@ -57,6 +57,7 @@ from tidemark.broker import resolve_bootstrap
 from tidemark.collector import seldom
 from tidemark.errors import ConfigError, LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
+from tidemark.private import private_file, private_folder
 from tidemark.settings import Settings
 from tidemark.text import safe
 from tidemark.topics import Topics
@@ -255,7 +256,8 @@ class LabelingServer:
         self.ended.set()
 
     def _write_state(self) -> None:
-        self._state.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._state.parent.parent)
+        private_folder(self._state.parent)
         state = {
             "address": self.address,
             "pipeline": self.pipeline,
@@ -263,7 +265,7 @@ class LabelingServer:
             "started_at": time.time_ns() // 1_000,
         }
         fresh = self._state.with_suffix(".json.new")
-        fresh.write_text(json.dumps(state) + "\n", encoding="utf-8")
+        private_file(fresh).write_text(json.dumps(state) + "\n", encoding="utf-8")
         fresh.replace(self._state)
 
 

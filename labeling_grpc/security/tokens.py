@@ -24,6 +24,7 @@ from labeling_grpc.stores.migrate import prepare
 from labeling_grpc.stores.sqlite import BEGIN, sqlite_engine
 from labeling_grpc.text import is_name
 from tidemark.errors import LabelingError
+from tidemark.private import private_database
 
 PREFIX: Final = "tdm_"
 """Of every secret, so that a scanner finds one that was committed by mistake."""
@@ -84,7 +85,7 @@ class TokenStore:
             StoreError: a newer Tidemark wrote it.
 
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_database(path)
         made = cls(sqlite_engine(path), now, operator)
         with made._translated(), made.engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
             prepare(connection, str(path))

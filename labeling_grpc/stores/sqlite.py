@@ -19,6 +19,7 @@ from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.schema import meta, outbox
 from labeling_grpc.store import CLOCK_EVERY, Change, Outgoing, StoreError, nothing, outgoing, translated
 from labeling_grpc.stores.migrate import prepare
+from tidemark.private import private_database
 from tidemark.topics import Topics
 
 _CACHE_KIB: Final = 65_536
@@ -47,7 +48,7 @@ class SqliteStore:
 
         """
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_database(path)
         self._lock = _locked(path)
         self._engine = sqlite_engine(path)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,13 +24,15 @@ from dataflows.lanes import Lane
 from dataflows.opening import Found, pack, start_offset, unpack
 from dataflows.rehearsal import rehearse
 from dataflows.run import expected_cause, main
-from dataflows.slots import claim_slot
+from dataflows.slots import claim_slot, place
 from dataflows.stop import Stop
 from dataflows.watchdog import HUNG, Watchdog
+from tidemark.cli.up import processes
 from tidemark.collector import seldom
 from tidemark.errors import ConfigError, TopicError
 from tidemark.pipeline import load
 from tidemark.processor import Partition
+from tidemark.settings import Settings
 from tidemark.stream import StreamProcessor
 
 ROOT = Path(__file__).parents[2]
@@ -430,3 +433,27 @@ def test_a_rehearsal_goes_through_all_stages_of_each_pipeline(path: Path) -> Non
     assert outputs[pipeline.topics.predictions] == 300
     assert all(outputs[hop] for hop in pipeline.hop_topics)
     assert outputs[pipeline.topics.deadletter] == 0
+
+
+def test_no_two_hosts_or_folders_of_state_share_a_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also hosts of one name: their locks are not each other's, so a shared id would have them fence for ever."""
+    here = place(tmp_path / "one")
+    assert place(tmp_path / "one") == here
+    assert place(tmp_path / "two") != here
+    monkeypatch.setattr("dataflows.slots._MACHINE_IDS", ())
+    monkeypatch.setattr("uuid.getnode", lambda: 2)
+    other = place(tmp_path / "one")
+    assert other != here
+    monkeypatch.setattr("uuid.getnode", lambda: 3)
+    assert place(tmp_path / "one") not in {here, other}
+    monkeypatch.setattr("socket.gethostname", lambda: "x y/" * 40)
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,60}", place(tmp_path / "one"))
+
+
+def test_up_gives_slots_that_no_other_hosts_up_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.from_environment({"TIDEMARK_HOME": str(tmp_path)}).at("kafka:9092")
+    ours = {spec.environment.get("TIDEMARK_SLOT") for spec in processes(tmp_path / "p.toml", settings, streams=2)}
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    theirs = {spec.environment.get("TIDEMARK_SLOT") for spec in processes(tmp_path / "p.toml", settings, streams=2)}
+    assert ours & theirs == {None}
+    assert len(ours) == 3

@@ -33,6 +33,7 @@ from tidemark.broker.running import (
 )
 from tidemark.errors import BrokerError
 from tidemark.kafka import admin
+from tidemark.private import private_folder
 from tidemark.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class EmbeddedKafka:
         """Download what is missing, format the storage once, start all nodes, return when clients can work."""
         jars = ensure_jars(self._settings.cache_dir, repository=self._settings.maven_repository)
         self._classpath = os.pathsep.join(map(str, jars))
-        self._data_dir.mkdir(parents=True, exist_ok=True)
+        private_folder(self._data_dir)
         claim(self._data_dir)
         try:
             self._cluster = layout.settle_cluster(
@@ -226,6 +227,7 @@ class EmbeddedKafka:
         done = subprocess.run(
             [*self._java("kafka.tools.StorageTool"), *arguments, "server.properties"],
             cwd=folder,
+            umask=0o077,
             capture_output=True,
             text=True,
             check=False,
@@ -256,6 +258,7 @@ class EmbeddedKafka:
                 "server.properties",
             ],
             cwd=layout.node_dir(self._data_dir, node),
+            umask=0o077,  # what Kafka writes is for nobody else
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

@@ -19,6 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from tidemark.errors import BrokerError
+from tidemark.private import private_file, private_folder
 
 NodeCount = Literal[1, 3]
 HOST: Final = "127.0.0.1"
@@ -108,7 +109,8 @@ def settle_cluster(data_dir: Path, nodes: NodeCount | None, kafka: str, *, new_p
 def write_node_files(data_dir: Path, cluster: Cluster, node: Node) -> Path:
     """Write the node's configuration; returns its folder."""
     folder = node_dir(data_dir, node)
-    (folder / "log").mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
+    private_folder(folder / "log")
     (folder / "server.properties").write_text(_properties(cluster, node), encoding="ascii")
     return folder
 
@@ -126,7 +128,7 @@ def is_formatted(folder: Path) -> bool:
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace the file at `path` at once: a reader sees the old content or the new."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
+    private_file(part).write_bytes(content)
     part.replace(path)
 
 

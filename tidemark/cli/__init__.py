@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from tidemark.cli.app import main
+import sys
+from typing import Final
+
+from tidemark.stopping import take_signals
 
 __all__ = ["main"]
+_LONG_RUNNING: Final = {"demo", "run", "up"}
+
+
+def main() -> None:
+    """Entry point of the `tidemark` command."""
+    if sys.argv[1:2] and sys.argv[1] in _LONG_RUNNING:
+        take_signals()
+    from tidemark.cli.app import main as run
+
+    run()

@@ -108,6 +108,7 @@ def demo(
     to: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("demo"),
 ) -> None:
     """Watch a model learn card fraud from a stream with a handful of labels, on a real Kafka."""
+    _take_sigterm_for_ctrl_c()
     with told():
         try:
             show = Show(pipeline, simulate("fraud", seed, events + later), events, seed, ERRORS)

@@ -10,6 +10,7 @@ import typer
 
 from tidemark.cli.console import PipelineFile, connected, told
 from tidemark.pipeline import load
+from tidemark.stopping import hold
 
 app = typer.Typer(add_completion=False)
 
@@ -34,6 +35,7 @@ def run(what: Runnable, pipeline: PipelineFile) -> None:
         load(pipeline)
         settings = connected()
     module = ["labeling_grpc"] if what is Runnable.labeling else ["dataflows.run", what.value]
-    os.environ.update(settings.environment())
+    os.environ.update({**settings.environment(), "PYTHONSAFEPATH": "1"})
     # The process becomes the flow: signals reach it directly, and nothing else stays in memory.
-    os.execv(sys.executable, [sys.executable, "-m", *module, str(pipeline)])  # noqa: S606
+    hold()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", *module, str(pipeline)])  # noqa: S606

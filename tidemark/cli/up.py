@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from dataflows.slots import place
 from tidemark.broker import kafka_for
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.costs import costs
 from tidemark.kafka import ensure_topics
 from tidemark.monitoring.retention import predictions_retention
 from tidemark.pipeline import Pipeline, load
+from tidemark.private import private_folder, private_log
 from tidemark.selection.retention import proposals_retention
 from tidemark.settings import Settings
 from tidemark.supervisor import ProcessSpec, Supervisor
@@ -43,13 +46,14 @@ def prepare(pipeline: Pipeline, settings: Settings) -> None:
 def processes(file: Path, settings: Settings, *, streams: int = 1) -> list[ProcessSpec]:
     """Every process of a pipeline; `streams` processes of the stream flow share its partitions."""
     environment = {**settings.environment(), "TIDEMARK_PIPELINE": str(file)}
+    here = place(settings.state_dir)
 
     def flow(name: str, slot: int = 0) -> ProcessSpec:
         return ProcessSpec(
             name=name if slot == 0 else f"{name}-{slot + 1}",
             module="dataflows.run",
             arguments=(name, str(file)),
-            environment={**environment, "TIDEMARK_SLOT": f"up-{slot}"},
+            environment={**environment, "TIDEMARK_SLOT": f"{here}-up-{slot}"},
         )
 
     return [
@@ -72,23 +76,47 @@ def up(
     streams: Annotated[int, typer.Option(min=1, help="Processes of the stream flow.")] = 1,
 ) -> None:
     """Run a whole pipeline: Kafka if none is named, every flow and the labeling service, until Ctrl-C."""
-    with told():
-        loaded = load(pipeline)
-        with kafka_for(Settings.from_environment()) as settings:
-            prepare(loaded, settings)
-            for line in costs(loaded, settings):
-                out.print(safe(line), highlight=False)
-            log = log_file(loaded, settings)
-            log.parent.mkdir(parents=True, exist_ok=True)
-            where = f" on Kafka at {settings.bootstrap_servers}; log {safe(str(log))}; Ctrl-C stops it"
-            out.print(Text.assemble((loaded.name, "bold"), where))
-            asyncio.run(_supervise(processes(pipeline, settings, streams=streams), log))
+    asked = Asked()
+    try:
+        with told():
+            loaded = load(pipeline)
+            with kafka_for(Settings.from_environment()) as settings:
+                prepare(loaded, settings)
+                for line in costs(loaded, settings):
+                    out.print(safe(line))
+                log = log_file(loaded, settings)
+                private_folder(log.parent.parent)
+                private_folder(log.parent)
+                where = f" on Kafka at {settings.bootstrap_servers}; log {safe(str(log))}; Ctrl-C stops it"
+                out.print(Text.assemble((loaded.name, "bold"), where))
+                asyncio.run(_supervise(processes(pipeline, settings, streams=streams), log, asked))
+    except KeyboardInterrupt:
+        out.print("stopped before all had started; nothing is left running")
 
 
-async def _supervise(specs: list[ProcessSpec], log: Path) -> None:
-    with log.open("a", encoding="utf-8") as file:
+class Asked:
+    """What SIGTERM and SIGINT do. act: first an interrupt, which unwinds what is being started."""
+
+    def __init__(self) -> None:
+        self.act: Callable[[], object] = _interrupt
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.act())
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _nothing() -> None:
+    """Kafka is being stopped, which is not hurried."""
+
+
+async def _supervise(specs: list[ProcessSpec], log: Path, asked: Asked) -> None:
+    with private_log(log) as file:
         supervisor = Supervisor(specs, file, echo=out.print)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, supervisor.stop)
-        await supervisor.run()
+        asked.act = lambda: loop.call_soon_threadsafe(supervisor.stop)
+        try:
+            await supervisor.run()
+        finally:
+            asked.act = _nothing

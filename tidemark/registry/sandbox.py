@@ -91,7 +91,7 @@ class Sandbox:
             return self._process
         self._end()
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidemark.registry.sandbox", str(int(self._timeout) + 1)],
+            [sys.executable, "-P", "-m", "tidemark.registry.sandbox", str(int(self._timeout) + 1)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

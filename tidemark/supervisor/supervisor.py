@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO
 
+from tidemark.stopping import held
 from tidemark.supervisor.backoff import Backoff
 from tidemark.text import safe
 
@@ -25,7 +26,7 @@ _LINE_LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """A process to keep running: `python -m MODULE ARGUMENTS` with more environment."""
+    """A process to keep running: `python -P -m MODULE ARGUMENTS` with more environment."""
 
     name: str
     module: str
@@ -75,6 +76,7 @@ class Supervisor:
         self._backoff = backoff
         self._patience = patience
         self._stopping = asyncio.Event()
+        self._starting = asyncio.Lock()  # signals are held and let go by one start at a time
 
     async def run(self) -> None:
         """Keep all processes running until `stop`; returns when the last has ended."""
@@ -105,20 +107,9 @@ class Supervisor:
 
     async def _run_once(self, state: ProcessState) -> None:
         spec = state.spec
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tidemark.supervisor.tied",
-            str(os.getpid()),
-            spec.module,
-            *spec.arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **spec.environment},
-            limit=_LINE_LIMIT,
-            start_new_session=True,  # the terminal's Ctrl-C reaches the supervisor alone, which stops the rest in order
-        )
+        async with self._starting:
+            with held():
+                process = await self._start(spec)
         state.process, state.started, state.starts = process, time.monotonic(), state.starts + 1
         self._write("supervisor", f"{spec.name} started, process {process.pid}")
         reader = asyncio.create_task(self._copy(state, process))
@@ -130,6 +121,23 @@ class Supervisor:
             await self._end(state, process, ended)
         state.last_exit = await ended
         await reader
+
+    async def _start(self, spec: ProcessSpec) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # a module of the working folder must not be taken for one that is installed
+            "-m",
+            "tidemark.supervisor.tied",
+            str(os.getpid()),
+            spec.module,
+            *spec.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", **spec.environment},
+            limit=_LINE_LIMIT,
+            start_new_session=True,  # the terminal's Ctrl-C reaches the supervisor alone, which stops the rest in order
+        )
 
     async def _end(self, state: ProcessState, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
         process.send_signal(signal.SIGTERM)

@@ -13,6 +13,8 @@ import signal
 import sys
 import threading
 
+from tidemark.stopping import take_signals
+
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.5
 
@@ -40,6 +42,7 @@ def _watch(parent: int) -> None:
 def main(argv: list[str]) -> None:
     """Tie this process to the parent given first, and run the module given second with the rest as its arguments."""
     parent, module, *arguments = argv
+    take_signals()
     tie_to_parent(int(parent))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

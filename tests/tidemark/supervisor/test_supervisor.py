@@ -134,3 +134,62 @@ def test_no_process_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None
         _, alive = psutil.wait_procs(children, timeout=10)
     assert children
     assert not alive
+
+
+def test_no_child_runs_a_module_of_the_working_folder(
+    module: Callable[[str, str], ProcessSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a supervised process nor one that it starts."""
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    for name in ("bytewax", "runpy", "asyncio", "tidemark", "json"):
+        (folder / f"{name}.py").write_text("print('EXECUTED', flush=True)\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parents[3]}")
+    text = (
+        "import bytewax, json, subprocess, sys\n"
+        "subprocess.run([sys.executable, '-c', 'import json, bytewax'], check=True)\n"
+        "print('imported', bytewax.__name__, flush=True)\n"
+    )
+    log = io.StringIO()
+
+    async def scenario() -> None:
+        supervisor = Supervisor([module("importer", text)], log, backoff=quick)
+        task = asyncio.create_task(supervisor.run())
+        await until(lambda: "imported bytewax" in log.getvalue() or "EXECUTED" in log.getvalue(), "the import", 50)
+        supervisor.stop()
+        await asyncio.wait_for(task, 20)
+
+    asyncio.run(scenario())
+    assert "EXECUTED" not in log.getvalue()
+
+
+def test_a_process_that_prints_a_line_without_an_end_is_logged_on(module: Callable[[str, str], ProcessSpec]) -> None:
+    log = io.StringIO()
+    text = "import sys, time\nsys.stdout.write('x' * 3_000_000 + '\\n')\n" + SLEEPER
+
+    async def scenario() -> None:
+        supervisor = Supervisor([module("endless", text)], log, backoff=quick)
+        task = asyncio.create_task(supervisor.run())
+        await until(lambda: supervisor.states["endless"].last_line == "up", "the line after it")
+        supervisor.stop()
+        await asyncio.wait_for(task, 20)
+
+    asyncio.run(scenario())
+    assert "left out" in log.getvalue()
+
+
+def test_a_process_that_is_stopped_as_it_starts_ends_cleanly(module: Callable[[str, str], ProcessSpec]) -> None:
+    """However early: the signal waits until it is taken."""
+    log = io.StringIO()
+
+    async def scenario() -> None:
+        supervisor = Supervisor([module("early", SLEEPER)], log, patience=60)
+        task = asyncio.create_task(supervisor.run())
+        state = supervisor.states["early"]
+        await until(lambda: state.pid is not None, "the process")
+        supervisor.stop()
+        await asyncio.wait_for(task, 60)
+        assert state.last_exit == 0
+
+    asyncio.run(scenario())

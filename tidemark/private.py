@@ -1,0 +1,91 @@
+"""Files and folders of state that nobody but their owner may read: labels, tokens, all that went through Kafka."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+from typing import IO, Final
+
+_log = logging.getLogger(__name__)
+_OTHERS: Final = 0o077
+
+
+def private_folder(path: Path) -> Path:
+    """The folder, made if absent and closed to others: of this program's own state, never of a user's choice.
+
+    Args:
+        path: the folder. Missing parents are made private too; parents that exist are left as they are.
+
+    Returns:
+        The path.
+
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    _close(path)
+    return path
+
+
+def private_file(path: Path) -> Path:
+    """The file, made empty if absent and closed to others, before anything is written into it.
+
+    Args:
+        path: the file; its folder exists.
+
+    Returns:
+        The path.
+
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    _close(path)
+    return path
+
+
+def private_database(path: Path) -> Path:
+    """An SQLite database, made empty if absent, and what SQLite keeps beside it, closed to others.
+
+    Args:
+        path: the database. A missing folder is made private; one that exists is left as it is.
+
+    Returns:
+        The path. Where it can't be made, SQLite says why when it opens it.
+
+    """
+    if not path.parent.exists():
+        private_folder(path.parent)
+    with contextlib.suppress(OSError):
+        private_file(path)  # SQLite gives the files beside it the same rights
+        for beside in (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", "-journal")):
+            if beside.exists():
+                _close(beside)
+    return path
+
+
+def private_log(path: Path) -> IO[str]:
+    """A file that is appended to, closed to others.
+
+    Args:
+        path: the file; its folder exists.
+
+    Returns:
+        The open file, UTF-8. What can't be encoded is escaped.
+
+    """
+    return private_file(path).open("a", encoding="utf-8", errors="backslashreplace")
+
+
+def _close(path: Path) -> None:
+    """Take group's and others' rights away; where that is not allowed, say so and go on."""
+    mode = path.stat().st_mode
+    if not mode & _OTHERS:
+        return
+    try:
+        path.chmod(mode & 0o7700)
+    except PermissionError:
+        _log.warning(
+            "%s can be read by others (mode %o) and belongs to somebody else: chmod go-rwx it, or set TIDEMARK_HOME",
+            *(path, mode & 0o777),
+        )
