@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from itertools import islice
+from dataclasses import replace
 from typing import Final, cast
 
 from labeling_grpc import admin_checks, convert
@@ -14,19 +14,25 @@ from labeling_grpc.paging import Pages, size
 from labeling_grpc.quality import AnnotatorQuality, qualities
 from labeling_grpc.queue import gold, reading
 from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.queue.veil import Veil
 from labeling_grpc.reader import Reader
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
 from labeling_grpc.security import audit
-from labeling_grpc.security.caller import act, caller
+from labeling_grpc.security.caller import Caller, act, caller
 from labeling_grpc.security.masks import Mask
 from labeling_grpc.security.roles import Role
 from labeling_grpc.service import LabelingService
+from labeling_grpc.sizes import MAX_LABELS, batches, without_details
+from labeling_grpc.text import shortened
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc
 from tidemark.records import Label, encode
 
 _BATCH: Final = 200
 """Labels of one message of an export."""
+
+_DETAIL: Final = 500_000
+"""Bytes of one entry of the audit trail; the whole of it is in the database."""
 
 _MEASURED: Final = 50
 """Annotators of one page, for figures of each are counted from thousands of answers."""
@@ -74,7 +80,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         rows = await self._reader.ask(reading.annotator_page, after, most)
         figures = await self._reader.ask(qualities, self._rules, [row.name for row in rows])
         return admin_pb2.ListAnnotatorsResponse(
-            annotators=[_annotator(row, figures[row.name]) for row in rows],
+            annotators=[_annotator(row, _told(figures[row.name], row.name, caller.get())) for row in rows],
             next_page_token=self._pages.token(request, rows[-1].name) if len(rows) == most else "",
         )
 
@@ -127,8 +133,10 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         detail = {"verdicts": request.verdicts}
         await self._service.apply(WriteDown((act(who, "ExportLabels", self._checks.pipeline, detail),)))
         mask = self._masks.get(who.role)
-        labels = reading.labels(self._reader.engine, verdicts=request.verdicts)
-        while batch := await self._reader.apart(lambda: list(_masked(islice(labels, _BATCH), mask))):
+        veil = Veil(who, golden=bool(self._rules.gold_every))
+        labels = reading.labels(self._reader.engine, verdicts=request.verdicts, veil=veil)
+        parts = batches(_masked(labels, mask), _BATCH, len, MAX_LABELS)
+        while (batch := await self._reader.apart(lambda: next(parts, None))) is not None:
             yield admin_pb2.ExportLabelsResponse(labels=batch)
 
     async def ImportLabels(  # noqa: N802
@@ -142,6 +150,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         response = admin_pb2.ImportLabelsResponse()
         for label, outcome in zip(request.labels, results, strict=True):
             convert.add_result(response.results, label.event_id, outcome)
+        without_details(response, response.results)
         return response
 
     async def AddGold(  # noqa: N802
@@ -196,7 +205,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
                     role=entry.role,
                     action=entry.action,
                     object=entry.object,
-                    detail=entry.detail,
+                    detail=shortened(entry.detail, _DETAIL),
                     hash=entry.hash,
                 )
                 for entry in entries
@@ -204,6 +213,13 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
             next_page_token=self._pages.token(request, entries[-1].number) if entries else "",
             broken=broken,
         )
+
+
+def _told(its: AnnotatorQuality, name: str, by: Caller) -> AnnotatorQuality:
+    """The figures without those by which somebody would learn which of their own answers were to known cases."""
+    if by.role is Role.ADMIN or by.name != name:
+        return its
+    return replace(its, gold_answered=0, gold_accuracy=None, gold_low=None, gold_high=None, drift=None)
 
 
 def _annotator(row: AnnotatorRow, its: AnnotatorQuality) -> admin_pb2.Annotator:

@@ -22,11 +22,12 @@ from labeling_grpc.commands import AddGold, RemoveGold
 from labeling_grpc.queue.reading import CaseFilter
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.caller import Caller
+from labeling_grpc.sizes import MAX_CANDIDATE
 from labeling_grpc.strangers import misfit
 from labeling_grpc.text import MAX_EVENT_ID
 from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb
-from tidemark.records import NO_MODEL, Candidate
+from tidemark.records import NO_MODEL, Candidate, encode
 
 MAX_CASES: Final = 1_000
 MAX_FEATURES: Final = 2_000
@@ -206,7 +207,9 @@ def _candidate(event_id: str, case: pb.Case) -> Candidate:
         uncertainty=None,
         model=NO_MODEL,
     )
-    if (problem := misfit(candidate)) is not None:
+    if (problem := misfit(candidate)) is None and (size := len(encode(candidate))) > MAX_CANDIDATE:
+        problem = f"it has {size} bytes; at most {MAX_CANDIDATE} can be handed out"
+    if problem is not None:
         raise RefusedError(Reason.INVALID_FIELD, f"case: {problem}", field="case")
     return candidate
 

@@ -28,6 +28,7 @@ from labeling_grpc.client_messages import (
     turned,
     update_of,
 )
+from labeling_grpc.client_messages import comments as said
 from labeling_grpc.client_types import (
     Annotation,
     Case,
@@ -230,6 +231,23 @@ class LabelingClient(Blocking):
         """
         return details_of(self._call("GetCase", self._calls.case(event_id, most)))
 
+    def comments(self, event_id: str) -> Iterator[Comment]:
+        """All that was said about a case, newest first, read page by page.
+
+        Args:
+            event_id: The case.
+
+        Yields:
+            Comments, whole.
+
+        Raises:
+            RefusedError: Unknown case, or it is nobody's business of this role.
+            UnreachableError: The service can't be reached.
+
+        """
+        for page in self._pages("GetCase", self._calls.case(event_id, 1)):
+            yield from reversed([*said(page.comments)])
+
     def comment(self, event_id: str, text: str, *, key: str = "") -> str:
         """Say something about a case, open or closed, to whoever is given it; the id of the annotation.
 
@@ -417,6 +435,12 @@ class AsyncLabelingClient(Asyncio):
     async def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
         """As `LabelingClient.case`."""
         return details_of(await self._call("GetCase", self._calls.case(event_id, most)))
+
+    async def comments(self, event_id: str) -> AsyncIterator[Comment]:
+        """As `LabelingClient.comments`."""
+        async for page in self._pages("GetCase", self._calls.case(event_id, 1)):
+            for found in reversed([*said(page.comments)]):
+                yield found
 
     async def comment(self, event_id: str, text: str, *, key: str = "") -> str:
         """As `LabelingClient.comment`."""

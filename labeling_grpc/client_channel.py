@@ -135,9 +135,14 @@ class Blocking(_Client):
 
     def _paged(self, method: str, request: Any, field: str) -> Iterator[Any]:  # noqa: ANN401 - as above
         """What a list gives, page by page. field: of the response, that holds it."""
+        for response in self._pages(method, request):
+            yield from getattr(response, field)
+
+    def _pages(self, method: str, request: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
+        """The responses of a list, page by page."""
         while True:
             response = self._call(method, request)
-            yield from getattr(response, field)
+            yield response
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
@@ -194,10 +199,15 @@ class Asyncio(_Client):
 
     async def _paged(self, method: str, request: Any, field: str) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
         """As `Blocking._paged`."""
-        while True:
-            response = await self._call(method, request)
+        async for response in self._pages(method, request):
             for found in getattr(response, field):
                 yield found
+
+    async def _pages(self, method: str, request: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
+        """As `Blocking._pages`."""
+        while True:
+            response = await self._call(method, request)
+            yield response
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token

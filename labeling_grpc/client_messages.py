@@ -183,6 +183,7 @@ def tasks(response: pb.LeaseTasksResponse) -> list[Task]:
             question=question.text,
             classes=classes,
             positive=question.positive,
+            earlier_comments=task.earlier_comments,
         )
         for task in response.tasks
     ]
@@ -213,7 +214,7 @@ def _case(case: pb.Case) -> dict[str, Any]:
 
 def comments(said: Iterable[pb.Comment]) -> Iterator[Comment]:
     """What was said about a case."""
-    return (Comment(its.annotator, its.text, its.at_us) for its in said)
+    return (Comment(its.annotator, its.text, its.at_us, its.cut) for its in said)
 
 
 def case_record(record: pb.CaseRecord) -> CaseRecord:
@@ -267,6 +268,8 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
             )
             for its in response.answers
         ),
+        more_comments=bool(response.next_page_token),
+        shortened=tuple(response.shortened),
     )
 
 

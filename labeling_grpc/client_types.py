@@ -29,11 +29,12 @@ CaseState = Literal["waiting", "leased", "answered", "skipped", "expired", "with
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """Something said about a case. at: the service's clock, µs."""
+    """Something said about a case. at: the service's clock, µs.  cut: the middle of the text is left out."""
 
     annotator: str
     text: str
     at: int
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class Task(Case):
     """A leased case, and all that is needed to answer it.
 
     lease_expires_at: the service's clock, µs.  leases: how often the case was leased, this time included.  review: it
-    is given to reviewers alone.  comments: what others said about it, oldest first.
+    is given to reviewers alone.  comments: what others said about it, oldest first.  earlier_comments: how many older
+    ones were left out; `LabelingClient.comments` reads them all.
     """
 
     token: str
@@ -79,6 +81,7 @@ class Task(Case):
     question: str
     classes: tuple[str, ...]
     positive: str
+    earlier_comments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +244,8 @@ class CaseDetails:
 
     history: of the entity, oldest first.  contributions: to the raw score of the positive class by the model
     `contributions_model`, largest effect first, added to `base_score`; empty while there is no model.  similar: nearest
-    first.  answers: oldest first; only the caller's own where the role may not see others'.
+    first.  answers: oldest first; only the caller's own where the role may not see others'.  more_comments: there are
+    older ones; `LabelingClient.comments` reads them all.  shortened: names of what holds less than there is, for size.
     """
 
     record: CaseRecord
@@ -252,3 +256,5 @@ class CaseDetails:
     contributions_model: str
     similar: tuple[SimilarCase, ...]
     answers: tuple[GivenAnswer, ...]
+    more_comments: bool = False
+    shortened: tuple[str, ...] = ()

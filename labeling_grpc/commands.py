@@ -252,15 +252,19 @@ Command = (
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something said about a case. at: wall clock, µs."""
+    """Something said about a case. at: wall clock, µs.  id: of its annotation."""
 
     annotator: str
     text: str
     at: int
+    id: str = ""
 
 
 class LeasedCase(msgspec.Struct, frozen=True):
-    """A case in somebody's hands. `until`: queue time, µs."""
+    """A case in somebody's hands. `until`: queue time, µs.
+
+    remarks: the newest of what was said about it.  earlier: how many were said before those.
+    """
 
     event_id: str
     candidate: bytes
@@ -271,6 +275,7 @@ class LeasedCase(msgspec.Struct, frozen=True):
     skill: str = ""
     review: bool = False
     remarks: tuple[Remark, ...] = ()
+    earlier: int = 0
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -332,13 +337,14 @@ EventKind = Literal[
 
 
 class CaseEvent(msgspec.Struct, frozen=True):
-    """Something that happened to a case. `at`: queue time, µs."""
+    """Something that happened to a case. `at`: queue time, µs.  gold: to a lease of a case whose answer is known."""
 
     kind: EventKind
     event_id: str
     annotator: str
     label: str | None
     at: int
+    gold: bool = False
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from labeling_grpc.commands import Accepted, CaseEvent, Counts, LeasedCase, Remark
 from labeling_grpc.queue.reading import CaseRow, Progress
 from labeling_grpc.refusals import RefusedError
+from labeling_grpc.sizes import newest
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import Candidate
 from tidemark.records import Reason as CaseReason
@@ -44,19 +45,21 @@ _decode = msgspec.json.Decoder(Candidate).decode
 # long, and there are many in a response.
 
 
-def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase) -> None:
-    """A leased case as the contract has it."""
+def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int) -> None:
+    """A leased case as the contract has it. room: bytes of its comments."""
     task = response.tasks.add(
         lease_token=leased.token, lease_expires_at_us=leased.until, lease_count=leased.leases, review=leased.review
     )
     _fill(task.case, _decode(leased.candidate), leased)
-    for remark in leased.remarks:
-        task.comments.append(comment(remark))
+    if leased.remarks:
+        shown = newest(leased.remarks, room)
+        task.comments.extend(comment(remark, cut=cut) for remark, cut in shown)
+        task.earlier_comments = leased.earlier + len(leased.remarks) - len(shown)
 
 
-def comment(remark: Remark) -> pb.Comment:
-    """Something said about a case as the contract has it."""
-    return pb.Comment(annotator=remark.annotator, text=remark.text, at_us=remark.at)
+def comment(remark: Remark, *, cut: bool = False) -> pb.Comment:
+    """Something said about a case as the contract has it. cut: its text is not whole."""
+    return pb.Comment(annotator=remark.annotator, text=remark.text, at_us=remark.at, cut=cut)
 
 
 def case_record(row: CaseRow) -> pb.CaseRecord:

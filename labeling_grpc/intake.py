@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from labeling_grpc.commands import Arrival, Message, Source, TakeIn, TakenIn
 from labeling_grpc.kafka import Complaint, bounds, connected, sources
 from labeling_grpc.ranking import Ranker
+from labeling_grpc.sizes import MAX_CANDIDATE
 from labeling_grpc.store import UnfitError
 from labeling_grpc.strangers import misfit
 from labeling_grpc.writer import Stopping, Writer
@@ -27,9 +28,6 @@ from tidemark.processor import Batch, Headers, Partition
 from tidemark.records import Candidate, decode
 from tidemark.settings import Settings
 from tidemark.topics import Topics
-
-MAX_CANDIDATE: Final = 262_144
-"""Bytes of a candidate: a hundred of them must fit a lease call of a client with gRPC's default limit, or nearly."""
 
 _BATCH: Final = 500
 """Bytes of a dead letter's key: with its value it must stay below the broker's limit."""

@@ -54,7 +54,8 @@ class Pages:
         query = type(request)()
         query.CopyFrom(request)
         for field in ("page_token", "page_size"):
-            query.ClearField(field)
+            if field in query.DESCRIPTOR.fields_by_name:
+                query.ClearField(field)
         said = [request.DESCRIPTOR.full_name.encode(), query.SerializeToString(deterministic=True), body]
         return hmac.new(self._secret, msgspec.json.encode(said), hashlib.sha256).digest()[:_SIGNED]
 

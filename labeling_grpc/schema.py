@@ -71,7 +71,7 @@ queue = sa.Table(
     sa.Column("segment", sa.Text, nullable=False),  # lanes' cases of one segment are in order; "" where there are none
     sa.Column("skill", sa.Text),  # what an annotator must be skilled in
     sa.Column("rank", sa.Float(53), nullable=False),  # ascending: minus the priority, 0 in the exploration lane
-    sa.Column("size", sa.Integer, nullable=False),  # bytes of the candidate
+    sa.Column("size", sa.Integer, nullable=False),  # bytes that the case takes in a response, at most
     sa.Column("expires_at", sa.BigInteger),  # event time, µs
     sa.Column("token", sa.Text),
     sa.Column("annotator", sa.Text),

@@ -29,11 +29,14 @@ from labeling_grpc.commands import (
 from labeling_grpc.details import Details
 from labeling_grpc.paging import Pages, size
 from labeling_grpc.queue import reading
+from labeling_grpc.queue.veil import Veil
 from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.reader import Reader
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.rpc import Context
 from labeling_grpc.security.caller import caller
+from labeling_grpc.security.roles import Role
+from labeling_grpc.sizes import MAX_EVENTS, share
 from labeling_grpc.store import StoreError, UnfitError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
@@ -148,15 +151,20 @@ def _in_order(answers: Sequence[Answer | RefusedError], taken: Result) -> list[A
 @dataclass(slots=True, eq=False)
 class _Watcher:
     stats_only: bool
+    golden: bool = True
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     events: deque[CaseEvent] = field(default_factory=deque)
     missed: int = 0
+    size: int = 0
 
     def take(self, events: Iterable[CaseEvent]) -> None:
         if not self.stats_only:
             for event in events:
-                if len(self.events) < _BUFFER:
+                if event.gold and not self.golden:
+                    continue
+                if len(self.events) < _BUFFER and self.size < MAX_EVENTS:
                     self.events.append(event)
+                    self.size += len(event.event_id) + len(event.annotator) + len(event.label or "")
                 else:
                     self.missed += 1
         self.changed.set()
@@ -301,7 +309,15 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.GetCaseResponse:
         """One case with all that helps to decide it."""
         event_id, most = self._checks.details(request)
-        return await self._reader.ask(self._details.case, event_id, most, caller.get())
+        who = caller.get()
+        if not request.page_token:
+            response, first = await self._reader.ask(self._details.whole, event_id, most, who)
+        else:
+            place = str(self._pages.after(request, str, ""))
+            response, first = await self._reader.ask(self._details.earlier, event_id, place, who)
+        if first:
+            response.next_page_token = self._pages.token(request, first)
+        return response
 
     async def ListCases(  # noqa: N802
         self, request: pb.ListCasesRequest, _context: Context
@@ -310,7 +326,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         asked = admin_checks.case_filter(self._checks, request)
         most = size(request.page_size)
         after = int(self._pages.after(request, int, 0))
-        rows, last = await self._reader.ask(reading.case_page, self._labeling, asked, after, most)
+        rows, last = await self._reader.ask(reading.case_page, self._labeling, asked, after, most, self._veil())
         return pb.ListCasesResponse(
             records=[convert.case_record(row) for row in rows],
             next_page_token="" if last is None else self._pages.token(request, last),
@@ -321,8 +337,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.GetProgressResponse:
         """How far one annotator is."""
         name = admin_checks.annotator(self._checks, request)
-        wall = self._writer.store.clock.wall()
-        found = await self._reader.ask(reading.progress, name, wall)
+        clock = self._writer.store.clock
+        found = await self._reader.ask(reading.progress, name, clock.wall(), clock.now())
         if not found.known and name != caller.get().name:
             raise RefusedError(Reason.UNKNOWN_ANNOTATOR, f"nobody named {name!r} was ever seen", field="annotator")
         return pb.GetProgressResponse(progress=convert.progress(name, found, self._writer.store.counts.waiting))
@@ -362,7 +378,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             while not self._stopping.is_set():
                 events, missed = [convert.case_event(event) for event in watcher.events], watcher.missed
                 watcher.events.clear()
-                watcher.missed = 0
+                watcher.missed = watcher.size = 0
                 watcher.changed.clear()
                 yield pb.WatchResponse(stats=await self.stats(), events=events, missed=missed)
                 with contextlib.suppress(TimeoutError):
@@ -375,7 +391,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     def _watcher(self, request: pb.WatchRequest) -> _Watcher:
         if len(self._watchers) >= MAX_WATCHERS:
             raise RefusedError(Reason.TOO_MANY_CALLS, f"{MAX_WATCHERS} watch already: come back later")
-        watcher = _Watcher(request.stats_only)
+        # To others it would tell which of the cases that are given out have an answer already.
+        watcher = _Watcher(request.stats_only, golden=caller.get().role is Role.ADMIN)
         self._watchers.add(watcher)
         return watcher
 
@@ -387,9 +404,13 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             wait = min(wait, remaining - _MARGIN_SECONDS)
         return wait
 
+    def _veil(self) -> Veil:
+        return Veil(caller.get(), golden=bool(self._labeling.gold_every))
+
     def _fill(self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase]) -> None:
+        room = share(len(leased))
         for case in leased:
-            convert.add_task(response, case)
+            convert.add_task(response, case, room)
         response.question.CopyFrom(self._question)
         response.waiting = self._writer.store.counts.waiting
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,9 @@ _LEAST: Final = 100
 """Answers that are looked up of each annotator, so that one who answers much is among the newest with it."""
 
 _PART: Final = 1_000
+_CHUNK: Final = 200
+"""Cases that are asked about at once whether they may be shown."""
+
 _decode = msgspec.json.Decoder(Candidate).decode
 
 
@@ -60,8 +63,17 @@ class SimilarCases:
         self._lock = threading.Lock()
         self._labeled: _Labeled | None = None
 
-    def nearest(self, connection: sa.Connection, candidate: Candidate, most: int) -> list[Similar]:
-        """The `most` labeled cases that are closest, nearest first; the case itself is none of them."""
+    def nearest(
+        self,
+        connection: sa.Connection,
+        candidate: Candidate,
+        most: int,
+        hidden: Callable[[list[str]], Container[str]] = lambda _event_ids: (),
+    ) -> list[Similar]:
+        """The `most` labeled cases that are closest, nearest first; the case itself is none of them.
+
+        hidden: tells which of some cases must not be shown.
+        """
         labeled = self._current(connection)
         others = [place for place, event_id in enumerate(labeled.event_ids) if event_id != candidate.event_id]
         if not others:
@@ -70,16 +82,25 @@ class SimilarCases:
 
         scaled = robust_scale(np.vstack((labeled.rows[others], rows_of(self._pipeline, [candidate]))))
         distances = np.linalg.norm(scaled[:-1] - scaled[-1], axis=1)
-        return [
-            Similar(
-                labeled.event_ids[others[place]],
-                labeled.labels[others[place]],
-                labeled.times[others[place]],
-                float(distances[place]),
-                labeled.rows[others[place]],
-            )
-            for place in np.argsort(distances, kind="stable")[:most].tolist()
-        ]
+        order = np.argsort(distances, kind="stable").tolist()
+        found: list[Similar] = []
+        for start in range(0, len(order), _CHUNK):
+            chunk = order[start : start + _CHUNK]
+            left_out = hidden([labeled.event_ids[others[place]] for place in chunk])
+            found += [
+                Similar(
+                    labeled.event_ids[others[place]],
+                    labeled.labels[others[place]],
+                    labeled.times[others[place]],
+                    float(distances[place]),
+                    labeled.rows[others[place]],
+                )
+                for place in chunk
+                if labeled.event_ids[others[place]] not in left_out
+            ]
+            if len(found) >= most:
+                break
+        return found[:most]
 
     def _current(self, connection: sa.Connection) -> _Labeled:
         with self._lock:

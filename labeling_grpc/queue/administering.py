@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -29,6 +29,7 @@ from labeling_grpc.commands import Accepted, Answer, Result
 from labeling_grpc.queue import statements as sql
 from labeling_grpc.queue.closings import standing
 from labeling_grpc.queue.kinds import Segments
+from labeling_grpc.queue.remarks import REMARKS
 from labeling_grpc.queue.said import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.standing import PAUSED, annotator
 from labeling_grpc.queue.taking import waiting_row
@@ -38,6 +39,9 @@ from labeling_grpc.schema import State, annotators, cases, meta
 from labeling_grpc.security.caller import act
 from labeling_grpc.text import lookup
 from tidemark.records import Candidate, encode
+
+MAX_REMARKS: Final = 1_000
+"""Of one case. Whatever is done to a case reads what was said of it."""
 
 
 def administer(work: Work, command: Administer) -> Result:
@@ -77,6 +81,13 @@ def _comment(work: Work, command: AddComment) -> Accepted | RefusedError:
     if (earlier := work.keyed.get((command.event_id, command.key))) is not None:
         reused = f"something else was said of case {command.event_id!r} under this idempotency key"
         return repeated(said, earlier, {"annotator": command.annotator}, reused)
+    if sum(row["status"] in REMARKS for row in work.said[command.event_id]) >= MAX_REMARKS:
+        return RefusedError(
+            Reason.INVALID_FIELD,
+            f"{MAX_REMARKS:,} things were said about case {command.event_id!r}: no more are taken",
+            field="event_id",
+            event_id=command.event_id,
+        )
     candidate = decode_candidate(case.candidate)
     given = work.record(candidate, "commented", command.annotator, _now_of(work, candidate), said, key=command.key)
     work.tell("commented", command.event_id, command.annotator)

@@ -69,7 +69,7 @@ def _amended(work: Work, command: Amend, row: sa.Row[Any] | None) -> Accepted | 
     if status == "gold":
         said = GoldAnswer(command.label, command.confidence, command.comment, read(row.consensus))
     given = work.record(candidate, status, who, known_at, said, key=key, supersedes=row.id)
-    work.tell("amended", row.event_id, who, command.label)
+    work.tell("amended", row.event_id, who, command.label, gold=status == "gold")
     if who != row.annotator:
         detail = {"annotation": row.id, "of": row.annotator, "becomes": given, "in_the_name_of": who}
         actor = command.by.name or who

@@ -100,7 +100,7 @@ class GoldTurns:
         lease = {"token": token, "event_id": row.event_id, "annotator": who, "lease_until": until}
         work.connection.execute(gold_leases.insert().values(**lease, leased_at=work.wall))
         work.golden.add(token)
-        work.tell("leased", row.event_id, who)
+        work.tell("leased", row.event_id, who, gold=True)
         candidate = decode_candidate(row.candidate)
         segment, skill = segment_of(candidate, work.rules), skill_of(candidate, work.rules) or ""
         return LeasedCase(row.event_id, row.candidate, token, until, 1, segment=segment, skill=skill)
@@ -144,7 +144,7 @@ def answer(work: Work, lease: GoldLease, given: Answer | Escalate, key: str) -> 
     said = GoldAnswer(given.label, given.confidence, given.comment, truth)
     stored = work.record(candidate, "gold", lease.annotator, known_at, said, key=key, token=given.token)
     work.connection.execute(gold_leases.delete().where(gold_leases.c.token == lease.token))
-    work.tell("skipped" if given.label is None else "answered", lease.event_id, lease.annotator, given.label)
+    work.tell("skipped" if given.label is None else "answered", lease.event_id, lease.annotator, given.label, gold=True)
     return Accepted(stored, duplicate=False)
 
 

@@ -172,7 +172,7 @@ class Leasing:
             if found is None or (taken and size + found.row.size > self._work.rules.max_bytes):
                 break
             if (gold := self._gold.take(self._work, request, self._standing.of(request.annotator).skills)) is not None:
-                size += len(gold.candidate)
+                size += 3 * len(gold.candidate)  # more than its message can take
                 taken.append(gold)
                 continue
             size += found.row.size

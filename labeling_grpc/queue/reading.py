@@ -6,7 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
@@ -17,17 +17,16 @@ from labeling_grpc.queue.closings import ENDS, NOTHING, Row, standing
 from labeling_grpc.queue.kinds import named
 from labeling_grpc.queue.labels import label_of
 from labeling_grpc.queue.standing import PAUSED, annotator, annotator_row
+from labeling_grpc.queue.veil import Looks, Veil
 from labeling_grpc.queue.votes import CONSENSUS, classes, votes
 from labeling_grpc.queue.work import NOBODY, decode_candidate
-from labeling_grpc.schema import Lane, State, Tier, annotators, answers, cases, meta, queue
+from labeling_grpc.schema import Lane, State, Tier, annotators, answers, cases, gold_leases, meta, queue
+from labeling_grpc.sizes import MAX_CASES, weight
 from labeling_grpc.text import lookup
 from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label
 
 DAY_US: Final = 86_400_000_000
-MAX_BYTES: Final = 3_000_000
-"""Of the candidates of one page: a response has to fit what clients take."""
-
 _CHUNK: Final = 500
 _SCANNED: Final = 5_000
 """Cases that one page looks through at most; it may be short, or empty, and the list go on."""
@@ -106,22 +105,33 @@ def overview(connection: sa.Connection) -> Overview:
 
 
 def case_page(
-    connection: sa.Connection, labeling: Labeling, asked: CaseFilter, after: int, most: int
+    connection: sa.Connection,
+    labeling: Labeling,
+    asked: CaseFilter,
+    after: int,
+    most: int,
+    veil: Veil | None = None,
 ) -> tuple[list[CaseRow], int | None]:
-    """Cases after number `after` in the order in which they came, and where to go on; None: there are no more."""
+    """Cases after number `after` in the order in which they came, and where to go on; None: there are no more.
+
+    veil: what the caller must not be told.
+    """
     found: list[CaseRow] = []
     size = scanned = 0
     # Where rows are left out below, a small page must not mean as many queries as there are rows.
     sifted = bool(asked.segments or asked.states - {"waiting", "leased"} or len(asked.states) > 1)
     query = _cases(asked).limit(_CHUNK if sifted else min(_CHUNK, most + 1))
     while rows := connection.execute(query.where(cases.c.id > after)).mappings().all():
+        covered = {} if veil is None else veil.over(connection, [row["event_id"] for row in rows])
         for row, said in _with_annotations(connection, rows):
-            if len(found) == most or scanned == _SCANNED or size > MAX_BYTES:
+            if len(found) == most or scanned == _SCANNED or size > MAX_CASES:
                 return found, after
             its = _case_row(row, labeling, said)
+            if veil is not None and (looks := covered.get(row["event_id"])) is not None:
+                its = under(its, looks, veil.caller.name)
             if _passes(its, asked):
                 found.append(its)
-                size += len(row["candidate"])
+                size += weight(its.candidate, len(row["candidate"]))
             after = its.number
             scanned += 1
     return found, None
@@ -137,6 +147,29 @@ def case_row(
         ordered = sorted(said, key=_order)
         return _case_row(row, labeling, ordered), ordered
     return None
+
+
+def under(row: CaseRow, looks: Looks, name: str) -> CaseRow:
+    """A case of which others' answers must not be told.
+
+    Args:
+        row: The case.
+        looks: What it looks like to the caller.
+        name: Who the caller is.
+
+    Returns:
+        The case, as it looks.
+
+    """
+    return replace(
+        row,
+        state=looks,
+        holder=name if looks == "leased" else NOBODY,
+        review=False,
+        label=None,
+        confidence=None,
+        answers=int(looks == "answered"),
+    )
 
 
 def _cases(asked: CaseFilter) -> sa.Select[Any]:
@@ -193,8 +226,8 @@ def _case_row(row: Row, labeling: Labeling, said: Sequence[Row]) -> CaseRow:
     )
 
 
-def progress(connection: sa.Connection, name: str, wall: int) -> Progress:
-    """How far an annotator is. wall: µs; today is the day (UTC) in which it is."""
+def progress(connection: sa.Connection, name: str, wall: int, now: int) -> Progress:
+    """How far an annotator is. wall: µs; today is the day (UTC) in which it is.  now: queue time, µs."""
     today = wall - wall % DAY_US
     first = sa.and_(answers.c.annotator == name, answers.c.supersedes.is_(None) | answers.c.token.is_not(None))
     by_status = sa.select(answers.c.status, sa.func.count()).where(first).group_by(answers.c.status)
@@ -208,8 +241,10 @@ def progress(connection: sa.Connection, name: str, wall: int) -> Progress:
     )
     times = [int(time) for time in connection.execute(timed).scalars()]
     held = sa.select(sa.func.count()).where(queue.c.annotator == name)
+    golden = sa.select(sa.func.count()).where(gold_leases.c.annotator == name, gold_leases.c.lease_until > now)
     row = annotator(connection, name)
-    leased: int = connection.execute(held).scalar_one()
+    # Gold cases among them: a number that leaves them out would tell which they are.
+    leased: int = connection.execute(held).scalar_one() + connection.execute(golden).scalar_one()
     return Progress(
         answered_today=_answered(since),
         skipped_today=since["skipped"],
@@ -247,13 +282,14 @@ def _names(connection: sa.Connection, after: str = "") -> Iterator[str]:
         after = name
 
 
-def labels(engine: sa.Engine, *, verdicts: bool) -> Iterator[Label]:
+def labels(engine: sa.Engine, *, verdicts: bool, veil: Veil | None = None) -> Iterator[Label]:
     """All annotations as `P.labels` has them, in the order in which they were given.
 
     In bounded memory, and in short transactions, so that a slow reader holds nothing up.
 
     verdicts: one final label for each event alone, in the order of the verdicts.  What is only in the record of a
-    verdict on several answers (their number, annotators and probabilities) is left out.
+    verdict on several answers (their number, annotators and probabilities) is left out.  veil: what must not be told
+    is left out too.
     """
     with engine.connect() as connection:
         names = [NOBODY, *_names(connection), CONSENSUS]
@@ -263,9 +299,9 @@ def labels(engine: sa.Engine, *, verdicts: bool) -> Iterator[Label]:
     for row in merged:
         batch.append(row)
         if len(batch) == 200:
-            yield from _labels(engine, batch, verdicts=verdicts)
+            yield from _labels(engine, batch, verdicts=verdicts, veil=veil)
             batch.clear()
-    yield from _labels(engine, batch, verdicts=verdicts)
+    yield from _labels(engine, batch, verdicts=verdicts, veil=veil)
 
 
 def _order(row: Row) -> tuple[int, str]:
@@ -291,13 +327,16 @@ def _given(engine: sa.Engine, name: str, ahead: int) -> Iterator[sa.RowMapping]:
         at, last = _order(rows[-1])
 
 
-def _labels(engine: sa.Engine, rows: Sequence[sa.RowMapping], *, verdicts: bool) -> Iterator[Label]:
+def _labels(engine: sa.Engine, rows: Sequence[sa.RowMapping], *, verdicts: bool, veil: Veil | None) -> Iterator[Label]:
     events = sorted({row["event_id"] for row in rows})
     with engine.connect() as connection:
         kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(events))
         candidates = {event: decode_candidate(raw) for event, raw in connection.execute(kept)}
         final = _final(connection, events) if verdicts else None
+        covered = {} if veil is None else veil.over(connection, events)
     for row in rows:
+        if row["event_id"] in covered:
+            continue
         candidate = candidates.get(row["event_id"])
         if candidate is not None and (final is None or row["id"] in final):
             yield label_of(row, candidate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -20,19 +20,69 @@ REMARKS: Final = frozenset({"commented", "escalated"})
 KEY: Final = "remarked"
 """Key of the table `meta`, there once something was said about a case."""
 
+MOST: Final = 50
+"""Comments of one case that are read at once."""
+
+_SPEAKS = (answers.c.status.in_(sorted(REMARKS)), answers.c.comment.is_not(None))
+_ranked = (
+    sa.select(
+        answers.c.event_id,
+        answers.c.annotator,
+        answers.c.comment,
+        answers.c.answered_at,
+        answers.c.id,
+        sa.func.row_number()
+        .over(partition_by=answers.c.event_id, order_by=(answers.c.answered_at.desc(), answers.c.id.desc()))
+        .label("place"),
+        sa.func.count().over(partition_by=answers.c.event_id).label("number"),
+    )
+    .where(answers.c.event_id.in_(PART), *_SPEAKS)
+    .subquery()
+)
 _SAID = (
-    sa.select(answers.c.event_id, answers.c.annotator, answers.c.comment, answers.c.answered_at)
-    .where(answers.c.event_id.in_(PART), answers.c.status.in_(sorted(REMARKS)), answers.c.comment.is_not(None))
-    .order_by(answers.c.answered_at, answers.c.id)
+    sa.select(_ranked).where(_ranked.c.place <= MOST).order_by(_ranked.c.event_id, _ranked.c.answered_at, _ranked.c.id)
+)
+_BEFORE = (
+    sa.select(answers.c.annotator, answers.c.comment, answers.c.answered_at, answers.c.id)
+    .where(
+        answers.c.event_id == sa.bindparam("event"),
+        *_SPEAKS,
+        sa.or_(
+            answers.c.answered_at < sa.bindparam("at"),
+            sa.and_(answers.c.answered_at == sa.bindparam("at"), answers.c.id < sa.bindparam("id")),
+        ),
+    )
+    .order_by(answers.c.answered_at.desc(), answers.c.id.desc())
+    .limit(MOST + 1)
 )
 
 
-def remarks(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, tuple[Remark, ...]]:
-    """What was said about cases, oldest first."""
+def remarks(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, tuple[tuple[Remark, ...], int]]:
+    """What was said about cases: the newest, oldest first, and how many were said before those."""
     found: defaultdict[str, list[Remark]] = defaultdict(list)
-    for event_id, annotator, text, at in connection.execute(_SAID, {"part": sorted(set(event_ids))}):
-        found[event_id].append(Remark(annotator, text, at))
-    return {event_id: tuple(its) for event_id, its in found.items()}
+    number: dict[str, int] = {}
+    for row in connection.execute(_SAID, {"part": sorted(set(event_ids))}):
+        found[row.event_id].append(Remark(row.annotator, row.comment, row.answered_at, row.id))
+        number[row.event_id] = row.number
+    return {event_id: (tuple(its), number[event_id] - len(its)) for event_id, its in found.items()}
+
+
+def before(connection: sa.Connection, event_id: str, at: int, annotation_id: str) -> tuple[tuple[Remark, ...], bool]:
+    """What was said about a case before an annotation.
+
+    Args:
+        connection: To the queue's database.
+        event_id: The case.
+        at: When the annotation was given, µs.
+        annotation_id: Its id.
+
+    Returns:
+        The newest of it, oldest first, and whether there is more before.
+
+    """
+    rows = connection.execute(_BEFORE, {"event": event_id, "at": at, "id": annotation_id}).all()
+    said = [Remark(row.annotator, row.comment, row.answered_at, row.id) for row in rows[:MOST]]
+    return tuple(reversed(said)), len(rows) > MOST
 
 
 def with_remarks(
@@ -44,6 +94,11 @@ def with_remarks(
     return [
         cases
         if isinstance(cases, RefusedError)
-        else [case if case.token in golden else replace(case, remarks=said.get(case.event_id, ())) for case in cases]
+        else [case if case.token in golden else _with(case, said) for case in cases]
         for cases in given
     ]
+
+
+def _with(case: LeasedCase, said: Mapping[str, tuple[tuple[Remark, ...], int]]) -> LeasedCase:
+    found, earlier = said.get(case.event_id, ((), 0))
+    return replace(case, remarks=found, earlier=earlier) if found else case

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from labeling_grpc.sizes import MAX_CASES
 from tidemark.pipeline import Pipeline
 
 
@@ -13,14 +14,14 @@ class QueueRules:
     """What a pipeline's queue is held to.
 
     max_open: cases waiting or leased, never more.  release_hold_us: how long a released case is kept from the one
-    who released it.  max_bytes: of the candidates of one lease call.  The others: as `tidemark.pipeline.model.Labeling`
+    who released it.  max_bytes: of the cases of one lease call.  The others: as `tidemark.pipeline.model.Labeling`
     has them.
     """
 
     classes: tuple[str, ...]
     max_open: int = 100_000
     release_hold_us: int = 300_000_000
-    max_bytes: int = 3_000_000
+    max_bytes: int = MAX_CASES
     segment: str | None = None
     skill: str | None = None
     answers: int = 1

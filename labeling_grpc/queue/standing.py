@@ -56,7 +56,7 @@ class Standing:
         if not annotator.quota:
             return request.count
         midnight = work.wall - work.wall % _DAY
-        asked = {"asker": request.annotator, "since": midnight}
+        asked = {"asker": request.annotator, "since": midnight, "now": work.now}
         had: int = work.connection.execute(sql.HAD_TODAY, asked).scalar_one()
         left = annotator.quota - had - given
         if left > 0:

@@ -11,7 +11,19 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from labeling_grpc.queue.many import Many
-from labeling_grpc.schema import Lane, State, Tier, annotators, answers, cases, meta, numbers, outbox, queue
+from labeling_grpc.schema import (
+    Lane,
+    State,
+    Tier,
+    annotators,
+    answers,
+    cases,
+    gold_leases,
+    meta,
+    numbers,
+    outbox,
+    queue,
+)
 
 SWEEP: Final = 1_000
 """Cases that one statement of a sweep looks up."""
@@ -115,6 +127,9 @@ HAD_TODAY = sa.select(
     .scalar_subquery()
     + sa.select(sa.func.count())
     .where(queue.c.lease_until.is_not(None), queue.c.annotator == sa.bindparam("asker"))
+    .scalar_subquery()
+    + sa.select(sa.func.count())
+    .where(gold_leases.c.annotator == sa.bindparam("asker"), gold_leases.c.lease_until > sa.bindparam("now"))
     .scalar_subquery()
 )
 """Cases that somebody had since a time, those in their hands with them."""

@@ -18,6 +18,7 @@ from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.positions import move, position
 from labeling_grpc.queue.work import NOBODY, Work, parts
 from labeling_grpc.schema import Lane, State, cases
+from labeling_grpc.sizes import weight
 from labeling_grpc.text import lookup
 from tidemark.records import Candidate
 
@@ -124,7 +125,7 @@ def waiting_row(
 ) -> dict[str, Any]:
     """Row of the queue for a case that nobody has.
 
-    size: bytes of the candidate.  said: what was said of it before.  priority: None for the candidate's own.
+    size: bytes of the candidate's JSON.  said: what was said of it before.  priority: None for the candidate's own.
     """
     place = work.placed(said)
     lane = Lane.EXPLORE if explores(candidate) else Lane.ACTIVE
@@ -136,7 +137,7 @@ def waiting_row(
         "segment": segments.of(candidate),
         "skill": skill_of(candidate, work.rules),
         "rank": 0.0 if lane is Lane.EXPLORE else -(candidate.priority if priority is None else priority),
-        "size": size,
+        "size": weight(candidate, size),
         "expires_at": candidate.expires_at,
         "leases": 0,
         "votes": place.votes,

@@ -406,9 +406,11 @@ class Work:
         """Note when a lease ends."""
         self.first_lease_end = until if self.first_lease_end is None else min(self.first_lease_end, until)
 
-    def tell(self, kind: EventKind, event_id: str, annotator: str, label: str | None = None) -> None:
-        """Note what happened."""
-        self.events.append(CaseEvent(kind, event_id, annotator, label, self.now))
+    def tell(
+        self, kind: EventKind, event_id: str, annotator: str, label: str | None = None, *, gold: bool = False
+    ) -> None:
+        """Note what happened. gold: to a lease of a case whose answer is known."""
+        self.events.append(CaseEvent(kind, event_id, annotator, label, self.now, gold))
 
 
 class Entropy:

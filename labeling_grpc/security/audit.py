@@ -107,9 +107,12 @@ def page(connection: sa.Connection, after: int, most: int) -> tuple[list[Entry],
     entries: list[Entry] = []
     size, last = 0, after
     while len(entries) < most and size < _MAX_BYTES and (chunk := list(_entries(connection, last, _CHUNK))):
-        entries += chunk[: most - len(entries)]
-        size += sum(len(entry.detail) for entry in chunk)
-        last = chunk[-1].number
+        for entry in chunk[: most - len(entries)]:
+            if size >= _MAX_BYTES:
+                break
+            entries.append(entry)
+            size += len(entry.detail.encode())
+            last = entry.number
     before = connection.execute(sa.select(audit.c.hash).where(audit.c.number == after)).scalar_one_or_none()
     if after and before is None:
         return entries, f"entry {after} is missing"

@@ -410,6 +410,7 @@ class Task(_message.Message):
     LEASE_COUNT_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
     COMMENTS_FIELD_NUMBER: _builtins.int
+    EARLIER_COMMENTS_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Proof of the lease, asked for by every call that ends or renews it."""
     lease_expires_at_us: _builtins.int
@@ -418,11 +419,13 @@ class Task(_message.Message):
     """How often the case was leased, this time included."""
     review: _builtins.bool
     """Given to reviewers alone: it was escalated, or answers to it disagree."""
+    earlier_comments: _builtins.int
+    """Older comments that were left out to keep the response small: GetCase gives them."""
     @_builtins.property
     def case(self) -> Global___Case: ...
     @_builtins.property
     def comments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Comment]:
-        """What others said about the case, oldest first."""
+        """What others said about the case, oldest first; of much, the newest."""
 
     def __init__(
         self,
@@ -433,10 +436,11 @@ class Task(_message.Message):
         lease_count: _builtins.int = ...,
         review: _builtins.bool = ...,
         comments: _abc.Iterable[Global___Comment] | None = ...,
+        earlier_comments: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "comments", b"comments", "lease_count", b"lease_count", "lease_expires_at_us", b"lease_expires_at_us", "lease_token", b"lease_token", "review", b"review"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "comments", b"comments", "earlier_comments", b"earlier_comments", "lease_count", b"lease_count", "lease_expires_at_us", b"lease_expires_at_us", "lease_token", b"lease_token", "review", b"review"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -451,20 +455,24 @@ class Comment(_message.Message):
     ANNOTATOR_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     AT_US_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
     annotator: _builtins.str
     text: _builtins.str
     at_us: _builtins.int
     """Wall clock."""
+    cut: _builtins.bool
+    """The middle of the text was left out to keep the response small: GetCase gives all of it."""
     def __init__(
         self,
         *,
         annotator: _builtins.str = ...,
         text: _builtins.str = ...,
         at_us: _builtins.int = ...,
+        cut: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "at_us", b"at_us", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "at_us", b"at_us", "cut", b"cut", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -970,20 +978,24 @@ class GetCaseRequest(_message.Message):
     PIPELINE_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     MOST_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     event_id: _builtins.str
     most: _builtins.int
     """Most entries of `history` and `similar`, at most 100; 0 means 20."""
+    page_token: _builtins.str
+    """`next_page_token` of an earlier response: the comments before those; nothing else but `record` comes with them."""
     def __init__(
         self,
         *,
         pipeline: _builtins.str = ...,
         event_id: _builtins.str = ...,
         most: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "most", b"most", "pipeline", b"pipeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "most", b"most", "page_token", b"page_token", "pipeline", b"pipeline"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1001,14 +1013,20 @@ class GetCaseResponse(_message.Message):
     CONTRIBUTIONS_MODEL_FIELD_NUMBER: _builtins.int
     SIMILAR_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHORTENED_FIELD_NUMBER: _builtins.int
     base_score: _builtins.float
     """Raw score before any feature: the contributions add up from here."""
     contributions_model: _builtins.str
     """Version of the model that `contributions` are of."""
+    next_page_token: _builtins.str
+    """Where there are comments before these. Empty: there are none."""
     @_builtins.property
     def record(self) -> Global___CaseRecord: ...
     @_builtins.property
-    def comments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Comment]: ...
+    def comments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Comment]:
+        """Oldest first; of many, the newest page."""
+
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoryPoint]:
         """Earlier cases of the same entity, oldest first: a series of what the model saw."""
@@ -1027,6 +1045,12 @@ class GetCaseResponse(_message.Message):
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___GivenAnswer]:
         """Answers given to it, oldest first; only those of the caller where the role may not see others'."""
 
+    @_builtins.property
+    def shortened(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the fields above that hold less than there is, to keep the response small: the oldest points of `history`
+        and `answers`, the farthest of `similar`, the smallest of `contributions` were left out.
+        """
+
     def __init__(
         self,
         *,
@@ -1038,10 +1062,12 @@ class GetCaseResponse(_message.Message):
         contributions_model: _builtins.str = ...,
         similar: _abc.Iterable[Global___SimilarCase] | None = ...,
         answers: _abc.Iterable[Global___GivenAnswer] | None = ...,
+        next_page_token: _builtins.str = ...,
+        shortened: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "history", b"history", "record", b"record", "similar", b"similar"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "history", b"history", "next_page_token", b"next_page_token", "record", b"record", "shortened", b"shortened", "similar", b"similar"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

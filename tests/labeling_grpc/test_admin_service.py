@@ -138,7 +138,7 @@ def test_cases_are_filtered_by_state_and_entity(queue: labeling_pb2_grpc.Labelin
 def test_a_page_has_no_more_than_a_response_can_hold(
     queue: labeling_pb2_grpc.LabelingServiceStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MAX_BYTES", 100)
+    monkeypatch.setattr(reading, "MAX_CASES", 100)
     first = queue.ListCases(pb.ListCasesRequest(page_size=50))
     assert len(first.records) == 1
     assert first.next_page_token
