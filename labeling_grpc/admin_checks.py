@@ -22,6 +22,7 @@ from labeling_grpc.commands import AddGold, RemoveGold
 from labeling_grpc.queue.reading import CaseFilter
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.caller import Caller
+from labeling_grpc.security.roles import Role
 from labeling_grpc.sizes import MAX_CANDIDATE
 from labeling_grpc.strangers import misfit
 from labeling_grpc.text import MAX_EVENT_ID
@@ -49,7 +50,7 @@ def comment(checks: Checks, request: pb.AddCommentRequest) -> AddComment:
     checks.served(request.pipeline)
     return AddComment(
         event_id=fields.name("event_id", request.event_id, MAX_EVENT_ID),
-        annotator=fields.name("annotator", request.annotator, 128),
+        annotator=fields.person("annotator", request.annotator),
         text=_said("text", request.text),
         key=fields.name("idempotency_key", request.idempotency_key, 128),
     )
@@ -98,7 +99,7 @@ def update(checks: Checks, request: admin_pb2.UpdateAnnotatorRequest, by: Caller
             )
     return UpdateAnnotator(
         by=by,
-        name=fields.name("name", request.name, 128),
+        name=fields.person("name", request.name),
         state=state,
         why=why,
         skills=skills,
@@ -149,7 +150,7 @@ def imported(
     refusals: list[RefusedError | None] = []
     for label in request.labels:
         try:
-            passed.append(_imported(label))
+            passed.append(_imported(label, by))
             refusals.append(None)
         except RefusedError as refusal:
             refusal.event_id = label.event_id
@@ -157,7 +158,7 @@ def imported(
     return ImportLabels(by, tuple(passed)), refusals
 
 
-def _imported(label: admin_pb2.ImportedLabel) -> ImportedLabel:
+def _imported(label: admin_pb2.ImportedLabel, by: Caller) -> ImportedLabel:
     event_id = fields.name("event_id", label.event_id, MAX_EVENT_ID)
     known_at = fields.known_at(label.known_at_us) if label.HasField("known_at_us") else None
     candidate = _candidate(event_id, label.case) if label.HasField("case") else None
@@ -170,11 +171,25 @@ def _imported(label: admin_pb2.ImportedLabel) -> ImportedLabel:
     return ImportedLabel(
         event_id=event_id,
         label=label.label,
-        annotator=fields.name("annotator", label.annotator, 128) if label.annotator else IMPORT,
+        annotator=_answerer(label, by),
         known_at=known_at,
         confidence=fields.confidence(label),
         candidate=candidate,
     )
+
+
+def _answerer(label: admin_pb2.ImportedLabel, by: Caller) -> str:
+    """Whose answer a label is. None but administrators bring the answers of others."""
+    if not label.annotator:
+        return IMPORT
+    name = fields.name("annotator", label.annotator, 128)
+    if by.role is not Role.ADMIN and name not in {by.name, IMPORT}:
+        raise RefusedError(
+            Reason.FORBIDDEN,
+            f"this token is {by.name!r}'s: its holder imports no answer in the name of another; administrators do",
+            field="annotator",
+        )
+    return name
 
 
 def _candidate(event_id: str, case: pb.Case) -> Candidate:

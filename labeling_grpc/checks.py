@@ -9,7 +9,6 @@ from typing import Final
 from labeling_grpc import fields
 from labeling_grpc.commands import Amend, Answer, Escalate, LeaseCases, LeaseRef
 from labeling_grpc.queue.kinds import MAX_NAME, MAX_SEGMENTS
-from labeling_grpc.queue.votes import CONSENSUS
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.text import MAX_EVENT_ID
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -42,11 +41,7 @@ class Checks:
     def lease(self, request: pb.LeaseTasksRequest) -> LeaseCases:
         """The command of a lease request."""
         self.served(request.pipeline)
-        annotator = fields.name("annotator", request.annotator, 128)
-        if annotator == CONSENSUS:
-            raise RefusedError(
-                Reason.INVALID_FIELD, f"{CONSENSUS!r} is who gives verdicts on several answers", field="annotator"
-            )
+        annotator = fields.person("annotator", request.annotator)
         count = fields.between("max_tasks", request.max_tasks or 1, 1, MAX_TASKS)
         fields.between("wait_ms", request.wait_ms, 0, MAX_WAIT_MS)
         fields.between("segments", len(request.segments), 0, MAX_SEGMENTS)
@@ -112,7 +107,7 @@ class Checks:
             annotation_id=fields.name("annotation_id", request.annotation_id, 128),
             status="answered" if change == "label" else "retracted",
             label=request.label if change == "label" else None,
-            annotator=fields.name("annotator", request.annotator, 128),
+            annotator=fields.person("annotator", request.annotator),
             key=fields.key(request.idempotency_key),
             known_at=fields.known_at(request.known_at_us) if request.HasField("known_at_us") else None,
             confidence=fields.confidence(request),

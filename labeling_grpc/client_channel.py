@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import threading
@@ -16,11 +17,12 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from labeling_grpc.client_messages import Calls
-from labeling_grpc.options import find
+from labeling_grpc.options import find, is_loopback
 from labeling_grpc.refusals import RefusedError
 from labeling_grpc.security.tls import Certificates
-from tidemark.errors import LabelingError
+from tidemark.errors import ConfigError, LabelingError
 from tidemark.settings import Settings
+from tidemark.text import safe
 
 TOKEN_VARIABLE: Final = "TIDEMARK_LABELING_TOKEN"  # noqa: S105 - the name of one
 """Environment variable of the client's access token: no option, for a command line is seen by everyone."""
@@ -36,6 +38,12 @@ _CHANNEL: Final[list[tuple[str, Any]]] = [
     # Channels to the same address share one connection by default, and with it one flow of replies.
     ("grpc.use_local_subchannel_pool", 1),
 ]
+
+
+IN_THE_CLEAR: Final = "TIDEMARK_LABELING_TOKEN_IN_THE_CLEAR"
+"""Environment variable: `on` sends a token without TLS to another machine, where who is on the way can read it."""
+
+log = logging.getLogger(__name__)
 
 
 class UnreachableError(LabelingError):
@@ -69,12 +77,30 @@ class _Client:
         self._address = address if callable(address) else lambda: address
         self._calls = Calls(annotator, pipeline)
         self._metadata = _authorization(token)
+        self._exposed = _flagged(IN_THE_CLEAR)
         self._tls = tls or Certificates.from_environment(os.environ)
         self._timeout = timeout
         self._patience = patience
         self._lock = threading.Lock()  # of the connection, which threads may share
         self._connected = ""
         self._stub: Any = None
+
+    def _guard(self, address: str) -> None:
+        """Keep a token from being sent where others can read it.
+
+        Raises:
+            ConfigError: It would be, and nobody said that it may.
+
+        """
+        if not self._metadata or self._tls is not None or is_loopback(address):
+            return
+        if not self._exposed:
+            raise ConfigError(
+                f"the labeling service at {address!r} is not on this machine: without TLS the access token could be "
+                "read on the way. Set TIDEMARK_LABELING_TLS_CA to the authority of its certificate, or "
+                f"{IN_THE_CLEAR}=on where the network is yours alone"
+            )
+        log.warning("the access token is sent to %s in the clear: whoever is on the way can read it", safe(address))
 
     @classmethod
     def of(cls, pipeline: str, annotator: str, settings: Settings | None = None, *, patience: float = 30.0) -> Self:
@@ -104,6 +130,7 @@ class Blocking(_Client):
         self.close()
 
     def _open(self, address: str) -> grpc.Channel:
+        self._guard(address)
         if self._tls is None:
             return grpc.insecure_channel(address, options=_CHANNEL)
         return grpc.secure_channel(address, self._tls.of_client(), options=_CHANNEL)
@@ -168,6 +195,7 @@ class Asyncio(_Client):
         await self.close()
 
     def _open(self, address: str) -> grpc.aio.Channel:
+        self._guard(address)
         if self._tls is None:
             return grpc.aio.insecure_channel(address, options=_CHANNEL)
         return grpc.aio.secure_channel(address, self._tls.of_client(), options=_CHANNEL)
@@ -215,7 +243,13 @@ class Asyncio(_Client):
 
 def _authorization(token: str | None) -> tuple[tuple[str, str], ...]:
     secret = os.environ.get(TOKEN_VARIABLE, "").strip() if token is None else token
+    if not secret.isascii() or not secret.isprintable():
+        raise ConfigError(f"the access token (see {TOKEN_VARIABLE}) has characters that no token has: copy it anew")
     return (("authorization", f"Bearer {secret}"),) if secret else ()
+
+
+def _flagged(name: str) -> bool:
+    return os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}
 
 
 class _Pauses:

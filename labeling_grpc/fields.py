@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.text import hidden, is_name
+from labeling_grpc.text import hidden, is_name, is_reserved
 from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb
 
@@ -27,6 +27,29 @@ def name(field: str, value: str, longest: int) -> str:
     """A name of 1 to `longest` printable characters."""
     if not is_name(value, longest):
         raise RefusedError(Reason.INVALID_FIELD, f"{field} must have 1 to {longest} printable characters", field=field)
+    return value
+
+
+def person(field: str, value: str) -> str:
+    """A name that somebody may have.
+
+    Args:
+        field: Of the request.
+        value: What it says.
+
+    Returns:
+        The name.
+
+    Raises:
+        RefusedError: It is no name, or a reserved one.
+
+    """
+    if is_reserved(name(field, value, 128)):
+        raise RefusedError(
+            Reason.INVALID_FIELD,
+            f"{value!r} is who gives verdicts on several answers: nobody has this name",
+            field=field,
+        )
     return value
 
 

@@ -86,18 +86,36 @@ def listened(address: str, *, guarded: bool) -> str:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
         raise ConfigError(f"the labeling service's address {address!r} is not host:port; write 127.0.0.1:50051")
-    bare = host.removeprefix("[").removesuffix("]")
-    try:
-        local = bare == "localhost" or ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        local = False
-    if not local and not guarded:
+    if not is_loopback(address) and not guarded:
         raise ConfigError(
             f"the labeling service can't listen on {address!r}: it has neither tokens nor TLS, so only this machine "
             "may reach it; write 127.0.0.1:PORT, or set TIDEMARK_LABELING_TOKENS=on, or "
             "TIDEMARK_LABELING_TLS_CERT and _KEY"
         )
     return address
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is this machine's alone.
+
+    Args:
+        address: `host:port`, as gRPC takes it.
+
+    Returns:
+        True for the loopback's numbers, `localhost` and Unix sockets; False for any other name, whatever it may
+        resolve to.
+
+    """
+    scheme, colon, rest = address.partition(":")
+    if scheme in {"unix", "unix-abstract"}:
+        return True
+    if colon and scheme in {"dns", "ipv4", "ipv6"}:
+        address = rest.rpartition("/")[2]
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def database_url(env: Mapping[str, str]) -> str:

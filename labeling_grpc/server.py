@@ -32,7 +32,7 @@ from labeling_grpc.champion import Champion
 from labeling_grpc.checks import Checks
 from labeling_grpc.details import Details
 from labeling_grpc.health import Health
-from labeling_grpc.options import Options, listened, queue_database, state_folder
+from labeling_grpc.options import Options, is_loopback, listened, queue_database, state_folder
 from labeling_grpc.paging import Pages
 from labeling_grpc.publisher import Hook, no_hook
 from labeling_grpc.queue.rules import QueueRules
@@ -294,6 +294,12 @@ def serve(
     if address is not None:
         options = replace(options, address=f"127.0.0.1:{address}" if isinstance(address, int) else address)
     listened(options.address, guarded=options.tokens or options.tls is not None)
+    if options.tokens and options.tls is None and not is_loopback(options.address):
+        log.warning(
+            "tokens are taken in the clear at %s: whoever is on the way can read them; set TIDEMARK_LABELING_TLS_CERT "
+            "and _KEY",
+            options.address,
+        )
     rules = QueueRules.of(pipeline, max_open=options.max_open, release_hold_us=options.release_hold_us)
     where = database or queue_database(settings, pipeline.name, options.database)
     store = open_store(where, Topics(pipeline.name), rules)

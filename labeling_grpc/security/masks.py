@@ -30,15 +30,25 @@ _FILTERS: Final = {"key": "key", "segments": "segment"}
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """What one role may not see. columns: names of columns and features.  fields: of a case, derived from them."""
+    """What one role may not see.
+
+    columns: names of columns and features.  fields: of a case, derived from them.  explains: whether the role may see
+    what moved the model's score. Contributions add up to the score, so that those which are seen tell the others.
+    """
 
     columns: frozenset[str]
     fields: frozenset[str]
+    explains: bool = True
 
     def message(self, message: Message) -> None:
         """Take out of a response, in place, what may not be seen."""
         if isinstance(message, pb.Case):
             self._case(message)
+        elif isinstance(message, pb.GetCaseResponse) and not self.explains:
+            for name in ("contributions", "base_score", "contributions_model"):
+                message.ClearField(name)  # type: ignore[arg-type]  # names of its fields
+        elif isinstance(message, pb.SimilarCase) and not self.explains:
+            message.ClearField("distance")  # of all features together: those that are seen tell the others' part
         elif isinstance(message, pb.QueueStats) and "segment" in self.fields:
             message.ClearField("segments")
         for descriptor, value in message.ListFields():
@@ -84,7 +94,8 @@ def masks(pipeline: Pipeline) -> dict[Role, Mask]:
         columns = {column for column, roles in pipeline.labeling.hidden.items() if role.value in roles}
         if columns:
             names = _with_derived(pipeline, columns)
-            found[role] = Mask(frozenset(names), frozenset(_fields(pipeline, names)))
+            explains = names.isdisjoint(pipeline.feature_names)
+            found[role] = Mask(frozenset(names), frozenset(_fields(pipeline, names)), explains)
     return found
 
 

@@ -22,7 +22,7 @@ from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tables import tokens
 from labeling_grpc.stores.migrate import prepare
 from labeling_grpc.stores.sqlite import BEGIN, sqlite_engine
-from labeling_grpc.text import is_name
+from labeling_grpc.text import is_name, is_reserved
 from tidemark.errors import LabelingError
 from tidemark.private import private_database
 
@@ -105,6 +105,10 @@ class TokenStore:
         """
         if not is_name(annotator, 128):
             raise TokenError(f"the annotator's id {annotator!r} must have 1 to 128 printable characters")
+        if is_reserved(annotator):
+            raise TokenError(
+                f"{annotator!r} is who gives verdicts on several answers: nobody has this name; take another"
+            )
         with self._changing() as (connection, acts):
             issued = self._insert(connection, role, annotator, lifetime_us)
             told = {"role": role.value, "annotator": annotator, "expires_at": issued.token.expires_at}

@@ -22,8 +22,10 @@ from labeling_grpc.client import LabelingClient
 from labeling_grpc.commands import TakeIn
 from labeling_grpc.server import LabelingServer, serve
 from tidemark.cli.app import app
-from tidemark.cli.case_view import COMMANDS, Progress, keys_of, rendered
+from tidemark.cli.case_view import Progress, rendered
+from tidemark.cli.class_keys import COMMANDS, keys_of, matching, pressed
 from tidemark.evaluation import final_labels
+from tidemark.pipeline import parse
 from tidemark.records import Label, decode
 from tidemark.settings import Settings
 
@@ -230,11 +232,90 @@ def test_without_a_terminal_the_command_names_the_client() -> None:
     assert "needs a terminal" in result.output
 
 
-@given(st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=20, unique=True))
-def test_every_class_has_a_key_of_its_own(classes: list[str]) -> None:
+@given(st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=300, unique=True))
+def test_every_class_has_a_key_or_a_number_of_its_own(classes: list[str]) -> None:
     keys = keys_of(classes)
     assert list(keys.values()) == classes
-    assert all(len(key) == 1 and key not in COMMANDS for key in keys)
+    assert not any(key in COMMANDS for key in keys)
+    assert len({len(key) for key in keys}) == 1, "none is the beginning of another"
+    assert len(classes) > 20 or all(len(key) == 1 for key in keys)
+    for key, name in keys.items():
+        following = iter(key[1:])
+        assert pressed(key[0], keys, lambda _typed, rest=following: next(rest)) == name  # type: ignore[misc]
+
+
+def test_what_is_typed_of_a_number_can_be_taken_back_or_given_up() -> None:
+    classes = [f"class {number}" for number in range(1, 101)]
+    keys = keys_of(classes)
+    assert keys["042"] == "class 42"
+
+    def typed(*following: str) -> str | None:
+        rest = iter(following)
+        return pressed("0", keys, lambda _typed: next(rest))
+
+    assert typed("4", "2") == "class 42"
+    assert typed("4", "\x7f", "1", "7") == "class 17"
+    assert typed("\x7f") is None
+    assert typed("\x1b") is None
+    assert typed("9", "9") == "class 99"
+    assert pressed("x", keys, str) is None
+
+
+@given(st.lists(st.text("abAB c", min_size=1, max_size=4), min_size=1, max_size=30, unique=True), st.data())
+def test_a_class_is_found_by_its_name(classes: list[str], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(classes))
+    found = matching(name, classes)
+    if name.strip():
+        assert name in found or any(its.casefold() == name.strip().casefold() for its in found)
+        assert all(name.strip().casefold() in its.casefold() for its in found)
+    assert matching("  ", classes) == []
+    assert matching("no such", classes) == []
+
+
+def test_a_case_of_forty_classes_is_answered_by_number_and_by_name(settings: Settings) -> None:
+    classes = [f"kind {number}" for number in range(40)]
+    text = PIPELINE.replace("NAME", "pay").replace('["genuine", "fraud"]', str(classes).replace("'", '"'))
+    many = parse(text.replace('positive = "fraud"', 'positive = "kind 7"'), "test.toml")
+    with serve(many, settings) as server:
+        shares = [0.02] * 39 + [0.22]
+        asked = [candidate(i, priority=1 - i / 10, probabilities=shares) for i in range(3)]
+        asked.append(candidate(3, priority=0.1, probabilities=[0.4, 0.6]))
+        server._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
+        with Terminal(settings, "pay", "--as", "ada", "--no-wait") as terminal:
+            assert re.search(r"kind 39\s+\S+\s+22\.0%", terminal.wait_for("quit"))
+            terminal.press("40")
+            assert re.search(r"T1\b", terminal.wait_for("quit"))
+            terminal.press("/")
+            terminal.wait_for("class:")
+            terminal.press("kind 1\r")
+            assert re.search(r"T2\b", terminal.wait_for("quit"))
+            terminal.press("/")
+            terminal.wait_for("class:")
+            terminal.press("KIND 3\r")
+            assert re.search(r"T3\b.*spoke of other classes", terminal.wait_for("quit"), re.DOTALL)
+            terminal.press("/")
+            terminal.wait_for("class:")
+            terminal.press("ind 2\r")
+            assert "kind 20" in terminal.wait_for("kind 29")
+            terminal.press("s")
+            assert terminal.status() == 0
+        labels = [decode(Label, row.message.value) for row in server.store.unpublished(0, 100)]
+    assert [label.label for label in labels] == ["kind 39", "kind 1", "kind 3", None]
+
+
+def test_all_that_was_said_is_shown_when_asked_for(server: LabelingServer, settings: Settings) -> None:
+    server._writer.call(TakeIn(SOURCE, None, 1, arrivals([candidate(0)])))
+    with LabelingClient(server.address, "ben") as other:
+        for number in range(60):
+            other.comment(candidate(0).event_id, f"remark {number}")
+    with Terminal(settings, "pay", "--as", "ada", "--no-wait") as terminal:
+        assert "10 earlier comments are left out" in terminal.wait_for("quit")
+        terminal.press("?")
+        assert "remark 3\r" in terminal.wait_for("Enter goes back")
+        terminal.press("\r")
+        terminal.wait_for("quit")
+        terminal.press("q")
+        assert terminal.status() == 0
 
 
 def test_keys_are_first_letters_where_they_can_be() -> None:

@@ -211,3 +211,25 @@ def test_the_log_holds_no_column_no_comment_and_no_secret(
         assert seat.metadata[0][1].removeprefix("Bearer ") not in text
     for private in (PRIVATE_NAME, str(PRIVATE_AMOUNT), comment, task.lease_token):
         assert private not in text
+
+
+def test_what_is_hidden_does_not_follow_from_what_is_seen_of_the_models_reasons() -> None:
+    found = masks(hiding())
+    assert not found[Role.ANNOTATOR].explains
+    response = pb.GetCaseResponse(base_score=-1.5, contributions_model="v1")
+    for name, part in (("count_1d", 0.25), ("ratio", -0.5)):
+        response.contributions.add(name=name, value=1.0, contribution=part)
+    response.similar.add(event_id="e", label="fraud", distance=0.75)
+    response.record.case.probabilities.extend([0.4, 0.6])
+    seen = pb.GetCaseResponse()
+    seen.CopyFrom(response)
+    found[Role.ANNOTATOR].message(seen)
+    assert (seen.base_score, seen.contributions_model, len(seen.contributions)) == (0.0, "", 0)
+    assert (seen.similar[0].distance, seen.similar[0].label) == (0.0, "fraud")
+    assert list(seen.record.case.probabilities) == [0.4, 0.6]
+    text = (TEXT + '[labeling.hidden]\nname = ["viewer"]\n').replace("NAME", "pay")
+    harmless = masks(Pipeline.model_validate(tomllib.loads(text)))
+    assert harmless[Role.VIEWER].explains
+    seen.CopyFrom(response)
+    harmless[Role.VIEWER].message(seen)
+    assert seen == response

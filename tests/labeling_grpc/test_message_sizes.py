@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -154,13 +155,16 @@ def test_all_comments_are_read_page_by_page_and_a_lease_says_how_many_it_lacks(s
         assert [comment.text for comment in client.comments(case.event_id)] == texts[::-1]
 
 
-def test_where_many_cases_share_a_response_the_middle_of_long_comments_is_left_out(server: LabelingServer) -> None:
-    asked = [candidate(next(_number), explore=True) for _ in range(100)]
-    take_in(server, *asked)
-    server._writer.call(AdoptLabels(tuple(said(case, "a" + "\U0001f600" * 3_900 + "z", 1) for case in asked)))
-    with LabelingClient(server.address, "ada") as client:
-        tasks = [task for task in client.lease(100) if task.comments]
-        assert len(tasks) >= 40, "others wait too"
+def test_where_many_cases_share_a_response_the_middle_of_long_comments_is_left_out(tmp_path: Path) -> None:
+    asked = [candidate(next(_number)) for _ in range(100)]
+    with (
+        serve(pipeline("pay"), Settings(state_dir=tmp_path).at("127.0.0.1:9")) as server,
+        LabelingClient(server.address, "ada") as client,
+    ):
+        take_in(server, *asked)
+        server._writer.call(AdoptLabels(tuple(said(case, "a" + "\U0001f600" * 3_900 + "z", 1) for case in asked)))
+        tasks = client.lease(100)
+        assert len(tasks) == 100
         (comment,) = tasks[0].comments
         assert comment.cut
         assert (comment.text[0], comment.text[-1]) == ("a", "z")

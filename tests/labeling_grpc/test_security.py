@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sqlite3
 from collections.abc import Iterator
@@ -11,20 +12,21 @@ import pytest
 from labeling import PIPELINE, SOURCE, MovedClock, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
-from labeling_grpc.client import LabelingClient
+from labeling_grpc.client import AsyncLabelingClient, LabelingClient, UnreachableError
 from labeling_grpc.commands import TakeIn
-from labeling_grpc.options import Options
+from labeling_grpc.options import Options, is_loopback
 from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.roles import MATRIX, SERVICES, Role, Scope, check_matrix
 from labeling_grpc.security.tokens import TokenError, TokenStore, digest
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.v1 import admin_pb2, labeling_pb2_grpc
+from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
 from tidemark.settings import Settings
 
 DAY = 86_400_000_000
+SECRET = "tdm_x"  # noqa: S105 - of no service
 _number = itertools.count()
 
 
@@ -237,6 +239,94 @@ def test_another_address_than_loopback_needs_tokens() -> None:
     with pytest.raises(ConfigError, match="neither tokens nor TLS"):
         Options.from_environment(far)
     assert Options.from_environment(far | {"TIDEMARK_LABELING_TOKENS": "on"}).address == "0.0.0.0:50051"
+
+
+@pytest.mark.parametrize("who", ["consensus", "Consensus", " con sensus", "\uff43onsensus"])
+def test_nobody_is_called_as_verdicts_are(server: LabelingServer, store: TokenStore, who: str) -> None:
+    with pytest.raises(TokenError, match="take another name"):
+        store.create(Role.ANNOTATOR, who, DAY)
+    assert store.all() == []
+    made = TokenStore(server.store.engine)
+    root = made.create(Role.ADMIN, "root", DAY).secret
+    lease = lease_of(server, "ada", root)
+    for method, message in (
+        ("LeaseTasks", pb.LeaseTasksRequest(annotator=who)),
+        ("AddComment", pb.AddCommentRequest(event_id=lease.event_id, annotator=who, text="x", idempotency_key="k")),
+        ("AmendLabel", pb.AmendLabelRequest(annotation_id="x", annotator=who, label="fraud")),
+        ("UpdateAnnotator", admin_pb2.UpdateAnnotatorRequest(name=who, quota=1)),
+    ):
+        assert outcome(server, method, message, root) is grpc.StatusCode.INVALID_ARGUMENT, method
+
+
+def test_a_program_imports_no_answer_in_the_name_of_another(
+    server: LabelingServer, issued: dict[tuple[Role, str], str]
+) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        stub: Any = admin_pb2_grpc.LabelingAdminServiceStub(channel)
+
+        def imported(role: Role, annotator: str) -> RefusedError | None:
+            lease = lease_of(server, "eve", issued[Role.ADMIN, "ada"])
+            label = admin_pb2.ImportedLabel(event_id=lease.event_id, label="fraud", annotator=annotator)
+            metadata = (("authorization", f"Bearer {issued[role, 'ada']}"),)
+            (result,) = stub.ImportLabels(admin_pb2.ImportLabelsRequest(labels=[label]), metadata=metadata).results
+            return RefusedError.of(result.error)
+
+        for annotator in ("ben", "Ada", "consensus"):
+            refused = imported(Role.PROGRAM, annotator)
+            assert refused is not None
+            assert refused.reason is Reason.FORBIDDEN
+        for annotator in ("", "ada", "import"):
+            assert imported(Role.PROGRAM, annotator) is None
+        assert imported(Role.ADMIN, "ben") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("127.0.0.1:5", True),
+        ("127.8.9.1:5", True),
+        ("localhost:5", True),
+        ("[::1]:5", True),
+        ("unix:/run/x", True),
+        ("unix:///run/x", True),
+        ("ipv4:127.0.0.1:5", True),
+        ("dns:///localhost:5", True),
+        ("192.0.2.1:5", False),
+        ("0.0.0.0:5", False),
+        ("[2001:db8::1]:5", False),
+        ("labels.example:5", False),
+        ("dns:///labels.example:5", False),
+        ("localhost.example:5", False),
+        ("127.0.0.1.example:5", False),
+        ("ipv4:192.0.2.1:5", False),
+        ("", False),
+    ],
+)
+def test_a_token_goes_to_another_machine_by_tls_alone(
+    address: str, local: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert is_loopback(address) is local
+    if local:
+        return
+    client = LabelingClient(address, "ada", token=SECRET, patience=0, timeout=0.1)
+    with client, pytest.raises(ConfigError, match="could be read on the way"):
+        client.stats()
+    asking = AsyncLabelingClient(address, "ada", token=SECRET, patience=0, timeout=0.1)
+    with pytest.raises(ConfigError, match="could be read on the way"):
+        asyncio.run(asking.stats())
+    monkeypatch.setenv("TIDEMARK_LABELING_TOKEN_IN_THE_CLEAR", "on")
+    exposed = LabelingClient("labels.invalid:5", "ada", token=SECRET, patience=0, timeout=0.1)
+    with exposed, pytest.raises(UnreachableError):
+        exposed.stats()
+    assert "in the clear" in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("secret", ["tdm_\u00e9", "tdm_\n", "tdm_\x00"])
+def test_a_token_with_a_stray_character_is_refused_before_it_is_sent(secret: str) -> None:
+    with pytest.raises(ConfigError, match="copy it anew") as caught:
+        LabelingClient("127.0.0.1:5", "ada", token=secret)
+    assert secret not in str(caught.value)
 
 
 def test_tokens_at_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import string
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -17,18 +16,11 @@ from rich.text import Text
 
 from labeling_grpc.client_types import Comment, Task, Value
 from tidemark import text as shown
+from tidemark.cli.class_keys import COMMANDS, FIND, MANY, keys_of
 from tidemark.records import NO_MODEL, Reason
 
-COMMANDS: Final = {
-    "s": "skip",
-    "u": "give back",
-    "c": "comment",
-    "+": "tell others",
-    "!": "escalate",
-    "z": "undo",
-    "q": "quit",
-}
-"""Keys that are no answers. No further one is a letter: classes have theirs by what is left."""
+_LIKELY: Final = 8
+"""Classes whose probabilities are shown where there are many."""
 
 _WHY: Final[dict[Reason, str]] = {
     "explore": "drawn at random, to measure the model without bias: please answer it even if it looks dull",
@@ -50,25 +42,6 @@ class Progress:
     waiting: int
 
 
-def keys_of(classes: Sequence[str]) -> dict[str, str]:
-    """A key for each class: its first letter, if that is free, else its number; 10 classes and more need letters.
-
-    Returns key to class, in the order of the classes.
-    """
-    keys: dict[str, str] = {}
-    letters = [name[:1].lower() for name in classes]
-    spare = iter(key for key in string.digits[1:] + "0" + string.ascii_lowercase if key not in COMMANDS)
-    for name, letter in zip(classes, letters, strict=True):
-        if letter.isalnum() and letter not in COMMANDS and letters.count(letter) == 1:
-            keys[letter] = name
-            continue
-        key = next(spare)
-        while key in keys or key in letters:
-            key = next(spare)
-        keys[key] = name
-    return keys
-
-
 def rendered(task: Task, progress: Progress, *, blind: bool, comment: str = "") -> RenderableType:
     """The whole screen of one case. blind: without what the model thinks."""
     parts: list[RenderableType] = [
@@ -78,6 +51,10 @@ def rendered(task: Task, progress: Progress, *, blind: bool, comment: str = "") 
     ]
     if not blind:
         parts.append(_opinion(task))
+    if task.earlier_comments:
+        parts.append(
+            Text(f"said     {task.earlier_comments:,} earlier comments are left out: ? shows all", style="dim")
+        )
     parts += [_said(its) for its in task.comments]
     if comment:
         parts.append(Text.assemble(("comment  ", "dim"), safe(comment)))
@@ -91,6 +68,11 @@ def rendered(task: Task, progress: Progress, *, blind: bool, comment: str = "") 
         ),
         _legend(task),
     )
+
+
+def discussion(comments: Iterable[Comment]) -> RenderableType:
+    """All that was said about a case. comments: newest first."""
+    return Group(*[_said(its) for its in comments])
 
 
 def safe(text: str) -> Text:
@@ -140,8 +122,13 @@ def _why(task: Task, *, blind: bool) -> Text:
 def _opinion(task: Task) -> RenderableType:
     if not task.probabilities:
         return Text.assemble(("model    ", "dim"), "none yet")
+    if len(task.probabilities) != len(task.classes):
+        return Text.assemble(("model    ", "dim"), f"{safe(task.model)} spoke of other classes")
     table = Table.grid(padding=(0, 1))
-    for index, (name, probability) in enumerate(zip(task.classes, task.probabilities, strict=True)):
+    likely = list(zip(task.classes, task.probabilities, strict=True))
+    if len(likely) >= MANY:
+        likely = sorted(likely, key=lambda its: -its[1])[:_LIKELY]
+    for index, (name, probability) in enumerate(likely):
         style = "red" if name == task.positive else "green"
         table.add_row(
             Text("model   " if index == 0 else "", style="dim"),
@@ -154,7 +141,8 @@ def _opinion(task: Task) -> RenderableType:
 
 
 def _said(comment: Comment) -> Text:
-    return Text.assemble(("said     ", "dim"), (safe(comment.annotator).plain, "bold"), ": ", safe(comment.text))
+    text = Text.assemble(("said     ", "dim"), (safe(comment.annotator).plain, "bold"), ": ", safe(comment.text))
+    return text.append(" (? shows all of it)", style="dim") if comment.cut else text
 
 
 def _legend(task: Task) -> RenderableType:
@@ -163,7 +151,8 @@ def _legend(task: Task) -> RenderableType:
         Text.assemble((f" {key} ", "bold reverse"), (f" {safe(name)}", "bold"))
         for key, name in keys_of(task.classes).items()
     ]
-    others = [Text.assemble((f" {key} ", "reverse dim"), (f" {what}", "dim")) for key, what in COMMANDS.items()]
+    commands = {FIND: "find", **COMMANDS} if len(task.classes) >= MANY else COMMANDS
+    others = [Text.assemble((f" {key} ", "reverse dim"), (f" {what}", "dim")) for key, what in commands.items()]
     return Group(Columns(answers, padding=(0, 2)), Columns(others, padding=(0, 2)))
 
 

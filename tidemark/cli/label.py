@@ -1,11 +1,11 @@
-"""`tidemark label PIPELINE`: answer cases in the terminal, one key each."""
+"""`tidemark label PIPELINE`: answer cases in the terminal, by a key, a number or a name."""
 
 from __future__ import annotations
 
 import getpass
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from rich.text import Text
 
 from labeling_grpc.client import Annotation, Comment, LabelingClient, RefusedError, Submitted, Task
 from labeling_grpc.client_messages import one
-from tidemark.cli.case_view import Progress, keys_of, rendered
+from tidemark.cli.case_view import Progress, discussion, rendered
+from tidemark.cli.class_keys import FIND, MANY, keys_of, matching, pressed
 from tidemark.cli.console import out, told
 from tidemark.cli.keyboard import Keyboard
 from tidemark.errors import ConfigError
@@ -27,6 +28,9 @@ from tidemark.text import safe
 app = typer.Typer(add_completion=False)
 
 _QUIT: Final = {"q", "\x1b"}
+
+_NAMED: Final = 12
+"""Classes that are named where several fit what was typed."""
 
 LEASE_SECONDS: Final = 120.0
 """Renewed for as long as the case is on the screen; a closed lid gives the case to others after this time."""
@@ -74,9 +78,9 @@ class Sitting:
         self._show(task, blind=blind, comment=comment)
         while True:
             key = self._keyboard.key().lower()
-            if key in answers:
-                answer = Annotation(task, answers[key], comment=comment)
-                self._end(task, partial(self._answer, answer, last=last), answers[key])
+            if (chosen := self._chosen(key, task, answers)) is not None:
+                answer = Annotation(task, chosen, comment=comment)
+                self._end(task, partial(self._answer, answer, last=last), chosen)
                 return True
             match key:
                 case "s":
@@ -87,13 +91,28 @@ class Sitting:
                     return True
                 case "!" if self._escalate(task):
                     return True
-                case "z" | "c" | "+" | "!":
+                case "z" | "c" | "+" | "!" | "?":
                     task, comment = self._aside(key, task, comment, blind=blind)
                     self._show(task, blind=blind, comment=comment)
                 case _ if key in _QUIT:
                     return False
                 case _:
                     pass
+
+    def _chosen(self, key: str, task: Task, keys: Mapping[str, str]) -> str | None:
+        """The class that a key, or what is typed after it, stands for."""
+        if key != FIND or len(task.classes) < MANY:
+            return pressed(key, keys, self._following)
+        found = matching(self._keyboard.line("class"), task.classes)
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(f"{safe(code)} {safe(name)}" for code, name in keys.items() if name in found[:_NAMED])
+        self._console.print(f"several: {names}" if found else "no class has this in its name", style="yellow")
+        return None
+
+    def _following(self, typed: str) -> str:
+        self._console.print(f"{typed}_", style="dim")
+        return self._keyboard.key()
 
     def _aside(self, key: str, task: Task, comment: str, *, blind: bool) -> tuple[Task, str]:
         """Do what a key stands for that decides nothing; the case, and the comment to its answer, as they are then."""
@@ -104,6 +123,9 @@ class Sitting:
                 comment = self._keyboard.line("comment")
             case "+":
                 task = self._tell(task)
+            case "?":
+                self._console.print(discussion(self._client.comments(task.event_id)))
+                self._keyboard.line("Enter goes back")
             case _:
                 pass
         return task, comment
@@ -170,10 +192,9 @@ class Sitting:
             Text.assemble(("undo:", "yellow"), " answer once more, z takes the answer back, any other key leaves it")
         )
         key = self._keyboard.key().lower()
-        answers = keys_of(task.classes)
         try:
-            if key in answers:
-                self._last = task, self._client.amend(annotation, answers[key]).annotation_id
+            if (chosen := self._chosen(key, task, keys_of(task.classes))) is not None:
+                self._last = task, self._client.amend(annotation, chosen).annotation_id
             elif key == "z":
                 self._client.retract(annotation)
                 self._last = None
