@@ -46,7 +46,7 @@ class Mask:
             self._case(message)
         elif isinstance(message, pb.GetCaseResponse) and not self.explains:
             for name in ("contributions", "base_score", "contributions_model"):
-                message.ClearField(name)  # type: ignore[arg-type]  # names of its fields
+                message.ClearField(name)
         elif isinstance(message, pb.SimilarCase) and not self.explains:
             message.ClearField("distance")  # of all features together: those that are seen tell the others' part
         elif isinstance(message, pb.QueueStats) and "segment" in self.fields:
