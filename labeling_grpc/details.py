@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from labeling_grpc import convert
 from labeling_grpc.champion import Champion

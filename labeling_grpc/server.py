@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -67,6 +68,9 @@ MAX_REQUEST: Final = 2 * 1024 * 1024
 
 MAX_CALLS: Final = 10_000
 """Calls under way at once, of which gRPC refuses more: long polls and watchers have lower bounds of their own."""
+
+STOP_SECONDS: Final = 20.0
+"""Until a service that was asked to stop ends as it is. One whose database answers takes some 5 s at most."""
 
 _GRACE_SECONDS: Final = 1.0
 _HEALTH_SECONDS: Final = 0.5
@@ -306,6 +310,33 @@ def serve(
     return LabelingServer(pipeline, settings, store, options, rules=rules, hook=hook).start()
 
 
+@contextlib.contextmanager
+def bounded(seconds: float, leave: Callable[[int], object] = os._exit) -> Iterator[None]:
+    """End the process if the block takes too long: a thread that waits for a database that hangs can't be ended.
+
+    Args:
+        seconds: For the block.
+        leave: Ends the process, with a status.
+
+    """
+
+    def late() -> None:
+        log.critical(
+            "the labeling service does not stop within %g s, for its database or Kafka hangs: it ends as it is; what "
+            "it acknowledged is on disk",
+            seconds,
+        )
+        leave(1)
+
+    timer = threading.Timer(seconds, late)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def main(pipeline_path: str | Path) -> int:
     """Serve a pipeline until SIGTERM or SIGINT; the exit status.
 
@@ -330,7 +361,8 @@ def main(pipeline_path: str | Path) -> int:
     seldom()
     while not stop.wait(0.2) and not server.ended.is_set():
         pass
-    server.stop()
+    with bounded(STOP_SECONDS):
+        server.stop()
     if server.failed is not None:
         print(f"labeling: {safe(str(server.failed), lines=True)}", file=sys.stderr)  # noqa: T201 - as above
         return 1

@@ -32,22 +32,23 @@ _FILTERS: Final = {"key": "key", "segments": "segment"}
 class Mask:
     """What one role may not see.
 
-    columns: names of columns and features.  fields: of a case, derived from them.  explains: whether the role may see
-    what moved the model's score. Contributions add up to the score, so that those which are seen tell the others.
+    columns: names of columns and features.  fields: of a case, derived from them.  explained: features of which the
+    role may see what they added to the model's score, empty where it may not see all of the pipeline's. Contributions
+    add up to the score, so that those which are seen tell the others.
     """
 
     columns: frozenset[str]
     fields: frozenset[str]
-    explains: bool = True
+    explained: frozenset[str] = frozenset()
 
     def message(self, message: Message) -> None:
         """Take out of a response, in place, what may not be seen."""
         if isinstance(message, pb.Case):
             self._case(message)
-        elif isinstance(message, pb.GetCaseResponse) and not self.explains:
+        elif isinstance(message, pb.GetCaseResponse) and not self._explains(message):
             for name in ("contributions", "base_score", "contributions_model"):
                 message.ClearField(name)
-        elif isinstance(message, pb.SimilarCase) and not self.explains:
+        elif isinstance(message, pb.SimilarCase) and not self.explained:
             message.ClearField("distance")  # of all features together: those that are seen tell the others' part
         elif isinstance(message, pb.QueueStats) and "segment" in self.fields:
             message.ClearField("segments")
@@ -70,6 +71,10 @@ class Mask:
         for asked, field in _FILTERS.items():
             if field in self.fields and asked in request.DESCRIPTOR.fields_by_name and getattr(request, asked):
                 raise RefusedError(Reason.FORBIDDEN, f"your role may not see what {asked} tells", field=asked)
+
+    def _explains(self, details: pb.GetCaseResponse) -> bool:
+        """Whether the role may see all that moved the score, by a model that may be older than the pipeline."""
+        return all(its.name in self.explained for its in details.contributions)
 
     def _case(self, case: pb.Case) -> None:
         case.hidden_columns.extend(field.name for field in case.context if field.name in self.columns)
@@ -94,8 +99,9 @@ def masks(pipeline: Pipeline) -> dict[Role, Mask]:
         columns = {column for column, roles in pipeline.labeling.hidden.items() if role.value in roles}
         if columns:
             names = _with_derived(pipeline, columns)
-            explains = names.isdisjoint(pipeline.feature_names)
-            found[role] = Mask(frozenset(names), frozenset(_fields(pipeline, names)), explains)
+            features = frozenset(pipeline.feature_names)
+            explained = features if names.isdisjoint(features) else frozenset()
+            found[role] = Mask(frozenset(names), frozenset(_fields(pipeline, names)), explained)
     return found
 
 

@@ -26,7 +26,7 @@ from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.quiet import LibraryLog, Tally, described
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
-from labeling_grpc.server import serve
+from labeling_grpc.server import bounded, serve
 from labeling_grpc.stores.sqlite import SqliteStore
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
@@ -223,6 +223,16 @@ def test_a_database_that_hangs_is_not_serving_and_calls_are_refused(
         goes_on.set()
         assert next(states).status == health_pb2.HealthCheckResponse.SERVING
         assert client.lease() == []
+
+
+def test_a_service_that_cannot_stop_ends_as_it_is() -> None:
+    ended = threading.Event()
+    with bounded(0.01, lambda status: status == 1 and ended.set()):
+        assert ended.wait(30)
+    left: list[int] = []
+    with bounded(60.0, left.append):
+        pass
+    assert left == []
 
 
 def test_a_tally_tells_at_once_and_then_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import re
@@ -45,6 +46,7 @@ class Terminal:
         ours, theirs = pty.openpty()
         self.fd = ours
         self.seen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         environment = os.environ | settings.environment() | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", RUN, "label", *arguments],
@@ -65,7 +67,7 @@ class Terminal:
         while text not in self.seen:
             ready, _, _ = select.select([self.fd], [], [], 0.1)
             if ready:
-                self.seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(self.fd, 65_536).decode())
+                self.seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._decoder.decode(os.read(self.fd, 65_536)))
             assert time.monotonic() < deadline, f"{text!r} is not shown:\n{self.seen}"
         shown, _, self.seen = self.seen.partition(text)
         return shown + text
@@ -266,7 +268,7 @@ def test_a_class_is_found_by_its_name(classes: list[str], data: st.DataObject) -
     name = data.draw(st.sampled_from(classes))
     found = matching(name, classes)
     if name.strip():
-        assert name in found or any(its.casefold() == name.strip().casefold() for its in found)
+        assert name in found
         assert all(name.strip().casefold() in its.casefold() for its in found)
     assert matching("  ", classes) == []
     assert matching("no such", classes) == []

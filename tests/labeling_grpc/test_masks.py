@@ -215,7 +215,7 @@ def test_the_log_holds_no_column_no_comment_and_no_secret(
 
 def test_what_is_hidden_does_not_follow_from_what_is_seen_of_the_models_reasons() -> None:
     found = masks(hiding())
-    assert not found[Role.ANNOTATOR].explains
+    assert not found[Role.ANNOTATOR].explained
     response = pb.GetCaseResponse(base_score=-1.5, contributions_model="v1")
     for name, part in (("count_1d", 0.25), ("ratio", -0.5)):
         response.contributions.add(name=name, value=1.0, contribution=part)
@@ -229,7 +229,11 @@ def test_what_is_hidden_does_not_follow_from_what_is_seen_of_the_models_reasons(
     assert list(seen.record.case.probabilities) == [0.4, 0.6]
     text = (TEXT + '[labeling.hidden]\nname = ["viewer"]\n').replace("NAME", "pay")
     harmless = masks(Pipeline.model_validate(tomllib.loads(text)))
-    assert harmless[Role.VIEWER].explains
+    seen.CopyFrom(response)
+    harmless[Role.VIEWER].message(seen)
+    assert not seen.contributions, "features that the pipeline does not have: they may be of what is hidden"
+    del response.contributions[:]
+    response.contributions.add(name="amount", value=1.0, contribution=0.5)
     seen.CopyFrom(response)
     harmless[Role.VIEWER].message(seen)
     assert seen == response

@@ -82,6 +82,6 @@ def matching(text: str, classes: Sequence[str]) -> list[str]:
     typed = text.strip().casefold()
     if not typed:
         return []
-    exact = [name for name in classes if name.casefold() == typed]
-    begins = [name for name in classes if name.casefold().startswith(typed)]
+    exact = [name for name in classes if name.strip().casefold() == typed]
+    begins = [name for name in classes if name.strip().casefold().startswith(typed)]
     return exact or begins or [name for name in classes if typed in name.casefold()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import select
@@ -28,6 +29,7 @@ class Keyboard:
     def __init__(self) -> None:
         self._fd = sys.stdin.fileno()
         self._keys: deque[str] = deque()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")  # a read may end within a letter
         self._before = termios.tcgetattr(self._fd)
         self._signalled, self._signal = socket.socketpair()
         self._signalled.setblocking(False)
@@ -68,10 +70,10 @@ class Keyboard:
                 continue
             if not ready:
                 return ""
-            pressed = os.read(self._fd, _CHUNK).decode(errors="ignore")
+            pressed = os.read(self._fd, _CHUNK)
             if not pressed:
                 raise KeyboardInterrupt
-            self._keys.extend(_SEQUENCE.sub("", pressed))
+            self._keys.extend(_SEQUENCE.sub("", self._decoder.decode(pressed)))
         return self._keys.popleft()
 
     def line(self, prompt: str) -> str:
