@@ -36,6 +36,9 @@ from tidemark.topics import Topics
 SEQ: Final = "seq"
 PUBLISHER: Final = "publisher"
 
+_DIGITS: Final = 18
+"""Of a number of the outbox, at most: it fits 64 bits."""
+
 _BATCH: Final = 1_000
 _TIMEOUT: Final = 30.0
 _IDLE_SECONDS: Final = 1.0
@@ -266,9 +269,12 @@ class Publisher:
         for message in batch:
             headers = dict(message.headers() or [])
             if headers.get(PUBLISHER) == identity:
-                mine.append(int(headers[SEQ] or b"0"))
-                continue
-            if PUBLISHER in headers and not self._first and message.topic() == self._topics.labels:
+                number = headers.get(SEQ) or b""
+                # Whoever may write to the topic may write our identity, with what is no number of ours.
+                if number.isdigit() and len(number) <= _DIGITS:
+                    mine.append(int(number))
+                    continue
+            elif PUBLISHER in headers and not self._first and message.topic() == self._topics.labels:
                 raise RivalError(
                     f"another labeling service publishes to {self._topics.labels}: each pipeline has one; stop one of "
                     "the two (their databases differ: see TIDEMARK_HOME)"

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -457,3 +459,43 @@ def test_a_rival_with_another_database_is_found_out(settings: Settings, topics: 
             answer_all(one, 1)
             assert first.ended.wait(30), "the first does not notice"
             assert "another labeling service publishes" in str(first.failed)
+
+
+def settled(client: LabelingClient) -> bool:
+    """Whether two records are dead letters, four cases wait, and all is published."""
+    stats = client.stats()
+    return (stats.rejected, stats.waiting, stats.unpublished) == (2, 4, 0)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_nothing_that_strangers_write_ends_the_service_or_is_in_its_log(
+    store: str, settings: Settings, topics: Topics, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "MUST-NOT-BE-LOGGED"  # noqa: S105 - it is looked for
+    nasty = [f"{secret}\0b", secret * 1_000, f"\u202e{secret}", f"{secret}\x1b[2J", f"{secret} %s \U0001f600"]
+    asked = [candidate(number, key=key, context={"note": key}, model=key) for number, key in enumerate(nasty)]
+    ask(settings, topics, asked)
+    send(settings, topics.candidates, [encode(candidate(9, event_id=f"{secret}\0")), secret.encode() + b"\xff"])
+    closing = json.loads(encode(candidate(0))) | {"status": "answered", "known_at": 5, "answered_at": 6}
+    told = [
+        closing | {"label": f"fraud\0{secret}", "annotator": "bea", "comment": f"\0{secret}"},
+        closing | {"label": "fraud", "annotator": f"\0{secret}"},
+        closing | {"label": "fraud", "annotator": "bea", "known_at": 2**80, "event_id": candidate(1).event_id},
+        closing | {"label": "fraud", "annotator": "bea", "event_id": f"{secret}\0"},
+    ]
+    send(settings, topics.labels, [json.dumps(label).encode() for label in told])
+    database = request.getfixturevalue("postgres").url if store == "postgresql" else None
+    for _ in range(2):
+        with serve(pipeline(topics.pipeline), settings, database=database) as server:
+            publisher = server.store.publisher
+            with LabelingClient(server.address, "ada") as client:
+                wait_until(partial(settled, client), "what strangers wrote is not dealt with", poll=0.2)
+            assert server.failed is None
+        producer = Producer(producer_config(settings))
+        for number in (b"x", b"", None, b"9" * 30):  # under the service's own identity
+            headers: list[tuple[str, str | bytes | None]] = [(PUBLISHER, publisher.encode()), (SEQ, number)]
+            producer.produce(topics.labels, value=b"{}", key=b"k", headers=headers)
+        assert producer.flush(10) == 0
+    letters = read_all(settings, topics.deadletter)
+    assert sorted(header(letter, "step") for letter in letters) == ["decode", "queue"]
+    assert secret not in caplog.text
