@@ -20,6 +20,7 @@ _STEP: Final = "monitor"
 _FARTHEST: Final = 2**62
 _TOLERANCE: Final = 1e-3
 _LONGEST_NAME: Final = 100
+_FEWEST_CLASSES: Final = 2
 _predictions: Final = msgspec.json.Decoder(list[Prediction])
 Bad = list[tuple[int, RecordError]]
 
@@ -61,7 +62,8 @@ def predictions(batch: Batch, spec: LabelSpec, models: Models) -> tuple[NDArray[
     rows["model"] = [models.number(one.model) for one in found]
     rows["truth"], rows["truth_at"] = UNKNOWN, NEVER
     unscored = [np.nan] * classes
-    rows["p"] = np.array([one.probabilities or unscored for one in found], np.float32).reshape(len(found), classes)
+    scored = [of_these_classes(one.probabilities, classes) or unscored for one in found]
+    rows["p"] = np.array(scored, np.float32).reshape(len(found), classes)
     return rows, np.array(at, np.int64), bad
 
 
@@ -73,14 +75,22 @@ def hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def probabilities_problem(probabilities: Sequence[float] | None, classes: int) -> str | None:
-    """What is wrong with a record's probabilities, if anything is. None stands for a record without a model."""
+    """What is wrong with a record's probabilities, if anything is. None stands for a record without a model.
+
+    Those of another number of classes, two or more, are of an earlier pipeline file: see `of_these_classes`.
+    """
     if probabilities is None:
         return None
-    if len(probabilities) != classes:
+    if len(probabilities) < min(classes, _FEWEST_CLASSES):
         return f"{len(probabilities)} probabilities for {classes} classes"
     if not all(0 <= p <= 1 for p in probabilities) or abs(sum(probabilities) - 1) > _TOLERANCE:
         return f"{list(probabilities)} are no probabilities that sum to 1"
     return None
+
+
+def of_these_classes(probabilities: list[float] | None, classes: int) -> list[float] | None:
+    """The probabilities if there is one a class. Others can't be measured: which class each is of is not told."""
+    return probabilities if probabilities is not None and len(probabilities) == classes else None
 
 
 def time_problem(time: int) -> str | None:

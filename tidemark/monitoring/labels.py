@@ -11,7 +11,7 @@ import msgspec
 
 from tidemark.errors import RecordError
 from tidemark.evaluation import final_labels, intervals, quality
-from tidemark.monitoring.decoding import probabilities_problem
+from tidemark.monitoring.decoding import of_these_classes, probabilities_problem
 from tidemark.pipeline.model import LabelSpec
 from tidemark.records import ENDING, Label, Metric, Reason
 
@@ -44,6 +44,8 @@ class LabelBook:
         problem = probabilities_problem(label.probabilities, len(spec.classes))
         if problem is not None:
             raise RecordError(_STEP, problem)
+        if of_these_classes(label.probabilities, len(spec.classes)) is None:
+            label = msgspec.structs.replace(label, probabilities=None)
         if label.inclusion_probability is not None:
             self._enter_tile(label, label.inclusion_probability)
         self._labels.append((offset, msgspec.structs.replace(label, features={}, comment=None)))

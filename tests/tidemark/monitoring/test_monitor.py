@@ -573,3 +573,14 @@ def test_strangers_are_given_up_once_while_new_rows_come_between_those_that_are_
     assert [output.value for output in engine.committed] == [encode(stranger) for stranger in strangers]
     assert math.isfinite(processor._clock)
     assert engine.metadata[PREDICTIONS].startswith(_PREFIX)
+
+
+def test_what_was_scored_for_other_classes_before_an_edit_is_no_dead_letter_and_is_not_measured() -> None:
+    processor = monitor()
+    old = [encode(prediction(i, i)).replace(b"[0.75,0.25]", b"[0.5,0.25,0.25]") for i in range(10, 13)]
+    waiting = [json.dumps(label(i, probabilities=[0.5, 0.25, 0.25])).encode() for i in range(10, 13)]
+    dead = processor.process(batch(PREDICTIONS, [*old, *(encode(prediction(i, i)) for i in range(3))]))
+    dead += processor.process(batch(LABELS, [*waiting, *(json.dumps(label(i)).encode() for i in range(3))]))
+    dead += processor.process(batch(OUTCOMES, [encode(Outcome(label="bad", known_at=5, event_id="e11"))]))
+    assert dead == []
+    assert measured(processor)["labels", "accuracy"].n == 3
