@@ -83,7 +83,7 @@ def parity(folder: Path, *, quick: bool) -> dict[str, Any]:
     history, count, later = (50_000, 5_000, 1_000) if quick else (100_000, 100_000, 1_000)
     data = DATASETS["handbook"]
     whole = data.load(folder, history + count + later)
-    first = _first(load(_PIPELINES / "handbook.toml"), _part(whole, 0, history), data.files[0])
+    first = _first(load(_PIPELINES / "handbook.toml"), whole, history, data.files[0])
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as home:
         file = Path(home) / "handbook.toml"
         text = (_PIPELINES / "handbook.toml").read_text(encoding="utf-8")
@@ -127,7 +127,7 @@ def quality(trial: Trial, folder: Path, *, quick: bool) -> dict[str, Any]:
     pipeline = load(file)
     whole = data.load(folder, history + streamed + later)
     rest = _part(whole, history, streamed + later)
-    first = _first(pipeline, _part(whole, 0, history), data.files[0]) if history else None
+    first = _first(pipeline, whole, history, data.files[0]) if history else None
     errors = dict.fromkeys(pipeline.label.classes, 0.0)
     champion = Champion()
     show = Show(file, rest, streamed, 1, errors, wait_for_truth=True, first=first)
@@ -189,11 +189,13 @@ def _part(whole: Simulation, begin: int, count: int) -> Simulation:
     return Simulation(whole.events.slice(begin, count), whole.truth.slice(begin, count))
 
 
-def _first(pipeline: Pipeline, history: Simulation, source: str) -> FirstModel:
+def _first(pipeline: Pipeline, whole: Simulation, count: int, source: str) -> FirstModel:
+    """Model of the first events, of their labels that were known when the next one happened."""
     labeled = pipeline.model_copy(update={"label": pipeline.label.model_copy(update={"column": "_label"})})
-    return from_history(
-        labeled, history.events.with_columns(history.truth["label"].alias("_label")), source, all_known=True
-    )
+    begin = int(whole.truth["time"][count])
+    history = _part(whole, 0, count)
+    known = history.truth.select(pl.when(pl.col("known_at") <= begin).then("label").alias("_label"))
+    return from_history(labeled, history.events.hstack(known), source, all_known=True)
 
 
 def main() -> None:

@@ -64,7 +64,13 @@ def _from_history(
     made = from_history(pipeline, frame, path.name, all_known=all_known, num_threads=threads)
     manifest = publish_first(settings, pipeline, made, replace=replace, secret=signing_key())
     figures = manifest.metrics
-    out.print(Text.assemble(("ok", "green"), f" {manifest.version} is champion, of {manifest.used:,} labels"))
+    counts = ", ".join(
+        f"{safe(name)} {count:,}" for name, count in zip(pipeline.label.classes, made.counts, strict=True)
+    )
+    out.print(
+        Text.assemble(("ok", "green"), f" {manifest.version} is champion, of {manifest.used:,} labels: {counts}"),
+        soft_wrap=True,
+    )
     if (precision := figures.get("holdout_average_precision")) is not None:
         out.print(
             f"on the last fifth ({figures['holdout_rows']:,.0f} rows, {figures['holdout_positives']:,.0f} "

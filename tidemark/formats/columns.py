@@ -61,7 +61,7 @@ def _readable(dtype: pl.DataType, kind: Kind) -> bool:
         case "bool":
             return dtype == pl.Boolean
         case "class":
-            return text or dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean
+            return text or dtype.is_numeric() or dtype == pl.Boolean
         case "numbers":
             return isinstance(dtype, pl.Struct) and all(
                 field.dtype.is_numeric() or field.dtype == pl.Null for field in dtype.fields

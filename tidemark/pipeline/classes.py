@@ -2,7 +2,8 @@
 
 People's files and systems write a class as a text, a number or a truth value. A number is the class that is called so.
 Only where no class is called a number is it a position in `label.classes`. True and false are the positive class and
-the other one of two, unless classes are called so.
+the other one of two, unless classes are called so. A number that could mean either way is refused: of the classes true
+and false in this order, 1 is no position.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ NO_CLASS: Final = -1
 Value = str | int | float | bool | Decimal
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,3})?")
 _WORDS: Final = {"false": False, "true": True}
+_NAN: Final = "nan"
+"""How a column of numbers writes in a CSV file that there is none."""
 _SHOWN: Final = 5
 _LONGEST: Final = 60
 
@@ -40,8 +43,10 @@ class ClassReader:
         for index, name in enumerate(self.classes):
             if (number := _number(name)) is not None:
                 self._numbers.setdefault(number, []).append(index)
-        self._positions = {Decimal(index): [index] for index in range(len(self.classes))}
         self._truth, self._no_truth = _truth_values(self.classes, positive, self._numbers)
+        self._positions: dict[Decimal, list[int]] = {}
+        if not _contradict_positions(self.classes):
+            self._positions = {Decimal(index): [index] for index in range(len(self.classes))}
 
     @property
     def expected(self) -> str:
@@ -49,6 +54,8 @@ class ClassReader:
         names = list(self.classes)
         if self._numbers:
             return f"{names}; a number is the class of that name, for a class is called a number"
+        if not self._positions:
+            return f"{names}, or truth values; a number could mean either, in this order"
         return f"{names}, or their numbers 0 to {len(names) - 1}"
 
     def index(self, value: Value) -> int:
@@ -90,7 +97,11 @@ class ClassReader:
         unknown: list[str] = []
         why = ""
         distinct = values.unique(maintain_order=True).drop_nulls().to_list()
-        typed = self._as_typed(distinct) if values.dtype == pl.String else distinct
+        typed = distinct
+        if values.dtype == pl.String and not any(text in self._names for text in distinct):
+            meaning |= {text: NO_CLASS for text in distinct if text.lower() == _NAN}
+            distinct = [text for text in distinct if text not in meaning]
+            typed = _as_typed(distinct)
         for value, read in zip(distinct, typed, strict=True):
             try:
                 meaning[value] = self.index(read)
@@ -103,15 +114,21 @@ class ClassReader:
             raise ValueError(f"column {column.name!r} holds {held}; {reason}")
         return np.array([meaning[value] for value in values.to_list()], np.int64)
 
-    def _as_typed(self, texts: list[str]) -> list[Value]:
-        """Texts of a column as names, or all as numbers, or all as truth values."""
-        if not any(text in self._names for text in texts):
-            words = [_WORDS.get(text.lower()) for text in texts]
-            numbers = [_number(text) for text in texts]
-            for read in (words, numbers):
-                if all(value is not None for value in read):
-                    return [value for value in read if value is not None]
-        return list(texts)
+
+def _as_typed(texts: list[str]) -> list[Value]:
+    """Texts of a column none of which is a name: all as truth values, or all as numbers, or as they are."""
+    words = [_WORDS.get(text.lower()) for text in texts]
+    numbers = [_number(text) for text in texts]
+    for read in (words, numbers):
+        if all(value is not None for value in read):
+            return [value for value in read if value is not None]
+    return list(texts)
+
+
+def _contradict_positions(classes: tuple[str, ...]) -> bool:
+    """Whether classes are called true and false, and do not stand where 1 and 0 do."""
+    lowered = [name.lower() for name in classes]
+    return any(word in lowered for word in _WORDS) and lowered != list(_WORDS)
 
 
 def _truth_values(

@@ -41,11 +41,15 @@ _TRANSACTION_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class FirstModel:
-    """A model to publish. manifest: its version and parent are set when it is published."""
+    """A model to publish.
+
+    manifest: its version and parent are set when it is published.  counts: labels of each class, in their order.
+    """
 
     manifest: ModelManifest
     text: str
     content_sha256: str
+    counts: tuple[int, ...] = ()
 
 
 def from_history(
@@ -89,7 +93,8 @@ def from_history(
         trained_on=[LabelRange(topic=f"file:{source}", partition=0, start=0, end=len(history))],
         verdict=Verdict(passed=True, reason=f"first champion, from {source}", metric=pipeline.gates.metric),
     )
-    return FirstModel(msgspec.structs.replace(manifest, metrics=figures), model.text, rows.content_sha256)
+    manifest = msgspec.structs.replace(manifest, metrics=figures)
+    return FirstModel(manifest, model.text, rows.content_sha256, tuple(counts.tolist()))
 
 
 def from_model_file(pipeline: Pipeline, text: str, source: str) -> FirstModel:

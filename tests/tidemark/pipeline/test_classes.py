@@ -55,6 +55,11 @@ def meant(classes: list[str], number: int) -> int | None:
     called = [index for index, name in enumerate(classes) if as_number(name) == number]
     if any(as_number(name) is not None for name in classes):
         return called[0] if len(called) == 1 else None
+    if {"true", "false"} & {name.lower() for name in classes} and [name.lower() for name in classes] != [
+        "false",
+        "true",
+    ]:
+        return None  # 1 could be a position, or what is true
     return number if 0 <= number < len(classes) else None
 
 
@@ -131,6 +136,7 @@ def test_true_is_the_positive_class_wherever_it_stands(classes: list[str], value
         (["a", "b", "c"], "a", False, "there are 3 classes, and a truth value tells two apart"),
         (["true", "unsure"], "true", True, "call it so in part"),
         (["1", "01"], "1", 1, "could be each of the classes '1' and '01'"),
+        (["true", "false"], "true", 1, "a number could mean either, in this order"),
         (["no", "yes"], "yes", 2, "unknown class 2; expected"),
         (["no", "yes"], "yes", -1, "unknown class -1"),
         (["no", "yes"], "yes", 0.5, "unknown class 0.5"),
@@ -154,6 +160,7 @@ def test_a_value_that_means_no_class_is_refused_with_a_sentence(
     [
         (pl.Series("t", [None, "yes", ""]), [NO_CLASS, 1, NO_CLASS]),
         (pl.Series("t", [float("nan"), 1.0, None]), [NO_CLASS, 1, NO_CLASS]),
+        (pl.Series("t", ["NaN", "1.0", "0.0"]), [NO_CLASS, 1, 0]),
         (pl.Series("t", [None, None], dtype=pl.Null), [NO_CLASS, NO_CLASS]),
         (pl.Series("t", [], dtype=pl.String), []),
     ],

@@ -21,6 +21,7 @@ from tidemark.registry.reading import read_registry
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.watcher import ModelWatcher
 from tidemark.settings import Settings
+from tidemark.sources.history import read_history
 from tidemark.topics import TopicSpec
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import Dataset
@@ -98,6 +99,27 @@ def test_a_history_gives_the_same_model_however_its_classes_are_written(
     named = history(classes=["0", "1"] if "1" in classes else ["no", "yes"])
     written = named.with_columns(truth=(pl.col("truth") == positive).cast(pl.Int64).cast(dtype))
     assert from_history(pipeline, written, "h").text == from_history(pipeline, named, "h").text
+
+
+@pytest.mark.parametrize("ending", ["csv", "ndjson", "parquet"])
+@pytest.mark.parametrize("classes", [("1", "0"), ("0", "1"), ("no", "yes")])
+def test_a_file_gives_the_same_counts_however_it_writes_its_classes(
+    tmp_path: Path, ending: str, classes: tuple[str, str]
+) -> None:
+    positive = "1" if "1" in classes else "yes"
+    text = pipeline_text("p", classes=classes, label='column = "truth"')
+    pipeline = parse(text.replace(f'positive = "{classes[-1]}"', f'positive = "{positive}"'), "p.toml")
+    frame = history(120)
+    path = tmp_path / f"h.{ending}"
+    ones = int((frame["truth"] == "yes").sum()) - (frame["truth"][0] == "yes")
+    truth = pl.when(pl.int_range(120) > 0).then((pl.col("truth") == "yes").cast(pl.Int64))  # the first has none
+    for dtype in (pl.Int8, pl.Float64, pl.Boolean, pl.String, pl.Decimal(4, 1)):
+        written = frame.with_columns(truth=truth.cast(dtype))
+        getattr(written, f"write_{ending}")(path)
+        read = read_history(pipeline, path, topic=None, timestamp=1_800_000_000_000)
+        counts = from_history(pipeline, read, path.name, all_known=True).counts
+        assert dict(zip(classes, counts, strict=True))[positive] == ones, dtype
+        assert sum(counts) == 119, dtype
 
 
 def test_figures_are_of_a_model_of_the_labels_that_were_known_when_the_last_fifth_began(
