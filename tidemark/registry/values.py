@@ -53,4 +53,5 @@ class Values:
     def _guess(self, features: Given) -> Ids:
         """Definitions of a record that does not tell them: those of the oldest file with just these features."""
         names = features.keys()
-        return next((ids for ids in self._assumed if ids.keys() == names), self._schema.ids)
+        by_name = {name: identity for name, identity in self._schema.ids.items() if name in features}
+        return next((ids for ids in self._assumed if ids.keys() == names), by_name)

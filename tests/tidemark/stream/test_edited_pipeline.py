@@ -7,12 +7,14 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from streaming import PIPELINE, SECOND_KEY, MemoryEngine, load_rows, purchases, shop
+from streaming import PIPELINE, SECOND_KEY, MemoryEngine, Model, Models, load_rows, purchases, shop
 
 from tidemark.events import parse_event_id
 from tidemark.pipeline import Pipeline, parse
+from tidemark.records import Prediction, decode
 from tidemark.stream import StreamProcessor
 from tidemark.stream.arrow import from_ipc
+from tidemark.stream.position import unpack
 from tidemark.stream.replaying import FeatureReplay
 
 NOTE = '[[windows]]\nname = "place_kinds"\nkey = "place"\naggregate = "distinct"\ncolumn = "kind"\nsize = "40s"\n'
@@ -88,6 +90,22 @@ def test_rows_on_their_way_at_an_edit_are_predicted_without_what_has_changed() -
     np.testing.assert_array_equal(ours.filter(~old & ~way)["big"], theirs.filter(~old & ~way)["big"])
     for name in ("amount", "who_mean", "place_since"):
         np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_the_first_batch_after_a_takeover_is_scored_by_the_champion_of_the_topic_not_by_the_committed_version() -> None:
+    engine = MemoryEngine(shop(), Models(Model("v1")))
+    load_rows(engine, purchases(5, 60))
+    engine.drain()
+    assert {unpack(partition, metadata).model for partition, (_, metadata) in engine.committed.items()} == {"v1"}
+    before = len(engine.outputs)
+    engine.models.model = Model("v2")
+    engine.start()
+    assert len(engine.outputs) == before
+    load_rows(engine, purchases(6, 60))
+    engine.drain()
+    topic = engine.pipeline.topics.predictions
+    models = [decode(Prediction, output.value).model for _, output in engine.outputs[before:] if output.topic == topic]
+    assert models == ["v2"] * 60
 
 
 WIDER = (

@@ -112,6 +112,14 @@ def test_labels_that_do_not_tell_their_definitions_are_those_of_the_oldest_manif
     np.testing.assert_array_equal(made, [[label.features["a"], np.nan, label.features["c"]]])
 
 
+def test_labels_of_a_version_that_knew_no_definitions_are_believed_by_name_and_lack_what_they_do_not_name() -> None:
+    label = given(1, schema=None)[0]
+    now = ModelSchema.of(edited(WIDER))
+    again = {label.event_id: dict.fromkeys(now.definitions, 7.0)}
+    expected = [7.0, *(label.features[name] for name in "cba")]
+    np.testing.assert_array_equal(dataset([(0, label)], now, again).features, [expected])
+
+
 def test_an_answer_of_a_class_that_is_gone_is_no_dead_letter_and_no_label(sandbox: Sandbox) -> None:
     three = ModelSchema.of(edited(classes=("no", "yes", "maybe")))
     registry = registry_of(published(three))
