@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from labeling_grpc.refusals import Reason, RefusedError
@@ -150,12 +151,16 @@ def address_of(peer: str) -> str:
     """
     kind, _, rest = peer.partition(":")
     host = rest.rpartition(":")[0]
-    if kind != "ipv6":
-        return f"{kind}:{host}"
+    return _site(host) if kind == "ipv6" else f"{kind}:{host}"
+
+
+@lru_cache(maxsize=1_024)
+def _site(host: str) -> str:
+    """Of an address of IPv6; asked at each call."""
     try:
         address = ipaddress.IPv6Address(host.replace("%5B", "").replace("%5D", "").strip("[]").partition("%")[0])
     except ValueError:
-        return f"{kind}:{host}"
+        return f"ipv6:{host}"
     if address.ipv4_mapped is not None:
         return f"ipv4:{address.ipv4_mapped}"
-    return f"{kind}:{ipaddress.IPv6Network((int(address), _IPV6_SITE), strict=False)}"
+    return f"ipv6:{ipaddress.IPv6Network((int(address), _IPV6_SITE), strict=False)}"
