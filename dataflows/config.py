@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tidemark.errors import ConfigError
+from tidemark.kafka.clients import TRANSACTION_TIMEOUT_MS
+from tidemark.pipeline import parse_duration
 from tidemark.settings import Settings
 
 ACCEPT_GAP: Final = "TIDEMARK_ACCEPT_GAP"
 COMMIT_INTERVAL: Final = "TIDEMARK_COMMIT_INTERVAL"
+_LONGEST_COMMIT: Final = 5.0
+"""Seconds: half of what a transaction may take, for what is sent and committed behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +79,32 @@ class EngineConfig:
 def gap_accepted(environment: Mapping[str, str] | None = None) -> bool:
     """Whether the operator has accepted that retention removed records which the state needs."""
     return (os.environ if environment is None else environment).get(ACCEPT_GAP, "") == "1"
+
+
+def commit_interval(default: float = 0.1, environment: Mapping[str, str] | None = None) -> float:
+    """Age at which the open transaction is committed, as the operator set it.
+
+    Args:
+        default: the flow's own, seconds.
+        environment: by default the process's.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ConfigError: what is set is no duration, or too long for a transaction.
+
+    """
+    text = (os.environ if environment is None else environment).get(COMMIT_INTERVAL, "").strip()
+    if not text:
+        return default
+    try:
+        seconds = parse_duration(text) / 1_000_000
+    except ValueError as error:
+        raise ConfigError(f"{COMMIT_INTERVAL}: {text!r} {error}") from error
+    if seconds > _LONGEST_COMMIT:
+        raise ConfigError(
+            f"{COMMIT_INTERVAL}: {text!r} is too long: Kafka aborts a transaction after "
+            f"{TRANSACTION_TIMEOUT_MS // 1_000} s; write at most {_LONGEST_COMMIT:g}s"
+        )
+    return seconds

@@ -31,7 +31,7 @@ from bytewax.inputs import DynamicSource, Source, StatelessSourcePartition
 from bytewax.outputs import DynamicSink, Sink, StatelessSinkPartition
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from dataflows.config import EngineConfig
+from dataflows.config import EngineConfig, commit_interval
 from dataflows.environment import pipeline_and_settings
 from dataflows.lead import Lead
 from dataflows.opening import pack, unpack
@@ -387,7 +387,7 @@ def over(
             raise ConfigError(f"{path} is given twice; name each file once")
         seen.add(path.resolve())
     files = [open_file(path, pipeline) for path in paths]
-    config = EngineConfig(group=f"{pipeline.name}.ingest", settings=settings)
+    config = EngineConfig(group=f"{pipeline.name}.ingest", settings=settings, commit_interval=commit_interval())
     ingest = Ingest(config, pipeline, files, stop, topic=chosen, pace=pace, again=again)
     return build(FileSource(ingest), RawSink(ingest)), ingest
 

@@ -7,7 +7,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.flow
-from dataflows.config import EngineConfig, gap_accepted
+from dataflows.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.environment import pipeline_and_settings
 from dataflows.session import Done, Work
 from dataflows.source import Sessions
@@ -27,7 +27,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
     config = EngineConfig(
         group=f"{pipeline.name}.monitor",
         settings=settings,
-        commit_interval=0.5,  # nobody waits for a metric
+        commit_interval=commit_interval(0.5),  # nobody waits for a metric
         align=pipeline.label.grace,  # or a backlog's events are forgotten before their outcomes are read
         align_groups={pipeline.topics.predictions: "events", pipeline.topics.outcomes: "events"},
         fixed_partitions={pipeline.topics.labels: 1},

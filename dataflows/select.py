@@ -7,7 +7,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.flow
-from dataflows.config import EngineConfig, gap_accepted
+from dataflows.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.environment import pipeline_and_settings
 from dataflows.session import Done, Work
 from dataflows.source import Sessions
@@ -28,6 +28,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         group=f"{pipeline.name}.select",
         settings=settings,
         fixed_partitions={pipeline.topics.proposals: 1},
+        commit_interval=commit_interval(),
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )

@@ -9,7 +9,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.flow
-from dataflows.config import EngineConfig, gap_accepted
+from dataflows.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.environment import pipeline_and_settings
 from dataflows.rehearsal import rehearse
 from dataflows.session import Done, Work
@@ -55,6 +55,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         align=max(pipeline.time.lateness // 2, 1),
         align_groups=dict.fromkeys(pipeline.raw_topics, "raw"),
         fixed_partitions=dict.fromkeys(pipeline.hop_topics, pipeline.partitions),
+        commit_interval=commit_interval(),
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )

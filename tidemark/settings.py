@@ -3,8 +3,9 @@
 They come from the environment alone, so that no secret is ever written into a pipeline's file:
 
 - `TIDEMARK_BOOTSTRAP_SERVERS`: another Kafka than the embedded one, `host:port,host:port`
-- `TIDEMARK_KAFKA_<PROPERTY>`: any librdkafka property, dots as underscores
-  (`TIDEMARK_KAFKA_SECURITY_PROTOCOL=SASL_SSL`); `TIDEMARK_KAFKA_<PROPERTY>_FILE` reads its value from a file
+- `TIDEMARK_KAFKA_<PROPERTY>`: any librdkafka property but those that exactly-once fixes (`FIXED`, which are refused by
+  name), dots as underscores (`TIDEMARK_KAFKA_SECURITY_PROTOCOL=SASL_SSL`); it goes before Tidemark's own value.
+  `TIDEMARK_KAFKA_<PROPERTY>_FILE` reads its value from a file
 - `TIDEMARK_HOME`, `TIDEMARK_CACHE`, `TIDEMARK_DATA`: folders of state, downloads and data sets
 - `TIDEMARK_MAVEN_REPOSITORY`: a mirror to download Kafka's jars from
 """
@@ -25,18 +26,45 @@ from tidemark.errors import ConfigError
 PREFIX: Final = "TIDEMARK_KAFKA_"
 _SECRET = re.compile(r"password|secret|token|\.pem$|oauthbearer\.config|basic\.auth")
 _UNDERSCORED: Final = {"log.level": "log_level"}
-_OWN: Final = {
+FIXED: Final = {
     "acks": "acknowledged by all in-sync replicas is what 'nothing is lost' rests on",
     "auto.offset.reset": "a lost position must be an error, never a silent jump",
     "bootstrap.servers": "write TIDEMARK_BOOTSTRAP_SERVERS instead",
     "enable.auto.commit": "offsets are committed in the transaction of the outputs",
     "enable.auto.offset.store": "offsets are committed in the transaction of the outputs",
+    "delivery.report.only.error": "every producer has its own reports",
+    "enable.gapless.guarantee": "a transaction that fails begins again from what is committed",
     "enable.idempotence": "exactly-once rests on it",
+    "enable.partition.eof": "flows look for the end of a partition",
     "group.id": "each flow has its own group",
+    "group.instance.id": "each worker is a member of its own; a shared name would have them fence each other",
+    "group.protocol": "the group's time-outs and the moving of partitions are those of the classic protocol",
+    "group.remote.assignor": "each flow chooses what its partitions need",
     "isolation.level": "flows read committed records only",
+    "max.in.flight.requests.per.connection": "the order of a partition rests on it",
+    "max.poll.interval.ms": "each flow has its own, by how long its steps may take",
+    "message.timeout.ms": "a record lives as long as its transaction",
     "partition.assignment.strategy": "each flow chooses what its partitions need",
+    "partitioner": "a key is in the same partition whoever wrote it, as with the Java clients",
+    "retries": "exactly-once rests on records being sent until their transaction ends",
+    "topic.metadata.refresh.interval.ms": "a re-created topic must be noticed",
+    "transaction.timeout.ms": "recovery is timed by it: a dead process's transaction ends within 10 s",
     "transactional.id": "each worker slot has its own",
 }
+"""Properties that are not the operator's to set, and why. `docs/operations.md` lists them, which a test compares."""
+
+
+_ALIASES: Final = {
+    "compression.codec": "compression.type",
+    "delivery.timeout.ms": "message.timeout.ms",
+    "fetch.message.max.bytes": "max.partition.fetch.bytes",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+    "message.send.max.retries": "retries",
+    "metadata.broker.list": "bootstrap.servers",
+    "queue.buffering.max.ms": "linger.ms",
+    "request.required.acks": "acks",
+}
+"""Second names that librdkafka has for a property."""
 
 
 class Settings(BaseModel):
@@ -122,7 +150,7 @@ def _variable(name: str) -> str:
 
 def _property(variable: str) -> str:
     name = variable.removeprefix(PREFIX).lower().replace("_", ".")
-    return _UNDERSCORED.get(name, name)
+    return _UNDERSCORED.get(name, _ALIASES.get(name, name))
 
 
 def _passed_through(env: Mapping[str, str]) -> dict[str, str]:
@@ -130,7 +158,7 @@ def _passed_through(env: Mapping[str, str]) -> dict[str, str]:
     for variable in sorted(name for name in env if name.startswith(PREFIX)):
         from_file = variable.endswith("_FILE")
         name = _property(variable.removesuffix("_FILE") if from_file else variable)
-        if reason := _OWN.get(name):
+        if reason := FIXED.get(name):
             raise ConfigError(f"{variable} can't be set: {name} is Tidemark's own; {reason}")
         if name in properties:
             raise ConfigError(f"{variable}: {name} is set both as a value and by a file; keep one of the two")

@@ -27,14 +27,20 @@ _COMMON: Final[dict[str, Any]] = {
 def consumer_config(settings: Settings, *, group: str, **over: Any) -> dict[str, Any]:  # noqa: ANN401 librdkafka's values have no common type
     """Configuration of a consumer in `group` that reads committed records and never commits by itself.
 
-    over: more librdkafka properties, dots as underscores (`max_poll_interval_ms=60_000`).
+    over: more librdkafka properties, dots as underscores (`max_poll_interval_ms=60_000`); the settings go before them.
 
     Raises:
         BrokerError: no Kafka is named by the settings.
 
     """
-    return {
-        **_base(settings),
+    tuned: dict[str, Any] = {
+        "session.timeout.ms": SESSION_TIMEOUT_MS,
+        "heartbeat.interval.ms": _heartbeat(settings),
+        # With a full queue librdkafka waits a whole second before it fetches again.
+        "fetch.queue.backoff.ms": 20,
+        **_dotted(over),
+    }
+    fixed: dict[str, Any] = {
         "group.id": group,
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
@@ -42,40 +48,39 @@ def consumer_config(settings: Settings, *, group: str, **over: Any) -> dict[str,
         # A position that retention has removed must be an error: a silent jump loses records.
         "auto.offset.reset": "error",
         "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": SESSION_TIMEOUT_MS,
-        "heartbeat.interval.ms": 1_000,
-        # With a full queue librdkafka waits a whole second before it fetches again.
-        "fetch.queue.backoff.ms": 20,
-        **_dotted(over),
     }
+    # What the operator set goes before what is tuned here; what exactly-once fixes they can't set (settings.FIXED).
+    return fixed | tuned | _base(settings)
 
 
 def producer_config(settings: Settings, *, transactional_id: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ANN401 as above
     """Configuration of an idempotent producer; a transactional one with `transactional_id`.
 
-    over: more librdkafka properties, dots as underscores (`linger_ms=0`).
+    over: more librdkafka properties, dots as underscores (`linger_ms=0`); the settings go before them.
 
     Raises:
         BrokerError: no Kafka is named by the settings.
 
     """
-    config = {
-        **_base(settings),
+    tuned: dict[str, Any] = {
         # Back-to-back transactions: 15-28 ms each instead of 104 ms. For producers alone: a look-up of a coordinator
         # that is retried twice so quickly fails while a broker starts, and librdkafka 2.16 then waits for ever.
         "retry.backoff.ms": 5,
+        "compression.type": "lz4",
+        "linger.ms": 5,
+        "queue.buffering.max.messages": 500_000,
+        **_dotted(over),
+    }
+    fixed: dict[str, Any] = {
         "enable.idempotence": True,
         "acks": "all",
         # The Java clients' partitioner, so that a key is in the same partition whoever wrote it.
         "partitioner": "murmur2_random",
-        "compression.type": "lz4",
-        "linger.ms": 5,
-        "queue.buffering.max.messages": 500_000,
     }
     if transactional_id is not None:
-        config["transactional.id"] = transactional_id
-        config["transaction.timeout.ms"] = TRANSACTION_TIMEOUT_MS
-    return config | _dotted(over)
+        fixed |= {"transactional.id": transactional_id, "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
+    # As for consumers.
+    return fixed | tuned | _base(settings)
 
 
 def admin(settings: Settings, **over: Any) -> AdminClient:  # noqa: ANN401 as above
@@ -87,7 +92,7 @@ def admin(settings: Settings, **over: Any) -> AdminClient:  # noqa: ANN401 as ab
 
     """
     try:
-        return AdminClient(_base(settings) | _dotted(over))
+        return AdminClient(_dotted(over) | _base(settings))
     except KafkaException as error:
         given = ", ".join(settings.masked()) or "none"
         raise ConfigError(
@@ -127,6 +132,12 @@ def unreachable(settings: Settings, why: str) -> BrokerError:
         f"Kafka at {settings.bootstrap_servers} does not answer ({why}); start the embedded one with "
         "`tidemark broker up`, or correct TIDEMARK_BOOTSTRAP_SERVERS and the TIDEMARK_KAFKA_* variables"
     )
+
+
+def _heartbeat(settings: Settings) -> int:
+    """Milliseconds between two: several in the session's time-out, whatever the operator made of that."""
+    session = settings.kafka.get("session.timeout.ms", "")
+    return max(min(1_000, int(session) // 3), 1) if session.isdecimal() and len(session) < 10 else 1_000
 
 
 def _base(settings: Settings) -> dict[str, Any]:
