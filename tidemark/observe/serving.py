@@ -13,27 +13,20 @@ from tidemark.records import NO_MODEL, Metric, ModelManifest
 from tidemark.registry.schema import ModelSchema
 
 _KEPT: Final = 2_000
+_REMEMBERED: Final = 100
 _MODEL_FIGURES: Final = frozenset({"labels", "outcomes"})
 _SHOWN: Final = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A version that a flow refused, and why."""
-
-    version: str
-    reason: str
 
 
 @dataclass
 class Serving:
     """What flows have told of their models, in the order of the topic.
 
-    in_force: by flow.  refused: the latest refusal of each flow.
+    in_force: by flow.  refused: why each version was refused, by flow; the latest hundred.
     """
 
     in_force: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, Refusal] = field(default_factory=dict)
+    refused: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def take(self, metric: Metric) -> bool:
         """Take in a metric; whether it tells of a flow's model."""
@@ -42,10 +35,12 @@ class Serving:
         flow = str(metric.detail.get("flow") or "stream")
         self.in_force[flow] = metric.model
         if metric.name == "model_refused":
-            reason = str(metric.detail.get("reason") or "")[:_SHOWN]
-            self.refused[flow] = Refusal(str(metric.detail.get("refused") or ""), reason)
-        elif flow in self.refused and self.refused[flow].version == metric.model:
-            del self.refused[flow]
+            refused = self.refused.setdefault(flow, {})
+            refused[str(metric.detail.get("refused") or "")] = str(metric.detail.get("reason") or "")[:_SHOWN]
+            if len(refused) > _REMEMBERED:
+                del refused[next(iter(refused))]
+        else:
+            self.refused.get(flow, {}).pop(metric.model, None)
         return True
 
     def problems(self, champion: ModelManifest | None, schema: ModelSchema) -> Iterable[str]:
@@ -53,9 +48,9 @@ class Serving:
         if champion is None:
             return
         told: dict[str, list[str]] = {}
-        for flow, refusal in sorted(self.refused.items()):
-            if refusal.version == champion.version:
-                told.setdefault(refusal.reason, []).append(flow)
+        for flow, refused in sorted(self.refused.items()):
+            if champion.version in refused:
+                told.setdefault(refused[champion.version], []).append(flow)
         for reason, flows in told.items():
             yield f"champion {champion.version} is refused by {' and '.join(flows)} ({reason}); {self._left(flows)}"
         if told:

@@ -394,18 +394,20 @@ class RetrainProcessor:
                 try:
                     return ActiveModel(validator.check(registry, version))
                 except ModelError as error:
-                    _log.error("the champion is refused: %s", error)
-                    self._note(refused=version, reason=str(error))
+                    if self._note(refused=version, reason=str(error)):
+                        _log.error("a champion is refused: %s", error)
         return None
 
-    def _note(self, refused: str | None = None, reason: str = "") -> None:
-        """Tell people with the next outputs which champion counts here, or that one is refused."""
+    def _note(self, refused: str | None = None, reason: str = "") -> bool:
+        """Tell people with the next outputs which champion counts here, or what is refused; False if that is told."""
         version = self._champion.manifest.version if self._champion else NO_MODEL
         at = self._state.log.now if self._state else 0
         news = version, refused
-        if news not in self._told and (refused is not None or version != NO_MODEL):
-            self._told = [each for each in self._told if each[0] == version] + [news]
-            self._news.append(model_metric(_FLOW, version, refused=refused, reason=reason, at=at))
+        if news in self._told or (refused is None and version == NO_MODEL):
+            return False
+        self._told = [each for each in self._told if each[0] == version] + [news]
+        self._news.append(model_metric(_FLOW, version, refused=refused, reason=reason, at=at))
+        return True
 
     def _tell(self) -> list[Output]:
         news, self._news = self._news, []

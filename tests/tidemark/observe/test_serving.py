@@ -67,6 +67,17 @@ def test_a_champion_that_the_file_no_longer_fits_is_a_problem_before_any_flow_ha
     assert list(Serving().problems(None, SCHEMA)) == []
 
 
+def test_a_refused_champion_is_told_though_those_before_it_were_refused_after_it() -> None:
+    serving = Serving()
+    for version in ("v3", "v2", "v1"):  # a flow that starts tries the champion first, then those before it
+        serving.take(model_metric("stream", "none", refused=version, reason=f"reason of {version}"))
+    (problem,) = serving.problems(champion("v3"), SCHEMA)
+    assert "refused by stream (reason of v3); no model is in force there" in problem
+    for number in range(500):
+        serving.take(model_metric("stream", "none", refused=f"x{number}", reason="x"))
+    assert len(serving.refused["stream"]) == 100
+
+
 def test_without_a_model_in_force_that_is_said() -> None:
     serving = Serving()
     serving.take(model_metric("stream", "none", refused="v2", reason="x"))
