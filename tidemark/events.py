@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from tidemark.errors import RecordError
+
+_EVENT_ID: Final = re.compile(r"(.*)-([0-9]{1,9})-([0-9]{1,18})-([^-]*)", re.DOTALL)
+_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,9 @@ def parse_event_id(text: str) -> EventPosition:
         RecordError: the text is no event id.
 
     """
-    parts = text.rsplit("-", 3)
-    if len(parts) != 4 or not parts[1].isdecimal() or not parts[2].isdecimal():
-        raise RecordError("event id", f"{text!r} is not TOPIC-PARTITION-OFFSET-INCARNATION")
-    return EventPosition(parts[0], int(parts[1]), int(parts[2]), parts[3])
+    match = _EVENT_ID.fullmatch(text)
+    if match is None:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        raise RecordError("event id", f"{shown!r} is not TOPIC-PARTITION-OFFSET-INCARNATION")
+    topic, partition, offset, incarnation = match.groups()
+    return EventPosition(topic, int(partition), int(offset), incarnation)

@@ -27,6 +27,7 @@ from tidemark.records import ENDING, Label, decode
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.values import Values
 
+_FARTHEST: Final = 2**62
 STEP: Final = "label"
 """Step that the dead letters of labels name."""
 Recomputed = Mapping[str, Mapping[str, float | None]]
@@ -142,6 +143,9 @@ def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str], f
 
     """
     label = decode(Label, value)
+    for name in ("time", "known_at", "answered_at"):
+        if not abs(getattr(label, name)) < _FARTHEST:
+            raise RecordError(STEP, f"{name} is no time in µs since 1970")
     position = parse_event_id(label.event_id)
     if position.topic not in raw_topics:
         raise RecordError(

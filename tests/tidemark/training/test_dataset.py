@@ -48,6 +48,23 @@ def test_what_can_not_be_learnt_from_is_refused_with_the_reason(value: bytes | N
         check(value, SCHEMA, PIPELINE.raw_topics)
 
 
+@pytest.mark.parametrize("offset", ["9" * 5_000, "9" * 19, "-1", "\u0661", "1e3", ""])
+def test_an_event_id_whose_offset_is_no_number_of_kafkas_is_refused_in_a_short_sentence(offset: str) -> None:
+    label = msgspec.structs.replace(label_of(1, [1, 2, 3], "yes"), event_id=f"p.raw-0-{offset}-{INCARNATION}")
+    with pytest.raises(RecordError, match=r"is not TOPIC-PARTITION-OFFSET-INCARNATION|is of topic") as told:
+        check(encode(label), SCHEMA, PIPELINE.raw_topics)
+    assert len(told.value.reason) < 300
+
+
+@pytest.mark.parametrize("name", ["time", "known_at", "answered_at"])
+@pytest.mark.parametrize("number", [2**62, -(2**62), 10**30])
+@pytest.mark.parametrize("status", ["answered", "skipped"])
+def test_a_time_that_no_clock_shows_is_refused(name: str, number: int, status: LabelStatus) -> None:
+    label = label_of(1, [1, 2, 3], "yes" if status == "answered" else None, status=status)
+    with pytest.raises(RecordError, match=f"{name} is no time in µs since 1970"):
+        check(encode(msgspec.structs.replace(label, **{name: number})), SCHEMA, PIPELINE.raw_topics)
+
+
 def test_a_skip_needs_no_class() -> None:
     assert check(encode(label_of(1, [1, 2, 3], None, status="skipped")), SCHEMA, PIPELINE.raw_topics).label is None
 
