@@ -31,6 +31,7 @@ class OutcomeReader:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._classes = ClassReader(pipeline.label.classes, pipeline.label.positive)
+        self._max_ahead = pipeline.time.max_ahead
         self._column = pipeline.label.business_id
         column = pipeline.columns.get(self._column or "")
         self._type: ColumnType = "string" if column is None else column.type
@@ -42,7 +43,7 @@ class OutcomeReader:
         at: list[int] = []
         for row, value in enumerate(batch.values):
             try:
-                found.append(self._read(value))
+                found.append(self._read(value, int(batch.timestamps[row])))
             except RecordError as error:
                 bad.append((row, error))
                 continue
@@ -56,8 +57,8 @@ class OutcomeReader:
         rows["known_at"] = [known_at for _, _, _, known_at in found]
         return rows, np.array(at, np.int64), bad
 
-    def _read(self, value: bytes | None) -> tuple[int, str, int, int]:
-        """What an outcome names its event by, the name, the class's index and the time.
+    def _read(self, value: bytes | None, timestamp: int) -> tuple[int, str, int, int]:
+        """What an outcome names its event by, the name, the class's index and the time. timestamp: Kafka's, ms.
 
         Raises:
             RecordError: it is no outcome of this pipeline; says what was expected.
@@ -71,7 +72,7 @@ class OutcomeReader:
             label = self._classes.index(outcome.label)
         except ValueError as error:
             raise RecordError(_STEP, str(error)) from error
-        problem = time_problem(outcome.known_at)
+        problem = time_problem(outcome.known_at) or self._ahead(outcome.known_at, timestamp)
         if problem is not None:
             raise RecordError(_STEP, problem)
         if outcome.event_id is not None:
@@ -79,6 +80,15 @@ class OutcomeReader:
         if outcome.business_id is not None:
             return BY_BUSINESS, self._business_id(outcome.business_id), label, outcome.known_at
         raise RecordError(_STEP, f"an outcome that names neither event_id nor business_id; {FIELDS}")
+
+    def _ahead(self, known_at: int, timestamp: int) -> str | None:
+        """What is wrong with a truth from the future: it would be waited for, and hold back all that come after it."""
+        if timestamp <= 0 or known_at <= timestamp * 1_000 + self._max_ahead:
+            return None
+        return (
+            f"known_at {known_at} is more than time.max_ahead after the record's own time, {timestamp * 1_000}; "
+            "both are µs since 1970"
+        )
 
     def _business_id(self, value: str | float) -> str:
         """The text that predictions carry for an id.

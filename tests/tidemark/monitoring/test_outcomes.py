@@ -21,13 +21,13 @@ def pipeline(kind: Literal["int", "string"] = "int", classes: tuple[str, str] = 
     return parse(text.replace("[columns]", f'[columns]\ntx = {{ type = "{kind}" }}'), "p.toml")
 
 
-def read(reader: OutcomeReader, *records: dict[str, Any] | bytes) -> tuple[list[Any], list[str]]:
+def read(reader: OutcomeReader, *records: dict[str, Any] | bytes, timestamp: int = 0) -> tuple[list[Any], list[str]]:
     values = [record if isinstance(record, bytes) else json.dumps(record).encode() for record in records]
     count = len(values)
     batch = Batch(
         partition=Partition("p.outcomes", 0, "0badcafe"),
         offsets=np.arange(count),
-        timestamps=np.zeros(count, np.int64),
+        timestamps=np.full(count, timestamp, np.int64),
         keys=[None] * count,
         values=list(values),
         headers=[None] * count,
@@ -107,6 +107,22 @@ def test_an_outcome_that_can_not_be_used_says_what_one_is(
     rows, bad = read(OutcomeReader(pipeline(kind)), {"label": "yes", "known_at": 1} | record)
     assert rows == []
     assert why in bad[0]
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(-(10**9), True), (86_400_000_000, True), (86_400_000_001, False)])
+def test_a_truth_that_is_known_too_far_ahead_of_its_record_is_refused(ahead: int, taken: bool) -> None:
+    now = 1_750_000_000_000
+    outcome = {"event_id": "e", "label": "yes", "known_at": now * 1_000 + ahead}
+    rows, bad = read(OutcomeReader(pipeline()), outcome, timestamp=now)
+    assert (len(rows) == 1) == taken
+    assert taken or "is more than time.max_ahead after the record's own time" in bad[0]
+
+
+def test_a_truth_in_nanoseconds_is_refused() -> None:
+    outcome = {"event_id": "e", "label": "yes", "known_at": 1_750_000_000_000_000_000}
+    rows, bad = read(OutcomeReader(pipeline()), outcome, timestamp=1_750_000_000_000)
+    assert rows == []
+    assert "µs since 1970" in bad[0]
 
 
 def test_a_record_nested_beyond_reason_is_refused_as_any_other() -> None:
