@@ -76,3 +76,54 @@ def test_bad_records_are_dead_letters_with_their_reasons_and_the_flow_goes_on(
             assert told["size"] == str(len(value)).encode()
         else:
             assert their_value == value
+
+
+def test_nothing_that_an_ordinary_producer_sends_stops_a_partition(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    shop_pipeline = shop(keys=2)
+    raw = f"{unique}.raw"
+    pipeline = shop_pipeline.model_copy(
+        update={"name": unique, "raw": [shop_pipeline.raw[0].model_copy(update={"topic": raw})], "partitions": 1}
+    )
+    ensure_topics(kafka, [TopicSpec(raw, 1, {})])
+    prepare(pipeline, kafka)
+    base = producer_config(kafka, message_max_bytes=50_000_000, batch_size=10_000_000)
+    plain, packed = (Producer(base | {"compression.type": codec, "linger.ms": 0}) for codec in ("none", "zstd"))
+
+    def send(producer: Producer, value: bytes, key: bytes = b"w") -> None:
+        producer.produce(raw, value, key)
+        assert producer.flush(30) == 0
+
+    send(plain, row("first"))
+    send(plain, b"{", b"k" * 1_000_000)
+    send(packed, row("second"), b"k" * 8_000_000)
+    send(plain, row("x" * 600_000))
+    for i in range(200):
+        packed.produce(raw, row(f"{i}-" + "y" * 8_000), b"w")
+    assert packed.flush(30) == 0
+    send(plain, row("third"))
+    send(packed, row("fourth", extra="z" * 40_000_000))
+    send(plain, row("last"))
+
+    settings = kafka.model_copy(update={"state_dir": tmp_path})
+    config = EngineConfig(
+        f"{unique}.stream",
+        settings,
+        align=1,
+        deadletter=pipeline.topics.deadletter,
+        unreadable_after=1.0,
+        consumer={"receive_message_max_bytes": 20_000_000, "fetch_max_bytes": 10_000_000},
+    )
+    session = Session(config, StreamProcessor(pipeline, Models()), Stop())
+    session.start()
+    try:
+        pump(session, lambda: len(read_all(kafka, pipeline.topics.predictions)) == 3, "a record stops it", timeout=90)
+    finally:
+        session.finish()
+    predicted = [decode(Prediction, m.value()).business_id for m in read_all(kafka, pipeline.topics.predictions)]
+    assert predicted == ["first", "third", "last"]
+    letters = [dict(m.headers() or ()) for m in read_all(kafka, pipeline.topics.deadletter)]
+    steps = [letter["step"] for letter in letters]
+    assert steps == [b"decode", b"key", b"limits", *[b"limits"] * 200, b"fetch"]
+    assert [int(letter["source_offset"] or b"") for letter in letters] == [1, 2, 3, *range(4, 204), 205]

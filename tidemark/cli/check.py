@@ -9,13 +9,17 @@ from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.costs import costs
+from tidemark.cli.sampling import sample
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import connect
 from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
+from tidemark.settings import Settings
+from tidemark.stream.key_sample import compare_keys
 from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
 _ASK = 3.0
+_SAMPLED = 500
 
 
 @app.command()
@@ -33,9 +37,21 @@ def compared(pipeline: Pipeline) -> list[str]:
     try:
         settings = connected()
         connect(settings, timeout=_ASK)
-        return list(costs(pipeline, settings)) or ["its flows have not run yet"]
+        lines = list(costs(pipeline, settings)) or ["its flows have not run yet"]
     except (BrokerError, ConfigError) as error:
         return [f"not compared with what runs: {error}"]
+    return lines + [line for raw in pipeline.raw if (line := keys_of(pipeline, settings, raw.topic)) is not None]
+
+
+def keys_of(pipeline: Pipeline, settings: Settings, topic: str) -> str | None:
+    """Whether a raw topic's records are keyed as the file says, in a sentence; None where nothing depends on it."""
+    if not pipeline.needs_record_keys:
+        return None
+    try:
+        samples, _ = sample(settings, topic, _SAMPLED, timeout=2 * _ASK)
+    except BrokerError as error:
+        return f"the keys of records were not compared: {error}"
+    return compare_keys(pipeline, topic, [(one.key, one.value) for one in samples])
 
 
 def summary(pipeline: Pipeline) -> RenderableType:

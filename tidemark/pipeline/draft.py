@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from tidemark.iso_time import UNREADABLE, iso_times
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import did_you_mean
 from tidemark.pipeline.loading import parse
+from tidemark.pipeline.record_keys import KeyForm, form_of
 
 _TIME_NAMES: Final = re.compile(
     r"(^|_)(time|timestamp|ts|date|datetime|at|when)$|^(time|timestamp|date)", re.IGNORECASE
@@ -23,6 +24,13 @@ _TIME_NAMES: Final = re.compile(
 _EPOCHS: Final = {"epoch_s": (1e8, 5e9), "epoch_ms": (1e11, 5e12), "epoch_us": (1e14, 5e15)}
 _MAX_CATEGORIES: Final = 20
 _DAY: Final = 86_400_000_000
+_FORMS: Final[dict[KeyForm, str]] = {
+    "json": "the records' keys are this column as JSON",
+    "int32": "the records' keys are this column in 4 bytes",
+    "int64": "the records' keys are this column in 8 bytes",
+    "other": "the records' keys are no column's; rows are repartitioned",
+}
+"""What a form other than `text` says."""
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -78,7 +86,8 @@ def draft(
     seen, left_out = _seen([fields for _, fields in records])
     time_column, time_format = _time(topic, seen, time)
     key_column = _key(topic, seen, records, key, time_column)
-    text = _text(topic, partitions, seen, left_out, key_column, time_column, time_format, len(records))
+    form = _form(key_column, records, seen)
+    text = _text(topic, partitions, seen, left_out, key_column, form, (time_column, time_format), len(records))
     parse(text, "the draft")
     return text
 
@@ -172,11 +181,9 @@ def _key(
                 f"{did_you_mean(wanted, possible)}"
             )
         return wanted
-    keyed = [
-        name for name in possible if all(record_key == str(fields[name]).encode() for record_key, fields in records)
-    ]
+    keyed = [name for name in possible if _form(name, records, seen) != "other"]
     if keyed:
-        return keyed[0]
+        return min(keyed, key=lambda name: _form(name, records, seen) != "text")
     repeated = [name for name, column in possible.items() if not column.identifies and column.distinct > 1]
     named = [name for name in repeated if name.lower().endswith(("id", "number", "key", "code"))]
     chosen = [*named, *repeated, *possible]
@@ -185,16 +192,22 @@ def _key(
     return chosen[0]
 
 
+def _form(name: str, records: Sequence[tuple[bytes | None, dict[str, Any]]], seen: Mapping[str, _Seen]) -> KeyForm:
+    """How the records' keys tell a column."""
+    return form_of(((key, str(fields[name])) for key, fields in records), numbers=seen[name].type == "int")
+
+
 def _text(
     topic: str,
     partitions: int,
     seen: dict[str, _Seen],
     left_out: dict[str, str],
     key: str,
-    time: str,
-    time_format: str,
+    form: KeyForm,
+    timed: tuple[str, str],
     n: int,
 ) -> str:
+    time, time_format = timed
     columns = [c for c in seen.values() if c.name not in (key, time)]
     identity = next((c.name for c in columns if c.identifies and c.type == "string"), None)
     numbers = [
@@ -206,6 +219,7 @@ def _text(
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", topic.removesuffix(".raw")).strip("-_")[:60] or "pipeline"
     if topic in (f"{name}.{own}" for own in ("features", "predictions", "labels", "outcomes", "metrics")):
         name = f"{name}-learning"
+    keyed = [] if form == "text" else [f"key = {_quoted(form)}    # {_FORMS[form]}"]
     lines = [
         f"# Drafted by `tidemark init` from {n} records of the topic {topic}. Read it once: what could not be seen in",
         "# the records is marked CHOOSE. `tidemark check` tells whether it still fits together.",
@@ -217,6 +231,7 @@ def _text(
         "",
         "[[raw]]",
         f"topic = {_quoted(topic)}",
+        *keyed,
         "",
         "[time]",
         f"column = {_quoted(time)}",

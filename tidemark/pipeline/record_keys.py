@@ -62,6 +62,8 @@ def form_of(records: Iterable[tuple[bytes | None, str]], *, numbers: bool) -> Ke
 
     """
     pairs = list(records)
+    if any(key is None for key, _ in pairs):
+        return "other"
     texts = [text for _, text in pairs]
     keys = [key for key, _ in pairs]
     forms: tuple[KeyForm, ...] = ("text", "json", "int64", "int32")

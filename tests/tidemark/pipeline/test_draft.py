@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -121,3 +121,20 @@ def test_every_draft_passes_the_check(records: list[dict[str, object]]) -> None:
     samples = [sample(record | {"who": f"w{i % 2}", "when": 1_700_000_000 + i}) for i, record in enumerate(records)]
     pipeline = drafted(samples, key="who", time="when")
     assert {"who", "when"} <= set(pipeline.columns)
+
+
+@pytest.mark.parametrize(
+    ("form", "key"),
+    [
+        ("json", lambda i: json.dumps(f"C{i % 7}").encode()),
+        ("other", lambda _: None),
+        ("other", lambda i: json.dumps({"card": f"C{i % 7}"}).encode()),
+    ],
+    ids=["in quotes", "not at all", "in an object"],
+)
+def test_a_draft_says_how_the_records_are_keyed(form: str, key: Callable[[int], bytes | None]) -> None:
+    samples = [Sample(key(i), payment.value) for i, payment in enumerate(PAYMENTS)]
+    pipeline = drafted(samples, key="card")
+    assert pipeline.raw[0].key == form
+    assert pipeline.repartitions == (form == "other")
+    assert drafted(PAYMENTS).raw[0].key is None

@@ -13,6 +13,7 @@ from streaming import MemoryEngine, features_as_offline, purchases, shop
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, form_of, record_keys
 from tidemark.processor import Partition
+from tidemark.stream.key_sample import compare_keys
 
 FORMS: tuple[KeyForm, ...] = ("text", "json", "int32", "int64")
 
@@ -86,6 +87,26 @@ def test_the_form_of_numbers_is_found(numbers: list[int], form: KeyForm) -> None
     assert found == ("text" if form == "json" else form), "a number in JSON is its digits"
 
 
+def test_no_key_is_no_form_of_a_text_that_is_no_number() -> None:
+    assert form_of([(None, "a")], numbers=False) == "other"
+
+
 @pytest.mark.parametrize("key", [None, b"", b"007", b"7.0", b"+7", b"7 ", b"\x00\x00\x00\x00\x01\x07", b'{"who":7}'])
 def test_what_is_no_form_of_a_number_is_something_else(key: bytes | None) -> None:
     assert form_of([(key, "7")], numbers=True) == "other"
+
+
+def test_a_sample_of_records_says_what_to_write() -> None:
+    pipeline = shop(keys=1)
+    values = [json.dumps(row, ensure_ascii=False).encode() for row in purchases(1, 30)]
+    whos = [str(json.loads(value)["who"]) for value in values]
+    right = compare_keys(pipeline, "shop.raw", [(who.encode(), v) for who, v in zip(whos, values, strict=True)])
+    quoted = [(json.dumps(who, ensure_ascii=False).encode(), v) for who, v in zip(whos, values, strict=True)]
+    assert right == "topic 'shop.raw': the keys of 30 sampled records are 'who'"
+    assert 'write key = "json" at [[raw]]' in (compare_keys(pipeline, "shop.raw", quoted) or "")
+    assert compare_keys(keyed(pipeline, "json"), "shop.raw", quoted) == right
+    scattered = compare_keys(pipeline, "shop.raw", [(None, value) for value in values])
+    assert scattered is not None
+    assert scattered.startswith("topic 'shop.raw': 30 of 30 sampled records are not keyed by 'who'")
+    assert 'write key = "other"' in scattered
+    assert "none of 2 sampled records" in (compare_keys(pipeline, "shop.raw", [(b"k", b"{"), (None, None)]) or "")

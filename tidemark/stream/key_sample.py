@@ -1,0 +1,57 @@
+"""A sample of raw records against the pipeline's first key: are they keyed as the pipeline file says?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.record_keys import form_of, record_keys
+from tidemark.processor import Batch, Partition
+from tidemark.stream.rows import RawReader
+
+
+def compare_keys(pipeline: Pipeline, topic: str, records: Sequence[tuple[bytes | None, bytes | None]]) -> str | None:
+    """What the keys of some records say of a raw topic.
+
+    Args:
+        pipeline: whose windows over its first key need the rows of one value in one partition.
+        topic: one of its raw topics.
+        records: key and value of each.
+
+    Returns:
+        A sentence: that the keys are as the pipeline file says, or what to write; None where nothing depends on them.
+
+    """
+    declared = next(raw.key or "text" for raw in pipeline.raw if raw.topic == topic)
+    if not pipeline.needs_record_keys:
+        return None
+    if pipeline.repartitions:
+        return f"topic '{topic}': rows reach their windows by {pipeline.hop_topics[0]}, whatever they are keyed by"
+    unkeyed = pipeline.model_copy(update={"raw": [raw.model_copy(update={"key": "other"}) for raw in pipeline.raw]})
+    n = len(records)
+    batch = Batch(
+        Partition(topic, 0, "00000000"),
+        np.arange(n, dtype=np.int64),
+        np.full(n, -1, np.int64),
+        [key for key, _ in records],
+        [value for _, value in records],
+        [None] * n,
+    )
+    arrival, _ = RawReader(unkeyed).read([batch])
+    column = pipeline.keys[0]
+    if arrival is None:
+        return f"topic '{topic}': none of {n} sampled records can be decoded, so their keys were not compared"
+    texts = arrival.rows.keys[0].to_list()
+    keys = [batch.keys[row] for row in arrival.rows.offsets.tolist()]
+    numbers = pipeline.columns[column].type == "int"
+    wanted = record_keys(declared, texts, numbers=numbers)
+    wrong = sum(key is None or key != own for key, own in zip(keys, wanted, strict=True))
+    if not wrong:
+        return f"topic '{topic}': the keys of {len(keys)} sampled records are '{column}'"
+    found = form_of(zip(keys, texts, strict=True), numbers=numbers)
+    return (
+        f"topic '{topic}': {wrong} of {len(keys)} sampled records are not keyed by '{column}' as {declared}, and would "
+        f'be dead letters; write key = "{found}" at [[raw]]'
+    )
