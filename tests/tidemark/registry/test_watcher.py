@@ -246,6 +246,8 @@ def test_the_registry_read_from_the_topic_is_what_was_published(
     kafka: Settings, pipeline: Pipeline, producer: Producer
 ) -> None:
     produce(producer, [Output(pipeline.topics.models, b"rubbish", b"no version!"), *model(pipeline, 1)])
+    # A commit is answered before its marker is in the topic, so that readers may see it a moment later.
+    wait_until(lambda: read_registry(kafka, pipeline.topics.models).candidates(), "no committed model can be read")
     registry = read_registry(kafka, pipeline.topics.models)
     assert registry.candidates() == [version(1)]
     assert registry.text(version(1)) == small_model(ModelSchema.of(pipeline), seed=1)[0].text
