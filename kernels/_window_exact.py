@@ -65,10 +65,11 @@ from kernels.window_specs import NEEDS_NO_COLUMN, WindowSpec
 
 
 @lean
-def _update(  # noqa: C901, PLR0912, PLR0915
+def _update(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917
     begin: int,
     keys: NDArray[np.int64],
     times: NDArray[np.int64],
+    bounded: NDArray[np.int64],
     values: NDArray[np.float64],
     plan: Plan,
     store: Store,
@@ -130,7 +131,7 @@ def _update(  # noqa: C901, PLR0912, PLR0915
             order[at] = counters[ORDER]
             counters[ORDER] += 1
         table[entry, TAIL] = tail + 1
-        counters[WATERMARK] = max(t, watermark)
+        counters[WATERMARK] = max(bounded[i], watermark)
 
         latest = max(t, watermark - lateness) if seen else t
         short, start = 0, at + 1
@@ -240,7 +241,8 @@ class Exact(Part):
         begin: int,
         keys: NDArray[np.int64],
         times: NDArray[np.int64],
+        bounded: NDArray[np.int64],
         values: NDArray[np.float64],
         out: NDArray[np.float64],
     ) -> int:
-        return _update(begin, keys, times, values, self._plan, self.store, self._scratch, out)
+        return _update(begin, keys, times, bounded, values, self._plan, self.store, self._scratch, out)

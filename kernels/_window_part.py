@@ -38,7 +38,7 @@ class Part(ABC):
 
     @property
     def watermark(self) -> int:
-        """Highest event time seen, µs; ``NO_WATERMARK`` before the first row."""
+        """How far event time has come, µs; ``NO_WATERMARK`` before the first row."""
         return int(self.store.counters[WATERMARK])
 
     @watermark.setter
@@ -49,15 +49,19 @@ class Part(ABC):
         self,
         keys: NDArray[np.int64],
         times: NDArray[np.int64],
+        bounded: NDArray[np.int64],
         values: NDArray[np.float64],
         out: NDArray[np.float64],
     ) -> None:
-        """Add rows and write the features that are this part's."""
+        """Add rows and write the features that are this part's.
+
+        bounded: (n,) times up to which the rows move the watermark, none above the row's own.
+        """
         n = keys.shape[0]
-        done = self._run(0, keys, times, values, out)
+        done = self._run(0, keys, times, bounded, values, out)
         while done < n:
             self._grow()
-            done = self._run(done, keys, times, values, out)
+            done = self._run(done, keys, times, bounded, values, out)
         if self.store.counters[PAGE_WANTED]:
             self._grow()
 
@@ -82,6 +86,7 @@ class Part(ABC):
         begin: int,
         keys: NDArray[np.int64],
         times: NDArray[np.int64],
+        bounded: NDArray[np.int64],
         values: NDArray[np.float64],
         out: NDArray[np.float64],
     ) -> int:

@@ -196,6 +196,7 @@ def _add_distinct(  # noqa: C901, PLR0913, PLR0917
     begin: int,
     keys: NDArray[np.int64],
     times: NDArray[np.int64],
+    bounded: NDArray[np.int64],
     values: NDArray[np.float64],
     bits: NDArray[np.uint64],
     plan: DistinctPlan,
@@ -225,7 +226,7 @@ def _add_distinct(  # noqa: C901, PLR0913, PLR0917
                     return i
         elif x == x and not claim_entry(store, entry, keys[i]):  # noqa: PLR0124
             return i
-        counters[WATERMARK] = max(t, watermark)
+        counters[WATERMARK] = max(bounded[i], watermark)
         if table[entry, CHUNK] == -1:
             continue
         latest = max(t, watermark - plan.lateness) if seen else t
@@ -266,11 +267,12 @@ class Distinct(Part):
         begin: int,
         keys: NDArray[np.int64],
         times: NDArray[np.int64],
+        bounded: NDArray[np.int64],
         values: NDArray[np.float64],
         out: NDArray[np.float64],
     ) -> int:
         bits = values.view(np.uint64)
-        return _add_distinct(begin, keys, times, values, bits, self._plan, self.store, self._registers, out)
+        return _add_distinct(begin, keys, times, bounded, values, bits, self._plan, self.store, self._registers, out)
 
     def _settle(self) -> None:
         _drop_all_dominated(self.store, self._registers.ranks)
@@ -375,10 +377,11 @@ def _read_quantiles(
 
 
 @lean
-def _add_quantiles(
+def _add_quantiles(  # noqa: PLR0913, PLR0917
     begin: int,
     keys: NDArray[np.int64],
     times: NDArray[np.int64],
+    bounded: NDArray[np.int64],
     values: NDArray[np.float64],
     plan: QuantilePlan,
     store: Store,
@@ -413,7 +416,7 @@ def _add_quantiles(
                 return i
             if plan.wanted[1] and t >= beginning:
                 _read_quantiles(plan, store, entry, beginning, 1, totals, out[i])
-        counters[WATERMARK] = max(t, watermark)
+        counters[WATERMARK] = max(bounded[i], watermark)
     return n
 
 
@@ -447,7 +450,8 @@ class Quantiles(Part):
         begin: int,
         keys: NDArray[np.int64],
         times: NDArray[np.int64],
+        bounded: NDArray[np.int64],
         values: NDArray[np.float64],
         out: NDArray[np.float64],
     ) -> int:
-        return _add_quantiles(begin, keys, times, values, self._plan, self.store, self._totals, out)
+        return _add_quantiles(begin, keys, times, bounded, values, self._plan, self.store, self._totals, out)

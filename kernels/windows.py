@@ -2,8 +2,9 @@
 
 The feature of row ``e`` (time ``t``, key ``k``) over a window of size ``s`` aggregates the earlier rows of key ``k``
 whose event time lies in ``(max(t, W - lateness) - s, t]``. Earlier means at a lower position of the log; ``W``, the
-watermark, is the highest event time of all earlier rows of any key. With ``include_current`` the row itself counts as
-one of them. Rows may come out of order; a row later than the lateness sees only what the clipped window leaves.
+watermark, is the highest event time of all earlier rows of any key, or of what each is ``bounded`` to. With
+``include_current`` the row itself counts as one of them. Rows may come out of order; a row later than the lateness
+sees only what the clipped window leaves.
 
 A result depends on nothing but the window's contents: it is recomputed from them in a fixed order (event time, equal
 times in log order) and never by adding and subtracting as rows come and go. So a replay that starts, with the
@@ -112,7 +113,7 @@ class WindowState:
 
     @property
     def watermark(self) -> int:
-        """Highest event time seen, µs; ``NO_WATERMARK`` before the first row. May be set, but not back."""
+        """How far event time has come, µs; ``NO_WATERMARK`` before the first row. May be set, but not back."""
         return self._parts[0].watermark
 
     @watermark.setter
@@ -140,12 +141,18 @@ class WindowState:
         return NO_WATERMARK if self.watermark == NO_WATERMARK else self.watermark - reach
 
     def update(
-        self, keys: NDArray[np.uint64], times: NDArray[np.int64], values: NDArray[np.float64]
+        self,
+        keys: NDArray[np.uint64],
+        times: NDArray[np.int64],
+        values: NDArray[np.float64],
+        bounded: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         """Add rows in log order and return the features of each.
 
         keys: (n,) uint64 hashes of keys.  times: (n,) int64 event times, µs.  values: (n, n_columns) float64; NaN is
-        a missing value, skipped by every aggregate but ``count`` and ``since_last``.
+        a missing value, skipped by every aggregate but ``count`` and ``since_last``.  bounded: (n,) int64, how far each
+        row moves the watermark, at most to its own time; by default that far. A row whose clock runs ahead is kept by
+        its time, and need not make all others late.
 
         Returns (n, len(specs)) float64. Of an empty window count, distinct, sum and decayed_sum are 0 and all others
         NaN. Raises ValueError, before any row is added, where an array does not fit.
@@ -153,13 +160,17 @@ class WindowState:
         checked_keys = array("keys", keys, np.uint64, (None,)).view(np.int64)
         n = checked_keys.shape[0]
         checked_times = array("times", times, np.int64, (n,))
+        checked_bounded = checked_times if bounded is None else array("bounded", bounded, np.int64, (n,))
+        if bounded is not None and np.any(checked_bounded > checked_times):
+            row = int(np.argmax(checked_bounded > checked_times))
+            raise ValueError(f"bounded[{row}]: {checked_bounded[row]} lies after the row's time {checked_times[row]}")
         checked_values = array("values", values, np.float64, (n, self._n_columns))
         row = _first_beyond(checked_times)
         if row < n:
             raise ValueError(f"times[{row}]: {checked_times[row]} µs lies beyond ±{TIME_LIMIT}")
         out = np.empty((n, self._width))
         for part in self._parts:
-            part.update(checked_keys, checked_times, checked_values, out)
+            part.update(checked_keys, checked_times, checked_bounded, checked_values, out)
         return out if self._columns is None else out[:, self._columns]
 
     def to_bytes(self) -> bytes:

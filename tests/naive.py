@@ -39,13 +39,20 @@ class WindowRows(Protocol):
     def values(self) -> Array: ...
 
 
-def windows(specs: Sequence[Spec], stream: WindowRows, lateness: int, first: int = 0) -> Array:
-    """Every feature of every row from `first` on, from all earlier rows."""
+def windows(
+    specs: Sequence[Spec],
+    stream: WindowRows,
+    lateness: int,
+    first: int = 0,
+    bounded: NDArray[np.int64] | None = None,
+) -> Array:
+    """Every feature of every row from `first` on, from all earlier rows. bounded: how far each moves the watermark."""
     keys, times = stream.keys, stream.times
+    moved = times if bounded is None else bounded
     out = np.empty((len(keys) - first, len(specs)))
     for row in range(first, len(keys)):
         t, log = int(times[row]), np.arange(len(keys))
-        latest = max(t, int(times[:row].max()) - lateness) if row else t
+        latest = max(t, int(moved[:row].max()) - lateness) if row else t
         for m, spec in enumerate(specs):
             inside = (keys == keys[row]) & window_holds(spec, t, latest, times)
             earlier = np.flatnonzero(inside & (log < row))

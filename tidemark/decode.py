@@ -23,6 +23,7 @@ from tidemark.json_shape import DEEPEST, name_hashes, suspicious
 from tidemark.pipeline import Pipeline, format_duration
 from tidemark.pipeline.expressions import columns_schema
 from tidemark.processor import UNKNOWN_TIME, Batch
+from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
 
 MAX_VALUE: Final = 1_048_576
 """Bytes of a value; Kafka's own default limit of a message."""
@@ -56,12 +57,14 @@ class Decoded:
     """Rows of a batch as columns.
 
     frame: the declared columns, typed; the time column is a timestamp in UTC.  rows: (m,) int64, each one's row in the
-    batch, rising.  times: (m,) int64 event times, µs since 1970.  bad: the other rows of the batch, rising.
+    batch, rising.  times: (m,) int64 event times, µs since 1970.  bounded: (m,) how far each may move the watermark.
+    bad: the other rows of the batch, rising.
     """
 
     frame: pl.DataFrame
     rows: NDArray[np.int64]
     times: NDArray[np.int64]
+    bounded: NDArray[np.int64]
     bad: list[BadRow]
 
 
@@ -100,11 +103,23 @@ class Decoder:
             if column.missing
         ]
 
-    def decode(self, batch: Batch) -> Decoded:
-        """Columns of a batch's good rows, and its bad rows with their reasons."""
+    def decode(self, batch: Batch, now: int | NDArray[np.int64] | None = None) -> Decoded:
+        """Columns of a batch's good rows, and its bad rows with their reasons.
+
+        Args:
+            batch: raw records.
+            now: clock of the process that read them first, µs since 1970, which bounds their timestamps; one, or one
+                for each record; by default this process's.
+
+        Returns:
+            The rows.
+
+        """
         records, rows, bad = self._records(batch)
         columns: dict[str, Any] = {name: list(map(get, records)) for name, get in self._getters.items()}
-        times, reasons = self._times(columns.pop(self._time.column), batch.timestamps[rows])
+        came = broker_times(batch.timestamps, wall_clock() if now is None else now)[rows]
+        believed = came == batch.timestamps[rows] * 1_000
+        times, reasons = self._times(columns.pop(self._time.column), came, believed)
         columns[self._time.column] = times
         frame = pl.DataFrame(columns, schema=self._schema)
         if self._missing:
@@ -120,11 +135,14 @@ class Decoder:
             )
             keep = np.ones(len(rows), np.bool_)
             keep[list(reasons)] = False
-            frame, rows, times = frame.filter(pl.Series(keep)), rows[keep], times[keep]
-        return Decoded(frame, rows, times, bad)
+            frame, rows, times, came = frame.filter(pl.Series(keep)), rows[keep], times[keep], came[keep]
+        return Decoded(frame, rows, times, moved_to(times, came, self._time.most_skew), bad)
 
     def event_times(self, batch: Batch) -> list[int]:
-        """Event time (µs) of each record, read without its other columns; `UNKNOWN_TIME` where it tells none."""
+        """How far each record may move event time (µs), read without its other columns.
+
+        `UNKNOWN_TIME` where it tells no time.
+        """
         times = [UNKNOWN_TIME] * len(batch)
         told: dict[int, Any] = {}
         get = self._getters[self._time.column]
@@ -133,10 +151,12 @@ class Decoder:
                 told[row] = get(self._decode_time(value))  # type: ignore[arg-type]
             except _FAILURES:
                 continue
-        found, wrong = self._times(list(told.values()), batch.timestamps[list(told)])
+        came = broker_times(batch.timestamps[list(told)], wall_clock())
+        found, wrong = self._times(list(told.values()), came, came >= 0)
+        bounded = moved_to(found, came, self._time.most_skew)
         for i, row in enumerate(told):
             if i not in wrong:
-                times[row] = int(found[i])
+                times[row] = int(bounded[i])
         return times
 
     def _records(self, batch: Batch) -> tuple[list[Any], NDArray[np.int64], list[BadRow]]:
@@ -202,18 +222,24 @@ class Decoder:
                 return f"{name}: expected {_WANTED[column.type]}, got {_short(bytes(raw))}"
         return f"{error}: {_short(value)}"
 
-    def _times(self, values: list[Any], timestamps: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[int, str]]:
-        """Event times, µs; and why those that are out of range or unreadable are bad (their time is 0)."""
+    def _times(
+        self, values: list[Any], came: NDArray[np.int64], believed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], dict[int, str]]:
+        """Event times, µs; and why those that are out of range or unreadable are bad (their time is 0).
+
+        came: (n,) when the records came, µs.  believed: (n,) whether that is Kafka's timestamp.
+        """
         iso = self._time.format == "iso8601"
         times = iso_times(values) if iso else _epoch_times(values, _UNITS[self._time.format])
-        limits = np.minimum(np.where(timestamps >= 0, timestamps * 1_000 + self._time.max_ahead, _LATEST), _LATEST)
+        limits = np.minimum(came + self._time.max_ahead, _LATEST)
         wrong = (times < 0) | (times > limits)
         reasons = {
-            i: self._time_reason(values[i], int(times[i]), int(limits[i])) for i in np.flatnonzero(wrong).tolist()
+            i: self._time_reason(values[i], int(times[i]), int(limits[i]), believed=bool(believed[i]))
+            for i in np.flatnonzero(wrong).tolist()
         }
         return np.where(wrong, 0, times), reasons
 
-    def _time_reason(self, value: object, time: int, limit: int) -> str:
+    def _time_reason(self, value: object, time: int, limit: int, *, believed: bool) -> str:
         name, shown = self._time.column, _short(json.dumps(value).encode())
         if time == UNREADABLE:
             return f"{name}: {shown} is no time of format '{self._time.format}'"
@@ -221,9 +247,8 @@ class Decoder:
             return f"{name}: {shown} lies before 1970"
         if limit < time <= _LATEST:
             ahead = f"{(time - limit + self._time.max_ahead) / 86_400_000_000:.1f} days"
-            return (
-                f"{name}: {shown} lies {ahead} after Kafka's timestamp; at most {format_duration(self._time.max_ahead)}"
-            )
+            since = "Kafka's timestamp" if believed else "the record was read, and its Kafka timestamp is none or later"
+            return f"{name}: {shown} lies {ahead} after {since}; at most {format_duration(self._time.max_ahead)}"
         return f"{name}: {shown} lies after the year 9999"
 
 

@@ -79,9 +79,15 @@ def sketched(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(quantiles, -1e12, 1e12)
 
 
-def assert_equals_oracle(specs: list[WindowSpec], stream: Stream, lateness: int, got: NDArray[np.float64]) -> None:
+def assert_equals_oracle(
+    specs: list[WindowSpec],
+    stream: Stream,
+    lateness: int,
+    got: NDArray[np.float64],
+    bounded: NDArray[np.int64] | None = None,
+) -> None:
     with np.errstate(all="ignore"):
-        want = naive.windows(specs, stream, lateness, len(stream.keys) - len(got))
+        want = naive.windows(specs, stream, lateness, len(stream.keys) - len(got), bounded)
     for i, spec in enumerate(specs):
         if spec.aggregate == "approx_quantile":
             # Within the error; where a magnitude is out of range the sketch's own bound is what it can say.
@@ -421,3 +427,20 @@ def test_a_refused_batch_adds_no_row() -> None:
     with pytest.raises(ValueError, match=r"times\[1\]"):
         state.update(np.zeros(2, np.uint64), np.array([0, 2**62]), np.empty((2, 0)))
     assert (state.watermark, state.n_keys) == (NO_WATERMARK, 0)
+
+
+@pytest.mark.parametrize("lateness", [0, 8])
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_move_the_watermark_only_as_far_as_they_are_bounded(seed: int, lateness: int) -> None:
+    specs, stream = every_spec(), random_stream(seed, 120)
+    chance = np.random.default_rng(seed)
+    ahead = np.where(chance.random(120) < 0.2, chance.integers(0, 60, 120), 0)  # clocks that run ahead of the others'
+    stream = Stream(stream.keys, stream.times + ahead, stream.values)
+    bounded = stream.times - np.maximum(ahead - 5, 0)
+    assert_equals_oracle(specs, stream, lateness, WindowState(specs, 2, lateness).update(*stream, bounded), bounded)
+
+
+def test_a_bound_after_a_rows_own_time_is_refused() -> None:
+    state = WindowState([WindowSpec("count", -1, 10)], 0, 0)
+    with pytest.raises(ValueError, match=r"bounded\[1\]: 8 lies after the row's time 7"):
+        state.update(np.zeros(2, np.uint64), np.array([5, 7]), np.empty((2, 0)), np.array([5, 8]))

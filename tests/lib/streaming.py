@@ -273,7 +273,7 @@ class MemoryEngine:
 
     def start(self) -> None:
         """A process begins: every partition is opened from what is committed, and replayed."""
-        self.processor = StreamProcessor(self.pipeline, self.models)
+        self.processor = self.make()
         for partition, log in self.logs.items():
             offset, metadata = self.committed.get(partition, (0, ""))
             rewind = self.processor.open(partition, metadata)
@@ -283,6 +283,10 @@ class MemoryEngine:
                 for i in range(0, len(again), 7):
                     assert self.processor.process(self.batch(partition, again[i : i + 7], replay=True)) == []
                 self.replayed += len(again)
+
+    def make(self) -> StreamProcessor:
+        """The processor of a process that starts."""
+        return StreamProcessor(self.pipeline, self.models, clock=lambda: NOW_MS * 1_000)
 
     def batch(self, partition: Partition, records: list[Stored], *, replay: bool = False) -> Batch:
         """A batch of records."""

@@ -199,9 +199,15 @@ def test_a_record_without_a_key_is_bad_where_windows_need_its_partition() -> Non
     assert free.decode(batch([changed()], [None])).bad == []
 
 
-def test_without_a_kafka_timestamp_only_the_year_9999_is_the_limit() -> None:
+@pytest.mark.parametrize("timestamp", [-1, 2**62, 253_402_214_400_000])
+def test_without_a_believable_kafka_timestamp_the_readers_clock_is_the_limit(timestamp: int) -> None:
+    now = NOW_MS * 1_000
+    ahead = PIPELINE.time.max_ahead
+    for at, good in ((now + ahead, True), (now + ahead + 1, False), (253_339_228_800_000_000, False)):
+        decoded = DECODER.decode(batch([changed(at=at)], timestamp=timestamp), now)
+        assert bool(len(decoded.rows)) is good, at
+        assert all(time == min(at, now + PIPELINE.time.most_skew) for time in decoded.bounded.tolist())
     far = changed(at=int(datetime(2500, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000)
-    assert DECODER.decode(batch([far], timestamp=-1)).bad == []
     assert DECODER.decode(batch([far])).bad[0].reason.startswith("at: ")
     assert DECODER.decode(batch([changed(at=2**60)], timestamp=-1)).bad[0].reason == (
         "at: 1152921504606846976 lies after the year 9999"

@@ -17,6 +17,9 @@ from tidemark.pipeline.model import Window
 NO_WATERMARK: Final = -(2**63)
 """Watermark before the first row."""
 _ROWS_A_SEGMENT: Final = 100
+SEGMENTS: Final = 32
+"""The reach has about so many segments at least, however few rows there are: a replay begins no earlier than by one
+segment more than it must, and retention need not reach further."""
 
 
 class KeyWindows:
@@ -97,8 +100,8 @@ class _Segment:
 class Rewind:
     """The oldest position of a partition that its state depends on.
 
-    A row matters while its time lies above `watermark - reach`. Rows are kept track of in segments of about a
-    hundred, so a replay may begin that much earlier than it must, which changes nothing.
+    A row matters while its time lies above `watermark - reach`. Rows are kept track of in segments of about a hundred,
+    or less where they come seldom, so a replay may begin that much earlier than it must, which changes nothing.
     """
 
     def __init__(self, reach: int) -> None:
@@ -108,7 +111,8 @@ class Rewind:
     def add(self, first_offset: int, watermark: int, latest: int, rows: int) -> None:
         """Rows that followed: their first offset, the watermark before and the latest time among them."""
         last = self._segments[-1] if self._segments else None
-        if last is not None and last.rows < _ROWS_A_SEGMENT:
+        near = last is not None and watermark - last.watermark <= self._reach // SEGMENTS
+        if last is not None and near and last.rows < _ROWS_A_SEGMENT:
             last.latest = max(last.latest, latest)
             last.rows += rows
         else:
@@ -124,7 +128,7 @@ class Rewind:
 
 
 def running_watermarks(watermark: int, times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n,) watermark before each row: the highest of `watermark` and the times of the rows before it."""
+    """(n,) watermark before each row: the highest of `watermark` and how far the rows before it move it."""
     before = np.empty(len(times), np.int64)
     if len(times):
         before[0] = watermark

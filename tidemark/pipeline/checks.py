@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from kernels.window_specs import ERRORS, Aggregate
+from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import (
     Expression,
     Schema,
@@ -134,6 +135,12 @@ def _time(pipeline: Pipeline) -> Iterator[Problem]:
         )
     if column.missing:
         yield Problem(f"columns.{time.column}.missing", "the time column can't have values for 'missing'; remove them")
+    if time.skew is not None and time.skew > time.lateness:
+        yield Problem(
+            "time.skew",
+            f"'{format_duration(time.skew)}' is more than time.lateness, so one clock that runs ahead would make other "
+            f"rows late; write at most '{format_duration(time.lateness)}', or leave it out",
+        )
 
 
 def _cleaned_schema(pipeline: Pipeline, schema: Schema) -> tuple[Schema, list[Problem]]:

@@ -84,6 +84,15 @@ class Time(Section):
     """How far behind the latest event a row may lie and still see whole windows."""
     max_ahead: Duration = 86_400_000_000
     """How far ahead of Kafka's timestamp an event time may lie; beyond, the record is a dead letter."""
+    skew: Unless[Duration] = None
+    """How far ahead of Kafka's timestamp a row may move the watermark, so that one clock that runs ahead makes no other
+    row late. By default half of `lateness`, at most a minute: clocks that are kept differ by less, and a smaller bound
+    only lets tiles close that much later."""
+
+    @property
+    def most_skew(self) -> int:
+        """`skew`, or its default, µs."""
+        return min(self.lateness // 2, 60_000_000) if self.skew is None else self.skew
 
 
 class Column(Section):

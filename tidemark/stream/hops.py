@@ -2,13 +2,14 @@
 
 One Kafka record for each (round of source batches, target partition): an Arrow IPC stream of rows in the order of
 their event times. The header `origins` is a JSON list of the raw partitions that its rows came from, the header
-`latest` the latest event time (µs, decimal). Columns:
+`latest` the latest `_bounded` (decimal). Columns:
 
 | column | type | |
 |---|---|---|
 | `_origin` | uint32 | index into the origins |
 | `_offset` | int | offset of the raw record |
 | `_time` | int | event time, µs |
+| `_bounded` | int | how far the row may move the watermark, µs; absent in hops of older versions, which is its time |
 | `_late` | bool | a window so far may have lost rows to the lateness |
 | `_key_0`, `_key_1` … | text | values of the pipeline's keys |
 | raw and cleaned columns | as cleaned | those that later stages, the person who labels or the outcome need |
@@ -44,6 +45,7 @@ _SCHEMA: Final[dict[str, pl.DataType]] = {
     "_offset": pl.Int64(),
     "_time": pl.Int64(),
     "_late": pl.Boolean(),
+    "_bounded": pl.Int64(),
 }
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 _Incarnation = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
@@ -63,7 +65,8 @@ class Hop:
 def encode_hop(origins: Sequence[Partition], rows: pl.DataFrame) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
     """Value and headers of a record."""
     named = [(origin.topic, origin.index, origin.incarnation) for origin in origins]
-    latest = str(rows["_time"].max() if len(rows) else UNKNOWN_TIME).encode()
+    moved = rows["_bounded" if "_bounded" in rows.columns else "_time"]
+    latest = str(moved.max() if len(rows) else UNKNOWN_TIME).encode()
     return to_ipc(rows), ((ORIGINS, msgspec.json.encode(named)), (_LATEST, latest))
 
 
@@ -85,7 +88,7 @@ def encode_hops(
 
 
 def latest_time(headers: Headers | None) -> int:
-    """Latest event time of a hop's rows, µs; `UNKNOWN_TIME` where the record does not tell."""
+    """How far a hop's rows move event time, µs; `UNKNOWN_TIME` where the record does not tell."""
     told = next((content for name, content in headers or [] if name == _LATEST), None)
     if told is None or len(told) > _DIGITS:
         return UNKNOWN_TIME
@@ -111,9 +114,12 @@ def decode_hop(value: bytes | None, headers: Headers | None) -> Hop:
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
         raise RecordError("decode", f"header '{ORIGINS}' of a hop: {error}") from error
     rows = from_ipc(value, "a hop")
+    if "_bounded" not in rows.columns:
+        rows = rows.with_columns(_bounded=pl.col("_time"))
     check_columns(rows, _SCHEMA, "the rows of a hop")
     check_present(rows, _SCHEMA, "the rows of a hop")
     check_times(rows, "_time", "the rows of a hop")
+    check_times(rows, "_bounded", "the rows of a hop")
     check_offsets(rows, "_offset", "the rows of a hop")
     if len(rows) and int(rows["_origin"].max()) >= len(origins):  # type: ignore[arg-type]
         raise RecordError("decode", f"a hop's '_origin' points beyond its {len(origins)} origins")

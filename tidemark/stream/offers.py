@@ -68,7 +68,7 @@ class Scored:
         columns, features = rows.columns[own], rows.features[own]
         keys = [key[own] for key in rows.keys]
         origin, offsets, times, late = rows.origin[own], rows.offsets[own], rows.times[own], rows.late[own]
-        cut = Rows(rows.origins, origin, offsets, times, late, keys, columns, features)
+        cut = Rows(rows.origins, origin, offsets, times, rows.bounded[own], late, keys, columns, features)
         return Scored(cut, self.identity[own], self.scores.only(own), self.features[own])
 
 

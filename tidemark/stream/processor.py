@@ -6,7 +6,7 @@ for each other. A stage adds the windows over its key; all but the last hand row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,11 +22,13 @@ from tidemark.features.rows import DerivedFeatures
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, Rewind, key_hashes, running_watermarks
 from tidemark.pipeline import Pipeline
 from tidemark.processor import EARLIEST, Batch, Output, Partition
-from tidemark.records import NO_MODEL
+from tidemark.records import NO_MODEL, encode
+from tidemark.runtime.broker_time import wall_clock
 from tidemark.stream.hops import encode_hops, event_ids, latest_time
 from tidemark.stream.models import ActiveModel, ModelSource
 from tidemark.stream.offers import Meta, Offers, Scored, score
 from tidemark.stream.position import Position, pack, unpack
+from tidemark.stream.punctuality import Punctuality
 from tidemark.stream.rows import Arrival, Layout, RawReader, Rows, read_hops
 
 _SECOND: Final = 1_000_000
@@ -39,6 +41,8 @@ class _State:
     """What is kept of one partition.
 
     metadata: as it was opened with, committed again until the replay is over.  latest: of the batch last processed.
+    reached: watermark at the end of the replay, until that is over; None: as far as the replayed rows move it.
+    clock: of the process that read the rows first, µs, while they are replayed; None: not known, or none are.
     touched: rows have come since the last tick.  quiet_since: wall time, s, of the first tick without rows.
     """
 
@@ -47,6 +51,8 @@ class _State:
     watermark: int
     windows: WindowState | None
     rewind: Rewind
+    reached: int | None = None
+    clock: int | None = None
     replayed: bool = False
     latest: int | None = None
     touched: bool = True
@@ -57,6 +63,21 @@ class _State:
         """Forget the watermark as well: all that the topic still holds is read again."""
         self.watermark = NO_WATERMARK
         self.windows = windows.state(NO_WATERMARK)
+
+    def end_replay(self) -> None:
+        """Rows that nobody has processed come now: the watermark is what it was when the last one was processed.
+
+        What is in the windows follows from the rows and this watermark alone, whatever way it came there.
+        """
+        reached, self.reached = self.reached, None
+        if reached is not None and reached > self.watermark:
+            self.watermark = reached
+            if self.windows is not None:
+                self.windows.watermark = reached
+
+    def moved_to(self, bounded: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How far rows move the watermark: not beyond where it was when they were first processed."""
+        return bounded if self.reached is None else np.minimum(bounded, self.reached)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +132,13 @@ class StreamProcessor:
     """`tidemark.processor.Processor` of the stream flow.
 
     models: where the model in force comes from; asked once a batch, so that a batch is scored by one model.
+    clock: this machine's, µs since 1970: no record came later, whatever its timestamp says.
     """
 
-    def __init__(self, pipeline: Pipeline, models: ModelSource) -> None:
+    def __init__(self, pipeline: Pipeline, models: ModelSource, clock: Callable[[], int] = wall_clock) -> None:
         self._pipeline = pipeline
+        self._clock = clock
+        self._now = 0
         self._models = models
         self._reader = RawReader(pipeline)
         self._derived = DerivedFeatures(pipeline)
@@ -125,6 +149,8 @@ class StreamProcessor:
         self._offers = Offers(pipeline, self._reader.schema)
         self._states: dict[Partition, _State] = {}
         self._model: ActiveModel | None = None
+        self._punctuality = Punctuality()
+        self._rebuilding = False
 
     @property
     def topics(self) -> Sequence[str]:
@@ -142,7 +168,13 @@ class StreamProcessor:
         watermark = NO_WATERMARK if position.watermark is None else position.watermark
         windows = self._stage_of[partition.topic].windows
         self._states[partition] = _State(
-            partition, metadata, watermark, windows.state(watermark), Rewind(windows.reach)
+            partition,
+            metadata,
+            watermark,
+            windows.state(watermark),
+            Rewind(windows.reach),
+            reached=position.reached,
+            clock=position.clock,
         )
         if position.reach is not None and windows.reach > position.reach:
             # The pipeline file was edited since: what was kept to rebuild shorter windows is too little.
@@ -171,6 +203,7 @@ class StreamProcessor:
 
         """
         outputs: list[Output] = []
+        self._now = self._clock()
         alike: dict[tuple[int, bool], list[Batch]] = {}
         for batch in batches:
             alike.setdefault((self._stage_of[batch.partition.topic].index, batch.replay), []).append(batch)
@@ -178,8 +211,11 @@ class StreamProcessor:
             state.latest = None
             if not batch.replay:
                 state.touched = state.replayed = True
+                state.clock = None
+                state.end_replay()
         if any(batch.replay for batch in batches):
             self._touch_all()
+            self._rebuilding = True
         if not all(batch.replay for batch in batches):
             self._model = self._models.current()
         for group in alike.values():
@@ -204,9 +240,11 @@ class StreamProcessor:
         return outputs
 
     def _arrivals(self, stage: _Stage, batches: Sequence[Batch]) -> tuple[list[Arrival], list[list[BadRow]]]:
+        clocks = [self._states[batch.partition].clock for batch in batches]
+        now = [self._now if clock is None else clock for clock in clocks]
         if stage.arriving is not None:
-            return read_hops(stage.arriving.layout, batches)
-        arrival, bad = self._reader.read(batches)
+            return read_hops(stage.arriving.layout, batches, now, self._pipeline.time.most_skew)
+        arrival, bad = self._reader.read(batches, now)
         return ([] if arrival is None else [arrival]), bad
 
     def metadata(self, partition: Partition) -> str:
@@ -214,15 +252,25 @@ class StreamProcessor:
         state = self._states[partition]
         if not state.replayed:
             return state.metadata
+        state.end_replay()
         rewind, watermark = state.rewind.position(state.watermark)
-        model = NO_MODEL if self._model is None else self._model.version
-        reach = self._stage_of[partition.topic].windows.reach
-        return pack(Position(rewind=rewind, watermark=_known(watermark), model=model, reach=reach))
+        reached, clock = (None, None) if rewind is None else (_known(state.watermark), self._now)
+        return pack(
+            Position(
+                rewind=rewind,
+                watermark=_known(watermark),
+                reached=reached,
+                clock=clock,
+                model=self._version,
+                reach=self._stage_of[partition.topic].windows.reach,
+            )
+        )
 
     def tick(self, now: float) -> list[Output]:
-        """Say once of each partition of the last stage that nothing has come for the idle time-out."""
+        """Say once of each partition of the last stage that nothing has come for the idle time-out, and who is late."""
         outputs = []
         for state in self._states.values():
+            state.end_replay()
             if self._stage_of[state.partition.topic].leaving is not None:
                 continue
             if state.touched:
@@ -230,18 +278,25 @@ class StreamProcessor:
             elif not state.idle and (now - state.quiet_since) * _SECOND >= self._pipeline.selection.idle_timeout:
                 state.idle = True
                 meta = Meta(state.partition, None, None, _known(state.watermark))
-                outputs.append(self._offers.idle(meta, NO_MODEL if self._model is None else self._model.version))
-        return outputs
+                outputs.append(self._offers.idle(meta, self._version))
+        rebuilding, self._rebuilding = self._rebuilding, False
+        told = self._punctuality.tell(now, self._version, rebuilding=rebuilding)
+        topic = self._pipeline.topics.metrics
+        return outputs + [Output(topic, encode(metric), metric.name.encode()) for metric in told]
 
     def event_time(self, batch: Batch) -> int | None:
-        """Latest event time of the batch last processed of the partition; None if it had no good row."""
+        """How far the batch last processed of the partition moved event time; None if it had no good row."""
         return self._states[batch.partition].latest
 
     def event_times(self, batch: Batch) -> list[int]:
-        """Event time (µs) of each raw record, and the latest of each hop; `UNKNOWN_TIME` where it tells none."""
+        """How far each raw record or hop may move event time (µs); `UNKNOWN_TIME` where it tells none."""
         if self._stage_of[batch.partition.topic].arriving is None:
             return self._reader.event_times(batch)
         return [latest_time(headers) for headers in batch.headers]
+
+    @property
+    def _version(self) -> str:
+        return NO_MODEL if self._model is None else self._model.version
 
     def _touch_all(self) -> None:
         """While a partition rebuilds its windows, what feeds the others is not idle but late."""
@@ -259,12 +314,14 @@ class StreamProcessor:
         metas = []
         for part in arrival.parts:
             state, own = states[part.batch], slice(part.begin, part.end)
-            times = rows.times[own]
-            latest = int(times.max())
-            before[own] = running_watermarks(state.watermark, times)
+            times, bounded = rows.times[own], state.moved_to(rows.bounded[own])
+            latest = int(bounded.max())
+            before[own] = running_watermarks(state.watermark, bounded)
             if state.windows is not None and hashes is not None:
-                added[own] = state.windows.update(hashes[own], times, values[own])
-                state.rewind.add(part.first_offset, state.watermark, latest, len(times))
+                added[own] = state.windows.update(hashes[own], times, values[own], bounded)
+                # A hop of an older version may hold a time that is refused today: it must not be kept for ever.
+                kept = int(np.minimum(times, rows.bounded[own] + self._pipeline.time.max_ahead).max())
+                state.rewind.add(part.first_offset, state.watermark, kept, len(times))
             state.watermark = max(state.watermark, latest)
             state.latest = latest if state.latest is None else max(state.latest, latest)
             meta = Meta(state.partition, part.first_offset, part.last_offset, state.watermark)
@@ -295,9 +352,10 @@ class StreamProcessor:
     def _predict(self, ready: _Ready) -> list[Output]:
         """Predictions, proposals and, if wanted, the features of rows that have been through all stages."""
         rows = ready.rows
+        self._punctuality.add(rows)
         features = self._derived(rows.features[self._computed])
         scores = score(self._pipeline.selection, *self._probabilities(features), len(rows))
-        tiles = np.maximum(ready.watermarks, rows.times) // self._pipeline.selection.tile
+        tiles = np.maximum(ready.watermarks, rows.bounded) // self._pipeline.selection.tile
         ids = event_ids(rows.origins, rows.origin, rows.offsets)
         scored = Scored(rows, self._offers.identity(rows, ids), scores, features)
         outputs = self._offers.predictions(scored)

@@ -19,8 +19,9 @@ from tidemark.features.windows import KeyWindows
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import TIMESTAMP, EvaluationError, Schema
 from tidemark.processor import Batch, Partition
+from tidemark.runtime.broker_time import broker_times
 from tidemark.stream.admission import KEY, LIMITS, Admission
-from tidemark.stream.columns import LATEST_TIME, check_columns, check_present
+from tidemark.stream.columns import check_columns, check_present
 from tidemark.stream.fitting import Fitting
 from tidemark.stream.hops import Hop, decode_hop, merge
 
@@ -34,7 +35,8 @@ class Rows:
     """n rows between two stages.
 
     origins: the raw partitions they came from; origin: (n,) uint32 index into them.  offsets: (n,) int64 of the raw
-    records.  times: (n,) int64 event times, µs.  late: (n,) bool.  keys: text of each key of the pipeline.
+    records.  times: (n,) int64 event times, µs.  bounded: (n,) how far each may move the watermark: its time, or less
+    where its clock runs ahead.  late: (n,) bool.  keys: text of each key of the pipeline.
     columns: those cleaned columns that are still needed.  features: those computed so far, float64.
     """
 
@@ -42,6 +44,7 @@ class Rows:
     origin: NDArray[np.uint32]
     offsets: NDArray[np.int64]
     times: NDArray[np.int64]
+    bounded: NDArray[np.int64]
     late: NDArray[np.bool_]
     keys: list[pl.Series]
     columns: pl.DataFrame
@@ -81,6 +84,7 @@ class Layout:
             pl.Series("_origin", rows.origin),
             pl.Series("_offset", rows.offsets),
             pl.Series("_time", rows.times),
+            pl.Series("_bounded", rows.bounded),
             pl.Series("_late", rows.late),
             *(key.alias(f"_key_{i}") for i, key in enumerate(rows.keys)),
         ]
@@ -104,8 +108,8 @@ class Layout:
         if strange:
             raise RecordError("decode", f"a hop of {min(strange)[:249]!r}, which is no raw topic of the pipeline")
 
-    def unpack(self, hop: Hop) -> Rows:
-        """The rows of a hop."""
+    def unpack(self, hop: Hop, limits: NDArray[np.int64]) -> Rows:
+        """The rows of a hop. limits: (n,) how far each may move the watermark by when its record came, µs."""
         frame = hop.rows
         implied = [frame[own].alias(name) for name, own in self._implied.items()]
         times = frame["_time"].cast(TIMESTAMP).alias(self._time)
@@ -114,6 +118,7 @@ class Layout:
             origin=frame["_origin"].to_numpy(),
             offsets=frame["_offset"].to_numpy(),
             times=frame["_time"].to_numpy(),
+            bounded=np.minimum(np.minimum(frame["_bounded"].to_numpy(), frame["_time"].to_numpy()), limits),
             late=frame["_late"].to_numpy(),
             keys=[frame[f"_key_{i}"] for i in range(len(self.keys))],
             columns=frame[self.carried].hstack([*implied, times]) if self.carried else pl.DataFrame([*implied, times]),
@@ -152,36 +157,35 @@ class RawReader:
         self._features = RowFeatures(pipeline, self._cleaner.schema)
         self._keys = pipeline.keys
         self.schema = self._cleaner.schema
-        self._lateness = pipeline.time.lateness
         self._admission = Admission(pipeline, self.schema)
 
     def event_times(self, batch: Batch) -> list[int]:
-        """Event time (µs) of each record; `UNKNOWN_TIME` where it tells none.
+        """How far each record may move event time (µs); `UNKNOWN_TIME` where it tells none."""
+        return self._decoder.event_times(batch)
 
-        At most the lateness beyond Kafka's timestamp: a clock that is ahead does not make its partition wait for it.
+    def read(self, batches: Sequence[Batch], now: Sequence[int]) -> tuple[Arrival | None, list[list[BadRow]]]:
+        """The good rows of batches of different partitions, None if there are none; each batch's others in order.
+
+        now: for each batch the clock of the process that read it first, µs since 1970.
         """
-        limits = [ts * 1_000 + self._lateness if ts >= 0 else LATEST_TIME for ts in batch.timestamps.tolist()]
-        return list(map(min, self._decoder.event_times(batch), limits))
-
-    def read(self, batches: Sequence[Batch]) -> tuple[Arrival | None, list[list[BadRow]]]:
-        """The good rows of batches of different partitions, None if there are none; each batch's others in order."""
         joined = Batch.joined(batches)
-        decoded = self._decoder.decode(joined)
+        decoded = self._decoder.decode(joined, np.repeat(now, [len(batch) for batch in batches]))
         computed, reasons = surviving(self._compute, decoded.frame)
-        rows, times = decoded.rows, decoded.times
+        rows, times, bounded = decoded.rows, decoded.times, decoded.bounded
         bad = decoded.bad
         if reasons:
             bad = [*bad, *(BadRow(int(rows[i]), "features", text) for i, text in reasons.items())]
             keep = np.ones(len(rows), np.bool_)
             keep[list(reasons)] = False
-            rows, times = rows[keep], times[keep]
+            rows, times, bounded = rows[keep], times[keep], bounded[keep]
         ends = np.cumsum([len(batch) for batch in batches])
         refusals = self._refusals(batches, joined, computed, rows, ends)
         if refusals:
             bad = [*bad, *(BadRow(int(rows[i]), step, text) for i, (step, text) in refusals.items())]
             keep = np.ones(len(rows), np.bool_)
             keep[list(refusals)] = False
-            computed, rows, times = computed.filter(pl.Series(keep)), rows[keep], times[keep]
+            computed, rows = computed.filter(pl.Series(keep)), rows[keep]
+            times, bounded = times[keep], bounded[keep]
         bad = sorted(bad, key=_row)
         refused: list[list[BadRow]] = [[] for _ in batches]
         for row in bad:
@@ -197,6 +201,7 @@ class RawReader:
             origin=origin,
             offsets=joined.offsets[rows],
             times=times,
+            bounded=bounded,
             late=np.zeros(len(rows), np.bool_),
             keys=[columns[key].cast(pl.String) for key in self._keys],
             columns=columns,
@@ -252,13 +257,20 @@ def _row(bad: BadRow) -> int:
     return bad.row
 
 
-def read_hops(layout: Layout, batches: Sequence[Batch]) -> tuple[list[Arrival], list[list[BadRow]]]:
-    """Rows of batches of hops in portions of bounded size; of each batch the records that are no hops."""
+def read_hops(
+    layout: Layout, batches: Sequence[Batch], now: Sequence[int], skew: int
+) -> tuple[list[Arrival], list[list[BadRow]]]:
+    """Rows of batches of hops in portions of bounded size; of each batch the records that are no hops.
+
+    now: for each batch the clock of the process that read it first, µs.  skew: how far rows may move the watermark
+    beyond when they came.
+    """
     arrivals: list[Arrival] = []
     bad: list[list[BadRow]] = [[] for _ in batches]
     portion: list[_Record] = []
     size = 0
     for number, batch in enumerate(batches):
+        limits = broker_times(batch.timestamps, now[number]) + skew
         for row, value in enumerate(batch.values):
             try:
                 hop = decode_hop(value, batch.headers[row])
@@ -272,7 +284,7 @@ def read_hops(layout: Layout, batches: Sequence[Batch]) -> tuple[list[Arrival], 
             if portion and size + len(hop.rows) > _PORTION:
                 arrivals.append(_arrival(layout, portion))
                 portion, size = [], 0
-            portion.append(_Record(number, int(batch.offsets[row]), hop))
+            portion.append(_Record(number, int(batch.offsets[row]), int(limits[row]), hop))
             size += len(hop.rows)
     if portion:
         arrivals.append(_arrival(layout, portion))
@@ -280,10 +292,11 @@ def read_hops(layout: Layout, batches: Sequence[Batch]) -> tuple[list[Arrival], 
 
 
 class _Record(NamedTuple):
-    """A hop, and where it came from."""
+    """A hop, where it came from, and how far it may move the watermark (µs)."""
 
     batch: int
     offset: int
+    limit: int
     hop: Hop
 
 
@@ -295,4 +308,5 @@ def _arrival(layout: Layout, records: list[_Record]) -> Arrival:
         end = begin + sum(len(record.hop.rows) for record in own)
         parts.append(Part(batch, begin, end, own[0].offset, own[-1].offset))
         begin = end
-    return Arrival(layout.unpack(merge([record.hop for record in records])), parts)
+    limits = np.repeat([record.limit for record in records], [len(record.hop.rows) for record in records])
+    return Arrival(layout.unpack(merge([record.hop for record in records]), limits), parts)

@@ -1,0 +1,1 @@
+"""What every process of a pipeline shares: its clocks."""
