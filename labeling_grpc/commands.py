@@ -133,7 +133,8 @@ class Message:
 class Arrival:
     """A record of `P.candidates`: a candidate with its JSON, or the dead letter that it became.
 
-    priority: by a newer model than the candidate's, None for the candidate's own.
+    priority: by a newer model than the candidate's, None for the candidate's own.  at: when it was asked, by Kafka's
+    timestamp of the record, µs; None for the event's own time.
     """
 
     offset: int
@@ -141,6 +142,7 @@ class Arrival:
     value: bytes
     dead_letter: Message | None = None
     priority: float | None = None
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +351,11 @@ class CaseEvent(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Counts:
-    """The queue in numbers. remarked: something was said about some case, so that leases look for it."""
+    """The queue in numbers. remarked: something was said about some case, so that leases look for it.
+
+    event_clock: latest event time of a candidate, µs.  asked_clock: when the latest candidate was asked, by Kafka's
+    clock, µs: what `expires_at` is compared with.
+    """
 
     waiting_explore: int = 0
     waiting_active: int = 0
@@ -361,6 +367,7 @@ class Counts:
     unpublished: int = 0
     rejected: int = 0
     event_clock: int = 0
+    asked_clock: int = field(default=0, compare=False)
     remarked: bool = False
     ranked_by: str = ""
 

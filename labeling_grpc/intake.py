@@ -26,6 +26,7 @@ from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
 from tidemark.kafka import consumer_config
 from tidemark.processor import Batch, Headers, Partition
 from tidemark.records import Candidate, decode
+from tidemark.runtime.broker_time import broker_times, wall_clock
 from tidemark.settings import Settings
 from tidemark.topics import Topics
 
@@ -222,7 +223,7 @@ class Intake:
             raise BrokerError(f"reading {source.topic}[{source.partition}]: {error.str()}")
         offset, value = cast("int", message.offset()), message.value() or b""
         try:
-            return Arrival(offset, _candidate(value), value)
+            return Arrival(offset, _candidate(value), value, at=_asked_at(message))
         except RecordError as wrong:
             return Arrival(offset, None, b"", self._dead_letter(source, message, wrong))
 
@@ -237,6 +238,12 @@ class Intake:
         )
         output = dead_letter(self._topics.deadletter, batch, 0, wrong.step, wrong.reason)
         return Message(output.topic, output.key, output.value, output.headers)
+
+
+def _asked_at(message: KafkaMessage) -> int:
+    """When a candidate was asked, µs: its Kafka timestamp, at most this machine's clock."""
+    timestamp = message.timestamp()[1]
+    return int(broker_times(np.array([timestamp], np.int64), wall_clock())[0])
 
 
 def _candidate(value: bytes) -> Candidate:

@@ -72,7 +72,7 @@ queue = sa.Table(
     sa.Column("skill", sa.Text),  # what an annotator must be skilled in
     sa.Column("rank", sa.Float(53), nullable=False),  # ascending: minus the priority, 0 in the exploration lane
     sa.Column("size", sa.Integer, nullable=False),  # bytes that the case takes in a response, at most
-    sa.Column("expires_at", sa.BigInteger),  # event time, µs
+    sa.Column("expires_at", sa.BigInteger),  # Kafka's clock, µs
     sa.Column("token", sa.Text),
     sa.Column("annotator", sa.Text),
     sa.Column("lease_until", sa.BigInteger),  # queue time, µs

@@ -152,7 +152,7 @@ def _requeue(work: Work, command: RequeueCases) -> Changed:
 def _reopened(work: Work, case: OpenCase, command: RequeueCases) -> dict[str, Any] | None:
     """Row of the queue for a case that is asked again, empty if it has one; None: it is left as it is."""
     candidate = decode_candidate(case.candidate)
-    if candidate.expires_at is not None and candidate.expires_at <= work.counts.event_clock:
+    if candidate.expires_at is not None and candidate.expires_at <= work.counts.asked_clock:
         return None
     if case.in_queue:
         if case.state != State.LEASED:

@@ -270,6 +270,7 @@ def count(connection: sa.Connection) -> Counts:
     counts.unpublished = connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
     stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())
     counts.event_clock = int(stored.get("event_clock", "0"))
+    counts.asked_clock = int(stored.get("asked_clock", "0"))
     counts.rejected = int(stored.get("rejected", "0"))
     counts.remarked = KEY in stored
     counts.ranked_by = stored.get(RANKED_BY, "")

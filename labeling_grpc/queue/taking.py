@@ -39,11 +39,14 @@ def take_in(work: Work, command: TakeIn) -> TakenIn:
             work.counts.rejected += 1
             continue
         work.counts.event_clock = max(work.counts.event_clock, candidate.time)
+        asked = candidate.time if arrival.at is None else arrival.at
+        work.counts.asked_clock = max(work.counts.asked_clock, asked)
         if candidate.event_id in fresh:
             added.setdefault(candidate.event_id, arrival)
     if added:
         _enqueue(work, added)
     work.write_meta("event_clock", str(work.counts.event_clock))
+    work.write_meta("asked_clock", str(work.counts.asked_clock))
     work.write_meta("rejected", str(work.counts.rejected))
     move(work.connection, "intake", command.source, end)
     work.flush()

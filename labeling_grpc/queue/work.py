@@ -199,7 +199,7 @@ class Work:
     def give_back(self, case: OpenCase, *, passed_by: str | None) -> None:
         """Return a leased case to the queue; close it if its usefulness ended meanwhile."""
         holder = case.annotator or NOBODY
-        if case.expires_at is not None and case.expires_at <= self.counts.event_clock:
+        if case.expires_at is not None and case.expires_at <= self.counts.asked_clock:
             self.expire(case, "its event's usefulness ended while it was leased")
             return
         case.state, case.token, case.annotator, case.lease_until = State.WAITING, None, None, None
@@ -218,7 +218,7 @@ class Work:
 
     def expire_waiting(self) -> None:
         """Close the waiting cases whose event is of no use any more."""
-        clock = {"at": self.counts.event_clock}
+        clock = {"at": self.counts.asked_clock}
         while expired := self.connection.execute(sql.EXPIRED, clock).scalars().all():
             self.load(expired)
             for event_id in expired:

@@ -238,6 +238,7 @@ class PostgresStore:
         for name in _COUNTED:
             setattr(counts, name, int(getattr(state, name)))
         counts.event_clock = int(state.meta.get("event_clock", "0"))
+        counts.asked_clock = int(state.meta.get("asked_clock", "0"))
         counts.rejected = int(state.meta.get("rejected", "0"))
         counts.remarked = KEY in state.meta
         counts.ranked_by = state.meta.get(RANKED_BY, "")

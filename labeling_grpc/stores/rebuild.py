@@ -58,7 +58,7 @@ def _refuse_running(connection: sa.Connection, store: Store) -> None:
 def _delete(connection: sa.Connection, *, shared: bool) -> None:
     for table in (queue, cases, answers, confusion, outbox, positions):
         connection.execute(table.delete())
-    connection.execute(meta.delete().where(meta.c.key.in_(["event_clock", "rejected", "published"])))
+    connection.execute(meta.delete().where(meta.c.key.in_(["event_clock", "asked_clock", "rejected", "published"])))
     # Another identity: what was published under the old one is then read from Kafka as somebody else's.
     connection.execute(meta.update().where(meta.c.key == "publisher").values(value=uuid.uuid4().hex))
     if shared:

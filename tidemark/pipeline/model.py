@@ -213,6 +213,7 @@ class Selection(Section):
     idle_timeout: Duration = 5_000_000
     """Wall time without rows after which a partition holds no tile open."""
     expires_after: Duration | None = None
+    """How long after it was asked a case is of use, by Kafka's clock: event times and devices' clocks play no part."""
 
 
 class Training(Section):

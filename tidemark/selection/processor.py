@@ -1,15 +1,17 @@
 """The select flow: proposals of all partitions to candidates, tile by tile, under a hard budget.
 
-Everything is a function of the order of `P.proposals` and the pipeline file; no clock takes part. A tile closes when
-every partition's watermark has passed its end, idle partitions left out; events that come for a closed tile count in
-the first open one. What is committed with an offset is enough to rebuild the open tiles from the records after the
-rewind offset, so that a replay makes the very choices that a run without a crash would have made (see `checkpoint`).
+Everything is a function of `P.proposals` (its order, and Kafka's timestamps: no partition moves time far beyond them)
+and the pipeline file; no clock takes part. A tile closes when every partition's watermark has passed its end, idle
+partitions left out; events that come for a closed tile count in the first open one. What is committed with an offset is
+enough to rebuild the open tiles from the records after the rewind offset, so that a replay makes the very choices that
+a run without a crash would have made (see `checkpoint`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from tidemark.deadletter import dead_letter
 from tidemark.errors import ConfigError, RecordError, TopicError
@@ -21,7 +23,9 @@ from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
 from tidemark.selection.reading import Lanes, parts
 from tidemark.selection.tiles import Bars, OpenTile, Part
-from tidemark.stream.proposals import active_rows, decode_proposals, explore_rows
+from tidemark.stream.proposals import Proposals, active_rows, decode_proposals, explore_rows
+
+_NO_BOUND: Final = 2**62
 
 
 @dataclass(slots=True)
@@ -97,12 +101,14 @@ class SelectProcessor:
             try:
                 record = decode_proposals(batch.values[row], batch.headers[row])
                 lane = self._lanes.number(record.meta.topic, record.meta.partition)
-                found = parts(record, state.bars)
+                latest = self._latest(record, int(batch.timestamps[row]))
+                found = self._bounded(state, record, latest)
             except RecordError as error:
                 outputs.append(dead_letter(self._pipeline.topics.deadletter, batch, row, error.step, error.reason))
                 continue
             self._merge(state, int(batch.offsets[row]), found, record.meta.model)
-            state.watermarks = state.watermarks.advanced(lane, record.meta.watermark, idle=record.meta.idle)
+            watermark = None if record.meta.watermark is None else min(record.meta.watermark, latest)
+            state.watermarks = state.watermarks.advanced(lane, watermark, idle=record.meta.idle)
             for tile in self._closing(state):
                 outputs += self._close_tile(state, tile, int(batch.timestamps[row]) * 1_000)
         return [] if batch.replay else outputs
@@ -127,6 +133,23 @@ class SelectProcessor:
     def event_time(self, batch: Batch) -> int | None:  # noqa: ARG002 - one partition
         """None: there is nothing to align with."""
         return None
+
+    def _latest(self, record: Proposals, timestamp: int) -> int:
+        """Event time (µs) up to which a record of this Kafka timestamp (ms) moves time.
+
+        `stream` lets no time further ahead than `time.max_ahead`. One that lies twice as far ahead was let through by
+        an earlier version: it would hold its tile open for ever, and all that come after.
+        """
+        time = self._pipeline.time
+        last = max([record.meta.watermark or 0, *(tile * self._selection.tile for tile in record.meta.tiles)])
+        came = timestamp * 1_000
+        return _NO_BOUND if timestamp < 0 or last <= came + 2 * time.max_ahead else came + time.most_skew
+
+    def _bounded(self, state: _State, record: Proposals, latest: int) -> list[Part]:
+        """Parts of a record, none of a tile that lies beyond what its Kafka timestamp allows."""
+        newest = latest // self._selection.tile
+        found = parts(record, lambda number: state.bars(min(number, newest)))
+        return [part if part.tile <= newest else replace(part, tile=newest) for part in found]
 
     def _merge(self, state: _State, offset: int, found: list[Part], model: str) -> None:
         before = state.watermarks

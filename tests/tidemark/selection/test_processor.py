@@ -275,3 +275,18 @@ def test_missing_features_and_scores_are_null_in_json() -> None:
     assert candidate.uncertainty is None
     assert candidate.probabilities is None
     assert candidate.model == "none"
+
+
+def test_a_watermark_beyond_kafkas_timestamp_closes_no_tile_and_opens_none_there() -> None:
+    pipe = single(budget=1, explore=1)
+    far = 253_339_228_800_000_000
+    log = [
+        propose(pipe, events([4, 1_000]), 0),
+        propose(pipe, events([far, far + 1], start=2), 0),
+        propose(pipe, events([1_700_000_000_100_000, 1_700_000_100_000_000], start=4), 0),
+    ]
+    asked = chosen(Run(pipe, log).crashing_at([1, 2]))
+    newest = (1_700_000_000_002_000 + pipe.time.most_skew) // pipe.selection.tile
+    assert asked[0].tile == 0
+    assert max(candidate.tile for candidate in asked) <= newest
+    assert len(asked) >= 2, "selection goes on"
