@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from dataflows.codes import END_OF_PARTITION, OUT_OF_RANGE, REFUSED, TOPIC_SUSPECT, UNREADABLE
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
-from dataflows.opening import Found, Lookup, Opening, gap_message, start_offset, wanted_offset
+from dataflows.opening import Found, Lookup, Opening, check_own, gap_message, start_offset, wanted_offset
 from dataflows.unreadable import Gap, Unreadable
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import consumer_config
@@ -322,6 +322,7 @@ class Membership:
     def _open(self, lane: Lane, found: Found) -> None:
         config = self._config
         partition = Partition(lane.topic, lane.index, found.incarnation)
+        check_own(lane, found, group=config.group)
         if found.stale is not None:
             _log.warning(
                 "%s: the committed offset %d of %s [%d] belongs to an earlier topic of that name; beginning at %d",

@@ -59,7 +59,9 @@ class Found:
     metadata: str
     low: int
     stale: int | None
-    """Offset that was committed for an earlier incarnation, or by a foreign tool, and is not applied."""
+    """Offset that was committed for an earlier incarnation of the topic, and is not applied."""
+    foreign: int | None = None
+    """Offset that something else than a flow committed, such as `kafka-consumer-groups --reset-offsets`."""
 
 
 class Lookup:
@@ -95,13 +97,15 @@ class Lookup:
             if tp.error is not None:
                 raise KafkaException(tp.error)
             incarnation, metadata = unpack(tp.metadata)
-            applies = tp.offset >= 0 and incarnation == ids[tp.topic]
+            there = tp.offset >= 0
+            applies = there and incarnation == ids[tp.topic]
             found[tp.topic, tp.partition] = Found(
                 incarnation=ids[tp.topic],
                 committed=tp.offset if applies else None,
                 metadata=metadata if applies else "",
                 low=low[TopicPartition(tp.topic, tp.partition)].result().offset,
-                stale=tp.offset if tp.offset >= 0 and not applies else None,
+                stale=tp.offset if there and incarnation is not None and not applies else None,
+                foreign=tp.offset if there and incarnation is None else None,
             )
         return found
 
@@ -117,6 +121,24 @@ class Opening:
 
     lanes: list[tuple[Lane, int]]
     answer: Future[dict[tuple[str, int], Found]]
+
+
+def check_own(lane: Lane, found: Found, *, group: str) -> None:
+    """Refuse an offset that no flow has committed: it says neither what was published nor how to rebuild windows.
+
+    Raises:
+        TopicError: says how to set offsets rightly.
+
+    """
+    if found.foreign is None:
+        return
+    name, _, flow = group.rpartition(".")
+    raise TopicError(
+        f"{group}: the offset {found.foreign} of {lane.topic!r} partition {lane.index} was committed by something else "
+        "than this flow (kafka-consumer-groups --reset-offsets?), so what was published and what the windows held is "
+        f"not known. Stop the flow's processes and run `tidemark reset {name}.toml {flow} --to "
+        "TIME|earliest|latest|OFFSET`: windows are rebuilt, and nothing is published twice"
+    )
 
 
 def start_offset(lane: Lane, found: Found, rewind: int | None, *, group: str, accept_gap: bool) -> int:

@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "init",
     "label",
     "queue",
+    "reset",
     "run",
     "schema",
     "status",
@@ -27,6 +28,7 @@ COMMANDS: Final = (
     "train",
     "up",
     "warm",
+    "watermark",
 )
 """Each is a module of this package with a Typer `app`: of one command, or of several under its name."""
 

@@ -21,6 +21,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     watermark: before the record at `rewind`, or at the committed offset if that is None; None before the first row.
     reached: watermark at the committed offset, where rows are to be replayed.  clock: of the process that committed,
     µs, where rows are to be replayed: both bound the replay, so that it ends where the first processing did.
+    rebuild: read all again that the topic holds, and let the watermark follow from it: written by `tidemark reset`.
     model: version in force: a record for people (`tidemark status`). It is not restored at a takeover: the model in
     force follows from `P.models`, which whoever takes over has read to its end.
     reach: how far behind the watermark a row mattered, µs; None in positions of earlier versions.
@@ -30,6 +31,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     watermark: _Time | None = None
     reached: _Time | None = None
     clock: _Time | None = None
+    rebuild: bool = False
     model: str = "none"
     reach: _Time | None = None
 

@@ -176,8 +176,9 @@ class StreamProcessor:
             reached=position.reached,
             clock=position.clock,
         )
-        if position.reach is not None and windows.reach > position.reach:
-            # The pipeline file was edited since: what was kept to rebuild shorter windows is too little.
+        if position.rebuild or (position.reach is not None and windows.reach > position.reach):
+            # The pipeline file was edited since, and what was kept to rebuild shorter windows is too little; or the
+            # operator has reset the flow.
             self._states[partition].begin_anew(windows)
             return EARLIEST
         return position.rewind

@@ -1,0 +1,215 @@
+"""Offsets that an operator sets: refused where they say too little, and set rightly by `tidemark reset`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from sessions import pump
+from streaming import PIPELINE, SECOND_KEY, START, MemoryEngine, Models, load_rows, purchases
+from typer.testing import CliRunner
+
+from dataflows.config import EngineConfig
+from dataflows.session import Session
+from dataflows.stop import Stop
+from tidemark.cli.app import app
+from tidemark.cli.up import prepare
+from tidemark.errors import TopicError
+from tidemark.kafka import consumer_config, producer_config, read_all
+from tidemark.pipeline import Pipeline, load
+from tidemark.records import Candidate, Prediction, decode
+from tidemark.selection import SelectProcessor
+from tidemark.settings import Settings
+from tidemark.stream import StreamProcessor
+
+YEAR_9998 = 253_339_228_800_000_000
+
+
+class Bench:
+    """A pipeline of one partition a topic, its file, and sessions of its flows."""
+
+    def __init__(self, kafka: Settings, name: str, home: Path, keys: int) -> None:
+        named = json.dumps(["who", "place"][:keys])
+        text = PIPELINE.format(keys=named, second=SECOND_KEY if keys == 2 else "")
+        text = text.replace('name = "shop"', f'name = "{name}"').replace("shop.raw", f"{name}.raw")
+        self.file = home / "shop.toml"
+        self.file.write_text(text.replace("partitions = 3", "partitions = 1"), encoding="utf-8")
+        self.pipeline: Pipeline = load(self.file)
+        self.settings = kafka.model_copy(update={"state_dir": home})
+        prepare(self.pipeline, kafka)
+
+    @contextmanager
+    def running(self, flow: str) -> Iterator[Session]:
+        processor = StreamProcessor(self.pipeline, Models()) if flow == "stream" else SelectProcessor(self.pipeline)
+        config = EngineConfig(f"{self.pipeline.name}.{flow}", self.settings, commit_interval=0.02)
+        session = Session(config, processor, Stop())
+        session.start()
+        try:
+            yield session
+        finally:
+            session.finish()
+
+    def feed(self, rows: list[dict[str, object]]) -> None:
+        producer = Producer(producer_config(self.settings))
+        for row in rows:
+            producer.produce(self.pipeline.raw_topics[0], json.dumps(row).encode(), str(row["who"]).encode())
+        assert producer.flush(30) == 0
+
+    def predictions(self) -> list[Prediction]:
+        return [decode(Prediction, m.value()) for m in read_all(self.settings, self.pipeline.topics.predictions)]
+
+    def asked(self) -> list[Candidate]:
+        return [decode(Candidate, m.value()) for m in read_all(self.settings, self.pipeline.topics.candidates)]
+
+    def predict(self, rows: int) -> None:
+        with self.running("stream") as session:
+            pump(session, lambda: len(self.predictions()) >= rows, lambda: f"{len(self.predictions())} predictions")
+
+    def select(self, cases: int) -> None:
+        with self.running("select") as session:
+            pump(session, lambda: len(self.asked()) >= cases, lambda: f"{len(self.asked())} cases")
+
+    def set_offsets(self, flow: str, topics: list[str], *, latest: bool) -> None:
+        """As kafka-consumer-groups --reset-offsets does: offsets without a word of ours."""
+        consumer = Consumer(consumer_config(self.settings, group=f"{self.pipeline.name}.{flow}"))
+        places = [TopicPartition(topic, 0) for topic in topics]
+        ends = [consumer.get_watermark_offsets(place, timeout=10)[1] for place in places]
+        moved = [TopicPartition(p.topic, 0, end if latest else 0) for p, end in zip(places, ends, strict=True)]
+        consumer.commit(offsets=moved, asynchronous=False)
+        consumer.close()
+
+    def run(self, *arguments: str) -> str:
+        result = CliRunner().invoke(app, [*arguments])
+        return f"{result.exit_code} {result.output}"
+
+    @property
+    def source(self) -> list[str]:
+        return [*self.pipeline.raw_topics, *self.pipeline.hop_topics]
+
+
+@pytest.fixture(params=[1, 2], ids=["one key", "two keys"])
+def bench(
+    request: pytest.FixtureRequest, kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Bench:
+    for name, value in kafka.environment().items():
+        monkeypatch.setenv(name, value)
+    return Bench(kafka, unique[-20:].lstrip("-"), tmp_path, request.param)
+
+
+def expected(bench: Bench, rows: list[dict[str, object]]) -> dict[str, list[float] | None]:
+    """Probabilities of each purchase, by an engine in memory that was never interrupted."""
+    engine = MemoryEngine(bench.pipeline)
+    load_rows(engine, rows)
+    engine.drain()
+    told = [decode(Prediction, line) for lines in engine.predictions().values() for line in lines]
+    return {one.business_id or "": one.probabilities for one in told}
+
+
+@pytest.mark.parametrize("latest", [True, False], ids=["to the end", "to the beginning"])
+def test_offsets_set_by_something_else_are_refused_and_a_reset_goes_on_without_doubling(
+    bench: Bench, *, latest: bool
+) -> None:
+    rows = purchases(3, 90, disorder=0)
+    bench.feed(rows[:60])
+    bench.predict(60)
+    bench.set_offsets("stream", bench.source, latest=latest)
+    with bench.running("stream") as session, pytest.raises(TopicError, match=r"tidemark reset .* stream --to"):
+        pump(session, lambda: len(bench.predictions()) > 60, "it goes on")
+    assert bench.run("reset", str(bench.file), "stream", "--to", "earliest").startswith("0 ")
+    bench.feed(rows[60:])
+    bench.predict(90)
+    told = bench.predictions()
+    assert Counter(one.event_id for one in told).most_common(1)[0][1] == 1, "an event was predicted twice"
+    assert {one.business_id: one.probabilities for one in told} == expected(bench, rows), "windows were not rebuilt"
+
+
+def test_a_reset_to_the_end_skips_what_was_not_read_and_keeps_it_in_the_windows(bench: Bench) -> None:
+    rows = purchases(4, 60, disorder=0)
+    bench.feed(rows[:20])
+    bench.predict(20)
+    bench.feed(rows[20:40])
+    assert bench.run("reset", str(bench.file), "stream", "--to", "latest").startswith("0 ")
+    bench.feed(rows[40:])
+    bench.predict(40)
+    told = {one.business_id: one.probabilities for one in bench.predictions()}
+    assert list(told) == [row["id"] for row in rows[:20] + rows[40:]]
+    if len(bench.pipeline.keys) == 1:  # rows that are skipped go through no hop, so a further key does not see them
+        whole = expected(bench, rows)
+        assert told == {name: whole[str(name)] for name in told}
+
+
+def test_what_was_published_is_published_again_only_when_asked_for(bench: Bench) -> None:
+    rows = purchases(5, 30, disorder=0)
+    bench.feed(rows)
+    bench.predict(30)
+    assert bench.run("reset", str(bench.file), "stream", "--to", "earliest", "--publish-again").startswith("0 ")
+    bench.predict(60)
+    told = bench.predictions()
+    assert set(Counter(one.event_id for one in told).values()) == {2}
+    assert {one.business_id: one.probabilities for one in told} == expected(bench, rows)
+    with bench.running("stream") as session:
+        pump(session, lambda: session.lanes, "it has no partition")
+        assert "run; stop them first" in bench.run("reset", str(bench.file), "stream", "--to", "latest")
+    assert "is none of earliest, latest" in bench.run("reset", str(bench.file), "stream", "--to", "yesterday")
+    assert "has offsets 0 to" in bench.run("reset", str(bench.file), "stream", "--to", "12345")
+
+
+@pytest.mark.parametrize("bench", [1], indirect=True)
+def test_selection_goes_on_with_its_ledger_after_offsets_were_set_by_something_else(bench: Bench) -> None:
+    rows = purchases(6, 120, disorder=0)
+    bench.feed(rows[:80])
+    bench.predict(80)
+    bench.select(6)
+    before = bench.asked()
+    bench.set_offsets("select", [bench.pipeline.topics.proposals], latest=False)
+    with bench.running("select") as session, pytest.raises(TopicError, match=r"tidemark reset .* select --to"):
+        pump(session, lambda: len(bench.asked()) > len(before), "it goes on")
+    assert bench.run("reset", str(bench.file), "select", "--to", "earliest").startswith("0 ")
+    bench.feed(rows[80:])
+    bench.predict(120)
+    bench.select(len(before) + 2)
+    asked = bench.asked()
+    assert asked[: len(before)] == before
+    assert Counter(case.event_id for case in asked).most_common(1)[0][1] == 1, "a case was asked twice"
+    most = bench.pipeline.selection.budget
+    assert max(Counter(case.tile for case in asked).values()) <= most, "a tile's budget was spent twice"
+
+
+def test_a_watermark_that_was_let_far_ahead_is_reset_and_selection_goes_on(bench: Bench) -> None:
+    """The state is as an earlier version left it that took a row of the year 9998: its watermark stands there."""
+    rows = purchases(7, 120, disorder=0)
+    bench.feed(rows[:40])
+    bench.predict(40)
+    bench.select(2)
+    group = f"{bench.pipeline.name}.stream"
+    consumer = Consumer(consumer_config(bench.settings, group=group))
+    held = consumer.committed([TopicPartition(topic, 0) for topic in bench.source], timeout=10)
+    for place in held:
+        head, _, _ = (place.metadata or "").partition("{")
+        place.metadata = head + json.dumps({"rewind": None, "watermark": YEAR_9998})
+    consumer.commit(offsets=[TopicPartition(p.topic, 0, p.offset, p.metadata) for p in held], asynchronous=False)
+    consumer.close()
+    bench.feed(rows[40:80])
+    bench.predict(80)
+    assert all(one.late for one in bench.predictions()[40:]), "the watermark is not far ahead"
+    with bench.running("select") as session:
+        pump(session, lambda: session.lanes, "it has no partition")
+    assert bench.run("watermark", "reset", str(bench.file)).startswith("0 ")
+    before = bench.asked()
+    bench.feed(rows[80:])
+    bench.predict(120)
+    told = bench.predictions()
+    assert Counter(one.event_id for one in told).most_common(1)[0][1] == 1
+    assert not any(one.late for one in told[80:])
+    whole = expected(bench, rows)
+    assert {one.business_id: one.probabilities for one in told[80:]} == {
+        row["id"]: whole[str(row["id"])] for row in rows[80:]
+    }, "windows were not rebuilt"
+    bench.select(len(before) + 2)
+    assert Counter(case.event_id for case in bench.asked()).most_common(1)[0][1] == 1, "a case was asked twice"
+    assert max(case.time for case in bench.asked()) > START

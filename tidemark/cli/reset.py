@@ -1,0 +1,135 @@
+"""`tidemark reset PIPELINE FLOW --to WHERE`: set a stopped flow's offsets rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+from dataflows.resetting import Move, Place, StoppedGroup
+from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.restarting import again_metadata, restarted_select, restarted_stream
+from tidemark.errors import ConfigError
+from tidemark.iso_time import UNREADABLE, iso_times
+from tidemark.pipeline import Pipeline, load
+from tidemark.processor import Partition
+from tidemark.settings import Settings
+from tidemark.text import safe
+
+app = typer.Typer(add_completion=False)
+_AGAIN: Final = "--publish-again"
+
+
+class Flow(StrEnum):
+    """What can be reset."""
+
+    stream = "stream"
+    select = "select"
+    retrain = "retrain"
+    monitor = "monitor"
+
+
+@app.command()
+def reset(
+    pipeline: PipelineFile,
+    flow: Flow,
+    to: Annotated[
+        str, typer.Option("--to", metavar="TIME|earliest|latest|OFFSET", help="Where to go on; a time is ISO 8601.")
+    ],
+    publish_again: Annotated[
+        bool, typer.Option(_AGAIN, help="Publish once more what was published already; event ids are the same.")
+    ] = False,
+) -> None:
+    """Set the offsets of a flow that is stopped, with what its start needs to rebuild windows and open tiles.
+
+    What was published already is read again silently and not published twice, unless you ask for it. Records that are
+    skipped (`--to latest`) are in the windows, and get no output.
+    """
+    with told():
+        loaded, settings = load(pipeline), connected()
+        group = StoppedGroup(settings, f"{loaded.name}.{flow}")
+        if flow in (Flow.retrain, Flow.monitor):
+            _begin_anew(group, flow, to, publish_again=publish_again)
+            return
+        if flow is Flow.stream:
+            moves = stream_moves(loaded, settings, group, to, publish_again=publish_again)
+        else:
+            moves = [select_move(loaded, settings, group, to, publish_again=publish_again)]
+        group.commit(moves)
+        for move in moves:
+            out.print(safe(f"{move.partition.topic} [{move.partition.index}]: goes on at offset {move.offset}"))
+
+
+def _begin_anew(group: StoppedGroup, flow: Flow, to: str, *, publish_again: bool) -> None:
+    if to != "earliest" or not publish_again:
+        raise ConfigError(
+            f"the {flow} flow reads its topics from the beginning at each start, so it can only begin anew: use --to "
+            f"earliest {_AGAIN}. Its metrics and dead letters come once more; models are not trained again"
+        )
+    group.forget()
+    out.print(f"{flow}: begins anew at its next start")
+
+
+def stream_moves(
+    pipeline: Pipeline, settings: Settings, group: StoppedGroup, to: str, *, publish_again: bool
+) -> list[Move]:
+    """What to commit for the stream flow's partitions.
+
+    Published again is the last stage alone: rows that went through a hop once more would count twice in its windows.
+    """
+    stages = [pipeline.raw_topics, *([topic] for topic in pipeline.hop_topics)]
+    places = group.places([topic for stage in stages for topic in stage])
+    done = restarted_stream(pipeline, settings, places)
+    asked = _targets(group, [place for place in places if place.partition.topic in stages[0]], to)
+    offsets = dict(done)
+    for partition, target in asked.items():
+        offsets[partition] = max(done[partition], target)
+    if publish_again:
+        last = [place for place in places if place.partition.topic in stages[-1]]
+        if len(stages) > 1 and to.isdecimal():
+            raise ConfigError(f"{_AGAIN} with several keys needs a time or 'earliest': offsets are of the raw topics")
+        for partition, target in _targets(group, last, to).items():
+            offsets[partition] = min(done[partition], target) if len(stages) > 1 else target
+    return [Move(place.partition, offsets[place.partition], again_metadata()) for place in places]
+
+
+def select_move(pipeline: Pipeline, settings: Settings, group: StoppedGroup, to: str, *, publish_again: bool) -> Move:
+    """What to commit for the select flow's partition."""
+    (place,) = group.places([pipeline.topics.proposals])
+    (target,) = _targets(group, [place], to).values()
+    offset, metadata, anew, again = restarted_select(pipeline, settings, place)
+    if publish_again:
+        return Move(place.partition, target, again)
+    if target > offset:
+        return Move(place.partition, target, anew)
+    return Move(place.partition, offset, metadata)
+
+
+def _targets(group: StoppedGroup, places: Sequence[Place], to: str) -> dict[Partition, int]:
+    """Where `--to` is in each partition.
+
+    Raises:
+        ConfigError: it is nowhere.
+
+    """
+    if to == "earliest":
+        return {place.partition: place.low for place in places}
+    if to == "latest":
+        return {place.partition: place.end for place in places}
+    if to.isascii() and to.isdecimal() and len(to) < 19:
+        offset = int(to)
+        wrong = next((place for place in places if not place.low <= offset <= place.end), None)
+        if wrong is not None:
+            raise ConfigError(
+                f"--to {offset}: {wrong.partition.topic} partition {wrong.partition.index} has offsets {wrong.low} to "
+                f"{wrong.end}; name one of them, or a time"
+            )
+        return {place.partition: offset for place in places}
+    (time,) = iso_times([to]).tolist()
+    if time == UNREADABLE or time < 0:
+        raise ConfigError(
+            f"--to {to!r} is none of earliest, latest, an offset, and a time such as 2026-11-28T06:00:00Z"
+        )
+    return group.at_time(places, time // 1_000)

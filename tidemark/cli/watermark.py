@@ -1,0 +1,56 @@
+"""`tidemark watermark reset PIPELINE`: let event time follow from the log once more."""
+
+from __future__ import annotations
+
+import typer
+
+from dataflows.resetting import Move, StoppedGroup
+from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.restarting import again_metadata, committed_everywhere, restarted_select
+from tidemark.pipeline import Pipeline, load
+from tidemark.settings import Settings
+
+app = typer.Typer(
+    help="Event time of a pipeline, where a wrong clock has moved it ahead.", no_args_is_help=True, add_completion=False
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Event time of a pipeline, where a wrong clock has moved it ahead."""
+
+
+@app.command()
+def reset(pipeline: PipelineFile) -> None:
+    """Forget how far event time has come, while stream and select are stopped; their next start reads it from the log.
+
+    Windows are rebuilt from all that the topics hold. What was predicted is not predicted again, and what was asked is
+    not asked again; selection goes on with the first tile of which nothing was asked.
+    """
+    with told():
+        loaded, settings = load(pipeline), connected()
+        reset_watermarks(loaded, settings)
+        out.print("event time follows from the log at the next start of stream and select")
+
+
+def reset_watermarks(pipeline: Pipeline, settings: Settings) -> None:
+    """The same for other callers.
+
+    Raises:
+        BrokerError: Kafka does not answer, or a process of one of the flows runs.
+        ConfigError: something else than the flows has committed offsets.
+
+    """
+    stream, select = (StoppedGroup(settings, f"{pipeline.name}.{flow}") for flow in ("stream", "select"))
+    places = stream.places([*pipeline.raw_topics, *pipeline.hop_topics])
+    (proposals,) = select.places([pipeline.topics.proposals])
+    committed_everywhere(places, f"{pipeline.name}.stream")
+    committed_everywhere([proposals], f"{pipeline.name}.select")
+    moves = [
+        Move(place.partition, place.committed, again_metadata()) for place in places if place.committed is not None
+    ]
+    if moves:
+        stream.commit(moves)
+    if proposals.committed is not None:
+        offset, metadata, _, _ = restarted_select(pipeline, settings, proposals, trusted=False)
+        select.commit([Move(proposals.partition, offset, metadata)])
