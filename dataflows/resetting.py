@@ -129,8 +129,8 @@ class StoppedGroup:
 
     def _refused(self, error: KafkaError) -> BrokerError:
         return BrokerError(
-            f"Kafka refuses to set the offsets of {self._group}: {error.str()}; stop every process of the flow, and try "
-            "again"
+            f"Kafka refuses to set the offsets of {self._group}: {error.str()}; stop every process of the flow, and "
+            "try again"
         )
 
     def forget(self) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from tidemark.deadletter import dead_letter
 from tidemark.errors import ConfigError, RecordError, TopicError
@@ -24,8 +23,6 @@ from tidemark.selection.clock import Watermarks
 from tidemark.selection.reading import Lanes, parts
 from tidemark.selection.tiles import Bars, OpenTile, Part
 from tidemark.stream.proposals import Proposals, active_rows, decode_proposals, explore_rows
-
-_NO_BOUND: Final = 2**62
 
 
 @dataclass(slots=True)
@@ -101,13 +98,13 @@ class SelectProcessor:
             try:
                 record = decode_proposals(batch.values[row], batch.headers[row])
                 lane = self._lanes.number(record.meta.topic, record.meta.partition)
-                latest = self._latest(record, int(batch.timestamps[row]))
+                latest = self._latest(state, record, int(batch.timestamps[row]))
                 found = self._bounded(state, record, latest)
             except RecordError as error:
                 outputs.append(dead_letter(self._pipeline.topics.deadletter, batch, row, error.step, error.reason))
                 continue
             self._merge(state, int(batch.offsets[row]), found, record.meta.model)
-            watermark = None if record.meta.watermark is None else min(record.meta.watermark, latest)
+            watermark = record.meta.watermark if latest is None else None
             state.watermarks = state.watermarks.advanced(lane, watermark, idle=record.meta.idle)
             for tile in self._closing(state):
                 outputs += self._close_tile(state, tile, int(batch.timestamps[row]) * 1_000)
@@ -134,19 +131,23 @@ class SelectProcessor:
         """None: there is nothing to align with."""
         return None
 
-    def _latest(self, record: Proposals, timestamp: int) -> int:
-        """Event time (µs) up to which a record of this Kafka timestamp (ms) moves time.
+    def _latest(self, state: _State, record: Proposals, timestamp: int) -> int | None:
+        """Event time (µs) up to which tiles of an impossible record of this Kafka timestamp (ms) are believed.
 
-        `stream` lets no time further ahead than `time.max_ahead`. One that lies twice as far ahead was let through by
-        an earlier version: it would hold its tile open for ever, and all that come after.
+        None: the record is believed. `stream` lets no time further ahead than `time.max_ahead`. One that lies twice as
+        far ahead was let through by an earlier version: it would hold its tile open for ever, and all that come after.
         """
         time = self._pipeline.time
         last = max([record.meta.watermark or 0, *(tile * self._selection.tile for tile in record.meta.tiles)])
         came = timestamp * 1_000
-        return _NO_BOUND if timestamp < 0 or last <= came + 2 * time.max_ahead else came + time.most_skew
+        if timestamp < 0 or last <= came + 2 * time.max_ahead:
+            return None
+        return max((known for known in state.watermarks.times if known is not None), default=came + time.most_skew)
 
-    def _bounded(self, state: _State, record: Proposals, latest: int) -> list[Part]:
+    def _bounded(self, state: _State, record: Proposals, latest: int | None) -> list[Part]:
         """Parts of a record, none of a tile that lies beyond what its Kafka timestamp allows."""
+        if latest is None:
+            return parts(record, state.bars)
         newest = latest // self._selection.tile
         found = parts(record, lambda number: state.bars(min(number, newest)))
         return [part if part.tile <= newest else replace(part, tile=newest) for part in found]

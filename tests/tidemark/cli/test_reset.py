@@ -189,10 +189,9 @@ def test_a_watermark_that_was_let_far_ahead_is_reset_and_selection_goes_on(bench
     group = f"{bench.pipeline.name}.stream"
     consumer = Consumer(consumer_config(bench.settings, group=group))
     held = consumer.committed([TopicPartition(topic, 0) for topic in bench.source], timeout=10)
-    for place in held:
-        head, _, _ = (place.metadata or "").partition("{")
-        place.metadata = head + json.dumps({"rewind": None, "watermark": YEAR_9998})
-    consumer.commit(offsets=[TopicPartition(p.topic, 0, p.offset, p.metadata) for p in held], asynchronous=False)
+    far = json.dumps({"rewind": None, "watermark": YEAR_9998})
+    moved = [TopicPartition(p.topic, 0, p.offset, (p.metadata or "").partition("{")[0] + far) for p in held]
+    consumer.commit(offsets=moved, asynchronous=False)
     consumer.close()
     bench.feed(rows[40:80])
     bench.predict(80)
