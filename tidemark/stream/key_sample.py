@@ -9,6 +9,7 @@ import numpy as np
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import form_of, record_keys
 from tidemark.processor import Batch, Partition
+from tidemark.runtime.broker_time import wall_clock
 from tidemark.stream.rows import RawReader
 
 
@@ -39,7 +40,7 @@ def compare_keys(pipeline: Pipeline, topic: str, records: Sequence[tuple[bytes |
         [value for _, value in records],
         [None] * n,
     )
-    arrival, _ = RawReader(unkeyed).read([batch])
+    arrival, _ = RawReader(unkeyed).read([batch], [wall_clock()])
     column = pipeline.keys[0]
     if arrival is None:
         return f"topic '{topic}': none of {n} sampled records can be decoded, so their keys were not compared"
