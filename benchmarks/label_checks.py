@@ -239,8 +239,9 @@ def _trained_again(pipeline: Pipeline, labels: Batch) -> tuple[Registry, Counter
         processor = RetrainProcessor(pipeline, read_registry=lambda: registry, sandbox=sandbox)
         processor.open(labels.partition, "")
         for output in processor.process(labels):
-            if output.topic == pipeline.topics.metrics:
-                found[output.value or b""] += 1
+            value = output.value or b""
+            if output.topic == pipeline.topics.metrics and _is_verdict(value):  # which model is in force is told anew
+                found[value] += 1
     return registry, found
 
 
