@@ -15,6 +15,7 @@ from tidemark.kafka import connect
 from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
 from tidemark.settings import Settings
 from tidemark.stream.key_sample import compare_keys
+from tidemark.stream.retention import events_retention
 from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
@@ -73,6 +74,9 @@ def summary(pipeline: Pipeline) -> RenderableType:
         "selection",
         f"{selection.policy}: {selection.budget} cases in {_d(selection.tile)}, {selection.explore} of them at random",
     )
+    kept, asked = events_retention(pipeline), pipeline.retention.events
+    why = "" if kept == asked else f", not retention.events = {_d(asked)}: a restart reads so far back"
+    facts.add_row("topics kept", f"{kept / 86_400_000_000:.1f} days{why}")
     facts.add_row("schema hash", schema_hash(pipeline))
     features = Table(title=f"{len(pipeline.feature_names)} features", title_justify="left", box=None, pad_edge=False)
     for heading in ("name", "from", "over"):

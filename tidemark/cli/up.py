@@ -21,6 +21,7 @@ from tidemark.pipeline import Pipeline, load
 from tidemark.private import private_folder, private_log
 from tidemark.selection.retention import proposals_retention
 from tidemark.settings import Settings
+from tidemark.stream.retention import events_retention
 from tidemark.supervisor import ProcessSpec, Supervisor
 from tidemark.text import safe
 from tidemark.topics import Topics
@@ -36,7 +37,7 @@ def prepare(pipeline: Pipeline, settings: Settings) -> None:
             raw=[source.topic for source in pipeline.raw],
             hops=pipeline.hops,
             partitions=pipeline.partitions,
-            retention_ms=pipeline.retention.events // 1_000,
+            retention_ms=events_retention(pipeline) // 1_000,
             short_retention_ms=proposals_retention(pipeline) // 1_000,
             predictions_retention_ms=predictions_retention(pipeline) // 1_000,
         ),

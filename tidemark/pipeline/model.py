@@ -238,6 +238,8 @@ class Retention(Section):
     """How long topics keep what they hold."""
 
     events: Duration = 7 * 86_400_000_000
+    """Of events, hops, candidates and metrics, at least: topics that we make are kept for longer where windows
+    reach further than this, or truth comes later, with three days for an outage."""
 
 
 class Limits(Section):
