@@ -18,7 +18,7 @@ from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.roles import Role
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.expressions import parse_sql
+from tidemark.pipeline.sql import parse_sql
 from tidemark.records import Label
 
 _NAMED: Final = (pb.ContextField, pb.Feature, pb.Contribution)
@@ -120,8 +120,8 @@ def _with_derived(pipeline: Pipeline, columns: set[str]) -> set[str]:
     names = set(columns)
     for cleaning in pipeline.clean:
         expression = parse_sql(cleaning)
-        if names & set(expression.meta.root_names()):
-            names.add(expression.meta.output_name())
+        if names & set(expression.columns):
+            names.add(expression.output_name)
     for feature in pipeline.features:
         if _tells(feature.name, feature.sql, feature.function, names):
             names.add(feature.name)
@@ -137,4 +137,4 @@ def _with_derived(pipeline: Pipeline, columns: set[str]) -> set[str]:
 def _tells(name: str, sql: str | None, function: str | None, names: set[str]) -> bool:
     if function is not None:
         return True  # it may read every column
-    return name in names if sql is None else not names.isdisjoint(parse_sql(sql).meta.root_names())
+    return name in names if sql is None else not names.isdisjoint(parse_sql(sql).columns)

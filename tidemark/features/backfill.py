@@ -12,7 +12,8 @@ from tidemark.errors import ConfigError
 from tidemark.features.rows import Cleaner, DerivedFeatures, RowFeatures, surviving
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, key_hashes
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.expressions import TIMESTAMP, columns_schema, did_you_mean
+from tidemark.pipeline.expressions import columns_schema, did_you_mean
+from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.sources.records import Records, values_of
 
 TOPIC: Final = "_topic"

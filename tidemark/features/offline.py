@@ -1,6 +1,7 @@
-"""Features once more, computed offline in plain Polars: what the stream's are checked against.
+"""Features once more, computed offline in plain Polars and Python: what the stream's are checked against.
 
-Shares nothing with the engine but the pipeline file, the hash of a text and what a sketch makes of a window's values.
+Shares nothing with the engine but the pipeline file, the hash of a text and what a sketch makes of a window's values:
+SQL is computed row by row in Python (`tidemark.features.offline_sql`).
 Every pair of an event and an earlier row of its key is formed and filtered by the definition in `docs/internals.md`, so
 it is slow (pairs grow with the square of a key's rows) and simple.
 """
@@ -20,6 +21,7 @@ import kernels
 from kernels.sketches import precision_for
 from kernels.window_specs import DISTINCT_ERROR, PANES, QUANTILE_ERROR
 from tidemark.events import event_id
+from tidemark.features import offline_sql
 from tidemark.features.windows import as_numbers
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Window
@@ -76,7 +78,7 @@ def offline(
     for derived in pipeline.derived:
         if derived.sql is None:
             raise ValueError(f"{derived.name}: the offline computation knows SQL only")
-        frame = frame.with_columns(_number(pl.sql_expr(derived.sql)).alias(derived.name))
+        frame = frame.with_columns(_number(_derived(derived.sql, frame)).alias(derived.name))
     return frame.select("event_id", "time", "late", *pipeline.feature_names).sort("event_id")
 
 
@@ -127,18 +129,38 @@ def _row_features(pipeline: Pipeline, events: pl.DataFrame) -> pl.DataFrame:
         for name, column in pipeline.columns.items()
     )
     for sql in pipeline.clean:
-        columns = columns.with_columns(pl.sql_expr(sql))
+        compute, name = offline_sql.parse(sql)
+        if name is None:
+            raise ValueError(f"{sql!r}: the offline computation needs a name behind AS")
+        columns = columns.with_columns(_computed(compute, columns).alias(name))
     features = []
     for feature in pipeline.features:
         if feature.function is not None:
             raise ValueError(f"{feature.name}: the offline computation knows SQL only")
-        value = pl.sql_expr(feature.sql) if feature.sql is not None else pl.col(feature.name)
+        value = columns[feature.name] if feature.sql is None else _computed(offline_sql.parse(feature.sql)[0], columns)
         if feature.categories is not None:
             codes = {name: float(code) for code, name in enumerate(feature.categories)}
             value = value.replace_strict(codes, default=None, return_dtype=pl.Float64)
-        features.append(_number(value).alias(feature.name))
-    named = columns.select(features).hstack(columns.rename(lambda name: f"raw {name}"))
+        features.append(pl.select(_number(pl.lit(value)).alias(feature.name)).to_series())
+    named = pl.DataFrame(features).hstack(columns.rename(lambda name: f"raw {name}"))
     return events.select("event_id", "_topic", "_partition", "_position", "time").hstack(named)
+
+
+def _computed(compute: offline_sql.Node, columns: pl.DataFrame) -> pl.Series:
+    """What an expression gives for each row, null where it has no right value."""
+    values = []
+    for row in columns.iter_rows(named=True):
+        try:
+            values.append(compute(row))
+        except offline_sql.Refused:
+            values.append(None)
+    if not values or any(isinstance(value, float) for value in values):
+        return pl.Series([None if value is None else float(value) for value in values], dtype=pl.Float64)
+    return pl.Series(values)
+
+
+def _derived(sql: str, frame: pl.DataFrame) -> pl.Expr:
+    return pl.lit(_computed(offline_sql.parse(sql)[0], frame))
 
 
 def _number(value: pl.Expr) -> pl.Expr:

@@ -16,8 +16,9 @@ from tidemark.pipeline.expressions import (
     columns_schema,
     compile_expression,
     evaluate,
-    parse_sql,
 )
+from tidemark.pipeline.sql import parse_sql
+from tidemark.pipeline.sql.values import EXACT
 
 
 class Cleaner:
@@ -28,19 +29,30 @@ class Cleaner:
         """Columns after cleaning."""
         self._expressions: list[Expression] = []
         for sql in pipeline.clean:
-            expression = compile_expression(parse_sql(sql).meta.output_name(), sql, None, self.schema)
+            expression = compile_expression(parse_sql(sql).output_name, sql, None, self.schema)
             self.schema[expression.name] = check_expression(expression, self.schema)
             self._expressions.append(expression)
+        own = {feature.name for feature in pipeline.features}
+        aggregated = dict.fromkeys(w.column for w in pipeline.windows if w.column is not None and w.column not in own)
+        self._whole = [name for name in aggregated if self.schema[name] == pl.Int64]
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The cleaned columns.
 
         Raises:
-            EvaluationError: an expression fails on some row.
+            EvaluationError: an expression fails on some row, or a whole number that a window aggregates is beyond
+                what float64 holds.
 
         """
         for expression in self._expressions:
             frame = frame.with_columns(evaluate([expression], frame))
+        for name in self._whole:
+            beyond = frame[name].filter((frame[name] > EXACT) | (frame[name] < -EXACT))
+            if len(beyond):
+                raise EvaluationError(
+                    f"{name}: {beyond[0]} is beyond 2^53, where float64, which windows are of, "
+                    "does not hold every whole number"
+                )
         return frame
 
 
@@ -50,7 +62,7 @@ class RowFeatures:
     def __init__(self, pipeline: Pipeline, schema: Schema) -> None:
         self.names = [feature.name for feature in pipeline.features]
         self._expressions = [
-            compile_expression(f.name, f.sql, f.function, schema).then(
+            compile_expression(f.name, f.sql, f.function, schema, number=True).then(
                 _finite if f.categories is None else partial(_code, categories=f.categories)
             )
             for f in pipeline.features
@@ -76,7 +88,8 @@ class DerivedFeatures:
         self._rounds: list[list[Expression]] = []
         round_of: dict[str, int] = {}
         for derived in pipeline.derived:
-            expression = compile_expression(derived.name, derived.sql, derived.function, schema).then(_finite_or_null)
+            expression = compile_expression(derived.name, derived.sql, derived.function, schema, number=True)
+            expression = expression.then(_finite_or_null)
             after = max((round_of[name] + 1 for name in expression.columns if name in round_of), default=0)
             round_of[derived.name] = after
             if after == len(self._rounds):

@@ -18,9 +18,9 @@ from tidemark.pipeline.expressions import (
     columns_schema,
     compile_expression,
     did_you_mean,
-    parse_sql,
 )
 from tidemark.pipeline.model import Column, Derived, Feature, Pipeline, Window
+from tidemark.pipeline.sql import parse_sql
 
 NO_COLUMN: Final = frozenset({"count", "since_last"})
 """Aggregates that need no column."""
@@ -149,8 +149,7 @@ def _cleaned_schema(pipeline: Pipeline, schema: Schema) -> tuple[Schema, list[Pr
     schema = dict(schema)
     for i, sql in enumerate(pipeline.clean):
         try:
-            parsed = parse_sql(sql)
-            name = parsed.meta.output_name()
+            name = parse_sql(sql).output_name
             expression = compile_expression(name, sql, None, schema)
             if name == pipeline.time.column:
                 raise ValueError("the time column can't be replaced; give the result another name")  # noqa: TRY301

@@ -16,8 +16,8 @@ from typing import Final
 
 from kernels.window_specs import DISTINCT_ERROR, QUANTILE_ERROR
 from tidemark.pipeline.durations import format_duration
-from tidemark.pipeline.expressions import parse_sql
 from tidemark.pipeline.model import Feature, Pipeline, Window
+from tidemark.pipeline.sql import parse_sql
 
 _MEANING: Final = 1
 """Raised when the engine computes another value for the same text."""
@@ -78,7 +78,7 @@ def column_ids(pipeline: Pipeline) -> dict[str, str]:
         for name, column in pipeline.columns.items()
     }
     for sql in pipeline.clean:
-        columns[parse_sql(sql).meta.output_name()] = _id("clean", _expression(sql, None, columns))
+        columns[parse_sql(sql).output_name] = _id("clean", _expression(sql, None, columns))
     return columns
 
 

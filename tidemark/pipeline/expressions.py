@@ -7,7 +7,6 @@ row: an average over the batch, a lag or the present time would give other value
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,6 +17,8 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.sql import compile_sql, parse_sql
+from tidemark.pipeline.sql.values import EXACT, TIMESTAMP, Failure
 
 TYPES: Final[Mapping[str, pl.DataType]] = {
     "string": pl.String(),
@@ -25,15 +26,12 @@ TYPES: Final[Mapping[str, pl.DataType]] = {
     "float": pl.Float64(),
     "bool": pl.Boolean(),
 }
-TIMESTAMP: Final = pl.Datetime("us")
-"""Type of the time column in expressions: UTC, without a zone."""
 Schema: TypeAlias = dict[str, pl.DataType]
 Function: TypeAlias = Callable[[pl.DataFrame], object]
 """A user's function: columns in, a `polars.Series` out, which is checked."""
 
-_CLOCK: Final = re.compile(r"\b(now|current_timestamp|current_date|current_time|localtime(stamp)?)\b", re.IGNORECASE)
-_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _PROBE_ROWS: Final = 24
+_SHOWN: Final = 60
 _EPOCH: Final = datetime(2024, 2, 28, 21, 59, 58)  # noqa: DTZ001 - UTC without a zone, as in expressions
 
 
@@ -50,18 +48,30 @@ class Expression:
     function: Function | None
     columns: tuple[str, ...]
     """Columns it reads; a function may read them all."""
+    failures: tuple[Failure, ...] = ()
+    """Rows on which SQL has no right value."""
     last: pl.Expr | None = None
-    """What is done to a function's result."""
+    """What is done to the result, which is a column of this name by then."""
 
     def then(self, step: Callable[[pl.Expr], pl.Expr]) -> Expression:
         """The expression with one more step on its result."""
-        if self.sql is not None:
-            return replace(self, sql=step(self.sql).alias(self.name))
         return replace(self, last=step(pl.col(self.name) if self.last is None else self.last).alias(self.name))
 
 
-def compile_expression(name: str, sql: str | None, function: str | None, schema: Schema) -> Expression:
+def compile_expression(
+    name: str, sql: str | None, function: str | None, schema: Schema, *, number: bool = False
+) -> Expression:
     """Expression called `name` over frames of `schema`; without SQL and function, the column of that name.
+
+    Args:
+        name: what it is called.
+        sql: SQL, in the terms of `tidemark.pipeline.sql`.
+        function: `module:function`.
+        schema: types of the columns.
+        number: whether a whole number is made float64, exactly or not at all.
+
+    Returns:
+        The expression.
 
     Raises:
         ValueError: it can't be parsed or imported, or reads unknown columns; the message says what to do.
@@ -69,32 +79,14 @@ def compile_expression(name: str, sql: str | None, function: str | None, schema:
     """
     if function is not None:
         return Expression(name, None, import_function(function), tuple(schema))
-    expression = pl.col(name) if sql is None else parse_sql(sql)
-    columns = tuple(dict.fromkeys(expression.meta.root_names()))
-    for column in columns:
+    parsed = parse_sql(f'"{name}"' if sql is None else sql)
+    for column in parsed.columns:
         if column not in schema:
             raise ValueError(f"there is no column '{column}'; {did_you_mean(column, schema)}")
-    if not columns:
+    compiled = compile_sql(parsed, schema, number=number)
+    if not parsed.columns:
         raise ValueError("it reads no column, so it is the same for every row; remove it")
-    return Expression(name, expression.alias(name), None, columns)
-
-
-def parse_sql(sql: str) -> pl.Expr:
-    """Polars expression of one SQL expression.
-
-    Raises:
-        ValueError: it is no SQL, gives several columns, or asks for the present time.
-
-    """
-    if _CLOCK.search(_QUOTED.sub("", sql)):
-        raise ValueError("it asks for the present time, which a replay can't repeat; use the event's time column")
-    try:
-        expression = pl.sql_expr(sql)
-    except PolarsError as error:
-        raise ValueError(f"it is no SQL expression: {first_line(error)}") from error
-    if expression.meta.has_multiple_outputs():
-        raise ValueError("it gives several columns; write one expression for each")
-    return expression
+    return Expression(name, compiled.expr.alias(name), None, parsed.columns, compiled.failures)
 
 
 def import_function(name: str) -> Function:
@@ -128,13 +120,15 @@ def evaluate(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataF
     """
     computed = [e.sql for e in expressions if e.sql is not None]
     columns = _select(frame, computed) if computed else None
-    if len(computed) == len(expressions):
-        return frame.select() if columns is None else columns
-    results = [_call(e.name, e.function, frame) for e in expressions if e.function is not None]
-    steps = [pl.col(e.name) if e.last is None else e.last for e in expressions if e.function is not None]
-    called = _select(pl.DataFrame(results), steps)
-    both = called if columns is None else called.hstack(columns)
-    return both[[e.name for e in expressions]]
+    _refuse_failures(expressions, frame)
+    if len(computed) < len(expressions):
+        called = pl.DataFrame([_call(e.name, e.function, frame) for e in expressions if e.function is not None])
+        columns = called if columns is None else called.hstack(columns)
+    if columns is None:
+        return frame.select()
+    if any(e.last is not None for e in expressions):
+        return _select(columns, [pl.col(e.name) if e.last is None else e.last for e in expressions])
+    return columns[[e.name for e in expressions]] if len(computed) < len(expressions) else columns
 
 
 def _select(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
@@ -142,6 +136,21 @@ def _select(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame
         return frame.select(expressions)
     except PolarsError as error:
         raise EvaluationError(first_line(error)) from error
+
+
+def _refuse_failures(expressions: Sequence[Expression], frame: pl.DataFrame) -> None:
+    """Raises EvaluationError, with the value at fault, where an expression has no right value on some row."""
+    failing = [failure.when for expression in expressions for failure in expression.failures]
+    if not failing or not len(frame) or not _select(frame, [pl.any_horizontal(failing).any()]).item():
+        return
+    for expression in expressions:
+        for failure in expression.failures:
+            shown = _select(frame, [failure.shown.alias("shown"), failure.when.alias("when")])
+            wrong = shown.filter(pl.col("when"))
+            if len(wrong):
+                value = repr(wrong["shown"][0])
+                value = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+                raise EvaluationError(f"{expression.name}: {value} {failure.reason}")
 
 
 def _call(name: str, function: Function, frame: pl.DataFrame) -> pl.Series:
@@ -154,6 +163,11 @@ def _call(name: str, function: Function, frame: pl.DataFrame) -> pl.Series:
     if not isinstance(result, pl.Series) or len(result) != len(frame):
         got = f"{type(result).__name__} of {len(result) if isinstance(result, pl.Series) else '?'}"
         raise EvaluationError(f"{name}: expected a polars.Series of {len(frame)} values, got {got}")
+    if result.dtype.is_integer():
+        wide = result.cast(pl.Int128)
+        beyond = wide.filter((wide > EXACT) | (wide < -EXACT))
+        if len(beyond):
+            raise EvaluationError(f"{name}: {beyond[0]} is beyond 2^53, where float64 does not hold every whole number")
     return result.alias(name)
 
 

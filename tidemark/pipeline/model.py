@@ -108,7 +108,7 @@ class Column(Section):
 class Feature(Section):
     """A feature of the row's own columns: SQL, or `module:function`; by default the column of the same name.
 
-    SQL is Polars's, over the cleaned columns, one row at a time. A function takes the cleaned columns as a
+    SQL is over the cleaned columns, one row at a time (docs/expressions.md). A function takes the cleaned columns as a
     `polars.DataFrame` and returns a `polars.Series` as long, each element from its own row alone.
     """
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from kernels import coin, entropy, hash64, least_confidence, margin
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import feature_ids
-from tidemark.pipeline.expressions import TIMESTAMP, Schema
+from tidemark.pipeline.expressions import Schema
 from tidemark.pipeline.model import Selection
+from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.processor import Output, Partition
 from tidemark.stream.arrow import to_ipc
 from tidemark.stream.pieces import Headers, in_pieces

@@ -17,7 +17,8 @@ from tidemark.errors import RecordError
 from tidemark.features.rows import Cleaner, RowFeatures, surviving
 from tidemark.features.windows import KeyWindows
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.expressions import TIMESTAMP, EvaluationError, Schema
+from tidemark.pipeline.expressions import EvaluationError, Schema
+from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.processor import Batch, Partition
 from tidemark.runtime.broker_time import broker_times
 from tidemark.stream.admission import KEY, LIMITS, Admission
