@@ -18,10 +18,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tidemark.formats.exact_numbers import is_rounded, whole_number, with_whole_numbers
+from tidemark.formats.foreign import foreign
+from tidemark.formats.time_patterns import time_pattern
 from tidemark.iso_time import UNREADABLE, iso_times
 from tidemark.json_shape import DEEPEST, name_hashes, suspicious
 from tidemark.pipeline import Pipeline, format_duration
 from tidemark.pipeline.expressions import columns_schema
+from tidemark.pipeline.sql.values import EXACT
 from tidemark.processor import UNKNOWN_TIME, Batch
 from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
 
@@ -94,6 +98,9 @@ class Decoder:
         self._decode_time = msgspec.json.Decoder(timed).decode
         self._decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._hashes = name_hashes(names)
+        self._patterns = [time_pattern(text) for text in self._time.patterns or []]
+        self._whole = [name for name, column in pipeline.columns.items() if column.type == "int"]
+        self._floats = [name for name, column in pipeline.columns.items() if column.type == "float"]
         self._missing = [
             pl.when(pl.col(name).is_in(pl.Series(column.missing, dtype=self._schema[name]).implode()))
             .then(None)
@@ -122,6 +129,7 @@ class Decoder:
         times, reasons = self._times(columns.pop(self._time.column), came, believed)
         columns[self._time.column] = times
         frame = pl.DataFrame(columns, schema=self._schema)
+        reasons |= self._rounded(frame, batch, rows)
         if self._missing:
             frame = frame.with_columns(self._missing)
         for key in self._keys:
@@ -150,7 +158,13 @@ class Decoder:
             try:
                 told[row] = get(self._decode_time(value))  # type: ignore[arg-type]
             except _FAILURES:
-                continue
+                written = self._written_whole(value)
+                if written is None:
+                    continue
+                try:
+                    told[row] = get(self._decode_time(written))
+                except _FAILURES:
+                    continue
         came = broker_times(batch.timestamps[list(told)], wall_clock())
         found, wrong = self._times(list(told.values()), came, came >= 0)
         bounded = moved_to(found, came, self._time.most_skew)
@@ -181,7 +195,7 @@ class Decoder:
                 )
             if reason is None:
                 good.append(row)
-                records.append(self._decode(value))  # type: ignore[arg-type]
+                records.append(self._record(value))  # type: ignore[arg-type]
             else:
                 bad.append(BadRow(row, _STEP, reason))
         return records, np.array(good, np.int64), bad
@@ -192,14 +206,53 @@ class Decoder:
             return "empty value" if value is not None else "no value (a tombstone)"
         if len(value) > MAX_VALUE:
             return f"value of {len(value)} bytes, over the limit of {MAX_VALUE}: {_short(value)}"
+        other = foreign(value)
+        if other is not None:
+            return f"{other}: {_short(value)}"
         doubtful = bool(suspicious([value], self._hashes)[0])
         if doubtful and _deeper_than(value, DEEPEST):
             return f"nested deeper than {DEEPEST} levels: {_short(value)}"
         try:
-            self._decode(value)
+            self._record(value)
         except _FAILURES as error:
             return self._explain(value, error)
         return _repetition(value, self._columns) if doubtful else None
+
+    def _record(self, value: bytes) -> Any:  # noqa: ANN401 - a struct that is made at run time
+        """A record; `7.0` and `7e0` are the whole number 7."""
+        try:
+            return self._decode(value)
+        except _FAILURES:
+            written = self._written_whole(value)
+            if written is None:
+                raise
+            return self._decode(written)
+
+    def _written_whole(self, value: bytes | None) -> bytes | None:
+        """A record with its whole numbers written as such; None where there is nothing to write so."""
+        if not self._whole or value is None:
+            return None
+        try:
+            return with_whole_numbers(self._decode_fields(value), self._whole)
+        except _FAILURES:
+            return None
+
+    def _rounded(self, frame: pl.DataFrame, batch: Batch, rows: NDArray[np.int64]) -> dict[int, str]:
+        """Why rows are bad whose whole number is beyond what their float column holds."""
+        reasons: dict[int, str] = {}
+        for name in self._floats:
+            if name == self._time.column:
+                continue
+            numbers = frame[name].to_numpy()
+            for i in np.flatnonzero(np.abs(numbers) >= EXACT).tolist():
+                raw = bytes(self._decode_fields(batch.values[rows[i]])[name])
+                if is_rounded(raw, float(numbers[i])):
+                    reasons.setdefault(
+                        i,
+                        f"{name}: {_short(raw)} is beyond 2^53, and float64 does not hold it; declare the column "
+                        "an int or a string, or write it as a float",
+                    )
+        return reasons
 
     def _explain(self, value: bytes, error: Exception) -> str:
         """What is wrong with a value that was refused with an error."""
@@ -214,6 +267,8 @@ class Decoder:
             if raw is None:
                 if column.required:
                     return f"{name}: is missing"
+                continue
+            if column.type == "int" and whole_number(bytes(raw)) is not None:
                 continue
             kind = _PYTHON[column.type]
             try:
@@ -230,7 +285,7 @@ class Decoder:
         came: (n,) when the records came, µs.  believed: (n,) whether that is Kafka's timestamp.
         """
         iso = self._time.format == "iso8601"
-        times = iso_times(values) if iso else _epoch_times(values, _UNITS[self._time.format])
+        times = iso_times(values, self._patterns) if iso else _epoch_times(values, _UNITS[self._time.format])
         limits = np.minimum(came + self._time.max_ahead, _LATEST)
         wrong = (times < 0) | (times > limits)
         reasons = {
@@ -242,7 +297,8 @@ class Decoder:
     def _time_reason(self, value: object, time: int, limit: int, *, believed: bool) -> str:
         name, shown = self._time.column, _short(json.dumps(value).encode())
         if time == UNREADABLE:
-            return f"{name}: {shown} is no time of format '{self._time.format}'"
+            also = f" nor of {self._time.patterns}" if self._time.patterns else ""
+            return f"{name}: {shown} is no time of format '{self._time.format}'{also}"
         if time < 0:
             return f"{name}: {shown} lies before 1970"
         if limit < time <= _LATEST:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from streaming import NOW_MS, START, shop
 
 from tidemark import iso_time, json_shape
 from tidemark.decode import MAX_VALUE, Decoded, Decoder
+from tidemark.formats.time_patterns import time_pattern
 from tidemark.iso_time import UNREADABLE, iso_times
 from tidemark.json_shape import name_hashes, suspicious
 from tidemark.processor import Batch, Partition
@@ -45,6 +47,10 @@ def inserted(text: str) -> bytes:
     return json.dumps(GOOD).encode()[:-1] + text.encode() + b"}"
 
 
+def placed(number: str) -> bytes:
+    return json.dumps(GOOD).encode().replace(b'"place": 3', f'"place": {number}'.encode())
+
+
 BAD: dict[str, tuple[bytes | None, str]] = {
     "tombstone": (None, "no value (a tombstone)"),
     "empty": (b"", "empty value"),
@@ -76,6 +82,31 @@ BAD: dict[str, tuple[bytes | None, str]] = {
         changed(at=NOW_MS * 1_000 + 401 * 86_400_000_000),
         "lies 401.0 days after Kafka's timestamp; at most 400d",
     ),
+    "BOM": (b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "begins with a byte order mark (BOM); write UTF-8 without"),
+    "UTF-16 with a mark": (json.dumps(GOOD).encode("utf-16"), "is UTF-16; write UTF-8"),
+    "UTF-16LE": (json.dumps(GOOD).encode("utf-16-le"), "is UTF-16; write UTF-8"),
+    "UTF-16BE": (json.dumps(GOOD).encode("utf-16-be"), "is UTF-16; write UTF-8"),
+    "UTF-32": (json.dumps(GOOD).encode("utf-32"), "is UTF-32; write UTF-8"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(20), "is compressed (gzip)"),
+    "Schema Registry": (b"\x00\x00\x00\x00\x2a" + json.dumps(GOOD).encode(), "has a Schema Registry frame (schema 42)"),
+    "nearly whole": (
+        inserted(', "place": 1.0000000000000000001').replace(b'"place": 3, ', b""),
+        "place: expected a whole",
+    ),
+    "pointed beyond 64 bits": (
+        placed("9223372036854775808.0"),
+        "place: expected a whole number within 64 bits, got 9223372036854775808.0",
+    ),
+    "exponent beyond everything": (
+        inserted(', "place": 1e400').replace(b'"place": 3, ', b""),
+        "place: expected a whole",
+    ),
+    "whole number that float64 rounds": (
+        changed(amount=9007199254740993),
+        "amount: 9007199254740993 is beyond 2^53, and float64 does not hold it; declare the column an int or a string",
+    ),
+    "truth as int": (changed(place=True), "place: expected a whole number within 64 bits, got true"),
+    "truth as float": (changed(amount=False), "amount: expected a number within 64 bits, got false"),
     "after all time": (changed(at=2**62), "at: 4611686018427387904 lies"),
 }
 UNUSUAL = {
@@ -84,6 +115,10 @@ UNUSUAL = {
     "extra fields": inserted(', "x": {"id": [1, {"at": 2}]}, "y": "\\"id\\": \\u00e9 {["'),
     "nested, but not too deep": inserted(', "x": ' + "[" * 63 + "]" * 63),
     "int as float": changed(amount=3),
+    "whole with a point": placed("3.0"),
+    "whole with an exponent": placed("30e-1"),
+    "time with an exponent": changed(at=0).replace(b'"at": 0', f'"at": {START // 10_000_000}e7'.encode()),
+    "large and exact": changed(amount=2**60),
     "optional missing": without("amount", "kind"),
     "optional null": changed(amount=None, kind=None),
     "text with a newline": changed(kind="a\nb\u2028"),
@@ -115,6 +150,8 @@ def test_an_unusual_record_is_good(name: str) -> None:
     assert decoded.bad == []
     assert decoded.frame["who"].to_list() == ["w"]
     assert decoded.times.tolist() == [json.loads(UNUSUAL[name])["at"]]
+    assert decoded.frame["place"].to_list() == [3]
+    assert DECODER.event_times(batch([UNUSUAL[name]])) == decoded.bounded.tolist()
 
 
 @settings(max_examples=60, deadline=None)
@@ -155,9 +192,11 @@ def test_what_is_good_is_decided_as_a_plain_reading_of_the_json_decides(
         and isinstance(record["id"], str)
         and isinstance(record["who"], str)
         and all(
-            isinstance(record[name], int)
+            isinstance(record[name], int | float)
             and not isinstance(record[name], bool)
-            and -(2**63) <= int(str(record[name])) < 2**63
+            and math.isfinite(record[name])  # type: ignore[arg-type]
+            and Decimal(repr(record[name])) == int(Decimal(repr(record[name])))
+            and -(2**63) <= int(Decimal(repr(record[name]))) < 2**63
             for name in ("at", "place")
         )
         and (
@@ -166,11 +205,18 @@ def test_what_is_good_is_decided_as_a_plain_reading_of_the_json_decides(
         )
         and (record["kind"] is None or isinstance(record["kind"], str))
         and not any(isinstance(v, float) and not math.isfinite(v) for v in _leaves(record))
-        and (not isinstance(record["amount"], int) or abs(record["amount"]) < 2**1000)
-        and 0 <= int(str(record["at"])) <= NOW_MS * 1_000 + 400 * 86_400_000_000
+        and (not isinstance(record["amount"], int) or _is_exact(record["amount"]))
+        and 0 <= int(Decimal(repr(record["at"]))) <= NOW_MS * 1_000 + 400 * 86_400_000_000
     )
     decoded = DECODER.decode(batch([value]))
     assert (decoded.bad == []) == good, (text, decoded.bad)
+
+
+def _is_exact(number: int) -> bool:
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False
 
 
 def _leaves(value: object) -> list[object]:
@@ -256,43 +302,149 @@ def test_an_empty_batch_has_the_columns() -> None:
     assert (len(decoded.frame), len(decoded.rows), decoded.bad) == (0, 0, [])
 
 
-ISO = st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31)).flatmap(  # noqa: DTZ001 - zone below
-    lambda t: st.sampled_from(
-        [
-            t.isoformat() + "Z",
-            t.isoformat(),
-            t.isoformat(sep=" "),
-            t.isoformat() + "+02:00",
-            t.isoformat(timespec="milliseconds") + "Z",
-            t.isoformat(timespec="microseconds") + "789Z",
-            t.date().isoformat(),
-            t.strftime("%Y-%m-%dT%H:%M:60Z"),
-            t.strftime("%Y-02-30T%H:%M:%SZ"),
-            t.isoformat().replace("-", "/"),
-        ]
+def us(text: str) -> int:
+    """µs of a time in the one form that needs no reading."""
+    time = datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+GOOD_TIMES = {
+    "2025-01-31T09:30:15Z": "2025-01-31 09:30:15.0",
+    "2025-01-31T09:30:15z": "2025-01-31 09:30:15.0",
+    "2025-01-31t09:30:15Z": "2025-01-31 09:30:15.0",
+    "2025-01-31 09:30:15": "2025-01-31 09:30:15.0",
+    "2025-01-31T09:30": "2025-01-31 09:30:00.0",
+    "2025-01-31T09Z": "2025-01-31 09:00:00.0",
+    "2025-01-31": "2025-01-31 00:00:00.0",
+    "20250131": "2025-01-31 00:00:00.0",
+    "20250131T093015Z": "2025-01-31 09:30:15.0",
+    "20250131T0930+0100": "2025-01-31 08:30:00.0",
+    "2025-W05-5": "2025-01-31 00:00:00.0",
+    "2025W055T09": "2025-01-31 09:00:00.0",
+    "2020-W53-5": "2021-01-01 00:00:00.0",
+    "2025-031": "2025-01-31 00:00:00.0",
+    "2025031T0930": "2025-01-31 09:30:00.0",
+    "2024-366": "2024-12-31 00:00:00.0",
+    "2024-02-29T00:00:00Z": "2024-02-29 00:00:00.0",
+    "2025-01-31T09:30:15+05:30": "2025-01-31 04:00:15.0",
+    "2025-01-31T09:30:15+0530": "2025-01-31 04:00:15.0",
+    "2025-01-31T09:30:15-08": "2025-01-31 17:30:15.0",
+    "2025-01-31T09:30:15-00:00": "2025-01-31 09:30:15.0",
+    "2025-01-31T09:30:15+23:59": "2025-01-30 09:31:15.0",
+    "0001-01-01T00:00:00Z": "0001-01-01 00:00:00.0",
+    "9999-12-31T23:59:59.999999Z": "9999-12-31 23:59:59.999999",
+    "2025-01-31T09:30:15,5Z": "2025-01-31 09:30:15.5",
+    **{f"2025-01-31T09:30:15.{'123456789012'[:n]}Z": f"2025-01-31 09:30:15.{'123456'[:n]}" for n in range(1, 13)},
+    **{f"2025-01-31T09:30:15.{'9' * n}+00:00": f"2025-01-31 09:30:15.{'999999'[:n]}" for n in range(1, 13)},
+}
+BAD_TIMES = [
+    "", " ", "Z", "soon", "now", "2025", "2025-01", "25-01-31", "2025-1-31", "2025-01-1", "2025-13-01", "2025-00-10",
+    "2025-02-29", "2100-02-29", "2025-04-31", "2025-01-32", "2025-01-00", "0000-01-01T00:00:00Z", "+2025-01-31",
+    "-2025-01-31", "+012025-01-31T00:00:00Z", "10000-01-01", "2025-01-31T24:00:00Z", "2025-01-31T23:59:60Z",
+    "2016-12-31T23:59:60Z", "2025-01-31T25:00:00Z", "2025-01-31T09:60:00Z", "2025-01-31T09:30:61Z",
+    "03:30:45.123456 PM+00:00", "2025-01-31T03:30:45.123456 PM+00:00", "2025-01-31T03:30:45 PM", "2025-01-31T3:30:45Z",
+    "2025-01-31T01:23:045Z", "2025-01-31T01:2:45Z", "2025-01-31T01:23:5Z", "2025-01-31T01:23:45blahZ",
+    "2025-01-31T01:23:45Zblah", "2025-01-31T01:23:45ZZ", "2025-01-31T01:23:45+04:60", "2025-01-31T01:23:45+24:00",
+    "2025-01-31T01:23:45+4:00", "2025-01-31T01:23:45+04:0", "2025-01-31T01:23:45+04:00:00", "2025-01-31T01:23:45+",
+    "2025-01-31T01:23:45 +04:00", "2025-01-31T01:23:45 Z", "2025-01-31T01:23:45 UTC", "2025-01-31T01:23:45GMT",
+    "2025-01-31T01:23:45−04:00", "2025-01-31T01:23:45.Z", "2025-01-31T01:23:45,", "2025-01-31T01:23.5Z",
+    "2025-01-31T01.5Z", "2025-01-31T01:23:45.1.2Z", "2025-01-31T01:23:45._5Z", "2025-01-31TZ", "2025-01-31T",
+    "2025-01-31Z",
+    "2025-01-31+01:00", "2025-01-31  01:23:45", " 2025-01-31T01:23:45Z", "2025-01-31T01:23:45Z ",
+    "2025-01-31T01:23:45Z\n",
+    "2025-01-31X01:23:45Z", "2025-01-31_01:23:45Z", "2025/01/31", "31.01.2025", "01/31/2025", "Jan 31 2025",
+    "20250131T01:23:45", "2025-01-31T012345", "2025-0131", "202501-31", "2025-W54-1", "2025-W53-1", "2025-W00-1",
+    "2025-W05-0", "2025-W05-8", "2025-W05", "2025-W5-1", "2025-w05-5", "2025W05-5", "2025-000", "2025-366", "2025-367",
+    "2025-31", "1738315815", "1738315815.5", "P1D", "2025-01-31/2025-02-01", "\uff12025-01-31",
+    "2025-01-31T0\u0661:23:45Z",
+    "2025-01-31T01-23-45", "2025-01-31T01:23:45\u200b", "T01:23:45Z", "01:23:45", "--01-31",
+    "2025-01-31T01:23:45[UTC]",
+]  # fmt: skip
+
+
+def read(texts: list[str]) -> list[int]:
+    found: list[int] = iso_times(texts).tolist()
+    return found
+
+
+@pytest.mark.parametrize("text", GOOD_TIMES)
+def test_a_time_of_the_grammar_is_read(text: str) -> None:
+    assert read([text]) == [us(GOOD_TIMES[text])]
+
+
+@pytest.mark.parametrize("text", BAD_TIMES)
+def test_a_text_that_is_no_time_of_the_grammar_is_refused(text: str) -> None:
+    assert read([text]) == [UNREADABLE]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*GOOD_TIMES, *BAD_TIMES])
+        | st.text(max_size=30)
+        | st.from_regex(r"\A\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,7})?[Zz]?\Z")
+        | st.tuples(st.sampled_from(sorted(GOOD_TIMES)), st.integers(0, 28), st.sampled_from("0159:-.,TZz+ W")).map(
+            lambda edit: edit[0][: edit[1]] + edit[2] + edit[0][edit[1] + 1 :]
+        ),
+        max_size=5,
     )
 )
-
-
-def python_time(text: str) -> int:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return UNREADABLE
-    delta = time.replace(tzinfo=time.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+def test_the_kernel_and_the_grammar_agree_whatever_stands_beside_a_text(texts: list[str]) -> None:
+    expected = [UNREADABLE if (time := iso_time.iso_time(text)) is None else time for text in texts]
+    assert read(texts) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iso_time, "_parse", iso_time._parse.py_func)
+        assert read(texts) == expected
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.lists(ISO | st.text(max_size=30) | st.from_regex(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?Z\Z"), max_size=5)
+@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)), st.integers(-1439, 1439))  # noqa: DTZ001 - zone below
+def test_what_python_writes_is_read_as_python_means_it(time: datetime, offset: int) -> None:
+    expected = us(time.isoformat(" ", "microseconds"))
+    calendar = time.isocalendar()
+    assert read([time.isoformat(), time.isoformat() + "Z", time.isoformat(" ")]) == [expected] * 3
+    sign, minutes = "-" if offset < 0 else "+", abs(offset)
+    zoned = f"{time.isoformat()}{sign}{minutes // 60:02}:{minutes % 60:02}"
+    assert read([zoned]) == [expected - offset * 60_000_000]
+    if calendar.year <= 9999:
+        midnight = us(f"{time.date().isoformat()} 00:00:00.0")
+        week = f"{calendar.year:04}-W{calendar.week:02}-{calendar.weekday}"
+        ordinal = f"{time.year:04}-{(time.date() - date(time.year, 1, 1)).days + 1:03}"
+        assert read([time.date().isoformat(), week, ordinal]) == [midnight] * 3
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("%d/%m/%Y %H:%M:%S", "31/01/2025 09:30:15", "2025-01-31 09:30:15.0"),
+        ("%d/%m/%Y %H:%M:%S", "1/01/2025 09:30:15", None),
+        ("%-d/%-m/%Y", "1/1/2025", "2025-01-01 00:00:00.0"),
+        ("%-m/%-d/%Y %-I:%M %p", "1/5/2025 12:05 AM", "2025-01-05 00:05:00.0"),
+        ("%-m/%-d/%Y %-I:%M %p", "1/5/2025 12:05 pm", "2025-01-05 12:05:00.0"),
+        ("%-m/%-d/%Y %-I:%M %p", "1/5/2025 13:05 PM", None),
+        ("%a, %d %b %Y %H:%M:%S %z", "Tue, 15 Nov 1994 08:12:31 +0100", "1994-11-15 07:12:31.0"),
+        ("%a, %d %b %Y %H:%M:%S %z", "Wed, 15 Nov 1994 08:12:31 +0100", None),
+        ("%Y.%j %H%M%S.%f", "2025.031 093015.123456789", "2025-01-31 09:30:15.123456"),
+        ("%Y-%m-%d at %H h", "2025-01-31 at 09 h", "2025-01-31 09:00:00.0"),
+        ("%Y-%m-%d at %H h", "2025-01-31 at 24 h", None),
+        ("100%% %Y%m%d", "100% 20250131", "2025-01-31 00:00:00.0"),
+    ],
 )
-def test_iso_times_are_read_as_python_reads_them(texts: list[str]) -> None:
-    expected = [python_time(text) for text in texts]
-    assert iso_times(texts).tolist() == expected
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iso_time, "_parse", iso_time._parse.py_func)
-        assert iso_times(texts).tolist() == expected
+def test_a_pattern_of_ones_own_is_read_as_strictly(pattern: str, text: str, expected: str | None) -> None:
+    wanted = UNREADABLE if expected is None else us(expected)
+    assert iso_times([text, "2025-01-31"], [time_pattern(pattern)]).tolist() == [wanted, us("2025-01-31 00:00:00.0")]
+    columns = PIPELINE.columns | {"at": PIPELINE.columns["at"].model_copy(update={"type": "string"})}
+    time = PIPELINE.time.model_copy(update={"format": "iso8601", "patterns": [pattern], "max_ahead": 2**60})
+    decoder = Decoder(PIPELINE.model_copy(update={"time": time, "columns": columns}))
+    assert decoder.decode(batch([changed(at=text)])).times.tolist() == ([] if expected is None else [wanted])
+
+
+@pytest.mark.parametrize(
+    "pattern", ["%H:%M", "%Y-%m-%d %p", "%Y-%m-%d %I", "%Q", "%y-%m-%d", "%Y %Y-%m-%d", "5% %Y-%m-%d", "%Y-%m-%d %S"]
+)
+def test_a_pattern_that_tells_no_time_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        time_pattern(pattern)
 
 
 @settings(max_examples=200, deadline=None)

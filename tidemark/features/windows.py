@@ -48,10 +48,13 @@ class KeyWindows:
         return WindowState.with_watermark(self._specs, n_columns, self.lateness, watermark)
 
     def values(self, features: pl.DataFrame, columns: pl.DataFrame) -> NDArray[np.float64]:
-        """(n, columns aggregated) float64 for `WindowState.update`; NaN where missing or infinite."""
+        """(n, columns aggregated) float64 for `WindowState.update`; NaN where missing or infinite.
+
+        n is the height of `columns`: a pipeline may have no features of its own.
+        """
         numbers = [features[name].cast(pl.Float64).to_numpy() for name in self.features]
         numbers += [as_numbers(columns[name]).fill_null(float("nan")).to_numpy() for name in self.columns]
-        matrix = np.empty((len(features), len(numbers)))
+        matrix = np.empty((len(columns), len(numbers)))
         for i, values in enumerate(numbers):
             matrix[:, i] = np.where(np.isfinite(values), values, np.nan)
         return matrix

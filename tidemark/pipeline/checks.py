@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from kernels.window_specs import ERRORS, Aggregate
+from tidemark.formats.time_patterns import time_pattern
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import (
     Expression,
@@ -21,6 +22,7 @@ from tidemark.pipeline.expressions import (
 )
 from tidemark.pipeline.model import Column, Derived, Feature, Pipeline, Window
 from tidemark.pipeline.sql import parse_sql
+from tidemark.pipeline.training_params import problems as problems_of
 
 NO_COLUMN: Final = frozenset({"count", "since_last"})
 """Aggregates that need no column."""
@@ -58,13 +60,15 @@ def find_problems(pipeline: Pipeline) -> list[Problem]:
         *_keys(pipeline),
         *_time(pipeline),
         *problems,
-        *_names(pipeline),
+        *_names(pipeline, cleaned),
         *_features(pipeline, cleaned),
         *_windows(pipeline, cleaned),
         *_derived(pipeline),
-        *_label(pipeline, cleaned),
+        *_label(pipeline),
+        *_context(pipeline, cleaned),
         *_labeling(pipeline),
         *_selection(pipeline),
+        *(Problem(f"training.params.{name}", wrong) for name, wrong in problems_of(pipeline.training.params)),
     ]
 
 
@@ -85,6 +89,18 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(f"raw[{i}].topic", f"'{topic}' is a topic that the pipeline writes itself; name another")
         if topic in raw[:i]:
             yield Problem(f"raw[{i}].topic", f"'{topic}' is named twice; remove one")
+        else:
+            alike = [name for name in [*raw[:i], *sorted(own)] if name.replace(".", "_") == topic.replace(".", "_")]
+            if alike and alike[0] != topic:
+                yield Problem(
+                    f"raw[{i}].topic",
+                    f"'{topic}' and '{alike[0]}' are one name to Kafka's metrics, which take '.' for '_'; rename one",
+                )
+    for name in sorted(own):
+        if not _TOPIC.fullmatch(name):
+            yield Problem(
+                "name", f"the topic '{name[:60]}…' is no name for Kafka, which takes 249 characters; shorten it"
+            )
 
 
 def _columns(pipeline: Pipeline) -> Iterator[Problem]:
@@ -128,6 +144,13 @@ def _time(pipeline: Pipeline) -> Iterator[Problem]:
         yield Problem(
             "time.format", f"'{time.format}' needs a column of type {wanted}, and '{time.column}' is a {column.type}"
         )
+    for i, pattern in enumerate(time.patterns or []):
+        try:
+            time_pattern(pattern)
+        except ValueError as error:
+            yield Problem(f"time.patterns[{i}]", f"{pattern!r}: {error}")
+    if time.patterns and time.format != "iso8601":
+        yield Problem("time.patterns", f"'{time.format}' is a number, and patterns are of texts; remove them")
     if not column.required:
         yield Problem(
             "time.column",
@@ -151,6 +174,8 @@ def _cleaned_schema(pipeline: Pipeline, schema: Schema) -> tuple[Schema, list[Pr
         try:
             name = parse_sql(sql).output_name
             expression = compile_expression(name, sql, None, schema)
+            if name.startswith("_") or not name:
+                raise ValueError(f"'{name}' begins with '_', as Tidemark's own columns do; rename it")  # noqa: TRY301
             if name == pipeline.time.column:
                 raise ValueError("the time column can't be replaced; give the result another name")  # noqa: TRY301
             dtype = check_expression(expression, schema)
@@ -162,7 +187,7 @@ def _cleaned_schema(pipeline: Pipeline, schema: Schema) -> tuple[Schema, list[Pr
     return schema, problems
 
 
-def _names(pipeline: Pipeline) -> Iterator[Problem]:
+def _names(pipeline: Pipeline, columns: Schema) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     kinds: dict[str, Sequence[Feature | Window | Derived]] = {
         "features": pipeline.features,
@@ -172,6 +197,10 @@ def _names(pipeline: Pipeline) -> Iterator[Problem]:
     for kind, parts in kinds.items():
         for i, part in enumerate(parts):
             key = f"{kind}[{i}].name"
+            if part.name == "_time":
+                yield Problem(key, f"'{part.name}' is a column of Tidemark's own; rename it")
+            if f"f_{part.name}" in columns:
+                yield Problem(key, f"'f_{part.name}' is a column, by which name the feature travels; rename one")
             if part.name in seen:
                 yield Problem(key, f"'{part.name}' is taken by {seen[part.name]}; choose another name")
             seen.setdefault(part.name, key.removesuffix(".name"))
@@ -283,7 +312,7 @@ def _derived(pipeline: Pipeline) -> Iterator[Problem]:
         schema[derived.name] = pl.Float64()
 
 
-def _label(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
+def _label(pipeline: Pipeline) -> Iterator[Problem]:
     label = pipeline.label
     if len(set(label.classes)) != len(label.classes) or "" in label.classes:
         yield Problem("label.classes", f"{label.classes} has an empty class or one twice; write each once")
@@ -299,14 +328,20 @@ def _label(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
             yield Problem(
                 "label.business_id", f"column '{label.business_id}' is a {column.type}; an id is a string or an int"
             )
-    for i, name in enumerate(label.context):
-        if name not in schema:
-            yield _unknown_column(f"label.context[{i}]", name, schema)
     leaks: list[tuple[str, str | None]] = [("label.column", label.column)]
     leaks += [(f"label.leaks[{i}]", name) for i, name in enumerate(label.leaks)]
     for key, leak in leaks:
         if leak is not None and leak in pipeline.columns:
             yield Problem(key, f"'{leak}' tells the answer, and the stream must not hold it; remove columns.{leak}")
+
+
+def _context(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
+    label = pipeline.label
+    for i, name in enumerate(label.context):
+        if name not in schema:
+            yield _unknown_column(f"label.context[{i}]", name, schema)
+        if name in label.context[:i]:
+            yield Problem(f"label.context[{i}]", f"'{name}' is named twice; remove one")
 
 
 def _labeling(pipeline: Pipeline) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -12,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline.checks import Problem, find_problems
-from tidemark.pipeline.expressions import did_you_mean
+from tidemark.pipeline.expressions import did_you_mean, first_line
 from tidemark.pipeline.model import Pipeline
 
 _SHOWN: Final = 60
@@ -48,8 +49,13 @@ def parse(text: str, name: str) -> Pipeline:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: is no TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{name}: is no pipeline file: its lists or tables are nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError is one; a number of thousands of digits another
+        raise ConfigError(f"{name}: is no TOML: {first_line(error)}") from error
+    oversized = [Problem(key, "is a whole number beyond 64 bits; write a smaller one") for key in _oversized(document)]
+    if oversized:
+        raise _config_error(name, oversized)
     try:
         pipeline = Pipeline.model_validate(document)
     except ValidationError as error:
@@ -59,6 +65,18 @@ def parse(text: str, name: str) -> Pipeline:
     if problems:
         raise _config_error(name, problems)
     return pipeline
+
+
+def _oversized(value: object, location: tuple[int | str, ...] = ()) -> Iterator[str]:
+    """Where whole numbers stand that TOML has no room for: Python's can't even be shown from 4,300 digits on."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _oversized(inner, (*location, name))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _oversized(inner, (*location, i))
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield _key(list(location))
 
 
 def _config_error(name: str, problems: list[Problem]) -> ConfigError:

@@ -47,7 +47,7 @@ Duration = Annotated[
 ]
 """A duration as '500ms', '30s', '15m', '6h' or '7d'; held in µs."""
 ColumnType = Literal["string", "int", "float", "bool"]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _T = TypeVar("_T")
 Unless = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
 """Not written out where it is not set, so that the schema hash of a pipeline without it is as it ever was."""
@@ -57,7 +57,9 @@ FeatureName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 class Section(BaseModel):
     """Base of every table of the file: unknown keys are errors, values don't change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Raw(Section):
@@ -80,6 +82,8 @@ class Time(Section):
     """Column of the event time. In expressions it is a timestamp in UTC."""
     format: Literal["iso8601", "epoch_s", "epoch_ms", "epoch_us"] = "iso8601"
     """How the column tells the time; ISO 8601 without an offset is UTC."""
+    patterns: Unless[Annotated[list[str], Field(min_length=1)]] = None
+    """Further ways in which an `iso8601` column may write the time, as `%d/%m/%Y %H:%M:%S`, tried in order."""
     lateness: Duration = 60_000_000
     """How far behind the latest event a row may lie and still see whole windows."""
     max_ahead: Duration = 86_400_000_000

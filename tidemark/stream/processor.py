@@ -329,7 +329,9 @@ class StreamProcessor:
             metas.append((part.begin, part.end, meta))
         if not windows.names:
             return _Ready(rows, before, metas)
-        features = rows.features.hstack(pl.DataFrame(added, schema=windows.names))
+        features = pl.DataFrame(added, schema=windows.names)
+        if rows.features.width:  # a frame of no columns has no height either
+            features = rows.features.hstack(features)
         late = rows.late | (rows.times + windows.lateness < before)
         return _Ready(replace(rows, features=features, late=late), before, metas)
 

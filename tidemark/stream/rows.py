@@ -123,7 +123,7 @@ class Layout:
             late=frame["_late"].to_numpy(),
             keys=[frame[f"_key_{i}"] for i in range(len(self.keys))],
             columns=frame[self.carried].hstack([*implied, times]) if self.carried else pl.DataFrame([*implied, times]),
-            features=renamed(frame[[_prefixed(name) for name in self._features]], self._features),
+            features=_features(frame, self._features),
         )
 
 
@@ -195,7 +195,7 @@ class RawReader:
         if not len(rows):
             return None, refused
         columns = computed[list(self.schema)]
-        features = renamed(computed[[_prefixed(name) for name in self._features.names]], self._features.names)
+        features = _features(computed, self._features.names)
         origin = np.searchsorted(ends, rows, "right").astype(np.uint32)
         good = Rows(
             origins=[batch.partition for batch in batches],
@@ -248,6 +248,11 @@ def renamed(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
     other = frame.clone()
     other.columns = list(names)
     return other
+
+
+def _features(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """The features of a frame under their names; a frame of no columns where a pipeline has none yet."""
+    return renamed(frame[[_prefixed(name) for name in names]], names) if names else pl.DataFrame()
 
 
 def _prefixed(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -17,28 +17,13 @@ from numpy.typing import NDArray
 
 from kernels.forest import Forest
 from tidemark.errors import ConfigError, ModelError
+from tidemark.pipeline import training_params
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse, structure_sha256
 from tidemark.training.dataset import Dataset
 from tidemark.training.golden import choose
 
 Parameters = dict[str, float | int | str | bool]
-
-_OWN: Final = {
-    "objective": "it follows from the number of classes",
-    "num_class": "it follows from the classes",
-    "linear_tree": "linear trees can't be checked before they are loaded",
-    "input_model": "a model is trained from its labels alone",
-    "init_score": "a model is trained from its labels alone",
-    "deterministic": "the same labels must give the same model",
-    "machines": "training is local",
-    "num_machines": "training is local",
-    "categorical_feature": "categories are numbers in the pipeline's order",
-    "forcedsplits_filename": "a model is trained from its labels alone",
-    "forcedbins_filename": "a model is trained from its labels alone",
-    "parser_config_file": "rows do not come from a file",
-}
-_ITERATION_ALIASES: Final = ("num_iterations", "n_estimators", "num_boost_round", "num_trees", "num_rounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +66,14 @@ def defaults(rows: int, features: int) -> Parameters:
 
 
 def check_parameters(given: Parameters) -> None:
-    """Refuse parameters that are Tidemark's own.
+    """Refuse parameters that are Tidemark's own, unknown to it, or would end a training.
 
     Raises:
-        ConfigError: names the parameter and why it can't be set.
+        ConfigError: names the parameter and what is wrong with it.
 
     """
-    for name in given:
-        if why := _OWN.get(name):
-            raise ConfigError(f"training.params.{name} can't be set: {why}; remove it")
+    for name, wrong in training_params.problems(given):
+        raise ConfigError(f"training.params.{name} {wrong}")
 
 
 def train(
@@ -106,11 +90,8 @@ def train(
     """
     given = given or {}
     check_parameters(given)
-    chosen = defaults(len(rows), len(schema.features)) | given
-    named = [name for name in _ITERATION_ALIASES if name in given]
-    iterations = int(chosen[named[0] if named else "num_iterations"])
-    for name in _ITERATION_ALIASES:
-        chosen.pop(name, None)
+    chosen = defaults(len(rows), len(schema.features)) | training_params.named(given)
+    iterations = int(chosen.pop("num_iterations"))
     parameters: dict[str, Any] = {
         "seed": seed,
         "verbosity": -1,

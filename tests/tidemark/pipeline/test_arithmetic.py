@@ -74,7 +74,7 @@ PARTS = ["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DOY", "DOW", "ISODOW", "HOU
 
 
 def written(value: float) -> str:
-    return f"({value!r})" if value < 0 else repr(value)
+    return f"({value!r})" if math.copysign(1, value) < 0 else repr(value)
 
 
 def grammar() -> dict[str, st.SearchStrategy[str]]:

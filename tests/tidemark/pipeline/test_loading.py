@@ -185,6 +185,57 @@ def test_what_is_wrong_is_named_with_its_key_and_remedy(before: str, after: str,
     assert all(line.startswith("shop.toml: ") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ("num_iterations = 0", "training.params.num_iterations: 0 is wrong; write a whole number from 1 to 10,000"),
+        ("num_iterations = 20.0", "training.params.num_iterations: 20.0 is wrong; write a whole number"),
+        ('num_iterations = "20"', "training.params.num_iterations: '20' is wrong; write a whole number"),
+        ("n_estimators = true", "training.params.n_estimators: True is wrong; write a whole number"),
+        ("num_trees = 9\nnum_rounds = 9", "training.params.num_rounds: is another name of num_trees; keep one"),
+        ("early_stopping_round = 5", "training.params.early_stopping_round: can't be set: there are too few labels"),
+        ("n_iter_no_change = 5", "training.params.n_iter_no_change: can't be set"),
+        ('loss = "l2"', "training.params.loss: can't be set: it follows from the number of classes"),
+        ('boosting = "rf"', "training.params.boosting: can't be set: a model is a sum of trees"),
+        ("num_leaves = 1", "training.params.num_leaves: 1 is wrong; write a whole number from 2 to 4,096"),
+        ("learning_rate = 0.0", "training.params.learning_rate: 0.0 is wrong; write a number above 0"),
+        ("learning_rate = nan", "training.params.learning_rate: nan is wrong"),
+        (
+            "bagging_fraction = 1.5",
+            "bagging_fraction: 1.5 is wrong; write a number from 0.1 to 1",
+        ),
+        ("extra_trees = 1", "training.params.extra_trees: 1 is wrong; write true or false"),
+        ("num_leafs = 9", "training.params.num_leafs: is no parameter that can be set; did you mean num_leaves?"),
+        ("is_unbalance = true\nscale_pos_weight = 2.0", "scale_pos_weight: excludes is_unbalance; keep one"),
+    ],
+)
+def test_parameters_that_would_end_a_training_are_refused(params: str, expected: str) -> None:
+    lines = errors_of(f"{SHOP}\n[training.params]\n{params}\n")
+    assert any(expected in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ('context = ["id", ', 'context = ["id", "id", ', "label.context[1]: 'id' is named twice; remove one"),
+        ('name = "big"', 'name = "_time"', "features[2].name: '_time' is a column of Tidemark's own"),
+        ("END AS amount", "END AS _x", "'_x' begins with '_', as Tidemark's own columns do"),
+        ('who = { type = "string" }', 'who = { type = "string" }\nf_big = { type = "int" }', "'f_big' is a column, by"),
+        ('topic = "shop.raw"', 'topic = "shop_labels"', "'shop_labels' and 'shop.labels' are one name to Kafka"),
+        ("budget = 2", "budget = 2_000_000_000", "selection.budget: 2000000000 is wrong; it should be less than"),
+        ('tile = "30s"', 'tile = "30s"\ncandidates_per_pick = 0', "candidates_per_pick: 0 is wrong"),
+    ],
+)
+def test_what_a_later_step_would_refuse_is_refused_at_once(before: str, after: str, expected: str) -> None:
+    text = SHOP.replace("candidates_per_pick = 2\n", "") if "candidates_per_pick" in after else SHOP
+    lines = errors_of(text.replace(before, after, 1))
+    assert any(expected in line for line in lines), lines
+
+
+def test_a_tolerance_without_bounds_is_refused() -> None:
+    assert any("gates.tolerance: inf is wrong" in line for line in errors_of(f"{SHOP}\n[gates]\ntolerance = inf\n"))
+
+
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     text = SHOP.replace('size = "20s"', 'size = "20"').replace("budget = 2", "").replace('"count"', '"coutn"')
     assert len(errors_of(text)) == 3
@@ -213,6 +264,27 @@ def test_files_that_cant_be_read_are_named(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(ConfigError, match="there is no such file; there are none"):
         load(tmp_path / "nowhere" / "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (f"budget = {'9' * 5_000}", "is no TOML: Exceeds the limit"),
+        (f"budget = {'9' * 4_000}", "selection.budget: is a whole number beyond 64 bits"),
+        (f"budget = 0x{'f' * 5_000}", "selection.budget: is a whole number beyond 64 bits"),
+        (f"budget = 2\nx = [{'[' * 2_000}{']' * 2_000}]", "nested too deeply"),
+    ],
+)
+def test_a_number_or_a_nesting_without_bounds_is_refused_in_a_sentence(after: str, expected: str) -> None:
+    (line,) = errors_of(SHOP.replace("budget = 2", after, 1))
+    assert expected in line
+    assert len(line) < 200
+
+
+def test_patterns_of_times_are_checked() -> None:
+    text = SHOP.replace('column = "at"', 'column = "at"\npatterns = ["%H:%M"]', 1)
+    assert any("time.patterns[0]: '%H:%M': it tells no day" in line for line in errors_of(text))
+    assert any("time.patterns: 'epoch_us' is a number" in line for line in errors_of(text))
 
 
 def test_a_feature_may_be_a_function_of_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -362,3 +362,15 @@ def test_large_batches_of_hops_are_handled_in_portions(monkeypatch: pytest.Monke
     assert len(offsets) > sum(1 for _ in whole.of_topic("shop.proposals"))
     assert all(first is not None and last is not None and first <= last for _, first, last in offsets)
     assert len(set(offsets)) == len(offsets)
+
+
+@pytest.mark.parametrize("over", [["who", "place"], ["place"]])
+def test_a_pipeline_with_windows_and_no_features_of_its_own_runs(over: list[str]) -> None:
+    pipeline = shop(keys=2)
+    own = {feature.name for feature in pipeline.features}
+    windows = [window for window in pipeline.windows if window.column not in own and window.key in over]
+    pipeline = pipeline.model_copy(update={"features": [], "windows": windows, "derived": []})
+    engine = MemoryEngine(pipeline)
+    load_rows(engine, purchases(1, 30))
+    engine.drain()
+    assert sum(map(len, engine.predictions().values())) == 30

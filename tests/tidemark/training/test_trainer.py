@@ -6,6 +6,7 @@ from models import dataset_of, rows, small_pipeline
 
 from tidemark.errors import ConfigError, ModelError
 from tidemark.evaluation.metrics import average_precision
+from tidemark.pipeline import training_params
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse
 from tidemark.training.trainer import check_parameters, defaults, train
@@ -64,9 +65,29 @@ def test_a_parameter_of_our_own_is_refused_with_the_reason() -> None:
         check_parameters({"objective": "regression"})
 
 
-def test_what_lightgbm_refuses_is_an_error_that_names_the_parameters() -> None:
+def test_what_lightgbm_refuses_is_an_error_that_names_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"bagging_fraction 7.0 is wrong; write a number from 0.1 to 1"):
+        train(dataset_of(*rows(60)), TWO, {"bagging_fraction": 7.0})
+    monkeypatch.setattr(training_params, "problems", lambda _: ())
     with pytest.raises(ModelError, match=r"check training.params .*bagging_fraction"):
         train(dataset_of(*rows(60)), TWO, {"bagging_fraction": 7.0})
+
+
+AT_THE_EDGE: list[dict[str, float | int | str | bool]] = [
+    {name: value}
+    for name, allowed in training_params.RANGES.items()
+    for value in (
+        (int(allowed.least), min(int(allowed.most), 300))
+        if allowed.whole
+        else (1e-9 if allowed.above else float(allowed.least), float(allowed.most))
+    )
+]
+
+
+@pytest.mark.parametrize("given", [*AT_THE_EDGE, *({name: True} for name in sorted(training_params.TRUTHS))], ids=str)
+def test_what_check_takes_a_training_takes(given: dict[str, float | int | str | bool]) -> None:
+    assert list(training_params.problems(given)) == []
+    assert train(dataset_of(*rows(60)), TWO, {"num_iterations": 3} | given).text
 
 
 def test_few_labels_get_small_leaves() -> None:
