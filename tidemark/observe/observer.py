@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -27,6 +27,8 @@ _PASSING = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 _LAG_WORTH_SAYING = 100_000
+_LATE_WORTH_SAYING = 0.05
+_RECENT_SECONDS = 600.0
 
 
 @contextmanager
@@ -36,6 +38,21 @@ def _passing_errors() -> Iterator[None]:
     except KafkaException as error:
         if error.args[0].code() not in _PASSING:
             raise
+
+
+def late_problems(metrics: Mapping[str, Metric], now: float) -> list[str]:
+    """What the latest metrics say of rows that are late and clocks that run ahead. now: seconds since 1970."""
+    problems = []
+    for name, text in (("late_share", "came late to their windows"), ("ahead_share", "lie ahead of Kafka's clock")):
+        metric = metrics.get(name)
+        if metric is None or not metric.value or now - metric.at / 1e6 > _RECENT_SECONDS:
+            continue
+        if name == "late_share" and metric.value < _LATE_WORTH_SAYING:
+            continue
+        leading = [str(metric.detail[f"key_{i}"]) for i in range(1, 4) if f"key_{i}" in metric.detail]
+        named = f"; keys whose clocks lead: {', '.join(leading)}" if leading else ""
+        problems.append(f"{metric.value:.1%} of the last {metric.n:,} rows {text}{named} (docs/operations.md, Clocks)")
+    return problems
 
 
 class Observer:
@@ -184,6 +201,7 @@ class Observer:
             for flow in flows
             if flow.members == 0
         ]
+        problems += late_problems(self._figures.shown(self._champion), time.time())
         problems += [
             f"the {flow.name} flow is {flow.lag:,} records behind; add processes, or see its log"
             for flow in flows
