@@ -386,7 +386,7 @@ def over(
         if path.resolve() in seen:
             raise ConfigError(f"{path} is given twice; name each file once")
         seen.add(path.resolve())
-    files = [open_file(path, pipeline) for path in paths]
+    files = [open_file(path, pipeline, chosen) for path in paths]
     config = EngineConfig(group=f"{pipeline.name}.ingest", settings=settings, commit_interval=commit_interval())
     ingest = Ingest(config, pipeline, files, stop, topic=chosen, pace=pace, again=again)
     return build(FileSource(ingest), RawSink(ingest)), ingest

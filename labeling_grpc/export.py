@@ -9,11 +9,9 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
+from labeling_grpc.formulas import armed
 from tidemark.errors import ConfigError
 from tidemark.records import Label
-
-FORMULA: Final = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
-"""How a cell begins that a spreadsheet runs (OWASP, "CSV injection"), full-width forms included."""
 
 _TYPES: Final[dict[str, Any]] = {
     "event_id": pl.String,
@@ -56,7 +54,7 @@ def _csv(labels: Sequence[Label], path: Path) -> None:
     rows = frame(labels).with_columns(lists.list.eval(pl.element().cast(pl.String)).list.join(" "))
     text = [name for name, kind in rows.schema.items() if kind == pl.String]
     safe = [
-        pl.when(pl.col(name).str.contains(FORMULA)).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
+        pl.Series(name, [None if cell is None else armed(cell) for cell in rows[name].to_list()], pl.String)
         for name in text
     ]
     rows.with_columns(safe).write_csv(path)

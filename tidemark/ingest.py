@@ -33,12 +33,20 @@ class RecordFile:
     rows: read so far, by earlier ingests too.  held: why its last row is not read yet, if it is not.
     """
 
-    def __init__(self, path: Path, pipeline: Pipeline, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        pipeline: Pipeline,
+        topic: str | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Open a file.
 
         Args:
             path: of it.
             pipeline: whose records its rows are.
+            topic: raw topic that they are for, by default the first.
             clock: seconds.
 
         Raises:
@@ -47,7 +55,7 @@ class RecordFile:
         """
         self.path = path
         self._rows = open_rows(path, Declared.of(pipeline))
-        self._records = Records(pipeline)
+        self._records = Records(pipeline, topic)
         self._clock = clock
         content = whole_digest(path) if self._rows.whole else None
         self._matching = Matching(path, whole=self._rows.whole, content=content)
@@ -100,21 +108,21 @@ class RecordFile:
             ConfigError: the file can't be read further.
 
         """
-        records: list[RawRecord] = []
+        values: list[bytes] = []
         self.held = None
-        while len(records) < count and (row := self._next()) is not None:
+        while len(values) < count and (row := self._next()) is not None:
             if not row.ended:
                 if row.problem is not None:
                     self.held = f"{self.path}, row {row.number}: {row.problem}; it is read when a newline ends it"
                     self._reading = None
                     break
                 if self._may_grow(row):
-                    return records or None
-            records.append(self._records.record(row.value))
+                    return self._records.records(values) if values else None
+            values.append(row.value)
             self._since, self._ended, self._last = Standpoint(row.end, row.number), row.ended, None
             if not row.ended:
                 self._reading = None
-        return records
+        return self._records.records(values)
 
     def progress(self, topic: str, incarnation: str) -> Progress:
         """What was ingested when the rows that were read are in a topic."""
@@ -199,16 +207,19 @@ def legacy_name(path: Path) -> str:
     return hashlib.sha256(f"{path.name}:{path.stat().st_size}".encode()).hexdigest()[:16]
 
 
-def open_file(path: Path, pipeline: Pipeline, *, clock: Callable[[], float] = time.monotonic) -> RecordFile:
+def open_file(
+    path: Path, pipeline: Pipeline, topic: str | None = None, *, clock: Callable[[], float] = time.monotonic
+) -> RecordFile:
     """A `.parquet`, `.csv`, `.ndjson` or `.jsonl` file as records of the pipeline.
 
     Args:
         path: of the file.
         pipeline: its columns, and the key of the records.
+        topic: raw topic that they are for, by default the first.
         clock: seconds.
 
     Raises:
         ConfigError: the file can't be read, is of another kind, or lacks a column that the pipeline requires.
 
     """
-    return RecordFile(path, pipeline, clock=clock)
+    return RecordFile(path, pipeline, topic, clock=clock)

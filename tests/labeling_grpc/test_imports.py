@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from labeling import PIPELINE, SOURCE, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
@@ -16,6 +19,7 @@ from labeling_grpc.imports import read
 from labeling_grpc.server import LabelingServer, serve
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
+from tidemark.records import Label
 from tidemark.settings import Settings
 
 ODD = "=HYPERLINK(1)"
@@ -76,11 +80,27 @@ def test_a_plain_list_of_answers_is_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("l.csv", "event,label\n1,fraud\n", "there is no column 'event_id'; the columns are event, label"),
-        ("l.csv", "event_id,label,known_at\n1,fraud,yesterday\n", "column 'known_at' must hold Int64"),
-        ("l.csv", "event_id,label,f_amount\n1,fraud,much\n", "column 'f_amount' must hold Float64"),
-        ("l.ndjson", "{", "l.ndjson"),
-        ("l.txt", "event_id,label\n", "the ending must be one of"),
+        ("l.csv", "event,label\n1,fraud\n", "has no column 'event_id', which an import requires; did you mean 'event'"),
+        (
+            "l.csv",
+            "event_id,label,known_at\n1,fraud,yesterday\n",
+            'row 1: known_at: expected a whole number within 64 bits, got "yesterday"',
+        ),
+        ("l.csv", "event_id,label,f_amount\n1,fraud,much\n", 'row 1: f_amount: expected a number, got "much"'),
+        ("l.ndjson", "{", "l.ndjson, row 1: the last line is no whole JSON object"),
+        ("l.ndjson", "{}\n[1]\n", "row 2 is no JSON object"),
+        ("l.ndjson", '{"event": "1"}\n', "no row has a field 'event_id'"),
+        (
+            "l.ndjson",
+            '{"event_id": "1", "label": "a", "features": "x"}',
+            "row 1: features: expected an object of names",
+        ),
+        ("l.ndjson", '{"event_id": "1", "label": "a", "features": {"x": "y"}}', "row 1: features: expected an object"),
+        ("l.ndjson", '{"event_id": 1, "label": "a"}', "row 1: event_id: expected text, got 1"),
+        ("l.ndjson", '{"event_id": "1", "label": ["a"]}', "row 1: label: expected a class"),
+        ("l.csv", "event_id,label,features\n1,a,x\n", "row 1: features: expected an object of names"),
+        ("l.csv", "event_id,label\n1\n", "row 1: it has 1 cells, and the header names 2"),
+        ("l.txt", "event_id,label\n", "use one of .parquet, .csv, .ndjson"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused_with_what_is_wrong(
@@ -148,3 +168,38 @@ def test_a_column_of_numbers_that_are_no_classes_is_refused_by_its_name(tmp_path
     pl.DataFrame({"event_id": ["a"], "label": [7]}).write_parquet(tmp_path / "labels.parquet")
     with pytest.raises(ConfigError, match="column 'label' holds 7; expected"):
         read(tmp_path / "labels.parquet", pipeline("pay").label)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=15) | st.lists(
+    st.sampled_from(["'", "=", "+", "-", "@", ";", ",", "|", "\t", "\r", "\n", '"', " ", "a", "\uff1d", "\u2028"])
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts)
+@example("'=1")
+@example("a;=1+1")
+@example("")
+def test_every_text_comes_back_from_a_csv_and_none_of_it_begins_a_formula(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "l.csv"
+    asked = candidate(1)
+    values = {name: getattr(asked, name) for name in Label.__struct_fields__ if hasattr(asked, name)}
+    given = {"status": "answered", "label": "fraud", "known_at": 5, "answered_at": 6, "annotation_id": "a"}
+    label = Label(**values | given | {"annotator": text, "key": text, "business_id": text, "comment": text})
+    export([label], path)
+    (found,) = read(path)
+    assert (found.annotator, found.key, found.business_id) == (text, text, text)
+    with path.open(newline="", encoding="utf-8") as opened:
+        comment = next(csv.DictReader(opened))["comment"]
+    for separator in ",;|\t\n":
+        for cell in comment.split(separator):
+            assert not cell.lstrip(' "').startswith(("=", "+", "-", "@", "\uff1d")), (separator, cell)
+
+
+def test_a_small_file_of_many_rows_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "l.parquet"
+    pl.select(event_id=pl.repeat("e", 3_000_000), label=pl.repeat("fraud", 3_000_000)).write_parquet(path)
+    with pytest.raises(ConfigError, match="holds 3,000,000 rows; at most 500,000 are taken of a file"):
+        read(path)

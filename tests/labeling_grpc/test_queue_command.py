@@ -14,6 +14,7 @@ from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.client import LabelingClient, Stats
 from labeling_grpc.commands import Answer, LeaseCases, LeasedCase, SubmitAnswers, TakeIn
 from labeling_grpc.export import export
+from labeling_grpc.formulas import armed
 from labeling_grpc.options import queue_database
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
@@ -67,7 +68,8 @@ def test_a_cell_of_a_csv_never_begins_a_formula(tmp_path: Path, attack: str) -> 
     export([label(1, annotator=attack, comment=attack), label(2, comment="a=b")], tmp_path / "l.csv")
     with (tmp_path / "l.csv").open(newline="") as opened:
         first, second = csv.DictReader(opened)
-    assert (first["comment"], first["annotator"]) == ("'" + attack, "'" + attack)
+    assert (first["comment"], first["annotator"]) == (armed(attack), armed(attack))
+    assert armed(attack).startswith("'")
     assert (second["comment"], second["f_amount"], second["probabilities"]) == ("a=b", "2.0", "0.4 0.6")
 
 

@@ -14,7 +14,7 @@ from tidemark.features.windows import NO_WATERMARK, KeyWindows, key_hashes
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import columns_schema, did_you_mean
 from tidemark.pipeline.sql.values import TIMESTAMP
-from tidemark.sources.records import Records, values_of
+from tidemark.stream.admission import Admission
 
 TOPIC: Final = "_topic"
 """Column of a history that tells the raw topic of each row."""
@@ -46,6 +46,7 @@ def backfill(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
     topics = _topics(pipeline, history)[order]
     cleaner = Cleaner(pipeline)
     cleaned = _whole(surviving(cleaner, frame), order)
+    _check_limits(Admission(pipeline, cleaner.schema), cleaned, order)
     features = _whole(surviving(RowFeatures(pipeline, cleaner.schema), cleaned), order)
     for key in pipeline.keys:
         windows = KeyWindows(pipeline, key)
@@ -55,7 +56,8 @@ def backfill(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
         if keys.null_count():
             row = int(order[int(keys.is_null().arg_max() or 0)])
             raise ConfigError(f"history: column '{key}', row {row}: is null, and it is a key; remove such rows")
-        own = topics if key == pipeline.keys[0] else np.zeros(len(order), np.int64)
+        separate = key == pipeline.keys[0] and not pipeline.repartitions
+        own = topics if separate else np.zeros(len(order), np.int64)
         added = _windows(windows, own, key_hashes(keys), times, windows.values(features, cleaned))
         features = features.hstack(pl.DataFrame(added, schema=windows.names))
     derived = DerivedFeatures(pipeline)
@@ -88,7 +90,7 @@ def _topics(pipeline: Pipeline, history: pl.DataFrame) -> NDArray[np.int64]:
     raw = pipeline.raw_topics
     first = pipeline.keys[0]
     if TOPIC not in history.columns:
-        if len(raw) > 1 and any(window.key == first for window in pipeline.windows):
+        if len(raw) > 1 and pipeline.needs_record_keys and not pipeline.repartitions:
             raise ConfigError(
                 f"history: {pipeline.name} has {len(raw)} raw topics, and keeps its windows over '{first}' for each by "
                 f"itself; tell the topic of each row in a column '{TOPIC}', or of all by --topic"
@@ -104,6 +106,12 @@ def _topics(pipeline: Pipeline, history: pl.DataFrame) -> NDArray[np.int64]:
     return column.replace_strict(raw, list(range(len(raw))), return_dtype=pl.Int64).to_numpy()
 
 
+def _check_limits(admission: Admission, cleaned: pl.DataFrame, order: NDArray[np.int64]) -> None:
+    """Raises ConfigError if a row is larger than the stream takes it."""
+    for row, reason in admission.too_large(cleaned).items():
+        raise ConfigError(f"history: row {order[row]}: {reason}")
+
+
 def _whole(result: tuple[pl.DataFrame, dict[int, str]], order: NDArray[np.int64]) -> pl.DataFrame:
     frame, reasons = result
     if reasons:
@@ -116,6 +124,8 @@ def _typed(pipeline: Pipeline, history: pl.DataFrame) -> tuple[pl.DataFrame, NDA
     """The declared columns with their types, missing values as null; and the event times, µs."""
     frame = _as_declared(pipeline, history)
     if frame is None:
+        from tidemark.sources.records import Records, values_of  # noqa: PLC0415 - it cleans keys, with this package
+
         decoded = Records(pipeline).decode(values_of(history, pipeline))
         if decoded.bad:
             first = decoded.bad[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -13,14 +12,13 @@ import polars as pl
 from tidemark.errors import ConfigError
 from tidemark.features.backfill import TOPIC
 from tidemark.formats.declared import Declared
+from tidemark.formats.labels import class_column
 from tidemark.formats.reading import Row, Standpoint, open_rows
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import did_you_mean
 from tidemark.sources.records import NO_TIMESTAMP, Records
 
 _PORTION: Final = 20_000
-_INT64: Final = 2**63
-_LABELS: Final = {bool: pl.Boolean(), int: pl.Int64(), str: pl.String()}
 
 
 def read_history(
@@ -94,32 +92,12 @@ class _Aside:
             for field, values in self._values.items():
                 values.append(getattr(aside, field))
 
-    def columns(self) -> Iterator[pl.Series] | list[pl.Series]:
+    def columns(self) -> list[pl.Series]:
         """A column for each that at least one row has."""
         return [
-            self._column(self._names[field], [None if value is msgspec.UNSET else value for value in values])
+            class_column(
+                self._path, self._names[field], [None if value is msgspec.UNSET else value for value in values]
+            )
             for field, values in self._values.items()
             if any(value is not msgspec.UNSET for value in values)
         ]
-
-    def _column(self, name: str, values: list[object]) -> pl.Series:
-        first: dict[type, int] = {}
-        for row, value in enumerate(values):
-            if isinstance(value, float) and value.is_integer():
-                value = values[row] = int(value)  # noqa: PLW2901 - 1.0 is the number 1, as a column with gaps has it
-            if value is not None:
-                first.setdefault(type(value), row)
-        if len(first) > 1:
-            (kind, row), (other, elsewhere) = list(first.items())[:2]
-            raise ConfigError(
-                f"{self._path}: column '{name}' holds a {kind.__name__} in row {row + 1} and a {other.__name__} in row "
-                f"{elsewhere + 1}; write all alike"
-            )
-        for kind, row in first.items():
-            value = values[row]
-            if kind not in _LABELS:
-                raise ConfigError(f"{self._path}, row {row + 1}: {name}: expected a class, got {str(value)[:60]!r}")
-        kind = next(iter(first), str)
-        if kind is int and any(isinstance(value, int) and abs(value) >= _INT64 for value in values):
-            return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
-        return pl.Series(name, values, _LABELS[kind])

@@ -15,10 +15,13 @@ import polars as pl
 
 from tidemark.decode import Decoded, Decoder
 from tidemark.errors import ConfigError
+from tidemark.features.rows import Cleaner, surviving
 from tidemark.formats.columns import json_values, refusal
 from tidemark.formats.declared import Declared
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import did_you_mean
+from tidemark.pipeline.record_keys import KeyForm, record_keys
+from tidemark.pipeline.sql import parse_sql
 from tidemark.processor import Batch, Partition
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -37,22 +40,50 @@ class RawRecord:
 class Records:
     """Values as records of a pipeline: each with the key that its partition is chosen by."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._whole = pipeline.columns[pipeline.keys[0]].type == "int"
-        keyed = msgspec.defstruct("Keyed", [("key", Any, None)], rename={"key": pipeline.keys[0]})
-        self._keyed = msgspec.json.Decoder(keyed).decode
-        self._partition = Partition(pipeline.raw_topics[0], 0, "")
-        self._decoder = Decoder(pipeline)
+    def __init__(self, pipeline: Pipeline, topic: str | None = None) -> None:
+        """Prepare for a pipeline.
 
-    def record(self, value: bytes) -> RawRecord:
-        """The record of a value. What tells no key has none, and becomes a dead letter."""
+        Args:
+            pipeline: whose records these are.
+            topic: raw topic that they are for, whose form their keys have; by default the first.
+
+        """
+        raw = {raw.topic: raw for raw in pipeline.raw}[topic or pipeline.raw_topics[0]]
+        own = pipeline.keys[0]
+        self._form: KeyForm = "text" if raw.key in (None, "other") else raw.key
+        self._whole = pipeline.columns[own].type == "int"
+        keyed = msgspec.defstruct("Keyed", [("key", Any, None)], rename={"key": own})
+        self._keyed = msgspec.json.Decoder(keyed).decode
+        self._partition = Partition(raw.topic, 0, "")
+        self._decoder = Decoder(pipeline)
+        cleaner = Cleaner(pipeline)
+        self._numbers = cleaner.schema[own] != pl.String
+        cleans = any(parse_sql(sql).output_name == own for sql in pipeline.clean)
+        self._cleaner, self._key = (cleaner if cleans else None), own
+
+    def records(self, values: Sequence[bytes]) -> list[RawRecord]:
+        """The record of each value. What tells no key has none, and becomes a dead letter."""
+        texts = [self._text(value) for value in values]
+        if self._cleaner is not None:  # rows are together whose keys are equal as they are cleaned
+            decoded = self.decode(values)
+            cleaned, failed = surviving(self._cleaner, decoded.frame)
+            good = [row for i, row in enumerate(decoded.rows.tolist()) if i not in failed]
+            for row, text in zip(good, cleaned[self._key].cast(pl.String).to_list(), strict=True):
+                texts[row] = text
+        known = [text for text in texts if text is not None]
+        keys = iter(record_keys(self._form, known, numbers=self._numbers))
+        return [
+            RawRecord(None if text is None else next(keys), value) for text, value in zip(texts, values, strict=True)
+        ]
+
+    def _text(self, value: bytes) -> str | None:
         try:
             key: object = self._keyed(value).key  # type: ignore[attr-defined]  # as it was defined
         except _UNREADABLE:
-            return RawRecord(None, value)
+            return None
         if self._whole and isinstance(key, float) and key.is_integer() and abs(key) < _EXACT:
             key = int(key)  # 7.0 is the number 7, so its rows belong to those of 7
-        return RawRecord(None if key is None else str(key).encode(), value)
+        return None if key is None else str(key)
 
     def decode(self, values: Sequence[bytes], timestamp: int = NO_TIMESTAMP) -> Decoded:
         """What the stream would make of values.
@@ -66,7 +97,7 @@ class Records:
             self._partition,
             np.arange(len(values)),
             np.full(len(values), timestamp, np.int64),
-            [self.record(value).key for value in values],
+            [b""] * len(values),  # which key a record has does not change what it says
             list(values),
             [None] * len(values),
         )
