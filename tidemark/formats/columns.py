@@ -93,7 +93,7 @@ def _objects(column: pl.Series) -> list[object]:
 
 
 def _classes(column: pl.Series) -> list[object]:
-    if column.dtype.is_float():
+    if column.dtype.is_float() or column.dtype.is_decimal():
         return _wholes(column)
     return column.to_list() if column.dtype == pl.Boolean or column.dtype.is_integer() else _texts(column)
 
