@@ -23,7 +23,8 @@ class Bench:
     def __init__(self, kafka: Settings, name: str) -> None:
         self.kafka, self.topics, self.raw = kafka, Topics(name), f"{name}.raw"
         named = (self.topics.deadletter, self.topics.proposals, self.topics.labels)
-        ensure_topics(kafka, [TopicSpec(self.raw, 3, {}), *(TopicSpec(topic, 1, {}) for topic in named)])
+        kept = {"retention.ms": "-1"}  # the records are of 2020, and come back with their time
+        ensure_topics(kafka, [TopicSpec(self.raw, 3, kept), *(TopicSpec(topic, 1, kept) for topic in named)])
         self.incarnation = topic_incarnation(kafka, self.raw)
 
     def fail(
