@@ -15,18 +15,20 @@ import numpy as np
 
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Batch, Output, Partition, Processor
+from tidemark.sources.records import Records
 
 _ROWS = 300
 _START = datetime(2025, 1, 1, tzinfo=UTC)
-_EXAMPLES: dict[str, object] = {"string": "a", "int": 1, "float": 1.5, "bool": True}
+_EXAMPLES: dict[str, object] = {"string": "1", "int": 1, "float": 1.5, "bool": True}
 
 
 def rehearse(processor: Processor, pipeline: Pipeline) -> Counter[str]:
     """Run made-up records through all stages of `processor`, outside Kafka; how many outputs it gave to each topic."""
-    key = str(_EXAMPLES[pipeline.columns[pipeline.keys[0]].type]).encode()
-    ready = {topic: [Output(topic, value, key) for value in _records(pipeline)] for topic in pipeline.raw_topics[:1]}
+    raw = pipeline.raw_topics[0]
+    records = Records(pipeline).records(_records(pipeline))
+    ready = {raw: [Output(raw, record.value, record.key) for record in records]}
     given: Counter[str] = Counter()
-    for topic in (*pipeline.raw_topics[:1], *pipeline.hop_topics):
+    for topic in (raw, *pipeline.hop_topics):
         partition = Partition(topic, 0, "00000000")
         processor.open(partition, "")
         for rows in (ready.get(topic, [])[:1], ready.get(topic, [])[1:]):  # few rows and many take different ways

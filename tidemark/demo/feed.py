@@ -10,7 +10,9 @@ from confluent_kafka import KafkaError, Message, Producer
 from tidemark.demo.pace import Pace
 from tidemark.errors import BrokerError
 from tidemark.kafka import producer_config
+from tidemark.pipeline import Pipeline
 from tidemark.settings import Settings
+from tidemark.sources.records import Records
 
 _CHUNK = 500
 _LOOK_AGAIN_SECONDS = 0.02
@@ -18,20 +20,19 @@ _FLUSH_SECONDS = 30.0
 
 
 class Feed:
-    """Produces rows as JSON, keyed by the first key, a chunk at a time, at the pace given."""
+    """Produces rows as JSON, keyed as the pipeline's first raw topic is, a chunk at a time, at the pace given."""
 
-    def __init__(self, settings: Settings, topic: str, key: str, events: pl.DataFrame, pace: Pace) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline, events: pl.DataFrame, pace: Pace) -> None:
         self._producer = Producer(producer_config(settings, linger_ms=2))
-        self._topic, self._pace = topic, pace
-        self._keys = [str(value).encode() for value in events[key].to_list()]
-        self._values = events.write_ndjson().encode().splitlines()
+        self._topic, self._pace = pipeline.raw_topics[0], pace
+        self._records = Records(pipeline).records(events.write_ndjson().encode().splitlines())
         self._failures: list[str] = []
         self.sent = 0
 
     @property
     def events(self) -> int:
         """Rows in all."""
-        return len(self._values)
+        return len(self._records)
 
     def run(self, stop: threading.Event) -> None:
         """Produce every row, or until `stop`.
@@ -45,8 +46,8 @@ class Feed:
                 stop.wait(_LOOK_AGAIN_SECONDS)
                 continue
             end = min(self.sent + _CHUNK, self.events)
-            for row in range(self.sent, end):
-                self._producer.produce(self._topic, self._values[row], self._keys[row], on_delivery=self._delivered)
+            for record in self._records[self.sent : end]:
+                self._producer.produce(self._topic, record.value, record.key, on_delivery=self._delivered)
             self._producer.poll(0)
             self.sent = end
         left = self._producer.flush(_FLUSH_SECONDS)

@@ -148,13 +148,7 @@ async def _loop(
     """Feed, answer and watch until all is done; the seconds it took."""
     await _wait_until_ready(plan, crew, watch, show, progress)
     pace, halt = Pace(max_unlearnt=_TILES_UNLEARNT * plan.pipeline.selection.budget), threading.Event()
-    feed = Feed(
-        settings,
-        plan.pipeline.raw_topics[0],
-        plan.pipeline.keys[0],
-        plan.simulation.events.head(plan.streamed),
-        pace,
-    )
+    feed = Feed(settings, plan.pipeline, plan.simulation.events.head(plan.streamed), pace)
     progress.events, progress.stage = feed.events, "streaming"
     began = time.monotonic()
     working = asyncio.create_task(crew.work())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,10 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streaming import MemoryEngine, features_as_offline, purchases, shop
 
+from dataflows.rehearsal import rehearse
+from tidemark.ingest import open_file
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, form_of, record_keys
 from tidemark.processor import Partition
+from tidemark.sources.records import Records
 from tidemark.stream.key_sample import compare_keys
+from tidemark.stream.processor import StreamProcessor
+from tidemark.stream.replaying import NoModel
 
 FORMS: tuple[KeyForm, ...] = ("text", "json", "int32", "int64")
 
@@ -94,6 +101,30 @@ def test_no_key_is_no_form_of_a_text_that_is_no_number() -> None:
 @pytest.mark.parametrize("key", [None, b"", b"007", b"7.0", b"+7", b"7 ", b"\x00\x00\x00\x00\x01\x07", b'{"who":7}'])
 def test_what_is_no_form_of_a_number_is_something_else(key: bytes | None) -> None:
     assert form_of([(key, "7")], numbers=True) == "other"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("type_", ["string", "int"])
+def test_a_file_becomes_records_with_the_keys_that_the_stream_wants(
+    form: KeyForm, type_: Literal["string", "int"], tmp_path: Path
+) -> None:
+    pipeline = keyed(shop(keys=1), form)
+    column = pipeline.columns["who"].model_copy(update={"type": type_})
+    pipeline = pipeline.model_copy(update={"columns": pipeline.columns | {"who": column}})
+    numbers = [0, 7, -7, 2**31 - 1]
+    whos = numbers if type_ == "int" else list(map(str, numbers))
+    rows = [row | {"who": whos[i % 4]} for i, row in enumerate(purchases(1, 30))]
+    path = tmp_path / "rows.ndjson"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    records = open_file(path, pipeline, "shop.raw").read(len(rows)) or []
+    said = compare_keys(pipeline, "shop.raw", [(record.key, record.value) for record in records])
+    assert said == f"topic 'shop.raw': the keys of {len(rows)} sampled records are 'who'"
+    assert rehearse(StreamProcessor(pipeline, NoModel()), pipeline)["shop.deadletter"] == 0
+
+
+def test_a_number_that_the_keys_form_does_not_hold_is_sent_without_a_key() -> None:
+    values = [b'{"who": %s}' % who for who in (b"2147483648", b'"a"', b"null")]
+    assert [record.key for record in Records(keyed(shop(keys=1), "int32")).records(values)] == [None, None, None]
 
 
 def test_a_sample_of_records_says_what_to_write() -> None:
