@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from streaming import START, MemoryEngine, shop
+from streaming import START, MemoryEngine, Models, shop
 
 from tidemark.errors import ConfigError
 from tidemark.features import backfill
@@ -73,7 +73,7 @@ def written(folder: Path, ending: str, made: list[dict[str, object]]) -> Path:
 
 def streamed(pipeline: Pipeline, records: list[tuple[str, bytes | None, bytes]]) -> NDArray[np.float64]:
     """What the stream computes of records, which it gets in their order: there is one partition of each topic."""
-    engine = MemoryEngine(pipeline)
+    engine = MemoryEngine(pipeline, Models(None))
     for topic in pipeline.raw_topics:
         engine.logs.setdefault(Partition(topic, 0, "0000aaaa"), [])
     engine.start()
@@ -85,7 +85,7 @@ def streamed(pipeline: Pipeline, records: list[tuple[str, bytes | None, bytes]])
     return found.sort("business_id").select(pipeline.feature_names).to_numpy()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(drawn=rows, ending=st.sampled_from(["csv", "ndjson", "ndjson", "parquet"]))
 def test_train_learns_from_the_features_that_the_stream_computes_of_the_same_file(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[dict[str, object]], ending: str
@@ -97,7 +97,7 @@ def test_train_learns_from_the_features_that_the_stream_computes_of_the_same_fil
     np.testing.assert_array_equal(learnt, streamed(pipeline, records))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(drawn=rows)
 def test_windows_over_the_first_key_are_kept_for_each_raw_topic_in_a_history_too(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[dict[str, object]]
