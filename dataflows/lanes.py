@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from confluent_kafka import Message
 
+from tidemark.kafka import headers_of_each
 from tidemark.processor import Batch, Partition
 
 _NEVER: Final = 2**62
@@ -18,7 +19,6 @@ _OFFSET: Final = methodcaller("offset")
 _TIMESTAMP: Final = methodcaller("timestamp")
 _KEY: Final = methodcaller("key")
 _VALUE: Final = methodcaller("value")
-_HEADERS: Final = methodcaller("headers")
 
 
 @dataclass(slots=True, eq=False)
@@ -186,6 +186,6 @@ def _batch(partition: Partition, messages: list[Message], *, replay: bool) -> Ba
         timestamps=np.fromiter(map(itemgetter(1), map(_TIMESTAMP, messages)), np.int64, n),
         keys=list(map(_KEY, messages)),
         values=list(map(_VALUE, messages)),
-        headers=list(map(_HEADERS, messages)),
+        headers=headers_of_each(messages),
         replay=replay,
     )

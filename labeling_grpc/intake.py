@@ -23,8 +23,8 @@ from labeling_grpc.strangers import misfit
 from labeling_grpc.writer import Stopping, Writer
 from tidemark.deadletter import dead_letter
 from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
-from tidemark.kafka import consumer_config
-from tidemark.processor import Batch, Headers, Partition
+from tidemark.kafka import consumer_config, headers_of
+from tidemark.processor import Batch, Partition
 from tidemark.records import Candidate, decode
 from tidemark.runtime.broker_time import broker_times, wall_clock
 from tidemark.settings import Settings
@@ -234,7 +234,7 @@ class Intake:
             timestamps=np.array([message.timestamp()[1]], np.int64),
             keys=[message.key()],
             values=[message.value()],
-            headers=[cast("Headers | None", message.headers())],
+            headers=[headers_of(message)],
         )
         output = dead_letter(self._topics.deadletter, batch, 0, wrong.step, wrong.reason)
         return Message(output.topic, output.key, output.value, output.headers)

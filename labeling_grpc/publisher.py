@@ -28,7 +28,7 @@ from labeling_grpc.store import Outgoing, UnfitError
 from labeling_grpc.strangers import fitting
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
-from tidemark.kafka import consumer_config, producer_config
+from tidemark.kafka import consumer_config, headers_of, producer_config
 from tidemark.records import Label, decode
 from tidemark.settings import Settings
 from tidemark.topics import Topics
@@ -267,7 +267,7 @@ class Publisher:
         mine: list[int] = []
         others: list[KafkaMessage] = []
         for message in batch:
-            headers = dict(message.headers() or [])
+            headers = dict(headers_of(message) or [])
             if headers.get(PUBLISHER) == identity:
                 number = headers.get(SEQ) or b""
                 # Whoever may write to the topic may write our identity, with what is no number of ours.

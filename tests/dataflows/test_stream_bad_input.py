@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from confluent_kafka import Producer
+from raw_batch import batch_of, send_batch
 from sessions import pump
 from streaming import START, Models, shop
 
@@ -51,8 +53,10 @@ def test_bad_records_are_dead_letters_with_their_reasons_and_the_flow_goes_on(
     for key, value, _ in bad:
         producer.produce(raw, value, key)
     producer.produce(raw, good[1], b"w")
-    producer.produce(raw, good[2], b"w")
     assert producer.flush(30) == 0
+    for value in (b"{", good[2]):
+        send_batch(kafka.bootstrap_servers or "", raw, batch_of(b"w", value, [(b"\xff", b"v")], int(time.time() * 1e3)))
+    bad.append((b"w", b"{", b""))
 
     settings = kafka.model_copy(update={"state_dir": tmp_path})
     config = EngineConfig(f"{unique}.stream", settings, align=1, deadletter=pipeline.topics.deadletter)
@@ -67,7 +71,7 @@ def test_bad_records_are_dead_letters_with_their_reasons_and_the_flow_goes_on(
     letters = [record_of(m) for m in read_all(kafka, pipeline.topics.deadletter)]
     headers = [dict(h or ()) for _, _, h in letters]
     assert predicted == ["first", "over\nlines", "last"]
-    assert [h["source_offset"] for h in headers] == [str(offset).encode() for offset in range(1, 7)]
+    assert [h["source_offset"] for h in headers] == [str(offset).encode() for offset in (*range(1, 7), 8)]
     for (key, value, reason), (their_key, their_value, _), told in zip(bad, letters, headers, strict=True):
         assert reason in (told["reason"] or b"")
         assert their_key == key

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, cast
-
-from confluent_kafka import Message
+from typing import Final
 
 from dataflows.resetting import Place
 from tidemark.errors import ConfigError
+from tidemark.kafka.headers import headers_of
 from tidemark.kafka.reading import each_record
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Headers, Partition
+from tidemark.processor import Partition
 from tidemark.selection.restart import Stored, again, anew, ledger, resume
 from tidemark.settings import Settings
 from tidemark.stream.position import Position, pack
@@ -83,13 +82,9 @@ def committed_everywhere(places: Sequence[Place], group: str) -> None:
 
 def _stored(settings: Settings, topic: str) -> Iterator[Stored]:
     for message in each_record(settings, topic, timeout=_LONGEST):
-        yield Stored(message.offset() or 0, message.timestamp()[1], message.value(), _headers(message))
+        yield Stored(message.offset() or 0, message.timestamp()[1], message.value(), headers_of(message))
 
 
 def _published(settings: Settings, topic: str) -> Iterator[Published]:
     for message in each_record(settings, topic, timeout=_LONGEST):
-        yield Published(message.partition() or 0, message.offset() or 0, message.value(), _headers(message))
-
-
-def _headers(message: Message) -> Headers | None:
-    return cast("Headers | None", message.headers())  # a consumed one has them as a list, whatever the stubs allow
+        yield Published(message.partition() or 0, message.offset() or 0, message.value(), headers_of(message))

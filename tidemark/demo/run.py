@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, cast
+from typing import Protocol, Self
 
 import lightgbm as lgb
 import numpy as np
@@ -27,6 +27,7 @@ from tidemark.observe import FLOWS, Observer, Snapshot
 from tidemark.pipeline import Pipeline
 from tidemark.records import Label
 from tidemark.registry.codec import Registry
+from tidemark.registry.reading import record_of
 from tidemark.settings import Settings
 from tidemark.simulators import Annotator, Simulation
 from tidemark.supervisor import ProcessSpec, Supervisor
@@ -240,8 +241,7 @@ def _active_arm(
     registry = Registry()
     points: list[ModelPoint] = []
     for message in read_all(settings, pipeline.topics.models):
-        headers = cast("list[tuple[str, bytes | None]] | None", message.headers())
-        if not registry.feed(message.key(), message.value(), headers) or not registry.champion:
+        if not registry.feed(*record_of(message)) or not registry.champion:
             continue
         manifest = registry.manifests[registry.champion.version]
         known = [label for offset, label in labels if offset < manifest.trained_on[0].end]

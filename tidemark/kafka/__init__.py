@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tidemark.kafka.clients import admin, connect, consumer_config, producer_config
+from tidemark.kafka.headers import headers_of, headers_of_each
 from tidemark.kafka.reading import each_record, read_all, read_record
 from tidemark.kafka.topics import ensure_topics, topic_incarnation
 
@@ -12,6 +13,8 @@ __all__ = [
     "consumer_config",
     "each_record",
     "ensure_topics",
+    "headers_of",
+    "headers_of_each",
     "producer_config",
     "read_all",
     "read_record",

@@ -7,7 +7,7 @@ import logging
 from confluent_kafka import Message
 
 from tidemark.errors import ModelError
-from tidemark.kafka import read_all
+from tidemark.kafka import headers_of, read_all
 from tidemark.registry.codec import Headers, Registry
 from tidemark.settings import Settings
 
@@ -35,9 +35,7 @@ def read_registry(settings: Settings, topic: str, *, secret: bytes | None = None
 
 def record_of(message: Message) -> tuple[bytes | None, bytes | None, Headers]:
     """Key, value and headers of a consumed record, as the registry takes them."""
-    headers = message.headers() or []
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return _bytes(message.key()), _bytes(message.value()), [(name, _bytes(content)) for name, content in pairs]
+    return _bytes(message.key()), _bytes(message.value()), headers_of(message)
 
 
 def _bytes(content: str | bytes | None) -> bytes | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final
 
 from confluent_kafka import Message
 
 from tidemark.deadletter import OWN_HEADER
-from tidemark.kafka import each_record
-from tidemark.processor import Headers
+from tidemark.kafka import each_record, headers_of
 from tidemark.settings import Settings
 
 _LARGEST: Final = 2**63 - 1
@@ -73,7 +72,7 @@ class Letter:
     @classmethod
     def of(cls, message: Message) -> Letter:
         """The dead letter in a record."""
-        pairs = cast("Headers", message.headers() or [])
+        pairs = headers_of(message) or []
         said: dict[str, str] = {}
         for name, value in pairs:
             if not name.startswith(OWN_HEADER):

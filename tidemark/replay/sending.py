@@ -16,7 +16,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tidemark.errors import BrokerError, TidemarkError, TopicError
-from tidemark.kafka import admin, ensure_topics, producer_config, read_record, topic_incarnation
+from tidemark.kafka import admin, ensure_topics, headers_of, producer_config, read_record, topic_incarnation
 from tidemark.processor import Headers
 from tidemark.replay.letters import Letter, Source
 from tidemark.replay.marks import Mark, Marks, packed
@@ -279,7 +279,7 @@ def whole(settings: Settings, letter: Letter) -> Letter:
     value = message.value()
     if letter.sha256 is not None and (value is None or hashlib.sha256(value).hexdigest() != letter.sha256):
         return letter
-    headers = tuple(cast("Headers", message.headers() or []))
+    headers = tuple(headers_of(message) or ())
     return replace(letter, key=message.key(), value=value, headers=headers, truncated=False)
 
 

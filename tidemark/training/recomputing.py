@@ -20,10 +20,10 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from tidemark.errors import BrokerError, RecordError, TopicError
 from tidemark.events import EventPosition, parse_event_id
 from tidemark.features.rows import DerivedFeatures
-from tidemark.kafka import admin, consumer_config, read_all, topic_incarnation
+from tidemark.kafka import admin, consumer_config, headers_of_each, read_all, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import definitions
-from tidemark.processor import Batch, Headers, Partition
+from tidemark.processor import Batch, Partition
 from tidemark.records import Label, LabelFeatures, decode
 from tidemark.settings import Settings
 from tidemark.stream.replaying import FeatureReplay, Found
@@ -212,16 +212,8 @@ def _batch(partition: Partition, messages: list[Message]) -> Batch:
         np.array([message.timestamp()[1] for message in messages], np.int64),
         [_bytes(message.key()) for message in messages],
         [_bytes(message.value()) for message in messages],
-        [_headers(message) for message in messages],
+        headers_of_each(messages),
     )
-
-
-def _headers(message: Message) -> Headers | None:
-    headers = message.headers()
-    if headers is None:
-        return None
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return [(name, _bytes(content)) for name, content in pairs]
 
 
 def _bytes(content: str | bytes | None) -> bytes | None:
