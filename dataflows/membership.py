@@ -20,6 +20,7 @@ from dataflows.codes import END_OF_PARTITION, OUT_OF_RANGE, REFUSED, TOPIC_SUSPE
 from dataflows.config import EngineConfig
 from dataflows.lanes import Lane
 from dataflows.opening import Found, Lookup, Opening, check_own, gap_message, start_offset, wanted_offset
+from dataflows.response_size import DEFAULT, response_size, too_large
 from dataflows.unreadable import Gap, Unreadable
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import consumer_config
@@ -72,19 +73,23 @@ class Membership:
         self._generations = itertools.count(1)
         self._opening: Opening | None = None
         self._opening_since: float | None = None
+        self._admin = admin
+        self._response_size = DEFAULT
         self._callback_error: Exception | None = None
         self.lanes: dict[tuple[str, int], Lane] = {}
         self.consumer: Consumer | None = None
 
     def join(self) -> None:
         """Become a member of the group."""
-        self.consumer = Consumer(self._consumer_config(error_cb=_log_client_error))
+        self._response_size = response_size(self._admin, self._processor.topics, self._config.settings)
+        self.consumer = Consumer(self._consumer_config(error_cb=self._on_client_error))
         self.consumer.subscribe(
             list(self._processor.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
     def _consumer_config(self, **over: Any) -> dict[str, Any]:  # noqa: ANN401 librdkafka's values have no common type
         config = self._config
+        larger = {"receive_message_max_bytes": self._response_size} if self._response_size > DEFAULT else {}
         return consumer_config(
             config.settings,
             group=config.group,
@@ -93,7 +98,7 @@ class Membership:
             fetch_wait_max_ms=100,
             max_poll_interval_ms=int(config.max_poll_interval * 1_000),
             topic_metadata_refresh_interval_ms=int(config.topic_check_interval * 1_000),
-            **config.consumer,
+            **(larger | dict(config.consumer)),
             **over,
         )
 
@@ -275,6 +280,11 @@ class Membership:
         except Exception as error:  # noqa: BLE001 raised by `read`
             self._callback_error = self._callback_error or error
 
+    def _on_client_error(self, error: KafkaError) -> None:
+        """Kafka's client recovers by itself from most of what it reports here; of the rest `read` raises one thing."""
+        _log.info("Kafka client: %s", error.str())
+        self._callback_error = self._callback_error or too_large(error, self._config.group)
+
     def _close(self, lane: Lane) -> None:
         partition = lane.partition
         if lane.is_open and partition is not None:
@@ -364,8 +374,3 @@ def _is_event(message: Message) -> bool:
 
 def _names(partitions: list[TopicPartition]) -> str:
     return ", ".join(f"{tp.topic} [{tp.partition}]" for tp in partitions)
-
-
-def _log_client_error(error: KafkaError) -> None:
-    """Kafka's client recovers by itself from what it reports here; what it can't is raised where it is called."""
-    _log.info("Kafka client: %s", error.str())

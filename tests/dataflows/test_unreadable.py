@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Message, Producer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from counting import CountingProcessor, expected
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +16,12 @@ from offsets import GroupOffsets
 from sessions import pump
 
 from dataflows.config import EngineConfig
+from dataflows.response_size import DEFAULT, response_size
 from dataflows.session import Session
 from dataflows.stop import Stop
 from dataflows.unreadable import end_of_batch
-from tidemark.kafka import ensure_topics, producer_config, read_all
+from tidemark.errors import BrokerError
+from tidemark.kafka import admin, ensure_topics, producer_config, read_all
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
 
@@ -137,6 +140,38 @@ def test_batches_that_cannot_be_read_are_dead_letters_by_position_and_all_others
         assert b"Invalid compressed data" in (letter["reason"] or b"")
         told += range(int(letter["source_offset"] or b""), int(letter["source_last_offset"] or b"") + 1)
     assert told == log.bad
+
+
+def test_a_batch_that_is_larger_than_the_client_takes_ends_the_flow_with_what_to_set(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    log = Log(kafka, unique)
+    config = ConfigResource(ConfigResource.Type.TOPIC, log.source)
+    config.add_incremental_config(
+        ConfigEntry("max.message.bytes", "6000000", incremental_operation=AlterConfigOpType.SET)
+    )
+    client = admin(kafka)
+    client.incremental_alter_configs([config])[config].result(30)
+    log.rows(3)
+    large = Producer(producer_config(kafka, message_max_bytes=6_000_000) | {"compression.type": "none"})
+    large.produce(log.source, b"x" * 4_000_000, b"k", 0)
+    assert large.flush(30) == 0
+    session = log.session(tmp_path, unreadable_after=1.0)
+    try:
+        with pytest.raises(BrokerError, match="set TIDEMARK_KAFKA_RECEIVE_MESSAGE_MAX_BYTES above the largest"):
+            pump(session, lambda: False, "it stands still", timeout=60)
+    finally:
+        session.abandon()
+
+
+def test_the_client_takes_whatever_batch_its_topics_take(kafka: Settings, unique: str) -> None:
+    small, large = f"{unique}.small", f"{unique}.large"
+    ensure_topics(kafka, [TopicSpec(small, 1, {}), TopicSpec(large, 1, {"max.message.bytes": "300000000"})])
+    assert response_size(admin(kafka), [small, large], kafka) == 301_000_000
+    assert response_size(admin(kafka), [small], kafka) == DEFAULT
+    fetching = kafka.model_copy(update={"kafka": {"fetch.max.bytes": "400000000"}})
+    assert response_size(admin(kafka), [large], fetching) == 401_000_000
+    assert response_size(admin(kafka), [f"{unique}.absent"], kafka) == DEFAULT
 
 
 def test_before_the_stated_time_nothing_is_stepped_over(
