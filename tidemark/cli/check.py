@@ -10,6 +10,7 @@ from rich.text import Text
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.costs import costs
 from tidemark.cli.sampling import sample
+from tidemark.cli.topics_compared import topics_lack
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import connect
 from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
@@ -30,7 +31,7 @@ def check(pipeline: PipelineFile) -> None:
         loaded = load(pipeline)
         out.print(summary(loaded))
         for line in compared(loaded):
-            out.print(Text(safe(line), style="dim"))
+            out.print(Text(safe(line), style="dim"), soft_wrap=True)
 
 
 def compared(pipeline: Pipeline) -> list[str]:
@@ -40,8 +41,17 @@ def compared(pipeline: Pipeline) -> list[str]:
         connect(settings, timeout=_ASK)
         lines = list(costs(pipeline, settings)) or ["its flows have not run yet"]
     except (BrokerError, ConfigError) as error:
-        return [f"not compared with what runs: {error}"]
+        return [f"not compared with what runs, nor with the topics that exist: {error}"]
+    lines += topics_of(pipeline, settings)
     return lines + [line for raw in pipeline.raw if (line := keys_of(pipeline, settings, raw.topic)) is not None]
+
+
+def topics_of(pipeline: Pipeline, settings: Settings) -> list[str]:
+    """What topics that exist lack of what the pipeline needs, in sentences with the command that mends each."""
+    try:
+        return topics_lack(pipeline, settings) or ["its topics that exist are as it needs them"]
+    except BrokerError as error:
+        return [f"topics were not compared: {error}"]
 
 
 def keys_of(pipeline: Pipeline, settings: Settings, topic: str) -> str | None:

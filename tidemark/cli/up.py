@@ -15,33 +15,20 @@ from dataflows.slots import place
 from tidemark.broker import kafka_for
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.costs import costs
+from tidemark.cli.topics_compared import made, topics_lack
 from tidemark.kafka import ensure_topics
-from tidemark.monitoring.retention import predictions_retention
 from tidemark.pipeline import Pipeline, load
 from tidemark.private import private_folder, private_log
-from tidemark.selection.retention import proposals_retention
 from tidemark.settings import Settings
-from tidemark.stream.retention import events_retention
 from tidemark.supervisor import ProcessSpec, Supervisor
 from tidemark.text import safe
-from tidemark.topics import Topics
 
 app = typer.Typer(add_completion=False)
 
 
 def prepare(pipeline: Pipeline, settings: Settings) -> None:
     """Create the pipeline's topics where they are missing."""
-    ensure_topics(
-        settings,
-        Topics(pipeline.name).specs(
-            raw=[source.topic for source in pipeline.raw],
-            hops=pipeline.hops,
-            partitions=pipeline.partitions,
-            retention_ms=events_retention(pipeline) // 1_000,
-            short_retention_ms=proposals_retention(pipeline) // 1_000,
-            predictions_retention_ms=predictions_retention(pipeline) // 1_000,
-        ),
-    )
+    ensure_topics(settings, made(pipeline))
 
 
 def processes(file: Path, settings: Settings, *, streams: int = 1) -> list[ProcessSpec]:
@@ -83,8 +70,8 @@ def up(
             loaded = load(pipeline)
             with kafka_for(Settings.from_environment()) as settings:
                 prepare(loaded, settings)
-                for line in costs(loaded, settings):
-                    out.print(safe(line))
+                for line in [*costs(loaded, settings), *topics_lack(loaded, settings)]:
+                    out.print(safe(line), soft_wrap=True)
                 log = log_file(loaded, settings)
                 private_folder(log.parent.parent)
                 private_folder(log.parent)

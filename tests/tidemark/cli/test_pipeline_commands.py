@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from typer.testing import CliRunner
 
 from tidemark.cli.app import app
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.cli.topics_compared import topics_lack
+from tidemark.cli.up import prepare
+from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.pipeline import load
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
@@ -54,6 +57,46 @@ def test_schema_prints_json() -> None:
 def kafka_of_commands(kafka: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("TIDEMARK_BOOTSTRAP_SERVERS", str(kafka.bootstrap_servers))
     return kafka
+
+
+def test_check_tells_which_topics_are_short_of_what_the_pipeline_needs_and_its_command_mends_them(
+    kafka_of_commands: Settings, unique: str, tmp_path: Path
+) -> None:
+    text = FRAUD.read_text(encoding="utf-8").replace('name = "fraud"', f'name = "{unique}"')
+    path = tmp_path / "short.toml"
+    path.write_text(text.replace(load(FRAUD).raw_topics[0], f"{unique}.raw"), encoding="utf-8")
+    pipeline = load(path)
+    short = {"retention.ms": "3600000", "cleanup.policy": "compact,delete"}
+    raw = TopicSpec(f"{unique}.raw", pipeline.partitions, short)
+    models = TopicSpec(pipeline.topics.models, 1, {"retention.ms": "3600000"})
+    ensure_topics(kafka_of_commands, [raw, models])
+    shown = CliRunner().invoke(app, ["check", str(path)])
+    assert shown.exit_code == 0, shown.output
+    commands = [line.split(" --add-config ") for line in shown.output.splitlines() if "--add-config" in line]
+    assert [command.split()[-1] for command, _ in commands] == [raw.name, models.name]
+    client = admin(kafka_of_commands)
+    for name, (_, settings) in zip((raw.name, models.name), commands, strict=True):
+        pairs = [pair.split("=") for pair in settings.strip().split(",")]
+        entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in pairs]
+        asked = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        client.incremental_alter_configs([asked])[asked].result(10)
+    again = CliRunner().invoke(app, ["check", str(path)])
+    assert "its topics that exist are as it needs them" in again.output, again.output
+
+
+def test_topics_as_up_makes_them_lack_nothing(kafka_of_commands: Settings, unique: str, tmp_path: Path) -> None:
+    path = tmp_path / "whole.toml"
+    text = FRAUD.read_text(encoding="utf-8").replace('name = "fraud"', f'name = "{unique}"')
+    path.write_text(text.replace(load(FRAUD).raw_topics[0], f"{unique}.raw"), encoding="utf-8")
+    prepare(load(path), kafka_of_commands)
+    assert topics_lack(load(path), kafka_of_commands) == []
+
+
+def test_check_says_that_topics_were_not_compared_where_no_kafka_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    done = CliRunner().invoke(app, ["check", str(FRAUD)])
+    assert done.exit_code == 0
+    assert "not compared with what runs, nor with the topics that exist" in done.output
 
 
 def test_init_drafts_a_file_that_passes_the_check(kafka_of_commands: Settings, unique: str, tmp_path: Path) -> None:
