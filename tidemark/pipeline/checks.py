@@ -26,6 +26,8 @@ from tidemark.pipeline.training_params import problems as problems_of
 
 NO_COLUMN: Final = frozenset({"count", "since_last"})
 """Aggregates that need no column."""
+MOST_LAST_PARTITIONS: Final = 387
+"""Partitions of the last stage whose watermarks `select` can keep with its offset: Kafka takes 4,000 bytes there."""
 _OF_ANY_TYPE: Final = frozenset({"distinct", "approx_distinct"})
 _OPTIONS: Final[dict[str, tuple[frozenset[Aggregate], str]]] = {
     "probability": (frozenset({"quantile", "approx_quantile"}), "0.5"),
@@ -33,6 +35,7 @@ _OPTIONS: Final[dict[str, tuple[frozenset[Aggregate], str]]] = {
 }
 """What some aggregates must be given, and no other may be, and an example of it."""
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_LONGEST_TOPIC: Final = 249
 _TIME_TYPES: Final = {
     "iso8601": ("string",),
     "epoch_s": ("int", "float"),
@@ -56,6 +59,7 @@ def find_problems(pipeline: Pipeline) -> list[Problem]:
     cleaned, problems = _cleaned_schema(pipeline, schema)
     return [
         *_topics(pipeline),
+        *_partitions(pipeline),
         *_columns(pipeline),
         *_keys(pipeline),
         *_time(pipeline),
@@ -97,10 +101,22 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
                     f"'{topic}' and '{alike[0]}' are one name to Kafka's metrics, which take '.' for '_'; rename one",
                 )
     for name in sorted(own):
-        if not _TOPIC.fullmatch(name):
+        if len(name) > _LONGEST_TOPIC:  # what else a name may not have, the keys that are in it are refused for
             yield Problem(
                 "name", f"the topic '{name[:60]}…' is no name for Kafka, which takes 249 characters; shorten it"
             )
+
+
+def _partitions(pipeline: Pipeline) -> Iterator[Problem]:
+    topics = 1 if pipeline.hops else len(pipeline.raw)
+    last = pipeline.partitions * topics
+    if last > MOST_LAST_PARTITIONS:
+        each = f" in each of {topics} raw topics" if topics > 1 else ""
+        yield Problem(
+            "partitions",
+            f"{last} partitions' watermarks don't fit the 4,000 bytes that Kafka keeps with an offset; write at most "
+            f"{MOST_LAST_PARTITIONS // topics}{each}",
+        )
 
 
 def _columns(pipeline: Pipeline) -> Iterator[Problem]:

@@ -80,7 +80,12 @@ def _oversized(value: object, location: tuple[int | str, ...] = ()) -> Iterator[
 
 
 def _config_error(name: str, problems: list[Problem]) -> ConfigError:
-    return ConfigError("\n".join(f"{name}: {problem.key}: {problem.text}" for problem in problems))
+    return ConfigError("\n".join(f"{name}: {_shown(problem.key)}: {_shown(problem.text)}" for problem in problems))
+
+
+def _shown(text: str) -> str:
+    """The text with what can't be seen, such as a newline in a name, as Python writes it: a problem is a line."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _problem(details: ErrorDetails, document: dict[str, Any]) -> Problem:
@@ -171,4 +176,5 @@ def _meaning(location: list[int | str]) -> str:
     field = None if model is None else model.model_fields.get(str(location[-1]))
     if field is None or not field.description:
         return ""
-    return f": {field.description[0].lower()}{field.description[1:].rstrip('.')}"
+    told = " ".join(field.description.split())  # a problem is a line
+    return f": {told[0].lower()}{told[1:].rstrip('.')}"
