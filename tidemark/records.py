@@ -7,7 +7,7 @@ writer does not stop an older reader.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ from tidemark.errors import RecordError
 NO_MODEL: Final = "none"
 """Model version of a prediction made before there was a model."""
 
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer of a record. Whoever writes more is refused here: columns, databases and packed states have 64
+bits. A label's times are checked, and named, by who learns from them."""
 Reason = Literal["explore", "uncertain", "diverse", "cold", "imported"]
 LabelStatus = Literal[
     "answered", "skipped", "expired", "retracted", "withdrawn", "vote", "gold", "escalated", "commented", "requeued"
@@ -37,7 +40,7 @@ class Prediction(Record, frozen=True, kw_only=True):
     event_id: str
     business_id: str | None
     key: str | None
-    time: int
+    time: Int64
     probabilities: list[float] | None
     uncertainty: float | None
     model: str
@@ -55,19 +58,19 @@ class Candidate(Record, frozen=True, kw_only=True):
     event_id: str
     business_id: str | None
     key: str | None
-    time: int
-    tile: int
-    tile_count: int
+    time: Int64
+    tile: Int64
+    tile_count: Int64
     reason: Reason
     priority: float
     inclusion_probability: float | None
     policy: str
     features: dict[str, float | None]
-    context: dict[str, str | float | int | bool | None]
+    context: dict[str, str | float | Int64 | bool | None]
     probabilities: list[float] | None
     uncertainty: float | None
     model: str
-    expires_at: int | None = None
+    expires_at: Int64 | None = None
     definitions: dict[str, str] | None = None
 
 
@@ -91,8 +94,8 @@ class Label(Record, frozen=True, kw_only=True):
     answered_at: int
     reason: Reason
     inclusion_probability: float | None
-    tile: int
-    tile_count: int
+    tile: Int64
+    tile_count: Int64
     policy: str
     features: dict[str, float | None]
     probabilities: list[float] | None
@@ -102,7 +105,7 @@ class Label(Record, frozen=True, kw_only=True):
     comment: str | None = None
     annotation_id: str | None = None
     supersedes: str | None = None
-    answers: int | None = None
+    answers: Int64 | None = None
     annotators: list[str] | None = None
     consensus: list[float] | None = None
     definitions: dict[str, str] | None = None
@@ -140,9 +143,9 @@ class LabelRange(Record, frozen=True, kw_only=True):
     """
 
     topic: str
-    partition: int
-    start: int
-    end: int
+    partition: Int64
+    start: Int64
+    end: Int64
     incarnation: str = ""
 
 
@@ -158,17 +161,17 @@ class ModelManifest(Record, frozen=True, kw_only=True):
 
     version: str
     parent: str | None
-    created_at: int
+    created_at: Int64
     schema_hash: str
     features: list[str]
     classes: list[str]
-    chunks: int
-    size: int
+    chunks: Int64
+    size: Int64
     sha256: str
     trained_on: list[LabelRange]
-    used: int
+    used: Int64
     event_ids_sha256: str
-    known_until: int
+    known_until: Int64
     metrics: dict[str, float | None]
     decision: str
     golden: list[list[float | None]] = []
@@ -182,7 +185,7 @@ class Champion(Record, frozen=True, kw_only=True):
     """`P.models`, key `champion`: the version in force. Moves in the transaction that publishes it."""
 
     version: str
-    since: int
+    since: Int64
     parent: str | None = None
 
 
@@ -193,19 +196,19 @@ class Metric(Record, frozen=True, kw_only=True):
     value: float | None
     low: float | None
     high: float | None
-    n: int
-    at: int
+    n: Int64
+    at: Int64
     model: str
     source: Literal["labels", "outcomes", "stream", "budget"]
-    detail: dict[str, str | float | int | None] = {}
+    detail: dict[str, str | float | Int64 | None] = {}
 
 
 class SourcePosition(Record, frozen=True, kw_only=True):
     """Where a dead letter came from."""
 
     topic: str
-    partition: int
-    offset: int
+    partition: Int64
+    offset: Int64
 
 
 R = TypeVar("R", bound=Record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from tidemark.selection.checkpoint import LONG_AGO, Checkpoint
 from tidemark.selection.clock import Watermarks
 from tidemark.selection.processor import SelectProcessor
 from tidemark.selection.reading import Lanes
+
+_FARTHEST: Final = 2**62
+"""What a tile's number and a sum of cases are below; records of others may hold anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,9 @@ def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[S
     asked, spent, undecided = 0, 0, LONG_AGO
 
     def decided(tile: int, timestamp: int) -> int:
-        allowed = timestamp < 0 or tile * selection.tile <= timestamp * 1_000 + 2 * time.max_ahead
+        allowed = abs(tile) < _FARTHEST and (
+            timestamp < 0 or tile * selection.tile <= timestamp * 1_000 + 2 * time.max_ahead
+        )
         return max(undecided, tile + 1) if allowed else undecided
 
     for record in candidates:
@@ -63,7 +69,7 @@ def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[S
             continue
         tile, whole = metric.detail.get("tile"), metric.detail.get("spent_in_all")
         if metric.source == "budget" and isinstance(tile, int) and isinstance(whole, int):
-            spent = max(spent, whole)
+            spent = max(spent, whole if whole < _FARTHEST else 0)
             undecided = decided(tile, record.timestamp)
     return Ledger(max(asked, spent), undecided)
 
