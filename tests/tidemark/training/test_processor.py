@@ -311,7 +311,8 @@ def test_a_closed_partition_takes_no_rows() -> None:
 
 
 def test_a_parameter_that_is_not_to_be_set_is_refused_at_the_start() -> None:
-    wrong = small_pipeline(extra='[training]\nparams = { objective = "poisson" }')
+    training = PIPELINE.training.model_copy(update={"params": {"objective": "poisson"}})
+    wrong = PIPELINE.model_copy(update={"training": training})
     with pytest.raises(ConfigError, match="objective"):
         RetrainProcessor(wrong, read_registry=Registry, sandbox=Engine.sandbox)
 
