@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec, TopicMetadata
 
 from dataflows.opening import pack, unpack
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import connect, consumer_config, topic_incarnation
+from tidemark.kafka.clients import unreachable
 from tidemark.processor import Partition
 from tidemark.settings import Settings
 
@@ -44,11 +45,11 @@ class Move:
     metadata: str
 
 
-class StoppedGroup:
-    """The consumer group of a flow of which no process runs.
+class Group:
+    """The consumer group of a flow, looked at from outside.
 
     Raises:
-        BrokerError: Kafka does not answer, or a process of the flow is a member.
+        BrokerError: Kafka does not answer.
 
     """
 
@@ -56,7 +57,16 @@ class StoppedGroup:
         self._settings = settings
         self._group = group
         self._client: AdminClient = connect(settings)
-        self._check_stopped()
+
+    def present(self, topics: Sequence[str]) -> list[str]:
+        """Those of some topics that exist.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+
+        """
+        listed = self._listed()
+        return [topic for topic in topics if topic in listed]
 
     def places(self, topics: Sequence[str]) -> list[Place]:
         """The partitions of topics, and what is committed for each.
@@ -66,7 +76,7 @@ class StoppedGroup:
             BrokerError: Kafka does not answer.
 
         """
-        listed = self._client.list_topics(timeout=_TIMEOUT).topics
+        listed = self._listed()
         asked: list[TopicPartition] = []
         incarnations = {}
         for topic in topics:
@@ -94,6 +104,47 @@ class StoppedGroup:
                 )
             )
         return places
+
+    def _listed(self) -> dict[str, TopicMetadata]:
+        try:
+            return dict(self._client.list_topics(timeout=_TIMEOUT).topics)
+        except KafkaException as error:
+            raise unreachable(self._settings, error.args[0].str()) from error
+
+    def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
+        consumer = Consumer(consumer_config(self._settings, group=self._group, log_level=2))
+        try:
+            found = consumer.committed(asked, _TIMEOUT)
+        except KafkaException as error:
+            raise BrokerError(f"Kafka does not tell the offsets of {self._group}: {error.args[0].str()}") from error
+        finally:
+            consumer.close()
+        for tp in found:
+            if tp.error is not None:
+                raise BrokerError(f"Kafka does not tell the offsets of {self._group}: {tp.error.str()}")
+        return found
+
+    def _offsets(self, asked: Sequence[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        futures = self._client.list_offsets(
+            dict.fromkeys(asked, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
+        )
+        try:
+            return {(tp.topic, tp.partition): int(future.result(_TIMEOUT).offset) for tp, future in futures.items()}
+        except KafkaException as error:
+            raise BrokerError(f"Kafka does not tell where topics begin and end: {error.args[0].str()}") from error
+
+
+class StoppedGroup(Group):
+    """The consumer group of a flow of which no process runs.
+
+    Raises:
+        BrokerError: Kafka does not answer, or a process of the flow is a member.
+
+    """
+
+    def __init__(self, settings: Settings, group: str) -> None:
+        super().__init__(settings, group)
+        self._check_stopped()
 
     def at_time(self, places: Sequence[Place], milliseconds: int) -> dict[Partition, int]:
         """The first offset of each partition that is not before a Kafka timestamp; the end where there is none."""
@@ -161,25 +212,3 @@ class StoppedGroup:
                 f"{members} process(es) of {self._group} run; stop them first (one that was killed counts for six "
                 "seconds more)"
             )
-
-    def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
-        consumer = Consumer(consumer_config(self._settings, group=self._group, log_level=2))
-        try:
-            found = consumer.committed(asked, _TIMEOUT)
-        except KafkaException as error:
-            raise BrokerError(f"Kafka does not tell the offsets of {self._group}: {error.args[0].str()}") from error
-        finally:
-            consumer.close()
-        for tp in found:
-            if tp.error is not None:
-                raise BrokerError(f"Kafka does not tell the offsets of {self._group}: {tp.error.str()}")
-        return found
-
-    def _offsets(self, asked: Sequence[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-        futures = self._client.list_offsets(
-            dict.fromkeys(asked, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
-        )
-        try:
-            return {(tp.topic, tp.partition): int(future.result(_TIMEOUT).offset) for tp, future in futures.items()}
-        except KafkaException as error:
-            raise BrokerError(f"Kafka does not tell where topics begin and end: {error.args[0].str()}") from error

@@ -9,6 +9,7 @@ from bytewax.outputs import Sink
 import dataflows.flow
 from dataflows.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.environment import pipeline_and_settings
+from dataflows.lost_offsets import check_select
 from dataflows.session import Done, Work
 from dataflows.source import Sessions
 from dataflows.stop import Stop
@@ -23,7 +24,13 @@ def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
-    """The flow over the pipeline's proposals; one member of its group is active, others stand by."""
+    """The flow over the pipeline's proposals; one member of its group is active, others stand by.
+
+    Raises:
+        TidemarkError: offsets are gone and what was asked is there.
+
+    """
+    check_select(pipeline, settings)
     config = EngineConfig(
         group=f"{pipeline.name}.select",
         settings=settings,

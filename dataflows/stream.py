@@ -11,6 +11,7 @@ from bytewax.outputs import Sink
 import dataflows.flow
 from dataflows.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.environment import pipeline_and_settings
+from dataflows.lost_offsets import check_stream
 from dataflows.rehearsal import rehearse
 from dataflows.session import Done, Work
 from dataflows.source import Sessions
@@ -35,9 +36,10 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
     """The flow over the pipeline's topics. Kernels are warm and the champion is known before the group is joined.
 
     Raises:
-        TidemarkError: the models topic can't be read.
+        TidemarkError: the models topic can't be read, or offsets are gone and what was published is there.
 
     """
+    check_stream(pipeline, settings)
     secret = signing_key()
     watcher = ModelWatcher(settings, pipeline, secret=secret).start()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from dataflows.lost_offsets import published
 from dataflows.resetting import Place
 from tidemark.errors import ConfigError
 from tidemark.kafka.headers import headers_of
@@ -14,7 +15,7 @@ from tidemark.processor import Partition
 from tidemark.selection.restart import Stored, again, anew, ledger, resume
 from tidemark.settings import Settings
 from tidemark.stream.position import Position, pack
-from tidemark.stream.published import Published, handled
+from tidemark.stream.published import handled
 
 _LONGEST: Final = 3_600.0
 """Seconds that reading a topic of days may take."""
@@ -31,7 +32,7 @@ def restarted_stream(pipeline: Pipeline, settings: Settings, places: Sequence[Pl
         told: dict[Partition, int] = {}
     else:
         incarnations = {place.partition.topic: place.partition.incarnation for place in places}
-        told = handled(pipeline, lambda topic: _published(settings, topic), incarnations)
+        told = handled(pipeline, lambda topic: published(settings, topic), incarnations)
     return {
         place.partition: place.committed
         if place.committed is not None
@@ -83,8 +84,3 @@ def committed_everywhere(places: Sequence[Place], group: str) -> None:
 def _stored(settings: Settings, topic: str) -> Iterator[Stored]:
     for message in each_record(settings, topic, timeout=_LONGEST):
         yield Stored(message.offset() or 0, message.timestamp()[1], message.value(), headers_of(message))
-
-
-def _published(settings: Settings, topic: str) -> Iterator[Published]:
-    for message in each_record(settings, topic, timeout=_LONGEST):
-        yield Published(message.partition() or 0, message.offset() or 0, message.value(), headers_of(message))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -71,6 +71,40 @@ def handled(pipeline: Pipeline, read: Read, incarnations: dict[str, str]) -> dic
     return done
 
 
+def first_handled(
+    pipeline: Pipeline, read: Read, incarnations: dict[str, str], asked: Collection[Partition]
+) -> Partition | None:
+    """One of some partitions of which something was published; None if nothing was of any.
+
+    It ends with the first record that tells, and holds none; partitions of hops alone need `handled`.
+
+    Args:
+        pipeline: whose flow it is.
+        read: gives every committed record of a topic, oldest first in each partition.
+        incarnations: of each topic that the flow reads.
+        asked: the partitions that are asked about.
+
+    Returns:
+        A partition of which something was published.
+
+    """
+    for record in read(pipeline.topics.predictions):
+        event = _event(record)
+        if event is not None and event[0] in asked:
+            return event[0]
+    for topic in pipeline.hop_topics:
+        for record in read(topic):
+            found = next((origin for origin, _ in _rows(record) if origin in asked), None)
+            if found is not None:
+                return found
+    letters: dict[Partition, int] = {}
+    _from_letters(read(pipeline.topics.deadletter), incarnations, letters)
+    found = next((partition for partition in letters if partition in asked), None)
+    if found is None and any(partition.topic in pipeline.hop_topics for partition in asked):
+        found = next((one for one in handled(pipeline, read, incarnations) if one in asked), None)
+    return found
+
+
 _NONE: Final = np.empty(0, np.int64)
 
 
@@ -81,12 +115,19 @@ def _note(done: dict[Partition, int], where: Partition, offset: int) -> None:
 def _predicted(records: Iterable[Published]) -> dict[Partition, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     offsets: dict[Partition, list[int]] = {}
     for record in records:
-        try:
-            event = parse_event_id(_decode_name(record.value or b"").event_id)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecordError):
-            continue  # somebody else's: it tells of no event of ours
-        offsets.setdefault(Partition(event.topic, event.partition, event.incarnation), []).append(event.offset)
+        event = _event(record)
+        if event is not None:
+            offsets.setdefault(event[0], []).append(event[1])
     return {origin: np.unique(np.array(found, np.int64)) for origin, found in offsets.items()}
+
+
+def _event(record: Published) -> _Event | None:
+    """The event that a record is of; None if it is somebody else's, which tells of no event of ours."""
+    try:
+        event = parse_event_id(_decode_name(record.value or b"").event_id)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecordError):
+        return None
+    return Partition(event.topic, event.partition, event.incarnation), event.offset
 
 
 def _rows(record: Published) -> list[tuple[Partition, np.ndarray[tuple[int], np.dtype[np.int64]]]]:

@@ -14,13 +14,17 @@ from sessions import pump
 from streaming import PIPELINE, SECOND_KEY, START, MemoryEngine, Models, load_rows, purchases
 from typer.testing import CliRunner
 
+import dataflows.select
+import dataflows.stream
 from dataflows.config import EngineConfig
+from dataflows.lost_offsets import check_select, check_stream
 from dataflows.session import Session
 from dataflows.stop import Stop
+from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.up import prepare
 from tidemark.errors import TopicError
-from tidemark.kafka import consumer_config, producer_config, read_all
+from tidemark.kafka import admin, consumer_config, producer_config, read_all
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import Candidate, Prediction, decode
 from tidemark.selection import SelectProcessor
@@ -83,6 +87,12 @@ class Bench:
         consumer.commit(offsets=moved, asynchronous=False)
         consumer.close()
 
+    def delete_group(self, flow: str) -> None:
+        """As Kafka does a week after the last member has left."""
+        group = f"{self.pipeline.name}.{flow}"
+        client = admin(self.settings)  # must outlive the answer
+        client.delete_consumer_groups([group])[group].result(30)
+
     def run(self, *arguments: str) -> str:
         result = CliRunner().invoke(app, [*arguments])
         return f"{result.exit_code} {result.output}"
@@ -126,6 +136,71 @@ def test_offsets_set_by_something_else_are_refused_and_a_reset_goes_on_without_d
     told = bench.predictions()
     assert Counter(one.event_id for one in told).most_common(1)[0][1] == 1, "an event was predicted twice"
     assert {one.business_id: one.probabilities for one in told} == expected(bench, rows), "windows were not rebuilt"
+
+
+def test_offsets_that_are_gone_are_refused_and_a_reset_goes_on_without_doubling(bench: Bench) -> None:
+    rows = purchases(8, 90, disorder=0)
+    bench.feed(rows[:60])
+    check_stream(bench.pipeline, bench.settings)  # nothing is published: begins as ever
+    bench.predict(60)
+    check_stream(bench.pipeline, bench.settings)
+    bench.delete_group("stream")
+    with pytest.raises(TopicError, match=r"have expired .* `tidemark reset .* stream --to earliest`"):
+        dataflows.stream.over(bench.pipeline, bench.settings, Stop())
+    assert bench.run("reset", str(bench.file), "stream", "--to", "earliest").startswith("0 ")
+    check_stream(bench.pipeline, bench.settings)
+    bench.feed(rows[60:])
+    bench.predict(90)
+    told = bench.predictions()
+    assert Counter(one.event_id for one in told).most_common(1)[0][1] == 1, "an event was predicted twice"
+    assert {one.business_id: one.probabilities for one in told} == expected(bench, rows), "windows were not rebuilt"
+
+
+@pytest.mark.parametrize("bench", [2], indirect=True)
+def test_offsets_of_a_hop_alone_that_are_gone_are_refused(bench: Bench) -> None:
+    bench.feed(purchases(9, 30, disorder=0))
+    bench.predict(30)
+    group = f"{bench.pipeline.name}.stream"
+    consumer = Consumer(consumer_config(bench.settings, group=group))
+    held = consumer.committed([TopicPartition(topic, 0) for topic in bench.source], timeout=10)
+    bench.delete_group("stream")
+    consumer.commit(offsets=[tp for tp in held if tp.topic in bench.pipeline.raw_topics], asynchronous=False)
+    consumer.close()
+    with pytest.raises(TopicError, match=r"by-place"):
+        check_stream(bench.pipeline, bench.settings)
+
+
+@pytest.mark.parametrize("bench", [1], indirect=True)
+def test_selection_whose_offsets_are_gone_is_refused_where_it_has_asked_for_cases(bench: Bench) -> None:
+    rows = purchases(10, 120, disorder=0)
+    bench.feed(rows[:80])
+    bench.predict(80)
+    check_select(bench.pipeline, bench.settings)
+    bench.select(6)
+    before = bench.asked()
+    bench.delete_group("select")
+    with pytest.raises(TopicError, match=r"have expired .* `tidemark reset .* select --to earliest`"):
+        dataflows.select.over(bench.pipeline, bench.settings, Stop())
+    assert bench.run("reset", str(bench.file), "select", "--to", "earliest").startswith("0 ")
+    bench.feed(rows[80:])
+    bench.predict(120)
+    bench.select(len(before) + 2)
+    assert bench.asked()[: len(before)] == before
+    assert Counter(case.event_id for case in bench.asked()).most_common(1)[0][1] == 1, "a case was asked twice"
+
+
+@pytest.mark.parametrize("bench", [1], indirect=True)
+def test_a_raw_topic_that_was_made_anew_begins_as_ever(bench: Bench) -> None:
+    bench.feed(purchases(11, 30, disorder=0))
+    bench.predict(30)
+    bench.delete_group("stream")
+    (topic,) = bench.pipeline.raw_topics
+    client = admin(bench.settings)
+    client.delete_topics([topic])[topic].result(30)
+    wait_until(lambda: topic not in client.list_topics(timeout=10).topics, "the topic is still there")
+    prepare(bench.pipeline, bench.settings)
+    bench.feed(purchases(12, 30, disorder=0))
+    check_stream(bench.pipeline, bench.settings)
 
 
 def test_a_reset_to_the_end_skips_what_was_not_read_and_keeps_it_in_the_windows(bench: Bench) -> None:
