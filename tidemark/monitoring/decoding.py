@@ -40,14 +40,22 @@ class Models:
         return number
 
 
-def predictions(batch: Batch, spec: LabelSpec, models: Models) -> tuple[NDArray[Any], NDArray[np.int64], Bad]:
-    """Rows of a batch of `P.predictions`, the batch's rows they come from, and what is wrong with the others."""
+def predictions(
+    batch: Batch, spec: LabelSpec, models: Models, latest: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.int64], Bad]:
+    """Rows of a batch of `P.predictions`, the batch's rows they come from, and what is wrong with the others.
+
+    latest: (n,) event time, µs, beyond which each record's can't be: an earlier version let such events through.
+    """
     bad: Bad = []
     found, at = _decode(batch, bad)
     classes = len(spec.classes)
     problems = [
-        time_problem(one.time) or probabilities_problem(one.probabilities, classes) or _model_problem(one.model)
-        for one in found
+        time_problem(one.time)
+        or _ahead_problem(one.time, limit)
+        or probabilities_problem(one.probabilities, classes)
+        or _model_problem(one.model)
+        for one, limit in zip(found, latest[at].tolist(), strict=True)
     ]
     if any(problems):
         bad += [(row, RecordError(_STEP, problem)) for row, problem in zip(at, problems, strict=True) if problem]
@@ -96,6 +104,12 @@ def of_these_classes(probabilities: list[float] | None, classes: int) -> list[fl
 def time_problem(time: int) -> str | None:
     """What is wrong with a time (µs), if anything is."""
     return None if abs(time) < _FARTHEST else f"{time} is no time in µs since 1970"
+
+
+def _ahead_problem(time: int, latest: int) -> str | None:
+    if time <= latest:
+        return None
+    return f"time {time} is more than time.max_ahead after the record came: no event can be of it"
 
 
 def _model_problem(model: str) -> str | None:

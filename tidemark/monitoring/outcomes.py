@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from tidemark.pipeline.classes import ClassReader
 from tidemark.pipeline.model import ColumnType, Pipeline
 from tidemark.processor import Batch
 from tidemark.records import Outcome, decode
+from tidemark.runtime.broker_time import broker_times, wall_clock
 
 FIELDS: Final = (
     "an outcome is a JSON object with label (a class), known_at (µs since 1970 UTC, a whole number) and event_id "
@@ -29,7 +31,8 @@ _SHOWN: Final = 60
 class OutcomeReader:
     """Reads outcomes of a pipeline, whose classes and business ids they name as the pipeline types them."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, clock: Callable[[], int] = wall_clock) -> None:
+        self._clock = clock
         self._classes = ClassReader(pipeline.label.classes, pipeline.label.positive)
         self._max_ahead = pipeline.time.max_ahead
         self._column = pipeline.label.business_id
@@ -41,9 +44,10 @@ class OutcomeReader:
         bad: Bad = []
         found: list[tuple[int, str, int, int]] = []
         at: list[int] = []
+        came = broker_times(batch.timestamps, self._clock()).tolist()
         for row, value in enumerate(batch.values):
             try:
-                found.append(self._read(value, int(batch.timestamps[row])))
+                found.append(self._read(value, came[row]))
             except RecordError as error:
                 bad.append((row, error))
                 continue
@@ -57,8 +61,8 @@ class OutcomeReader:
         rows["known_at"] = [known_at for _, _, _, known_at in found]
         return rows, np.array(at, np.int64), bad
 
-    def _read(self, value: bytes | None, timestamp: int) -> tuple[int, str, int, int]:
-        """What an outcome names its event by, the name, the class's index and the time. timestamp: Kafka's, ms.
+    def _read(self, value: bytes | None, came: int) -> tuple[int, str, int, int]:
+        """What an outcome names its event by, the name, the class's index and the time. came: when the record did, µs.
 
         Raises:
             RecordError: it is no outcome of this pipeline; says what was expected.
@@ -72,7 +76,7 @@ class OutcomeReader:
             label = self._classes.index(outcome.label)
         except ValueError as error:
             raise RecordError(_STEP, str(error)) from error
-        problem = time_problem(outcome.known_at) or self._ahead(outcome.known_at, timestamp)
+        problem = time_problem(outcome.known_at) or self._ahead(outcome.known_at, came)
         if problem is not None:
             raise RecordError(_STEP, problem)
         if outcome.event_id is not None:
@@ -81,12 +85,12 @@ class OutcomeReader:
             return BY_BUSINESS, self._business_id(outcome.business_id), label, outcome.known_at
         raise RecordError(_STEP, f"an outcome that names neither event_id nor business_id; {FIELDS}")
 
-    def _ahead(self, known_at: int, timestamp: int) -> str | None:
+    def _ahead(self, known_at: int, came: int) -> str | None:
         """What is wrong with a truth from the future: it would be waited for, and hold back all that come after it."""
-        if timestamp <= 0 or known_at <= timestamp * 1_000 + self._max_ahead:
+        if known_at <= came + self._max_ahead:
             return None
         return (
-            f"known_at {known_at} is more than time.max_ahead after the record's own time, {timestamp * 1_000}; "
+            f"known_at {known_at} is more than time.max_ahead after the record's own time, {came}; "
             "both are µs since 1970"
         )
 

@@ -4,13 +4,14 @@ State is what lies in Kafka: predictions whose truth may still come or has come 
 latest labels. Each partition's committed metadata says from where to read them again, and up to which event time
 outcomes without a prediction have been given up, so that none is given up twice. The join needs all partitions in one
 process: the flow has one active member. Partitions are read at different paces, after an outage above all: outcomes
-are given up, and events are forgotten, by the event time that all of them have reached.
+are given up, and events are forgotten, by the event time that all of them have reached. A record moves that time no
+further than `time.skew` beyond when it came.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +29,7 @@ from tidemark.monitoring.retention import WINDOW
 from tidemark.pipeline.model import Pipeline
 from tidemark.processor import Batch, Output, Partition
 from tidemark.records import NO_MODEL, Label, Metric, decode, encode
+from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
 
 _STEP: Final = "monitor"
 _PREFIX: Final = "monitor1:"
@@ -125,10 +127,15 @@ class _Waiting:
 class MonitorProcessor:
     """Measures a pipeline (a `tidemark.processor.Processor`)."""
 
-    def __init__(self, pipeline: Pipeline, options: Options | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, options: Options | None = None, wall: Callable[[], int] = wall_clock
+    ) -> None:
+        """`wall`: this machine's clock, µs: Kafka's timestamps are believed up to it."""
         self._pipeline = pipeline
         self._spec = pipeline.label
-        self._outcomes = OutcomeReader(pipeline)
+        self._wall = wall
+        self._skew = pipeline.time.most_skew
+        self._outcomes = OutcomeReader(pipeline, wall)
         self._options = options or Options()
         self._topics = pipeline.topics
         self._keep = self._spec.delay + self._spec.grace + self._options.window
@@ -172,13 +179,14 @@ class MonitorProcessor:
                 f"the state committed for the monitor flow at {partition.topic!r} partition {partition.index}, "
                 f"{metadata[:40]!r}, is not one it wrote; delete the offsets of its consumer group to begin anew"
             ) from error
-        place.decided, place.reached = mark.decided, mark.reached
+        possible = self._wall() + self._skew  # an earlier version let impossible times through
+        place.decided, place.reached = mark.decided, min(mark.reached, possible)
         if mark.rewind is not None:
             place.replay_until = mark.last
         else:
             place.last = mark.last
-        self._clock = max(self._clock, mark.clock)
-        self._given_up = max(self._given_up, mark.given_up)
+        self._clock = max(self._clock, min(mark.clock, possible))
+        self._given_up = max(self._given_up, min(mark.given_up, possible))
         return mark.rewind
 
     def close(self, partition: Partition) -> None:
@@ -253,9 +261,11 @@ class MonitorProcessor:
         ]
 
     def _take_predictions(self, batch: Batch) -> list[Output]:
-        rows, at, bad = decoding.predictions(batch, self._spec, self._models)
+        came = broker_times(batch.timestamps, self._wall())
+        latest = came + 2 * self._pipeline.time.max_ahead + self._skew  # once more for the clocks of two machines
+        rows, at, bad = decoding.predictions(batch, self._spec, self._models, latest)
         outputs = self._refused(batch, bad)
-        self._latest = int(rows["time"].max()) if rows.shape[0] else None
+        self._latest = int(moved_to(rows["time"], came[at], self._skew).max()) if rows.shape[0] else None
         for place in self._joined.add_predictions(rows, batch.partition.index, int(batch.offsets[0])):
             self._waiting.pop(place, None)
         if not batch.replay and rows.shape[0]:
@@ -268,7 +278,8 @@ class MonitorProcessor:
 
     def _take_outcomes(self, batch: Batch) -> list[Output]:
         rows, at, bad = self._outcomes.read(batch)
-        self._latest = int(rows["known_at"].max()) if rows.shape[0] else None
+        came = broker_times(batch.timestamps[at], self._wall())
+        self._latest = int(moved_to(rows["known_at"], came, self._skew).max()) if rows.shape[0] else None
         matched = self._joined.add_outcomes(rows, batch.partition.index, int(batch.offsets[0]))
         decided = self._places[batch.partition].decided
         for row in np.flatnonzero(~matched).tolist():

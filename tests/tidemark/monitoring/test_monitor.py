@@ -584,3 +584,48 @@ def test_what_was_scored_for_other_classes_before_an_edit_is_no_dead_letter_and_
     dead += processor.process(batch(OUTCOMES, [encode(Outcome(label="bad", known_at=5, event_id="e11"))]))
     assert dead == []
     assert measured(processor)["labels", "accuracy"].n == 3
+
+
+YEAR_9998 = 253_339_228_800_000_000
+CAME = 9_000_000  # µs: when the records of `batch` came
+
+
+def waiting_outcome(processor: MonitorProcessor) -> list[Output]:
+    """An outcome of an event that is predicted only later."""
+    return processor.process(batch(OUTCOMES, [Outcome(label="bad", known_at=CAME, event_id="e7")]))
+
+
+@pytest.mark.parametrize("timestamp", [9_000, -1, YEAR_9998 // 1_000], ids=["ordinary", "none", "far ahead"])
+def test_a_prediction_of_the_year_9998_moves_no_time_and_is_a_dead_letter(timestamp: int) -> None:
+    processor = MonitorProcessor(pipe(), None, lambda: CAME)
+    for partition in (PREDICTIONS, OUTCOMES, LABELS):
+        processor.open(partition, "")
+    assert waiting_outcome(processor) == []
+    early = batch(PREDICTIONS, [prediction(1, YEAR_9998), prediction(2, CAME)])
+    early.timestamps[:] = timestamp
+    (reason,) = reasons(processor.process(early))
+    assert "is more than time.max_ahead after the record came" in reason
+    assert processor.process(batch(PREDICTIONS, [prediction(7, CAME - DELAY)], 2)) == []
+    assert str(YEAR_9998)[:6] not in processor.metadata(PREDICTIONS)
+
+
+@given(ahead=st.integers(0, 2 * 86_400_000_000))
+@settings(max_examples=30, deadline=None)
+def test_no_clock_of_a_device_moves_the_monitors_time_beyond_skew_after_kafkas(ahead: int) -> None:
+    processor = MonitorProcessor(pipe(), None, lambda: CAME)
+    for partition in (PREDICTIONS, OUTCOMES, LABELS):
+        processor.open(partition, "")
+    processor.process(batch(PREDICTIONS, [prediction(1, CAME + ahead)]))
+    mark = json.loads(processor.metadata(PREDICTIONS).removeprefix(_PREFIX))
+    assert mark["clock"] == mark["reached"] == CAME + min(ahead, pipe().time.most_skew)
+
+
+def test_impossible_times_that_an_earlier_version_committed_are_brought_back() -> None:
+    processor = MonitorProcessor(pipe(), None, lambda: CAME)
+    far = {"rewind": None, "last": 5, "clock": YEAR_9998, "given_up": YEAR_9998, "decided": 5, "reached": YEAR_9998}
+    for partition in (PREDICTIONS, OUTCOMES, LABELS):
+        processor.open(partition, _PREFIX + json.dumps(far))
+    assert waiting_outcome(processor) == []
+    assert processor.tick(0.0) == []
+    assert processor.process(batch(PREDICTIONS, [prediction(7, CAME - DELAY)], 6)) == []
+    assert str(YEAR_9998)[:6] not in processor.metadata(PREDICTIONS)
