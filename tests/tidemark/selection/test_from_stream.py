@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from selecting import closed_tiles
-from streaming import MemoryEngine, Model, Models, load_rows, purchases, shop
+from streaming import START, MemoryEngine, Model, Models, load_rows, purchases, shop
 
 from benchmarks.proposal_streams import Record, Run
 from kernels import coin, hash64, unit
@@ -98,6 +98,7 @@ def test_the_monitor_takes_in_every_real_prediction() -> None:
         assert monitor.open(partition, "") is None
         n = len(values)
         numbers = np.arange(n, dtype=np.int64)
-        rest += monitor.process(Batch(partition, numbers, numbers, [None] * n, list(values), [None] * n))
+        written = START // 1_000 + numbers
+        rest += monitor.process(Batch(partition, numbers, written, [None] * n, list(values), [None] * n))
     assert rest == []
     assert len(monitor._joined.predictions) == 100
