@@ -15,6 +15,7 @@ from tidemark.errors import ConfigError
 from tidemark.formats.declared import Declared, Kind
 from tidemark.formats.labels import class_column
 from tidemark.formats.reading import open_rows
+from tidemark.formats.repeated import Repeated
 from tidemark.formats.rows import Row, Standpoint
 from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.pipeline.model import LabelSpec
@@ -54,6 +55,7 @@ _WANTED: Final[dict[Kind, str]] = {
     "numbers": "an object of names and numbers (or columns f_NAME)",
 }
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_REPEATED: Final = Repeated(tuple(_KINDS))
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -74,7 +76,8 @@ def read(path: Path, spec: LabelSpec | None = None) -> list[Imported]:
             the row, the column and the value.
 
     """
-    file = open_rows(path, Declared(_kind_of, _NEEDED, owner="an import"), most_rows=MOST_ROWS, restore=disarmed)
+    declared = Declared(_kind_of, _NEEDED, owner="an import", names=tuple(_KINDS))
+    file = open_rows(path, declared, most_rows=MOST_ROWS, restore=disarmed)
     rows: list[dict[str, Any]] = []
     size = 0
     for found in file.rows(Standpoint()):
@@ -101,8 +104,11 @@ def _typed(path: Path, row: Row) -> dict[str, Any]:
         raise ConfigError(f"{path}, row {row.number}: {row.problem}; mend or remove it")
     try:
         fields = _fields(row.value)
+        twice = _REPEATED.first([row.value])
     except _UNREADABLE as error:
         raise ConfigError(f"{path}, row {row.number} is no JSON object ({error}); mend or remove it") from error
+    if twice is not None:
+        raise ConfigError(f"{path}, row {row.number}: {twice[1]}: given more than once; mend or remove it")
     return {name: _value(path, row, name, kind, raw) for name, raw in fields.items() if (kind := _kind_of(name))}
 
 

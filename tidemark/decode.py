@@ -351,7 +351,7 @@ def _deeper_than(value: bytes, levels: int) -> bool:
 
 def _repetition(value: bytes, names: Mapping[str, object]) -> str | None:
     """Why a value is bad whose outermost object gives one of the names more than once; None if it does not."""
-    decoder = json.JSONDecoder(object_pairs_hook=list, strict=False)
+    decoder = json.JSONDecoder(object_pairs_hook=list, parse_int=str, strict=False)  # numbers of any length
     try:
         pairs: list[tuple[str, Any]] = decoder.decode(value.decode(errors="replace"))
     except json.JSONDecodeError as error:

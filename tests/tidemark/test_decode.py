@@ -56,6 +56,10 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "empty": (b"", "empty value"),
     "malformed": (b'{"id": "P1", "at"', "malformed JSON"),
     "two records in one": (json.dumps(GOOD).encode() * 2, "malformed JSON"),
+    "a name twice beside 5,000 digits": (
+        inserted(f', "id": "P2", "junk": {"9" * 5_000}'),
+        "id: given more",
+    ),
     "not an object": (b"[1, 2]", "expected `object`, got `array`"),
     "not UTF-8": (json.dumps(GOOD).encode().replace(b"P1", b"\xff\xfe"), "id: expected text"),
     "key not UTF-8": (b'{"\xff": 1}', "not UTF-8"),

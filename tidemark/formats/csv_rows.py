@@ -48,11 +48,15 @@ class CsvRows:
         header = next(_joined(path, begin), None)
         if header is None:
             raise ConfigError(f"{path} is empty; its first line must name the columns")
+        if not header.content.strip():
+            raise ConfigError(f"{path}: the first line is blank; it must name the columns")
         cells = _cells(header)
         if isinstance(cells, str):
             raise ConfigError(f"{path}: the first line, which names the columns, can't be read: {cells}")
         self._names = [cell or "" for cell in cells]
         self._begin = header.end
+        if misspelt := declared.misspelt(self._names):
+            raise ConfigError(f"{path}: {misspelt}")
         absent = [name for name in declared.required if name not in self._names]
         if absent:
             what = f"{path} has no column {', '.join(map(repr, absent))}, which {declared.owner} requires"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -20,12 +21,33 @@ class Declared:
 
     kind_of: type of a column by its name; None: it is not read.  required: columns that a file must have.
     time: the column of the event time, and how the records tell it.  owner: who requires them, for errors.
+    names: all of them that are known beforehand, by which misspelt ones are found.
     """
 
     kind_of: Callable[[str], Kind | None]
     required: tuple[str, ...] = ()
     time: tuple[str, str] | None = None
     owner: str = "it"
+    names: tuple[str, ...] = ()
+
+    def misspelt(self, found: Sequence[str]) -> str | None:
+        """Why a file's columns are not read as they are: one is a declared column but for case, spaces or the like.
+
+        A column that nobody declared is not read, so a slip in the name of one that may be missing would lose it.
+
+        Args:
+            found: names of the file's columns.
+
+        Returns:
+            What is wrong and what to do; None where nothing is.
+
+        """
+        absent = {_folded(name): name for name in self.names if name not in found}
+        for name in found:
+            meant = absent.get(_folded(name))
+            if meant is not None and self.kind_of(name) is None:
+                return f"it names a column {name[:100]!r}, and '{meant}' is declared; rename one"
+        return None
 
     @classmethod
     def of(cls, pipeline: Pipeline, also: str | None = None) -> Declared:
@@ -40,4 +62,10 @@ class Declared:
         if also is not None:
             kinds.setdefault(also, "class")
         required = tuple(sorted(name for name, column in pipeline.columns.items() if column.required))
-        return cls(kinds.get, required, (pipeline.time.column, pipeline.time.format), pipeline.name)
+        return cls(kinds.get, required, (pipeline.time.column, pipeline.time.format), pipeline.name, tuple(kinds))
+
+
+def _folded(name: str) -> str:
+    """A name without what is easily overlooked: case, spaces, what can't be seen, and how accents are composed."""
+    seen = "".join(char for char in name if char.isprintable() and not char.isspace())
+    return unicodedata.normalize("NFKC", seen).casefold()

@@ -25,6 +25,7 @@ from tidemark.formats.rows import Row, Standpoint
 from tidemark.pipeline.expressions import did_you_mean
 
 _MAGIC: Final = b"PAR1"
+_ENCRYPTED: Final = b"PARE"
 _MOST_FOOTER: Final = 64 << 20
 _MOST_FRAME: Final = 64 << 20
 
@@ -53,6 +54,8 @@ class ParquetRows:
             schema = child.schema
             self._kinds = {name: kind for name in schema.columns if (kind := declared.kind_of(name)) is not None}
             self.count = schema.rows
+            if misspelt := declared.misspelt(list(schema.columns)):
+                raise ConfigError(f"{path}: {misspelt}")
             absent = [name for name in declared.required if name not in schema.columns]
             if absent:
                 raise ConfigError(
@@ -84,6 +87,8 @@ def _check_footer(path: Path) -> None:
         first = file.read(4)
         file.seek(max(size - 8, 0))
         last = file.read(8)
+    if _ENCRYPTED in (first, last[4:]):
+        raise ConfigError(f"{path} can't be read: it is encrypted; write it without encryption")
     if first != _MAGIC or last[4:] != _MAGIC or size < 12:
         raise ConfigError(f"{path} can't be read: it is no Parquet file, or it was not written to its end")
     (footer,) = struct.unpack("<I", last[:4])

@@ -11,7 +11,24 @@ from tidemark.errors import ConfigError
 
 LONGEST: Final = 16 << 20
 """Bytes of a row, of which Kafka takes a million by default."""
-_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_FOREIGN: Final = (
+    (codecs.BOM_UTF32_LE, "is UTF-32; write it as UTF-8"),
+    (codecs.BOM_UTF32_BE, "is UTF-32; write it as UTF-8"),
+    (codecs.BOM_UTF16_LE, "is UTF-16; write it as UTF-8"),
+    (codecs.BOM_UTF16_BE, "is UTF-16; write it as UTF-8"),
+    (b"\x1f\x8b", "is compressed (gzip); unpack it"),
+    (b"\x28\xb5\x2f\xfd", "is compressed (zstd); unpack it"),
+    (b"BZh", "is compressed (bzip2); unpack it"),
+    (b"\xfd7zXZ\x00", "is compressed (xz); unpack it"),
+    (b"PK\x03\x04", "is a zip archive or a spreadsheet; unpack it, or export it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "is a spreadsheet of old; export it as CSV"),
+    (b"PAR1", "is a Parquet file; let its name end in .parquet"),
+    (b"ARROW1", "is an Arrow file; write it as Parquet"),
+    (b"Obj\x01", "is an Avro file; write it as NDJSON or Parquet"),
+    (b"SQLite format 3\x00", "is a database; export its rows as CSV"),
+)
+"""How files begin that are no text of UTF-8, whatever their names say."""
+_LONGEST_BEGINNING: Final = 16
 
 
 class Line(NamedTuple):
@@ -30,10 +47,18 @@ def beginning(path: Path) -> int:
 
     """
     with path.open("rb") as file:
-        first = file.read(len(codecs.BOM_UTF8))
-    if first.startswith(_UTF16):
-        raise ConfigError(f"{path} is UTF-16; write it as UTF-8")
-    return len(codecs.BOM_UTF8) if first == codecs.BOM_UTF8 else 0
+        first = file.read(_LONGEST_BEGINNING)
+    for form, what in _FOREIGN:
+        if first.startswith(form):
+            raise ConfigError(f"{path} {what}")
+    if len(first) >= 4 and (_alternates(first[:4]) or _alternates(first[1:4])):
+        raise ConfigError(f"{path} is UTF-16, or no text; write it as UTF-8")
+    return len(codecs.BOM_UTF8) if first.startswith(codecs.BOM_UTF8) else 0
+
+
+def _alternates(first: bytes) -> bool:
+    """Whether each second byte, and no other, is zero, as in a text of UTF-16."""
+    return not any(first[1::2]) and all(first[::2])
 
 
 def lines(path: Path, position: int) -> Iterator[Line]:

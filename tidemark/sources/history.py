@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from tidemark.features.backfill import TOPIC
 from tidemark.formats.declared import Declared
 from tidemark.formats.labels import class_column
 from tidemark.formats.reading import Row, Standpoint, open_rows
+from tidemark.formats.repeated import Repeated
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import did_you_mean
 from tidemark.sources.records import NO_TIMESTAMP, Records
@@ -58,7 +60,7 @@ def read_history(
 
 def _declared(pipeline: Pipeline) -> Declared:
     own = Declared.of(pipeline, pipeline.label.column)
-    return Declared(lambda name: "string" if name == TOPIC else own.kind_of(name), own.required, own.time, own.owner)
+    return replace(own, kind_of=lambda name: "string" if name == TOPIC else own.kind_of(name))
 
 
 def _decoded(path: Path, rows: list[Row], records: Records, timestamp: int) -> pl.DataFrame:
@@ -84,9 +86,19 @@ class _Aside:
         self._decode = msgspec.json.Decoder(struct).decode
         self._values: dict[str, list[object]] = {field: [] for field in names}
         self._names = names
+        self._repeated = Repeated(tuple(names.values()))
 
     def add(self, rows: list[Row]) -> None:
-        """The next rows."""
+        """The next rows.
+
+        Raises:
+            ConfigError: one gives a label or a topic twice.
+
+        """
+        twice = self._repeated.first([row.value for row in rows])
+        if twice is not None:
+            at, name = twice
+            raise ConfigError(f"{self._path}, row {rows[at].number}: {name}: given more than once; mend or remove it")
         for row in rows:
             aside = self._decode(row.value)
             for field, values in self._values.items():
