@@ -40,7 +40,7 @@ class Evidence:
 
     cases: by event id.  calls: of all clients.  labels: of these cases, as committed, in their order.
     dead_letters: offsets in the candidates.  broken: offsets of the candidates that can't be read.
-    totals: closed during the run.  bound: most open cases.  clock: the newest event time.  drained: in time.
+    totals: closed during the run.  bound: most open cases.  clock: when the newest case was asked.  drained: in time.
     log: what the services printed.
     """
 

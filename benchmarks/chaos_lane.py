@@ -43,6 +43,8 @@ _PATIENCE: Final = 150.0
 _VISIBLE: Final = 10.0
 _STEP: Final = 0.002
 _PAUSE: Final = 0.05
+_BEFORE: Final = 3_600_000
+"""How long ago (ms) the first case was asked: Kafka's timestamps go on from there, a millisecond a case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Lane:
         self._closed = Totals(0, 0, 0)
         self._cases = 0
         self._published_before = 0
-        self._clock = 0
+        self._clock = (time.time_ns() // 1_000_000 - _BEFORE) * 1_000
         self._producer = Producer(producer_config(self._settings, linger_ms=0))
         self._reader = Consumer(consumer_config(self._settings, group="tidemark-chaos", enable_partition_eof=True))
 
@@ -235,8 +237,7 @@ class Lane:
 
     def _send(self, cases: Sequence[Candidate], chance: random.Random) -> set[int]:
         """Send candidates, some twice, and some that can't be read; offsets of these."""
-        values = [encode(case) for case in cases]
-        values += [encode(case) for case in cases if chance.random() < 0.1]
+        sent = [*cases, *(case for case in cases if chance.random() < 0.1)]
         offsets: set[int] = set()
 
         def delivered(error: object, message: Any) -> None:  # noqa: ANN401 - confluent-kafka's
@@ -244,8 +245,9 @@ class Lane:
                 raise RuntimeError(f"a candidate was not taken by Kafka: {error}")
             offsets.add(message.offset())
 
-        for value in values:
-            self._producer.produce(self.topics.candidates, value)
+        for case in sent:
+            value = encode(case)
+            self._producer.produce(self.topics.candidates, value, timestamp=case.time // 1_000)
             if chance.random() < 0.05:
                 self._producer.produce(self.topics.candidates, value[:-7], on_delivery=delivered)
         if self._producer.flush(_PATIENCE):

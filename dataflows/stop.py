@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop:
@@ -19,10 +22,12 @@ class Stop:
     def on_signals(self) -> Stop:
         """Let SIGTERM and SIGINT ask for it: Bytewax handles neither. Call from the main thread.
 
-        A handler only sets a flag, because what it interrupts may be a call into Kafka's client.
+        A handler only sets a flag, because what it interrupts may be a call into Kafka's client. A parent that held the
+        signals over this process's start (`tidemark.stopping.held`) has them delivered now.
         """
-        signal.signal(signal.SIGTERM, self._handle)
-        signal.signal(signal.SIGINT, self._handle)
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         return self
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
