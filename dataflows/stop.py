@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from types import FrameType
-from typing import Final
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+from tidemark.stopping import take_signals
 
 
 class Stop:
@@ -25,9 +23,7 @@ class Stop:
         A handler only sets a flag, because what it interrupts may be a call into Kafka's client. A parent that held the
         signals over this process's start (`tidemark.stopping.held`) has them delivered now.
         """
-        for number in _SIGNALS:
-            signal.signal(number, self._handle)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        take_signals(self._handle)
         return self
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -18,10 +18,19 @@ from typing import Final
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def take_signals() -> None:
-    """End with status 0 at SIGTERM or SIGINT until another handler is installed. Call from the main thread, first."""
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    os._exit(0)  # nothing has begun; an exception could be caught by what is being imported
+
+
+def take_signals(handler: Callable[[int, FrameType | None], None] = _leave) -> None:
+    """Handle SIGTERM and SIGINT, also those that the parent held. Call from the main thread.
+
+    Args:
+        handler: by default, for a process's first moment, one that ends it with status 0.
+
+    """
     for number in _SIGNALS:
-        signal.signal(number, _leave)
+        signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
@@ -38,7 +47,3 @@ def held() -> Iterator[None]:
 def hold() -> None:
     """Block the signals until `take_signals`: for a process that is about to become another (`os.execv`)."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    os._exit(0)  # nothing has begun; an exception could be caught by what is being imported
