@@ -14,11 +14,12 @@ from typing import Final
 import lightgbm as lgb
 import numpy as np
 import polars as pl
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from tidemark.events import event_id
 from tidemark.features.offline import HopRecord, RawRecord, offline
 from tidemark.kafka import admin, consumer_config, read_all
+from tidemark.kafka.passing import asked_until
 from tidemark.kafka.topics import topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Batch, Partition
@@ -29,9 +30,6 @@ from tidemark.settings import Settings
 from tidemark.stream.hops import decode_hop, event_ids
 
 _COORDINATED_SECONDS: Final = 30.0
-_NOT_COORDINATED: Final = frozenset(
-    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE}
-)
 
 _RELATIVE: Final = 1e-7
 _ABSOLUTE: Final = 1e-9
@@ -121,15 +119,9 @@ def committed(settings: Settings, group: str, topic: str, partitions: int) -> li
     """
     consumer = Consumer(consumer_config(settings, group=group, isolation_level="read_uncommitted", log_level=2))
     asked = [TopicPartition(topic, i) for i in range(partitions)]
-    deadline = time.monotonic() + _COORDINATED_SECONDS
     try:
-        while True:
-            try:
-                return [tp.offset for tp in consumer.committed(asked, 10)]
-            except KafkaException as error:
-                if error.args[0].code() not in _NOT_COORDINATED or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.1)
+        deadline = time.monotonic() + _COORDINATED_SECONDS
+        return asked_until(deadline, lambda: [tp.offset for tp in consumer.committed(asked, 10)])
     finally:
         consumer.close()
 

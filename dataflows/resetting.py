@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ from dataflows.opening import pack, unpack
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import connect, consumer_config, topic_incarnation
 from tidemark.kafka.clients import unreachable
+from tidemark.kafka.passing import asked_until
 from tidemark.processor import Partition
 from tidemark.settings import Settings
 
@@ -113,23 +115,30 @@ class Group:
 
     def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
         consumer = Consumer(consumer_config(self._settings, group=self._group, log_level=2))
-        try:
+
+        def ask() -> list[TopicPartition]:
             found = consumer.committed(asked, _TIMEOUT)
+            failed = next((tp.error for tp in found if tp.error is not None), None)
+            if failed is not None:
+                raise KafkaException(failed)
+            return found
+
+        try:
+            return asked_until(time.monotonic() + _TIMEOUT, ask)
         except KafkaException as error:
             raise BrokerError(f"Kafka does not tell the offsets of {self._group}: {error.args[0].str()}") from error
         finally:
             consumer.close()
-        for tp in found:
-            if tp.error is not None:
-                raise BrokerError(f"Kafka does not tell the offsets of {self._group}: {tp.error.str()}")
-        return found
 
     def _offsets(self, asked: Sequence[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-        futures = self._client.list_offsets(
-            dict.fromkeys(asked, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
-        )
-        try:
+        def ask() -> dict[tuple[str, int], int]:
+            futures = self._client.list_offsets(
+                dict.fromkeys(asked, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
+            )
             return {(tp.topic, tp.partition): int(future.result(_TIMEOUT).offset) for tp, future in futures.items()}
+
+        try:
+            return asked_until(time.monotonic() + _TIMEOUT, ask)
         except KafkaException as error:
             raise BrokerError(f"Kafka does not tell where topics begin and end: {error.args[0].str()}") from error
 
@@ -168,15 +177,20 @@ class StoppedGroup(Group):
             for move in moves
         ]
         consumer = Consumer(consumer_config(self._settings, group=self._group, log_level=2))
+
+        def ask() -> list[TopicPartition]:
+            done = consumer.commit(offsets=offsets, asynchronous=False) or []
+            failed = next((tp.error for tp in done if tp.error is not None), None)
+            if failed is not None:
+                raise KafkaException(failed)
+            return done
+
         try:
-            done = consumer.commit(offsets=offsets, asynchronous=False)
+            asked_until(time.monotonic() + _TIMEOUT, ask)
         except KafkaException as error:
             raise self._refused(error.args[0]) from error
         finally:
             consumer.close()
-        failed = next((tp.error for tp in done or [] if tp.error is not None), None)
-        if failed is not None:
-            raise self._refused(failed)
 
     def _refused(self, error: KafkaError) -> BrokerError:
         return BrokerError(
@@ -192,17 +206,24 @@ class StoppedGroup(Group):
 
         """
         self._check_stopped()
-        (future,) = self._client.delete_consumer_groups([self._group], request_timeout=_TIMEOUT).values()
-        try:
+
+        def ask() -> None:
+            (future,) = self._client.delete_consumer_groups([self._group], request_timeout=_TIMEOUT).values()
             future.result(_TIMEOUT)
+
+        try:
+            asked_until(time.monotonic() + _TIMEOUT, ask)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
                 raise BrokerError(f"Kafka refuses to delete {self._group}: {error.args[0].str()}") from error
 
     def _check_stopped(self) -> None:
-        (future,) = self._client.describe_consumer_groups([self._group], request_timeout=_TIMEOUT).values()
+        def ask() -> int:
+            (future,) = self._client.describe_consumer_groups([self._group], request_timeout=_TIMEOUT).values()
+            return len(future.result(_TIMEOUT).members)
+
         try:
-            members = len(future.result(_TIMEOUT).members)
+            members = asked_until(time.monotonic() + _TIMEOUT, ask)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return

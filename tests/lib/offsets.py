@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
-from tidemark.kafka import consumer_config
+from support import wait_until
+from tidemark.kafka import admin, consumer_config, read_all
 from tidemark.settings import Settings
 
 
@@ -40,6 +42,27 @@ class GroupOffsets:
     def close(self) -> None:
         """Let the client go."""
         self._consumer.close()
+
+
+def read_settled(settings: Settings, topic: str) -> list[Message]:
+    """Every committed record of a topic in which no transaction is open any more.
+
+    A commit is answered before its markers are in every partition, and until then hides what it committed.
+    """
+    client = admin(settings)
+    asked = [TopicPartition(topic, index) for index in client.list_topics(topic, timeout=30).topics[topic].partitions]
+
+    def ends(isolation: IsolationLevel) -> dict[int, int]:
+        request = dict.fromkeys(asked, OffsetSpec.latest())
+        futures = client.list_offsets(request, isolation_level=isolation, request_timeout=30)
+        return {where.partition: future.result(30).offset for where, future in futures.items()}
+
+    wait_until(
+        lambda: ends(IsolationLevel.READ_UNCOMMITTED) == ends(IsolationLevel.READ_COMMITTED),
+        f"a transaction stays open in {topic}",
+        70,
+    )
+    return read_all(settings, topic)
 
 
 @contextmanager

@@ -11,21 +11,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka.clients import connect, consumer_config, unreachable
+from tidemark.kafka.passing import asked_until
 from tidemark.settings import Settings
 
 _BATCH: Final = 10_000
-_POLL_SECONDS: Final = 0.05
 _CONSUME_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why
-
-# What a broker says for a moment after another one became the leader.
-_PASSING: Final = {
-    KafkaError.OFFSET_NOT_AVAILABLE,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-}
 
 
 def read_all(settings: Settings, topic: str, *, timeout: float = 60.0) -> list[Message]:
@@ -158,12 +149,12 @@ def _offsets(client: AdminClient, settings: Settings, topic: str, spec: OffsetSp
     if found.error is not None:
         raise TopicError(f"there is no topic {topic!r} ({found.error.str()}); create it, or correct its name")
     asked = {TopicPartition(topic, index): spec for index in found.partitions}
-    while True:
+
+    def ask() -> dict[int, int]:
         futures = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=left)
-        try:
-            return {where.partition: future.result(left + _GRACE_SECONDS).offset for where, future in futures.items()}
-        except KafkaException as error:
-            cause: KafkaError = error.args[0]
-            if cause.code() not in _PASSING or time.monotonic() > deadline:
-                raise unreachable(settings, cause.str()) from error
-        time.sleep(_POLL_SECONDS)
+        return {where.partition: future.result(left + _GRACE_SECONDS).offset for where, future in futures.items()}
+
+    try:
+        return asked_until(deadline, ask)
+    except KafkaException as error:
+        raise unreachable(settings, error.args[0].str()) from error

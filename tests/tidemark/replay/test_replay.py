@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from confluent_kafka import Message, Producer
+from offsets import read_settled
 
 from tidemark.deadletter import dead_letter
 from tidemark.errors import BrokerError, TidemarkError
-from tidemark.kafka import ensure_topics, producer_config, read_all, topic_incarnation
+from tidemark.kafka import ensure_topics, producer_config, topic_incarnation
 from tidemark.processor import Batch, Headers, Partition
 from tidemark.replay import Chosen, Letter, Replay, State, letters, whole
 from tidemark.settings import Settings
@@ -60,7 +61,7 @@ class Bench:
 
     def sent(self, topic: str = "") -> list[Message]:
         """What is in a topic."""
-        return read_all(self.kafka, topic or self.raw)
+        return read_settled(self.kafka, topic or self.raw)
 
 
 @pytest.fixture
