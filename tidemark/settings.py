@@ -51,7 +51,7 @@ FIXED: Final = {
     "transaction.timeout.ms": "recovery is timed by it: a dead process's transaction ends within 10 s",
     "transactional.id": "each worker slot has its own",
 }
-"""Properties that are not the operator's to set, and why. `docs/operations.md` lists them, which a test compares."""
+"""Properties that are not the operator's to set, and why: the reference of settings is made from it."""
 
 
 _ALIASES: Final = {

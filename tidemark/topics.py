@@ -1,4 +1,4 @@
-"""Names of a pipeline's topics, and what each must be like (see docs/architecture.md)."""
+"""Names of a pipeline's topics, and what each must be like (see docs/explanation/architecture.md)."""
 
 from __future__ import annotations
 

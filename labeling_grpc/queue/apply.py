@@ -1,4 +1,4 @@
-"""The rules of the queue (docs/labeling.md), applied to groups of commands.
+"""The rules of the queue (docs/explanation/labeling.md), applied to groups of commands.
 
 A `Queue` applies a group inside one transaction of its caller's. Commands of a group are outstanding together, so none
 of them is before another: the queue takes what makes room first (intake, answers, releases, leases that ran out) and

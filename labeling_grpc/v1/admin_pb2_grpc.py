@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class LabelingAdminServiceStub:
-    """For administrators; programs and reviewers may call some (docs/security.md has the table).
+    """For administrators; programs and reviewers may call some (docs/how-to/security.md has the table).
     """
 
     def __init__(self, channel):
@@ -103,7 +103,7 @@ class LabelingAdminServiceStub:
 
 
 class LabelingAdminServiceServicer:
-    """For administrators; programs and reviewers may call some (docs/security.md has the table).
+    """For administrators; programs and reviewers may call some (docs/how-to/security.md has the table).
     """
 
     def ListPipelines(self, request, context):
@@ -275,7 +275,7 @@ def add_LabelingAdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LabelingAdminService:
-    """For administrators; programs and reviewers may call some (docs/security.md has the table).
+    """For administrators; programs and reviewers may call some (docs/how-to/security.md has the table).
     """
 
     @staticmethod

@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LabelingAdminServiceStub:
-    """For administrators; programs and reviewers may call some (docs/security.md has the table)."""
+    """For administrators; programs and reviewers may call some (docs/how-to/security.md has the table)."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -66,7 +66,7 @@ class LabelingAdminServiceStub:
 
 @_typing.type_check_only
 class LabelingAdminServiceAsyncStub(LabelingAdminServiceStub):
-    """For administrators; programs and reviewers may call some (docs/security.md has the table)."""
+    """For administrators; programs and reviewers may call some (docs/how-to/security.md has the table)."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListPipelines: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListPipelinesRequest, _admin_pb2.ListPipelinesResponse]  # type: ignore[assignment]
@@ -99,7 +99,7 @@ class LabelingAdminServiceAsyncStub(LabelingAdminServiceStub):
     """The audit trail, page by page, oldest first, and whether its chain of hashes holds."""
 
 class LabelingAdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """For administrators; programs and reviewers may call some (docs/security.md has the table)."""
+    """For administrators; programs and reviewers may call some (docs/how-to/security.md has the table)."""
 
     @_abc_1.abstractmethod
     def ListPipelines(

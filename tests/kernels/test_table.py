@@ -68,7 +68,7 @@ def test_every_public_name_is_in_the_table_once_and_nothing_else_is() -> None:
 
 
 def test_every_kernel_is_in_the_documentation() -> None:
-    text = (Path(kernels.__file__).parents[1] / "docs" / "kernels.md").read_text(encoding="utf-8")
+    text = (Path(kernels.__file__).parents[1] / "docs" / "explanation" / "kernels.md").read_text(encoding="utf-8")
     assert [name for name in TABLE if f"`{name}`" not in text] == []
 
 

@@ -101,7 +101,7 @@ class Case:
 
 
 class Model:
-    """The rules of docs/labeling.md on several answers, one case at a time, in the obvious way."""
+    """The rules of docs/explanation/labeling.md on several answers, one case at a time, in the obvious way."""
 
     def __init__(self) -> None:
         self.cases: dict[str, Case] = {}

@@ -91,7 +91,7 @@ class Given:
 
 
 class Model:
-    """The rules of docs/labeling.md, one case at a time, in the obvious way."""
+    """The rules of docs/explanation/labeling.md, one case at a time, in the obvious way."""
 
     def __init__(self, rules: QueueRules) -> None:
         self.rules = rules

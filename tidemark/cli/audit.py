@@ -47,7 +47,9 @@ def verify_chain(
     with told(), _reading(pipeline) as connection:
         found = verify(connection, expect)
         if found.broken:
-            raise LabelingError(f"the audit trail was tampered with: {found.broken} (docs/operations.md: what to do)")
+            raise LabelingError(
+                f"the audit trail was tampered with: {found.broken} (docs/how-to/operations.md: what to do)"
+            )
         out.print(f"{found.entries:,} entries, the chain holds; keep the head elsewhere:")
         out.print(found.head or "(no entry yet)", soft_wrap=True)
 

@@ -1,6 +1,6 @@
 """Real data as streams with truth: events in time order without what leaks the answer, and when each truth is known.
 
-The files are not part of the project; `docs/real-data.md` tells what they are and where they are looked for.
+The files are not part of the project; `docs/how-to/real-data.md` tells what they are and where they are looked for.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Shares nothing with the engine but the pipeline file, the hash of a text and what a sketch makes of a window's values:
 SQL is computed row by row in Python (`tidemark.features.offline_sql`).
-Every pair of an event and an earlier row of its key is formed and filtered by the definition in `docs/internals.md`, so
-it is slow (pairs grow with the square of a key's rows) and simple.
+Every pair of an event and an earlier row of its key is formed and filtered by the definition in
+`docs/contributing/internals.md`, so it is slow (pairs grow with the square of a key's rows) and simple.
 """
 
 from __future__ import annotations

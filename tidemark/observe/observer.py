@@ -51,7 +51,9 @@ def late_problems(metrics: Mapping[str, Metric], now: float) -> list[str]:
             continue
         leading = [str(metric.detail[f"key_{i}"]) for i in range(1, 4) if f"key_{i}" in metric.detail]
         named = f"; keys whose clocks lead: {', '.join(leading)}" if leading else ""
-        problems.append(f"{metric.value:.1%} of the last {metric.n:,} rows {text}{named} (docs/operations.md, Clocks)")
+        problems.append(
+            f"{metric.value:.1%} of the last {metric.n:,} rows {text}{named} (see Clocks in docs/how-to/operations.md)"
+        )
     return problems
 
 

@@ -103,6 +103,7 @@ class Column(Section):
     """A column of the raw records."""
 
     type: ColumnType
+    """What values are: text, whole numbers of 64 bits, float64, or true and false."""
     required: bool = True
     """A record without it (or with null) is a dead letter."""
     missing: list[str | float | int] = []
@@ -112,13 +113,16 @@ class Column(Section):
 class Feature(Section):
     """A feature of the row's own columns: SQL, or `module:function`; by default the column of the same name.
 
-    SQL is over the cleaned columns, one row at a time (docs/expressions.md). A function takes the cleaned columns as a
-    `polars.DataFrame` and returns a `polars.Series` as long, each element from its own row alone.
+    SQL is over the cleaned columns, one row at a time (docs/reference/expressions.md). A function takes the cleaned
+    columns as a `polars.DataFrame` and returns a `polars.Series` as long, each element from its own row alone.
     """
 
     name: FeatureName
+    """Name of the feature, one of its kind in the file."""
     sql: str | None = None
+    """One SQL expression over the cleaned columns. Without it and `function`, the column of the same name."""
     function: str | None = None
+    """`module:function` instead of SQL, from an installed package or a folder in `PYTHONPATH`."""
     categories: list[str] | None = None
     """Texts in order; the feature is the index. Any other text is missing."""
 
@@ -127,6 +131,7 @@ class Window(Section):
     """A windowed aggregate over earlier rows of the same key."""
 
     name: FeatureName
+    """Name of the feature that the window gives."""
     key: str
     """One of the pipeline's keys."""
     aggregate: Aggregate
@@ -152,6 +157,7 @@ class Derived(Section):
     """A feature of the row's other features, computed after the windows; a missing value is NULL."""
 
     name: FeatureName
+    """Name of the feature."""
     sql: str | None = None
     """SQL over all features, windows and earlier derived features."""
     function: str | None = None
@@ -164,13 +170,17 @@ class LabelSpec(Section):
     business_id: str | None = None
     """Column by which outcomes name an event."""
     classes: Annotated[list[str], Field(min_length=2)]
+    """Names of the classes, two or more, in the order in which probabilities are written."""
     positive: str
+    """The class that is looked for: precision, recall and the threshold are about it."""
     delay: Duration
     """After which time truth arrives by itself."""
     grace: Duration = 86_400_000_000
+    """How long after `delay` an outcome may still come before its event counts as one without an outcome."""
     context: list[str] = []
     """Columns that the person who labels is shown."""
     question: str = ""
+    """The question that people are asked about each case."""
     column: str | None = None
     """Column of a historic file that holds the class; never part of the stream."""
     leaks: list[str] = []
@@ -192,6 +202,7 @@ class Labeling(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
     """Probability of a class from which on the consensus is sure."""
     consensus: Literal["majority", "dawid_skene", "glad"] = "dawid_skene"
+    """How several answers become one label: shares of votes, or annotators' accuracies as two models estimate them."""
     gold_every: Annotated[int, Field(ge=0)] = 0
     """One case in so many that an annotator is given has a known answer; 0: none."""
     withdraw_below: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -205,15 +216,20 @@ class Selection(Section):
     """Policy and budget: at most `budget` cases in a tile, of which `explore` are reserved for the unbiased draw."""
 
     policy: Literal["margin", "entropy", "least_confidence", "badge", "margin_kmeans", "random"] = "margin_kmeans"
+    """How active cases are chosen: by uncertainty alone, by uncertainty and diversity (`badge`, `margin_kmeans`),
+    or at random."""
     version: str = "1"
     """Another version tosses other coins."""
     tile: Duration
     """Length of event time in which one decision is made."""
     budget: Count
+    """Most cases that are asked in a tile."""
     explore: Annotated[int, Field(ge=0)]
+    """Cases of the budget that are drawn at random from all events. They alone measure the model."""
     total: Count | None = None
     """Cases in all, ever."""
     candidates_per_pick: Count = 10
+    """How many of the most uncertain events `margin_kmeans` and `badge` choose from, for each case that they ask."""
     idle_timeout: Duration = 5_000_000
     """Wall time without rows after which a partition holds no tile open."""
     expires_after: Duration | None = None
@@ -224,18 +240,27 @@ class Training(Section):
     """When to retrain, and LightGBM's parameters."""
 
     every: Count = 100
+    """A new model is trained after this many new labels at most; while labels are few, sooner."""
     min_labels: Count = 20
+    """Labels that the first model needs."""
     min_positive: Count = 2
+    """Labels of the positive class that the first model needs."""
     max_interval: Duration | None = None
+    """A new model is trained after this time at the latest, if there is a new label."""
     params: dict[str, float | int | str | bool] = {}
+    """Parameters of LightGBM. The how-to guide on operations lists those that may be set."""
 
 
 class Gates(Section):
     """When a challenger replaces the champion."""
 
     metric: Literal["log_loss", "average_precision"] = "log_loss"
+    """What champion and challenger are compared by."""
     tolerance: Annotated[float, Field(ge=0)] = 0.02
+    """How much worse than the champion a challenger may be. One that is worse by more is refused if the
+    difference is no chance: if its 95 % interval leaves out 0."""
     min_holdout: Count = 30
+    """Labels that neither model has learnt from, before the two are compared."""
 
 
 class Retention(Section):
@@ -263,25 +288,41 @@ class Pipeline(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
     """Prefix of the pipeline's topics and groups."""
     title: str = ""
+    """Name of the use case, for people."""
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Partitions of the topics that Tidemark makes."""
     raw: Annotated[list[Raw], Field(min_length=1)]
+    """The raw topics."""
     keys: Annotated[list[str], Field(min_length=1)]
     """Columns that windows are kept by; the first is the key of the raw records."""
     time: Time
+    """Event time."""
     columns: Annotated[dict[str, Column], Field(min_length=1)]
+    """Columns of the raw records. A column that is not declared is not read."""
     clean: list[str] = []
     """SQL expressions over the columns, in order, each `... AS column`."""
     features: list[Feature] = []
+    """Features of the row itself."""
     windows: list[Window] = []
+    """Features over earlier rows of a key."""
     derived: list[Derived] = []
+    """Features of other features."""
     label: LabelSpec
+    """What people are asked."""
     labeling: Labeling = Labeling()
+    """How cases are given out."""
     selection: Selection
+    """Which cases are asked, and how many."""
     training: Training = Training()
+    """When a model is trained, and how."""
     gates: Gates = Gates()
+    """When a model replaces another."""
     retention: Retention = Retention()
+    """How long topics keep what they hold."""
     limits: Limits = Limits()
+    """Sizes above which a record is a dead letter."""
     features_topic: bool = False
+    """Whether the features of every event are written to `P.features`."""
 
     @property
     def feature_names(self) -> list[str]:

@@ -153,7 +153,7 @@ def problems(params: Mapping[str, float | int | str | bool]) -> Iterator[tuple[s
                 yield name, f"{value!r} is wrong; {wrong}"
         else:
             near = get_close_matches(name, [*RANGES, *TRUTHS], n=1)
-            remedy = f"did you mean {near[0]}?" if near else "docs/operations.md lists those that are"
+            remedy = f"did you mean {near[0]}?" if near else "docs/how-to/operations.md lists those that are"
             yield name, f"is no parameter that can be set; {remedy}"
     if params.get("is_unbalance") is True and "scale_pos_weight" in params:
         yield "scale_pos_weight", "excludes is_unbalance; keep one"

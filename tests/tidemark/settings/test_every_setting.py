@@ -30,7 +30,7 @@ _SECOND_NAMES = [
 
 
 def _documented() -> set[str]:
-    pages = [_ROOT / "README.md", *(_ROOT / "docs").glob("*.md")]
+    pages = [_ROOT / "README.md", *(_ROOT / "docs").rglob("*.md")]
     return {name for page in pages for name in _VARIABLE.findall(page.read_text(encoding="utf-8"))}
 
 
@@ -128,7 +128,7 @@ def test_a_property_that_exactly_once_fixes_is_refused_by_name_and_with_its_reas
 
 
 def test_the_documentation_lists_the_fixed_properties_with_their_reasons() -> None:
-    page = (_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (_ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^- `([a-z.]+)`: (.*)$", page, re.MULTILINE))
     assert {name: why for name, why in listed.items() if name in FIXED} == FIXED
 

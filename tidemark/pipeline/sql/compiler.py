@@ -142,7 +142,7 @@ class _Compiler:
         handler = _HANDLERS.get(type(node))
         if handler is None:
             shown = node.sql()
-            raise ValueError(f"'{shown[:60]}' is not known here; see docs/expressions.md for what is")
+            raise ValueError(f"'{shown[:60]}' is not known here; see docs/reference/expressions.md for what is")
         return handler(self, node)
 
     def compare(self, compute: Callable[[pl.Expr, pl.Expr], pl.Expr], a: Value, b: Value) -> Value:
@@ -373,7 +373,7 @@ class _Compiler:
         if name not in functions.FUNCTIONS:
             known = [*functions.FUNCTIONS, *functions.ALIASES, "COALESCE", "NULLIF", "IF"]
             close = get_close_matches(name, known, n=1)
-            remedy = f"did you mean {close[0]}?" if close else "docs/expressions.md lists those that are"
+            remedy = f"did you mean {close[0]}?" if close else "docs/reference/expressions.md lists those that are"
             raise ValueError(f"the function {written}() is not known; {remedy}")
         return functions.call(name, [self.value(argument) for argument in arguments], self.failures)
 
@@ -435,7 +435,7 @@ def _only(node: exp.Expression, *names: str) -> None:
     known = {*names, *_IGNORED.get(type(node), ())}
     for name, value in node.args.items():
         if name not in known and value not in (None, False, []):
-            raise ValueError(f"'{node.sql()[:60]}' is not known here; see docs/expressions.md for what is")
+            raise ValueError(f"'{node.sql()[:60]}' is not known here; see docs/reference/expressions.md for what is")
 
 
 _HANDLERS: Final[dict[type[exp.Expression], Callable[[_Compiler, exp.Expression], Value]]] = {
