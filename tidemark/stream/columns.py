@@ -23,7 +23,7 @@ def check_columns(rows: pl.DataFrame, wanted: Mapping[str, pl.DataType], what: s
         RecordError: it has not; names the column.
 
     """
-    given = rows.schema
+    given = dict(zip(rows.columns, rows.dtypes, strict=True))  # `schema` looks at each type again
     for name, dtype in wanted.items():
         if given.get(name) != dtype:
             raise RecordError("decode", f"{what} have {given.get(name)} for '{name}', expected {dtype}")

@@ -16,7 +16,8 @@ from tidemark.pipeline.expressions import Schema
 from tidemark.pipeline.model import Selection
 from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.processor import Output, Partition
-from tidemark.stream.arrow import to_ipc
+from tidemark.stream.arrow import least_bytes, to_ipc
+from tidemark.stream.choice import Choice, Chosen
 from tidemark.stream.pieces import Headers, in_pieces
 from tidemark.stream.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
 from tidemark.stream.rows import Rows, renamed
@@ -61,11 +62,7 @@ class Scored:
 
     def part(self, begin: int, end: int) -> Scored:
         """Rows `begin` to `end`."""
-        return self.only(slice(begin, end))
-
-    def only(self, own: NDArray[np.int64] | slice) -> Scored:
-        """Some rows."""
-        rows = self.rows
+        rows, own = self.rows, slice(begin, end)
         columns, features = rows.columns[own], rows.features[own]
         keys = [key[own] for key in rows.keys]
         origin, offsets, times, late = rows.origin[own], rows.offsets[own], rows.times[own], rows.late[own]
@@ -90,6 +87,7 @@ class Offers:
         self._context = {name: shown_type(cleaned[name]) for name in pipeline.label.context}
         self._shown = [_shown(name, cleaned[name]) for name in pipeline.label.context]
         self._schema = schema(pipeline, self._context)
+        self._row_bytes = least_bytes(self._schema.values())
         self._definitions = feature_ids(pipeline)
         self._coin = hash64(pipeline.selection.version.encode())
         self._draw = hash64((pipeline.selection.version + _DRAW).encode())
@@ -140,44 +138,49 @@ class Offers:
 
         """
         n = len(tiles)
-        by_tile = np.argsort(tiles, kind="stable")
+        rows, scores = scored.rows, scored.scores
+        coins, draws = self._coins(rows)
+        value = np.full(n, np.nan) if self._selection.policy == "random" else scores.uncertainty
+        explore, active = explore_rows(self._selection), active_rows(self._selection)
+        choice = Choice(tiles, coins, value, draws, explore, active)
+        chosen: dict[tuple[int, int], Chosen] = {}
+
+        def least(begin: int, end: int) -> int:
+            chosen[begin, end] = choice.of(begin, end)
+            return len(chosen[begin, end]) * self._row_bytes
 
         def encode(begin: int, end: int) -> tuple[bytes, Headers]:
-            if end - begin == n:
-                return self._offered(scored, tiles, meta)
-            own = by_tile[begin:end]
-            return self._offered(scored.only(own), tiles[own], meta if end == n else replace(meta, watermark=None))
+            own = chosen.pop((begin, end))
+            # Nothing is gathered but what is proposed: a batch of a backlog has far more rows.
+            numbers = [
+                pl.Series("tile", tiles[own.rows]),
+                pl.Series("coin", coins[own.rows]),
+                pl.Series("explore", own.explore),
+                pl.Series("score", value[own.rows]),
+                pl.Series("draw", draws[own.rows]),
+                pl.Series("active", own.active),
+            ]
+            frame = self._offered(scored, own.rows, numbers)
+            told = meta if end == n else replace(meta, watermark=None)
+            return self._encode(told, frame, own.tiles, scores.model, idle=False)
 
-        pieces = in_pieces(n, 0, encode)
+        pieces = in_pieces(n, 0, encode, least=least)
         return [self._output(value, headers) for _, _, value, headers in pieces]
 
-    def _offered(self, scored: Scored, tiles: NDArray[np.int64], meta: Meta) -> tuple[bytes, Headers]:
-        rows, scores = scored.rows, scored.scores
-        coins = self._coins(rows, self._coin)
-        draws = self._coins(rows, self._draw)
-        value = np.full(len(rows), np.nan) if self._selection.policy == "random" else scores.uncertainty
-        explore = _first_of_each(tiles, np.argsort(coins, kind="stable"), explore_rows(self._selection))
-        order = np.lexsort((draws, np.where(np.isnan(value), np.inf, -value)))
-        active = _first_of_each(tiles, order, active_rows(self._selection))
-        chosen = np.flatnonzero(explore | active)
+    def _offered(self, scored: Scored, chosen: NDArray[np.int64], numbers: list[pl.Series]) -> pl.DataFrame:
+        """Frame of a record. numbers: columns that are of the chosen rows alone."""
+        rows, scores = scored.rows, scored.scores.only(chosen)
         own = [
-            pl.Series("tile", tiles[chosen]),
-            pl.Series("coin", coins[chosen]),
-            pl.Series("explore", explore[chosen]),
-            pl.Series("score", value[chosen]),
-            pl.Series("draw", draws[chosen]),
-            pl.Series("active", active[chosen]),
-            _probabilities(scores.only(chosen), len(chosen)),
-            pl.Series("uncertainty", scores.uncertainty[chosen]),
+            *numbers,
+            _probabilities(scores, len(chosen)),
+            pl.Series("uncertainty", scores.uncertainty),
             _constant("model", scores.model, len(chosen)),
         ]
         features = renamed(scored.features, map(_feature, scored.features.columns))
         offered = scored.identity.hstack(features)[chosen].hstack(own)
         if self._context:
             offered = offered.hstack(rows.columns[list(self._context)][chosen].select(self._shown))
-        present, counts = np.unique(tiles, return_counts=True)
-        counted = dict(zip(present.tolist(), counts.tolist(), strict=True))
-        return self._encode(meta, offered[list(self._schema)], counted, scores.model, idle=False)
+        return offered[list(self._schema)]
 
     def idle(self, meta: Meta, model: str) -> Output:
         """Record that says that nothing has come for a while."""
@@ -205,14 +208,16 @@ class Offers:
             rows,
         )
 
-    def _coins(self, rows: Rows, policy: int) -> NDArray[np.uint64]:
-        """(n,) coin of each event: by the raw record it comes from, whatever its way here."""
-        coins = np.empty(len(rows), np.uint64)
+    def _coins(self, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """(n,) coin and (n,) draw of each event: by the raw record it comes from, whatever its way here."""
+        coins, draws = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
         for i, origin in enumerate(rows.origins):
             own = rows.origin == i
             stream = hash64(f"{origin.topic}@{origin.incarnation}".encode())
-            coins[own] = coin(stream, origin.index, np.ascontiguousarray(rows.offsets[own]), policy)
-        return coins
+            offsets = rows.offsets[own]
+            coins[own] = coin(stream, origin.index, offsets, self._coin)
+            draws[own] = coin(stream, origin.index, offsets, self._draw)
+        return coins, draws
 
 
 def _feature(name: str) -> str:
@@ -237,15 +242,6 @@ def _probabilities(scores: Scores, n: int) -> pl.Series:
     if scores.probabilities is None:
         return pl.Series("probabilities", [None], dtype=pl.List(pl.Float64)).new_from_index(0, n)
     return pl.Series("probabilities", scores.probabilities).cast(pl.List(pl.Float64))
-
-
-def _first_of_each(tiles: NDArray[np.int64], order: NDArray[np.int64], limit: int) -> NDArray[np.bool_]:
-    """(n,) whether a row is among the first `limit` of its tile in an order of all rows."""
-    first = np.zeros(len(tiles), np.bool_)
-    ordered = tiles[order]
-    for tile in np.unique(tiles):
-        first[order[ordered == tile][:limit]] = True
-    return first
 
 
 def shown_type(dtype: pl.DataType) -> pl.DataType:

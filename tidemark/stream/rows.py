@@ -99,7 +99,7 @@ class Layout:
             RecordError: it was written for another version of the pipeline file, or by somebody else.
 
         """
-        given = hop.rows.schema
+        given = frozenset(hop.rows.columns)
         absent = [name for name in self._wanted if name not in given]
         if absent:
             raise RecordError("decode", f"the hop lacks {', '.join(absent)}: it was written for another pipeline file")
@@ -227,7 +227,7 @@ class RawReader:
         """Step and reason of each row of `computed` that is too large, or wrongly keyed."""
         refusals = {row: (LIMITS, reason) for row, reason in self._admission.too_large(computed).items()}
         keys = joined.keys if len(rows) == len(joined) else [joined.keys[row] for row in rows.tolist()]
-        texts = computed[self._keys[0]].cast(pl.String).to_list()
+        texts = computed[self._keys[0]].cast(pl.String)
         runs = zip(np.searchsorted(rows, ends).tolist(), (batch.partition.topic for batch in batches), strict=True)
         for row, reason in self._admission.wrongly_keyed(keys, texts, list(runs)).items():
             refusals.setdefault(row, (KEY, reason))
