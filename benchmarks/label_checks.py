@@ -80,7 +80,7 @@ def gather(
 ) -> Evidence:
     """Read every topic to its end."""
     topics = pipeline.topics
-    registry = read_registry(settings, topics.models)
+    registry = read_registry(settings, topics.models, settled=True)
     return Evidence(
         answers=answers,
         acknowledged=acknowledged,
@@ -91,8 +91,8 @@ def gather(
         manifests=registry.manifests,
         texts=dict(_texts(registry)),
         champion=registry.champion.version if registry.champion else None,
-        metrics=[message.value() or b"" for message in read_all(settings, topics.metrics)],
-        dead_letters=[_source(message) for message in read_all(settings, topics.deadletter)],
+        metrics=[message.value() or b"" for message in read_all(settings, topics.metrics, settled=True)],
+        dead_letters=[_source(message) for message in read_all(settings, topics.deadletter, settled=True)],
         positions=positions(settings, pipeline),
     )
 
@@ -314,7 +314,7 @@ def _batches(settings: Settings, topic: str) -> list[Batch]:
     """All records of a topic, a batch for each partition that has some; for an empty topic one without rows."""
     incarnation = topic_incarnation(admin(settings), topic)
     parts: defaultdict[int, list[Message]] = defaultdict(list)
-    for message in read_all(settings, topic):
+    for message in read_all(settings, topic, settled=True):
         parts[message.partition() or 0].append(message)
     return [batch_of(Partition(topic, index, incarnation), parts[index]) for index in sorted(parts) or [0]]
 

@@ -80,24 +80,27 @@ def gather(settings: Settings, pipeline: Pipeline) -> Evidence:
         RawRecord(Partition(topic, _index(m), incarnation), _offset(m), m.value() or b"")
         for topic in pipeline.raw_topics
         for incarnation in [topic_incarnation(client, topic)]
-        for m in read_all(settings, topic)
+        for m in read_all(settings, topic, settled=True)
     ]
     hops = {
-        key: [HopRecord(_index(m), _offset(m), m.value() or b"", _headers(m)) for m in read_all(settings, hop)]
+        key: [
+            HopRecord(_index(m), _offset(m), m.value() or b"", _headers(m))
+            for m in read_all(settings, hop, settled=True)
+        ]
         for key, hop in zip(pipeline.keys[1:], pipeline.hop_topics, strict=True)
     }
-    registry = read_registry(settings, topics.models)
-    proposals = read_all(settings, topics.proposals)
-    features = [pl.read_ipc_stream(m.value() or b"") for m in read_all(settings, topics.features)]
+    registry = read_registry(settings, topics.models, settled=True)
+    proposals = read_all(settings, topics.proposals, settled=True)
+    features = [pl.read_ipc_stream(m.value() or b"") for m in read_all(settings, topics.features, settled=True)]
     return Evidence(
         raw=raw,
         hops=hops,
         features=pl.concat(features),
-        predictions=[decode(Prediction, m.value()) for m in read_all(settings, topics.predictions)],
+        predictions=[decode(Prediction, m.value()) for m in read_all(settings, topics.predictions, settled=True)],
         proposals=batch_of(Partition(topics.proposals, 0, topic_incarnation(client, topics.proposals)), proposals),
-        candidates=[decode(Candidate, m.value()) for m in read_all(settings, topics.candidates)],
+        candidates=[decode(Candidate, m.value()) for m in read_all(settings, topics.candidates, settled=True)],
         models={version: registry.text(version) for version in registry.manifests},
-        dead_letters=len(read_all(settings, topics.deadletter)),
+        dead_letters=len(read_all(settings, topics.deadletter, settled=True)),
         positions=positions(settings, pipeline),
     )
 
@@ -232,7 +235,7 @@ def _events_of(records: Iterable[HopRecord]) -> Counter[str]:
 def positions_of(settings: Settings, group: str, topic: str, partitions: int) -> list[Position]:
     """Of a group in each partition of a topic."""
     last = dict.fromkeys(range(partitions), -1)
-    last.update((_index(message), _offset(message)) for message in read_all(settings, topic))
+    last.update((_index(message), _offset(message)) for message in read_all(settings, topic, settled=True))
     offsets = committed(settings, group, topic, partitions)
     return [Position(group, topic, index, offsets[index], last[index]) for index in range(partitions)]
 

@@ -71,7 +71,7 @@ class Champion:
 
     def find(self, pipeline: Pipeline, settings: Settings) -> None:
         """Read it from Kafka."""
-        registry = read_registry(settings, pipeline.topics.models)
+        registry = read_registry(settings, pipeline.topics.models, settled=True)
         self.models = len(registry.manifests)
         if registry.champion is not None:
             self.manifest = registry.manifests[registry.champion.version]

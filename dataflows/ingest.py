@@ -255,11 +255,17 @@ class Ingest:
                     "is it up?"
                 )
 
+    def _committed(self) -> TopicPartition:
+        (found,) = self._progress_of.committed([TopicPartition(self._topic, 0)], _TIMEOUT)
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return found
+
     def _progress_found(self) -> bool:
         try:
             self._incarnation = topic_incarnation(self._settings, self._topic, timeout=_TIMEOUT)
-            committed = self._progress_of.committed([TopicPartition(self._topic, 0)], _TIMEOUT)[0]
-            written = read_all(self._settings, self._ledger)
+            committed = self._committed()
+            written = read_all(self._settings, self._ledger, settled=True)
         except TopicError:
             raise
         except (BrokerError, KafkaException) as error:

@@ -41,7 +41,7 @@ def published(settings: Settings, topic: str) -> Iterator[Published]:
         BrokerError: Kafka does not answer, or the end is not reached in an hour.
 
     """
-    for message in each_record(settings, topic, timeout=_LONGEST):
+    for message in each_record(settings, topic, timeout=_LONGEST, settled=True):
         yield Published(message.partition() or 0, message.offset() or 0, message.value(), headers_of(message))
 
 

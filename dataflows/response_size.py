@@ -8,13 +8,16 @@ take; where that is not enough all the same, the flow ends and says what to set.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from tidemark.errors import BrokerError
+from tidemark.kafka.passing import asked_until
 from tidemark.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -42,12 +45,18 @@ def response_size(admin: AdminClient, topics: Sequence[str], settings: Settings)
     asked = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
     fetched = settings.kafka.get("fetch.max.bytes", "")
     largest = int(fetched) if fetched.isdecimal() else 0
-    for resource, answer in admin.describe_configs(asked, request_timeout=_TIMEOUT).items():
+    deadline = time.monotonic() + _TIMEOUT
+    for resource in asked:
         try:
-            largest = max(largest, int(answer.result(_TIMEOUT * 2)["max.message.bytes"].value))
+            largest = max(largest, asked_until(deadline, partial(_takes, admin, resource)))
         except KafkaException as error:
             _log.info("what topic %s takes is not known: %s", resource.name, error.args[0].str())
     return min(max(largest + _ROOM, DEFAULT), _MOST)
+
+
+def _takes(admin: AdminClient, topic: ConfigResource) -> int:
+    (answer,) = admin.describe_configs([topic], request_timeout=_TIMEOUT).values()
+    return int(answer.result(_TIMEOUT * 2)["max.message.bytes"].value)
 
 
 def too_large(error: KafkaError, group: str) -> BrokerError | None:

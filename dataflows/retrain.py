@@ -12,7 +12,7 @@ from dataflows.environment import pipeline_and_settings
 from dataflows.session import Done, Work
 from dataflows.source import Sessions
 from dataflows.stop import Stop
-from tidemark.kafka import ensure_topics
+from tidemark.kafka import ensure_topics, wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.registry.codec import Registry
 from tidemark.registry.reading import read_registry
@@ -39,6 +39,10 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
     def registry() -> Registry:
         return read_registry(settings, pipeline.topics.models, secret=secret)
 
+    def settle() -> None:
+        # What the flow's earlier process published with its last commit, which may have been answered just now.
+        wait_settled(settings, pipeline.topics.models)
+
     specs = pipeline.topics.specs(
         raw=[], hops=[], partitions=pipeline.partitions, retention_ms=pipeline.retention.events // 1_000
     )  # a pipeline that was set up by an earlier version lacks this topic
@@ -59,7 +63,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         "retrain",
         config,
         lambda: RetrainProcessor(
-            pipeline, read_registry=registry, sandbox=sandbox, recomputing=recomputer, secret=secret
+            pipeline, read_registry=registry, sandbox=sandbox, recomputing=recomputer, secret=secret, settle=settle
         ),
         stop,
         close=sandbox.close,

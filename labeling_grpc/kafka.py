@@ -12,16 +12,15 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from labeling_grpc.commands import Source
 from labeling_grpc.writer import Stopping
-from tidemark.errors import BrokerError, TopicError
+from tidemark.errors import TopicError
 from tidemark.kafka import admin, topic_incarnation
 from tidemark.kafka.clients import unreachable
+from tidemark.kafka.passing import asked_until, topic_metadata
+from tidemark.kafka.reading import SETTLED_SECONDS, hanging
 from tidemark.settings import Settings
 
 TIMEOUT: Final = 10.0
 """Seconds for one question to Kafka."""
-
-SETTLED_SECONDS: Final = 30.0
-"""Seconds that open transactions are given to end: three times what a dead process's may last."""
 
 _SLICE: Final = 0.1
 
@@ -86,7 +85,7 @@ def sources(client: AdminClient, topic: str) -> list[Source]:
 
     """
     incarnation = topic_incarnation(client, topic)
-    found = client.list_topics(topic, timeout=TIMEOUT).topics[topic]
+    found = topic_metadata(client, topic, TIMEOUT)
     if found.error is not None:
         raise TopicError(f"topic {topic!r}: {found.error.str()}")
     return [Source(topic, index, incarnation) for index in sorted(found.partitions)]
@@ -121,12 +120,7 @@ def settled(client: AdminClient, source: Source, stop: threading.Event) -> tuple
     deadline = time.monotonic() + SETTLED_SECONDS
     while (found := bounds(client, source))[1] < whole:
         if time.monotonic() > deadline:
-            raise BrokerError(
-                f"{source.topic}[{source.partition}]: a transaction that begins at offset {found[1]} has been open for "
-                f"more than {SETTLED_SECONDS:g} s, and until it ends nobody can tell what is published. If nobody "
-                "writes there, Kafka has lost the marker of its end: see 'A transaction hangs' in "
-                "docs/how-to/operations.md"
-            )
+            raise hanging(source.topic, source.partition, found[1], SETTLED_SECONDS)
         if stop.wait(_SLICE):
             raise Stopping
     return found
@@ -134,5 +128,9 @@ def settled(client: AdminClient, source: Source, stop: threading.Event) -> tuple
 
 def _offset(client: AdminClient, source: Source, spec: OffsetSpec, isolation: IsolationLevel) -> int:
     where = TopicPartition(source.topic, source.partition)
-    found = client.list_offsets({where: spec}, isolation_level=isolation, request_timeout=TIMEOUT)
-    return int(found[where].result(TIMEOUT).offset)
+
+    def ask() -> int:
+        found = client.list_offsets({where: spec}, isolation_level=isolation, request_timeout=TIMEOUT)
+        return int(found[where].result(TIMEOUT).offset)
+
+    return asked_until(time.monotonic() + TIMEOUT, ask)

@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 import pytest
 from confluent_kafka import Producer
+from offsets import read_settled
 from sessions import pump
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.costs import costs
 from tidemark.cli.up import prepare
-from tidemark.kafka import producer_config, read_all
+from tidemark.kafka import producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline, parse
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.processor import Processor
@@ -87,10 +88,10 @@ class Bench:
         topic = pipeline.topics.predictions
         pump(session, lambda: len(read_all(self.kafka, topic)) >= events, "the events were not predicted", 60)
         session.finish()
-        return [decode(Prediction, message.value()) for message in read_all(self.kafka, topic)]
+        return [decode(Prediction, message.value()) for message in read_settled(self.kafka, topic)]
 
     def features(self, pipeline: Pipeline) -> pl.DataFrame:
-        frames = [from_ipc(m.value(), "features") for m in read_all(self.kafka, pipeline.topics.features)]
+        frames = [from_ipc(m.value(), "features") for m in read_settled(self.kafka, pipeline.topics.features)]
         return pl.concat(frames, how="diagonal").sort("event_id")
 
     def retrained(self, pipeline: Pipeline, models: int) -> list[ModelManifest]:
@@ -103,6 +104,7 @@ class Bench:
         session = self.session("retrain", pipeline, processor)
         pump(session, lambda: len(self.manifests(pipeline)) >= models, "no model was trained", 120)
         session.finish()
+        wait_settled(self.kafka, pipeline.topics.models)
         return self.manifests(pipeline)
 
     def manifests(self, pipeline: Pipeline) -> list[ModelManifest]:
@@ -174,7 +176,7 @@ def test_an_edit_keeps_labels_and_the_champion_and_the_next_one_learns_from_all_
     assert found[-1].used > 100 > first[0].used
     assert set(found[-1].definitions.values()) == set(feature_ids(changed).values())
     assert len({each.event_id for each in predicted}) == len(predicted) == 2 * ROWS
-    assert read_all(bench.kafka, old.topics.deadletter) == []
+    assert read_settled(bench.kafka, old.topics.deadletter) == []
 
     # What was recomputed of the labeled events is what the stream computes that has the later file from the first row.
     always = fraud(f"{bench.name}-b", bench.raw, *edits)
@@ -184,7 +186,7 @@ def test_an_edit_keeps_labels_and_the_champion_and_the_next_one_learns_from_all_
         bench.streamed(always, watcher, 2 * ROWS)
     expected = {row["event_id"]: row for row in bench.features(always).to_dicts()}
     ids = {identity: name for name, identity in feature_ids(changed).items()}
-    stored = [decode(LabelFeatures, m.value()) for m in read_all(bench.kafka, changed.topics.label_features)]
+    stored = [decode(LabelFeatures, m.value()) for m in read_settled(bench.kafka, changed.topics.label_features)]
     assert len({record.event_id for record in stored}) >= found[-1].used
     for record in stored:
         ours = {ids[identity]: value for identity, value in record.values.items()}

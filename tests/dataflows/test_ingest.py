@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from bytewax.run import cli_main
 from confluent_kafka import Consumer, TopicPartition
+from offsets import read_settled
 
 from dataflows.config import EngineConfig
 from dataflows.ingest import Ingest, Pace, over
@@ -19,7 +20,7 @@ from dataflows.opening import pack
 from dataflows.stop import Stop
 from tidemark.errors import ConfigError, TopicError
 from tidemark.ingest import open_file
-from tidemark.kafka import consumer_config, ensure_topics, read_all, topic_incarnation
+from tidemark.kafka import consumer_config, ensure_topics, topic_incarnation
 from tidemark.pipeline import Pipeline, load
 from tidemark.settings import Settings
 from tidemark.simulators.fraud import simulate
@@ -70,7 +71,7 @@ def ingests() -> Iterator[list[Ingest]]:
 
 
 def _values(settings: Settings, pipeline: Pipeline) -> list[dict[str, object]]:
-    return [json.loads(m.value() or b"") for m in read_all(settings, pipeline.raw_topics[0])]
+    return [json.loads(m.value() or b"") for m in read_settled(settings, pipeline.raw_topics[0])]
 
 
 def _ingest(
@@ -104,7 +105,7 @@ def test_a_file_is_in_the_topic_once_and_a_second_run_adds_nothing(
         assert ingest.done == len(events)
     rows = sorted(_values(settings, pipeline), key=lambda row: str(row["transaction_id"]))
     assert rows == events.sort("transaction_id").to_dicts()
-    for message in read_all(settings, pipeline.raw_topics[0]):
+    for message in read_settled(settings, pipeline.raw_topics[0]):
         assert json.loads(message.value() or b"")["customer_id"].encode() == message.key()
 
 
@@ -149,7 +150,7 @@ def test_lines_are_handed_on_as_they_are_and_malformed_ones_have_no_key(
     path.write_bytes(b"\n".join(lines) + b"\n")
     flow, _ = over(pipeline, settings, [path], Stop())
     cli_main(flow)
-    found = {(m.key(), m.value()) for m in read_all(settings, pipeline.raw_topics[0])}
+    found = {(m.key(), m.value()) for m in read_settled(settings, pipeline.raw_topics[0])}
     assert found == {(b"C1", lines[0]), (None, lines[1]), (None, lines[3]), (b"7", lines[4])}
 
 
@@ -242,7 +243,7 @@ def test_a_row_that_is_not_of_its_columns_types_is_sent_for_the_stream_to_refuse
         "9,2025-01-02T00:00:00Z,c\n"
     )
     assert _run(settings, pipeline, path).done == 3
-    messages = read_all(settings, pipeline.raw_topics[0])
+    messages = read_settled(settings, pipeline.raw_topics[0])
     by_key = {m.key(): json.loads(m.value() or b"") for m in messages}
     assert by_key[b"00123"] == {
         "transaction_id": "007",

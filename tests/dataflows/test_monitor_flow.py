@@ -13,7 +13,7 @@ from models import pipeline_text
 
 from benchmarks.flow_process import FlowProcess
 from support import wait_until
-from tidemark.kafka import admin, ensure_topics, producer_config, read_all
+from tidemark.kafka import admin, ensure_topics, producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records import Outcome, Prediction, encode
 from tidemark.settings import Settings
@@ -123,6 +123,7 @@ def test_one_of_two_monitors_joins_all_and_no_outcome_of_an_event_is_a_dead_lett
             60,
         )
         wait_until(bench.all_committed, "dead letters were not committed", 60)
+    wait_settled(kafka, bench.topics.deadletter)
     found = bench.dead()
     assert set(found) <= set(bench.nobody)
     assert max(found.values()) == 1

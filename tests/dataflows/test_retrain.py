@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from models import label_values, small_pipeline
-from offsets import GroupOffsets
+from offsets import GroupOffsets, read_settled
 from sessions import pump, step
 
 from dataflows.config import EngineConfig
 from dataflows.session import Session
 from dataflows.stop import Stop
 from support import wait_until
-from tidemark.kafka import ensure_topics, producer_config, read_all, topic_incarnation
+from tidemark.kafka import ensure_topics, producer_config, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.records import ModelManifest, decode
 from tidemark.registry.reading import read_registry
@@ -67,7 +67,7 @@ class Bench:
 
     def manifests(self) -> list[ModelManifest]:
         """Every committed manifest, in the order of the topic: one published twice would be here twice."""
-        keys = [(message.key() or b"", message.value()) for message in read_all(self.settings, self.topics.models)]
+        keys = [(message.key() or b"", message.value()) for message in read_settled(self.settings, self.topics.models)]
         return [decode(ModelManifest, value) for key, value in keys if key.startswith(b"v") and b"/" not in key]
 
 
@@ -104,11 +104,11 @@ def test_a_crash_between_training_and_the_commit_gives_each_model_once_of_the_la
     found = bench.manifests()
     assert [manifest.used for manifest in found] == [20, 50, 80]
     assert [manifest.parent for manifest in found] == [None, found[0].version, found[1].version]
-    assert len(read_all(bench.settings, bench.topics.deadletter)) == 1
+    assert len(read_settled(bench.settings, bench.topics.deadletter)) == 1
 
     schema = ModelSchema.of(bench.pipeline)
     incarnation = topic_incarnation(bench.settings, bench.topics.labels)
-    values = [(message.offset() or 0, message.value()) for message in read_all(bench.settings, bench.topics.labels)]
+    values = [(message.offset() or 0, message.value()) for message in read_settled(bench.settings, bench.topics.labels)]
     labels = [(at, check(value, schema, bench.pipeline.raw_topics)) for at, value in values if value != b"rubbish"]
     for manifest in found:
         made = labels_of(manifest, labels, schema, bench.topics.labels, incarnation)

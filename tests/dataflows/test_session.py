@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from counting import ABORT, CountingProcessor, expected
-from offsets import GroupOffsets, group_offsets
+from offsets import GroupOffsets, group_offsets, read_settled
 from sessions import pump, step
 
 from dataflows import membership
@@ -109,8 +109,11 @@ class Bench:
         """Condition: the rows fed so far are."""
         return lambda: self.offsets.handled() == self.rows
 
+    def settled_outputs(self) -> list[str]:
+        return [(m.value() or b"").decode() for m in read_settled(self.settings, self.target)]
+
     def check_exact(self) -> None:
-        assert sorted(self.committed_outputs()) == sorted(self.expected())
+        assert sorted(self.settled_outputs()) == sorted(self.expected())
 
 
 @pytest.fixture
@@ -155,7 +158,7 @@ def test_a_refused_record_aborts_the_transaction_and_all_is_done_again_from_what
     assert len(processor.opened) == 2 * PARTITIONS
     assert processor.replayed > 0, "windows were rebuilt"
     bench.check_exact()
-    assert read_all(bench.settings, f"{bench.target}.small") == []
+    assert read_settled(bench.settings, f"{bench.target}.small") == []
 
 
 def test_a_later_session_replays_the_open_window_and_emits_nothing_for_it(bench: Bench) -> None:
@@ -163,7 +166,7 @@ def test_a_later_session_replays_the_open_window_and_emits_nothing_for_it(bench:
     first, _ = bench.session()
     pump(first, bench.all_committed(), "the first session did not commit")
     first.finish()
-    before = bench.committed_outputs()
+    before = bench.settled_outputs()
     second, processor = bench.session()
     bench.times(200)
     pump(second, bench.all_committed(), "the second session did not commit")
@@ -174,7 +177,7 @@ def test_a_later_session_replays_the_open_window_and_emits_nothing_for_it(bench:
         assert all(flag == batch.replay for flag in below), "a batch is on one side of the committed offset"
     # Times 100 to 133 lie in the open window, of each time one row in each partition.
     assert sum(map(len, replays)) == 400 - 300
-    assert bench.committed_outputs()[: len(before)] == before
+    assert bench.settled_outputs()[: len(before)] == before
     bench.check_exact()
 
 
@@ -357,7 +360,7 @@ def test_batches_get_smaller_until_what_is_made_of_them_fits_its_topic(bench: Be
     pump(session, bench.all_committed(), "the rows were not committed", timeout=60)
     assert max(map(len, processor.batches[-3:])) <= 8
     bench.check_exact()
-    records = read_all(bench.settings, f"{bench.target}.dead")
+    records = read_settled(bench.settings, f"{bench.target}.dead")
     assert sum(len(m.value() or b"") for m in records) == 6_000_000
 
 
@@ -413,7 +416,7 @@ def test_a_recreated_topic_is_read_from_its_beginning_with_empty_windows(
     bench.times(300)
     pump(session, bench.all_committed(), "the rows were not committed")
     bench.admin.delete_topics([bench.source])[bench.source].result(10)
-    before = len(bench.committed_outputs())
+    before = len(bench.settled_outputs())
     pump(session, lambda: "was deleted" in caplog.text, "the deletion was not noticed")
     ensure_topics(bench.settings, [TopicSpec(bench.source, PARTITIONS, {})])
     bench.rows = 0
@@ -421,7 +424,7 @@ def test_a_recreated_topic_is_read_from_its_beginning_with_empty_windows(
     pump(session, lambda: sum(map(len, processor.batches)) == 300 + 90, "the new topic's rows were not processed", 60)
     session.finish()
     assert len({partition.incarnation for partition, _ in processor.opened}) == 2
-    assert sorted(bench.committed_outputs()[before:]) == sorted(bench.expected())
+    assert sorted(bench.settled_outputs()[before:]) == sorted(bench.expected())
 
 
 def test_offsets_of_an_earlier_topic_of_the_name_are_not_applied(bench: Bench) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from confluent_kafka import Producer
+from offsets import read_settled
 from raw_batch import batch_of, send_batch
 from sessions import pump
 from streaming import START, Models, shop
@@ -67,8 +68,8 @@ def test_bad_records_are_dead_letters_with_their_reasons_and_the_flow_goes_on(
     finally:
         session.finish()
 
-    predicted = [decode(Prediction, m.value()).business_id for m in read_all(kafka, pipeline.topics.predictions)]
-    letters = [record_of(m) for m in read_all(kafka, pipeline.topics.deadletter)]
+    predicted = [decode(Prediction, m.value()).business_id for m in read_settled(kafka, pipeline.topics.predictions)]
+    letters = [record_of(m) for m in read_settled(kafka, pipeline.topics.deadletter)]
     headers = [dict(h or ()) for _, _, h in letters]
     assert predicted == ["first", "over\nlines", "last"]
     assert [h["source_offset"] for h in headers] == [str(offset).encode() for offset in (*range(1, 7), 8)]
@@ -125,9 +126,9 @@ def test_nothing_that_an_ordinary_producer_sends_stops_a_partition(
         pump(session, lambda: len(read_all(kafka, pipeline.topics.predictions)) == 3, "a record stops it", timeout=90)
     finally:
         session.finish()
-    predicted = [decode(Prediction, m.value()).business_id for m in read_all(kafka, pipeline.topics.predictions)]
+    predicted = [decode(Prediction, m.value()).business_id for m in read_settled(kafka, pipeline.topics.predictions)]
     assert predicted == ["first", "third", "last"]
-    letters = [dict(m.headers() or ()) for m in read_all(kafka, pipeline.topics.deadletter)]
+    letters = [dict(m.headers() or ()) for m in read_settled(kafka, pipeline.topics.deadletter)]
     steps = [letter["step"] for letter in letters]
     assert steps == [b"decode", b"key", b"limits", *[b"limits"] * 200, b"fetch"]
     assert [int(letter["source_offset"] or b"") for letter in letters] == [1, 2, 3, *range(4, 204), 205]

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from counting import CountingProcessor, expected
 from hypothesis import given
 from hypothesis import strategies as st
-from offsets import GroupOffsets
+from offsets import GroupOffsets, read_settled
 from sessions import pump
 
 from dataflows.config import EngineConfig
@@ -21,7 +21,7 @@ from dataflows.session import Session
 from dataflows.stop import Stop
 from dataflows.unreadable import end_of_batch
 from tidemark.errors import BrokerError
-from tidemark.kafka import admin, ensure_topics, producer_config, read_all
+from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
 
@@ -100,7 +100,7 @@ class Log:
         return session
 
     def letters(self) -> list[dict[str, str | bytes | None]]:
-        return [dict(message.headers() or ()) for message in read_all(self.settings, self.dead)]
+        return [dict(message.headers() or ()) for message in read_settled(self.settings, self.dead)]
 
 
 def _text(message: Message) -> str:
@@ -132,7 +132,7 @@ def test_batches_that_cannot_be_read_are_dead_letters_by_position_and_all_others
         again.finish()
         offsets.close()
 
-    assert [_text(message) for message in read_all(kafka, log.target)] == expected(log.good)
+    assert [_text(message) for message in read_settled(kafka, log.target)] == expected(log.good)
     letters = log.letters()
     told: list[int] = []
     for letter in letters:
@@ -224,8 +224,8 @@ def test_a_row_whose_output_no_topic_takes_is_a_dead_letter_and_its_neighbours_a
     finally:
         session.finish()
         offsets.close()
-    assert [_text(message) for message in read_all(kafka, log.target)] == expected(log.good)
-    (letter,) = read_all(kafka, small.name)
+    assert [_text(message) for message in read_settled(kafka, log.target)] == expected(log.good)
+    (letter,) = read_settled(kafka, small.name)
     headers = dict(letter.headers() or ())
     assert headers["source_offset"] == b"20"
     assert headers["step"] == b"produce"

@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
 from labeling import candidate, pipeline
+from offsets import read_settled
 
 from labeling_grpc.client import Annotation, LabelingClient, Submitted
 from labeling_grpc.commands import Source
@@ -71,7 +72,7 @@ def ask(settings: Settings, topics: Topics, candidates: list[Candidate]) -> None
 
 
 def labels(settings: Settings, topics: Topics) -> list[Label]:
-    return [decode(Label, message.value()) for message in read_all(settings, topics.labels)]
+    return [decode(Label, message.value()) for message in read_settled(settings, topics.labels)]
 
 
 def header(message: Message, name: str) -> str:
@@ -95,7 +96,7 @@ def wait_for_labels(settings: Settings, topics: Topics, number: int) -> list[Lab
     found: list[Label] = []
 
     def there() -> bool:
-        found[:] = labels(settings, topics)
+        found[:] = [decode(Label, message.value()) for message in read_all(settings, topics.labels)]
         return len(found) >= number
 
     wait_until(there, lambda: f"{len(found)} of {number} labels in {topics.labels}", poll=0.2)
@@ -151,7 +152,7 @@ def test_a_malformed_candidate_is_a_dead_letter_with_its_reason_and_the_rest_goe
     (task,) = client.lease(5, wait=10.0)
     assert task.event_id == candidate(9).event_id
     wait_until(lambda: len(read_all(settings, topics.deadletter)) == len(bad), "dead letters are missing", poll=0.2)
-    letters = read_all(settings, topics.deadletter)
+    letters = read_settled(settings, topics.deadletter)
     assert [int(header(letter, "source_offset")) for letter in letters] == list(range(len(bad)))
     for letter, (value, reason) in zip(letters, bad.items(), strict=True):
         assert reason in header(letter, "reason")
@@ -204,7 +205,7 @@ def test_labels_are_published_once_whatever_fails_between_kafka_and_the_database
     assert struck == {"produced": 2, "committed": 2}
     found = labels(settings, topics)
     assert Counter(label.annotation_id for label in found) == Counter(acknowledged)
-    assert [header(m, "seq") for m in read_all(settings, topics.labels)] == [str(i) for i in range(1, 81)]
+    assert [header(m, "seq") for m in read_settled(settings, topics.labels)] == [str(i) for i in range(1, 81)]
 
 
 @pytest.mark.parametrize("step", ["produced", "committed"])
@@ -496,6 +497,6 @@ def test_nothing_that_strangers_write_ends_the_service_or_is_in_its_log(
             headers: list[tuple[str, str | bytes | None]] = [(PUBLISHER, publisher.encode()), (SEQ, number)]
             producer.produce(topics.labels, value=b"{}", key=b"k", headers=headers)
         assert producer.flush(10) == 0
-    letters = read_all(settings, topics.deadletter)
+    letters = read_settled(settings, topics.deadletter)
     assert sorted(header(letter, "step") for letter in letters) == ["decode", "queue"]
     assert secret not in caplog.text

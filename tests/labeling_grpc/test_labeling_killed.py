@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from labeling import PIPELINE, candidate
+from offsets import read_settled
 
 from benchmarks.annotators import Annotators, Answer
 from benchmarks.flow_process import FlowProcess
@@ -18,7 +19,7 @@ from labeling_grpc.client import LabelingClient, UnreachableError
 from labeling_grpc.options import find
 from support import wait_until
 from tidemark.errors import LabelingError
-from tidemark.kafka import ensure_topics, producer_config, read_all
+from tidemark.kafka import ensure_topics, producer_config
 from tidemark.records import Label, decode, encode
 from tidemark.settings import Settings
 from tidemark.topics import Topics, TopicSpec
@@ -71,7 +72,7 @@ def all_published(pipeline: str, settings: Settings) -> None:
 
 
 def each_is_there_once(settings: Settings, topics: Topics, acknowledged: dict[str, Answer], output: str) -> None:
-    messages = read_all(settings, topics.labels)
+    messages = read_settled(settings, topics.labels)
     labels = [decode(Label, message.value()) for message in messages]
     published = Counter(label.annotation_id for label in labels)
     assert set(acknowledged) <= set(published)

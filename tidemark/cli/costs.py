@@ -22,13 +22,13 @@ def costs(pipeline: Pipeline, settings: Settings) -> Iterator[str]:
 
     """
     secret, topics = signing_key(), pipeline.topics
-    before = read_deployed(settings, topics.models, secret=secret)
+    before = read_deployed(settings, topics.models, secret=secret, settled=True)
     if before is None:
         return
-    registry = read_registry(settings, topics.models, secret=secret)
+    registry = read_registry(settings, topics.models, secret=secret, settled=True)
     champion = None if registry.champion is None else registry.manifests.get(registry.champion.version)
     try:
-        labels = len(read_all(settings, topics.labels))
+        labels = len(read_all(settings, topics.labels, settled=True))
     except TopicError:
         labels = 0
     yield from sentences(pipeline, before, champion, labels)

@@ -56,7 +56,7 @@ def export(
         if to.exists() and not force:
             raise ConfigError(f"{to} is there already: take another name, or --force")
         topic = Topics(load(pipeline).name).labels
-        labels = [decode(Label, message.value()) for message in read_all(connected(), topic)]
+        labels = [decode(Label, message.value()) for message in read_all(connected(), topic, settled=True)]
         found = final_labels(labels) if verdicts else labels
         write(found, to)
         out.print(f"{len(found):,} written to {safe(str(to))}", soft_wrap=True)

@@ -82,5 +82,5 @@ def committed_everywhere(places: Sequence[Place], group: str) -> None:
 
 
 def _stored(settings: Settings, topic: str) -> Iterator[Stored]:
-    for message in each_record(settings, topic, timeout=_LONGEST):
+    for message in each_record(settings, topic, timeout=_LONGEST, settled=True):
         yield Stored(message.offset() or 0, message.timestamp()[1], message.value(), headers_of(message))

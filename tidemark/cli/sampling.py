@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import connect, consumer_config
+from tidemark.kafka.clients import unreachable
+from tidemark.kafka.passing import asked_until, topic_metadata
 from tidemark.pipeline.draft import Sample
 from tidemark.settings import Settings
 
@@ -21,7 +24,10 @@ def sample(settings: Settings, topic: str, records: int, *, timeout: float = 20.
 
     """
     deadline = time.monotonic() + timeout
-    found = connect(settings, timeout=timeout).list_topics(topic, timeout=timeout).topics[topic]
+    try:
+        found = topic_metadata(connect(settings, timeout=timeout), topic, timeout)
+    except KafkaException as error:
+        raise unreachable(settings, error.args[0].str()) from error
     if found.error is not None:
         raise TopicError(f"there is no topic '{topic}' ({found.error.str()}); create it, or correct its name")
     partitions = sorted(found.partitions)
@@ -29,16 +35,23 @@ def sample(settings: Settings, topic: str, records: int, *, timeout: float = 20.
     try:
         starts = []
         for index in partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, index), timeout=timeout)
+            low, high = asked_until(deadline, partial(_bounds, consumer, TopicPartition(topic, index), timeout))
             if high > low:
                 starts.append(TopicPartition(topic, index, max(low, high - records // len(partitions) - 1)))
         consumer.assign(starts)
         samples = _read(consumer, {start.partition for start in starts}, topic, deadline)
+    except KafkaException as error:
+        raise unreachable(settings, error.args[0].str()) from error
     finally:
         consumer.close()
     if not samples:
         raise TopicError(f"topic '{topic}' is empty; produce some records, then draft a pipeline from them")
     return samples, len(partitions)
+
+
+def _bounds(consumer: Consumer, where: TopicPartition, timeout: float) -> tuple[int, int]:
+    low, high = consumer.get_watermark_offsets(where, timeout=timeout)
+    return low, high
 
 
 def _read(consumer: Consumer, waiting: set[int], topic: str, deadline: float) -> list[Sample]:

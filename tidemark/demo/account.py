@@ -22,19 +22,22 @@ def account(
 ) -> tuple[Accounting, Latency, list[tuple[int, Label]]]:
     """Accounting and latency of a run, and its labels with their offsets."""
     topics = pipeline.topics
-    raw = read_all(settings, pipeline.raw_topics[0])
-    predicted = read_all(settings, topics.predictions)
+    raw = read_all(settings, pipeline.raw_topics[0], settled=True)
+    predicted = read_all(settings, topics.predictions, settled=True)
     rows = pl.read_ndjson(b"\n".join(message.value() or b"" for message in predicted), schema=_SCHEMA)
     times = pl.Series("predicted_at", [message.timestamp()[1] for message in predicted])
     first = rows.with_columns(times).group_by("event_id").agg(pl.col("predicted_at").min(), pl.len())
-    candidates = [decode(Candidate, message.value()) for message in read_all(settings, topics.candidates)]
-    said = [(message.offset() or 0, decode(Label, message.value())) for message in read_all(settings, topics.labels)]
+    candidates = [decode(Candidate, message.value()) for message in read_all(settings, topics.candidates, settled=True)]
+    said = [
+        (message.offset() or 0, decode(Label, message.value()))
+        for message in read_all(settings, topics.labels, settled=True)
+    ]
     labels = [(offset, label) for offset, label in said if label.status in ENDING]
     per_event = Counter(label.event_id for _, label in labels)
     accounting = Accounting(
         events=len(raw),
         predicted=len(first),
-        dead_letters=len(read_all(settings, topics.deadletter)),
+        dead_letters=len(read_all(settings, topics.deadletter, settled=True)),
         doubled=int((first["len"] > 1).sum()),
         candidates=len(candidates),
         labels=len(labels),

@@ -240,7 +240,7 @@ def _active_arm(
     """Every champion in its order, by the labels that had been spent when it was trained."""
     registry = Registry()
     points: list[ModelPoint] = []
-    for message in read_all(settings, pipeline.topics.models):
+    for message in read_all(settings, pipeline.topics.models, settled=True):
         if not registry.feed(*record_of(message)) or not registry.champion:
             continue
         manifest = registry.manifests[registry.champion.version]

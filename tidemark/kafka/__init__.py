@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tidemark.kafka.clients import admin, connect, consumer_config, producer_config
 from tidemark.kafka.headers import headers_of, headers_of_each
-from tidemark.kafka.reading import each_record, read_all, read_record
+from tidemark.kafka.reading import each_record, read_all, read_record, wait_settled
 from tidemark.kafka.topics import ensure_topics, topic_incarnation
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "read_all",
     "read_record",
     "topic_incarnation",
+    "wait_settled",
 ]

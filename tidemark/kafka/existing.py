@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 
 from tidemark.errors import BrokerError
 from tidemark.kafka.clients import connect, unreachable
+from tidemark.kafka.passing import asked_until
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
 
@@ -50,21 +52,25 @@ def existing_topics(settings: Settings, names: Iterable[str], *, timeout: float 
         if not found:
             return {}
         asked = [ConfigResource(ResourceType.TOPIC, name) for name in found]
-        futures: dict[ConfigResource, Future[Any]] = client.describe_configs(asked, request_timeout=timeout)
     except KafkaException as error:
         raise unreachable(settings, error.args[0].str()) from error
-    told = {resource.name: _answer(resource.name, future, timeout) for resource, future in futures.items()}
+
+    def ask() -> dict[str, dict[str, str]]:
+        futures: dict[ConfigResource, Future[Any]] = client.describe_configs(asked, request_timeout=timeout)
+        return {resource.name: _answer(future, timeout) for resource, future in futures.items()}
+
+    try:
+        told = asked_until(time.monotonic() + timeout, ask)
+    except KafkaException as error:
+        raise BrokerError(
+            f"Kafka does not tell the settings of topics {', '.join(sorted(found))}: {error.args[0].str()}; the right "
+            "to DescribeConfigs is needed"
+        ) from error
     return {name: Existing(len(topic.partitions), told[name]) for name, topic in found.items()}
 
 
-def _answer(name: str, future: Future[Any], timeout: float) -> dict[str, str]:
-    try:
-        entries = future.result(timeout + _GRACE_SECONDS)
-    except KafkaException as error:
-        raise BrokerError(
-            f"Kafka does not tell the settings of topic {name!r}: {error.args[0].str()}; the right to DescribeConfigs "
-            "is needed"
-        ) from error
+def _answer(future: Future[Any], timeout: float) -> dict[str, str]:
+    entries = future.result(timeout + _GRACE_SECONDS)
     return {key: entry.value for key, entry in entries.items() if entry.value is not None}
 
 

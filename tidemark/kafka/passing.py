@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, TopicMetadata
 
 _T = TypeVar("_T")
 _POLL_SECONDS: Final = 0.05
@@ -23,6 +24,8 @@ PASSING: Final = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        # Another node became the cluster's controller.
+        KafkaError.NOT_CONTROLLER,
     }
 )
 """Error codes that go away by themselves."""
@@ -49,3 +52,28 @@ def asked_until(deadline: float, ask: Callable[[], _T]) -> _T:
             if error.args[0].code() not in PASSING or time.monotonic() > deadline:
                 raise
         time.sleep(_POLL_SECONDS)
+
+
+def topic_metadata(client: AdminClient, topic: str, timeout: float) -> TopicMetadata:
+    """A topic's metadata, asked for again while a new leader of it is chosen.
+
+    Args:
+        client: asks Kafka.
+        topic: its name.
+        timeout: seconds until which it is asked again.
+
+    Returns:
+        The metadata; `error` is set where there is no such topic, or the client may not see it.
+
+    Raises:
+        KafkaException: Kafka does not answer, or still chooses a leader.
+
+    """
+
+    def ask() -> TopicMetadata:
+        found = client.list_topics(topic, timeout=timeout).topics[topic]
+        if found.error is not None and found.error.code() in PASSING:
+            raise KafkaException(found.error)
+        return found
+
+    return asked_until(time.monotonic() + timeout, ask)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -13,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, TopicDescription
 
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka.clients import admin, connect, unreachable
+from tidemark.kafka.passing import asked_until
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
 
@@ -68,9 +70,14 @@ def topic_incarnation(kafka: Settings | AdminClient, topic: str, *, timeout: flo
 
     """
     client = admin(kafka) if isinstance(kafka, Settings) else kafka
-    futures: dict[str, Future[Any]] = client.describe_topics(TopicCollection([topic]), request_timeout=timeout)
-    try:
+
+    def ask() -> TopicDescription:
+        futures: dict[str, Future[Any]] = client.describe_topics(TopicCollection([topic]), request_timeout=timeout)
         description: TopicDescription = futures[topic].result(timeout + _GRACE_SECONDS)
+        return description
+
+    try:
+        description = asked_until(time.monotonic() + timeout, ask)
     except KafkaException as error:
         cause: KafkaError = error.args[0]
         if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -91,13 +98,23 @@ def _create(client: AdminClient, specs: list[TopicSpec], timeout: float) -> None
         NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=_BROKER_DEFAULT, config=spec.config)
         for spec in specs
     ]
-    for name, future in client.create_topics(new, operation_timeout=timeout, request_timeout=timeout).items():
+    # A copy, for the client looks its own up when the answer comes.
+    asked: dict[str, Future[Any]] = dict(client.create_topics(new, operation_timeout=timeout, request_timeout=timeout))
+    deadline = time.monotonic() + timeout
+
+    def created(topic: NewTopic) -> None:
+        future = asked.pop(topic.topic, None)
+        if future is None:  # the first answer was one that passes
+            (future,) = client.create_topics([topic], operation_timeout=timeout, request_timeout=timeout).values()
+        future.result(timeout + _GRACE_SECONDS)
+
+    for topic in new:
         try:
-            future.result(timeout + _GRACE_SECONDS)
+            asked_until(deadline, partial(created, topic))
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker
-                raise TopicError(f"Kafka refuses to create topic {name!r}: {cause.str()}") from error
+                raise TopicError(f"Kafka refuses to create topic {topic.topic!r}: {cause.str()}") from error
 
 
 def _not_ready(client: AdminClient, wanted: dict[str, TopicSpec], remaining: float) -> list[str]:

@@ -9,8 +9,10 @@ from contextlib import contextmanager, suppress
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from tidemark.errors import RecordError
-from tidemark.kafka import connect
+from tidemark.errors import BrokerError, RecordError, TopicError
+from tidemark.kafka import connect, wait_settled
+from tidemark.kafka.clients import unreachable
+from tidemark.kafka.passing import PASSING, asked_until
 from tidemark.observe.serving import Figures, Serving, committed_model
 from tidemark.observe.snapshot import FLOWS, FlowState, Snapshot
 from tidemark.observe.tail import Tail
@@ -21,11 +23,7 @@ from tidemark.settings import Settings
 from tidemark.topics import Topics
 
 _TIMEOUT = 5.0
-_PASSING = {
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-}
+_PASSING = PASSING | {KafkaError.UNKNOWN_TOPIC_OR_PART}
 _LAG_WORTH_SAYING = 100_000
 _LATE_WORTH_SAYING = 0.05
 _RECENT_SECONDS = 600.0
@@ -67,10 +65,12 @@ class Observer:
 
     def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
         self._pipeline = pipeline
+        self._settings = settings
         self._topics = Topics(pipeline.name)
         self._admin = connect(settings)
         self._tail = Tail(settings, [self._topics.metrics, self._topics.models])
         self._first = True
+        self._hidden: list[str] = []
         self._before: tuple[float, dict[str, int]] | None = None
         self._schema = ModelSchema.of(pipeline)
         self._figures = Figures()
@@ -109,7 +109,7 @@ class Observer:
         )
 
     def _follow(self) -> None:
-        messages = self._tail.catch_up() if self._first else self._tail.poll()
+        messages = self._tail.catch_up(self._settled()) if self._first else self._tail.poll()
         self._first = False
         for message in messages:
             key = (message.key() or b"").decode(errors="replace")
@@ -127,10 +127,26 @@ class Observer:
             except RecordError:
                 continue  # a foreign or newer record: what it would have told is missing from the view, nothing else
 
+    def _settled(self) -> list[str]:
+        """The followed topics that exist, once what was committed just now can be read, or is known to be hidden."""
+        present = []
+        for topic in (self._topics.metrics, self._topics.models):
+            try:
+                wait_settled(self._settings, topic, timeout=_TIMEOUT, patience=_TIMEOUT)
+            except TopicError:
+                continue
+            except BrokerError as error:
+                self._hidden.append(str(error))
+            present.append(topic)
+        return present
+
     def _ends(self) -> dict[str, dict[int, int]]:
         """End offset of each partition of each of the pipeline's topics that exist."""
         raw = {source.topic for source in self._pipeline.raw}
-        listed = self._admin.list_topics(timeout=_TIMEOUT).topics
+        try:
+            listed = self._admin.list_topics(timeout=_TIMEOUT).topics
+        except KafkaException as error:
+            raise unreachable(self._settings, error.args[0].str()) from error
         own = {
             name: topic for name, topic in listed.items() if name in raw or name.startswith(f"{self._topics.pipeline}.")
         }
@@ -152,16 +168,23 @@ class Observer:
 
     def _flow(self, name: str, ends: dict[str, dict[int, int]]) -> FlowState:
         group = f"{self._topics.pipeline}.{name}"
-        try:
-            described = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group].result(_TIMEOUT)
+
+        def ask() -> tuple[int, list[TopicPartition]]:
+            described = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group]
             request = [ConsumerGroupTopicPartitions(group)]
-            committed = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT)[group].result(
-                _TIMEOUT
-            )
-        except (KafkaException, TimeoutError):
-            return FlowState(name, 0, self._unread(name, ends, ()), self._model(name, ()))
-        done = committed.topic_partitions
-        return FlowState(name, len(described.members), self._unread(name, ends, done), self._model(name, done))
+            committed = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT)[group]
+            return len(described.result(_TIMEOUT * 2).members), committed.result(_TIMEOUT * 2).topic_partitions
+
+        members, done = 0, list[TopicPartition]()
+        try:
+            members, done = asked_until(time.monotonic() + _TIMEOUT, ask)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # an unknown group is one that never ran
+                raise BrokerError(
+                    f"Kafka does not tell which processes are in {group}: {error.args[0].str()}; try again, and check "
+                    "that this client may describe the group"
+                ) from error
+        return FlowState(name, members, self._unread(name, ends, done), self._model(name, done))
 
     def _model(self, name: str, committed: Iterable[TopicPartition]) -> str:
         """Version in force at a flow: as it told, or else as it was committed with its last rows."""
@@ -198,7 +221,7 @@ class Observer:
         )
 
     def _problems(self, flows: list[FlowState], totals: dict[str, int], champion: ModelManifest | None) -> list[str]:
-        problems = [
+        problems = self._hidden + [
             f"no process of the {flow.name} flow is running; start one with `tidemark run {flow.name} PIPELINE`"
             for flow in flows
             if flow.members == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
@@ -29,17 +30,23 @@ class Tail:
             settings, group="tidemark-observe", auto_offset_reset="earliest", enable_partition_eof=True
         )
         self._consumer = Consumer(config)
-        self._topics = topics
         self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
 
-    def catch_up(self, timeout: float = 15.0) -> list[Message]:
-        """Everything up to the topics' ends. timeout: seconds.
+    def catch_up(self, topics: Collection[str], timeout: float = 15.0) -> list[Message]:
+        """Everything up to the topics' ends.
+
+        Args:
+            topics: those that exist. Of others Kafka's client tells after half a minute that they do not.
+            timeout: seconds.
+
+        Returns:
+            The records.
 
         Raises:
             BrokerError: an end was not reached in time.
 
         """
-        left, deadline = set(self._topics), time.monotonic() + timeout
+        left, deadline = set(topics), time.monotonic() + timeout
         messages: list[Message] = []
         while left:
             if time.monotonic() > deadline:

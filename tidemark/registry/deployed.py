@@ -49,8 +49,19 @@ class Deployed(Record, frozen=True, kw_only=True):
         return cls(features=features, classes=list(pipeline.label.classes), reach=reach)
 
 
-def read_deployed(settings: Settings, topic: str, *, secret: bytes | None = None) -> Deployed | None:
+def read_deployed(
+    settings: Settings, topic: str, *, secret: bytes | None = None, settled: bool = False
+) -> Deployed | None:
     """What was recorded last in `topic` (`P.models`); None if nothing was, or not by whoever has the key.
+
+    Args:
+        settings: that name the Kafka.
+        topic: its name.
+        secret: the key with which its records are signed, if they are.
+        settled: as `read_all` has it.
+
+    Returns:
+        The record, or None.
 
     Raises:
         BrokerError: Kafka does not answer.
@@ -58,7 +69,7 @@ def read_deployed(settings: Settings, topic: str, *, secret: bytes | None = None
     """
     found: Deployed | None = None
     try:
-        messages = read_all(settings, topic)
+        messages = read_all(settings, topic, settled=settled)
     except TopicError:
         return None  # nothing was ever deployed
     for message in messages:

@@ -14,18 +14,28 @@ from tidemark.settings import Settings
 _log = logging.getLogger(__name__)
 
 
-def read_registry(settings: Settings, topic: str, *, secret: bytes | None = None, timeout: float = 60.0) -> Registry:
+def read_registry(
+    settings: Settings, topic: str, *, secret: bytes | None = None, timeout: float = 60.0, settled: bool = False
+) -> Registry:
     """Registry from every committed record of `topic` (`P.models`). Records it refuses are logged and passed over.
 
-    timeout: seconds.
+    Args:
+        settings: that name the Kafka.
+        topic: its name.
+        secret: the key with which its records are signed, if they are.
+        timeout: seconds.
+        settled: as `read_all` has it.
+
+    Returns:
+        The registry.
 
     Raises:
         TopicError: there is no such topic.
-        BrokerError: Kafka does not answer in time.
+        BrokerError: Kafka does not answer in time, or a transaction stays open.
 
     """
     registry = Registry(secret)
-    for message in read_all(settings, topic, timeout=timeout):
+    for message in read_all(settings, topic, timeout=timeout, settled=settled):
         try:
             registry.feed(*record_of(message))
         except ModelError as error:

@@ -139,7 +139,7 @@ def letters(settings: Settings, topic: str, chosen: Chosen | None = None) -> Ite
         BrokerError: Kafka does not answer.
 
     """
-    for message in each_record(settings, topic):
+    for message in each_record(settings, topic, settled=True):
         letter = Letter.of(message)
         if chosen is None or letter in chosen:
             yield letter

@@ -62,7 +62,7 @@ class Marks:
         """
         marks = cls(incarnation)
         newest: dict[bytes, Message] = {}
-        for message in each_record(settings, topic):
+        for message in each_record(settings, topic, settled=True):
             key = message.key() or b""
             if key.startswith(f"{incarnation}/".encode()):
                 newest[key] = message

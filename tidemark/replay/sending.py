@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tidemark.errors import BrokerError, TidemarkError, TopicError
 from tidemark.kafka import admin, ensure_topics, headers_of, producer_config, read_record, topic_incarnation
+from tidemark.kafka.passing import topic_metadata
 from tidemark.processor import Headers
 from tidemark.replay.letters import Letter, Source
 from tidemark.replay.marks import Mark, Marks, packed
@@ -158,7 +159,7 @@ class Replay:
         """Number of a topic's partitions, 0 if there is no such topic."""
         if topic not in self._partitions:
             try:
-                found = admin(self._settings).list_topics(topic, timeout=_SECONDS).topics[topic]
+                found = topic_metadata(admin(self._settings), topic, _SECONDS)
             except KafkaException as error:
                 raise _failed(f"topic {topic!r} can't be looked at", error) from error
             self._partitions[topic] = 0 if found.error is not None else len(found.partitions)

@@ -18,7 +18,7 @@ from tidemark.errors import BrokerError, ConfigError, ModelError
 from tidemark.evaluation import intervals
 from tidemark.evaluation.metrics import average_precision, log_loss
 from tidemark.features import backfill
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.kafka import ensure_topics, producer_config, wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.records import LabelRange, ModelManifest
@@ -151,7 +151,13 @@ def publish_first(
         raw=[], hops=[], partitions=pipeline.partitions, retention_ms=pipeline.retention.events // 1_000
     )
     ensure_topics(settings, [spec for spec in specs if spec.name == topic])
-    registry = read_registry(settings, topic, secret=secret)
+    producer = Producer(producer_config(settings, transactional_id=f"{pipeline.name}.train"))
+    try:
+        # Ends what an earlier command left, so that the models it may have published are seen.
+        producer.init_transactions(_TRANSACTION_SECONDS)
+    except KafkaException as error:
+        raise BrokerError(f"{topic}: Kafka gives no transactions: {error.args[0].str()}") from error
+    registry = read_registry(settings, topic, secret=secret, settled=True)
     parent = registry.champion.version if registry.champion else None
     if parent is not None and not replace:
         raise ModelError(
@@ -165,15 +171,14 @@ def publish_first(
     trial.feed_outputs(outputs)
     with Sandbox() as sandbox:
         checked = Validator(ModelSchema.of(pipeline), sandbox).check(trial, version)
-    producer = Producer(producer_config(settings, transactional_id=f"{pipeline.name}.train"))
     try:
-        producer.init_transactions(_TRANSACTION_SECONDS)
         producer.begin_transaction()
         for output in outputs:
             producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
         producer.commit_transaction(_TRANSACTION_SECONDS)
     except KafkaException as error:
         raise BrokerError(f"{topic}: the model could not be published: {error.args[0].str()}") from error
+    wait_settled(settings, topic)  # so that a flow that is started next finds it
     return checked.manifest
 
 

@@ -78,6 +78,7 @@ class RetrainProcessor:
     read_registry: what `P.models` holds (committed records).  recomputing: where features come from that labels lack,
     for the pipeline file was edited since; None: they are missing.  secret: key that models are signed with.
     sandbox: where models are checked, the caller's to close; by default a helper is started for each check.
+    settle: waits until what an earlier process published can be read.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class RetrainProcessor:
         secret: bytes | None = None,
         sandbox: Sandbox | None = None,
         recomputing: Recomputing | None = None,
+        settle: Callable[[], None] = lambda: None,
         num_threads: int = 1,
         seed: int = 0,
     ) -> None:
@@ -99,6 +101,7 @@ class RetrainProcessor:
         self._secret = secret
         self._sandbox = sandbox
         self._recomputing = recomputing
+        self._settle = settle
         self._num_threads = num_threads
         self._seed = seed
         self._registry = Registry(secret)
@@ -132,6 +135,7 @@ class RetrainProcessor:
             state.schema = progress.schema
         self._state = state
         self._pending, self._news, self._told = [], [], []
+        self._settle()
         self._refresh()
         manifests = sorted(self._registry.manifests.values(), key=lambda each: (each.created_at, each.version))
         self._assumed = [each.definitions for each in manifests if each.definitions]

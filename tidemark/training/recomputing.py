@@ -21,6 +21,7 @@ from tidemark.errors import BrokerError, RecordError, TopicError
 from tidemark.events import EventPosition, parse_event_id
 from tidemark.features.rows import DerivedFeatures
 from tidemark.kafka import admin, consumer_config, headers_of_each, read_all, topic_incarnation
+from tidemark.kafka.passing import asked_until, topic_metadata
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import definitions
 from tidemark.processor import Batch, Partition
@@ -70,7 +71,8 @@ class Recomputer:
         """
         topic = self._pipeline.topics.label_features
         found: dict[str, LabelFeatures] = {}
-        for message in read_all(self._settings, topic):
+        # What the flow committed a moment ago, perhaps in another process, must be seen: raw records may be gone.
+        for message in read_all(self._settings, topic, settled=True):
             try:
                 record = decode(LabelFeatures, message.value())
                 parse_event_id(record.event_id)
@@ -129,7 +131,7 @@ class Recomputer:
         for event in events:
             if not raw or (event.topic, event.incarnation) == (topic, incarnation):
                 last[event.partition] = max(last.get(event.partition, 0), event.offset + 1)
-        indexes = list(last) if raw else list(client.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions)
+        indexes = list(last) if raw else _partitions(client, topic)
         reach = max((window.size for window in self._pipeline.windows), default=0) + 2 * self._pipeline.time.lateness
         since = max(first - reach - self._pipeline.time.max_ahead, 0) // 1_000
         low = _offsets(client, topic, indexes, OffsetSpec.earliest())
@@ -182,11 +184,22 @@ def _offsets(client: AdminClient, topic: str, indexes: Iterable[int], spec: Offs
     asked = {TopicPartition(topic, index): spec for index in indexes}
     if not asked:
         return {}
-    try:
+
+    def ask() -> dict[int, int]:
         futures = client.list_offsets(asked, request_timeout=_TIMEOUT)
         return {where.partition: future.result(_TIMEOUT).offset for where, future in futures.items()}
+
+    try:
+        return asked_until(time.monotonic() + _TIMEOUT, ask)
     except (KafkaException, TimeoutError) as error:
         raise BrokerError(f"{topic}: Kafka does not tell its offsets ({error}); it is asked again") from error
+
+
+def _partitions(client: AdminClient, topic: str) -> list[int]:
+    try:
+        return list(topic_metadata(client, topic, _TIMEOUT).partitions)
+    except KafkaException as error:
+        raise BrokerError(f"{topic}: Kafka does not tell its partitions ({error}); it is asked again") from error
 
 
 def _good(messages: list[Message], partition: Partition, end: int) -> tuple[list[Message], bool]:

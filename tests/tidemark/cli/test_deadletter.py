@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from confluent_kafka import Producer
+from offsets import read_settled
 from typer.testing import CliRunner
 
 from tidemark.cli import console
 from tidemark.cli.app import app
 from tidemark.deadletter import dead_letter
-from tidemark.kafka import ensure_topics, producer_config, read_all
+from tidemark.kafka import ensure_topics, producer_config
 from tidemark.processor import Batch, Partition
 from tidemark.settings import Settings
 from tidemark.topics import Topics, TopicSpec
@@ -83,7 +84,7 @@ def test_a_replayed_dead_letter_is_in_its_source_topic_again(kafka: Settings, pi
     path, name = pipeline_file
     _write_letters(kafka, name, [b'{"amount": "x"}', b"{"])
     assert "1 replayed" in _run("replay", str(path), "--reason", "1 is no number")
-    (message,) = read_all(kafka, f"{name}.raw")
+    (message,) = read_settled(kafka, f"{name}.raw")
     assert (message.key(), message.value()) == (b"C1", b"{")
     assert dict(message.headers() or [])["replayed_from"] == b"1"
 
@@ -94,7 +95,7 @@ def test_a_truncated_dead_letter_is_not_replayed(kafka: Settings, pipeline_file:
     _write_letters(kafka, name, [b"x" * 950_000])
     result = CliRunner().invoke(app, ["deadletter", "replay", str(path), "--offset", "0"])
     assert result.exit_code == 1
-    assert read_all(kafka, f"{name}.raw") == []
+    assert read_settled(kafka, f"{name}.raw") == []
 
 
 GOOD = (
@@ -117,7 +118,7 @@ def test_a_replayed_dead_letter_is_told_from_open_ones_and_not_sent_again(
     assert "amount: 1" not in _run("list", str(path), "--state", "open")
     assert "a [bold]test[/]" in _run("show", str(path), "2")
     assert "1 replayed" in _run("replay", str(path), "--all")
-    assert [message.value() for message in read_all(kafka, f"{name}.raw")] == [b"}", b"{"]
+    assert [message.value() for message in read_settled(kafka, f"{name}.raw")] == [b"}", b"{"]
 
 
 def test_a_repair_shows_what_changes_and_is_sent_once(kafka: Settings, pipeline_file: tuple[Path, str]) -> None:
@@ -129,7 +130,7 @@ def test_a_repair_shows_what_changes_and_is_sent_once(kafka: Settings, pipeline_
     assert "+ amount: 12.5" in told
     assert "1 repaired and replayed" in told
     assert "none of them is open" in _run("edit", str(path), "--set", sql, "--offset", "0", "--yes")
-    (message,) = read_all(kafka, f"{name}.raw")
+    (message,) = read_settled(kafka, f"{name}.raw")
     assert json.loads(message.value() or b"")["amount"] == 12.5
     assert "repaired before" in _run("show", str(path), "0")
 
@@ -145,7 +146,7 @@ def test_a_repair_that_would_come_back_is_not_sent(
     result = CliRunner().invoke(app, ["deadletter", "edit", str(path), "--corrections", str(file), "--yes"])
     assert result.exit_code == 1
     assert "0 is still wrong: amount: expected a number" in result.output
-    assert read_all(kafka, f"{name}.raw") == []
+    assert read_settled(kafka, f"{name}.raw") == []
     file.write_text('{"offset": 0, "set": {"amount": 3}}')
     declined = CliRunner().invoke(app, ["deadletter", "edit", str(path), "--corrections", str(file)], input="n\n")
     assert "nothing is sent" in declined.output

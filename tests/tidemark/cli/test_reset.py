@@ -24,7 +24,7 @@ from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.up import prepare
 from tidemark.errors import TopicError
-from tidemark.kafka import admin, consumer_config, producer_config, read_all
+from tidemark.kafka import admin, consumer_config, producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import Candidate, Prediction, decode
 from tidemark.selection import SelectProcessor
@@ -73,10 +73,12 @@ class Bench:
     def predict(self, rows: int) -> None:
         with self.running("stream") as session:
             pump(session, lambda: len(self.predictions()) >= rows, lambda: f"{len(self.predictions())} predictions")
+        wait_settled(self.settings, self.pipeline.topics.predictions)
 
     def select(self, cases: int) -> None:
         with self.running("select") as session:
             pump(session, lambda: len(self.asked()) >= cases, lambda: f"{len(self.asked())} cases")
+        wait_settled(self.settings, self.pipeline.topics.candidates)
 
     def set_offsets(self, flow: str, topics: list[str], *, latest: bool) -> None:
         """As kafka-consumer-groups --reset-offsets does: offsets without a word of ours."""

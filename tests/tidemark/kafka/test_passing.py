@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from models import small_pipeline
 
-from tidemark.kafka.passing import PASSING, asked_until
+from dataflows.resetting import Group
+from dataflows.response_size import DEFAULT, response_size
+from tidemark.cli.sampling import sample
+from tidemark.kafka import admin, consumer_config, ensure_topics, producer_config, read_all, topic_incarnation
+from tidemark.kafka.existing import existing_topics
+from tidemark.kafka.passing import PASSING, asked_until, topic_metadata
+from tidemark.observe import Observer
+from tidemark.pipeline import Pipeline
+from tidemark.settings import Settings
+from tidemark.topics import TopicSpec
+from tidemark.training.recomputing import Recomputer
 
 
 def failing(codes: Iterator[int]) -> str:
@@ -36,3 +50,117 @@ def test_what_has_not_passed_at_the_deadline_is_raised() -> None:
     with pytest.raises(KafkaException):
         asked_until(time.monotonic() - 1, lambda: failing(codes))
     assert next(codes) == KafkaError.NOT_COORDINATOR
+
+
+ASKED = ["list_offsets", "describe_topics", "describe_configs", "create_topics", "describe_consumer_groups"]
+
+
+@pytest.fixture
+def changing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Brokers that change their roles: the first answer to each kind of question is an error that passes."""
+    first: list[str] = []
+
+    def failed(name: str, answer: Callable[..., dict[Any, Future[Any]]]) -> Callable[..., dict[Any, Future[Any]]]:
+        def ask(self: AdminClient, *arguments: Any, **named: Any) -> dict[Any, Future[Any]]:  # noqa: ANN401 as the client has them
+            if name in first:
+                return answer(self, *arguments, **named)
+            first.append(name)
+            futures: dict[Any, Future[Any]] = {}
+            for asked in arguments[0].topic_names if name == "describe_topics" else arguments[0]:
+                future: Future[Any] = Future()
+                future.set_exception(KafkaException(KafkaError(KafkaError.NOT_COORDINATOR)))
+                futures[asked.topic if name == "create_topics" else asked] = future
+            return futures
+
+        return ask
+
+    for name in ASKED:
+        monkeypatch.setattr(AdminClient, name, failed(name, getattr(AdminClient, name)))
+    return first
+
+
+def with_rows(kafka: Settings, topic: str) -> Pipeline:
+    pipeline = small_pipeline(topic)
+    ensure_topics(kafka, [TopicSpec(topic, 1, {}), TopicSpec(pipeline.topics.label_features, 1, {})])
+    producer = Producer(producer_config(kafka))
+    producer.produce(topic, b"{}")
+    assert producer.flush(30) == 0
+    return pipeline
+
+
+def test_whatever_is_asked_is_asked_again_while_brokers_change_their_roles(
+    kafka: Settings, unique: str, changing: list[str]
+) -> None:
+    pipeline = with_rows(kafka, unique)
+    assert "create_topics" in changing
+
+    def asks(*names: str) -> None:
+        assert set(names) <= set(changing), "the question was another one"
+        changing.clear()
+
+    changing.clear()
+    assert len(read_all(kafka, unique)) == 1
+    asks("list_offsets")
+    assert len(topic_incarnation(kafka, unique)) == 8
+    asks("describe_topics")
+    assert set(existing_topics(kafka, [unique])) == {unique}
+    asks("describe_configs")
+    ensure_topics(kafka, [TopicSpec(f"{unique}.large", 1, {"max.message.bytes": "300000000"})])
+    asks("create_topics")
+    assert response_size(admin(kafka), [f"{unique}.large"], kafka) > DEFAULT
+    asks("describe_configs")
+    assert [place.end for place in Group(kafka, unique).places([unique])] == [1]
+    asks("list_offsets", "describe_topics")
+    assert Recomputer(pipeline, kafka).stored() == {}
+    asks("list_offsets")
+
+
+def test_a_flow_that_runs_is_not_told_to_stand_while_its_coordinator_changes(
+    kafka: Settings, unique: str, changing: list[str]
+) -> None:
+    pipeline = with_rows(kafka, unique)
+    observer = Observer(pipeline, kafka)
+    group = f"{pipeline.name}.select"
+    member = Consumer(consumer_config(kafka, group=group, auto_offset_reset="earliest"))
+    try:
+        member.subscribe([unique])
+        assert member.poll(30) is not None
+        changing.clear()
+        flows = {flow.name: flow.members for flow in observer.look().flows}
+        assert "describe_consumer_groups" in changing
+    finally:
+        member.close()
+        observer.close()
+    assert flows["select"] == 1
+
+
+def test_a_topic_whose_leader_is_being_chosen_is_there() -> None:
+    class Described:
+        def __init__(self, code: int | None) -> None:
+            self.error = None if code is None else KafkaError(code)
+
+    codes: list[int | None] = [KafkaError.LEADER_NOT_AVAILABLE, None]
+
+    class Choosing:
+        def list_topics(self, topic: str, *, timeout: float) -> Any:  # noqa: ANN401 as little of the client's as is read
+            assert timeout > 0
+            return type("Listed", (), {"topics": {topic: Described(codes.pop(0))}})
+
+    assert topic_metadata(Choosing(), "t", 30).error is None  # type: ignore[arg-type]
+
+
+def test_a_topic_is_sampled_while_its_leader_changes(
+    kafka: Settings, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_rows(kafka, unique)
+    codes = [KafkaError.NOT_LEADER_FOR_PARTITION]
+
+    class Changing(Consumer):
+        def get_watermark_offsets(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 as the client has them
+            if codes:
+                raise KafkaException(KafkaError(codes.pop()))
+            return super().get_watermark_offsets(*arguments, **named)
+
+    monkeypatch.setattr("tidemark.cli.sampling.Consumer", Changing)
+    found, partitions = sample(kafka, unique, 10)
+    assert (len(found), partitions, codes) == (1, 1, [])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+
 import pytest
 from confluent_kafka import Producer
 
-from tidemark.errors import TopicError
-from tidemark.kafka import ensure_topics, producer_config, read_all
+from tidemark.errors import BrokerError, TopicError
+from tidemark.kafka import ensure_topics, producer_config, read_all, wait_settled
 from tidemark.settings import Settings
 from tidemark.topics import TopicSpec
 
@@ -23,7 +26,7 @@ def producer(kafka: Settings, unique: str) -> Producer:
 
 
 def transaction(
-    producer: Producer, topic: str, values: list[bytes], *, partition: int = 0, commit: bool = True
+    kafka: Settings, producer: Producer, topic: str, values: list[bytes], *, partition: int = 0, commit: bool = True
 ) -> None:
     producer.begin_transaction()
     for value in values:
@@ -33,6 +36,7 @@ def transaction(
         producer.commit_transaction()
     else:
         producer.abort_transaction()
+    wait_settled(kafka, topic)
 
 
 def test_an_empty_topic_is_read_at_once(kafka: Settings, topic: str) -> None:
@@ -40,10 +44,10 @@ def test_an_empty_topic_is_read_at_once(kafka: Settings, topic: str) -> None:
 
 
 def test_every_committed_record_comes_by_partition_and_offset(kafka: Settings, topic: str, producer: Producer) -> None:
-    transaction(producer, topic, [b"x"], partition=1)
-    transaction(producer, topic, [b"a", b"b"])
-    transaction(producer, topic, [b"y"], partition=1)
-    transaction(producer, topic, [b"c"])
+    transaction(kafka, producer, topic, [b"x"], partition=1)
+    transaction(kafka, producer, topic, [b"a", b"b"])
+    transaction(kafka, producer, topic, [b"y"], partition=1)
+    transaction(kafka, producer, topic, [b"c"])
 
     found = [(message.partition(), message.offset(), message.value()) for message in read_all(kafka, topic)]
 
@@ -52,8 +56,8 @@ def test_every_committed_record_comes_by_partition_and_offset(kafka: Settings, t
 
 
 def test_aborted_records_are_left_out_even_at_the_end(kafka: Settings, topic: str, producer: Producer) -> None:
-    transaction(producer, topic, [b"kept"])
-    transaction(producer, topic, [b"lost", b"lost"], commit=False)
+    transaction(kafka, producer, topic, [b"kept"])
+    transaction(kafka, producer, topic, [b"lost", b"lost"], commit=False)
 
     assert [message.value() for message in read_all(kafka, topic)] == [b"kept"]
 
@@ -61,18 +65,50 @@ def test_aborted_records_are_left_out_even_at_the_end(kafka: Settings, topic: st
 def test_a_topic_of_nothing_but_aborted_records_is_read_to_its_end(
     kafka: Settings, topic: str, producer: Producer
 ) -> None:
-    transaction(producer, topic, [b"lost"] * 100, commit=False)
+    transaction(kafka, producer, topic, [b"lost"] * 100, commit=False)
 
     assert read_all(kafka, topic) == []
 
 
 def test_an_open_transaction_is_not_waited_for(kafka: Settings, topic: str, producer: Producer) -> None:
-    transaction(producer, topic, [b"kept"])
+    transaction(kafka, producer, topic, [b"kept"])
     producer.begin_transaction()
     producer.produce(topic, b"pending", partition=0)
     producer.flush()
 
     assert [message.value() for message in read_all(kafka, topic, timeout=5)] == [b"kept"]
+    producer.abort_transaction()
+
+
+def test_a_settled_reading_waits_for_what_is_open_at_the_call_and_for_nothing_later(
+    kafka: Settings, topic: str, producer: Producer, unique: str
+) -> None:
+    transaction(kafka, producer, topic, [b"kept"])
+    producer.begin_transaction()
+    producer.produce(topic, b"committed", partition=0)
+    producer.flush()
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(read_all, kafka, topic, settled=True)
+        assert not wait_for([reading], 0.5).done, "it did not wait"
+        later = Producer(producer_config(kafka, transactional_id=f"{unique}.later"))
+        later.init_transactions()
+        later.begin_transaction()
+        later.produce(topic, b"pending", partition=0)
+        later.flush()
+        producer.commit_transaction()
+        assert [message.value() for message in reading.result(30)] == [b"kept", b"committed"]
+    later.abort_transaction()
+
+
+def test_a_transaction_that_stays_open_is_named_with_what_to_do(
+    kafka: Settings, topic: str, producer: Producer
+) -> None:
+    transaction(kafka, producer, topic, [b"kept"])
+    producer.begin_transaction()
+    producer.produce(topic, b"pending", partition=0)
+    producer.flush()
+    with pytest.raises(BrokerError, match=r"\[0\]: a transaction that begins at offset 2 .* 0.2 s.*operations.md"):
+        wait_settled(kafka, topic, patience=0.2)
     producer.abort_transaction()
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,7 @@ from models import rows, small_model, small_pipeline
 from support import wait_until
 from tidemark.broker import EmbeddedKafka
 from tidemark.errors import BrokerError, ConfigError
-from tidemark.kafka import admin, ensure_topics, producer_config, read_all
+from tidemark.kafka import admin, ensure_topics, producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Output
 from tidemark.records import Metric, decode
@@ -68,12 +68,14 @@ def ready(kafka: Settings) -> Producer:
     return producer
 
 
-def produce(producer: Producer, outputs: Iterable[Output], *, commit: bool = True) -> None:
+def produce(settings: Settings, producer: Producer, outputs: Sequence[Output], *, commit: bool = True) -> None:
     producer.begin_transaction()
     for output in outputs:
         producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
     if commit:
         producer.commit_transaction(20)
+        for topic in {output.topic for output in outputs}:
+            wait_settled(settings, topic)
     else:
         producer.flush(20)
 
@@ -96,20 +98,20 @@ def test_a_champion_is_swapped_in_a_corrupt_one_is_not_and_the_next_good_one_is(
     kafka: Settings, pipeline: Pipeline, watcher: ModelWatcher, producer: Producer
 ) -> None:
     watcher.wait_ready()
-    produce(producer, model(pipeline, 1))
+    produce(kafka, producer, model(pipeline, 1))
     wait_until(lambda: in_force(watcher) == version(1), "the first champion is not in force")
     first = watcher.current()
     assert first is not None
     data = rows(20, seed=9)[0]
     before = first.probabilities(data)
 
-    produce(producer, spoiled(model(pipeline, 2, parent=1)))
+    produce(kafka, producer, spoiled(model(pipeline, 2, parent=1)))
     wait_until(lambda: version(2) in watcher.refused, "the corrupt champion was not refused")
     assert watcher.current() is first
     np.testing.assert_array_equal(first.probabilities(data), before)
     assert "decompress" in watcher.refused[version(2)]
 
-    produce(producer, model(pipeline, 3, parent=1))
+    produce(kafka, producer, model(pipeline, 3, parent=1))
     wait_until(lambda: in_force(watcher) == version(3), "the good champion is not in force")
 
     def told() -> list[tuple[str, str, object, object]]:
@@ -125,11 +127,11 @@ def test_a_champion_is_swapped_in_a_corrupt_one_is_not_and_the_next_good_one_is(
 
 
 def test_champions_in_quick_succession_are_checked_by_one_helper_which_ends_when_none_comes(
-    pipeline: Pipeline, watcher: ModelWatcher, producer: Producer, monkeypatch: pytest.MonkeyPatch
+    kafka: Settings, pipeline: Pipeline, watcher: ModelWatcher, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helpers = []
     for number in (1, 2):
-        produce(producer, model(pipeline, number, parent=number - 1 or None))
+        produce(kafka, producer, model(pipeline, number, parent=number - 1 or None))
         wanted = version(number)
         wait_until(lambda: in_force(watcher) == wanted, f"{wanted} is not in force")  # noqa: B023 - called at once
         helpers.append(watcher._sandbox._process)
@@ -144,7 +146,7 @@ def test_champions_in_quick_succession_are_checked_by_one_helper_which_ends_when
 def test_a_process_that_starts_finds_its_champion_before_it_predicts(
     kafka: Settings, pipeline: Pipeline, producer: Producer
 ) -> None:
-    produce(producer, [*model(pipeline, 1), *model(pipeline, 2, parent=1)])
+    produce(kafka, producer, [*model(pipeline, 1), *model(pipeline, 2, parent=1)])
     with ModelWatcher(kafka, pipeline) as watcher:
         found = watcher.wait_ready()
     assert found is not None
@@ -155,7 +157,7 @@ def test_a_process_that_starts_finds_its_champion_before_it_predicts(
 def test_a_process_that_starts_on_a_corrupt_champion_takes_the_one_before(
     kafka: Settings, pipeline: Pipeline, producer: Producer
 ) -> None:
-    produce(producer, [*model(pipeline, 1), *spoiled(model(pipeline, 2, parent=1))])
+    produce(kafka, producer, [*model(pipeline, 1), *spoiled(model(pipeline, 2, parent=1))])
     with ModelWatcher(kafka, pipeline) as watcher:
         found = watcher.wait_ready()
         assert found is not None
@@ -166,28 +168,29 @@ def test_a_process_that_starts_on_a_corrupt_champion_takes_the_one_before(
 def test_a_model_that_is_not_committed_is_not_seen(
     kafka: Settings, pipeline: Pipeline, watcher: ModelWatcher, producer: Producer
 ) -> None:
-    produce(producer, model(pipeline, 1))
+    produce(kafka, producer, model(pipeline, 1))
     wait_until(lambda: in_force(watcher) == version(1), "the first champion is not in force")
-    produce(producer, model(pipeline, 2, parent=1), commit=False)
+    produce(kafka, producer, model(pipeline, 2, parent=1), commit=False)
     with ModelWatcher(kafka, pipeline) as another:
         found = another.wait_ready()
     assert found is not None
     assert found.version == version(1)
     producer.abort_transaction(20)
-    produce(producer, model(pipeline, 3, parent=1))
+    produce(kafka, producer, model(pipeline, 3, parent=1))
     wait_until(lambda: in_force(watcher) == version(3), "the champion after the aborted one is not in force")
     assert watcher.refused == {}
 
 
 def test_a_rubbish_record_is_reported_and_passed_over(
-    pipeline: Pipeline, watcher: ModelWatcher, producer: Producer
+    kafka: Settings, pipeline: Pipeline, watcher: ModelWatcher, producer: Producer
 ) -> None:
     topic = pipeline.topics.models
     produce(
+        kafka,
         producer,
         [Output(topic, b"rubbish", b"champion"), Output(topic, b"\xff", b"\xff"), Output(topic, b"x", b"no version!")],
     )
-    produce(producer, model(pipeline, 1))
+    produce(kafka, producer, model(pipeline, 1))
     wait_until(lambda: in_force(watcher) == version(1), "the champion is not in force")
     assert len(watcher.refused) == 3
 
@@ -195,9 +198,9 @@ def test_a_rubbish_record_is_reported_and_passed_over(
 def test_with_a_key_only_signed_models_are_served(kafka: Settings, pipeline: Pipeline, producer: Producer) -> None:
     with ModelWatcher(kafka, pipeline, secret=SECRET) as watcher:
         watcher.wait_ready()
-        produce(producer, model(pipeline, 1, secret=SECRET))
+        produce(kafka, producer, model(pipeline, 1, secret=SECRET))
         wait_until(lambda: in_force(watcher) == version(1), "the signed champion is not in force")
-        produce(producer, model(pipeline, 2, parent=1))
+        produce(kafka, producer, model(pipeline, 2, parent=1))
         wait_until(lambda: len(watcher.refused) == 2, "the unsigned manifest and champion were not refused")
         assert in_force(watcher) == version(1)
 
@@ -209,9 +212,9 @@ def test_an_old_signed_record_and_unsigned_tombstones_move_no_reader_back(
     new = model(pipeline, 2, parent=1, secret=SECRET)
     with ModelWatcher(kafka, pipeline, secret=SECRET) as watcher:
         watcher.wait_ready()
-        produce(producer, [*old, *new])
+        produce(kafka, producer, [*old, *new])
         wait_until(lambda: in_force(watcher) == version(2), "the second champion is not in force")
-        produce(producer, [old[-1], *(Output(topic, None, output.key) for output in new)])
+        produce(kafka, producer, [old[-1], *(Output(topic, None, output.key) for output in new)])
         wait_until(lambda: len(watcher.refused) == 4, lambda: f"not refused: {watcher.refused}")
         assert in_force(watcher) == version(2)
         with ModelWatcher(kafka, pipeline, secret=SECRET) as later:
@@ -227,7 +230,7 @@ def test_a_topic_that_is_created_later_or_again_is_followed(kafka: Settings, uni
             watcher.wait_ready(0.3)
         ensure_topics(kafka, specs(pipeline))
         assert watcher.wait_ready() is None
-        produce(producer, model(pipeline, 1))
+        produce(kafka, producer, model(pipeline, 1))
         wait_until(lambda: in_force(watcher) == version(1), "the champion of the new topic is not in force")
 
         client = admin(kafka)
@@ -238,23 +241,21 @@ def test_a_topic_that_is_created_later_or_again_is_followed(kafka: Settings, uni
         )
         assert in_force(watcher) == version(1)
         ensure_topics(kafka, specs(pipeline))
-        produce(producer, model(pipeline, 7))
+        produce(kafka, producer, model(pipeline, 7))
         wait_until(lambda: in_force(watcher) == version(7), "the champion of the re-created topic is not in force")
 
 
 def test_the_registry_read_from_the_topic_is_what_was_published(
     kafka: Settings, pipeline: Pipeline, producer: Producer
 ) -> None:
-    produce(producer, [Output(pipeline.topics.models, b"rubbish", b"no version!"), *model(pipeline, 1)])
-    # A commit is answered before its marker is in the topic, so that readers may see it a moment later.
-    wait_until(lambda: read_registry(kafka, pipeline.topics.models).candidates(), "no committed model can be read")
+    produce(kafka, producer, [Output(pipeline.topics.models, b"rubbish", b"no version!"), *model(pipeline, 1)])
     registry = read_registry(kafka, pipeline.topics.models)
     assert registry.candidates() == [version(1)]
     assert registry.text(version(1)) == small_model(ModelSchema.of(pipeline), seed=1)[0].text
 
 
 def test_a_closed_watcher_keeps_its_model(kafka: Settings, pipeline: Pipeline, producer: Producer) -> None:
-    produce(producer, model(pipeline, 1))
+    produce(kafka, producer, model(pipeline, 1))
     with ModelWatcher(kafka, pipeline) as watcher:
         watcher.wait_ready()
     assert in_force(watcher) == version(1)
@@ -265,7 +266,7 @@ def test_a_restarted_broker_changes_nothing(unique: str, tmp_path: Path) -> None
     with EmbeddedKafka(tmp_path, settings=Settings()) as first:
         settings = Settings().at(first.bootstrap_servers)
         ensure_topics(settings, specs(pipeline))
-        produce(ready(settings), model(pipeline, 1))
+        produce(settings, ready(settings), model(pipeline, 1))
         watcher = ModelWatcher(settings, pipeline).start()
         found = watcher.wait_ready()
         assert found is not None
@@ -273,7 +274,7 @@ def test_a_restarted_broker_changes_nothing(unique: str, tmp_path: Path) -> None
         with EmbeddedKafka(tmp_path, settings=Settings()) as second:
             assert second.bootstrap_servers == settings.bootstrap_servers
             assert watcher.current() is found
-            produce(ready(settings), model(pipeline, 2, parent=1))
+            produce(settings, ready(settings), model(pipeline, 2, parent=1))
             wait_until(
                 lambda: in_force(watcher) == version(2),
                 lambda: f"the champion after the restart is not in force; refused: {watcher.refused}",
