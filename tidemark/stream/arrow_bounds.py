@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _CONTINUATION: Final = 0xFFFF_FFFF
@@ -17,6 +18,9 @@ _SCHEMA, _RECORD_BATCH = 1, 3
 _DEEPEST: Final = 4
 _MOST_FIELDS: Final = 20_000
 _MOST_BATCHES: Final = 1_000
+_REMEMBERED: Final = 16
+"""Schemas: the records of a topic have the same one, byte by byte, and to look at it takes longer than at all else."""
+_LONGEST_REMEMBERED: Final = 100_000
 
 
 class UnboundedError(ValueError):
@@ -59,18 +63,38 @@ def _check(value: bytes) -> None:
 
 def _check_message(metadata: bytes, left: int, *, first: bool) -> int:
     """Bytes of a message's body. left: bytes behind its metadata."""
+    if first:
+        body = _check_schema(metadata) if len(metadata) > _LONGEST_REMEMBERED else _check_known_schema(metadata)
+        return _within(body, left)
+    header, body = _header(metadata, _RECORD_BATCH)
+    _within(body, left)
+    _check_batch(header, body, 8 * (len(metadata) + left))
+    return body
+
+
+def _check_schema(metadata: bytes) -> int:
+    """Bytes of the body that the message of a schema tells, unchecked; its fields are checked."""
+    header, body = _header(metadata, _SCHEMA)
+    _check_fields(header.tables(1), _DEEPEST, [_MOST_FIELDS])
+    return body
+
+
+_check_known_schema = lru_cache(_REMEMBERED)(_check_schema)
+
+
+def _header(metadata: bytes, wanted: int) -> tuple[_Table, int]:
+    """Header of a message, and the bytes of its body as it tells them, unchecked."""
     message = _Table.root(metadata)
     kind = message.number(1, "<B")
-    body = message.number(3, "<q")
+    header = message.table(2)
+    if header is None or kind != wanted:
+        raise UnboundedError(f"a message of kind {kind}; a schema and then record batches are read")
+    return header, message.number(3, "<q")
+
+
+def _within(body: int, left: int) -> int:
     if not 0 <= body <= left:
         raise UnboundedError(f"a body of {body} bytes where {left} are left")
-    header = message.table(2)
-    if header is None or kind != (_SCHEMA if first else _RECORD_BATCH):
-        raise UnboundedError(f"a message of kind {kind}; a schema and then record batches are read")
-    if first:
-        _check_fields(header.tables(1), _DEEPEST, [_MOST_FIELDS])
-    else:
-        _check_batch(header, body, 8 * (len(metadata) + left))
     return body
 
 

@@ -207,6 +207,20 @@ def test_any_bytes_are_a_bounded_stream_or_refused(value: bytes) -> None:
         check_stream(value)
 
 
+@given(st.integers(1, 400))
+def test_a_stream_is_looked_at_to_its_end_though_its_schema_is_known(missing: int) -> None:
+    check_stream(HOP)
+    with pytest.raises(UnboundedError):
+        check_stream(HOP[:-missing])
+
+
+def test_a_schema_that_was_refused_is_refused_again() -> None:
+    value = to_ipc(pl.DataFrame({"x": pl.Series([[[[[[1]]]]]])}))
+    for _ in range(2):
+        with pytest.raises(UnboundedError, match="nested deeper"):
+            check_stream(value)
+
+
 @pytest.mark.parametrize(
     "metadata",
     ['{"rewind":-1}', '{"rewind":1' + "0" * 30 + "}", '{"watermark":1e400}', '{"watermark":"x"}', "{", "x"],
