@@ -52,11 +52,12 @@ docs: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-docs.txt
 	$(VENV)/mkdocs build --strict --quiet
 
-# In two processes, for half of the time goes by in waiting; each test file, and its brokers, stays in one.
+# In two processes, for half of the time goes by in waiting; each test file, and its brokers, stays in one. The longest
+# are begun first (tests/lib/longest.py).
 WORKERS ?= 2
 
 test: lint
-	$(VENV)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Against a real Label Studio, in an environment of its own in the user's cache.
 test-label-studio: setup-dev

@@ -29,6 +29,7 @@ from labeling_grpc.strangers import fitting
 from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
 from tidemark.kafka import consumer_config, headers_of, producer_config
+from tidemark.kafka.reading import TO_THE_END
 from tidemark.records import Label, decode
 from tidemark.settings import Settings
 from tidemark.topics import Topics
@@ -313,7 +314,7 @@ class Publisher:
 @contextmanager
 def _reading(settings: Settings, source: Source, start: int, end: int) -> Iterator[Iterator[list[KafkaMessage]]]:
     """Batches of the committed records from `start` up to `end`."""
-    consumer = Consumer(consumer_config(settings, group="tidemark-labels-tail", enable_partition_eof=True))
+    consumer = Consumer(consumer_config(settings, group="tidemark-labels-tail", **TO_THE_END))
     try:
         yield _batches(consumer, source, start, end)
     finally:

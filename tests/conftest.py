@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from longest import LONGEST
 
 from tidemark.broker import EmbeddedKafka
 from tidemark.settings import Settings
@@ -13,6 +14,12 @@ from tidemark.settings import Settings
 # The same examples every time, so that a red run tells of a change; how long one takes depends on the machine's load.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    begun = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: begun.get(item.path.name, len(begun)))
 
 
 @pytest.fixture(scope="session")

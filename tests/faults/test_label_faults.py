@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
 
+from benchmarks import label_checks
 from benchmarks.annotators import Answer
 from benchmarks.label_checks import Evidence, of_labels, of_metrics, of_models, of_records, violations
 from benchmarks.label_faults import QUICK, Outcome, run
 from tidemark.pipeline import Pipeline
 from tidemark.processor import Batch
 from tidemark.records import Label, Metric, ModelManifest, Record, decode, encode
+from tidemark.training.dataset import Dataset
+from tidemark.training.trainer import train
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return run(QUICK, tmp_path_factory.mktemp("label-storm"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trained_once() -> Iterator[None]:
+    """Trainings of the very same rows give the very same model, so that each is done once for all checks."""
+    models: dict[object, object] = {}
+    flows: dict[int, tuple[Batch, object]] = {}
+    trained_again = label_checks._trained_again
+
+    def model_of(rows: Dataset, *arguments: object) -> object:
+        known = None if rows.known_at is None else rows.known_at.tobytes()
+        values = (rows.features.tobytes(), rows.target.tobytes(), rows.first_seen.tobytes(), known)
+        key = (*values, rows.event_ids, rows.known_until, repr(arguments))
+        if key not in models:
+            models[key] = train(rows, *arguments)  # type: ignore[arg-type]
+        return models[key]
+
+    def flow_over(pipeline: Pipeline, labels: Batch) -> object:
+        if id(labels) not in flows:
+            flows[id(labels)] = labels, trained_again(pipeline, labels)
+        return flows[id(labels)][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.label_checks.train", model_of)
+        patch.setattr(label_checks, "_trained_again", flow_over)
+        yield
 
 
 def test_no_label_is_lost_or_doubled_and_models_name_theirs_whatever_is_killed(outcome: Outcome) -> None:

@@ -11,6 +11,7 @@ from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import connect, consumer_config
 from tidemark.kafka.clients import unreachable
 from tidemark.kafka.passing import asked_until, topic_metadata
+from tidemark.kafka.reading import TO_THE_END
 from tidemark.pipeline.draft import Sample
 from tidemark.settings import Settings
 
@@ -31,7 +32,7 @@ def sample(settings: Settings, topic: str, records: int, *, timeout: float = 20.
     if found.error is not None:
         raise TopicError(f"there is no topic '{topic}' ({found.error.str()}); create it, or correct its name")
     partitions = sorted(found.partitions)
-    consumer = Consumer(consumer_config(settings, group=f"{topic}.init", enable_partition_eof=True))
+    consumer = Consumer(consumer_config(settings, group=f"{topic}.init", **TO_THE_END))
     try:
         starts = []
         for index in partitions:

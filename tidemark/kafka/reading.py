@@ -15,7 +15,11 @@ from tidemark.kafka.passing import asked_until, topic_metadata
 from tidemark.settings import Settings
 
 _BATCH: Final = 10_000
-_CONSUME_SECONDS: Final = 0.05
+_CONSUME_SECONDS: Final = 0.01
+_SETTLED_SLICE: Final = 0.05
+TO_THE_END: Final = {"enable_partition_eof": True, "fetch_wait_max_ms": 10}
+"""For consumers that read up to an end. Behind the last record of a transaction stands a marker: the end is told by an
+answer without records, with which Kafka would wait half a second."""
 SETTLED_SECONDS: Final = 30.0
 """Seconds that open transactions are given to end: three times what a dead process's may last."""
 _GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why
@@ -73,7 +77,7 @@ def each_record(settings: Settings, topic: str, *, timeout: float = 60.0, settle
         ends = _offsets(client, settings, topic, OffsetSpec.latest(), deadline)
     starts = _offsets(client, settings, topic, OffsetSpec.earliest(), deadline)
     open_ends = {index: end for index, end in ends.items() if end > starts[index]}
-    consumer = Consumer(consumer_config(settings, group="tidemark-read-all", enable_partition_eof=True))
+    consumer = Consumer(consumer_config(settings, group="tidemark-read-all", **TO_THE_END))
     count = 0
     try:
         consumer.assign([TopicPartition(topic, index, starts[index]) for index in open_ends])
@@ -118,7 +122,7 @@ def read_record(
     starts = _offsets(client, settings, topic, OffsetSpec.earliest(), deadline)
     if partition not in ends or not starts[partition] <= offset < ends[partition]:
         return None
-    consumer = Consumer(consumer_config(settings, group="tidemark-read-record", enable_partition_eof=True))
+    consumer = Consumer(consumer_config(settings, group="tidemark-read-record", **TO_THE_END))
     try:
         consumer.assign([TopicPartition(topic, partition, offset)])
         while time.monotonic() < deadline:
@@ -187,7 +191,7 @@ def _settled_ends(
             return ends
         if time.monotonic() > until:
             raise hanging(topic, behind, ends.get(behind, 0), patience)
-        time.sleep(_CONSUME_SECONDS)
+        time.sleep(_SETTLED_SLICE)
 
 
 def _take(message: Message, ends: dict[int, int], open_ends: dict[int, int], messages: list[Message]) -> None:

@@ -143,7 +143,9 @@ class ModelWatcher:
         partitions = self._partitions()
         if not partitions:
             return
-        config = consumer_config(self._settings, group=f"{topic}.watch", enable_partition_eof=True)
+        # Whoever starts waits for the end of the topic, which is told by a fetch that finds no records.
+        wait = {"fetch_wait_max_ms": 100}
+        config = consumer_config(self._settings, group=f"{topic}.watch", enable_partition_eof=True, **wait)
         consumer = Consumer(config)
         try:
             consumer.assign([TopicPartition(topic, index, _START) for index in partitions])

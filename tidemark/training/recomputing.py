@@ -22,6 +22,7 @@ from tidemark.events import EventPosition, parse_event_id
 from tidemark.features.rows import DerivedFeatures
 from tidemark.kafka import admin, consumer_config, headers_of_each, read_all, topic_incarnation
 from tidemark.kafka.passing import asked_until, topic_metadata
+from tidemark.kafka.reading import TO_THE_END
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import definitions
 from tidemark.processor import Batch, Partition
@@ -147,7 +148,7 @@ class Recomputer:
         return ranges
 
     def _read(self, replay: FeatureReplay, partition: Partition, start: int, end: int, deadline: float) -> None:
-        config = consumer_config(self._settings, group="tidemark-recompute", enable_partition_eof=True)
+        config = consumer_config(self._settings, group="tidemark-recompute", **TO_THE_END)
         consumer = Consumer(config)
         try:
             consumer.assign([TopicPartition(partition.topic, partition.index, start)])
