@@ -27,7 +27,12 @@ class Tail:
 
     def __init__(self, settings: Settings, topics: list[str]) -> None:
         config = consumer_config(
-            settings, group="tidemark-observe", auto_offset_reset="earliest", enable_partition_eof=True
+            settings,
+            group="tidemark-observe",
+            auto_offset_reset="earliest",
+            enable_partition_eof=True,
+            # The first look waits for the topics' ends, which are told by fetches that find no records.
+            fetch_wait_max_ms=100,
         )
         self._consumer = Consumer(config)
         self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
