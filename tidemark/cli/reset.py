@@ -34,7 +34,7 @@ class Flow(StrEnum):
 @app.command()
 def reset(
     pipeline: PipelineFile,
-    flow: Flow,
+    flow: Annotated[Flow, typer.Argument(help="The flow whose offsets are set. It must be stopped.")],
     to: Annotated[
         str, typer.Option("--to", metavar="TIME|earliest|latest|OFFSET", help="Where to go on; a time is ISO 8601.")
     ],

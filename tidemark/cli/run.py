@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -26,7 +27,9 @@ class Runnable(StrEnum):
 
 
 @app.command()
-def run(what: Runnable, pipeline: PipelineFile) -> None:
+def run(
+    what: Annotated[Runnable, typer.Argument(help="A flow, or the labeling service.")], pipeline: PipelineFile
+) -> None:
     """Run one process of a flow, or the labeling service, until it is stopped (Ctrl-C or SIGTERM).
 
     Start the same flow again, here or on another host, and the processes share its partitions.

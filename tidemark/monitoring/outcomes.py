@@ -22,7 +22,7 @@ FIELDS: Final = (
     "an outcome is a JSON object with label (a class), known_at (µs since 1970 UTC, a whole number) and event_id "
     "(a text) or business_id"
 )
-"""What an outcome must hold, for people. `docs/how-to/operations.md` has the table."""
+"""What an outcome must hold, for people. `docs/how-to/labels.md` has the table."""
 _STEP: Final = "monitor"
 _WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
 _SHOWN: Final = 60

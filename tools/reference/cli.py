@@ -13,8 +13,8 @@ from tools.reference.markdown import code, prose, table
 
 _INTRO: Final = """# The command line
 
-Every command has `--help`. A command ends with status 0 when it did what it was asked, with 1 when it could not and
-says why, and with 2 when it was called wrongly.
+Every command has `--help`. A command that can't do what it was asked says why in a sentence, and ends with a status
+other than 0.
 """
 
 
@@ -71,6 +71,6 @@ def _default(option: Any) -> str:  # noqa: ANN401 as above
     if option.required:
         return "required"
     shown = option.show_default if isinstance(option.show_default, str) else option.default
-    if shown is None or shown is False or callable(shown) or shown == ():
+    if shown in {None, False, "", ()} or callable(shown):
         return "–"
     return prose(str(shown)) if isinstance(option.show_default, str) else code(str(shown))

@@ -13,7 +13,9 @@ from confluent_kafka import Consumer, Producer
 from dataflows.config import commit_interval
 from tidemark.errors import ConfigError
 from tidemark.kafka import consumer_config, producer_config
+from tidemark.runtime.variables import VARIABLES
 from tidemark.settings import FIXED, Settings
+from tools.reference.settings import settings_page
 
 _ROOT = Path(__file__).parents[3]
 _KAFKA = {"TIDEMARK_BOOTSTRAP_SERVERS": "kafka.example:9093"}
@@ -31,7 +33,8 @@ _SECOND_NAMES = [
 
 def _documented() -> set[str]:
     pages = [_ROOT / "README.md", *(_ROOT / "docs").rglob("*.md")]
-    return {name for page in pages for name in _VARIABLE.findall(page.read_text(encoding="utf-8"))}
+    texts = [settings_page(), *(page.read_text(encoding="utf-8") for page in pages)]
+    return {name for text in texts for name in _VARIABLE.findall(text)}
 
 
 def _read_by_code() -> set[str]:
@@ -70,6 +73,15 @@ def test_what_is_documented_is_read_and_what_is_read_is_documented() -> None:
     assert documented - read - _PUT_TOGETHER == set()
     labeling = {name for name in read if name.startswith("TIDEMARK_LABELING_")}
     assert {name for name in read - labeling - documented if name.strip("_") not in _PREFIXES} == set()
+
+
+def test_the_reference_has_every_setting_that_the_code_reads_and_no_other() -> None:
+    tabled = {each.name.removesuffix("_…") for each in VARIABLES}
+    read = {name.strip("_") for name in _read_by_code()} | _PUT_TOGETHER
+    read |= {f"TIDEMARK_{name}" for name in ("HOME", "CACHE", "DATA")}
+    read -= {"TIDEMARK_LABELING", "TIDEMARK_LABELING_TLS"} | {name for name in read if name.endswith("_FILE")}
+    assert read == tabled - {"TIDEMARK_KAFKA"}
+    assert all(each.meaning.endswith(".") for each in VARIABLES)
 
 
 def test_the_commit_interval_is_what_is_set() -> None:
@@ -128,8 +140,7 @@ def test_a_property_that_exactly_once_fixes_is_refused_by_name_and_with_its_reas
 
 
 def test_the_documentation_lists_the_fixed_properties_with_their_reasons() -> None:
-    page = (_ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
-    listed = dict(re.findall(r"^- `([a-z.]+)`: (.*)$", page, re.MULTILINE))
+    listed = dict(re.findall(r"^\| `([a-z.]+)` \| (.*) \|$", settings_page(), re.MULTILINE))
     assert {name: why for name, why in listed.items() if name in FIXED} == FIXED
 
 

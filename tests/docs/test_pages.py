@@ -11,8 +11,9 @@ from typer.main import get_command
 
 from tidemark.cli.app import app
 from tidemark.pipeline import load
+from tools.reference import GENERATED
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROMISE = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
@@ -46,9 +47,25 @@ def _source(path: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
-    """Relative links name files that exist."""
-    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    """Relative links name files that exist, or pages that are made when the site is built."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    there = {(ROOT / "docs" / path).resolve() for path in GENERATED}
+    assert [link for link in links if not ((path := (page.parent / link).resolve()).exists() or path in there)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lines_end_at_120_characters(page: Path) -> None:
+    """Tables, code and what can't be parted apart."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    long = [line for line in text.splitlines() if len(line) > 120 and not line.lstrip().startswith(("|", "!["))]
+    assert [line for line in long if " " in line.strip().lstrip("-*> ")] == []
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    """And each that is in it is there."""
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    written = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert listed == written | GENERATED.keys()
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "pipelines").rglob("*.toml")), ids=lambda file: file.stem)

@@ -1,0 +1,134 @@
+"""The generated reference is complete: all that the code has is in it, and each has its meaning."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+from kernels.window_specs import AGGREGATES, MEANINGS
+from labeling_grpc.v1 import admin_pb2, labeling_pb2
+from tidemark.observe.catalog import METRICS
+from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.sql.functions import ALIASES, FUNCTIONS
+from tools.reference import GENERATED
+from tools.reference.cli import commands
+from tools.reference.contract import described
+from tools.reference.pipeline import sections
+from tools.reference.python_api import PUBLIC
+
+_ROOT = Path(__file__).parents[2]
+_MAKERS = {"Metric", "Figure", "_metric", "_stream_metric"}
+"""What is called with the name of a metric."""
+
+
+def _page(name: str) -> str:
+    return GENERATED[f"reference/{name}.md"]()
+
+
+def test_every_key_of_the_pipeline_file_is_on_its_page_with_what_it_means() -> None:
+    page, models = _page("pipeline"), {model: heading for heading, model in sections()}
+    reachable = set(re.findall(r"#/\$defs/(\w+)", str(Pipeline.model_json_schema()).replace("'", '"')))
+    assert reachable == {model.__name__ for model in models} - {"Pipeline"}
+    for model, heading in models.items():
+        assert model is Pipeline or f"## `{heading}`" in page
+        section = page.partition(f"## `{heading}`" if heading else "## Top of the file")[2].partition("\n## ")[0]
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name} has no docstring below it"
+            assert f"| `{name}` |" in section or f"[{name}" in page, (model, name)
+
+
+def test_every_table_of_the_reference_has_a_meaning_in_each_row() -> None:
+    """But for the contract's fields, whose name may say all."""
+    for path, page in GENERATED.items():
+        if "grpc" not in path:
+            assert [line for line in page().splitlines() if re.search(r"\|\s+\|$", line)] == [], path
+
+
+def test_every_command_with_every_option_is_on_its_page() -> None:
+    page = _page("cli")
+    for name, command in commands():
+        section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
+        assert command.help, name
+        for parameter in command.params:
+            assert parameter.help, (name, parameter.name)
+            shown = (
+                parameter.opts[0] if parameter.param_type_name == "option" else (parameter.metavar or parameter.name)
+            )
+            assert parameter.hidden or shown.strip("-{}.").lower() in section.lower(), (name, shown)
+
+
+def test_every_call_message_and_value_of_the_contract_is_on_its_page() -> None:
+    page = _page("grpc")
+    for module in (labeling_pb2, admin_pb2):
+        file = module.DESCRIPTOR
+        for service in file.services_by_name.values():
+            assert f"## {service.name}\n" in page
+            assert [method.name for method in service.methods if f"| `{method.name}` |" not in page] == []
+        for message in file.message_types_by_name.values():
+            section = page.partition(f"### {message.name}\n")[2].partition("\n### ")[0]
+            assert [field.name for field in message.fields if f"| `{field.name}` |" not in section] == []
+        for enum in file.enum_types_by_name.values():
+            assert [value.name for value in enum.values if f"| `{value.name}` |" not in page] == []
+
+
+def test_every_call_of_the_contract_says_what_it_does() -> None:
+    for file in described().file:
+        said = {tuple(each.path) for each in file.source_code_info.location if each.leading_comments}
+        for index, service in enumerate(file.service):
+            assert [method.name for n, method in enumerate(service.method) if (6, index, 2, n) not in said] == []
+
+
+def test_every_metric_that_the_code_writes_is_in_the_catalog_and_no_other() -> None:
+    written = _names_of_metrics()
+    catalog = {metric.name for metric in METRICS}
+    assert len(catalog) == len(METRICS)
+    literal = {name for name in written if "{" not in name}
+    assert literal - catalog == set()
+    patterns = [re.compile(re.sub(r"\{[^}]*\}", r"\\w+", name)) for name in written if "{" in name]
+    texts = {text for text in _texts_of_code() if text in catalog}
+    assert {name for name in catalog - texts if not any(pattern.fullmatch(name) for pattern in patterns)} == set()
+
+
+def test_every_aggregate_and_function_is_on_its_page() -> None:
+    assert MEANINGS.keys() == set(AGGREGATES)
+    assert [name for name in AGGREGATES if f"| `{name}` |" not in _page("aggregates")] == []
+    page = _page("functions")
+    assert [name for name in {*FUNCTIONS, *ALIASES} if f"`{name}`" not in page] == []
+    by_hand = (_ROOT / "docs" / "reference" / "expressions.md").read_text(encoding="utf-8")
+    assert [name for name in FUNCTIONS if not re.search(rf"\b{name}\b", by_hand)] == []
+
+
+def test_every_name_of_the_python_api_is_there_and_documented() -> None:
+    for module, names in PUBLIC.values():
+        for name in names:
+            assert getattr(importlib.import_module(module), name).__doc__, name
+
+
+def _trees() -> list[ast.AST]:
+    folders = ("tidemark", "dataflows")
+    files = [path for folder in folders for path in (_ROOT / folder).rglob("*.py") if path.name != "catalog.py"]
+    return [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+
+
+def _names_of_metrics() -> set[str]:
+    """What `Metric(name=...)` and helpers named like it are called with, where that is written there."""
+    found = set()
+    for tree in _trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in _MAKERS:
+                names = [each.value for each in node.keywords if each.arg == "name"] or node.args[:1]
+                found |= {_text(name) for name in names} - {""}
+    return found
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return ast.unparse(node)[2:-1] if isinstance(node, ast.JoinedStr) else ""
+
+
+def _texts_of_code() -> set[str]:
+    texts = {n.value for tree in _trees() for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+    return {text for text in texts if isinstance(text, str)}
