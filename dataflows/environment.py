@@ -13,16 +13,26 @@ from tidemark.settings import Settings
 PIPELINE: Final = "TIDEMARK_PIPELINE"
 
 
+def connected(settings: Settings) -> Settings:
+    """Settings that name the Kafka: the one that they name already, else the embedded one that runs.
+
+    Raises:
+        BrokerError: no Kafka runs.
+
+    """
+    return settings.at(resolve_bootstrap(settings))
+
+
 def pipeline_and_settings(path: str | None = None) -> tuple[Pipeline, Settings]:
-    """The pipeline in a file, by default the one that `TIDEMARK_PIPELINE` names, and settings that name the Kafka.
+    """The pipeline in a file, by default the one that `TIDEMARK_PIPELINE` names, and the settings of the environment.
+
+    Nothing is asked of Kafka, which need not run.
 
     Raises:
         ConfigError: the variable is not set, or the file is wrong.
-        BrokerError: no Kafka runs.
 
     """
     path = path or os.environ.get(PIPELINE)
     if not path:
         raise ConfigError(f"{PIPELINE} is not set: name the pipeline's file, {PIPELINE}=pipelines/fraud.toml")
-    settings = Settings.from_environment()
-    return load(path), settings.at(resolve_bootstrap(settings))
+    return load(path), Settings.from_environment()

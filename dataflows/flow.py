@@ -9,12 +9,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.config import EngineConfig
 from dataflows.session import Done, Work, process
 from dataflows.sink import KafkaSink
-from dataflows.source import KafkaSource, Sessions
+from dataflows.source import KafkaSource, Running, Sessions
 from dataflows.stop import Stop
-from tidemark.processor import Processor
 
 
 def build(name: str, source: Source[Work], sink: Sink[Done]) -> Dataflow:
@@ -26,14 +24,17 @@ def build(name: str, source: Source[Work], sink: Sink[Done]) -> Dataflow:
     return flow
 
 
-def over_kafka(
-    name: str,
-    config: EngineConfig,
-    processor: Callable[[], Processor],
-    stop: Stop,
-    *,
-    close: Callable[[], None] | None = None,
-) -> tuple[Dataflow, Sessions]:
-    """The flow over Kafka. `processor` makes one for each worker; `close` is called when the last worker has ended."""
-    sessions = Sessions(config, processor, stop, close=close)
+def over_kafka(name: str, prepare: Callable[[], Running], stop: Stop) -> tuple[Dataflow, Sessions]:
+    """The flow over Kafka.
+
+    Args:
+        name: of the flow.
+        prepare: connects, warms and configures; called when the flow runs, not when it is built.
+        stop: asks it to end.
+
+    Returns:
+        The flow, and the sessions that it will have.
+
+    """
+    sessions = Sessions(prepare, stop)
     return build(name, KafkaSource(sessions), KafkaSink(sessions)), sessions

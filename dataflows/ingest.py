@@ -32,7 +32,7 @@ from bytewax.outputs import DynamicSink, Sink, StatelessSinkPartition
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from dataflows.config import EngineConfig, commit_interval
-from dataflows.environment import pipeline_and_settings
+from dataflows.environment import connected, pipeline_and_settings
 from dataflows.lead import Lead
 from dataflows.opening import pack, unpack
 from dataflows.run import exit_status
@@ -91,23 +91,10 @@ class Ingest:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         again_for = set(range(len(files))) if again else set()
-        settings = config.settings
         self._config, self._files, self._stop, self._topic = config, files, stop, topic
         self._pace, self._clock = pace or Pace(), clock
-        self._settings = settings
-        self._slot = claim_slot(
-            config.group, settings.bootstrap_servers or "", folder=settings.state_dir / "slots", name="files"
-        )
-        self._watchdog = Watchdog(self._slot.transactional_id)
-        self._transactions = Transactions(
-            producer_config(settings, transactional_id=self._slot.transactional_id),
-            self._watchdog,
-            timeout=config.blocking_timeout,
-            commit_timeout=config.commit_timeout,
-            clock=clock,
-        )
-        self._progress_of = Consumer(consumer_config(settings, group=config.group, log_level=2))
-        self._lead = None if self._pace.lead is None else Lead(settings, pipeline, topic, clock)
+        self._pipeline = pipeline
+        self._connected = False
         self._ledger = pipeline.topics.ingest
         self._again = again_for
         self._incarnation = ""
@@ -129,14 +116,34 @@ class Ingest:
         """Why a last row is not in the topic, of each file of which it is not."""
         return [file.held for file in self._files if file.held is not None]
 
+    def _connect(self) -> None:
+        config, settings = self._config, connected(self._config.settings)
+        self._settings = settings
+        self._slot = claim_slot(
+            config.group, settings.bootstrap_servers or "", folder=settings.state_dir / "slots", name="files"
+        )
+        self._watchdog = Watchdog(self._slot.transactional_id)
+        self._connected = True
+        self._transactions = Transactions(
+            producer_config(settings, transactional_id=self._slot.transactional_id),
+            self._watchdog,
+            timeout=config.blocking_timeout,
+            commit_timeout=config.commit_timeout,
+            clock=self._clock,
+        )
+        self._progress_of = Consumer(consumer_config(settings, group=config.group, log_level=2))
+        self._lead = None if self._pace.lead is None else Lead(settings, self._pipeline, self._topic, self._clock)
+
     def start(self) -> None:
-        """End what an earlier ingest left pending, and find how far it had come.
+        """Connect, end what an earlier ingest left pending, and find how far it had come.
 
         Raises:
+            ConfigError: another ingest of the pipeline runs on this host.
             TopicError: there is no such topic.
             BrokerError: Kafka does not answer.
 
         """
+        self._connect()
         ensure_topics(self._settings, [ledger_spec(self._ledger)])
         self._transactions.renew(self._clock() + self._config.recovery_timeout)
         self._find_progress()
@@ -210,6 +217,9 @@ class Ingest:
 
     def close(self) -> None:
         """Abort what is open and let the clients go."""
+        if not self._connected:
+            return
+        self._connected = False
         self._transactions.abort()
         self._progress_of.close()
         if self._lead is not None:
@@ -381,7 +391,7 @@ def over(
         again: read the files from their beginnings, whatever is known of them.
 
     Raises:
-        ConfigError: a file can't be read, or another ingest of the pipeline runs on this host.
+        ConfigError: a file can't be read.
 
     """
     chosen = topic or pipeline.raw_topics[0]
@@ -396,6 +406,19 @@ def over(
     config = EngineConfig(group=f"{pipeline.name}.ingest", settings=settings, commit_interval=commit_interval())
     ingest = Ingest(config, pipeline, files, stop, topic=chosen, pace=pace, again=again)
     return build(FileSource(ingest), RawSink(ingest)), ingest
+
+
+def flow(*paths: str) -> Dataflow:
+    """The flow from files to the first raw topic of `TIDEMARK_PIPELINE`, as Bytewax's own commands ask for it.
+
+    Args:
+        paths: of the files, as in `dataflows.ingest:flow("events.parquet")`.
+
+    Returns:
+        The flow.
+
+    """
+    return over(*pipeline_and_settings(), [Path(path) for path in paths], Stop().on_signals())[0]
 
 
 def main(argv: list[str]) -> int:

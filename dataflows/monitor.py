@@ -8,9 +8,9 @@ from bytewax.outputs import Sink
 
 import dataflows.flow
 from dataflows.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.environment import pipeline_and_settings
+from dataflows.environment import connected, pipeline_and_settings
 from dataflows.session import Done, Work
-from dataflows.source import Sessions
+from dataflows.source import Running, Sessions
 from dataflows.stop import Stop
 from tidemark.monitoring import MonitorProcessor
 from tidemark.pipeline import Pipeline
@@ -24,6 +24,12 @@ def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over what is known of the pipeline's predictions; one process joins all partitions, others stand by."""
+    return dataflows.flow.over_kafka("monitor", lambda: prepared(pipeline, settings), stop)
+
+
+def prepared(pipeline: Pipeline, settings: Settings) -> Running:
+    """How the flow reads and commits."""
+    settings = connected(settings)
     config = EngineConfig(
         group=f"{pipeline.name}.monitor",
         settings=settings,
@@ -35,7 +41,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return dataflows.flow.over_kafka("monitor", config, lambda: MonitorProcessor(pipeline), stop)
+    return Running(config, lambda: MonitorProcessor(pipeline))
 
 
 def flow() -> Dataflow:

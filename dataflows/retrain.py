@@ -8,9 +8,9 @@ from bytewax.outputs import Sink
 
 import dataflows.flow
 from dataflows.config import EngineConfig, gap_accepted
-from dataflows.environment import pipeline_and_settings
+from dataflows.environment import connected, pipeline_and_settings
 from dataflows.session import Done, Work
-from dataflows.source import Sessions
+from dataflows.source import Running, Sessions
 from dataflows.stop import Stop
 from tidemark.kafka import ensure_topics, wait_settled
 from tidemark.pipeline import Pipeline
@@ -33,6 +33,12 @@ def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's labels; one member of its group is active, others stand by."""
+    return dataflows.flow.over_kafka("retrain", lambda: prepared(pipeline, settings), stop)
+
+
+def prepared(pipeline: Pipeline, settings: Settings) -> Running:
+    """What a pipeline of an earlier version lacks is made before the group is joined."""
+    settings = connected(settings)
     secret = signing_key()
     sandbox = Sandbox()
 
@@ -59,13 +65,11 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         deadletter=pipeline.topics.deadletter,
         must_fit=True,  # a model in parts, or a manifest, is not replaced by a dead letter
     )
-    return dataflows.flow.over_kafka(
-        "retrain",
+    return Running(
         config,
         lambda: RetrainProcessor(
             pipeline, read_registry=registry, sandbox=sandbox, recomputing=recomputer, secret=secret, settle=settle
         ),
-        stop,
         close=sandbox.close,
     )
 

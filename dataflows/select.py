@@ -8,10 +8,10 @@ from bytewax.outputs import Sink
 
 import dataflows.flow
 from dataflows.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.environment import pipeline_and_settings
+from dataflows.environment import connected, pipeline_and_settings
 from dataflows.lost_offsets import check_select
 from dataflows.session import Done, Work
-from dataflows.source import Sessions
+from dataflows.source import Running, Sessions
 from dataflows.stop import Stop
 from tidemark.pipeline import Pipeline
 from tidemark.selection import SelectProcessor
@@ -24,12 +24,18 @@ def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
-    """The flow over the pipeline's proposals; one member of its group is active, others stand by.
+    """The flow over the pipeline's proposals; one member of its group is active, others stand by."""
+    return dataflows.flow.over_kafka("select", lambda: prepared(pipeline, settings), stop)
+
+
+def prepared(pipeline: Pipeline, settings: Settings) -> Running:
+    """The ledger's past is looked at before the group is joined.
 
     Raises:
         TidemarkError: offsets are gone and what was asked is there.
 
     """
+    settings = connected(settings)
     check_select(pipeline, settings)
     config = EngineConfig(
         group=f"{pipeline.name}.select",
@@ -39,7 +45,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return dataflows.flow.over_kafka("select", config, lambda: SelectProcessor(pipeline), stop)
+    return Running(config, lambda: SelectProcessor(pipeline))
 
 
 def flow() -> Dataflow:

@@ -141,6 +141,11 @@ class Session:
         self._closed = False
 
     @property
+    def poll_interval(self) -> float:
+        """Seconds between two polls while nothing comes."""
+        return self._config.poll_interval
+
+    @property
     def lanes(self) -> dict[tuple[str, int], Lane]:
         """The partitions this worker has, by topic and number."""
         return self._membership.lanes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
@@ -14,35 +16,46 @@ from tidemark.collector import seldom
 from tidemark.processor import Processor
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the sessions of one process share once the flow runs.
+
+    processor: makes the processor of one worker.  close: called once, when the last session has ended.
+    """
+
+    config: EngineConfig
+    processor: Callable[[], Processor]
+    close: Callable[[], None] | None = None
+
+
 class Sessions:
     """The sessions of one process, one a worker, shared by its source and its sink.
 
-    close: called once, when the last of them has ended.
+    prepare: called once, when the first worker begins. Only then does a flow connect to Kafka, start threads and
+        compile kernels: whoever builds a flow to look at it needs none of them.
     """
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        processor: Callable[[], Processor],
-        stop: Stop,
-        *,
-        close: Callable[[], None] | None = None,
-    ) -> None:
-        self.config = config
-        self._close = close
-        self._processor = processor
+    def __init__(self, prepare: Callable[[], Running], stop: Stop) -> None:
+        self._prepare = prepare
+        self._preparing = threading.Lock()
+        self._running: Running | None = None
         self._stop = stop
         self._sessions: dict[int, Session] = {}
+        self._closed = False
 
     def start(self, worker: int) -> Session:
         """The session of a worker, in its group.
 
         Raises:
-            TopicError, BrokerError: it can't begin; says what to do.
+            TidemarkError: it can't begin; says what to do.
 
         """
         seldom()
-        session = Session(self.config, self._processor(), self._stop, worker=worker)
+        with self._preparing:
+            if self._running is None:
+                self._running = self._prepare()
+            running = self._running
+        session = Session(running.config, running.processor(), self._stop, worker=worker)
         session.start()
         self._sessions[worker] = session
         return session
@@ -61,11 +74,11 @@ class Sessions:
         self._close_after_last()
 
     def _close_after_last(self) -> None:
-        close, self._close = self._close, None
-        if self._sessions:
-            self._close = close
-        elif close is not None:
-            close()
+        if self._sessions or self._closed or self._running is None:
+            return
+        self._closed = True
+        if self._running.close is not None:
+            self._running.close()
 
 
 class KafkaSource(DynamicSource[Work]):
@@ -76,13 +89,13 @@ class KafkaSource(DynamicSource[Work]):
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Reader:  # noqa: ARG002 Bytewax's signature
         """Begin the worker's session."""
-        return _Reader(self._sessions.start(worker_index), self._sessions.config.poll_interval)
+        return _Reader(self._sessions.start(worker_index))
 
 
 class _Reader(StatelessSourcePartition[Work]):
-    def __init__(self, session: Session, poll_interval: float) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._pause = timedelta(seconds=poll_interval)
+        self._pause = timedelta(seconds=session.poll_interval)
         self._idle = False
 
     def next_batch(self) -> list[Work]:

@@ -10,11 +10,11 @@ from bytewax.outputs import Sink
 
 import dataflows.flow
 from dataflows.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.environment import pipeline_and_settings
+from dataflows.environment import connected, pipeline_and_settings
 from dataflows.lost_offsets import check_stream
 from dataflows.rehearsal import rehearse
 from dataflows.session import Done, Work
-from dataflows.source import Sessions
+from dataflows.source import Running, Sessions
 from dataflows.stop import Stop
 from tidemark.pipeline import Pipeline
 from tidemark.registry.deployed import record_deployed
@@ -33,12 +33,18 @@ def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
-    """The flow over the pipeline's topics. Kernels are warm and the champion is known before the group is joined.
+    """The flow over the pipeline's topics, which begins with `prepared` when it runs."""
+    return dataflows.flow.over_kafka("stream", lambda: prepared(pipeline, settings), stop)
+
+
+def prepared(pipeline: Pipeline, settings: Settings) -> Running:
+    """Kernels are warm and the champion is known before the group is joined.
 
     Raises:
         TidemarkError: the models topic can't be read, or offsets are gone and what was published is there.
 
     """
+    settings = connected(settings)
     check_stream(pipeline, settings)
     secret = signing_key()
     watcher = ModelWatcher(settings, pipeline, secret=secret).start()
@@ -61,9 +67,7 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return dataflows.flow.over_kafka(
-        "stream", config, lambda: StreamProcessor(pipeline, watcher), stop, close=watcher.close
-    )
+    return Running(config, lambda: StreamProcessor(pipeline, watcher), close=watcher.close)
 
 
 def flow() -> Dataflow:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from dataflows.config import EngineConfig
 from dataflows.flow import over_kafka
 from dataflows.run import run
+from dataflows.source import Running
 from dataflows.stop import Stop
 from tidemark.errors import RecordError
 from tidemark.processor import Batch, Output, Partition
@@ -119,7 +120,8 @@ def main() -> None:
     config = EngineConfig(group=group, settings=Settings.from_environment(), consumer=consumer, **over)  # type: ignore[arg-type]
     size = int(os.environ.get("COUNTING_SIZE", "100"))
     stop = Stop().on_signals()
-    sys.exit(run(*over_kafka("counting", config, lambda: CountingProcessor(source, target, size=size), stop)))
+    running = Running(config, lambda: CountingProcessor(source, target, size=size))
+    sys.exit(run(*over_kafka("counting", lambda: running, stop)))
 
 
 if __name__ == "__main__":

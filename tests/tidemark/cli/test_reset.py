@@ -148,7 +148,7 @@ def test_offsets_that_are_gone_are_refused_and_a_reset_goes_on_without_doubling(
     check_stream(bench.pipeline, bench.settings)
     bench.delete_group("stream")
     with pytest.raises(TopicError, match=r"have expired .* `tidemark reset .* stream --to earliest`"):
-        dataflows.stream.over(bench.pipeline, bench.settings, Stop())
+        dataflows.stream.over(bench.pipeline, bench.settings, Stop())[1].start(0)
     assert bench.run("reset", str(bench.file), "stream", "--to", "earliest").startswith("0 ")
     check_stream(bench.pipeline, bench.settings)
     bench.feed(rows[60:])
@@ -182,7 +182,7 @@ def test_selection_whose_offsets_are_gone_is_refused_where_it_has_asked_for_case
     before = bench.asked()
     bench.delete_group("select")
     with pytest.raises(TopicError, match=r"have expired .* `tidemark reset .* select --to earliest`"):
-        dataflows.select.over(bench.pipeline, bench.settings, Stop())
+        dataflows.select.over(bench.pipeline, bench.settings, Stop())[1].start(0)
     assert bench.run("reset", str(bench.file), "select", "--to", "earliest").startswith("0 ")
     bench.feed(rows[80:])
     bench.predict(120)
