@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from labeling_grpc.client import Annotation, LabelingClient, RefusedError, Submitted, Task
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _PATIENCE = 90.0
 _LEASE = 5.0

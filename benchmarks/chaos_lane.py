@@ -28,9 +28,9 @@ from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.broker import EmbeddedKafka
 from tidemark.kafka import consumer_config, ensure_topics, producer_config
 from tidemark.records import Candidate, Label, decode, encode
+from tidemark.records.topics import Topics, TopicSpec
 from tidemark.registry.reading import record_of
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.runtime.settings import Settings
 
 Victim = Literal["service", "database", "broker"]
 Store = Literal["sqlite", "postgres"]

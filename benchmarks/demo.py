@@ -17,7 +17,7 @@ from benchmarks.report import write
 from tidemark.cli.demo import ERRORS, Show, demonstrate
 from tidemark.datasets import DATASETS
 from tidemark.demo.result import DemoResult
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.simulators import simulate
 
 TARGET: Final = 1 / 3

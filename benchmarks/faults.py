@@ -30,7 +30,7 @@ from tidemark.broker import EmbeddedKafka
 from tidemark.cli.up import prepare
 from tidemark.kafka import read_all
 from tidemark.pipeline import Pipeline, load
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _TARGET_SECONDS: Final = 15.0
 _PATIENCE: Final = 120.0

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tidemark.settings import Settings
-from tidemark.stopping import held
+from tidemark.runtime.settings import Settings
+from tidemark.runtime.signals import held
 
 _ROOT = Path(__file__).parents[1]
 

@@ -15,7 +15,7 @@ from tidemark.broker import EmbeddedKafka
 from tidemark.cli.up import prepare
 from tidemark.kafka import producer_config
 from tidemark.pipeline import Pipeline, load
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.simulators.fraud import simulate
 from tidemark.training.first import from_history, publish_first
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.timing import median_seconds
-from kernels._distances import BLOCK, Points, points, squared_distances
-from kernels._logarithm import share_log
+from kernels.diversity._distances import BLOCK, Points, points, squared_distances
+from kernels.numerics._logarithm import share_log
 
 Array = NDArray[Any]
 

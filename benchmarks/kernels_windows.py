@@ -45,7 +45,7 @@ from kernels import (
     priority_sample,
     top_k,
 )
-from kernels.windows import Aggregate
+from kernels.windows.state import Aggregate
 
 Row = dict[str, Any]
 

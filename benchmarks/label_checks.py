@@ -22,7 +22,6 @@ from tidemark.kafka import admin, read_all
 from tidemark.kafka.topics import topic_incarnation
 from tidemark.monitoring import MonitorProcessor
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Batch, Partition
 from tidemark.records import (
     Candidate,
     Label,
@@ -38,7 +37,8 @@ from tidemark.registry.codec import Registry
 from tidemark.registry.reading import read_registry, record_of
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
-from tidemark.settings import Settings
+from tidemark.runtime.processor import Batch, Partition
+from tidemark.runtime.settings import Settings
 from tidemark.training import RetrainProcessor
 from tidemark.training.manifest import labels_of
 from tidemark.training.processor import KEPT_MODELS

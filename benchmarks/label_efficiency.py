@@ -28,21 +28,21 @@ from tidemark.cli.demo import ERRORS
 from tidemark.demo.experiment import Exam, Stream, random_arm
 from tidemark.errors import ModelError
 from tidemark.evaluation.metrics import average_precision
-from tidemark.events import parse_event_id
 from tidemark.features import backfill
 from tidemark.pipeline.model import Pipeline
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import Label, encode
-from tidemark.registry.active import ActiveModel
+from tidemark.records.event_id import parse_event_id
+from tidemark.registry.champion import ChampionKeeper
 from tidemark.registry.codec import Registry
-from tidemark.registry.keeper import ChampionKeeper
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import ActiveModel
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
 from tidemark.selection.tiles import OpenTile, Part, Proposal
 from tidemark.simulators import Annotator, Simulation, simulate
-from tidemark.stream.offers import score
+from tidemark.stream.outputs import score
 from tidemark.stream.proposals import active_rows, explore_rows
 from tidemark.training import RetrainProcessor
 

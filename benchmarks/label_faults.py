@@ -31,7 +31,7 @@ from tidemark.cli.up import prepare
 from tidemark.kafka import read_all
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import Metric, decode
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 SERVICE: Final = "labeling"
 FLOWS: Final = ("retrain", "monitor")

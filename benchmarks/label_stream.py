@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from tidemark.events import event_id
 from tidemark.features import backfill
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate, Outcome, Prediction, encode
+from tidemark.records.event_id import event_id
 from tidemark.simulators import fraud
 from tidemark.simulators.simulation import Annotator
 

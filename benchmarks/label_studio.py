@@ -26,7 +26,7 @@ import uv
 
 from benchmarks.labeling_postgres import PostgresServer
 from benchmarks.ports import lasting_port
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _REQUIREMENTS: Final = Path(__file__).parents[1] / "requirements-label-studio.txt"
 _START_SECONDS: Final = 300.0

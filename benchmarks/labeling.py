@@ -28,7 +28,7 @@ from benchmarks.labeling_ranking import ranking_row, segments_row
 from benchmarks.labeling_rig import Service, services
 from benchmarks.report import write
 from tidemark.broker import EmbeddedKafka
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _WARM_SECONDS: Final = 1.0
 _SECONDS: Final = 8.0

@@ -17,8 +17,8 @@ from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.kafka import consumer_config, ensure_topics, producer_config
 from tidemark.records import encode
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.records.topics import Topics, TopicSpec
+from tidemark.runtime.settings import Settings
 
 _TOPICS: Final = Topics(NAME)
 _WAIT_MS: Final = 60_000

@@ -33,7 +33,7 @@ from benchmarks.labeling_postgres import PostgresServer
 from benchmarks.labeling_requests import Requests, waits
 from benchmarks.labeling_rig import CLASSES, NAME, Service, issue, services
 from benchmarks.report import earlier, write
-from labeling_grpc.refusals import RefusedError
+from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.security.roles import SERVICES, Role
 from labeling_grpc.server import MAX_REQUEST
 from labeling_grpc.v1 import labeling_pb2 as pb

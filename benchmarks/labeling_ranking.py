@@ -18,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.labeling_rig import CLASSES, NAME, case
-from kernels.forest import Forest
-from labeling_grpc.champion import Champion
-from labeling_grpc.commands import Arrival, LeaseCases, LeasedCase, LeaseRef, ReleaseLeases, Source, TakeIn
+from kernels.forest.forest import Forest
+from labeling_grpc.assist.champion_follower import Champion
+from labeling_grpc.assist.ranking import Ranker
+from labeling_grpc.commands.labeling import Arrival, LeaseCases, LeasedCase, LeaseRef, ReleaseLeases, Source, TakeIn
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.ranking import Ranker
-from labeling_grpc.schema import queue
-from labeling_grpc.stores.sqlite import SqliteStore
-from labeling_grpc.writer import Writer
+from labeling_grpc.storage.group_commit import Writer
+from labeling_grpc.storage.schema import queue
+from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Labeling, Selection
 from tidemark.records import encode
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
 
 _FEATURES: Final = 12
 _TREES: Final = 100

@@ -13,16 +13,16 @@ from typing import Final
 import psutil
 
 from benchmarks.flow_process import FlowProcess
-from labeling_grpc.commands import Arrival, Source, TakeIn
+from labeling_grpc.commands.labeling import Arrival, Source, TakeIn
 from labeling_grpc.options import find
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
-from labeling_grpc.store import Store
-from labeling_grpc.stores.choose import open_store, open_tokens
+from labeling_grpc.storage.base import Store
+from labeling_grpc.storage.choose import open_store, open_tokens
 from tidemark.errors import LabelingError
 from tidemark.records import Candidate, encode
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.settings import Settings
 
 NAME: Final = "bench"
 NO_KAFKA: Final = "127.0.0.1:9"

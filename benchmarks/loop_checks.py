@@ -16,17 +16,17 @@ import numpy as np
 import polars as pl
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from tidemark.events import event_id
 from tidemark.features.offline import HopRecord, RawRecord, offline
 from tidemark.kafka import admin, consumer_config, read_all
 from tidemark.kafka.passing import asked_until
 from tidemark.kafka.topics import topic_incarnation
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Batch, Partition
 from tidemark.records import NO_MODEL, Candidate, Prediction, decode
+from tidemark.records.event_id import event_id
 from tidemark.registry.reading import read_registry, record_of
+from tidemark.runtime.processor import Batch, Partition
+from tidemark.runtime.settings import Settings
 from tidemark.selection import SelectProcessor
-from tidemark.settings import Settings
 from tidemark.stream.hops import decode_hop, event_ids
 
 _COORDINATED_SECONDS: Final = 30.0

@@ -13,14 +13,14 @@ import numpy as np
 from benchmarks.mutations import Mutant, Mutator
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Output
 from tidemark.records import ModelManifest
-from tidemark.registry.active import ActiveModel
+from tidemark.registry.champion import ChampionKeeper
 from tidemark.registry.codec import publish
-from tidemark.registry.keeper import ChampionKeeper
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import ActiveModel
 from tidemark.registry.validate import structure_sha256
+from tidemark.runtime.processor import Output
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.manifest import describe

@@ -1,8 +1,8 @@
 """`make bench-faults`, row F3: a damaged model is never served, nothing of ours dies, the old model goes on.
 
 A model is published; then, again and again, its successor with random damage (`benchmarks.mutations`), to the rule that
-serves champions (`tidemark.registry.keeper`), in this process. In seven of ten the SHA-256 and size are made to fit the
-damage, for else they would hide what the strict parse, the loading in a process of its own, the golden rows and the
+serves champions (`tidemark.registry.champion`), in this process. In seven of ten the SHA-256 and size are made to fit
+the damage, for else they would hide what the strict parse, the loading in a process of its own, the golden rows and the
 structure's digest are worth. A part of them goes through a real Kafka and a real watcher as well.
 """
 
@@ -29,14 +29,14 @@ from tidemark.broker import EmbeddedKafka
 from tidemark.errors import ModelError
 from tidemark.kafka import ensure_topics, producer_config
 from tidemark.pipeline import Pipeline, load
-from tidemark.processor import Output
+from tidemark.records.topics import TopicSpec
 from tidemark.registry.codec import Registry, publish
+from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import structure_sha256
-from tidemark.registry.watcher import ModelWatcher
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.runtime.processor import Output
+from tidemark.runtime.settings import Settings
 
 MUTANTS: Final = 10_000
 _FILE: Final = Path("pipelines/fraud.toml")

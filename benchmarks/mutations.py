@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from tidemark.processor import Output
 from tidemark.records import ModelManifest
 from tidemark.registry.codec import CHAMPION_KEY, pack, records, signed
+from tidemark.runtime.processor import Output
 
 _CHUNK: Final = 4_000
 """Small, so that a model has several chunks to lose and swap."""

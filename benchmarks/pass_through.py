@@ -30,13 +30,13 @@ import dataflows.stream
 from benchmarks.flow_process import FlowProcess
 from benchmarks.fraud_loop import PIPELINE_FILE, Feed, created, events, own_kafka, publish_model, set_up
 from benchmarks.report import write
-from dataflows.environment import pipeline_and_settings
-from dataflows.stop import Stop
+from dataflows.engine.environment import pipeline_and_settings
+from dataflows.engine.shutdown import Stop
 from tidemark.kafka import consumer_config, ensure_topics, producer_config, read_all
 from tidemark.kafka.clients import connect
 from tidemark.pipeline import Pipeline
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 _TARGET: Final = 0.2
 _PAIRS: Final = 3

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from kernels import coin, hash64
 from tidemark.pipeline.model import Pipeline
-from tidemark.processor import Batch, Headers, Output, Partition
 from tidemark.records import NO_MODEL
+from tidemark.runtime.processor import Batch, Headers, Output, Partition
 from tidemark.selection import SelectProcessor
 from tidemark.stream.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
 

@@ -30,7 +30,7 @@ from tidemark.features import backfill
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import ModelManifest
 from tidemark.registry.reading import read_registry
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.simulators import Simulation
 from tidemark.training.first import FirstModel, from_history
 from tidemark.training.trainer import probabilities

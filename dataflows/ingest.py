@@ -9,7 +9,7 @@ stable transactional id alone fences a second ingest.
 from __future__ import annotations
 
 if __name__ == "__main__":  # before what takes a second to import
-    from tidemark.stopping import take_signals
+    from tidemark.runtime.signals import take_signals
 
     take_signals()
 
@@ -31,26 +31,26 @@ from bytewax.inputs import DynamicSource, Source, StatelessSourcePartition
 from bytewax.outputs import DynamicSink, Sink, StatelessSinkPartition
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from dataflows.config import EngineConfig, commit_interval
-from dataflows.environment import connected, pipeline_and_settings
-from dataflows.lead import Lead
-from dataflows.opening import pack, unpack
+from dataflows.engine.config import EngineConfig, commit_interval
+from dataflows.engine.consumer_lag import Lead
+from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.start_offsets import pack, unpack
+from dataflows.engine.transactional_ids import claim_slot
+from dataflows.engine.transactional_producer import RecordTooLarge, TransactionFailed, Transactions
+from dataflows.engine.watchdog import Watchdog
 from dataflows.run import exit_status
-from dataflows.slots import claim_slot
-from dataflows.stop import Stop
-from dataflows.transactions import RecordTooLarge, TransactionFailed, Transactions
-from dataflows.watchdog import Watchdog
 from tidemark.errors import BrokerError, ConfigError, TopicError
-from tidemark.ingest import RecordFile, open_file
 from tidemark.kafka import consumer_config, ensure_topics, producer_config, read_all, topic_incarnation
-from tidemark.logs import log_to_stderr
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import did_you_mean
-from tidemark.processor import Output
-from tidemark.settings import Settings
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.logs import log_to_stderr
+from tidemark.runtime.processor import Output
+from tidemark.runtime.settings import Settings
+from tidemark.sources.files import RecordFile, open_file
 from tidemark.sources.progress import Progress, decode_progress
 from tidemark.sources.records import RawRecord
-from tidemark.topics import TopicSpec
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 500

@@ -6,25 +6,25 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-import dataflows.flow
-from dataflows.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.environment import connected, pipeline_and_settings
-from dataflows.session import Done, Work
-from dataflows.source import Running, Sessions
-from dataflows.stop import Stop
+import dataflows.engine.flow
+from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
+from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.source import Running, Sessions
+from dataflows.engine.task import Done, Work
 from tidemark.monitoring import MonitorProcessor
 from tidemark.pipeline import Pipeline
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 
 def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
     """The flow between a source and a sink."""
-    return dataflows.flow.build("monitor", source, sink)
+    return dataflows.engine.flow.build("monitor", source, sink)
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over what is known of the pipeline's predictions; one process joins all partitions, others stand by."""
-    return dataflows.flow.over_kafka("monitor", lambda: prepared(pipeline, settings), stop)
+    return dataflows.engine.flow.over_kafka("monitor", lambda: prepared(pipeline, settings), stop)
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:

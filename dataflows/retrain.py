@@ -6,19 +6,19 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-import dataflows.flow
-from dataflows.config import EngineConfig, gap_accepted
-from dataflows.environment import connected, pipeline_and_settings
-from dataflows.session import Done, Work
-from dataflows.source import Running, Sessions
-from dataflows.stop import Stop
+import dataflows.engine.flow
+from dataflows.engine.config import EngineConfig, gap_accepted
+from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.source import Running, Sessions
+from dataflows.engine.task import Done, Work
 from tidemark.kafka import ensure_topics, wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.registry.codec import Registry
 from tidemark.registry.reading import read_registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.signature import signing_key
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.training.processor import RetrainProcessor
 from tidemark.training.recomputing import Recomputer
 
@@ -28,12 +28,12 @@ _LONGEST_TRAINING = 1_800.0
 
 def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
     """The flow between a source and a sink."""
-    return dataflows.flow.build("retrain", source, sink)
+    return dataflows.engine.flow.build("retrain", source, sink)
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's labels; one member of its group is active, others stand by."""
-    return dataflows.flow.over_kafka("retrain", lambda: prepared(pipeline, settings), stop)
+    return dataflows.engine.flow.over_kafka("retrain", lambda: prepared(pipeline, settings), stop)
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # before what takes a second to import
-    from tidemark.stopping import take_signals
+    from tidemark.runtime.signals import take_signals
 
     take_signals()
 
@@ -15,11 +15,11 @@ from typing import Final
 import bytewax.run
 from bytewax.dataflow import Dataflow
 
-from dataflows.environment import pipeline_and_settings
-from dataflows.source import Sessions
-from dataflows.stop import Stop
+from dataflows.engine.environment import pipeline_and_settings
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.source import Sessions
 from tidemark.errors import ConfigError, TidemarkError, TopicError
-from tidemark.logs import log_to_stderr
+from tidemark.runtime.logs import log_to_stderr
 from tidemark.supervisor import NEEDS_A_PERSON
 
 FLOWS: Final = ("stream", "select", "retrain", "monitor")

@@ -6,26 +6,26 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-import dataflows.flow
-from dataflows.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.environment import connected, pipeline_and_settings
-from dataflows.lost_offsets import check_select
-from dataflows.session import Done, Work
-from dataflows.source import Running, Sessions
-from dataflows.stop import Stop
+import dataflows.engine.flow
+from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
+from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.lost_offsets import check_select
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.source import Running, Sessions
+from dataflows.engine.task import Done, Work
 from tidemark.pipeline import Pipeline
+from tidemark.runtime.settings import Settings
 from tidemark.selection import SelectProcessor
-from tidemark.settings import Settings
 
 
 def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
     """The flow between a source and a sink."""
-    return dataflows.flow.build("select", source, sink)
+    return dataflows.engine.flow.build("select", source, sink)
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's proposals; one member of its group is active, others stand by."""
-    return dataflows.flow.over_kafka("select", lambda: prepared(pipeline, settings), stop)
+    return dataflows.engine.flow.over_kafka("select", lambda: prepared(pipeline, settings), stop)
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:

@@ -8,19 +8,19 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-import dataflows.flow
-from dataflows.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.environment import connected, pipeline_and_settings
-from dataflows.lost_offsets import check_stream
-from dataflows.rehearsal import rehearse
-from dataflows.session import Done, Work
-from dataflows.source import Running, Sessions
-from dataflows.stop import Stop
+import dataflows.engine.flow
+from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
+from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.lost_offsets import check_stream
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.source import Running, Sessions
+from dataflows.engine.task import Done, Work
+from dataflows.engine.warmup import rehearse
 from tidemark.pipeline import Pipeline
 from tidemark.registry.deployed import record_deployed
+from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.signature import signing_key
-from tidemark.registry.watcher import ModelWatcher
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.stream.processor import StreamProcessor
 
 _ROUND_ROWS: Final = 8_000
@@ -29,12 +29,12 @@ _ROUND_ROWS: Final = 8_000
 
 def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
     """The flow between a source and a sink."""
-    return dataflows.flow.build("stream", source, sink)
+    return dataflows.engine.flow.build("stream", source, sink)
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's topics, which begins with `prepared` when it runs."""
-    return dataflows.flow.over_kafka("stream", lambda: prepared(pipeline, settings), stop)
+    return dataflows.engine.flow.over_kafka("stream", lambda: prepared(pipeline, settings), stop)
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:

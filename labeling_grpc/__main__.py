@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # before what takes a second to import
-    from tidemark.stopping import take_signals
+    from tidemark.runtime.signals import take_signals
 
     take_signals()
 
@@ -11,7 +11,7 @@ import os
 import sys
 
 from labeling_grpc.server import main
-from tidemark.logs import TIMED, log_to_stderr
+from tidemark.runtime.logs import TIMED, log_to_stderr
 
 if __name__ == "__main__":
     log_to_stderr(TIMED)

@@ -13,7 +13,7 @@ from typing import Final, Self, cast
 from labeling_grpc.security.tls import Certificates
 from tidemark.errors import ConfigError, LabelingError
 from tidemark.pipeline import parse_duration
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 PREFIX: Final = "TIDEMARK_LABELING_"
 _YES: Final = {"1", "true", "yes", "on"}

@@ -25,21 +25,21 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from labeling_grpc import rpc
-from labeling_grpc.admin import LabelingAdminService
-from labeling_grpc.admin_commands import WriteDown
-from labeling_grpc.bridge import Bridge, Problems
-from labeling_grpc.champion import Champion
-from labeling_grpc.checks import Checks
-from labeling_grpc.details import Details
-from labeling_grpc.health import Health
+from labeling_grpc.api import dispatch
+from labeling_grpc.api.administration import LabelingAdminService
+from labeling_grpc.api.case_details import Details
+from labeling_grpc.api.health import Health
+from labeling_grpc.api.labeling import LabelingService
+from labeling_grpc.api.paging import Pages
+from labeling_grpc.api.validation import Checks
+from labeling_grpc.assist.champion_follower import Champion
+from labeling_grpc.assist.ranking import Ranker
+from labeling_grpc.commands.administration import WriteDown
+from labeling_grpc.kafka.leader import Bridge, Problems
+from labeling_grpc.kafka.outbox_publisher import Hook, no_hook
 from labeling_grpc.options import Options, is_loopback, listened, queue_database, state_folder
-from labeling_grpc.paging import Pages
-from labeling_grpc.publisher import Hook, no_hook
+from labeling_grpc.quality.screening import Screener
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.ranking import Ranker
-from labeling_grpc.reader import Reader
-from labeling_grpc.screener import Screener
 from labeling_grpc.security import quiet
 from labeling_grpc.security.audit import Act, Refusals
 from labeling_grpc.security.door import Door
@@ -49,19 +49,19 @@ from labeling_grpc.security.quiet import Tally
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.roles import SERVICES
 from labeling_grpc.security.tokens import TokenStore
-from labeling_grpc.service import LabelingService
-from labeling_grpc.store import Store
-from labeling_grpc.stores.choose import open_store
+from labeling_grpc.storage.base import Store
+from labeling_grpc.storage.choose import open_store
+from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
+from labeling_grpc.storage.read_pool import Reader
 from labeling_grpc.v1 import labeling_pb2 as pb
-from labeling_grpc.writer import FutureReply, Stopping, Writer
 from tidemark.broker import resolve_bootstrap
-from tidemark.collector import seldom
 from tidemark.errors import ConfigError, LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
-from tidemark.private import private_file, private_folder
-from tidemark.settings import Settings
-from tidemark.text import safe
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.garbage_collection import seldom
+from tidemark.runtime.private_files import private_file, private_folder
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 MAX_REQUEST: Final = 2 * 1024 * 1024
 """Bytes of a request: a hundred annotations with the longest comments fit."""
@@ -205,14 +205,14 @@ class LabelingServer:
         admin = LabelingAdminService(checks, service, reader, pages, self._masks, self._rules)
         server.add_generic_rpc_handlers(
             [
-                rpc.handler(descriptor, servicer, gate, rates, self._masks, refusals)
+                dispatch.handler(descriptor, servicer, gate, rates, self._masks, refusals)
                 for descriptor, servicer in zip(SERVICES, (service, admin), strict=True)
             ]
         )
-        states = Health(("", *rpc.NAMES))
+        states = Health(("", *dispatch.NAMES))
         health_pb2_grpc.add_HealthServicer_to_server(states, server)
         if self._options.reflection:
-            reflection.enable_server_reflection((*rpc.NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+            reflection.enable_server_reflection((*dispatch.NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
             if self._options.tls is None:
                 port = server.add_insecure_port(self._options.address)

@@ -9,7 +9,7 @@ import pytest
 from longest import LONGEST
 
 from tidemark.broker import EmbeddedKafka
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 # The same examples every time, so that a red run tells of a change; how long one takes depends on the machine's load.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)

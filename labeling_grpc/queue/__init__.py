@@ -1,1 +1,1 @@
-"""The rules of the queue, in SQL that every store runs: see `labeling_grpc.queue.apply`."""
+"""The rules of the queue, in SQL that every store runs: see `labeling_grpc.queue.engine`."""

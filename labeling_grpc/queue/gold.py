@@ -14,7 +14,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.commands import (
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.commands.labeling import (
     Accepted,
     AddGold,
     Answer,
@@ -25,15 +26,14 @@ from labeling_grpc.commands import (
     LeaseRef,
     RemoveGold,
 )
-from labeling_grpc.queue import statements as sql
-from labeling_grpc.queue.kinds import explores, segment_of, skill_of
+from labeling_grpc.queue import sql
+from labeling_grpc.queue.answer_checks import known_too_early
+from labeling_grpc.queue.consensus import GoldAnswer, ended, known
+from labeling_grpc.queue.routing import explores, segment_of, skill_of
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.queue.said import known_too_early
-from labeling_grpc.queue.votes import GoldAnswer, ended, known
-from labeling_grpc.queue.work import GoldLease, Work, decode_candidate, parts
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import answers, cases, gold, gold_leases, queue
+from labeling_grpc.queue.unit_of_work import GoldLease, Work, decode_candidate, parts
 from labeling_grpc.security.caller import act
+from labeling_grpc.storage.schema import answers, cases, gold, gold_leases, queue
 from tidemark.records import Candidate
 
 _REMEMBERED: Final = 10_000

@@ -1,7 +1,7 @@
 """Columns that some roles may not see (`labeling.hidden`): taken out of whatever leaves the service.
 
-Responses are masked at its edge (`labeling_grpc.rpc`), whichever method made them, so that none can forget it. A
-column is hidden with all that tells it: what is computed from it, and, if it is the entity, the business id, the
+Responses are masked at its edge (`labeling_grpc.api.dispatch`), whichever method made them, so that none can forget it.
+A column is hidden with all that tells it: what is computed from it, and, if it is the entity, the business id, the
 segment or the skill, that field too.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from google.protobuf.message import Message
 
-from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.security.roles import Role
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline

@@ -17,14 +17,14 @@ from typing import Final, Self
 
 import sqlalchemy as sa
 
+from labeling_grpc.api.text import is_name, is_reserved
 from labeling_grpc.security.audit import Act, record, tell
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tables import tokens
-from labeling_grpc.stores.migrate import prepare
-from labeling_grpc.stores.sqlite import BEGIN, sqlite_engine
-from labeling_grpc.text import is_name, is_reserved
+from labeling_grpc.storage.migrate import prepare
+from labeling_grpc.storage.sqlite import BEGIN, sqlite_engine
 from tidemark.errors import LabelingError
-from tidemark.private import private_database
+from tidemark.runtime.private_files import private_database
 
 PREFIX: Final = "tdm_"
 """Of every secret, so that a scanner finds one that was committed by mistake."""

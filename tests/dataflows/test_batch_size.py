@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.batch_size import MOST_PATIENCE, BatchSize
+from dataflows.engine.batch_size import MOST_PATIENCE, BatchSize
 
 
 def test_after_one_record_that_was_too_large_batches_grow_back_to_what_they_were() -> None:

@@ -14,9 +14,9 @@ from offsets import read_settled
 from sessions import pump
 from typer.testing import CliRunner
 
-from dataflows.config import EngineConfig
-from dataflows.session import Session
-from dataflows.stop import Stop
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.task import Session
 from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.costs import costs
@@ -24,12 +24,12 @@ from tidemark.cli.up import prepare
 from tidemark.kafka import producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline, parse
 from tidemark.pipeline.definitions import feature_ids
-from tidemark.processor import Processor
 from tidemark.records import Label, LabelFeatures, ModelManifest, Prediction, decode, encode
 from tidemark.registry.deployed import record_deployed
+from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
-from tidemark.registry.watcher import ModelWatcher
-from tidemark.settings import Settings
+from tidemark.runtime.processor import Processor
+from tidemark.runtime.settings import Settings
 from tidemark.simulators import simulate
 from tidemark.stream import StreamProcessor
 from tidemark.stream.arrow import from_ipc

@@ -17,22 +17,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.alignment import Bounds, allowed_rows
-from dataflows.bounded import Hung, bounded
-from dataflows.config import gap_accepted
-from dataflows.lanes import Lane
-from dataflows.opening import Found, pack, start_offset, unpack
-from dataflows.rehearsal import rehearse
+from dataflows.engine.alignment import Bounds, allowed_rows
+from dataflows.engine.call_timeout import Hung, bounded
+from dataflows.engine.config import gap_accepted
+from dataflows.engine.partition_buffer import Lane
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.start_offsets import Found, pack, start_offset, unpack
+from dataflows.engine.transactional_ids import claim_slot, place
+from dataflows.engine.warmup import rehearse
+from dataflows.engine.watchdog import HUNG, Watchdog
 from dataflows.run import expected_cause, main
-from dataflows.slots import claim_slot, place
-from dataflows.stop import Stop
-from dataflows.watchdog import HUNG, Watchdog
 from tidemark.cli.up import processes
-from tidemark.collector import seldom
 from tidemark.errors import ConfigError, TopicError
 from tidemark.pipeline import load
-from tidemark.processor import Partition
-from tidemark.settings import Settings
+from tidemark.runtime.garbage_collection import seldom
+from tidemark.runtime.processor import Partition
+from tidemark.runtime.settings import Settings
 from tidemark.stream import StreamProcessor
 
 ROOT = Path(__file__).parents[2]
@@ -280,7 +280,7 @@ def test_workers_without_a_name_take_the_first_free_slots_of_their_host(
 
 def test_the_slot_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from dataflows.slots import claim_slot\n"
+        "import sys, time; from pathlib import Path; from dataflows.engine.transactional_ids import claim_slot\n"
         f"slot = claim_slot('g', 'b', folder=Path({str(tmp_path)!r}), name='a'); print('held', flush=True)\n"
         "time.sleep(60)"
     )
@@ -357,7 +357,7 @@ def test_a_guard_within_another_leaves_the_outer_one_in_force() -> None:
 
 def test_a_call_that_hangs_with_the_interpreters_lock_ends_the_process() -> None:
     code = (
-        "import ctypes, dataflows.watchdog as w\n"
+        "import ctypes, dataflows.engine.watchdog as w\n"
         "w.LAST_RESORT = 0.1\n"
         "with w.Watchdog('w').guard('a call', 0.1): ctypes.PyDLL(None).sleep(60)"
     )
@@ -368,7 +368,7 @@ def test_a_call_that_hangs_with_the_interpreters_lock_ends_the_process() -> None
 
 def test_the_last_resort_waits_for_the_first_of_several_guards() -> None:
     code = (
-        "import time, dataflows.watchdog as w\n"
+        "import time, dataflows.engine.watchdog as w\n"
         "w.LAST_RESORT = 0.1\n"
         "a, b = (w.Watchdog(name, expired=lambda said: None) for name in 'ab')\n"
         "with a.guard('long', 60):\n"
@@ -381,7 +381,8 @@ def test_the_last_resort_waits_for_the_first_of_several_guards() -> None:
 
 def test_the_watchdog_ends_a_process_that_hangs() -> None:
     code = (
-        "import time; from dataflows.watchdog import Watchdog\nwith Watchdog('w').guard('a call', 0.1): time.sleep(60)"
+        "import time; from dataflows.engine.watchdog import Watchdog\n"
+        "with Watchdog('w').guard('a call', 0.1): time.sleep(60)"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False, timeout=30)
     assert child.returncode == HUNG
@@ -440,7 +441,7 @@ def test_no_two_hosts_or_folders_of_state_share_a_slot(tmp_path: Path, monkeypat
     here = place(tmp_path / "one")
     assert place(tmp_path / "one") == here
     assert place(tmp_path / "two") != here
-    monkeypatch.setattr("dataflows.slots._MACHINE_IDS", ())
+    monkeypatch.setattr("dataflows.engine.transactional_ids._MACHINE_IDS", ())
     monkeypatch.setattr("uuid.getnode", lambda: 2)
     other = place(tmp_path / "one")
     assert other != here

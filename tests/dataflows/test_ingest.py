@@ -14,17 +14,17 @@ from bytewax.run import cli_main
 from confluent_kafka import Consumer, TopicPartition
 from offsets import read_settled
 
-from dataflows.config import EngineConfig
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.start_offsets import pack
 from dataflows.ingest import Ingest, Pace, over
-from dataflows.opening import pack
-from dataflows.stop import Stop
 from tidemark.errors import ConfigError, TopicError
-from tidemark.ingest import open_file
 from tidemark.kafka import consumer_config, ensure_topics, topic_incarnation
 from tidemark.pipeline import Pipeline, load
-from tidemark.settings import Settings
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 from tidemark.simulators.fraud import simulate
-from tidemark.topics import TopicSpec
+from tidemark.sources.files import open_file
 
 FRAUD = Path(__file__).parents[2] / "pipelines" / "fraud.toml"
 

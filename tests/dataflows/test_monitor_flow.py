@@ -16,7 +16,7 @@ from support import wait_until
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records import Outcome, Prediction, encode
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 SECOND: Final = 1_000_000
 PARTITIONS: Final = 3

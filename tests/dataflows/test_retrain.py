@@ -9,17 +9,17 @@ from models import label_values, small_pipeline
 from offsets import GroupOffsets, read_settled
 from sessions import pump, step
 
-from dataflows.config import EngineConfig
-from dataflows.session import Session
-from dataflows.stop import Stop
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.task import Session
 from support import wait_until
 from tidemark.kafka import ensure_topics, producer_config, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.records import ModelManifest, decode
+from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
 from tidemark.registry.schema import ModelSchema
-from tidemark.registry.watcher import ModelWatcher
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import check
 from tidemark.training.manifest import labels_of

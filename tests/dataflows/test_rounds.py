@@ -10,12 +10,12 @@ from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.config import EngineConfig
-from dataflows.lanes import Lane
-from dataflows.membership import records_to_read
-from dataflows.rounds import Rounds, Standing, together
-from tidemark.processor import UNKNOWN_TIME, Batch, Output, Partition, RoundProcessor
-from tidemark.settings import Settings
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.consumer_group import records_to_read
+from dataflows.engine.partition_buffer import Lane
+from dataflows.engine.scheduler import Rounds, Standing, together
+from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Output, Partition, RoundProcessor
+from tidemark.runtime.settings import Settings
 
 AHEAD = 1_000
 IDLE = 0.5

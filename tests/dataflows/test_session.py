@@ -15,19 +15,19 @@ from counting import ABORT, CountingProcessor, expected
 from offsets import GroupOffsets, group_offsets, read_settled
 from sessions import pump, step
 
-from dataflows import membership
-from dataflows.codes import FATAL
-from dataflows.config import EngineConfig
-from dataflows.session import Session, Work
-from dataflows.stop import Stop
-from dataflows.transactions import TransactionFailed, Transactions
-from dataflows.watchdog import Watchdog
+from dataflows.engine import consumer_group
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.error_codes import FATAL
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.task import Session, Work
+from dataflows.engine.transactional_producer import TransactionFailed, Transactions
+from dataflows.engine.watchdog import Watchdog
 from support import wait_until
 from tidemark.errors import BrokerError, ConfigError, TopicError
 from tidemark.kafka import admin, consumer_config, ensure_topics, producer_config, read_all
-from tidemark.processor import Batch, Output
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.processor import Batch, Output
+from tidemark.runtime.settings import Settings
 
 PARTITIONS = 3
 
@@ -580,7 +580,7 @@ def test_partitions_are_given_up_before_the_consumer_closes(
             super().close()
             calls.append("closed")
 
-    monkeypatch.setattr(membership, "Consumer", Told)
+    monkeypatch.setattr(consumer_group, "Consumer", Told)
     session, processor = bench.session()
     bench.times(30)
     pump(session, bench.all_committed(), "the rows were not committed")

@@ -12,16 +12,16 @@ from raw_batch import batch_of, send_batch
 from sessions import pump
 from streaming import START, Models, shop
 
-from dataflows.config import EngineConfig
-from dataflows.session import Session
-from dataflows.stop import Stop
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.task import Session
 from tidemark.cli.up import prepare
 from tidemark.kafka import ensure_topics, producer_config, read_all
 from tidemark.records import Prediction, decode
+from tidemark.records.topics import TopicSpec
 from tidemark.registry.reading import record_of
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.stream import StreamProcessor
-from tidemark.topics import TopicSpec
 
 ROW: dict[str, object] = {"id": "P1", "at": START, "who": "w", "place": 3, "amount": 2.5, "kind": "a"}
 

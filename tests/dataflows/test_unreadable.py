@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from offsets import GroupOffsets, read_settled
 from sessions import pump
 
-from dataflows.config import EngineConfig
-from dataflows.response_size import DEFAULT, response_size
-from dataflows.session import Session
-from dataflows.stop import Stop
-from dataflows.unreadable import end_of_batch
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.response_size import DEFAULT, response_size
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.task import Session
+from dataflows.engine.unreadable import end_of_batch
 from tidemark.errors import BrokerError
 from tidemark.kafka import admin, ensure_topics, producer_config
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 SMALL_CLIENT = {"receive_message_max_bytes": 2_000_000, "fetch_max_bytes": 1_000_000}
 

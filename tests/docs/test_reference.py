@@ -7,7 +7,7 @@ import importlib
 import re
 from pathlib import Path
 
-from kernels.window_specs import AGGREGATES, MEANINGS
+from kernels.windows.specs import AGGREGATES, MEANINGS
 from labeling_grpc.v1 import admin_pb2, labeling_pb2
 from tidemark.observe.catalog import METRICS
 from tidemark.pipeline.model import Pipeline

@@ -13,12 +13,12 @@ from counting import expected
 from offsets import group_offsets
 
 from benchmarks.flow_process import FlowProcess
-from dataflows.opening import unpack
+from dataflows.engine.start_offsets import unpack
 from support import wait_until
 from tidemark.broker import EmbeddedKafka
 from tidemark.kafka import ensure_topics, producer_config, read_all
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 PARTITIONS = 4
 ROWS = 5_000

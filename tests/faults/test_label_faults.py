@@ -14,8 +14,8 @@ from benchmarks.annotators import Answer
 from benchmarks.label_checks import Evidence, of_labels, of_metrics, of_models, of_records, violations
 from benchmarks.label_faults import QUICK, Outcome, run
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Batch
 from tidemark.records import Label, Metric, ModelManifest, Record, decode, encode
+from tidemark.runtime.processor import Batch
 from tidemark.training.dataset import Dataset
 from tidemark.training.trainer import train
 

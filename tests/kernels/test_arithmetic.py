@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from uncompiled import UNCOMPILED, sized
 
 from kernels import entropy, margin
-from kernels._lanes import (
+from kernels.numerics._logarithm import log32, log64, share_log32, share_log64
+from kernels.numerics._simd import (
     WIDTH,
     every,
     floats,
@@ -25,7 +26,6 @@ from kernels._lanes import (
     upper,
     words,
 )
-from kernels._logarithm import log32, log64, share_log32, share_log64
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])

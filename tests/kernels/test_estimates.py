@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uncompiled import many_trials
 
-from kernels._distributions import incomplete_beta, t_quantile
-from kernels.estimates import (
+from kernels.sampling._distributions import incomplete_beta, t_quantile
+from kernels.sampling.estimates import (
     Estimate,
     active_inference,
     hajek,
@@ -17,8 +17,8 @@ from kernels.estimates import (
     stratified_mean,
     stratified_ratio,
 )
-from kernels.hashing import coin
-from kernels.weighted import inclusion_probabilities, poisson_sample
+from kernels.sampling.hashing import coin
+from kernels.sampling.weighted import inclusion_probabilities, poisson_sample
 from tests import naive
 
 NAN = math.nan

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from uncompiled import many_trials
 
 import kernels
-from kernels.hashing import coin, hash64, hash_int64, hash_strings, unit
+from kernels.sampling.hashing import coin, hash64, hash_int64, hash_strings, unit
 from tests import naive
 
 seeds = st.integers(0, 2**64 - 1)

@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uncompiled import many_trials, sized
 
-from kernels.hashing import coin, unit
-from kernels.sampling import (
-    StreamingTopK,
-    bottom_k,
-    bottom_k_sample,
-    bottom_k_threshold,
-    top_k,
-)
+from kernels.sampling.bottom_k import StreamingTopK, bottom_k, bottom_k_sample, bottom_k_threshold, top_k
+from kernels.sampling.hashing import coin, unit
 from tests import naive
 
 few_coins = st.lists(st.sampled_from([0, 1, 2, 2**63, 2**64 - 1]), max_size=40)

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uncompiled import sized
 
-from kernels.hashing import hash_int64
-from kernels.sketches import (
+from kernels.sampling.hashing import hash_int64
+from kernels.windows.sketches import (
     add_distinct,
     add_quantiles,
     distinct_estimate,

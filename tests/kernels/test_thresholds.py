@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uncompiled import many_trials
 
-from kernels.hashing import coin
-from kernels.thresholds import ThresholdState, variable_uncertainty
+from kernels.sampling.hashing import coin
+from kernels.uncertainty.thresholds import ThresholdState, variable_uncertainty
 from tests import naive
 
 

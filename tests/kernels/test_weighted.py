@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uncompiled import many_trials, sized
 
-from kernels.hashing import coin, hash_int64, unit
-from kernels.weighted import (
+from kernels.sampling.hashing import coin, hash_int64, unit
+from kernels.sampling.weighted import (
     WeightedReservoir,
     WeightedSample,
     exponential_bottom_k,

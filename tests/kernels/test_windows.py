@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from uncompiled import many_rows, sized
 
-from kernels._window_aggregates import NAMES
-from kernels._window_store import LONG
-from kernels.windows import NO_WATERMARK, TIME_LIMIT, Aggregate, WindowSpec, WindowState
+from kernels.windows._aggregates import NAMES
+from kernels.windows._store import LONG
+from kernels.windows.state import NO_WATERMARK, TIME_LIMIT, Aggregate, WindowSpec, WindowState
 from tests import naive
 
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)

@@ -9,9 +9,9 @@ from labeling import MovedClock
 
 from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.stores.postgres import PostgresStore
-from labeling_grpc.stores.sqlite import SqliteStore
-from tidemark.topics import Topics
+from labeling_grpc.storage.postgres import PostgresStore
+from labeling_grpc.storage.sqlite import SqliteStore
+from tidemark.records.topics import Topics
 
 
 @pytest.fixture(scope="session")

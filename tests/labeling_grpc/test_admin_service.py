@@ -15,22 +15,21 @@ from grpc_status import rpc_status
 from labeling import SOURCE, arrivals, candidate, pipeline
 
 from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc import admin_messages
-from labeling_grpc.admin_client import AsyncLabelingAdminClient, Changed, Imported, LabelingAdminClient
-from labeling_grpc.admin_messages import AdminCalls
-from labeling_grpc.client import AsyncLabelingClient, LabelingClient, Submitted
-from labeling_grpc.commands import TakeIn
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.client import AsyncLabelingClient, LabelingClient, Submitted, admin_messages
+from labeling_grpc.client.admin_messages import AdminCalls
+from labeling_grpc.client.administration import AsyncLabelingAdminClient, Changed, Imported, LabelingAdminClient
+from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.options import Options
-from labeling_grpc.queue import reading
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import audit
+from labeling_grpc.queue import queries
 from labeling_grpc.security import audit as trail
 from labeling_grpc.server import LabelingServer, serve
+from labeling_grpc.storage.schema import audit
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.errors import LabelingError
 from tidemark.records import Label, decode
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 CASES = 12
 _number = itertools.count()
@@ -138,7 +137,7 @@ def test_cases_are_filtered_by_state_and_entity(queue: labeling_pb2_grpc.Labelin
 def test_a_page_has_no_more_than_a_response_can_hold(
     queue: labeling_pb2_grpc.LabelingServiceStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MAX_CASES", 100)
+    monkeypatch.setattr(queries, "MAX_CASES", 100)
     first = queue.ListCases(pb.ListCasesRequest(page_size=50))
     assert len(first.records) == 1
     assert first.next_page_token
@@ -149,7 +148,7 @@ def test_a_page_has_no_more_than_a_response_can_hold(
 def test_a_search_through_many_cases_goes_on_with_the_next_page(
     queue: labeling_pb2_grpc.LabelingServiceStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_SCANNED", 3)
+    monkeypatch.setattr(queries, "_SCANNED", 3)
     asked = pb.ListCasesRequest(segments=["none of them"])
     first = queue.ListCases(asked)
     assert (list(first.records), first.next_page_token != "") == ([], True)
@@ -224,7 +223,7 @@ def test_labels_are_exported_in_their_order_each_once(
     admin: admin_pb2_grpc.LabelingAdminServiceStub,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reading, "_READ_AHEAD", 2)
+    monkeypatch.setattr(queries, "_READ_AHEAD", 2)
     order = [event for who in ("ada", "ben", "ada", "cyd", "ada") for event in answered(queue, who, 1)]
     first = json.loads(exported(admin)[0])
     again = pb.AmendLabelRequest(annotation_id=first["annotation_id"], annotator="ben", label="genuine")

@@ -15,7 +15,8 @@ from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 from msgspec import structs
 
 from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc.admin_commands import (
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.commands.administration import (
     AddComment,
     AnnotatorRow,
     Changed,
@@ -26,7 +27,7 @@ from labeling_grpc.admin_commands import (
     RequeueCases,
     UpdateAnnotator,
 )
-from labeling_grpc.commands import (
+from labeling_grpc.commands.labeling import (
     Accepted,
     AdoptLabels,
     Amend,
@@ -36,18 +37,17 @@ from labeling_grpc.commands import (
     SubmitAnswers,
     TakeIn,
 )
-from labeling_grpc.queue.apply import count
+from labeling_grpc.queue.engine import count
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import cases, meta, queue
 from labeling_grpc.security.audit import newest, verify
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
-from labeling_grpc.store import Store
-from labeling_grpc.stores.postgres import PostgresStore
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage.base import Store
+from labeling_grpc.storage.postgres import PostgresStore
+from labeling_grpc.storage.schema import cases, meta, queue
+from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.records import Candidate, Label, decode
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
 
 RULES = QueueRules(classes=CLASSES, max_open=6)
 BOSS = Caller("root", Role.ADMIN)

@@ -16,25 +16,25 @@ from hypothesis import strategies as st
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate, pipeline
 
 from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc.champion import Champion
-from labeling_grpc.commands import AdoptLabels, Arrival, Command, TakeIn, TakenIn
-from labeling_grpc.details import Details
-from labeling_grpc.intake import Intake
-from labeling_grpc.queue import gold, reading
+from labeling_grpc.api.case_details import Details
+from labeling_grpc.api.text import is_name
+from labeling_grpc.assist.champion_follower import Champion
+from labeling_grpc.commands.labeling import AdoptLabels, Arrival, Command, TakeIn, TakenIn
+from labeling_grpc.kafka.candidate_consumer import Intake
+from labeling_grpc.kafka.record_validation import fitting, misfit
+from labeling_grpc.queue import gold, queries
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.schema import annotators
-from labeling_grpc.schema import gold as gold_cases
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
-from labeling_grpc.store import StoreError, UnfitError
-from labeling_grpc.stores.postgres import PostgresStore
-from labeling_grpc.stores.sqlite import SqliteStore
-from labeling_grpc.strangers import fitting, misfit
-from labeling_grpc.text import is_name
-from labeling_grpc.writer import Writer
+from labeling_grpc.storage.base import StoreError, UnfitError
+from labeling_grpc.storage.group_commit import Writer
+from labeling_grpc.storage.postgres import PostgresStore
+from labeling_grpc.storage.schema import annotators
+from labeling_grpc.storage.schema import gold as gold_cases
+from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.errors import RecordError
 from tidemark.records import Candidate, Label, decode, encode
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
 
 RULES = QueueRules(classes=CLASSES, segment="team", skill="skill")
 REVIEWER = Caller("rey", Role.REVIEWER)
@@ -85,15 +85,15 @@ def seen(desk: Desk, key: str | None, ids: list[str]) -> Any:  # noqa: ANN401 - 
     """What people would see of cases: how they are given out, listed, found by their key and their history."""
     leased = [(case.event_id, case.segment, case.skill, case.candidate) for case in desk.lease("rey", 100)]
     details = Details(pipeline("pay"), cast("Champion", SimpleNamespace(current=lambda: None)))
-    every = reading.CaseFilter(frozenset(), frozenset(), "", review=False)
+    every = queries.CaseFilter(frozenset(), frozenset(), "", review=False)
     with desk.store.engine.connect() as connection:
-        page, _ = reading.case_page(connection, pipeline("pay").labeling, every, 0, 10_000)
+        page, _ = queries.case_page(connection, pipeline("pay").labeling, every, 0, 10_000)
         rows = [(its.candidate.event_id, its.state, its.holder) for its in page if its.candidate.event_id in ids]
         histories = [
             [point.event_id for point in details.case(connection, event_id, 100, REVIEWER).history] for event_id in ids
         ]
-        own = reading.CaseFilter(frozenset(), frozenset(), key or "", review=False)
-        of_key, _ = reading.case_page(connection, pipeline("pay").labeling, own, 0, 10_000)
+        own = queries.CaseFilter(frozenset(), frozenset(), key or "", review=False)
+        of_key, _ = queries.case_page(connection, pipeline("pay").labeling, own, 0, 10_000)
         found = [its.candidate.event_id for its in of_key if its.candidate.event_id in ids]
     return leased, rows, histories, found
 
@@ -153,7 +153,7 @@ def test_both_stores_adopt_the_same_labels(
         desk.take_in(candidate(number))
         (applied,) = [desk.store.transact([AdoptLabels((fit,))])]
         with desk.store.engine.connect() as connection:
-            found = reading.case_row(connection, pipeline("pay").labeling, fit.event_id)
+            found = queries.case_row(connection, pipeline("pay").labeling, fit.event_id)
         assert found is not None
         told.append((applied.counts.answered, found[0].state, found[0].label, found[1][0]["comment"]))
     assert told[0] == told[1]
@@ -174,7 +174,7 @@ def test_lists_are_in_the_same_order_in_both_stores_whatever_the_locale(
             known = [{"event_id": name, "label": CLASSES[0], "added_at": 0} for name in names]
             connection.execute(gold_cases.insert(), known)
             listed: list[str] = []
-            while page := reading.annotator_page(connection, listed[-1] if listed else "", 2):
+            while page := queries.annotator_page(connection, listed[-1] if listed else "", 2):
                 listed += [its.name for its in page]
             gold_listed = [its.event_id for its in gold.page(connection, "", 100)]
         people = [name for name in listed if name in names]

@@ -14,17 +14,17 @@ from labeling import PIPELINE
 from typer.testing import CliRunner
 
 from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc.admin_commands import WriteDown
+from labeling_grpc.commands.administration import WriteDown
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.schema import audit
 from labeling_grpc.security.audit import Act, Refusals, newest, page, record, verify
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
-from labeling_grpc.stores.postgres import PostgresStore
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage.postgres import PostgresStore
+from labeling_grpc.storage.schema import audit
+from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.cli.app import app
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.settings import Settings
 
 ACTS = [Act(f"a{n}", "admin", "PauseQueue", "pay", {"why": f"look {n}", "n": n}) for n in range(8)]
 TEXT = {"actor", "role", "action", "object", "detail", "hash"}

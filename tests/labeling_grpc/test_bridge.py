@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from labeling_grpc import bridge
-from labeling_grpc.bridge import Bridge, Problems
-from labeling_grpc.publisher import no_hook
-from labeling_grpc.writer import Writer
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from labeling_grpc.kafka import leader
+from labeling_grpc.kafka.leader import Bridge, Problems
+from labeling_grpc.kafka.outbox_publisher import no_hook
+from labeling_grpc.storage.group_commit import Writer
+from tidemark.records.topics import Topics
+from tidemark.runtime.settings import Settings
 
 
 class Part:
@@ -42,8 +42,8 @@ class Elected:
 def parts(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Part], list[Part]]:
     intakes: list[Part] = []
     publishers: list[Part] = []
-    monkeypatch.setattr(bridge, "Intake", partial(Part, intakes))
-    monkeypatch.setattr(bridge, "Publisher", partial(Part, publishers))
+    monkeypatch.setattr(leader, "Intake", partial(Part, intakes))
+    monkeypatch.setattr(leader, "Publisher", partial(Part, publishers))
     return intakes, publishers
 
 
@@ -52,7 +52,7 @@ def test_after_a_lapse_of_the_term_intake_and_publisher_begin_anew_together(
 ) -> None:
     intakes, publishers = parts
     now = 100.0
-    monkeypatch.setattr(bridge, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(leader, "time", SimpleNamespace(monotonic=lambda: now))
     election = Elected()
     writer = cast("Writer", SimpleNamespace(store=SimpleNamespace(election=election)))
     tested = Bridge(Settings(), Topics("pay"), writer, Problems(), lambda _error: None, no_hook)

@@ -5,12 +5,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from labeling import CLASSES, SOURCE, arrivals, candidate
 
-from labeling_grpc.commands import TakeIn
-from labeling_grpc.queue.reading import CaseFilter, case_page
+from labeling_grpc.commands.labeling import TakeIn
+from labeling_grpc.queue.queries import CaseFilter, case_page
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.pipeline.model import Labeling
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
 
 
 def test_a_small_page_of_a_segment_without_cases_takes_few_queries(tmp_path: Path) -> None:

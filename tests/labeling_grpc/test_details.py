@@ -13,28 +13,28 @@ from desk import DAY, Desk
 from labeling import SOURCE, MovedClock, arrivals, candidate
 from models import rows, small_model, small_pipeline
 
-from labeling_grpc.champion import Champion
+from labeling_grpc.api.case_details import Details
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.assist.champion_follower import Champion
+from labeling_grpc.assist.nearest_labeled import SimilarCases
 from labeling_grpc.client import LabelingClient
-from labeling_grpc.commands import Answer, LeasedCase, SubmitAnswers, TakeIn
-from labeling_grpc.details import Details
+from labeling_grpc.commands.labeling import Answer, LeasedCase, SubmitAnswers, TakeIn
 from labeling_grpc.options import Options
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import gold_leases
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import serve
-from labeling_grpc.similar import SimilarCases
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage.schema import gold_leases
+from labeling_grpc.storage.sqlite import SqliteStore
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.records import Candidate
-from tidemark.registry.active import ActiveModel
+from tidemark.records.topics import Topics
 from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import ActiveModel
 from tidemark.registry.validate import CheckedModel, parse
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from tidemark.runtime.settings import Settings
 
 PIPELINE = small_pipeline("pay", classes=("no", "yes"))
 REVIEWER = Caller("rey", Role.REVIEWER)

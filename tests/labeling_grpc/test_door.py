@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeling import MovedClock, pipeline
 
+from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import LabelingClient
 from labeling_grpc.options import Options
-from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security import door
 from labeling_grpc.security.door import Door, address_of
 from labeling_grpc.security.gate import Gate
@@ -20,7 +20,7 @@ from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import Issued, Token, TokenStore
 from labeling_grpc.server import serve
 from labeling_grpc.v1 import labeling_pb2 as pb
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 LIFE = 10**13
 

@@ -8,7 +8,7 @@ import pytest
 from desk import Open
 from labeling import CLASSES, SOURCE, arrivals, candidate
 
-from labeling_grpc.commands import TakeIn
+from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.queue.rules import QueueRules
 
 HOUR = 3_600_000_000

@@ -20,18 +20,19 @@ import raw_http2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from labeling import PIPELINE, MovedClock, pipeline
 
-from labeling_grpc import health, writer
+from labeling_grpc.api import health
+from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import LabelingClient
-from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.quiet import LibraryLog, Tally, described
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import bounded, serve
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage import group_commit
+from labeling_grpc.storage.sqlite import SqliteStore
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from support import wait_until
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 SECRET = "tdm_MUSTNOTBELOGGED"  # noqa: S105 - it is looked for
 STATS = "/labeling_grpc.v1.LabelingService/Stats"
@@ -60,7 +61,7 @@ from pathlib import Path
 from labeling_grpc.options import Options
 from labeling_grpc.server import serve
 from tidemark.pipeline import parse
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 logging.basicConfig(level=logging.INFO)
 folder = Path(sys.argv[1])
 settings = Settings(state_dir=folder).at("127.0.0.1:9")
@@ -195,7 +196,7 @@ def test_watchers_of_health_are_bounded_and_their_places_are_given_back(
 def test_a_database_that_hangs_is_not_serving_and_calls_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr(group_commit, "STALLED_SECONDS", 0.3)
     hangs, goes_on = threading.Event(), threading.Event()
     transact = SqliteStore.transact
 

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from labeling import PIPELINE, SOURCE, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
-from labeling_grpc.admin_client import Imported, LabelingAdminClient
 from labeling_grpc.client import LabelingClient
-from labeling_grpc.commands import TakeIn
-from labeling_grpc.export import export
-from labeling_grpc.imports import read
+from labeling_grpc.client.administration import Imported, LabelingAdminClient
+from labeling_grpc.commands.labeling import TakeIn
+from labeling_grpc.files.export import export
+from labeling_grpc.files.importing import read
 from labeling_grpc.server import LabelingServer, serve
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
 from tidemark.records import Label
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 ODD = "=HYPERLINK(1)"
 

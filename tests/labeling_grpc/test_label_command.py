@@ -20,7 +20,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from labeling_grpc.client import LabelingClient
-from labeling_grpc.commands import TakeIn
+from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.server import LabelingServer, serve
 from tidemark.cli.app import app
 from tidemark.cli.case_view import Progress, rendered
@@ -28,7 +28,7 @@ from tidemark.cli.class_keys import COMMANDS, keys_of, matching, pressed
 from tidemark.evaluation import final_labels
 from tidemark.pipeline import parse
 from tidemark.records import Label, decode
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 RUN = """
 import fcntl, signal, termios

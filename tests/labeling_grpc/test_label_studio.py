@@ -11,7 +11,7 @@ import pytest
 from labeling import CLASSES, candidate
 
 from benchmarks.label_studio import Connection, LabelStudio
-from labeling_grpc.export import export
+from labeling_grpc.files.export import export
 from tidemark.records import Label, LabelStatus
 
 pytestmark = [pytest.mark.label_studio, pytest.mark.timeout(900)]

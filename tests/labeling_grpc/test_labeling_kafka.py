@@ -20,18 +20,18 @@ from labeling import candidate, pipeline
 from offsets import read_settled
 
 from labeling_grpc.client import Annotation, LabelingClient, Submitted
-from labeling_grpc.commands import Source
+from labeling_grpc.commands.labeling import Source
+from labeling_grpc.kafka.outbox_publisher import PUBLISHER, SEQ, Publisher
 from labeling_grpc.options import Options, queue_database
-from labeling_grpc.publisher import PUBLISHER, SEQ, Publisher
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.stores.choose import open_store
+from labeling_grpc.storage.choose import open_store
 from support import wait_until
 from tidemark.errors import BrokerError
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all
 from tidemark.records import Candidate, Label, decode, encode
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.records.topics import Topics, TopicSpec
+from tidemark.runtime.settings import Settings
 
 Step = Literal["produced", "committed"]
 
@@ -302,7 +302,7 @@ def test_nothing_is_published_while_what_was_published_hangs_in_an_open_transact
         held.produce(topics.labels, row.message.value, row.message.key, headers=headers)
     assert held.flush(10) == 0
 
-    monkeypatch.setattr("labeling_grpc.kafka.SETTLED_SECONDS", 0.5)
+    monkeypatch.setattr("labeling_grpc.kafka.partitions.SETTLED_SECONDS", 0.5)
     with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
         wait_until(lambda: "begins at offset" in client.stats().publishing_problem, "nobody says that it hangs")
         assert client.stats().unpublished == 3
@@ -323,7 +323,7 @@ def test_what_stays_wrong_is_said_once(
         session(self)
 
     monkeypatch.setattr(Publisher, "_session", tried)
-    with serve(pipeline(unique), settings), caplog.at_level("DEBUG", logger="labeling_grpc.publisher"):
+    with serve(pipeline(unique), settings), caplog.at_level("DEBUG", logger="labeling_grpc.kafka.outbox_publisher"):
         wait_until(lambda: len(tries) > 3, lambda: f"{len(tries)} tries")
         told = [
             (record.getMessage(), record.levelname) for record in caplog.records if record.name.endswith("publisher")

@@ -21,8 +21,8 @@ from support import wait_until
 from tidemark.errors import LabelingError
 from tidemark.kafka import ensure_topics, producer_config
 from tidemark.records import Label, decode, encode
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.records.topics import Topics, TopicSpec
+from tidemark.runtime.settings import Settings
 
 NUMBER = 600
 KILLS = 4

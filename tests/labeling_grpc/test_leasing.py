@@ -15,22 +15,22 @@ from hypothesis import strategies as st
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 from models import small_pipeline
 
-from labeling_grpc.admin_commands import PauseQueue
+from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import LabelingClient
-from labeling_grpc.commands import Answer, LeaseCases, ReleaseLeases, SubmitAnswers, TakeIn
-from labeling_grpc.commands import LeaseRef as Ref
+from labeling_grpc.commands.administration import PauseQueue
+from labeling_grpc.commands.labeling import Answer, LeaseCases, ReleaseLeases, SubmitAnswers, TakeIn
+from labeling_grpc.commands.labeling import LeaseRef as Ref
+from labeling_grpc.queue.fair_queueing import Turns
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.queue.turns import Turns
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import Tier, gold, meta, queue
 from labeling_grpc.security.caller import SERVICE
 from labeling_grpc.server import serve
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage.schema import Tier, gold, meta, queue
+from labeling_grpc.storage.sqlite import SqliteStore
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.records import Candidate
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.settings import Settings
 
 RULES = QueueRules(classes=CLASSES)
 SEGMENTED = QueueRules(classes=CLASSES, segment="area", skill="needs")

@@ -12,14 +12,14 @@ from labeling import CLASSES, SOURCE, arrivals, candidate, pipeline
 
 from benchmarks.labeling_fuzz import Found, Fuzz, Memory, gone
 from benchmarks.labeling_requests import Requests
-from labeling_grpc.commands import TakeIn
-from labeling_grpc.queue.apply import count
+from labeling_grpc.commands.labeling import TakeIn
+from labeling_grpc.queue.engine import count
 from labeling_grpc.security.audit import verify
 from labeling_grpc.security.roles import SERVICES
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import labeling_pb2 as pb
 from support import wait_until
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 CALLS = 6_000
 MOST = 10 * CALLS

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.message import Message
 from labeling import PIPELINE, SOURCE, arrivals, candidate
 
-from labeling_grpc.commands import TakeIn
+from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.options import Options
 from labeling_grpc.security.masks import masks
 from labeling_grpc.security.roles import Role
@@ -22,7 +22,7 @@ from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records import Label, decode
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 PRIVATE_NAME = "Zebediah Quux"
 PRIVATE_AMOUNT = 918273.645

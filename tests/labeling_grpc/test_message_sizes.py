@@ -14,20 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeling import SOURCE, arrivals, candidate, pipeline
 
-from labeling_grpc import sizes
-from labeling_grpc.admin_client import LabelingAdminClient
+from labeling_grpc.api import message_sizes
+from labeling_grpc.api.errors import RefusedError
+from labeling_grpc.api.mapping import add_task
+from labeling_grpc.api.message_sizes import MAX_CANDIDATE, fit, newest, weight
 from labeling_grpc.client import LabelingClient
-from labeling_grpc.commands import AdoptLabels, LeasedCase, Remark, TakeIn
-from labeling_grpc.convert import add_task
-from labeling_grpc.queue.labels import label_of
-from labeling_grpc.refusals import RefusedError
+from labeling_grpc.client.administration import LabelingAdminClient
+from labeling_grpc.commands.labeling import AdoptLabels, LeasedCase, Remark, TakeIn
+from labeling_grpc.kafka.record_validation import fitting, misfit
+from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.sizes import MAX_CANDIDATE, fit, newest, weight
-from labeling_grpc.strangers import fitting, misfit
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import Candidate, Label, encode
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _number = itertools.count(1)
 CLIENT_TAKES = 4 * 1024 * 1024
@@ -254,7 +254,13 @@ def test_messages_are_taken_in_their_order_while_they_fit(lengths: list[int], mo
 
 
 def test_shares_add_up_to_what_a_client_takes() -> None:
-    details = sizes.MAX_HISTORY + sizes.MAX_SIMILAR + sizes.MAX_ANSWERS + sizes.MAX_CONTRIBUTIONS + sizes.MAX_REMARKS
+    details = (
+        message_sizes.MAX_HISTORY
+        + message_sizes.MAX_SIMILAR
+        + message_sizes.MAX_ANSWERS
+        + message_sizes.MAX_CONTRIBUTIONS
+        + message_sizes.MAX_REMARKS
+    )
     largest = 3 * MAX_CANDIDATE
-    assert details + largest <= sizes.MAX_RESPONSE < CLIENT_TAKES
-    assert sizes.MAX_CASES + sizes.MAX_REMARKS <= sizes.MAX_RESPONSE
+    assert details + largest <= message_sizes.MAX_RESPONSE < CLIENT_TAKES
+    assert message_sizes.MAX_CASES + message_sizes.MAX_REMARKS <= message_sizes.MAX_RESPONSE

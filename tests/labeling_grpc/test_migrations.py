@@ -13,13 +13,13 @@ from alembic.script import ScriptDirectory
 from labeling import CLASSES, SOURCE, arrivals, candidate
 
 from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc.commands import LeaseCases, TakeIn
+from labeling_grpc.commands.labeling import LeaseCases, TakeIn
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.schema import HEAD, cases
-from labeling_grpc.store import StoreError
-from labeling_grpc.stores.migrate import MIGRATIONS, prepare, tables
-from labeling_grpc.stores.sqlite import SqliteStore
-from tidemark.topics import Topics
+from labeling_grpc.storage.base import StoreError
+from labeling_grpc.storage.migrate import MIGRATIONS, prepare, tables
+from labeling_grpc.storage.schema import HEAD, cases
+from labeling_grpc.storage.sqlite import SqliteStore
+from tidemark.records.topics import Topics
 
 RULES = QueueRules(classes=CLASSES)
 Open = Callable[[str], sa.Engine]

@@ -31,8 +31,9 @@ from hypothesis.stateful import (
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc.admin_commands import Changed, RequeueCases
-from labeling_grpc.commands import (
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.commands.administration import Changed, RequeueCases
+from labeling_grpc.commands.labeling import (
     Accepted,
     AddGold,
     AdoptLabels,
@@ -53,15 +54,14 @@ from labeling_grpc.commands import (
     TakeIn,
 )
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import annotators, answers, cases, confusion, queue
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
-from labeling_grpc.store import Store
-from labeling_grpc.stores.postgres import PostgresStore
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage.base import Store
+from labeling_grpc.storage.postgres import PostgresStore
+from labeling_grpc.storage.schema import annotators, answers, cases, confusion, queue
+from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.records import Candidate, Label, decode
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
 
 ANNOTATORS = ("ada", "ben", "cyd", "dan", "eve")
 HOLD = 500

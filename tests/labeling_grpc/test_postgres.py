@@ -18,8 +18,9 @@ from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate,
 from typer.testing import CliRunner
 
 from benchmarks.labeling_postgres import PostgresServer
+from labeling_grpc.api.errors import Reason
 from labeling_grpc.client import LabelingClient, RefusedError, Submitted
-from labeling_grpc.commands import (
+from labeling_grpc.commands.labeling import (
     Accepted,
     Amend,
     Answer,
@@ -35,21 +36,20 @@ from labeling_grpc.commands import (
 )
 from labeling_grpc.options import Options, database_url
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.refusals import Reason
-from labeling_grpc.schema import leader
 from labeling_grpc.security.roles import Role
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.store import Outgoing, StoreError
-from labeling_grpc.stores.choose import open_tokens
-from labeling_grpc.stores.postgres import PostgresStore
+from labeling_grpc.storage.base import Outgoing, StoreError
+from labeling_grpc.storage.choose import open_tokens
+from labeling_grpc.storage.group_commit import FutureReply, Writer
+from labeling_grpc.storage.postgres import PostgresStore
+from labeling_grpc.storage.schema import leader
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
-from labeling_grpc.writer import FutureReply, Writer
 from support import wait_until
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.settings import Settings
 
 RULES = QueueRules(classes=CLASSES)
 NO_KAFKA = "127.0.0.1:9"
@@ -183,7 +183,7 @@ def test_a_replica_passes_over_what_another_is_giving_out(replicas: list[Postgre
 def test_a_lease_that_found_all_cases_looked_at_by_another_replica_is_tried_again(
     replicas: list[PostgresStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labeling_grpc.writer._PATIENCE_SECONDS", 60.0)  # however busy this machine is
+    monkeypatch.setattr("labeling_grpc.storage.group_commit._PATIENCE_SECONDS", 60.0)  # however busy this machine is
     one(replicas[0], TakeIn(SOURCE, None, 2, arrivals([candidate(0), candidate(1)])))
     with Held(replicas[0], LeaseCases("ada", 1, 10**12)):
         applied = replicas[1].transact([LeaseCases("ben", 1, 10**12)])

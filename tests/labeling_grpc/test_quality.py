@@ -11,8 +11,9 @@ from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate
 from typer.testing import CliRunner
 
 from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc.admin_commands import AddComment
-from labeling_grpc.commands import (
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.commands.administration import AddComment
+from labeling_grpc.commands.labeling import (
     Accepted,
     AddGold,
     Amend,
@@ -32,21 +33,20 @@ from labeling_grpc.commands import (
     TakeIn,
 )
 from labeling_grpc.options import queue_database
-from labeling_grpc.quality import agreement, names, qualities, suspects
+from labeling_grpc.quality.annotator_metrics import agreement, names, qualities, suspects
+from labeling_grpc.quality.screening import Screener
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import annotators
-from labeling_grpc.screener import Screener
-from labeling_grpc.store import Store
-from labeling_grpc.stores.postgres import PostgresStore
-from labeling_grpc.stores.sqlite import SqliteStore
-from labeling_grpc.writer import Writer
+from labeling_grpc.storage.base import Store
+from labeling_grpc.storage.group_commit import Writer
+from labeling_grpc.storage.postgres import PostgresStore
+from labeling_grpc.storage.schema import annotators
+from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.cli.app import app
 from tidemark.evaluation.intervals import wilson
 from tidemark.records import Label, decode
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.settings import Settings
 
 RULES = QueueRules(classes=CLASSES, answers=3, release_hold_us=0)
 SECOND = 1_000_000

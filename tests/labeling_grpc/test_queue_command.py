@@ -12,21 +12,21 @@ from typer.testing import CliRunner
 
 from benchmarks.labeling_postgres import PostgresServer
 from labeling_grpc.client import LabelingClient, Stats
-from labeling_grpc.commands import Answer, LeaseCases, LeasedCase, SubmitAnswers, TakeIn
-from labeling_grpc.export import export
-from labeling_grpc.formulas import armed
+from labeling_grpc.commands.labeling import Answer, LeaseCases, LeasedCase, SubmitAnswers, TakeIn
+from labeling_grpc.files.export import export
+from labeling_grpc.files.formulas import armed
 from labeling_grpc.options import queue_database
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
 from labeling_grpc.server import serve
-from labeling_grpc.stores.choose import open_store, open_tokens
+from labeling_grpc.storage.choose import open_store, open_tokens
 from support import wait_until
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
 from tidemark.kafka import ensure_topics, producer_config
 from tidemark.records import Label, decode, encode
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.records.topics import Topics, TopicSpec
+from tidemark.runtime.settings import Settings
 
 ATTACK = '=HYPERLINK("http://example.org","look")'
 

@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from benchmarks.labeling_postgres import PostgresServer
-from labeling_grpc.commands import (
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.commands.labeling import (
     Accepted,
     Amend,
     Answer,
@@ -38,12 +39,11 @@ from labeling_grpc.commands import (
     TakenIn,
 )
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.refusals import Reason, RefusedError
-from labeling_grpc.schema import annotators
-from labeling_grpc.stores.postgres import PostgresStore
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage.postgres import PostgresStore
+from labeling_grpc.storage.schema import annotators
+from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.records import Candidate, Label, decode
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
 
 ANNOTATORS = ("ada", "ben", "cyd")
 HOLD = 500

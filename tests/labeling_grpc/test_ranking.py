@@ -17,22 +17,22 @@ from labeling import CLASSES, MovedClock, candidate
 from models import small_model, small_pipeline
 from numpy.typing import NDArray
 
-from labeling_grpc.champion import Champion
+from labeling_grpc.assist.champion_follower import Champion
+from labeling_grpc.assist.ranking import CHUNK, Ranker
 from labeling_grpc.client import LabelingClient
-from labeling_grpc.commands import Rescore, Rescored
+from labeling_grpc.commands.labeling import Rescore, Rescored
 from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.ranking import CHUNK, Ranker
-from labeling_grpc.schema import Tier, cases
 from labeling_grpc.server import serve
-from labeling_grpc.stores.sqlite import SqliteStore
-from labeling_grpc.writer import Writer
+from labeling_grpc.storage.group_commit import Writer
+from labeling_grpc.storage.schema import Tier, cases
+from labeling_grpc.storage.sqlite import SqliteStore
 from support import wait_until
 from tidemark.kafka import ensure_topics, producer_config
 from tidemark.records import Candidate, Label, decode, encode
+from tidemark.records.topics import Topics, TopicSpec
 from tidemark.registry.codec import publish
 from tidemark.registry.schema import ModelSchema
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.runtime.settings import Settings
 
 RULES = QueueRules(classes=CLASSES)
 PIPELINE = small_pipeline("pay", extra="[labeling]\nwithdraw_below = 0.5")

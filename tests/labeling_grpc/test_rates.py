@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labeling import MovedClock, pipeline
 
+from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import LabelingClient
 from labeling_grpc.options import Options
-from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import serve
 from tidemark.errors import ConfigError
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 NO_KAFKA = "127.0.0.1:9"
 

@@ -5,8 +5,8 @@ import threading
 
 import sqlalchemy as sa
 
-from labeling_grpc.reader import PATIENCE_SECONDS, THREADS, Reader
-from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.storage.read_pool import PATIENCE_SECONDS, THREADS, Reader
 
 
 def test_a_read_that_waited_too_long_in_line_is_refused_and_those_behind_it_are_served() -> None:

@@ -15,15 +15,15 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 from labeling import SOURCE, arrivals, candidate, pipeline
 
-from labeling_grpc.commands import TakeIn
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.options import Options
-from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.roles import MATRIX, Role, Scope
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 ME, OTHER = "ada", "ben"
 _number = itertools.count()

@@ -6,8 +6,8 @@ from typing import Any, NoReturn, cast
 import grpc
 import pytest
 
-from labeling_grpc import rpc
-from labeling_grpc.refusals import Reason, RefusedError
+from labeling_grpc.api import dispatch
+from labeling_grpc.api.errors import Reason, RefusedError
 
 
 class Gone:
@@ -20,4 +20,4 @@ class Gone:
 def test_a_caller_who_went_away_while_it_was_refused_is_no_bug() -> None:
     refusal = RefusedError(Reason.UNKNOWN_PIPELINE, "no such pipeline")
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(rpc._abort(cast("Any", Gone()), refusal))
+        asyncio.run(dispatch._abort(cast("Any", Gone()), refusal))

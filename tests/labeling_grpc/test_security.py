@@ -12,10 +12,10 @@ import pytest
 from labeling import PIPELINE, SOURCE, MovedClock, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
+from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import AsyncLabelingClient, LabelingClient, UnreachableError
-from labeling_grpc.commands import TakeIn
+from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.options import Options, is_loopback
-from labeling_grpc.refusals import Reason, RefusedError
 from labeling_grpc.security.roles import MATRIX, SERVICES, Role, Scope, check_matrix
 from labeling_grpc.security.tokens import TokenError, TokenStore, digest
 from labeling_grpc.server import LabelingServer, serve
@@ -23,7 +23,7 @@ from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 DAY = 86_400_000_000
 SECRET = "tdm_x"  # noqa: S105 - of no service

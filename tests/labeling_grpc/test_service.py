@@ -28,17 +28,17 @@ from labeling_grpc.client import (
     Submitted,
     UnreachableError,
 )
-from labeling_grpc.commands import TakeIn
+from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.options import Options
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.store import StoreError
+from labeling_grpc.storage.base import StoreError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from support import wait_until
 from tidemark.errors import ConfigError, LabelingError
 from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label, decode
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 NO_KAFKA = "127.0.0.1:9"
 """The discard port: nothing answers there. The queue works all the same."""

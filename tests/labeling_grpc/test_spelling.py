@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labeling_grpc import fields
-from labeling_grpc.refusals import RefusedError
-from labeling_grpc.text import hidden, is_name, lookup, storable
+from labeling_grpc.api import fields
+from labeling_grpc.api.errors import RefusedError
+from labeling_grpc.api.text import hidden, is_name, lookup, storable
 
 SPELLED = [
     "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: mi-khaham

@@ -10,7 +10,7 @@ import pytest
 from labeling import SOURCE, arrivals, candidate, pipeline
 
 from labeling_grpc.client import Annotation, AsyncLabelingClient, LabelingClient, Reason, RefusedError
-from labeling_grpc.commands import Applied, Command, LeaseCases, SubmitAnswers, TakeIn
+from labeling_grpc.commands.labeling import Applied, Command, LeaseCases, SubmitAnswers, TakeIn
 from labeling_grpc.options import Options
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
@@ -18,7 +18,7 @@ from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from support import wait_until
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 DAY = 86_400_000_000
 

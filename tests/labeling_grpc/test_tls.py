@@ -18,7 +18,7 @@ from labeling_grpc.security.tls import Certificates
 from labeling_grpc.server import serve
 from support import wait_until
 from tidemark.errors import ConfigError
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 
 def certificate(folder: Path, name: str) -> Certificates:

@@ -15,32 +15,32 @@ from desk import DAY, Desk
 from labeling import SOURCE, MovedClock, arrivals, candidate
 from models import small_pipeline
 
-from labeling_grpc.admin_client import LabelingAdminClient
-from labeling_grpc.admin_commands import AddComment, RequeueCases
-from labeling_grpc.champion import Champion
+from labeling_grpc.api.case_details import Details
+from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.client import LabelingClient
-from labeling_grpc.commands import AddGold, Amend, Answer, LeasedCase, SubmitAnswers, TakeIn
-from labeling_grpc.details import Details
+from labeling_grpc.client.administration import LabelingAdminClient
+from labeling_grpc.commands.administration import AddComment, RequeueCases
+from labeling_grpc.commands.labeling import AddGold, Amend, Answer, LeasedCase, SubmitAnswers, TakeIn
 from labeling_grpc.options import Options
-from labeling_grpc.queue import reading
+from labeling_grpc.queue import queries
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.veil import Veil
-from labeling_grpc.schema import answers
 from labeling_grpc.security.caller import SERVICE, Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.stores.sqlite import SqliteStore
+from labeling_grpc.storage.schema import answers
+from labeling_grpc.storage.sqlite import SqliteStore
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.pipeline.model import Labeling
 from tidemark.records import Label, decode
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.settings import Settings
 
 GOLDEN = small_pipeline("pay", classes=("no", "yes")).model_copy(update={"labeling": Labeling(gold_every=2)})
 RULES = QueueRules.of(GOLDEN)
-EVERY = reading.CaseFilter(frozenset(), frozenset(), "", review=False)
+EVERY = queries.CaseFilter(frozenset(), frozenset(), "", review=False)
 ADA, REY, VIC, ROOT = (
     Caller(name, role)
     for name, role in (
@@ -112,13 +112,13 @@ def told_of(desk: Desk, event_id: str, who: Caller) -> set[str]:
     found |= {"similar"} if any(its.event_id == event_id for its in beside.similar) else set()
     veil = Veil(who)
     with desk.store.engine.connect() as connection:
-        rows, _ = reading.case_page(connection, GOLDEN.labeling, EVERY, 0, 100, veil)
+        rows, _ = queries.case_page(connection, GOLDEN.labeling, EVERY, 0, 100, veil)
         (row,) = [its for its in rows if its.candidate.event_id == event_id]
         found |= {"list"} if row.label is not None or (row.state == "answered" and not row.answers) else set()
         assert row.state == pb.CaseState.Name(own.record.state).removeprefix("CASE_STATE_").lower(), (
             "two ways, one state"
         )
-    exported = [its for its in reading.labels(desk.store.engine, verdicts=False, veil=veil) if its.event_id == event_id]
+    exported = [its for its in queries.labels(desk.store.engine, verdicts=False, veil=veil) if its.event_id == event_id]
     found |= {"export"} if any(its.annotator != who.name for its in exported) else set()
     return found
 
@@ -177,7 +177,7 @@ def test_figures_of_the_own_progress_do_not_tell_a_gold_case_from_others(desk: D
     for number in range(1, 5):
         desk.lease("ada")
         with desk.store.engine.connect() as connection:
-            held.append(reading.progress(connection, "ada", desk.clock.wall(), desk.clock.now()).leased)
+            held.append(queries.progress(connection, "ada", desk.clock.wall(), desk.clock.now()).leased)
         assert held == [*range(1, number + 1)]
     with desk.store.engine.connect() as connection:
         assert (

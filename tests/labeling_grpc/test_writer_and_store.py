@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from labeling_grpc.clock import SteadyClock
-from labeling_grpc.commands import (
+from labeling_grpc.commands.labeling import (
     Answer,
     Applied,
     CaseEvent,
@@ -32,12 +32,12 @@ from labeling_grpc.options import Options
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
-from labeling_grpc.store import StoreError, nothing
-from labeling_grpc.stores.sqlite import SqliteStore
-from labeling_grpc.writer import FutureReply, Stopping, Writer
+from labeling_grpc.storage.base import StoreError, nothing
+from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
+from labeling_grpc.storage.sqlite import SqliteStore
 from support import wait_until
 from tidemark.errors import ConfigError
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
 
 RULES = QueueRules(classes=CLASSES)
 
@@ -308,8 +308,8 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from labeling_grpc.stores.sqlite import SqliteStore;"
-        "from labeling_grpc.queue.rules import QueueRules; from tidemark.topics import Topics;"
+        "import os, sys; from pathlib import Path; from labeling_grpc.storage.sqlite import SqliteStore;"
+        "from labeling_grpc.queue.rules import QueueRules; from tidemark.records.topics import Topics;"
         f"SqliteStore(Path({str(tmp_path / 'q.db')!r}), Topics('pay'), QueueRules(classes=('a',)));"
         "os.kill(os.getpid(), 9)"
     )

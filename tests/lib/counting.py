@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from dataflows.config import EngineConfig
-from dataflows.flow import over_kafka
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.flow import over_kafka
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.source import Running
 from dataflows.run import run
-from dataflows.source import Running
-from dataflows.stop import Stop
 from tidemark.errors import RecordError
-from tidemark.processor import Batch, Output, Partition
-from tidemark.settings import Settings
+from tidemark.runtime.processor import Batch, Output, Partition
+from tidemark.runtime.settings import Settings
 
 ABORT = b"abort"
 """A row at which the processor sends a record too big for the topic `TARGET.small`, once in its life: Kafka refuses it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from labeling_grpc.commands import Arrival, Source
+from labeling_grpc.commands.labeling import Arrival, Source
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records import Candidate, Reason, encode
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.pipeline import Pipeline, parse
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import Label, LabelStatus, ModelManifest, encode
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.schema import ModelSchema
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.manifest import describe

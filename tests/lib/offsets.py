@@ -11,7 +11,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from support import wait_until
 from tidemark.kafka import admin, consumer_config, read_all
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 
 class GroupOffsets:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflows.rehearsal import rehearse
+from dataflows.engine.warmup import rehearse
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.masks import masks
 from tidemark.monitoring import MonitorProcessor
 from tidemark.monitoring.retention import predictions_retention
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Batch, Output, Partition
 from tidemark.registry.codec import Registry
 from tidemark.registry.schema import ModelSchema
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection import SelectProcessor
 from tidemark.selection.retention import proposals_retention
 from tidemark.stream import StreamProcessor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from dataflows.session import Session
+from dataflows.engine.task import Session
 
 
 def step(session: Session) -> int:

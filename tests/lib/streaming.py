@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tidemark.features.offline import HopRecord, RawRecord, offline
 from tidemark.pipeline import Pipeline, parse
-from tidemark.processor import Batch, Headers, Output, Partition
+from tidemark.runtime.processor import Batch, Headers, Output, Partition
 from tidemark.stream import StreamProcessor
 
 DAY = 86_400_000_000

@@ -11,7 +11,7 @@ import pytest
 from tidemark.datasets import DATASETS, backblaze, handbook, itsm, physionet
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.simulators.simulation import DAY
 
 PIPELINES = Path(__file__).parents[2] / "pipelines" / "real"

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemark.deadletter import MAX_HEADERS, MAX_KEY, MAX_VALUE, OWN_HEADER, dead_letter
-from tidemark.processor import Batch, Headers, Output, Partition
+from tidemark.records.dead_letter import MAX_HEADERS, MAX_KEY, MAX_VALUE, OWN_HEADER, dead_letter
+from tidemark.runtime.processor import Batch, Headers, Output, Partition
 
 _BROKER_LIMIT = 1_048_588
 _OURS = st.sampled_from(["reason", "step", "source_topic", "truncated", "record.reason", "record."])

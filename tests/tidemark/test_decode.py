@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming import NOW_MS, START, shop
 
-from tidemark import iso_time, json_shape
-from tidemark.decode import MAX_VALUE, Decoded, Decoder
+from tidemark.formats import iso8601, json_scan
+from tidemark.formats.iso8601 import UNREADABLE, iso_times
+from tidemark.formats.json_records import MAX_VALUE, Decoded, Decoder
+from tidemark.formats.json_scan import name_hashes, suspicious
 from tidemark.formats.time_patterns import time_pattern
-from tidemark.iso_time import UNREADABLE, iso_times
-from tidemark.json_shape import name_hashes, suspicious
-from tidemark.processor import Batch, Partition
+from tidemark.runtime.processor import Batch, Partition
 
 GOOD = {"id": "P1", "at": START, "who": "w", "place": 3, "amount": 2.5, "kind": "a"}
 PIPELINE = shop()
@@ -394,10 +394,10 @@ def test_a_text_that_is_no_time_of_the_grammar_is_refused(text: str) -> None:
     )
 )
 def test_the_kernel_and_the_grammar_agree_whatever_stands_beside_a_text(texts: list[str]) -> None:
-    expected = [UNREADABLE if (time := iso_time.iso_time(text)) is None else time for text in texts]
+    expected = [UNREADABLE if (time := iso8601.iso_time(text)) is None else time for text in texts]
     assert read(texts) == expected
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iso_time, "_parse", iso_time._parse.py_func)
+        patch.setattr(iso8601, "_parse", iso8601._parse.py_func)
         assert read(texts) == expected
 
 
@@ -466,5 +466,5 @@ def test_only_records_with_repeated_or_escaped_keys_are_suspicious(fields: dict[
     expected = [False, escaped_key or (repeat and "id" in fields)]
     assert suspicious([b"{}", value], names).tolist() == expected
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_shape, "_scan", json_shape._scan.py_func)
+        patch.setattr(json_scan, "_scan", json_scan._scan.py_func)
         assert suspicious([b"{}", value], names).tolist() == expected

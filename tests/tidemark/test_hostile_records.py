@@ -14,7 +14,6 @@ from benchmarks.proposal_streams import pipeline
 from tidemark.errors import RecordError
 from tidemark.monitoring import MonitorProcessor
 from tidemark.observe.serving import Figures, Serving
-from tidemark.processor import Batch, Partition
 from tidemark.records import (
     Candidate,
     Champion,
@@ -30,6 +29,7 @@ from tidemark.records import (
 )
 from tidemark.registry.codec import Registry
 from tidemark.registry.sandbox import Sandbox
+from tidemark.runtime.processor import Batch, Partition
 from tidemark.selection.checkpoint import Checkpoint
 from tidemark.selection.restart import Stored, anew, ledger
 from tidemark.training import RetrainProcessor

@@ -11,7 +11,7 @@ import pytest
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenStore
 from tidemark.broker import EmbeddedKafka, layout
-from tidemark.private import private_database, private_file, private_folder, private_log
+from tidemark.runtime.private_files import private_database, private_file, private_folder, private_log
 
 
 @pytest.fixture(autouse=True)

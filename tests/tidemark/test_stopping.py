@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemark.stopping import held
+from tidemark.runtime.signals import held
 
 _ROOT = Path(__file__).parents[2]
 _COMMANDS = {

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemark.cli.console import SafeConsole
-from tidemark.logs import PLAIN, SafeFormatter
-from tidemark.text import indented, safe
+from tidemark.runtime.logs import PLAIN, SafeFormatter
+from tidemark.runtime.safe_text import indented, safe
 
 _ROOT = Path(__file__).parents[2]
 _SOURCES = [path for folder in ("tidemark", "dataflows", "labeling_grpc") for path in (_ROOT / folder).rglob("*.py")]
@@ -141,7 +141,7 @@ def _faults(path: Path) -> Iterator[str]:
                 if isinstance(value, ast.JoinedStr):
                     yield f"{where}:{call.lineno}: a panel's {title} is markup; give a Text"
         if name == "basicConfig" and "format" in given_names and where != "tidemark/cli/broker.py":
-            yield f"{where}:{call.lineno}: a log of its own; use tidemark.logs"
+            yield f"{where}:{call.lineno}: a log of its own; use tidemark.runtime.logs"
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rich.markup"):
             yield f"{where}:{node.lineno}: rich.markup; texts are no markup here"

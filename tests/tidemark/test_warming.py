@@ -12,23 +12,23 @@ from typer.testing import CliRunner
 from uncompiled import UNCOMPILED
 
 from tests.kernel_table import TABLE
-from tidemark import warming
+from tidemark import warmup
 from tidemark.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 
 TRAINED = """
 from models import label_values, batch_of
-from dataflows.rehearsal import rehearse
+from dataflows.engine.warmup import rehearse
 from tidemark.pipeline import load
 from tidemark.records import Prediction, encode
-from tidemark.registry.active import ActiveModel
+from tidemark.registry.serving import ActiveModel
 from tidemark.registry.codec import Registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import Validator
 from tidemark.monitoring import MonitorProcessor
-from tidemark.processor import Batch, Partition
+from tidemark.runtime.processor import Batch, Partition
 from tidemark.selection import policy
 from tidemark.stream.processor import StreamProcessor
 from tidemark.training import RetrainProcessor
@@ -108,8 +108,8 @@ for _ in warming.warm():
     + TRAINED
     + """
 import msgspec
-from dataflows.rehearsal import _batch, _records
-from tidemark.processor import Output
+from dataflows.engine.warmup import _batch, _records
+from tidemark.runtime.processor import Output
 
 rehearse(StreamProcessor(small, Source()), small)
 processor = StreamProcessor(small, Source())
@@ -132,7 +132,7 @@ def test_a_process_that_has_warmed_handles_its_first_event_in_under_50_ms() -> N
 
 
 def test_every_kernel_has_an_example() -> None:
-    assert set(warming.EXAMPLES) == {*TABLE, "iso_times", "suspicious"}
+    assert set(warmup.EXAMPLES) == {*TABLE, "iso_times", "suspicious"}
 
 
 def test_the_command_tells_how_long_each_kernel_took() -> None:

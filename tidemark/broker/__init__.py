@@ -12,7 +12,7 @@ from tidemark.broker.jars import kafka_version
 from tidemark.broker.layout import NodeCount, read_cluster
 from tidemark.broker.running import read_running, release_detached
 from tidemark.errors import BrokerError
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 __all__ = [
     "BrokerStatus",

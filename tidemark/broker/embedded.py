@@ -33,8 +33,8 @@ from tidemark.broker.running import (
 )
 from tidemark.errors import BrokerError
 from tidemark.kafka import admin
-from tidemark.private import private_folder
-from tidemark.settings import Settings
+from tidemark.runtime.private_files import private_folder
+from tidemark.runtime.settings import Settings
 
 _log = logging.getLogger(__name__)
 _START_SECONDS: Final = 60.0

@@ -19,7 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from tidemark.errors import BrokerError
-from tidemark.private import private_file, private_folder
+from tidemark.runtime.private_files import private_file, private_folder
 
 NodeCount = Literal[1, 3]
 HOST: Final = "127.0.0.1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from tidemark.stopping import take_signals
+from tidemark.runtime.signals import take_signals
 
 __all__ = ["main"]
 _LONG_RUNNING: Final = {"demo", "run", "up"}

@@ -11,19 +11,19 @@ from rich.table import Table
 
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.pipeline import load
-from tidemark.settings import Settings
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from labeling_grpc.quality import AnnotatorQuality
+    from labeling_grpc.quality.annotator_metrics import AnnotatorQuality
 
 
 def annotators(pipeline: PipelineFile) -> None:
     """Show how well each annotator labels, how far they agree, and who is set aside and why."""
     from labeling_grpc.options import database_url, queue_database
-    from labeling_grpc.quality import agreement, names, qualities, states
+    from labeling_grpc.quality.annotator_metrics import agreement, names, qualities, states
     from labeling_grpc.queue.rules import QueueRules
-    from labeling_grpc.stores.choose import open_tokens
+    from labeling_grpc.storage.choose import open_tokens
 
     with told():
         loaded = load(pipeline)

@@ -12,12 +12,12 @@ import typer
 
 from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.audit import newest, verify
-from labeling_grpc.stores.choose import reading
+from labeling_grpc.storage.choose import reading
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.errors import LabelingError
 from tidemark.pipeline import load
-from tidemark.settings import Settings
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 app = typer.Typer(help="The labeling service's audit trail.", no_args_is_help=True, add_completion=False)
 

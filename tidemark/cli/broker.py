@@ -17,8 +17,8 @@ from rich.text import Text
 from tidemark.broker import BrokerStatus, EmbeddedKafka, NodeCount, broker_dir, broker_status, stop_detached
 from tidemark.broker.jars import ensure_jars
 from tidemark.cli.console import err, out, told
-from tidemark.settings import Settings
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 app = typer.Typer(help="The embedded Apache Kafka.", no_args_is_help=True, add_completion=False)
 NOT_RUNNING = 3

@@ -14,10 +14,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from labeling_grpc.client_types import Comment, Task, Value
-from tidemark import text as shown
+from labeling_grpc.client.values import Comment, Task, Value
 from tidemark.cli.class_keys import COMMANDS, FIND, MANY, keys_of
 from tidemark.records import NO_MODEL, Reason
+from tidemark.runtime import safe_text as shown
 
 _LIKELY: Final = 8
 """Classes whose probabilities are shown where there are many."""

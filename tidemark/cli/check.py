@@ -14,10 +14,10 @@ from tidemark.cli.topics_compared import topics_lack
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import connect
 from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
-from tidemark.settings import Settings
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 from tidemark.stream.key_sample import compare_keys
 from tidemark.stream.retention import events_retention
-from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
 _ASK = 3.0

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import TidemarkError
-from tidemark.settings import Settings
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 
 class SafeConsole(Console):

@@ -11,7 +11,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.registry.deployed import read_deployed
 from tidemark.registry.reading import read_registry
 from tidemark.registry.signature import signing_key
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 
 def costs(pipeline: Pipeline, settings: Settings) -> Iterator[str]:

@@ -16,7 +16,7 @@ from tidemark.cli.letter_choice import Place, choice, meant
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError, TidemarkError
 from tidemark.pipeline import load
-from tidemark.text import indented, safe
+from tidemark.runtime.safe_text import indented, safe
 
 if TYPE_CHECKING:
     from tidemark.replay import Letter, Mark, Marks, Report

@@ -24,9 +24,9 @@ from tidemark.demo.run import DemoStoppedError, Plan, Progress, measure, run
 from tidemark.demo.view import View
 from tidemark.errors import LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
-from tidemark.settings import Settings
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 from tidemark.simulators import Annotator, Simulation, simulate
-from tidemark.text import safe
 from tidemark.training.first import FirstModel, publish_first
 
 app = typer.Typer(add_completion=False)

@@ -11,7 +11,7 @@ from tidemark.cli.console import connected, err, out, told
 from tidemark.cli.sampling import sample
 from tidemark.errors import ConfigError
 from tidemark.pipeline.draft import draft
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
 
 app = typer.Typer(add_completion=False)
 _SAMPLED = 2_000

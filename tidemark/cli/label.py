@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.text import Text
 
 from labeling_grpc.client import Annotation, Comment, LabelingClient, RefusedError, Submitted, Task
-from labeling_grpc.client_messages import one
+from labeling_grpc.client.messages import one
 from tidemark.cli.case_view import Progress, discussion, rendered
 from tidemark.cli.class_keys import FIND, MANY, keys_of, matching, pressed
 from tidemark.cli.console import out, told
 from tidemark.cli.keyboard import Keyboard
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
 
 app = typer.Typer(add_completion=False)
 

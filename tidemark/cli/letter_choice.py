@@ -10,7 +10,7 @@ from tidemark.cli.console import connected
 from tidemark.errors import ConfigError, TidemarkError, TopicError
 from tidemark.kafka import read_record, topic_incarnation
 from tidemark.pipeline import Pipeline, parse_duration
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,9 +89,9 @@ class Place:
         """Those of a raw topic that could not be decoded either, and why."""
         import numpy as np
 
-        from tidemark.decode import Decoder
-        from tidemark.processor import Batch
-        from tidemark.processor import Partition as Whence
+        from tidemark.formats.json_records import Decoder
+        from tidemark.runtime.processor import Batch
+        from tidemark.runtime.processor import Partition as Whence
 
         raw = [each for each in repaired if each.source and each.source.topic in self.pipeline.raw_topics]
         if not raw:
@@ -133,7 +133,7 @@ def choice(offsets: list[int] | None, reason: str, step: str, topic: str, since:
 
 def _moment(option: str, text: str) -> int | None:
     """µs since 1970 of a time, or of so long ago."""
-    from tidemark.iso_time import UNREADABLE, iso_times
+    from tidemark.formats.iso8601 import UNREADABLE, iso_times
 
     if not text:
         return None

@@ -15,12 +15,12 @@ from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load
-from tidemark.settings import Settings
-from tidemark.text import safe
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from labeling_grpc.admin_client import Changed, LabelingAdminClient
+    from labeling_grpc.client.administration import Changed, LabelingAdminClient
 
 _SHOWN: Final = 10
 """Cases that are named one by one."""
@@ -47,7 +47,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write all annotations of a pipeline, as Kafka has them, to a file."""
-    from labeling_grpc.export import export as write
+    from labeling_grpc.files.export import export as write
     from tidemark.evaluation import final_labels
     from tidemark.kafka import read_all
     from tidemark.records import Label, decode
@@ -69,7 +69,7 @@ def rebuild(
 ) -> None:
     """Empty the queue's database, while no service runs; the next start builds it anew from Kafka."""
     from labeling_grpc.options import database_url, queue_database
-    from labeling_grpc.stores.rebuild import empty
+    from labeling_grpc.storage.rebuild import empty
 
     with told():
         name = load(pipeline).name
@@ -87,8 +87,8 @@ def import_file(
     address: Address = "",
 ) -> None:
     """Take labels from elsewhere in: they close the cases that ask for them, and are published."""
-    from labeling_grpc.imports import read
-    from labeling_grpc.refusals import RefusedError
+    from labeling_grpc.api.errors import RefusedError
+    from labeling_grpc.files.importing import read
 
     with told(), _admin(pipeline, address) as admin:
         labels = read(file, load(pipeline).label)
@@ -134,7 +134,7 @@ def expire(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address
 
 
 def _admin(pipeline: PipelineFile, address: str) -> LabelingAdminClient:
-    from labeling_grpc.admin_client import LabelingAdminClient
+    from labeling_grpc.client.administration import LabelingAdminClient
 
     name = load(pipeline).name
     if address:

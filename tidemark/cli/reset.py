@@ -8,15 +8,15 @@ from typing import Annotated, Final
 
 import typer
 
-from dataflows.resetting import Move, Place, StoppedGroup
+from dataflows.engine.offset_reset import Move, Place, StoppedGroup
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.restarting import again_metadata, restarted_select, restarted_stream
 from tidemark.errors import ConfigError
-from tidemark.iso_time import UNREADABLE, iso_times
+from tidemark.formats.iso8601 import UNREADABLE, iso_times
 from tidemark.pipeline import Pipeline, load
-from tidemark.processor import Partition
-from tidemark.settings import Settings
-from tidemark.text import safe
+from tidemark.runtime.processor import Partition
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 app = typer.Typer(add_completion=False)
 _AGAIN: Final = "--publish-again"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from dataflows.lost_offsets import published
-from dataflows.resetting import Place
+from dataflows.engine.lost_offsets import published
+from dataflows.engine.offset_reset import Place
 from tidemark.errors import ConfigError
 from tidemark.kafka.headers import headers_of
 from tidemark.kafka.reading import each_record
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Partition
+from tidemark.runtime.processor import Partition
+from tidemark.runtime.settings import Settings
 from tidemark.selection.restart import Stored, again, anew, ledger, resume
-from tidemark.settings import Settings
-from tidemark.stream.position import Position, pack
+from tidemark.stream.checkpoint import Position, pack
 from tidemark.stream.published import handled
 
 _LONGEST: Final = 3_600.0

@@ -11,7 +11,7 @@ import typer
 
 from tidemark.cli.console import PipelineFile, connected, told
 from tidemark.pipeline import load
-from tidemark.stopping import hold
+from tidemark.runtime.signals import hold
 
 app = typer.Typer(add_completion=False)
 

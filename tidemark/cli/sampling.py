@@ -13,7 +13,7 @@ from tidemark.kafka.clients import unreachable
 from tidemark.kafka.passing import asked_until, topic_metadata
 from tidemark.kafka.reading import TO_THE_END
 from tidemark.pipeline.draft import Sample
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 
 def sample(settings: Settings, topic: str, records: int, *, timeout: float = 20.0) -> tuple[list[Sample], int]:

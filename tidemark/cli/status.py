@@ -15,8 +15,8 @@ from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.observe import Observer, Snapshot
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import NO_MODEL
-from tidemark.text import safe
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
+from tidemark.runtime.safe_text import safe
 
 app = typer.Typer(add_completion=False)
 

@@ -14,13 +14,13 @@ from rich.table import Table
 from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import Issued, Token, TokenStore
-from labeling_grpc.stores.choose import open_tokens
+from labeling_grpc.storage.choose import open_tokens
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load, parse_duration
-from tidemark.settings import Settings
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 app = typer.Typer(help="Access tokens of the labeling service.", no_args_is_help=True, add_completion=False)
 

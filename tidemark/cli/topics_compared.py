@@ -7,10 +7,10 @@ from typing import Final
 from tidemark.kafka.existing import existing_topics, shortcomings
 from tidemark.monitoring.retention import predictions_retention
 from tidemark.pipeline import Pipeline
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 from tidemark.selection.retention import proposals_retention
-from tidemark.settings import Settings
 from tidemark.stream.retention import events_retention, needed_retention
-from tidemark.topics import TopicSpec
 
 _LARGEST_RECORD: Final = 1_000_000
 """Bytes: dead letters and models are cut into pieces of 900 kB, keys and headers come on top."""

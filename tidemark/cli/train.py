@@ -13,7 +13,7 @@ from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline, load
 from tidemark.registry.signature import signing_key
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
 
 app = typer.Typer(add_completion=False)
 

@@ -11,17 +11,17 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from dataflows.slots import place
+from dataflows.engine.transactional_ids import place
 from tidemark.broker import kafka_for
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.costs import costs
 from tidemark.cli.topics_compared import made, topics_lack
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, load
-from tidemark.private import private_folder, private_log
-from tidemark.settings import Settings
+from tidemark.runtime.private_files import private_folder, private_log
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 from tidemark.supervisor import ProcessSpec, Supervisor
-from tidemark.text import safe
 
 app = typer.Typer(add_completion=False)
 

@@ -16,15 +16,15 @@ def warm() -> None:
 
     Run it once after installing, when an image is built say. What is in the cache already is only loaded.
     """
-    from tidemark import warming
+    from tidemark import warmup
 
     table = Table(box=None, pad_edge=False)
     table.add_column("kernel")
     table.add_column("seconds", justify="right")
     total = 0.0
     with out.status("kernels"):
-        for name, seconds in warming.warm():
+        for name, seconds in warmup.warm():
             table.add_row(name, f"{seconds:.2f}")
             total += seconds
     out.print(table)
-    out.print(f"{len(warming.EXAMPLES)} kernels are warm, {total:.1f} s")
+    out.print(f"{len(warmup.EXAMPLES)} kernels are warm, {total:.1f} s")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from dataflows.resetting import Move, StoppedGroup
+from dataflows.engine.offset_reset import Move, StoppedGroup
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.restarting import again_metadata, committed_everywhere, restarted_select
 from tidemark.pipeline import Pipeline, load
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 app = typer.Typer(
     help="Event time of a pipeline, where a wrong clock has moved it ahead.", no_args_is_help=True, add_completion=False

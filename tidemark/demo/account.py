@@ -12,7 +12,7 @@ from tidemark.demo.result import Accounting, Latency
 from tidemark.kafka import read_all
 from tidemark.pipeline import Pipeline
 from tidemark.records import ENDING, Candidate, Label, decode
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _SCHEMA = {"event_id": pl.String, "business_id": pl.String}
 

@@ -11,7 +11,7 @@ from tidemark.demo.pace import Pace
 from tidemark.errors import BrokerError
 from tidemark.kafka import producer_config
 from tidemark.pipeline import Pipeline
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.sources.records import Records
 
 _CHUNK = 500

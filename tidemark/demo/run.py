@@ -28,7 +28,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.records import Label
 from tidemark.registry.codec import Registry
 from tidemark.registry.reading import record_of
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.simulators import Annotator, Simulation
 from tidemark.supervisor import ProcessSpec, Supervisor
 

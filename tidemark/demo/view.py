@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tidemark.demo.run import Progress
 from tidemark.pipeline import Pipeline
-from tidemark.text import safe
+from tidemark.runtime.safe_text import safe
 
 
 class View:

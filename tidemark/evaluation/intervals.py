@@ -1,4 +1,4 @@
-"""95 % intervals of figures that were counted over many events, for which `kernels.estimates` needs no design."""
+"""95 % intervals of figures that were counted over many events, which need no design of `kernels.estimates`."""
 
 from __future__ import annotations
 

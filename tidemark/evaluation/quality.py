@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.estimates import Estimate, stratified_ratio
+from kernels.sampling.estimates import Estimate, stratified_ratio
 from tidemark.evaluation import intervals, metrics
 from tidemark.evaluation.labels import final_labels
 from tidemark.evaluation.metrics import Floats

@@ -18,14 +18,14 @@ import numpy as np
 import polars as pl
 
 import kernels
-from kernels.sketches import precision_for
-from kernels.window_specs import DISTINCT_ERROR, PANES, QUANTILE_ERROR
-from tidemark.events import event_id
+from kernels.windows.sketches import precision_for
+from kernels.windows.specs import DISTINCT_ERROR, PANES, QUANTILE_ERROR
 from tidemark.features import offline_sql
 from tidemark.features.windows import as_numbers
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Window
-from tidemark.processor import Headers, Partition
+from tidemark.records.event_id import event_id
+from tidemark.runtime.processor import Headers, Partition
 from tidemark.stream.hops import decode_hop
 
 _PAIRS: Final = 3_000_000

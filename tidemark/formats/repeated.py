@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tidemark.json_shape import name_hashes, suspicious
+from tidemark.formats.json_scan import name_hashes, suspicious
 
 
 class Repeated:

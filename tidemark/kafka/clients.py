@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tidemark.errors import BrokerError, ConfigError
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 """A dead process's transaction is aborted by the broker after this time at the latest."""

@@ -14,8 +14,8 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 from tidemark.errors import BrokerError
 from tidemark.kafka.clients import connect, unreachable
 from tidemark.kafka.passing import asked_until
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 _GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why
 _HOUR: Final = 3_600_000

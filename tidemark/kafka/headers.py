@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from confluent_kafka import Message
 
-from tidemark.processor import Headers
+from tidemark.runtime.processor import Headers
 
 UNREADABLE: Final = ("unreadable-headers", b"the name of one is no UTF-8, so none could be read")
 """Stands for all headers of a record of which one has a name that can't be read."""

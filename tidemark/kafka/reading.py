@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka.clients import connect, consumer_config, unreachable
 from tidemark.kafka.passing import asked_until, topic_metadata
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _BATCH: Final = 10_000
 _CONSUME_SECONDS: Final = 0.01

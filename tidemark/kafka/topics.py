@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient, NewTopic, TopicDescription
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka.clients import admin, connect, unreachable
 from tidemark.kafka.passing import asked_until
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 _BROKER_DEFAULT: Final = -1
 _GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why

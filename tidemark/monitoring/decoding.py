@@ -13,8 +13,8 @@ from kernels import hash_strings
 from tidemark.errors import RecordError
 from tidemark.monitoring.joined import NEVER, UNKNOWN, prediction_dtype
 from tidemark.pipeline.model import LabelSpec
-from tidemark.processor import Batch
 from tidemark.records import Prediction, decode
+from tidemark.runtime.processor import Batch
 
 _STEP: Final = "monitor"
 _FARTHEST: Final = 2**62

@@ -14,9 +14,9 @@ from tidemark.monitoring.decoding import Bad, hashes, time_problem
 from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT, OUTCOME
 from tidemark.pipeline.classes import ClassReader
 from tidemark.pipeline.model import ColumnType, Pipeline
-from tidemark.processor import Batch
 from tidemark.records import Outcome, decode
 from tidemark.runtime.broker_time import broker_times, wall_clock
+from tidemark.runtime.processor import Batch
 
 FIELDS: Final = (
     "an outcome is a JSON object with label (a class), known_at (µs since 1970 UTC, a whole number) and event_id "

@@ -19,7 +19,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.deadletter import dead_letter
 from tidemark.errors import RecordError, TopicError
 from tidemark.monitoring import decoding, figures
 from tidemark.monitoring.joined import NEVER, Joined
@@ -27,9 +26,10 @@ from tidemark.monitoring.labels import LabelBook
 from tidemark.monitoring.outcomes import OutcomeReader
 from tidemark.monitoring.retention import WINDOW
 from tidemark.pipeline.model import Pipeline
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import NO_MODEL, Label, Metric, decode, encode
+from tidemark.records.dead_letter import dead_letter
 from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
+from tidemark.runtime.processor import Batch, Output, Partition
 
 _STEP: Final = "monitor"
 _PREFIX: Final = "monitor1:"
@@ -125,7 +125,7 @@ class _Waiting:
 
 
 class MonitorProcessor:
-    """Measures a pipeline (a `tidemark.processor.Processor`)."""
+    """Measures a pipeline (a `tidemark.runtime.processor.Processor`)."""
 
     def __init__(
         self, pipeline: Pipeline, options: Options | None = None, wall: Callable[[], int] = wall_clock

@@ -18,9 +18,9 @@ from tidemark.observe.snapshot import FLOWS, FlowState, Snapshot
 from tidemark.observe.tail import Tail
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Metric, ModelManifest, decode
+from tidemark.records.topics import Topics
 from tidemark.registry.schema import ModelSchema
-from tidemark.settings import Settings
-from tidemark.topics import Topics
+from tidemark.runtime.settings import Settings
 
 _TIMEOUT = 5.0
 _PASSING = PASSING | {KafkaError.UNKNOWN_TOPIC_OR_PART}

@@ -106,7 +106,7 @@ class Figures:
 
 
 class _Committed(msgspec.Struct, frozen=True):
-    """What is read of the stream flow's committed metadata (`tidemark.stream.position`)."""
+    """What is read of the stream flow's committed metadata (`tidemark.stream.checkpoint`)."""
 
     model: str = NO_MODEL
 

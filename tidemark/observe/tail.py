@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 
 from tidemark.errors import BrokerError
 from tidemark.kafka import consumer_config
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _MOST: Final = 10_000
 _SECONDS: Final = 0.05

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from kernels.window_specs import ERRORS, Aggregate
+from kernels.windows.specs import ERRORS, Aggregate
 from tidemark.formats.time_patterns import time_pattern
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import (

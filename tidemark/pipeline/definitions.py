@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kernels.window_specs import DISTINCT_ERROR, QUANTILE_ERROR
+from kernels.windows.specs import DISTINCT_ERROR, QUANTILE_ERROR
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Feature, Pipeline, Window
 from tidemark.pipeline.sql import parse_sql

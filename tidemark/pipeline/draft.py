@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemark.errors import ConfigError
-from tidemark.iso_time import UNREADABLE, iso_times
+from tidemark.formats.iso8601 import UNREADABLE, iso_times
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import did_you_mean
 from tidemark.pipeline.loading import parse

@@ -15,10 +15,10 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from kernels.window_specs import Aggregate
+from kernels.windows.specs import Aggregate
 from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
 from tidemark.pipeline.record_keys import KeyForm
-from tidemark.topics import Topics
+from tidemark.records.topics import Topics
 
 
 def _duration(value: object) -> int:

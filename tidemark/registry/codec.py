@@ -19,9 +19,9 @@ from typing import Final
 import msgspec
 
 from tidemark.errors import ModelError, RecordError
-from tidemark.processor import Output
 from tidemark.records import Champion, ModelManifest, decode, encode
 from tidemark.registry import signature
+from tidemark.runtime.processor import Output
 
 CHAMPION_KEY: Final = b"champion"
 MAX_TEXT: Final = 32_000_000

@@ -14,7 +14,7 @@ from tidemark.pipeline.definitions import definitions
 from tidemark.records import Record, decode, encode
 from tidemark.registry import signature
 from tidemark.registry.reading import record_of
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 KEY: Final = b"pipeline/deployed"
 _FLUSH: Final = 10.0

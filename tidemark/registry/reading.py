@@ -9,7 +9,7 @@ from confluent_kafka import Message
 from tidemark.errors import ModelError
 from tidemark.kafka import headers_of, read_all
 from tidemark.registry.codec import Headers, Registry
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 _log = logging.getLogger(__name__)
 

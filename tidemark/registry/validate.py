@@ -2,7 +2,7 @@
 
 1. digest of the manifest's record, size, chunks, SHA-256 of the text (`tidemark.registry.codec`)
 2. the manifest: the pipeline computes its features by their definitions and has its classes; golden rows fit
-3. a strict parse: whatever passes can't crash LightGBM (`kernels.model_text`)
+3. a strict parse: whatever passes can't crash LightGBM (`kernels.forest.model_text`)
 4. LightGBM loads it in a process of its own and gives the golden rows their scores (`tidemark.registry.sandbox`)
 5. every split and leaf is what it was when the model was made
 
@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.model_text import ForestModel, ModelTextError, parse_model
+from kernels.forest.model_text import ForestModel, ModelTextError, parse_model
 from tidemark.errors import ModelError
 from tidemark.records import ModelManifest
 from tidemark.registry.codec import MAX_TEXT, Registry

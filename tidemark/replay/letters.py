@@ -9,9 +9,9 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from tidemark.deadletter import OWN_HEADER
 from tidemark.kafka import each_record, headers_of
-from tidemark.settings import Settings
+from tidemark.records.dead_letter import OWN_HEADER
+from tidemark.runtime.settings import Settings
 
 _LARGEST: Final = 2**63 - 1
 

@@ -16,7 +16,7 @@ from tidemark.errors import RecordError, TidemarkError
 from tidemark.kafka import each_record
 from tidemark.records import Record, decode, encode
 from tidemark.replay.letters import Letter, State
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 
 class Mark(Record, frozen=True, kw_only=True):

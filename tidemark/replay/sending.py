@@ -18,11 +18,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from tidemark.errors import BrokerError, TidemarkError, TopicError
 from tidemark.kafka import admin, ensure_topics, headers_of, producer_config, read_record, topic_incarnation
 from tidemark.kafka.passing import topic_metadata
-from tidemark.processor import Headers
+from tidemark.records.topics import Topics, TopicSpec
 from tidemark.replay.letters import Letter, Source
 from tidemark.replay.marks import Mark, Marks, packed
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.runtime.processor import Headers
+from tidemark.runtime.settings import Settings
 
 REPLAYED_FROM: Final = "replayed_from"
 """Header that a record sent again has behind its own: offset of its dead letter."""

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.diversity import badge, kmeans_pp, robust_scale
+from kernels.diversity.kmeans_pp import badge, kmeans_pp, robust_scale
 from tidemark.records import Reason
 from tidemark.selection.tiles import Proposal
 

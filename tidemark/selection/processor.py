@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tidemark.deadletter import dead_letter
 from tidemark.errors import ConfigError, RecordError, TopicError
 from tidemark.pipeline.model import Pipeline
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import Candidate, Metric, Record, encode
+from tidemark.records.dead_letter import dead_letter
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint, check_fits
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
@@ -42,7 +42,7 @@ class _State:
 
 
 class SelectProcessor:
-    """Chooses the events that people are asked about (a `tidemark.processor.Processor`).
+    """Chooses the events that people are asked about (a `tidemark.runtime.processor.Processor`).
 
     Raises ConfigError where the pipeline has more partitions than the committed state has room for.
     """

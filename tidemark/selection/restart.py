@@ -10,8 +10,8 @@ import numpy as np
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline
-from tidemark.processor import Batch, Headers, Partition
 from tidemark.records import Candidate, Metric, decode
+from tidemark.runtime.processor import Batch, Headers, Partition
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint
 from tidemark.selection.clock import Watermarks
 from tidemark.selection.processor import SelectProcessor

@@ -15,7 +15,7 @@ import polars as pl
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import column_ids, feature_ids
 from tidemark.pipeline.expressions import Schema
-from tidemark.processor import Headers
+from tidemark.runtime.processor import Headers
 
 _HEADER: Final = "definitions"
 _FEATURE: Final = "f_"

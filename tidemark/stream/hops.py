@@ -30,7 +30,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
-from tidemark.processor import UNKNOWN_TIME, Headers, Partition
+from tidemark.runtime.processor import UNKNOWN_TIME, Headers, Partition
 from tidemark.stream.arrow import from_ipc, to_ipc
 from tidemark.stream.columns import LATEST_TIME, check_columns, check_offsets, check_present, check_times
 from tidemark.stream.pieces import RECORD_BYTES, in_pieces
@@ -127,7 +127,7 @@ def decode_hop(value: bytes | None, headers: Headers | None) -> Hop:
 
 
 def event_ids(origins: Sequence[Partition], origin: NDArray[np.uint32], offsets: NDArray[np.int64]) -> pl.Series:
-    """Event id (see `tidemark.events.event_id`) of each row: its offset in the partition that `origin` points to."""
+    """Event id (`tidemark.records.event_id`) of each row: its offset in the partition that `origin` points to."""
     offset = pl.Series(offsets, dtype=pl.Int64).cast(pl.String)
     heads, tails = [f"{o.topic}-{o.index}-" for o in origins], [f"-{o.incarnation}" for o in origins]
     if len(origins) == 1:

@@ -8,8 +8,8 @@ import numpy as np
 
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import form_of, record_keys
-from tidemark.processor import Batch, Partition
 from tidemark.runtime.broker_time import wall_clock
+from tidemark.runtime.processor import Batch, Partition
 from tidemark.stream.rows import RawReader
 
 

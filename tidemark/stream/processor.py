@@ -15,20 +15,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kernels import WindowState
-from tidemark.deadletter import dead_letter
-from tidemark.decode import BadRow
 from tidemark.errors import ModelError
 from tidemark.features.rows import DerivedFeatures
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, Rewind, key_hashes, running_watermarks
+from tidemark.formats.json_records import BadRow
 from tidemark.pipeline import Pipeline
-from tidemark.processor import EARLIEST, Batch, Output, Partition
 from tidemark.records import NO_MODEL, encode
+from tidemark.records.dead_letter import dead_letter
 from tidemark.runtime.broker_time import wall_clock
+from tidemark.runtime.processor import EARLIEST, Batch, Output, Partition
+from tidemark.stream.checkpoint import Position, pack, unpack
 from tidemark.stream.hops import encode_hops, event_ids, latest_time
+from tidemark.stream.lateness import Punctuality
 from tidemark.stream.models import ActiveModel, ModelSource
-from tidemark.stream.offers import Meta, Offers, Scored, score
-from tidemark.stream.position import Position, pack, unpack
-from tidemark.stream.punctuality import Punctuality
+from tidemark.stream.outputs import Meta, Offers, Scored, score
 from tidemark.stream.rows import Arrival, Layout, RawReader, Rows, read_hops
 
 _SECOND: Final = 1_000_000
@@ -129,7 +129,7 @@ def _stages(pipeline: Pipeline, reader: RawReader) -> list[_Stage]:
 
 
 class StreamProcessor:
-    """`tidemark.processor.Processor` of the stream flow.
+    """`tidemark.runtime.processor.Processor` of the stream flow.
 
     models: where the model in force comes from; asked once a batch, so that a batch is scored by one model.
     clock: this machine's, µs since 1970: no record came later, whatever its timestamp says.

@@ -31,8 +31,8 @@ import polars as pl
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline, Selection
-from tidemark.processor import Headers
 from tidemark.records import Record, decode, encode
+from tidemark.runtime.processor import Headers
 from tidemark.stream.arrow import from_ipc, to_ipc
 from tidemark.stream.columns import LATEST_TILE, LATEST_TIME, check_columns, check_present, check_range, check_times
 

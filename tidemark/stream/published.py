@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from tidemark.errors import RecordError
-from tidemark.events import parse_event_id
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Headers, Partition
+from tidemark.records.event_id import parse_event_id
+from tidemark.runtime.processor import Headers, Partition
 from tidemark.stream.hops import decode_hop
 
 _Event = tuple[Partition, int]

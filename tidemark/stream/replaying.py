@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from tidemark.events import EventPosition, event_id
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Batch, Headers, Output, Partition
+from tidemark.records.event_id import EventPosition, event_id
+from tidemark.runtime.processor import Batch, Headers, Output, Partition
 from tidemark.stream.hops import latest_time
 from tidemark.stream.models import ActiveModel
 from tidemark.stream.processor import StreamProcessor, _Ready, _Stage, _State

@@ -12,15 +12,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tidemark.decode import BadRow, Decoder
 from tidemark.errors import RecordError
 from tidemark.features.rows import Cleaner, RowFeatures, surviving
 from tidemark.features.windows import KeyWindows
+from tidemark.formats.json_records import BadRow, Decoder
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import EvaluationError, Schema
 from tidemark.pipeline.sql.values import TIMESTAMP
-from tidemark.processor import Batch, Partition
 from tidemark.runtime.broker_time import broker_times
+from tidemark.runtime.processor import Batch, Partition
 from tidemark.stream.admission import KEY, LIMITS, Admission
 from tidemark.stream.columns import check_columns, check_present
 from tidemark.stream.fitting import Fitting

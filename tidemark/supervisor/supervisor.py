@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO
 
-from tidemark.stopping import held
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.signals import held
 from tidemark.supervisor.backoff import Backoff
-from tidemark.text import safe
 
 STOP_SECONDS = 4.0
 """How long a process may take over its clean stop before it is killed."""

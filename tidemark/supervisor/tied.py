@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 
-from tidemark.stopping import take_signals
+from tidemark.runtime.signals import take_signals
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.5

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.model_text import ForestModel
+from kernels.forest.model_text import ForestModel
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Feature

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
 from tidemark.evaluation.labels import final_labels
-from tidemark.events import parse_event_id
 from tidemark.records import ENDING, Label, decode
+from tidemark.records.event_id import parse_event_id
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.values import Values
 

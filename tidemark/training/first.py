@@ -13,7 +13,7 @@ import polars as pl
 from confluent_kafka import KafkaException, Producer
 from numpy.typing import NDArray
 
-from kernels.forest import Forest
+from kernels.forest.forest import Forest
 from tidemark.errors import BrokerError, ConfigError, ModelError
 from tidemark.evaluation import intervals
 from tidemark.evaluation.metrics import average_precision, log_loss
@@ -27,7 +27,7 @@ from tidemark.registry.reading import read_registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import Validator, parse, structure_sha256
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 from tidemark.training.categories import in_order_of
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.forest import Forest
-from kernels.model_text import ForestModel
+from kernels.forest.forest import Forest
+from kernels.forest.model_text import ForestModel
 from tidemark.training.categories import categories_in_splits
 
 MOST: Final = 64

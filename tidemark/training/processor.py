@@ -15,18 +15,18 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tidemark.deadletter import dead_letter
 from tidemark.errors import ModelError, RecordError, TopicError
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import NO_MODEL, Label, LabelFeatures, LabelRange, Metric, encode
-from tidemark.registry.active import ActiveModel
+from tidemark.records.dead_letter import dead_letter
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.news import model_metric
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import ActiveModel
 from tidemark.registry.validate import Validator
 from tidemark.registry.values import Values
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
 from tidemark.training.gate import Verdict

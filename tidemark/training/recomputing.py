@@ -18,16 +18,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tidemark.errors import BrokerError, RecordError, TopicError
-from tidemark.events import EventPosition, parse_event_id
 from tidemark.features.rows import DerivedFeatures
 from tidemark.kafka import admin, consumer_config, headers_of_each, read_all, topic_incarnation
 from tidemark.kafka.passing import asked_until, topic_metadata
 from tidemark.kafka.reading import TO_THE_END
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import definitions
-from tidemark.processor import Batch, Partition
 from tidemark.records import Label, LabelFeatures, decode
-from tidemark.settings import Settings
+from tidemark.records.event_id import EventPosition, parse_event_id
+from tidemark.runtime.processor import Batch, Partition
+from tidemark.runtime.settings import Settings
 from tidemark.stream.replaying import FeatureReplay, Found
 
 _ROWS: Final = 2_000

@@ -15,7 +15,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.forest import Forest
+from kernels.forest.forest import Forest
 from tidemark.errors import ConfigError, ModelError
 from tidemark.pipeline import training_params
 from tidemark.registry.schema import ModelSchema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kernels.window_specs import AGGREGATES, MEANINGS
+from kernels.windows.specs import AGGREGATES, MEANINGS
 from tidemark.pipeline.sql.functions import ALIASES, ANY, FUNCTIONS
 from tools.reference.markdown import code, prose, table
 

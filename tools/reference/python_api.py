@@ -7,7 +7,10 @@ from typing import Final
 PUBLIC: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "Read and check a pipeline file": ("tidemark.pipeline", ("load",)),
     "Answer cases": ("labeling_grpc.client", ("LabelingClient", "AsyncLabelingClient")),
-    "Administer the queue": ("labeling_grpc.admin_client", ("LabelingAdminClient", "AsyncLabelingAdminClient")),
+    "Administer the queue": (
+        "labeling_grpc.client.administration",
+        ("LabelingAdminClient", "AsyncLabelingAdminClient"),
+    ),
     "Records in Kafka": (
         "tidemark.records",
         ("Prediction", "Candidate", "Label", "Outcome", "ModelManifest", "Champion", "Metric"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from tidemark.runtime.settings import FIXED
 from tidemark.runtime.variables import FLOWS, INSTALLATION, LABELING, Variable
-from tidemark.settings import FIXED
 from tools.reference.markdown import code, prose, table
 
 _INTRO: Final = """# Settings

@@ -14,7 +14,7 @@ import pytest
 from support import wait_until
 from tidemark.broker import broker_status
 from tidemark.kafka import connect
-from tidemark.settings import Settings
+from tidemark.runtime.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from tidemark.cli import main; main()", "broker"]
 

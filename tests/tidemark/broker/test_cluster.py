@@ -8,8 +8,8 @@ from confluent_kafka import KafkaError, Producer
 from support import wait_until
 from tidemark.broker import EmbeddedKafka
 from tidemark.kafka import connect, ensure_topics, producer_config, read_all
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 RECORDS = 200
 

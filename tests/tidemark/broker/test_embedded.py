@@ -20,8 +20,8 @@ from tidemark.broker import EmbeddedKafka, broker_dir, broker_status, kafka_for,
 from tidemark.broker.layout import HOST, settle_cluster, write_node_files
 from tidemark.errors import BrokerError
 from tidemark.kafka import ensure_topics, producer_config, read_all
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 OWNER = """
 import sys, time

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from tidemark.cli import console
 from tidemark.cli.app import app
-from tidemark.deadletter import dead_letter
 from tidemark.kafka import ensure_topics, producer_config
-from tidemark.processor import Batch, Partition
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.records.dead_letter import dead_letter
+from tidemark.records.topics import Topics, TopicSpec
+from tidemark.runtime.processor import Batch, Partition
+from tidemark.runtime.settings import Settings
 
 PIPELINES = Path(__file__).parents[3] / "pipelines"
 

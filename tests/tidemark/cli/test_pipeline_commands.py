@@ -13,8 +13,8 @@ from tidemark.cli.topics_compared import topics_lack
 from tidemark.cli.up import prepare
 from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.pipeline import load
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 FRAUD = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
 

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 import dataflows.select
 import dataflows.stream
-from dataflows.config import EngineConfig
-from dataflows.lost_offsets import check_select, check_stream
-from dataflows.session import Session
-from dataflows.stop import Stop
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.lost_offsets import check_select, check_stream
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.task import Session
 from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.up import prepare
@@ -27,8 +27,8 @@ from tidemark.errors import TopicError
 from tidemark.kafka import admin, consumer_config, producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import Candidate, Prediction, decode
+from tidemark.runtime.settings import Settings
 from tidemark.selection import SelectProcessor
-from tidemark.settings import Settings
 from tidemark.stream import StreamProcessor
 
 YEAR_9998 = 253_339_228_800_000_000

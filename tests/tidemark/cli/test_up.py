@@ -21,9 +21,9 @@ from tidemark.errors import TidemarkError
 from tidemark.kafka import producer_config, read_all
 from tidemark.pipeline import load
 from tidemark.records import Label, decode
-from tidemark.settings import Settings
+from tidemark.records.topics import Topics
+from tidemark.runtime.settings import Settings
 from tidemark.simulators import simulate
-from tidemark.topics import Topics
 
 FILE = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
 PROGRAM = "from tidemark.cli import main; main()"

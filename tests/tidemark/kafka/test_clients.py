@@ -6,8 +6,8 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from support import wait_until
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import admin, connect, consumer_config, ensure_topics, producer_config, read_all
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 NOWHERE = Settings.from_environment({}).at("127.0.0.1:1")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemark.kafka.existing import Existing, shortcomings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
 
 BROKER = {
     "cleanup.policy": "delete",

@@ -10,15 +10,15 @@ import pytest
 from confluent_kafka import Message
 from raw_batch import batch_of, send_batch
 
-from dataflows.lanes import Lane
-from tidemark.deadletter import dead_letter
+from dataflows.engine.partition_buffer import Lane
 from tidemark.kafka import ensure_topics, headers_of, headers_of_each, read_all
 from tidemark.kafka.headers import UNREADABLE
-from tidemark.processor import Headers, Partition
+from tidemark.records.dead_letter import dead_letter
+from tidemark.records.topics import TopicSpec
 from tidemark.registry.reading import record_of
 from tidemark.replay.letters import Letter
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.runtime.processor import Headers, Partition
+from tidemark.runtime.settings import Settings
 
 SENT: list[tuple[list[tuple[bytes, bytes | None]], Headers | None]] = [
     ([(b"\xff\xfe", b"v")], [UNREADABLE]),

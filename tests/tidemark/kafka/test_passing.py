@@ -12,16 +12,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from models import small_pipeline
 
-from dataflows.resetting import Group
-from dataflows.response_size import DEFAULT, response_size
+from dataflows.engine.offset_reset import Group
+from dataflows.engine.response_size import DEFAULT, response_size
 from tidemark.cli.sampling import sample
 from tidemark.kafka import admin, consumer_config, ensure_topics, producer_config, read_all, topic_incarnation
 from tidemark.kafka.existing import existing_topics
 from tidemark.kafka.passing import PASSING, asked_until, topic_metadata
 from tidemark.observe import Observer
 from tidemark.pipeline import Pipeline
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 from tidemark.training.recomputing import Recomputer
 
 

@@ -8,8 +8,8 @@ from confluent_kafka import Producer
 
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import ensure_topics, producer_config, read_all, wait_settled
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 from support import wait_until
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import admin, ensure_topics, topic_incarnation
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 
 def test_topics_are_there_with_their_settings_when_the_call_returns(kafka: Settings, unique: str) -> None:

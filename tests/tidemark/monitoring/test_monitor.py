@@ -14,8 +14,8 @@ from tidemark.evaluation import metrics
 from tidemark.monitoring import MonitorProcessor, Options
 from tidemark.monitoring.processor import _PREFIX
 from tidemark.pipeline.model import Pipeline
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import Metric, Outcome, Prediction, Record, decode, encode
+from tidemark.runtime.processor import Batch, Output, Partition
 
 DELAY, GRACE = 1_000_000, 500_000
 PREDICTIONS = Partition("p.predictions", 0, "0badcafe")

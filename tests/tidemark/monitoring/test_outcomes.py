@@ -13,7 +13,7 @@ from tidemark.monitoring.decoding import hashes
 from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT
 from tidemark.monitoring.outcomes import FIELDS, OutcomeReader
 from tidemark.pipeline import Pipeline, parse
-from tidemark.processor import Batch, Partition
+from tidemark.runtime.processor import Batch, Partition
 
 
 def pipeline(kind: Literal["int", "string"] = "int", classes: tuple[str, str] = ("no", "yes")) -> Pipeline:

@@ -1,7 +1,7 @@
 from benchmarks.proposal_streams import pipeline
 from tidemark.monitoring.retention import DAY, predictions_retention
+from tidemark.records.topics import Topics
 from tidemark.selection.retention import proposals_retention
-from tidemark.topics import Topics
 
 HOUR = 3_600_000_000
 

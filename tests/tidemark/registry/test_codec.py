@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from models import registry_of, small_pipeline
 
 from tidemark.errors import ConfigError, ModelError
-from tidemark.processor import Output
 from tidemark.records import Champion, LabelRange, ModelManifest, decode, encode
 from tidemark.registry import codec, signature
 from tidemark.registry.schema import ModelSchema
+from tidemark.runtime.processor import Output
 
 SECRET = b"sixteen bytes or more"
 

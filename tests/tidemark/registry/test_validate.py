@@ -11,10 +11,10 @@ import pytest
 from models import dataset_of, registry_of, rows, small_model, small_pipeline
 
 from tidemark.errors import ModelError
-from tidemark.registry.active import ActiveModel
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import ActiveModel
 from tidemark.registry.validate import Validator, parse, structure_sha256
 from tidemark.training.trainer import train
 

@@ -16,14 +16,14 @@ from tidemark.broker import EmbeddedKafka
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Output
 from tidemark.records import Metric, decode
+from tidemark.records.topics import TopicSpec
 from tidemark.registry.codec import publish
+from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
 from tidemark.registry.schema import ModelSchema
-from tidemark.registry.watcher import ModelWatcher
-from tidemark.settings import Settings
-from tidemark.topics import TopicSpec
+from tidemark.runtime.processor import Output
+from tidemark.runtime.settings import Settings
 
 SECRET = b"sixteen bytes or more"
 
@@ -137,7 +137,7 @@ def test_champions_in_quick_succession_are_checked_by_one_helper_which_ends_when
         helpers.append(watcher._sandbox._process)
     assert helpers[0] is not None
     assert helpers[0] is helpers[1]
-    monkeypatch.setattr("tidemark.registry.watcher._HELPER_KEPT", 0.0)
+    monkeypatch.setattr("tidemark.registry.follower._HELPER_KEPT", 0.0)
     wait_until(lambda: watcher._sandbox._process is None, "the helper was kept")
     ended = helpers[0]
     wait_until(lambda: ended.poll() is not None, "the helper goes on")

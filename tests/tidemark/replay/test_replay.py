@@ -7,13 +7,13 @@ import pytest
 from confluent_kafka import Message, Producer
 from offsets import read_settled
 
-from tidemark.deadletter import dead_letter
 from tidemark.errors import BrokerError, TidemarkError
 from tidemark.kafka import ensure_topics, producer_config, topic_incarnation
-from tidemark.processor import Batch, Headers, Partition
+from tidemark.records.dead_letter import dead_letter
+from tidemark.records.topics import Topics, TopicSpec
 from tidemark.replay import Chosen, Letter, Replay, State, letters, whole
-from tidemark.settings import Settings
-from tidemark.topics import Topics, TopicSpec
+from tidemark.runtime.processor import Batch, Headers, Partition
+from tidemark.runtime.settings import Settings
 
 OWN: Headers = [("trace", b"\xff\x00"), ("trace", None), ("reason", b"mine"), ("", b""), ("é", b"2")]
 

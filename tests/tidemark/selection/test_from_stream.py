@@ -7,10 +7,10 @@ from streaming import START, MemoryEngine, Model, Models, load_rows, purchases, 
 
 from benchmarks.proposal_streams import Record, Run
 from kernels import coin, hash64, unit
-from tidemark.events import parse_event_id
 from tidemark.monitoring import MonitorProcessor
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import Candidate, Prediction, decode
+from tidemark.records.event_id import parse_event_id
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.stream.proposals import decode_proposals
 
 

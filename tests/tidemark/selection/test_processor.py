@@ -9,8 +9,8 @@ import pytest
 from benchmarks.proposal_streams import Events, Record, Run, pipeline, propose, silence, stream
 from tidemark.errors import ConfigError, TopicError
 from tidemark.pipeline.model import Pipeline
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import Candidate, Metric, decode
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection import SelectProcessor
 from tidemark.stream.proposals import decode_proposals, encode_proposals
 

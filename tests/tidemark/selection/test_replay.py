@@ -8,8 +8,8 @@ from selecting import closed_tiles
 from benchmarks.proposal_streams import Record, Run, pipeline, stream
 from kernels import unit
 from tidemark.pipeline.model import Pipeline
-from tidemark.processor import Output
 from tidemark.records import Candidate, Metric, decode
+from tidemark.runtime.processor import Output
 
 
 def candidates(outputs: list[Output]) -> list[Candidate]:

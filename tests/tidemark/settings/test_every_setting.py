@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from dataflows.config import commit_interval
+from dataflows.engine.config import commit_interval
 from tidemark.errors import ConfigError
 from tidemark.kafka import consumer_config, producer_config
+from tidemark.runtime.settings import FIXED, Settings
 from tidemark.runtime.variables import VARIABLES
-from tidemark.settings import FIXED, Settings
 from tools.reference.settings import settings_page
 
 _ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemark.errors import ConfigError
-from tidemark.settings import Settings, is_secret
+from tidemark.runtime.settings import Settings, is_secret
 
 KAFKA = {"TIDEMARK_BOOTSTRAP_SERVERS": "kafka.example:9093"}
 PASSWORDS = st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=12, max_size=40)

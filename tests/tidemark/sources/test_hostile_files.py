@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 from models import small_pipeline
 
-from labeling_grpc.imports import read as read_labels
+from labeling_grpc.files.importing import read as read_labels
 from tidemark.errors import ConfigError
 from tidemark.formats.declared import Declared
 from tidemark.formats.reading import open_rows
-from tidemark.ingest import RecordFile
 from tidemark.pipeline import Pipeline
+from tidemark.sources.files import RecordFile
 from tidemark.sources.history import read_history
 from tidemark.sources.records import RawRecord, Records
 

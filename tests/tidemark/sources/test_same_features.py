@@ -15,9 +15,9 @@ from streaming import START, MemoryEngine, Models, shop
 
 from tidemark.errors import ConfigError
 from tidemark.features import backfill
-from tidemark.ingest import open_file
 from tidemark.pipeline import Pipeline
-from tidemark.processor import Partition
+from tidemark.runtime.processor import Partition
+from tidemark.sources.files import open_file
 from tidemark.sources.history import read_history
 
 NAMES = ["id", "at", "who", "place", "amount", "kind"]

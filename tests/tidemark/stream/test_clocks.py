@@ -15,8 +15,8 @@ from streaming import DAY, PIPELINE, START, MemoryEngine, Stored, shop
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline, parse
-from tidemark.processor import Batch, Partition
 from tidemark.records import Metric, Prediction, decode
+from tidemark.runtime.processor import Batch, Partition
 from tidemark.stream import StreamProcessor
 from tidemark.stream.proposals import decode_proposals
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streaming import START, MemoryEngine, Models, load_rows, purchases, shop
 
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import Candidate, decode
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection import SelectProcessor
-from tidemark.stream import offers
+from tidemark.stream import outputs as offers
 from tidemark.stream.hops import decode_hop
 from tidemark.stream.pieces import RECORD_BYTES, in_pieces
 

@@ -10,11 +10,11 @@ from streaming import START, MemoryEngine, Model, Models, load_rows, purchases, 
 
 from kernels import coin, hash64
 from tidemark.errors import ModelError, TopicError
-from tidemark.processor import Batch, Output, Partition
 from tidemark.records import Prediction, decode
+from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.stream import StreamProcessor
+from tidemark.stream.checkpoint import Position, pack, unpack
 from tidemark.stream.hops import decode_hop, encode_hop
-from tidemark.stream.position import Position, pack, unpack
 from tidemark.stream.proposals import decode_proposals, ranked
 
 RAW = Partition("shop.raw", 1, "0000aaaa")

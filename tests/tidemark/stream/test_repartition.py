@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streaming import MemoryEngine, features_as_offline, purchases, shop
 
-from dataflows.rehearsal import rehearse
-from tidemark.ingest import open_file
+from dataflows.engine.warmup import rehearse
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, form_of, record_keys
-from tidemark.processor import Partition
+from tidemark.runtime.processor import Partition
+from tidemark.sources.files import open_file
 from tidemark.sources.records import Records
 from tidemark.stream.key_sample import compare_keys
 from tidemark.stream.processor import StreamProcessor

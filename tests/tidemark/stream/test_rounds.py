@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming import NOW_MS, START, MemoryEngine, features_as_offline, load_rows, purchases, shop
 
-from tidemark.processor import UNKNOWN_TIME, Batch, Partition
+from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Partition
 from tidemark.stream import StreamProcessor
 from tidemark.stream.hops import decode_hop
 from tidemark.stream.proposals import decode_proposals

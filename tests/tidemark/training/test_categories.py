@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models import pipeline_text
 from numpy.typing import NDArray
 
-from kernels.forest import Forest
+from kernels.forest.forest import Forest
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline, parse
 from tidemark.training.first import from_model_file

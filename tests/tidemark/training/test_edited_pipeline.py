@@ -13,14 +13,14 @@ from models import INCARNATION, batch_of, label_of, pipeline_text, published, re
 
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline, parse
-from tidemark.processor import Output, Partition
 from tidemark.records import Label, LabelFeatures, LabelRange, Metric, ModelManifest, decode, encode
-from tidemark.registry.active import ActiveModel
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import ActiveModel
 from tidemark.registry.validate import Validator
 from tidemark.registry.values import Values
+from tidemark.runtime.processor import Output, Partition
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import LabelLog, check, dataset
 from tidemark.training.manifest import labels_of

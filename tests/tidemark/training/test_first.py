@@ -15,14 +15,14 @@ from tidemark.errors import ConfigError, ModelError
 from tidemark.features import backfill
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, parse
-from tidemark.processor import Partition
-from tidemark.registry.active import ActiveModel
+from tidemark.records.topics import TopicSpec
+from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
 from tidemark.registry.schema import ModelSchema
-from tidemark.registry.watcher import ModelWatcher
-from tidemark.settings import Settings
+from tidemark.registry.serving import ActiveModel
+from tidemark.runtime.processor import Partition
+from tidemark.runtime.settings import Settings
 from tidemark.sources.history import read_history
-from tidemark.topics import TopicSpec
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import Dataset
 from tidemark.training.first import from_history, from_model_file, publish_first

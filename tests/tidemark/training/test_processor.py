@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from models import START, batch_of, label_of, label_values, registry_of, rows, small_model, small_pipeline
 
 from tidemark.errors import ConfigError, ModelError, TopicError
-from tidemark.processor import Output, Partition
 from tidemark.records import Metric, ModelManifest, decode, encode
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import Validator
+from tidemark.runtime.processor import Output, Partition
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import check
 from tidemark.training.manifest import labels_of

@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 from sqlglot import exp
 
-from tidemark.iso_time import UNREADABLE, iso_times
+from tidemark.formats.iso8601 import UNREADABLE, iso_times
 from tidemark.pipeline.sql.values import (
     DTYPES,
     HIGHEST,

@@ -1,0 +1,1 @@
+"""What runs a flow: the task of a worker, its consumer group, transactions, and what guards them."""

@@ -1,0 +1,38 @@
+"""What a flow's process is told by its environment."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from tidemark.broker import resolve_bootstrap
+from tidemark.errors import ConfigError
+from tidemark.pipeline import Pipeline, load
+from tidemark.runtime.settings import Settings
+
+PIPELINE: Final = "TIDEMARK_PIPELINE"
+
+
+def connected(settings: Settings) -> Settings:
+    """Settings that name the Kafka: the one that they name already, else the embedded one that runs.
+
+    Raises:
+        BrokerError: no Kafka runs.
+
+    """
+    return settings.at(resolve_bootstrap(settings))
+
+
+def pipeline_and_settings(path: str | None = None) -> tuple[Pipeline, Settings]:
+    """The pipeline in a file, by default the one that `TIDEMARK_PIPELINE` names, and the settings of the environment.
+
+    Nothing is asked of Kafka, which need not run.
+
+    Raises:
+        ConfigError: the variable is not set, or the file is wrong.
+
+    """
+    path = path or os.environ.get(PIPELINE)
+    if not path:
+        raise ConfigError(f"{PIPELINE} is not set: name the pipeline's file, {PIPELINE}=pipelines/fraud.toml")
+    return load(path), Settings.from_environment()

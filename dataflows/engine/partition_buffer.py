@@ -1,0 +1,191 @@
+"""One owned partition: what was read of it and not yet processed, and how far its handling has come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter, methodcaller
+from typing import Final
+
+import numpy as np
+from confluent_kafka import Message
+
+from tidemark.kafka import headers_of_each
+from tidemark.runtime.processor import Batch, Partition
+
+_NEVER: Final = 2**62
+_OFFSET: Final = methodcaller("offset")
+_TIMESTAMP: Final = methodcaller("timestamp")
+_KEY: Final = methodcaller("key")
+_VALUE: Final = methodcaller("value")
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """A partition as its session sees it.
+
+    generation: changes whenever the partition is opened anew or taken away; rows that carry another are dropped.
+    committed: offset up to which outputs are committed; rows below are replayed.
+    position: offset after the last row that the sink has handled.
+    taken: offset after the last row that was given to the processor.
+    event_time: latest (µs) of the rows processed; pace: event time (µs) a row, as last measured.
+    arrived: latest Kafka timestamp (µs) of the rows processed while no event time is known: rows that tell none.
+    at_end: the log holds no more committed rows for now.  last_row: when a row last arrived (monotonic seconds).
+    """
+
+    topic: str
+    index: int
+    generation: int = 0
+    partition: Partition | None = None
+    is_open: bool = False
+    committed: int = 0
+    position: int = 0
+    taken: int = 0
+    dirty: bool = False
+    event_time: int | None = None
+    pace: float = 0.0
+    arrived: int | None = None
+    at_end: bool = False
+    last_row: float = 0.0
+    paused: bool = False
+    rows: int = 0
+    bytes: int = 0
+    _runs: deque[Sequence[Message]] = field(default_factory=deque)
+    _head: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Topic and partition number."""
+        return self.topic, self.index
+
+    @property
+    def replaying(self) -> bool:
+        """Whether rows below the committed offset are still to come."""
+        return self.position < self.committed
+
+    def open(self, partition: Partition, *, generation: int, start: int, committed: int, now: float) -> None:
+        """Begin at offset `start`; rows below `committed` are replayed."""
+        self.partition, self.generation, self.is_open = partition, generation, True
+        self.position = self.taken = start
+        self.committed = committed
+        self.dirty = self.at_end = self.paused = False
+        self.event_time, self.arrived, self.pace, self.last_row = None, None, 0.0, now
+        self._forget()
+
+    def shut(self) -> None:
+        """Drop what was read; whatever of it is under way is stale from now on."""
+        self.is_open, self.generation, self.dirty = False, -1, False
+        self._forget()
+
+    def end_replay(self) -> None:
+        """The log ends, and the last rows below the committed offset are no more: there is nothing left to replay.
+
+        To be called when everything taken has been handled.
+        """
+        if self.at_end and self.rows == 0 and self.replaying:
+            self.position = self.committed
+
+    def advance(self, latest: int | None, batch: Batch) -> None:
+        """Event time of the batch last processed; None: no row of it tells one."""
+        if latest is None:
+            if self.event_time is None:
+                self.arrived = max(arrival(batch), self.arrived or 0)
+            return
+        rows = len(batch)
+        if self.event_time is None:
+            self.event_time = latest
+            return
+        self.pace = max(latest - self.event_time, 0) / rows
+        self.event_time = max(latest, self.event_time)
+
+    def add(self, messages: Sequence[Message], now: float) -> None:
+        """Rows just read, in offset order."""
+        self._runs.append(messages)
+        self.rows += len(messages)
+        self.bytes += sum(map(len, messages))
+        self.at_end = False
+        self.last_row = now
+
+    def at(self, rows: Sequence[int]) -> Batch:
+        """A look at some of the waiting rows, counted from 0 and rising; each below `rows`."""
+        assert self.partition is not None  # noqa: S101 as in `take`
+        found: list[Message] = []
+        runs = iter(self._runs)
+        run, begin = next(runs), -self._head
+        for row in rows:
+            while row >= begin + len(run):
+                begin += len(run)
+                run = next(runs)
+            found.append(run[row - begin])
+        return _batch(self.partition, found, replay=False)
+
+    def take(self, rows: int, most_bytes: int) -> Batch:
+        """The next at most `rows` rows, all on one side of the committed offset; at least one even if it is big.
+
+        The lane must hold rows.
+        """
+        assert self.partition is not None  # noqa: S101 for the type checker: an open lane has one
+        taken: list[Message] = []
+        size = 0
+        replay = False
+        while self._runs and len(taken) < rows:
+            run = self._runs[0]
+            stop = min(len(run), self._head + rows - len(taken))
+            if not taken:
+                replay = _offset(run[self._head]) < self.committed
+            if replay and _offset(run[stop - 1]) >= self.committed:
+                stop = next(i for i in range(self._head, stop) if _offset(run[i]) >= self.committed)
+            if self.bytes > most_bytes:
+                stop, size = self._within(run, stop, size, most_bytes, first=not taken)
+            taken.extend(run[self._head : stop])
+            if stop < len(run):
+                self._head = stop
+                break
+            self._runs.popleft()
+            self._head = 0
+        batch = _batch(self.partition, taken, replay=replay)
+        self.rows -= len(taken)
+        self.bytes -= sum(map(len, taken))
+        self.taken = int(batch.offsets[-1]) + 1
+        return batch
+
+    def _within(self, run: Sequence[Message], stop: int, size: int, most: int, *, first: bool) -> tuple[int, int]:
+        """Where to stop in a run so that the batch keeps below `most` bytes, and the batch's size then."""
+        whole = size + sum(map(len, run[self._head : stop]))
+        if whole <= most:
+            return stop, whole
+        for i in range(self._head, stop):
+            size += len(run[i])
+            if size > most and not (first and i == self._head):
+                return i, size
+        return stop, size
+
+    def _forget(self) -> None:
+        self._runs.clear()
+        self._head = self.rows = self.bytes = 0
+
+
+def arrival(batch: Batch) -> int:
+    """Latest Kafka timestamp (µs) of a batch; beyond every event time where its records have none."""
+    latest = int(batch.timestamps.max(initial=-1))
+    return min(latest * 1_000, _NEVER) if latest >= 0 else _NEVER
+
+
+def _offset(message: Message) -> int:
+    offset = message.offset()
+    assert offset is not None  # noqa: S101 a consumed message has one; the stubs cover produced ones too
+    return offset
+
+
+def _batch(partition: Partition, messages: list[Message], *, replay: bool) -> Batch:
+    n = len(messages)
+    return Batch(
+        partition=partition,
+        offsets=np.fromiter(map(_OFFSET, messages), np.int64, n),
+        timestamps=np.fromiter(map(itemgetter(1), map(_TIMESTAMP, messages)), np.int64, n),
+        keys=list(map(_KEY, messages)),
+        values=list(map(_VALUE, messages)),
+        headers=headers_of_each(messages),
+        replay=replay,
+    )

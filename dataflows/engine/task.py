@@ -1,0 +1,516 @@
+"""A worker's session with Kafka: one consumer of a group, one transactional producer, and a processor between them.
+
+One transaction carries outputs, source offsets, and with each offset the processor's metadata: where its state can be
+rebuilt from. The offsets are sent with the consumer's group metadata (KIP-447), so the broker refuses a worker whose
+partitions were given to another. Whatever goes wrong, the way on is the same: throw the producer away, close every
+partition, open it again from what is committed.
+
+The worker is in lockstep: it reads on only when the sink has handled all that was read. So whenever partitions are
+taken away (Kafka's client says so only while the worker reads) everything processed has been handled too, and the
+processor's metadata is that of the offsets being committed. Rows carry the generation of their partition all the same,
+and the sink drops those whose generation has passed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import KafkaError, TopicPartition
+
+from dataflows.engine.batch_size import BatchSize
+from dataflows.engine.config import EngineConfig
+from dataflows.engine.consumer_group import Membership
+from dataflows.engine.election import Election
+from dataflows.engine.oversized import Oversized
+from dataflows.engine.partition_buffer import Lane
+from dataflows.engine.scheduler import Rounds
+from dataflows.engine.shutdown import Stop
+from dataflows.engine.start_offsets import pack
+from dataflows.engine.topic_monitor import Changed, TopicWatch
+from dataflows.engine.transactional_ids import claim_slot
+from dataflows.engine.transactional_producer import RecordTooLarge, TransactionFailed, Transactions
+from dataflows.engine.unreadable import Gap, gap_headers
+from dataflows.engine.watchdog import Watchdog
+from tidemark.errors import BrokerError, TopicError
+from tidemark.kafka import admin, producer_config
+from tidemark.runtime.processor import Batch, Output, Partition, Processor
+
+_log = logging.getLogger(__name__)
+_LARGE_RECORDS: Final = {"message.max.bytes": 4_000_000}
+"""Arrow records compress well, and what a topic takes is the compressed size; librdkafka looks at the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A batch of a lane on its way, and the lane's generation when it was taken."""
+
+    lane: Lane
+    generation: int
+    batch: Batch
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the lane was opened anew or taken away meanwhile."""
+        return self.lane.generation != self.generation
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Source to processor: batches to process together, or none for a tick."""
+
+    session: Session
+    items: Sequence[Item] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Processor to sink: what to produce, and the batches that are handled with it. None: what a tick gave."""
+
+    session: Session
+    items: Sequence[Item] = ()
+    outputs: Sequence[Output] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows that were processed."""
+        return sum(len(item.batch) for item in self.items)
+
+
+def process(work: Work) -> Done:
+    """The step between source and sink: the processor of the worker that read the rows."""
+    return work.session.process(work)
+
+
+class Session:
+    """One worker's reading, processing and committing. Not thread-safe: everything happens on the worker's thread.
+
+    Whatever ends it by an exception, it has left the group and aborted its transaction when the exception is raised.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        processor: Processor,
+        stop: Stop,
+        *,
+        worker: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._processor = processor
+        self._stop = stop
+        self._clock = clock
+        self._wall = wall
+        settings = config.settings
+        self.slot = claim_slot(
+            config.group, settings.bootstrap_servers or "", folder=settings.state_dir / "slots", worker=worker
+        )
+        self._watchdog = Watchdog(self.slot.transactional_id)
+        client = admin(settings)
+        self._transactions = Transactions(
+            _LARGE_RECORDS | producer_config(settings, transactional_id=self.slot.transactional_id),
+            self._watchdog,
+            timeout=config.blocking_timeout,
+            commit_timeout=config.commit_timeout,
+            clock=clock,
+        )
+        self._topics = TopicWatch(
+            client,
+            tuple(processor.topics),
+            fixed=config.fixed_partitions,
+            interval=config.topic_check_interval,
+            patience=config.recovery_timeout,
+            clock=clock,
+        )
+        self._membership = Membership(config, processor, client, self, clock)
+        self._election = None if config.elect_by is None else Election(config, config.elect_by, clock)
+        self._rounds = Rounds(config, processor)
+        self._size = BatchSize(config.batch_rows)
+        self._oversized = None if config.deadletter is None or config.must_fit else Oversized(config.deadletter)
+        self._in_flight = 0
+        self._broken: str | None = None
+        self._failures = 0
+        self._suspicion: str | None = None
+        self._last_tick = 0.0
+        self._notices: list[Output] = []
+        self._closed = False
+
+    @property
+    def poll_interval(self) -> float:
+        """Seconds between two polls while nothing comes."""
+        return self._config.poll_interval
+
+    @property
+    def lanes(self) -> dict[tuple[str, int], Lane]:
+        """The partitions this worker has, by topic and number."""
+        return self._membership.lanes
+
+    # -- the source's side ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Look at the topics, end what an earlier worker of this slot left pending, and join the group.
+
+        Raises:
+            TopicError: a topic is missing, or a hop's partitions are not as configured.
+            BrokerError: Kafka does not answer.
+
+        """
+        try:
+            self._topics.start()
+            self._transactions.renew(self._clock() + self._config.recovery_timeout)
+            self._join()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def poll(self) -> list[Work]:
+        """What there is to do now; empty when there is nothing, or when the sink has not handled the last yet.
+
+        Raises:
+            TopicError, BrokerError: the flow can't go on; says what to do.
+
+        """
+        if self._in_flight:
+            return []
+        try:
+            return self._poll()
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the flow was asked to stop and everything read has been handled."""
+        return self._stop.requested and self._in_flight == 0
+
+    def _poll(self) -> list[Work]:
+        self._look_at_topics()
+        if self._broken is not None:
+            self._recover()
+        if not self._active():
+            return []
+        self._membership.read()
+        for gap in self._membership.gaps():
+            self._step_over(gap)
+        if self._broken is not None:
+            return []
+        if not self._has_all_it_needs:
+            self._membership.hold_back()
+            return []
+        now = self._clock()
+        chosen = self._rounds.choose(self.lanes.values(), now)
+        work = [Work(self, [Item(lane, lane.generation, batch) for lane, batch in together]) for together in chosen]
+        self._membership.hold_back()
+        if now - self._last_tick >= self._config.tick_interval or (not work and self._commit_due()):
+            work.append(Work(self))
+        self._in_flight = len(work)
+        return work
+
+    def _join(self) -> None:
+        """Take part: in the flow's group at once, or first in the election of the process that may."""
+        if self._election is None:
+            self._membership.join()
+        else:
+            self._election.join()
+
+    def _active(self) -> bool:
+        """Whether this process may read. One that has just been elected joins; one that no longer is leaves."""
+        if self._election is None:
+            return True
+        active = self._election.won()
+        if active and self._membership.consumer is None:
+            self._membership.join()
+        elif not active and self._membership.consumer is not None:
+            _log.warning("%s: another process is the active one now; this one leaves", self._config.group)
+            self.before_revocation()
+            with self._watchdog.guard("close of the consumer", self._config.blocking_timeout * 2):
+                self._membership.leave()
+        return active
+
+    @property
+    def _has_all_it_needs(self) -> bool:
+        """Whether no partition is missing, for a processor that must have them all: a part of them would be wrong."""
+        return self._election is None or self._topics.partitions <= self.lanes.keys()
+
+    # -- the processor -------------------------------------------------------------------------------------------------
+
+    def process(self, work: Work) -> Done:
+        """Run the processor over batches, or tick it."""
+        try:
+            if not work.items:
+                return Done(self, outputs=self._tick())
+            items = [item for item in work.items if not item.is_stale]
+            return Done(self, work.items, self._process(items))
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _process(self, items: Sequence[Item]) -> list[Output]:
+        outputs: list[Output] = []
+        if self._rounds.processor is not None:
+            outputs = self._rounds.processor.process_round([item.batch for item in items])
+            if len(items) == 1:
+                outputs = self._fitting(items[0].batch, outputs)
+        else:
+            for item in items:
+                given = self._processor.process(item.batch)
+                if not item.batch.replay:
+                    outputs += self._fitting(item.batch, given)
+        if self._config.align is not None:
+            for item in items:
+                item.lane.advance(self._processor.event_time(item.batch), item.batch)
+        return outputs
+
+    def _fitting(self, batch: Batch, outputs: list[Output]) -> list[Output]:
+        return outputs if self._oversized is None else self._oversized.replaced(batch, outputs)
+
+    def _tick(self) -> list[Output]:
+        """The processor's tick, once all its state is there: not while a partition is opened or replayed."""
+        now = self._clock()
+        if now - self._last_tick < self._config.tick_interval:
+            return []
+        self._last_tick = now
+        if not self._membership.complete:
+            return []
+        notices, self._notices = self._notices, []
+        return notices + self._processor.tick(self._wall())
+
+    # -- the sink's side -----------------------------------------------------------------------------------------------
+
+    def handle(self, items: Sequence[Done]) -> None:
+        """Produce what was processed, and commit when it is time."""
+        try:
+            for done in items:
+                self._in_flight -= 1
+                self._handle_or_break(done)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _handle_or_break(self, done: Done) -> None:
+        if self._broken is not None:
+            return
+        try:
+            self._handle(done)
+            if self._commit_due():
+                self._commit()
+        except RecordTooLarge as failure:
+            self._break(str(failure))
+            self._make_batches_smaller(failure)
+        except TransactionFailed as failure:
+            self._break(str(failure))
+
+    def _handle(self, done: Done) -> None:
+        if not done.items:
+            if done.outputs:
+                self._transactions.begin()
+                self._transactions.send(done.outputs)
+                for other in self.lanes.values():  # a tick may have changed the state of any
+                    other.dirty = True
+            return
+        stale = [item.is_stale for item in done.items]
+        if any(stale):
+            if not all(stale):
+                self._break("some partitions of a round are no longer what they were")
+            return
+        live = [item for item in done.items if not item.batch.replay]
+        if live:
+            self._transactions.begin()
+            self._transactions.send(done.outputs)
+            self._transactions.rows += sum(len(item.batch) for item in live)
+        for item in live:
+            item.lane.dirty = True
+        for item in done.items:
+            item.lane.position = int(item.batch.offsets[-1]) + 1
+
+    def finish(self) -> None:
+        """Commit what was handled, leave the group and let the slot go."""
+        if self._closed:
+            return
+        if self._transactions.is_open and self._broken is None:
+            try:
+                self._commit()
+            except TransactionFailed as failure:
+                _log.warning("%s: the last transaction failed: %s", self._config.group, failure)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Abort what is open and leave the group at once, so that nobody has to wait for this process to time out."""
+        if self._closed:
+            return
+        self._closed = True
+        self._in_flight = 0
+        self._transactions.abort()
+        with self._watchdog.guard("close of the consumer", self._config.blocking_timeout * 2):
+            self._membership.close()
+            if self._election is not None:
+                self._election.leave()
+        self._watchdog.close()
+        self.slot.release()
+
+    # -- committing ----------------------------------------------------------------------------------------------------
+
+    def _commit_due(self) -> bool:
+        if not self._transactions.is_open or self._in_flight or self._broken is not None:
+            return False
+        return (
+            self._transactions.age >= self._config.commit_interval
+            or self._transactions.rows >= self._config.commit_rows
+        )
+
+    def _commit(self) -> None:
+        """Commit outputs and positions.
+
+        Raises:
+            TransactionFailed: begin again from what is committed.
+
+        """
+        dirty = [lane for lane in self.lanes.values() if lane.dirty and lane.is_open]
+        consumer = self._membership.consumer
+        if not dirty or consumer is None:  # without offsets the broker would not check that this member still is one
+            raise TransactionFailed("no partition is left that the outputs belong to")
+        positions = [
+            TopicPartition(
+                lane.topic, lane.index, lane.position, pack(partition.incarnation, self._processor.metadata(partition))
+            )
+            for lane in dirty
+            if (partition := lane.partition) is not None
+        ]
+        self._transactions.commit(positions, consumer.consumer_group_metadata())
+        for lane in dirty:
+            lane.dirty = False
+            lane.committed = max(lane.committed, lane.position)
+        self._failures = 0
+        if self._size.grow():
+            self._rounds.batch_rows = self._size.rows
+            if self._oversized is not None:
+                self._oversized.forget()
+
+    def _step_over(self, gap: Gap) -> None:
+        """Go on behind what can't be read; its dead letter and the position after it are committed together."""
+        lane, config = gap.lane, self._config
+        if self._broken is not None or lane.generation != gap.generation or lane.taken >= gap.end:
+            return
+        begin = max(gap.begin, lane.taken)
+        _log.error(
+            "%s: %s [%d] can't be read from offset %d to %d (%s); stepping over it",
+            *(config.group, lane.topic, lane.index, begin, gap.end - 1, gap.reason),
+        )
+        if gap.end > lane.committed:
+            try:
+                self._transactions.begin()
+                if config.deadletter is not None:
+                    at = int(self._wall() * 1_000_000)
+                    headers = tuple(gap_headers(gap, begin, patience=config.unreadable_after, at=at))
+                    self._transactions.send([Output(config.deadletter, None, headers=headers)])
+            except TransactionFailed as failure:
+                self._break(str(failure))
+                return
+            lane.dirty = True
+        self._membership.step_over(lane, gap.end)
+
+    def _break(self, why: str) -> None:
+        """Nothing since the last commit counts; the next poll begins again from what is committed."""
+        if self._broken is None:
+            _log.warning("%s: transaction failed (%s); beginning again from what is committed", self._config.group, why)
+            self._broken = why
+        for lane in self.lanes.values():
+            lane.generation = -1
+
+    def _make_batches_smaller(self, failure: RecordTooLarge) -> None:
+        """A record made of a batch is too large for its topic: half the rows make one that is half as large."""
+        self._failures = 0
+        if self._size.rows == 1:
+            if self._oversized is None or not self._oversized.learn(failure):
+                raise BrokerError(
+                    f"{failure}: it comes from a single row, so no smaller batch helps; raise the topic's "
+                    "max.message.bytes (and TIDEMARK_KAFKA_MESSAGE_MAX_BYTES)"
+                ) from failure
+            _log.error("%s: %s; its row becomes a dead letter", self._config.group, failure)
+            return
+        self._size.shrink()
+        self._rounds.batch_rows = self._size.rows
+        _log.warning(
+            "%s: at most %d rows are processed together from now on", self._config.group, self._rounds.batch_rows
+        )
+
+    def _recover(self) -> None:
+        """A new producer, and every partition opened again."""
+        self._failures += 1
+        if self._failures > self._config.most_failures:
+            raise BrokerError(
+                f"{self._config.group}: {self._failures} transactions in a row failed, the last by {self._broken}; "
+                "if another process uses the same slot, give each its own TIDEMARK_SLOT; else see the broker's log"
+            )
+        self._transactions.renew(self._clock() + self._config.recovery_timeout)
+        self._broken = None
+        self._membership.reopen()
+
+    # -- what the membership tells -------------------------------------------------------------------------------------
+
+    def before_revocation(self) -> None:
+        """Commit what the sink has handled."""
+        if not self._transactions.is_open or self._broken is not None or self._closed:
+            return
+        if self._in_flight:
+            self._break("partitions were revoked while rows of theirs were under way")
+            return
+        try:
+            self._commit()
+        except TransactionFailed as failure:
+            self._break(str(failure))
+
+    def on_loss(self) -> None:
+        """The group has gone on without this member: nothing of it can be committed."""
+        if self._transactions.is_open:
+            self._break("partitions were lost: the group has gone on without this member")
+
+    def on_gap(self, partition: Partition, message: str) -> None:
+        """Tell the log, and the dead letters with the next transaction."""
+        _log.error("%s", message)
+        if self._config.deadletter is not None:
+            headers = (
+                ("source_topic", partition.topic.encode()),
+                ("source_partition", str(partition.index).encode()),
+                ("source_incarnation", partition.incarnation.encode()),
+                ("step", b"resume"),
+                ("reason", message.encode()),
+                ("at", str(int(self._wall() * 1_000_000)).encode()),
+            )
+            self._notices.append(Output(self._config.deadletter, None, headers=headers))
+
+    def on_suspicion(self) -> None:
+        """Look at the topics at once."""
+        self._topics.look_now()
+
+    def on_lost_position(self, lane: Lane, error: KafkaError) -> None:
+        """If the topics turn out to be what they were, that is an error."""
+        self._suspicion = f"{lane.topic!r} partition {lane.index} at {lane.taken + lane.rows}: {error.str()}"
+
+    def _look_at_topics(self) -> None:
+        changed = self._topics.look()
+        if changed is None:
+            return
+        suspicion, self._suspicion = self._suspicion, None
+        if changed is Changed.RECREATED:
+            self._begin_with_new_topics()
+        elif suspicion is not None:
+            raise TopicError(
+                f"{self._config.group} can't read on in topic {suspicion}; retention has removed records that were not "
+                "processed yet, or the log was cut. Start again: the start finds what is missing and says what to do"
+            )
+
+    def _begin_with_new_topics(self) -> None:
+        """A topic was deleted and made again: its consumer would wait for ever, so another one takes its place."""
+        self._break("a topic was re-created")
+        self._transactions.discard()
+        with self._watchdog.guard("close of the consumer", self._config.blocking_timeout * 2):
+            self._membership.leave()
+            if self._election is not None:
+                self._election.leave()
+        self._join()

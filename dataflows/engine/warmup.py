@@ -1,0 +1,72 @@
+"""Warms a stream flow before its process joins the group.
+
+A process that has joined and then compiles its kernels for seconds holds its partitions meanwhile, and whoever waits
+for their predictions. So a processor that is thrown away afterwards is given a few made-up records, and what it hands
+on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+
+from tidemark.pipeline import Pipeline
+from tidemark.runtime.processor import Batch, Output, Partition, Processor
+from tidemark.sources.records import Records
+
+_ROWS = 300
+_START = datetime(2025, 1, 1, tzinfo=UTC)
+_EXAMPLES: dict[str, object] = {"string": "1", "int": 1, "float": 1.5, "bool": True}
+
+
+def rehearse(processor: Processor, pipeline: Pipeline) -> Counter[str]:
+    """Run made-up records through all stages of `processor`, outside Kafka; how many outputs it gave to each topic."""
+    raw = pipeline.raw_topics[0]
+    records = Records(pipeline).records(_records(pipeline))
+    ready = {raw: [Output(raw, record.value, record.key) for record in records]}
+    given: Counter[str] = Counter()
+    for topic in (raw, *pipeline.hop_topics):
+        partition = Partition(topic, 0, "00000000")
+        processor.open(partition, "")
+        for rows in (ready.get(topic, [])[:1], ready.get(topic, [])[1:]):  # few rows and many take different ways
+            if rows:
+                outputs = processor.process(_batch(partition, rows))
+                given.update(output.topic for output in outputs)
+                for name, group in _by_topic(outputs).items():
+                    ready.setdefault(name, []).extend(group)
+    return given
+
+
+def _records(pipeline: Pipeline) -> list[bytes]:
+    """JSON of rows a minute apart that fit the pipeline's columns."""
+    records = []
+    for i in range(_ROWS):
+        row = {name: _EXAMPLES[column.type] for name, column in pipeline.columns.items()}
+        at = _START + timedelta(minutes=i)
+        epoch = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
+        per_second = epoch.get(pipeline.time.format)
+        row[pipeline.time.column] = at.isoformat() if per_second is None else int(at.timestamp()) * per_second
+        records.append(msgspec.json.encode(row))
+    return records
+
+
+def _batch(partition: Partition, rows: list[Output]) -> Batch:
+    n = len(rows)
+    return Batch(
+        partition=partition,
+        offsets=np.arange(n, dtype=np.int64),
+        timestamps=np.full(n, int(_START.timestamp() * 1_000), np.int64),
+        keys=[row.key for row in rows],
+        values=[row.value for row in rows],
+        headers=[list(row.headers) or None for row in rows],
+    )
+
+
+def _by_topic(outputs: list[Output]) -> dict[str, list[Output]]:
+    groups: dict[str, list[Output]] = defaultdict(list)
+    for output in outputs:
+        groups[output.topic].append(output)
+    return groups

@@ -1,0 +1,1 @@
+"""LightGBM forests: read from their text once, predicted and explained without LightGBM."""

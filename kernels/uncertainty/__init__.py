@@ -1,0 +1,1 @@
+"""How unsure a classifier, or a committee of them, is of each row."""

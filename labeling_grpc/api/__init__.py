@@ -1,0 +1,1 @@
+"""The gRPC services: requests checked, dispatched, answered."""

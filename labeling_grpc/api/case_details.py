@@ -1,0 +1,258 @@
+"""One case with all that helps to decide it: what became of it, the entity's history, the model's reasons, its like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import numpy as np
+import sqlalchemy as sa
+
+from labeling_grpc.api import mapping
+from labeling_grpc.api.errors import unknown_case
+from labeling_grpc.api.message_sizes import (
+    MAX_ANSWERS,
+    MAX_CONTRIBUTIONS,
+    MAX_HISTORY,
+    MAX_REMARKS,
+    MAX_SIMILAR,
+    fit,
+    newest,
+)
+from labeling_grpc.api.text import lookup
+from labeling_grpc.assist.champion_follower import Champion
+from labeling_grpc.assist.nearest_labeled import SimilarCases
+from labeling_grpc.assist.ranking import rows_of
+from labeling_grpc.commands.labeling import Remark
+from labeling_grpc.queue import queries
+from labeling_grpc.queue.case_state import Row, standing
+from labeling_grpc.queue.comments import before, remarks
+from labeling_grpc.queue.unit_of_work import decode_candidate
+from labeling_grpc.queue.veil import Looks, Veil
+from labeling_grpc.security.caller import Caller
+from labeling_grpc.storage.schema import answers, cases, gold_leases
+from labeling_grpc.v1 import labeling_pb2 as pb
+from tidemark.pipeline import Pipeline
+from tidemark.records import Candidate
+
+_GIVEN: Final = frozenset({"answered", "skipped", "expired", "withdrawn", "vote", "gold", "escalated", "retracted"})
+_OWN_STATE: Final = {"answered": "answered", "vote": "answered", "gold": "answered", "skipped": "skipped"}
+"""State of a case as one sees it who has answered it so, and may not know of others."""
+
+_TELLING: Final = sa.select(
+    answers.c.id, answers.c.event_id, answers.c.status, answers.c.label, answers.c.answered_at, answers.c.supersedes
+)
+
+
+class Details:
+    """Looks cases up. Its methods read the database and count; call them off the event loop."""
+
+    def __init__(self, pipeline: Pipeline, champion: Champion) -> None:
+        self._pipeline = pipeline
+        self._champion = champion
+        self._similar = SimilarCases(pipeline)
+
+    def case(self, connection: sa.Connection, event_id: str, most: int, caller: Caller) -> pb.GetCaseResponse:
+        """The case, as `whole` gives it."""
+        return self.whole(connection, event_id, most, caller)[0]
+
+    def whole(
+        self, connection: sa.Connection, event_id: str, most: int, caller: Caller
+    ) -> tuple[pb.GetCaseResponse, str]:
+        """The case.
+
+        Who may see only their own answers learns neither others' nor the verdict, and so not which cases have a known
+        answer; nor does anybody else learn it of a case that they are to answer to be measured (`Veil`).
+
+        Args:
+            connection: To the queue's database.
+            event_id: The case.
+            most: Entries of its history, and of its like.
+            caller: Who asks.
+
+        Returns:
+            The response, and the place of its first comment, "" where there are none before.
+
+        Raises:
+            RefusedError: There is no such case.
+
+        """
+        veil, row, said, looks = self._found(connection, event_id, caller)
+        blind = veil.blind or looks is not None
+        given = [its for its in said if its["status"] in _GIVEN and not (blind and its["annotator"] != caller.name)]
+        response = pb.GetCaseResponse(record=mapping.case_record(row))
+        if blind:
+            self._cover(connection, response.record, given, caller.name)
+        comments, earlier = remarks(connection, [event_id]).get(event_id, ((), 0))
+        place = self._comment(response, self._own(comments, caller, looks), more=earlier > 0 and looks is None)
+        whole = {"history": self._history(connection, response, row, most, veil)}
+        whole["similar"] = self._alike(connection, response, row, most, veil)
+        answered, whole["answers"] = fit((_answer(its, blind=blind) for its in reversed(given)), MAX_ANSWERS)
+        response.answers.extend(reversed(answered))
+        whole["contributions"] = self._explain(response, row.candidate)
+        response.shortened.extend(name for name, all_ in whole.items() if not all_)
+        return response, place
+
+    def earlier(
+        self, connection: sa.Connection, event_id: str, place: str, caller: Caller
+    ) -> tuple[pb.GetCaseResponse, str]:
+        """Comments before others.
+
+        Args:
+            connection: To the queue's database.
+            event_id: The case.
+            place: What `whole`, or this, gave.
+            caller: Who asks.
+
+        Returns:
+            The response, and the place of its first comment, "" where there are none before.
+
+        Raises:
+            RefusedError: There is no such case.
+
+        """
+        veil, row, said, looks = self._found(connection, event_id, caller)
+        response = pb.GetCaseResponse(record=mapping.case_record(row))
+        if veil.blind or looks is not None:
+            self._cover(
+                connection, response.record, [its for its in said if its["annotator"] == caller.name], caller.name
+            )
+        at, _, annotation_id = place.partition(" ")
+        found, more = before(connection, event_id, int(at), annotation_id)
+        return response, self._comment(response, self._own(found, caller, looks), more=more and looks is None)
+
+    def _found(
+        self, connection: sa.Connection, event_id: str, caller: Caller
+    ) -> tuple[Veil, queries.CaseRow, list[sa.RowMapping], Looks | None]:
+        """The case with its annotations, and what it must look like, None: what it is."""
+        found = queries.case_row(connection, self._pipeline.labeling, event_id)
+        if found is None:
+            raise unknown_case(event_id)
+        veil = Veil(caller, golden=bool(self._pipeline.labeling.gold_every))
+        row, said = found
+        looks = veil.over(connection, [event_id]).get(event_id)
+        return veil, row if looks is None else queries.under(row, looks, caller.name), said, looks
+
+    def _own(self, found: Sequence[Remark], caller: Caller, looks: Looks | None) -> Sequence[Remark]:
+        """Of a case that is under a veil, what others said tells its answer, and that it has one."""
+        return found if looks is None else [remark for remark in found if remark.annotator == caller.name]
+
+    def _comment(self, response: pb.GetCaseResponse, found: Sequence[Remark], *, more: bool) -> str:
+        shown = newest(found, MAX_REMARKS)
+        response.comments.extend(mapping.comment(remark, cut=cut) for remark, cut in shown)
+        if not shown or (len(shown) == len(found) and not more):
+            return ""
+        first = shown[0][0]
+        return f"{first.at} {first.id}"
+
+    def _cover(self, connection: sa.Connection, record: pb.CaseRecord, own: Sequence[Row], name: str) -> None:
+        """Leave of a record what its annotator knows anyway."""
+        event_id = record.case.event_id
+        gold = sa.select(gold_leases.c.token).where(gold_leases.c.event_id == event_id, gold_leases.c.annotator == name)
+        held = record.annotator == name or connection.execute(gold).first() is not None
+        last = next((its["status"] for its in reversed(own) if its["status"] in _OWN_STATE), "")
+        state = "leased" if held else _OWN_STATE.get(last, "waiting")
+        record.state = pb.CaseState.Value(f"CASE_STATE_{state.upper()}")
+        record.annotator = name if held else ""
+        record.answers = sum(its["status"] in {"answered", "vote", "gold"} for its in own)
+        record.ClearField("label")
+        record.ClearField("confidence")
+
+    def _alike(
+        self, connection: sa.Connection, response: pb.GetCaseResponse, row: queries.CaseRow, most: int, veil: Veil
+    ) -> bool:
+        """Add the nearest labeled cases; whether all fit."""
+        names = self._pipeline.feature_names
+        hidden = partial(veil.unanswered, connection)
+        found, all_ = fit(
+            (
+                pb.SimilarCase(
+                    event_id=its.event_id,
+                    label=its.label,
+                    distance=its.distance,
+                    features=[self._feature(*pair) for pair in zip(names, its.features.tolist(), strict=True)],
+                    time_us=its.time,
+                )
+                for its in self._similar.nearest(connection, row.candidate, most, hidden)
+            ),
+            MAX_SIMILAR,
+        )
+        response.similar.extend(found)
+        return all_
+
+    def _history(
+        self, connection: sa.Connection, response: pb.GetCaseResponse, row: queries.CaseRow, most: int, veil: Veil
+    ) -> bool:
+        """Add cases of the same entity that came before, the newest `most` of them, by event time; whether all fit."""
+        if row.candidate.key is None:
+            return True
+        earlier = (
+            sa.select(cases.c.event_id, cases.c.candidate)
+            .where(cases.c.key == lookup(row.candidate.key), cases.c.id < row.number)
+            .order_by(cases.c.id.desc())
+            .limit(most)
+        )
+        candidates = {event_id: decode_candidate(raw) for event_id, raw in connection.execute(earlier)}
+        said: dict[str, list[Row]] = {event_id: [] for event_id in candidates}
+        for annotation in connection.execute(_TELLING.where(answers.c.event_id.in_(candidates))).mappings():
+            said[annotation["event_id"]].append(annotation)
+        for event_id in veil.unanswered(connection, candidates):
+            said[event_id] = []
+        latest = sorted(candidates.values(), key=lambda its: its.time, reverse=True)
+        found, all_ = fit((self._point(its, said[its.event_id]) for its in latest), MAX_HISTORY)
+        response.history.extend(reversed(found))
+        return all_
+
+    def _point(self, candidate: Candidate, said: Sequence[Row]) -> pb.HistoryPoint:
+        verdict = standing(said).verdict if said else None
+        label = self._pipeline.label
+        probabilities = candidate.probabilities or ()
+        place = label.classes.index(label.positive)
+        return pb.HistoryPoint(
+            event_id=candidate.event_id,
+            time_us=candidate.time,
+            features=[self._feature(name, value) for name, value in candidate.features.items()],
+            label="" if verdict is None else verdict["label"] or "",
+            # One scored when the pipeline had other classes says nothing of these.
+            probability=probabilities[place] if len(probabilities) == len(label.classes) else None,
+        )
+
+    def _feature(self, name: str, value: float | None) -> pb.Feature:
+        return pb.Feature(name=name, value=None if value is None or np.isnan(value) else value)
+
+    def _explain(self, response: pb.GetCaseResponse, candidate: Candidate) -> bool:
+        """Add what moved the score of the positive class, largest effect first; whether all of it fits."""
+        model = self._champion.current()
+        if model is None:
+            return True
+        (row,) = rows_of(self._pipeline, [candidate])
+        row, names, classes = model.own(row[None, :])[0], model.manifest.features, model.manifest.classes
+        parts = model.forest.contributions(row)
+        if self._pipeline.label.positive not in classes:
+            return True  # a class that came after the model
+        place = classes.index(self._pipeline.label.positive)
+        # Where there are two classes, there is one score: the second one's.
+        parts = parts[place] if parts.ndim == 2 else parts if place else -parts
+        response.base_score, response.contributions_model = float(parts[-1]), model.version
+        order = np.argsort(-np.abs(parts[:-1]), kind="stable").tolist()
+        found, all_ = fit((_contribution(names[at], row[at], parts[at]) for at in order), MAX_CONTRIBUTIONS)
+        response.contributions.extend(found)
+        return all_
+
+
+def _contribution(name: str, value: float, part: float) -> pb.Contribution:
+    return pb.Contribution(name=name, value=None if np.isnan(value) else float(value), contribution=float(part))
+
+
+def _answer(row: Row, *, blind: bool) -> pb.GivenAnswer:
+    return pb.GivenAnswer(
+        annotation_id=row["id"],
+        annotator=row["annotator"],
+        status="answered" if blind and row["status"] == "gold" else row["status"],
+        label=row["label"],
+        confidence=row["confidence"],
+        comment=row["comment"],
+        answered_at_us=row["answered_at"],
+        supersedes=row["supersedes"],
+    )

@@ -1,0 +1,174 @@
+"""Between the domain's records and the contract's messages."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+from labeling_grpc.api.errors import RefusedError
+from labeling_grpc.api.message_sizes import newest
+from labeling_grpc.commands.labeling import Accepted, CaseEvent, Counts, LeasedCase, Remark
+from labeling_grpc.queue.queries import CaseRow, Progress
+from labeling_grpc.v1 import labeling_pb2 as pb
+from tidemark.records import Candidate
+from tidemark.records import Reason as CaseReason
+
+REASONS: Final[dict[CaseReason, pb.Reason.ValueType]] = {
+    "explore": pb.REASON_EXPLORE,
+    "uncertain": pb.REASON_UNCERTAIN,
+    "diverse": pb.REASON_DIVERSE,
+    "cold": pb.REASON_COLD,
+    "imported": pb.REASON_IMPORTED,
+}
+
+_KINDS: Final = {
+    "added": pb.CaseEvent.KIND_ADDED,
+    "leased": pb.CaseEvent.KIND_LEASED,
+    "returned": pb.CaseEvent.KIND_RETURNED,
+    "answered": pb.CaseEvent.KIND_ANSWERED,
+    "skipped": pb.CaseEvent.KIND_SKIPPED,
+    "expired": pb.CaseEvent.KIND_EXPIRED,
+    "amended": pb.CaseEvent.KIND_AMENDED,
+    "withdrawn": pb.CaseEvent.KIND_WITHDRAWN,
+    "escalated": pb.CaseEvent.KIND_ESCALATED,
+    "voted": pb.CaseEvent.KIND_VOTED,
+    "commented": pb.CaseEvent.KIND_COMMENTED,
+    "requeued": pb.CaseEvent.KIND_REQUEUED,
+}
+_INT64: Final = range(-(2**63), 2**63)
+_decode = msgspec.json.Decoder(Candidate).decode
+
+
+# Messages are filled in place: those that are made first are copied into the one that holds them, which takes twice as
+# long, and there are many in a response.
+
+
+def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int) -> None:
+    """A leased case as the contract has it. room: bytes of its comments."""
+    task = response.tasks.add(
+        lease_token=leased.token, lease_expires_at_us=leased.until, lease_count=leased.leases, review=leased.review
+    )
+    _fill(task.case, _decode(leased.candidate), leased)
+    if leased.remarks:
+        shown = newest(leased.remarks, room)
+        task.comments.extend(comment(remark, cut=cut) for remark, cut in shown)
+        task.earlier_comments = leased.earlier + len(leased.remarks) - len(shown)
+
+
+def comment(remark: Remark, *, cut: bool = False) -> pb.Comment:
+    """Something said about a case as the contract has it. cut: its text is not whole."""
+    return pb.Comment(annotator=remark.annotator, text=remark.text, at_us=remark.at, cut=cut)
+
+
+def case_record(row: CaseRow) -> pb.CaseRecord:
+    """A case and where it is as the contract has it."""
+    record = pb.CaseRecord(
+        state=pb.CaseState.Value(f"CASE_STATE_{row.state.upper()}"),
+        annotator=row.holder,
+        label=row.label or "",
+        confidence=row.confidence,
+        answers=row.answers,
+        review=row.review,
+    )
+    _fill(record.case, row.candidate, row)
+    return record
+
+
+def progress(annotator: str, found: Progress, waiting: int) -> pb.Progress:
+    """How far an annotator is as the contract has it."""
+    return pb.Progress(
+        annotator=annotator,
+        answered_today=found.answered_today,
+        skipped_today=found.skipped_today,
+        answered=found.answered,
+        quota=found.row.quota,
+        waiting=waiting,
+        leased=found.leased,
+        median_answer_ms=found.median_ms,
+    )
+
+
+def add_result(
+    results: RepeatedCompositeFieldContainer[pb.SubmitResult], event_id: str, outcome: Accepted | RefusedError
+) -> None:
+    """What became of an answer."""
+    if isinstance(outcome, RefusedError):
+        results.add(event_id=event_id, error=outcome.status())
+    else:
+        results.add(event_id=event_id, annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
+
+
+def _fill(shown: pb.Case, candidate: Candidate, placed: LeasedCase | CaseRow) -> None:
+    """What a person is shown. The inclusion probability is not: it is for the learner."""
+    shown.event_id = candidate.event_id
+    if candidate.business_id is not None:
+        shown.business_id = candidate.business_id
+    if candidate.key is not None:
+        shown.key = candidate.key
+    shown.time_us = candidate.time
+    shown.reason = REASONS[candidate.reason]
+    shown.priority = candidate.priority
+    if candidate.probabilities:
+        shown.probabilities.extend(candidate.probabilities)
+    if candidate.uncertainty is not None:
+        shown.uncertainty = candidate.uncertainty
+    shown.model = candidate.model
+    if candidate.expires_at is not None:
+        shown.expires_at_us = candidate.expires_at
+    shown.policy = candidate.policy
+    shown.tile = candidate.tile
+    shown.segment, shown.skill = placed.segment, placed.skill
+    context, features = shown.context, shown.features
+    for name, value in candidate.context.items():
+        _set(context.add(name=name), value)
+    for name, feature in candidate.features.items():
+        features.add(name=name, value=feature)
+
+
+def _set(field: pb.ContextField, value: str | float | bool | None) -> None:  # noqa: FBT001 - a column may hold flags
+    match value:
+        case None:
+            pass
+        case bool():
+            field.value.flag = value
+        case int():
+            if value in _INT64:
+                field.value.integer = value
+            else:
+                field.value.text = str(value)
+        case float():
+            field.value.number = value
+        case str():
+            field.value.text = value
+
+
+def stats(pipeline: str, counts: Counts, now: int) -> pb.QueueStats:
+    """The counts as the contract has them."""
+    return pb.QueueStats(
+        pipeline=pipeline,
+        waiting_explore=counts.waiting_explore,
+        waiting_active=counts.waiting_active,
+        leased=counts.leased,
+        answered=counts.answered,
+        skipped=counts.skipped,
+        expired=counts.expired,
+        withdrawn=counts.withdrawn,
+        unpublished=counts.unpublished,
+        rejected=counts.rejected,
+        event_clock_us=counts.event_clock,
+        ranked_by=counts.ranked_by,
+        now_us=now,
+    )
+
+
+def case_event(event: CaseEvent) -> pb.CaseEvent:
+    """An event as the contract has it."""
+    return pb.CaseEvent(
+        kind=_KINDS[event.kind],
+        event_id=event.event_id,
+        annotator=event.annotator,
+        label=event.label or "",
+        at_us=event.at,
+    )

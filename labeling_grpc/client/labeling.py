@@ -1,0 +1,506 @@
+"""Clients of the labeling service: `LabelingClient` blocks, `AsyncLabelingClient` is for asyncio.
+
+Every call is safe to repeat, so both repeat what failed because the service could not be reached, with growing pauses,
+for `patience` seconds. An answer carries an idempotency key from its first try on, and so counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import cast
+
+import grpc
+
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.client.channel import Asyncio, Blocking, UnreachableError, translated
+from labeling_grpc.client.messages import (
+    amended,
+    case_record,
+    details_of,
+    one,
+    progress_of,
+    renewed,
+    stats_of,
+    submitted,
+    tasks,
+    turned,
+    update_of,
+)
+from labeling_grpc.client.messages import comments as said
+from labeling_grpc.client.values import (
+    Annotation,
+    Case,
+    CaseDetails,
+    CaseEvent,
+    CaseRecord,
+    CaseState,
+    Comment,
+    Contribution,
+    GivenAnswer,
+    HistoryPoint,
+    Progress,
+    SimilarCase,
+    Stats,
+    Submitted,
+    Task,
+    Turn,
+    Update,
+)
+from labeling_grpc.v1 import labeling_pb2_grpc
+
+__all__ = [
+    "Annotation",
+    "AsyncLabelingClient",
+    "Case",
+    "CaseDetails",
+    "CaseEvent",
+    "CaseRecord",
+    "CaseState",
+    "Comment",
+    "Contribution",
+    "GivenAnswer",
+    "HistoryPoint",
+    "LabelingClient",
+    "Progress",
+    "Reason",
+    "RefusedError",
+    "SimilarCase",
+    "Stats",
+    "Submitted",
+    "Task",
+    "Turn",
+    "UnreachableError",
+    "Update",
+]
+
+
+class LabelingClient(Blocking):
+    """Blocking client. Safe to share among threads; close it, or use it as a context manager."""
+
+    stub = labeling_pb2_grpc.LabelingServiceStub
+
+    def lease(
+        self,
+        count: int = 1,
+        *,
+        wait: float = 0.0,
+        lease: float | None = None,
+        segments: Sequence[str] = (),
+        review: bool = False,
+    ) -> list[Task]:
+        """Up to `count` cases; waits up to `wait` seconds for the first.
+
+        lease: its length in seconds.  segments: active cases of these alone.  review: those for reviewers first.
+
+        Raises:
+            RefusedError: the service refuses.
+            UnreachableError: it can't be reached.
+
+        """
+        request = self._calls.lease(count, wait, lease, segments, review=review)
+        return tasks(self._call("LeaseTasks", request, wait))
+
+    def submit(
+        self,
+        task: Task,
+        label: str,
+        *,
+        known_at: int | None = None,
+        confidence: float | None = None,
+        comment: str = "",
+        key: str = "",
+    ) -> Submitted:
+        """Answer a task; when this returns, the answer is on disk.
+
+        Raises:
+            RefusedError: unknown class, unknown or closed case, stale lease, or another answer was given before.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        annotation = Annotation(task, label, known_at, confidence, comment, key)
+        return one(self.submit_many([annotation]))
+
+    def submit_many(self, annotations: Sequence[Annotation]) -> list[Submitted | RefusedError]:
+        """Answer up to 100 tasks, each on its own: a refused one does not hold up the others.
+
+        Raises:
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        try:
+            return submitted(self._call("SubmitLabels", self._calls.submit(annotations)))
+        except RefusedError as refusal:
+            if len(annotations) == 1:
+                return [refusal]
+            raise
+
+    def submit_and_lease(
+        self, annotations: Sequence[Annotation], count: int = 1, *, wait: float = 0.0, lease: float | None = None
+    ) -> Turn:
+        """Answer up to 100 tasks and lease the next `count`, in one call: `submit_many` and then `lease`.
+
+        Raises:
+            RefusedError: the call as a whole is refused; nothing was taken.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        following = self._calls.lease(count, wait, lease)
+        return turned(self._call("SubmitLabels", self._calls.submit(annotations, following), wait))
+
+    def skip(self, task: Task, reason: str = "", *, known_at: int | None = None) -> str:
+        """Close a task without an answer; the id of the annotation that says so.
+
+        Raises:
+            RefusedError: unknown or closed case, stale lease.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        return cast("str", self._call("Skip", self._calls.skip(task, reason, known_at)).annotation_id)
+
+    def escalate(self, task: Task, reason: str) -> str:
+        """Hand a task on to the reviewers, with what makes it hard; the id of the annotation that says so.
+
+        Raises:
+            RefusedError: no reason, unknown or closed case, stale lease.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        return cast("str", self._call("Escalate", self._calls.escalate(task, reason)).annotation_id)
+
+    def amend(
+        self,
+        annotation_id: str,
+        label: str,
+        *,
+        known_at: int | None = None,
+        confidence: float | None = None,
+        comment: str = "",
+    ) -> Submitted:
+        """Correct an answer or a skip, by the id that it was given; both stay published, and the newer one counts.
+
+        Raises:
+            RefusedError: unknown annotation or class, or it was amended before.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        return amended(self._call("AmendLabel", self._calls.amend(annotation_id, label, known_at, confidence, comment)))
+
+    def retract(self, annotation_id: str, comment: str = "", *, known_at: int | None = None) -> Submitted:
+        """Take an answer or a skip back; nothing takes its place.
+
+        Raises:
+            RefusedError: unknown annotation, or it was amended before.
+            UnreachableError: the service can't be reached; repeating the call is safe.
+
+        """
+        return amended(self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
+
+    def renew(self, tasks: Sequence[Task], lease: float | None = None) -> list[int | RefusedError]:
+        """Let leases end `lease` seconds from now; when each ends (µs), or why it was refused.
+
+        Raises:
+            UnreachableError: the service can't be reached.
+
+        """
+        try:
+            return renewed(self._call("RenewLease", self._calls.renew(tasks, lease)))
+        except RefusedError as refusal:
+            if len(tasks) == 1:
+                return [refusal]
+            raise
+
+    def release(self, tasks: Sequence[Task]) -> int:
+        """Give tasks back; how many leases that ended.
+
+        Raises:
+            UnreachableError: the service can't be reached.
+
+        """
+        return cast("int", self._call("Release", self._calls.release(tasks)).released) if tasks else 0
+
+    def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
+        """One case with all that helps to decide it. most: entries of history and similar cases; 0: 20.
+
+        Raises:
+            RefusedError: unknown case, or it is nobody's business of this role.
+            UnreachableError: the service can't be reached.
+
+        """
+        return details_of(self._call("GetCase", self._calls.case(event_id, most)))
+
+    def comments(self, event_id: str) -> Iterator[Comment]:
+        """All that was said about a case, newest first, read page by page.
+
+        Args:
+            event_id: The case.
+
+        Yields:
+            Comments, whole.
+
+        Raises:
+            RefusedError: Unknown case, or it is nobody's business of this role.
+            UnreachableError: The service can't be reached.
+
+        """
+        for page in self._pages("GetCase", self._calls.case(event_id, 1)):
+            yield from reversed([*said(page.comments)])
+
+    def comment(self, event_id: str, text: str, *, key: str = "") -> str:
+        """Say something about a case, open or closed, to whoever is given it; the id of the annotation.
+
+        key: idempotency key; "" makes one, which holds for the tries of this call.
+
+        Raises:
+            RefusedError: unknown case, or it is nobody's business of this role.
+            UnreachableError: the service can't be reached.
+
+        """
+        return cast("str", self._call("AddComment", self._calls.comment(event_id, text, key)).annotation_id)
+
+    def cases(
+        self,
+        *,
+        states: Sequence[CaseState] = (),
+        segments: Sequence[str] = (),
+        key: str = "",
+        review: bool = False,
+        page: int = 0,
+    ) -> Iterator[CaseRecord]:
+        """Cases in the order in which they came, read page by page of at most `page` (0: the service's default).
+
+        states, segments: of these alone.  key: of this entity alone.  review: those for reviewers alone.
+
+        Raises:
+            RefusedError: the role may not list cases, or not look for these.
+            UnreachableError: the service can't be reached.
+
+        """
+        request = self._calls.cases(states, segments, key, page, review=review)
+        return (case_record(record) for record in self._paged("ListCases", request, "records"))
+
+    def progress(self, annotator: str = "") -> Progress:
+        """How far an annotator is; "": this one.
+
+        Raises:
+            RefusedError: nobody of this name was seen, or the figures are another's.
+            UnreachableError: the service can't be reached.
+
+        """
+        return progress_of(self._call("GetProgress", self._calls.progress(annotator)))
+
+    def stats(self) -> Stats:
+        """The queue in numbers.
+
+        Raises:
+            UnreachableError: the service can't be reached.
+
+        """
+        return stats_of(self._call("Stats", self._calls.stats()).stats)
+
+    def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> Generator[Update, None, None]:
+        """What happens, at most one update per `interval` seconds, until the service stops or the iterator is closed.
+
+        Raises:
+            UnreachableError: the service can't be reached, or went away.
+
+        """
+        stub = self._connect()
+        call = stub.Watch(self._calls.watch(interval, stats_only=stats_only), metadata=self._metadata)
+        try:
+            for response in call:
+                yield update_of(response)
+        except grpc.RpcError as error:
+            raise translated(error, self._connected) from error
+        finally:
+            call.cancel()
+
+    @contextmanager
+    def hold(self, count: int = 1, *, wait: float = 0.0, lease: float = 60.0) -> Iterator[list[Task]]:
+        """Lease cases and keep them for as long as the block runs; what was not answered in it is given back."""
+        with self.keep(self.lease(count, wait=wait, lease=lease), lease=lease) as tasks:
+            yield tasks
+
+    @contextmanager
+    def keep(self, tasks: list[Task], *, lease: float = 60.0) -> Iterator[list[Task]]:
+        """Keep leased cases for as long as the block runs; what was not answered in it is given back."""
+        done = threading.Event()
+        keeper = threading.Thread(target=self._keep, args=(list(tasks), lease, done), daemon=True)
+        keeper.start()
+        try:
+            yield tasks
+        finally:
+            done.set()
+            keeper.join()
+            self.release(tasks)
+
+    def _keep(self, tasks: list[Task], lease: float, done: threading.Event) -> None:
+        while tasks and not done.wait(lease / 3):
+            try:
+                renewed = self.renew(tasks, lease)
+            except UnreachableError:
+                continue  # the leases may last until it is back; what is answered tells
+            tasks = [task for task, outcome in zip(tasks, renewed, strict=True) if isinstance(outcome, int)]
+
+
+class AsyncLabelingClient(Asyncio):
+    """Client for asyncio, with the calls of `LabelingClient`. Lives in one event loop."""
+
+    stub = labeling_pb2_grpc.LabelingServiceStub
+
+    async def lease(
+        self,
+        count: int = 1,
+        *,
+        wait: float = 0.0,
+        lease: float | None = None,
+        segments: Sequence[str] = (),
+        review: bool = False,
+    ) -> list[Task]:
+        """As `LabelingClient.lease`."""
+        request = self._calls.lease(count, wait, lease, segments, review=review)
+        return tasks(await self._call("LeaseTasks", request, wait))
+
+    async def submit(
+        self,
+        task: Task,
+        label: str,
+        *,
+        known_at: int | None = None,
+        confidence: float | None = None,
+        comment: str = "",
+        key: str = "",
+    ) -> Submitted:
+        """As `LabelingClient.submit`."""
+        return one(await self.submit_many([Annotation(task, label, known_at, confidence, comment, key)]))
+
+    async def submit_many(self, annotations: Sequence[Annotation]) -> list[Submitted | RefusedError]:
+        """As `LabelingClient.submit_many`."""
+        try:
+            return submitted(await self._call("SubmitLabels", self._calls.submit(annotations)))
+        except RefusedError as refusal:
+            if len(annotations) == 1:
+                return [refusal]
+            raise
+
+    async def submit_and_lease(
+        self, annotations: Sequence[Annotation], count: int = 1, *, wait: float = 0.0, lease: float | None = None
+    ) -> Turn:
+        """As `LabelingClient.submit_and_lease`."""
+        following = self._calls.lease(count, wait, lease)
+        return turned(await self._call("SubmitLabels", self._calls.submit(annotations, following), wait))
+
+    async def skip(self, task: Task, reason: str = "", *, known_at: int | None = None) -> str:
+        """As `LabelingClient.skip`."""
+        return cast("str", (await self._call("Skip", self._calls.skip(task, reason, known_at))).annotation_id)
+
+    async def escalate(self, task: Task, reason: str) -> str:
+        """As `LabelingClient.escalate`."""
+        return cast("str", (await self._call("Escalate", self._calls.escalate(task, reason))).annotation_id)
+
+    async def amend(
+        self,
+        annotation_id: str,
+        label: str,
+        *,
+        known_at: int | None = None,
+        confidence: float | None = None,
+        comment: str = "",
+    ) -> Submitted:
+        """As `LabelingClient.amend`."""
+        request = self._calls.amend(annotation_id, label, known_at, confidence, comment)
+        return amended(await self._call("AmendLabel", request))
+
+    async def retract(self, annotation_id: str, comment: str = "", *, known_at: int | None = None) -> Submitted:
+        """As `LabelingClient.retract`."""
+        return amended(await self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
+
+    async def renew(self, tasks: Sequence[Task], lease: float | None = None) -> list[int | RefusedError]:
+        """As `LabelingClient.renew`."""
+        try:
+            return renewed(await self._call("RenewLease", self._calls.renew(tasks, lease)))
+        except RefusedError as refusal:
+            if len(tasks) == 1:
+                return [refusal]
+            raise
+
+    async def release(self, tasks: Sequence[Task]) -> int:
+        """As `LabelingClient.release`."""
+        if not tasks:
+            return 0
+        return cast("int", (await self._call("Release", self._calls.release(tasks))).released)
+
+    async def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
+        """As `LabelingClient.case`."""
+        return details_of(await self._call("GetCase", self._calls.case(event_id, most)))
+
+    async def comments(self, event_id: str) -> AsyncIterator[Comment]:
+        """As `LabelingClient.comments`."""
+        async for page in self._pages("GetCase", self._calls.case(event_id, 1)):
+            for found in reversed([*said(page.comments)]):
+                yield found
+
+    async def comment(self, event_id: str, text: str, *, key: str = "") -> str:
+        """As `LabelingClient.comment`."""
+        return cast("str", (await self._call("AddComment", self._calls.comment(event_id, text, key))).annotation_id)
+
+    async def cases(
+        self,
+        *,
+        states: Sequence[CaseState] = (),
+        segments: Sequence[str] = (),
+        key: str = "",
+        review: bool = False,
+        page: int = 0,
+    ) -> AsyncIterator[CaseRecord]:
+        """As `LabelingClient.cases`."""
+        request = self._calls.cases(states, segments, key, page, review=review)
+        async for record in self._paged("ListCases", request, "records"):
+            yield case_record(record)
+
+    async def progress(self, annotator: str = "") -> Progress:
+        """As `LabelingClient.progress`."""
+        return progress_of(await self._call("GetProgress", self._calls.progress(annotator)))
+
+    async def stats(self) -> Stats:
+        """As `LabelingClient.stats`."""
+        return stats_of((await self._call("Stats", self._calls.stats())).stats)
+
+    async def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> AsyncGenerator[Update, None]:
+        """As `LabelingClient.watch`."""
+        request = self._calls.watch(interval, stats_only=stats_only)
+        call = self._connect().Watch(request, metadata=self._metadata)
+        try:
+            async for response in call:
+                yield update_of(response)
+        except grpc.aio.AioRpcError as error:
+            raise translated(error, self._connected) from error
+        finally:
+            call.cancel()
+
+    @asynccontextmanager
+    async def hold(self, count: int = 1, *, wait: float = 0.0, lease: float = 60.0) -> AsyncIterator[list[Task]]:
+        """As `LabelingClient.hold`."""
+        async with self.keep(await self.lease(count, wait=wait, lease=lease), lease=lease) as tasks:
+            yield tasks
+
+    @asynccontextmanager
+    async def keep(self, tasks: list[Task], *, lease: float = 60.0) -> AsyncIterator[list[Task]]:
+        """As `LabelingClient.keep`."""
+        keeper = asyncio.create_task(self._keep(list(tasks), lease))
+        try:
+            yield tasks
+        finally:
+            keeper.cancel()
+            await self.release(tasks)
+
+    async def _keep(self, tasks: list[Task], lease: float) -> None:
+        while tasks:
+            await asyncio.sleep(lease / 3)
+            try:
+                renewed = await self.renew(tasks, lease)
+            except UnreachableError:
+                continue  # the leases may last until it is back; what is answered tells
+            tasks = [task for task, outcome in zip(tasks, renewed, strict=True) if isinstance(outcome, int)]

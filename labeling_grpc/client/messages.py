@@ -1,0 +1,369 @@
+"""Requests and responses of the contract, from and into what clients handle: the same for both clients."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, cast
+
+from labeling_grpc.api.errors import RefusedError
+from labeling_grpc.api.mapping import REASONS
+from labeling_grpc.client.values import (
+    Annotation,
+    Case,
+    CaseDetails,
+    CaseEvent,
+    CaseRecord,
+    CaseState,
+    Comment,
+    Contribution,
+    EventKind,
+    GivenAnswer,
+    HistoryPoint,
+    Progress,
+    SimilarCase,
+    Stats,
+    Submitted,
+    Task,
+    Turn,
+    Update,
+    Value,
+)
+from labeling_grpc.v1 import labeling_pb2 as pb
+from tidemark.records import LabelStatus
+from tidemark.records import Reason as CaseReason
+
+_REASON_NAMES: Final[dict[int, CaseReason]] = {number: name for name, number in REASONS.items()}
+
+
+class Calls:
+    """Requests of one annotator to one pipeline."""
+
+    def __init__(self, annotator: str, pipeline: str) -> None:
+        self._annotator = annotator
+        self.pipeline = pipeline
+
+    def lease(
+        self, count: int, wait: float, lease: float | None, segments: Sequence[str] = (), *, review: bool = False
+    ) -> pb.LeaseTasksRequest:
+        """Ask for cases."""
+        return pb.LeaseTasksRequest(
+            pipeline=self.pipeline,
+            annotator=self._annotator,
+            max_tasks=count,
+            wait_ms=round(wait * 1_000),
+            lease_ms=ms(lease),
+            segments=segments,
+            review=review,
+        )
+
+    def submit(
+        self, annotations: Sequence[Annotation], following: pb.LeaseTasksRequest | None = None
+    ) -> pb.SubmitLabelsRequest:
+        """Answer, and ask for the cases that follow."""
+        return pb.SubmitLabelsRequest(
+            pipeline=self.pipeline,
+            next=following,
+            annotations=[
+                pb.Annotation(
+                    event_id=annotation.task.event_id,
+                    lease_token=annotation.task.token,
+                    label=annotation.label,
+                    idempotency_key=annotation.key,
+                    known_at_us=annotation.known_at,
+                    confidence=annotation.confidence,
+                    comment=annotation.comment,
+                )
+                for annotation in annotations
+            ],
+        )
+
+    def escalate(self, task: Task, reason: str) -> pb.EscalateRequest:
+        """Hand a case on to the reviewers."""
+        lease = pb.Lease(event_id=task.event_id, lease_token=task.token)
+        return pb.EscalateRequest(pipeline=self.pipeline, lease=lease, reason=reason)
+
+    def skip(self, task: Task, reason: str, known_at: int | None) -> pb.SkipRequest:
+        """Close without an answer."""
+        return pb.SkipRequest(
+            pipeline=self.pipeline,
+            lease=pb.Lease(event_id=task.event_id, lease_token=task.token),
+            reason=reason,
+            known_at_us=known_at,
+        )
+
+    def renew(self, tasks: Sequence[Task], lease: float | None) -> pb.RenewLeaseRequest:
+        """Keep cases."""
+        return pb.RenewLeaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks), lease_ms=ms(lease))
+
+    def release(self, tasks: Sequence[Task]) -> pb.ReleaseRequest:
+        """Give cases back."""
+        return pb.ReleaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks))
+
+    def amend(
+        self, annotation_id: str, label: str | None, known_at: int | None, confidence: float | None, comment: str
+    ) -> pb.AmendLabelRequest:
+        """Correct an annotation, or take it back (label None)."""
+        request = pb.AmendLabelRequest(
+            pipeline=self.pipeline,
+            annotation_id=annotation_id,
+            annotator=self._annotator,
+            known_at_us=known_at,
+            confidence=confidence,
+            comment=comment,
+        )
+        if label is None:
+            request.retract = True
+        else:
+            request.label = label
+        return request
+
+    def case(self, event_id: str, most: int) -> pb.GetCaseRequest:
+        """Ask for all about a case."""
+        return pb.GetCaseRequest(pipeline=self.pipeline, event_id=event_id, most=most)
+
+    def comment(self, event_id: str, text: str, key: str) -> pb.AddCommentRequest:
+        """Say something about a case. key: "" for one of its own."""
+        return pb.AddCommentRequest(
+            pipeline=self.pipeline,
+            event_id=event_id,
+            annotator=self._annotator,
+            text=text,
+            idempotency_key=key or uuid.uuid4().hex,
+        )
+
+    def cases(
+        self, states: Sequence[CaseState], segments: Sequence[str], key: str, page: int, *, review: bool
+    ) -> pb.ListCasesRequest:
+        """Ask for cases. page: how many a page."""
+        return pb.ListCasesRequest(
+            pipeline=self.pipeline,
+            states=[pb.CaseState.Value(f"CASE_STATE_{state.upper()}") for state in states],
+            segments=segments,
+            key=key,
+            page_size=page,
+            review=review,
+        )
+
+    def progress(self, annotator: str) -> pb.GetProgressRequest:
+        """Ask how far somebody is; "": this annotator."""
+        return pb.GetProgressRequest(pipeline=self.pipeline, annotator=annotator or self._annotator)
+
+    def stats(self) -> pb.StatsRequest:
+        """Ask for the numbers."""
+        return pb.StatsRequest(pipeline=self.pipeline)
+
+    def watch(self, interval: float, *, stats_only: bool) -> pb.WatchRequest:
+        """Ask for what happens."""
+        return pb.WatchRequest(pipeline=self.pipeline, interval_ms=ms(interval), stats_only=stats_only)
+
+
+def ms(seconds: float | None) -> int:
+    """Whole milliseconds; 0, the default of the service, for None."""
+    return 0 if seconds is None else round(seconds * 1_000)
+
+
+def lease_messages(tasks: Sequence[Task]) -> list[pb.Lease]:
+    """Names of leases."""
+    return [pb.Lease(event_id=task.event_id, lease_token=task.token) for task in tasks]
+
+
+def tasks(response: pb.LeaseTasksResponse) -> list[Task]:
+    """The leased cases."""
+    question = response.question
+    classes = tuple(question.classes)
+    return [
+        Task(
+            **_case(task.case),
+            token=task.lease_token,
+            lease_expires_at=task.lease_expires_at_us,
+            leases=task.lease_count,
+            review=task.review,
+            comments=tuple(comments(task.comments)),
+            question=question.text,
+            classes=classes,
+            positive=question.positive,
+            earlier_comments=task.earlier_comments,
+        )
+        for task in response.tasks
+    ]
+
+
+def _case(case: pb.Case) -> dict[str, Any]:
+    """Fields of a `Case`."""
+    return {
+        "event_id": case.event_id,
+        "business_id": case.business_id if case.HasField("business_id") else None,
+        "key": case.key if case.HasField("key") else None,
+        "time": case.time_us,
+        "reason": _REASON_NAMES[case.reason],
+        "priority": case.priority,
+        "context": {entry.name: value_of(entry.value) for entry in case.context},
+        "features": _features(case.features),
+        "probabilities": tuple(case.probabilities),
+        "uncertainty": case.uncertainty if case.HasField("uncertainty") else None,
+        "model": case.model,
+        "expires_at": case.expires_at_us if case.HasField("expires_at_us") else None,
+        "policy": case.policy,
+        "tile": case.tile,
+        "segment": case.segment,
+        "skill": case.skill,
+        "hidden_columns": tuple(case.hidden_columns),
+    }
+
+
+def comments(said: Iterable[pb.Comment]) -> Iterator[Comment]:
+    """What was said about a case."""
+    return (Comment(its.annotator, its.text, its.at_us, its.cut) for its in said)
+
+
+def case_record(record: pb.CaseRecord) -> CaseRecord:
+    """A case and where it is."""
+    return CaseRecord(
+        case=Case(**_case(record.case)),
+        state=cast("CaseState", pb.CaseState.Name(record.state).removeprefix("CASE_STATE_").lower()),
+        annotator=record.annotator,
+        label=record.label or None,
+        confidence=record.confidence if record.HasField("confidence") else None,
+        answers=record.answers,
+        review=record.review,
+    )
+
+
+def details_of(response: pb.GetCaseResponse) -> CaseDetails:
+    """A case with all that helps to decide it."""
+    return CaseDetails(
+        record=case_record(response.record),
+        comments=tuple(comments(response.comments)),
+        history=tuple(
+            HistoryPoint(
+                event_id=its.event_id,
+                time=its.time_us,
+                features=_features(its.features),
+                label=its.label or None,
+                probability=its.probability if its.HasField("probability") else None,
+            )
+            for its in response.history
+        ),
+        contributions=tuple(
+            Contribution(its.name, its.value if its.HasField("value") else None, its.contribution)
+            for its in response.contributions
+        ),
+        base_score=response.base_score,
+        contributions_model=response.contributions_model,
+        similar=tuple(
+            SimilarCase(its.event_id, its.label, its.distance, _features(its.features), its.time_us)
+            for its in response.similar
+        ),
+        answers=tuple(
+            GivenAnswer(
+                annotation_id=its.annotation_id,
+                annotator=its.annotator,
+                status=cast("LabelStatus", its.status),
+                label=its.label or None,
+                confidence=its.confidence if its.HasField("confidence") else None,
+                comment=its.comment,
+                at=its.answered_at_us,
+                supersedes=its.supersedes or None,
+            )
+            for its in response.answers
+        ),
+        more_comments=bool(response.next_page_token),
+        shortened=tuple(response.shortened),
+    )
+
+
+def _features(features: Iterable[pb.Feature]) -> dict[str, float | None]:
+    return {its.name: its.value if its.HasField("value") else None for its in features}
+
+
+def progress_of(response: pb.GetProgressResponse) -> Progress:
+    """How far an annotator is."""
+    its = response.progress
+    return Progress(
+        annotator=its.annotator,
+        answered_today=its.answered_today,
+        skipped_today=its.skipped_today,
+        answered=its.answered,
+        quota=its.quota,
+        waiting=its.waiting,
+        leased=its.leased,
+        median_answer_ms=its.median_answer_ms,
+    )
+
+
+def value_of(value: pb.Value) -> Value:
+    """A value of the event."""
+    kind = value.WhichOneof("kind")
+    return None if kind is None else cast("Value", getattr(value, kind))
+
+
+def submitted(response: pb.SubmitLabelsResponse) -> list[Submitted | RefusedError]:
+    """What became of each answer."""
+    return [
+        RefusedError.of(result.error) or Submitted(result.annotation_id, result.duplicate)
+        for result in response.results
+    ]
+
+
+def turned(response: pb.SubmitLabelsResponse) -> Turn:
+    """What became of each answer, and the next cases."""
+    return Turn(submitted(response), tasks(response.next), RefusedError.of(response.next_error))
+
+
+def amended(response: pb.AmendLabelResponse) -> Submitted:
+    """The annotation that supersedes."""
+    return Submitted(response.annotation_id, response.duplicate)
+
+
+def renewed(response: pb.RenewLeaseResponse) -> list[int | RefusedError]:
+    """When each lease ends, or why it was refused."""
+    return [RefusedError.of(result.error) or result.lease_expires_at_us for result in response.results]
+
+
+def one(outcomes: list[Submitted | RefusedError]) -> Submitted:
+    """The only outcome; a refusal is raised."""
+    (outcome,) = outcomes
+    if isinstance(outcome, RefusedError):
+        raise outcome
+    return outcome
+
+
+def stats_of(stats: pb.QueueStats) -> Stats:
+    """The numbers."""
+    return Stats(
+        pipeline=stats.pipeline,
+        waiting_explore=stats.waiting_explore,
+        waiting_active=stats.waiting_active,
+        leased=stats.leased,
+        answered=stats.answered,
+        skipped=stats.skipped,
+        expired=stats.expired,
+        unpublished=stats.unpublished,
+        rejected=stats.rejected,
+        event_clock=stats.event_clock_us,
+        now=stats.now_us,
+        intake_problem=stats.intake_problem,
+        publishing_problem=stats.publishing_problem,
+        question=stats.question.text,
+        classes=tuple(stats.question.classes),
+        annotators={its.annotator: (its.answered, its.skipped) for its in stats.annotators},
+    )
+
+
+def update_of(response: pb.WatchResponse) -> Update:
+    """A message of a watch."""
+    return Update(
+        stats=stats_of(response.stats),
+        events=tuple(
+            CaseEvent(
+                kind=cast("EventKind", pb.CaseEvent.Kind.Name(event.kind).removeprefix("KIND_").lower()),
+                event_id=event.event_id,
+                annotator=event.annotator,
+                label=event.label or None,
+                at=event.at_us,
+            )
+            for event in response.events
+        ),
+        missed=response.missed,
+    )

@@ -1,0 +1,260 @@
+"""What clients of the labeling service are given, and give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from labeling_grpc.api.errors import RefusedError
+from tidemark.records import LabelStatus
+from tidemark.records import Reason as CaseReason
+
+Value = str | float | int | bool | None
+EventKind = Literal[
+    "added",
+    "leased",
+    "returned",
+    "answered",
+    "skipped",
+    "expired",
+    "amended",
+    "withdrawn",
+    "escalated",
+    "voted",
+    "commented",
+    "requeued",
+]
+CaseState = Literal["waiting", "leased", "answered", "skipped", "expired", "withdrawn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """Something said about a case. at: the service's clock, µs.  cut: the middle of the text is left out."""
+
+    annotator: str
+    text: str
+    at: int
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An event that was asked about. Times in µs of event time.
+
+    probabilities: one for each of the pipeline's classes, or empty.  segment, skill: "" where there are none.
+    hidden_columns: columns that the caller's role may not see, and that `context` lacks.
+    """
+
+    event_id: str
+    business_id: str | None
+    key: str | None
+    time: int
+    reason: CaseReason
+    priority: float
+    context: dict[str, Value]
+    features: dict[str, float | None]
+    probabilities: tuple[float, ...]
+    uncertainty: float | None
+    model: str
+    expires_at: int | None
+    policy: str
+    tile: int
+    segment: str
+    skill: str
+    hidden_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Case):
+    """A leased case, and all that is needed to answer it.
+
+    lease_expires_at: the service's clock, µs.  leases: how often the case was leased, this time included.  review: it
+    is given to reviewers alone.  comments: what others said about it, oldest first.  earlier_comments: how many older
+    ones were left out; `LabelingClient.comments` reads them all.
+    """
+
+    token: str
+    lease_expires_at: int
+    leases: int
+    review: bool
+    comments: tuple[Comment, ...]
+    question: str
+    classes: tuple[str, ...]
+    positive: str
+    earlier_comments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An answer to a task. key: idempotency key; "" lets the lease token serve.  known_at: event time, µs."""
+
+    task: Task
+    label: str
+    known_at: int | None = None
+    confidence: float | None = None
+    comment: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """An acknowledged answer: on disk. duplicate: the service had it before."""
+
+    annotation_id: str
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What became of answers, in their order, and the next tasks. refused: why none were given, where it was so."""
+
+    outcomes: list[Submitted | RefusedError]
+    tasks: list[Task]
+    refused: RefusedError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The queue in numbers (see QueueStats in the contract). annotators: name to (answered, skipped)."""
+
+    pipeline: str
+    waiting_explore: int
+    waiting_active: int
+    leased: int
+    answered: int
+    skipped: int
+    expired: int
+    unpublished: int
+    rejected: int
+    event_clock: int
+    now: int
+    intake_problem: str
+    publishing_problem: str
+    question: str
+    classes: tuple[str, ...]
+    annotators: dict[str, tuple[int, int]]
+
+    @property
+    def waiting(self) -> int:
+        """Cases that could be leased now."""
+        return self.waiting_explore + self.waiting_active
+
+
+@dataclass(frozen=True, slots=True)
+class CaseEvent:
+    """Something that happened to a case. at: the service's clock, µs."""
+
+    kind: EventKind
+    event_id: str
+    annotator: str
+    label: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A message of `watch`. missed: events left out because they were read too slowly."""
+
+    stats: Stats
+    events: tuple[CaseEvent, ...]
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRecord:
+    """A case and where it is. annotator: who has it, while it is leased, else "".  label: the verdict, None before.
+
+    answers: so far.  review: it waits for a reviewer, or was given to one.
+    """
+
+    case: Case
+    state: CaseState
+    annotator: str
+    label: str | None
+    confidence: float | None
+    answers: int
+    review: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an annotator is; today is since midnight UTC. quota: cases a day, 0 for no bound.
+
+    waiting: cases that wait for somebody.  median_answer_ms: from lease to answer, 0 if none is known.
+    """
+
+    annotator: str
+    answered_today: int
+    skipped_today: int
+    answered: int
+    quota: int
+    waiting: int
+    leased: int
+    median_answer_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """An earlier case of the same entity. time: event time, µs.  probability: of the positive class, as scored."""
+
+    event_id: str
+    time: int
+    features: dict[str, float | None]
+    label: str | None
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one feature added to the raw score."""
+
+    name: str
+    value: float | None
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarCase:
+    """A labeled case near another one. distance: in robustly scaled features.  time: event time, µs."""
+
+    event_id: str
+    label: str
+    distance: float
+    features: dict[str, float | None]
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """An answer to a case, or its end without one. at: the service's clock, µs."""
+
+    annotation_id: str
+    annotator: str
+    status: LabelStatus
+    label: str | None
+    confidence: float | None
+    comment: str
+    at: int
+    supersedes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseDetails:
+    """A case with all that helps to decide it.
+
+    history: of the entity, oldest first.  contributions: to the raw score of the positive class by the model
+    `contributions_model`, largest effect first, added to `base_score`; empty while there is no model.  similar: nearest
+    first.  answers: oldest first; only the caller's own where the role may not see others'.  more_comments: there are
+    older ones; `LabelingClient.comments` reads them all.  shortened: names of what holds less than there is, for size.
+    """
+
+    record: CaseRecord
+    comments: tuple[Comment, ...]
+    history: tuple[HistoryPoint, ...]
+    contributions: tuple[Contribution, ...]
+    base_score: float
+    contributions_model: str
+    similar: tuple[SimilarCase, ...]
+    answers: tuple[GivenAnswer, ...]
+    more_comments: bool = False
+    shortened: tuple[str, ...] = ()

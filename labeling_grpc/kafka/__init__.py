@@ -1,0 +1,1 @@
+"""The labeling service beside Kafka: candidates in, labels out, one replica at a time."""

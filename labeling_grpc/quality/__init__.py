@@ -1,0 +1,1 @@
+"""How good annotators are, and what follows from it."""

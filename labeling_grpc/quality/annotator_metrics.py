@@ -1,0 +1,220 @@
+"""How well annotators label, from what the queue's database keeps of their answers: a bounded number of the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, cast
+
+import numpy as np
+import sqlalchemy as sa
+
+from labeling_grpc.queue.case_state import TELLING
+from labeling_grpc.queue.consensus import CONSENSUS, Row, Trust, ended, read
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.queue.unit_of_work import NOBODY, parts
+from labeling_grpc.storage.schema import annotators, answers, confusion
+from tidemark.consensus import Agreement, Answers, krippendorff_alpha, screen
+from tidemark.evaluation.intervals import wilson
+
+NEWEST: Final = 5_000
+"""Annotations of one annotator that figures rest on at most."""
+
+GOLD_FLOOR: Final = 0.6
+"""Share of gold cases answered right below which somebody is set aside, unless others do no better."""
+
+_GOLD_LEAST: Final = 10
+_SCREENED: Final = 1_000
+"""Votes of one annotator that a screening compares with the others' at most."""
+
+_LAST: Final = 100
+_BEFORE: Final = 30
+"""Judged answers that drift compares, and those before them that it needs at least."""
+
+_newer = answers.alias()
+_OF = (
+    sa.select(answers)
+    .where(
+        answers.c.annotator == sa.bindparam("name"),
+        answers.c.answered_at >= sa.bindparam("since"),
+        answers.c.status.in_(sa.bindparam("statuses", expanding=True)),
+        ~sa.exists().where(_newer.c.supersedes == answers.c.id),
+    )
+    .order_by(answers.c.answered_at.desc(), answers.c.id)
+    .limit(sa.bindparam("most"))
+)
+_TOLD = sa.select(
+    answers.c.id,
+    answers.c.event_id,
+    answers.c.status,
+    answers.c.label,
+    answers.c.annotator,
+    answers.c.answered_at,
+    answers.c.supersedes,
+).where(answers.c.event_id.in_(sa.bindparam("part", expanding=True)), answers.c.status.in_(TELLING))
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorQuality:
+    """Of the newest annotations of one annotator. None: nothing to tell it from.
+
+    gold_accuracy: share of gold cases answered right, from gold_low to gold_high (95 %, Wilson).  consensus_accuracy:
+    expected share of right answers by the consensus model.  agreement: share of votes that the verdict agrees with.
+    median_ms, fast_ms: from lease to answer, the median and the tenth part that is fastest.  drift: share of right
+    ones among the last hundred judged answers less that of those before.  suspicion: "" where nothing is suspicious.
+    """
+
+    answered: int = 0
+    skipped: int = 0
+    gold_answered: int = 0
+    gold_accuracy: float | None = None
+    gold_low: float | None = None
+    gold_high: float | None = None
+    consensus_accuracy: float | None = None
+    agreement: float | None = None
+    median_ms: int = 0
+    fast_ms: int = 0
+    drift: float | None = None
+    suspicion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An annotator to set aside, and why: a sentence for a person."""
+
+    annotator: str
+    why: str
+
+
+def names(connection: sa.Connection) -> list[str]:
+    """Everybody who ever answered, or whom an administrator made known."""
+    said = sa.select(answers.c.annotator).where(answers.c.annotator.not_in([NOBODY, CONSENSUS]))
+    return sorted(connection.execute(said.union(sa.select(annotators.c.name))).scalars())
+
+
+def states(connection: sa.Connection) -> dict[str, tuple[str, str]]:
+    """State, and why, of everybody who is not active."""
+    stopped = sa.select(annotators).where(annotators.c.state != "active").order_by(annotators.c.name)
+    return {row.name: (row.state, row.why) for row in connection.execute(stopped)}
+
+
+def qualities(connection: sa.Connection, rules: QueueRules, wanted: Iterable[str]) -> dict[str, AnnotatorQuality]:
+    """How well these annotators label, by name."""
+    trust = Trust(connection, rules)
+    doubts = {its.annotator: its.why for its in _doubts(connection, rules)}
+    found = {}
+    for name in wanted:
+        rows = _newest(connection, name, ("answered", "skipped", "vote", "gold"), NEWEST)
+        verdicts = _verdicts(connection, [row["event_id"] for row in rows if row["status"] == "vote"])
+        its = _quality(rows, verdicts, rules.classes)
+        found[name] = replace(its, consensus_accuracy=trust.accuracy(name), suspicion=doubts.get(name, ""))
+    return found
+
+
+def agreement(connection: sa.Connection, rules: QueueRules) -> Agreement:
+    """How far annotators agree beyond chance on cases that several answered: Krippendorff's alpha."""
+    return krippendorff_alpha(_votes(connection, rules, {}))
+
+
+def suspects(connection: sa.Connection, rules: QueueRules) -> list[Suspect]:
+    """Active annotators whose answers look like guesses, or like classes turned round.
+
+    What somebody said before an administrator made them active again is not held against them.
+    """
+    stopped = set(connection.execute(sa.select(annotators.c.name).where(annotators.c.state != "active")).scalars())
+    return [its for its in _doubts(connection, rules) if its.annotator not in stopped]
+
+
+def _doubts(connection: sa.Connection, rules: QueueRules) -> list[Suspect]:
+    again = sa.select(annotators.c.name, annotators.c.since).where(annotators.c.state == "active")
+    cut = {row.name: row.since for row in connection.execute(again)}
+    by_gold = _by_gold(connection, rules, cut)
+    compared = [its for its in screen(_votes(connection, rules, cut)) if its.quarantined]
+    told = {its.annotator: its.why for its in compared} | {its.annotator: its.why for its in by_gold}
+    return [Suspect(name, why) for name, why in sorted(told.items())]
+
+
+def _by_gold(connection: sa.Connection, rules: QueueRules, since: Mapping[str, int]) -> list[Suspect]:
+    shares: dict[str, tuple[float, int]] = {}
+    for name in _measured(connection):
+        right = _judged(_newest(connection, name, ("gold",), NEWEST, since.get(name, 0)), {}, rules.classes)
+        if len(right) >= _GOLD_LEAST:
+            shares[name] = float(np.mean(right)), len(right)
+    found = []
+    for name, (share, number) in shares.items():
+        others = [theirs for other, (theirs, _) in shares.items() if other != name]
+        floor = min([GOLD_FLOOR, float(np.median(others))] if others else [GOLD_FLOOR])
+        high = wilson(share, number)[1]
+        if high < floor:
+            why = (
+                f"answers {share:.0%} of {number} cases with a known answer right, "
+                f"at most {high:.0%}; {floor:.0%} are asked"
+            )
+            found.append(Suspect(name, why))
+    return found
+
+
+def _votes(connection: sa.Connection, rules: QueueRules, since: Mapping[str, int]) -> Answers:
+    said: dict[tuple[str, str], str] = {}
+    for name in _measured(connection):
+        for row in _newest(connection, name, ("vote",), _SCREENED, since.get(name, 0)):
+            if row["label"] in rules.classes:
+                said.setdefault((row["event_id"], name), row["label"])
+    triples = sorted((event_id, name, label) for (event_id, name), label in said.items())
+    return Answers.of(triples, rules.classes)
+
+
+def _measured(connection: sa.Connection) -> list[str]:
+    """Annotators of whom something is known, from the small table of it."""
+    known = sa.select(confusion.c.annotator).where(confusion.c.annotator != NOBODY).distinct()
+    return sorted(connection.execute(known).scalars())
+
+
+def _newest(connection: sa.Connection, name: str, statuses: Sequence[str], most: int, since: int = 0) -> Sequence[Row]:
+    wanted = {"name": name, "statuses": statuses, "most": most, "since": since}
+    return cast("Sequence[Row]", connection.execute(_OF, wanted).mappings().all())
+
+
+def _verdicts(connection: sa.Connection, event_ids: Sequence[str]) -> dict[str, str]:
+    """Classes that became of cases."""
+    told: dict[str, list[Row]] = {}
+    for part in parts(sorted(set(event_ids))):
+        rows = connection.execute(_TOLD, {"part": part}).mappings().all()
+        for row in cast("Sequence[Row]", rows):
+            told.setdefault(row["event_id"], []).append(row)
+    verdicts = {event_id: ended(rows) for event_id, rows in told.items()}
+    return {event_id: row["label"] for event_id, row in verdicts.items() if row is not None and row["label"]}
+
+
+def _right(row: Row, verdicts: Mapping[str, str], classes: Sequence[str]) -> bool | None:
+    """Whether an answer was right; None: it is not known."""
+    truth = verdicts.get(row["event_id"]) if row["status"] == "vote" else None
+    if row["status"] == "gold" and (shares := read(row["consensus"])):
+        truth = classes[int(np.argmax(shares))]
+    return None if truth is None or row["label"] is None else bool(row["label"] == truth)
+
+
+def _judged(rows: Iterable[Row], verdicts: Mapping[str, str], classes: Sequence[str]) -> list[bool]:
+    """Whether each answer of which it is known was right, newest first."""
+    return [right for row in rows if (right := _right(row, verdicts, classes)) is not None]
+
+
+def _quality(rows: Sequence[Row], verdicts: Mapping[str, str], classes: Sequence[str]) -> AnnotatorQuality:
+    gold = _judged((row for row in rows if row["status"] == "gold"), {}, classes)
+    voted = _judged((row for row in rows if row["status"] == "vote"), verdicts, classes)
+    judged = _judged(rows, verdicts, classes)
+    took = [(row["answered_at"] - row["leased_at"]) / 1_000 for row in rows if row["leased_at"] is not None]
+    low, high = wilson(float(np.mean(gold)), len(gold)) if gold else (None, None)
+    drifts = len(judged) >= _LAST + _BEFORE
+    return AnnotatorQuality(
+        answered=sum(row["label"] is not None for row in rows),
+        skipped=sum(row["label"] is None for row in rows),
+        gold_answered=len(gold),
+        gold_accuracy=float(np.mean(gold)) if gold else None,
+        gold_low=low,
+        gold_high=high,
+        agreement=float(np.mean(voted)) if voted else None,
+        median_ms=round(float(np.median(took))) if took else 0,
+        fast_ms=round(float(np.quantile(took, 0.1))) if took else 0,
+        drift=float(np.mean(judged[:_LAST]) - np.mean(judged[_LAST:])) if drifts else None,
+    )

@@ -1,0 +1,80 @@
+"""Who may be given cases: what was said of annotators, and whether the queue is paused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import msgspec
+import sqlalchemy as sa
+
+from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.commands.administration import AnnotatorRow, AnnotatorState
+from labeling_grpc.commands.labeling import LeaseCases
+from labeling_grpc.queue import sql
+from labeling_grpc.queue.unit_of_work import Work
+from labeling_grpc.storage.schema import annotators, meta
+
+PAUSED: Final = "paused"
+"""Key of `meta`: why nothing is given out, "" or none while all is."""
+
+_DAY: Final = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of everybody, as of queue time `read_at`. Who is not among `annotators` is active, has every skill and no quota.
+
+    paused: why nothing is given out, "" while all is.
+    """
+
+    read_at: int
+    paused: str = ""
+    annotators: dict[str, AnnotatorRow] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, connection: sa.Connection, now: int) -> Standing:
+        """As the database says now."""
+        paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == PAUSED)).scalar_one_or_none()
+        known = {row.name: annotator_row(row) for row in connection.execute(sa.select(annotators))}
+        return cls(now, paused or "", known)
+
+    def of(self, name: str) -> AnnotatorRow:
+        """What is known of an annotator."""
+        return self.annotators.get(name) or AnnotatorRow(name)
+
+    def allowed(self, work: Work, request: LeaseCases, given: int) -> int | RefusedError:
+        """How many cases a request may be given, or why none. given: to the same annotator, and not written yet."""
+        if self.paused:
+            return RefusedError(Reason.QUEUE_PAUSED, f"the queue is paused: {self.paused}")
+        annotator = self.of(request.annotator)
+        if annotator.state != "active":
+            return RefusedError(
+                Reason.ANNOTATOR_STOPPED,
+                f"{request.annotator!r} is {annotator.state}: {annotator.why}; an administrator can change that",
+            )
+        if not annotator.quota:
+            return request.count
+        midnight = work.wall - work.wall % _DAY
+        asked = {"asker": request.annotator, "since": midnight, "now": work.now}
+        had: int = work.connection.execute(sql.HAD_TODAY, asked).scalar_one()
+        left = annotator.quota - had - given
+        if left > 0:
+            return min(request.count, left)
+        return RefusedError(
+            Reason.QUOTA_REACHED,
+            f"{request.annotator!r} had the {annotator.quota} cases that a day (UTC) allows: come back tomorrow",
+            retry_after=(midnight + _DAY - work.wall) / 1e6,
+        )
+
+
+def annotator(connection: sa.Connection, name: str) -> AnnotatorRow:
+    """What an annotator may do; who is not in the table may do everything."""
+    row = connection.execute(sa.select(annotators).where(annotators.c.name == name)).one_or_none()
+    return AnnotatorRow(name) if row is None else annotator_row(row)
+
+
+def annotator_row(row: sa.Row[Any]) -> AnnotatorRow:
+    """A row of the table."""
+    skills = None if row.skills is None else tuple(msgspec.json.decode(row.skills, type=list[str]))
+    return AnnotatorRow(row.name, cast("AnnotatorState", row.state), row.why, row.since, skills, row.quota)

@@ -1,0 +1,104 @@
+"""What was said about cases, for whoever is given them. Looked up only once something was said about any."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from labeling_grpc.api.errors import RefusedError
+from labeling_grpc.commands.labeling import LeasedCase, Remark
+from labeling_grpc.queue.sql import PART
+from labeling_grpc.storage.schema import answers
+
+REMARKS: Final = frozenset({"commented", "escalated"})
+"""Statuses of annotations that say something to the next who is given the case."""
+
+KEY: Final = "remarked"
+"""Key of the table `meta`, there once something was said about a case."""
+
+MOST: Final = 50
+"""Comments of one case that are read at once."""
+
+_SPEAKS = (answers.c.status.in_(sorted(REMARKS)), answers.c.comment.is_not(None))
+_ranked = (
+    sa.select(
+        answers.c.event_id,
+        answers.c.annotator,
+        answers.c.comment,
+        answers.c.answered_at,
+        answers.c.id,
+        sa.func.row_number()
+        .over(partition_by=answers.c.event_id, order_by=(answers.c.answered_at.desc(), answers.c.id.desc()))
+        .label("place"),
+        sa.func.count().over(partition_by=answers.c.event_id).label("number"),
+    )
+    .where(answers.c.event_id.in_(PART), *_SPEAKS)
+    .subquery()
+)
+_SAID = (
+    sa.select(_ranked).where(_ranked.c.place <= MOST).order_by(_ranked.c.event_id, _ranked.c.answered_at, _ranked.c.id)
+)
+_BEFORE = (
+    sa.select(answers.c.annotator, answers.c.comment, answers.c.answered_at, answers.c.id)
+    .where(
+        answers.c.event_id == sa.bindparam("event"),
+        *_SPEAKS,
+        sa.or_(
+            answers.c.answered_at < sa.bindparam("at"),
+            sa.and_(answers.c.answered_at == sa.bindparam("at"), answers.c.id < sa.bindparam("id")),
+        ),
+    )
+    .order_by(answers.c.answered_at.desc(), answers.c.id.desc())
+    .limit(MOST + 1)
+)
+
+
+def remarks(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, tuple[tuple[Remark, ...], int]]:
+    """What was said about cases: the newest, oldest first, and how many were said before those."""
+    found: defaultdict[str, list[Remark]] = defaultdict(list)
+    number: dict[str, int] = {}
+    for row in connection.execute(_SAID, {"part": sorted(set(event_ids))}):
+        found[row.event_id].append(Remark(row.annotator, row.comment, row.answered_at, row.id))
+        number[row.event_id] = row.number
+    return {event_id: (tuple(its), number[event_id] - len(its)) for event_id, its in found.items()}
+
+
+def before(connection: sa.Connection, event_id: str, at: int, annotation_id: str) -> tuple[tuple[Remark, ...], bool]:
+    """What was said about a case before an annotation.
+
+    Args:
+        connection: To the queue's database.
+        event_id: The case.
+        at: When the annotation was given, µs.
+        annotation_id: Its id.
+
+    Returns:
+        The newest of it, oldest first, and whether there is more before.
+
+    """
+    rows = connection.execute(_BEFORE, {"event": event_id, "at": at, "id": annotation_id}).all()
+    said = [Remark(row.annotator, row.comment, row.answered_at, row.id) for row in rows[:MOST]]
+    return tuple(reversed(said)), len(rows) > MOST
+
+
+def with_remarks(
+    connection: sa.Connection, given: Sequence[list[LeasedCase] | RefusedError], golden: Container[str]
+) -> list[list[LeasedCase] | RefusedError]:
+    """Leased cases with what was said about them. golden: tokens of gold cases, of which it would tell too much."""
+    leased = (cases for cases in given if not isinstance(cases, RefusedError))
+    said = remarks(connection, (case.event_id for cases in leased for case in cases))
+    return [
+        cases
+        if isinstance(cases, RefusedError)
+        else [case if case.token in golden else _with(case, said) for case in cases]
+        for cases in given
+    ]
+
+
+def _with(case: LeasedCase, said: Mapping[str, tuple[tuple[Remark, ...], int]]) -> LeasedCase:
+    found, earlier = said.get(case.event_id, ((), 0))
+    return replace(case, remarks=found, earlier=earlier) if found else case

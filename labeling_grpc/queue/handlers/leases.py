@@ -1,0 +1,128 @@
+"""What holders of leases ask for: to answer, to skip, to renew, to give back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from labeling_grpc.api.errors import Reason, RefusedError, unknown_case
+from labeling_grpc.commands.labeling import (
+    Accepted,
+    Answer,
+    Escalate,
+    LeaseRef,
+    ReleaseLeases,
+    RenewLeases,
+    Result,
+    SubmitAnswers,
+)
+from labeling_grpc.queue import gold
+from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
+from labeling_grpc.queue.unit_of_work import NOBODY, OpenCase, Work, decode_candidate
+from labeling_grpc.queue.voting import put_back, vote
+from labeling_grpc.storage.schema import State, Tier
+
+Held = SubmitAnswers | Escalate | RenewLeases | ReleaseLeases
+
+
+def leases_of(command: Held) -> Sequence[Answer | Escalate | LeaseRef]:
+    """The leases that a command names."""
+    match command:
+        case SubmitAnswers(refs) | RenewLeases(refs) | ReleaseLeases(refs):
+            return refs
+        case Escalate():
+            return (command,)
+
+
+def apply_held(work: Work, command: Held) -> Result:
+    """Apply what somebody who holds leases asks for; `work.load` came before."""
+    match command:
+        case SubmitAnswers(given):
+            return [_answer(work, answer) for answer in given]
+        case Escalate():
+            return _escalate(work, command)
+        case RenewLeases(leases, lease_us):
+            return [_renew(work, lease, lease_us) for lease in leases]
+        case ReleaseLeases(leases):
+            return sum(_release(work, lease) for lease in leases)
+
+
+def _answer(work: Work, answer: Answer) -> Accepted | RefusedError:
+    """Close a leased case with an answer or a skip; or keep that as a vote, where a case has several."""
+    if (refused := unknown_class(answer, work.rules, answer.event_id)) is not None:
+        return refused
+    key = answer.key or answer.token
+    if (earlier := work.keyed.get((answer.event_id, key))) is not None:
+        reused = f"another answer to case {answer.event_id!r} was taken under this idempotency key or lease"
+        return repeated(answer, earlier, {"token": answer.token}, reused)
+    if (lease := work.gold.get((answer.event_id, answer.token))) is not None:
+        return gold.answer(work, lease, answer, key)
+    case = _leased(work, answer.event_id, answer.token)
+    if isinstance(case, RefusedError):
+        return case
+    candidate = decode_candidate(case.candidate)
+    if (refused := known_too_early(answer, candidate, "answer")) is not None:
+        return refused
+    known_at = work.wall if answer.known_at is None else answer.known_at
+    who = case.annotator or NOBODY
+    if work.rules.several and case.tier == Tier.ANYONE:
+        given = vote(work, case, candidate, who, known_at, answer, key)
+    else:
+        given = work.close(case, candidate, answer.status, who, known_at, answer=answer, key=key)
+    return Accepted(given, duplicate=False)
+
+
+def _escalate(work: Work, command: Escalate) -> Accepted | RefusedError:
+    """Give a leased case to the reviewers; one of theirs, to another of them."""
+    key = command.key or command.token
+    if (earlier := work.keyed.get((command.event_id, key))) is not None:
+        reused = f"something else was said of case {command.event_id!r} under this idempotency key or lease"
+        return repeated(command, earlier, {"token": command.token}, reused)
+    if (lease := work.gold.get((command.event_id, command.token))) is not None:
+        return gold.answer(work, lease, command, key)
+    case = _leased(work, command.event_id, command.token)
+    if isinstance(case, RefusedError):
+        return case
+    candidate, who = decode_candidate(case.candidate), case.annotator or NOBODY
+    given = work.record(candidate, "escalated", who, work.wall, command, key=key, token=command.token)
+    work.tell("escalated", case.event_id, who)
+    put_back(work, case, passed_by=who)
+    return Accepted(given, duplicate=False)
+
+
+def _renew(work: Work, lease: LeaseRef, lease_us: int) -> int | RefusedError:
+    """Let a lease end `lease_us` from now; gives that time."""
+    if (held := work.gold.get((lease.event_id, lease.token))) is not None:
+        return gold.renew(work, held, lease_us)
+    case = _leased(work, lease.event_id, lease.token)
+    if isinstance(case, RefusedError):
+        return case
+    until = case.lease_until = work.now + lease_us
+    case.change = "renewed"
+    work.lease_ends(until)
+    return until
+
+
+def _release(work: Work, lease: LeaseRef) -> int:
+    """Give a case back; 0 when the lease had ended before."""
+    if (held := work.gold.get((lease.event_id, lease.token))) is not None:
+        return gold.release(work, held)
+    case = _leased(work, lease.event_id, lease.token)
+    if isinstance(case, RefusedError):
+        return 0
+    work.give_back(case, passed_by=case.annotator)
+    return 1
+
+
+def _leased(work: Work, event_id: str, token: str) -> OpenCase | RefusedError:
+    case = work.cases.get(event_id)
+    if case is None:
+        return unknown_case(event_id)
+    if not case.in_queue:
+        return RefusedError(Reason.CASE_CLOSED, f"case {event_id!r} is closed: lease the next one", event_id=event_id)
+    if case.state != State.LEASED or case.token != token or (case.lease_until or 0) <= work.now:
+        return RefusedError(
+            Reason.STALE_LEASE,
+            f"the lease of case {event_id!r} has ended, or is another's: lease again, and renew in time",
+            event_id=event_id,
+        )
+    return case

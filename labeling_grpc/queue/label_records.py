@@ -1,0 +1,41 @@
+"""Records of `P.labels` from the annotations that the database keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from labeling_grpc.queue.consensus import Verdict, read
+from tidemark.records import Candidate, Label
+
+
+def label_of(row: Mapping[Any, Any], candidate: Candidate, verdict: Verdict | None = None) -> Label:
+    """The record of an annotation, a row of the table. verdict: what a verdict on several answers is made of."""
+    return Label(
+        event_id=candidate.event_id,
+        business_id=candidate.business_id,
+        key=candidate.key,
+        time=candidate.time,
+        status=row["status"],
+        label=row["label"],
+        annotator=row["annotator"],
+        known_at=row["known_at"],
+        answered_at=row["answered_at"],
+        reason=candidate.reason,
+        inclusion_probability=candidate.inclusion_probability,
+        tile=candidate.tile,
+        tile_count=candidate.tile_count,
+        policy=candidate.policy,
+        features=candidate.features,
+        definitions=candidate.definitions,
+        probabilities=candidate.probabilities,
+        uncertainty=candidate.uncertainty,
+        model=candidate.model,
+        confidence=row["confidence"],
+        comment=row["comment"],
+        annotation_id=row["id"],
+        supersedes=row["supersedes"],
+        answers=None if verdict is None else len(verdict.annotators),
+        annotators=None if verdict is None else list(verdict.annotators),
+        consensus=None if row["consensus"] is None else list(read(row["consensus"])),
+    )

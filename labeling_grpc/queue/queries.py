@@ -1,0 +1,350 @@
+"""What is read beside the queue's transactions: cases page by page, progress, annotators, labels in their order."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from labeling_grpc.api.message_sizes import MAX_CASES, weight
+from labeling_grpc.api.text import lookup
+from labeling_grpc.commands.administration import AnnotatorRow
+from labeling_grpc.queue.annotator_access import PAUSED, annotator, annotator_row
+from labeling_grpc.queue.case_state import ENDS, NOTHING, Row, standing
+from labeling_grpc.queue.consensus import CONSENSUS, classes, votes
+from labeling_grpc.queue.label_records import label_of
+from labeling_grpc.queue.routing import named
+from labeling_grpc.queue.unit_of_work import NOBODY, decode_candidate
+from labeling_grpc.queue.veil import Looks, Veil
+from labeling_grpc.storage.schema import Lane, State, Tier, annotators, answers, cases, gold_leases, meta, queue
+from tidemark.pipeline.model import Labeling
+from tidemark.records import Candidate, Label
+
+DAY_US: Final = 86_400_000_000
+_CHUNK: Final = 500
+_SCANNED: Final = 5_000
+"""Cases that one page looks through at most; it may be short, or empty, and the list go on."""
+
+_RECENT: Final = 100
+"""Answers over which the median time is taken."""
+
+_READ_AHEAD: Final = 20_000
+"""Annotations that an export holds at most, shared among annotators."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFilter:
+    """Which cases are asked for. states: names of `CaseState`, lower case; empty: all, as `segments` and `key`."""
+
+    states: AbstractSet[str]
+    segments: AbstractSet[str]
+    key: str
+    review: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRow:
+    """A case and where it is. state: name of a `CaseState`, lower case.  answers: answers so far, votes included."""
+
+    number: int
+    candidate: Candidate
+    state: str
+    holder: str
+    review: bool
+    label: str | None
+    confidence: float | None
+    answers: int
+    segment: str
+    skill: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an annotator is. median_ms: of the last answers, from lease to answer, 0 if none is known."""
+
+    answered_today: int
+    skipped_today: int
+    answered: int
+    leased: int
+    median_ms: int
+    row: AnnotatorRow
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What waits, by whom it is for. segments: of active cases.  paused: why nothing is given out, "" while all is."""
+
+    segments: Mapping[str, int]
+    review: int
+    paused: str
+
+
+NOTHING_WAITS: Final = Overview({}, 0, "")
+
+
+def overview(connection: sa.Connection) -> Overview:
+    """What waits now, counted in the index."""
+    kinds = (queue.c.lane, queue.c.tier, queue.c.segment)
+    counted = sa.select(*kinds, sa.func.count().label("number")).where(queue.c.state == int(State.WAITING))
+    segments: defaultdict[str, int] = defaultdict(int)
+    review = 0
+    for row in connection.execute(counted.group_by(*kinds)):
+        if row.lane == Lane.ACTIVE:
+            segments[row.segment] += row.number
+        if row.tier == Tier.REVIEWERS:
+            review += row.number
+    paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == PAUSED)).scalar_one_or_none()
+    return Overview(dict(sorted(segments.items())), review, paused or "")
+
+
+def case_page(
+    connection: sa.Connection,
+    labeling: Labeling,
+    asked: CaseFilter,
+    after: int,
+    most: int,
+    veil: Veil | None = None,
+) -> tuple[list[CaseRow], int | None]:
+    """Cases after number `after` in the order in which they came, and where to go on; None: there are no more.
+
+    veil: what the caller must not be told.
+    """
+    found: list[CaseRow] = []
+    size = scanned = 0
+    # Where rows are left out below, a small page must not mean as many queries as there are rows.
+    sifted = bool(asked.segments or asked.states - {"waiting", "leased"} or len(asked.states) > 1)
+    query = _cases(asked).limit(_CHUNK if sifted else min(_CHUNK, most + 1))
+    while rows := connection.execute(query.where(cases.c.id > after)).mappings().all():
+        covered = {} if veil is None else veil.over(connection, [row["event_id"] for row in rows])
+        for row, said in _with_annotations(connection, rows):
+            if len(found) == most or scanned == _SCANNED or size > MAX_CASES:
+                return found, after
+            its = _case_row(row, labeling, said)
+            if veil is not None and (looks := covered.get(row["event_id"])) is not None:
+                its = under(its, looks, veil.caller.name)
+            if _passes(its, asked):
+                found.append(its)
+                size += weight(its.candidate, len(row["candidate"]))
+            after = its.number
+            scanned += 1
+    return found, None
+
+
+def case_row(
+    connection: sa.Connection, labeling: Labeling, event_id: str
+) -> tuple[CaseRow, list[sa.RowMapping]] | None:
+    """A case with its annotations, oldest first; None: there is none."""
+    everything = CaseFilter(states=frozenset(), segments=frozenset(), key="", review=False)
+    found = connection.execute(_cases(everything).where(cases.c.event_id == event_id)).mappings().all()
+    for row, said in _with_annotations(connection, found):
+        ordered = sorted(said, key=_order)
+        return _case_row(row, labeling, ordered), ordered
+    return None
+
+
+def under(row: CaseRow, looks: Looks, name: str) -> CaseRow:
+    """A case of which others' answers must not be told.
+
+    Args:
+        row: The case.
+        looks: What it looks like to the caller.
+        name: Who the caller is.
+
+    Returns:
+        The case, as it looks.
+
+    """
+    return replace(
+        row,
+        state=looks,
+        holder=name if looks == "leased" else NOBODY,
+        review=False,
+        label=None,
+        confidence=None,
+        answers=int(looks == "answered"),
+    )
+
+
+def _cases(asked: CaseFilter) -> sa.Select[Any]:
+    held = (queue.c.state, queue.c.annotator, queue.c.tier)
+    query = sa.select(cases.c.id, cases.c.event_id, cases.c.candidate, *held)
+    open_ = asked.states and asked.states <= {"waiting", "leased"}
+    joined = cases.join(queue, queue.c.case_id == cases.c.id, isouter=not (open_ or asked.review))
+    query = query.select_from(joined).order_by(cases.c.id)
+    if asked.key:
+        query = query.where(cases.c.key == lookup(asked.key))
+    if asked.review:
+        query = query.where(queue.c.tier == int(Tier.REVIEWERS))
+    if open_ and len(asked.states) == 1:
+        query = query.where(queue.c.state == int(State.WAITING if "waiting" in asked.states else State.LEASED))
+    if asked.states and asked.states.isdisjoint({"waiting", "leased"}):
+        query = query.where(queue.c.case_id.is_(None))
+    return query
+
+
+def _passes(row: CaseRow, asked: CaseFilter) -> bool:
+    return (not asked.states or row.state in asked.states) and (not asked.segments or row.segment in asked.segments)
+
+
+def _with_annotations(
+    connection: sa.Connection, rows: Sequence[sa.RowMapping]
+) -> Iterator[tuple[sa.RowMapping, list[sa.RowMapping]]]:
+    """Rows of cases, each with its annotations."""
+    its: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
+    said = sa.select(answers).where(answers.c.event_id.in_([row["event_id"] for row in rows]))
+    for annotation in connection.execute(said).mappings():
+        its[annotation["event_id"]].append(annotation)
+    return ((row, its[row["event_id"]]) for row in rows)
+
+
+def _case_row(row: Row, labeling: Labeling, said: Sequence[Row]) -> CaseRow:
+    candidate = decode_candidate(row["candidate"])
+    stood = standing(said) if said else NOTHING
+    if row["state"] is not None:
+        state = "leased" if row["state"] == State.LEASED else "waiting"
+    else:
+        state = stood.closing or "withdrawn"
+    verdict = stood.verdict if stood.verdict is not None and stood.verdict["status"] == "answered" else None
+    return CaseRow(
+        number=row["id"],
+        candidate=candidate,
+        state=state,
+        holder=row["annotator"] or NOBODY,
+        review=row["tier"] == Tier.REVIEWERS,
+        label=None if verdict is None else verdict["label"],
+        confidence=None if verdict is None else verdict["confidence"],
+        answers=len(classes(votes(said))) or int(verdict is not None),
+        segment=named(candidate, labeling.segment),
+        skill=named(candidate, labeling.skill),
+    )
+
+
+def progress(connection: sa.Connection, name: str, wall: int, now: int) -> Progress:
+    """How far an annotator is. wall: µs; today is the day (UTC) in which it is.  now: queue time, µs."""
+    today = wall - wall % DAY_US
+    first = sa.and_(answers.c.annotator == name, answers.c.supersedes.is_(None) | answers.c.token.is_not(None))
+    by_status = sa.select(answers.c.status, sa.func.count()).where(first).group_by(answers.c.status)
+    ever = _numbers(connection, by_status)
+    since = _numbers(connection, by_status.where(answers.c.answered_at >= today))
+    timed = (
+        sa.select(answers.c.answered_at - answers.c.leased_at)
+        .where(answers.c.annotator == name, answers.c.leased_at.is_not(None))
+        .order_by(answers.c.answered_at.desc())
+        .limit(_RECENT)
+    )
+    times = [int(time) for time in connection.execute(timed).scalars()]
+    held = sa.select(sa.func.count()).where(queue.c.annotator == name)
+    golden = sa.select(sa.func.count()).where(gold_leases.c.annotator == name, gold_leases.c.lease_until > now)
+    row = annotator(connection, name)
+    # Gold cases among them: a number that leaves them out would tell which they are.
+    leased: int = connection.execute(held).scalar_one() + connection.execute(golden).scalar_one()
+    return Progress(
+        answered_today=_answered(since),
+        skipped_today=since["skipped"],
+        answered=_answered(ever),
+        leased=leased,
+        median_ms=round(median(times) / 1_000) if times else 0,
+        row=row,
+        known=bool(ever or leased or row.since or row.quota or row.skills is not None),
+    )
+
+
+def _numbers(connection: sa.Connection, by_status: sa.Select[Any]) -> defaultdict[str, int]:
+    return defaultdict(int, connection.execute(by_status).all())
+
+
+def _answered(numbers: Mapping[str, int]) -> int:
+    return sum(numbers.get(status, 0) for status in ("answered", "vote", "gold"))
+
+
+def annotator_page(connection: sa.Connection, after: str, most: int) -> list[AnnotatorRow]:
+    """Annotators after the name `after` in the order of names: who is in the table, or gave an annotation."""
+    table = sa.select(annotators).where(annotators.c.name > after).order_by(annotators.c.name).limit(most)
+    found = {row.name: annotator_row(row) for row in connection.execute(table)}
+    for name, _ in zip(_names(connection, after), range(most), strict=False):
+        found.setdefault(name, AnnotatorRow(name))
+    return [found[name] for name in sorted(found)[:most]]
+
+
+def _names(connection: sa.Connection, after: str = "") -> Iterator[str]:
+    """Who gave annotations, each found through the index: there are few annotators and many annotations."""
+    following = sa.select(sa.func.min(answers.c.annotator)).where(answers.c.annotator > sa.bindparam("name"))
+    while (name := connection.execute(following, {"name": after}).scalar_one()) is not None:
+        if name != CONSENSUS:
+            yield name
+        after = name
+
+
+def labels(engine: sa.Engine, *, verdicts: bool, veil: Veil | None = None) -> Iterator[Label]:
+    """All annotations as `P.labels` has them, in the order in which they were given.
+
+    In bounded memory, and in short transactions, so that a slow reader holds nothing up.
+
+    verdicts: one final label for each event alone, in the order of the verdicts.  What is only in the record of a
+    verdict on several answers (their number, annotators and probabilities) is left out.  veil: what must not be told
+    is left out too.
+    """
+    with engine.connect() as connection:
+        names = [NOBODY, *_names(connection), CONSENSUS]
+    ahead = max(10, _READ_AHEAD // len(names))
+    merged = heapq.merge(*(_given(engine, name, ahead) for name in names), key=_order)
+    batch: list[sa.RowMapping] = []
+    for row in merged:
+        batch.append(row)
+        if len(batch) == 200:
+            yield from _labels(engine, batch, verdicts=verdicts, veil=veil)
+            batch.clear()
+    yield from _labels(engine, batch, verdicts=verdicts, veil=veil)
+
+
+def _order(row: Row) -> tuple[int, str]:
+    return row["answered_at"], row["id"]
+
+
+def _given(engine: sa.Engine, name: str, ahead: int) -> Iterator[sa.RowMapping]:
+    """Annotations of one annotator in order, through the index."""
+    at, last = -1, ""
+    while True:
+        later = (answers.c.answered_at > at) | ((answers.c.answered_at == at) & (answers.c.id > last))
+        query = (
+            sa.select(answers)
+            .where(answers.c.annotator == name, answers.c.answered_at >= at, later)
+            .order_by(answers.c.answered_at, answers.c.id)
+            .limit(ahead)
+        )
+        with engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        yield from rows
+        if len(rows) < ahead:
+            return
+        at, last = _order(rows[-1])
+
+
+def _labels(engine: sa.Engine, rows: Sequence[sa.RowMapping], *, verdicts: bool, veil: Veil | None) -> Iterator[Label]:
+    events = sorted({row["event_id"] for row in rows})
+    with engine.connect() as connection:
+        kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(events))
+        candidates = {event: decode_candidate(raw) for event, raw in connection.execute(kept)}
+        final = _final(connection, events) if verdicts else None
+        covered = {} if veil is None else veil.over(connection, events)
+    for row in rows:
+        if row["event_id"] in covered:
+            continue
+        candidate = candidates.get(row["event_id"])
+        if candidate is not None and (final is None or row["id"] in final):
+            yield label_of(row, candidate)
+
+
+def _final(connection: sa.Connection, events: Sequence[str]) -> set[str]:
+    its: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
+    for row in connection.execute(sa.select(answers).where(answers.c.event_id.in_(events))).mappings():
+        its[row["event_id"]].append(row)
+    verdicts = [standing(rows).verdict for rows in its.values()]
+    return {row["id"] for row in verdicts if row is not None and row["status"] in ENDS}

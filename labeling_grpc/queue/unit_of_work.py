@@ -1,0 +1,434 @@
+"""One transaction on the queue: reads what it needs in few statements, changes rows in memory, writes them in few."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from labeling_grpc.commands.labeling import Amend, Answer, CaseEvent, Counts, Escalate, EventKind, Message
+from labeling_grpc.queue import consensus as votes
+from labeling_grpc.queue import sql
+from labeling_grpc.queue.case_state import standing
+from labeling_grpc.queue.comments import KEY, REMARKS
+from labeling_grpc.queue.label_records import label_of
+from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.security.audit import Act
+from labeling_grpc.storage.schema import Lane, State, meta
+from tidemark.records import Candidate, LabelStatus, encode
+from tidemark.records.topics import Topics
+
+NOBODY: Final = ""
+"""Annotator of an annotation that no person made (an expiry)."""
+
+_BIND_LIMIT: Final = 10_000
+_DRAWN: Final = 1_024
+_MILLISECONDS: Final = 2**48 - 1
+_UUID7: Final = 7 << 76 | 2 << 62
+_UUID7_FIXED: Final = 15 << 76 | 3 << 62
+"""Bits of the version and the variant, in what follows the time."""
+
+Said = Answer | Amend | Escalate | votes.Verdict | votes.GoldAnswer
+"""What an annotation is made of."""
+
+decode_candidate = msgspec.json.Decoder(Candidate).decode
+
+
+@dataclass(slots=True)
+class OpenCase:
+    """A case as the transaction sees it. `in_queue`: it is waiting or leased."""
+
+    case_id: int
+    event_id: str
+    candidate: bytes
+    lane: int
+    state: int
+    token: str | None
+    annotator: str | None
+    lease_until: int | None
+    expires_at: int | None
+    tier: int
+    leased_at: int | None
+    in_queue: bool
+    change: Literal["renewed", "returned"] | None = None
+    passed_by: str | None = None
+    place: votes.Place | None = None
+
+
+@dataclass(slots=True)
+class GoldLease:
+    """A gold case in somebody's hands. label: its known class, None where it is gold no more."""
+
+    token: str
+    event_id: str
+    annotator: str
+    lease_until: int
+    leased_at: int
+    label: str | None
+
+
+class Work:
+    """What a group of commands reads and changes, and what happened.
+
+    now, wall: queue time and wall clock, µs.  shared: other replicas write the database too.  contended: a case that
+    waits could not be given, for another replica looked at it.  acts: for the audit trail, written last, for replicas
+    take turns at it.  golden: tokens of the gold cases that it gave out.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        topics: Topics,
+        rules: QueueRules,
+        counts: Counts,
+        now: int,
+        wall: int,
+        *,
+        shared: bool = False,
+    ) -> None:
+        self.connection = connection
+        self.topics = topics
+        self.rules = rules
+        self.counts = counts
+        self.now = now
+        self.wall = wall
+        self.shared = shared
+        self.entropy = Entropy()
+        self.contended = False
+        self.standing_changed = False
+        self.events: list[CaseEvent] = []
+        self.first_lease_end: int | None = None
+        self.cases: dict[str, OpenCase] = {}
+        self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
+        self.said: dict[str, list[votes.Row]] = {}
+        self.gold: dict[tuple[str, str], GoldLease] = {}
+        self.golden: set[str] = set()
+        self.trust = votes.Trust(connection, rules)
+        self.acts: list[Act] = []
+        self._stopped: frozenset[str] | None = None
+        self._dropped: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._outbox: list[dict[str, Any]] = []
+
+    # --- reading and writing
+
+    def lock(self, event_ids: Iterable[str]) -> None:
+        """Keep other replicas away from these cases until the end of the transaction."""
+        if self.shared:
+            for part in parts(sorted(set(event_ids))):
+                self.connection.execute(sql.LOCK, {"part": part})
+
+    def lock_closed(self, event_ids: Iterable[str]) -> None:
+        """Keep other replicas away from cases that may be closed; `lock` came before."""
+        if self.shared:
+            for part in parts(sorted(set(event_ids))):
+                self.connection.execute(sql.LOCK_CLOSED, {"part": part})
+
+    def load(self, event_ids: Iterable[str]) -> None:
+        """Read the cases and the answers that they have."""
+        for part in parts(sorted(set(event_ids))):
+            for row in self.connection.execute(sql.LOAD, {"part": part}).all():
+                self.cases[row[1]] = OpenCase(*row, in_queue=row[4] is not None)
+            self.load_keys(part)
+
+    def load_keys(self, event_ids: Iterable[str]) -> None:
+        """Read what was said of events, and what of it under a key."""
+        events = sorted(event_ids)
+        self.said |= {event_id: [] for event_id in events}
+        for answer in self.annotated(events):
+            self.said[answer["event_id"]].append(answer)
+            if answer["client_key"] is not None:
+                self.keyed[answer["event_id"], answer["client_key"]] = dict(answer)
+
+    def annotated(self, event_ids: Sequence[str]) -> list[votes.Row]:
+        """The annotations that these events have."""
+        found: list[votes.Row] = []
+        for part in parts(event_ids):
+            rows = self.connection.execute(sql.KEYS, {"part": part}).mappings().all()
+            found += cast("list[votes.Row]", rows)
+        return found
+
+    def flush(self) -> None:
+        """Write what was decided since the last time."""
+        renewed, returned, placed = [], [], []
+        for case in self.cases.values():
+            if case.in_queue and case.change == "renewed":
+                renewed.append({"case": case.case_id, "until": case.lease_until})
+            elif case.in_queue and case.change == "returned":
+                hold = None if case.passed_by is None else self.now + self.rules.release_hold_us
+                returned.append({"case": case.case_id, "passer": case.passed_by, "hold": hold})
+            if case.in_queue and case.place is not None:
+                seen = msgspec.json.encode(case.place.seen).decode() if case.place.seen else None
+                row = {"case": case.case_id, "its_tier": int(case.place.tier), "seen_by": seen}
+                placed.append({**row, "number": case.place.votes})
+            case.change = case.place = None
+        for statement, rows in (
+            (sql.RENEW, renewed),
+            (sql.RETURN, returned),
+            (sql.PLACE, placed),
+            (sql.DROP, self._dropped),
+            (sql.ANNOTATE, self._annotations),
+            (sql.PUBLISH, self._outbox),
+        ):
+            statement.execute(self.connection, rows)
+        self._dropped, self._annotations, self._outbox = [], [], []
+        self.cases, self.keyed, self.said, self.gold = {}, {}, {}, {}
+
+    def write_meta(self, key: str, value: str) -> None:
+        """Set a value of the table `meta`."""
+        statement = self.insert(meta).values(key=key, value=value)
+        self.connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An insert that can be told what to do where the row is there already."""
+        return (sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert)(table)
+
+    def change_standing(self) -> None:
+        """Note, for this replica and the others, that the table `annotators` was changed, or the queue paused."""
+        self.standing_changed = True
+        self.write_meta("standing", self.entropy.draw(8).hex())
+
+    # --- what cases go through
+
+    def give_back(self, case: OpenCase, *, passed_by: str | None) -> None:
+        """Return a leased case to the queue; close it if its usefulness ended meanwhile."""
+        holder = case.annotator or NOBODY
+        if case.expires_at is not None and case.expires_at <= self.counts.asked_clock:
+            self.expire(case, "its event's usefulness ended while it was leased")
+            return
+        case.state, case.token, case.annotator, case.lease_until = State.WAITING, None, None, None
+        case.change, case.passed_by = "returned", passed_by
+        self.counts.leased -= 1
+        self.waiting(case.lane, 1)
+        self.tell("returned", case.event_id, holder)
+
+    def end_leases(self) -> None:
+        """Return the cases of leases that ran out; those that expired meanwhile are closed."""
+        while ended := self.connection.execute(sql.ENDED, {"at": self.now}).scalars().all():
+            self.load(ended)
+            for event_id in ended:
+                self.give_back(self.cases[event_id], passed_by=None)
+            self.flush()
+
+    def expire_waiting(self) -> None:
+        """Close the waiting cases whose event is of no use any more."""
+        clock = {"at": self.counts.asked_clock}
+        while expired := self.connection.execute(sql.EXPIRED, clock).scalars().all():
+            self.load(expired)
+            for event_id in expired:
+                self.expire(self.cases[event_id], "nobody answered while its event was of use")
+            self.flush()
+
+    def expire(self, case: OpenCase, why: str) -> None:
+        """Close a case that nobody answered; or that some did, with what they are sure of."""
+        candidate = decode_candidate(case.candidate)
+        verdict = self.judged(case.event_id, self.cast(case.event_id)) if self.rules.several else None
+        if verdict is not None and verdict.confidence >= self.rules.confidence:
+            self.decide(case, candidate, verdict)
+            return
+        known_at = max(self.counts.event_clock, candidate.time)
+        self.close(case, candidate, "expired", NOBODY, known_at, comment=why)
+
+    @property
+    def stopped(self) -> frozenset[str]:
+        """Annotators in quarantine, whose votes on open cases do not count."""
+        if self._stopped is None:
+            self._stopped = frozenset(self.connection.execute(sql.QUARANTINED).scalars())
+        return self._stopped
+
+    def placed(self, rows: Sequence[votes.Row]) -> votes.Place:
+        """Where an open case belongs, of which this was said."""
+        return votes.place(rows, self.rules, self.stopped) if rows else votes.FRESH
+
+    def cast(self, event_id: str) -> list[votes.Row]:
+        """The votes of an open case that count: those of annotators who were stopped do not."""
+        return [row for row in votes.votes(self.said.get(event_id, ())) if row["annotator"] not in self.stopped]
+
+    def judged(self, event_id: str, cast: Sequence[votes.Row]) -> votes.Verdict | None:
+        """What votes come to by what other cases say of who gave them; None: nobody says a class."""
+        own = votes.evidence(self.said.get(event_id, ()), self.rules.classes)
+        self.trust.learn(own, votes.Evidence())
+        verdict = self.trust.verdict(votes.classes(cast))
+        self.trust.learn(votes.Evidence(), own)
+        return verdict
+
+    def decide(self, case: OpenCase, candidate: Candidate, verdict: votes.Verdict) -> None:
+        """Close a case with what its votes come to."""
+        self.close(case, candidate, "answered", votes.CONSENSUS, verdict.known_at, answer=verdict)
+
+    def supersede(self, row: votes.Row, candidate: Candidate, verdict: votes.Verdict | None) -> None:
+        """Let a verdict on votes give way to what they come to now; None: nobody says a class any more."""
+        said = verdict or Amend(row["id"], "retracted")
+        status: LabelStatus = "retracted" if verdict is None else "answered"
+        known_at = self.wall if verdict is None else verdict.known_at
+        self.record(candidate, status, votes.CONSENSUS, known_at, said, key=None, supersedes=row["id"])
+        self.tell("amended", candidate.event_id, votes.CONSENSUS, said.label)
+
+    def close(
+        self,
+        case: OpenCase,
+        candidate: Candidate,
+        status: LabelStatus,
+        annotator: str,
+        known_at: int,
+        *,
+        answer: Answer | votes.Verdict | None = None,
+        key: str | None = None,
+        comment: str | None = None,
+    ) -> str:
+        """Take a case out of the queue, annotate it, publish that; the annotation's id."""
+        said = answer or Answer(case.event_id, "", "skipped", comment=comment)
+        token = said.token or None if isinstance(said, Answer) else None
+        stood = standing(self.said.get(case.event_id, ())).verdict  # of a case that was put back
+        stored = self.record(
+            candidate,
+            status,
+            annotator,
+            known_at,
+            said,
+            key=key,
+            token=token,
+            supersedes=None if stood is None else stood["id"],
+        )
+        self.drop(case)
+        self.ended(status)
+        self.tell(cast("EventKind", status), case.event_id, annotator, said.label)
+        return stored
+
+    def record(
+        self,
+        candidate: Candidate,
+        status: LabelStatus,
+        annotator: str,
+        known_at: int,
+        said: Said,
+        *,
+        key: str | None,
+        token: str | None = None,
+        supersedes: str | None = None,
+    ) -> str:
+        """Keep an annotation and publish it; its id."""
+        verdict = said if isinstance(said, votes.Verdict) else None
+        consensus = said.consensus if isinstance(said, votes.Verdict | votes.GoldAnswer) else None
+        annotation_id = self._new_id()
+        answered_at = max(self.wall, standing(self.said.get(candidate.event_id, ())).last + 1)
+        stored = {
+            "id": annotation_id,
+            "event_id": candidate.event_id,
+            "client_key": key,
+            "token": token,
+            "annotator": annotator,
+            "status": status,
+            "label": said.label,
+            "confidence": said.confidence,
+            "comment": said.comment,
+            "known_at": known_at,
+            "leased_at": None if token is None else self._leased_at(candidate.event_id, token),
+            "answered_at": answered_at,
+            "supersedes": supersedes,
+            "consensus": votes.stored(consensus),
+        }
+        self.annotate(stored)
+        if key is not None:
+            self.keyed[candidate.event_id, key] = stored
+        record = label_of(stored, candidate, verdict)
+        self.publish(Message(self.topics.labels, candidate.event_id.encode(), encode(record)), annotation_id)
+        return annotation_id
+
+    def _new_id(self) -> str:
+        """An annotation's id: a UUID of version 7 (RFC 9562), for a new one then has its place at the index's end."""
+        drawn = int.from_bytes(self.entropy.draw(10)) & ~_UUID7_FIXED | _UUID7
+        return f"{self.wall // 1_000 & _MILLISECONDS:012x}{drawn:020x}"
+
+    def annotate(self, row: dict[str, Any]) -> None:
+        """Keep an annotation, and what it tells of annotators; its event's were loaded before."""
+        rows = self.said.setdefault(row["event_id"], [])
+        telling = rows or row["status"] == "gold"  # the first and only answer to a case is measured by nothing
+        before = votes.evidence(rows, self.rules.classes) if telling else None
+        rows.append(row)
+        if before is not None:
+            self.trust.learn(before, votes.evidence(rows, self.rules.classes))
+        self._annotations.append(row)
+        if row["status"] in REMARKS and not self.counts.remarked:
+            self.counts.remarked = True
+            self.write_meta(KEY, "yes")
+
+    def _leased_at(self, event_id: str, token: str) -> int | None:
+        case = self.cases.get(event_id)
+        lease = case if case is not None and case.token == token else self.gold.get((event_id, token))
+        return None if lease is None else lease.leased_at
+
+    def drop(self, case: OpenCase) -> None:
+        """Take a case out of the queue."""
+        self._dropped.append({"case": case.case_id})
+        case.in_queue = False
+        if case.state == State.LEASED:
+            self.counts.leased -= 1
+        else:
+            self.waiting(case.lane, -1)
+
+    def publish(self, message: Message, annotation_id: str | None = None) -> None:
+        """Put a record into the outbox."""
+        headers = [
+            [name, None if value is None else base64.b64encode(value).decode()] for name, value in message.headers
+        ]
+        self._outbox.append(
+            {
+                "topic": message.topic,
+                "key": message.key,
+                "value": message.value,
+                "annotation_id": annotation_id,
+                "headers": msgspec.json.encode(headers),
+            }
+        )
+        self.counts.unpublished += 1
+
+    # --- bookkeeping
+
+    def waiting(self, lane: int, change: int) -> None:
+        """Count waiting cases."""
+        if lane == Lane.EXPLORE:
+            self.counts.waiting_explore += change
+        else:
+            self.counts.waiting_active += change
+
+    def ended(self, status: str, change: int = 1) -> None:
+        """Count closed cases."""
+        setattr(self.counts, status, getattr(self.counts, status) + change)
+
+    def lease_ends(self, until: int) -> None:
+        """Note when a lease ends."""
+        self.first_lease_end = until if self.first_lease_end is None else min(self.first_lease_end, until)
+
+    def tell(
+        self, kind: EventKind, event_id: str, annotator: str, label: str | None = None, *, gold: bool = False
+    ) -> None:
+        """Note what happened. gold: to a lease of a case whose answer is known."""
+        self.events.append(CaseEvent(kind, event_id, annotator, label, self.now, gold))
+
+
+class Entropy:
+    """Random bytes of the system, drawn for many at once: each draw is a system call that lets other threads run."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._next = 0
+
+    def draw(self, number: int) -> bytes:
+        """Bytes that nobody was given before."""
+        if self._next + number > len(self._bytes):
+            self._bytes, self._next = secrets.token_bytes(_DRAWN), 0
+        self._next += number
+        return self._bytes[self._next - number : self._next]
+
+
+def parts(values: Sequence[str]) -> Iterable[list[str]]:
+    """Lists that are short enough for one statement."""
+    for start in range(0, len(values), _BIND_LIMIT):
+        yield list(values[start : start + _BIND_LIMIT])

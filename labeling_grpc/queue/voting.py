@@ -1,0 +1,56 @@
+"""Cases that get several answers: one asked for at a time, until they are sure, or there are as many as may be."""
+
+from __future__ import annotations
+
+from labeling_grpc.commands.labeling import Answer
+from labeling_grpc.queue import consensus
+from labeling_grpc.queue.unit_of_work import OpenCase, Work
+from labeling_grpc.storage.schema import State, Tier
+from tidemark.records import Candidate
+
+
+def vote(
+    work: Work, case: OpenCase, candidate: Candidate, annotator: str, known_at: int, answer: Answer, key: str
+) -> str:
+    """Keep an answer or a skip as a vote, and end the case if that is enough; the annotation's id."""
+    given = work.record(candidate, "vote", annotator, known_at, answer, key=key, token=answer.token)
+    work.tell("voted", case.event_id, annotator, answer.label)
+    if not settled(work, case, candidate):
+        put_back(work, case, passed_by=None)
+    return given
+
+
+def settled(work: Work, case: OpenCase, candidate: Candidate) -> bool:
+    """End an open case whose votes suffice; whether they do."""
+    cast = work.cast(case.event_id)
+    rules, verdict = work.rules, work.judged(case.event_id, cast)
+    over = len(cast) >= rules.most_answers
+    if verdict is None:
+        if over:
+            last = cast[-1]
+            skip = Answer(case.event_id, "", "skipped", comment=last["comment"])
+            work.close(case, candidate, "skipped", last["annotator"], last["known_at"], answer=skip)
+        return over
+    sure = verdict.confidence >= rules.confidence
+    decided = (sure and (over or len(verdict.annotators) >= rules.answers)) or (over and rules.max_answers is None)
+    if decided:
+        work.decide(case, candidate, verdict)
+    return decided
+
+
+def put_back(work: Work, case: OpenCase, *, passed_by: str | None) -> None:
+    """Return a leased case to where it belongs by what was said of it."""
+    case.place = work.placed(work.said[case.event_id])
+    case.tier = case.place.tier
+    work.give_back(case, passed_by=passed_by)
+
+
+def reconsidered(work: Work, event_id: str, candidate: Candidate) -> None:
+    """Let the verdict on votes, one of which was amended, follow them."""
+    verdict = consensus.ended(work.said[event_id])
+    case = work.cases.get(event_id)
+    if verdict is None and case is not None and case.in_queue:
+        if case.state == State.LEASED or case.tier == Tier.REVIEWERS or not settled(work, case, candidate):
+            case.place = work.placed(work.said[event_id])
+    elif verdict is not None and verdict["annotator"] == consensus.CONSENSUS and verdict["status"] == "answered":
+        work.supersede(verdict, candidate, work.judged(event_id, consensus.votes(work.said[event_id])))

@@ -1,0 +1,206 @@
+"""What the service needs of a store: `labeling_grpc.stores` has them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+import sqlalchemy as sa
+
+from labeling_grpc.clock import Clock
+from labeling_grpc.commands.labeling import Applied, Command, Counts, Message, Source
+from labeling_grpc.storage.schema import meta
+from tidemark.errors import LabelingError
+
+CLOCK_EVERY: Final = 1_000_000
+"""µs between two writings of the queue time."""
+
+MAX_BYTES: Final = 8_000_000
+"""Of the values that one transaction publishes, the last of them not counted."""
+
+_TOO_LONG_FOR_INDEX: Final = "54000"
+"""SQLSTATE `program_limit_exceeded`."""
+
+Change = Literal["cases", "outbox"]
+"""What another replica changed: there is more to lease, or more to publish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record of the outbox."""
+
+    seq: int
+    message: Message
+
+
+class StoreError(LabelingError):
+    """The queue's database can't be opened, read or written; names it and says what to do."""
+
+
+class UnfitError(LabelingError):
+    """The database can't hold a value of a command. Says of what kind it is, and nothing of the value."""
+
+
+def told(error: BaseException | None) -> str:
+    """What a database's driver says of an error in one sentence, without what it adds of rows and values.
+
+    Args:
+        error: The driver's.
+
+    Returns:
+        The sentence.
+
+    """
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return str(primary or error).strip()
+
+
+@contextmanager
+def translated(unavailable: Callable[[sa.exc.DBAPIError], StoreError]) -> Iterator[None]:
+    """Translate the errors of a database, those of its values apart from those of its own.
+
+    Args:
+        unavailable: Makes the error for a database that fails.
+
+    Raises:
+        UnfitError: A value can't be stored.
+        StoreError: The database fails.
+
+    """
+    try:
+        yield
+    except sa.exc.DataError as error:
+        state = getattr(error.orig, "sqlstate", None) or type(error.orig).__name__
+        raise UnfitError(f"the queue's database can't hold a value of it ({state})") from None
+    except (OverflowError, UnicodeError) as error:  # SQLite's driver, of a number above 64 bits or a lone surrogate
+        raise UnfitError(f"the queue's database can't hold a value of it ({type(error).__name__})") from None
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _TOO_LONG_FOR_INDEX:
+            raise UnfitError("the queue's database can't hold a value of it: too long for an index") from None
+        raise unavailable(error) from error
+
+
+class Election(Protocol):
+    """Which of several replicas speaks with Kafka."""
+
+    def hold(self, intake: str, publishing: str) -> tuple[float, str, str]:
+        """Ask to be the one, or to stay it, telling what is wrong with intake and publishing.
+
+        Gives until when (monotonic clock, seconds) this replica is it, 0 if another is; and then the other's problems.
+
+        Raises:
+            StoreError: the database can't be written.
+
+        """
+        ...
+
+    def give_up(self) -> None:
+        """Let another be it at once."""
+        ...
+
+
+def nothing() -> None:
+    """Nothing."""
+
+
+class Store(Protocol):
+    """A database that holds one pipeline's queue.
+
+    `transact` is called by one thread, `unpublished` and `last_seq` by one other, the rest by any.
+    """
+
+    @property
+    def shared(self) -> bool:
+        """Whether other replicas write it too."""
+        ...
+
+    @property
+    def election(self) -> Election | None:
+        """Who of the replicas speaks with Kafka; None: there are no others."""
+        ...
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The database, for what is beside the queue in it."""
+        ...
+
+    @property
+    def publisher(self) -> str:
+        """Identity of this queue in the headers of what it publishes; another when the database is a new one."""
+        ...
+
+    @property
+    def published(self) -> int:
+        """Highest number of the outbox that the database knows to be in Kafka."""
+        ...
+
+    @property
+    def counts(self) -> Counts:
+        """The queue in numbers, as of the last transaction."""
+        ...
+
+    @property
+    def next_lease_end(self) -> int | None:
+        """Queue time (µs) at which to transact a `Sweep` at the latest; None: nothing is leased."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The queue's clock."""
+        ...
+
+    def transact(self, commands: Sequence[Command], meanwhile: Callable[[], None] = nothing) -> Applied:
+        """Apply a group of commands and commit: durable when this returns.
+
+        meanwhile: what gives other threads something to do, called when this one leaves them the interpreter: as the
+        database begins to work.
+
+        Raises:
+            StoreError: the database can't be written; nothing was changed, or all was and nobody could tell.
+
+        """
+        ...
+
+    def unpublished(self, after: int, limit: int) -> list[Outgoing]:
+        """The outbox above `after`, in order, at most `limit` records and some MB."""
+        ...
+
+    def last_seq(self) -> int:
+        """Highest number that the outbox ever gave."""
+        ...
+
+    def position(self, reader: str, source: Source) -> int | None:
+        """Next offset of a reader; None: it never read."""
+        ...
+
+    def subscribe(self, changed: Callable[[Change], None]) -> None:
+        """Have `changed` called, by a thread of the store's, when another replica changed something."""
+        ...
+
+    def close(self) -> None:
+        """Give the database back."""
+        ...
+
+
+def outgoing(rows: Any) -> list[Outgoing]:  # noqa: ANN401 - a cursor's rows: number, topic, key, value, headers
+    """Records of the outbox, no more after the first few MB."""
+    found: list[Outgoing] = []
+    size = 0
+    for number, topic, key, value, headers in rows:
+        decoded = tuple(
+            (name, None if text is None else base64.b64decode(text)) for name, text in msgspec.json.decode(headers)
+        )
+        found.append(Outgoing(number, Message(topic, key, value, decoded)))
+        size += len(value or b"")
+        if size > MAX_BYTES:
+            break
+    return found
+
+
+def read_meta(connection: sa.Connection) -> dict[str, str]:
+    """The table `meta`."""
+    return dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())

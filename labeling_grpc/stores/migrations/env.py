@@ -1,8 +1,0 @@
-"""Run by alembic: the connection and its transaction are the caller's (`labeling_grpc.stores.migrate`)."""
-
-from __future__ import annotations
-
-from alembic import context
-
-context.configure(connection=context.config.attributes["connection"])
-context.run_migrations()

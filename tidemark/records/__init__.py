@@ -1,0 +1,43 @@
+"""Records that flows and services exchange through Kafka, the topics they are in, and what cannot be one."""
+
+from tidemark.records.messages import (
+    ENDING,
+    NO_MODEL,
+    Candidate,
+    Champion,
+    Int64,
+    Label,
+    LabelFeatures,
+    LabelRange,
+    LabelStatus,
+    Metric,
+    ModelManifest,
+    Outcome,
+    Prediction,
+    Reason,
+    Record,
+    SourcePosition,
+    decode,
+    encode,
+)
+
+__all__ = [
+    "ENDING",
+    "NO_MODEL",
+    "Candidate",
+    "Champion",
+    "Int64",
+    "Label",
+    "LabelFeatures",
+    "LabelRange",
+    "LabelStatus",
+    "Metric",
+    "ModelManifest",
+    "Outcome",
+    "Prediction",
+    "Reason",
+    "Record",
+    "SourcePosition",
+    "decode",
+    "encode",
+]

@@ -1,0 +1,267 @@
+"""What a scored batch gives: predictions, proposals and, if wanted, its features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kernels import coin, entropy, hash64, least_confidence, margin
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.definitions import feature_ids
+from tidemark.pipeline.expressions import Schema
+from tidemark.pipeline.model import Selection
+from tidemark.pipeline.sql.values import TIMESTAMP
+from tidemark.runtime.processor import Output, Partition
+from tidemark.stream.arrow import least_bytes, to_ipc
+from tidemark.stream.choice import Choice, Chosen
+from tidemark.stream.pieces import Headers, in_pieces
+from tidemark.stream.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
+from tidemark.stream.rows import Rows, renamed
+
+Floats = NDArray[np.float64]
+_DRAW: Final = "/draw"
+"""Added to the policy's version: the second coin is independent of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Where proposals come from: the last stage's partition, its batch's offsets, the watermark after it."""
+
+    partition: Partition
+    first_offset: int | None
+    last_offset: int | None
+    watermark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the model in force says of n rows. Without a model, `probabilities` is None and the uncertainty NaN."""
+
+    model: str
+    probabilities: Floats | None
+    uncertainty: Floats
+
+    def only(self, rows: NDArray[np.int64] | slice) -> Scores:
+        """Those of some rows."""
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
+        return Scores(self.model, probabilities, self.uncertainty[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """n rows at the end of their way: what names them (see `Offers.identity`), their scores and all features."""
+
+    rows: Rows
+    identity: pl.DataFrame
+    scores: Scores
+    features: pl.DataFrame
+
+    def part(self, begin: int, end: int) -> Scored:
+        """Rows `begin` to `end`."""
+        rows, own = self.rows, slice(begin, end)
+        columns, features = rows.columns[own], rows.features[own]
+        keys = [key[own] for key in rows.keys]
+        origin, offsets, times, late = rows.origin[own], rows.offsets[own], rows.times[own], rows.late[own]
+        cut = Rows(rows.origins, origin, offsets, times, rows.bounded[own], late, keys, columns, features)
+        return Scored(cut, self.identity[own], self.scores.only(own), self.features[own])
+
+
+def score(selection: Selection, model: str, probabilities: Floats | None, n: int) -> Scores:
+    """Uncertainty of n rows by the policy's measure: entropy, least confidence, or 1 - margin for all others."""
+    if probabilities is None:
+        return Scores(model, None, np.full(n, np.nan))
+    measure = {"entropy": entropy, "least_confidence": least_confidence}.get(selection.policy, margin)
+    return Scores(model, probabilities, np.asarray(measure(probabilities), np.float64))
+
+
+class Offers:
+    """Encodes what the last stage gives."""
+
+    def __init__(self, pipeline: Pipeline, cleaned: Schema) -> None:
+        self._pipeline = pipeline
+        self._selection = pipeline.selection
+        self._context = {name: shown_type(cleaned[name]) for name in pipeline.label.context}
+        self._shown = [_shown(name, cleaned[name]) for name in pipeline.label.context]
+        self._schema = schema(pipeline, self._context)
+        self._row_bytes = least_bytes(self._schema.values())
+        self._definitions = feature_ids(pipeline)
+        self._coin = hash64(pipeline.selection.version.encode())
+        self._draw = hash64((pipeline.selection.version + _DRAW).encode())
+
+    def identity(self, rows: Rows, ids: pl.Series) -> pl.DataFrame:
+        """What names each event: `event_id`, `business_id`, `key`, `time`."""
+        name = self._pipeline.label.business_id
+        business_id = _constant("business_id", None, len(rows)) if name is None else rows.columns[name].cast(pl.String)
+        times = pl.Series("time", rows.times)
+        return pl.DataFrame([ids, business_id.alias("business_id"), rows.keys[0].alias("key"), times])
+
+    def predictions(self, scored: Scored) -> list[Output]:
+        """One record for each row, keyed by the entity."""
+        topic, scores, keys = self._pipeline.topics.predictions, scored.scores, scored.rows.keys[0]
+        frame = scored.identity.hstack(
+            [
+                _probabilities(scores, len(keys)),
+                _nullable("uncertainty", scores.uncertainty, missing=scores.probabilities is None),
+                _constant("model", scores.model, len(keys)),
+                pl.Series("late", scored.rows.late),
+            ]
+        )
+        lines = frame.write_ndjson().encode().split(b"\n")
+        fields = zip(repeat(topic), lines, keys.cast(pl.Binary).to_list(), repeat(None), repeat(()), strict=False)
+        return list(map(Output._make, fields))  # half as long as a call of `Output` for each
+
+    def features(self, scored: Scored, partition: int) -> list[Output]:
+        """The batch's features as Arrow records: event id, business id, key, time, late, and the features."""
+        frame = scored.identity.hstack([pl.Series("late", scored.rows.late)]).hstack(scored.features)
+
+        def encode(begin: int, end: int) -> tuple[bytes, Headers]:
+            return to_ipc(frame[begin:end], portable=True), ()
+
+        topic, size = self._pipeline.topics.features, int(frame.estimated_size())
+        return [Output(topic, value, partition=partition) for _, _, value, _ in in_pieces(len(frame), size, encode)]
+
+    def proposals(self, scored: Scored, tiles: NDArray[np.int64], meta: Meta) -> list[Output]:
+        """What the batch has to offer, in one record or, if that is too large, as if the batch had been several.
+
+        Only the last record tells the watermark after the batch: no tile closes between two of them.
+
+        Args:
+            scored: n rows.
+            tiles: (n,) tile of each row.
+            meta: where they come from.
+
+        Returns:
+            Records, at least one.
+
+        """
+        n = len(tiles)
+        rows, scores = scored.rows, scored.scores
+        coins, draws = self._coins(rows)
+        value = np.full(n, np.nan) if self._selection.policy == "random" else scores.uncertainty
+        explore, active = explore_rows(self._selection), active_rows(self._selection)
+        choice = Choice(tiles, coins, value, draws, explore, active)
+        chosen: dict[tuple[int, int], Chosen] = {}
+
+        def least(begin: int, end: int) -> int:
+            chosen[begin, end] = choice.of(begin, end)
+            return len(chosen[begin, end]) * self._row_bytes
+
+        def encode(begin: int, end: int) -> tuple[bytes, Headers]:
+            own = chosen.pop((begin, end))
+            # Nothing is gathered but what is proposed: a batch of a backlog has far more rows.
+            numbers = [
+                pl.Series("tile", tiles[own.rows]),
+                pl.Series("coin", coins[own.rows]),
+                pl.Series("explore", own.explore),
+                pl.Series("score", value[own.rows]),
+                pl.Series("draw", draws[own.rows]),
+                pl.Series("active", own.active),
+            ]
+            frame = self._offered(scored, own.rows, numbers)
+            told = meta if end == n else replace(meta, watermark=None)
+            return self._encode(told, frame, own.tiles, scores.model, idle=False)
+
+        pieces = in_pieces(n, 0, encode, least=least)
+        return [self._output(value, headers) for _, _, value, headers in pieces]
+
+    def _offered(self, scored: Scored, chosen: NDArray[np.int64], numbers: list[pl.Series]) -> pl.DataFrame:
+        """Frame of a record. numbers: columns that are of the chosen rows alone."""
+        rows, scores = scored.rows, scored.scores.only(chosen)
+        own = [
+            *numbers,
+            _probabilities(scores, len(chosen)),
+            pl.Series("uncertainty", scores.uncertainty),
+            _constant("model", scores.model, len(chosen)),
+        ]
+        features = renamed(scored.features, map(_feature, scored.features.columns))
+        offered = scored.identity.hstack(features)[chosen].hstack(own)
+        if self._context:
+            offered = offered.hstack(rows.columns[list(self._context)][chosen].select(self._shown))
+        return offered[list(self._schema)]
+
+    def idle(self, meta: Meta, model: str) -> Output:
+        """Record that says that nothing has come for a while."""
+        return self._output(*self._encode(meta, pl.DataFrame(schema=self._schema), {}, model, idle=True))
+
+    def _output(self, value: bytes, headers: Headers) -> Output:
+        return Output(self._pipeline.topics.proposals, value, partition=0, headers=headers)
+
+    def _encode(
+        self, meta: Meta, rows: pl.DataFrame, tiles: dict[int, int], model: str, *, idle: bool
+    ) -> tuple[bytes, Headers]:
+        return encode_proposals(
+            ProposalMeta(
+                topic=meta.partition.topic,
+                partition=meta.partition.index,
+                first_offset=meta.first_offset,
+                last_offset=meta.last_offset,
+                watermark=meta.watermark,
+                tiles=tiles,
+                idle=idle,
+                policy=self._selection.version,
+                model=model,
+                definitions=self._definitions,
+            ),
+            rows,
+        )
+
+    def _coins(self, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """(n,) coin and (n,) draw of each event: by the raw record it comes from, whatever its way here."""
+        coins, draws = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
+        for i, origin in enumerate(rows.origins):
+            own = rows.origin == i
+            stream = hash64(f"{origin.topic}@{origin.incarnation}".encode())
+            offsets = rows.offsets[own]
+            coins[own] = coin(stream, origin.index, offsets, self._coin)
+            draws[own] = coin(stream, origin.index, offsets, self._draw)
+        return coins, draws
+
+
+def _feature(name: str) -> str:
+    return f"f_{name}"
+
+
+def _constant(name: str, text: str | None, n: int) -> pl.Series:
+    return pl.Series(name, [text], dtype=pl.String).new_from_index(0, n)
+
+
+def _nullable(name: str, numbers: Floats, *, missing: bool) -> pl.Series:
+    """Numbers, or as many nulls."""
+    return (
+        pl.Series(name, [None], dtype=pl.Float64).new_from_index(0, len(numbers))
+        if missing
+        else pl.Series(name, numbers)
+    )
+
+
+def _probabilities(scores: Scores, n: int) -> pl.Series:
+    """Column `probabilities`: a list for each row, null without a model."""
+    if scores.probabilities is None:
+        return pl.Series("probabilities", [None], dtype=pl.List(pl.Float64)).new_from_index(0, n)
+    return pl.Series("probabilities", scores.probabilities).cast(pl.List(pl.Float64))
+
+
+def shown_type(dtype: pl.DataType) -> pl.DataType:
+    """Type in which people are shown a column: as it is in JSON, or as text."""
+    if dtype.is_integer():
+        return pl.Int64()
+    if dtype.is_float():
+        return pl.Float64()
+    return dtype if dtype == pl.Boolean else pl.String()
+
+
+def _shown(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Column as `shown_type` says, named as in proposals; times as ISO 8601 in UTC."""
+    column = pl.col(name)
+    if dtype == TIMESTAMP:
+        shown = column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    elif dtype.is_float():
+        shown = column.cast(pl.Float64).fill_nan(None)
+    else:
+        shown = column.cast(shown_type(dtype))
+    return shown.alias(f"c_{name}")
