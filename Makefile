@@ -61,7 +61,7 @@ test: lint
 
 # Against a real Label Studio, in an environment of its own in the user's cache.
 test-label-studio: setup-dev
-	$(VENV)/python -m pytest -m label_studio tests/labeling_grpc/test_label_studio.py
+	$(VENV)/python -m pytest -m label_studio tests/labeling_grpc/files/test_label_studio.py
 
 # The kernels once without the compiler, whose lines coverage can't see, and then everything as it runs.
 coverage: setup-dev

@@ -13,17 +13,18 @@ LONGEST: Final = (
     "test_table.py",  # 192 s
     "test_engine_faults.py",  # 184 s
     "test_quality.py",  # 123 s
-    "test_rounds.py",  # 108 s
+    "test_scheduler.py",  # 108 s
+    "test_rounds.py",  # as long
     "test_windows.py",  # 103 s
     "test_labeling_killed.py",  # 103 s
     "test_clocks.py",  # 97 s
     "test_forest.py",  # 94 s
     "test_labeling_kafka.py",  # 93 s
     "test_administering.py",  # 80 s
-    "test_session.py",  # 79 s
-    "test_stopping.py",  # 74 s
+    "test_task.py",  # 79 s
+    "test_signals.py",  # 74 s
     "test_loop_faults.py",  # 69 s
-    "test_warming.py",  # 64 s
+    "test_warmup.py",  # 64 s
     "test_labeling_chaos.py",  # 63 s
     "test_determinism.py",  # 58 s
     "test_parquet_rows.py",  # 56 s
@@ -41,6 +42,6 @@ LONGEST: Final = (
     "test_overlap_rules.py",  # 28 s
     "test_queue_rules.py",  # 28 s
     "test_label_efficiency.py",  # 27 s
-    "test_deadletter.py",  # 26 s
+    "test_dead_letter.py",  # 26 s
     "test_embedded.py",  # 23 s
 )

@@ -12,7 +12,7 @@ import pytest
 
 from tidemark.runtime.signals import held
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _COMMANDS = {
     "flow": ["-m", "dataflows.run", "stream", "pipelines/fraud.toml"],
     "ingest": ["-m", "dataflows.ingest", "pipelines/fraud.toml", "x.csv"],

@@ -14,7 +14,7 @@ from google.protobuf.json_format import Parse
 from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RELEASED = ROOT / "proto" / "labeling_grpc" / "v1" / "released.json"
 
 

@@ -20,7 +20,7 @@ from tidemark.cli.console import SafeConsole
 from tidemark.runtime.logs import PLAIN, SafeFormatter
 from tidemark.runtime.safe_text import indented, safe
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _SOURCES = [path for folder in ("tidemark", "dataflows", "labeling_grpc") for path in (_ROOT / folder).rglob("*.py")]
 HOSTILE = [
     "[/]",

@@ -14,7 +14,7 @@ from tidemark.pipeline import load
 from tidemark.runtime.settings import Settings
 from tidemark.simulators.simulation import DAY
 
-PIPELINES = Path(__file__).parents[2] / "pipelines" / "real"
+PIPELINES = Path(__file__).parents[3] / "pipelines" / "real"
 LEAKS = {
     "handbook": {"TX_FRAUD", "TX_FRAUD_SCENARIO"},
     "backblaze": {"failure", "label_fails_within_7d"},

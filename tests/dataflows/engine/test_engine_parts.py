@@ -35,7 +35,7 @@ from tidemark.runtime.processor import Partition
 from tidemark.runtime.settings import Settings
 from tidemark.stream import StreamProcessor
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PIPELINES = sorted((ROOT / "pipelines").glob("*.toml"))
 
 

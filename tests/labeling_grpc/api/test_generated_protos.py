@@ -12,7 +12,7 @@ import pytest
 from labeling_grpc.api.errors import Reason
 from labeling_grpc.v1 import labeling_pb2 as pb
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROTO = ROOT / "proto/labeling_grpc/v1/labeling.proto"
 
 
