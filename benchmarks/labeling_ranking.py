@@ -26,8 +26,7 @@ from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.storage.group_commit import Writer
 from labeling_grpc.storage.schema import queue
 from labeling_grpc.storage.sqlite import SqliteStore
-from tidemark.pipeline import Pipeline
-from tidemark.pipeline.model import Labeling, Selection
+from tidemark.pipeline.loading import parse
 from tidemark.records import encode
 from tidemark.records.topics import Topics
 
@@ -35,6 +34,19 @@ _FEATURES: Final = 12
 _TREES: Final = 100
 _EVERY_SECONDS: Final = 0.01
 _SEGMENTS: Final = 64
+_NAMES: Final = [f"f{index}" for index in range(_FEATURES)]
+_PIPELINE: Final = f"""
+name = "{NAME}"
+keys = ["key"]
+raw = [{{ topic = "{NAME}.raw" }}]
+time = {{ column = "time", format = "iso8601", lateness = "1s" }}
+columns.time = {{ type = "string" }}
+columns.key = {{ type = "string" }}
+{"".join(f"columns.{name} = {{ type = 'float' }}" + chr(10) for name in _NAMES)}
+features = [{", ".join(f"{{ name = '{name}' }}" for name in _NAMES)}]
+label = {{ classes = {list(CLASSES)}, positive = "{CLASSES[1]}", delay = "1d" }}
+selection = {{ tile = "1h", budget = 1, explore = 0 }}
+"""
 
 
 class _Model:
@@ -62,14 +74,10 @@ def ranking_row(*, quick: bool) -> dict[str, Any]:
     """G12: seconds in which all waiting cases are ranked by a new champion, and what leases take meanwhile."""
     number = 10_000 if quick else 100_000
     model = _Model()
-    pipeline = SimpleNamespace(
-        feature_names=[f"f{index}" for index in range(_FEATURES)],
-        selection=Selection(tile="1h", budget=1, explore=0),  # type: ignore[arg-type]  # as a file has it
-        labeling=Labeling(),
-    )
+    pipeline = parse(_PIPELINE, "ranking.toml")
     with _running(number, QueueRules(classes=CLASSES, max_open=10**9, release_hold_us=0)) as writer:
         champion = cast("Champion", SimpleNamespace(current=lambda: model))
-        ranker = Ranker(cast("Pipeline", pipeline), writer, champion)
+        ranker = Ranker(pipeline, writer, champion)
         idle = _leases(writer, lambda: time.sleep(3.0))
         begun = time.perf_counter()
         meanwhile = _leases(writer, lambda: _all(ranker))
