@@ -40,10 +40,10 @@ from tidemark.registry.serving import ActiveModel
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.proposals import active_rows, explore_rows
 from tidemark.selection.tiles import OpenTile, Part, Proposal
 from tidemark.simulators import Annotator, Simulation, simulate
 from tidemark.stream.outputs import score
-from tidemark.stream.proposals import active_rows, explore_rows
 from tidemark.training import RetrainProcessor
 
 _FRAUD: Final = Path(__file__).parents[1] / "pipelines" / "fraud.toml"

@@ -18,7 +18,7 @@ from tidemark.pipeline.model import Pipeline
 from tidemark.records import NO_MODEL
 from tidemark.runtime.processor import Batch, Headers, Output, Partition
 from tidemark.selection import SelectProcessor
-from tidemark.stream.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
+from tidemark.selection.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
 
 INCARNATION = "0badcafe"
 

@@ -21,6 +21,7 @@ from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.costs import costs
 from tidemark.cli.up import prepare
+from tidemark.formats.arrow import from_ipc
 from tidemark.kafka import producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline, parse
 from tidemark.pipeline.definitions import feature_ids
@@ -32,7 +33,6 @@ from tidemark.runtime.processor import Processor
 from tidemark.runtime.settings import Settings
 from tidemark.simulators import simulate
 from tidemark.stream import StreamProcessor
-from tidemark.stream.arrow import from_ipc
 from tidemark.training import RetrainProcessor
 from tidemark.training.recomputing import Recomputer
 

@@ -14,8 +14,8 @@ from kernels import hash64, unit
 from tidemark.pipeline.model import Selection
 from tidemark.records import Reason
 from tidemark.selection.policy import pick
+from tidemark.selection.proposals import explore_rows
 from tidemark.selection.tiles import OpenTile, Proposal
-from tidemark.stream.proposals import explore_rows
 
 EXPLORE_PRIORITY: Final = 1.0
 """Priority of every exploration case, above any active one (below 1): a draw that waits behind the hard cases is

@@ -20,9 +20,9 @@ from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint, check_fits
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.proposals import Proposals, active_rows, decode_proposals, explore_rows
 from tidemark.selection.reading import Lanes, parts
 from tidemark.selection.tiles import Bars, OpenTile, Part
-from tidemark.stream.proposals import Proposals, active_rows, decode_proposals, explore_rows
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline
+from tidemark.selection.proposals import Proposals
 from tidemark.selection.tiles import Bars, Part, Proposal
-from tidemark.stream.proposals import Proposals
 
 _STEP: Final = "select"
 _REQUIRED: Final = ["event_id", "time", "tile", "coin", "explore", "score", "draw", "active", "model"]

@@ -40,7 +40,7 @@ class Proposal:
 
     @property
     def by_score(self) -> tuple[bool, float, int, str]:
-        """Order of the active choice, as in `tidemark.stream.proposals.ranked`."""
+        """Order of the active choice, as in `tidemark.selection.proposals.ranked`."""
         unscored = math.isnan(self.score)
         return unscored, 0.0 if unscored else -self.score, self.draw, self.event_id
 

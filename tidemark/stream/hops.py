@@ -30,9 +30,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
+from tidemark.formats.arrow import from_ipc, to_ipc
+from tidemark.formats.arrow_columns import LATEST_TIME, check_columns, check_offsets, check_present, check_times
 from tidemark.runtime.processor import UNKNOWN_TIME, Headers, Partition
-from tidemark.stream.arrow import from_ipc, to_ipc
-from tidemark.stream.columns import LATEST_TIME, check_columns, check_offsets, check_present, check_times
 from tidemark.stream.pieces import RECORD_BYTES, in_pieces
 
 ORIGINS: Final = "origins"

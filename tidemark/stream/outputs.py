@@ -11,16 +11,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kernels import coin, entropy, hash64, least_confidence, margin
+from tidemark.formats.arrow import least_bytes, to_ipc
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.expressions import Schema
 from tidemark.pipeline.model import Selection
 from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.runtime.processor import Output, Partition
-from tidemark.stream.arrow import least_bytes, to_ipc
-from tidemark.stream.choice import Choice, Chosen
+from tidemark.selection.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
+from tidemark.selection.ranking import Choice, Chosen
 from tidemark.stream.pieces import Headers, in_pieces
-from tidemark.stream.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
 from tidemark.stream.rows import Rows, renamed
 
 Floats = NDArray[np.float64]

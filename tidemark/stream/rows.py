@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tidemark.errors import RecordError
 from tidemark.features.rows import Cleaner, RowFeatures, surviving
 from tidemark.features.windows import KeyWindows
+from tidemark.formats.arrow_columns import check_columns, check_present
 from tidemark.formats.json_records import BadRow, Decoder
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import EvaluationError, Schema
@@ -22,7 +23,6 @@ from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.runtime.broker_time import broker_times
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.stream.admission import KEY, LIMITS, Admission
-from tidemark.stream.columns import check_columns, check_present
 from tidemark.stream.fitting import Fitting
 from tidemark.stream.hops import Hop, decode_hop, merge
 

@@ -11,7 +11,7 @@ from tidemark.monitoring import MonitorProcessor
 from tidemark.records import Candidate, Prediction, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.runtime.processor import Batch, Output, Partition
-from tidemark.stream.proposals import decode_proposals
+from tidemark.selection.proposals import decode_proposals
 
 
 def proposed(engine: MemoryEngine) -> list[Record]:

@@ -12,7 +12,7 @@ from tidemark.pipeline.model import Pipeline
 from tidemark.records import Candidate, Metric, decode
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection import SelectProcessor
-from tidemark.stream.proposals import decode_proposals, encode_proposals
+from tidemark.selection.proposals import decode_proposals, encode_proposals
 
 PARTITION = Partition("p.proposals", 0, "0badcafe")
 

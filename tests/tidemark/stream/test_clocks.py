@@ -17,8 +17,8 @@ from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records import Metric, Prediction, decode
 from tidemark.runtime.processor import Batch, Partition
+from tidemark.selection.proposals import decode_proposals
 from tidemark.stream import StreamProcessor
-from tidemark.stream.proposals import decode_proposals
 
 MINUTE: Final = 60_000_000
 HOUR: Final = 60 * MINUTE

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from streaming import PIPELINE, SECOND_KEY, MemoryEngine, Model, Models, load_rows, purchases, shop
 
+from tidemark.formats.arrow import from_ipc
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records import Prediction, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.stream import StreamProcessor
-from tidemark.stream.arrow import from_ipc
 from tidemark.stream.checkpoint import unpack
 from tidemark.stream.replaying import FeatureReplay
 

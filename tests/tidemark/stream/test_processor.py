@@ -12,10 +12,10 @@ from kernels import coin, hash64
 from tidemark.errors import ModelError, TopicError
 from tidemark.records import Prediction, decode
 from tidemark.runtime.processor import Batch, Output, Partition
+from tidemark.selection.proposals import decode_proposals, ranked
 from tidemark.stream import StreamProcessor
 from tidemark.stream.checkpoint import Position, pack, unpack
 from tidemark.stream.hops import decode_hop, encode_hop
-from tidemark.stream.proposals import decode_proposals, ranked
 
 RAW = Partition("shop.raw", 1, "0000aaaa")
 PLACE = Partition("shop.by-place", 0, "0000bbbb")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from streaming import NOW_MS, START, MemoryEngine, features_as_offline, load_rows, purchases, shop
 
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Partition
+from tidemark.selection.proposals import decode_proposals
 from tidemark.stream import StreamProcessor
 from tidemark.stream.hops import decode_hop
-from tidemark.stream.proposals import decode_proposals
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=12, deadline=None)

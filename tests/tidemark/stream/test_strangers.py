@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from streaming import MemoryEngine, Models, load_rows, purchases, shop
 
 from tidemark.errors import RecordError, TopicError
+from tidemark.formats.arrow import from_ipc, to_ipc
+from tidemark.formats.arrow_bounds import UnboundedError, check_stream
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Headers, Output, Partition
 from tidemark.selection import SelectProcessor
-from tidemark.stream.arrow import from_ipc, to_ipc
-from tidemark.stream.arrow_bounds import UnboundedError, check_stream
 from tidemark.stream.checkpoint import unpack
 from tidemark.stream.hops import decode_hop, latest_time
 

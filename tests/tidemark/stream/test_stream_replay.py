@@ -15,8 +15,8 @@ from streaming import MemoryEngine, Models, features_as_offline, load_rows, purc
 
 from tidemark.pipeline import load
 from tidemark.records import Prediction, decode
+from tidemark.selection.proposals import decode_proposals
 from tidemark.simulators.fraud import simulate
-from tidemark.stream.proposals import decode_proposals
 
 
 @pytest.fixture(autouse=True, scope="module")

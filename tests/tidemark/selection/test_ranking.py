@@ -9,8 +9,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemark.stream.arrow import least_bytes, to_ipc
-from tidemark.stream.choice import Choice
+from tidemark.formats.arrow import least_bytes, to_ipc
+from tidemark.selection.ranking import Choice
 from tidemark.stream.pieces import in_pieces
 
 ROW = st.tuples(

@@ -30,11 +30,18 @@ import msgspec
 import polars as pl
 
 from tidemark.errors import RecordError
+from tidemark.formats.arrow import from_ipc, to_ipc
+from tidemark.formats.arrow_columns import (
+    LATEST_TILE,
+    LATEST_TIME,
+    check_columns,
+    check_present,
+    check_range,
+    check_times,
+)
 from tidemark.pipeline.model import Pipeline, Selection
 from tidemark.records import Record, decode, encode
 from tidemark.runtime.processor import Headers
-from tidemark.stream.arrow import from_ipc, to_ipc
-from tidemark.stream.columns import LATEST_TILE, LATEST_TIME, check_columns, check_present, check_range, check_times
 
 META: Final = "meta"
 """Header that carries the `ProposalMeta`."""

@@ -10,7 +10,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from tidemark.errors import RecordError
-from tidemark.stream.arrow_bounds import check_stream
+from tidemark.formats.arrow_bounds import check_stream
 
 _OURS: Final = pl.CompatLevel.newest()
 _PORTABLE: Final = pl.CompatLevel.oldest()
