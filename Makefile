@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-pass bench-faults bench-kernels bench-labeling
+.PHONY: help demo test test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling
 
 PYTHON ?=
 VENV := .venv/bin
@@ -27,7 +27,7 @@ help:
 	@echo "make coverage  branch coverage, kernels without the compiler: slow"
 	@echo "make docs      the documentation as a site, in site/; fails on a broken link"
 	@echo "make lint      linters and type checker alone"
-	@echo "make bench-X   run benchmarks/X; QUICK=1 for under a minute on smaller input"
+	@echo "make bench-X   run a benchmark: python -m benchmarks lists them; QUICK=1 for under a minute on smaller input"
 	@echo "make format    let ruff format and mend"
 	@echo "make lock      pin the newest versions anew"
 	@echo "make clean     remove caches; make distclean removes .venv as well"
@@ -69,28 +69,24 @@ coverage: setup-dev
 	NUMBA_DISABLE_JIT=1 $(VENV)/python -m pytest -q tests/kernels --cov --cov-report= --cov-fail-under=0
 	$(VENV)/python -m pytest --cov --cov-append
 
-# `pass` is a word of Python's own, so its module has a longer name.
-bench-pass: setup-dev
-	@$(VENV)/python -m benchmarks.pass_through $(if $(QUICK),--quick)
-
 # Row F2 has a module and a file of its own.
 bench-faults: setup-dev
-	@$(VENV)/python -m benchmarks.faults $(if $(QUICK),--quick)
-	@$(VENV)/python -m benchmarks.label_faults $(if $(QUICK),--quick)
-	@$(VENV)/python -m benchmarks.models $(if $(QUICK),--quick)
-	@$(VENV)/python -m benchmarks.selection $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks faults $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks label-faults $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks models $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks selection $(if $(QUICK),--quick)
 
 # Peers in other people's packages are for this one alone.
 bench-kernels: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench.txt
-	@$(VENV)/python -m benchmarks.kernels $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks kernels $(if $(QUICK),--quick)
 
 bench-labeling: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench-labeling.txt
-	@$(VENV)/python -m benchmarks.labeling $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks labeling $(if $(QUICK),--quick)
 
 bench-%: setup-dev
-	@$(VENV)/python -m benchmarks.$(subst -,_,$*) $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks $* $(if $(QUICK),--quick)
 
 format: setup-dev
 	$(VENV)/ruff check --fix .

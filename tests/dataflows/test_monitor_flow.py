@@ -11,7 +11,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartiti
 from confluent_kafka.admin import OffsetSpec
 from models import pipeline_text
 
-from benchmarks.flow_process import FlowProcess
+from benchmarks.support.flow_process import FlowProcess
 from support import wait_until
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all, wait_settled
 from tidemark.pipeline import Pipeline, parse

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from counting import expected
 from offsets import group_offsets
 
-from benchmarks.flow_process import FlowProcess
+from benchmarks.support.flow_process import FlowProcess
 from dataflows.engine.start_offsets import unpack
 from support import wait_until
 from tidemark.broker import EmbeddedKafka

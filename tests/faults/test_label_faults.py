@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks import label_checks
-from benchmarks.annotators import Answer
-from benchmarks.label_checks import Evidence, of_labels, of_metrics, of_models, of_records, violations
-from benchmarks.label_faults import QUICK, Outcome, run
+from benchmarks.loop import label_invariants
+from benchmarks.loop.annotators import Answer
+from benchmarks.loop.label_faults import QUICK, Outcome, run
+from benchmarks.loop.label_invariants import Evidence, of_labels, of_metrics, of_models, of_records, violations
 from tidemark.pipeline import Pipeline
 from tidemark.records import Label, Metric, ModelManifest, Record, decode, encode
 from tidemark.runtime.processor import Batch
@@ -30,7 +30,7 @@ def trained_once() -> Iterator[None]:
     """Trainings of the very same rows give the very same model, so that each is done once for all checks."""
     models: dict[object, object] = {}
     flows: dict[int, tuple[Batch, object]] = {}
-    trained_again = label_checks._trained_again
+    trained_again = label_invariants._trained_again
 
     def model_of(rows: Dataset, *arguments: object) -> object:
         known = None if rows.known_at is None else rows.known_at.tobytes()
@@ -46,8 +46,8 @@ def trained_once() -> Iterator[None]:
         return flows[id(labels)][1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.label_checks.train", model_of)
-        patch.setattr(label_checks, "_trained_again", flow_over)
+        patch.setattr("benchmarks.loop.label_invariants.train", model_of)
+        patch.setattr(label_invariants, "_trained_again", flow_over)
         yield
 
 

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 from labeling import candidate
 
-from benchmarks.chaos_checks import Evidence, Totals, violations
-from benchmarks.chaos_clients import Call
-from benchmarks.chaos_lane import Broker, Lane, Plan
-from benchmarks.fraud_loop import own_kafka
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.labeling.chaos_clients import Call
+from benchmarks.labeling.chaos_invariants import Evidence, Totals, violations
+from benchmarks.labeling.chaos_lane import Broker, Lane, Plan
+from benchmarks.loop.fraud_loop import own_kafka
+from benchmarks.support.postgres import PostgresServer
 from tidemark.records import Candidate, Label, LabelStatus
 
 SECOND = 1_000_000

@@ -9,8 +9,8 @@ import msgspec
 import polars as pl
 import pytest
 
-from benchmarks.faults import Outcome, Plan, run
-from benchmarks.loop_checks import Evidence, violations
+from benchmarks.loop.faults import Outcome, Plan, run
+from benchmarks.loop.loop_invariants import Evidence, violations
 from tidemark.records import Candidate
 
 PLAN = Plan(

@@ -7,7 +7,7 @@ import pytest
 from desk import DAY, Desk, Open
 from labeling import MovedClock
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.storage.postgres import PostgresStore
 from labeling_grpc.storage.sqlite import SqliteStore

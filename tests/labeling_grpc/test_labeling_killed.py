@@ -12,9 +12,9 @@ from confluent_kafka import Producer
 from labeling import PIPELINE, candidate
 from offsets import read_settled
 
-from benchmarks.annotators import Annotators, Answer
-from benchmarks.flow_process import FlowProcess
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.loop.annotators import Annotators, Answer
+from benchmarks.support.flow_process import FlowProcess
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.client import LabelingClient, UnreachableError
 from labeling_grpc.options import find
 from support import wait_until

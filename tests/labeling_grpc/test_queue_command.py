@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from labeling import PIPELINE, SOURCE, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.client import LabelingClient, Stats
 from labeling_grpc.commands.labeling import Answer, LeaseCases, LeasedCase, SubmitAnswers, TakeIn
 from labeling_grpc.files.export import export

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from benchmarks.proposal_streams import Record
+from benchmarks.labels.proposal_streams import Record
 from tidemark.pipeline.model import Pipeline
 
 

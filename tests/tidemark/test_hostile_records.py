@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models import START, batch_of, label_values, small_pipeline
 from mutants import mutants, single_mutants
 
-from benchmarks.proposal_streams import pipeline
+from benchmarks.labels.proposal_streams import pipeline
 from tidemark.errors import RecordError
 from tidemark.monitoring import MonitorProcessor
 from tidemark.observe.serving import Figures, Serving

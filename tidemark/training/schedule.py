@@ -10,7 +10,7 @@ from tidemark.training.gate import needed
 
 _PARTS: Final = 20
 """Of the labels learnt from; one part more is worth a training. Halves, with at least 45 labels, needed a tenth to an
-eighth more labels for the same average precision on simulated payments (`benchmarks.label_efficiency`)."""
+eighth more labels for the same average precision on simulated payments (`benchmarks.labels.efficiency`)."""
 
 
 def first_is_due(pipeline: Pipeline, counts: Sequence[int]) -> bool:

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from labeling import SOURCE, arrivals, candidate, pipeline
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import AsyncLabelingClient, LabelingClient, Submitted, admin_messages
 from labeling_grpc.client.admin_messages import AdminCalls

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate, pipeline
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.api.case_details import Details
 from labeling_grpc.api.text import is_name
 from labeling_grpc.assist.champion_follower import Champion

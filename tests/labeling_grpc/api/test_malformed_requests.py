@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from labeling import CLASSES, SOURCE, arrivals, candidate, pipeline
 
-from benchmarks.labeling_fuzz import Found, Fuzz, Memory, gone
-from benchmarks.labeling_requests import Requests
+from benchmarks.labeling.fuzz import Found, Fuzz, Memory, gone
+from benchmarks.labeling.requests import Requests
 from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.queue.engine import count
 from labeling_grpc.security.audit import verify

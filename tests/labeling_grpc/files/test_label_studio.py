@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from labeling import CLASSES, candidate
 
-from benchmarks.label_studio import Connection, LabelStudio
+from benchmarks.labeling.label_studio import Connection, LabelStudio
 from labeling_grpc.files.export import export
 from tidemark.records import Label, LabelStatus
 

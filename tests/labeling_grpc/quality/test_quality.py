@@ -10,7 +10,7 @@ import pytest
 from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate
 from typer.testing import CliRunner
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.administration import AddComment
 from labeling_grpc.commands.labeling import (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 from msgspec import structs
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.administration import (
     AddComment,

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.administration import Changed, RequeueCases
 from labeling_grpc.commands.labeling import (

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from labeling import PIPELINE
 from typer.testing import CliRunner
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.commands.administration import WriteDown
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.audit import Act, Refusals, newest, page, record, verify

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from labeling import CLASSES, SOURCE, arrivals, candidate
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.commands.labeling import LeaseCases, TakeIn
 from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.storage.base import StoreError

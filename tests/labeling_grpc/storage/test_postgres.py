@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
-from benchmarks.labeling_postgres import PostgresServer
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.api.errors import Reason
 from labeling_grpc.client import LabelingClient, RefusedError, Submitted
 from labeling_grpc.commands.labeling import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.proposal_streams import pipeline
+from benchmarks.labels.proposal_streams import pipeline
 from tidemark.errors import TopicError
 from tidemark.evaluation import metrics
 from tidemark.monitoring import MonitorProcessor, Options

@@ -1,4 +1,4 @@
-from benchmarks.proposal_streams import pipeline
+from benchmarks.labels.proposal_streams import pipeline
 from tidemark.monitoring.retention import DAY, predictions_retention
 from tidemark.records.topics import Topics
 from tidemark.selection.retention import proposals_retention

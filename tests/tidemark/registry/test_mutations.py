@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from models import small_pipeline
 
-from benchmarks.model_trial import Outcome, Trial
-from benchmarks.mutations import TEXT
+from benchmarks.models.mutations import TEXT
+from benchmarks.models.trial import Outcome, Trial
 from tidemark.registry.sandbox import Sandbox
 
 SEED = 11

@@ -5,7 +5,7 @@ import pytest
 from selecting import closed_tiles
 from streaming import START, MemoryEngine, Model, Models, load_rows, purchases, shop
 
-from benchmarks.proposal_streams import Record, Run
+from benchmarks.labels.proposal_streams import Record, Run
 from kernels import coin, hash64, unit
 from tidemark.monitoring import MonitorProcessor
 from tidemark.records import Candidate, Prediction, decode

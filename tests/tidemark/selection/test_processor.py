@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.proposal_streams import Events, Record, Run, pipeline, propose, silence, stream
+from benchmarks.labels.proposal_streams import Events, Record, Run, pipeline, propose, silence, stream
 from tidemark.errors import ConfigError, TopicError
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Candidate, Metric, decode

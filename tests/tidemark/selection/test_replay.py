@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selecting import closed_tiles
 
-from benchmarks.proposal_streams import Record, Run, pipeline, stream
+from benchmarks.labels.proposal_streams import Record, Run, pipeline, stream
 from kernels import unit
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Candidate, Metric, decode

@@ -1,6 +1,6 @@
 import numpy as np
 
-from benchmarks.selection import STANDARD_ERRORS, coverage_bounds, deviation, trial
+from benchmarks.labels.selection import STANDARD_ERRORS, coverage_bounds, deviation, trial
 
 STREAMS = 80
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.label_efficiency import Trial, changed, ratio
+from benchmarks.labels.efficiency import Trial, changed, ratio
 from tidemark.registry.sandbox import Sandbox
 from tidemark.simulators import simulate
 

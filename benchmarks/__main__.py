@@ -1,0 +1,34 @@
+"""`python -m benchmarks NAME [--quick]`: run one benchmark, whatever room it is in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final, NoReturn
+
+BENCHMARKS: Final = {
+    "demo": "benchmarks.loop.demo",
+    "faults": "benchmarks.loop.faults",
+    "kernels": "benchmarks.kernels.suite",
+    "label-efficiency": "benchmarks.labels.efficiency",
+    "label-faults": "benchmarks.loop.label_faults",
+    "labeling": "benchmarks.labeling.suite",
+    "labeling-chaos": "benchmarks.labeling.chaos",
+    "labeling-fuzz": "benchmarks.labeling.fuzz",
+    "models": "benchmarks.models.suite",
+    "pass": "benchmarks.loop.pass_through",
+    "real": "benchmarks.loop.real",
+    "selection": "benchmarks.labels.selection",
+}
+"""The module of each benchmark; `make bench-NAME` runs it."""
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Replace this process by the benchmark that `argv` names."""
+    if not argv or argv[0] not in BENCHMARKS:
+        sys.exit(f"usage: python -m benchmarks {'|'.join(BENCHMARKS)} [--quick]")
+    os.execv(sys.executable, [sys.executable, "-m", BENCHMARKS[argv[0]], *argv[1:]])  # noqa: S606 - a program of ours
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,260 @@
+"""Label efficiency without Kafka: selection and training over simulated payments, many seeds in minutes.
+
+For whoever tunes a policy or a trigger. The features are those of the backfill, a label is known when its tile closes,
+and a model is in force from the next tile on; what is asked and when is trained is decided by the product's own code
+(`tidemark.selection.choice`, `tidemark.training.RetrainProcessor`). It writes no row: what counts is `make bench-demo`,
+where the flows race, on seeds 1 to 5. Tune on others:
+
+    python -m benchmarks.labels.efficiency --seeds 11 12 13 --set training.every=50 --set selection.policy='"margin"'
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from kernels import coin, hash64
+from tidemark.cli.demo import ERRORS
+from tidemark.demo.experiment import Exam, Stream, random_arm
+from tidemark.errors import ModelError
+from tidemark.evaluation.metrics import average_precision
+from tidemark.features import backfill
+from tidemark.pipeline.model import Pipeline
+from tidemark.records import Label, encode
+from tidemark.records.event_id import parse_event_id
+from tidemark.registry.champion import ChampionKeeper
+from tidemark.registry.codec import Registry
+from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import ActiveModel
+from tidemark.runtime.processor import Batch, Output, Partition
+from tidemark.selection.choice import Pick, choose
+from tidemark.selection.clock import Watermarks
+from tidemark.selection.proposals import active_rows, explore_rows
+from tidemark.selection.tiles import OpenTile, Part, Proposal
+from tidemark.simulators import Annotator, Simulation, simulate
+from tidemark.stream.outputs import score
+from tidemark.training import RetrainProcessor
+
+_FRAUD: Final = Path(__file__).parents[2] / "pipelines" / "fraud.toml"
+_INCARNATION: Final = "0badcafe"
+_NEVER: Final = 1.0
+_ONLY_AT_THE_END: Final = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A champion: labels spent before it was trained, and its average precision on the later period."""
+
+    labels: int
+    average_precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A stream, its later period, and what its annotators answer."""
+
+    pipeline: Pipeline
+    stream: Stream
+    exam: Exam
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, simulation: Simulation, streamed: int) -> Trial:
+        """The first `streamed` events are the stream, the others the later period."""
+        truth = simulation.truth
+        matrix = backfill(pipeline, simulation.events).select(pipeline.feature_names).to_numpy().astype(np.float64)
+        positive = (truth["label"] == pipeline.label.positive).to_numpy()
+        annotator = Annotator(name="demo", classes=pipeline.label.classes, errors=ERRORS)
+        names, classes = truth["business_id"].to_list(), truth["label"].to_list()
+        tiles = truth["time"].to_numpy()[:streamed] // pipeline.selection.tile
+        index = pipeline.label.classes.index(pipeline.label.positive)
+        return cls(
+            pipeline,
+            Stream(matrix[:streamed], tiles, lambda row: annotator.answer(names[row], classes[row])),
+            Exam(matrix[streamed:], positive[streamed:], index),
+        )
+
+    def goal(self, spent: dict[int, int], seed: int) -> float:
+        """Average precision that the random arm ends with."""
+        training = self.pipeline.training.model_copy(update={"every": _ONLY_AT_THE_END})
+        once = self.pipeline.model_copy(update={"training": training})
+        points = random_arm(once, self.stream, spent, self.exam, seed=seed)
+        return points[-1].average_precision if points else 0.0
+
+    def active(self, sandbox: Sandbox) -> Iterator[Point]:
+        """Every champion, in order, as the stream goes by."""
+        loop = _Loop(self.pipeline, sandbox)
+        features = self.stream.features
+        asked = 0
+        for number in np.unique(self.stream.tiles).tolist():
+            rows = np.flatnonzero(self.stream.tiles == number)
+            picks = loop.ask(number, rows, features[rows])
+            asked += len(picks)
+            champion = loop.learn([(pick, self.stream.answer(_row(pick.proposal.event_id))) for pick in picks])
+            if champion is not None:
+                probabilities = champion.probabilities(self.exam.features)[:, self.exam.positive]
+                yield Point(asked, average_precision(self.exam.truth, probabilities))
+
+
+class _Loop:
+    """Selection and retraining, joined by lists instead of topics."""
+
+    def __init__(self, pipeline: Pipeline, sandbox: Sandbox) -> None:
+        self._pipeline, self._sandbox = pipeline, sandbox
+        self._topic: list[Output] = []
+        self._labels = Partition(pipeline.topics.labels, 0, _INCARNATION)
+        self._retrain = RetrainProcessor(pipeline, read_registry=self._registry, sandbox=sandbox)
+        self._retrain.open(self._labels, "")
+        self._keeper = ChampionKeeper(ModelSchema.of(pipeline), None, _refuse)
+        self._offset = 0
+
+    def ask(self, number: int, rows: NDArray[np.int64], features: NDArray[np.float64]) -> list[Pick]:
+        """Picks of a tile, all of whose events are given at once."""
+        selection, model = self._pipeline.selection, self._keeper.current
+        probabilities = None if model is None else model.probabilities(features)
+        scores = score(selection, self._keeper.version, probabilities, len(rows))
+        stream = hash64(f"{self._pipeline.raw_topics[0]}@{_INCARNATION}".encode())
+        coins = coin(stream, 0, rows, hash64(selection.version.encode()))
+        draws = coin(stream, 0, rows, hash64(f"{selection.version}/draw".encode()))
+        value = np.full(len(rows), np.nan) if selection.policy == "random" else scores.uncertainty
+        by_score = np.lexsort((draws, np.where(np.isnan(value), np.inf, -value)))[: active_rows(selection)]
+        by_coin = np.argsort(coins, kind="stable")[: explore_rows(selection)]
+
+        def proposal(at: int) -> Proposal:
+            return Proposal(
+                event_id=f"{self._pipeline.raw_topics[0]}-0-{rows[at]}-{_INCARNATION}",
+                business_id=None,
+                key=None,
+                time=number * selection.tile,
+                coin=int(coins[at]),
+                draw=int(draws[at]),
+                score=float(value[at]),
+                uncertainty=None if probabilities is None else float(scores.uncertainty[at]),
+                probabilities=None if probabilities is None else probabilities[at].tolist(),
+                model=self._keeper.version,
+                features=dict(zip(self._pipeline.feature_names, _present(features[at]), strict=True)),
+                context={},
+            )
+
+        tile = OpenTile(
+            number=number,
+            first_offset=0,
+            watermarks=Watermarks.unknown(1),
+            first_open=number,
+            explore=explore_rows(selection) - 1,
+            active=active_rows(selection),
+        )
+        smallest, best = [proposal(at) for at in by_coin.tolist()], [proposal(at) for at in by_score.tolist()]
+        tile.merge(Part(number, len(rows), len(smallest), len(rows), smallest, best), self._keeper.version)
+        return list(choose(tile, selection, None))
+
+    def learn(self, answers: list[tuple[Pick, str]]) -> ActiveModel | None:
+        """The new champion, if these answers bring one."""
+        values = [encode(_label(pick, answer, self._pipeline)) for pick, answer in answers]
+        offsets = np.arange(self._offset, self._offset + len(values))
+        self._offset += len(values)
+        none: list[Any] = [None] * len(values)
+        outputs = self._retrain.process(Batch(self._labels, offsets, offsets, none, list(values), none))
+        published = [output for output in outputs if output.topic == self._pipeline.topics.models]
+        self._topic += published
+        moved = [self._keeper.take(each.key, each.value, list(each.headers), "published") for each in published]
+        if not any(moved):
+            return None
+        self._keeper.adopt(self._sandbox)
+        return self._keeper.current
+
+    def _registry(self) -> Registry:
+        registry = Registry()
+        registry.feed_outputs(self._topic)
+        return registry
+
+
+def _refuse(what: str, reason: str) -> None:
+    raise ModelError(f"our own model {what} is refused: {reason}")
+
+
+def _row(event_id: str) -> int:
+    return parse_event_id(event_id).offset
+
+
+def _present(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
+
+
+def _label(pick: Pick, answer: str, pipeline: Pipeline) -> Label:
+    case = pick.proposal
+    return Label(
+        event_id=case.event_id,
+        business_id=None,
+        key=None,
+        time=case.time,
+        status="answered",
+        label=answer,
+        annotator="demo",
+        known_at=case.time,
+        answered_at=case.time,
+        reason=pick.reason,
+        inclusion_probability=pick.inclusion_probability,
+        tile=case.time // pipeline.selection.tile,
+        tile_count=0,
+        policy=pipeline.selection.version,
+        features=case.features,
+        probabilities=case.probabilities,
+        uncertainty=case.uncertainty,
+        model=case.model,
+    )
+
+
+def ratio(trial: Trial, sandbox: Sandbox, seed: int) -> float:
+    """Labels that the active arm needs for the random arm's final average precision, over the random arm's."""
+    budget, tiles = trial.pipeline.selection.budget, Counter(trial.stream.tiles.tolist())
+    spent = {tile: min(budget, events) for tile, events in tiles.items()}
+    goal, most = trial.goal(spent, seed), sum(spent.values())
+    found = next((point.labels for point in trial.active(sandbox) if point.average_precision >= goal), None)
+    return _NEVER if found is None else found / most
+
+
+def changed(file: Path, settings: list[str]) -> Pipeline:
+    """Pipeline of a file with some values changed: `table.key=VALUE`, the value as in TOML."""
+    content = tomllib.loads(file.read_text(encoding="utf-8"))
+    for setting in settings:
+        place, _, value = setting.partition("=")
+        *tables, key = place.split(".")
+        table = content
+        for name in tables:
+            table = table.setdefault(name, {})
+        table[key] = tomllib.loads(f"value = {value}")["value"]
+    return Pipeline.model_validate(content)
+
+
+def main() -> None:
+    """Print the ratio of each seed, and their median."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pipeline", type=Path, default=_FRAUD)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(11, 21)))
+    parser.add_argument("--events", type=int, default=150_000)
+    parser.add_argument("--later", type=int, default=40_000)
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="e.g. training.every=50")
+    given = parser.parse_args()
+    pipeline = changed(given.pipeline, given.set)
+    found = []
+    with Sandbox() as sandbox:
+        for seed in given.seeds:
+            trial = Trial.of(pipeline, simulate("fraud", seed, given.events + given.later), given.events)
+            found.append(ratio(trial, sandbox, seed))
+            Console().print(f"seed {seed}: {found[-1]:.3f}", highlight=False)
+    Console().print(f"median of {len(found)} seeds: {statistics.median(found):.3f}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
