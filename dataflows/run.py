@@ -7,10 +7,9 @@ if __name__ == "__main__":  # before what takes a second to import
 
     take_signals()
 
-import importlib
 import logging
+import pkgutil
 import sys
-from typing import Final
 
 import bytewax.run
 from bytewax.dataflow import Dataflow
@@ -19,10 +18,11 @@ from dataflows.engine.environment import pipeline_and_settings
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Sessions
 from tidemark.errors import ConfigError, TidemarkError, TopicError
+from tidemark.flows import FLOWS, FlowSpec
+from tidemark.pipeline import Pipeline
 from tidemark.runtime.logs import log_to_stderr
+from tidemark.runtime.settings import Settings
 from tidemark.supervisor import NEEDS_A_PERSON
-
-FLOWS: Final = ("stream", "select", "retrain", "monitor")
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +42,32 @@ def run(flow: Dataflow, sessions: Sessions) -> int:
     finally:
         sessions.abandon()
     return 0
+
+
+def built(spec: FlowSpec, pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
+    """A flow of the registry over a pipeline.
+
+    Args:
+        spec: of the flow.
+        pipeline: whose topics it reads.
+        settings: that name the Kafka.
+        stop: asks it to end.
+
+    Returns:
+        The flow, and the sessions that it will have.
+
+    Raises:
+        ConfigError: the function that the spec names is not there, or gives something else.
+
+    """
+    try:
+        over = pkgutil.resolve_name(spec.over)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"flow '{spec.name}': {spec.over} can't be imported ({error}); mend its FlowSpec") from error
+    match over(pipeline, settings, stop):
+        case (Dataflow() as flow, Sessions() as sessions):
+            return flow, sessions
+    raise ConfigError(f"flow '{spec.name}': {spec.over} must return (Dataflow, Sessions), as dataflows.stream:over")
 
 
 def exit_status(error: BaseException) -> int | None:
@@ -65,14 +91,14 @@ def expected_cause(error: BaseException | None) -> TidemarkError | None:
 def main(argv: list[str]) -> int:
     """Run the flow named first over the pipeline whose file is named second; the exit status."""
     log_to_stderr()
-    if len(argv) != 2 or argv[0] not in FLOWS:
-        _log.error("usage: python -m dataflows.run %s PIPELINE", "|".join(FLOWS))
+    if len(argv) != 2:
+        _log.error("usage: python -m dataflows.run %s PIPELINE", "|".join(FLOWS.names()))
         return 2
     stop = Stop().on_signals()
     try:
+        spec = FLOWS.get(argv[0])
         pipeline, settings = pipeline_and_settings(argv[1])
-        module = importlib.import_module(f"dataflows.{argv[0]}")
-        flow, sessions = module.over(pipeline, settings, stop)
+        flow, sessions = built(spec, pipeline, settings, stop)
     except Exception as error:
         status = exit_status(error)
         if status is None:

@@ -19,6 +19,7 @@ COMMANDS: Final = (
     "demo",
     "init",
     "label",
+    "metrics",
     "queue",
     "reset",
     "run",

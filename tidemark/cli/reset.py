@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
+import pkgutil
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -12,6 +12,7 @@ from dataflows.engine.offset_reset import Move, Place, StoppedGroup
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.restarting import again_metadata, restarted_select, restarted_stream
 from tidemark.errors import ConfigError
+from tidemark.flows import FLOWS, FlowSpec
 from tidemark.formats.iso8601 import UNREADABLE, iso_times
 from tidemark.pipeline import Pipeline, load
 from tidemark.runtime.processor import Partition
@@ -22,19 +23,10 @@ app = typer.Typer(add_completion=False)
 _AGAIN: Final = "--publish-again"
 
 
-class Flow(StrEnum):
-    """What can be reset."""
-
-    stream = "stream"
-    select = "select"
-    retrain = "retrain"
-    monitor = "monitor"
-
-
 @app.command()
 def reset(
     pipeline: PipelineFile,
-    flow: Annotated[Flow, typer.Argument(help="The flow whose offsets are set. It must be stopped.")],
+    flow: Annotated[str, typer.Argument(metavar="FLOW", help="The flow whose offsets are set. It must be stopped.")],
     to: Annotated[
         str, typer.Option("--to", metavar="TIME|earliest|latest|OFFSET", help="Where to go on; a time is ISO 8601.")
     ],
@@ -48,28 +40,34 @@ def reset(
     skipped (`--to latest`) are in the windows, and get no output.
     """
     with told():
+        spec = FLOWS.get(flow)
         loaded, settings = load(pipeline), connected()
-        group = StoppedGroup(settings, f"{loaded.name}.{flow}")
-        if flow in (Flow.retrain, Flow.monitor):
-            _begin_anew(group, flow, to, publish_again=publish_again)
+        group = StoppedGroup(settings, f"{loaded.name}.{spec.name}")
+        if spec.moves is None:
+            _begin_anew(group, spec, to, publish_again=publish_again)
             return
-        if flow is Flow.stream:
-            moves = stream_moves(loaded, settings, group, to, publish_again=publish_again)
-        else:
-            moves = [select_move(loaded, settings, group, to, publish_again=publish_again)]
+        moves = _moves_of(spec)(loaded, settings, group, to, publish_again=publish_again)
         group.commit(moves)
         for move in moves:
             out.print(safe(f"{move.partition.topic} [{move.partition.index}]: goes on at offset {move.offset}"))
 
 
-def _begin_anew(group: StoppedGroup, flow: Flow, to: str, *, publish_again: bool) -> None:
+def _moves_of(spec: FlowSpec) -> Callable[..., list[Move]]:
+    try:
+        moves: Callable[..., list[Move]] = pkgutil.resolve_name(spec.moves or "")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"flow '{spec.name}': {spec.moves} can't be imported ({error}); mend its FlowSpec") from error
+    return moves
+
+
+def _begin_anew(group: StoppedGroup, spec: FlowSpec, to: str, *, publish_again: bool) -> None:
     if to != "earliest" or not publish_again:
         raise ConfigError(
-            f"the {flow} flow reads its topics from the beginning at each start, so it can only begin anew: use --to "
-            f"earliest {_AGAIN}. Its metrics and dead letters come once more; models are not trained again"
+            f"the {spec.name} flow reads its topics from the beginning at each start, so it can only begin anew: use "
+            f"--to earliest {_AGAIN}. Its metrics and dead letters come once more; models are not trained again"
         )
     group.forget()
-    out.print(f"{flow}: begins anew at its next start")
+    out.print(f"{spec.name}: begins anew at its next start")
 
 
 def stream_moves(
@@ -95,16 +93,18 @@ def stream_moves(
     return [Move(place.partition, offsets[place.partition], again_metadata()) for place in places]
 
 
-def select_move(pipeline: Pipeline, settings: Settings, group: StoppedGroup, to: str, *, publish_again: bool) -> Move:
+def select_moves(
+    pipeline: Pipeline, settings: Settings, group: StoppedGroup, to: str, *, publish_again: bool
+) -> list[Move]:
     """What to commit for the select flow's partition."""
     (place,) = group.places([pipeline.topics.proposals])
     (target,) = _targets(group, [place], to).values()
     offset, metadata, anew, again = restarted_select(pipeline, settings, place)
     if publish_again:
-        return Move(place.partition, target, again)
+        return [Move(place.partition, target, again)]
     if target > offset:
-        return Move(place.partition, target, anew)
-    return Move(place.partition, offset, metadata)
+        return [Move(place.partition, target, anew)]
+    return [Move(place.partition, offset, metadata)]
 
 
 def _targets(group: StoppedGroup, places: Sequence[Place], to: str) -> dict[Partition, int]:

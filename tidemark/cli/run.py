@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from tidemark.cli.console import PipelineFile, connected, told
+from tidemark.flows import FLOWS
 from tidemark.pipeline import load
 from tidemark.runtime.signals import hold
 
 app = typer.Typer(add_completion=False)
-
-
-class Runnable(StrEnum):
-    """What can be run as a process of its own."""
-
-    stream = "stream"
-    select = "select"
-    retrain = "retrain"
-    monitor = "monitor"
-    labeling = "labeling"
+_LABELING: Final = "labeling"
 
 
 @app.command()
 def run(
-    what: Annotated[Runnable, typer.Argument(help="A flow, or the labeling service.")], pipeline: PipelineFile
+    what: Annotated[str, typer.Argument(metavar="FLOW|labeling", help="A flow, or the labeling service.")],
+    pipeline: PipelineFile,
 ) -> None:
     """Run one process of a flow, or the labeling service, until it is stopped (Ctrl-C or SIGTERM).
 
     Start the same flow again, here or on another host, and the processes share its partitions.
     """
     with told():
+        module = ["labeling_grpc"] if what == _LABELING else ["dataflows.run", FLOWS.get(what).name]
         load(pipeline)
         settings = connected()
-    module = ["labeling_grpc"] if what is Runnable.labeling else ["dataflows.run", what.value]
     os.environ.update({**settings.environment(), "PYTHONSAFEPATH": "1"})
     # The process becomes the flow: signals reach it directly, and nothing else stays in memory.
     hold()

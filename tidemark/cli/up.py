@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from tidemark.broker import kafka_for
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.costs import costs
 from tidemark.cli.topics_compared import made, topics_lack
+from tidemark.flows import FLOWS, FlowSpec, flows_of
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, load
 from tidemark.runtime.private_files import private_folder, private_log
@@ -31,8 +32,21 @@ def prepare(pipeline: Pipeline, settings: Settings) -> None:
     ensure_topics(settings, made(pipeline))
 
 
-def processes(file: Path, settings: Settings, *, streams: int = 1) -> list[ProcessSpec]:
-    """Every process of a pipeline; `streams` processes of the stream flow share its partitions."""
+def processes(
+    file: Path, settings: Settings, *, flows: Iterable[FlowSpec] = FLOWS.own.values(), streams: int = 1
+) -> list[ProcessSpec]:
+    """Every process of a pipeline.
+
+    Args:
+        file: of the pipeline.
+        settings: that name the Kafka.
+        flows: that are run.
+        streams: processes that share the partitions of a flow whose partitions can be shared.
+
+    Returns:
+        What the supervisor keeps running.
+
+    """
     environment = {**settings.environment(), "TIDEMARK_PIPELINE": str(file)}
     here = place(settings.state_dir)
 
@@ -45,10 +59,7 @@ def processes(file: Path, settings: Settings, *, streams: int = 1) -> list[Proce
         )
 
     return [
-        *(flow("stream", slot) for slot in range(streams)),
-        flow("select"),
-        flow("retrain"),
-        flow("monitor"),
+        *(flow(spec.name, slot) for spec in flows for slot in range(streams if spec.divided else 1)),
         ProcessSpec(name="labeling", module="labeling_grpc", arguments=(str(file),), environment=environment),
     ]
 
@@ -68,6 +79,7 @@ def up(
     try:
         with told():
             loaded = load(pipeline)
+            flows = flows_of(loaded)
             with kafka_for(Settings.from_environment()) as settings:
                 prepare(loaded, settings)
                 for line in [*costs(loaded, settings), *topics_lack(loaded, settings)]:
@@ -77,7 +89,7 @@ def up(
                 private_folder(log.parent)
                 where = f" on Kafka at {settings.bootstrap_servers}; log {safe(str(log))}; Ctrl-C stops it"
                 out.print(Text.assemble((loaded.name, "bold"), where))
-                asyncio.run(_supervise(processes(pipeline, settings, streams=streams), log, asked))
+                asyncio.run(_supervise(processes(pipeline, settings, flows=flows, streams=streams), log, asked))
     except KeyboardInterrupt:
         out.print("stopped before all had started; nothing is left running")
 

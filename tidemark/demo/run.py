@@ -22,8 +22,9 @@ from tidemark.demo.pace import Pace
 from tidemark.demo.result import DemoResult, ModelPoint
 from tidemark.errors import TidemarkError
 from tidemark.features import backfill
+from tidemark.flows import FLOWS
 from tidemark.kafka import read_all
-from tidemark.observe import FLOWS, Observer, Snapshot
+from tidemark.observe import Observer, Snapshot
 from tidemark.pipeline import Pipeline
 from tidemark.records import Label
 from tidemark.registry.codec import Registry
@@ -191,7 +192,7 @@ async def _wait_until_ready(
     deadline = time.monotonic() + _READY_SECONDS
     while True:
         snapshot = await watch.look()
-        missing = {flow.name for flow in snapshot.flows if flow.members == 0} & set(FLOWS)
+        missing = {flow.name for flow in snapshot.flows if flow.members == 0} & set(FLOWS.own)
         progress.snapshot = snapshot
         show(progress)
         if not missing and await crew.open():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,18 @@ from tidemark.evaluation import intervals, metrics
 from tidemark.evaluation.labels import final_labels
 from tidemark.evaluation.metrics import Floats
 from tidemark.records import NO_MODEL, Label, Metric
+from tidemark.records.metric_kind import MetricKind
+
+METRICS: Final = (
+    MetricKind(
+        "accuracy", "share", "monitor", "labels or outcomes", "Share of events whose likeliest class was right."
+    ),
+    MetricKind("log_loss", "nats", "monitor", "labels or outcomes", "Mean logarithmic loss. Smaller is better."),
+    MetricKind("brier", "squared", "monitor", "labels or outcomes", "Mean squared error of the probabilities."),
+    MetricKind("base_rate", "share", "monitor", "labels or outcomes", "Share of events of the positive class."),
+    MetricKind("precision", "share", "monitor", "labels or outcomes", "Share of flagged events that were positive."),
+    MetricKind("recall", "share", "monitor", "labels or outcomes", "Share of positive events that were flagged."),
+)
 
 
 def quality(

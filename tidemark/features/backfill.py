@@ -12,8 +12,9 @@ from tidemark.errors import ConfigError
 from tidemark.features.rows import Cleaner, DerivedFeatures, RowFeatures, surviving
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, key_hashes
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.expressions import columns_schema, did_you_mean
+from tidemark.pipeline.expressions import columns_schema
 from tidemark.pipeline.sql.values import TIMESTAMP
+from tidemark.runtime.suggestions import did_you_mean
 from tidemark.stream.admission import Admission
 
 TOPIC: Final = "_topic"

@@ -17,7 +17,7 @@ from tidemark.formats.cells import CASTS
 from tidemark.formats.declared import Declared
 from tidemark.formats.rows import Row, Standpoint
 from tidemark.formats.text_lines import LONGEST, Line, beginning, lines
-from tidemark.pipeline.expressions import did_you_mean
+from tidemark.runtime.suggestions import did_you_mean
 
 _CELL: Final = re.compile(r'"([^"]*(?:""[^"]*)*)"(?=,|\Z)|([^",\r\n]*)(?=,|\Z)')
 _SHOWN: Final = 200

@@ -22,7 +22,7 @@ from tidemark.errors import ConfigError
 from tidemark.formats.declared import Declared
 from tidemark.formats.parquet_messages import FRAME, Asked, Schema
 from tidemark.formats.rows import Row, Standpoint
-from tidemark.pipeline.expressions import did_you_mean
+from tidemark.runtime.suggestions import did_you_mean
 
 _MAGIC: Final = b"PAR1"
 _ENCRYPTED: Final = b"PARE"

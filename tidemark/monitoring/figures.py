@@ -13,6 +13,19 @@ from numpy.typing import NDArray
 from tidemark.evaluation import intervals, metrics
 from tidemark.monitoring.joined import UNKNOWN
 from tidemark.records import Metric
+from tidemark.records.metric_kind import MetricKind
+
+METRICS: Final = (
+    MetricKind("average_precision", "0 to 1", "monitor", "outcomes", "Area under the precision-recall curve."),
+    MetricKind("precision_at_100", "share", "monitor", "outcomes", "Share of positives among the 100 highest scores."),
+    MetricKind(
+        "outcome_coverage",
+        "share",
+        "monitor",
+        "outcomes",
+        "Share of matured events whose truth has come. Below 0.9 no other figure is computed from outcomes.",
+    ),
+)
 
 MIN_COVERAGE: Final = 0.9
 """Share of the events whose truth must have come. Below, the events without are no random ones: nothing is shown."""

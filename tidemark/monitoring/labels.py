@@ -14,6 +14,15 @@ from tidemark.evaluation import final_labels, intervals, quality
 from tidemark.monitoring.decoding import of_these_classes, probabilities_problem
 from tidemark.pipeline.model import LabelSpec
 from tidemark.records import ENDING, Label, Metric, Reason
+from tidemark.records.metric_kind import MetricKind
+
+METRICS: Final = (
+    MetricKind("response_rate", "share", "monitor", "labels", "Share of randomly drawn cases that were answered."),
+    MetricKind("labels_answered", "cases", "monitor", "budget", "Answered cases, by reason in the detail."),
+    MetricKind("labels_skipped", "cases", "monitor", "budget", "Skipped cases, by reason in the detail."),
+    MetricKind("labels_expired", "cases", "monitor", "budget", "Expired cases, by reason in the detail."),
+    MetricKind("labels_withdrawn", "cases", "monitor", "budget", "Withdrawn cases, by reason in the detail."),
+)
 
 _STEP: Final = "monitor"
 

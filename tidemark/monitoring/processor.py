@@ -28,8 +28,15 @@ from tidemark.monitoring.retention import WINDOW
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import NO_MODEL, Label, Metric, decode, encode
 from tidemark.records.dead_letter import dead_letter
+from tidemark.records.metric_kind import MetricKind
 from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
 from tidemark.runtime.processor import Batch, Output, Partition
+
+METRICS: Final = (
+    MetricKind("prediction_rate", "events a second", "monitor", "stream", "Predictions since the last report."),
+    MetricKind("prediction_delay_p50", "s", "monitor", "stream", "Median time from event time to prediction."),
+    MetricKind("prediction_delay_p99", "s", "monitor", "stream", "99 % of predictions came within this time."),
+)
 
 _STEP: Final = "monitor"
 _PREFIX: Final = "monitor1:"

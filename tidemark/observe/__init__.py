@@ -1,6 +1,6 @@
 """What a running pipeline is doing, read from Kafka alone (`tidemark status`, the demo's live view)."""
 
 from tidemark.observe.observer import Observer
-from tidemark.observe.snapshot import FLOWS, FlowState, Snapshot
+from tidemark.observe.snapshot import FlowState, Snapshot
 
-__all__ = ["FLOWS", "FlowState", "Observer", "Snapshot"]
+__all__ = ["FlowState", "Observer", "Snapshot"]

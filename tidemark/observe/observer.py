@@ -10,11 +10,12 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import OffsetSpec
 
 from tidemark.errors import BrokerError, RecordError, TopicError
+from tidemark.flows import FlowSpec, flows_of
 from tidemark.kafka import connect, wait_settled
 from tidemark.kafka.clients import unreachable
 from tidemark.kafka.passing import PASSING, asked_until
 from tidemark.observe.serving import Figures, Serving, committed_model
-from tidemark.observe.snapshot import FLOWS, FlowState, Snapshot
+from tidemark.observe.snapshot import FlowState, Snapshot
 from tidemark.observe.tail import Tail
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Metric, ModelManifest, decode
@@ -60,6 +61,7 @@ class Observer:
 
     Raises:
         BrokerError: Kafka does not answer.
+        ConfigError: a flow that a package adds is broken.
 
     """
 
@@ -67,6 +69,7 @@ class Observer:
         self._pipeline = pipeline
         self._settings = settings
         self._topics = Topics(pipeline.name)
+        self._specs = flows_of(pipeline)
         self._admin = connect(settings)
         self._tail = Tail(settings, [self._topics.metrics, self._topics.models])
         self._first = True
@@ -95,7 +98,7 @@ class Observer:
             seconds = now - self._before[0]
             rates = {topic: (end - self._before[1].get(topic, 0)) / seconds for topic, end in totals.items()}
         self._before = now, totals
-        flows = [self._flow(name, ends) for name in FLOWS]
+        flows = [self._flow(spec, ends) for spec in self._specs]
         champion = self._manifests.get(self._champion) if self._champion is not None else None
         return Snapshot(
             at=now,
@@ -166,8 +169,8 @@ class Observer:
             ends[where.topic][where.partition] = self._known_ends.get(place, 0)
         return ends
 
-    def _flow(self, name: str, ends: dict[str, dict[int, int]]) -> FlowState:
-        group = f"{self._topics.pipeline}.{name}"
+    def _flow(self, spec: FlowSpec, ends: dict[str, dict[int, int]]) -> FlowState:
+        group = f"{self._topics.pipeline}.{spec.name}"
 
         def ask() -> tuple[int, list[TopicPartition]]:
             described = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group]
@@ -184,14 +187,14 @@ class Observer:
                     f"Kafka does not tell which processes are in {group}: {error.args[0].str()}; try again, and check "
                     "that this client may describe the group"
                 ) from error
-        return FlowState(name, members, self._unread(name, ends, done), self._model(name, done))
+        return FlowState(spec.name, members, self._unread(spec, ends, done), self._model(spec, done))
 
-    def _model(self, name: str, committed: Iterable[TopicPartition]) -> str:
+    def _model(self, spec: FlowSpec, committed: Iterable[TopicPartition]) -> str:
         """Version in force at a flow: as it told, or else as it was committed with its last rows."""
-        if name == "select":
+        if spec.model == "budget":
             return self._selected_by
-        told = self._serving.in_force.get(name, "")
-        if name != "stream":
+        told = self._serving.in_force.get(spec.name, "")
+        if spec.model != "rows":
             return told
         last = self._pipeline.hop_topics[-1:] or self._pipeline.raw_topics
         used = {committed_model(where.metadata) for where in committed if where.topic in last} - {None}
@@ -200,23 +203,17 @@ class Observer:
             return told or versions
         return f"{told} (last rows: {versions})"
 
-    def _unread(self, name: str, ends: dict[str, dict[int, int]], committed: Iterable[TopicPartition]) -> int:
+    def _unread(self, spec: FlowSpec, ends: dict[str, dict[int, int]], committed: Iterable[TopicPartition]) -> int:
         """Records between a flow's committed offsets and the ends of its topics.
 
         Behind the last record of a topic that is written in transactions stands a marker, which is never read.
         """
         topics = self._pipeline.topics
         plain = {*self._pipeline.raw_topics, topics.outcomes}
-        reads = {
-            "stream": [*self._pipeline.raw_topics, *self._pipeline.hop_topics],
-            "select": [topics.proposals],
-            "retrain": [topics.labels],
-            "monitor": [topics.predictions, topics.labels, topics.outcomes],
-        }[name]
         done = {(where.topic, where.partition): where.offset for where in committed}
         return sum(
             max(end - max(done.get((topic, index), 0), 0) - (topic not in plain), 0)
-            for topic in reads
+            for topic in spec.reads(self._pipeline)
             for index, end in ends.get(topic, {}).items()
         )
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 
 from tidemark.records import Metric, ModelManifest
 
-FLOWS = ("stream", "select", "retrain", "monitor")
-"""The flows that read in a consumer group, `P.FLOW`."""
-
 
 @dataclass(frozen=True, slots=True)
 class FlowState:

@@ -18,11 +18,11 @@ from tidemark.pipeline.expressions import (
     check_expression,
     columns_schema,
     compile_expression,
-    did_you_mean,
 )
 from tidemark.pipeline.model import Column, Derived, Feature, Pipeline, Window
 from tidemark.pipeline.sql import parse_sql
 from tidemark.pipeline.training_params import problems as problems_of
+from tidemark.runtime.suggestions import did_you_mean
 
 NO_COLUMN: Final = frozenset({"count", "since_last"})
 """Aggregates that need no column."""

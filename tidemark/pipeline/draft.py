@@ -14,9 +14,9 @@ import msgspec
 from tidemark.errors import ConfigError
 from tidemark.formats.iso8601 import UNREADABLE, iso_times
 from tidemark.pipeline.durations import format_duration
-from tidemark.pipeline.expressions import did_you_mean
 from tidemark.pipeline.loading import parse
 from tidemark.pipeline.record_keys import KeyForm, form_of
+from tidemark.runtime.suggestions import did_you_mean
 
 _TIME_NAMES: Final = re.compile(
     r"(^|_)(time|timestamp|ts|date|datetime|at|when)$|^(time|timestamp|date)", re.IGNORECASE

@@ -19,6 +19,7 @@ from polars.exceptions import PolarsError
 from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.sql import compile_sql, parse_sql
 from tidemark.pipeline.sql.values import EXACT, TIMESTAMP, Failure
+from tidemark.runtime.suggestions import did_you_mean
 
 TYPES: Final[Mapping[str, pl.DataType]] = {
     "string": pl.String(),
@@ -206,20 +207,6 @@ def columns_schema(pipeline: Pipeline) -> Schema:
     """Types of the decoded columns: as declared, but the time column, which is a timestamp."""
     schema = {name: TYPES[column.type] for name, column in pipeline.columns.items()}
     return {name: TIMESTAMP if name == pipeline.time.column else dtype for name, dtype in schema.items()}
-
-
-def did_you_mean(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
-    """Remedy for an unknown name: the nearest known one, or all of them."""
-    from difflib import get_close_matches  # noqa: PLC0415 - needed where something is wrong already
-
-    names = list(known)
-    folded = {known_name.casefold(): known_name for known_name in names}
-    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{folded[close[0]]}'?"
-    if not names:
-        return "there are none"
-    return f"known are {', '.join(sorted(names)[:30])}"
 
 
 def first_line(error: Exception) -> str:

@@ -13,8 +13,9 @@ from pydantic_core import ErrorDetails
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline.checks import Problem, find_problems
-from tidemark.pipeline.expressions import did_you_mean, first_line
+from tidemark.pipeline.expressions import first_line
 from tidemark.pipeline.model import Pipeline
+from tidemark.runtime.suggestions import did_you_mean
 
 _SHOWN: Final = 60
 

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from tidemark.records import Metric
+from tidemark.records.metric_kind import MetricKind
+
+METRICS: Final = (
+    MetricKind("model_in_force", "1", "every flow with a model", "stream", "The flow serves the record's model."),
+    MetricKind(
+        "model_refused", "1", "every flow with a model", "stream", "The flow refused a model; the detail says why."
+    ),
+)
 
 
 def model_metric(

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from tidemark.errors import ConfigError, RecordError, TopicError
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Candidate, Metric, Record, encode
 from tidemark.records.dead_letter import dead_letter
+from tidemark.records.metric_kind import MetricKind
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint, check_fits
 from tidemark.selection.choice import Pick, choose
@@ -23,6 +25,14 @@ from tidemark.selection.clock import Watermarks
 from tidemark.selection.proposals import Proposals, active_rows, decode_proposals, explore_rows
 from tidemark.selection.reading import Lanes, parts
 from tidemark.selection.tiles import Bars, OpenTile, Part
+
+METRICS: Final = (
+    MetricKind("budget_spent", "cases", "select", "budget", "Cases asked in a tile; the detail has the sum over all."),
+    MetricKind(
+        "budget_offered", "cases", "select", "budget", "Cases that a tile might have asked, with what was carried."
+    ),
+    MetricKind("tile_events", "events", "select", "budget", "Events of a tile."),
+)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from tidemark.formats.labels import class_column
 from tidemark.formats.reading import Row, Standpoint, open_rows
 from tidemark.formats.repeated import Repeated
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.expressions import did_you_mean
+from tidemark.runtime.suggestions import did_you_mean
 from tidemark.sources.records import NO_TIMESTAMP, Records
 
 _PORTION: Final = 20_000

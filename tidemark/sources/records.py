@@ -19,10 +19,10 @@ from tidemark.formats.columns import json_values, refusal
 from tidemark.formats.declared import Declared
 from tidemark.formats.json_records import Decoded, Decoder
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.expressions import did_you_mean
 from tidemark.pipeline.record_keys import KeyForm, record_keys
 from tidemark.pipeline.sql import parse_sql
 from tidemark.runtime.processor import Batch, Partition
+from tidemark.runtime.suggestions import did_you_mean
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EXACT: Final = 2**53

@@ -7,7 +7,19 @@ from typing import Final
 import numpy as np
 
 from tidemark.records import Metric
+from tidemark.records.metric_kind import MetricKind
 from tidemark.stream.rows import Rows
+
+METRICS: Final = (
+    MetricKind("late_share", "share", "stream", "stream", "Share of rows whose windows may have lost rows."),
+    MetricKind(
+        "ahead_share",
+        "share",
+        "stream",
+        "stream",
+        "Share of rows further ahead of Kafka's timestamp than `time.skew`. The detail names the keys that lead.",
+    ),
+)
 
 LATE: Final = "late_share"
 AHEAD: Final = "ahead_share"

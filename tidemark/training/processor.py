@@ -31,6 +31,7 @@ from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
 from tidemark.training.gate import Verdict
 from tidemark.training.manifest import describe, labels_of, next_version
+from tidemark.training.metrics import size_metric, verdict_metric
 from tidemark.training.recomputing import Recomputing
 from tidemark.training.schedule import first_is_due, pause
 from tidemark.training.trainer import TrainedModel, check_parameters, train
@@ -300,17 +301,19 @@ class RetrainProcessor:
         try:
             verdict = self._judge(state, rows)
             if not verdict.passed:
-                return [self._verdict_metric(state, verdict, parent or NO_MODEL)]
+                return [self._metric(verdict_metric(verdict, parent or NO_MODEL, state.log.now))]
             model = self._challenger(rows)
             version = next_version(self._registry.versions, rows.content_sha256)
             outputs = self._publication(state, rows, model, version, verdict)
         except ModelError as error:
             _log.warning("no model from %d labels: %s", len(rows), error)
             refused = Verdict(passed=False, reason=str(error), metric=self._pipeline.gates.metric)
-            return [self._verdict_metric(state, refused, parent or NO_MODEL)]
+            return [self._metric(verdict_metric(refused, parent or NO_MODEL, state.log.now))]
         _log.info("model %s from %d labels %s", version, len(rows), verdict.reason)
         told = self._metric(model_metric(_FLOW, version, at=state.log.now))
-        return [*outputs, self._verdict_metric(state, verdict, version), self._size_metric(state, rows, version), told]
+        compared = verdict_metric(verdict, version, state.log.now)
+        size = size_metric(rows, self._schema.classes, version, state.log.now)
+        return [*outputs, self._metric(compared), self._metric(size), told]
 
     def _learn(self, rows: Dataset) -> TrainedModel:
         return train(rows, self._schema, self._pipeline.training.params, num_threads=self._num_threads, seed=self._seed)
@@ -421,40 +424,6 @@ class RetrainProcessor:
         return Sandbox() if self._sandbox is None else nullcontext(self._sandbox)
 
     # ---- metrics --------------------------------------------------------------------------------------------
-
-    def _verdict_metric(self, state: _State, verdict: Verdict, model: str) -> Output:
-        metric = Metric(
-            name=f"gate_{verdict.metric}_difference",
-            value=verdict.difference,
-            low=verdict.low,
-            high=verdict.high,
-            n=verdict.n,
-            at=state.log.now,
-            model=model,
-            source="labels",
-            detail={
-                "passed": int(verdict.passed),
-                "decision": verdict.reason,
-                "champion": verdict.champion,
-                "challenger": verdict.challenger,
-            },
-        )
-        return self._metric(metric)
-
-    def _size_metric(self, state: _State, rows: Dataset, model: str) -> Output:
-        counts = np.bincount(rows.target, minlength=len(self._schema.classes))
-        metric = Metric(
-            name="training_labels",
-            value=float(len(rows)),
-            low=None,
-            high=None,
-            n=len(rows),
-            at=state.log.now,
-            model=model,
-            source="labels",
-            detail={name: int(count) for name, count in zip(self._schema.classes, counts, strict=True)},
-        )
-        return self._metric(metric)
 
     def _metric(self, metric: Metric) -> Output:
         return Output(self._topics.metrics, encode(metric), metric.name.encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tidemark.observe.catalog import METRICS
+from tidemark.observe.catalog import metrics
 from tools.reference.markdown import code, prose, table
 
 _INTRO: Final = """# Metrics
@@ -21,5 +21,7 @@ itself, or the budget.
 
 def metrics_page() -> str:
     """The page's Markdown."""
-    rows = [(code(each.name), each.unit, each.flow, each.source, prose(each.meaning)) for each in METRICS]
+    rows = [
+        (code(each.name), each.unit, each.flow, each.source, prose(each.meaning)) for each in metrics().own.values()
+    ]
     return _INTRO + "\n" + table(["metric", "unit", "written by", "source", "meaning"], rows)

@@ -1,0 +1,19 @@
+"""What a person may have meant who wrote a name that there is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def did_you_mean(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    """Remedy for an unknown name: the nearest known one, or all of them."""
+    from difflib import get_close_matches  # noqa: PLC0415 - needed where something is wrong already
+
+    names = list(known)
+    folded = {known_name.casefold(): known_name for known_name in names}
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{folded[close[0]]}'?"
+    if not names:
+        return "there are none"
+    return f"known are {', '.join(sorted(names)[:30])}"
