@@ -30,6 +30,33 @@ def average_precision(truth: Truth, score: Floats, weight: Floats | None = None)
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
+def average_precision_error(truth: Truth, score: Floats, weight: Floats | None = None) -> float:
+    """Standard error of `average_precision` over draws of rows, by linearisation; NaN without positives.
+
+    Each row's influence is the derivative of the average precision by the row's weight; the variance is the sum of the
+    squared influences times weights, by n / (n - 1). Särndal, Swensson and Wretman 1992, section 5.5.
+    """
+    truth, score, weight = _checked(truth, score, weight)
+    n = score.shape[0]
+    hits_all = float((weight * truth).sum())
+    if hits_all <= 0 or n < 2:
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    truth, score, weight = truth[order], score[order], weight[order]
+    first = np.concatenate(([True], np.diff(score) != 0))
+    step = np.cumsum(first) - 1  # of each row: its place among the distinct scores
+    ends = np.append(np.flatnonzero(first)[1:] - 1, n - 1)
+    flagged, hits = np.cumsum(weight)[ends], np.cumsum(weight * truth)[ends]
+    safe = np.where(flagged > 0, flagged, 1.0)
+    precision = hits / safe
+    gained = np.diff(hits, prepend=0.0)
+    below = np.cumsum((gained / safe)[::-1])[::-1]  # over the steps from a row's own downwards
+    lost = np.cumsum((gained * precision / safe)[::-1])[::-1]
+    value = float((gained * precision).sum()) / hits_all
+    influence = (truth * (precision[step] - value) + truth * below[step] - lost[step]) / hits_all
+    return float(np.sqrt(np.square(weight * influence).sum() * n / (n - 1)))
+
+
 def roc_auc(truth: Truth, score: Floats, weight: Floats | None = None) -> float:
     """Chance that a positive scores above a negative, ties counting half; NaN unless both classes occur."""
     steps = _steps(*_checked(truth, score, weight))

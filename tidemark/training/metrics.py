@@ -13,6 +13,14 @@ from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 
 METRICS: Final = (
+    MetricKind(
+        "quality",
+        "0 to 1",
+        "retrain",
+        "labels",
+        "How good the champion is, on randomly drawn labels it has not learnt from. The detail names the measure "
+        "(accuracy, average_precision or macro_recall), the base rate, and how many more answers are needed to tell.",
+    ),
     MetricKind("training_labels", "labels", "retrain", "labels", "Labels that a new model learnt from, by class."),
     MetricKind(
         "gate_log_loss_difference",

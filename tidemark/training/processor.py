@@ -30,6 +30,7 @@ from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
 from tidemark.training.gate import Verdict
+from tidemark.training.headline import HeadlineLog, Headliner
 from tidemark.training.manifest import describe, labels_of, next_version
 from tidemark.training.metrics import size_metric, verdict_metric
 from tidemark.training.recomputing import Recomputing
@@ -44,12 +45,17 @@ KEPT_MODELS: Final = 50
 
 
 class _Progress(msgspec.Struct, frozen=True):
-    """What is committed with the offsets. next: offset after the last row; ever, at, schema: of the last training."""
+    """What is committed with the offsets. next: offset after the last row; ever, at, schema: of the last training.
+
+    told, told_of: of the last headline (`tidemark.training.headline`).
+    """
 
     next: int
     ever: int
     at: int
     schema: str = ""
+    told: int = 0
+    told_of: str = ""
 
 
 class _State:
@@ -65,6 +71,7 @@ class _State:
         self.at = 0
         self.schema = ""
         self.quiet_until = 0
+        self.headlines = HeadlineLog()
 
 
 class RetrainProcessor:
@@ -116,6 +123,8 @@ class RetrainProcessor:
         self._told: list[tuple[str, str | None]] = []
         self._stored: dict[str, LabelFeatures] = {}
         self._recomputed: dict[str, dict[str, float | None]] = {}
+        self._headliner = Headliner(pipeline.label, lambda rows: self._learn(rows).probabilities)
+        self._learnt_by: tuple[str, frozenset[str]] = "", frozenset()
 
     @property
     def topics(self) -> Sequence[str]:
@@ -134,8 +143,10 @@ class RetrainProcessor:
             progress = msgspec.json.decode(metadata, type=_Progress)
             state.caught_up_at, state.ever, state.at = progress.next, progress.ever, progress.at
             state.schema = progress.schema
+            state.headlines = HeadlineLog(progress.told, progress.told_of)
         self._state = state
         self._pending, self._news, self._told = [], [], []
+        self._learnt_by = "", frozenset()
         self._settle()
         self._refresh()
         manifests = sorted(self._registry.manifests.values(), key=lambda each: (each.created_at, each.version))
@@ -159,6 +170,8 @@ class RetrainProcessor:
         state = self._of(batch.partition)
         outputs = [] if batch.replay else self._tell()
         for row in range(len(batch)):
+            if not batch.replay:
+                outputs += self._headline(state)
             offset = int(batch.offsets[row])
             now = int(batch.timestamps[row]) * 1_000
             if not batch.replay:  # a class may be gone since: its labels no longer count
@@ -171,6 +184,7 @@ class RetrainProcessor:
                     outputs.append(letter)
             else:
                 state.log.add(offset, label)
+                state.headlines.add(label)
                 now = max(now, label.answered_at)
             state.log.advance(now)
             state.first = offset if state.first is None else state.first
@@ -184,7 +198,9 @@ class RetrainProcessor:
     def metadata(self, partition: Partition) -> str:
         """Position and when a model was last trained."""
         state = self._of(partition)
-        return msgspec.json.encode(_Progress(state.next, state.ever, state.at, state.schema)).decode()
+        told = state.headlines
+        progress = _Progress(state.next, state.ever, state.at, state.schema, told.told, told.told_of)
+        return msgspec.json.encode(progress).decode()
 
     def tick(self, now: float) -> list[Output]:
         """Train when `max_interval` has passed and there is a label that no training has seen. now: seconds.
@@ -194,7 +210,7 @@ class RetrainProcessor:
         state = self._state
         if state is None or state.next < state.caught_up_at:
             return []
-        return [*self._tell(), *self._train_in_time(state, now)]
+        return [*self._tell(), *self._headline(state), *self._train_in_time(state, now)]
 
     def _train_in_time(self, state: _State, now: float) -> list[Output]:
         interval = self._pipeline.training.max_interval
@@ -329,16 +345,7 @@ class RetrainProcessor:
         if champion is None:
             reason = "first champion" if self._registry.champion is None else "first champion of the changed pipeline"
             return Verdict(passed=True, reason=reason, metric=self._pipeline.gates.metric)
-        known = labels_of(
-            champion.manifest,
-            state.log.labels,
-            self._schema,
-            state.partition.topic,
-            state.partition.incarnation,
-            self._recomputed,
-            self._assumed,
-        )
-        seen = set(known.event_ids)
+        seen = self._learnt_from(state, champion)
         return gate.compare(
             rows,
             np.array([event not in seen for event in rows.event_ids], np.bool_),
@@ -348,6 +355,40 @@ class RetrainProcessor:
             positive=self._pipeline.label.positive,
             gates=self._pipeline.gates,
         )
+
+    def _learnt_from(self, state: _State, champion: ActiveModel) -> frozenset[str]:
+        """Events that the champion has learnt from."""
+        if self._learnt_by[0] != champion.version:
+            known = labels_of(
+                champion.manifest,
+                state.log.labels,
+                self._schema,
+                state.partition.topic,
+                state.partition.incarnation,
+                self._recomputed,
+                self._assumed,
+            )
+            self._learnt_by = champion.version, frozenset(known.event_ids)
+        return self._learnt_by[1]
+
+    def _headline(self, state: _State) -> list[Output]:
+        """How good the champion is, where that is to be told at this position; before anything further is taken in."""
+        champion = self._champion
+        if champion is None or state.next == 0 or state.next < state.quiet_until:
+            return []
+        if not state.headlines.due(champion.version):
+            return []
+        rows = state.log.dataset(self._recomputed, self._values)
+        learnt = self._learnt_from(state, champion)
+        metric = self._headliner.measure(
+            champion,
+            (label for _, label in state.log.labels if label.known_at <= state.log.now),
+            rows,
+            np.array([event in learnt for event in rows.event_ids], np.bool_),
+            state.log.now,
+        )
+        state.headlines.tell(champion.version)
+        return [self._metric(metric)]
 
     def _publication(
         self, state: _State, rows: Dataset, model: TrainedModel, version: str, verdict: Verdict

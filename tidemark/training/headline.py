@@ -1,0 +1,169 @@
+"""The headline in the retrain flow: how good the champion is, on labels it has not learnt from.
+
+It is measured when there is another champion, and with every twentieth more answers of the random draw: at positions
+of `P.labels` that follow from the log alone, so that a crash neither leaves one out nor gives one twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemark.evaluation.headline import Headline, Sample, headline
+from tidemark.evaluation.labels import final_labels
+from tidemark.pipeline.model import LabelSpec
+from tidemark.records import Label, Metric
+from tidemark.registry.serving import ActiveModel
+from tidemark.training.dataset import Dataset
+from tidemark.training.unseen import Learner, Unseen
+
+NAME: Final = "quality"
+MOST: Final = 2_000
+"""Answers that the headline rests on, the newest: more would narrow it little, and hold what has changed since."""
+_NEIGHBOURS: Final = 25
+_PART: Final = 20
+_MOST_EVENTS: Final = 2**53
+
+
+class HeadlineLog:
+    """What was drawn at random and answered, and when the headline was measured last.
+
+    heard: events of the draw that were answered so far.  told, told_of: `heard` and the champion's version at the last
+    measurement, which are committed with the offsets.
+    """
+
+    def __init__(self, told: int = 0, told_of: str = "") -> None:
+        self.told = told
+        self.told_of = told_of
+        self._events: set[str] = set()
+
+    @property
+    def heard(self) -> int:
+        """Events of the draw that were answered so far."""
+        return len(self._events)
+
+    def add(self, label: Label) -> None:
+        """Take in an annotation."""
+        if label.status == "answered" and is_drawn(label):
+            self._events.add(label.event_id)
+
+    def due(self, version: str) -> bool:
+        """Whether the headline of this champion is to be measured at this position."""
+        return version != self.told_of or self.heard - self.told >= max(1, self.told // _PART)
+
+    def tell(self, version: str) -> None:
+        """It was measured."""
+        self.told, self.told_of = self.heard, version
+
+
+class Headliner:
+    """Measures champions of one pipeline. learn: trains a stand-in."""
+
+    def __init__(self, spec: LabelSpec, learn: Learner) -> None:
+        self._spec = spec
+        self._unseen = Unseen(learn, len(spec.classes))
+
+    def measure(
+        self,
+        champion: ActiveModel,
+        labels: Iterable[Label],
+        rows: Dataset,
+        learnt: NDArray[np.bool_],
+        at: int,
+    ) -> Metric:
+        """The headline's record.
+
+        Args:
+            champion: the model in force.
+            labels: annotations that are known, in order.
+            rows: what they make, in the pipeline's features and classes.
+            learnt: (n,) which rows the champion has learnt from.
+            at: µs, of the record.
+
+        Returns:
+            The metric `quality`; its value is None where nothing can be said yet.
+
+        """
+        final = final_labels(labels)
+        drawn = [label for label in final if is_drawn(label)]
+        weights = weights_of(drawn)
+        places = [place for place, event in enumerate(rows.event_ids) if event in weights]
+        order = np.argsort(_known(rows)[places], kind="stable")[-MOST:]
+        chosen = np.array(places, np.int64)[order]
+        table = (
+            self._unseen.probabilities(rows, learnt, champion.probabilities)[chosen]
+            if len(chosen)
+            else np.empty((0, len(self._spec.classes)))
+        )
+        sample = Sample(rows.target[chosen], table, np.array([weights[rows.event_ids[at]] for at in chosen.tolist()]))
+        found = headline(sample, self._spec.classes, self._spec.positive)
+        return _metric(
+            found,
+            champion.version,
+            at,
+            since=int((~learnt[chosen]).sum()),
+            drawn=len(drawn),
+            unanswered=sum(label.status != "answered" for label in drawn),
+        )
+
+
+def is_drawn(label: Label) -> bool:
+    """Whether an annotation is of an event that was drawn with a chance that can be one."""
+    inclusion = label.inclusion_probability
+    return inclusion is not None and 0 < inclusion <= 1 and 0 < label.tile_count < _MOST_EVENTS
+
+
+def weights_of(drawn: Iterable[Label]) -> dict[str, float]:
+    """Events that each drawn one stands for: those of its tile over those that were drawn from it.
+
+    How many were drawn is what neighbouring tiles of the policy had at most: of a tile itself some may still wait for
+    their answer. The recorded inclusion probability is one coin, and its inverse varies far more than the truth. It
+    tells apart a tile that was drawn whole.
+    """
+    tiles: dict[str, dict[int, list[Label]]] = defaultdict(lambda: defaultdict(list))
+    for label in drawn:
+        tiles[label.policy][label.tile].append(label)
+    weights: dict[str, float] = {}
+    for by_number in tiles.values():
+        numbers = sorted(by_number)
+        counts = [len(by_number[number]) for number in numbers]
+        for place, number in enumerate(numbers):
+            most = max(counts[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS + 1])
+            for label in by_number[number]:
+                whole = label.inclusion_probability == 1
+                weights[label.event_id] = 1.0 if whole else max(label.tile_count / most, 1.0)
+    return weights
+
+
+def _known(rows: Dataset) -> NDArray[np.int64]:
+    return np.arange(len(rows)) if rows.known_at is None else rows.known_at
+
+
+def _metric(found: Headline, version: str, at: int, *, since: int, drawn: int, unanswered: int) -> Metric:
+    return Metric(
+        name=NAME,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        at=at,
+        model=version,
+        source="labels",
+        detail={
+            "metric": found.metric,
+            "of_class": found.about,
+            "base_rate": found.base_rate,
+            "base_rate_low": found.base_low,
+            "base_rate_high": found.base_high,
+            "chance": found.chance,
+            "more": found.more,
+            "since_champion": since,
+            "learnt_from": found.n - since,
+            "drawn": drawn,
+            "unanswered": unanswered,
+        },
+    )
