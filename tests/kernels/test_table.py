@@ -18,7 +18,11 @@ from tests.kernel_table import TABLE, TYPES, Row, kernel
 
 GENERATED = {name: row for name, row in TABLE.items() if row.generate is not None}
 PICKING = [name for name, row in GENERATED.items() if row.exact and name != "average_linkage"]
-OF_PROBABILITIES = [n for n, row in GENERATED.items() if kernel(n).__module__.split(".")[1] in {"uncertainty", "costs"}]
+OF_PROBABILITIES = [
+    n
+    for n, row in GENERATED.items()
+    if kernel(n).__module__.removeprefix("kernels.uncertainty.") in {"scores", "costs"}
+]
 MEASURING = [n for n, row in GENERATED.items() if not row.exact and n not in {"typicality", "robust_scale"}]
 IN_UNITS: dict[str, tuple[set[int], set[str], int]] = {
     "kmeans_pp": ({0}, {"centres"}, 0),
