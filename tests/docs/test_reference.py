@@ -15,7 +15,7 @@ from tidemark.pipeline.sql.functions import ALIASES, FUNCTIONS
 from tools.reference import GENERATED
 from tools.reference.cli import commands
 from tools.reference.contract import described
-from tools.reference.pipeline import sections
+from tools.reference.pipeline import is_number, sections, unit_of
 from tools.reference.python_api import PUBLIC
 
 _ROOT = Path(__file__).parents[2]
@@ -37,6 +37,20 @@ def test_every_key_of_the_pipeline_file_is_on_its_page_with_what_it_means() -> N
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name} has no docstring below it"
             assert f"| `{name}` |" in section or f"[{name}" in page, (model, name)
+
+
+def test_every_number_of_the_pipeline_file_has_its_unit() -> None:
+    """A duration's is written in the file itself."""
+    numbers = {
+        f"{model.__name__}.{name}": field
+        for _, model in sections()
+        for name, field in model.model_fields.items()
+        if is_number(field)
+    }
+    assert len(numbers) > 15
+    assert [name for name, field in numbers.items() if not unit_of(field)] == [], (
+        'tidemark/pipeline/model.py: write Annotated[..., Unit("labels")]'
+    )
 
 
 def test_every_table_of_the_reference_has_a_meaning_in_each_row() -> None:

@@ -39,9 +39,9 @@ def _store(pipeline: PipelineFile) -> Iterator[TokenStore]:
         store.close()
 
 
-def _duration(option: str, text: str) -> int:
+def _duration(option: str, text: str, *, zero: bool = False) -> int:
     try:
-        return parse_duration(text)
+        return parse_duration(text, zero=zero)
     except ValueError as error:
         raise ConfigError(f"{option}: {text!r} {error}") from error
 
@@ -105,8 +105,11 @@ def rotate(
     pipeline: PipelineFile,
     token: TokenId,
     lifetime: Lifetime = "90d",
-    overlap: Annotated[str, typer.Option(metavar="DURATION", help="How long the old one stays valid.")] = "1d",
+    overlap: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the old one stays valid; 0s: not at all.")
+    ] = "1d",
 ) -> None:
-    """Make a successor; both are valid for the overlap, and then the old one ends."""
+    """Make a successor. Both are valid for the overlap; then the old one ends, at once with `--overlap 0s`."""
     with told(), _store(pipeline) as store:
-        _show(store.rotate(token, _duration("--for", lifetime), _duration("--overlap", overlap)))
+        ends = _duration("--overlap", overlap, zero=True)
+        _show(store.rotate(token, _duration("--for", lifetime), ends))

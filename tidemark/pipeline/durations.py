@@ -29,18 +29,26 @@ LIMIT: Final = 10_000 * _UNITS["d"]
 """Longest duration: the window kernel's arithmetic has room for it, and no stream needs more."""
 
 
-def parse_duration(text: str) -> int:
+def parse_duration(text: str, *, zero: bool = False) -> int:
     """Microseconds of a duration such as '500ms', '30s', '15m', '6h' or '7d'.
 
+    Args:
+        text: a number and a unit.
+        zero: whether '0s' is a duration too.
+
+    Returns:
+        The duration, µs.
+
     Raises:
-        ValueError: the text is no duration, is 0, or is over 10,000 days; the message says what to write.
+        ValueError: the text is no duration, is 0 where that is none, or is over 10,000 days; the message says what to
+            write.
 
     """
     match = re.fullmatch(r"([0-9]{1,18})(us|ms|s|m|h|d)", text)
     if match is None:
         raise ValueError(f"is not a duration; write {_suggestion(text)}")
     duration = int(match[1]) * _UNITS[match[2]]
-    if not 0 < duration <= LIMIT:
+    if not (duration or zero) or duration > LIMIT:
         raise ValueError("is out of range; write a duration above 0 and of at most '10000d'")
     return duration
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 import types
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pydantic_core import ErrorDetails
 from tidemark.errors import ConfigError
 from tidemark.pipeline.checks import Problem, find_problems
 from tidemark.pipeline.expressions import first_line
+from tidemark.pipeline.lines import Lines, key_of
 from tidemark.pipeline.model import Pipeline
 from tidemark.runtime.suggestions import did_you_mean
 
@@ -25,7 +27,7 @@ def load(path: str | Path) -> Pipeline:
 
     Raises:
         ConfigError: the file can't be read, is no TOML, or is wrong; one line for each thing that is, as
-            `pipelines/fraud.toml: windows[2].size: '1 hour' is not a duration; write '1h'`.
+            `pipelines/fraud.toml:48: windows[2].size: '1 hour' is not a duration; write '1h'`.
 
     """
     path = Path(path)
@@ -53,18 +55,18 @@ def parse(text: str, name: str) -> Pipeline:
     except RecursionError as error:
         raise ConfigError(f"{name}: is no pipeline file: its lists or tables are nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError is one; a number of thousands of digits another
-        raise ConfigError(f"{name}: is no TOML: {first_line(error)}") from error
+        raise ConfigError(f"{_place(name, _line_told(error, text))}: is no TOML: {first_line(error)}") from error
     oversized = [Problem(key, "is a whole number beyond 64 bits; write a smaller one") for key in _oversized(document)]
     if oversized:
-        raise _config_error(name, oversized)
+        raise _config_error(name, text, oversized)
     try:
         pipeline = Pipeline.model_validate(document)
     except ValidationError as error:
         problems = [_problem(details, document) for details in error.errors(include_url=False)]
-        raise _config_error(name, _merged(problems)) from error
+        raise _config_error(name, text, _merged(problems)) from error
     problems = find_problems(pipeline)
     if problems:
-        raise _config_error(name, problems)
+        raise _config_error(name, text, problems)
     return pipeline
 
 
@@ -77,11 +79,26 @@ def _oversized(value: object, location: tuple[int | str, ...] = ()) -> Iterator[
         for i, inner in enumerate(value):
             yield from _oversized(inner, (*location, i))
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        yield _key(list(location))
+        yield key_of(location)
 
 
-def _config_error(name: str, problems: list[Problem]) -> ConfigError:
-    return ConfigError("\n".join(f"{name}: {_shown(problem.key)}: {_shown(problem.text)}" for problem in problems))
+def _config_error(name: str, text: str, problems: list[Problem]) -> ConfigError:
+    lines = Lines(text)
+    told = (f"{_place(name, lines.of(each.key))}: {_shown(each.key)}: {_shown(each.text)}" for each in problems)
+    return ConfigError("\n".join(told))
+
+
+def _place(name: str, line: int | None) -> str:
+    """File and line as compilers write them: terminals and editors open the line."""
+    return name if line is None else f"{name}:{line}"
+
+
+def _line_told(error: ValueError, text: str) -> int | None:
+    """The line that tomllib's sentence names."""
+    if "at end of document" in str(error):
+        return text.count("\n") + 1
+    told = re.search(r"\(at line (\d+), column \d+\)$", str(error))
+    return None if told is None else int(told[1])
 
 
 def _shown(text: str) -> str:
@@ -91,7 +108,7 @@ def _shown(text: str) -> str:
 
 def _problem(details: ErrorDetails, document: dict[str, Any]) -> Problem:
     location = _without_branches(details["loc"], document)
-    key = _key(location)
+    key = key_of(tuple(location))
     kind, value = details["type"], details["input"]
     shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}…"
     if kind == "extra_forbidden":
@@ -135,13 +152,6 @@ def _without_branches(location: tuple[int | str, ...], document: object) -> list
         elif i == len(location) - 1 and here is None:
             path.append(step)
     return path
-
-
-def _key(location: list[int | str]) -> str:
-    text = ""
-    for step in location:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
 
 
 def _model_at(location: list[int | str]) -> type[BaseModel] | None:

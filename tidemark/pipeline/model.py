@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
@@ -46,6 +47,15 @@ Duration = Annotated[
     _AsText,
 ]
 """A duration as '500ms', '30s', '15m', '6h' or '7d'; held in µs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a number of the file counts or measures: the reference has it beside the type."""
+
+    name: str
+
+
 ColumnType = Literal["string", "int", "float", "bool"]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _T = TypeVar("_T")
@@ -141,12 +151,12 @@ class Window(Section):
     """Numeric column (or feature of the row) that is aggregated, of any type for `distinct` and `approx_distinct`; none
     for `count` and `since_last`."""
     size: Duration
-    """Of `approx_quantile` a window may be short by up to a 24th, for it begins at a multiple of that."""
-    probability: Unless[Annotated[float, Field(ge=0, le=1)]] = None
+    """How far back the window reaches. One of `approx_quantile` may be short by up to a 24th of that."""
+    probability: Unless[Annotated[float, Field(ge=0, le=1), Unit("share")]] = None
     """Of `quantile` and `approx_quantile`: 0.5 is the median."""
     half_life: Unless[Duration] = None
     """Of `decayed_sum` and `decayed_mean`: the age at which a row weighs half."""
-    error: Unless[float] = None
+    error: Unless[Annotated[float, Unit("share")]] = None
     """Of `approx_distinct` the standard error, by default 0.023; of `approx_quantile` how far off a quantile may be, in
     relation to itself, by default 0.01."""
     include_current: bool = False
@@ -194,18 +204,18 @@ class Labeling(Section):
     """Context column: active cases are given out fairly among its values."""
     skill: str | None = None
     """Context column: an active case goes to annotators who are skilled in its value."""
-    answers: Annotated[int, Field(ge=1, le=9)] = 1
+    answers: Annotated[int, Field(ge=1, le=9), Unit("answers")] = 1
     """Answers that each case gets, of different annotators."""
-    max_answers: Annotated[int, Field(ge=1, le=9)] | None = None
+    max_answers: Annotated[int, Field(ge=1, le=9), Unit("answers")] | None = None
     """One more is asked for while the consensus is unsure, up to this many; then a reviewer decides. None: `answers`,
     and the consensus decides."""
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    confidence: Annotated[float, Field(gt=0.5, lt=1), Unit("probability")] = 0.9
     """Probability of a class from which on the consensus is sure."""
     consensus: Literal["majority", "dawid_skene", "glad"] = "dawid_skene"
     """How several answers become one label: shares of votes, or annotators' accuracies as two models estimate them."""
-    gold_every: Annotated[int, Field(ge=0)] = 0
+    gold_every: Annotated[int, Field(ge=0), Unit("cases")] = 0
     """One case in so many that an annotator is given has a known answer; 0: none."""
-    withdraw_below: Annotated[float, Field(ge=0, le=1)] = 0.0
+    withdraw_below: Annotated[float, Field(ge=0, le=1), Unit("share")] = 0.0
     """Active cases are withdrawn when the uncertainty that a newer model has of them is below this share of what the
     case was asked with; 0: never."""
     hidden: dict[str, list[Literal["annotator", "reviewer", "admin", "viewer", "program"]]] = {}
@@ -222,13 +232,13 @@ class Selection(Section):
     """Another version tosses other coins."""
     tile: Duration
     """Length of event time in which one decision is made."""
-    budget: Count
+    budget: Annotated[Count, Unit("cases")]
     """Most cases that are asked in a tile."""
-    explore: Annotated[int, Field(ge=0)]
+    explore: Annotated[int, Field(ge=0), Unit("cases")]
     """Cases of the budget that are drawn at random from all events. They alone measure the model."""
-    total: Count | None = None
+    total: Annotated[Count, Unit("cases")] | None = None
     """Cases in all, ever."""
-    candidates_per_pick: Count = 10
+    candidates_per_pick: Annotated[Count, Unit("events")] = 10
     """How many of the most uncertain events `margin_kmeans` and `badge` choose from, for each case that they ask."""
     idle_timeout: Duration = 5_000_000
     """Wall time without rows after which a partition holds no tile open."""
@@ -239,11 +249,11 @@ class Selection(Section):
 class Training(Section):
     """When to retrain, and LightGBM's parameters."""
 
-    every: Count = 100
+    every: Annotated[Count, Unit("labels")] = 100
     """A new model is trained after this many new labels at most; while labels are few, sooner."""
-    min_labels: Count = 20
+    min_labels: Annotated[Count, Unit("labels")] = 20
     """Labels that the first model needs."""
-    min_positive: Count = 2
+    min_positive: Annotated[Count, Unit("labels")] = 2
     """Labels of the positive class that the first model needs."""
     max_interval: Duration | None = None
     """A new model is trained after this time at the latest, if there is a new label."""
@@ -256,10 +266,10 @@ class Gates(Section):
 
     metric: Literal["log_loss", "average_precision"] = "log_loss"
     """What champion and challenger are compared by."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.02
+    tolerance: Annotated[float, Field(ge=0), Unit("the metric's own")] = 0.02
     """How much worse than the champion a challenger may be. One that is worse by more is refused if the
     difference is no chance: if its 95 % interval leaves out 0."""
-    min_holdout: Count = 30
+    min_holdout: Annotated[Count, Unit("labels")] = 30
     """Labels that neither model has learnt from, before the two are compared."""
 
 
@@ -274,11 +284,11 @@ class Retention(Section):
 class Limits(Section):
     """Most bytes (UTF-8) of what a record brings; beyond, it is a dead letter that names the limit."""
 
-    key: Annotated[int, Field(ge=1, le=16_384)] = 1_024
+    key: Annotated[int, Field(ge=1, le=16_384), Unit("bytes")] = 1_024
     """Of the text of each of `keys` and of `label.business_id`."""
-    text: Annotated[int, Field(ge=1, le=131_072)] = 65_536
+    text: Annotated[int, Field(ge=1, le=131_072), Unit("bytes")] = 65_536
     """Of each other text, as cleaned."""
-    row: Annotated[int, Field(ge=1, le=131_072)] = 131_072
+    row: Annotated[int, Field(ge=1, le=131_072), Unit("bytes")] = 131_072
     """Of all texts of a record together."""
 
 
@@ -289,7 +299,7 @@ class Pipeline(Section):
     """Prefix of the pipeline's topics and groups."""
     title: str = ""
     """Name of the use case, for people."""
-    partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
+    partitions: Annotated[int, Field(ge=1, le=10_000), Unit("partitions")] = 4
     """Partitions of the topics that Tidemark makes."""
     raw: Annotated[list[Raw], Field(min_length=1)]
     """The raw topics."""

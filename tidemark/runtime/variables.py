@@ -34,8 +34,16 @@ INSTALLATION: Final = (
         "It goes before Tidemark's own value.",
         from_file=True,
     ),
-    Variable("TIDEMARK_HOME", "the user's data folder", "State that must survive: the embedded Kafka, the queues."),
-    Variable("TIDEMARK_CACHE", "the user's cache folder", "Downloads, and machine code that can be compiled again."),
+    Variable(
+        "TIDEMARK_HOME",
+        "`$XDG_DATA_HOME/tidemark`, else `~/.local/share/tidemark`; on macOS `~/Library/Application Support/tidemark`",
+        "State that must survive: the embedded Kafka, the queues.",
+    ),
+    Variable(
+        "TIDEMARK_CACHE",
+        "`$XDG_CACHE_HOME/tidemark`, else `~/.cache/tidemark`; on macOS `~/Library/Caches/tidemark`",
+        "Downloads, and machine code that can be compiled again.",
+    ),
     Variable("TIDEMARK_DATA", "`../shared/data`", "Published data sets that tests and benchmarks look for."),
     Variable("TIDEMARK_MAVEN_REPOSITORY", "Maven Central", "Mirror from which the embedded Kafka is downloaded once."),
     Variable(

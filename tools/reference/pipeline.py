@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Final, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainSerializer
 from pydantic.fields import FieldInfo
 
 from tidemark.pipeline.durations import format_duration
-from tidemark.pipeline.model import Pipeline, Section
+from tidemark.pipeline.model import Pipeline, Section, Unit
 from tools.reference.markdown import code, prose, table
 
 _INTRO: Final = """# The pipeline file
@@ -18,7 +18,8 @@ _INTRO: Final = """# The pipeline file
 A TOML file describes a use case. `tidemark check` says what is wrong with it, and `tidemark schema` prints its JSON
 schema for an editor. Unknown keys are errors.
 
-A *duration* is a text such as `"500ms"`, `"30s"`, `"15m"`, `"6h"` or `"7d"`.
+A *duration* is a text such as `"500ms"`, `"30s"`, `"15m"`, `"6h"` or `"7d"`: its unit is part of it. A message about
+the file begins with its name and a line, as `fraud.toml:48:`.
 """
 
 
@@ -45,12 +46,39 @@ def pipeline_page() -> str:
         parts.append(f"## {code(heading) if heading else 'Top of the file'}\n")
         parts.append(_paragraphs(inspect.getdoc(model) or ""))
         rows = [
-            (code(name), _type(name, field, schema["properties"][name], properties), _default(field), _meaning(field))
+            (
+                code(name),
+                _type(name, field, schema["properties"][name], properties),
+                unit_of(field) or "–",
+                _default(field),
+                _meaning(field),
+            )
             for name, field in model.model_fields.items()
             if model is not Pipeline or not list(_models(field))
         ]
-        parts.append(table(["key", "type", "default", "meaning"], rows))
+        parts.append(table(["key", "type", "unit", "default", "meaning"], rows))
     return "\n".join(parts)
+
+
+def unit_of(field: FieldInfo) -> str:
+    """Unit of a key that is a number.
+
+    Args:
+        field: the key.
+
+    Returns:
+        Its name in words; "" where no unit is written.
+
+    """
+    found = [each.name for each in (*field.metadata, *_walk(field.annotation)) if isinstance(each, Unit)]
+    return found[0] if found else ""
+
+
+def is_number(field: FieldInfo) -> bool:
+    """Whether a key is a number and no duration, choice or mixture."""
+    kinds = {each for each in _walk(field.annotation) if isinstance(each, type)}
+    durations = any(isinstance(each, PlainSerializer) for each in (*field.metadata, *_walk(field.annotation)))
+    return bool(kinds & {int, float}) and not kinds & {str, bool, list, dict} and not durations
 
 
 def _models(field: FieldInfo) -> Iterator[type[Section]]:
@@ -61,6 +89,7 @@ def _models(field: FieldInfo) -> Iterator[type[Section]]:
 
 def _walk(annotation: Any) -> Iterator[Any]:  # noqa: ANN401 annotations are anything
     yield annotation
+    yield from getattr(annotation, "__metadata__", ())
     for argument in get_args(annotation):
         yield from _walk(argument)
 

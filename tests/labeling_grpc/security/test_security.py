@@ -347,6 +347,10 @@ def test_tokens_at_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (token.role, token.annotator) == (Role.ANNOTATOR, "ada")
     successor = run("rotate", token.id).split()[-1]
     assert made.find(successor) is not None
+    assert made.find(secret) is not None
+    at_once = run("rotate", token.id, "--overlap", "0s").split()[-1]
+    assert made.find(at_once) is not None
+    assert made.find(secret) is None
     run("revoke", token.id)
     assert made.find(secret) is None
     listed = run("list")

@@ -182,7 +182,7 @@ def test_what_is_wrong_is_named_with_its_key_and_remedy(before: str, after: str,
     assert before in SHOP
     lines = errors_of(SHOP.replace(before, after, 1))
     assert any(expected in line for line in lines), lines
-    assert all(line.startswith("shop.toml: ") for line in lines)
+    assert all(line.startswith("shop.toml:") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 
 from dataflows.engine.config import commit_interval
 from tidemark.errors import ConfigError
@@ -82,6 +84,21 @@ def test_the_reference_has_every_setting_that_the_code_reads_and_no_other() -> N
     read -= {"TIDEMARK_LABELING", "TIDEMARK_LABELING_TLS"} | {name for name in read if name.endswith("_FILE")}
     assert read == tabled - {"TIDEMARK_KAFKA"}
     assert all(each.meaning.endswith(".") for each in VARIABLES)
+
+
+@pytest.mark.parametrize(("name", "folder"), [("HOME", "user_data_dir"), ("CACHE", "user_cache_dir")])
+def test_the_folders_that_the_reference_names_are_the_ones_that_are_used(
+    name: str, folder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On Linux and on macOS, with the variables of the desktop set or not."""
+    default = next(each.default for each in VARIABLES if each.name == f"TIDEMARK_{name}")
+    variable, linux, macos = re.findall(r"`([^`]+)`", default)
+    variable = variable.removesuffix("/tidemark").removeprefix("$")
+    monkeypatch.delenv(variable, raising=False)
+    assert getattr(Unix("tidemark", appauthor=False), folder) == str(Path(linux).expanduser())
+    assert getattr(MacOS("tidemark", appauthor=False), folder) == str(Path(macos).expanduser())
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert getattr(Unix("tidemark", appauthor=False), folder) == str(tmp_path / "tidemark")
 
 
 def test_the_commit_interval_is_what_is_set() -> None:
