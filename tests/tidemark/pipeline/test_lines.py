@@ -68,7 +68,7 @@ class Writer:
         if kind == 7:
             parts = [self.value(depth - 1, inline=inline) for _ in range(self.draw(st.integers(0, 3)))]
             breaks = [blank if inline else self.draw(BREAKS) for _ in range(len(parts) + 1)]
-            last = "," if parts and self.draw(st.booleans()) else ""
+            last = self.draw(st.sampled_from(["", ","])) if parts else ""
             return "[" + ",".join(b + p for b, p in zip(breaks, parts, strict=False)) + last + breaks[-1] + "]"
         taken: set[str] = set()
         pairs = [
