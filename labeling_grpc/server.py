@@ -35,11 +35,12 @@ from labeling_grpc.api.validation import Checks
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.ranking import Ranker
 from labeling_grpc.commands.administration import WriteDown
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import open_store
 from labeling_grpc.kafka.leader import Bridge, Problems
 from labeling_grpc.kafka.outbox_publisher import Hook, no_hook
 from labeling_grpc.options import Options, is_loopback, listened, queue_database, state_folder
 from labeling_grpc.quality.screening import Screener
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security import quiet
 from labeling_grpc.security.audit import Act, Refusals
 from labeling_grpc.security.door import Door
@@ -50,7 +51,6 @@ from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.roles import SERVICES
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.storage.base import Store
-from labeling_grpc.storage.choose import open_store
 from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
 from labeling_grpc.storage.read_pool import Reader
 from labeling_grpc.v1 import labeling_pb2 as pb

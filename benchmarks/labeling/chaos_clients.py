@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
-from labeling_grpc.api.errors import RefusedError
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 

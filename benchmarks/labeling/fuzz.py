@@ -33,7 +33,7 @@ from benchmarks.labeling.requests import Requests, waits
 from benchmarks.labeling.rig import CLASSES, NAME, Service, issue, services
 from benchmarks.support.postgres import PostgresServer
 from benchmarks.support.report import earlier, write
-from labeling_grpc.api.errors import RefusedError
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.security.roles import SERVICES, Role
 from labeling_grpc.server import MAX_REQUEST
 from labeling_grpc.v1 import labeling_pb2 as pb

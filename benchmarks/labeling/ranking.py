@@ -22,10 +22,10 @@ from kernels.forest.forest import Forest
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.ranking import Ranker
 from labeling_grpc.commands.labeling import Arrival, LeaseCases, LeasedCase, LeaseRef, ReleaseLeases, Source, TakeIn
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import sqlite_store
 from labeling_grpc.storage.group_commit import Writer
-from labeling_grpc.storage.schema import queue
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import queue
 from tidemark.pipeline.loading import parse
 from tidemark.records import encode
 from tidemark.records.topics import Topics
@@ -128,7 +128,7 @@ def _running(number: int, rules: QueueRules) -> Iterator[Writer]:
         raise error
 
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
-        store = SqliteStore(Path(folder) / "labeling.db", Topics(NAME), rules)
+        store = sqlite_store(Path(folder) / "labeling.db", Topics(NAME), rules)
         source = Source(f"{NAME}.candidates", 0, "00c0ffee")
         asked = [each for each in map(case, range(2 * number)) if each.inclusion_probability is None][:number]
         for start in range(0, number, 5_000):

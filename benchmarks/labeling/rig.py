@@ -14,11 +14,11 @@ import psutil
 
 from benchmarks.support.flow_process import FlowProcess
 from labeling_grpc.commands.labeling import Arrival, Source, TakeIn
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import open_store, open_tokens
 from labeling_grpc.options import find
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
 from labeling_grpc.storage.base import Store
-from labeling_grpc.storage.choose import open_store, open_tokens
 from tidemark.errors import LabelingError
 from tidemark.records import Candidate, encode
 from tidemark.records.topics import Topics

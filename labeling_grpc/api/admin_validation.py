@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from labeling_grpc.api import fields
-from labeling_grpc.api.errors import Reason, RefusedError
-from labeling_grpc.api.message_sizes import MAX_CANDIDATE
-from labeling_grpc.api.text import MAX_EVENT_ID
 from labeling_grpc.api.validation import Checks
 from labeling_grpc.commands.administration import (
     AddComment,
@@ -22,6 +19,9 @@ from labeling_grpc.commands.administration import (
     UpdateAnnotator,
 )
 from labeling_grpc.commands.labeling import AddGold, RemoveGold
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.contract.message_sizes import MAX_CANDIDATE
+from labeling_grpc.contract.text import MAX_EVENT_ID
 from labeling_grpc.kafka.record_validation import misfit
 from labeling_grpc.queue.queries import CaseFilter
 from labeling_grpc.security.caller import Caller

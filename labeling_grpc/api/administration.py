@@ -8,17 +8,17 @@ from typing import Final, cast
 
 from labeling_grpc.api import admin_validation, mapping
 from labeling_grpc.api.dispatch import Context
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.api.labeling import LabelingService
-from labeling_grpc.api.message_sizes import MAX_LABELS, batches, without_details
 from labeling_grpc.api.paging import Pages, size
-from labeling_grpc.api.text import shortened
 from labeling_grpc.api.validation import Checks
 from labeling_grpc.commands.administration import AnnotatorRow, Changed, PauseQueue, WriteDown
 from labeling_grpc.commands.labeling import Accepted, GoldAdded
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.contract.message_sizes import MAX_LABELS, batches, without_details
+from labeling_grpc.contract.text import shortened
 from labeling_grpc.quality.annotator_metrics import AnnotatorQuality, qualities
 from labeling_grpc.queue import gold, queries
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.veil import Veil
 from labeling_grpc.security import audit
 from labeling_grpc.security.caller import Caller, act, caller

@@ -10,28 +10,27 @@ import numpy as np
 import sqlalchemy as sa
 
 from labeling_grpc.api import mapping
-from labeling_grpc.api.errors import unknown_case
-from labeling_grpc.api.message_sizes import (
+from labeling_grpc.assist.champion_follower import Champion
+from labeling_grpc.assist.nearest_labeled import SimilarCases
+from labeling_grpc.assist.ranking import rows_of
+from labeling_grpc.commands.labeling import Remark
+from labeling_grpc.contract.errors import unknown_case
+from labeling_grpc.contract.message_sizes import (
     MAX_ANSWERS,
     MAX_CONTRIBUTIONS,
     MAX_HISTORY,
     MAX_REMARKS,
     MAX_SIMILAR,
     fit,
-    newest,
 )
-from labeling_grpc.api.text import lookup
-from labeling_grpc.assist.champion_follower import Champion
-from labeling_grpc.assist.nearest_labeled import SimilarCases
-from labeling_grpc.assist.ranking import rows_of
-from labeling_grpc.commands.labeling import Remark
+from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import queries
 from labeling_grpc.queue.case_state import Row, standing
 from labeling_grpc.queue.comments import before, remarks
 from labeling_grpc.queue.unit_of_work import decode_candidate
 from labeling_grpc.queue.veil import Looks, Veil
 from labeling_grpc.security.caller import Caller
-from labeling_grpc.storage.schema import answers, cases, gold_leases
+from labeling_grpc.tables.schema import answers, cases, gold_leases
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
@@ -139,7 +138,7 @@ class Details:
         return found if looks is None else [remark for remark in found if remark.annotator == caller.name]
 
     def _comment(self, response: pb.GetCaseResponse, found: Sequence[Remark], *, more: bool) -> str:
-        shown = newest(found, MAX_REMARKS)
+        shown = mapping.newest(found, MAX_REMARKS)
         response.comments.extend(mapping.comment(remark, cut=cut) for remark, cut in shown)
         if not shown or (len(shown) == len(found) and not more):
             return ""

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
-from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.security.caller import Caller, caller
 from labeling_grpc.security.door import address_of
 from labeling_grpc.security.gate import Gate

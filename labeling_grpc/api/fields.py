@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from labeling_grpc.api.errors import Reason, RefusedError
-from labeling_grpc.api.text import hidden, is_name, is_reserved
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.contract.text import hidden, is_name, is_reserved
 from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb
 

@@ -14,8 +14,6 @@ from typing import Final, cast
 from labeling_grpc.api import admin_validation, mapping
 from labeling_grpc.api.case_details import Details
 from labeling_grpc.api.dispatch import Context
-from labeling_grpc.api.errors import Reason, RefusedError
-from labeling_grpc.api.message_sizes import MAX_EVENTS, share
 from labeling_grpc.api.paging import Pages, size
 from labeling_grpc.api.validation import Checks, good
 from labeling_grpc.commands.labeling import (
@@ -30,6 +28,8 @@ from labeling_grpc.commands.labeling import (
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.contract.message_sizes import MAX_EVENTS, share
 from labeling_grpc.kafka.leader import Problems
 from labeling_grpc.queue import queries
 from labeling_grpc.queue.consensus import CONSENSUS

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
-from labeling_grpc.api.errors import RefusedError
-from labeling_grpc.api.message_sizes import newest
 from labeling_grpc.commands.labeling import Accepted, CaseEvent, Counts, LeasedCase, Remark
+from labeling_grpc.contract.case_reasons import REASONS
+from labeling_grpc.contract.errors import RefusedError
+from labeling_grpc.contract.text import shortened
 from labeling_grpc.queue.queries import CaseRow, Progress
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import Candidate
-from tidemark.records import Reason as CaseReason
-
-REASONS: Final[dict[CaseReason, pb.Reason.ValueType]] = {
-    "explore": pb.REASON_EXPLORE,
-    "uncertain": pb.REASON_UNCERTAIN,
-    "diverse": pb.REASON_DIVERSE,
-    "cold": pb.REASON_COLD,
-    "imported": pb.REASON_IMPORTED,
-}
 
 _KINDS: Final = {
     "added": pb.CaseEvent.KIND_ADDED,
@@ -37,6 +31,9 @@ _KINDS: Final = {
     "commented": pb.CaseEvent.KIND_COMMENTED,
     "requeued": pb.CaseEvent.KIND_REQUEUED,
 }
+_REMARK: Final = 600
+"""Bytes of a comment beside its text: who said it, when."""
+
 _INT64: Final = range(-(2**63), 2**63)
 _decode = msgspec.json.Decoder(Candidate).decode
 
@@ -55,6 +52,30 @@ def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int) -> 
         shown = newest(leased.remarks, room)
         task.comments.extend(comment(remark, cut=cut) for remark, cut in shown)
         task.earlier_comments = leased.earlier + len(leased.remarks) - len(shown)
+
+
+def newest(remarks: Sequence[Remark], most: int) -> list[tuple[Remark, bool]]:
+    """Choose what is shown of what was said about a case.
+
+    Args:
+        remarks: Oldest first.
+        most: Bytes for all of it.
+
+    Returns:
+        The newest that fit, oldest first, each with whether its text was cut. There is one at least, if there is any.
+
+    """
+    kept: list[tuple[Remark, bool]] = []
+    for remark in reversed(remarks):
+        size = len(remark.text.encode()) + _REMARK
+        if not kept and size > most:
+            text = shortened(remark.text, max(most - _REMARK, 100))
+            return [(replace(remark, text=text), True)]
+        most -= size
+        if most < 0:
+            break
+        kept.append((remark, False))
+    return kept[::-1]
 
 
 def comment(remark: Remark, *, cut: bool = False) -> pb.Comment:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from google.protobuf.message import Message
 
-from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import Reason, RefusedError
 
 DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 500

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from labeling_grpc.api import fields
-from labeling_grpc.api.errors import Reason, RefusedError
-from labeling_grpc.api.text import MAX_EVENT_ID
 from labeling_grpc.commands.labeling import Amend, Answer, Escalate, LeaseCases, LeaseRef
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.contract.text import MAX_EVENT_ID
 from labeling_grpc.queue.routing import MAX_NAME, MAX_SEGMENTS
 from labeling_grpc.v1 import labeling_pb2 as pb
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from labeling_grpc.assist.ranking import rows_of
-from labeling_grpc.storage.schema import answers, cases
+from labeling_grpc.tables.schema import answers, cases
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
-from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.client.messages import stats_of
 from labeling_grpc.client.values import Stats, Submitted
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.v1 import admin_pb2
 from labeling_grpc.v1 import labeling_pb2 as pb
 

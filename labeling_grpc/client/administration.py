@@ -10,11 +10,11 @@ from typing import Literal
 
 import grpc
 
-from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.client import admin_messages as messages
 from labeling_grpc.client.admin_messages import AdminCalls, Annotator, AuditEntry, Changed, Gold, Imported, Quality
 from labeling_grpc.client.channel import Asyncio, Blocking, translated
 from labeling_grpc.client.values import Stats, Submitted
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc
 from tidemark.errors import LabelingError
 from tidemark.records import Label, decode

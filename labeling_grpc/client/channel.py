@@ -16,8 +16,8 @@ import grpc
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
-from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.client.messages import Calls
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.options import find, is_loopback
 from labeling_grpc.security.tls import Certificates
 from tidemark.errors import ConfigError, LabelingError

@@ -14,7 +14,6 @@ from typing import cast
 
 import grpc
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client.channel import Asyncio, Blocking, UnreachableError, translated
 from labeling_grpc.client.messages import (
     amended,
@@ -49,6 +48,7 @@ from labeling_grpc.client.values import (
     Turn,
     Update,
 )
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.v1 import labeling_pb2_grpc
 
 __all__ = [

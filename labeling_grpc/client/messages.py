@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
-from labeling_grpc.api.errors import RefusedError
-from labeling_grpc.api.mapping import REASONS
 from labeling_grpc.client.values import (
     Annotation,
     Case,
@@ -29,6 +27,8 @@ from labeling_grpc.client.values import (
     Update,
     Value,
 )
+from labeling_grpc.contract.case_reasons import REASONS
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import LabelStatus
 from tidemark.records import Reason as CaseReason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from labeling_grpc.api.errors import RefusedError
+from labeling_grpc.contract.errors import RefusedError
 from tidemark.records import LabelStatus
 from tidemark.records import Reason as CaseReason
 

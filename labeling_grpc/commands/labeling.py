@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.commands.administration import Administer, AnnotatorRow, Changed
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.security.audit import Entry
 from labeling_grpc.security.caller import SERVICE, Caller
 from tidemark.records import Candidate, Label, LabelStatus

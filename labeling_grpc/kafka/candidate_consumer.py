@@ -7,16 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
-from labeling_grpc.api.message_sizes import MAX_CANDIDATE
-from labeling_grpc.assist.ranking import Ranker
 from labeling_grpc.commands.labeling import Arrival, Message, Source, TakeIn, TakenIn
+from labeling_grpc.contract.message_sizes import MAX_CANDIDATE
 from labeling_grpc.kafka.partitions import Complaint, bounds, connected, sources
 from labeling_grpc.kafka.record_validation import misfit
 from labeling_grpc.storage.base import UnfitError
@@ -31,13 +30,30 @@ from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.settings import Settings
 
 _BATCH: Final = 500
-"""Bytes of a dead letter's key: with its value it must stay below the broker's limit."""
+"""Records that are read at once."""
+
 _POLL_SECONDS: Final = 0.2
 _FULL_SECONDS: Final = 0.5
 _INCARNATION_SECONDS: Final = 15.0
 _BACKOFF: Final = (0.2, 5.0)
 
 log = logging.getLogger(__name__)
+
+
+class Ranking(Protocol):
+    """What ranks the cases that wait by the model in force: `labeling_grpc.assist.ranking.Ranker`."""
+
+    def begin(self) -> None:
+        """Look anew at what is ranked: another replica may have taken in meanwhile."""
+        ...
+
+    def priorities(self, candidates: Sequence[Candidate | None]) -> list[float | None]:
+        """Priority of each candidate by the model in force; None: as it came."""
+        ...
+
+    def step(self) -> bool:
+        """Re-rank some of what waits, if a newer model is in force; whether there is more to rank."""
+        ...
 
 
 class Intake:
@@ -59,7 +75,7 @@ class Intake:
         *,
         leads: Callable[[], bool],
         caught_up: threading.Event,
-        ranker: Ranker | None = None,
+        ranker: Ranking | None = None,
     ) -> None:
         self._settings = settings
         self._topics = topics

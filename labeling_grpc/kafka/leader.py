@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from labeling_grpc.assist.ranking import Ranker
-from labeling_grpc.kafka.candidate_consumer import Intake
+from labeling_grpc.kafka.candidate_consumer import Intake, Ranking
 from labeling_grpc.kafka.outbox_publisher import Hook, Publisher
 from labeling_grpc.kafka.partitions import always
 from labeling_grpc.storage.base import Change, Election, StoreError
@@ -43,7 +42,7 @@ class Bridge:
         problems: Problems,
         fatal: Callable[[Exception], None],
         hook: Hook,
-        ranker: Ranker | None = None,
+        ranker: Ranking | None = None,
     ) -> None:
         """problems: kept up to date.  fatal: called with what ended one of them.  hook: see `Publisher`.
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from labeling_grpc.api.text import MAX_EVENT_ID, is_name, storable
+from labeling_grpc.contract.text import MAX_EVENT_ID, is_name, storable
 from tidemark.errors import RecordError
 from tidemark.records import Candidate, Label
 

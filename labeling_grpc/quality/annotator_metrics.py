@@ -9,11 +9,11 @@ from typing import Final, cast
 import numpy as np
 import sqlalchemy as sa
 
+from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue.case_state import TELLING
 from labeling_grpc.queue.consensus import CONSENSUS, Row, Trust, ended, read
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.unit_of_work import NOBODY, parts
-from labeling_grpc.storage.schema import annotators, answers, confusion
+from labeling_grpc.tables.schema import annotators, answers, confusion
 from tidemark.consensus import Agreement, Answers, krippendorff_alpha, screen
 from tidemark.evaluation.intervals import wilson
 

@@ -11,8 +11,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from labeling_grpc.commands.labeling import CaseEvent, Counts, Quarantine
+from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.quality.annotator_metrics import suspects
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.storage.base import StoreError
 from labeling_grpc.storage.group_commit import Stopping, Writer
 

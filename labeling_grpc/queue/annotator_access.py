@@ -8,15 +8,13 @@ from typing import Any, Final, cast
 import msgspec
 import sqlalchemy as sa
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.administration import AnnotatorRow, AnnotatorState
 from labeling_grpc.commands.labeling import LeaseCases
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.unit_of_work import Work
-from labeling_grpc.storage.schema import annotators, meta
-
-PAUSED: Final = "paused"
-"""Key of `meta`: why nothing is given out, "" or none while all is."""
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import annotators, meta
 
 _DAY: Final = 86_400_000_000
 
@@ -35,7 +33,7 @@ class Standing:
     @classmethod
     def read(cls, connection: sa.Connection, now: int) -> Standing:
         """As the database says now."""
-        paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == PAUSED)).scalar_one_or_none()
+        paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == meta_keys.PAUSED)).scalar_one_or_none()
         known = {row.name: annotator_row(row) for row in connection.execute(sa.select(annotators))}
         return cls(now, paused or "", known)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.labeling import Accepted, Amend, Answer, Escalate
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
 from tidemark.records import Candidate
 
 

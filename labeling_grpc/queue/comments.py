@@ -9,16 +9,13 @@ from typing import Final
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.commands.labeling import LeasedCase, Remark
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue.sql import PART
-from labeling_grpc.storage.schema import answers
+from labeling_grpc.tables.schema import answers
 
 REMARKS: Final = frozenset({"commented", "escalated"})
 """Statuses of annotations that say something to the next who is given the case."""
-
-KEY: Final = "remarked"
-"""Key of the table `meta`, there once something was said about a case."""
 
 MOST: Final = 50
 """Comments of one case that are read at once."""

@@ -17,9 +17,9 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue.case_state import current, standing
-from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.storage.schema import Tier, confusion
+from labeling_grpc.tables.schema import Tier, confusion
 from tidemark.consensus.glad import ability
 from tidemark.consensus.glad import weighed as weighed_by_ease
 from tidemark.consensus.online import cautious, weighed

@@ -16,7 +16,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.commands import administration
 from labeling_grpc.commands.administration import Administer
 from labeling_grpc.commands.labeling import (
@@ -33,14 +32,17 @@ from labeling_grpc.commands.labeling import (
     RemoveGold,
     Rescore,
     Result,
+    Source,
     Sweep,
     TakeIdentity,
     TakeIn,
 )
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.annotator_access import Standing
 from labeling_grpc.queue.case_state import ENDS, counted
-from labeling_grpc.queue.comments import KEY, with_remarks
+from labeling_grpc.queue.comments import with_remarks
 from labeling_grpc.queue.fair_queueing import Turns
 from labeling_grpc.queue.handlers.admin import administer
 from labeling_grpc.queue.handlers.amendments import amend, voted_on
@@ -48,14 +50,13 @@ from labeling_grpc.queue.handlers.intake import take_in
 from labeling_grpc.queue.handlers.leases import Held, apply_held, leases_of
 from labeling_grpc.queue.handlers.outbox import adopt_labels, mark_published, take_identity
 from labeling_grpc.queue.handlers.quarantine import quarantine
-from labeling_grpc.queue.handlers.ranking import RANKED_BY, rescore
+from labeling_grpc.queue.handlers.ranking import rescore
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
-from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.queue.sql import FIRST_END
+from labeling_grpc.queue.offsets import position
 from labeling_grpc.queue.unit_of_work import Work
 from labeling_grpc.security import audit
-from labeling_grpc.storage.base import nothing
-from labeling_grpc.storage.schema import Lane, State, answers, meta, outbox, queue
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import FIRST_LEASE_END, Lane, State, answers, meta, outbox, queue
 from tidemark.records.topics import Topics
 
 FromKafka = TakeIn | Rescore | AdoptLabels | MarkPublished | TakeIdentity
@@ -95,7 +96,7 @@ class Queue:
         self._shared = shared
         self._memory = _Memory()
         self._next_memory = self._memory
-        secret = connection.execute(sa.select(meta.c.value).where(meta.c.key == "publisher")).scalar_one()
+        secret = connection.execute(sa.select(meta.c.value).where(meta.c.key == meta_keys.PUBLISHER)).scalar_one()
         self._gold = gold.GoldTurns(secret, rules.gold_every)
         self.counts = count(connection)
         self.next_lease_end = first_lease_end(connection)
@@ -105,13 +106,17 @@ class Queue:
         """What this queue is held to."""
         return self._rules
 
+    def position(self, connection: sa.Connection, reader: str, source: Source) -> int | None:
+        """Next offset of a reader of Kafka; None: it never read."""
+        return position(connection, reader, source)
+
     def adopt(self, applied: Applied) -> None:
         """Take over the counts of a group that was committed. A group that was rolled back leaves no trace."""
         self.adopt_counts(applied.counts, applied.next_lease_end)
         self._memory = self._next_memory
         audit.tell(applied.entries)
 
-    def adopt_standing(self, version: str) -> None:
+    def adopt_annotators(self, version: str) -> None:
         """Read what is known of annotators anew where `version` is another than before."""
         if version != self._memory.version:
             self._memory = replace(self._memory, version=version, standing=None, looked_at=None)
@@ -126,7 +131,7 @@ class Queue:
         commands: Sequence[Command],
         now: int,
         wall: int,
-        decided: Callable[[], None] = nothing,
+        decided: Callable[[], None] = lambda: None,
     ) -> Applied:
         """Results of the commands, in their order; what they change is in `connection`'s transaction.
 
@@ -269,15 +274,15 @@ def count(connection: sa.Connection) -> Counts:
             setattr(counts, status, getattr(counts, status) + 1)
     counts.unpublished = connection.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
     stored = dict(connection.execute(sa.select(meta.c.key, meta.c.value)).all())
-    counts.event_clock = int(stored.get("event_clock", "0"))
-    counts.asked_clock = int(stored.get("asked_clock", "0"))
-    counts.rejected = int(stored.get("rejected", "0"))
-    counts.remarked = KEY in stored
-    counts.ranked_by = stored.get(RANKED_BY, "")
+    counts.event_clock = int(stored.get(meta_keys.EVENT_CLOCK, "0"))
+    counts.asked_clock = int(stored.get(meta_keys.ASKED_CLOCK, "0"))
+    counts.rejected = int(stored.get(meta_keys.REJECTED, "0"))
+    counts.remarked = meta_keys.REMARKED in stored
+    counts.ranked_by = stored.get(meta_keys.RANKED_BY, "")
     return counts
 
 
 def first_lease_end(connection: sa.Connection) -> int | None:
     """When the first lease ends, in queue time."""
-    end: int | None = connection.execute(FIRST_END).scalar_one()
+    end: int | None = connection.execute(FIRST_LEASE_END).scalar_one()
     return end

@@ -14,7 +14,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.labeling import (
     Accepted,
     AddGold,
@@ -26,14 +25,15 @@ from labeling_grpc.commands.labeling import (
     LeaseRef,
     RemoveGold,
 )
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.answer_checks import known_too_early
 from labeling_grpc.queue.consensus import GoldAnswer, ended, known
 from labeling_grpc.queue.routing import explores, segment_of, skill_of
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.unit_of_work import GoldLease, Work, decode_candidate, parts
 from labeling_grpc.security.caller import act
-from labeling_grpc.storage.schema import answers, cases, gold, gold_leases, queue
+from labeling_grpc.tables.schema import answers, cases, gold, gold_leases, queue
 from tidemark.records import Candidate
 
 _REMEMBERED: Final = 10_000

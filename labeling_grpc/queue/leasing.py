@@ -17,14 +17,14 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.commands.labeling import LeaseCases, LeasedCase
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.annotator_access import Standing
 from labeling_grpc.queue.fair_queueing import Turns
 from labeling_grpc.queue.gold import GoldTurns
 from labeling_grpc.queue.unit_of_work import Work
-from labeling_grpc.storage.schema import AUDIENCE_SEEN, Lane, Tier
+from labeling_grpc.tables.schema import AUDIENCE_SEEN, Lane, Tier
 
 _SLACK: Final = 2
 """Rows beyond those that are needed, for some that an annotator just gave back; more are looked up when need be."""

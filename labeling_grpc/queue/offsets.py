@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from labeling_grpc.commands.labeling import Source
-from labeling_grpc.storage.schema import positions
+from labeling_grpc.tables.schema import positions
 
 
 def position(connection: sa.Connection, reader: str, source: Source) -> int | None:

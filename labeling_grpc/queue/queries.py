@@ -12,17 +12,18 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.api.message_sizes import MAX_CASES, weight
-from labeling_grpc.api.text import lookup
 from labeling_grpc.commands.administration import AnnotatorRow
-from labeling_grpc.queue.annotator_access import PAUSED, annotator, annotator_row
+from labeling_grpc.contract.message_sizes import MAX_CASES, weight
+from labeling_grpc.contract.text import lookup
+from labeling_grpc.queue.annotator_access import annotator, annotator_row
 from labeling_grpc.queue.case_state import ENDS, NOTHING, Row, standing
 from labeling_grpc.queue.consensus import CONSENSUS, classes, votes
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.queue.routing import named
 from labeling_grpc.queue.unit_of_work import NOBODY, decode_candidate
 from labeling_grpc.queue.veil import Looks, Veil
-from labeling_grpc.storage.schema import Lane, State, Tier, annotators, answers, cases, gold_leases, meta, queue
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import Lane, State, Tier, annotators, answers, cases, gold_leases, meta, queue
 from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label
 
@@ -100,7 +101,7 @@ def overview(connection: sa.Connection) -> Overview:
             segments[row.segment] += row.number
         if row.tier == Tier.REVIEWERS:
             review += row.number
-    paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == PAUSED)).scalar_one_or_none()
+    paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == meta_keys.PAUSED)).scalar_one_or_none()
     return Overview(dict(sorted(segments.items())), review, paused or "")
 
 

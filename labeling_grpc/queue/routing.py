@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from labeling_grpc.api.text import storable
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.text import storable
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.unit_of_work import Work
 from tidemark.records import Candidate
 

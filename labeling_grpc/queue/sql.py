@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from labeling_grpc.queue.bulk_sql import Many
-from labeling_grpc.storage.schema import (
+from labeling_grpc.tables.schema import (
     Lane,
     State,
     Tier,
@@ -19,7 +19,6 @@ from labeling_grpc.storage.schema import (
     answers,
     cases,
     gold_leases,
-    meta,
     numbers,
     outbox,
     queue,
@@ -180,9 +179,6 @@ ENDED = (
     .limit(SWEEP)
     .with_for_update(of=queue, skip_locked=True)
 )
-FIRST_END = sa.select(sa.func.min(queue.c.lease_until)).where(queue.c.lease_until.is_not(None))
-"""When the first lease ends. The condition is the index's own, which is not looked at without."""
-
 EXPIRED = (
     sa.select(cases.c.event_id)
     .select_from(queue.join(cases, cases.c.id == queue.c.case_id))
@@ -241,9 +237,6 @@ LOCK = (
 )
 LOCK_CLOSED = sa.select(cases.c.id).where(cases.c.event_id.in_(PART)).order_by(cases.c.id).with_for_update()
 """For what is done to cases that may have no row in the queue."""
-
-LOCK_KAFKA = sa.select(meta.c.value).where(meta.c.key == "kafka").with_for_update()
-"""What comes from Kafka, and what is marked as being in it, changes in one replica at a time."""
 
 AMENDED = (
     sa.select(

@@ -13,14 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from labeling_grpc.commands.labeling import Amend, Answer, CaseEvent, Counts, Escalate, EventKind, Message
+from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue import consensus as votes
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.case_state import standing
-from labeling_grpc.queue.comments import KEY, REMARKS
+from labeling_grpc.queue.comments import REMARKS
 from labeling_grpc.queue.label_records import label_of
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.audit import Act
-from labeling_grpc.storage.schema import Lane, State, meta
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import Lane, State, meta
 from tidemark.records import Candidate, LabelStatus, encode
 from tidemark.records.topics import Topics
 
@@ -192,7 +193,7 @@ class Work:
     def change_standing(self) -> None:
         """Note, for this replica and the others, that the table `annotators` was changed, or the queue paused."""
         self.standing_changed = True
-        self.write_meta("standing", self.entropy.draw(8).hex())
+        self.write_meta(meta_keys.ANNOTATORS, self.entropy.draw(8).hex())
 
     # --- what cases go through
 
@@ -357,7 +358,7 @@ class Work:
         self._annotations.append(row)
         if row["status"] in REMARKS and not self.counts.remarked:
             self.counts.remarked = True
-            self.write_meta(KEY, "yes")
+            self.write_meta(meta_keys.REMARKED, "yes")
 
     def _leased_at(self, event_id: str, token: str) -> int | None:
         case = self.cases.get(event_id)

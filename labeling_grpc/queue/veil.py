@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from labeling_grpc.queue.sql import PART
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import MATRIX, Role, Scope
-from labeling_grpc.storage.schema import answers, cases, gold, gold_leases, queue
+from labeling_grpc.tables.schema import answers, cases, gold, gold_leases, queue
 
 _PART: Final = 5_000
 _PEOPLE: Final = frozenset({Role.ANNOTATOR, Role.REVIEWER})

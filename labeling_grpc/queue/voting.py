@@ -5,7 +5,7 @@ from __future__ import annotations
 from labeling_grpc.commands.labeling import Answer
 from labeling_grpc.queue import consensus
 from labeling_grpc.queue.unit_of_work import OpenCase, Work
-from labeling_grpc.storage.schema import State, Tier
+from labeling_grpc.tables.schema import State, Tier
 from tidemark.records import Candidate
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from labeling_grpc.storage.schema import audit
+from labeling_grpc.tables.schema import audit
 
 _LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.audit'))")
 _HEAD: Final = sa.select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)

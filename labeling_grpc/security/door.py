@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.tokens import PREFIX, digest
 

@@ -10,14 +10,14 @@ from typing import Final
 import sqlalchemy as sa
 from google.protobuf.message import Message
 
-from labeling_grpc.api.errors import Reason, RefusedError
-from labeling_grpc.api.text import MAX_EVENT_ID, is_name
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.contract.text import MAX_EVENT_ID, is_name
 from labeling_grpc.security.audit import Act
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.door import Door, Knock, no_token
 from labeling_grpc.security.roles import MATRIX, Role, Scope, check_matrix
 from labeling_grpc.security.tokens import Token, TokenError, TokenStore
-from labeling_grpc.storage.schema import answers, cases, gold_leases, queue
+from labeling_grpc.tables.schema import answers, cases, gold_leases, queue
 from labeling_grpc.v1 import labeling_pb2 as pb
 
 Metadata = Iterable[tuple[str, str | bytes]]

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from google.protobuf.message import Message
 
-from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.security.roles import Role
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline

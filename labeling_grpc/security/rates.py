@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import Reason, RefusedError
 
 _MOST: Final = 10_000
 """Buckets that are kept. The one that was used longest ago goes first: by then it is full, as a new one is."""

@@ -12,19 +12,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.api.text import is_name, is_reserved
+from labeling_grpc.contract.text import is_name, is_reserved
 from labeling_grpc.security.audit import Act, record, tell
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tables import tokens
-from labeling_grpc.storage.migrate import prepare
-from labeling_grpc.storage.sqlite import BEGIN, sqlite_engine
+from labeling_grpc.tables.tokens import tokens
 from tidemark.errors import LabelingError
-from tidemark.runtime.private_files import private_database
 
 PREFIX: Final = "tdm_"
 """Of every secret, so that a scanner finds one that was committed by mistake."""
@@ -63,33 +59,33 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _now() -> int:
+def wall_clock() -> int:
+    """Now, µs."""
     return time.time_ns() // 1_000
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Translate the errors of a database.
+
+    Raises:
+        TokenError: The database fails.
+
+    """
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise TokenError(f"the database of access tokens fails ({error.orig}): nothing was changed") from error
 
 
 class TokenStore:
     """Tokens in a queue's database. What is done to them is in its audit trail. Safe to share among threads."""
 
-    def __init__(self, engine: sa.Engine, now: Callable[[], int] = _now, operator: str = "") -> None:
+    def __init__(self, engine: sa.Engine, now: Callable[[], int] = wall_clock, operator: str = "") -> None:
         """Tokens of a database that has its tables. now: wall clock, µs.  operator: who makes and ends tokens."""
         self._engine = engine
         self._now = now
         self._operator = operator
-
-    @classmethod
-    def sqlite(cls, path: Path, now: Callable[[], int] = _now, operator: str = "") -> Self:
-        """Tokens of the queue's database at `path`, which is made if it is not there.
-
-        Raises:
-            TokenError: the database fails.
-            StoreError: a newer Tidemark wrote it.
-
-        """
-        private_database(path)
-        made = cls(sqlite_engine(path), now, operator)
-        with made._translated(), made.engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
-            prepare(connection, str(path))
-        return made
 
     @property
     def engine(self) -> sa.Engine:
@@ -176,7 +172,7 @@ class TokenStore:
     def _changing(self) -> Iterator[tuple[sa.Connection, list[Act]]]:
         """A transaction; what was done in it is written to the audit trail with it."""
         acts: list[Act] = []
-        with self._translated(), self._engine.begin() as connection:
+        with translated(), self._engine.begin() as connection:
             yield connection, acts
             entries = record(connection, self._now(), acts)
         tell(entries)
@@ -206,7 +202,7 @@ class TokenStore:
 
     def _rows(self, *where: sa.ColumnElement[bool]) -> list[tuple[str, Token]]:
         query = sa.select(tokens).where(*where).order_by(tokens.c.created_at, tokens.c.id)
-        with self._translated(), self._engine.connect() as connection:
+        with translated(), self._engine.connect() as connection:
             return [
                 (
                     row.digest,
@@ -214,10 +210,3 @@ class TokenStore:
                 )
                 for row in connection.execute(query)
             ]
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            raise TokenError(f"the database of access tokens fails ({error.orig}): nothing was changed") from error

@@ -1,4 +1,4 @@
-"""What the service needs of a store: `labeling_grpc.stores` has them."""
+"""What the service needs of a store, and what a store needs of the queue whose commands it commits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from labeling_grpc.clock import Clock
 from labeling_grpc.commands.labeling import Applied, Command, Counts, Message, Source
-from labeling_grpc.storage.schema import meta
+from labeling_grpc.tables.schema import meta
 from tidemark.errors import LabelingError
 
 CLOCK_EVERY: Final = 1_000_000
@@ -105,6 +105,53 @@ class Election(Protocol):
 
 def nothing() -> None:
     """Nothing."""
+
+
+class QueueEngine(Protocol):
+    """What applies commands to the database of one pipeline: `labeling_grpc.queue.engine.Queue`.
+
+    One thread applies at a time, and calls `adopt` after each commit. Where other replicas write the database too, it
+    calls `adopt_counts` and `adopt_annotators` before each group, with what the database says.
+    """
+
+    @property
+    def counts(self) -> Counts:
+        """The queue in numbers, as of the last group that was adopted."""
+        ...
+
+    @property
+    def next_lease_end(self) -> int | None:
+        """Queue time (µs) at which the first lease may end; None: nothing is leased."""
+        ...
+
+    def apply(
+        self, connection: sa.Connection, commands: Sequence[Command], now: int, wall: int, decided: Callable[[], None]
+    ) -> Applied:
+        """Results of the commands; what they change is in `connection`'s transaction.
+
+        now, wall: queue time and wall clock, µs.  decided: called when most that is left is for the database to do.
+        """
+        ...
+
+    def adopt(self, applied: Applied) -> None:
+        """Take over what a group came to, once it is committed."""
+        ...
+
+    def adopt_counts(self, counts: Counts, next_lease_end: int | None) -> None:
+        """Take over what other replicas made of the counts."""
+        ...
+
+    def adopt_annotators(self, version: str) -> None:
+        """Read what is known of annotators anew where `version` is another than before."""
+        ...
+
+    def position(self, connection: sa.Connection, reader: str, source: Source) -> int | None:
+        """Next offset of a reader of Kafka; None: it never read."""
+        ...
+
+
+MakeQueue = Callable[[sa.Connection], QueueEngine]
+"""Makes the queue of a database, whose counts it reads over the connection."""
 
 
 class Store(Protocol):

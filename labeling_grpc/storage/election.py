@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from labeling_grpc.storage.schema import leader
+from labeling_grpc.tables.schema import leader
 
 TERM_SECONDS: Final = 6.0
 """A replica that was killed is succeeded within this time; one that stops gives up at once."""

@@ -8,10 +8,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.security.tables import metadata as token_metadata
 from labeling_grpc.storage.base import StoreError, read_meta
 from labeling_grpc.storage.collation import order_by_bytes
-from labeling_grpc.storage.schema import HEAD, meta, metadata, replication
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import HEAD, meta, metadata, replication
+from labeling_grpc.tables.tokens import metadata as token_metadata
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -36,13 +37,13 @@ def prepare(connection: sa.Connection, name: str) -> dict[str, str]:
     """
     found = _found(connection, name)
     if found is None:
-        for its in tables(connection.dialect.name):
-            its.create_all(connection)
+        for metadata_ in tables(connection.dialect.name):
+            metadata_.create_all(connection)
         order_by_bytes(connection)
         _version.create(connection)
         connection.execute(_version.insert().values(version_num=HEAD))
-        connection.execute(meta.insert().values(key="publisher", value=uuid.uuid4().hex))
-        connection.execute(meta.insert().values(key="kafka", value=""))  # a row to lock, see queue.statements
+        connection.execute(meta.insert().values(key=meta_keys.PUBLISHER, value=uuid.uuid4().hex))
+        connection.execute(meta.insert().values(key=meta_keys.KAFKA, value=""))
     elif found != HEAD:
         _upgrade(connection, found, name)
     return read_meta(connection)

@@ -28,18 +28,12 @@ from labeling_grpc.commands.labeling import (
     TakeIdentity,
     TakeIn,
 )
-from labeling_grpc.queue.comments import KEY
-from labeling_grpc.queue.engine import Queue
-from labeling_grpc.queue.handlers.ranking import RANKED_BY
-from labeling_grpc.queue.offsets import position
-from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.queue.sql import FIRST_END, LOCK_KAFKA
-from labeling_grpc.storage.base import Change, Outgoing, StoreError, nothing, outgoing, told, translated
+from labeling_grpc.storage.base import Change, MakeQueue, Outgoing, StoreError, nothing, outgoing, told, translated
 from labeling_grpc.storage.election import RowElection
 from labeling_grpc.storage.migrate import prepare
-from labeling_grpc.storage.schema import counters, meta, numbers, outbox, replica_number
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import FIRST_LEASE_END, counters, meta, numbers, outbox, replica_number
 from tidemark.errors import ConfigError
-from tidemark.records.topics import Topics
 
 _STRIPES: Final = 16
 _COUNTED: Final = (
@@ -63,7 +57,7 @@ log = logging.getLogger(__name__)
 _STATE = sa.select(
     *(sa.func.coalesce(sa.func.sum(counters.c[name]), 0).label(name) for name in _COUNTED),
     sa.func.coalesce(sa.func.max(counters.c.clock), 0).label("clock"),
-    FIRST_END.scalar_subquery().label("next_lease_end"),
+    FIRST_LEASE_END.scalar_subquery().label("next_lease_end"),
     sa.select(sa.func.json_object_agg(meta.c.key, meta.c.value)).scalar_subquery().label("meta"),
 )
 _ADD = (
@@ -74,6 +68,7 @@ _ADD = (
         clock=sa.func.greatest(counters.c.clock, sa.bindparam("now")),
     )
 )
+_LOCK_KAFKA = sa.select(meta.c.value).where(meta.c.key == meta_keys.KAFKA).with_for_update()
 _NUMBERING = sa.text("SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.numbers'))")
 _NUMBER = numbers.insert().from_select(
     ["seq"],
@@ -96,8 +91,14 @@ _NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")
 class PostgresStore:
     """A queue in PostgreSQL, in a schema of its own, which this replica shares with others."""
 
-    def __init__(self, url: str, topics: Topics, rules: QueueRules, clock: Clock | None = None) -> None:
-        """Open the queue, or make it. url: `postgresql://user@host/database`.  clock: None for the machine's.
+    def __init__(self, url: str, pipeline: str, make_queue: MakeQueue, clock: Clock | None = None) -> None:
+        """Open the queue, or make it.
+
+        Args:
+            url: `postgresql://user@host/database`.
+            pipeline: Whose queue it is.
+            make_queue: Makes what applies commands.
+            clock: None for the machine's.
 
         Raises:
             StoreError: the database can't be reached, or has the queue of a newer version.
@@ -105,16 +106,16 @@ class PostgresStore:
 
         """
         self._name = _shown(url)
-        self._engine = prepared(url, topics.pipeline)
+        self._engine = prepared(url, pipeline)
         with self._translated(), self._engine.begin() as connection:
-            self._queue = Queue(topics, rules, connection, shared=True)
+            self._queue = make_queue(connection)
             state = connection.execute(_STATE).one()
             anchor = connection.execute(sa.text("SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"))
             self._clock = clock or SteadyClock(state.clock, anchor.scalar_one())
             number = connection.execute(sa.select(replica_number.next_value())).scalar_one()
         self._read(state)
         self._stripe = int(number) % _STRIPES
-        self._channel = f"tidemark_labeling_{topics.pipeline}"[:63]
+        self._channel = f"tidemark_labeling_{pipeline}"[:63]
         self._election = RowElection(self._engine, self._translated)
         self._listener: _Listener | None = None
 
@@ -168,13 +169,13 @@ class PostgresStore:
         meanwhile()
         with self._translated(), self._engine.begin() as connection:
             if any(isinstance(command, TakeIn | AdoptLabels | MarkPublished | TakeIdentity) for command in commands):
-                connection.execute(LOCK_KAFKA)
+                connection.execute(_LOCK_KAFKA)
             state = connection.execute(_STATE).one()
             self._read(state)
             # Replicas' clocks drift apart; the fastest leads, for a lease must not end in one and go on in another.
             now = max(self._clock.now(), state.clock)
             before = asdict(self._queue.counts)
-            applied = self._queue.apply(connection, commands, now, self._clock.wall())
+            applied = self._queue.apply(connection, commands, now, self._clock.wall(), nothing)
             after = asdict(applied.counts)
             more = {f"more_{name}": after[name] - before[name] for name in _COUNTED}
             connection.execute(_ADD, {"of": self._stripe, "now": now, **more})
@@ -220,7 +221,7 @@ class PostgresStore:
 
         """
         with self._translated(), self._engine.begin() as connection:
-            return position(connection, reader, source)
+            return self._queue.position(connection, reader, source)
 
     def subscribe(self, changed: Callable[[Change], None]) -> None:
         """Have `changed` called, by a thread of the store's, when another replica changed something."""
@@ -237,15 +238,15 @@ class PostgresStore:
         counts = Counts()
         for name in _COUNTED:
             setattr(counts, name, int(getattr(state, name)))
-        counts.event_clock = int(state.meta.get("event_clock", "0"))
-        counts.asked_clock = int(state.meta.get("asked_clock", "0"))
-        counts.rejected = int(state.meta.get("rejected", "0"))
-        counts.remarked = KEY in state.meta
-        counts.ranked_by = state.meta.get(RANKED_BY, "")
+        counts.event_clock = int(state.meta.get(meta_keys.EVENT_CLOCK, "0"))
+        counts.asked_clock = int(state.meta.get(meta_keys.ASKED_CLOCK, "0"))
+        counts.rejected = int(state.meta.get(meta_keys.REJECTED, "0"))
+        counts.remarked = meta_keys.REMARKED in state.meta
+        counts.ranked_by = state.meta.get(meta_keys.RANKED_BY, "")
         self._queue.adopt_counts(counts, state.next_lease_end)
-        self._queue.adopt_standing(state.meta.get("standing", ""))
-        self._publisher = state.meta["publisher"]
-        self._published = int(state.meta.get("published", "0"))
+        self._queue.adopt_annotators(state.meta.get(meta_keys.ANNOTATORS, ""))
+        self._publisher = state.meta[meta_keys.PUBLISHER]
+        self._published = int(state.meta.get(meta_keys.PUBLISHED, "0"))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import Reason, RefusedError
 
 THREADS: Final = 4
 """Reads at once. They have threads of their own: whoever lists all cases must not hold up the checks of tokens."""

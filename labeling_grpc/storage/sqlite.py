@@ -13,13 +13,19 @@ import sqlalchemy as sa
 
 from labeling_grpc.clock import Clock, SteadyClock
 from labeling_grpc.commands.labeling import Applied, Command, Counts, MarkPublished, Source, TakeIdentity
-from labeling_grpc.queue.engine import Queue
-from labeling_grpc.queue.offsets import position
-from labeling_grpc.queue.rules import QueueRules
-from labeling_grpc.storage.base import CLOCK_EVERY, Change, Outgoing, StoreError, nothing, outgoing, translated
+from labeling_grpc.storage.base import (
+    CLOCK_EVERY,
+    Change,
+    MakeQueue,
+    Outgoing,
+    StoreError,
+    nothing,
+    outgoing,
+    translated,
+)
 from labeling_grpc.storage.migrate import prepare
-from labeling_grpc.storage.schema import meta, outbox
-from tidemark.records.topics import Topics
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import meta, outbox
 from tidemark.runtime.private_files import private_database
 
 _CACHE_KIB: Final = 65_536
@@ -40,8 +46,13 @@ class SqliteStore:
     A lock file beside it keeps a second service out for as long as the process lives.
     """
 
-    def __init__(self, path: Path, topics: Topics, rules: QueueRules, clock: Clock | None = None) -> None:
-        """Open or create the database. `clock`: None for the machine's.
+    def __init__(self, path: Path, make_queue: MakeQueue, clock: Clock | None = None) -> None:
+        """Open or create the database.
+
+        Args:
+            path: The file.
+            make_queue: Makes what applies commands.
+            clock: None for the machine's.
 
         Raises:
             StoreError: another service has it open, or it is not a queue's database of this version.
@@ -59,14 +70,14 @@ class SqliteStore:
                 self._writer.rollback()  # of nothing: the cache stays
                 with self._writer.begin():
                     stored = prepare(self._writer, str(path))
-                    self._queue = Queue(topics, rules, self._writer)
+                    self._queue = make_queue(self._writer)
         except BaseException:
             self._engine.dispose()
             self._lock.close()
             raise
-        self._publisher = stored["publisher"]
-        self._published = int(stored.get("published", "0"))
-        self._clock = clock or SteadyClock(int(stored.get("clock", "0")))
+        self._publisher = stored[meta_keys.PUBLISHER]
+        self._published = int(stored.get(meta_keys.PUBLISHED, "0"))
+        self._clock = clock or SteadyClock(int(stored.get(meta_keys.CLOCK, "0")))
         self._clock_written = 0
 
     @property
@@ -119,7 +130,7 @@ class SqliteStore:
         with self._translated(), self._writer.begin():
             applied = self._queue.apply(self._writer, commands, now, self._clock.wall(), meanwhile)
             if now - self._clock_written >= CLOCK_EVERY:
-                _write(self._writer, "clock", str(now))
+                _write(self._writer, meta_keys.CLOCK, str(now))
                 self._clock_written = now
         self._queue.adopt(applied)
         for command in commands:
@@ -160,7 +171,7 @@ class SqliteStore:
 
         """
         with self._translated(), self._engine.connect() as connection:
-            return position(connection, reader, source)
+            return self._queue.position(connection, reader, source)
 
     def subscribe(self, changed: Callable[[Change], None]) -> None:
         """Nobody else changes anything."""

@@ -8,7 +8,8 @@ from desk import DAY, Desk, Open
 from labeling import MovedClock
 
 from benchmarks.support.postgres import PostgresServer
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.storage.postgres import PostgresStore
 from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.records.topics import Topics
@@ -29,10 +30,10 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     def opening(rules: QueueRules) -> Desk:
         clock = MovedClock(time=20_000 * DAY + 5_000_000)
         if request.param == "sqlite":
-            stores.append(SqliteStore(tmp_path / "q.db", Topics("pay"), rules, clock))
+            stores.append(sqlite_store(tmp_path / "q.db", Topics("pay"), rules, clock))
         else:
             server: PostgresServer = request.getfixturevalue("postgres")
-            stores.append(PostgresStore(server.url, Topics(f"lease{abs(hash(tmp_path))}"), rules, clock))
+            stores.append(postgres_store(server.url, Topics(f"lease{abs(hash(tmp_path))}"), rules, clock))
         return Desk(stores[-1], clock)
 
     yield opening

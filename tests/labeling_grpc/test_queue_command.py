@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.client import LabelingClient, Stats
 from labeling_grpc.commands.labeling import Answer, LeaseCases, LeasedCase, SubmitAnswers, TakeIn
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import open_store, open_tokens
 from labeling_grpc.files.export import export
 from labeling_grpc.files.formulas import armed
 from labeling_grpc.options import queue_database
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
 from labeling_grpc.server import serve
-from labeling_grpc.storage.choose import open_store, open_tokens
 from support import wait_until
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError

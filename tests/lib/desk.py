@@ -8,12 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 from labeling import SOURCE, MovedClock, arrivals, candidate
 
-from labeling_grpc.api.errors import RefusedError
 from labeling_grpc.commands.labeling import LeaseCases, LeasedCase, TakeIn
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.storage.postgres import PostgresStore
-from labeling_grpc.storage.schema import annotators, cases, queue
 from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import annotators, cases, queue
 from tidemark.records import Candidate
 
 DAY = 86_400_000_000

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflows.engine.warmup import rehearse
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.security.masks import masks
 from tidemark.monitoring import MonitorProcessor
 from tidemark.monitoring.retention import predictions_retention

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 def annotators(pipeline: PipelineFile) -> None:
     """Show how well each annotator labels, how far they agree, and who is set aside and why."""
+    from labeling_grpc.commands.rules import QueueRules
+    from labeling_grpc.database import open_tokens
     from labeling_grpc.options import database_url, queue_database
     from labeling_grpc.quality.annotator_metrics import agreement, names, qualities, states
-    from labeling_grpc.queue.rules import QueueRules
-    from labeling_grpc.storage.choose import open_tokens
 
     with told():
         loaded = load(pipeline)

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from labeling_grpc.database import reading
 from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.audit import newest, verify
-from labeling_grpc.storage.choose import reading
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.errors import LabelingError
 from tidemark.pipeline import load

@@ -68,8 +68,8 @@ def rebuild(
     discard: Annotated[bool, typer.Option("--discard-unpublished", help="Give up what is not in Kafka yet.")] = False,
 ) -> None:
     """Empty the queue's database, while no service runs; the next start builds it anew from Kafka."""
+    from labeling_grpc.database import empty
     from labeling_grpc.options import database_url, queue_database
-    from labeling_grpc.storage.rebuild import empty
 
     with told():
         name = load(pipeline).name
@@ -87,7 +87,7 @@ def import_file(
     address: Address = "",
 ) -> None:
     """Take labels from elsewhere in: they close the cases that ask for them, and are published."""
-    from labeling_grpc.api.errors import RefusedError
+    from labeling_grpc.contract.errors import RefusedError
     from labeling_grpc.files.importing import read
 
     with told(), _admin(pipeline, address) as admin:

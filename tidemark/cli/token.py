@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from labeling_grpc.database import open_tokens
 from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import Issued, Token, TokenStore
-from labeling_grpc.storage.choose import open_tokens
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError

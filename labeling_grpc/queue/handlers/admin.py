@@ -11,8 +11,6 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from labeling_grpc.api.errors import Reason, RefusedError, unknown_case
-from labeling_grpc.api.text import lookup
 from labeling_grpc.commands.administration import (
     AddComment,
     Administer,
@@ -28,8 +26,10 @@ from labeling_grpc.commands.administration import (
     event_ids,
 )
 from labeling_grpc.commands.labeling import Accepted, Answer, Result
+from labeling_grpc.contract.errors import Reason, RefusedError, unknown_case
+from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.annotator_access import PAUSED, annotator
+from labeling_grpc.queue.annotator_access import annotator
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.case_state import standing
 from labeling_grpc.queue.comments import REMARKS
@@ -37,7 +37,8 @@ from labeling_grpc.queue.handlers.intake import waiting_row
 from labeling_grpc.queue.routing import Segments
 from labeling_grpc.queue.unit_of_work import NOBODY, OpenCase, Work, decode_candidate
 from labeling_grpc.security.caller import act
-from labeling_grpc.storage.schema import State, annotators, cases, meta
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import State, annotators, cases, meta
 from tidemark.records import Candidate, encode
 
 MAX_REMARKS: Final = 1_000
@@ -126,9 +127,9 @@ def _told(row: AnnotatorRow) -> dict[str, Any]:
 
 def _pause(work: Work, command: PauseQueue) -> None:
     if command.why:
-        work.write_meta(PAUSED, command.why)
+        work.write_meta(meta_keys.PAUSED, command.why)
     else:
-        work.connection.execute(meta.delete().where(meta.c.key == PAUSED))
+        work.connection.execute(meta.delete().where(meta.c.key == meta_keys.PAUSED))
     work.change_standing()
     action = "PauseQueue" if command.why else "ResumeQueue"
     work.acts.append(act(command.by, action, work.topics.pipeline, {"why": command.why}))

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.labeling import Accepted, Amend, Command
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.case_state import ENDS

@@ -9,16 +9,17 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from labeling_grpc.api.message_sizes import weight
-from labeling_grpc.api.text import lookup
 from labeling_grpc.commands.labeling import Arrival, TakeIn, TakenIn
+from labeling_grpc.contract.message_sizes import weight
+from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import consensus, sql
 from labeling_grpc.queue.case_state import standing
 from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.offsets import move, position
 from labeling_grpc.queue.routing import Segments, explores, skill_of
 from labeling_grpc.queue.unit_of_work import NOBODY, Work, parts
-from labeling_grpc.storage.schema import Lane, State, cases
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import Lane, State, cases
 from tidemark.records import Candidate
 
 
@@ -44,9 +45,9 @@ def take_in(work: Work, command: TakeIn) -> TakenIn:
             added.setdefault(candidate.event_id, arrival)
     if added:
         _enqueue(work, added)
-    work.write_meta("event_clock", str(work.counts.event_clock))
-    work.write_meta("asked_clock", str(work.counts.asked_clock))
-    work.write_meta("rejected", str(work.counts.rejected))
+    work.write_meta(meta_keys.EVENT_CLOCK, str(work.counts.event_clock))
+    work.write_meta(meta_keys.ASKED_CLOCK, str(work.counts.asked_clock))
+    work.write_meta(meta_keys.REJECTED, str(work.counts.rejected))
     move(work.connection, "intake", command.source, end)
     work.flush()
     work.expire_waiting()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from labeling_grpc.api.errors import Reason, RefusedError, unknown_case
 from labeling_grpc.commands.labeling import (
     Accepted,
     Answer,
@@ -15,11 +14,12 @@ from labeling_grpc.commands.labeling import (
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.contract.errors import Reason, RefusedError, unknown_case
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.unit_of_work import NOBODY, OpenCase, Work, decode_candidate
 from labeling_grpc.queue.voting import put_back, vote
-from labeling_grpc.storage.schema import State, Tier
+from labeling_grpc.tables.schema import State, Tier
 
 Held = SubmitAnswers | Escalate | RenewLeases | ReleaseLeases
 

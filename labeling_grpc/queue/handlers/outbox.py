@@ -13,7 +13,8 @@ from labeling_grpc.queue.handlers.intake import waiting_row
 from labeling_grpc.queue.offsets import move
 from labeling_grpc.queue.routing import Segments
 from labeling_grpc.queue.unit_of_work import NOBODY, Work, decode_candidate, parts
-from labeling_grpc.storage.schema import positions
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import positions
 
 
 def adopt_labels(work: Work, command: AdoptLabels) -> None:
@@ -90,12 +91,12 @@ def mark_published(work: Work, command: MarkPublished) -> None:
     """Drop from the outbox what Kafka holds."""
     up_to = sql.UP_TO_NUMBER if work.shared else sql.UP_TO
     work.counts.unpublished -= work.connection.execute(up_to, {"upto": command.seq}).rowcount
-    work.write_meta("published", str(command.seq))
+    work.write_meta(meta_keys.PUBLISHED, str(command.seq))
     for source, offset in command.tails:
         move(work.connection, "tail", source, offset)
 
 
 def take_identity(work: Work, publisher: str) -> None:
     """Publish as somebody else, who has read no tail."""
-    work.write_meta("publisher", publisher)
+    work.write_meta(meta_keys.PUBLISHER, publisher)
     work.connection.execute(positions.delete().where(positions.c.reader == "tail"))

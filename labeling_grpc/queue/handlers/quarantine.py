@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from labeling_grpc.commands.labeling import Quarantine
 from labeling_grpc.queue.unit_of_work import Work
 from labeling_grpc.security.audit import Act
-from labeling_grpc.storage.schema import annotators
+from labeling_grpc.tables.schema import annotators
 
 log = logging.getLogger(__name__)
 

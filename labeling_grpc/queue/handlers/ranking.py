@@ -5,10 +5,8 @@ from __future__ import annotations
 from labeling_grpc.commands.labeling import Rescore
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.unit_of_work import NOBODY, Work, decode_candidate
-from labeling_grpc.storage.schema import State
-
-RANKED_BY = "ranked_by"
-"""Key of `meta`: version of the model that ranks what waits."""
+from labeling_grpc.tables import meta_keys
+from labeling_grpc.tables.schema import State
 
 
 def rescore(work: Work, command: Rescore) -> int:
@@ -36,6 +34,6 @@ def rescore(work: Work, command: Rescore) -> int:
         work.close(case, candidate, "withdrawn", NOBODY, known_at, comment=why)
     work.flush()
     if command.done:
-        work.write_meta(RANKED_BY, command.model)
+        work.write_meta(meta_keys.RANKED_BY, command.model)
         work.counts.ranked_by = command.model
     return len(withdrawn)

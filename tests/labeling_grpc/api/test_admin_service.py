@@ -15,16 +15,16 @@ from grpc_status import rpc_status
 from labeling import SOURCE, arrivals, candidate, pipeline
 
 from benchmarks.support.postgres import PostgresServer
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import AsyncLabelingClient, LabelingClient, Submitted, admin_messages
 from labeling_grpc.client.admin_messages import AdminCalls
 from labeling_grpc.client.administration import AsyncLabelingAdminClient, Changed, Imported, LabelingAdminClient
 from labeling_grpc.commands.labeling import TakeIn
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.options import Options
 from labeling_grpc.queue import queries
 from labeling_grpc.security import audit as trail
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.storage.schema import audit
+from labeling_grpc.tables.schema import audit
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.errors import LabelingError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,21 +18,22 @@ from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate, pipeline
 
 from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.api.case_details import Details
-from labeling_grpc.api.text import is_name
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.commands.labeling import AdoptLabels, Arrival, Command, TakeIn, TakenIn
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.text import is_name
+from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.kafka.candidate_consumer import Intake
 from labeling_grpc.kafka.record_validation import fitting, misfit
 from labeling_grpc.queue import gold, queries
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.queue.engine import Queue
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.storage.base import StoreError, UnfitError
 from labeling_grpc.storage.group_commit import Writer
-from labeling_grpc.storage.postgres import PostgresStore
-from labeling_grpc.storage.schema import annotators
-from labeling_grpc.storage.schema import gold as gold_cases
 from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import annotators
+from labeling_grpc.tables.schema import gold as gold_cases
 from tidemark.errors import RecordError
 from tidemark.records import Candidate, Label, decode, encode
 from tidemark.records.topics import Topics
@@ -69,8 +71,8 @@ _number = itertools.count(1)
 def pair(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, Desk]]:
     """A queue in SQLite, and one in PostgreSQL."""
     clocks = [MovedClock(time=20_000 * DAY), MovedClock(time=20_000 * DAY)]
-    embedded = SqliteStore(tmp_path_factory.mktemp("q") / "q.db", Topics("pay"), RULES, clocks[0])
-    shared = PostgresStore(postgres.url, Topics("texts"), RULES, clocks[1])
+    embedded = sqlite_store(tmp_path_factory.mktemp("q") / "q.db", Topics("pay"), RULES, clocks[0])
+    shared = postgres_store(postgres.url, Topics("texts"), RULES, clocks[1])
     yield Desk(embedded, clocks[0]), Desk(shared, clocks[1])
     embedded.close()
     shared.close()
@@ -247,7 +249,7 @@ class Record:
 def test_what_the_database_can_not_hold_becomes_a_dead_letter_and_the_rest_is_taken_in(
     tmp_path_factory: pytest.TempPathFactory, poison: set[int], size: int
 ) -> None:
-    store = Stubborn(tmp_path_factory.mktemp("q") / "q.db", Topics("pay"), RULES, MovedClock())
+    store = Stubborn(tmp_path_factory.mktemp("q") / "q.db", partial(Queue, Topics("pay"), RULES), MovedClock())
     store.refused = frozenset(candidate(number).event_id for number in poison)
     writer = Writer(store, lambda error: pytest.fail(str(error)))
     writer.start()
@@ -273,7 +275,7 @@ def test_a_database_that_fails_is_no_reason_for_a_dead_letter(tmp_path: Path) ->
         def transact(self, *_given: Any) -> Any:  # noqa: ANN401 - as the store's
             raise StoreError("the disk is full")
 
-    store = Broken(tmp_path / "q.db", Topics("pay"), RULES, MovedClock())
+    store = Broken(tmp_path / "q.db", partial(Queue, Topics("pay"), RULES), MovedClock())
     writer = Writer(store, lambda error: pytest.fail(str(error)))
     writer.start()
     intake = Intake(

@@ -14,19 +14,18 @@ from labeling import SOURCE, MovedClock, arrivals, candidate
 from models import rows, small_model, small_pipeline
 
 from labeling_grpc.api.case_details import Details
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.nearest_labeled import SimilarCases
 from labeling_grpc.client import LabelingClient
 from labeling_grpc.commands.labeling import Answer, LeasedCase, SubmitAnswers, TakeIn
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import sqlite_store, sqlite_tokens
 from labeling_grpc.options import Options
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import serve
-from labeling_grpc.storage.schema import gold_leases
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import gold_leases
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.records import Candidate
@@ -43,7 +42,7 @@ REVIEWER = Caller("rey", Role.REVIEWER)
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     clock = MovedClock(time=20_000 * DAY)
-    store = SqliteStore(tmp_path / "q.db", Topics("pay"), QueueRules(classes=("no", "yes")), clock)
+    store = sqlite_store(tmp_path / "q.db", Topics("pay"), QueueRules(classes=("no", "yes")), clock)
     yield Desk(store, clock)
     store.close()
 
@@ -176,7 +175,7 @@ def test_over_grpc_an_annotator_sees_the_cases_of_their_own_hands_alone(tmp_path
     settings = Settings(state_dir=tmp_path).at("127.0.0.1:9")
     with serve(PIPELINE, settings, options=Options(tokens=True)) as server:
         server._writer.call(TakeIn(SOURCE, None, 2, arrivals([asked(1, priority=0.9), asked(2)])))
-        tokens = TokenStore.sqlite(tmp_path / "pipelines" / "pay" / "labeling.db")
+        tokens = sqlite_tokens(tmp_path / "pipelines" / "pay" / "labeling.db")
         ada = tokens.create(Role.ANNOTATOR, "ada", DAY).secret
         with (
             LabelingClient(server.address, "ada", token=ada) as client,

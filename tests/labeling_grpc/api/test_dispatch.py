@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from labeling_grpc.api import dispatch
-from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import Reason, RefusedError
 
 
 class Gone:

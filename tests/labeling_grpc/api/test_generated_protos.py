@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from labeling_grpc.api.errors import Reason
+from labeling_grpc.contract.errors import Reason
 from labeling_grpc.v1 import labeling_pb2 as pb
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -21,11 +21,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from labeling import PIPELINE, MovedClock, pipeline
 
 from labeling_grpc.api import health
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import LabelingClient
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.security.quiet import LibraryLog, Tally, described
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import bounded, serve
 from labeling_grpc.storage import group_commit
 from labeling_grpc.storage.sqlite import SqliteStore
@@ -86,7 +86,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
-            tokens = TokenStore.sqlite(folder / "pipelines" / "pay" / "labeling.db")
+            tokens = sqlite_tokens(folder / "pipelines" / "pay" / "labeling.db")
             token = tokens.create(Role.ADMIN, "root", 10**13).secret
             tokens.close()
             yield Running(address, token, folder / "stderr")

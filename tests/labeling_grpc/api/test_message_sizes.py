@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeling import SOURCE, arrivals, candidate, pipeline
 
-from labeling_grpc.api import message_sizes
-from labeling_grpc.api.errors import RefusedError
-from labeling_grpc.api.mapping import add_task
-from labeling_grpc.api.message_sizes import MAX_CANDIDATE, fit, newest, weight
+from labeling_grpc.api.mapping import add_task, newest
 from labeling_grpc.client import LabelingClient
 from labeling_grpc.client.administration import LabelingAdminClient
 from labeling_grpc.commands.labeling import AdoptLabels, LeasedCase, Remark, TakeIn
+from labeling_grpc.contract import message_sizes
+from labeling_grpc.contract.errors import RefusedError
+from labeling_grpc.contract.message_sizes import MAX_CANDIDATE, fit, weight
 from labeling_grpc.kafka.record_validation import fitting, misfit
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.server import LabelingServer, serve

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling_grpc.api import fields
-from labeling_grpc.api.errors import RefusedError
-from labeling_grpc.api.text import hidden, is_name, lookup, storable
+from labeling_grpc.contract.errors import RefusedError
+from labeling_grpc.contract.text import hidden, is_name, lookup, storable
 
 SPELLED = [
     "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: mi-khaham

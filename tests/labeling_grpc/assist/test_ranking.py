@@ -21,11 +21,11 @@ from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.ranking import CHUNK, Ranker
 from labeling_grpc.client import LabelingClient
 from labeling_grpc.commands.labeling import Rescore, Rescored
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import sqlite_store
 from labeling_grpc.server import serve
 from labeling_grpc.storage.group_commit import Writer
-from labeling_grpc.storage.schema import Tier, cases
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import Tier, cases
 from support import wait_until
 from tidemark.kafka import ensure_topics, producer_config
 from tidemark.records import Candidate, Label, decode, encode
@@ -81,7 +81,7 @@ def test_what_became_certain_is_withdrawn_and_published_with_the_models_version(
 def test_exploration_is_neither_ranked_anew_nor_withdrawn_whatever_a_model_says(
     tmp_path_factory: pytest.TempPathFactory, explores: list[bool], withdraw: bool
 ) -> None:
-    store = SqliteStore(tmp_path_factory.mktemp("q") / "q.db", Topics("pay"), RULES, MovedClock())
+    store = sqlite_store(tmp_path_factory.mktemp("q") / "q.db", Topics("pay"), RULES, MovedClock())
     desk = Desk(store, cast("MovedClock", store.clock))
     desk.take_in(*(candidate(i, explore=explore) for i, explore in enumerate(explores)))
     numbers = range(len(explores))
@@ -129,7 +129,7 @@ class Serving:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    store = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES, MovedClock())
+    store = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES, MovedClock())
     yield Desk(store, cast("MovedClock", store.clock))
     store.close()
 

@@ -21,11 +21,11 @@ from offsets import read_settled
 
 from labeling_grpc.client import Annotation, LabelingClient, Submitted
 from labeling_grpc.commands.labeling import Source
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import open_store
 from labeling_grpc.kafka.outbox_publisher import PUBLISHER, SEQ, Publisher
 from labeling_grpc.options import Options, queue_database
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.storage.choose import open_store
 from support import wait_until
 from tidemark.errors import BrokerError
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all

@@ -11,7 +11,6 @@ from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate
 from typer.testing import CliRunner
 
 from benchmarks.support.postgres import PostgresServer
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.administration import AddComment
 from labeling_grpc.commands.labeling import (
     Accepted,
@@ -32,16 +31,16 @@ from labeling_grpc.commands.labeling import (
     SubmitAnswers,
     TakeIn,
 )
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.options import queue_database
 from labeling_grpc.quality.annotator_metrics import agreement, names, qualities, suspects
 from labeling_grpc.quality.screening import Screener
 from labeling_grpc.queue import gold
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.storage.base import Store
 from labeling_grpc.storage.group_commit import Writer
-from labeling_grpc.storage.postgres import PostgresStore
-from labeling_grpc.storage.schema import annotators
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import annotators
 from tidemark.cli.app import app
 from tidemark.evaluation.intervals import wilson
 from tidemark.records import Label, decode
@@ -96,10 +95,10 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Iterato
     def opened(rules: QueueRules) -> Desk:
         clock = MovedClock()
         if request.param == "sqlite":
-            stores.append(SqliteStore(tmp_path / "q.db", Topics("pay"), rules, clock))
+            stores.append(sqlite_store(tmp_path / "q.db", Topics("pay"), rules, clock))
         else:
             server: PostgresServer = request.getfixturevalue("postgres")
-            stores.append(PostgresStore(server.url, Topics(unique), rules, clock))
+            stores.append(postgres_store(server.url, Topics(unique), rules, clock))
         return Desk(stores[-1], clock)
 
     yield opened
@@ -458,7 +457,7 @@ def test_the_command_shows_annotators_their_agreement_and_who_is_set_aside(
     clock = MovedClock()
     where = queue_database(Settings.from_environment(), "pay", "")
     assert isinstance(where, Path)
-    store = SqliteStore(where, Topics("pay"), CROWD, clock)
+    store = sqlite_store(where, Topics("pay"), CROWD, clock)
     try:
         here = Desk(store, clock)
         crowd(here)

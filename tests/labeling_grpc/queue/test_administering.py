@@ -15,7 +15,6 @@ from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 from msgspec import structs
 
 from benchmarks.support.postgres import PostgresServer
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.administration import (
     AddComment,
     AnnotatorRow,
@@ -37,15 +36,15 @@ from labeling_grpc.commands.labeling import (
     SubmitAnswers,
     TakeIn,
 )
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.queue.engine import count
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.audit import newest, verify
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.storage.base import Store
-from labeling_grpc.storage.postgres import PostgresStore
-from labeling_grpc.storage.schema import cases, meta, queue
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import cases, meta, queue
 from tidemark.records import Candidate, Label, decode
 from tidemark.records.topics import Topics
 
@@ -60,9 +59,9 @@ EVENTS = [candidate(n).event_id for n in range(4)]
 def store(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> Iterator[Store]:
     topics, clock = Topics(f"admin{next(_number)}"), MovedClock()
     opened: Store = (
-        SqliteStore(tmp_path / "q.db", topics, RULES, clock)
+        sqlite_store(tmp_path / "q.db", topics, RULES, clock)
         if request.param == "sqlite"
-        else PostgresStore(postgres.url, topics, RULES, clock)
+        else postgres_store(postgres.url, topics, RULES, clock)
     )
     yield opened
     opened.close()
@@ -296,7 +295,7 @@ def test_a_queue_built_anew_from_what_it_published_is_the_same(ops: list[tuple[s
     with tempfile.TemporaryDirectory() as folder:
         clock = MovedClock(10_000_000)
         rules = replace(RULES, answers=2, max_answers=3) if several else RULES
-        store = SqliteStore(Path(folder) / "q.db", Topics("pay"), rules, clock)
+        store = sqlite_store(Path(folder) / "q.db", Topics("pay"), rules, clock)
         asked = [candidate(n, explore=n == 0) for n in range(4)]
         take_in(store, asked)
         for number, (what, index, skew) in enumerate(ops):
@@ -309,11 +308,11 @@ def test_a_queue_built_anew_from_what_it_published_is_the_same(ops: list[tuple[s
             assert verify(connection).broken == ""
         labels = published(store)
         store.close()
-        fresh = SqliteStore(Path(folder) / "r.db", Topics("pay"), rules, clock)
+        fresh = sqlite_store(Path(folder) / "r.db", Topics("pay"), rules, clock)
         fresh.transact([AdoptLabels(tuple(labels))])
         take_in(fresh, asked)
         assert _state(fresh) == state
-        again = SqliteStore(Path(folder) / "s.db", Topics("pay"), rules, clock)
+        again = sqlite_store(Path(folder) / "s.db", Topics("pay"), rules, clock)
         take_in(again, asked)
         for label in labels:  # what comes while the queue is there
             again.transact([AdoptLabels((label,))])

@@ -9,7 +9,7 @@ from desk import Open
 from labeling import CLASSES, SOURCE, arrivals, candidate
 
 from labeling_grpc.commands.labeling import TakeIn
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
 
 HOUR = 3_600_000_000
 ASKED = 1_735_689_600_000_000

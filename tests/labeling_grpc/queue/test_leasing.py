@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 from models import small_pipeline
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import LabelingClient
 from labeling_grpc.commands.administration import PauseQueue
 from labeling_grpc.commands.labeling import Answer, LeaseCases, ReleaseLeases, SubmitAnswers, TakeIn
 from labeling_grpc.commands.labeling import LeaseRef as Ref
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import sqlite_store
 from labeling_grpc.queue.fair_queueing import Turns
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.caller import SERVICE
 from labeling_grpc.server import serve
-from labeling_grpc.storage.schema import Tier, gold, meta, queue
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import Tier, gold, meta, queue
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.records import Candidate
@@ -117,7 +117,7 @@ def test_who_has_answered_a_case_is_never_given_it_again_and_others_are_by_prior
 
 
 def test_a_lease_looks_up_few_rows_however_many_its_asker_has_answered(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES, MovedClock())
+    store = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES, MovedClock())
     desk = Desk(store, store.clock)  # type: ignore[arg-type]
     desk.take_in(*(candidate(i, priority=1 - i / 1_000) for i in range(600)))
     desk.write(queue.update().where(queue.c.case_id <= 500).values(seen='["ada"]', votes=1))
@@ -234,7 +234,7 @@ def test_the_least_urgent_of_all_segments_make_room(opened: Open) -> None:
 def test_cases_of_segments_that_the_pipeline_no_longer_has_are_given_out_too(tmp_path: Path) -> None:
     clock = MovedClock()
     for rules, number in ((SEGMENTED, 2), (RULES, 9)):
-        store = SqliteStore(tmp_path / "q.db", Topics("pay"), rules, clock)
+        store = sqlite_store(tmp_path / "q.db", Topics("pay"), rules, clock)
         desk = Desk(store, clock)
         if rules is SEGMENTED:
             desk.take_in(*(at(i, f"s{i}") for i in range(4)))

@@ -31,7 +31,6 @@ from hypothesis.stateful import (
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from benchmarks.support.postgres import PostgresServer
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.administration import Changed, RequeueCases
 from labeling_grpc.commands.labeling import (
     Accepted,
@@ -53,13 +52,14 @@ from labeling_grpc.commands.labeling import (
     Sweep,
     TakeIn,
 )
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.storage.base import Store
 from labeling_grpc.storage.postgres import PostgresStore
-from labeling_grpc.storage.schema import annotators, answers, cases, confusion, queue
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import annotators, answers, cases, confusion, queue
 from tidemark.records import Candidate, Label, decode
 from tidemark.records.topics import Topics
 
@@ -239,10 +239,10 @@ class OverlapMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
 
     def open(self) -> Store:
-        return SqliteStore(Path(self.folder.name) / "q.db", Topics("pay"), RULES, self.clock)
+        return sqlite_store(Path(self.folder.name) / "q.db", Topics("pay"), RULES, self.clock)
 
     def fresh(self) -> Store:
-        return SqliteStore(Path(self.folder.name) / f"fresh{next(self.made)}.db", Topics("pay"), RULES, self.clock)
+        return sqlite_store(Path(self.folder.name) / f"fresh{next(self.made)}.db", Topics("pay"), RULES, self.clock)
 
     @property
     def store(self) -> Store:
@@ -627,10 +627,10 @@ class ReplicatedMachine(OverlapMachine):
         self.topics = Topics(f"overlap{next(self.made)}")
 
     def open(self) -> Store:
-        return PostgresStore(self.url, self.topics, RULES, self.clock)
+        return postgres_store(self.url, self.topics, RULES, self.clock)
 
     def fresh(self) -> Store:
-        return PostgresStore(self.url, Topics(f"overlap{next(self.made)}"), RULES, self.clock)
+        return postgres_store(self.url, Topics(f"overlap{next(self.made)}"), RULES, self.clock)
 
     @rule()
     def the_other_replica_is_asked(self) -> None:
@@ -677,7 +677,7 @@ def vote_and_amend(store: Store, people: tuple[str, ...], seed: int) -> None:
 @pytest.fixture
 def pair(postgres: PostgresServer, unique: str) -> Iterator[list[PostgresStore]]:
     rules = dataclasses.replace(RULES, gold_every=0)
-    stores = [PostgresStore(postgres.url, Topics(unique), rules) for _ in range(2)]
+    stores = [postgres_store(postgres.url, Topics(unique), rules) for _ in range(2)]
     stores[0].transact([TakeIn(SOURCE, None, 25, arrivals([candidate(number) for number in range(25)]))])
     yield stores
     for store in stores:

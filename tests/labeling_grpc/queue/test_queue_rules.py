@@ -21,7 +21,6 @@ from hypothesis.stateful import (
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from benchmarks.support.postgres import PostgresServer
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.labeling import (
     Accepted,
     Amend,
@@ -38,10 +37,12 @@ from labeling_grpc.commands.labeling import (
     TakeIn,
     TakenIn,
 )
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.storage.postgres import PostgresStore
-from labeling_grpc.storage.schema import annotators
 from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import annotators
 from tidemark.records import Candidate, Label, decode
 from tidemark.records.topics import Topics
 
@@ -223,7 +224,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
 
     def open(self) -> SqliteStore | PostgresStore:
-        return SqliteStore(Path(self.folder.name) / "q.db", Topics("pay"), self.held_to, self.clock)
+        return sqlite_store(Path(self.folder.name) / "q.db", Topics("pay"), self.held_to, self.clock)
 
     @property
     def store(self) -> SqliteStore | PostgresStore:
@@ -426,7 +427,7 @@ class QueueMachine(RuleBasedStateMachine):
         if skills is not None:
             self.model.skills[annotator] = skills
         for store in self.stores:
-            store._queue.adopt_standing(uuid4().hex)
+            store._queue.adopt_annotators(uuid4().hex)
 
     @rule(start=st.integers(0, 100))
     def intake_from_another_position_takes_nothing(self, start: int) -> None:
@@ -479,7 +480,7 @@ class ReplicatedMachine(QueueMachine):
         self.topics = Topics(f"rules{next(self.made)}")
 
     def open(self) -> SqliteStore | PostgresStore:
-        return PostgresStore(self.url, self.topics, self.held_to, self.clock)
+        return postgres_store(self.url, self.topics, self.held_to, self.clock)
 
     @rule()
     def the_other_replica_is_asked(self) -> None:

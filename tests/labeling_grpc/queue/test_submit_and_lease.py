@@ -11,9 +11,9 @@ from labeling import SOURCE, arrivals, candidate, pipeline
 
 from labeling_grpc.client import Annotation, AsyncLabelingClient, LabelingClient, Reason, RefusedError
 from labeling_grpc.commands.labeling import Applied, Command, LeaseCases, SubmitAnswers, TakeIn
+from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
@@ -150,7 +150,7 @@ def test_the_asyncio_client_has_the_next_case_too(server: LabelingServer) -> Non
 def test_the_next_case_is_leased_to_the_caller_and_to_nobody_else(settings: Settings) -> None:
     with serve(pipeline("pay"), settings, options=Options(tokens=True)) as server:
         feed(server, 0, 1)
-        made = TokenStore.sqlite(settings.state_dir / "pipelines" / "pay" / "labeling.db")
+        made = sqlite_tokens(settings.state_dir / "pipelines" / "pay" / "labeling.db")
         secret = made.create(Role.ANNOTATOR, "ada", DAY).secret
         with grpc.insecure_channel(server.address) as channel:
             stub = labeling_pb2_grpc.LabelingServiceStub(channel)

@@ -21,16 +21,15 @@ from labeling_grpc.client import LabelingClient
 from labeling_grpc.client.administration import LabelingAdminClient
 from labeling_grpc.commands.administration import AddComment, RequeueCases
 from labeling_grpc.commands.labeling import AddGold, Amend, Answer, LeasedCase, SubmitAnswers, TakeIn
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import sqlite_store, sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.queue import queries
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.queue.veil import Veil
 from labeling_grpc.security.caller import SERVICE, Caller
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import LabelingServer, serve
-from labeling_grpc.storage.schema import answers
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import answers
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.pipeline.model import Labeling
@@ -55,7 +54,7 @@ ADA, REY, VIC, ROOT = (
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     clock = MovedClock(time=20_000 * DAY)
-    store = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES, clock)
+    store = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES, clock)
     made = Desk(store, clock)
     made.take_in(*(candidate(n, key="K", priority=1 - n / 100, features={"a": float(n)}) for n in range(20)))
     yield made
@@ -204,7 +203,7 @@ def server(tmp_path: Path) -> Iterator[LabelingServer]:
 def test_over_grpc_neither_watchers_nor_exports_nor_own_figures_tell_gold_cases(
     server: LabelingServer, tmp_path: Path
 ) -> None:
-    tokens = TokenStore.sqlite(tmp_path / "pipelines" / "pay" / "labeling.db")
+    tokens = sqlite_tokens(tmp_path / "pipelines" / "pay" / "labeling.db")
     secret = {role: tokens.create(role, role.value, 10**13).secret for role in Role}
     tokens.close()
     with (

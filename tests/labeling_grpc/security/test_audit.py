@@ -15,13 +15,12 @@ from typer.testing import CliRunner
 
 from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.commands.administration import WriteDown
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import postgres_store, sqlite_store, sqlite_tokens
 from labeling_grpc.security.audit import Act, Refusals, newest, page, record, verify
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.storage.postgres import PostgresStore
-from labeling_grpc.storage.schema import audit
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import audit
 from tidemark.cli.app import app
 from tidemark.records.topics import Topics
 from tidemark.runtime.settings import Settings
@@ -136,7 +135,7 @@ def test_what_is_refused_again_and_again_is_written_down_once_a_minute() -> None
 
 
 def test_replicas_write_one_chain(postgres: PostgresServer, unique: str) -> None:
-    stores = [PostgresStore(postgres.url, Topics(unique), QueueRules(("a", "b"))) for _ in range(2)]
+    stores = [postgres_store(postgres.url, Topics(unique), QueueRules(("a", "b"))) for _ in range(2)]
 
     def write(store: PostgresStore) -> None:
         for number in range(20):
@@ -152,7 +151,7 @@ def test_replicas_write_one_chain(postgres: PostgresServer, unique: str) -> None
 
 
 def test_an_entry_of_a_group_that_failed_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = SqliteStore(tmp_path / "q.db", Topics("pay"), QueueRules(("a", "b")))
+    store = sqlite_store(tmp_path / "q.db", Topics("pay"), QueueRules(("a", "b")))
     whole = store._queue.apply
 
     def failing(*arguments: Any) -> Any:  # noqa: ANN401 - as `apply`
@@ -174,7 +173,7 @@ def test_every_committed_entry_is_in_the_log_with_its_hash_and_without_its_detai
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    store = SqliteStore(tmp_path / "q.db", Topics("pay"), QueueRules(("a", "b")))
+    store = sqlite_store(tmp_path / "q.db", Topics("pay"), QueueRules(("a", "b")))
     store.transact([WriteDown((Act("ada", "admin", "PauseQueue", "pay", {"why": "a private word"}),))])
     with store.engine.connect() as opened:
         (entry,) = newest(opened, 10)
@@ -184,7 +183,7 @@ def test_every_committed_entry_is_in_the_log_with_its_hash_and_without_its_detai
 
 
 def test_what_is_done_to_tokens_is_in_the_trail_without_their_secrets(tmp_path: Path) -> None:
-    tokens = TokenStore.sqlite(tmp_path / "labeling.db", operator="root")
+    tokens = sqlite_tokens(tmp_path / "labeling.db", operator="root")
     made = tokens.create(Role.ANNOTATOR, "ada", 10**12)
     successor = tokens.rotate(made.token.id, 10**12, 0)
     tokens.revoke(successor.token.id)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeling import MovedClock, pipeline
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import LabelingClient
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.security import door
 from labeling_grpc.security.door import Door, address_of
@@ -37,7 +38,7 @@ class Counting(TokenStore):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Counting]:
-    opened = Counting.sqlite(tmp_path / "tokens.db")
+    opened = Counting(sqlite_tokens(tmp_path / "tokens.db").engine)
     yield opened
     opened.close()
 
@@ -175,7 +176,7 @@ def test_callers_are_told_apart_by_address_and_not_by_port(peer: str, told: str)
 def test_a_service_goes_on_for_who_is_known_while_tokens_are_guessed(tmp_path: Path) -> None:
     settings_ = Settings(state_dir=tmp_path).at("127.0.0.1:9")
     with serve(pipeline("pay"), settings_, options=Options(tokens=True)) as server:
-        tokens = TokenStore.sqlite(tmp_path / "pipelines" / "pay" / "labeling.db")
+        tokens = sqlite_tokens(tmp_path / "pipelines" / "pay" / "labeling.db")
         with LabelingClient(server.address, "ada", token=made(tokens).secret, patience=0) as known:
             known.stats()
             refused: set[Reason] = set()

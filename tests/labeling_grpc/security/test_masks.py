@@ -13,10 +13,10 @@ from google.protobuf.message import Message
 from labeling import PIPELINE, SOURCE, arrivals, candidate
 
 from labeling_grpc.commands.labeling import TakeIn
+from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.security.masks import masks
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.v1 import admin_pb2, admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -107,7 +107,7 @@ def server(tmp_path: Path) -> Iterator[LabelingServer]:
 
 @pytest.fixture
 def seats(server: LabelingServer, tmp_path: Path) -> Iterator[dict[Role, Seat]]:
-    tokens = TokenStore.sqlite(tmp_path / "pipelines" / "pay" / "labeling.db")
+    tokens = sqlite_tokens(tmp_path / "pipelines" / "pay" / "labeling.db")
     with grpc.insecure_channel(server.address) as channel:
         stubs = labeling_pb2_grpc.LabelingServiceStub(channel), admin_pb2_grpc.LabelingAdminServiceStub(channel)
         yield {

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labeling import MovedClock, pipeline
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import LabelingClient
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.server import serve
 from tidemark.errors import ConfigError
 from tidemark.runtime.settings import Settings
@@ -66,7 +66,7 @@ def test_buckets_of_callers_long_gone_are_given_up() -> None:
 
 def test_each_annotator_has_a_rate_of_their_own_and_clients_wait_for_theirs(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path).at(NO_KAFKA)
-    tokens = TokenStore.sqlite(tmp_path / "pipelines" / "pay" / "labeling.db")
+    tokens = sqlite_tokens(tmp_path / "pipelines" / "pay" / "labeling.db")
     secrets = {who: tokens.create(Role.ANNOTATOR, who, 10**12).secret for who in ("ada", "ben")}
     with serve(pipeline("pay"), settings, options=Options(tokens=True, rate=1)) as server:
         with LabelingClient(server.address, "ada", token=secrets["ada"], patience=0) as hasty:

@@ -15,8 +15,9 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 from labeling import SOURCE, arrivals, candidate, pipeline
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.commands.labeling import TakeIn
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.security.roles import MATRIX, Role, Scope
 from labeling_grpc.security.tokens import TokenStore
@@ -79,7 +80,7 @@ class World:
 @contextmanager
 def served(folder: Path) -> Iterator[World]:
     with serve(pipeline("pay"), Settings(state_dir=folder).at("127.0.0.1:9"), options=Options(tokens=True)) as server:
-        tokens = TokenStore.sqlite(folder / "pipelines" / "pay" / "labeling.db")
+        tokens = sqlite_tokens(folder / "pipelines" / "pay" / "labeling.db")
         with grpc.insecure_channel(server.address) as channel:
             yield World(
                 server,

@@ -12,9 +12,10 @@ import pytest
 from labeling import PIPELINE, SOURCE, MovedClock, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
-from labeling_grpc.api.errors import Reason, RefusedError
 from labeling_grpc.client import AsyncLabelingClient, LabelingClient, UnreachableError
 from labeling_grpc.commands.labeling import TakeIn
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.options import Options, is_loopback
 from labeling_grpc.security.roles import MATRIX, SERVICES, Role, Scope, check_matrix
 from labeling_grpc.security.tokens import TokenError, TokenStore, digest
@@ -37,7 +38,7 @@ def clock() -> MovedClock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: MovedClock) -> Iterator[TokenStore]:
-    opened = TokenStore.sqlite(tmp_path / "tokens.db", clock.wall)
+    opened = sqlite_tokens(tmp_path / "tokens.db", clock.wall)
     yield opened
     opened.close()
 
@@ -56,7 +57,7 @@ def server(folder: Path) -> Iterator[LabelingServer]:
 @pytest.fixture(scope="module")
 def issued(folder: Path, server: LabelingServer) -> dict[tuple[Role, str], str]:
     assert server.pipeline == "pay"
-    made = TokenStore.sqlite(folder / "pipelines" / "pay" / "labeling.db")
+    made = sqlite_tokens(folder / "pipelines" / "pay" / "labeling.db")
     return {(role, who): made.create(role, who, DAY).secret for role in Role for who in ("ada", "ben")}
 
 
@@ -169,7 +170,7 @@ def test_a_call_without_a_valid_token_is_refused(server: LabelingServer, method:
 
 
 def test_a_revoked_token_is_refused_from_the_next_call_on(server: LabelingServer, folder: Path) -> None:
-    made = TokenStore.sqlite(folder / "pipelines" / "pay" / "labeling.db")
+    made = sqlite_tokens(folder / "pipelines" / "pay" / "labeling.db")
     one = made.create(Role.VIEWER, "eve", DAY)
     with LabelingClient(server.address, "eve", token=one.secret, patience=0) as client:
         assert client.stats().pipeline == "pay"
@@ -341,7 +342,7 @@ def test_tokens_at_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return result.output
 
     secret = run("create", "--as", "ada").split()[-1]
-    made = TokenStore.sqlite(tmp_path / "pipelines" / "pay" / "labeling.db")
+    made = sqlite_tokens(tmp_path / "pipelines" / "pay" / "labeling.db")
     token = made.find(secret)
     assert token is not None
     assert (token.role, token.annotator) == (Role.ANNOTATOR, "ada")

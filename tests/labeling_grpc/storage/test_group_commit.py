@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,11 @@ from labeling_grpc.commands.labeling import (
     Sweep,
     TakeIn,
 )
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import sqlite_store, sqlite_tokens
 from labeling_grpc.options import Options
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.queue.engine import Queue
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.storage.base import StoreError, nothing
 from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
 from labeling_grpc.storage.sqlite import SqliteStore
@@ -48,7 +50,7 @@ def unexpected(error: Exception) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+    opened = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES)
     yield opened
     opened.close()
 
@@ -74,7 +76,7 @@ class Slow(SqliteStore):
     """Holds the first group until it is let go, and notes the sizes of groups."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, Topics("pay"), RULES)
+        super().__init__(path, partial(Queue, Topics("pay"), RULES))
         self.gate = threading.Event()
         self.groups: list[int] = []
 
@@ -105,7 +107,7 @@ class Working(SqliteStore):
     """Stops where the database begins to work, until it is let go on. Fails before that for one annotator."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, Topics("pay"), RULES)
+        super().__init__(path, partial(Queue, Topics("pay"), RULES))
         self.at_work = threading.Semaphore(0)
         self.gate = threading.Semaphore(0)
 
@@ -176,7 +178,7 @@ class Buggy(SqliteStore):
 
 
 def test_a_bug_at_one_command_does_not_take_the_others_of_its_group_with_it(tmp_path: Path) -> None:
-    store = Buggy(tmp_path / "q.db", Topics("pay"), RULES)
+    store = Buggy(tmp_path / "q.db", partial(Queue, Topics("pay"), RULES))
     writer = Writer(store, unexpected)
     replies = {name: FutureReply() for name in ("ada", "bug", "ben")}
     intake = FutureReply()
@@ -253,7 +255,7 @@ def test_a_stopped_writer_takes_no_more(store: SqliteStore) -> None:
 
 def test_leases_outlast_a_restart_and_time_never_runs_backwards(tmp_path: Path) -> None:
     clock = MovedClock(time=50_000_000)
-    first = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES, clock)
+    first = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES, clock)
     first.transact([take_in(1)])
     (case,) = leased(first.transact([LeaseCases("ada", 1, 10_000_000)]).results[0])
     clock.time += 2_000_000
@@ -264,11 +266,11 @@ def test_leases_outlast_a_restart_and_time_never_runs_backwards(tmp_path: Path) 
         assert raw.execute("SELECT value FROM meta WHERE key = 'clock'").fetchone() == ("52000000",)
         raw.execute("UPDATE meta SET value = ? WHERE key = 'clock'", (str(ahead),))
     raw.close()
-    second = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+    second = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES)
     assert second.clock.now() >= ahead
     second.close()
     clock.time += 7_000_000
-    third = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES, clock)
+    third = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES, clock)
     ref = LeaseRef(case.event_id, case.token)
     assert third.transact([RenewLeases((ref,), 1_000_000)]).results == [[clock.time + 1_000_000]]
     third.close()
@@ -282,19 +284,19 @@ def test_the_steady_clock_follows_the_wall_clock_from_where_it_started() -> None
 
 
 def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
-    SqliteStore(tmp_path / "q.db", Topics("pay"), RULES).close()
+    sqlite_store(tmp_path / "q.db", Topics("pay"), RULES).close()
     with sqlite3.connect(tmp_path / "q.db") as raw:
         raw.execute("UPDATE alembic_version SET version_num = '99'")
     raw.close()
     with pytest.raises(StoreError, match="has schema '99'"):
-        SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+        sqlite_store(tmp_path / "q.db", Topics("pay"), RULES)
 
 
 def test_a_bound_that_was_lowered_below_what_is_leased_holds_nothing_up(tmp_path: Path) -> None:
-    first = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+    first = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES)
     first.transact([take_in(5), LeaseCases("ada", 4, 10**12)])
     first.close()
-    second = SqliteStore(tmp_path / "q.db", Topics("pay"), QueueRules(classes=CLASSES, max_open=2))
+    second = sqlite_store(tmp_path / "q.db", Topics("pay"), QueueRules(classes=CLASSES, max_open=2))
     second.transact([TakeIn(SOURCE, 5, 6, arrivals([candidate(9)], 5))])
     assert (second.counts.leased, second.counts.waiting, second.counts.expired) == (4, 0, 2)
     second.close()
@@ -303,19 +305,19 @@ def test_a_bound_that_was_lowered_below_what_is_leased_holds_nothing_up(tmp_path
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "q.db").write_bytes(b"no database" * 1_000)
     with pytest.raises(StoreError, match="file is not a database"):
-        SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+        sqlite_store(tmp_path / "q.db", Topics("pay"), RULES)
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from labeling_grpc.storage.sqlite import SqliteStore;"
-        "from labeling_grpc.queue.rules import QueueRules; from tidemark.records.topics import Topics;"
-        f"SqliteStore(Path({str(tmp_path / 'q.db')!r}), Topics('pay'), QueueRules(classes=('a',)));"
+        "import os, sys; from pathlib import Path; from labeling_grpc.database import sqlite_store;"
+        "from labeling_grpc.commands.rules import QueueRules; from tidemark.records.topics import Topics;"
+        f"sqlite_store(Path({str(tmp_path / 'q.db')!r}), Topics('pay'), QueueRules(classes=('a',)));"
         "os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, env=os.environ)
     assert done.returncode == -9
-    SqliteStore(tmp_path / "q.db", Topics("pay"), RULES).close()
+    sqlite_store(tmp_path / "q.db", Topics("pay"), RULES).close()
 
 
 def test_commits_are_flushed_to_the_disk(store: SqliteStore) -> None:
@@ -326,7 +328,7 @@ def test_commits_are_flushed_to_the_disk(store: SqliteStore) -> None:
 def test_a_token_made_by_another_process_in_the_middle_of_a_group_fails_neither(
     store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = TokenStore.sqlite(tmp_path / "q.db")
+    tokens = sqlite_tokens(tmp_path / "q.db")
     other = threading.Thread(target=tokens.create, args=(Role.ANNOTATOR, "ada", 10**12))
     apply = store._queue.apply
 

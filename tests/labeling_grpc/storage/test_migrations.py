@@ -14,11 +14,11 @@ from labeling import CLASSES, SOURCE, arrivals, candidate
 
 from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.commands.labeling import LeaseCases, TakeIn
-from labeling_grpc.queue.rules import QueueRules
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.database import sqlite_store
 from labeling_grpc.storage.base import StoreError
 from labeling_grpc.storage.migrate import MIGRATIONS, prepare, tables
-from labeling_grpc.storage.schema import HEAD, cases
-from labeling_grpc.storage.sqlite import SqliteStore
+from labeling_grpc.tables.schema import HEAD, cases
 from tidemark.records.topics import Topics
 
 RULES = QueueRules(classes=CLASSES)
@@ -92,7 +92,7 @@ def test_a_file_of_before_there_were_migrations_is_gone_on_with(tmp_path: Path) 
         command.upgrade(alembic(connection), "0001")
         connection.exec_driver_sql("DROP TABLE alembic_version")
         connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES ('schema', '1'), ('publisher', 'p')")
-    store = SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+    store = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES)
     assert store.publisher == "p"
     taken, given = store.transact(
         [TakeIn(SOURCE, None, 1, arrivals([candidate(1)])), LeaseCases("a", 1, 1_000)]
@@ -109,4 +109,4 @@ def test_something_else_is_refused(tmp_path: Path, schema: str | None) -> None:
         if schema:
             connection.exec_driver_sql("INSERT INTO meta VALUES ('schema', ?)", (schema,))
     with pytest.raises(StoreError, match="run the version of Tidemark that wrote it"):
-        SqliteStore(tmp_path / "q.db", Topics("pay"), RULES)
+        sqlite_store(tmp_path / "q.db", Topics("pay"), RULES)

@@ -18,7 +18,6 @@ from labeling import CLASSES, PIPELINE, SOURCE, MovedClock, arrivals, candidate,
 from typer.testing import CliRunner
 
 from benchmarks.support.postgres import PostgresServer
-from labeling_grpc.api.errors import Reason
 from labeling_grpc.client import LabelingClient, RefusedError, Submitted
 from labeling_grpc.commands.labeling import (
     Accepted,
@@ -34,15 +33,16 @@ from labeling_grpc.commands.labeling import (
     TakeIn,
     TakenIn,
 )
+from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.contract.errors import Reason
+from labeling_grpc.database import open_tokens, postgres_store
 from labeling_grpc.options import Options, database_url
-from labeling_grpc.queue.rules import QueueRules
 from labeling_grpc.security.roles import Role
 from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.storage.base import Outgoing, StoreError
-from labeling_grpc.storage.choose import open_tokens
 from labeling_grpc.storage.group_commit import FutureReply, Writer
 from labeling_grpc.storage.postgres import PostgresStore
-from labeling_grpc.storage.schema import leader
+from labeling_grpc.tables.schema import leader
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from support import wait_until
@@ -63,7 +63,7 @@ def name() -> str:
 
 @pytest.fixture
 def replicas(postgres: PostgresServer, name: str) -> Iterator[list[PostgresStore]]:
-    stores = [PostgresStore(postgres.url, Topics(name), RULES) for _ in range(2)]
+    stores = [postgres_store(postgres.url, Topics(name), RULES) for _ in range(2)]
     yield stores
     for store in stores:
         store.close()
@@ -202,7 +202,7 @@ def test_exploration_cases_are_taken_in_only_for_what_nobody_else_is_giving_out(
     postgres: PostgresServer, name: str
 ) -> None:
     rules = QueueRules(classes=CLASSES, max_open=4)
-    stores = [PostgresStore(postgres.url, Topics(name), rules) for _ in range(2)]
+    stores = [postgres_store(postgres.url, Topics(name), rules) for _ in range(2)]
     one(stores[0], TakeIn(SOURCE, None, 4, arrivals([candidate(i) for i in range(4)])))
     more = TakeIn(SOURCE, 4, 6, arrivals([candidate(i, explore=True) for i in (4, 5)], 4))
     with Held(stores[0], LeaseCases("ada", 3, 10**12)):
@@ -215,7 +215,7 @@ def test_exploration_cases_are_taken_in_only_for_what_nobody_else_is_giving_out(
 
 def test_the_bound_holds_while_one_takes_in_and_the_other_gives_out(postgres: PostgresServer, name: str) -> None:
     rules = QueueRules(classes=CLASSES, max_open=12)
-    stores = [PostgresStore(postgres.url, Topics(name), rules) for _ in range(2)]
+    stores = [postgres_store(postgres.url, Topics(name), rules) for _ in range(2)]
     done = threading.Event()
     most = 0
 
@@ -326,7 +326,7 @@ def test_a_long_poll_at_one_replica_gets_the_case_that_another_took_in(replicas:
 
 def test_the_fastest_clock_leads(postgres: PostgresServer, name: str) -> None:
     ahead, behind = MovedClock(time=50_000_000), MovedClock(time=10_000_000)
-    stores = [PostgresStore(postgres.url, Topics(name), RULES, clock) for clock in (ahead, behind)]
+    stores = [postgres_store(postgres.url, Topics(name), RULES, clock) for clock in (ahead, behind)]
     one(stores[0], TakeIn(SOURCE, None, 1, arrivals([candidate(1)])))
     (case,) = leased(one(stores[1], LeaseCases("ada", 1, 1_000_000)))
     assert case.until == 51_000_000
@@ -371,7 +371,7 @@ def feed(server: LabelingServer, number: int) -> None:
 
 def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
     with pytest.raises(StoreError, match="refused") as caught:
-        PostgresStore("postgresql://tide:secret@127.0.0.1:9/none", Topics("pay"), RULES)
+        postgres_store("postgresql://tide:secret@127.0.0.1:9/none", Topics("pay"), RULES)
     assert "tide:***@127.0.0.1:9/none" in str(caught.value)
     assert "secret" not in str(caught.value)
 

@@ -5,7 +5,7 @@ import threading
 
 import sqlalchemy as sa
 
-from labeling_grpc.api.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.storage.read_pool import PATIENCE_SECONDS, THREADS, Reader
 
 

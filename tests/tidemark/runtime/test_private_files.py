@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.security.roles import Role
-from labeling_grpc.security.tokens import TokenStore
 from tidemark.broker import EmbeddedKafka, layout
 from tidemark.runtime.private_files import private_database, private_file, private_folder, private_log
 
@@ -60,7 +60,7 @@ def test_a_folder_that_was_there_above_ours_is_left_as_it_is(tmp_path: Path) -> 
 
 
 def test_a_database_of_tokens_is_for_its_owner(tmp_path: Path) -> None:
-    store = TokenStore.sqlite(tmp_path / "state" / "labeling.db")
+    store = sqlite_tokens(tmp_path / "state" / "labeling.db")
     store.create(Role.ANNOTATOR, "ada", 60_000_000)
     assert _readable(tmp_path / "state") == []
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "state").iterdir()} == {0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from labeling_grpc.api.message_sizes import MAX_CASES
+from labeling_grpc.contract.message_sizes import MAX_CASES
 from tidemark.pipeline import Pipeline
 
 

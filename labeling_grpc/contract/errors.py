@@ -9,7 +9,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from labeling_grpc.api.text import shortened
+from labeling_grpc.contract.text import shortened
 from tidemark.errors import LabelingError
 
 DOMAIN: Final = "labeling.tidemark"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
-from labeling_grpc.api.text import shortened
-from labeling_grpc.commands.labeling import Remark
+from labeling_grpc.contract.text import shortened
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import Candidate
 
@@ -42,9 +40,6 @@ _FIELD: Final = 24
 
 _CASE: Final = 2_000
 """Bytes of a case beyond what its candidate says: where it is, segment, skill, lease."""
-
-_REMARK: Final = 600
-"""Bytes of a comment beside its text: who said it, when."""
 
 M = TypeVar("M", bound=Message)
 
@@ -82,30 +77,6 @@ def fit(messages: Iterable[M], most: int) -> tuple[list[M], bool]:
             return kept, False
         kept.append(message)
     return kept, True
-
-
-def newest(remarks: Sequence[Remark], most: int) -> list[tuple[Remark, bool]]:
-    """Choose what is shown of what was said about a case.
-
-    Args:
-        remarks: Oldest first.
-        most: Bytes for all of it.
-
-    Returns:
-        The newest that fit, oldest first, each with whether its text was cut. There is one at least, if there is any.
-
-    """
-    kept: list[tuple[Remark, bool]] = []
-    for remark in reversed(remarks):
-        size = len(remark.text.encode()) + _REMARK
-        if not kept and size > most:
-            text = shortened(remark.text, max(most - _REMARK, 100))
-            return [(replace(remark, text=text), True)]
-        most -= size
-        if most < 0:
-            break
-        kept.append((remark, False))
-    return kept[::-1]
 
 
 def share(cases: int) -> int:

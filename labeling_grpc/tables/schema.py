@@ -150,6 +150,9 @@ meta = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+FIRST_LEASE_END: Final = sa.select(sa.func.min(queue.c.lease_until)).where(queue.c.lease_until.is_not(None))
+"""When the first lease ends. The condition is the index's own, which is not looked at without."""
+
 annotators = sa.Table(
     "annotators",
     metadata,
