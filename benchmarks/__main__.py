@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 BENCHMARKS: Final = {
     "demo": "benchmarks.loop.demo",
     "faults": "benchmarks.loop.faults",
+    "headline": "benchmarks.labels.headline",
     "kernels": "benchmarks.kernels.suite",
     "label-efficiency": "benchmarks.labels.efficiency",
     "label-faults": "benchmarks.loop.label_faults",

@@ -14,7 +14,7 @@ import argparse
 import statistics
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,7 @@ from tidemark.errors import ModelError
 from tidemark.evaluation.metrics import average_precision
 from tidemark.features import backfill
 from tidemark.pipeline.model import Pipeline
-from tidemark.records import Label, encode
+from tidemark.records import Label, Metric, decode, encode
 from tidemark.records.event_id import parse_event_id
 from tidemark.registry.champion import ChampionKeeper
 from tidemark.registry.codec import Registry
@@ -93,7 +93,7 @@ class Trial:
 
     def active(self, sandbox: Sandbox) -> Iterator[Point]:
         """Every champion, in order, as the stream goes by."""
-        loop = _Loop(self.pipeline, sandbox)
+        loop = Loop(self.pipeline, sandbox)
         features = self.stream.features
         asked = 0
         for number in np.unique(self.stream.tiles).tolist():
@@ -106,7 +106,7 @@ class Trial:
                 yield Point(asked, average_precision(self.exam.truth, probabilities))
 
 
-class _Loop:
+class Loop:
     """Selection and retraining, joined by lists instead of topics."""
 
     def __init__(self, pipeline: Pipeline, sandbox: Sandbox) -> None:
@@ -117,6 +117,8 @@ class _Loop:
         self._retrain.open(self._labels, "")
         self._keeper = ChampionKeeper(ModelSchema.of(pipeline), None, _refuse)
         self._offset = 0
+        self._events: dict[int, int] = {}
+        self.metrics: list[Metric] = []
 
     def ask(self, number: int, rows: NDArray[np.int64], features: NDArray[np.float64]) -> list[Pick]:
         """Picks of a tile, all of whose events are given at once."""
@@ -155,16 +157,18 @@ class _Loop:
             active=active_rows(selection),
         )
         smallest, best = [proposal(at) for at in by_coin.tolist()], [proposal(at) for at in by_score.tolist()]
+        self._events[number] = len(rows)
         tile.merge(Part(number, len(rows), len(smallest), len(rows), smallest, best), self._keeper.version)
         return list(choose(tile, selection, None))
 
     def learn(self, answers: list[tuple[Pick, str]]) -> ActiveModel | None:
         """The new champion, if these answers bring one."""
-        values = [encode(_label(pick, answer, self._pipeline)) for pick, answer in answers]
+        values = [encode(_label(pick, answer, self._pipeline, self._events)) for pick, answer in answers]
         offsets = np.arange(self._offset, self._offset + len(values))
         self._offset += len(values)
         none: list[Any] = [None] * len(values)
         outputs = self._retrain.process(Batch(self._labels, offsets, offsets, none, list(values), none))
+        self.metrics += [decode(Metric, each.value) for each in outputs if each.topic == self._pipeline.topics.metrics]
         published = [output for output in outputs if output.topic == self._pipeline.topics.models]
         self._topic += published
         moved = [self._keeper.take(each.key, each.value, list(each.headers), "published") for each in published]
@@ -191,8 +195,9 @@ def _present(values: NDArray[np.float64]) -> list[float | None]:
     return [None if np.isnan(value) else value for value in values.tolist()]
 
 
-def _label(pick: Pick, answer: str, pipeline: Pipeline) -> Label:
+def _label(pick: Pick, answer: str, pipeline: Pipeline, events: Mapping[int, int]) -> Label:
     case = pick.proposal
+    tile = case.time // pipeline.selection.tile
     return Label(
         event_id=case.event_id,
         business_id=None,
@@ -205,8 +210,8 @@ def _label(pick: Pick, answer: str, pipeline: Pipeline) -> Label:
         answered_at=case.time,
         reason=pick.reason,
         inclusion_probability=pick.inclusion_probability,
-        tile=case.time // pipeline.selection.tile,
-        tile_count=0,
+        tile=tile,
+        tile_count=events[tile],
         policy=pipeline.selection.version,
         features=case.features,
         probabilities=case.probabilities,

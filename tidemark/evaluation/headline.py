@@ -2,7 +2,7 @@
 
 It rests on cases that were drawn at random, answered, and predicted by a model that had not learnt from them. Each
 answer counts for as many events as it was drawn from: a weighted mean over all weights (Hájek 1971). Intervals are of
-95 %, stay within [0, 1], and hold from 20 answers on (`benchmarks.first_hour` has their coverage by simulation).
+95 %, stay within [0, 1], and hold from 20 answers on (`benchmarks.labels.headline` has their coverage by simulation).
 """
 
 from __future__ import annotations

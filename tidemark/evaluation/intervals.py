@@ -63,7 +63,7 @@ def of_average_precision(value: float, error: float, positives: float) -> tuple[
 
     Returns:
         The ends, within [0, 1]; the whole [0, 1] below two positives. Coverage by simulation is in
-        `benchmarks.first_hour`.
+        `benchmarks.labels.headline`.
 
     """
     if positives < 2 or not 0 <= value <= 1:
