@@ -54,7 +54,7 @@ WORK = (
 import sys
 import numpy as np
 from numba.core.dispatcher import Dispatcher
-from tidemark import warming
+from tidemark import warmup
 
 def compiled():
     modules = [module for name, module in sys.modules.items() if name.split(".")[0] in ("kernels", "tidemark")]
@@ -63,7 +63,7 @@ def compiled():
             for thing in found.values() for types in thing.signatures}
 
 if "warm" in sys.argv:
-    for _ in warming.warm():
+    for _ in warmup.warm():
         pass
 before = compiled()
 """
@@ -100,9 +100,9 @@ for line in sorted(compiled() - before):
 FIRST_EVENT = (
     """
 import time
-from tidemark import warming
+from tidemark import warmup
 
-for _ in warming.warm():
+for _ in warmup.warm():
     pass
 """
     + TRAINED
