@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -30,13 +31,17 @@ PASSING: Final = frozenset(
 )
 """Error codes that go away by themselves."""
 
+SLOW: Final = frozenset({KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT})  # noqa: SLF001 - librdkafka's own codes
+"""Error codes of a broker that is there and has too much to do: for those who have time to wait."""
 
-def asked_until(deadline: float, ask: Callable[[], _T]) -> _T:
+
+def asked_until(deadline: float, ask: Callable[[], _T], passing: AbstractSet[int] = PASSING) -> _T:
     """The answer to a question, asked again while Kafka says that brokers are changing their roles.
 
     Args:
         deadline: time of `time.monotonic` until which it is asked again.
         ask: asks once. It must not change anything that asking twice would change twice.
+        passing: the error codes after which it is asked again.
 
     Returns:
         What `ask` returned.
@@ -49,7 +54,7 @@ def asked_until(deadline: float, ask: Callable[[], _T]) -> _T:
         try:
             return ask()
         except KafkaException as error:
-            if error.args[0].code() not in PASSING or time.monotonic() > deadline:
+            if error.args[0].code() not in passing or time.monotonic() > deadline:
                 raise
         time.sleep(_POLL_SECONDS)
 

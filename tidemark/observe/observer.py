@@ -13,7 +13,7 @@ from tidemark.errors import BrokerError, RecordError, TopicError
 from tidemark.flows import FlowSpec, flows_of
 from tidemark.kafka import connect, wait_settled
 from tidemark.kafka.clients import unreachable
-from tidemark.kafka.passing import PASSING, asked_until
+from tidemark.kafka.passing import PASSING, SLOW, asked_until
 from tidemark.observe.serving import Figures, Serving, committed_model
 from tidemark.observe.snapshot import FlowState, Snapshot
 from tidemark.observe.tail import Tail
@@ -24,6 +24,8 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.settings import Settings
 
 _TIMEOUT = 5.0
+_PATIENCE = 30.0
+"""Seconds in which a broker that is there must tell of a group: it may be starting, on a machine that compiles."""
 _PASSING = PASSING | {KafkaError.UNKNOWN_TOPIC_OR_PART}
 _LAG_WORTH_SAYING = 100_000
 _LATE_WORTH_SAYING = 0.05
@@ -180,7 +182,7 @@ class Observer:
 
         members, done = 0, list[TopicPartition]()
         try:
-            members, done = asked_until(time.monotonic() + _TIMEOUT, ask)
+            members, done = asked_until(time.monotonic() + _PATIENCE, ask, PASSING | SLOW)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # an unknown group is one that never ran
                 raise BrokerError(

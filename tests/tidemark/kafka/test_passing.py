@@ -17,7 +17,7 @@ from dataflows.engine.response_size import DEFAULT, response_size
 from tidemark.cli.sampling import sample
 from tidemark.kafka import admin, consumer_config, ensure_topics, producer_config, read_all, topic_incarnation
 from tidemark.kafka.existing import existing_topics
-from tidemark.kafka.passing import PASSING, asked_until, topic_metadata
+from tidemark.kafka.passing import PASSING, SLOW, asked_until, topic_metadata
 from tidemark.observe import Observer
 from tidemark.pipeline import Pipeline
 from tidemark.records.topics import TopicSpec
@@ -77,6 +77,15 @@ def changing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ASKED:
         monkeypatch.setattr(AdminClient, name, failed(name, getattr(AdminClient, name)))
     return first
+
+
+@pytest.mark.parametrize("code", sorted(SLOW))
+def test_a_broker_that_is_slow_is_asked_again_by_those_who_have_time_alone(code: int) -> None:
+    codes = iter([code, code])
+    assert asked_until(time.monotonic() + 60, lambda: failing(codes), PASSING | SLOW) == "answer"
+    codes = iter([code])
+    with pytest.raises(KafkaException):
+        asked_until(time.monotonic() + 60, lambda: failing(codes))
 
 
 def with_rows(kafka: Settings, topic: str) -> Pipeline:
