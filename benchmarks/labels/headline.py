@@ -90,8 +90,8 @@ def looks(stream: Stream, sandbox: Sandbox) -> list[Look]:
         answers = [(pick, stream.answers[parse_event_id(pick.proposal.event_id).offset]) for pick in picks]
         asked += len(answers)
         champion = loop.learn(answers) or champion
-        for metric in [each for each in loop.metrics[told:] if each.name == "quality"][-1:]:
-            found.append(Look(asked, metric, _later(stream, int(rows[-1]) + 1, champion, metric)))
+        newest = [each for each in loop.metrics[told:] if each.name == "quality"][-1:]
+        found += [Look(asked, metric, _later(stream, int(rows[-1]) + 1, champion, metric)) for metric in newest]
         if asked >= _MOST_LABELS:
             break
     return found
