@@ -7,6 +7,7 @@ import importlib
 import re
 from pathlib import Path
 
+import kernels
 from kernels.windows.specs import AGGREGATES, MEANINGS
 from labeling_grpc.v1 import admin_pb2, labeling_pb2
 from tidemark.observe.catalog import metrics
@@ -15,6 +16,7 @@ from tidemark.pipeline.sql.functions import ALIASES, FUNCTIONS
 from tools.reference import GENERATED
 from tools.reference.cli import commands
 from tools.reference.contract import described
+from tools.reference.kernels import is_value, used_by
 from tools.reference.pipeline import is_number, sections, unit_of
 from tools.reference.python_api import PUBLIC
 
@@ -111,6 +113,17 @@ def test_every_aggregate_and_function_is_on_its_page() -> None:
     assert [name for name in {*FUNCTIONS, *ALIASES} if f"`{name}`" not in page] == []
     by_hand = (_ROOT / "docs" / "reference" / "expressions.md").read_text(encoding="utf-8")
     assert [name for name in FUNCTIONS if not re.search(rf"\b{name}\b", by_hand)] == []
+
+
+def test_every_kernel_is_on_its_page_in_one_of_two_lists() -> None:
+    called, _, unused = _page("kernels").partition("## Kernels that no flow calls")
+    users = used_by()
+    assert users.keys() == set(kernels.__all__)
+    assert {name for name in users if f"| `{name}` |" in called} == {name for name in users if users[name]}
+    assert {name for name in users if f"| `{name}` |" in unused} == {
+        name for name in users if not users[name] and not is_value(name)
+    }
+    assert "tidemark.selection.policy" in users["badge"]
 
 
 def test_every_name_of_the_python_api_is_there_and_documented() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from tools.reference.cli import cli_page
 from tools.reference.contract import contract_page
 from tools.reference.expressions import aggregates_page, functions_page
+from tools.reference.kernels import kernels_page
 from tools.reference.metrics import metrics_page
 from tools.reference.pipeline import pipeline_page
 from tools.reference.python_api import python_page
@@ -21,6 +22,7 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "reference/cli.md": cli_page,
     "reference/functions.md": functions_page,
     "reference/grpc.md": contract_page,
+    "reference/kernels.md": kernels_page,
     "reference/metrics.md": metrics_page,
     "reference/pipeline.md": pipeline_page,
     "reference/python.md": python_page,
