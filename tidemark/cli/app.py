@@ -4,50 +4,47 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from tidemark.cli.console import out
-
-COMMANDS: Final = (
-    "audit",
-    "broker",
-    "check",
-    "deadletter",
-    "demo",
-    "init",
-    "label",
-    "metrics",
-    "queue",
-    "reset",
-    "run",
-    "schema",
-    "status",
-    "token",
-    "train",
-    "up",
-    "warm",
-    "watermark",
-)
-"""Each is a module of this package with a Typer `app`: of one command, or of several under its name."""
+from tidemark.cli.commands import COMMANDS
+from tidemark.cli.overview import overview
 
 
 class OnDemand(TyperGroup):
-    """A group that imports the module of a command only to run it: `tidemark broker status` needs no LightGBM."""
+    """A group that imports the module of a command only to run it: `tidemark broker status` needs no LightGBM.
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 typer hides the type of its context
-        """Names of all commands."""
-        return sorted(COMMANDS)
+    What lists the commands (help, completion, the remedy for a misspelt name) reads the table of their names.
+    """
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 as above
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 as typer gives them
+        super().__init__(
+            **attributes | {"commands": [TyperCommand(name, help=line) for name, line in COMMANDS.items()]}
+        )
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 typer hides the type of its context
         """The command of this name, None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         command = typer.main.get_command(import_module(f"tidemark.cli.{cmd_name}").app)
         command.name = cmd_name
         return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 as above
+        """Write the help."""
+        formatter.write(overview())
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401 as above
+        """The names of commands, and options, that begin like this."""
+        listing = TyperGroup(name=self.name, commands=list(self.commands.values()), params=self.params)
+        before, ctx.command = ctx.command, listing
+        try:
+            completions: list[Any] = listing.shell_complete(ctx, incomplete)
+        finally:
+            ctx.command = before
+        return completions
 
 
 app = typer.Typer(
@@ -61,7 +58,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"tidemark {version('tidemark')}")
+        typer.echo(f"tidemark {version('tidemark')}")
         raise typer.Exit
 
 

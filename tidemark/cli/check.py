@@ -16,7 +16,6 @@ from tidemark.kafka import connect
 from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
-from tidemark.stream.key_sample import compare_keys
 from tidemark.stream.retention import events_retention
 
 app = typer.Typer(add_completion=False)
@@ -58,6 +57,8 @@ def keys_of(pipeline: Pipeline, settings: Settings, topic: str) -> str | None:
     """Whether a raw topic's records are keyed as the file says, in a sentence; None where nothing depends on it."""
     if not pipeline.needs_record_keys:
         return None
+    from tidemark.stream.key_sample import compare_keys  # a decoder, and numba
+
     try:
         samples, _ = sample(settings, topic, _SAMPLED, timeout=2 * _ASK)
     except BrokerError as error:

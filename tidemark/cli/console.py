@@ -6,17 +6,18 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from tidemark.broker import resolve_bootstrap
 from tidemark.errors import TidemarkError
 from tidemark.runtime.safe_text import safe
-from tidemark.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from tidemark.runtime.settings import Settings
 
 
 class SafeConsole(Console):
@@ -53,6 +54,9 @@ def told() -> Iterator[None]:
 
 def connected() -> Settings:
     """Settings of the environment, naming the Kafka that runs."""
+    from tidemark.broker import resolve_bootstrap  # half a second, which help need not wait for
+    from tidemark.runtime.settings import Settings
+
     settings = Settings.from_environment()
     return settings.at(resolve_bootstrap(settings))
 

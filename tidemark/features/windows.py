@@ -11,15 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kernels import WindowSpec, WindowState, hash_strings
+from tidemark.features.segments import SEGMENTS
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Window
 
 NO_WATERMARK: Final = -(2**63)
 """Watermark before the first row."""
 _ROWS_A_SEGMENT: Final = 100
-SEGMENTS: Final = 32
-"""The reach has about so many segments at least, however few rows there are: a replay begins no earlier than by one
-segment more than it must, and retention need not reach further."""
 
 
 class KeyWindows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tidemark.features.windows import SEGMENTS
+from tidemark.features.segments import SEGMENTS
 from tidemark.pipeline.model import Pipeline
 
 _DAY: Final = 86_400_000_000

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming import NOW_MS, START, shop
 
-from tidemark.formats import iso8601, json_scan
+from tidemark.formats import iso8601, iso8601_scan, json_scan
 from tidemark.formats.iso8601 import UNREADABLE, iso_times
 from tidemark.formats.json_records import MAX_VALUE, Decoded, Decoder
 from tidemark.formats.json_scan import name_hashes, suspicious
@@ -397,7 +397,7 @@ def test_the_kernel_and_the_grammar_agree_whatever_stands_beside_a_text(texts: l
     expected = [UNREADABLE if (time := iso8601.iso_time(text)) is None else time for text in texts]
     assert read(texts) == expected
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iso8601, "_parse", iso8601._parse.py_func)
+        patch.setattr(iso8601_scan, "parse", iso8601_scan.parse.py_func)
         assert read(texts) == expected
 
 

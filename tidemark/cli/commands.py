@@ -1,0 +1,39 @@
+"""The names of all commands, each with its line of help: `tidemark --help` imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+PANELS: Final[Mapping[str, Mapping[str, str]]] = {
+    "A first pipeline": {
+        "demo": "Watch a model learn card fraud from a stream.",
+        "init": "Draft a pipeline file from a topic's records.",
+        "check": "Check a pipeline file; say what an edit costs.",
+        "schema": "Print the JSON schema of pipeline files, for editors.",
+    },
+    "Run": {
+        "broker": "The embedded Apache Kafka: start, stop, show it.",
+        "up": "Run a whole pipeline, supervised, until Ctrl-C.",
+        "run": "Run one process of one flow, or the labeling service.",
+        "train": "Publish a first champion from data that you have.",
+        "warm": "Compile every kernel ahead of the first start.",
+    },
+    "Label": {
+        "label": "Answer cases in the terminal.",
+        "queue": "The labeling service's queue.",
+        "token": "Access tokens of the labeling service.",
+        "audit": "The labeling service's audit trail.",
+    },
+    "Operate": {
+        "status": "Show flows, lag, quality, and what is wrong.",
+        "metrics": "Every metric that is published, and what it means.",
+        "deadletter": "Records that could not be processed.",
+        "reset": "Set the offsets of a flow that is stopped.",
+        "watermark": "Event time, where a wrong clock has moved it ahead.",
+    },
+}
+"""Commands by what they are for. A line is short, so that all fit a terminal of 80 columns."""
+
+COMMANDS: Final[Mapping[str, str]] = {name: line for panel in PANELS.values() for name, line in panel.items()}
+"""Each is a module of this package with a Typer `app`: of one command, or of several under its name."""
