@@ -93,7 +93,12 @@ def ensure_jars(
     """
     wanted = locked_jars() if jars is None else jars
     folder = cache_dir / f"kafka-{kafka_version()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BrokerError(
+            f"{folder}: can't be made ({error.strerror}); name a folder that you may write to in TIDEMARK_CACHE"
+        ) from error
     paths = [folder / jar.filename for jar in wanted]
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="jars") as pool:
         good = list(pool.map(_is_good, wanted, paths))

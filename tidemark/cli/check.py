@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.costs import costs
+from tidemark.cli.raw_topics import empty_topics
 from tidemark.cli.sampling import sample
 from tidemark.cli.topics_compared import topics_lack
 from tidemark.errors import BrokerError, ConfigError
@@ -48,7 +49,8 @@ def compared(pipeline: Pipeline) -> list[str]:
 def topics_of(pipeline: Pipeline, settings: Settings) -> list[str]:
     """What topics that exist lack of what the pipeline needs, in sentences with the command that mends each."""
     try:
-        return topics_lack(pipeline, settings) or ["its topics that exist are as it needs them"]
+        lacks = topics_lack(pipeline, settings) or ["its topics that exist are as it needs them"]
+        return [*lacks, *empty_topics(pipeline, settings)]
     except BrokerError as error:
         return [f"topics were not compared: {error}"]
 

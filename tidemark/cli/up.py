@@ -15,21 +15,25 @@ from dataflows.engine.transactional_ids import place
 from tidemark.broker import kafka_for
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.costs import costs
+from tidemark.cli.raw_topics import empty_topics
 from tidemark.cli.topics_compared import made, topics_lack
 from tidemark.flows import FLOWS, FlowSpec, flows_of
 from tidemark.kafka import ensure_topics
-from tidemark.pipeline import Pipeline, load
-from tidemark.runtime.private_files import private_folder, private_log
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.loading import parse, read
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 from tidemark.supervisor import ProcessSpec, Supervisor
+from tidemark.supervisor.folder import PinnedFile, alone, pipeline_folder
+from tidemark.supervisor.log import Log
 
 app = typer.Typer(add_completion=False)
+_LOOK_SECONDS = 1.0
 
 
-def prepare(pipeline: Pipeline, settings: Settings) -> None:
-    """Create the pipeline's topics where they are missing."""
-    ensure_topics(settings, made(pipeline))
+def prepare(pipeline: Pipeline, settings: Settings) -> list[str]:
+    """Create the pipeline's topics where they are missing; the names of those that were."""
+    return ensure_topics(settings, made(pipeline))
 
 
 def processes(
@@ -64,11 +68,6 @@ def processes(
     ]
 
 
-def log_file(pipeline: Pipeline, settings: Settings) -> Path:
-    """Where the one log of a supervised pipeline is."""
-    return settings.state_dir / "pipelines" / pipeline.name / "tidemark.log"
-
-
 @app.command()
 def up(
     pipeline: PipelineFile,
@@ -78,18 +77,23 @@ def up(
     asked = Asked()
     try:
         with told():
-            loaded = load(pipeline)
+            text = read(pipeline)
+            loaded = parse(text, str(pipeline))
             flows = flows_of(loaded)
-            with kafka_for(Settings.from_environment()) as settings:
-                prepare(loaded, settings)
-                for line in [*costs(loaded, settings), *topics_lack(loaded, settings)]:
+            wanted = Settings.from_environment()
+            folder = pipeline_folder(wanted, loaded.name)
+            with alone(folder, loaded.name), kafka_for(wanted) as settings:
+                new = prepare(loaded, settings)
+                told_first = [*costs(loaded, settings), *topics_lack(loaded, settings)]
+                for line in [*told_first, *empty_topics(loaded, settings, new)]:
                     out.print(safe(line), soft_wrap=True)
-                log = log_file(loaded, settings)
-                private_folder(log.parent.parent)
-                private_folder(log.parent)
+                log = folder / "tidemark.log"
                 where = f" on Kafka at {settings.bootstrap_servers}; log {safe(str(log))}; Ctrl-C stops it"
-                out.print(Text.assemble((loaded.name, "bold"), where))
-                asyncio.run(_supervise(processes(pipeline, settings, flows=flows, streams=streams), log, asked))
+                out.print(Text.assemble((loaded.name, "bold"), where), soft_wrap=True)
+                pinned = PinnedFile(pipeline, text, folder)
+                specs = processes(pinned.copy, settings, flows=flows, streams=streams)
+                asyncio.run(_supervise(specs, log, asked, pinned))
+                out.print(Text.assemble((loaded.name, "bold"), " has stopped; what it had committed is kept"))
     except KeyboardInterrupt:
         out.print("stopped before all had started; nothing is left running")
 
@@ -111,12 +115,35 @@ def _nothing() -> None:
     """Kafka is being stopped, which is not hurried."""
 
 
-async def _supervise(specs: list[ProcessSpec], log: Path, asked: Asked) -> None:
-    with private_log(log) as file:
-        supervisor = Supervisor(specs, file, echo=out.print)
+async def _supervise(specs: list[ProcessSpec], log: Path, asked: Asked, pinned: PinnedFile) -> None:
+    with Log(log) as file:
+        supervisor = Supervisor(specs, file, echo=_echo)
         loop = asyncio.get_running_loop()
-        asked.act = lambda: loop.call_soon_threadsafe(supervisor.stop)
+        asked.act = lambda: loop.call_soon_threadsafe(_stop, supervisor)
+        watch = asyncio.create_task(_watch(pinned, supervisor))
         try:
             await supervisor.run()
         finally:
             asked.act = _nothing
+            watch.cancel()
+
+
+def _echo(line: str) -> None:
+    out.print(line, soft_wrap=True)
+
+
+def _stop(supervisor: Supervisor) -> None:
+    supervisor.say("supervisor", "stopping: each process commits what it has done, and ends")
+    supervisor.stop()
+
+
+async def _watch(pinned: PinnedFile, supervisor: Supervisor) -> None:
+    """Say of an edit of the file that it waits for the next start."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if pinned.edited():
+            supervisor.say(
+                "supervisor",
+                f"{safe(str(pinned.source))} was edited: what runs goes on with the file as it was. To take the edit "
+                f"over: `tidemark check {safe(str(pinned.source))}`, Ctrl-C here, `tidemark up` again",
+            )

@@ -30,9 +30,19 @@ def load(path: str | Path) -> Pipeline:
             `pipelines/fraud.toml:48: windows[2].size: '1 hour' is not a duration; write '1h'`.
 
     """
+    return parse(read(path), str(path))
+
+
+def read(path: str | Path) -> str:
+    """The text of a pipeline file.
+
+    Raises:
+        ConfigError: it can't be read.
+
+    """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise ConfigError(f"{path}: there is no such file; {did_you_mean(path.name, near)}") from error
@@ -40,7 +50,6 @@ def load(path: str | Path) -> Pipeline:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    return parse(text, str(path))
 
 
 def parse(text: str, name: str) -> Pipeline:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
+
+from tidemark.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 _OTHERS: Final = 0o077
@@ -21,11 +25,17 @@ def private_folder(path: Path) -> Path:
     Returns:
         The path.
 
+    Raises:
+        ConfigError: it can't be made; says why, and which variable names another.
+
     """
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    _close(path)
+    with _told(path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        _close(path)
     return path
 
 
@@ -38,9 +48,13 @@ def private_file(path: Path) -> Path:
     Returns:
         The path.
 
+    Raises:
+        ConfigError: as for `private_folder`.
+
     """
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    _close(path)
+    with _told(path):
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _close(path)
     return path
 
 
@@ -56,7 +70,7 @@ def private_database(path: Path) -> Path:
     """
     if not path.parent.exists():
         private_folder(path.parent)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ConfigError):
         private_file(path)  # SQLite gives the files beside it the same rights
         for beside in (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", "-journal")):
             if beside.exists():
@@ -75,6 +89,18 @@ def private_log(path: Path) -> IO[str]:
 
     """
     return private_file(path).open("a", encoding="utf-8", errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say of a file or folder that can't be made what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: can't be written ({error.strerror or error}); name a folder that you may write to "
+            "in TIDEMARK_HOME"
+        ) from error
 
 
 def _close(path: Path) -> None:

@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 
 def did_you_mean(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
     """Remedy for an unknown name: the nearest known one, or all of them."""
-    from difflib import get_close_matches  # noqa: PLC0415 - needed where something is wrong already
-
     names = list(known)
-    folded = {known_name.casefold(): known_name for known_name in names}
-    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{folded[close[0]]}'?"
+    close = near(name, names)
+    if close is not None:
+        return f"did you mean '{close}'?"
     if not names:
         return "there are none"
     return f"known are {', '.join(sorted(names)[:30])}"
+
+
+def near(name: str, known: Sequence[str]) -> str | None:
+    """The known name that is most like an unknown one, None where none is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - needed where something is wrong already
+
+    folded = {known_name.casefold(): known_name for known_name in known}
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None

@@ -11,17 +11,25 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO
+from typing import Protocol
 
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.signals import held
 from tidemark.supervisor.backoff import Backoff
+from tidemark.supervisor.repeats import Repeats
 
 STOP_SECONDS = 4.0
 """How long a process may take over its clean stop before it is killed."""
 NEEDS_A_PERSON = 78
 """Exit status (EX_CONFIG of sysexits.h) of a process that says a person must mend something: restarted slowly."""
 _LINE_LIMIT = 1 << 20
+
+
+class Writable(Protocol):
+    """What lines are written to."""
+
+    def write(self, line: str, /) -> object:
+        """Append a line, its end included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,7 @@ class ProcessState:
     starts: int = 0
     last_exit: int | None = None
     last_line: str = ""
+    repeats: Repeats = field(default_factory=Repeats)
 
     @property
     def pid(self) -> int | None:
@@ -56,7 +65,7 @@ class ProcessState:
 class Supervisor:
     """Runs the processes until `stop` is called.
 
-    log: where every line goes that a process prints, with time and name before it.
+    log: where the lines go that a process prints, with time and name before each; of lines that a process repeats, few.
     echo: called with each such line too (a live view, a terminal).
     patience: seconds that a process has to stop before it is killed.
     """
@@ -64,7 +73,7 @@ class Supervisor:
     def __init__(
         self,
         specs: Sequence[ProcessSpec],
-        log: IO[str],
+        log: Writable,
         *,
         echo: Callable[[str], None] | None = None,
         backoff: Callable[[], Backoff] = Backoff,
@@ -98,7 +107,7 @@ class Supervisor:
             wait = backoff.wait_after(uptime)
             if state.last_exit == NEEDS_A_PERSON:
                 wait = backoff.most
-            self._write(
+            self.say(
                 "supervisor",
                 f"{state.spec.name} ended with {_status(state.last_exit)}; starting it again in {wait:g} s",
             )
@@ -111,7 +120,7 @@ class Supervisor:
             with held():
                 process = await self._start(spec)
         state.process, state.started, state.starts = process, time.monotonic(), state.starts + 1
-        self._write("supervisor", f"{spec.name} started, process {process.pid}")
+        self.say("supervisor", f"{spec.name} started, process {process.pid}")
         reader = asyncio.create_task(self._copy(state, process))
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -143,7 +152,7 @@ class Supervisor:
         process.send_signal(signal.SIGTERM)
         done, _ = await asyncio.wait({ended}, timeout=self._patience)
         if not done:
-            self._write("supervisor", f"{state.spec.name} did not stop within {self._patience:g} s and is killed")
+            self.say("supervisor", f"{state.spec.name} did not stop within {self._patience:g} s and is killed")
             process.kill()
 
     async def _copy(self, state: ProcessState, process: asyncio.subprocess.Process) -> None:
@@ -153,11 +162,14 @@ class Supervisor:
         while line := await _line(output):
             text = safe(line.decode(errors="replace").rstrip())
             state.last_line = text or state.last_line
-            self._write(state.spec.name, text)
+            shown = state.repeats.line(text, time.monotonic())
+            if shown is not None:
+                self.say(state.spec.name, shown)
 
-    def _write(self, name: str, text: str) -> None:
+    def say(self, name: str, text: str) -> None:
+        """Write a line of a process, or of another voice, to the log."""
         line = f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {name:<10} {text}"
-        print(line, file=self._log, flush=True)
+        self._log.write(f"{line}\n")
         if self._echo is not None:
             self._echo(line)
 

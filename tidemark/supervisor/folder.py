@@ -1,0 +1,93 @@
+"""The folder of a pipeline that is up: who runs it, and the file that it runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tidemark.errors import ConfigError
+from tidemark.runtime.private_files import private_file, private_folder
+from tidemark.runtime.settings import Settings
+
+_LOCK: Final = "up.lock"
+_PINNED: Final = "running.toml"
+
+
+def pipeline_folder(settings: Settings, name: str) -> Path:
+    """Where the state of a pipeline is, made if absent.
+
+    Raises:
+        ConfigError: it can't be made; names the folder and the variable that names another.
+
+    """
+    private_folder(settings.state_dir / "pipelines")
+    return private_folder(settings.state_dir / "pipelines" / name)
+
+
+@contextmanager
+def alone(folder: Path, name: str) -> Iterator[None]:
+    """Be the one process that supervises a pipeline. The lock goes with the process, however that ends.
+
+    Args:
+        folder: the pipeline's.
+        name: the pipeline's, for the error.
+
+    Raises:
+        ConfigError: another process supervises it; says which.
+
+    """
+    with private_file(folder / _LOCK).open("r+", encoding="ascii", errors="replace") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            process = stream.read(20).strip()
+            known = f", process {process}" if process.isdecimal() else ""
+            raise ConfigError(
+                f"pipeline '{name}' is up already{known}: stop that first (Ctrl-C there"
+                f"{f', or kill {process}' if known else ''}), or use it as it is"
+            ) from error
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n")
+        stream.flush()
+        yield
+        stream.truncate(0)
+
+
+def supervised_by(folder: Path) -> int | None:
+    """The process that supervises the pipeline of a folder now, None if none does."""
+    try:
+        with (folder / _LOCK).open("r+", encoding="ascii", errors="replace") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                process = stream.read(20).strip()
+                return int(process) if process.isdecimal() else None
+    except OSError:
+        return None
+    return None
+
+
+class PinnedFile:
+    """A pipeline file as it was when its flows began: they read a copy, so that an edit never reaches some of them.
+
+    source: the file that people edit.
+    copy: what the flows read.
+    """
+
+    def __init__(self, source: Path, text: str, folder: Path) -> None:
+        self.source, self.copy = source, folder / _PINNED
+        private_file(self.copy).write_text(text, encoding="utf-8")
+        self._known: bytes | None = text.encode()
+
+    def edited(self) -> bool:
+        """Whether the file has been edited, or is gone, since it was looked at last."""
+        try:
+            now = self.source.read_bytes()
+        except OSError:
+            now = None
+        before, self._known = self._known, now
+        return now != before
