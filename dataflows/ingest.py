@@ -50,7 +50,7 @@ from tidemark.runtime.settings import Settings
 from tidemark.runtime.suggestions import did_you_mean
 from tidemark.sources.files import RecordFile, open_file
 from tidemark.sources.progress import Progress, decode_progress
-from tidemark.sources.records import RawRecord
+from tidemark.sources.raw_record import RawRecord
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 500

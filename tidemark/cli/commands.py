@@ -8,6 +8,8 @@ from typing import Final
 PANELS: Final[Mapping[str, Mapping[str, str]]] = {
     "A first pipeline": {
         "demo": "Watch a model learn card fraud from a stream.",
+        "topic": "Topics: list, create, produce a file's rows.",
+        "feed": "Produce simulated events for a pipeline.",
         "init": "Draft a pipeline file from a topic's records.",
         "check": "Check a pipeline file; say what an edit costs.",
         "schema": "Print the JSON schema of pipeline files, for editors.",

@@ -20,7 +20,8 @@ from tidemark.formats.reading import open_rows
 from tidemark.formats.rows import Row, Standpoint
 from tidemark.pipeline import Pipeline
 from tidemark.sources.progress import BEGINNINGS, Matching, Prefix, Progress, beginnings_of, whole_digest
-from tidemark.sources.records import RawRecord, Records
+from tidemark.sources.raw_record import RawRecord
+from tidemark.sources.records import Records
 
 _log = logging.getLogger(__name__)
 QUIET: Final = 2.0

@@ -6,7 +6,6 @@ What is learnt from and what is predicted go one way: a history is read as the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -23,18 +22,11 @@ from tidemark.pipeline.record_keys import KeyForm, record_keys
 from tidemark.pipeline.sql import parse_sql
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.suggestions import did_you_mean
+from tidemark.sources.raw_record import RawRecord
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EXACT: Final = 2**53
 NO_TIMESTAMP: Final = -1
-
-
-@dataclass(frozen=True, slots=True)
-class RawRecord:
-    """Key and value to produce."""
-
-    key: bytes | None
-    value: bytes
 
 
 class Records:

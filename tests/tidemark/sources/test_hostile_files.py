@@ -19,7 +19,8 @@ from tidemark.formats.reading import open_rows
 from tidemark.pipeline import Pipeline
 from tidemark.sources.files import RecordFile
 from tidemark.sources.history import read_history
-from tidemark.sources.records import RawRecord, Records
+from tidemark.sources.raw_record import RawRecord
+from tidemark.sources.records import Records
 
 HEADER = b"key,time,a,b,c,truth\n"
 ROW = b"k,2025-01-01T00:00:00Z,1,2,3,no\n"

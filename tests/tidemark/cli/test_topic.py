@@ -1,0 +1,100 @@
+"""A newcomer makes a topic and fills it without Kafka's own tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tidemark.cli.app import app
+from tidemark.cli.raw_topics import empty_topics
+from tidemark.kafka import read_all
+from tidemark.pipeline.loading import parse
+from tidemark.runtime.settings import Settings
+from tidemark.sources.sending import paced
+
+FRAUD = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
+
+
+@pytest.fixture(autouse=True)
+def _settings(kafka: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in kafka.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def _run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, list(words))
+    return done.exit_code, done.output
+
+
+def test_a_topic_is_made_filled_and_listed_and_only_said_with_dry_run(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.ndjson"
+    rows.write_text('{"id": 7, "a": "x"}\n{"id": null, "a": "y"}\n')
+    assert _run("topic", "create", unique, "--dry-run") == (0, f"topic '{unique}' would be made, of 4 partitions\n")
+    status, said = _run("topic", "produce", unique, str(rows))
+    assert status == 1
+    assert f"tidemark topic create {unique}" in " ".join(said.split())
+
+    assert _run("topic", "create", unique, "--partitions", "2")[0] == 0
+    assert "would be produced" in _run("topic", "produce", unique, str(rows), "--dry-run")[1]
+    status, said = _run("topic", "produce", unique, str(rows), "--key", "id")
+
+    assert (status, "1 of them have no key" in said) == (0, True)
+    assert {(m.key(), json.loads(m.value() or b"")["a"]) for m in read_all(kafka, unique)} == {(b"7", "x"), (None, "y")}
+    assert f"{unique}" in _run("topic", "list")[1]
+    assert "already, of 2 partitions" in _run("topic", "create", unique)[1]
+
+
+def test_a_raw_topic_that_is_empty_is_named_with_the_one_that_may_have_been_meant(kafka: Settings, unique: str) -> None:
+    text = FRAUD.read_text(encoding="utf-8").replace('name = "fraud"', f'name = "{unique[-9:]}"')
+    misspelt = parse(text.replace('topic = "fraud.raw"', f'topic = "{unique}-paymnets"'), "p.toml")
+    assert [line.partition(":")[0] for line in empty_topics(misspelt, kafka)] == [
+        f"topic '{unique}-paymnets' does not exist yet"
+    ]
+
+    _run("topic", "create", f"{unique}-payments", "--partitions", "1")
+    _run("topic", "create", f"{unique}-paymnets", "--partitions", "1")
+
+    assert list(empty_topics(misspelt, kafka, [f"{unique}-paymnets"])) == [
+        f"topic '{unique}-paymnets' is empty, made now: did you mean '{unique}-payments'? Then correct raw[0].topic"
+    ]
+
+
+def test_the_simulated_events_of_a_pipeline_are_sent_to_its_raw_topic(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "p.toml"
+    text = FRAUD.read_text(encoding="utf-8").replace('name = "fraud"', f'name = "{unique[-9:]}"')
+    file.write_text(text.replace('topic = "fraud.raw"', f'topic = "{unique}"'))
+    status, said = _run("feed", str(file))
+    assert status == 1
+    assert "--simulator fraud|maintenance" in " ".join(said.split())
+
+    status, said = _run("feed", str(file), "--simulator", "fraud", "--events", "40", "--rate", "0")
+
+    assert (status, len(read_all(kafka, unique))) == (0, 40)
+    assert "40 events sent" in said
+
+
+def test_a_feed_keeps_its_rate_and_ends_when_it_is_stopped() -> None:
+    class Stop:
+        """Waiting moves the clock; the stop comes at 3 s."""
+
+        now = 0.0
+
+        def is_set(self) -> bool:
+            return self.now >= 3
+
+        def wait(self, seconds: float) -> bool:
+            self.now += seconds
+            return self.is_set()
+
+    stop, sent = Stop(), list[tuple[int, float]]()
+
+    paced(range(100), lambda each: sent.append((each, stop.now)), rate=4, stop=stop, clock=lambda: stop.now)  # type: ignore[arg-type]  # any records
+
+    assert sent == [(number, number / 4) for number in range(12)]

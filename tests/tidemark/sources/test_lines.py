@@ -1,0 +1,83 @@
+"""Anybody's rows become records as they are, or are refused by line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemark.errors import ConfigError
+from tidemark.sources.lines import records_of
+
+_VALUES = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(max_size=8)
+
+
+@given(rows=st.lists(st.dictionaries(st.text(max_size=4), _VALUES, max_size=3), max_size=6))
+def test_every_row_is_a_record_of_its_own_bytes_keyed_by_its_column(
+    rows: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "rows.ndjson"
+    rows = [row | {"k": row.get("k")} for row in rows]
+    lines = [json.dumps(row) for row in rows]
+    path.write_text("\n".join(lines) + "\n\n")
+
+    records = list(records_of(path, "k"))
+
+    assert [record.value.decode() for record in records] == lines
+    keys = [value if isinstance(value, str) or value is None else json.dumps(value) for value in map(_key, rows)]
+    assert [None if record.key is None else record.key.decode() for record in records] == keys
+
+
+def _key(row: dict[str, object]) -> object:
+    return row["k"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_gives_a_record_a_row_and_nulls_give_no_key(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    frame = pl.DataFrame({"amount": [1.5, 2.0], "customer": ["x", None]})
+    frame.write_csv(path) if suffix == "csv" else frame.write_parquet(path)
+
+    records = list(records_of(path, "customer"))
+
+    assert [json.loads(record.value) for record in records] == frame.to_dicts()
+    assert [record.key for record in records] == [b"x", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "key", "told"),
+    [
+        ("rows.ndjson", b'{"a": 1}\n[2]\n', None, r"rows.ndjson:2: is no JSON object .*one object a line"),
+        ("rows.ndjson", b'{"a": 1}\n{"a"', None, r"rows.ndjson:2: is no JSON object"),
+        ("rows.ndjson", b'{"a": "\xff"}', None, r"rows.ndjson:1: is no JSON object"),
+        ("rows.ndjson", b"[" * 100_000, None, r"rows.ndjson:1: is no JSON object"),
+        (
+            "rows.ndjson",
+            b'{"amount": 1}',
+            "amout",
+            r"rows.ndjson:1: there is no column 'amout'; did you mean 'amount'\?",
+        ),
+        ("rows.ndjson", b'{"a": [1]}', "a", r"column 'a' is no text or number"),
+        ("rows.ndjson", b'{"a": "' + b"x" * 1_000_000 + b'"}', None, r"1,000,00\d bytes are too many"),
+        ("rows.parquet", b"not one", None, r"rows.parquet: is no parquet file"),
+        ("rows.xlsx", b"", None, r"rows.xlsx: is no .csv, .json"),
+    ],
+)
+def test_what_is_no_row_is_refused_by_its_line(
+    tmp_path: Path, name: str, content: bytes, key: str | None, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(ConfigError, match=told):
+        list(records_of(tmp_path / name, key))
+
+
+def test_a_misspelt_file_is_told_what_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").touch()
+
+    with pytest.raises(ConfigError, match=r"there is no such file; did you mean 'rows.csv'\?"):
+        list(records_of(tmp_path / "row.csv", None))

@@ -1,0 +1,118 @@
+"""`tidemark topic list|create|produce`: topics for a first try, where Kafka's own tools are not at hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+from rich.table import Table
+
+from tidemark.cli.console import connected, out, told
+from tidemark.errors import TopicError
+from tidemark.kafka import connect, ensure_topics
+from tidemark.kafka.clients import unreachable
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
+from tidemark.runtime.suggestions import did_you_mean
+from tidemark.sources.lines import records_of
+from tidemark.sources.sending import Sender
+
+app = typer.Typer(help="Topics: list, create, produce a file's rows.", no_args_is_help=True, add_completion=False)
+Name = Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+_ASK = 10.0
+
+
+@app.command("list")
+def list_() -> None:
+    """List the topics with their partitions and the offsets that were written, markers of transactions among them."""
+    with told():
+        settings = connected()
+        table = Table(box=None, pad_edge=False)
+        table.add_column("topic", overflow="fold")
+        table.add_column("partitions", justify="right")
+        table.add_column("written", justify="right")
+        for name, ends in sorted(_topics(settings).items()):
+            table.add_row(safe(name), str(len(ends)), f"{sum(ends):,}")
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print("there are no topics; make one with `tidemark topic create NAME`")
+
+
+@app.command()
+def create(
+    topic: Name,
+    partitions: Annotated[int, typer.Option(min=1, max=1_000, help="Of the topic. They can't be taken back.")] = 4,
+    dry_run: DryRun = False,
+) -> None:
+    """Create a topic, with the broker's own settings."""
+    with told():
+        settings = connected()
+        known = _topics(settings)
+        if topic in known:
+            raise TopicError(
+                f"there is a topic '{safe(topic)}' already, of {len(known[topic])} partitions; use it as it is"
+            )
+        if dry_run:
+            out.print(f"topic '{safe(topic)}' would be made, of {partitions} partitions")
+            return
+        ensure_topics(settings, [TopicSpec(topic, partitions, {})])
+        out.print(f"topic '{safe(topic)}': made, of {partitions} partitions", soft_wrap=True)
+
+
+@app.command()
+def produce(
+    topic: Name,
+    file: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet; `-` reads JSON lines.", show_default=False)],
+    key: Annotated[
+        str | None, typer.Option(help="Column that records are keyed by: rows of one key stay in order.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Produce the rows of a file to a topic, one JSON record each."""
+    with told():
+        settings = connected()
+        known = _topics(settings)
+        if topic not in known:
+            remedy = did_you_mean(topic, sorted(known)) if known else "there are none"
+            raise TopicError(
+                f"there is no topic '{safe(topic)}' ({remedy}); `tidemark topic create {safe(topic)}` makes it"
+            )
+        sender, unkeyed, number = None if dry_run else Sender(settings, topic), 0, 0
+        for number, record in enumerate(records_of(file, key), 1):  # noqa: B007 the last one counts them
+            unkeyed += record.key is None
+            if sender is not None:
+                sender.send(record)
+        if sender is not None:
+            sender.finish()
+        done = "would be produced" if dry_run else "produced"
+        out.print(f"{number:,} records {done} to '{safe(topic)}'", soft_wrap=True)
+        if key is None and number:
+            out.print("they have no key: rows of one entity stay in order with `--key COLUMN`", soft_wrap=True)
+        elif unkeyed:
+            out.print(f"{unkeyed:,} of them have no key, for '{safe(str(key))}' is null there", soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _topics(settings: Settings) -> dict[str, list[int]]:
+    """Of each topic that is nobody's inner affair, the end of each partition."""
+    client = connect(settings, timeout=_ASK)
+    try:
+        listed = client.list_topics(timeout=_ASK).topics
+        names = [name for name, found in listed.items() if found.error is None and not name.startswith("__")]
+        asked = {
+            TopicPartition(name, index): OffsetSpec.latest() for name in names for index in listed[name].partitions
+        }
+        ends: dict[str, list[int]] = {name: [] for name in names}
+        if asked:
+            for partition, answer in client.list_offsets(asked, request_timeout=_ASK).items():
+                ends[partition.topic].append(answer.result(_ASK).offset)
+    except KafkaException as error:
+        raise unreachable(settings, error.args[0].str()) from error
+    return ends

@@ -1,0 +1,102 @@
+"""A file of anybody's rows as JSON records, for a first try: each row as it is, keyed by one of its columns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from tidemark.errors import ConfigError
+from tidemark.runtime.suggestions import did_you_mean
+from tidemark.sources.raw_record import RawRecord
+
+_TABLES: Final = {".csv", ".parquet"}
+_LINES: Final = {".json", ".ndjson", ".jsonl"}
+_LARGEST: Final = 1_000_000
+"""Bytes of a record, which Kafka takes as it is set up without more ado."""
+_decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_value: Final = msgspec.json.Decoder().decode
+
+
+def records_of(path: Path, key: str | None) -> Iterator[RawRecord]:
+    """The records of a file.
+
+    Args:
+        path: of JSON objects, one a line, `-` for standard input; of CSV or Parquet, whose types are guessed.
+        key: column that they are keyed by, as text; None for no key. A null gives no key.
+
+    Yields:
+        Each row's record, in order.
+
+    Raises:
+        ConfigError: the file can't be read, or a line is none; names the line and what to do.
+
+    """
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        if len(line) > _LARGEST:
+            raise ConfigError(f"{where}: {len(line):,} bytes are too many for a record; {_LARGEST:,} are the most")
+        yield RawRecord(None if key is None else _key(line, key, where), line.strip())
+
+
+def _key(line: bytes, key: str, where: str) -> bytes | None:
+    columns = _object(line, where)
+    if key not in columns:
+        raise ConfigError(f"{where}: there is no column '{key}'; {did_you_mean(key, columns)}")
+    value: object = _value(columns[key])
+    if isinstance(value, dict | list):
+        raise ConfigError(f"{where}: column '{key}' is no text or number, so it can't be a key; name another")
+    return None if value is None else (value if isinstance(value, str) else bytes(columns[key]).decode()).encode()
+
+
+def _object(line: bytes, where: str) -> dict[str, msgspec.Raw]:
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{where}: is no JSON object ({error}); write one object a line, {{...}}") from error
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if str(path) == "-":
+        yield from _checked(sys.stdin.buffer, path)
+        return
+    suffix = path.suffix.casefold()
+    if suffix not in _LINES | _TABLES:
+        raise ConfigError(
+            f"{path}: is no {', '.join(sorted(_LINES | _TABLES))} file; convert it, or pipe lines into `-`"
+        )
+    try:
+        with path.open("rb") as stream:
+            if suffix in _TABLES:
+                yield from _table(path, suffix)
+            else:
+                yield from _checked(stream, path)
+    except FileNotFoundError as error:
+        near = sorted(each.name for each in path.parent.glob("*")) if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: there is no such file; {did_you_mean(path.name, near)}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def _checked(stream: IO[bytes], path: Path) -> Iterator[bytes]:
+    for number, line in enumerate(stream, 1):
+        if line.strip():
+            _object(line, f"{path}:{number}")
+        yield line
+
+
+def _table(path: Path, suffix: str) -> Iterator[bytes]:
+    import polars as pl  # noqa: PLC0415 half a second, which lines of JSON need not wait for
+    from polars.exceptions import PolarsError  # noqa: PLC0415 as above
+
+    try:
+        frame = pl.read_parquet(path) if suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
+        yield from frame.write_ndjson().encode().splitlines()
+    except PolarsError as error:
+        told = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ConfigError(f"{path}: is no {suffix[1:]} file that can be read: {told}") from error
