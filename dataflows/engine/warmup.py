@@ -8,17 +8,19 @@ on.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
 
+from tidemark.formats.times import TIME_FORMATS
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.processor import Batch, Output, Partition, Processor
 from tidemark.sources.records import Records
 
 _ROWS = 300
 _START = datetime(2025, 1, 1, tzinfo=UTC)
+_START_US = int(_START.timestamp()) * 1_000_000
 _EXAMPLES: dict[str, object] = {"string": "1", "int": 1, "float": 1.5, "bool": True}
 
 
@@ -43,12 +45,10 @@ def rehearse(processor: Processor, pipeline: Pipeline) -> Counter[str]:
 def _records(pipeline: Pipeline) -> list[bytes]:
     """JSON of rows a minute apart that fit the pipeline's columns."""
     records = []
+    tell = TIME_FORMATS.get(pipeline.time.format).write
     for i in range(_ROWS):
         row = {name: _EXAMPLES[column.type] for name, column in pipeline.columns.items()}
-        at = _START + timedelta(minutes=i)
-        epoch = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
-        per_second = epoch.get(pipeline.time.format)
-        row[pipeline.time.column] = at.isoformat() if per_second is None else int(at.timestamp()) * per_second
+        row[pipeline.time.column] = tell(_START_US + 60_000_000 * i)
         records.append(msgspec.json.encode(row))
     return records
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import date
 from decimal import Decimal
 from typing import Final
 
@@ -12,11 +11,11 @@ import msgspec
 import polars as pl
 
 from tidemark.formats.declared import Declared, Kind
+from tidemark.formats.times import TIME_FORMATS
 
 _EXACT: Final = 2**53
 """From here on a float may stand for a whole number beside it."""
 _DAY_US: Final = 86_400_000_000
-_UNITS: Final = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 _WANTED: Final = {
     "string": "text",
     "int": "whole numbers",
@@ -152,26 +151,8 @@ def _moments(column: pl.Series, written: str) -> list[object]:
         unit = column.dtype.time_unit if isinstance(column.dtype, pl.Datetime) else "us"
         stamps = column.to_physical()  # of nanoseconds the digits beyond microseconds are cut, as of a text
         times = {"ms": stamps * 1_000, "us": stamps, "ns": stamps // 1_000}[unit]
-    return [None if at is None else _moment(at, written) for at in times.to_list()]
-
-
-def _moment(at: int, written: str) -> object:
-    """µs since 1970 as the records tell times."""
-    if written == "iso8601":
-        days, rest = divmod(at, _DAY_US)
-        try:
-            day = date.fromordinal(days + date(1970, 1, 1).toordinal()).isoformat()
-        except (ValueError, OverflowError):
-            return f"{at} µs since 1970, which is no year of four digits"
-        seconds, fraction = divmod(rest, 1_000_000)
-        clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-        return f"{day}T{clock}{f'.{fraction:06d}' if fraction else ''}Z"
-    unit = _UNITS[written]
-    whole, rest = divmod(at, unit)
-    if not rest:
-        return whole
-    places = len(str(unit)) - 1
-    return msgspec.Raw(f"{'-' if at < 0 else ''}{abs(at) // unit}.{abs(at) % unit:0{places}d}".encode())
+    tell = TIME_FORMATS.get(written).write
+    return [None if at is None else tell(at) for at in times.to_list()]
 
 
 _CONVERT: Final[dict[Kind, Callable[[pl.Series], list[object]]]] = {

@@ -28,6 +28,7 @@ class CsvRows:
     """Rows of a CSV file with a header, the declared columns of each."""
 
     whole = False
+    closed = False
 
     def __init__(self, path: Path, declared: Declared, restore: Callable[[str], str] | None = None) -> None:
         """Read the header.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
@@ -20,9 +19,11 @@ from numpy.typing import NDArray
 
 from tidemark.formats.exact_numbers import is_rounded, whole_number, with_whole_numbers
 from tidemark.formats.foreign import foreign
-from tidemark.formats.iso8601 import UNREADABLE, iso_times
+from tidemark.formats.iso8601 import UNREADABLE
 from tidemark.formats.json_scan import DEEPEST, name_hashes, suspicious
+from tidemark.formats.record_formats import FORMATS, as_json
 from tidemark.formats.time_patterns import time_pattern
+from tidemark.formats.times import LATEST, TIME_FORMATS
 from tidemark.pipeline import Pipeline, format_duration
 from tidemark.pipeline.expressions import columns_schema
 from tidemark.pipeline.sql.values import EXACT
@@ -40,9 +41,6 @@ _WANTED: Final = {
     "float": "a number within 64 bits",
     "bool": "true or false",
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST: Final = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-_UNITS: Final = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 _FAILURES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 _STEP: Final = "decode"
 
@@ -73,9 +71,18 @@ class Decoded:
 
 
 class Decoder:
-    """JSON records of a pipeline's raw topics to columns."""
+    """Records of a pipeline's raw topics to columns."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, form: str | None = None) -> None:
+        """Prepare for a pipeline.
+
+        Args:
+            pipeline: whose records these are.
+            form: of the records, if not the pipeline's own.
+
+        """
+        form = pipeline.raw[0].format if form is None else form
+        self._form = None if form == "json" else FORMATS.get(form)
         self._columns = pipeline.columns
         self._time = pipeline.time
         self._keys = pipeline.keys
@@ -98,6 +105,7 @@ class Decoder:
         self._decode_time = msgspec.json.Decoder(timed).decode
         self._decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._hashes = name_hashes(names)
+        self._read_times = TIME_FORMATS.get(self._time.format).read
         self._patterns = [time_pattern(text) for text in self._time.patterns or []]
         self._whole = [name for name, column in pipeline.columns.items() if column.type == "int"]
         self._floats = [name for name, column in pipeline.columns.items() if column.type == "float"]
@@ -122,7 +130,10 @@ class Decoder:
             The rows.
 
         """
+        batch, refused = (batch, {}) if self._form is None else as_json(self._form, batch)
         records, rows, bad = self._records(batch)
+        if refused:
+            bad = [BadRow(each.row, each.step, refused.get(each.row, each.reason)) for each in bad]
         columns: dict[str, Any] = {name: list(map(get, records)) for name, get in self._getters.items()}
         came = broker_times(batch.timestamps, wall_clock() if now is None else now)[rows]
         believed = came == batch.timestamps[rows] * 1_000
@@ -154,6 +165,8 @@ class Decoder:
         times = [UNKNOWN_TIME] * len(batch)
         told: dict[int, Any] = {}
         get = self._getters[self._time.column]
+        if self._form is not None:
+            batch, _ = as_json(self._form, batch)
         for row, value in enumerate(batch.values):
             try:
                 told[row] = get(self._decode_time(value))  # type: ignore[arg-type]
@@ -284,9 +297,8 @@ class Decoder:
 
         came: (n,) when the records came, µs.  believed: (n,) whether that is Kafka's timestamp.
         """
-        iso = self._time.format == "iso8601"
-        times = iso_times(values, self._patterns) if iso else _epoch_times(values, _UNITS[self._time.format])
-        limits = np.minimum(came + self._time.max_ahead, _LATEST)
+        times = self._read_times(values, self._patterns)
+        limits = np.minimum(came + self._time.max_ahead, LATEST)
         wrong = (times < 0) | (times > limits)
         reasons = {
             i: self._time_reason(values[i], int(times[i]), int(limits[i]), believed=bool(believed[i]))
@@ -301,20 +313,11 @@ class Decoder:
             return f"{name}: {shown} is no time of format '{self._time.format}'{also}"
         if time < 0:
             return f"{name}: {shown} lies before 1970"
-        if limit < time <= _LATEST:
+        if limit < time <= LATEST:
             ahead = f"{(time - limit + self._time.max_ahead) / 86_400_000_000:.1f} days"
             since = "Kafka's timestamp" if believed else "the record was read, and its Kafka timestamp is none or later"
             return f"{name}: {shown} lies {ahead} after {since}; at most {format_duration(self._time.max_ahead)}"
         return f"{name}: {shown} lies after the year 9999"
-
-
-def _epoch_times(values: list[Any], unit: int) -> NDArray[np.int64]:
-    """µs since 1970 of numbers; a time beyond the year 9999 stays beyond."""
-    bound = (_LATEST + 1) // unit + 1
-    numbers = np.array(values)
-    scaled = np.clip(numbers, -bound, bound) * unit
-    times: NDArray[np.int64] = (scaled if scaled.dtype.kind == "i" else np.rint(scaled)).astype(np.int64)
-    return times
 
 
 def _short(value: bytes) -> str:

@@ -18,6 +18,7 @@ class NdjsonRows:
     """Rows of an NDJSON file; blank lines are none."""
 
     whole = False
+    closed = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

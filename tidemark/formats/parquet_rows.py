@@ -34,6 +34,7 @@ class ParquetRows:
     """Rows of a Parquet file, its declared columns alone."""
 
     whole = True
+    closed = True
 
     def __init__(self, path: Path, declared: Declared, *, most_rows: int | None = None) -> None:
         """Look at the footer.

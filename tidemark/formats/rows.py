@@ -35,10 +35,16 @@ class Standpoint:
 
 
 class RowFile(Protocol):
-    """A file of rows. `whole`: it is complete and never changes (Parquet); else it may grow at its end."""
+    """A file of rows.
+
+    path: of the file.  whole: it is complete and never changes (Parquet), and a position counts its rows; else it may
+    grow at its end, and a position counts its bytes.  closed: a last row without a newline is a whole one if it reads
+    as one (JSON); else it may be half of one (CSV), and is waited for.
+    """
 
     path: Path
     whole: bool
+    closed: bool
 
     def rows(self, since: Standpoint) -> Iterator[Row]:
         """The rows behind a standpoint.

@@ -11,6 +11,7 @@ import polars as pl
 
 from kernels.windows.specs import ERRORS, Aggregate
 from tidemark.formats.time_patterns import time_pattern
+from tidemark.formats.times import TIME_FORMATS
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import (
     Expression,
@@ -36,12 +37,6 @@ _OPTIONS: Final[dict[str, tuple[frozenset[Aggregate], str]]] = {
 """What some aggregates must be given, and no other may be, and an example of it."""
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _LONGEST_TOPIC: Final = 249
-_TIME_TYPES: Final = {
-    "iso8601": ("string",),
-    "epoch_s": ("int", "float"),
-    "epoch_ms": ("int", "float"),
-    "epoch_us": ("int",),
-}
 _MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
 
 
@@ -85,6 +80,8 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
     specs = pipeline.topics.specs(raw=[], hops=pipeline.keys, partitions=1, retention_ms=1)
     own = {spec.name for spec in specs}
     for i, topic in enumerate(raw):
+        if pipeline.raw[i].format != pipeline.raw[0].format:
+            yield Problem(f"raw[{i}].format", "raw topics of one pipeline have one format; write the same in each")
         if not _TOPIC.fullmatch(topic) or topic in {".", ".."}:
             yield Problem(
                 f"raw[{i}].topic", f"'{topic}' is no topic name; use letters, digits, '.', '_' and '-', at most 249"
@@ -155,8 +152,9 @@ def _time(pipeline: Pipeline) -> Iterator[Problem]:
     if column is None:
         yield _unknown_column("time.column", time.column, pipeline.columns)
         return
-    if column.type not in _TIME_TYPES[time.format]:
-        wanted = " or ".join(f"'{name}'" for name in _TIME_TYPES[time.format])
+    written = TIME_FORMATS.get(time.format)
+    if column.type not in written.types:
+        wanted = " or ".join(f"'{name}'" for name in written.types)
         yield Problem(
             "time.format", f"'{time.format}' needs a column of type {wanted}, and '{time.column}' is a {column.type}"
         )
@@ -165,8 +163,9 @@ def _time(pipeline: Pipeline) -> Iterator[Problem]:
             time_pattern(pattern)
         except ValueError as error:
             yield Problem(f"time.patterns[{i}]", f"{pattern!r}: {error}")
-    if time.patterns and time.format != "iso8601":
-        yield Problem("time.patterns", f"'{time.format}' is a number, and patterns are of texts; remove them")
+    if time.patterns and not written.patterned:
+        what = "has none" if "string" in written.types else "is a number, and patterns are of texts"
+        yield Problem("time.patterns", f"'{time.format}' {what}; remove them")
     if not column.required:
         yield Problem(
             "time.column",

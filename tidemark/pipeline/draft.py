@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemark.errors import ConfigError
-from tidemark.formats.iso8601 import UNREADABLE, iso_times
+from tidemark.formats.times import TIME_FORMATS
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.loading import parse
 from tidemark.pipeline.record_keys import KeyForm, form_of
@@ -21,7 +21,6 @@ from tidemark.runtime.suggestions import did_you_mean
 _TIME_NAMES: Final = re.compile(
     r"(^|_)(time|timestamp|ts|date|datetime|at|when)$|^(time|timestamp|date)", re.IGNORECASE
 )
-_EPOCHS: Final = {"epoch_s": (1e8, 5e9), "epoch_ms": (1e11, 5e12), "epoch_us": (1e14, 5e15)}
 _MAX_CATEGORIES: Final = 20
 _DAY: Final = 86_400_000_000
 _FORMS: Final[dict[KeyForm, str]] = {
@@ -149,13 +148,8 @@ def _time(topic: str, seen: dict[str, _Seen], wanted: str | None) -> tuple[str, 
 def _time_format(column: _Seen) -> str | None:
     if not column.always:
         return None
-    if column.type == "string":
-        return "iso8601" if bool((iso_times(column.values) != UNREADABLE).all()) else None
-    if column.type in ("int", "float"):
-        for name, (low, high) in _EPOCHS.items():
-            if all(low <= value <= high for value in column.values) and (name != "epoch_us" or column.type == "int"):
-                return name
-    return None
+    formats = TIME_FORMATS.all().items()
+    return next((name for name, written in formats if written.looks(column.values, column.type)), None)
 
 
 def _key(

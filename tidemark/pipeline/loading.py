@@ -125,7 +125,7 @@ def _problem(details: ErrorDetails, document: dict[str, Any]) -> Problem:
         return Problem(key, f"is no key of a pipeline file; {did_you_mean(str(location[-1]), known)}")
     if kind == "missing":
         return Problem(key, f"is missing; add it{_meaning(location)}")
-    if kind == "duration":
+    if kind in {"duration", "registry"}:
         return Problem(key, details["msg"])
     if kind == "literal_error":
         allowed = details["ctx"]["expected"]

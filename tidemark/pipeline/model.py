@@ -17,7 +17,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from kernels.windows.specs import Aggregate
+from tidemark.formats.record_formats import FORMATS
+from tidemark.formats.times import TIME_FORMATS
 from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
+from tidemark.pipeline.names import OneOf
 from tidemark.pipeline.record_keys import KeyForm
 from tidemark.records.topics import Topics
 
@@ -77,8 +80,9 @@ class Raw(Section):
 
     topic: str
     """Name of the topic. Several raw topics of one pipeline are keyed and partitioned alike."""
-    format: Literal["json"] = "json"
-    """One JSON object a record."""
+    format: Annotated[str, OneOf(FORMATS)] = "json"
+    """What a record is: `json`, one JSON object, or a format that another package adds. Raw topics of one pipeline have
+    one format."""
     key: Unless[KeyForm] = None
     """How the records' keys tell the first of `keys`: `text` (the default), `json` (texts in quotes), `int32` or
     `int64` (big endian), or `other`: keyed by something else or by nothing, so that rows reach their windows by a
@@ -90,8 +94,8 @@ class Time(Section):
 
     column: str
     """Column of the event time. In expressions it is a timestamp in UTC."""
-    format: Literal["iso8601", "epoch_s", "epoch_ms", "epoch_us"] = "iso8601"
-    """How the column tells the time; ISO 8601 without an offset is UTC."""
+    format: Annotated[str, OneOf(TIME_FORMATS)] = "iso8601"
+    """How the column tells the time; ISO 8601 without an offset is UTC. Another package may add a format."""
     patterns: Unless[Annotated[list[str], Field(min_length=1)]] = None
     """Further ways in which an `iso8601` column may write the time, as `%d/%m/%Y %H:%M:%S`, tried in order."""
     lateness: Duration = 60_000_000

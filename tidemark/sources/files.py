@@ -161,8 +161,8 @@ class RecordFile:
 
     def _may_grow(self, row: Row) -> bool:
         """Whether a last row without a newline may be half of one: its file was written to a moment ago."""
-        if self.path.suffix.lower() != ".csv":
-            return False  # a JSON object that is closed can't go on
+        if self._rows.closed:
+            return False  # such as a JSON object, which can't go on
         now, size = self._clock(), self.path.stat().st_size
         if self._last is None:
             if time.time() - self.path.stat().st_mtime >= QUIET and size == row.end:

@@ -17,6 +17,7 @@ from tidemark.features.rows import Cleaner, surviving
 from tidemark.formats.columns import json_values, refusal
 from tidemark.formats.declared import Declared
 from tidemark.formats.json_records import Decoded, Decoder
+from tidemark.formats.record_formats import FORMATS, as_record
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, record_keys
 from tidemark.pipeline.sql import parse_sql
@@ -30,7 +31,7 @@ NO_TIMESTAMP: Final = -1
 
 
 class Records:
-    """Values as records of a pipeline: each with the key that its partition is chosen by."""
+    """JSON objects as records of a pipeline: each in its format, with the key that its partition is chosen by."""
 
     def __init__(self, pipeline: Pipeline, topic: str | None = None) -> None:
         """Prepare for a pipeline.
@@ -47,7 +48,8 @@ class Records:
         keyed = msgspec.defstruct("Keyed", [("key", Any, None)], rename={"key": own})
         self._keyed = msgspec.json.Decoder(keyed).decode
         self._partition = Partition(raw.topic, 0, "")
-        self._decoder = Decoder(pipeline)
+        self._decoder = Decoder(pipeline, "json")
+        self._written = None if raw.format == "json" else FORMATS.get(raw.format)
         cleaner = Cleaner(pipeline)
         self._numbers = cleaner.schema[own] != pl.String
         cleans = any(parse_sql(sql).output_name == own for sql in pipeline.clean)
@@ -64,8 +66,10 @@ class Records:
                 texts[row] = text
         known = [text for text in texts if text is not None]
         keys = iter(record_keys(self._form, known, numbers=self._numbers))
+        form = self._written
+        written = values if form is None else [as_record(form, value) for value in values]
         return [
-            RawRecord(None if text is None else next(keys), value) for text, value in zip(texts, values, strict=True)
+            RawRecord(None if text is None else next(keys), value) for text, value in zip(texts, written, strict=True)
         ]
 
     def _text(self, value: bytes) -> str | None:
@@ -78,7 +82,7 @@ class Records:
         return None if key is None else str(key)
 
     def decode(self, values: Sequence[bytes], timestamp: int = NO_TIMESTAMP) -> Decoded:
-        """What the stream would make of values.
+        """What the stream would make of JSON objects.
 
         Args:
             values: of records.
