@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from labeling_grpc.database import reading
 from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.audit import newest, verify
 from tidemark.cli.console import PipelineFile, out, told
-from tidemark.errors import LabelingError
+from tidemark.errors import ConfigError, LabelingError
 from tidemark.pipeline import load
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
@@ -57,5 +58,11 @@ def verify_chain(
 @contextmanager
 def _reading(pipeline: PipelineFile) -> Iterator[Any]:
     name = load(pipeline).name
-    with reading(queue_database(Settings.from_environment(), name, database_url(os.environ)), name) as connection:
+    database = queue_database(Settings.from_environment(), name, database_url(os.environ))
+    if isinstance(database, Path) and not database.exists():
+        raise ConfigError(
+            f"pipeline '{name}' has no queue here ({database}): it was not started yet; "
+            f"`tidemark up {pipeline}` starts it"
+        )
+    with reading(database, name) as connection:
         yield connection

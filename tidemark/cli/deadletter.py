@@ -15,7 +15,6 @@ from tidemark.cli.console import PipelineFile, err, out, told
 from tidemark.cli.letter_choice import Place, choice, meant
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError, TidemarkError
-from tidemark.pipeline import load
 from tidemark.runtime.safe_text import indented, safe
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def list_letters(
     with told():
         if state not in {"", "open", "replayed", "resolved"}:
             raise ConfigError(f"--state {state!r}: write open, replayed or resolved")
-        place = Place.of(load(pipeline))
+        place = Place.of(pipeline)
         chosen = choice(None, reason, step, topic, since, until)
         marks = place.marks()
         counts = dict.fromkeys(("open", "replayed", "resolved"), 0)
@@ -82,7 +81,7 @@ def list_letters(
 def show(pipeline: PipelineFile, offset: Offset, partition: Partition = 0) -> None:
     """Show one dead letter: what it says, its record's own headers, and its value as it came."""
     with told():
-        place = Place.of(load(pipeline))
+        place = Place.of(pipeline)
         letter = place.letter(partition, offset)
         mark = place.marks().of(letter)
         source = letter.source
@@ -123,7 +122,7 @@ def replay(
     from tidemark.replay import Replay, whole
 
     with told():
-        place = Place.of(load(pipeline))
+        place = Place.of(pipeline)
         meant(offset, reason, step, topic, since, until, every=every)
         chosen = place.chosen(offset, partition, choice(offset, reason, step, topic, since, until))
         with Replay(place.settings, place.pipeline.topics, operator()) as sending:
@@ -150,7 +149,7 @@ def resolve(
     from tidemark.replay import Replay
 
     with told():
-        place = Place.of(load(pipeline))
+        place = Place.of(pipeline)
         meant(offset, reason, step, topic, since, until, every=every)
         chosen = place.chosen(offset, partition, choice(offset, reason, step, topic, since, until))
         with Replay(place.settings, place.pipeline.topics, operator()) as marking:
@@ -185,7 +184,7 @@ def edit(
     from tidemark.replay import corrections as repairing
 
     with told():
-        place = Place.of(load(pipeline))
+        place = Place.of(pipeline)
         fields = dict(_assignment(each) for each in assigned or ())
         repair = repairing.Repair(fields, value or None, key or None, tuple(drop or ()), place.types())
         lines = {} if corrections is None else repairing.corrections(corrections)

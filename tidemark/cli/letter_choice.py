@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tidemark.cli.console import connected
+from tidemark.cli.started import started
 from tidemark.errors import ConfigError, TidemarkError, TopicError
 from tidemark.kafka import read_record, topic_incarnation
-from tidemark.pipeline import Pipeline, parse_duration
+from tidemark.pipeline import Pipeline, load, parse_duration
 from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ class Place:
     settings: Settings
 
     @classmethod
-    def of(cls, pipeline: Pipeline) -> Place:
-        """That of a pipeline, on the Kafka that runs."""
-        return cls(pipeline, connected())
+    def of(cls, file: Path) -> Place:
+        """That of a pipeline's file, on the Kafka that runs."""
+        pipeline = load(file)
+        return cls(pipeline, started(pipeline, file, pipeline.topics.deadletter))
 
     @property
     def topic(self) -> str:

@@ -11,11 +11,10 @@ import typer
 from rich.text import Text
 
 from tidemark.cli.annotators import annotators
-from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load
-from tidemark.records.topics import Topics
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 
@@ -47,7 +46,9 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write all annotations of a pipeline, as Kafka has them, to a file."""
+    from labeling_grpc.files.export import FORMATS
     from labeling_grpc.files.export import export as write
+    from tidemark.cli.started import started
     from tidemark.evaluation import final_labels
     from tidemark.kafka import read_all
     from tidemark.records import Label, decode
@@ -55,8 +56,12 @@ def export(
     with told():
         if to.exists() and not force:
             raise ConfigError(f"{to} is there already: take another name, or --force")
-        topic = Topics(load(pipeline).name).labels
-        labels = [decode(Label, message.value()) for message in read_all(connected(), topic, settled=True)]
+        if to.suffix not in FORMATS:
+            raise ConfigError(f"{to}: the ending must be one of {', '.join(FORMATS)} (.json: Label Studio's tasks)")
+        loaded = load(pipeline)
+        topic = loaded.topics.labels
+        settings = started(loaded, pipeline, topic)
+        labels = [decode(Label, message.value()) for message in read_all(settings, topic, settled=True)]
         found = final_labels(labels) if verdicts else labels
         write(found, to)
         out.print(f"{len(found):,} written to {safe(str(to))}", soft_wrap=True)

@@ -8,7 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from tidemark.cli.console import PipelineFile, connected, told
+from tidemark.cli.console import PipelineFile, told
+from tidemark.cli.started import started
 from tidemark.flows import FLOWS
 from tidemark.pipeline import load
 from tidemark.runtime.signals import hold
@@ -28,8 +29,8 @@ def run(
     """
     with told():
         module = ["labeling_grpc"] if what == _LABELING else ["dataflows.run", FLOWS.get(what).name]
-        load(pipeline)
-        settings = connected()
+        loaded = load(pipeline)
+        settings = started(loaded, pipeline, loaded.topics.labels)
     os.environ.update({**settings.environment(), "PYTHONSAFEPATH": "1"})
     # The process becomes the flow: signals reach it directly, and nothing else stays in memory.
     hold()

@@ -49,20 +49,24 @@ class Problem:
 
 
 def find_problems(pipeline: Pipeline) -> list[Problem]:
-    """Everything that is wrong with a pipeline whose shape is right; an empty list if nothing is."""
+    """Everything that is wrong with a pipeline whose shape is right; an empty list if nothing is.
+
+    What follows from another mistake is no problem of its own: windows over a key whose entry in `keys` is wrong, and
+    expressions of a time where it is unknown which column holds it.
+    """
     schema = columns_schema(pipeline)
     cleaned, problems = _cleaned_schema(pipeline, schema)
+    keys, time = list(_keys(pipeline)), list(_time(pipeline))
+    expressions = [*problems, *_features(pipeline, cleaned), *_derived(pipeline)]
     return [
         *_topics(pipeline),
         *_partitions(pipeline),
         *_columns(pipeline),
-        *_keys(pipeline),
-        *_time(pipeline),
-        *problems,
+        *keys,
+        *time,
+        *([] if pipeline.time.column not in pipeline.columns else expressions),
         *_names(pipeline, cleaned),
-        *_features(pipeline, cleaned),
-        *_windows(pipeline, cleaned),
-        *_derived(pipeline),
+        *(problem for problem in _windows(pipeline, cleaned) if not (keys and problem.key.endswith(".key"))),
         *_label(pipeline),
         *_context(pipeline, cleaned),
         *_labeling(pipeline),

@@ -65,6 +65,8 @@ def parse(text: str, name: str) -> Pipeline:
         raise ConfigError(f"{name}: is no pipeline file: its lists or tables are nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError is one; a number of thousands of digits another
         raise ConfigError(f"{_place(name, _line_told(error, text))}: is no TOML: {first_line(error)}") from error
+    if not document:
+        raise ConfigError(f"{name}: is empty; `tidemark init --topic TOPIC` drafts one from a topic's records")
     oversized = [Problem(key, "is a whole number beyond 64 bits; write a smaller one") for key in _oversized(document)]
     if oversized:
         raise _config_error(name, text, oversized)

@@ -99,7 +99,8 @@ class ModelWatcher:
         """
         if not self._ready.wait(timeout):
             raise BrokerError(
-                f"{self._topics.models}: not read to its end within {timeout:g} s; is Kafka up, does the topic exist?"
+                f"{self._topics.models}: not read to its end within {timeout:g} s; is Kafka up? Where the pipeline "
+                "has not started yet, `tidemark up FILE` makes its topics"
             )
         return self.current()
 

@@ -177,6 +177,6 @@ def _checked_servers(text: str) -> str:
     servers = [part.strip() for part in text.split(",")]
     for server in servers:
         host, _, port = server.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(f"TIDEMARK_BOOTSTRAP_SERVERS: {server!r} is not host:port; write host:port,host:port")
     return ",".join(servers)
