@@ -91,7 +91,7 @@ def expected_cause(error: BaseException | None) -> TidemarkError | None:
 def main(argv: list[str]) -> int:
     """Run the flow named first over the pipeline whose file is named second; the exit status."""
     log_to_stderr()
-    if len(argv) != 2:
+    if len(argv) != 2 or argv[0] not in FLOWS.names():
         _log.error("usage: python -m dataflows.run %s PIPELINE", "|".join(FLOWS.names()))
         return 2
     stop = Stop().on_signals()

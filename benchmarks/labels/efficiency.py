@@ -28,7 +28,7 @@ from tidemark.cli.demo import ERRORS
 from tidemark.demo.experiment import Exam, Stream, random_arm
 from tidemark.errors import ModelError
 from tidemark.evaluation.metrics import average_precision
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Label, Metric, decode, encode
 from tidemark.records.event_id import parse_event_id

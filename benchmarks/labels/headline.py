@@ -26,7 +26,7 @@ from benchmarks.support.report import write
 from tidemark.datasets import DATASETS
 from tidemark.evaluation.headline import NARROW, Sample, headline
 from tidemark.evaluation.metrics import average_precision
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import Metric
 from tidemark.records.event_id import parse_event_id

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate, Outcome, Prediction, encode
 from tidemark.records.event_id import event_id

@@ -26,7 +26,7 @@ from benchmarks.support.report import write
 from tidemark.cli.demo import ERRORS, Show, demonstrate
 from tidemark.datasets import DATASETS
 from tidemark.evaluation.metrics import average_precision, roc_auc
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import ModelManifest
 from tidemark.registry.reading import read_registry

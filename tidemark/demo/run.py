@@ -21,7 +21,7 @@ from tidemark.demo.feed import Feed
 from tidemark.demo.pace import Pace
 from tidemark.demo.result import DemoResult, ModelPoint
 from tidemark.errors import TidemarkError
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.flows import FLOWS
 from tidemark.kafka import read_all
 from tidemark.observe import Observer, Snapshot

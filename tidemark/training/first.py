@@ -17,7 +17,7 @@ from kernels.forest.forest import Forest
 from tidemark.errors import BrokerError, ConfigError, ModelError
 from tidemark.evaluation import intervals
 from tidemark.evaluation.metrics import average_precision, log_loss
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.kafka import ensure_topics, producer_config, wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.classes import NO_CLASS, ClassReader

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streaming import START, MemoryEngine, load_rows, purchases, shop
 
 from tidemark.errors import ConfigError
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.features.offline import offline
 from tidemark.pipeline import Pipeline
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streaming import START, MemoryEngine, Models, shop
 
 from tidemark.errors import ConfigError
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.processor import Partition
 from tidemark.sources.files import open_file

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tidemark.cli.train import app
 from tidemark.errors import ConfigError, ModelError
-from tidemark.features import backfill
+from tidemark.features.backfill import backfill
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records.topics import TopicSpec
