@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling
+.PHONY: help demo test warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling
 
 PYTHON ?=
 VENV := .venv/bin
@@ -52,11 +52,16 @@ docs: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-docs.txt
 	$(VENV)/mkdocs build --strict --quiet
 
+warm: setup-dev
+	@$(VENV)/tidemark warm
+
 # In two processes, for half of the time goes by in waiting; each test file, and its brokers, stays in one. The longest
 # are begun first (tests/lib/longest.py).
 WORKERS ?= 2
 
-test: lint
+# While one processor checks types the other compiles the kernels, once for all workers.
+test: setup-dev
+	@$(MAKE) --no-print-directory -j2 lint warm
 	$(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Against a real Label Studio, in an environment of its own in the user's cache.

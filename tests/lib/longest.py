@@ -15,6 +15,7 @@ LONGEST: Final = (
     "test_quality.py",  # 123 s
     "test_scheduler.py",  # 108 s
     "test_rounds.py",  # as long
+    "test_tutorial.py",  # 115 s
     "test_windows.py",  # 103 s
     "test_labeling_killed.py",  # 103 s
     "test_clocks.py",  # 97 s
