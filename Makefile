@@ -7,9 +7,14 @@ PYTHON ?=
 VENV := .venv/bin
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
 
-# The first Python that is supported; if there is none, any, and tools/bootstrap.py says what is wrong with it.
+# The Python that was named, or else the first that is supported; if there is none, any, and tools/bootstrap.py says what
+# is wrong with it.
 define bootstrap
-@python=$$(for p in $(or $(PYTHON),$(VENV)/python python3.12 python3.11 python3 python); do \
+@$(if $(PYTHON),if ! "$(PYTHON)" -c 'import sys' >/dev/null 2>&1; then \
+		echo "set-up: PYTHON=$(PYTHON) is no Python that runs; name a Python 3.11 or 3.12: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi;) \
+	python=$$(for p in $(or $(PYTHON),$(VENV)/python python3.12 python3.11 python3 python); do \
 		"$$p" -c '$(SUPPORTED)' >/dev/null 2>&1 && { command -v "$$p"; break; }; done); \
 	python=$${python:-$$(command -v "$(or $(PYTHON),python3)" || command -v python)}; \
 	if [ -z "$$python" ]; then \
@@ -17,7 +22,7 @@ define bootstrap
 			"apt-get install python3.11 python3.11-venv), or name it: make PYTHON=/path/to/python3.11" >&2; \
 		exit 1; \
 	fi; \
-	"$$python" tools/bootstrap.py $(1)
+	TIDEMARK_PYTHON="$(PYTHON)" "$$python" tools/bootstrap.py $(1)
 endef
 
 help:

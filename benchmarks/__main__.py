@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 BENCHMARKS: Final = {
     "demo": "benchmarks.loop.demo",
     "faults": "benchmarks.loop.faults",
+    "first-hour": "benchmarks.loop.first_hour",
     "headline": "benchmarks.labels.headline",
     "kernels": "benchmarks.kernels.suite",
     "label-efficiency": "benchmarks.labels.efficiency",

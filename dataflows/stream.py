@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from bytewax.dataflow import Dataflow
@@ -23,6 +24,7 @@ from tidemark.registry.signature import signing_key
 from tidemark.runtime.settings import Settings
 from tidemark.stream.processor import StreamProcessor
 
+_log = logging.getLogger(__name__)
 _ROUND_ROWS: Final = 8_000
 """Rows of all partitions together. A round costs some 9 ms however few rows it has, and 5 µs a row."""
 
@@ -51,7 +53,9 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
     try:
         watcher.wait_ready()
         record_deployed(settings, pipeline, secret=secret)
+        _log.info("warming up: a first start compiles kernels, which takes up to a minute; later ones take seconds")
         rehearse(StreamProcessor(pipeline, watcher), pipeline)
+        _log.info("warm; joining the group")
     except BaseException:
         watcher.close()
         raise

@@ -14,6 +14,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -101,6 +102,22 @@ def venv_problem(venv: Path) -> str | None:
     return None
 
 
+def named_problem(named: str, version: tuple[int, int], venv: Path) -> str | None:
+    """Why a Python that was named (`make PYTHON=...`) can't be the environment's, None if it can or none was named."""
+    if not named:
+        return None
+    if problem := python_problem(version, named):
+        return problem
+    config = venv / "pyvenv.cfg"
+    made = re.search(r"^version\s*=\s*(\d+)\.(\d+)", config.read_text(), re.MULTILINE) if config.exists() else None
+    if made is None or (int(made[1]), int(made[2])) == version:
+        return None
+    return (
+        f"PYTHON={named} is Python {version[0]}.{version[1]}, but {venv} was made with {made[1]}.{made[2]}: "
+        "make distclean removes it, and the next make uses the Python that you name"
+    )
+
+
 def fingerprint(kind: str) -> str:
     """SHA-256 of all that decides what is installed."""
     digest = hashlib.sha256(kind.encode())
@@ -163,6 +180,7 @@ def main(argv: list[str]) -> int:
         print(f"usage: bootstrap.py {'|'.join(LOCKS)}", file=sys.stderr)
         return 2
     try:
+        _refuse(named_problem(os.environ.get("TIDEMARK_PYTHON", ""), sys.version_info[:2], VENV))
         if is_done(kind):
             return 0
         began = time.monotonic()

@@ -208,3 +208,36 @@ def test_make_passes_by_pythons_that_do_not_fit(bare: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"chose {bare / 'programs' / 'python3.11'}"
+
+
+@pytest.mark.parametrize("named", ["/no/such/python", "no-such-python", "ls"])
+def test_make_refuses_a_named_python_that_is_none_whatever_else_there_is(bare: Path, named: str) -> None:
+    for name in ("python3.11", "python"):
+        program = bare / "programs" / name
+        program.write_text("#!/bin/sh\necho chose $0\n", encoding="utf-8")
+        program.chmod(0o755)
+
+    done = make(bare / "clone", str(bare / "programs"), "setup", f"PYTHON={named}")
+
+    assert done.returncode != 0
+    assert f"PYTHON={named} is no Python that runs" in done.stderr
+    assert "chose" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("named", "version", "told"),
+    [
+        ("", (3, 12), None),
+        ("python3.11", (3, 11), None),
+        ("python3.12", (3, 12), "PYTHON=python3.12 is Python 3.12, but .* was made with 3.11: make distclean"),
+        ("python3.9", (3, 9), "needs Python 3.11 or 3.12, but python3.9 is Python 3.9"),
+    ],
+)
+def test_a_named_python_that_the_environment_was_not_made_with_is_told(
+    tmp_path: Path, named: str, version: tuple[int, int], told: str | None
+) -> None:
+    (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.7\n", encoding="utf-8")
+
+    problem = bootstrap.named_problem(named, version, tmp_path)
+
+    assert problem is None if told is None else re.search(told, problem or "")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import KafkaException
 
 from tidemark.kafka import connect
 from tidemark.kafka.clients import unreachable
+from tidemark.kafka.ends import ends
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
@@ -39,9 +39,7 @@ def empty_topics(pipeline: Pipeline, settings: Settings, made: Iterable[str] = (
         for i, topic in enumerate(pipeline.raw_topics):
             found = listed.get(topic)
             if found is not None and found.error is None:
-                ends = {TopicPartition(topic, index): OffsetSpec.latest() for index in found.partitions}
-                answers = client.list_offsets(ends, request_timeout=_ASK).values()
-                if any(answer.result(_ASK).offset > 0 for answer in answers):
+                if any(ends(client, {topic: sorted(found.partitions)}, timeout=_ASK)[topic]):
                     continue
                 state = "is empty, made now" if topic in set(made) else "is empty"
             else:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import KafkaException
 from rich.table import Table
 
 from tidemark.cli.console import connected, out, told
 from tidemark.errors import TopicError
 from tidemark.kafka import connect, ensure_topics
 from tidemark.kafka.clients import unreachable
+from tidemark.kafka.ends import ends
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
@@ -37,8 +37,8 @@ def list_() -> None:
         table.add_column("topic", overflow="fold")
         table.add_column("partitions", justify="right")
         table.add_column("written", justify="right")
-        for name, ends in sorted(_topics(settings).items()):
-            table.add_row(safe(name), str(len(ends)), f"{sum(ends):,}")
+        for name, written in sorted(_topics(settings).items()):
+            table.add_row(safe(name), str(len(written)), f"{sum(written):,}")
     if table.row_count:
         out.print(table)
     else:
@@ -60,7 +60,7 @@ def create(
                 f"there is a topic '{safe(topic)}' already, of {len(known[topic])} partitions; use it as it is"
             )
         if dry_run:
-            out.print(f"topic '{safe(topic)}' would be made, of {partitions} partitions")
+            out.print(f"topic '{safe(topic)}' would be made, of {partitions} partitions", soft_wrap=True)
             return
         ensure_topics(settings, [TopicSpec(topic, partitions, {})])
         out.print(f"topic '{safe(topic)}': made, of {partitions} partitions", soft_wrap=True)
@@ -105,14 +105,7 @@ def _topics(settings: Settings) -> dict[str, list[int]]:
     client = connect(settings, timeout=_ASK)
     try:
         listed = client.list_topics(timeout=_ASK).topics
-        names = [name for name, found in listed.items() if found.error is None and not name.startswith("__")]
-        asked = {
-            TopicPartition(name, index): OffsetSpec.latest() for name in names for index in listed[name].partitions
-        }
-        ends: dict[str, list[int]] = {name: [] for name in names}
-        if asked:
-            for partition, answer in client.list_offsets(asked, request_timeout=_ASK).items():
-                ends[partition.topic].append(answer.result(_ASK).offset)
+        shown = [name for name, found in listed.items() if found.error is None and not name.startswith("__")]
+        return ends(client, {name: sorted(listed[name].partitions) for name in shown}, timeout=_ASK)
     except KafkaException as error:
         raise unreachable(settings, error.args[0].str()) from error
-    return ends

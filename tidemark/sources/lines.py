@@ -56,6 +56,7 @@ def _key(line: bytes, key: str, where: str) -> bytes | None:
 
 def _object(line: bytes, where: str) -> dict[str, msgspec.Raw]:
     try:
+        line.decode()  # values are not looked into
         return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{where}: is no JSON object ({error}); write one object a line, {{...}}") from error

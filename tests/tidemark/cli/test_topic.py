@@ -50,7 +50,7 @@ def test_a_topic_is_made_filled_and_listed_and_only_said_with_dry_run(
 
 
 def test_a_raw_topic_that_is_empty_is_named_with_the_one_that_may_have_been_meant(kafka: Settings, unique: str) -> None:
-    text = FRAUD.read_text(encoding="utf-8").replace('name = "fraud"', f'name = "{unique[-9:]}"')
+    text = FRAUD.read_text(encoding="utf-8").replace('name = "fraud"', f'name = "{unique[-8:]}"')
     misspelt = parse(text.replace('topic = "fraud.raw"', f'topic = "{unique}-paymnets"'), "p.toml")
     assert [line.partition(":")[0] for line in empty_topics(misspelt, kafka)] == [
         f"topic '{unique}-paymnets' does not exist yet"
@@ -68,7 +68,7 @@ def test_the_simulated_events_of_a_pipeline_are_sent_to_its_raw_topic(
     kafka: Settings, unique: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "p.toml"
-    text = FRAUD.read_text(encoding="utf-8").replace('name = "fraud"', f'name = "{unique[-9:]}"')
+    text = FRAUD.read_text(encoding="utf-8").replace('name = "fraud"', f'name = "{unique[-8:]}"')
     file.write_text(text.replace('topic = "fraud.raw"', f'topic = "{unique}"'))
     status, said = _run("feed", str(file))
     assert status == 1

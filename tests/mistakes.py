@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-FRAUD: Final = (Path(__file__).parents[2] / "pipelines" / "fraud.toml").read_text(encoding="utf-8")
+FRAUD: Final = (Path(__file__).parents[1] / "pipelines" / "fraud.toml").read_text(encoding="utf-8")
 DEAD: Final = "127.0.0.1:1"
 """Where nothing listens."""
 
@@ -186,3 +187,53 @@ ENVIRONMENT: Final[dict[str, Mistake]] = {
 
 MISTAKES: Final = FILES | COMMANDS | ENVIRONMENT
 """All that need no Kafka."""
+
+_LINES: Final = 4
+_FRAME: Final = re.compile(r"^[╭╰│─╮╯\s]+|[│\s]+$")
+
+
+def prepared(mistake: Mistake, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Write the files of a mistake.
+
+    Args:
+        mistake: whose files they are.
+        folder: of the test, for the files and the state.
+
+    Returns:
+        The words of the command, and the variables of its environment.
+
+    """
+    for file, content in mistake.files.items():
+        (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    environment = {"TIDEMARK_HOME": str(folder / "state"), "COLUMNS": "80"}
+    environment |= {name: _filled(value, folder) for name, value in mistake.environment.items()}
+    return [_filled(word, folder) for word in mistake.words.split()], environment
+
+
+def shortcomings(mistake: Mistake, output: str, status: int) -> list[str]:
+    """What is wrong with what was told of a mistake.
+
+    Args:
+        mistake: the mistake.
+        output: all that was printed.
+        status: the command's.
+
+    Returns:
+        A phrase for each shortcoming, none where it is as it must be.
+
+    """
+    framed = [_FRAME.sub("", line) for line in output.splitlines()]
+    message = [line for line in framed if line and not line.startswith(("Usage:", "Try '", "Error ─"))]
+    whole = " ".join(message)
+    found = [f"does not tell {each!r}" for each in mistake.told if not re.search(each, whole)]
+    if status in {0, -6, -9, -11, -15}:
+        found.append(f"status {status}")
+    if "Traceback" in output or "panicked" in output:
+        found.append("a traceback")
+    if len(message) >= _LINES:
+        found.append(f"{len(message)} lines")
+    return found
+
+
+def _filled(text: str, folder: Path) -> str:
+    return re.sub(r"\{([\w.]+)\}", lambda match: str(folder / match[1]), text)

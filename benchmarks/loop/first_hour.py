@@ -1,0 +1,85 @@
+"""Rows N3 and N4: mistakes of first users, and how soon commands start. `python -m benchmarks first-hour [--quick]`.
+
+Times are of the processor, user and system, the least of several runs: what a machine with nothing else to do takes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.support.report import write
+from tests.mistakes import MISTAKES, prepared, shortcomings
+
+_ROOT: Final = Path(__file__).parents[2]
+_FILE: Final = str(_ROOT / "pipelines" / "fraud.toml")
+_TIDEMARK: Final = str(Path(sys.executable).with_name("tidemark"))
+_STARTS: Final = {
+    "N4 help": (["--help"], 150),
+    "N4 check": (["check", _FILE], 500),
+    "N4 status": (["status", _FILE], 1_000),
+    "N4 label": (["label", _FILE], 1_000),
+}
+"""Command and milliseconds that it may take. Where no Kafka runs, `status` says so as soon as it could look."""
+_SECONDS: Final = 3.0
+
+
+def main(argv: list[str]) -> None:
+    """Measure, and write the rows."""
+    quick = "--quick" in argv
+    rows = [_start(name, words, target, 3 if quick else 9) for name, (words, target) in _STARTS.items()]
+    write("first_hour", [*rows, _mistakes(list(MISTAKES)[:: 8 if quick else 1])])
+
+
+def _start(name: str, words: list[str], target: int, runs: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as home:
+        took = sorted(_run(words, {"TIDEMARK_HOME": home})[2] * 1_000 for _ in range(runs))
+    best = round(took[0])
+    detail = {"runs": runs, "median": round(took[runs // 2]), "command": " ".join([words[0], *map(_named, words[1:])])}
+    return {"id": name, "value": best, "target": target, "unit": "ms", "reached": best <= target, "detail": detail}
+
+
+def _named(path: str) -> str:
+    return str(Path(path).relative_to(_ROOT))
+
+
+def _mistakes(names: list[str]) -> dict[str, Any]:
+    wrong: dict[str, list[str]] = {}
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            words, environment = prepared(MISTAKES[name], Path(folder))
+            output, status, seconds = _run(words, environment)
+        found = shortcomings(MISTAKES[name], output, status)
+        found += [f"{seconds:.1f} s"] if seconds > _SECONDS else []
+        if found:
+            wrong[name] = found
+    right = len(names) - len(wrong)
+    detail = {"wrong": wrong, "of": len(names)}
+    row = {"id": "N3", "value": right, "target": len(names), "unit": "mistakes", "reached": not wrong}
+    return {**row, "detail": detail}
+
+
+def _run(words: list[str], environment: dict[str, str]) -> tuple[str, int, float]:
+    """What a command printed, its status, and its seconds of the processor."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [_TIDEMARK, *words],
+        env=own | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return done.stdout.decode(errors="replace"), done.returncode, seconds
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
