@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from itertools import islice
@@ -34,12 +35,12 @@ def tried(name: str) -> Iterator[tuple[str, Document]]:
 
 
 def accepted(text: str, name: str) -> Pipeline | None:
-    """The pipeline; None where each line of the refusal names the file."""
+    """The pipeline; None where each line of the refusal names the file, and the line in it where there is one."""
     try:
         return parse(text, name)
     except ConfigError as error:
         lines = str(error).splitlines()
-    unnamed = [line for line in lines if not line.startswith(f"{name}: ")]
+    unnamed = [line for line in lines if not re.match(rf"{name}(:\d+)?: ", line)]
     assert not unnamed
     return None
 
@@ -66,5 +67,5 @@ def test_check_refuses_as_many_partitions_as_select_would(topics: int) -> None:
     more = "".join(f'[[raw]]\ntopic = "more-{i}"\n' for i in range(1, topics))
     text = pipeline_text().replace("[time]", f"{more}[time]")
     assert parse(text.replace("partitions = 2", f"partitions = {most}"), "p").partitions == most
-    with pytest.raises(ConfigError, match=f"p: partitions: .* write at most {most}"):
+    with pytest.raises(ConfigError, match=rf"p:\d+: partitions: .* write at most {most}"):
         parse(text.replace("partitions = 2", f"partitions = {most + 1}"), "p")
