@@ -165,7 +165,12 @@ def test_the_tutorial_leads_to_a_champion_that_serves_and_to_a_figure_of_its_qua
     settings = reader.settings()
     labels = [decode(Label, message.value()) for message in read_all(settings, "machines.labels")]
     assert {label.label for label in labels} == {"healthy", "worn"}
-    wait_until(lambda: reader.predicted_by() - {"none"}, lambda: reader.printed, 60, 1)
+    wait_until(
+        lambda: reader.predicted_by() - {"none"},
+        lambda: reader.run("tidemark status machines.toml") + reader.printed,
+        120,
+        1,
+    )
 
     def figures() -> list[Metric]:
         metrics = [decode(Metric, message.value()) for message in read_all(settings, "machines.metrics")]
