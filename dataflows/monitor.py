@@ -6,9 +6,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-import dataflows.engine.flow
+import dataflows.operators as tm
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.flow import over_kafka
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
 from dataflows.engine.task import Done, Work
@@ -17,14 +18,17 @@ from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
 
 
-def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
+def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline) -> Dataflow:
     """The flow between a source and a sink."""
-    return dataflows.engine.flow.build("monitor", source, sink)
+    flow = Dataflow("monitor")
+    read = tm.input("read", flow, source)
+    tm.commit("commit", sink, tm.processor("monitor", read, lambda: MonitorProcessor(pipeline)))
+    return flow
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over what is known of the pipeline's predictions; one process joins all partitions, others stand by."""
-    return dataflows.engine.flow.over_kafka("monitor", lambda: prepared(pipeline, settings), stop)
+    return over_kafka(lambda source, sink: build(source, sink, pipeline), lambda: prepared(pipeline, settings), stop)
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:
@@ -41,7 +45,7 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return Running(config, lambda: MonitorProcessor(pipeline))
+    return Running(config)
 
 
 def flow() -> Dataflow:

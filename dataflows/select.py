@@ -6,9 +6,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-import dataflows.engine.flow
+import dataflows.operators as tm
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.flow import over_kafka
 from dataflows.engine.lost_offsets import check_select
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
@@ -18,14 +19,17 @@ from tidemark.runtime.settings import Settings
 from tidemark.selection import SelectProcessor
 
 
-def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
+def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline) -> Dataflow:
     """The flow between a source and a sink."""
-    return dataflows.engine.flow.build("select", source, sink)
+    flow = Dataflow("select")
+    read = tm.input("read", flow, source)
+    tm.commit("commit", sink, tm.processor("select", read, lambda: SelectProcessor(pipeline)))
+    return flow
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's proposals; one member of its group is active, others stand by."""
-    return dataflows.engine.flow.over_kafka("select", lambda: prepared(pipeline, settings), stop)
+    return over_kafka(lambda source, sink: build(source, sink, pipeline), lambda: prepared(pipeline, settings), stop)
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:
@@ -45,7 +49,7 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return Running(config, lambda: SelectProcessor(pipeline))
+    return Running(config)
 
 
 def flow() -> Dataflow:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-import dataflows.engine.flow
+import dataflows.operators as tm
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.flow import over_kafka
 from dataflows.engine.lost_offsets import check_stream
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
@@ -22,6 +24,7 @@ from tidemark.registry.deployed import record_deployed
 from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.signature import signing_key
 from tidemark.runtime.settings import Settings
+from tidemark.stream.models import ActiveModel, ModelSource
 from tidemark.stream.processor import StreamProcessor
 
 _log = logging.getLogger(__name__)
@@ -29,17 +32,65 @@ _ROUND_ROWS: Final = 8_000
 """Rows of all partitions together. A round costs some 9 ms however few rows it has, and 5 µs a row."""
 
 
-def build(source: Source[Work], sink: Sink[Done]) -> Dataflow:
-    """The flow between a source and a sink."""
-    return dataflows.engine.flow.build("stream", source, sink)
+def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, models: ModelSource) -> Dataflow:
+    """The flow between a source and a sink: one stage for each key that rows are partitioned by."""
+    flow = Dataflow("stream")
+    read = tm.input("read", flow, source)
+    raw = tm.by_topic("raw", read, pipeline.raw_topics)
+    decoded = tm.decode("decode", raw, pipeline)
+    rows = tm.row_features("row_features", decoded.oks, pipeline)
+    featured = tm.window_features("window_features", rows.oks, pipeline)
+    errs, hops = [decoded.errs, rows.errs], []
+    for key in pipeline.hops:
+        hops.append(tm.repartition(f"to_{key}", featured, pipeline, key))
+        hop = tm.by_topic(f"by_{key}", read, [pipeline.topics.hop(key)])
+        rows_by_key = tm.receive(f"receive_{key}", hop, pipeline, key)
+        featured = tm.window_features(f"window_features_{key}", rows_by_key.oks, pipeline, key)
+        errs.append(rows_by_key.errs)
+    scored = tm.predict("predict", featured, pipeline, models)
+    proposals = tm.propose("propose", scored, pipeline)
+    letters = tm.dead_letters("dead_letters", *errs, topic=pipeline.topics.deadletter)
+    tm.commit("commit", sink, letters, *hops, scored, proposals)
+    return flow
 
 
-def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
-    """The flow over the pipeline's topics, which begins with `prepared` when it runs."""
-    return dataflows.engine.flow.over_kafka("stream", lambda: prepared(pipeline, settings), stop)
+Build = Callable[[Source[Work], Sink[Done], Pipeline, ModelSource], Dataflow]
+"""What makes a flow between a source and a sink: `build`, or a user's own."""
 
 
-def prepared(pipeline: Pipeline, settings: Settings) -> Running:
+class Champion:
+    """The model in force, once the flow runs."""
+
+    def __init__(self) -> None:
+        self.watcher: ModelWatcher | None = None
+
+    def current(self) -> ActiveModel | None:
+        """The model in force now; None before the first. Never waits."""
+        return None if self.watcher is None else self.watcher.current()
+
+
+def over(pipeline: Pipeline, settings: Settings, stop: Stop, build: Build = build) -> tuple[Dataflow, Sessions]:
+    """The flow over the pipeline's topics, which begins with `prepared` when it runs.
+
+    Args:
+        pipeline: whose records are predicted.
+        settings: where Kafka is.
+        stop: asks the flow to end.
+        build: makes the flow; by default this module's.
+
+    Returns:
+        The flow, and the sessions that it will have.
+
+    """
+    champion = Champion()
+    return over_kafka(
+        lambda source, sink: build(source, sink, pipeline, champion),
+        lambda: prepared(pipeline, settings, champion),
+        stop,
+    )
+
+
+def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Running:
     """Kernels are warm and the champion is known before the group is joined.
 
     Raises:
@@ -49,7 +100,7 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
     settings = connected(settings)
     check_stream(pipeline, settings)
     secret = signing_key()
-    watcher = ModelWatcher(settings, pipeline, secret=secret).start()
+    watcher = champion.watcher = ModelWatcher(settings, pipeline, secret=secret).start()
     try:
         watcher.wait_ready()
         record_deployed(settings, pipeline, secret=secret)
@@ -71,7 +122,7 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return Running(config, lambda: StreamProcessor(pipeline, watcher), close=watcher.close)
+    return Running(config, close=watcher.close)
 
 
 def flow() -> Dataflow:

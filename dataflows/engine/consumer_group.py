@@ -24,7 +24,7 @@ from dataflows.engine.start_offsets import Found, Lookup, Opening, check_own, ga
 from dataflows.engine.unreadable import Gap, Unreadable
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import consumer_config
-from tidemark.runtime.processor import Partition, Processor
+from tidemark.runtime.processor import Partition, TaskState
 
 _log = logging.getLogger(__name__)
 _ROUNDS_HELD: Final = 4
@@ -57,13 +57,13 @@ class Membership:
     def __init__(
         self,
         config: EngineConfig,
-        processor: Processor,
+        state: TaskState,
         admin: AdminClient,
         member: Member,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
-        self._processor = processor
+        self._state = state
         self._lookup = Lookup(config.settings, config.group, admin)
         self._unreadable = Unreadable(
             partial(self._consumer_config, log_level=2), admin, patience=config.unreadable_after, group=config.group
@@ -81,10 +81,10 @@ class Membership:
 
     def join(self) -> None:
         """Become a member of the group."""
-        self._response_size = response_size(self._admin, self._processor.topics, self._config.settings)
+        self._response_size = response_size(self._admin, self._state.topics, self._config.settings)
         self.consumer = Consumer(self._consumer_config(error_cb=self._on_client_error))
         self.consumer.subscribe(
-            list(self._processor.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            list(self._state.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
     def _consumer_config(self, **over: Any) -> dict[str, Any]:  # noqa: ANN401 librdkafka's values have no common type
@@ -289,7 +289,7 @@ class Membership:
         partition = lane.partition
         if lane.is_open and partition is not None:
             lane.shut()
-            self._processor.close(partition)
+            self._state.close(partition)
 
     # -- where to begin ------------------------------------------------------------------------------------------------
 
@@ -338,7 +338,7 @@ class Membership:
                 "%s: the committed offset %d of %s [%d] belongs to an earlier topic of that name; beginning at %d",
                 *(config.group, found.stale, lane.topic, lane.index, found.low),
             )
-        rewind = self._processor.open(partition, found.metadata)
+        rewind = self._state.open(partition, found.metadata)
         start = start_offset(lane, found, rewind, group=config.group, accept_gap=config.accept_gap)
         committed = start
         if found.committed is not None:

@@ -1,10 +1,9 @@
-"""The one shape all flows over a processor have: polled → processed → committed."""
+"""A flow over Kafka."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
@@ -12,23 +11,16 @@ from bytewax.outputs import Sink
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.sink import KafkaSink
 from dataflows.engine.source import KafkaSource, Running, Sessions
-from dataflows.engine.task import Done, Work, process
+from dataflows.engine.task import Done, Work
 
 
-def build(name: str, source: Source[Work], sink: Sink[Done]) -> Dataflow:
-    """The flow called `name` between a source and a sink."""
-    flow = Dataflow(name)
-    polled = op.input("polled", flow, source)
-    processed = op.map("processed", polled, process)
-    op.output("committed", processed, sink)
-    return flow
-
-
-def over_kafka(name: str, prepare: Callable[[], Running], stop: Stop) -> tuple[Dataflow, Sessions]:
-    """The flow over Kafka.
+def over_kafka(
+    build: Callable[[Source[Work], Sink[Done]], Dataflow], prepare: Callable[[], Running], stop: Stop
+) -> tuple[Dataflow, Sessions]:
+    """A flow over Kafka.
 
     Args:
-        name: of the flow.
+        build: the flow between a source and a sink.
         prepare: connects, warms and configures; called when the flow runs, not when it is built.
         stop: asks it to end.
 
@@ -37,4 +29,4 @@ def over_kafka(name: str, prepare: Callable[[], Running], stop: Stop) -> tuple[D
 
     """
     sessions = Sessions(prepare, stop)
-    return build(name, KafkaSource(sessions), KafkaSink(sessions)), sessions
+    return build(KafkaSource(sessions), KafkaSink(sessions)), sessions

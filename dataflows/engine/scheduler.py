@@ -1,8 +1,8 @@
 """Which rows are processed next, and which of them together.
 
-A processor that takes its partitions one by one is given a batch of each that need not wait for others
-(`dataflows.engine.alignment`). One that takes them together (`RoundProcessor`) is given rounds: a batch of each
-partition of a group, all ending near the same event time. It hands rows on in the order of their event times, so a
+A flow that tells event times only of rows that it has processed is given a batch of each partition that need not wait
+for others (`dataflows.engine.alignment`). One that tells them beforehand (`TimedState`) is given rounds: a batch of
+each partition of a group, all ending near the same event time. It hands rows on in the order of their event times, so a
 round may span far more than the bound of alignment, and rows come to the next key no later than the partitions' ends
 lie apart. A round that is small although many rows wait is put off for a moment, and so is the first one after a
 silence: the backlog of one partition may have arrived before those of the others.
@@ -18,7 +18,7 @@ from typing import Final
 from dataflows.engine.alignment import Bounds, allowed_rows
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.partition_buffer import Lane, arrival
-from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Processor, RoundProcessor
+from tidemark.runtime.processor import UNKNOWN_TIME, Batch, TaskState, TimedState
 
 _MARKS: Final = 16
 _LINGER: Final = 0.02
@@ -85,13 +85,12 @@ class Rounds:
     """Chooses from the rows that a session's lanes hold.
 
     batch_rows: most rows of one batch, or of all batches of a round; may be made smaller.
-    processor: the one that takes rounds; None: it takes batches one by one.
     """
 
-    def __init__(self, config: EngineConfig, processor: Processor) -> None:
+    def __init__(self, config: EngineConfig, state: TaskState) -> None:
         self.batch_rows = config.batch_rows
         self._config = config
-        self.processor = processor if isinstance(processor, RoundProcessor) else None
+        self._timed = state if isinstance(state, TimedState) else None
         self._bounds = Bounds(config.align or 0, config.idle_timeout, config.min_rows, config.batch_rows)
         self._since: dict[str, float] = {}
         self._awake: set[str] = set()
@@ -102,9 +101,9 @@ class Rounds:
         for lane in lanes:
             if lane.is_open:
                 groups.setdefault(self._config.align_groups.get(lane.topic, lane.topic), []).append(lane)
-        if self.processor is None:
+        if self._timed is None:
             return [[pair] for group in groups.values() for pair in self._one_by_one(group, now)]
-        rounds = [self._round(self.processor, name, group, now) for name, group in groups.items()]
+        rounds = [self._round(self._timed, name, group, now) for name, group in groups.items()]
         return [chosen for chosen in rounds if chosen]
 
     def _one_by_one(self, group: list[Lane], now: float) -> list[tuple[Lane, Batch]]:
@@ -117,7 +116,7 @@ class Rounds:
                     chosen.append((lane, min(rows, self.batch_rows)))
         return [(lane, lane.take(rows, config.batch_bytes)) for lane, rows in chosen]
 
-    def _round(self, processor: RoundProcessor, name: str, group: list[Lane], now: float) -> list[tuple[Lane, Batch]]:
+    def _round(self, timed: TimedState, name: str, group: list[Lane], now: float) -> list[tuple[Lane, Batch]]:
         waiting = sorted((lane for lane in group if lane.rows), key=_progress)
         if not waiting:
             self._awake.discard(name)
@@ -126,7 +125,7 @@ class Rounds:
         if self._config.align is None:
             rows = {lane.key: min(lane.rows, share) for lane in waiting}
         else:
-            standings = [self._standing(processor, lane, min(lane.rows, share), now) for lane in group]
+            standings = [self._standing(timed, lane, min(lane.rows, share), now) for lane in group]
             allowed = together(standings, self._config.align)
             rows = {lane.key: count for lane, count in zip(group, allowed, strict=True) if count}
         held = sum(lane.rows for lane in waiting)
@@ -145,14 +144,14 @@ class Rounds:
                 chosen.append((lane, lane.take(count, most_bytes)))
         return chosen
 
-    def _standing(self, processor: RoundProcessor, lane: Lane, rows: int, now: float) -> Standing:
+    def _standing(self, timed: TimedState, lane: Lane, rows: int, now: float) -> Standing:
         if lane.replaying or not rows:
             silent = now - lane.last_row >= self._config.idle_timeout
             return Standing(rows, lane.event_time, silent=silent, replaying=lane.replaying, arrived=lane.arrived)
         step = -(-rows // _MARKS)
         counts = [*range(step, rows, step), rows]
         seen = lane.at([count - 1 for count in counts])
-        times = processor.event_times(seen)
+        times = timed.event_times(seen)
         return Standing(rows, lane.event_time, list(zip(counts, times, strict=True)), arrived=arrival(seen))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
@@ -13,19 +14,26 @@ from dataflows.engine.config import EngineConfig
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.task import Session, Work
 from tidemark.runtime.garbage_collection import seldom
-from tidemark.runtime.processor import Processor
+from tidemark.runtime.processor import TaskState
+from tidemark.runtime.steps import ProcessorStep
+from tidemark.stream.step_group import StepGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
     """What the sessions of one process share once the flow runs.
 
-    processor: makes the processor of one worker.  close: called once, when the last session has ended.
+    close: called once, when the last session has ended.
     """
 
     config: EngineConfig
-    processor: Callable[[], Processor]
     close: Callable[[], None] | None = None
+
+
+def state_of(steps: Mapping[str, Any]) -> TaskState:
+    """What the steps of a worker keep of its partitions: a processor in one piece, or all steps together."""
+    whole = [step.processor for step in steps.values() if isinstance(step, ProcessorStep)]
+    return whole[0] if whole else StepGroup(steps)
 
 
 class Sessions:
@@ -33,9 +41,11 @@ class Sessions:
 
     prepare: called once, when the first worker begins. Only then does a flow connect to Kafka, start threads and
         compile kernels: whoever builds a flow to look at it needs none of them.
+    make_steps: makes the steps of one worker, by name; set when the flow is built.
     """
 
     def __init__(self, prepare: Callable[[], Running], stop: Stop) -> None:
+        self.make_steps: Callable[[], Mapping[str, Any]] = dict
         self._prepare = prepare
         self._preparing = threading.Lock()
         self._running: Running | None = None
@@ -55,7 +65,8 @@ class Sessions:
             if self._running is None:
                 self._running = self._prepare()
             running = self._running
-        session = Session(running.config, running.processor(), self._stop, worker=worker)
+        steps = self.make_steps()
+        session = Session(running.config, state_of(steps), self._stop, steps=steps, worker=worker)
         session.start()
         self._sessions[worker] = session
         return session
@@ -82,10 +93,14 @@ class Sessions:
 
 
 class KafkaSource(DynamicSource[Work]):
-    """Reads the topics of the sessions' processor as a member of its group."""
+    """Reads the topics of the flow's steps as a member of its group."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+
+    def attach(self, make_steps: Callable[[], Mapping[str, Any]]) -> None:
+        """Tell how the steps of a worker are made, by the flow that reads from this source."""
+        self._sessions.make_steps = make_steps
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Reader:  # noqa: ARG002 Bytewax's signature
         """Begin the worker's session."""

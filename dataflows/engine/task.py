@@ -1,13 +1,13 @@
-"""A worker's session with Kafka: one consumer of a group, one transactional producer, and a processor between them.
+"""A worker's session with Kafka: one consumer of a group, one transactional producer, the flow's steps between them.
 
-One transaction carries outputs, source offsets, and with each offset the processor's metadata: where its state can be
+One transaction carries outputs, source offsets, and with each offset the steps' metadata: where their state can be
 rebuilt from. The offsets are sent with the consumer's group metadata (KIP-447), so the broker refuses a worker whose
 partitions were given to another. Whatever goes wrong, the way on is the same: throw the producer away, close every
 partition, open it again from what is committed.
 
 The worker is in lockstep: it reads on only when the sink has handled all that was read. So whenever partitions are
 taken away (Kafka's client says so only while the worker reads) everything processed has been handled too, and the
-processor's metadata is that of the offsets being committed. Rows carry the generation of their partition all the same,
+metadata is that of the offsets being committed. Rows carry the generation of their partition all the same,
 and the sink drops those whose generation has passed.
 """
 
@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, TopicPartition
 
@@ -37,7 +37,8 @@ from dataflows.engine.unreadable import Gap, gap_headers
 from dataflows.engine.watchdog import Watchdog
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import admin, producer_config
-from tidemark.runtime.processor import Batch, Output, Partition, Processor
+from tidemark.runtime.processor import Batch, Output, Partition, Processor, TaskState
+from tidemark.runtime.steps import ProcessorStep, RoundContext
 
 _log = logging.getLogger(__name__)
 _LARGE_RECORDS: Final = {"message.max.bytes": 4_000_000}
@@ -60,19 +61,39 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Source to processor: batches to process together, or none for a tick."""
+    """A round on its way from the source: batches to process together, all to replay or none; or none for a tick.
+
+    A round that has neither lets the sink commit.
+    delivered: what the branches of the flow have given so far, by the step that gathers it.
+    """
 
     session: Session
     items: Sequence[Item] = ()
+    context: RoundContext = field(default_factory=lambda: RoundContext(0))
+    delivered: dict[str, dict[int, Any]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The batches whose partitions are still what they were."""
+        return [item.batch for item in self.items if not item.is_stale]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Processor to sink: what to produce, and the batches that are handled with it. None: what a tick gave."""
+    """To the sink: what to produce, and the round that is handled with it."""
 
-    session: Session
-    items: Sequence[Item] = ()
+    work: Work
     outputs: Sequence[Output] = ()
+
+    @property
+    def session(self) -> Session:
+        """Whose round it was."""
+        return self.work.session
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The batches that were processed; none where it was a tick."""
+        return self.work.items
 
     @property
     def rows(self) -> int:
@@ -80,29 +101,30 @@ class Done:
         return sum(len(item.batch) for item in self.items)
 
 
-def process(work: Work) -> Done:
-    """The step between source and sink: the processor of the worker that read the rows."""
-    return work.session.process(work)
-
-
 class Session:
     """One worker's reading, processing and committing. Not thread-safe: everything happens on the worker's thread.
 
     Whatever ends it by an exception, it has left the group and aborted its transaction when the exception is raised.
+
+    state: what is kept of the worker's partitions: a processor in one piece, or that of the flow's steps.
+    steps: of this worker, by name.
     """
 
     def __init__(
         self,
         config: EngineConfig,
-        processor: Processor,
+        state: TaskState,
         stop: Stop,
         *,
+        steps: Mapping[str, Any] | None = None,
         worker: int = 0,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
-        self._processor = processor
+        self._state = state
+        self._steps = steps or {}
+        self._whole = ProcessorStep(state) if isinstance(state, Processor) else None
         self._stop = stop
         self._clock = clock
         self._wall = wall
@@ -121,15 +143,15 @@ class Session:
         )
         self._topics = TopicWatch(
             client,
-            tuple(processor.topics),
+            tuple(state.topics),
             fixed=config.fixed_partitions,
             interval=config.topic_check_interval,
             patience=config.recovery_timeout,
             clock=clock,
         )
-        self._membership = Membership(config, processor, client, self, clock)
+        self._membership = Membership(config, state, client, self, clock)
         self._election = None if config.elect_by is None else Election(config, config.elect_by, clock)
-        self._rounds = Rounds(config, processor)
+        self._rounds = Rounds(config, state)
         self._size = BatchSize(config.batch_rows)
         self._oversized = None if config.deadletter is None or config.must_fit else Oversized(config.deadletter)
         self._in_flight = 0
@@ -204,12 +226,31 @@ class Session:
             return []
         now = self._clock()
         chosen = self._rounds.choose(self.lanes.values(), now)
-        work = [Work(self, [Item(lane, lane.generation, batch) for lane, batch in together]) for together in chosen]
+        work = [work for together in chosen for work in self._work_of(together)]
         self._membership.hold_back()
         if now - self._last_tick >= self._config.tick_interval or (not work and self._commit_due()):
-            work.append(Work(self))
+            work.append(Work(self, context=self._tick_at(now)))
         self._in_flight = len(work)
         return work
+
+    def _work_of(self, together: Sequence[tuple[Lane, Batch]]) -> list[Work]:
+        """Batches that were chosen together: those to replay are a round of their own."""
+        wall = int(self._wall() * 1_000_000)
+        rounds = []
+        for replay in (True, False):
+            items = [Item(lane, lane.generation, batch) for lane, batch in together if batch.replay == replay]
+            if items:
+                partitions = [item.batch.partition for item in items]
+                rounds.append(Work(self, items, RoundContext(wall, partitions, replay)))
+        return rounds
+
+    def _tick_at(self, now: float) -> RoundContext:
+        """A tick, if it is time and all state is there: not while a partition is opened or replayed."""
+        wall = self._wall()
+        due = now - self._last_tick >= self._config.tick_interval
+        if due:
+            self._last_tick = now
+        return RoundContext(int(wall * 1_000_000), tick=wall if due and self._membership.complete else None)
 
     def _join(self) -> None:
         """Take part: in the flow's group at once, or first in the election of the process that may."""
@@ -237,48 +278,24 @@ class Session:
         """Whether no partition is missing, for a processor that must have them all: a part of them would be wrong."""
         return self._election is None or self._topics.partitions <= self.lanes.keys()
 
-    # -- the processor -------------------------------------------------------------------------------------------------
+    # -- the steps -----------------------------------------------------------------------------------------------------
 
-    def process(self, work: Work) -> Done:
-        """Run the processor over batches, or tick it."""
+    def run_step(self, name: str, payload: Any, context: RoundContext) -> Any:  # noqa: ANN401 each step has its own types
+        """Let a step of this worker process the payload of a round."""
         try:
-            if not work.items:
-                return Done(self, outputs=self._tick())
-            items = [item for item in work.items if not item.is_stale]
-            return Done(self, work.items, self._process(items))
+            return self._steps[name].process(payload, context)
         except BaseException:
             self.abandon()
             raise
 
-    def _process(self, items: Sequence[Item]) -> list[Output]:
-        outputs: list[Output] = []
-        if self._rounds.processor is not None:
-            outputs = self._rounds.processor.process_round([item.batch for item in items])
-            if len(items) == 1:
-                outputs = self._fitting(items[0].batch, outputs)
-        else:
-            for item in items:
-                given = self._processor.process(item.batch)
-                if not item.batch.replay:
-                    outputs += self._fitting(item.batch, given)
-        if self._config.align is not None:
-            for item in items:
-                item.lane.advance(self._processor.event_time(item.batch), item.batch)
-        return outputs
-
-    def _fitting(self, batch: Batch, outputs: list[Output]) -> list[Output]:
-        return outputs if self._oversized is None else self._oversized.replaced(batch, outputs)
-
-    def _tick(self) -> list[Output]:
-        """The processor's tick, once all its state is there: not while a partition is opened or replayed."""
-        now = self._clock()
-        if now - self._last_tick < self._config.tick_interval:
-            return []
-        self._last_tick = now
-        if not self._membership.complete:
-            return []
-        notices, self._notices = self._notices, []
-        return notices + self._processor.tick(self._wall())
+    def process(self, work: Work) -> Done:
+        """Run a processor in one piece over a round, without a dataflow."""
+        assert self._whole is not None  # noqa: S101 for the type checker: else the flow has steps
+        try:
+            return Done(work, self._whole.process(work.batches, work.context))
+        except BaseException:
+            self.abandon()
+            raise
 
     # -- the sink's side -----------------------------------------------------------------------------------------------
 
@@ -307,9 +324,11 @@ class Session:
 
     def _handle(self, done: Done) -> None:
         if not done.items:
-            if done.outputs:
+            outputs = [*self._notices, *done.outputs] if done.work.context.tick is not None else done.outputs
+            if outputs:
                 self._transactions.begin()
-                self._transactions.send(done.outputs)
+                self._transactions.send(outputs)
+                self._notices.clear()
                 for other in self.lanes.values():  # a tick may have changed the state of any
                     other.dirty = True
             return
@@ -318,15 +337,22 @@ class Session:
             if not all(stale):
                 self._break("some partitions of a round are no longer what they were")
             return
-        live = [item for item in done.items if not item.batch.replay]
+        live = not done.work.context.replay
         if live:
             self._transactions.begin()
-            self._transactions.send(done.outputs)
-            self._transactions.rows += sum(len(item.batch) for item in live)
-        for item in live:
-            item.lane.dirty = True
+            self._transactions.send(self._fitting(done))
+            self._transactions.rows += done.rows
         for item in done.items:
+            item.lane.dirty |= live
             item.lane.position = int(item.batch.offsets[-1]) + 1
+            if self._config.align is not None:
+                item.lane.advance(self._state.event_time(item.batch), item.batch)
+
+    def _fitting(self, done: Done) -> Sequence[Output]:
+        """What the round gives; dead letters in place of what topics refuse of a single row."""
+        if self._oversized is None or len(done.items) != 1:
+            return done.outputs
+        return self._oversized.replaced(done.items[0].batch, list(done.outputs))
 
     def finish(self) -> None:
         """Commit what was handled, leave the group and let the slot go."""
@@ -376,7 +402,7 @@ class Session:
             raise TransactionFailed("no partition is left that the outputs belong to")
         positions = [
             TopicPartition(
-                lane.topic, lane.index, lane.position, pack(partition.incarnation, self._processor.metadata(partition))
+                lane.topic, lane.index, lane.position, pack(partition.incarnation, self._state.metadata(partition))
             )
             for lane in dirty
             if (partition := lane.partition) is not None

@@ -15,10 +15,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+import dataflows.operators as tm
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.flow import over_kafka
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running
+from dataflows.engine.task import Done, Work
 from dataflows.run import run
 from tidemark.errors import RecordError
 from tidemark.runtime.processor import Batch, Output, Partition
@@ -120,8 +126,14 @@ def main() -> None:
     config = EngineConfig(group=group, settings=Settings.from_environment(), consumer=consumer, **over)  # type: ignore[arg-type]
     size = int(os.environ.get("COUNTING_SIZE", "100"))
     stop = Stop().on_signals()
-    running = Running(config, lambda: CountingProcessor(source, target, size=size))
-    sys.exit(run(*over_kafka("counting", lambda: running, stop)))
+
+    def build(read: Source[Work], sink: Sink[Done]) -> Dataflow:
+        flow = Dataflow("counting")
+        rounds = tm.input("read", flow, read)
+        tm.commit("commit", sink, tm.processor("count", rounds, lambda: CountingProcessor(source, target, size=size)))
+        return flow
+
+    sys.exit(run(*over_kafka(build, lambda: Running(config), stop)))
 
 
 if __name__ == "__main__":

@@ -75,8 +75,8 @@ class Output(NamedTuple):
     headers: tuple[tuple[str, Any], ...] = ()
 
 
-class Processor(Protocol):
-    """Domain logic of a flow."""
+class TaskState(Protocol):
+    """What is kept of the partitions that a worker has, and what is committed of it."""
 
     @property
     def topics(self) -> Sequence[str]:
@@ -95,16 +95,8 @@ class Processor(Protocol):
         """Drop the state of a partition that was revoked, or that will be opened again from what is committed."""
         ...
 
-    def process(self, batch: Batch) -> list[Output]:
-        """Take in the rows of a batch; return what to produce, in order."""
-        ...
-
     def metadata(self, partition: Partition) -> str:
         """What to commit with the offset after the batch last processed: at most 4,000 bytes, ASCII."""
-        ...
-
-    def tick(self, now: float) -> list[Output]:
-        """Work that time brings, not rows. Called a few times a second; `now` is in seconds since 1970."""
         ...
 
     def event_time(self, batch: Batch) -> int | None:
@@ -113,17 +105,34 @@ class Processor(Protocol):
 
 
 @runtime_checkable
-class RoundProcessor(Processor, Protocol):
+class TimedState(TaskState, Protocol):
+    """One that tells event times before rows are processed, so that batches may end near the same event time."""
+
+    def event_times(self, batch: Batch) -> list[int]:
+        """Event time (µs) of each record as it came; `UNKNOWN_TIME` where it tells none, or a wrong one."""
+        ...
+
+
+@runtime_checkable
+class Processor(TaskState, Protocol):
+    """Domain logic of a flow in one piece."""
+
+    def process(self, batch: Batch) -> list[Output]:
+        """Take in the rows of a batch; return what to produce, in order."""
+        ...
+
+    def tick(self, now: float) -> list[Output]:
+        """Work that time brings, not rows. Called a few times a second; `now` is in seconds since 1970."""
+        ...
+
+
+@runtime_checkable
+class RoundProcessor(Processor, TimedState, Protocol):
     """One to which batches of several partitions together cost less than one after the other.
 
-    What they give is committed together. It can tell event times before it processes, so that the engine may end the
-    batches of a round near the same event time.
+    What they give is committed together.
     """
 
     def process_round(self, batches: Sequence[Batch]) -> list[Output]:
         """As `process`, of batches of different partitions: `replay` ones and others."""
-        ...
-
-    def event_times(self, batch: Batch) -> list[int]:
-        """Event time (µs) of each record as it came; `UNKNOWN_TIME` where it tells none, or a wrong one."""
         ...

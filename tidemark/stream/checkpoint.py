@@ -25,6 +25,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: version in force: a record for people (`tidemark status`). It is not restored at a takeover: the model in
     force follows from `P.models`, which whoever takes over has read to its end.
     reach: how far behind the watermark a row mattered, µs; None in positions of earlier versions.
+    steps: states of a user's own steps before the record at `rewind`, base64, by the names of the steps.
     """
 
     rewind: _Offset | None = None
@@ -34,6 +35,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rebuild: bool = False
     model: str = "none"
     reach: _Time | None = None
+    steps: dict[str, str] = {}
 
 
 _decode = msgspec.json.Decoder(Position).decode

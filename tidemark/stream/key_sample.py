@@ -10,7 +10,8 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import form_of, record_keys
 from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.processor import Batch, Partition
-from tidemark.stream.rows import RawReader
+from tidemark.runtime.steps import RoundContext
+from tidemark.stream.steps import DecodeStep, Received, RowFeaturesStep
 
 
 def compare_keys(pipeline: Pipeline, topic: str, records: Sequence[tuple[bytes | None, bytes | None]]) -> str | None:
@@ -40,12 +41,14 @@ def compare_keys(pipeline: Pipeline, topic: str, records: Sequence[tuple[bytes |
         [value for _, value in records],
         [None] * n,
     )
-    arrival, _ = RawReader(unkeyed).read([batch], [wall_clock()])
+    context = RoundContext(wall_clock())
+    decoded = DecodeStep(unkeyed).process(Received([batch], [context.now]), context)
+    arrivals = RowFeaturesStep(unkeyed).process(decoded.oks, context).oks
     column = pipeline.keys[0]
-    if arrival is None:
+    if not arrivals:
         return f"topic '{topic}': none of {n} sampled records can be decoded, so their keys were not compared"
-    texts = arrival.rows.keys[0].to_list()
-    keys = [batch.keys[row] for row in arrival.rows.offsets.tolist()]
+    texts = arrivals[0].rows.keys[0].to_list()
+    keys = [batch.keys[row] for row in arrivals[0].rows.offsets.tolist()]
     numbers = pipeline.columns[column].type == "int"
     wanted = record_keys(declared, texts, numbers=numbers)
     wrong = sum(key is None or key != own for key, own in zip(keys, wanted, strict=True))

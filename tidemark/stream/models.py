@@ -27,3 +27,11 @@ class ModelSource(Protocol):
     def current(self) -> ActiveModel | None:
         """The model in force now; None before the first. Never waits."""
         ...
+
+
+class NoModel:
+    """A source that has no model yet."""
+
+    def current(self) -> ActiveModel | None:
+        """None."""
+        return None

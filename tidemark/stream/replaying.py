@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from tidemark.pipeline import Pipeline
 from tidemark.records.event_id import EventPosition, event_id
-from tidemark.runtime.processor import Batch, Headers, Output, Partition
+from tidemark.runtime.broker_time import wall_clock
+from tidemark.runtime.processor import Batch, Headers, Partition
+from tidemark.runtime.steps import RoundContext
+from tidemark.stream.checkpoint import Position
 from tidemark.stream.hops import latest_time
-from tidemark.stream.models import ActiveModel
-from tidemark.stream.processor import StreamProcessor, _Ready, _Stage, _State
-from tidemark.stream.rows import Arrival
+from tidemark.stream.rows import Arrival, Rows
+from tidemark.stream.stages import Stage, cleaned_schema, stages
+from tidemark.stream.steps import (
+    DecodeStep,
+    Featured,
+    Received,
+    ReceiveStep,
+    RowFeaturesStep,
+    WindowFeaturesStep,
+)
 
 _LONG_AGO: Final = -(2**63)
 Found = dict[str, dict[str, float | None]]
 
 
-class NoModel:
-    """There is nothing to predict in a replay."""
-
-    def current(self) -> ActiveModel | None:
-        """None."""
-        return None
-
-
-class FeatureReplay(StreamProcessor):
+class FeatureReplay:
     """Takes raw records and hops as the stream does, and keeps the features of the events that are asked for.
 
     Rows of a raw topic give a row's own features and the windows over the first key; those of a hop topic the windows
@@ -37,7 +39,17 @@ class FeatureReplay(StreamProcessor):
     """
 
     def __init__(self, pipeline: Pipeline, wanted: Collection[EventPosition]) -> None:
-        super().__init__(pipeline, NoModel())
+        self._pipeline = pipeline
+        self._decode, self._row_features = DecodeStep(pipeline), RowFeaturesStep(pipeline)
+        self._stage_of: dict[str, Stage] = {}
+        self._received: dict[str, ReceiveStep] = {}
+        self._windows: dict[str, WindowFeaturesStep] = {}
+        for stage in stages(pipeline, cleaned_schema(pipeline)):
+            self._stage_of |= dict.fromkeys(stage.topics, stage)
+            self._windows |= dict.fromkeys(stage.topics, WindowFeaturesStep(pipeline, stage))
+            if stage.arriving is not None:
+                hop = stage.arriving
+                self._received[hop.topic] = ReceiveStep(pipeline, hop.topic, hop.layout)
         self._sizes = {window.name: window.size for window in pipeline.windows}
         self._inputs = {window.name: window.column for window in pipeline.windows}
         self._lateness = pipeline.time.lateness
@@ -53,23 +65,28 @@ class FeatureReplay(StreamProcessor):
 
     def begin(self, partition: Partition, *, truncated: bool) -> None:
         """Begin with a partition. truncated: retention has removed records that windows may have held."""
-        self.open(partition, "")
+        self._windows[partition.topic].open(partition, Position())
         if truncated:
             self._truncated.add(partition)
 
     def take(self, batch: Batch) -> None:
         """Take in the records of one partition that follow."""
-        stage = self._stage_of[batch.partition.topic]
-        if stage.arriving is not None:
-            for headers in batch.headers:
-                self._note_lacks(stage, batch.partition, headers)
-        self.process(batch)
+        topic = batch.partition.topic
+        stage = self._stage_of[topic]
+        for headers in batch.headers:
+            self._note_lacks(stage, batch.partition, headers)
+        context = RoundContext(wall_clock(), [batch.partition])
+        windowed = self._windows[topic].process(self._rows(batch, context), context)
+        for portion in windowed.portions:
+            self._keep_wanted(stage, portion)
 
-    def tick(self, now: float) -> list[Output]:  # noqa: ARG002 - the contract's
-        """Nothing: a replay is never idle."""
-        return []
+    def _rows(self, batch: Batch, context: RoundContext) -> list[Arrival]:
+        received = Received([batch], [context.now])
+        if batch.partition.topic in self._received:
+            return self._received[batch.partition.topic].process(received, context).oks
+        return self._row_features.process(self._decode.process(received, context).oks, context).oks
 
-    def _note_lacks(self, stage: _Stage, partition: Partition, headers: Headers | None) -> None:
+    def _note_lacks(self, stage: Stage, partition: Partition, headers: Headers | None) -> None:
         """Windows whose inputs a hop does not carry are whole only when its rows have left them."""
         if stage.arriving is None:
             return
@@ -80,25 +97,23 @@ class FeatureReplay(StreamProcessor):
                 known = self._whole_from.get((partition, name), _LONG_AGO)
                 self._whole_from[partition, name] = max(known, latest_time(headers))
 
-    def _add_windows(self, stage: _Stage, states: Sequence[_State], arrival: Arrival) -> _Ready:
-        ready = super()._add_windows(stage, states, arrival)
-        rows = ready.rows
+    def _keep_wanted(self, stage: Stage, featured: Featured) -> None:
+        rows = featured.rows
         names = list(stage.windows.names)
         if stage.arriving is None:
             names = [*(feature.name for feature in self._pipeline.features), *names]
-        for begin, end, meta in ready.metas:
+        for begin, end, meta in featured.metas:
             if meta.partition in self._truncated:  # the rows that are gone lie before the first that is left
                 self._truncated.discard(meta.partition)
                 latest = int(rows.times[begin:end].max()) + self._lateness
                 for name in stage.windows.names:
                     known = self._whole_from.get((meta.partition, name), _LONG_AGO)
                     self._whole_from[meta.partition, name] = max(known, latest)
-            for row in self._chosen(ready, begin, end):
-                self._keep(ready, row, names, meta.partition)
-        return ready
+            for row in self._chosen(rows, begin, end):
+                self._keep(rows, row, names, meta.partition)
 
-    def _chosen(self, ready: _Ready, begin: int, end: int) -> list[int]:
-        rows, chosen = ready.rows, np.zeros(end - begin, np.bool_)
+    def _chosen(self, rows: Rows, begin: int, end: int) -> list[int]:
+        chosen = np.zeros(end - begin, np.bool_)
         for index, origin in enumerate(rows.origins):
             offsets = self._wanted.get((origin.topic, origin.index, origin.incarnation))
             if offsets is not None:
@@ -106,8 +121,7 @@ class FeatureReplay(StreamProcessor):
                 chosen |= own & np.isin(rows.offsets[begin:end], offsets)
         return [begin + row for row in np.flatnonzero(chosen).tolist()]
 
-    def _keep(self, ready: _Ready, row: int, names: Sequence[str], partition: Partition) -> None:
-        rows = ready.rows
+    def _keep(self, rows: Rows, row: int, names: Sequence[str], partition: Partition) -> None:
         origin, time = rows.origins[int(rows.origin[row])], int(rows.times[row])
         event = event_id(origin.topic, origin.index, int(rows.offsets[row]), origin.incarnation)
         kept = self.found.setdefault(event, {})
@@ -117,9 +131,3 @@ class FeatureReplay(StreamProcessor):
                 continue
             value = float(rows.features[name][row])
             kept[name] = None if np.isnan(value) else value
-
-    def _hand_on(self, *_rows: Any) -> list[Output]:  # noqa: ANN401 - the base's arguments
-        return []
-
-    def _predict(self, *_rows: Any) -> list[Output]:  # noqa: ANN401 - the base's arguments
-        return []

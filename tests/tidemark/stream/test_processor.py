@@ -350,7 +350,7 @@ def test_large_batches_of_hops_are_handled_in_portions(monkeypatch: pytest.Monke
     whole = MemoryEngine(shop(keys=2))
     load_rows(whole, purchases(8, 120))
     whole.drain(lambda: 10)
-    monkeypatch.setattr("tidemark.stream.rows._PORTION", 7)
+    monkeypatch.setattr("tidemark.stream.steps.receive._PORTION", 7)
     portioned = MemoryEngine(shop(keys=2))
     load_rows(portioned, purchases(8, 120))
     portioned.drain(lambda: 10)

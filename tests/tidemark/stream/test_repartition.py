@@ -19,8 +19,8 @@ from tidemark.runtime.processor import Partition
 from tidemark.sources.files import open_file
 from tidemark.sources.records import Records
 from tidemark.stream.key_sample import compare_keys
+from tidemark.stream.models import NoModel
 from tidemark.stream.processor import StreamProcessor
-from tidemark.stream.replaying import NoModel
 
 FORMS: tuple[KeyForm, ...] = ("text", "json", "int32", "int64")
 

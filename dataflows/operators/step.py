@@ -1,0 +1,58 @@
+"""The operator that all others are made of: a step, of which each worker has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow, Operator, Stream, operator
+
+from dataflows.operators.envelope import Round
+from tidemark.runtime.steps import Step
+
+X = TypeVar("X")
+Y = TypeVar("Y")
+
+
+@operator
+def step(
+    step_id: str,
+    up: Stream[Round[X]],
+    make: Callable[[], Step[X, Y]],  # noqa: ARG001 `steps_of` finds it in the flow
+) -> Stream[Round[Y]]:
+    """Let a step process each round.
+
+    Args:
+        step_id: unique. A stateful step finds its committed state by it: another name begins with none.
+        up: rounds.
+        make: makes the step of one worker, when the flow runs. A `tidemark.runtime.steps.StatefulStep` has its state
+            committed with the outputs, and has it back after a crash.
+
+    Returns:
+        The same rounds, each with what the step gives.
+
+    """
+    name = _name(step_id)
+
+    def process(rounds: list[Round[X]]) -> list[Round[Y]]:
+        return [Round(one.work, one.work.session.run_step(name, one.payload, one.context)) for one in rounds]
+
+    return op.flat_map_batch("process", up, process)
+
+
+def steps_of(flow: Dataflow) -> Mapping[str, Any]:
+    """The steps of one worker of a flow, made anew, by the names under which the flow's operators ask for them."""
+    return {_name(operator.step_id): operator.make() for operator in _steps(flow.substeps)}  # type: ignore[attr-defined]
+
+
+def _steps(operators: Sequence[Operator]) -> Iterator[Operator]:
+    for each in operators:
+        if isinstance(each, step._op_cls):  # type: ignore[attr-defined]  # noqa: SLF001 the class Bytewax made of `step`
+            yield each
+        yield from _steps(each.substeps)
+
+
+def _name(step_id: str) -> str:
+    """Without the name of the flow."""
+    return step_id.partition(".")[2]

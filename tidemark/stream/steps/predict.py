@@ -1,0 +1,121 @@
+"""Rows at the end of their way: scored by the model in force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tidemark.errors import ModelError
+from tidemark.features.rows import DerivedFeatures
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.expressions import Schema
+from tidemark.records import NO_MODEL, encode
+from tidemark.runtime.processor import Output, Partition
+from tidemark.runtime.steps import RoundContext
+from tidemark.stream.hops import event_ids
+from tidemark.stream.lateness import Punctuality
+from tidemark.stream.models import ActiveModel, ModelSource
+from tidemark.stream.outputs import Meta, Offers, Scored, score
+from tidemark.stream.steps.window_features import Featured, Windowed
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Scored rows, the tile of each, and where their parts come from."""
+
+    scored: Scored
+    tiles: NDArray[np.int64]
+    metas: list[tuple[int, int, Meta]]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a round gives.
+
+    model: version of the model in force.  outputs: predictions, and metrics of how late rows come.
+    portions: the scored rows.  idle: partitions that have just become idle.
+    """
+
+    model: str
+    outputs: Sequence[Output] = ()
+    portions: Sequence[Portion] = ()
+    idle: Sequence[Meta] = ()
+
+
+class PredictStep:
+    """Scores rows, all of a round by one model, and gives a prediction for each.
+
+    models: where the model in force comes from.  cleaned: columns of the rows after cleaning.
+    """
+
+    def __init__(self, pipeline: Pipeline, models: ModelSource, cleaned: Schema) -> None:
+        self._pipeline = pipeline
+        self._models = models
+        self._derived = DerivedFeatures(pipeline)
+        self._computed = pipeline.feature_names[: len(pipeline.features) + len(pipeline.windows)]
+        self._offers = Offers(pipeline, cleaned)
+        self._model: ActiveModel | None = None
+        self._punctuality = Punctuality()
+        self._rebuilding = False
+
+    def process(self, windowed: Windowed, context: RoundContext) -> Predicted:
+        """Predictions.
+
+        Raises:
+            ModelError: the model gives probabilities of the wrong shape.
+
+        """
+        if context.tick is not None:
+            return Predicted(self._version, self._told(context.tick), idle=windowed.idle)
+        if context.replay:
+            self._rebuilding = True
+            return Predicted(self._version)
+        self._model = self._models.current()
+        outputs: list[Output] = []
+        portions = []
+        for featured in windowed.portions:
+            portion = self._scored(featured)
+            portions.append(portion)
+            outputs += self._offers.predictions(portion.scored)
+        return Predicted(self._version, outputs, portions)
+
+    def fields(self, partition: Partition) -> dict[str, Any]:  # noqa: ARG002 one model for all
+        """The model in force: a record for people."""
+        return {"model": self._version}
+
+    @property
+    def _version(self) -> str:
+        return NO_MODEL if self._model is None else self._model.version
+
+    def _told(self, now: float) -> list[Output]:
+        """Metrics of how late rows come, and how many are ahead."""
+        rebuilding, self._rebuilding = self._rebuilding, False
+        told = self._punctuality.tell(now, self._version, rebuilding=rebuilding)
+        topic = self._pipeline.topics.metrics
+        return [Output(topic, encode(metric), metric.name.encode()) for metric in told]
+
+    def _scored(self, featured: Featured) -> Portion:
+        rows = featured.rows
+        self._punctuality.add(rows)
+        features = self._derived(rows.features[self._computed])
+        scores = score(self._pipeline.selection, *self._probabilities(features), len(rows))
+        tiles = np.maximum(featured.watermarks, rows.bounded) // self._pipeline.selection.tile
+        ids = event_ids(rows.origins, rows.origin, rows.offsets)
+        return Portion(Scored(rows, self._offers.identity(rows, ids), scores, features), tiles, featured.metas)
+
+    def _probabilities(self, features: pl.DataFrame) -> tuple[str, NDArray[np.float64] | None]:
+        if self._model is None:
+            return NO_MODEL, None
+        given = self._model.probabilities(features.to_numpy(order="c"))
+        expected = (len(features), len(self._pipeline.label.classes))
+        if given.shape != expected:
+            raise ModelError(
+                f"model {self._model.version} gives probabilities of shape {given.shape}, expected {expected}: "
+                "it was trained for other classes; retrain it"
+            )
+        return self._model.version, given
