@@ -35,7 +35,7 @@ from dataflows.engine.transactional_ids import claim_slot
 from dataflows.engine.transactional_producer import RecordTooLarge, TransactionFailed, Transactions
 from dataflows.engine.unreadable import Gap, gap_headers
 from dataflows.engine.watchdog import Watchdog
-from tidemark.errors import BrokerError, TopicError
+from tidemark.errors import BrokerError, ConfigError, TopicError
 from tidemark.kafka import admin, producer_config
 from tidemark.runtime.processor import Batch, Output, Partition, Processor, TaskState
 from tidemark.runtime.steps import ProcessorStep, RoundContext
@@ -43,6 +43,9 @@ from tidemark.runtime.steps import ProcessorStep, RoundContext
 _log = logging.getLogger(__name__)
 _LARGE_RECORDS: Final = {"message.max.bytes": 4_000_000}
 """Arrow records compress well, and what a topic takes is the compressed size; librdkafka looks at the other."""
+_LOST_AFTER: Final = 30.0
+"""Seconds without a sign of a round after which it is lost, if so many polls found that no step was at work:"""
+_LOST_POLLS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,7 @@ class Session:
         self._size = BatchSize(config.batch_rows)
         self._oversized = None if config.deadletter is None or config.must_fit else Oversized(config.deadletter)
         self._in_flight = 0
+        self._waiting_since, self._waits = 0.0, 0
         self._broken: str | None = None
         self._failures = 0
         self._suspicion: str | None = None
@@ -197,13 +201,27 @@ class Session:
             TopicError, BrokerError: the flow can't go on; says what to do.
 
         """
-        if self._in_flight:
-            return []
         try:
+            if self._in_flight:
+                self._look_for_lost_rounds()
+                return []
+            self._waits = 0
             return self._poll()
         except BaseException:
             self.abandon()
             raise
+
+    def _look_for_lost_rounds(self) -> None:
+        """Steps and sink are of this thread too: many polls without one of them in between wait for nothing."""
+        now = self._clock()
+        if self._waits == 0:
+            self._waiting_since = now
+        self._waits += 1
+        if self._waits > _LOST_POLLS and now - self._waiting_since > _LOST_AFTER:
+            raise ConfigError(
+                f"{self._config.group}: a round was read and has not come to `commit` on every branch: an operator "
+                "filtered it. Every stream must carry every round once; leave rows out of its payload instead"
+            )
 
     @property
     def stopping(self) -> bool:
@@ -282,6 +300,7 @@ class Session:
 
     def run_step(self, name: str, payload: Any, context: RoundContext) -> Any:  # noqa: ANN401 each step has its own types
         """Let a step of this worker process the payload of a round."""
+        self._waits = 0
         try:
             return self._steps[name].process(payload, context)
         except BaseException:
@@ -301,6 +320,7 @@ class Session:
 
     def handle(self, items: Sequence[Done]) -> None:
         """Produce what was processed, and commit when it is time."""
+        self._waits = 0
         try:
             for done in items:
                 self._in_flight -= 1

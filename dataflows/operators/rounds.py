@@ -15,6 +15,7 @@ from dataflows.engine.source import KafkaSource
 from dataflows.engine.task import Done, Work
 from dataflows.operators.envelope import Round
 from dataflows.operators.step import step, steps_of
+from tidemark.errors import ConfigError
 from tidemark.runtime.processor import Batch, Output, Processor
 from tidemark.runtime.steps import ProcessorStep, Refused
 from tidemark.stream.steps import ByTopicStep, Received
@@ -133,10 +134,16 @@ def _gathered(
     def numbered(number: int, rounds: list[Round[Any]]) -> Iterable[T]:
         for one in rounds:
             delivered = one.work.delivered.setdefault(step_id, {})
+            if number in delivered:
+                raise ConfigError(
+                    f"step '{step_id}': its stream number {number} delivers a round twice; every stream must carry "
+                    "every round once"
+                )
             delivered[number] = one.payload
             if len(delivered) == len(branches):
-                del one.work.delivered[step_id]
-                yield together(one.work, [delivered[i] for i in range(len(branches))])
+                given = [delivered[i] for i in range(len(branches))]
+                delivered.update(dict.fromkeys(delivered))
+                yield together(one.work, given)
 
     streams = [
         op.flat_map_batch(f"branch_{number}", branch, partial(numbered, number))

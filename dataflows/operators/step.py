@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Operator, Stream, operator
 
 from dataflows.operators.envelope import Round
+from tidemark.errors import ConfigError
 from tidemark.runtime.steps import Step
 
 X = TypeVar("X")
@@ -42,7 +43,19 @@ def step(
 
 
 def steps_of(flow: Dataflow) -> Mapping[str, Any]:
-    """The steps of one worker of a flow, made anew, by the names under which the flow's operators ask for them."""
+    """The steps of one worker of a flow, made anew, by the names under which the flow's operators ask for them.
+
+    Raises:
+        ConfigError: rows that a step refuses go nowhere.
+
+    """
+    read = {stream for each in flow.substeps for port in each.ups_names for stream in _streams(each, port)}
+    for each in flow.substeps:
+        if "errs" in each.dwn_names and read.isdisjoint(_streams(each, "errs")):
+            raise ConfigError(
+                f"step '{each.step_name}': its `errs` go nowhere, so rows that it refuses would be lost without a "
+                "trace; give them to `dead_letters`"
+            )
     return {_name(operator.step_id): operator.make() for operator in _steps(flow.substeps)}  # type: ignore[attr-defined]
 
 
@@ -51,6 +64,12 @@ def _steps(operators: Sequence[Operator]) -> Iterator[Operator]:
         if isinstance(each, step._op_cls):  # type: ignore[attr-defined]  # noqa: SLF001 the class Bytewax made of `step`
             yield each
         yield from _steps(each.substeps)
+
+
+def _streams(each: Operator, port: str) -> Iterable[str]:
+    """Ids of the streams of an operator's port."""
+    ids: Iterable[str] = getattr(each, port).stream_ids.values()
+    return ids
 
 
 def _name(step_id: str) -> str:

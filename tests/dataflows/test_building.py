@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,17 @@ from typing import Any
 import pytest
 
 FLOWS = ("stream", "select", "retrain", "monitor", "ingest")
+STEPS = {
+    "stream": [
+        *("read", "raw", "decode", "row_features", "window_features", "to_terminal_id", "by_terminal_id"),
+        *("receive_terminal_id", "window_features_terminal_id", "predict", "propose", "dead_letters", "commit"),
+    ],
+    "select": ["read", "select", "commit"],
+    "retrain": ["read", "train", "commit"],
+    "monitor": ["read", "monitor", "commit"],
+    "ingest": ["read", "produced"],
+}
+"""Each step of a flow by its name, over `pipelines/fraud.toml`, which has two keys."""
 _ROOT = Path(__file__).parents[2]
 _DRAW = """
 import contextlib, io, json, runpy, sys, threading
@@ -66,6 +78,7 @@ def test_a_flow_is_drawn_where_no_kafka_runs(flow: str, built: dict[str, Any]) -
     drawn = built["drawn"][flow]
     assert drawn.startswith("flowchart TD")
     assert f'"{flow} (Dataflow)"' in drawn
+    assert re.findall(r'"(\w+) \(\w+\)"\]', drawn) == STEPS[flow]
 
 
 def test_building_a_flow_makes_no_client_starts_no_thread_and_compiles_nothing(built: dict[str, Any]) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 import kernels
 from kernels.windows.specs import AGGREGATES, MEANINGS
 from labeling_grpc.v1 import admin_pb2, labeling_pb2
+from tidemark.flows import FLOWS
 from tidemark.observe.catalog import metrics
 from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.sql.functions import ALIASES, FUNCTIONS
 from tools.reference import GENERATED
 from tools.reference.cli import commands
 from tools.reference.contract import described
+from tools.reference.flows import flows
 from tools.reference.kernels import is_value, used_by
 from tools.reference.pipeline import is_number, sections, unit_of
 from tools.reference.python_api import PUBLIC
@@ -73,6 +75,16 @@ def test_every_command_with_every_option_is_on_its_page() -> None:
                 parameter.opts[0] if parameter.param_type_name == "option" else (parameter.metavar or parameter.name)
             )
             assert parameter.hidden or shown.strip("-{}.").lower() in section.lower(), (name, shown)
+
+
+def test_every_flow_is_drawn_with_each_of_its_steps() -> None:
+    page = _page("flows")
+    assert set(flows()) == {*FLOWS.own, "ingest"}
+    for name, flow in flows().items():
+        section = page.partition(f"## `{name}`\n")[2].partition("\n## ")[0]
+        assert flow.substeps, name
+        for step in flow.substeps:
+            assert f'{step.step_id}["{step.step_name} ({type(step).__name__})"]' in section
 
 
 def test_every_call_message_and_value_of_the_contract_is_on_its_page() -> None:

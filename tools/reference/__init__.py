@@ -11,6 +11,7 @@ from typing import Final
 from tools.reference.cli import cli_page
 from tools.reference.contract import contract_page
 from tools.reference.expressions import aggregates_page, functions_page
+from tools.reference.flows import flows_page
 from tools.reference.kernels import kernels_page
 from tools.reference.metrics import metrics_page
 from tools.reference.pipeline import pipeline_page
@@ -20,6 +21,7 @@ from tools.reference.settings import settings_page
 GENERATED: Final[dict[str, Callable[[], str]]] = {
     "reference/aggregates.md": aggregates_page,
     "reference/cli.md": cli_page,
+    "reference/flows.md": flows_page,
     "reference/functions.md": functions_page,
     "reference/grpc.md": contract_page,
     "reference/kernels.md": kernels_page,

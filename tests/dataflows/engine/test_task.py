@@ -272,6 +272,18 @@ def test_rows_of_a_revoked_partition_that_are_under_way_are_dropped(bench: Bench
     assert bench.committed_outputs() == []
 
 
+def test_a_round_that_never_comes_to_the_sink_is_an_error_and_not_a_wait_for_ever(bench: Bench) -> None:
+    bench.times(30)
+    session, _ = bench.session(commit_interval=3_600)
+    wait_until(session.poll, "no rows came")
+    for _ in range(2_000):
+        assert session.poll() == [], "slow is not lost"
+    session._clock = lambda: time.monotonic() + 60
+    with pytest.raises(ConfigError, match="has not come to `commit` on every branch"):
+        session.poll()
+    assert bench.committed_outputs() == []
+
+
 def test_a_lost_partition_takes_its_transaction_with_it(bench: Bench) -> None:
     bench.times(300)
     session, processor = bench.session(commit_interval=3_600)

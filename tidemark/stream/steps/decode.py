@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tidemark.formats.json_records import BadRow, Decoded, Decoder
 from tidemark.pipeline import Pipeline
-from tidemark.runtime.processor import Batch
+from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.steps import Outcome, Refused, RoundContext
 from tidemark.stream.steps.by_topic import Received
 
@@ -44,6 +44,17 @@ class DecodedBatches:
     def frame(self) -> pl.DataFrame:
         """The columns."""
         return self.decoded.frame
+
+    def counts(self) -> list[tuple[Partition, int]]:
+        """How many of the rows come from each partition, in their order."""
+        ends = np.cumsum([len(batch) for batch in self.batches])
+        cuts = np.searchsorted(self.decoded.rows, ends).tolist()
+        counts = np.diff(cuts, prepend=0).tolist()
+        return [(batch.partition, count) for batch, count in zip(self.batches, counts, strict=True)]
+
+    def with_columns(self, *columns: pl.Series) -> DecodedBatches:
+        """The rows with columns of other values: those in whose place the given ones stand, by their names."""
+        return replace(self, decoded=replace(self.decoded, frame=self.frame.with_columns(*columns)))
 
     def with_frame(self, frame: pl.DataFrame, keep: NDArray[np.bool_]) -> DecodedBatches:
         """Some of the rows, with other columns.
