@@ -31,7 +31,7 @@ class EachRecord:
 
     def __init__(self, pipeline: Pipeline, columns: Callable[[bytes], Mapping[str, object]]) -> None:
         self._columns = columns
-        self._decoder = Decoder(pipeline)
+        self._decoder = Decoder(pipeline, "json")
 
     def decode(self, batch: Batch, now: int | NDArray[np.int64] | None = None) -> Decoded:
         """Columns of a batch's good rows, and its bad rows with their reasons.
