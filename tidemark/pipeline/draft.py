@@ -163,21 +163,20 @@ def _key(
     possible = {
         name: column
         for name, column in seen.items()
-        if column.always
-        and column.type in ("string", "int")
-        and name != time_column
-        and re.fullmatch(r"[A-Za-z0-9._-]+", name)
+        if column.type in ("string", "int") and name != time_column and re.fullmatch(r"[A-Za-z0-9._-]+", name)
     }
     if wanted is not None:
         if wanted not in possible:
             raise ConfigError(
-                f"topic '{topic}': '{wanted}' can't be a key: a key is text or an int in every record; "
+                f"topic '{topic}': '{wanted}' can't be a key: a key is text or an int, and not the time; "
                 f"{did_you_mean(wanted, possible)}"
             )
         return wanted
-    keyed = [name for name in possible if _form(name, records, seen) != "other"]
+    common = [name for name, column in possible.items() if 2 * len(column.values) >= len(records)]
+    keyed = [name for name in common if _form(name, records, seen) != "other"]
     if keyed:
-        return min(keyed, key=lambda name: _form(name, records, seen) != "text")
+        return min(keyed, key=lambda name: (not seen[name].always, _form(name, records, seen) != "text"))
+    possible = {name: column for name, column in possible.items() if column.always}
     repeated = [name for name, column in possible.items() if not column.identifies and column.distinct > 1]
     named = [name for name in repeated if name.lower().endswith(("id", "number", "key", "code"))]
     chosen = [*named, *repeated, *possible]
@@ -187,8 +186,15 @@ def _key(
 
 
 def _form(name: str, records: Sequence[tuple[bytes | None, dict[str, Any]]], seen: Mapping[str, _Seen]) -> KeyForm:
-    """How the records' keys tell a column."""
-    return form_of(((key, str(fields[name])) for key, fields in records), numbers=seen[name].type == "int")
+    """How the records' keys tell a column, of those records that have it."""
+    have = ((key, str(fields[name])) for key, fields in records if fields.get(name) is not None)
+    return form_of(have, numbers=seen[name].type == "int")
+
+
+def _gaps(key: _Seen, n: int) -> str:
+    """What becomes of records without the key."""
+    missing = n - len(key.values)
+    return f"# CHOOSE: {key.name} is missing in {missing} of {n} records, which become dead letters"
 
 
 def _text(
@@ -221,6 +227,7 @@ def _text(
         f"name = {_quoted(name)}",
         f"partitions = {partitions}",
         "# Windows are kept by these columns; the first is the key that the records are partitioned by.",
+        *([] if seen[key].always else [_gaps(seen[key], n)]),
         f"keys = [{_quoted(key)}]",
         "",
         "[[raw]]",
@@ -236,7 +243,7 @@ def _text(
         "[columns]",
     ]
     lines += [
-        f"{_quoted(c.name)} = {{ type = {_quoted(c.type)}{'' if c.always else ', required = false'} }}"
+        f"{_quoted(c.name)} = {{ type = {_quoted(c.type)}{'' if c.always or c.name == key else ', required = false'} }}"
         for c in seen.values()
     ]
     lines += [f"# left out: {_quoted(left)} ({why})" for left, why in left_out.items()]

@@ -138,3 +138,19 @@ def test_a_draft_says_how_the_records_are_keyed(form: str, key: Callable[[int], 
     assert pipeline.raw[0].key == form
     assert pipeline.repartitions == (form == "other")
     assert drafted(PAYMENTS).raw[0].key is None
+
+
+def test_records_that_are_keyed_by_a_column_with_gaps_are_drafted_with_that_key() -> None:
+    """Another key would give other windows; records without it become dead letters, and the draft says so."""
+    rows = [
+        {"ts": 1_700_000_000 + i, "card": None if i % 10 == 0 else f"c{i % 7}", "shop": f"s{i % 3}"} for i in range(60)
+    ]
+    samples = [
+        Sample(None if row["card"] is None else str(row["card"]).encode(), json.dumps(row).encode()) for row in rows
+    ]
+
+    text = draft("payments", samples, partitions=2)
+
+    assert parse(text, "p").keys == ["card"]
+    assert "CHOOSE: card is missing in 6 of 60 records" in text
+    assert parse(draft("payments", samples, partitions=2, key="card"), "p").keys == ["card"]
