@@ -27,13 +27,13 @@ from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import queries
 from labeling_grpc.queue.case_state import Row, standing
 from labeling_grpc.queue.comments import before, remarks
-from labeling_grpc.queue.unit_of_work import decode_candidate
 from labeling_grpc.queue.veil import Looks, Veil
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.tables.schema import answers, cases, gold_leases
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
+from tidemark.records.messages import decode_candidate
 
 _GIVEN: Final = frozenset({"answered", "skipped", "expired", "withdrawn", "vote", "gold", "escalated", "retracted"})
 _OWN_STATE: Final = {"answered": "answered", "vote": "answered", "gold": "answered", "skipped": "skipped"}

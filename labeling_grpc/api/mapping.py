@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import msgspec
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from labeling_grpc.commands.labeling import Accepted, CaseEvent, Counts, LeasedCase, Remark
@@ -16,6 +15,7 @@ from labeling_grpc.contract.text import shortened
 from labeling_grpc.queue.queries import CaseRow, Progress
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import Candidate
+from tidemark.records.messages import decode_candidate
 
 _KINDS: Final = {
     "added": pb.CaseEvent.KIND_ADDED,
@@ -35,7 +35,6 @@ _REMARK: Final = 600
 """Bytes of a comment beside its text: who said it, when."""
 
 _INT64: Final = range(-(2**63), 2**63)
-_decode = msgspec.json.Decoder(Candidate).decode
 
 
 # Messages are filled in place: those that are made first are copied into the one that holds them, which takes twice as
@@ -47,7 +46,7 @@ def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int) -> 
     task = response.tasks.add(
         lease_token=leased.token, lease_expires_at_us=leased.until, lease_count=leased.leases, review=leased.review
     )
-    _fill(task.case, _decode(leased.candidate), leased)
+    _fill(task.case, decode_candidate(leased.candidate), leased)
     if leased.remarks:
         shown = newest(leased.remarks, room)
         task.comments.extend(comment(remark, cut=cut) for remark, cut in shown)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from labeling_grpc.assist.ranking import rows_of
 from labeling_grpc.tables.schema import answers, cases
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
+from tidemark.records.messages import decode_candidate
 
 KEPT: Final = 4_000
 _FRESH_SECONDS: Final = 30.0
@@ -27,8 +27,6 @@ _LEAST: Final = 100
 _PART: Final = 1_000
 _CHUNK: Final = 200
 """Cases that are asked about at once whether they may be shown."""
-
-_decode = msgspec.json.Decoder(Candidate).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ class SimilarCases:
         found: dict[str, Candidate] = {}
         for part in _parts(list(label)):
             kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(part))
-            found |= {event_id: _decode(raw) for event_id, raw in connection.execute(kept)}
+            found |= {event_id: decode_candidate(raw) for event_id, raw in connection.execute(kept)}
         candidates = list(found.values())
         return _Labeled(
             self._now(),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-import msgspec
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from labeling_grpc.storage.base import StoreError
 from labeling_grpc.storage.group_commit import Writer
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
+from tidemark.records.messages import decode_candidate
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.values import Values
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 250
 """Cases that one command re-ranks: leases wait for one such command at most."""
-
-_decode = msgspec.json.Decoder(Candidate).decode
 
 
 class Ranker:
@@ -75,7 +73,7 @@ class Ranker:
             self._passing, self._after, self._missed = model, 0, False
         rows = self._rows()
         done = len(rows) < CHUNK
-        candidates = [_decode(row.candidate) for row in rows]
+        candidates = [decode_candidate(row.candidate) for row in rows]
         self._writer.call(Rescore(model.version, self._rescored(model, rows, candidates), done=done))
         if done:
             self._passing = None

@@ -31,10 +31,11 @@ from labeling_grpc.queue import sql
 from labeling_grpc.queue.answer_checks import known_too_early
 from labeling_grpc.queue.consensus import GoldAnswer, ended, known
 from labeling_grpc.queue.routing import explores, segment_of, skill_of
-from labeling_grpc.queue.unit_of_work import GoldLease, Work, decode_candidate, parts
+from labeling_grpc.queue.unit_of_work import GoldLease, Work, parts
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables.schema import answers, cases, gold, gold_leases, queue
 from tidemark.records import Candidate
+from tidemark.records.messages import decode_candidate
 
 _REMEMBERED: Final = 10_000
 """Annotators whose place among their cases is known; one who is forgotten begins anew."""

@@ -20,12 +20,13 @@ from labeling_grpc.queue.case_state import ENDS, NOTHING, Row, standing
 from labeling_grpc.queue.consensus import CONSENSUS, classes, votes
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.queue.routing import named
-from labeling_grpc.queue.unit_of_work import NOBODY, decode_candidate
+from labeling_grpc.queue.unit_of_work import NOBODY
 from labeling_grpc.queue.veil import Looks, Veil
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, Tier, annotators, answers, cases, gold_leases, meta, queue
 from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label
+from tidemark.records.messages import decode_candidate
 
 DAY_US: Final = 86_400_000_000
 _CHUNK: Final = 500

@@ -23,6 +23,7 @@ from labeling_grpc.security.audit import Act
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, meta
 from tidemark.records import Candidate, LabelStatus, encode
+from tidemark.records.messages import decode_candidate
 from tidemark.records.topics import Topics
 
 NOBODY: Final = ""
@@ -37,8 +38,6 @@ _UUID7_FIXED: Final = 15 << 76 | 3 << 62
 
 Said = Answer | Amend | Escalate | votes.Verdict | votes.GoldAnswer
 """What an annotation is made of."""
-
-decode_candidate = msgspec.json.Decoder(Candidate).decode
 
 
 @dataclass(slots=True)

@@ -213,6 +213,8 @@ class SourcePosition(Record, frozen=True, kw_only=True):
 
 R = TypeVar("R", bound=Record)
 _encoder = msgspec.json.Encoder()
+decode_candidate: Final = msgspec.json.Decoder(Candidate).decode
+"""Candidate from the JSON that `decode` accepted once; raises msgspec's own errors. For the rows of a queue."""
 _decoders: dict[type[Record], msgspec.json.Decoder[Record]] = {}
 
 

@@ -35,11 +35,12 @@ from labeling_grpc.queue.case_state import standing
 from labeling_grpc.queue.comments import REMARKS
 from labeling_grpc.queue.handlers.intake import waiting_row
 from labeling_grpc.queue.routing import Segments
-from labeling_grpc.queue.unit_of_work import NOBODY, OpenCase, Work, decode_candidate
+from labeling_grpc.queue.unit_of_work import NOBODY, OpenCase, Work
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import State, annotators, cases, meta
 from tidemark.records import Candidate, encode
+from tidemark.records.messages import decode_candidate
 
 MAX_REMARKS: Final = 1_000
 """Of one case. Whatever is done to a case reads what was said of it."""

@@ -13,9 +13,10 @@ from labeling_grpc.queue import sql
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.case_state import ENDS
 from labeling_grpc.queue.consensus import GoldAnswer, read
-from labeling_grpc.queue.unit_of_work import Work, decode_candidate, parts
+from labeling_grpc.queue.unit_of_work import Work, parts
 from labeling_grpc.queue.voting import reconsidered
 from labeling_grpc.security.audit import Act
+from tidemark.records.messages import decode_candidate
 
 _AMENDABLE: Final = frozenset({"answered", "skipped", "vote", "gold"})
 

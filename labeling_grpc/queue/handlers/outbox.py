@@ -12,9 +12,10 @@ from labeling_grpc.queue.consensus import stored
 from labeling_grpc.queue.handlers.intake import waiting_row
 from labeling_grpc.queue.offsets import move
 from labeling_grpc.queue.routing import Segments
-from labeling_grpc.queue.unit_of_work import NOBODY, Work, decode_candidate, parts
+from labeling_grpc.queue.unit_of_work import NOBODY, Work, parts
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import positions
+from tidemark.records.messages import decode_candidate
 
 
 def adopt_labels(work: Work, command: AdoptLabels) -> None:

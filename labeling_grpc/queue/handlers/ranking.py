@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from labeling_grpc.commands.labeling import Rescore
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.unit_of_work import NOBODY, Work, decode_candidate
+from labeling_grpc.queue.unit_of_work import NOBODY, Work
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import State
+from tidemark.records.messages import decode_candidate
 
 
 def rescore(work: Work, command: Rescore) -> int:
