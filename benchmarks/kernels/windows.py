@@ -234,7 +234,7 @@ def sketches(*, quick: bool) -> list[Row]:
         taken: dict[str, tuple[float, int]] = {}
         for aggregate in (exact, sketch):
             parameter = 0.5 if "quantile" in aggregate else 0.0
-            state = WindowState([WindowSpec(aggregate, 0, n, parameter=parameter)], 1, 0)  # type: ignore[arg-type]
+            state = WindowState([WindowSpec(aggregate, 0, n, parameter=parameter)], 1, 0)
             one = np.zeros(n, np.uint64)
             state.update(one[:-last], times[:-last], values[:-last])
             start = time.process_time()

@@ -1,8 +1,12 @@
 """What a window state is asked for."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kernels.numerics._checks import integer, number
 
@@ -25,40 +29,84 @@ Aggregate = Literal[
     "approx_quantile",
 ]
 
-MEANINGS: Final[dict[Aggregate, str]] = {
-    "count": "Number of rows, 0 where there are none. Takes no column.",
-    "sum": "Sum of the values.",
-    "mean": "Arithmetic mean of the values.",
-    "var": "Variance of a sample (divisor n - 1). Missing with fewer than two values.",
-    "std": "Standard deviation of a sample (divisor n - 1). Missing with fewer than two values.",
-    "min": "Smallest value.",
-    "max": "Largest value.",
-    "last": "Value of the latest row, by position in the log.",
-    "first": "Value of the earliest row, by position in the log.",
-    "since_last": "Seconds since the latest earlier event time in the window. Takes no column.",
-    "distinct": "Exact number of different values. Memory grows with the rows in the window.",
-    "quantile": "Exact quantile at `probability`, interpolated (type 7). Memory grows with the rows in the window.",
-    "decayed_sum": "Sum of the values, each weighed by 2 ** (-age / `half_life`).",
-    "decayed_mean": "Mean of the values, each weighed by 2 ** (-age / `half_life`).",
-    "approx_distinct": "Number of different values by HyperLogLog, with the standard error `error`. Bounded memory.",
-    "approx_quantile": "Quantile at `probability` by DDSketch, off by at most `error` of its value. Bounded memory.",
+Compute = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+"""Values of a window that are not missing, by time and then by log, and their ages in s, to a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateKind:
+    """What an aggregate needs and gives.
+
+    Attributes:
+        meaning: what it gives, for people.
+        takes: what its column holds: `numbers`, `anything` (texts are told apart by their hashes), or `nothing` where
+            it uses no column.
+        parameter: what it must be given: `probability`, `half_life`, or nothing.
+        error: least, usual and largest error that may be asked for; None: it is exact.
+        empty: value of an empty window.
+        compute: computes it where no kernel does.
+
+    """
+
+    meaning: str
+    takes: Literal["numbers", "anything", "nothing"] = "numbers"
+    parameter: Literal["", "probability", "half_life"] = ""
+    error: tuple[float, float, float] | None = None
+    empty: float = math.nan
+    compute: Compute | None = None
+
+
+DISTINCT_ERROR: Final = 0.023
+QUANTILE_ERROR: Final = 0.01
+"""Of approx_distinct and approx_quantile where none is asked for."""
+KINDS: Final[dict[Aggregate, AggregateKind]] = {
+    "count": AggregateKind("Number of rows, 0 where there are none. Takes no column.", takes="nothing", empty=0.0),
+    "sum": AggregateKind("Sum of the values.", empty=0.0),
+    "mean": AggregateKind("Arithmetic mean of the values."),
+    "var": AggregateKind("Variance of a sample (divisor n - 1). Missing with fewer than two values."),
+    "std": AggregateKind("Standard deviation of a sample (divisor n - 1). Missing with fewer than two values."),
+    "min": AggregateKind("Smallest value."),
+    "max": AggregateKind("Largest value."),
+    "last": AggregateKind("Value of the latest row, by position in the log."),
+    "first": AggregateKind("Value of the earliest row, by position in the log."),
+    "since_last": AggregateKind(
+        "Seconds since the latest earlier event time in the window. Takes no column.", takes="nothing"
+    ),
+    "distinct": AggregateKind(
+        "Exact number of different values. Memory grows with the rows in the window.", takes="anything", empty=0.0
+    ),
+    "quantile": AggregateKind(
+        "Exact quantile at `probability`, interpolated (type 7). Memory grows with the rows in the window.",
+        parameter="probability",
+    ),
+    "decayed_sum": AggregateKind(
+        "Sum of the values, each weighed by 2 ** (-age / `half_life`).", parameter="half_life", empty=0.0
+    ),
+    "decayed_mean": AggregateKind(
+        "Mean of the values, each weighed by 2 ** (-age / `half_life`).", parameter="half_life"
+    ),
+    "approx_distinct": AggregateKind(
+        "Number of different values by HyperLogLog, with the standard error `error`. Bounded memory.",
+        takes="anything",
+        error=(0.0021, DISTINCT_ERROR, 0.26),
+        empty=0.0,
+    ),
+    "approx_quantile": AggregateKind(
+        "Quantile at `probability` by DDSketch, off by at most `error` of its value. Bounded memory.",
+        parameter="probability",
+        error=(0.001, QUANTILE_ERROR, 0.25),
+    ),
 }
-"""What each aggregate gives, for people: the reference is made from it."""
+"""Every aggregate that a kernel computes. Checks, definitions and the reference are made from it."""
 
 TIME_LIMIT: Final = 2**61
 """Event times lie within plus and minus this many µs of the epoch, 73,000 years."""
 
 SIZE_LIMIT: Final = 2**59
 AGGREGATES: Final[tuple[Aggregate, ...]] = get_args(Aggregate)
-NEEDS_NO_COLUMN: Final = frozenset({"count", "since_last"})
-DISTINCT_ERROR: Final = 0.023
-"""Of approx_distinct where none is asked for."""
-QUANTILE_ERROR: Final = 0.01
-"""Of approx_quantile where none is asked for."""
+NEEDS_NO_COLUMN: Final = frozenset(name for name, kind in KINDS.items() if kind.takes == "nothing")
 PANES: Final = 24
 """Panes in the window of an approx_quantile."""
-ERRORS: Final = {"approx_distinct": (0.0021, 0.26), "approx_quantile": (0.001, 0.25)}
-"""Least and largest error that may be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +139,19 @@ class WindowSpec:
     (Masson, Rim and Lee 2019, VLDB 12:12); magnitudes below 1e-6 count as 0, those above 1e12 as about 1e12. Kept is,
     of each pane, a count for each bucket that is not empty, 16 bytes: at 0.01 there are 116 from 1 to 10.
 
+    function: computes an aggregate that no kernel knows, of whatever name.
+
     Cost for each row: windows of up to 1,024 rows are read whole, ~1 ns a row and column. Longer ones cost ~1 µs, and
     1/50 of their rows; but distinct, quantile and decayed aggregates read the whole window always.
     """
 
-    aggregate: Aggregate
+    aggregate: str
     column: int
     size: int
     include_current: bool = False
     parameter: float = 0.0
     error: float = 0.0
+    function: Compute | None = None
 
 
 def checked_specs(specs: Sequence[WindowSpec], n_columns: int) -> tuple[WindowSpec, ...]:
@@ -108,19 +159,21 @@ def checked_specs(specs: Sequence[WindowSpec], n_columns: int) -> tuple[WindowSp
     if not specs:
         raise ValueError("specs: expected at least one WindowSpec, got none")
     for i, spec in enumerate(specs):
-        if spec.aggregate not in AGGREGATES:
+        kind = KINDS.get(spec.aggregate)  # type: ignore[call-overload]  # any text may have been given
+        if spec.function is not None:
+            kind = AggregateKind("", compute=spec.function)
+        elif kind is None:
             raise ValueError(f"specs[{i}].aggregate: {spec.aggregate!r} is none of {', '.join(AGGREGATES)}")
-        low = -1 if spec.aggregate in NEEDS_NO_COLUMN else 0
-        integer(f"specs[{i}].column", spec.column, low, n_columns - 1)
+        integer(f"specs[{i}].column", spec.column, -1 if kind.takes == "nothing" else 0, n_columns - 1)
         integer(f"specs[{i}].size", spec.size, 1, SIZE_LIMIT)
-        if spec.aggregate in {"quantile", "approx_quantile"}:
+        if kind.parameter == "probability":
             number(f"specs[{i}].parameter", spec.parameter, 0.0, 1.0)
-        elif spec.aggregate.startswith("decayed"):
+        elif kind.parameter == "half_life":
             number(f"specs[{i}].parameter", spec.parameter, 1.0, float(SIZE_LIMIT))
         elif spec.parameter != 0.0:
             raise ValueError(f"specs[{i}].parameter: {spec.aggregate} takes none, got {spec.parameter!r}")
         if spec.error != 0.0:
-            if spec.aggregate not in ERRORS:
+            if kind.error is None:
                 raise ValueError(f"specs[{i}].error: {spec.aggregate} is exact, got {spec.error!r}")
-            number(f"specs[{i}].error", spec.error, *ERRORS[spec.aggregate])
+            number(f"specs[{i}].error", spec.error, kind.error[0], kind.error[2])
     return tuple(specs)

@@ -31,6 +31,7 @@ from kernels.windows._exact import Exact
 from kernels.windows._part import Part
 from kernels.windows._sketches import Distinct, Quantiles
 from kernels.windows._store import KEYS, NO_WATERMARK, Rows
+from kernels.windows.custom import Custom
 from kernels.windows.specs import (
     AGGREGATES,
     DISTINCT_ERROR,
@@ -48,6 +49,7 @@ _MAGIC: Final = b"TMWIN03\n"
 _HEADER: Final = struct.Struct("<8sIIqq")
 _SPEC: Final = struct.Struct("<B?iqdd")
 _LENGTHS: Final = struct.Struct("<QQ")
+_NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerate(AGGREGATES)}
 _CHECKSUM: Final = struct.Struct("<Q")
 
 
@@ -62,6 +64,8 @@ def _first_beyond(times: NDArray[np.int64]) -> int:
 
 def _parts(specs: Sequence[WindowSpec], lateness: int) -> tuple[list[Part], list[WindowSpec]]:
     """What computes different specs, and the specs in the order of the columns that it writes."""
+    custom = [spec for spec in specs if spec.function is not None]
+    specs = [spec for spec in specs if spec.function is None]
     exact = [spec for spec in specs if not spec.aggregate.startswith("approx")]
     order = list(exact)
     parts: list[Part] = [Exact(exact, lateness)] if exact else []
@@ -76,6 +80,9 @@ def _parts(specs: Sequence[WindowSpec], lateness: int) -> tuple[list[Part], list
             place = spec.column, spec.error or QUANTILE_ERROR, spec.size
             quantiles.setdefault(place, {})[spec.parameter, spec.include_current] = len(order)
             order.append(spec)
+    if custom:
+        parts.append(Custom(custom, lateness, len(order)))
+        order += custom
     parts += [Distinct(*name, lateness, features) for name, features in distinct.items()]
     parts += [Quantiles(*place, lateness, features) for place, features in quantiles.items()]
     return parts, order
@@ -175,9 +182,11 @@ class WindowState:
 
     def to_bytes(self) -> bytes:
         """The rows still relevant as bytes: the same for the same rows, however they were reached."""
+        if any(spec.function is not None for spec in self._specs):
+            raise ValueError("specs: a function has no bytes; such a state is rebuilt from its rows")
         written = [_HEADER.pack(_MAGIC, self._n_columns, len(self._specs), self._lateness, self.watermark)]
         written += [
-            _SPEC.pack(AGGREGATES.index(s.aggregate), s.include_current, s.column, s.size, s.parameter, s.error)
+            _SPEC.pack(_NUMBERS[s.aggregate], s.include_current, s.column, s.size, s.parameter, s.error)
             for s in self._specs
         ]
         for part in self._parts:

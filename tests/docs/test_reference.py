@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import kernels
-from kernels.windows.specs import AGGREGATES, MEANINGS
+from kernels.windows.specs import AGGREGATES, KINDS
 from labeling_grpc.v1 import admin_pb2, labeling_pb2
 from tidemark.flows import FLOWS
 from tidemark.observe.catalog import metrics
@@ -119,7 +119,7 @@ def test_every_metric_that_the_code_writes_is_in_the_catalog_and_no_other() -> N
 
 
 def test_every_aggregate_and_function_is_on_its_page() -> None:
-    assert MEANINGS.keys() == set(AGGREGATES)
+    assert KINDS.keys() == set(AGGREGATES)
     assert [name for name in AGGREGATES if f"| `{name}` |" not in _page("aggregates")] == []
     page = _page("functions")
     assert [name for name in {*FUNCTIONS, *ALIASES} if f"`{name}`" not in page] == []

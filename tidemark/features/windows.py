@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kernels import WindowSpec, WindowState, hash_strings
 from tidemark.features.segments import SEGMENTS
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.aggregates import function_of
 from tidemark.pipeline.model import Window
 
 NO_WATERMARK: Final = -(2**63)
@@ -62,7 +63,13 @@ def _spec(window: Window, order: list[str]) -> WindowSpec:
     column = -1 if window.column is None else order.index(window.column)
     parameter = window.probability if window.half_life is None else float(window.half_life)
     return WindowSpec(
-        window.aggregate, column, window.size, window.include_current, parameter or 0.0, window.error or 0.0
+        window.aggregate,
+        column,
+        window.size,
+        window.include_current,
+        parameter or 0.0,
+        window.error or 0.0,
+        function_of(window.aggregate),
     )
 
 

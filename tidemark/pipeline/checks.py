@@ -9,9 +9,9 @@ from typing import Final
 
 import polars as pl
 
-from kernels.windows.specs import ERRORS, Aggregate
 from tidemark.formats.time_patterns import time_pattern
 from tidemark.formats.times import TIME_FORMATS
+from tidemark.pipeline.aggregates import AGGREGATES
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import (
     Expression,
@@ -25,16 +25,10 @@ from tidemark.pipeline.sql import parse_sql
 from tidemark.pipeline.training_params import problems as problems_of
 from tidemark.runtime.suggestions import did_you_mean
 
-NO_COLUMN: Final = frozenset({"count", "since_last"})
-"""Aggregates that need no column."""
 MOST_LAST_PARTITIONS: Final = 387
 """Partitions of the last stage whose watermarks `select` can keep with its offset: Kafka takes 4,000 bytes there."""
-_OF_ANY_TYPE: Final = frozenset({"distinct", "approx_distinct"})
-_OPTIONS: Final[dict[str, tuple[frozenset[Aggregate], str]]] = {
-    "probability": (frozenset({"quantile", "approx_quantile"}), "0.5"),
-    "half_life": (frozenset({"decayed_sum", "decayed_mean"}), "'6h'"),
-}
-"""What some aggregates must be given, and no other may be, and an example of it."""
+_OPTIONS: Final = {"probability": "0.5", "half_life": "'6h'"}
+"""What some aggregates must be given, and no other may be, by an example of it."""
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _LONGEST_TOPIC: Final = 249
 _MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
@@ -272,7 +266,8 @@ def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
                 f"'{window.key}' is none of the pipeline's keys; {did_you_mean(window.key, pipeline.keys)}",
             )
         yield from _options(key, window)
-        if window.aggregate in NO_COLUMN:
+        kind = AGGREGATES.get(window.aggregate)
+        if kind.takes == "nothing":
             if window.column is not None:
                 yield Problem(f"{key}.column", f"'{window.aggregate}' uses no column; remove it")
             continue
@@ -285,7 +280,7 @@ def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
             yield Problem(
                 f"{key}.column", f"there is no column '{window.column}'; {did_you_mean(window.column, known)}"
             )
-        elif window.aggregate in _OF_ANY_TYPE and schema[window.column] == pl.String:
+        elif kind.takes == "anything" and schema[window.column] == pl.String:
             continue
         elif not (schema[window.column].is_numeric() or schema[window.column] == pl.Boolean):
             yield Problem(
@@ -296,18 +291,19 @@ def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
 
 
 def _options(key: str, window: Window) -> Iterator[Problem]:
-    for name, (aggregates, example) in _OPTIONS.items():
+    kind = AGGREGATES.get(window.aggregate)
+    for name, example in _OPTIONS.items():
         given = getattr(window, name) is not None
-        if window.aggregate in aggregates and not given:
+        if kind.parameter == name and not given:
             yield Problem(f"{key}.{name}", f"'{window.aggregate}' needs it; write one, as in {name} = {example}")
-        elif given and window.aggregate not in aggregates:
+        elif given and kind.parameter != name:
             yield Problem(f"{key}.{name}", f"'{window.aggregate}' has none; remove it")
     if window.error is None:
         return
-    if window.aggregate not in ERRORS:
+    if kind.error is None:
         yield Problem(f"{key}.error", f"'{window.aggregate}' is exact; remove it")
         return
-    low, high = ERRORS[window.aggregate]
+    low, _, high = kind.error
     if not low <= window.error <= high:
         yield Problem(f"{key}.error", f"{window.error} is out of range; write a number from {low} to {high}")
 

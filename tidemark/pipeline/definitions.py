@@ -14,14 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kernels.windows.specs import DISTINCT_ERROR, QUANTILE_ERROR
+from tidemark.pipeline.aggregates import AGGREGATES
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Feature, Pipeline, Window
 from tidemark.pipeline.sql import parse_sql
 
 _MEANING: Final = 1
 """Raised when the engine computes another value for the same text."""
-_ERRORS: Final = {"approx_distinct": DISTINCT_ERROR, "approx_quantile": QUANTILE_ERROR}
 _TOKEN: Final = re.compile(
     r"""--[^\n]* | /\*.*?\*/ | '(?:[^']|'')*' | "(?:[^"]|"")*" | [^\W\d]\w* | [\d.]+ | [<>=!|:&]+ | \S""",
     re.VERBOSE | re.DOTALL,
@@ -110,6 +109,7 @@ def _window(window: Window, pipeline: Pipeline, columns: _Hashes, features: Mapp
     own = features.get(window.column or "")
     column = None if window.column is None else own.id if own is not None else columns[window.column]
     before = pipeline.keys[: pipeline.keys.index(window.key) + 1]
+    error = AGGREGATES.get(window.aggregate).error
     identity = _id(
         "window",
         window.aggregate,
@@ -117,7 +117,7 @@ def _window(window: Window, pipeline: Pipeline, columns: _Hashes, features: Mapp
         window.size,
         window.probability,
         window.half_life,
-        window.error or _ERRORS.get(window.aggregate),
+        window.error or (None if error is None else error[1]),
         window.include_current,
         pipeline.time.lateness,
         [columns[key] for key in before],

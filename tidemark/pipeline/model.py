@@ -16,9 +16,9 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from kernels.windows.specs import Aggregate
 from tidemark.formats.record_formats import FORMATS
 from tidemark.formats.times import TIME_FORMATS
+from tidemark.pipeline.aggregates import AGGREGATES
 from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
 from tidemark.pipeline.names import OneOf
 from tidemark.pipeline.record_keys import KeyForm
@@ -148,9 +148,10 @@ class Window(Section):
     """Name of the feature that the window gives."""
     key: str
     """One of the pipeline's keys."""
-    aggregate: Aggregate
+    aggregate: Annotated[str, OneOf(AGGREGATES)]
     """`var` and `std` are of a sample; `since_last` is in seconds. `distinct` and `quantile` are exact, and a key's
-    memory grows with the rows in its window; `approx_distinct` and `approx_quantile` are sketches of bounded size."""
+    memory grows with the rows in its window; `approx_distinct` and `approx_quantile` are sketches of bounded size.
+    Another package may add an aggregate."""
     column: str | None = None
     """Numeric column (or feature of the row) that is aggregated, of any type for `distinct` and `approx_distinct`; none
     for `count` and `since_last`."""

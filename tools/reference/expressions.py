@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kernels.windows.specs import AGGREGATES, MEANINGS
+from kernels.windows.specs import KINDS
 from tidemark.pipeline.sql.functions import ALIASES, ANY, FUNCTIONS
 from tools.reference.markdown import code, prose, table
 
@@ -23,7 +23,7 @@ of the grammar and have their place there.
 
 def aggregates_page() -> str:
     """The page's Markdown."""
-    rows = [(code(name), prose(MEANINGS[name])) for name in AGGREGATES]
+    rows = [(code(name), prose(kind.meaning)) for name, kind in KINDS.items()]
     return _AGGREGATES_INTRO + "\n" + table(["aggregate", "gives"], rows)
 
 

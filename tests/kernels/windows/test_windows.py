@@ -372,7 +372,7 @@ def bad_inputs() -> dict[str, tuple[Callable[[], object], str]]:
     late = WindowState.with_watermark(good, 1, 0, 10)
     return {
         "no spec": (lambda: WindowState([], 1, 0), "at least one"),
-        "unknown aggregate": (lambda: WindowState([WindowSpec("mode", 0, 5)], 1, 0), "'mode' is none of"),  # type: ignore[arg-type]
+        "unknown aggregate": (lambda: WindowState([WindowSpec("mode", 0, 5)], 1, 0), "'mode' is none of"),
         "column too high": (lambda: WindowState([WindowSpec("sum", 1, 5)], 1, 0), r"specs\[0\].column"),
         "column missing": (lambda: WindowState([WindowSpec("sum", -1, 5)], 1, 0), r"specs\[0\].column"),
         "empty window": (lambda: WindowState([WindowSpec("sum", 0, 0)], 1, 0), r"specs\[0\].size"),

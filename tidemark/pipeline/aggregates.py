@@ -1,0 +1,61 @@
+"""The aggregates that `[[windows]]` may name: the kernels', and functions of other packages.
+
+An aggregate of another package is an entry point of the group `tidemark.aggregates` that names an `AggregateKind` with
+a `compute`, or `module:attribute` in the pipeline file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from kernels.windows.specs import KINDS, AggregateKind, Compute
+from tidemark.errors import ConfigError
+from tidemark.runtime.plugins import Plugins
+
+GROUP: Final = "tidemark.aggregates"
+"""Group of the entry points of other packages' aggregates."""
+_SHOWN: Final = 300
+
+
+def _accept(name: str, found: object) -> AggregateKind:
+    if not isinstance(found, AggregateKind):
+        raise ValueError(f"it is a {type(found).__name__}, not a kernels.windows.specs.AggregateKind")  # noqa: TRY004
+    if found.compute is None or found.parameter or found.error is not None or found.takes == "nothing":
+        raise ValueError("it must have a 'compute' over the values of a column, and neither parameter nor error")
+    kind = replace(found, compute=partial(_computed, name, found.compute, found.empty))
+    try:
+        for sample in ([2.0], [1.0, -3.0, 1e6]):
+            _computed(name, found.compute, found.empty, np.array(sample), np.arange(len(sample), 0.0, -1.0))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return kind
+
+
+def _computed(name: str, compute: Compute, empty: float, values: Any, ages: Any) -> float:  # noqa: ANN401 as numpy has them
+    """One feature; NaN where the function gives no number that is finite."""
+    if not len(values):
+        return empty
+    try:
+        result = float(compute(values, ages))
+    except Exception as error:  # a stranger's function may raise anything
+        line = (str(error).strip().splitlines() or ["no reason given"])[0][:_SHOWN]
+        raise ConfigError(
+            f"window aggregate '{name}' raised {type(error).__name__} over {len(values)} values: {line}; mend it"
+        ) from error
+    return result if math.isfinite(result) else math.nan
+
+
+_OWN: Final[dict[str, AggregateKind]] = {str(name): kind for name, kind in KINDS.items()}
+AGGREGATES: Final = Plugins("window aggregate", GROUP, _OWN, _accept)
+"""Every aggregate by its name."""
+
+
+def function_of(name: str) -> Callable[[Any, Any], float] | None:
+    """What computes an aggregate; None for those that a kernel computes."""
+    return AGGREGATES.get(name).compute
