@@ -171,9 +171,11 @@ def test_a_broken_flow_of_a_package_ends_in_a_sentence(
     assert "Traceback" not in caplog.text
 
 
-def test_a_flow_that_there_is_not_is_told_with_the_nearest_that_there_is(caplog: pytest.LogCaptureFixture) -> None:
-    assert main(["streem", "p.toml"]) == 78
-    assert "there is no flow 'streem'; did you mean 'stream'?" in caplog.text
+def test_a_flow_that_there_is_not_is_refused_with_those_that_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["streem", "p.toml"]) == 2
+    assert "usage: python -m dataflows.run stream|select|retrain|monitor PIPELINE" in caplog.text
+    with pytest.raises(ConfigError, match="there is no flow 'streem'; did you mean 'stream'"):
+        FLOWS.get("streem")
 
 
 def test_no_package_s_flow_is_called_as_another_part_of_tidemark(tmp_path: Path) -> None:
