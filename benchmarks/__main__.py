@@ -14,6 +14,7 @@ BENCHMARKS: Final = {
     "kernels": "benchmarks.kernels.suite",
     "label-efficiency": "benchmarks.labels.efficiency",
     "label-faults": "benchmarks.loop.label_faults",
+    "labels": "benchmarks.labels.learners",
     "labeling": "benchmarks.labeling.suite",
     "labeling-chaos": "benchmarks.labeling.chaos",
     "labeling-fuzz": "benchmarks.labeling.fuzz",

@@ -209,15 +209,20 @@ class Forest:
         return out
 
     def contributions(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """How much each feature added to a row's raw score, as ``Booster.predict(pred_contrib=True)``: Shapley values.
+        """How much each feature added to a row's score, as ``Booster.predict(pred_contrib=True)``: Shapley values.
+
+        In random-forest mode they explain the mean over iterations, from which the prediction follows, where LightGBM
+        explains the sum.
 
         row: (d,) float32 or float64.  Returns float64 (d + 1,), or (c, d + 1) where there are c > 1 outputs; the last
-        is the expected raw score, and their sum is the raw score (in random-forest mode times the iterations).
+        is the expected score, and their sum is the score that the link function takes.
         Lundberg et al. 2018, "Consistent individualized feature attribution for tree ensembles".
         """
         checked = array("row", row, FLOATS, (len(self.feature_names),))
         out = np.zeros((self.outputs, len(self.feature_names) + 1))
         explain(checked, self._levels, self._nodes, out)
+        if self.model.average_output:
+            out /= max(1, self.iterations)
         return out[0] if self.outputs == 1 else out
 
     def _rows(self, x: NDArray[Any]) -> NDArray[Any]:

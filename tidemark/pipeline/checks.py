@@ -65,7 +65,10 @@ def find_problems(pipeline: Pipeline) -> list[Problem]:
         *_context(pipeline, cleaned),
         *_labeling(pipeline),
         *_selection(pipeline),
-        *(Problem(f"training.params.{name}", wrong) for name, wrong in problems_of(pipeline.training.params)),
+        *(
+            Problem(f"training.params.{name}", wrong)
+            for name, wrong in problems_of(pipeline.training.params, pipeline.training.learner)
+        ),
     ]
 
 

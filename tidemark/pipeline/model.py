@@ -64,6 +64,8 @@ Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _T = TypeVar("_T")
 Unless = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
 """Not written out where it is not set, so that the schema hash of a pipeline without it is as it ever was."""
+LearnerName = Literal["boosted", "forest", "extra_trees", "linear", "mean", "auto"]
+"""Learners that `training.learner` may name."""
 FeatureName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -262,6 +264,10 @@ class Training(Section):
     """Labels of the positive class that the first model needs."""
     max_interval: Duration | None = None
     """A new model is trained after this time at the latest, if there is a new label."""
+    learner: LearnerName = "boosted"
+    """What learns from the labels: `boosted` trees, a random `forest`, `extra_trees`, `linear` (a ridge regression on
+    ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. With few labels others than
+    `boosted` often need fewer; a prediction of a mean costs several times as much."""
     params: dict[str, float | int | str | bool] = {}
     """Parameters of LightGBM. The how-to guide on operations lists those that may be set."""
 

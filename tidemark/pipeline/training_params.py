@@ -14,7 +14,7 @@ OWN: Final = {
     "metric": "gates.metric says what models are compared by",
     "early_stopping_round": "there are too few labels to keep some aside for it; write num_iterations",
     "linear_tree": "linear trees can't be checked before they are loaded",
-    "boosting": "a model is a sum of trees; forests (rf) are averages, and dart changes trees that stand",
+    "boosting": 'training.learner names what learns; write learner = "forest" for a random forest (rf)',
     "data_sample_strategy": "bagging_fraction and bagging_freq say how rows are drawn",
     "input_model": "a model is trained from its labels alone",
     "init_score": "a model is trained from its labels alone",
@@ -126,11 +126,15 @@ RANGES: Final = {
 TRUTHS: Final = frozenset({"extra_trees", "is_unbalance", "boost_from_average", "use_missing", "zero_as_missing"})
 
 
-def problems(params: Mapping[str, float | int | str | bool]) -> Iterator[tuple[str, str]]:
+_FORESTS: Final = ("forest", "extra_trees")
+
+
+def problems(params: Mapping[str, float | int | str | bool], learner: str = "boosted") -> Iterator[tuple[str, str]]:
     """What is wrong with parameters.
 
     Args:
         params: as in `training.params`.
+        learner: as in `training.learner`.
 
     Yields:
         The parameter, and what is wrong with it in a sentence that says what to do.
@@ -157,6 +161,20 @@ def problems(params: Mapping[str, float | int | str | bool]) -> Iterator[tuple[s
             yield name, f"is no parameter that can be set; {remedy}"
     if params.get("is_unbalance") is True and "scale_pos_weight" in params:
         yield "scale_pos_weight", "excludes is_unbalance; keep one"
+    yield from _problems_of_learner(params, learner)
+
+
+def _problems_of_learner(params: Mapping[str, float | int | str | bool], learner: str) -> Iterator[tuple[str, str]]:
+    if learner == "linear":
+        yield from ((name, "has no meaning with learner = 'linear'; remove it") for name in params)
+    for name, value in params.items() if learner in _FORESTS else ():
+        known = _ALIASES.get(name, name)
+        if known == "bagging_freq" and value == 0:
+            yield name, f"0 is wrong; learner = {learner!r} draws rows for each tree: write 1"
+        elif known == "bagging_fraction" and value == 1:
+            yield name, f"1 is wrong; learner = {learner!r} draws rows for each tree: write a number below 1"
+        elif known == "extra_trees":
+            yield name, f"can't be set with learner = {learner!r}, which says it; remove it"
 
 
 def named(params: Mapping[str, float | int | str | bool]) -> dict[str, float | int | str | bool]:

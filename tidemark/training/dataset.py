@@ -43,6 +43,8 @@ class Dataset:
     event_ids: n of them.  first_seen: (n,) int64, position of the event's first annotation among all.
     known_until: µs, the latest `known_at` of the annotations that were taken into account.
     known_at: (n,) int64, µs: when each row's label was known. None: in the order of the rows.
+    inclusion: (n,) float64, the probability by which each event was drawn to be labeled; NaN where it was chosen for
+        what it is. None: nothing is known of it.
     """
 
     features: NDArray[np.float64]
@@ -51,6 +53,7 @@ class Dataset:
     first_seen: NDArray[np.int64]
     known_until: int
     known_at: NDArray[np.int64] | None = None
+    inclusion: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Rows."""
@@ -61,7 +64,13 @@ class Dataset:
         ids = tuple(event for event, keep in zip(self.event_ids, chosen.tolist(), strict=True) if keep)
         known_at = None if self.known_at is None else self.known_at[chosen]
         return Dataset(
-            self.features[chosen], self.target[chosen], ids, self.first_seen[chosen], self.known_until, known_at
+            self.features[chosen],
+            self.target[chosen],
+            ids,
+            self.first_seen[chosen],
+            self.known_until,
+            known_at,
+            None if self.inclusion is None else self.inclusion[chosen],
         )
 
     def known_before(self, moment: int) -> NDArray[np.bool_]:
@@ -122,6 +131,7 @@ def dataset(
         first_seen=np.array([first[label.event_id] for label in answered], np.int64),
         known_until=max((label.known_at for _, label in ordered), default=0),
         known_at=np.array([label.known_at for label in answered], np.int64),
+        inclusion=np.array([label.inclusion_probability or np.nan for label in answered], np.float64),
     )
 
 

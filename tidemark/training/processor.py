@@ -101,7 +101,7 @@ class RetrainProcessor:
         num_threads: int = 1,
         seed: int = 0,
     ) -> None:
-        check_parameters(pipeline.training.params)
+        check_parameters(pipeline.training.params, pipeline.training.learner)
         self._pipeline = pipeline
         self._schema = ModelSchema.of(pipeline)
         self._topics = pipeline.topics
@@ -332,7 +332,15 @@ class RetrainProcessor:
         return [*outputs, self._metric(compared), self._metric(size), told]
 
     def _learn(self, rows: Dataset) -> TrainedModel:
-        return train(rows, self._schema, self._pipeline.training.params, num_threads=self._num_threads, seed=self._seed)
+        training = self._pipeline.training
+        return train(
+            rows,
+            self._schema,
+            training.params,
+            learner=training.learner,
+            num_threads=self._num_threads,
+            seed=self._seed,
+        )
 
     def _challenger(self, rows: Dataset) -> TrainedModel:
         model = self._learn(rows)

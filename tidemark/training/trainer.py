@@ -7,23 +7,22 @@ Trying half of the features or fewer at each split, and bagging, help most; weig
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.forest.forest import Forest
-from tidemark.errors import ConfigError, ModelError
+from tidemark.errors import ConfigError
 from tidemark.pipeline import training_params
+from tidemark.pipeline.model import LearnerName
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse, structure_sha256
 from tidemark.training.dataset import Dataset
 from tidemark.training.golden import choose
-
-Parameters = dict[str, float | int | str | bool]
+from tidemark.training.learners.family import text_of
+from tidemark.training.learners.member import Parameters, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,69 +51,40 @@ def probabilities(booster: lgb.Booster, rows: NDArray[np.float64]) -> NDArray[np
     return given if given.ndim == 2 else np.column_stack((1 - given, given))
 
 
-def defaults(rows: int, features: int) -> Parameters:
-    """Parameters for so many rows and features; see the module for how they were chosen."""
-    return {
-        "num_iterations": 60,
-        "learning_rate": 0.1,
-        "num_leaves": int(np.clip(rows // 100, 8, 31)),
-        "min_data_in_leaf": int(np.clip(rows // 8, 3, 20)),
-        "feature_fraction_bynode": min(1.0, max(0.3, 3 / features)),
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
-    }
-
-
-def check_parameters(given: Parameters) -> None:
-    """Refuse parameters that are Tidemark's own, unknown to it, or would end a training.
+def check_parameters(given: Parameters, learner: LearnerName = "boosted") -> None:
+    """Refuse parameters that are Tidemark's own, unknown to it, or would end a training of the learner.
 
     Raises:
         ConfigError: names the parameter and what is wrong with it.
 
     """
-    for name, wrong in training_params.problems(given):
+    for name, wrong in training_params.problems(given, learner):
         raise ConfigError(f"training.params.{name} {wrong}")
 
 
 def train(
-    rows: Dataset, schema: ModelSchema, given: Parameters | None = None, *, num_threads: int = 1, seed: int = 0
+    rows: Dataset,
+    schema: ModelSchema,
+    given: Parameters | None = None,
+    *,
+    learner: LearnerName = "boosted",
+    num_threads: int = 1,
+    seed: int = 0,
 ) -> TrainedModel:
-    """Model of the rows; the same from the same rows, parameters, threads and seed.
+    """Model of the rows; the same from the same rows, parameters, learner, threads and seed.
 
-    given: LightGBM parameters that replace the defaults.
+    given: LightGBM parameters that replace the learner's defaults; of `mean` and `auto`, those of boosted trees.
 
     Raises:
         ModelError: LightGBM can't train on these rows.
         ConfigError: a parameter is not to be set, or LightGBM refuses it.
 
     """
-    given = given or {}
-    check_parameters(given)
-    chosen = defaults(len(rows), len(schema.features)) | training_params.named(given)
-    iterations = int(chosen.pop("num_iterations"))
-    parameters: dict[str, Any] = {
-        "seed": seed,
-        "verbosity": -1,
-        **chosen,
-        "num_threads": num_threads,
-        "deterministic": True,
-        "force_row_wise": True,
-        "objective": schema.objectives[0],
-    }
-    if len(schema.classes) > 2:
-        parameters["num_class"] = len(schema.classes)
-    data = lgb.Dataset(
-        rows.features, rows.target, feature_name=list(schema.features), params=parameters, free_raw_data=False
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of parameters' aliases; the log is no place for them
-            booster = lgb.train(parameters, data, num_boost_round=iterations)
-    except lgb.basic.LightGBMError as error:
-        raise ModelError(
-            f"LightGBM can't train on {len(rows)} labels: {error}; check training.params {given}"
-        ) from error
-    text = booster.model_to_string(num_iteration=-1)
+    check_parameters(given or {}, learner)
+    task = Task(schema, seed=seed, threads=num_threads, params=given)
+    order = None if rows.known_at is None else np.argsort(rows.known_at, kind="stable")
+    text = text_of(learner, rows.features, rows.target, task, order=order, inclusion=rows.inclusion)
+    booster = lgb.Booster(model_str=text)
     model = parse(text, schema)
     golden = choose(Forest(model), rows.features)
     raw = np.asarray(booster.predict(golden, raw_score=True, num_threads=1), np.float64).reshape(len(golden), -1)

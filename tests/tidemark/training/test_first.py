@@ -15,6 +15,7 @@ from tidemark.errors import ConfigError, ModelError
 from tidemark.features.backfill import backfill
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, parse
+from tidemark.pipeline.model import LearnerName
 from tidemark.records.topics import TopicSpec
 from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
@@ -26,7 +27,8 @@ from tidemark.sources.history import read_history
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import Dataset
 from tidemark.training.first import from_history, from_model_file, publish_first
-from tidemark.training.trainer import Parameters, TrainedModel, train
+from tidemark.training.learners.member import Parameters
+from tidemark.training.trainer import TrainedModel, train
 
 COUNT = 400
 
@@ -129,10 +131,15 @@ def test_figures_are_of_a_model_of_the_labels_that_were_known_when_the_last_fift
     learnt: list[Dataset] = []
 
     def spied(
-        rows: Dataset, schema: ModelSchema, given: Parameters | None = None, *, num_threads: int = 1
+        rows: Dataset,
+        schema: ModelSchema,
+        given: Parameters | None = None,
+        *,
+        learner: LearnerName = "boosted",
+        num_threads: int = 1,
     ) -> TrainedModel:
         learnt.append(rows)
-        return train(rows, schema, given, num_threads=num_threads)
+        return train(rows, schema, given, learner=learner, num_threads=num_threads)
 
     monkeypatch.setattr("tidemark.training.first.train", spied)
     for all_known, count in ((True, COUNT), (False, COUNT - delay)):

@@ -9,7 +9,8 @@ from tidemark.evaluation.metrics import average_precision
 from tidemark.pipeline import training_params
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse
-from tidemark.training.trainer import check_parameters, defaults, train
+from tidemark.training.learners.trees import boosted_parameters as defaults
+from tidemark.training.trainer import check_parameters, train
 
 TWO = ModelSchema.of(small_pipeline())
 THREE = ModelSchema.of(small_pipeline(classes=("x", "y", "z")))
@@ -68,7 +69,7 @@ def test_a_parameter_of_our_own_is_refused_with_the_reason() -> None:
 def test_what_lightgbm_refuses_is_an_error_that_names_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"bagging_fraction 7.0 is wrong; write a number from 0.1 to 1"):
         train(dataset_of(*rows(60)), TWO, {"bagging_fraction": 7.0})
-    monkeypatch.setattr(training_params, "problems", lambda _: ())
+    monkeypatch.setattr(training_params, "problems", lambda *_: ())
     with pytest.raises(ModelError, match=r"check training.params .*bagging_fraction"):
         train(dataset_of(*rows(60)), TWO, {"bagging_fraction": 7.0})
 

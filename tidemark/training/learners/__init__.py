@@ -1,0 +1,1 @@
+"""The family of learners that `training.learner` may name."""

@@ -1,0 +1,189 @@
+"""Learners that LightGBM grows: boosted trees, random forests, extremely randomised trees.
+
+A forest's score is the mean over its trees of an affine function of the share of a class among a leaf's labels. Each
+tree starts from equal odds, whatever the classes' shares; calibration puts the odds right.
+
+A forest grows in four parts. Each part sees three quarters of the labels, and scores the quarter it has not seen: these
+scores, by which the forest is calibrated and judged, cost no further training. LightGBM does not tell which rows it
+drew for a tree, so that scores out of the bag can't be had.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Final
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.forest.combination import affine, joined
+from kernels.forest.forest import Forest
+from kernels.forest.model_text import ForestModel
+from tidemark.errors import ModelError
+from tidemark.pipeline import training_params
+from tidemark.registry.validate import parse
+from tidemark.training.learners.member import (
+    FOLDS,
+    LEAST_ROWS,
+    MANY_ROWS,
+    Fitted,
+    Member,
+    Parameters,
+    Task,
+    folds_of,
+    unknown,
+)
+
+_TREES: Final = 64
+_LEAVES: Final = 32
+_TREES_OF_CLASSES: Final = 320
+"""Trees and leaves are bounded by what a prediction costs: see docs/explanation/learners.md."""
+_DRAWN: Final = 0.632
+"""Share of the rows that a bootstrap sample holds; LightGBM draws without replacement (Breiman 2001)."""
+_DRAWN_OF_PART: Final = _DRAWN * FOLDS / (FOLDS - 1)
+
+
+def boosted_parameters(rows: int, features: int) -> Parameters:
+    """Defaults of boosted trees, measured: see `tidemark.training.trainer`."""
+    return {
+        "num_iterations": 60,
+        "learning_rate": 0.1,
+        "num_leaves": int(np.clip(rows // 100, 8, 31)),
+        "min_data_in_leaf": int(np.clip(rows // 8, 3, 20)),
+        "feature_fraction_bynode": min(1.0, max(0.3, 3 / features)),
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+    }
+
+
+def forest_parameters(rows: int, features: int, outputs: int = 1) -> Parameters:
+    """Defaults of a random forest (Breiman 2001): deep trees, the root of the number of features at each split."""
+    return {
+        "num_iterations": int(np.clip(_TREES_OF_CLASSES // outputs, FOLDS, _TREES)) // FOLDS * FOLDS,
+        "num_leaves": _LEAVES,
+        "min_data_in_leaf": int(np.clip(rows // 500, 2, 20)),
+        "min_data_in_bin": 1,
+        "feature_fraction_bynode": min(1.0, math.ceil(math.sqrt(features)) / features),
+        "bagging_fraction": _DRAWN,
+        "bagging_freq": 1,
+        "boost_from_average": False,
+        "boosting": "rf",
+    }
+
+
+def extra_trees_parameters(rows: int, features: int, outputs: int = 1) -> Parameters:
+    """Defaults of extremely randomised trees (Geurts et al. 2006): thresholds at random, nearly all rows."""
+    return forest_parameters(rows, features, outputs) | {"bagging_fraction": 0.9, "extra_trees": True}
+
+
+def booster_of(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters) -> lgb.Booster:
+    """LightGBM's model of rows; the same from the same rows, parameters, threads and seed.
+
+    Args:
+        x: (n, d) rows, NaN is missing.
+        y: (n,) classes.
+        task: what is learnt.
+        chosen: parameters, `num_iterations` among them.
+
+    Returns:
+        The booster.
+
+    Raises:
+        ModelError: LightGBM can't train on these rows.
+
+    """
+    rest = {name: value for name, value in chosen.items() if name != "num_iterations"}
+    parameters: dict[str, Any] = {
+        "seed": task.seed,
+        "verbosity": -1,
+        **rest,
+        "num_threads": task.threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "objective": task.schema.objectives[0],
+    }
+    if task.classes > 2:
+        parameters["num_class"] = task.classes
+    data = lgb.Dataset(x, y, feature_name=list(task.schema.features), params=parameters, free_raw_data=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of parameters' aliases; the log is no place for them
+            return lgb.train(parameters, data, num_boost_round=int(chosen["num_iterations"]))
+    except lgb.basic.LightGBMError as error:
+        given = task.params or {}
+        raise ModelError(f"LightGBM can't train on {len(x)} labels: {error}; check training.params {given}") from error
+
+
+def _named(task: Task) -> Parameters:
+    return training_params.named(task.params or {})
+
+
+def boosted_text(x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> str:
+    """Text of boosted trees as LightGBM writes it; arguments as `booster_of` has them."""
+    chosen = boosted_parameters(len(x), x.shape[1]) | _named(task)
+    return booster_of(x, y, task, chosen).model_to_string(num_iteration=-1)
+
+
+def _boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> ForestModel:
+    return parse(boosted_text(x, y, task), task.schema)
+
+
+def _boosted_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> Fitted:
+    if len(x) < LEAST_ROWS:
+        return unknown(_boosted(x, y, task), len(x))
+    folds = folds_of(y)
+    held_out = np.full((len(x), task.outputs), np.nan)
+    for fold in range(FOLDS if len(x) <= MANY_ROWS else 1):
+        out = folds == fold
+        held_out[out] = scores(_boosted(x[~out], y[~out], task), x[out])
+    return Fitted(_boosted(x, y, task), held_out)
+
+
+def scores(model: ForestModel, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Raw scores (n, outputs) of rows (n, d)."""
+    return Forest(model).raw(x).reshape(len(x), model.outputs)
+
+
+class _Forest:
+    def __init__(self, *, extra: bool) -> None:
+        self._defaults = extra_trees_parameters if extra else forest_parameters
+        self._fixed: Parameters = {"boosting": "rf", "boost_from_average": False}
+        self._extra = extra
+
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> ForestModel:
+        return self._grown(x, y, task, self._chosen(x, task))
+
+    def fit_held_out(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> Fitted:
+        if len(x) < LEAST_ROWS:
+            return unknown(self.fit(x, y, task), len(x))
+        folds = folds_of(y)
+        chosen = self._chosen(x, task)
+        trees = int(chosen["num_iterations"])
+        if not self._extra:
+            chosen["bagging_fraction"] = min(_DRAWN_OF_PART * float(chosen["bagging_fraction"]) / _DRAWN, 0.99)
+        parts, held_out = [], np.empty((len(x), task.outputs))
+        for fold in range(FOLDS):
+            out = folds == fold
+            own = chosen | {"num_iterations": max(1, trees // FOLDS)}
+            seeded = Task(task.schema, task.seed * FOLDS + fold, task.threads, task.params)
+            part = self._grown(x[~out], y[~out], seeded, own)
+            parts.append(affine(part, 1 / FOLDS, np.zeros(task.outputs)))
+            held_out[out] = scores(part, x[out])
+        return Fitted(joined(parts), held_out)
+
+    def _chosen(self, x: NDArray[np.float64], task: Task) -> Parameters:
+        return self._defaults(len(x), x.shape[1], task.outputs) | _named(task) | self._fixed
+
+    def _grown(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters) -> ForestModel:
+        model = parse(booster_of(x, y, task, chosen).model_to_string(num_iteration=-1), task.schema)
+        return affine(model, 1.0, np.zeros(task.outputs))
+
+
+_FOREST = _Forest(extra=False)
+_EXTRA_TREES = _Forest(extra=True)
+
+BOOSTED: Final = Member(_boosted, _boosted_held_out, lambda _: 1.0)
+FOREST: Final = Member(_FOREST.fit, _FOREST.fit_held_out, lambda share: 0.25 / (share * (1 - share)))
+EXTRA_TREES: Final = Member(_EXTRA_TREES.fit, _EXTRA_TREES.fit_held_out, lambda share: 0.25 / (share * (1 - share)))
