@@ -2,123 +2,208 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
-from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.broker import resolve_bootstrap
+from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.labeling_status import labeling_status
+from tidemark.cli.status_view import rendered
+from tidemark.cli.up import log_file
+from tidemark.errors import BrokerError
 from tidemark.observe import Observer, Snapshot
+from tidemark.observe.sampling import Sample
+from tidemark.observe.status_record import (
+    EXIT,
+    BudgetStatus,
+    ChampionStatus,
+    FigureStatus,
+    FlowStatus,
+    LatencyStatus,
+    QualityStatus,
+    State,
+    Status,
+    TopicStatus,
+)
 from tidemark.pipeline import Pipeline, load
-from tidemark.records import NO_MODEL
+from tidemark.records import Metric
 from tidemark.records.topics import Topics
-from tidemark.runtime.safe_text import safe
+from tidemark.runtime.settings import Settings
 
 app = typer.Typer(add_completion=False)
+
+_HEADLINE = "quality"
 
 
 @app.command()
 def status(
     pipeline: PipelineFile,
     watch: Annotated[float | None, typer.Option(metavar="SECONDS", min=0.2, help="Look again so often.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object (docs/reference/status.md), a line for each look.")
+    ] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Show every metric, too.")] = False,
 ) -> None:
-    """Show a pipeline's flows, lag, rates, budget, champion and quality, and what is wrong."""
+    """Show how good the model is, what runs, lag, rates, budget, and what is wrong.
+
+    Exits with 0 where all is well, 3 where the pipeline does not run, 4 where something is wrong, and 1 where it can't
+    be looked at.
+    """
     with told():
         loaded = load(pipeline)
-        observer = Observer(loaded, connected())
+        settings = Settings.from_environment()
         try:
+            settings = settings.at(resolve_bootstrap(settings))
+        except BrokerError:  # none is named and the embedded one does not run: so nothing of the pipeline does
+            _show(_not_started(loaded, pipeline), as_json=as_json, figures=figures)
+            sys.exit(EXIT["not started"])
+        observer = Observer(loaded, settings, file=str(pipeline), log=log_file(loaded, settings))
+        try:
+            found = _look(loaded, pipeline, settings, observer)
             if watch is None:
-                out.print(rendered(loaded, observer.look()))
-                return
-            with Live(rendered(loaded, observer.look()), console=out, auto_refresh=False) as live:
+                _show(found, as_json=as_json, figures=figures)
+                sys.exit(EXIT[found.state])
+            with Live(console=out, auto_refresh=False) as live:
                 while True:
+                    if as_json:
+                        _show(found, as_json=True, figures=figures)
+                    else:
+                        live.update(rendered(found, figures=figures, width=out.width), refresh=True)
                     time.sleep(watch)
-                    live.update(rendered(loaded, observer.look()), refresh=True)
+                    found = _look(loaded, pipeline, settings, observer)
         except KeyboardInterrupt:
             return
         finally:
             observer.close()
 
 
-def rendered(pipeline: Pipeline, snapshot: Snapshot) -> RenderableType:
-    """A snapshot as a person reads it."""
-    parts: list[RenderableType] = [_flows(snapshot), _topics(pipeline, snapshot), _model(snapshot)]
-    if snapshot.metrics:
-        parts.append(_metrics(snapshot))
-        if note := _note(snapshot):
-            parts.append(note)
-    if snapshot.problems:
-        parts.append(Text("\n".join(f"! {safe(problem)}" for problem in snapshot.problems), style="yellow"))
+def _show(found: Status, *, as_json: bool, figures: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.flush()
     else:
-        parts.append(Text("nothing is wrong", style="green"))
-    return Group(*parts)
+        out.print(rendered(found, figures=figures, width=out.width))
 
 
-def _flows(snapshot: Snapshot) -> Table:
-    table = Table(title="Flows", title_justify="left", box=None, pad_edge=False)
-    table.add_column("flow")
-    table.add_column("processes", justify="right")
-    table.add_column("behind", justify="right")
-    table.add_column("model in force")
-    for flow in snapshot.flows:
-        style = None if flow.members else "red"
-        table.add_row(flow.name, str(flow.members), f"{flow.lag:,}", safe(flow.model), style=style)
-    table.add_row("labeling", "", "", safe(snapshot.ranked_by))
-    return table
+def _not_started(pipeline: Pipeline, file: Path) -> Status:
+    note = f"not started yet: tidemark up {file}"
+    return Status(pipeline=pipeline.name, file=str(file), at=time.time(), state="not started", notes=[note])
 
 
-def _topics(pipeline: Pipeline, snapshot: Snapshot) -> Table:
+def _look(pipeline: Pipeline, file: Path, settings: Settings, observer: Observer) -> Status:
+    snapshot = observer.look()
+    if not snapshot.begun:
+        return _not_started(pipeline, file)
+    topics = _shown(pipeline)
+    sample = observer.sample(snapshot, topics)
+    labeling = labeling_status(settings, pipeline.name, snapshot.ranked_by)
+    problems, notes = list(snapshot.problems), list(snapshot.notes)
+    if labeling.problem and any(flow.members for flow in snapshot.flows):
+        problems.append(labeling.problem)
+    if sample.event_times:
+        notes.append(
+            "producers write the events' own times as Kafka's timestamps, so the latency from append can't be told"
+        )
+    return Status(
+        pipeline=pipeline.name,
+        file=str(file),
+        at=snapshot.at,
+        state=_state(snapshot, problems),
+        problems=problems,
+        notes=notes,
+        quality=_quality(snapshot),
+        champion=_champion(snapshot),
+        budget=_budget(snapshot.metrics.get("budget_spent")),
+        latency=_latency(sample),
+        labeling=labeling,
+        flows=[
+            FlowStatus(name=flow.name, processes=flow.members, behind=flow.lag, model=flow.model)
+            for flow in snapshot.flows
+        ],
+        topics=[
+            TopicStatus(name=topic, records=count.records, exact=count.exact, per_second=count.a_second)
+            for topic in topics
+            if (count := sample.counts.get(topic)) is not None
+        ],
+        figures=[_figure(metric) for _, metric in sorted(snapshot.metrics.items())],
+    )
+
+
+def _shown(pipeline: Pipeline) -> list[str]:
+    """Topics whose records a person counts: those of a stranger or for one."""
     topics = Topics(pipeline.name)
-    table = Table(title="Topics", title_justify="left", box=None, pad_edge=False)
-    table.add_column("topic")
-    table.add_column("end", justify="right")
-    table.add_column("a second", justify="right")
-    shown = [source.topic for source in pipeline.raw]
-    shown += [
-        topics.predictions,
-        topics.proposals,
-        topics.candidates,
-        topics.labels,
-        topics.outcomes,
-        topics.deadletter,
-    ]
-    for topic in shown:
-        if topic in snapshot.ends:
-            table.add_row(safe(topic), f"{snapshot.ends[topic]:,}", f"{snapshot.rates[topic]:,.0f}")
-    return table
+    own = [topics.predictions, topics.candidates, topics.labels, topics.outcomes, topics.deadletter]
+    return [*pipeline.raw_topics, *own]
 
 
-def _model(snapshot: Snapshot) -> Text:
-    champion = snapshot.champion
-    if champion is None:
-        return Text("Champion: none yet")
-    parent = f", after {champion.parent}" if champion.parent else ""
-    told = f"Champion: {champion.version}{parent}, trained on {champion.used:,} labels; {champion.decision}"
-    return Text(safe(told))
+def _state(snapshot: Snapshot, problems: list[str]) -> State:
+    if problems:
+        return "wrong" if any(flow.members for flow in snapshot.flows) else "stopped"
+    return "well" if all(flow.members for flow in snapshot.flows) else "starting"
 
 
-def _note(snapshot: Snapshot) -> Text | None:
-    """That the champion has not been measured yet, where other models' figures are shown."""
-    champion = snapshot.champion
-    measured = {metric.model for metric in snapshot.metrics.values() if metric.source in {"labels", "outcomes"}}
-    if champion is None or champion.version in measured or not measured - {"", NO_MODEL}:
+def _quality(snapshot: Snapshot) -> QualityStatus | None:
+    metric = snapshot.metrics.get(_HEADLINE)
+    if metric is None or snapshot.champion is None or metric.model != snapshot.champion.version:
         return None
-    return Text(f"no figure yet of {safe(champion.version)}: each is of the model that is named beside it", style="dim")
+    detail = metric.detail
+    return QualityStatus(
+        model=metric.model,
+        metric=str(detail.get("metric") or ""),
+        value=metric.value,
+        low=metric.low,
+        high=metric.high,
+        n=metric.n,
+        of_class=str(detail.get("of_class") or ""),
+        base_rate=_number(detail.get("base_rate")),
+        chance=_number(detail.get("chance")),
+        more=int(_number(detail.get("more")) or 0),
+        at=metric.at / 1e6,
+    )
 
 
-def _metrics(snapshot: Snapshot) -> Table:
-    table = Table(title="Quality and budget", title_justify="left", box=None, pad_edge=False)
-    for name in ("figure", "value", "95 % interval", "n", "from", "of model"):
-        table.add_column(name, justify="left" if name in {"figure", "from", "of model"} else "right")
-    champion = None if snapshot.champion is None else snapshot.champion.version
-    for metric in sorted(snapshot.metrics.values(), key=lambda metric: metric.name):
-        value = "–" if metric.value is None else f"{metric.value:,.4g}"
-        interval = "" if metric.low is None or metric.high is None else f"{metric.low:,.3g} to {metric.high:,.3g}"
-        other = metric.model not in {"", NO_MODEL, champion} and metric.source in {"labels", "outcomes"}
-        row = (safe(metric.name), value, interval, f"{metric.n:,}", safe(metric.source), safe(metric.model))
-        table.add_row(*row, style="dim" if other else None)
-    return table
+def _champion(snapshot: Snapshot) -> ChampionStatus | None:
+    found = snapshot.champion
+    if found is None:
+        return None
+    return ChampionStatus(version=found.version, parent=found.parent, labels=found.used, decision=found.decision)
+
+
+def _budget(metric: Metric | None) -> BudgetStatus | None:
+    if metric is None:
+        return None
+    total = _number(metric.detail.get("total"))
+    return BudgetStatus(
+        in_all=int(_number(metric.detail.get("spent_in_all")) or 0),
+        total=None if total is None else int(total),
+        tile=int(metric.value or 0),
+        tile_budget=int(_number(metric.detail.get("budget")) or 0),
+    )
+
+
+def _latency(sample: Sample) -> LatencyStatus | None:
+    found = sample.latency
+    return None if found is None else LatencyStatus(p50=found.p50, p99=found.p99, n=found.n)
+
+
+def _figure(metric: Metric) -> FigureStatus:
+    return FigureStatus(
+        name=metric.name,
+        value=metric.value,
+        low=metric.low,
+        high=metric.high,
+        n=metric.n,
+        source=metric.source,
+        model=metric.model,
+        at=metric.at / 1e6,
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

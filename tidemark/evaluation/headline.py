@@ -25,7 +25,7 @@ RARE: Final = 0.2
 more often than four times in five."""
 NARROW: Final[dict[Measure, float]] = {"accuracy": 0.1, "average_precision": 0.15, "macro_recall": 0.1}
 """Half the width of an interval that is narrow enough to tell how good a model is."""
-_FEWEST_POSITIVES: Final = 8
+_FEWEST_POSITIVES: Final = 20
 """Positives without which the interval of an average precision says next to nothing."""
 _MOST_MORE: Final = 1_000_000
 
@@ -191,8 +191,8 @@ def _more(metric: Measure, measured: _Measured, n: int) -> int:
 
 
 def _more_positives(sample: Sample, index: int, measured: _Measured) -> int:
+    """Answers until the interval reaches its goal, and until enough of them are positive for it to mean anything."""
     n, positives = len(sample), int((sample.truth == index).sum())
     awaited = math.ceil(max(_FEWEST_POSITIVES - positives, 0) * (n + 2) / (positives + 1))
-    if positives < _FEWEST_POSITIVES:
-        return min(awaited, _MOST_MORE)
-    return _more("average_precision", measured, n)
+    narrower = 0 if measured[0] is None else _more("average_precision", measured, n)
+    return min(max(awaited, narrower), _MOST_MORE)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
@@ -14,8 +16,10 @@ from tidemark.flows import FlowSpec, flows_of
 from tidemark.kafka import connect, wait_settled
 from tidemark.kafka.clients import unreachable
 from tidemark.kafka.passing import PASSING, SLOW, asked_until
+from tidemark.observe.sampling import Sample, sample
 from tidemark.observe.serving import Figures, Serving, committed_model
 from tidemark.observe.snapshot import FlowState, Snapshot
+from tidemark.observe.starting import running
 from tidemark.observe.tail import Tail
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Metric, ModelManifest, decode
@@ -67,9 +71,20 @@ class Observer:
 
     """
 
-    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+    def __init__(self, pipeline: Pipeline, settings: Settings, *, file: str = "FILE", log: Path | None = None) -> None:
+        """Connect.
+
+        Args:
+            pipeline: to look at.
+            settings: that name the Kafka.
+            file: name of the pipeline's file, for commands that are told.
+            log: of `tidemark up`, which tells what it has started.
+
+        """
         self._pipeline = pipeline
         self._settings = settings
+        self._file = file
+        self._log = log
         self._topics = Topics(pipeline.name)
         self._specs = flows_of(pipeline)
         self._admin = connect(settings)
@@ -100,7 +115,9 @@ class Observer:
             seconds = now - self._before[0]
             rates = {topic: (end - self._before[1].get(topic, 0)) / seconds for topic, end in totals.items()}
         self._before = now, totals
-        flows = [self._flow(spec, ends) for spec in self._specs]
+        # A Kafka on which no group was ever made is not asked about some: librdkafka ends the process over the answer.
+        begun = self._topics.models in ends
+        flows = [self._flow(spec, ends) if begun else FlowState(spec.name, 0, 0) for spec in self._specs]
         champion = self._manifests.get(self._champion) if self._champion is not None else None
         return Snapshot(
             at=now,
@@ -109,9 +126,17 @@ class Observer:
             flows=flows,
             champion=champion,
             metrics=self._figures.shown(self._champion),
-            problems=self._problems(flows, totals, champion),
+            problems=self._problems(flows, champion),
             ranked_by=self._serving.in_force.get("labeling", ""),
+            notes=self._notes(flows, totals, champion),
+            parts=ends,
+            begun=begun,
         )
+
+    def sample(self, snapshot: Snapshot, topics: Collection[str]) -> Sample:
+        """Records, rates and latency, from the last records of some topics."""
+        parts = {topic: snapshot.parts[topic] for topic in topics if topic in snapshot.parts}
+        return sample(self._settings, self._admin, parts, predictions=self._topics.predictions, now=snapshot.at)
 
     def _follow(self) -> None:
         messages = self._tail.catch_up(self._settled()) if self._first else self._tail.poll()
@@ -178,7 +203,8 @@ class Observer:
             described = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group]
             request = [ConsumerGroupTopicPartitions(group)]
             committed = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT)[group]
-            return len(described.result(_TIMEOUT * 2).members), committed.result(_TIMEOUT * 2).topic_partitions
+            wait([described, committed], _TIMEOUT * 2)  # an answer that comes to a client that is gone ends the process
+            return len(described.result(0).members), committed.result(0).topic_partitions
 
         members, done = 0, list[TopicPartition]()
         try:
@@ -219,21 +245,43 @@ class Observer:
             for index, end in ends.get(topic, {}).items()
         )
 
-    def _problems(self, flows: list[FlowState], totals: dict[str, int], champion: ModelManifest | None) -> list[str]:
-        problems = self._hidden + [
-            f"no process of the {flow.name} flow is running; start one with `tidemark run {flow.name} PIPELINE`"
-            for flow in flows
-            if flow.members == 0
-        ]
+    def _problems(self, flows: list[FlowState], champion: ModelManifest | None) -> list[str]:
+        problems = list(self._hidden)
+        starting = self._starting()
+        absent = [flow.name for flow in flows if flow.members == 0 and flow.name not in starting]
+        if len(absent) == len(flows):
+            problems.append(f"no flow is running: `tidemark up {self._file}` starts them all, and the labeling service")
+        else:
+            problems += [
+                f"no process of the {name} flow is running; start one with `tidemark run {name} {self._file}`"
+                for name in absent
+            ]
         problems += late_problems(self._figures.shown(self._champion), time.time())
         problems += [
             f"the {flow.name} flow is {flow.lag:,} records behind; add processes, or see its log"
             for flow in flows
             if flow.lag > _LAG_WORTH_SAYING
         ]
-        if totals.get(self._topics.deadletter, 0) > 0:
-            problems.append("there are dead letters; see them with `tidemark deadletter list FILE`")
         problems += self._serving.problems(champion, self._schema)
-        if champion is None:
-            problems.append("there is no model yet: predictions have no probabilities until enough labels have come")
         return problems
+
+    def _notes(self, flows: list[FlowState], totals: dict[str, int], champion: ModelManifest | None) -> list[str]:
+        starting = self._starting()
+        begun = [flow.name for flow in flows if flow.members == 0 and flow.name in starting]
+        notes = []
+        if begun:
+            verb = "is" if len(begun) == 1 else "are"
+            notes.append(f"{', '.join(begun)} {verb} starting: the first start compiles kernels, in about a minute")
+        if totals.get(self._topics.deadletter, 0) > 0:
+            notes.append(f"there are dead letters; see them with `tidemark deadletter list {self._file}`")
+        if champion is None:
+            training, positive = self._pipeline.training, self._pipeline.label.positive
+            notes.append(
+                f"there is no model yet: the first is trained from {training.min_labels} labels, "
+                f"{training.min_positive} of them {positive!r}"
+            )
+        return notes
+
+    def _starting(self) -> frozenset[str]:
+        """Flows of which a process runs here, whether or not it has joined its group."""
+        return frozenset() if self._log is None else running(self._log)

@@ -26,8 +26,9 @@ class Snapshot:
 
     at: seconds since 1970.  ends: records ever written to each topic, by its end offsets.
     rates: records a second since the look before, by topic.  metrics: the latest by name.
-    problems: what a person should know, in sentences.  ranked_by: version that the labeling service ranks cases by, ""
-    where it has told of none.
+    problems: what is wrong, in sentences.  notes: what a person should know and is not wrong.
+    ranked_by: version that the labeling service ranks cases by, "" where it has told of none.
+    parts: end offset of each partition of each topic.  begun: whether it was ever started: its own topics are there.
     """
 
     at: float
@@ -38,3 +39,6 @@ class Snapshot:
     metrics: dict[str, Metric]
     problems: list[str] = field(default_factory=list)
     ranked_by: str = ""
+    notes: list[str] = field(default_factory=list)
+    parts: dict[str, dict[int, int]] = field(default_factory=dict)
+    begun: bool = True

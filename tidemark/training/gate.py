@@ -122,7 +122,7 @@ def _by_log_loss(
     low, high = normal(mean, float(pairs.std(ddof=1)) / math.sqrt(n)) if n > 1 else (-math.inf, math.inf)
     worse = mean > tolerance and low > 0
     figures = (float(champion.mean()), float(challenger.mean()))
-    return _verdict("log_loss", not worse, n, figures, (mean, low, high))
+    return _verdict("log_loss", not worse, n, figures, (mean, low, high), tolerance)
 
 
 def _by_average_precision(
@@ -140,7 +140,7 @@ def _by_average_precision(
     low, high = (float(each) for each in np.percentile(drawn, (2.5, 97.5)))
     difference = challenger - champion
     worse = difference < -tolerance and high < 0
-    return _verdict("average_precision", not worse, n, (champion, challenger), (difference, low, high))
+    return _verdict("average_precision", not worse, n, (champion, challenger), (difference, low, high), tolerance)
 
 
 def _verdict(
@@ -149,14 +149,16 @@ def _verdict(
     n: int,
     figures: tuple[float, float],
     difference: tuple[float, float, float],
+    tolerance: float,
 ) -> Verdict:
     champion, challenger = figures
     middle, low, high = difference
     what = metric.replace("_", " ")
+    worse_by = middle if metric == "log_loss" else -middle
     return Verdict(
         passed,
-        f"{'replaces' if passed else 'kept'}: {what} {challenger:.4f} against the champion's {champion:.4f} on the "
-        f"{n} newest labels, difference {middle:+.4f} [{low:+.4f}, {high:+.4f}]",
+        f"{_why(worse_by, tolerance, passed=passed)}: {what} {challenger:.4f} against the champion's {champion:.4f} on "
+        f"the {n} newest labels, difference {middle:+.4f} [{low:+.4f}, {high:+.4f}]",
         metric,
         n,
         champion,
@@ -165,3 +167,16 @@ def _verdict(
         low,
         high,
     )
+
+
+def _why(worse_by: float, tolerance: float, *, passed: bool) -> str:
+    """Why a challenger that is worse by so much (below 0: better) replaces the champion, or does not."""
+    if not passed:
+        return f"kept: the challenger is worse by more than the tolerance of {tolerance:g}, and not by chance"
+    if worse_by < 0:
+        return "replaces: better"
+    if worse_by == 0:
+        return "replaces: as good, and it has learnt from more labels"
+    if worse_by <= tolerance:
+        return f"replaces: worse by no more than the tolerance of {tolerance:g}, and it has learnt from more labels"
+    return "replaces: looks worse, which may be chance as the interval holds 0, and it has learnt from more labels"

@@ -91,15 +91,13 @@ class Headliner:
         final = final_labels(labels)
         drawn = [label for label in final if is_drawn(label)]
         weights = weights_of(drawn)
-        places = [place for place, event in enumerate(rows.event_ids) if event in weights]
+        table = self._unseen.probabilities(rows, learnt, champion.probabilities)
+        answered = np.isfinite(table[:, 0])
+        places = [place for place, event in enumerate(rows.event_ids) if answered[place] and event in weights]
         order = np.argsort(_known(rows)[places], kind="stable")[-MOST:]
         chosen = np.array(places, np.int64)[order]
-        table = (
-            self._unseen.probabilities(rows, learnt, champion.probabilities)[chosen]
-            if len(chosen)
-            else np.empty((0, len(self._spec.classes)))
-        )
-        sample = Sample(rows.target[chosen], table, np.array([weights[rows.event_ids[at]] for at in chosen.tolist()]))
+        weight = np.array([weights[rows.event_ids[place]] for place in chosen.tolist()], np.float64)
+        sample = Sample(rows.target[chosen], table[chosen], weight)
         found = headline(sample, self._spec.classes, self._spec.positive)
         return _metric(
             found,

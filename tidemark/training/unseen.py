@@ -1,12 +1,15 @@
-"""Probabilities for labeled events, each by a model that had not learnt from the event's label.
+"""Probabilities for labeled events, each by a model that had not learnt from the event's label, nor from later ones.
 
-Labels since the champion: the champion's own. Labels that it has learnt from: those of stand-ins, which the same
-trainer makes from a part of its labels. The *base* are the champion's earliest labels, as many as a grid of numbers
-allows (each a quarter more than the one before), so that the next champions have the same base and stand-ins are
-seldom made anew. Labels between base and champion: one stand-in that has learnt from the base, and nothing later
-(forward validation). Labels of the base: five blocks in the order in which they were known, each answered by a
-stand-in that has learnt from the others (cross-fitting; blocks, so that a case's neighbours in time are left out with
-it). A stand-in has learnt from fewer labels than the champion, so what it says of the champion is rather too little.
+Labels since the champion: the champion's own. Labels that it has learnt from: forward validation. The same trainer
+makes stand-ins, each of which has learnt from the labels that were known before those it answers. The *base* are the
+champion's earliest labels, as many as a grid of numbers allows (each a quarter more than the one before), so that the
+next champions have the same base and stand-ins are seldom made anew. Labels between base and champion are answered by
+a stand-in that has learnt from the whole base; those of the base in five blocks, each by one that has learnt from the
+blocks before. Nobody can answer the first block: its labels are left out.
+
+A stand-in has learnt from fewer labels than the champion, so what it says of the champion is rather too little. To
+learn from later labels, too (cross-fitting), says far too much where a case has several events: on hospital stays an
+average precision of .92, where later stays gave .28.
 
 Everything is a function of the labels and of which of them the champion has learnt from.
 """
@@ -53,10 +56,10 @@ class Unseen:
             champion: its probabilities of rows of features.
 
         Returns:
-            A row for each row.
+            A row for each row; NaN in those that no model can answer.
 
         """
-        found = np.empty((len(rows), self._classes))
+        found = np.full((len(rows), self._classes), np.nan)
         fresh = np.flatnonzero(~learnt)
         if len(fresh):
             found[fresh] = champion(rows.features[fresh])
@@ -81,10 +84,10 @@ class Unseen:
         if identity == self._base:
             return
         self._base, self._after = identity, None
-        self._of_blocks = np.empty((len(base), self._classes))
-        for block in np.array_split(np.arange(len(base)), min(BLOCKS, len(base))):
-            others = np.delete(base, block)
-            self._of_blocks[block] = self._stand_in(rows, others)(rows.features[base[block]])
+        self._of_blocks = np.full((len(base), self._classes), np.nan)
+        for block in np.array_split(np.arange(len(base)), BLOCKS)[1:]:
+            if len(block):
+                self._of_blocks[block] = self._stand_in(rows, base[: block[0]])(rows.features[base[block]])
 
     def _stand_in(self, rows: Dataset, chosen: NDArray[np.int64]) -> Probabilities:
         """A model of some rows; where none can be trained, one that knows the shares of their classes."""

@@ -165,3 +165,27 @@ def test_training_comes_sooner_while_labels_are_few() -> None:
     pipeline = small_pipeline(extra="[training]\nevery = 100\n[gates]\nmin_holdout = 30")
     assert [pause(pipeline, used) for used in (None, 20, 900, 1_000, 1_500, 9_000)] == [10, 45, 45, 50, 75, 100]
     assert pause(small_pipeline(extra="[training]\nevery = 5"), 20) == 5
+
+
+@given(
+    st.floats(0.02, 0.98), st.floats(0.02, 0.98), st.floats(0, 0.5), st.sampled_from(["log_loss", "average_precision"])
+)
+def test_the_sentence_says_why_a_challenger_that_looks_worse_replaces_the_champion(
+    champion: float, challenger: float, tolerance: float, metric: str
+) -> None:
+    gates = Gates.model_validate({"metric": metric, "tolerance": tolerance})
+    verdict = judge(right(champion), right(challenger), gates)
+    worse_by = (verdict.difference or 0) * (1 if metric == "log_loss" else -1)
+    learnt = "and it has learnt from more labels: "
+    if not verdict.passed:
+        expected = f"kept: the challenger is worse by more than the tolerance of {tolerance:g}, and not by chance: "
+    elif worse_by < 0:
+        expected = "replaces: better: "
+    elif worse_by == 0:
+        expected = f"replaces: as good, {learnt}"
+    elif worse_by <= tolerance:
+        expected = f"replaces: worse by no more than the tolerance of {tolerance:g}, {learnt}"
+    else:
+        expected = f"replaces: looks worse, which may be chance as the interval holds 0, {learnt}"
+        assert (verdict.low or 0) <= 0 <= (verdict.high or 0)
+    assert verdict.reason.startswith(expected)

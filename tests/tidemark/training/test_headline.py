@@ -20,7 +20,7 @@ from tidemark.runtime.processor import Output, Partition
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import Dataset
 from tidemark.training.headline import HeadlineLog, weights_of
-from tidemark.training.unseen import Unseen, base_size
+from tidemark.training.unseen import Probabilities, Unseen, base_size
 
 PIPELINE = small_pipeline(
     extra="[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
@@ -108,9 +108,10 @@ def test_there_is_a_headline_of_every_champion_and_as_answers_come(sandbox: Sand
     published = {decode(Champion, each.value).version for each in flow.outputs if each.key == b"champion"}
     assert {metric.model for metric in told} == published
     assert len(published) > 2
-    assert [metric.n for metric in told] == sorted(metric.n for metric in told)
+    drawn_so_far = [int(metric.detail["drawn"] or 0) for metric in told]
+    assert drawn_so_far == sorted(drawn_so_far)
     last = told[-1]
-    assert 57 <= last.n <= 60
+    assert 45 <= last.n <= 60
     assert 0 < int(last.detail["since_champion"] or 0) < last.n
     assert last.detail["learnt_from"] == last.n - int(last.detail["since_champion"] or 0)
     assert 0 <= (last.low or 0) <= (last.value or 0) <= (last.high or 0) <= 1
@@ -155,27 +156,29 @@ def rows_of(count: int, *, seed: int = 0) -> Dataset:
 
 @given(st.integers(0, 90), st.integers(0, 40))
 @settings(deadline=None)
-def test_no_label_is_scored_by_a_model_that_learnt_from_it(old: int, new: int) -> None:
+def test_no_label_is_scored_by_a_model_that_learnt_from_it_or_a_later_one(old: int, new: int) -> None:
     given = rows_of(old + new)
     order = np.argsort(given.known_at) if given.known_at is not None else np.arange(0)
     learnt = np.zeros(len(given), np.bool_)
     learnt[order[:old]] = True
-    asked: list[set[int]] = []
+    rank = np.argsort(order)
+    asked: list[int] = []
 
-    def knowing(events: set[int]) -> object:
+    def knowing(events: list[int]) -> Probabilities:
         def answers(features: NDArray[np.float64]) -> NDArray[np.float64]:
-            assert not events & set(features[:, 0].astype(int).tolist())
-            asked.append(set(features[:, 0].astype(int).tolist()))
+            here = features[:, 0].astype(int)
+            assert not events or max(rank[events]) < min(rank[here])
+            asked.extend(here.tolist())
             return np.full((len(features), 2), 0.5)
 
         return answers
 
-    unseen = Unseen(lambda part: knowing(set(part.features[:, 0].astype(int).tolist())), 2)  # type: ignore[arg-type,return-value]
-    champion = knowing(set(np.flatnonzero(learnt).tolist()))
-    found = unseen.probabilities(given, learnt, champion)  # type: ignore[arg-type]
-    assert np.isfinite(found).all()
-    assert sum(len(each) for each in asked) == len(given)
-    assert set().union(*asked) == set(range(len(given)))
+    unseen = Unseen(lambda part: knowing(part.features[:, 0].astype(int).tolist()), 2)
+    found = unseen.probabilities(given, learnt, knowing(np.flatnonzero(learnt).tolist()))
+    answered = np.isfinite(found[:, 0])
+    assert sorted(asked) == np.flatnonzero(answered).tolist()
+    assert answered[~learnt].all()
+    assert answered[learnt].sum() >= 0.8 * old - 1
 
 
 def test_stand_ins_are_made_anew_only_when_the_labels_have_grown_by_a_quarter() -> None:
@@ -183,28 +186,29 @@ def test_stand_ins_are_made_anew_only_when_the_labels_have_grown_by_a_quarter() 
     order = np.argsort(given.known_at) if given.known_at is not None else np.arange(0)
     trained: list[int] = []
 
-    def learn(part: Dataset) -> object:
+    def learn(part: Dataset) -> Probabilities:
         trained.append(len(part))
         return lambda features: np.full((len(features), 2), 0.5)
 
-    unseen = Unseen(learn, 2)  # type: ignore[arg-type]
+    unseen = Unseen(learn, 2)
     for used in range(100, 400, 10):
         learnt = np.zeros(400, np.bool_)
         learnt[order[:used]] = True
         unseen.probabilities(given, learnt, lambda features: np.full((len(features), 2), 0.5))
     sizes = {base_size(used) for used in range(100, 400, 10)}
-    assert len(trained) <= 6 * len(sizes) <= 6 * 8
+    assert len(trained) <= 5 * len(sizes) <= 5 * 8
 
 
 def test_labels_whose_stand_in_cannot_be_trained_are_not_left_out() -> None:
-    def learn(_: Dataset) -> object:
+    def learn(_: Dataset) -> Probabilities:
         raise ModelError("one class only")
 
     given = rows_of(30)
-    found = Unseen(learn, 2).probabilities(  # type: ignore[arg-type]
+    found = Unseen(learn, 2).probabilities(
         given, np.ones(30, np.bool_), lambda features: np.full((len(features), 2), 0.5)
     )
-    assert np.allclose(found.sum(axis=1), 1)
+    assert np.isfinite(found).all(axis=1).sum() == 25
+    assert np.nansum(found, axis=1)[np.isfinite(found).all(axis=1)] == pytest.approx(1)
 
 
 def test_an_answer_stands_for_the_events_of_its_tile_over_those_drawn_from_it() -> None:

@@ -109,7 +109,7 @@ def test_models_are_trained_on_the_way_and_the_last_one_is_champion(plain: Engin
     assert champion is not None
     assert champion.version == plain.versions[-1]
     assert plain.manifests[0].decision == "first champion"
-    assert plain.manifests[1].decision.startswith("replaces: log loss")
+    assert plain.manifests[1].decision.startswith("replaces: ")
 
 
 def test_every_published_model_passes_the_checks_of_its_readers(plain: Engine) -> None:
@@ -190,7 +190,7 @@ def test_a_worse_challenger_is_not_published() -> None:
     metrics = [decode(Metric, each.value) for each in engine.records("p.metrics")]
     kept = [metric for metric in metrics if metric.detail.get("passed") == 0]
     assert kept
-    assert all(str(metric.detail["decision"]).startswith("kept: log loss") for metric in kept)
+    assert all(str(metric.detail["decision"]).startswith("kept: the challenger is worse") for metric in kept)
     assert all(metric.model == metrics[0].model for metric in kept[:1])
 
 

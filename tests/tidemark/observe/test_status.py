@@ -1,0 +1,231 @@
+"""`tidemark status`: what it counts, what it says, how it fits a terminal, and what it exits with."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+from models import pipeline_text
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tidemark.cli.app import app
+from tidemark.cli.console import SafeConsole
+from tidemark.cli.status_view import quality_words, rendered
+from tidemark.kafka import admin, ensure_topics, producer_config
+from tidemark.observe import status_record
+from tidemark.observe.sampling import WHOLE, sample
+from tidemark.observe.starting import running
+from tidemark.observe.status_record import (
+    AnnotatorStatus,
+    BudgetStatus,
+    ChampionStatus,
+    FigureStatus,
+    FlowStatus,
+    LabelingStatus,
+    LatencyStatus,
+    QualityStatus,
+    Status,
+    TopicStatus,
+)
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
+
+DOCUMENTED = (Path(__file__).parents[3] / "docs" / "reference" / "status.md").read_text(encoding="utf-8")
+QUALITY = QualityStatus(
+    model="v000012-89abcdef",
+    metric="average_precision",
+    value=0.612,
+    low=0.44,
+    high=0.76,
+    n=212,
+    of_class="fraud",
+    base_rate=0.0123,
+    chance=0.0123,
+    more=90,
+    at=1.0,
+)
+STATUS = Status(
+    pipeline="fraud\x1b[2J",
+    file="pipelines/fraud.toml",
+    at=1.0,
+    state="wrong",
+    problems=["the stream flow is 123,456 records behind; add processes, or see its log\x1b]0;x\x07"],
+    notes=["there are dead letters; see them with `tidemark deadletter list pipelines/fraud.toml`"],
+    quality=QUALITY,
+    champion=ChampionStatus(version="v000012-89abcdef", parent=None, labels=448, decision="replaces: " + "why " * 30),
+    budget=BudgetStatus(in_all=1_456, total=2_000, tile=8, tile_budget=8),
+    latency=LatencyStatus(p50=0.085, p99=12.3, n=300),
+    labeling=LabelingStatus(
+        reachable=True,
+        address="127.0.0.1:1",
+        waiting_random=3,
+        waiting_active=9,
+        annotators=[AnnotatorStatus(name=f"ann\u202e{n}" * 9, answered=n, skipped=1) for n in range(12)],
+    ),
+    flows=[FlowStatus(name="stream", processes=1, behind=123_456, model="v000012-89abcdef (last rows: none)")],
+    topics=[TopicStatus(name="fraud." + "x" * 90, records=1_234_567, exact=False, per_second=2.5)],
+    figures=[
+        FigureStatus(
+            name="prediction_rate", value=1.5, low=None, high=None, n=9, source="stream", model="v000012", at=1.0
+        )
+    ],
+)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_view_fits_the_terminal_and_obeys_no_stranger(width: int) -> None:
+    console = SafeConsole(file=io.StringIO(), width=width)
+    console.print(rendered(STATUS, figures=True, width=width))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(len(line) for line in shown.splitlines()) <= width
+    assert "\x1b" not in shown.replace("\x1b[", "") or "\x1b[2J" not in shown
+    assert "\u202e" not in shown
+    for fact in (
+        "1,456 of 2,000",
+        "12 cases wait (3 random)",
+        "85 ms median, 12.3 s p99",
+        "and 4 more",
+        "about 1,234,567",
+    ):
+        assert fact in " ".join(shown.split())
+
+
+def test_the_headline_is_one_sentence_with_what_it_rests_on() -> None:
+    assert quality_words(QUALITY) == (
+        "average precision of fraud 0.61 (95 %: 0.44 to 0.76) on 212 random answers it had not learnt from; "
+        "a guess reaches 0.012; about 90 more random answers tell"
+    )
+    nothing = msgspec.structs.replace(QUALITY, metric="accuracy", value=None, low=0.0, high=1.0, n=0, more=100)
+    assert quality_words(nothing) == (
+        "accuracy: cannot be told yet, no random answer yet; about 100 more random answers tell"
+    )
+
+
+def test_every_field_of_the_json_is_documented() -> None:
+    kinds = [
+        each for each in vars(status_record).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)
+    ]
+    names = {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
+    assert len(kinds) == 10
+    assert {name for name in names if f"`{name}`" not in DOCUMENTED} == set()
+    assert f"`{status_record.SCHEMA}`" in DOCUMENTED
+    for state, code in status_record.EXIT.items():
+        assert any(line.startswith(f"| {code} |") and f"`{state}`" in line for line in DOCUMENTED.splitlines())
+
+
+def test_before_the_first_start_it_says_so_at_once_and_exits_with_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+    monkeypatch.delenv("TIDEMARK_BOOTSTRAP_SERVERS", raising=False)
+    file = tmp_path / "p.toml"
+    file.write_text(pipeline_text())
+    done = CliRunner().invoke(app, ["status", str(file)])
+    assert done.exit_code == 3
+    assert f"not started yet: tidemark up {file}" in "".join(done.output.splitlines())
+    told = json.loads(CliRunner().invoke(app, ["status", "--json", str(file)]).output)
+    assert (told["schema"], told["state"], told["flows"]) == ("tidemark.status.v1", "not started", [])
+
+
+def test_a_pipeline_that_was_never_started_on_a_running_kafka_is_told_apart_from_one_that_stopped(
+    tmp_path: Path, kafka: Settings
+) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(pipeline_text("neverbegun"))
+    own = {"TIDEMARK_HOME": str(tmp_path), "TIDEMARK_BOOTSTRAP_SERVERS": str(kafka.bootstrap_servers)}
+
+    def status() -> tuple[int, dict[str, object]]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from tidemark.cli import main; main()", "status", "--json", str(file)],
+            env=os.environ | own,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    code, told = status()
+    assert (code, told["state"], told["notes"]) == (3, "not started", [f"not started yet: tidemark up {file}"])
+    ensure_topics(kafka, [TopicSpec("neverbegun.models", 1, {}), TopicSpec("neverbegun.metrics", 1, {})])
+    code, told = status()
+    assert (code, told["state"]) == (3, "stopped")
+    assert told["problems"] == [f"no flow is running: `tidemark up {file}` starts them all, and the labeling service"]
+
+
+def test_records_are_counted_without_transactions_markers_and_predictions_are_timed(kafka: Settings) -> None:
+    ensure_topics(kafka, [TopicSpec("counted.raw", 2, {}), TopicSpec("counted.predictions", 2, {})])
+    raw = Producer(producer_config(kafka))
+    for number in range(40):
+        raw.produce("counted.raw", b"{}", partition=number % 2)
+    assert raw.flush(30) == 0
+    producer = Producer(producer_config(kafka, transactional_id="counted"))
+    producer.init_transactions(30)
+    for number in range(40):
+        producer.begin_transaction()
+        event = f"counted.raw-{number % 2}-{number // 2}-0a1b2c3d"
+        producer.produce("counted.predictions", json.dumps({"event_id": event}).encode(), partition=number % 2)
+        producer.produce("counted.predictions", b'{"event_id": "no event"}', partition=number % 2)
+        producer.commit_transaction(30)
+    ends = {"counted.raw": {0: 20, 1: 20}, "counted.predictions": {0: 60, 1: 60}}
+    found = sample(kafka, admin(kafka), ends, predictions="counted.predictions", now=time.time())
+    assert {topic: (count.records, count.exact) for topic, count in found.counts.items()} == {
+        "counted.raw": (40, True),
+        "counted.predictions": (80, True),
+    }
+    assert found.counts["counted.predictions"].a_second == pytest.approx(80 / 60, rel=0.01)
+    assert found.latency is not None
+    assert found.latency.n == 40
+    assert 0 <= found.latency.p50 <= found.latency.p99 < 60
+
+
+def test_where_kafkas_times_are_the_events_own_no_latency_is_made_up(kafka: Settings) -> None:
+    ensure_topics(kafka, [TopicSpec("replayed.raw", 1, {}), TopicSpec("replayed.predictions", 1, {})])
+    producer = Producer(producer_config(kafka))
+    producer.produce("replayed.raw", b"{}", timestamp=1_420_070_400_000)
+    producer.produce("replayed.predictions", b'{"event_id": "replayed.raw-0-0-0a1b2c3d"}')
+    assert producer.flush(30) == 0
+    ends = {"replayed.raw": {0: 1}, "replayed.predictions": {0: 1}}
+    found = sample(kafka, admin(kafka), ends, predictions="replayed.predictions", now=time.time())
+    assert (found.latency, found.event_times) == (None, True)
+
+
+def test_a_long_topic_is_counted_about_from_its_last_records(kafka: Settings) -> None:
+    ensure_topics(kafka, [TopicSpec("long.raw", 1, {})])
+    producer = Producer(producer_config(kafka))
+    for _ in range(WHOLE + 500):
+        producer.produce("long.raw", b"{}")
+        producer.poll(0)
+    assert producer.flush(30) == 0
+    found = sample(kafka, admin(kafka), {"long.raw": {0: WHOLE + 500}}, predictions="none", now=time.time())
+    assert (found.counts["long.raw"].records, found.counts["long.raw"].exact) == (WHOLE + 500, False)
+
+
+def test_the_log_of_up_tells_which_processes_live(tmp_path: Path) -> None:
+    log = tmp_path / "tidemark.log"
+    assert running(log) == frozenset()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    log.write_text(
+        f"2026-11-29T09:09:04.363+00:00 supervisor stream started, process {os.getpid()}\n"
+        f"2026-11-29T09:09:04.363+00:00 supervisor select started, process {ended.pid}\n"
+        f"2026-11-29T09:09:04.363+00:00 supervisor retrain started, process {os.getpid()}\n"
+        "2026-11-29T09:09:05.363+00:00 supervisor retrain ended with exit status 1; starting it again in 1 s\n"
+        "2026-11-29T09:09:05.363+00:00 stream     a line says: supervisor monitor started, process 1 or so\n"
+    )
+    assert running(log) == {"stream"}
+
+
+def test_the_plain_console_of_status_is_wide_enough_for_json() -> None:
+    """JSON goes to stdout as it is, never through the console, which would wrap it."""
+    assert Console(width=20).width == 20
+    assert "\n" not in msgspec.json.encode(STATUS).decode()

@@ -1,0 +1,166 @@
+"""A pipeline's status as a person reads it, on 80 columns and more."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tidemark.observe.status_record import LabelingStatus, QualityStatus, Status
+from tidemark.runtime.safe_text import safe
+
+_STATES: Final = {
+    "well": ("runs", "green"),
+    "starting": ("is starting", "cyan"),
+    "not started": ("not started", "yellow"),
+    "stopped": ("does not run", "red"),
+    "wrong": ("something is wrong", "red"),
+}
+_ANNOTATORS: Final = 8
+_MEASURES: Final = {
+    "accuracy": "accuracy",
+    "average_precision": "average precision",
+    "macro_recall": "mean recall of the classes",
+}
+
+
+def rendered(status: Status, *, figures: bool, width: int) -> RenderableType:
+    """The whole view.
+
+    Args:
+        status: what was found.
+        figures: show every metric, too.
+        width: columns of the terminal.
+
+    Returns:
+        Something for a console to print.
+
+    """
+    words, style = _STATES[status.state]
+    parts: list[RenderableType] = [Text.assemble((safe(status.pipeline), "bold"), " ", (words, style))]
+    if status.state != "not started":
+        parts += [_facts(status), _flows(status), _topics(status)]
+        if status.labeling is not None and status.labeling.annotators:
+            parts.append(_annotators(status.labeling))
+        if figures and status.figures:
+            parts.append(_figures(status))
+    parts += [Text(f"! {safe(problem)}", style="red") for problem in status.problems]
+    parts += [Text(f"· {safe(note)}", style="yellow") for note in status.notes]
+    return Group(*parts) if width else Group()
+
+
+def quality_words(found: QualityStatus) -> str:
+    """The headline in words."""
+    measure = _MEASURES.get(found.metric, found.metric)
+    of = f" of {found.of_class}" if found.metric == "average_precision" and found.of_class else ""
+    more = f"about {found.more:,} more random answers tell" if found.more else ""
+    if found.value is None:
+        so_far = f"{found.n:,} random answers so far" if found.n else "no random answer yet"
+        return f"{measure}{of}: cannot be told yet, {so_far}; {more}"
+    low, high = found.low or 0.0, 1.0 if found.high is None else found.high
+    text = f"{measure}{of} {found.value:.2f} (95 %: {low:.2f} to {high:.2f}) on {found.n:,} random answers it had not "
+    text += "learnt from"
+    if found.chance is not None:
+        text += f"; a guess reaches {found.chance:.2g}"
+    return f"{text}; {more}" if more else text
+
+
+def _facts(status: Status) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    if status.quality is not None:
+        table.add_row("quality", Text(safe(quality_words(status.quality)), style="bold"))
+    elif status.champion is not None:
+        table.add_row("quality", "is measured soon")
+    champion = status.champion
+    if champion is not None:
+        text = f"{champion.version}, learnt from {champion.labels:,} labels; {champion.decision}"
+        table.add_row("champion", Text(safe(text)))
+    if status.budget is not None:
+        budget = status.budget
+        of = "" if budget.total is None else f" of {budget.total:,}"
+        last = f"{budget.tile} of {budget.tile_budget} in the last tile"
+        table.add_row("budget", f"{budget.in_all:,}{of} cases asked in all; {last}")
+    if status.labeling is not None:
+        table.add_row("labeling", Text(safe(_labeling_words(status.labeling))))
+    if status.latency is not None:
+        latency = status.latency
+        table.add_row(
+            "latency",
+            f"{_seconds(latency.p50)} median, {_seconds(latency.p99)} p99, from a record's append to its prediction",
+        )
+    return table
+
+
+def _labeling_words(found: LabelingStatus) -> str:
+    if not found.reachable:
+        return "is not reached"
+    if found.problem:
+        return f"runs at {found.address}; see below"
+    waiting = found.waiting_random + found.waiting_active
+    text = f"{waiting:,} cases wait ({found.waiting_random:,} random), {found.leased:,} are being answered"
+    if found.unpublished:
+        text += f", {found.unpublished:,} answers on their way to Kafka"
+    return text
+
+
+def _seconds(value: float) -> str:
+    if value < 1:
+        return f"{1_000 * value:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.1f} h"
+
+
+def _flows(status: Status) -> Table:
+    table = _table("flow", "processes", "records behind", "model in force")
+    for flow in status.flows:
+        style = None if flow.processes else "red"
+        table.add_row(flow.name, str(flow.processes), f"{flow.behind:,}", safe(flow.model), style=style)
+    if status.labeling is not None:
+        found = status.labeling
+        style = None if found.reachable else "red"
+        table.add_row("labeling", "1" if found.reachable else "0", "", safe(found.model), style=style)
+    return table
+
+
+def _topics(status: Status) -> Table:
+    table = _table("topic", "records", "a second")
+    for topic in status.topics:
+        about = "" if topic.exact else "about "
+        rate = (
+            f"{topic.per_second:,.0f}" if topic.per_second >= 10 or not topic.per_second else f"{topic.per_second:.1f}"
+        )
+        table.add_row(safe(topic.name), f"{about}{topic.records:,}", rate)
+    return table
+
+
+def _annotators(found: LabelingStatus) -> Table:
+    table = _table("annotator", "answered", "skipped")
+    busiest = sorted(found.annotators, key=lambda each: (-each.answered, each.name))
+    for each in busiest[:_ANNOTATORS]:
+        table.add_row(safe(each.name), f"{each.answered:,}", f"{each.skipped:,}")
+    if len(busiest) > _ANNOTATORS:
+        table.add_row(f"and {len(busiest) - _ANNOTATORS:,} more", "", "", style="dim")
+    return table
+
+
+def _figures(status: Status) -> Table:
+    table = _table("figure", "value", "95 % interval", "n", "of model", text={"figure", "of model"})
+    for metric in status.figures:
+        value = "–" if metric.value is None else f"{metric.value:,.4g}"
+        interval = "" if metric.low is None or metric.high is None else f"{metric.low:,.3g} to {metric.high:,.3g}"
+        table.add_row(safe(f"{metric.name} ({metric.source})"), value, interval, f"{metric.n:,}", safe(metric.model))
+    return table
+
+
+def _table(*names: str, text: frozenset[str] | set[str] = frozenset()) -> Table:
+    """A table whose columns are numbers but for the first, the last of flows, and those named."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for place, name in enumerate(names):
+        words = place == 0 or name in text or name == "model in force"
+        table.add_column(name, justify="left" if words else "right", overflow="fold")
+    return table

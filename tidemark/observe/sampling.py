@@ -1,0 +1,212 @@
+"""How many records topics hold, how fast they grow, and how long predictions take: from their last records alone.
+
+The end offset of a topic counts transactions' markers, which are no records. So the last few hundred offsets of each
+partition are read: what share of them are records holds for the rest, about. A topic that is no longer than that is
+counted exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from tidemark.errors import BrokerError, RecordError
+from tidemark.kafka import consumer_config
+from tidemark.kafka.reading import TO_THE_END
+from tidemark.records.event_id import parse_event_id
+from tidemark.runtime.settings import Settings
+
+MOST: Final = 300
+"""Offsets that are read from the end of a partition of a long topic."""
+WHOLE: Final = 10_000
+"""Offsets of a topic that is read whole, and so counted exactly."""
+MINUTE: Final = 60.0
+"""Seconds over which rates are taken."""
+_TIMEOUT: Final = 5.0
+_PATIENCE: Final = 2.0
+_EVENT_TIMES: Final = 3_600.0
+_FARTHEST: Final = 3_000
+
+Ends = Mapping[str, Mapping[int, int]]
+_Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Records of a topic. exact: all were counted, else about.  a_second: new ones, over the last minute."""
+
+    records: int
+    exact: bool
+    a_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from an event's record in Kafka to its prediction's, over the last `n` predictions, by Kafka's clock."""
+
+    p50: float
+    p99: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was read.
+
+    counts: by topic.  latency: None where nothing was predicted lately, or (`event_times`) where producers write the
+    events' own times as Kafka's, so that nobody knows when a record came.
+    """
+
+    counts: dict[str, Count]
+    latency: Latency | None
+    event_times: bool = False
+
+
+class _Named(msgspec.Struct):
+    event_id: str
+
+
+def sample(settings: Settings, client: AdminClient, ends: Ends, *, predictions: str, now: float) -> Sample:
+    """Counts of topics and the latency of predictions.
+
+    Args:
+        settings: that name the Kafka.
+        client: connected to it.
+        ends: end offsets by topic and partition, of the topics to count.
+        predictions: name of the topic of predictions.
+        now: seconds since 1970.
+
+    Returns:
+        What the topics' last records tell.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+
+    """
+    first = _earliest(client, ends)
+    before = _offsets_at(settings, ends, int((now - MINUTE) * 1_000))
+    starts: dict[_Place, int] = {}
+    for topic, partitions in ends.items():
+        begin = {partition: min(first.get((topic, partition), 0), end) for partition, end in partitions.items()}
+        whole = sum(partitions.values()) - sum(begin.values()) <= WHOLE
+        for partition, end in partitions.items():
+            starts[topic, partition] = begin[partition] if whole else max(begin[partition], end - MOST)
+    spans = {place: (start, ends[place[0]][place[1]]) for place, start in starts.items()}
+    read = _read(settings, spans)
+    counts = {}
+    for topic, partitions in ends.items():
+        places = [(topic, partition) for partition in partitions]
+        looked_at = sum(spans[place][1] - spans[place][0] for place in places)
+        found = sum(len(read[place]) for place in places)
+        share = found / looked_at if looked_at else 0.0
+        held = sum(max(spans[place][1] - first.get(place, 0), 0) for place in places)
+        recent = sum(max(spans[place][1] - before.get(place, spans[place][1]), 0) for place in places)
+        counts[topic] = Count(
+            found if held == looked_at else round(held * share), held == looked_at, recent * share / MINUTE
+        )
+    told = [message for place, messages in read.items() if place[0] == predictions for message in messages]
+    latency, event_times = _latency(settings, told, ends)
+    return Sample(counts, latency, event_times)
+
+
+def _earliest(client: AdminClient, ends: Ends) -> dict[_Place, int]:
+    """First offset of each partition."""
+    asked = {
+        TopicPartition(topic, partition): OffsetSpec.earliest()
+        for topic, partitions in ends.items()
+        for partition in partitions
+    }
+    found: dict[_Place, int] = {}
+    if not asked:
+        return found
+    for where, future in client.list_offsets(asked, request_timeout=_TIMEOUT).items():
+        try:
+            found[where.topic, where.partition] = future.result(_TIMEOUT).offset
+        except KafkaException as error:
+            raise BrokerError(f"Kafka does not tell the offsets of {where.topic}: {error.args[0].str()}") from error
+    return found
+
+
+def _offsets_at(settings: Settings, ends: Ends, moment: int) -> dict[_Place, int]:
+    """Offset of each partition's first record since a moment (ms); a partition that has none is absent."""
+    asked = [TopicPartition(topic, partition, moment) for topic, partitions in ends.items() for partition in partitions]
+    if not asked:
+        return {}
+    consumer = Consumer(consumer_config(settings, group="tidemark-observe"))
+    try:
+        found = consumer.offsets_for_times(asked, timeout=_TIMEOUT)
+    except KafkaException as error:
+        raise BrokerError(f"Kafka does not tell offsets by time: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+    return {(each.topic, each.partition): each.offset for each in found if each.error is None and each.offset >= 0}
+
+
+def _read(settings: Settings, spans: Mapping[_Place, tuple[int, int]]) -> dict[_Place, list[Message]]:
+    """Committed records of spans of offsets [start, end). What does not come within two seconds is left out."""
+    found: dict[_Place, list[Message]] = {place: [] for place in spans}
+    left = {place for place, (start, end) in spans.items() if end > start}
+    if not left:
+        return found
+    config = consumer_config(settings, group="tidemark-observe", auto_offset_reset="earliest", **TO_THE_END)
+    consumer = Consumer(config)
+    try:
+        consumer.assign([TopicPartition(topic, partition, spans[topic, partition][0]) for topic, partition in left])
+        deadline = time.monotonic() + _PATIENCE
+        while left and time.monotonic() < deadline:
+            for message in consumer.consume(1_000, 0.05):
+                place = message.topic() or "", message.partition() or 0
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - it has no public name
+                        left.discard(place)
+                    continue
+                end = spans[place][1]
+                if (message.offset() or 0) < end:
+                    found[place].append(message)
+                if (message.offset() or 0) >= end - 1:
+                    left.discard(place)
+    finally:
+        consumer.close()
+    return found
+
+
+def _latency(settings: Settings, predictions: list[Message], ends: Ends) -> tuple[Latency | None, bool]:
+    """The latency of predictions, and whether it can't be told as Kafka's times are the events' own."""
+    written: dict[tuple[str, int, int], int] = {}
+    for message in predictions:
+        try:
+            event = parse_event_id(msgspec.json.decode(message.value() or b"", type=_Named).event_id)
+        except (msgspec.DecodeError, RecordError):
+            continue  # a stranger's record: it is no prediction of ours
+        if event.topic in ends and event.partition in ends[event.topic]:
+            written[event.topic, event.partition, event.offset] = message.timestamp()[1]
+    offsets: dict[_Place, list[int]] = defaultdict(list)
+    for topic, partition, offset in written:
+        offsets[topic, partition].append(offset)
+    spans = {
+        place: (max(min(these), max(these) - _FARTHEST), min(max(these) + 1, ends[place[0]][place[1]]))
+        for place, these in offsets.items()
+    }
+    waits, created = [], False
+    for (topic, partition), messages in _read(settings, spans).items():
+        for message in messages:
+            kind, came = message.timestamp()
+            predicted = written.get((topic, partition, message.offset() or 0))
+            if predicted is not None and came > 0:
+                waits.append((predicted - came) / 1e3)
+                created |= kind == TIMESTAMP_CREATE_TIME
+    if not waits:
+        return None, False
+    p50, p99 = np.quantile(np.maximum(waits, 0.0), [0.5, 0.99])
+    if created and p50 > _EVENT_TIMES:
+        return None, True
+    return Latency(float(p50), float(p99), len(waits)), False

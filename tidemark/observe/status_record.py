@@ -1,0 +1,143 @@
+"""What `tidemark status --json` prints. Fields are added; none is removed or changes its meaning within a version."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+SCHEMA: Final = "tidemark.status.v1"
+
+State = Literal["well", "starting", "not started", "stopped", "wrong"]
+EXIT: Final[dict[State, int]] = {"well": 0, "starting": 0, "not started": 3, "stopped": 3, "wrong": 4}
+"""Exit status of the command. 1: the pipeline could not be looked at; 2: the command was written wrongly."""
+
+
+class FlowStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow. behind: records it has not handled.  model: version in force there, "" where none plays a part."""
+
+    name: str
+    processes: int
+    behind: int
+    model: str
+
+
+class TopicStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic. records: held now, transactions' markers left out; about so many where `exact` is false.
+
+    per_second: new ones, over the last minute.
+    """
+
+    name: str
+    records: int
+    exact: bool
+    per_second: float
+
+
+class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The headline: how good the model in force is (docs/explanation/quality.md).
+
+    metric: accuracy, average_precision or macro_recall.  value, low, high: the figure, null where nothing can be said
+    yet, and its 95 % interval.  n: answers.  of_class: whose average precision and base rate it is.  chance: what a
+    guess reaches.  more: about how many more answers are needed to tell.  at: seconds since 1970.
+    """
+
+    model: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    of_class: str
+    base_rate: float | None
+    chance: float | None
+    more: int
+    at: float
+
+
+class ChampionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The model in force. labels: that it learnt from.  decision: why it replaced the one before."""
+
+    version: str
+    parent: str | None
+    labels: int
+    decision: str
+
+
+class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Cases asked. in_all: ever, of at most `total` (null: no bound).  tile, tile_budget: in the last tile closed."""
+
+    in_all: int
+    total: int | None
+    tile: int
+    tile_budget: int
+
+
+class LatencyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds from an event's record to its prediction's, by Kafka's timestamps, over the last `n` predictions."""
+
+    p50: float
+    p99: float
+    n: int
+
+
+class AnnotatorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What an annotator did since the labeling service started."""
+
+    name: str
+    answered: int
+    skipped: int
+
+
+class LabelingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The labeling service. problem: why it can't be asked, or what keeps it from its work; "" where all is well.
+
+    waiting_random, waiting_active: cases that nobody has on the screen.  leased: that somebody has.  unpublished:
+    answers that are not in Kafka yet.  model: version that cases are ranked by.
+    """
+
+    reachable: bool
+    address: str = ""
+    problem: str = ""
+    waiting_random: int = 0
+    waiting_active: int = 0
+    leased: int = 0
+    answered: int = 0
+    skipped: int = 0
+    expired: int = 0
+    unpublished: int = 0
+    model: str = ""
+    annotators: list[AnnotatorStatus] = []
+
+
+class FigureStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest record of a metric (docs/reference/metrics.md)."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    source: str
+    model: str
+    at: float
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """A pipeline at one moment. at: seconds since 1970.  problems: what is wrong.  notes: what else is good to know."""
+
+    schema: str = SCHEMA
+    pipeline: str
+    file: str
+    at: float
+    state: State
+    problems: list[str] = []
+    notes: list[str] = []
+    quality: QualityStatus | None = None
+    champion: ChampionStatus | None = None
+    budget: BudgetStatus | None = None
+    latency: LatencyStatus | None = None
+    labeling: LabelingStatus | None = None
+    flows: list[FlowStatus] = []
+    topics: list[TopicStatus] = []
+    figures: list[FigureStatus] = []
