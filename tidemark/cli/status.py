@@ -15,7 +15,6 @@ from tidemark.broker import resolve_bootstrap
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.labeling_status import labeling_status
 from tidemark.cli.status_view import rendered
-from tidemark.cli.up import log_file
 from tidemark.errors import BrokerError
 from tidemark.observe import Observer, Snapshot
 from tidemark.observe.sampling import Sample
@@ -63,7 +62,8 @@ def status(
         except BrokerError:  # none is named and the embedded one does not run: so nothing of the pipeline does
             _show(_not_started(loaded, pipeline), as_json=as_json, figures=figures)
             sys.exit(EXIT["not started"])
-        observer = Observer(loaded, settings, file=str(pipeline), log=log_file(loaded, settings))
+        log = settings.state_dir / "pipelines" / loaded.name / "tidemark.log"
+        observer = Observer(loaded, settings, file=str(pipeline), log=log)
         try:
             found = _look(loaded, pipeline, settings, observer)
             if watch is None:

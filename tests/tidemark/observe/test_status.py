@@ -136,32 +136,6 @@ def test_before_the_first_start_it_says_so_at_once_and_exits_with_3(
     assert (told["schema"], told["state"], told["flows"]) == ("tidemark.status.v1", "not started", [])
 
 
-def test_a_pipeline_that_was_never_started_on_a_running_kafka_is_told_apart_from_one_that_stopped(
-    tmp_path: Path, kafka: Settings
-) -> None:
-    file = tmp_path / "p.toml"
-    file.write_text(pipeline_text("neverbegun"))
-    own = {"TIDEMARK_HOME": str(tmp_path), "TIDEMARK_BOOTSTRAP_SERVERS": str(kafka.bootstrap_servers)}
-
-    def status() -> tuple[int, dict[str, object]]:
-        done = subprocess.run(
-            [sys.executable, "-c", "from tidemark.cli import main; main()", "status", "--json", str(file)],
-            env=os.environ | own,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.returncode, json.loads(done.stdout)
-
-    code, told = status()
-    assert (code, told["state"], told["notes"]) == (3, "not started", [f"not started yet: tidemark up {file}"])
-    ensure_topics(kafka, [TopicSpec("neverbegun.models", 1, {}), TopicSpec("neverbegun.metrics", 1, {})])
-    code, told = status()
-    assert (code, told["state"]) == (3, "stopped")
-    assert told["problems"] == [f"no flow is running: `tidemark up {file}` starts them all, and the labeling service"]
-
-
 def test_records_are_counted_without_transactions_markers_and_predictions_are_timed(kafka: Settings) -> None:
     ensure_topics(kafka, [TopicSpec("counted.raw", 2, {}), TopicSpec("counted.predictions", 2, {})])
     raw = Producer(producer_config(kafka))
