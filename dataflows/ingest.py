@@ -43,6 +43,7 @@ from dataflows.run import exit_status
 from tidemark.errors import BrokerError, ConfigError, TopicError
 from tidemark.kafka import consumer_config, ensure_topics, producer_config, read_all, topic_incarnation
 from tidemark.pipeline import Pipeline
+from tidemark.records.raw_record import RawRecord
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.logs import log_to_stderr
 from tidemark.runtime.processor import Output
@@ -50,7 +51,6 @@ from tidemark.runtime.settings import Settings
 from tidemark.runtime.suggestions import did_you_mean
 from tidemark.sources.files import RecordFile, open_file
 from tidemark.sources.progress import Progress, decode_progress
-from tidemark.sources.raw_record import RawRecord
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 500

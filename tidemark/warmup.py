@@ -16,8 +16,8 @@ import numpy as np
 
 import kernels
 from kernels.windows.state import Aggregate
-from tidemark.formats.iso8601 import iso_times
 from tidemark.formats.json_scan import name_hashes, suspicious
+from tidemark.times.iso8601 import iso_times
 
 _N: Final = 65
 _AGGREGATES: Final[tuple[Aggregate, ...]] = (

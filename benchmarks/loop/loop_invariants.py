@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from tidemark.features.offline import HopRecord, RawRecord, offline
+from benchmarks.support.offline_features import HopRecord, RawRecord, offline
 from tidemark.kafka import admin, consumer_config, read_all
 from tidemark.kafka.passing import asked_until
 from tidemark.kafka.topics import topic_incarnation

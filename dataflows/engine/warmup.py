@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from tidemark.formats.times import TIME_FORMATS
+from tidemark.features.raw_records import Records
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.processor import Batch, Output, Partition, Processor
-from tidemark.sources.records import Records
+from tidemark.times.time_formats import TIME_FORMATS
 
 _ROWS = 300
 _START = datetime(2025, 1, 1, tzinfo=UTC)

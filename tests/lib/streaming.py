@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tidemark.features.offline import HopRecord, RawRecord, offline
+from benchmarks.support.offline_features import HopRecord, RawRecord, offline
 from tidemark.pipeline import Pipeline, parse
 from tidemark.runtime.processor import Batch, Headers, Output, Partition
 from tidemark.stream import StreamProcessor

@@ -12,12 +12,12 @@ import typer
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.topics_compared import made
 from tidemark.errors import ConfigError
+from tidemark.features.raw_records import Records
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, load
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.suggestions import did_you_mean
 from tidemark.simulators import UseCase, simulate
-from tidemark.sources.records import Records
 from tidemark.sources.sending import Sender, paced
 
 app = typer.Typer(add_completion=False)

@@ -135,7 +135,7 @@ def choice(offsets: list[int] | None, reason: str, step: str, topic: str, since:
 
 def _moment(option: str, text: str) -> int | None:
     """µs since 1970 of a time, or of so long ago."""
-    from tidemark.formats.iso8601 import UNREADABLE, iso_times
+    from tidemark.times.iso8601 import UNREADABLE, iso_times
 
     if not text:
         return None

@@ -13,11 +13,11 @@ from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.restarting import again_metadata, restarted_select, restarted_stream
 from tidemark.errors import ConfigError
 from tidemark.flows import FLOWS, FlowSpec
-from tidemark.formats.iso8601 import UNREADABLE, iso_times
 from tidemark.pipeline import Pipeline, load
 from tidemark.runtime.processor import Partition
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
+from tidemark.times.iso8601 import UNREADABLE, iso_times
 
 app = typer.Typer(add_completion=False)
 _AGAIN: Final = "--publish-again"

@@ -9,10 +9,10 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from tidemark.demo.pace import Pace
 from tidemark.errors import BrokerError
+from tidemark.features.raw_records import Records
 from tidemark.kafka import producer_config
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
-from tidemark.sources.records import Records
 
 _CHUNK = 500
 _LOOK_AGAIN_SECONDS = 0.02

@@ -1,1 +1,1 @@
-"""Features: cleaning, expressions and windows; and the offline computation that they are checked against."""
+"""Features: cleaning, expressions and windows."""

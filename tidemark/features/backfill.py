@@ -9,13 +9,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.errors import ConfigError
+from tidemark.features.admission import Admission
+from tidemark.features.raw_records import Records, values_of
 from tidemark.features.rows import Cleaner, DerivedFeatures, RowFeatures, surviving
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, key_hashes
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import columns_schema
 from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.runtime.suggestions import did_you_mean
-from tidemark.stream.admission import Admission
 
 TOPIC: Final = "_topic"
 """Column of a history that tells the raw topic of each row."""
@@ -125,8 +126,6 @@ def _typed(pipeline: Pipeline, history: pl.DataFrame) -> tuple[pl.DataFrame, NDA
     """The declared columns with their types, missing values as null; and the event times, µs."""
     frame = _as_declared(pipeline, history)
     if frame is None:
-        from tidemark.sources.records import Records, values_of  # noqa: PLC0415 - it cleans keys, with this package
-
         decoded = Records(pipeline).decode(values_of(history, pipeline))
         if decoded.bad:
             first = decoded.bad[0]

@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from tidemark.formats.declared import Declared, Kind
-from tidemark.formats.times import TIME_FORMATS
+from tidemark.times.time_formats import TIME_FORMATS
 
 _EXACT: Final = 2**53
 """From here on a float may stand for a whole number beside it."""

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 
 from tidemark.formats.exact_numbers import is_rounded, whole_number, with_whole_numbers
 from tidemark.formats.foreign import foreign
-from tidemark.formats.iso8601 import UNREADABLE
 from tidemark.formats.json_scan import DEEPEST, name_hashes, suspicious
-from tidemark.formats.record_formats import FORMATS, as_json
-from tidemark.formats.time_patterns import time_pattern
-from tidemark.formats.times import LATEST, TIME_FORMATS
 from tidemark.pipeline import Pipeline, format_duration
 from tidemark.pipeline.expressions import columns_schema
 from tidemark.pipeline.sql.values import EXACT
+from tidemark.records.record_formats import FORMATS, as_json
 from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch
+from tidemark.times.iso8601 import UNREADABLE
+from tidemark.times.time_formats import LATEST, TIME_FORMATS
+from tidemark.times.time_patterns import time_pattern
 
 MAX_VALUE: Final = 1_048_576
 """Bytes of a value; Kafka's own default limit of a message."""

@@ -9,8 +9,6 @@ from typing import Final
 
 import polars as pl
 
-from tidemark.formats.time_patterns import time_pattern
-from tidemark.formats.times import TIME_FORMATS
 from tidemark.pipeline.aggregates import AGGREGATES
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import (
@@ -24,6 +22,8 @@ from tidemark.pipeline.model import Column, Derived, Feature, Pipeline, Window
 from tidemark.pipeline.sql import parse_sql
 from tidemark.pipeline.training_params import problems as problems_of
 from tidemark.runtime.suggestions import did_you_mean
+from tidemark.times.time_formats import TIME_FORMATS
+from tidemark.times.time_patterns import time_pattern
 
 MOST_LAST_PARTITIONS: Final = 387
 """Partitions of the last stage whose watermarks `select` can keep with its offset: Kafka takes 4,000 bytes there."""

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from tidemark.errors import ConfigError
-from tidemark.formats.times import TIME_FORMATS
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.loading import parse
 from tidemark.pipeline.record_keys import KeyForm, form_of
 from tidemark.runtime.suggestions import did_you_mean
+from tidemark.times.time_formats import TIME_FORMATS
 
 _TIME_NAMES: Final = re.compile(
     r"(^|_)(time|timestamp|ts|date|datetime|at|when)$|^(time|timestamp|date)", re.IGNORECASE

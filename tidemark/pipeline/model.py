@@ -16,13 +16,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from tidemark.formats.record_formats import FORMATS
-from tidemark.formats.times import TIME_FORMATS
 from tidemark.pipeline.aggregates import AGGREGATES
 from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
 from tidemark.pipeline.names import OneOf
 from tidemark.pipeline.record_keys import KeyForm
+from tidemark.records.record_formats import FORMATS
 from tidemark.records.topics import Topics
+from tidemark.times.time_formats import TIME_FORMATS
 
 
 def _duration(value: object) -> int:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from tidemark.errors import ConfigError
+from tidemark.features.raw_records import Records
 from tidemark.formats.declared import Declared
 from tidemark.formats.reading import open_rows
 from tidemark.formats.rows import Row, Standpoint
 from tidemark.pipeline import Pipeline
+from tidemark.records.raw_record import RawRecord
 from tidemark.sources.progress import BEGINNINGS, Matching, Prefix, Progress, beginnings_of, whole_digest
-from tidemark.sources.raw_record import RawRecord
-from tidemark.sources.records import Records
 
 _log = logging.getLogger(__name__)
 QUIET: Final = 2.0

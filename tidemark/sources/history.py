@@ -12,13 +12,13 @@ import polars as pl
 
 from tidemark.errors import ConfigError
 from tidemark.features.backfill import TOPIC
+from tidemark.features.raw_records import NO_TIMESTAMP, Records
 from tidemark.formats.declared import Declared
 from tidemark.formats.labels import class_column
 from tidemark.formats.reading import Row, Standpoint, open_rows
 from tidemark.formats.repeated import Repeated
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.suggestions import did_you_mean
-from tidemark.sources.records import NO_TIMESTAMP, Records
 
 _PORTION: Final = 20_000
 

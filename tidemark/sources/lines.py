@@ -10,8 +10,8 @@ from typing import IO, Final
 import msgspec
 
 from tidemark.errors import ConfigError
+from tidemark.records.raw_record import RawRecord
 from tidemark.runtime.suggestions import did_you_mean
-from tidemark.sources.raw_record import RawRecord
 
 _TABLES: Final = {".csv", ".parquet"}
 _LINES: Final = {".json", ".ndjson", ".jsonl"}

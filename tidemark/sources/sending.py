@@ -11,8 +11,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from tidemark.errors import BrokerError
 from tidemark.kafka import producer_config
+from tidemark.records.raw_record import RawRecord
 from tidemark.runtime.settings import Settings
-from tidemark.sources.raw_record import RawRecord
 
 _FLUSH_SECONDS: Final = 30.0
 _FULL_SECONDS: Final = 0.1

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming import START, MemoryEngine, load_rows, purchases, shop
 
+from benchmarks.support.offline_features import offline
 from tidemark.errors import ConfigError
 from tidemark.features.backfill import backfill
-from tidemark.features.offline import offline
 from tidemark.pipeline import Pipeline
 
 ONE_PARTITION = {"partitions": 1}

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming import NOW_MS, START, shop
 
-from tidemark.formats import iso8601, iso8601_scan, json_scan
-from tidemark.formats.iso8601 import UNREADABLE, iso_times
+from tidemark.formats import json_scan
 from tidemark.formats.json_records import MAX_VALUE, Decoded, Decoder
 from tidemark.formats.json_scan import name_hashes, suspicious
-from tidemark.formats.time_patterns import time_pattern
 from tidemark.runtime.processor import Batch, Partition
+from tidemark.times import iso8601, iso8601_scan
+from tidemark.times.iso8601 import UNREADABLE, iso_times
+from tidemark.times.time_patterns import time_pattern
 
 GOOD = {"id": "P1", "at": START, "who": "w", "place": 3, "amount": 2.5, "kind": "a"}
 PIPELINE = shop()

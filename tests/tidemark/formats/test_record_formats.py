@@ -17,8 +17,8 @@ from tidemark.errors import ConfigError
 from tidemark.formats.declared import Declared, Kind
 from tidemark.formats.json_records import Decoder
 from tidemark.formats.reading import SOURCES, Standpoint, open_rows
-from tidemark.formats.record_formats import FORMATS
 from tidemark.pipeline import parse
+from tidemark.records.record_formats import FORMATS
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.sources.files import open_file
 from tidemark.stream import StreamProcessor

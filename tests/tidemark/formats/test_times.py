@@ -14,10 +14,10 @@ from models import pipeline_text
 from outside import entry_points_of, examples, in_path, install
 
 from tidemark.errors import ConfigError
-from tidemark.formats.iso8601 import UNREADABLE
-from tidemark.formats.times import GROUP, LATEST, TIME_FORMATS, TimeFormat
 from tidemark.pipeline import load, parse
 from tidemark.pipeline.draft import Sample, draft
+from tidemark.times.iso8601 import UNREADABLE
+from tidemark.times.time_formats import GROUP, LATEST, TIME_FORMATS, TimeFormat
 
 SECOND: Final = 1_000_000
 FORMATS: Final = list(TIME_FORMATS.all().items())
@@ -93,7 +93,7 @@ def test_a_time_format_of_another_package_is_named_in_a_pipeline_file_read_check
 
 BROKEN: Final = """
 import numpy as np
-from tidemark.formats.times import TimeFormat
+from tidemark.times.time_formats import TimeFormat
 def read(values, patterns):
     return np.array([int(value) for value in values])
 def never(values, patterns):
@@ -114,7 +114,7 @@ NO_TYPES = TimeFormat((), read, str, looks)
         ("LOSES", "it reads [0, 0, 0] µs from what it writes for"),
         ("FLOATS", "its 'read' must give int64"),
         ("NO_TYPES", "its types are ()"),
-        ("read", "it is a function, not a tidemark.formats.times.TimeFormat"),
+        ("read", "it is a function, not a tidemark.times.time_formats.TimeFormat"),
     ],
 )
 def test_a_broken_time_format_is_told_at_its_key_of_the_file(name: str, says: str, tmp_path: Path) -> None:

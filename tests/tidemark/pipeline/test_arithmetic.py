@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemark.features.offline_sql import Refused, parse
+from benchmarks.support.offline_sql import Refused, parse
 from tidemark.features.rows import surviving
 from tidemark.pipeline.expressions import EvaluationError, Schema, compile_expression, evaluate
 from tidemark.pipeline.sql.values import TIMESTAMP

@@ -14,13 +14,13 @@ from models import small_pipeline
 
 from labeling_grpc.files.importing import read as read_labels
 from tidemark.errors import ConfigError
+from tidemark.features.raw_records import Records
 from tidemark.formats.declared import Declared
 from tidemark.formats.reading import open_rows
 from tidemark.pipeline import Pipeline
+from tidemark.records.raw_record import RawRecord
 from tidemark.sources.files import RecordFile
 from tidemark.sources.history import read_history
-from tidemark.sources.raw_record import RawRecord
-from tidemark.sources.records import Records
 
 HEADER = b"key,time,a,b,c,truth\n"
 ROW = b"k,2025-01-01T00:00:00Z,1,2,3,no\n"

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from streaming import MemoryEngine, features_as_offline, purchases, shop
 
 from dataflows.engine.warmup import rehearse
+from tidemark.features.raw_records import Records
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, form_of, record_keys
 from tidemark.runtime.processor import Partition
 from tidemark.sources.files import open_file
-from tidemark.sources.records import Records
 from tidemark.stream.key_sample import compare_keys
 from tidemark.stream.models import NoModel
 from tidemark.stream.processor import StreamProcessor

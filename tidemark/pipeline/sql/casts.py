@@ -9,7 +9,6 @@ from typing import Final
 import polars as pl
 from sqlglot import exp
 
-from tidemark.formats.iso8601 import UNREADABLE, iso_times
 from tidemark.pipeline.sql.values import (
     DTYPES,
     HIGHEST,
@@ -25,6 +24,7 @@ from tidemark.pipeline.sql.values import (
     to_number,
     to_whole,
 )
+from tidemark.times.iso8601 import UNREADABLE, iso_times
 
 _T = exp.DType
 _RANGES: Final = {

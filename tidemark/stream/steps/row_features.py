@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tidemark.features.admission import KEY, LIMITS, Admission
 from tidemark.features.rows import Cleaner, RowFeatures, surviving
 from tidemark.formats.json_records import BadRow
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import EvaluationError
 from tidemark.runtime.steps import Outcome, Refused, RoundContext
-from tidemark.stream.admission import KEY, LIMITS, Admission
 from tidemark.stream.rows import Arrival, Part, Rows, prefixed, renamed, without_prefix
 from tidemark.stream.steps.decode import DecodedBatches
 

@@ -17,13 +17,13 @@ from tidemark.features.rows import Cleaner, surviving
 from tidemark.formats.columns import json_values, refusal
 from tidemark.formats.declared import Declared
 from tidemark.formats.json_records import Decoded, Decoder
-from tidemark.formats.record_formats import FORMATS, as_record
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, record_keys
 from tidemark.pipeline.sql import parse_sql
+from tidemark.records.raw_record import RawRecord
+from tidemark.records.record_formats import FORMATS, as_record
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.suggestions import did_you_mean
-from tidemark.sources.raw_record import RawRecord
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EXACT: Final = 2**53

@@ -1,7 +1,7 @@
 """Features once more, computed offline in plain Polars and Python: what the stream's are checked against.
 
 Shares nothing with the engine but the pipeline file, the hash of a text and what a sketch makes of a window's values:
-SQL is computed row by row in Python (`tidemark.features.offline_sql`).
+SQL is computed row by row in Python (`benchmarks.support.offline_sql`).
 Every pair of an event and an earlier row of its key is formed and filtered by the definition in
 `docs/contributing/internals.md`, so it is slow (pairs grow with the square of a key's rows) and simple.
 """
@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 
 import kernels
+from benchmarks.support import offline_sql
 from kernels.windows.sketches import precision_for
 from kernels.windows.specs import DISTINCT_ERROR, PANES, QUANTILE_ERROR
-from tidemark.features import offline_sql
 from tidemark.features.windows import as_numbers
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Window

@@ -1,4 +1,4 @@
-"""The common form of an ISO 8601 time, read by a kernel: `tidemark.formats.iso8601` has the whole grammar."""
+"""The common form of an ISO 8601 time, read by a kernel: `tidemark.times.iso8601` has the whole grammar."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.formats.time_patterns import TimePattern, microseconds_of, offset_minutes
+from tidemark.times.time_patterns import TimePattern, microseconds_of, offset_minutes
 
 UNREADABLE: Final = -(2**63)
 """In place of a time where a text is none."""
@@ -46,7 +46,7 @@ def iso_times(texts: Sequence[str], patterns: Sequence[TimePattern] = ()) -> NDA
         (n,) int64, `UNREADABLE` where a text is no such time.
 
     """
-    from tidemark.formats import iso8601_scan  # noqa: PLC0415 numba, which who never reads a time need not wait for
+    from tidemark.times import iso8601_scan  # noqa: PLC0415 numba, which who never reads a time need not wait for
 
     joined = "".join(texts)
     out = np.full(len(texts), UNREADABLE, np.int64)

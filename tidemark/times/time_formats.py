@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.formats.time_patterns import TimePattern
 from tidemark.runtime.plugins import Plugins
+from tidemark.times.time_patterns import TimePattern
 
 GROUP: Final = "tidemark.time_formats"
 """Group of the entry points of other packages' time formats."""
@@ -51,7 +51,7 @@ class TimeFormat:
 
 
 def _read_iso(values: Sequence[Any], patterns: Sequence[TimePattern]) -> NDArray[np.int64]:
-    from tidemark.formats.iso8601 import iso_times  # noqa: PLC0415 - brings the compiler of its kernel
+    from tidemark.times.iso8601 import iso_times  # noqa: PLC0415 - brings the compiler of its kernel
 
     return iso_times(values, patterns)
 
@@ -68,7 +68,7 @@ def _write_iso(at: int) -> object:
 
 
 def _looks_iso(values: Sequence[Any], kind: str) -> bool:
-    from tidemark.formats.iso8601 import UNREADABLE  # noqa: PLC0415 - as above
+    from tidemark.times.iso8601 import UNREADABLE  # noqa: PLC0415 - as above
 
     return kind == "string" and bool((_read_iso(values, ()) != UNREADABLE).all())
 
@@ -100,7 +100,7 @@ def _epoch(unit: int, types: tuple[str, ...], low: float, high: float) -> TimeFo
 
 def _accept(_: str, found: object) -> TimeFormat:
     if not isinstance(found, TimeFormat):
-        raise ValueError(f"it is a {type(found).__name__}, not a tidemark.formats.times.TimeFormat")  # noqa: TRY004
+        raise ValueError(f"it is a {type(found).__name__}, not a tidemark.times.time_formats.TimeFormat")  # noqa: TRY004
     if not found.types or not set(found.types) <= set(_JUNK):
         raise ValueError(f"its types are {found.types!r}; name some of {', '.join(_JUNK)}")
     try:

@@ -1,0 +1,1 @@
+"""Times as texts: ISO 8601, and patterns of one's own."""
