@@ -30,8 +30,10 @@ from labeling_grpc.api.administration import LabelingAdminService
 from labeling_grpc.api.case_details import Details
 from labeling_grpc.api.health import Health
 from labeling_grpc.api.labeling import LabelingService
+from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages
 from labeling_grpc.api.validation import Checks
+from labeling_grpc.api.writer_calls import WriterCalls
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.ranking import Ranker
 from labeling_grpc.commands.administration import WriteDown
@@ -200,9 +202,10 @@ class LabelingServer:
         tokens = TokenStore(self.store.engine)
         gate = Gate(tokens, self._forbidden, Door(rates)) if self._options.tokens else None
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
-        parts = (self._writer, self._problems, reader, pages, self._details)
-        service = LabelingService(checks, self._question, *parts, self._labeling)
-        admin = LabelingAdminService(checks, service, reader, pages, self._masks, self._rules)
+        calls = WriterCalls(self._loop, self._writer)
+        stats = LiveStats(self.pipeline, self._question, self._writer, self._problems, reader)
+        service = LabelingService(checks, self._writer, calls, stats, reader, pages, self._details, self._labeling)
+        admin = LabelingAdminService(checks, calls, stats, reader, pages, self._masks, self._rules)
         server.add_generic_rpc_handlers(
             [
                 dispatch.handler(descriptor, servicer, gate, rates, self._masks, refusals)

@@ -8,9 +8,10 @@ from typing import Final, cast
 
 from labeling_grpc.api import admin_validation, mapping
 from labeling_grpc.api.dispatch import Context
-from labeling_grpc.api.labeling import LabelingService
+from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages, size
 from labeling_grpc.api.validation import Checks
+from labeling_grpc.api.writer_calls import WriterCalls
 from labeling_grpc.commands.administration import AnnotatorRow, Changed, PauseQueue, WriteDown
 from labeling_grpc.commands.labeling import Accepted, GoldAdded
 from labeling_grpc.commands.rules import QueueRules
@@ -50,14 +51,16 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     def __init__(
         self,
         checks: Checks,
-        service: LabelingService,
+        calls: WriterCalls,
+        stats: LiveStats,
         reader: Reader,
         pages: Pages,
         masks: Mapping[Role, Mask],
         rules: QueueRules,
     ) -> None:
         self._checks = checks
-        self._service = service
+        self._calls = calls
+        self._stats = stats
         self._reader = reader
         self._pages = pages
         self._masks = masks
@@ -68,7 +71,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.ListPipelinesResponse:
         """The one pipeline that is served here."""
         del request
-        return admin_pb2.ListPipelinesResponse(pipelines=[await self._service.stats()])
+        return admin_pb2.ListPipelinesResponse(pipelines=[await self._stats.message()])
 
     async def ListAnnotators(  # noqa: N802
         self, request: admin_pb2.ListAnnotatorsRequest, _context: Context
@@ -89,7 +92,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.UpdateAnnotatorResponse:
         """Change what somebody may do."""
         command = admin_validation.update(self._checks, request, caller.get())
-        row = cast("AnnotatorRow", await self._service.apply(command))
+        row = cast("AnnotatorRow", await self._calls.call(command))
         figures = await self._reader.ask(qualities, self._rules, [row.name])
         return admin_pb2.UpdateAnnotatorResponse(annotator=_annotator(row, figures[row.name]))
 
@@ -97,7 +100,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         self, request: admin_pb2.PauseQueueRequest, _context: Context
     ) -> admin_pb2.PauseQueueResponse:
         """Give nothing out any more."""
-        await self._service.apply(admin_validation.pause(self._checks, request, caller.get()))
+        await self._calls.call(admin_validation.pause(self._checks, request, caller.get()))
         return admin_pb2.PauseQueueResponse()
 
     async def ResumeQueue(  # noqa: N802
@@ -105,7 +108,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.ResumeQueueResponse:
         """Give out again."""
         self._checks.served(request.pipeline)
-        await self._service.apply(PauseQueue(caller.get(), ""))
+        await self._calls.call(PauseQueue(caller.get(), ""))
         return admin_pb2.ResumeQueueResponse()
 
     async def RequeueCases(  # noqa: N802
@@ -113,7 +116,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.RequeueCasesResponse:
         """Ask again."""
         command = admin_validation.requeue(self._checks, request, caller.get())
-        changed = cast("Changed", await self._service.apply(command))
+        changed = cast("Changed", await self._calls.call(command))
         return admin_pb2.RequeueCasesResponse(requeued=len(changed.done), left=changed.left)
 
     async def ExpireCases(  # noqa: N802
@@ -121,7 +124,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.ExpireCasesResponse:
         """Ask no more."""
         command = admin_validation.expire(self._checks, request, caller.get())
-        changed = cast("Changed", await self._service.apply(command))
+        changed = cast("Changed", await self._calls.call(command))
         return admin_pb2.ExpireCasesResponse(expired=len(changed.done), left=changed.left)
 
     async def ExportLabels(  # noqa: N802
@@ -131,7 +134,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         self._checks.served(request.pipeline)
         who = caller.get()
         detail = {"verdicts": request.verdicts}
-        await self._service.apply(WriteDown((act(who, "ExportLabels", self._checks.pipeline, detail),)))
+        await self._calls.call(WriteDown((act(who, "ExportLabels", self._checks.pipeline, detail),)))
         mask = self._masks.get(who.role)
         veil = Veil(who, golden=bool(self._rules.gold_every))
         labels = queries.labels(self._reader.engine, verdicts=request.verdicts, veil=veil)
@@ -144,7 +147,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.ImportLabelsResponse:
         """Take labels in, each on its own."""
         command, refusals = admin_validation.imported(self._checks, request, caller.get())
-        outcomes = cast("list[Accepted | RefusedError]", await self._service.apply(command) if command.labels else [])
+        outcomes = cast("list[Accepted | RefusedError]", await self._calls.call(command) if command.labels else [])
         taken = iter(outcomes)
         results = [refusal or next(taken) for refusal in refusals]
         response = admin_pb2.ImportLabelsResponse()
@@ -158,7 +161,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.AddGoldResponse:
         """Make cases with a known answer part of what annotators are given."""
         command = admin_validation.add_gold(self._checks, request, caller.get())
-        outcome = cast("GoldAdded | RefusedError", await self._service.apply(command))
+        outcome = cast("GoldAdded | RefusedError", await self._calls.call(command))
         if isinstance(outcome, RefusedError):
             raise outcome
         return admin_pb2.AddGoldResponse(added=outcome.added, left=outcome.left)
@@ -184,7 +187,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
     ) -> admin_pb2.RemoveGoldResponse:
         """Give a gold case out no more."""
         command = admin_validation.remove_gold(self._checks, request, caller.get())
-        if not await self._service.apply(command):
+        if not await self._calls.call(command):
             raise RefusedError(Reason.UNKNOWN_CASE, f"case {command.event_id!r} is not gold", event_id=command.event_id)
         return admin_pb2.RemoveGoldResponse()
 

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import math
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Final, cast
 
 from labeling_grpc.api import admin_validation, mapping
 from labeling_grpc.api.case_details import Details
 from labeling_grpc.api.dispatch import Context
+from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages, size
 from labeling_grpc.api.validation import Checks, good
+from labeling_grpc.api.writer_calls import WriterCalls
 from labeling_grpc.commands.labeling import (
     Accepted,
     Answer,
-    CaseEvent,
-    Command,
-    Counts,
     LeasedCase,
     ReleaseLeases,
     RenewLeases,
@@ -29,117 +25,18 @@ from labeling_grpc.commands.labeling import (
     SubmitAnswers,
 )
 from labeling_grpc.contract.errors import Reason, RefusedError
-from labeling_grpc.contract.message_sizes import MAX_EVENTS, share
-from labeling_grpc.kafka.leader import Problems
+from labeling_grpc.contract.message_sizes import share
 from labeling_grpc.queue import queries
-from labeling_grpc.queue.consensus import CONSENSUS
 from labeling_grpc.queue.veil import Veil
 from labeling_grpc.security.caller import caller
 from labeling_grpc.security.roles import Role
-from labeling_grpc.storage.base import StoreError, UnfitError
-from labeling_grpc.storage.group_commit import Outcome, Reply, Stopping, Writer
+from labeling_grpc.storage.group_commit import Writer
 from labeling_grpc.storage.read_pool import Reader
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.pipeline.model import Labeling
 
-MAX_WATCHERS: Final = 1_000
-MAX_ANNOTATORS: Final = 1_000
-"""Counted by name; the first seen are forgotten first."""
-_BUFFER: Final = 1_000
 _MARGIN_SECONDS: Final = 0.2
-_OVERVIEW_SECONDS: Final = 1.0
-_OVERVIEW_SHARE: Final = 20.0
-"""A queue that takes long to count is counted seldom: at most a twentieth of a core counts."""
-
-
-log = logging.getLogger(__name__)
-
-
-class _Hub:
-    """Brings results from the writer's thread into the event loop, a group at a time."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, writer: Writer) -> None:
-        self._loop = loop
-        self._writer = writer
-
-    async def call(self, command: Command, wait: float = 0.0) -> Result:
-        """Result of a command; see `together`."""
-        (result,) = await self.together((command, wait))
-        return result
-
-    async def together(self, *asked: tuple[Command, float]) -> list[Result]:
-        """Results of commands of one transaction, each with its `wait`.
-
-        When the caller goes away, what was leased for it meanwhile is given back.
-
-        Raises:
-            RefusedError: the service is stopping, or its database fails.
-
-        """
-        if self._writer.stalled:
-            raise RefusedError(
-                Reason.STORE_UNAVAILABLE, "the queue's database hangs: nothing was changed; try again in a moment"
-            )
-        replies = [_LoopReply(self) for _ in asked]
-        try:
-            self._writer.submit_together(
-                (command, reply, wait) for (command, wait), reply in zip(asked, replies, strict=True)
-            )
-            if len(replies) == 1:
-                return [await replies[0].future]
-            return await asyncio.gather(*(reply.future for reply in replies))
-        except asyncio.CancelledError:
-            for reply in replies:
-                reply.abandoned = True
-                if not reply.future.cancel() and not reply.future.cancelled() and not reply.future.exception():
-                    _give_back(self._writer, reply.future.result())
-            raise
-        except Stopping:
-            raise RefusedError(Reason.STOPPING, "the service is stopping: repeat the call in a moment") from None
-        except UnfitError as error:
-            raise RefusedError(Reason.INVALID_FIELD, str(error), field="(request)") from error
-        except StoreError as error:
-            raise RefusedError(
-                Reason.STORE_UNAVAILABLE, "the queue's database can't be written: nothing was changed; try again"
-            ) from error
-
-    def future(self) -> asyncio.Future[Result]:
-        """A future of the loop's."""
-        return self._loop.create_future()
-
-    def deliver(self, pairs: list[tuple[Reply, Outcome]]) -> None:
-        """Called by the writer's thread."""
-        self._loop.call_soon_threadsafe(self._settle, pairs)
-
-    def _settle(self, pairs: list[tuple[Reply, Outcome]]) -> None:
-        for reply, outcome in pairs:
-            future = cast("_LoopReply", reply).future
-            if future.done():
-                _give_back(self._writer, outcome)
-            elif isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
-
-
-class _LoopReply:
-    __slots__ = ("_hub", "abandoned", "future")
-
-    def __init__(self, hub: _Hub) -> None:
-        self._hub = hub
-        self.abandoned = False
-        self.future = hub.future()
-
-    def courier(self) -> Callable[[list[tuple[Reply, Outcome]]], None]:
-        return self._hub.deliver
-
-
-def _give_back(writer: Writer, outcome: Outcome) -> None:
-    if isinstance(outcome, list):
-        leased = [case for case in outcome if isinstance(case, LeasedCase)]
-        if leased:
-            writer.give_back(leased)
 
 
 def _in_order(answers: Sequence[Answer | RefusedError], taken: Result) -> list[Accepted | RefusedError]:
@@ -148,78 +45,35 @@ def _in_order(answers: Sequence[Answer | RefusedError], taken: Result) -> list[A
     return [answer if isinstance(answer, RefusedError) else next(outcomes) for answer in answers]
 
 
-@dataclass(slots=True, eq=False)
-class _Watcher:
-    stats_only: bool
-    golden: bool = True
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    events: deque[CaseEvent] = field(default_factory=deque)
-    missed: int = 0
-    size: int = 0
-
-    def take(self, events: Iterable[CaseEvent]) -> None:
-        if not self.stats_only:
-            for event in events:
-                if event.gold and not self.golden:
-                    continue
-                if len(self.events) < _BUFFER and self.size < MAX_EVENTS:
-                    self.events.append(event)
-                    self.size += len(event.event_id) + len(event.annotator) + len(event.label or "")
-                else:
-                    self.missed += 1
-        self.changed.set()
-
-
 class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     """The queue of one pipeline over gRPC. Lives in one event loop."""
 
     def __init__(
         self,
         checks: Checks,
-        question: pb.Question,
         writer: Writer,
-        problems: Problems,
+        calls: WriterCalls,
+        stats: LiveStats,
         reader: Reader,
         pages: Pages,
         details: Details,
         labeling: Labeling,
     ) -> None:
         """Serve what `writer` writes. labeling: how the pipeline labels."""
-        loop = asyncio.get_running_loop()
         self._checks = checks
-        self._question = question
         self._writer = writer
-        self._problems = problems
+        self._calls = calls
+        self._stats = stats
         self._reader = reader
         self._pages = pages
         self._details = details
         self._labeling = labeling
-        self._overview = queries.NOTHING_WAITS
-        self._overview_at = 0.0
-        self._hub = _Hub(loop, writer)
-        self._watchers: set[_Watcher] = set()
-        self._annotators: dict[str, pb.AnnotatorStats] = {}
-        self._heard = 0
-        self._told: pb.QueueStats | None = None
-        self._told_of: object = None
         self._stopping = asyncio.Event()
-        self._loop = loop
-        writer.listen(self._changed)
-
-    async def apply(self, command: Command) -> Result:
-        """Result of a command that waits for no case.
-
-        Raises:
-            RefusedError: the service is stopping, or its database fails.
-
-        """
-        return await self._hub.call(command)
 
     def stop(self) -> None:
         """Let watchers end."""
         self._stopping.set()
-        for watcher in self._watchers:
-            watcher.changed.set()
+        self._stats.stop()
 
     async def LeaseTasks(  # noqa: N802 - named by the contract, as the next
         self, request: pb.LeaseTasksRequest, context: Context
@@ -230,7 +84,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             raise RefusedError(
                 Reason.TOO_MANY_CALLS, "too many calls wait for cases already: ask without wait_ms, or later"
             )
-        result = await self._hub.call(command, self._wait(request, context))
+        result = await self._calls.call(command, self._wait(request, context))
         if isinstance(result, RefusedError):
             raise result
         response = pb.LeaseTasksResponse()
@@ -243,7 +97,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         """Renew leases, each on its own."""
         leases = self._checks.leases(request.pipeline, request.leases)
         command = RenewLeases(leases, self._checks.length(request.lease_ms))
-        outcomes = cast("list[int | RefusedError]", await self._hub.call(command))
+        outcomes = cast("list[int | RefusedError]", await self._calls.call(command))
         if len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
             raise outcomes[0]
         return pb.RenewLeaseResponse(
@@ -262,7 +116,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         answers = self._checks.answers(request)
         follow = request.HasField("next")
         asked = [(self._checks.next(request.next), self._wait(request.next, context))] if follow else []
-        taken, *leased = await self._hub.together((SubmitAnswers(good(answers)), 0.0), *asked)
+        taken, *leased = await self._calls.together((SubmitAnswers(good(answers)), 0.0), *asked)
         outcomes = _in_order(answers, taken)
         if not follow and len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
             raise outcomes[0]
@@ -280,7 +134,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.SkipRequest, _context: Context
     ) -> pb.SkipResponse:
         """Close a case without an answer."""
-        result = await self._hub.call(SubmitAnswers((self._checks.skip(request),)))
+        result = await self._calls.call(SubmitAnswers((self._checks.skip(request),)))
         (outcome,) = cast("list[Accepted | RefusedError]", result)
         if isinstance(outcome, RefusedError):
             raise outcome
@@ -290,7 +144,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.EscalateRequest, _context: Context
     ) -> pb.EscalateResponse:
         """Hand a case on to the reviewers."""
-        outcome = cast("Accepted | RefusedError", await self._hub.call(self._checks.escalate(request)))
+        outcome = cast("Accepted | RefusedError", await self._calls.call(self._checks.escalate(request)))
         if isinstance(outcome, RefusedError):
             raise outcome
         return pb.EscalateResponse(annotation_id=outcome.annotation_id)
@@ -299,7 +153,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.AddCommentRequest, _context: Context
     ) -> pb.AddCommentResponse:
         """Say something about a case."""
-        outcome = cast("Accepted | RefusedError", await self._hub.call(admin_validation.comment(self._checks, request)))
+        outcome = cast(
+            "Accepted | RefusedError", await self._calls.call(admin_validation.comment(self._checks, request))
+        )
         if isinstance(outcome, RefusedError):
             raise outcome
         return pb.AddCommentResponse(annotation_id=outcome.annotation_id)
@@ -348,7 +204,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.AmendLabelResponse:
         """Correct an answer, or take it back."""
         outcome = cast(
-            "Accepted | RefusedError", await self.apply(replace(self._checks.amend(request), by=caller.get()))
+            "Accepted | RefusedError", await self._calls.call(replace(self._checks.amend(request), by=caller.get()))
         )
         if isinstance(outcome, RefusedError):
             raise outcome
@@ -359,42 +215,34 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.ReleaseResponse:
         """Give cases back."""
         leases = self._checks.leases(request.pipeline, request.leases)
-        return pb.ReleaseResponse(released=cast("int", await self._hub.call(ReleaseLeases(leases))))
+        return pb.ReleaseResponse(released=cast("int", await self._calls.call(ReleaseLeases(leases))))
 
     async def Stats(  # noqa: N802
         self, request: pb.StatsRequest, _context: Context
     ) -> pb.StatsResponse:
         """The queue in numbers."""
         self._checks.served(request.pipeline)
-        return pb.StatsResponse(stats=await self.stats())
+        return pb.StatsResponse(stats=await self._stats.message())
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, _context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
         """What happens, at most one message per interval; a first one at once."""
         interval = self._checks.watch(request) / 1_000
-        watcher = self._watcher(request)
+        watcher = self._stats.watch(stats_only=request.stats_only, admin=caller.get().role is Role.ADMIN)
         try:
             while not self._stopping.is_set():
                 events, missed = [mapping.case_event(event) for event in watcher.events], watcher.missed
                 watcher.events.clear()
                 watcher.missed = watcher.size = 0
                 watcher.changed.clear()
-                yield pb.WatchResponse(stats=await self.stats(), events=events, missed=missed)
+                yield pb.WatchResponse(stats=await self._stats.message(), events=events, missed=missed)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(interval):
                         await self._stopping.wait()
                 await watcher.changed.wait()
         finally:
-            self._watchers.discard(watcher)
-
-    def _watcher(self, request: pb.WatchRequest) -> _Watcher:
-        if len(self._watchers) >= MAX_WATCHERS:
-            raise RefusedError(Reason.TOO_MANY_CALLS, f"{MAX_WATCHERS} watch already: come back later")
-        # To others it would tell which of the cases that are given out have an answer already.
-        watcher = _Watcher(request.stats_only, golden=caller.get().role is Role.ADMIN)
-        self._watchers.add(watcher)
-        return watcher
+            self._stats.unwatch(watcher)
 
     def _wait(self, request: pb.LeaseTasksRequest, context: Context) -> float:
         """Seconds that a call may wait for a case: 0 where too many do."""
@@ -411,68 +259,5 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         room = share(len(leased))
         for case in leased:
             mapping.add_task(response, case, room)
-        response.question.CopyFrom(self._question)
+        response.question.CopyFrom(self._stats.question)
         response.waiting = self._writer.store.counts.waiting
-
-    def _changed(self, events: list[CaseEvent], _counts: Counts) -> None:
-        """Called by the writer's thread."""
-        if not self._stopping.is_set():
-            self._loop.call_soon_threadsafe(self._happened, events)
-
-    def _happened(self, events: list[CaseEvent]) -> None:
-        for event in events:
-            if event.kind in {"leased", "answered", "skipped", "voted"} and event.annotator != CONSENSUS:
-                self._count(event)
-        for watcher in self._watchers:
-            watcher.take(events)
-
-    def _count(self, event: CaseEvent) -> None:
-        its = self._annotators.get(event.annotator)
-        if its is None:
-            if len(self._annotators) >= MAX_ANNOTATORS:
-                del self._annotators[next(iter(self._annotators))]
-            its = self._annotators[event.annotator] = pb.AnnotatorStats(annotator=event.annotator)
-        self._heard += 1
-        its.last_seen_us = event.at
-        if event.kind == "answered" or (event.kind == "voted" and event.label is not None):
-            its.answered += 1
-        elif event.kind in {"skipped", "voted"}:
-            its.skipped += 1
-
-    async def stats(self) -> pb.QueueStats:
-        """The queue in numbers; those that are counted row by row are up to a second old.
-
-        Many watch at once: all are told by one message, made when something changes, which is the caller's to copy.
-        """
-        overview = await self._overviewed()
-        counts, problems = self._writer.store.counts, replace(self._problems)
-        told_of = (counts, overview, problems, self._heard)
-        if self._told is None or self._told_of != told_of:
-            self._told, self._told_of = self._built(counts, overview, problems), told_of
-        self._told.now_us = self._writer.store.clock.now()
-        return self._told
-
-    def _built(self, counts: Counts, overview: queries.Overview, problems: Problems) -> pb.QueueStats:
-        stats = mapping.stats(self._checks.pipeline, counts, self._writer.store.clock.now())
-        stats.intake_problem, stats.publishing_problem = problems.intake, problems.publishing
-        stats.question.CopyFrom(self._question)
-        stats.annotators.extend(self._annotators.values())
-        stats.waiting_review, stats.paused = overview.review, overview.paused
-        if overview.segments.keys() - {""}:
-            for segment, waiting in overview.segments.items():
-                stats.segments.add(segment=segment, waiting=waiting)
-        return stats
-
-    async def _overviewed(self) -> queries.Overview:
-        """What waits, by whom it is for: counted now and then, whoever asks; as it was while it can't be read."""
-        begun = self._loop.time()
-        if begun >= self._overview_at:
-            self._overview_at = math.inf  # of all who ask meanwhile one counts
-            try:
-                self._overview = await self._reader.ask(queries.overview)
-            except RefusedError as error:
-                log.info("what waits is not counted: %s", error)
-            finally:
-                ended = self._loop.time()
-                self._overview_at = ended + max(_OVERVIEW_SECONDS, _OVERVIEW_SHARE * (ended - begun))
-        return self._overview

@@ -10,9 +10,11 @@ from labeling_grpc.client.administration import (
     LabelingAdminClient,
     Quality,
 )
-from labeling_grpc.client.labeling import (
+from labeling_grpc.client.channel import UnreachableError
+from labeling_grpc.client.labeling import LabelingClient
+from labeling_grpc.client.labeling_async import AsyncLabelingClient
+from labeling_grpc.client.values import (
     Annotation,
-    AsyncLabelingClient,
     Case,
     CaseDetails,
     CaseEvent,
@@ -22,18 +24,15 @@ from labeling_grpc.client.labeling import (
     Contribution,
     GivenAnswer,
     HistoryPoint,
-    LabelingClient,
     Progress,
-    Reason,
-    RefusedError,
     SimilarCase,
     Stats,
     Submitted,
     Task,
     Turn,
-    UnreachableError,
     Update,
 )
+from labeling_grpc.contract.errors import Reason, RefusedError
 
 __all__ = [
     "Annotation",

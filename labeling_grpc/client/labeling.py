@@ -1,4 +1,4 @@
-"""Clients of the labeling service: `LabelingClient` blocks, `AsyncLabelingClient` is for asyncio.
+"""`LabelingClient`: the labeling service for those who answer cases; it blocks. `labeling_async` is for asyncio.
 
 Every call is safe to repeat, so both repeat what failed because the service could not be reached, with growing pauses,
 for `patience` seconds. An answer carries an idempotency key from its first try on, and so counts once.
@@ -6,18 +6,18 @@ for `patience` seconds. An answer carries an idempotency key from its first try 
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import grpc
 
-from labeling_grpc.client.channel import Asyncio, Blocking, UnreachableError, translated
+from labeling_grpc.client.channel import Blocking, UnreachableError, translated
 from labeling_grpc.client.messages import (
     amended,
     case_record,
+    comments_of,
     details_of,
     one,
     progress_of,
@@ -28,53 +28,21 @@ from labeling_grpc.client.messages import (
     turned,
     update_of,
 )
-from labeling_grpc.client.messages import comments as said
 from labeling_grpc.client.values import (
     Annotation,
-    Case,
     CaseDetails,
-    CaseEvent,
     CaseRecord,
     CaseState,
     Comment,
-    Contribution,
-    GivenAnswer,
-    HistoryPoint,
     Progress,
-    SimilarCase,
     Stats,
     Submitted,
     Task,
     Turn,
     Update,
 )
-from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.v1 import labeling_pb2_grpc
-
-__all__ = [
-    "Annotation",
-    "AsyncLabelingClient",
-    "Case",
-    "CaseDetails",
-    "CaseEvent",
-    "CaseRecord",
-    "CaseState",
-    "Comment",
-    "Contribution",
-    "GivenAnswer",
-    "HistoryPoint",
-    "LabelingClient",
-    "Progress",
-    "Reason",
-    "RefusedError",
-    "SimilarCase",
-    "Stats",
-    "Submitted",
-    "Task",
-    "Turn",
-    "UnreachableError",
-    "Update",
-]
 
 
 class LabelingClient(Blocking):
@@ -246,7 +214,7 @@ class LabelingClient(Blocking):
 
         """
         for page in self._pages("GetCase", self._calls.case(event_id, 1)):
-            yield from reversed([*said(page.comments)])
+            yield from reversed([*comments_of(page.comments)])
 
     def comment(self, event_id: str, text: str, *, key: str = "") -> str:
         """Say something about a case, open or closed, to whoever is given it; the id of the annotation.
@@ -340,167 +308,6 @@ class LabelingClient(Blocking):
         while tasks and not done.wait(lease / 3):
             try:
                 renewed = self.renew(tasks, lease)
-            except UnreachableError:
-                continue  # the leases may last until it is back; what is answered tells
-            tasks = [task for task, outcome in zip(tasks, renewed, strict=True) if isinstance(outcome, int)]
-
-
-class AsyncLabelingClient(Asyncio):
-    """Client for asyncio, with the calls of `LabelingClient`. Lives in one event loop."""
-
-    stub = labeling_pb2_grpc.LabelingServiceStub
-
-    async def lease(
-        self,
-        count: int = 1,
-        *,
-        wait: float = 0.0,
-        lease: float | None = None,
-        segments: Sequence[str] = (),
-        review: bool = False,
-    ) -> list[Task]:
-        """As `LabelingClient.lease`."""
-        request = self._calls.lease(count, wait, lease, segments, review=review)
-        return tasks(await self._call("LeaseTasks", request, wait))
-
-    async def submit(
-        self,
-        task: Task,
-        label: str,
-        *,
-        known_at: int | None = None,
-        confidence: float | None = None,
-        comment: str = "",
-        key: str = "",
-    ) -> Submitted:
-        """As `LabelingClient.submit`."""
-        return one(await self.submit_many([Annotation(task, label, known_at, confidence, comment, key)]))
-
-    async def submit_many(self, annotations: Sequence[Annotation]) -> list[Submitted | RefusedError]:
-        """As `LabelingClient.submit_many`."""
-        try:
-            return submitted(await self._call("SubmitLabels", self._calls.submit(annotations)))
-        except RefusedError as refusal:
-            if len(annotations) == 1:
-                return [refusal]
-            raise
-
-    async def submit_and_lease(
-        self, annotations: Sequence[Annotation], count: int = 1, *, wait: float = 0.0, lease: float | None = None
-    ) -> Turn:
-        """As `LabelingClient.submit_and_lease`."""
-        following = self._calls.lease(count, wait, lease)
-        return turned(await self._call("SubmitLabels", self._calls.submit(annotations, following), wait))
-
-    async def skip(self, task: Task, reason: str = "", *, known_at: int | None = None) -> str:
-        """As `LabelingClient.skip`."""
-        return cast("str", (await self._call("Skip", self._calls.skip(task, reason, known_at))).annotation_id)
-
-    async def escalate(self, task: Task, reason: str) -> str:
-        """As `LabelingClient.escalate`."""
-        return cast("str", (await self._call("Escalate", self._calls.escalate(task, reason))).annotation_id)
-
-    async def amend(
-        self,
-        annotation_id: str,
-        label: str,
-        *,
-        known_at: int | None = None,
-        confidence: float | None = None,
-        comment: str = "",
-    ) -> Submitted:
-        """As `LabelingClient.amend`."""
-        request = self._calls.amend(annotation_id, label, known_at, confidence, comment)
-        return amended(await self._call("AmendLabel", request))
-
-    async def retract(self, annotation_id: str, comment: str = "", *, known_at: int | None = None) -> Submitted:
-        """As `LabelingClient.retract`."""
-        return amended(await self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
-
-    async def renew(self, tasks: Sequence[Task], lease: float | None = None) -> list[int | RefusedError]:
-        """As `LabelingClient.renew`."""
-        try:
-            return renewed(await self._call("RenewLease", self._calls.renew(tasks, lease)))
-        except RefusedError as refusal:
-            if len(tasks) == 1:
-                return [refusal]
-            raise
-
-    async def release(self, tasks: Sequence[Task]) -> int:
-        """As `LabelingClient.release`."""
-        if not tasks:
-            return 0
-        return cast("int", (await self._call("Release", self._calls.release(tasks))).released)
-
-    async def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
-        """As `LabelingClient.case`."""
-        return details_of(await self._call("GetCase", self._calls.case(event_id, most)))
-
-    async def comments(self, event_id: str) -> AsyncIterator[Comment]:
-        """As `LabelingClient.comments`."""
-        async for page in self._pages("GetCase", self._calls.case(event_id, 1)):
-            for found in reversed([*said(page.comments)]):
-                yield found
-
-    async def comment(self, event_id: str, text: str, *, key: str = "") -> str:
-        """As `LabelingClient.comment`."""
-        return cast("str", (await self._call("AddComment", self._calls.comment(event_id, text, key))).annotation_id)
-
-    async def cases(
-        self,
-        *,
-        states: Sequence[CaseState] = (),
-        segments: Sequence[str] = (),
-        key: str = "",
-        review: bool = False,
-        page: int = 0,
-    ) -> AsyncIterator[CaseRecord]:
-        """As `LabelingClient.cases`."""
-        request = self._calls.cases(states, segments, key, page, review=review)
-        async for record in self._paged("ListCases", request, "records"):
-            yield case_record(record)
-
-    async def progress(self, annotator: str = "") -> Progress:
-        """As `LabelingClient.progress`."""
-        return progress_of(await self._call("GetProgress", self._calls.progress(annotator)))
-
-    async def stats(self) -> Stats:
-        """As `LabelingClient.stats`."""
-        return stats_of((await self._call("Stats", self._calls.stats())).stats)
-
-    async def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> AsyncGenerator[Update, None]:
-        """As `LabelingClient.watch`."""
-        request = self._calls.watch(interval, stats_only=stats_only)
-        call = self._connect().Watch(request, metadata=self._metadata)
-        try:
-            async for response in call:
-                yield update_of(response)
-        except grpc.aio.AioRpcError as error:
-            raise translated(error, self._connected) from error
-        finally:
-            call.cancel()
-
-    @asynccontextmanager
-    async def hold(self, count: int = 1, *, wait: float = 0.0, lease: float = 60.0) -> AsyncIterator[list[Task]]:
-        """As `LabelingClient.hold`."""
-        async with self.keep(await self.lease(count, wait=wait, lease=lease), lease=lease) as tasks:
-            yield tasks
-
-    @asynccontextmanager
-    async def keep(self, tasks: list[Task], *, lease: float = 60.0) -> AsyncIterator[list[Task]]:
-        """As `LabelingClient.keep`."""
-        keeper = asyncio.create_task(self._keep(list(tasks), lease))
-        try:
-            yield tasks
-        finally:
-            keeper.cancel()
-            await self.release(tasks)
-
-    async def _keep(self, tasks: list[Task], lease: float) -> None:
-        while tasks:
-            await asyncio.sleep(lease / 3)
-            try:
-                renewed = await self.renew(tasks, lease)
             except UnreachableError:
                 continue  # the leases may last until it is back; what is answered tells
             tasks = [task for task, outcome in zip(tasks, renewed, strict=True) if isinstance(outcome, int)]

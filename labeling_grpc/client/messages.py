@@ -179,7 +179,7 @@ def tasks(response: pb.LeaseTasksResponse) -> list[Task]:
             lease_expires_at=task.lease_expires_at_us,
             leases=task.lease_count,
             review=task.review,
-            comments=tuple(comments(task.comments)),
+            comments=tuple(comments_of(task.comments)),
             question=question.text,
             classes=classes,
             positive=question.positive,
@@ -212,9 +212,9 @@ def _case(case: pb.Case) -> dict[str, Any]:
     }
 
 
-def comments(said: Iterable[pb.Comment]) -> Iterator[Comment]:
+def comments_of(comments: Iterable[pb.Comment]) -> Iterator[Comment]:
     """What was said about a case."""
-    return (Comment(its.annotator, its.text, its.at_us, its.cut) for its in said)
+    return (Comment(comment.annotator, comment.text, comment.at_us, comment.cut) for comment in comments)
 
 
 def case_record(record: pb.CaseRecord) -> CaseRecord:
@@ -234,7 +234,7 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
     """A case with all that helps to decide it."""
     return CaseDetails(
         record=case_record(response.record),
-        comments=tuple(comments(response.comments)),
+        comments=tuple(comments_of(response.comments)),
         history=tuple(
             HistoryPoint(
                 event_id=its.event_id,

@@ -30,8 +30,9 @@ from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.answer_checks import known_too_early
 from labeling_grpc.queue.consensus import GoldAnswer, ended, known
+from labeling_grpc.queue.open_cases import GoldLease
 from labeling_grpc.queue.routing import explores, segment_of, skill_of
-from labeling_grpc.queue.unit_of_work import GoldLease, Work, parts
+from labeling_grpc.queue.unit_of_work import Work, parts
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables.schema import answers, cases, gold, gold_leases, queue
 from tidemark.records import Candidate

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -18,7 +16,9 @@ from labeling_grpc.queue import consensus as votes
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.case_state import standing
 from labeling_grpc.queue.comments import REMARKS
+from labeling_grpc.queue.entropy import Entropy
 from labeling_grpc.queue.label_records import label_of
+from labeling_grpc.queue.open_cases import GoldLease, OpenCase
 from labeling_grpc.security.audit import Act
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, meta
@@ -30,47 +30,9 @@ NOBODY: Final = ""
 """Annotator of an annotation that no person made (an expiry)."""
 
 _BIND_LIMIT: Final = 10_000
-_DRAWN: Final = 1_024
-_MILLISECONDS: Final = 2**48 - 1
-_UUID7: Final = 7 << 76 | 2 << 62
-_UUID7_FIXED: Final = 15 << 76 | 3 << 62
-"""Bits of the version and the variant, in what follows the time."""
 
 Said = Answer | Amend | Escalate | votes.Verdict | votes.GoldAnswer
 """What an annotation is made of."""
-
-
-@dataclass(slots=True)
-class OpenCase:
-    """A case as the transaction sees it. `in_queue`: it is waiting or leased."""
-
-    case_id: int
-    event_id: str
-    candidate: bytes
-    lane: int
-    state: int
-    token: str | None
-    annotator: str | None
-    lease_until: int | None
-    expires_at: int | None
-    tier: int
-    leased_at: int | None
-    in_queue: bool
-    change: Literal["renewed", "returned"] | None = None
-    passed_by: str | None = None
-    place: votes.Place | None = None
-
-
-@dataclass(slots=True)
-class GoldLease:
-    """A gold case in somebody's hands. label: its known class, None where it is gold no more."""
-
-    token: str
-    event_id: str
-    annotator: str
-    lease_until: int
-    leased_at: int
-    label: str | None
 
 
 class Work:
@@ -316,7 +278,7 @@ class Work:
         """Keep an annotation and publish it; its id."""
         verdict = said if isinstance(said, votes.Verdict) else None
         consensus = said.consensus if isinstance(said, votes.Verdict | votes.GoldAnswer) else None
-        annotation_id = self._new_id()
+        annotation_id = self.entropy.uuid7(self.wall)
         answered_at = max(self.wall, standing(self.said.get(candidate.event_id, ())).last + 1)
         stored = {
             "id": annotation_id,
@@ -340,11 +302,6 @@ class Work:
         record = label_of(stored, candidate, verdict)
         self.publish(Message(self.topics.labels, candidate.event_id.encode(), encode(record)), annotation_id)
         return annotation_id
-
-    def _new_id(self) -> str:
-        """An annotation's id: a UUID of version 7 (RFC 9562), for a new one then has its place at the index's end."""
-        drawn = int.from_bytes(self.entropy.draw(10)) & ~_UUID7_FIXED | _UUID7
-        return f"{self.wall // 1_000 & _MILLISECONDS:012x}{drawn:020x}"
 
     def annotate(self, row: dict[str, Any]) -> None:
         """Keep an annotation, and what it tells of annotators; its event's were loaded before."""
@@ -411,21 +368,6 @@ class Work:
     ) -> None:
         """Note what happened. gold: to a lease of a case whose answer is known."""
         self.events.append(CaseEvent(kind, event_id, annotator, label, self.now, gold))
-
-
-class Entropy:
-    """Random bytes of the system, drawn for many at once: each draw is a system call that lets other threads run."""
-
-    def __init__(self) -> None:
-        self._bytes = b""
-        self._next = 0
-
-    def draw(self, number: int) -> bytes:
-        """Bytes that nobody was given before."""
-        if self._next + number > len(self._bytes):
-            self._bytes, self._next = secrets.token_bytes(_DRAWN), 0
-        self._next += number
-        return self._bytes[self._next - number : self._next]
 
 
 def parts(values: Sequence[str]) -> Iterable[list[str]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from labeling_grpc.commands.labeling import Answer
 from labeling_grpc.queue import consensus
-from labeling_grpc.queue.unit_of_work import OpenCase, Work
+from labeling_grpc.queue.open_cases import OpenCase
+from labeling_grpc.queue.unit_of_work import Work
 from labeling_grpc.tables.schema import State, Tier
 from tidemark.records import Candidate
 

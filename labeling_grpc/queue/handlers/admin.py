@@ -34,8 +34,9 @@ from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown
 from labeling_grpc.queue.case_state import standing
 from labeling_grpc.queue.comments import REMARKS
 from labeling_grpc.queue.handlers.intake import waiting_row
+from labeling_grpc.queue.open_cases import OpenCase
 from labeling_grpc.queue.routing import Segments
-from labeling_grpc.queue.unit_of_work import NOBODY, OpenCase, Work
+from labeling_grpc.queue.unit_of_work import NOBODY, Work
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import State, annotators, cases, meta

@@ -17,7 +17,8 @@ from labeling_grpc.commands.labeling import (
 from labeling_grpc.contract.errors import Reason, RefusedError, unknown_case
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
-from labeling_grpc.queue.unit_of_work import NOBODY, OpenCase, Work
+from labeling_grpc.queue.open_cases import OpenCase
+from labeling_grpc.queue.unit_of_work import NOBODY, Work
 from labeling_grpc.queue.voting import put_back, vote
 from labeling_grpc.tables.schema import State, Tier
 from tidemark.records.messages import decode_candidate
