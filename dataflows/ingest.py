@@ -4,6 +4,8 @@ Progress over each file is a record of the compacted topic `P.ingest`, in the tr
 given again goes on where it ended, and which file it is its content tells (`tidemark.sources.progress`). Older versions
 kept progress in the metadata of an offset of the group `P.ingest`, which is read still. The group has no members: the
 stable transactional id alone fences a second ingest.
+
+Longer than 400 lines: the command, the source and the flow of one process.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ class Options:
             ConfigError: a variable is wrong; names it and the remedy.
 
         """
-        given = os.environ if environment is None else environment
-        env = {name: value.strip() for name, value in given.items() if value.strip()}
+        variables = os.environ if environment is None else environment
+        env = {name: value.strip() for name, value in variables.items() if value.strip()}
         default = cls()
         tls = Certificates.from_environment(env)
         tokens = _flag(env, "TOKENS", default=default.tokens)

@@ -251,10 +251,10 @@ class LabelingServer:
 
     def _forbidden(self, act: Act) -> None:
         """Called by the gate's threads."""
-        told = self._refusals.take(act)
-        if told is not None:
+        act_to_write = self._refusals.take(act)
+        if act_to_write is not None:
             with contextlib.suppress(Stopping):
-                self._writer.submit(WriteDown((told,)), FutureReply())
+                self._writer.submit(WriteDown((act_to_write,)), FutureReply())
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, TidemarkError):

@@ -2,6 +2,8 @@
 
 It shares nothing with `tidemark.pipeline.sql`: a grammar of its own, Python's unbounded integers, its floats and its
 calendar. Whatever is not a whole number of 64 bits, or not exact where it must be, raises `Refused`.
+
+Longer than 400 lines: an oracle stands by itself: grammar and arithmetic share nothing with the product.
 """
 
 from __future__ import annotations

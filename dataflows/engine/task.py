@@ -9,6 +9,8 @@ The worker is in lockstep: it reads on only when the sink has handled all that w
 taken away (Kafka's client says so only while the worker reads) everything processed has been handled too, and the
 metadata is that of the offsets being committed. Rows carry the generation of their partition all the same,
 and the sink drops those whose generation has passed.
+
+Longer than 400 lines: one transaction's steps, from poll to commit and abort, are told in one place.
 """
 
 from __future__ import annotations

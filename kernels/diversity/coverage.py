@@ -3,6 +3,9 @@
 
 The contract is that of ``kernels.diversity.kmeans_pp``: rows (n, d) float32 or float64, finite; picks (min(k, n),)
 int64; the same on every machine.
+
+Longer than 400 lines: the kernels of four rules of coverage and the arithmetic that they share, which numba compiles
+together.
 """
 
 from typing import Any, NamedTuple

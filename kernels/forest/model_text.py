@@ -9,6 +9,8 @@ which is bounded.
 
 Refused though LightGBM can write it: linear trees (``linear_tree``), custom parsers (``parser_config_file``), trees
 deeper than 1,024 splits (LightGBM's own recursion over them overflows the stack) and more than 10,000 classes.
+
+Longer than 400 lines: the checks of one format are one grammar, read top to bottom in the order of the text.
 """
 
 import json

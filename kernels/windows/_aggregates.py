@@ -9,6 +9,9 @@ depend on where a replay began. Summaries are a cache, kept per key while it has
 Squares are taken of the distance from one value of the window, the anchor. As it is a member of the window, the mean
 is at most sqrt(n) standard deviations away from it, so the subtraction loses at most n ulp (Chan, Golub, LeVeque 1983,
 "Algorithms for computing the sample variance", shifted data).
+
+Longer than 400 lines: one scan, its blocks and their cache are compiled as one, and a call between modules would not
+be inlined.
 """
 
 from typing import Final, NamedTuple

@@ -9,6 +9,8 @@ contents. Kept of a register is about half the logarithm, to base 2, of the valu
 **Quantiles**: DDSketch (Masson, Rim and Lee 2019) in panes, stretches of event time ``[i * pane, (i + 1) * pane)``.
 Kept are the counts of each pane's buckets that are not empty, and a window adds up those of its panes. They are whole
 numbers, so no order can make a difference.
+
+Longer than 400 lines: two sketches over the same store of panes and registers, compiled together.
 """
 
 from collections.abc import Mapping, Sequence

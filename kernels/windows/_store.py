@@ -4,6 +4,8 @@ A chunk's rows are ordered by event time, equal times in log order. Its values l
 one column is contiguous. A key's entry in the table is its hash, its first row, the row after its last, and the
 chunk: offset in the arena, page of block summaries, logarithm of the capacity, and whether any row was ever inserted
 before another (bit 0), in which case the order of time is not that of the log.
+
+Longer than 400 lines: the table, the arena and the chunks change together: each moves what the others point to.
 """
 
 from typing import Final, NamedTuple

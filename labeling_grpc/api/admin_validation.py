@@ -130,7 +130,9 @@ def add_gold(checks: Checks, request: admin_pb2.AddGoldRequest, by: Caller) -> A
     """The cases to make gold."""
     checks.served(request.pipeline)
     fields.between("answers", len(request.answers), 1, MAX_CASES)
-    known = [(fields.name("answers.event_id", its.event_id, MAX_EVENT_ID), its.label) for its in request.answers]
+    known = [
+        (fields.name("answers.event_id", answer.event_id, MAX_EVENT_ID), answer.label) for answer in request.answers
+    ]
     return AddGold(tuple(known), by)
 
 

@@ -173,13 +173,15 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         self._checks.served(request.pipeline)
         most = size(request.page_size)
         after = str(self._pages.after(request, str, ""))
-        found = await self._reader.ask(gold.page, after, most)
+        records = await self._reader.ask(gold.page, after, most)
         return admin_pb2.ListGoldResponse(
             records=[
-                admin_pb2.GoldRecord(event_id=its.event_id, label=its.label, right=its.right, wrong=its.wrong)
-                for its in found
+                admin_pb2.GoldRecord(
+                    event_id=record.event_id, label=record.label, right=record.right, wrong=record.wrong
+                )
+                for record in records
             ],
-            next_page_token=self._pages.token(request, found[-1].event_id) if len(found) == most else "",
+            next_page_token=self._pages.token(request, records[-1].event_id) if len(records) == most else "",
         )
 
     async def RemoveGold(  # noqa: N802
@@ -218,14 +220,14 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         )
 
 
-def _told(its: AnnotatorQuality, name: str, by: Caller) -> AnnotatorQuality:
+def _told(quality: AnnotatorQuality, name: str, by: Caller) -> AnnotatorQuality:
     """The figures without those by which somebody would learn which of their own answers were to known cases."""
     if by.role is Role.ADMIN or by.name != name:
-        return its
-    return replace(its, gold_answered=0, gold_accuracy=None, gold_low=None, gold_high=None, drift=None)
+        return quality
+    return replace(quality, gold_answered=0, gold_accuracy=None, gold_low=None, gold_high=None, drift=None)
 
 
-def _annotator(row: AnnotatorRow, its: AnnotatorQuality) -> admin_pb2.Annotator:
+def _annotator(row: AnnotatorRow, quality: AnnotatorQuality) -> admin_pb2.Annotator:
     return admin_pb2.Annotator(
         name=row.name,
         state=_STATES[row.state],
@@ -235,18 +237,18 @@ def _annotator(row: AnnotatorRow, its: AnnotatorQuality) -> admin_pb2.Annotator:
         any_skill=row.skills is None,
         quota=row.quota,
         quality=admin_pb2.AnnotatorQuality(
-            answered=its.answered,
-            skipped=its.skipped,
-            gold_accuracy=its.gold_accuracy,
-            gold_low=its.gold_low,
-            gold_high=its.gold_high,
-            gold_answered=its.gold_answered,
-            consensus_accuracy=its.consensus_accuracy,
-            agreement=its.agreement,
-            median_answer_ms=its.median_ms,
-            fast_answer_ms=its.fast_ms,
-            drift=its.drift,
-            suspicion=its.suspicion,
+            answered=quality.answered,
+            skipped=quality.skipped,
+            gold_accuracy=quality.gold_accuracy,
+            gold_low=quality.gold_low,
+            gold_high=quality.gold_high,
+            gold_answered=quality.gold_answered,
+            consensus_accuracy=quality.consensus_accuracy,
+            agreement=quality.agreement,
+            median_answer_ms=quality.median_ms,
+            fast_answer_ms=quality.fast_ms,
+            drift=quality.drift,
+            suspicion=quality.suspicion,
         ),
     )
 

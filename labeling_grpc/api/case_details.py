@@ -25,7 +25,7 @@ from labeling_grpc.contract.message_sizes import (
 )
 from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import queries
-from labeling_grpc.queue.case_state import Row, standing
+from labeling_grpc.queue.case_state import Row, case_outcome
 from labeling_grpc.queue.comments import before, remarks
 from labeling_grpc.queue.veil import Looks, Veil
 from labeling_grpc.security.caller import Caller
@@ -77,17 +77,23 @@ class Details:
             RefusedError: There is no such case.
 
         """
-        veil, row, said, looks = self._found(connection, event_id, caller)
+        veil, row, annotations, looks = self._found(connection, event_id, caller)
         blind = veil.blind or looks is not None
-        given = [its for its in said if its["status"] in _GIVEN and not (blind and its["annotator"] != caller.name)]
+        answers_shown = [
+            annotation
+            for annotation in annotations
+            if annotation["status"] in _GIVEN and not (blind and annotation["annotator"] != caller.name)
+        ]
         response = pb.GetCaseResponse(record=mapping.case_record(row))
         if blind:
-            self._cover(connection, response.record, given, caller.name)
+            self._cover(connection, response.record, answers_shown, caller.name)
         comments, earlier = remarks(connection, [event_id]).get(event_id, ((), 0))
         place = self._comment(response, self._own(comments, caller, looks), more=earlier > 0 and looks is None)
         whole = {"history": self._history(connection, response, row, most, veil)}
         whole["similar"] = self._alike(connection, response, row, most, veil)
-        answered, whole["answers"] = fit((_answer(its, blind=blind) for its in reversed(given)), MAX_ANSWERS)
+        answered, whole["answers"] = fit(
+            (_answer(annotation, blind=blind) for annotation in reversed(answers_shown)), MAX_ANSWERS
+        )
         response.answers.extend(reversed(answered))
         whole["contributions"] = self._explain(response, row.candidate)
         response.shortened.extend(name for name, all_ in whole.items() if not all_)
@@ -111,36 +117,39 @@ class Details:
             RefusedError: There is no such case.
 
         """
-        veil, row, said, looks = self._found(connection, event_id, caller)
+        veil, row, annotations, looks = self._found(connection, event_id, caller)
         response = pb.GetCaseResponse(record=mapping.case_record(row))
         if veil.blind or looks is not None:
             self._cover(
-                connection, response.record, [its for its in said if its["annotator"] == caller.name], caller.name
+                connection,
+                response.record,
+                [annotation for annotation in annotations if annotation["annotator"] == caller.name],
+                caller.name,
             )
         at, _, annotation_id = place.partition(" ")
-        found, more = before(connection, event_id, int(at), annotation_id)
-        return response, self._comment(response, self._own(found, caller, looks), more=more and looks is None)
+        comments, more = before(connection, event_id, int(at), annotation_id)
+        return response, self._comment(response, self._own(comments, caller, looks), more=more and looks is None)
 
     def _found(
         self, connection: sa.Connection, event_id: str, caller: Caller
     ) -> tuple[Veil, queries.CaseRow, list[sa.RowMapping], Looks | None]:
         """The case with its annotations, and what it must look like, None: what it is."""
-        found = queries.case_row(connection, self._pipeline.labeling, event_id)
-        if found is None:
+        case = queries.case_row(connection, self._pipeline.labeling, event_id)
+        if case is None:
             raise unknown_case(event_id)
         veil = Veil(caller, golden=bool(self._pipeline.labeling.gold_every))
-        row, said = found
+        row, annotations = case
         looks = veil.over(connection, [event_id]).get(event_id)
-        return veil, row if looks is None else queries.under(row, looks, caller.name), said, looks
+        return veil, row if looks is None else queries.under(row, looks, caller.name), annotations, looks
 
-    def _own(self, found: Sequence[Remark], caller: Caller, looks: Looks | None) -> Sequence[Remark]:
+    def _own(self, comments: Sequence[Remark], caller: Caller, looks: Looks | None) -> Sequence[Remark]:
         """Of a case that is under a veil, what others said tells its answer, and that it has one."""
-        return found if looks is None else [remark for remark in found if remark.annotator == caller.name]
+        return comments if looks is None else [remark for remark in comments if remark.annotator == caller.name]
 
-    def _comment(self, response: pb.GetCaseResponse, found: Sequence[Remark], *, more: bool) -> str:
-        shown = mapping.newest(found, MAX_REMARKS)
+    def _comment(self, response: pb.GetCaseResponse, comments: Sequence[Remark], *, more: bool) -> str:
+        shown = mapping.newest(comments, MAX_REMARKS)
         response.comments.extend(mapping.comment(remark, cut=cut) for remark, cut in shown)
-        if not shown or (len(shown) == len(found) and not more):
+        if not shown or (len(shown) == len(comments) and not more):
             return ""
         first = shown[0][0]
         return f"{first.at} {first.id}"
@@ -150,11 +159,11 @@ class Details:
         event_id = record.case.event_id
         gold = sa.select(gold_leases.c.token).where(gold_leases.c.event_id == event_id, gold_leases.c.annotator == name)
         held = record.annotator == name or connection.execute(gold).first() is not None
-        last = next((its["status"] for its in reversed(own) if its["status"] in _OWN_STATE), "")
+        last = next((annotation["status"] for annotation in reversed(own) if annotation["status"] in _OWN_STATE), "")
         state = "leased" if held else _OWN_STATE.get(last, "waiting")
         record.state = pb.CaseState.Value(f"CASE_STATE_{state.upper()}")
         record.annotator = name if held else ""
-        record.answers = sum(its["status"] in {"answered", "vote", "gold"} for its in own)
+        record.answers = sum(annotation["status"] in {"answered", "vote", "gold"} for annotation in own)
         record.ClearField("label")
         record.ClearField("confidence")
 
@@ -164,20 +173,20 @@ class Details:
         """Add the nearest labeled cases; whether all fit."""
         names = self._pipeline.feature_names
         hidden = partial(veil.unanswered, connection)
-        found, all_ = fit(
+        similar, all_ = fit(
             (
                 pb.SimilarCase(
-                    event_id=its.event_id,
-                    label=its.label,
-                    distance=its.distance,
-                    features=[self._feature(*pair) for pair in zip(names, its.features.tolist(), strict=True)],
-                    time_us=its.time,
+                    event_id=neighbor.event_id,
+                    label=neighbor.label,
+                    distance=neighbor.distance,
+                    features=[self._feature(*pair) for pair in zip(names, neighbor.features.tolist(), strict=True)],
+                    time_us=neighbor.time,
                 )
-                for its in self._similar.nearest(connection, row.candidate, most, hidden)
+                for neighbor in self._similar.nearest(connection, row.candidate, most, hidden)
             ),
             MAX_SIMILAR,
         )
-        response.similar.extend(found)
+        response.similar.extend(similar)
         return all_
 
     def _history(
@@ -193,18 +202,20 @@ class Details:
             .limit(most)
         )
         candidates = {event_id: decode_candidate(raw) for event_id, raw in connection.execute(earlier)}
-        said: dict[str, list[Row]] = {event_id: [] for event_id in candidates}
+        annotations: dict[str, list[Row]] = {event_id: [] for event_id in candidates}
         for annotation in connection.execute(_TELLING.where(answers.c.event_id.in_(candidates))).mappings():
-            said[annotation["event_id"]].append(annotation)
+            annotations[annotation["event_id"]].append(annotation)
         for event_id in veil.unanswered(connection, candidates):
-            said[event_id] = []
-        latest = sorted(candidates.values(), key=lambda its: its.time, reverse=True)
-        found, all_ = fit((self._point(its, said[its.event_id]) for its in latest), MAX_HISTORY)
-        response.history.extend(reversed(found))
+            annotations[event_id] = []
+        latest = sorted(candidates.values(), key=lambda candidate: candidate.time, reverse=True)
+        points, all_ = fit(
+            (self._point(candidate, annotations[candidate.event_id]) for candidate in latest), MAX_HISTORY
+        )
+        response.history.extend(reversed(points))
         return all_
 
-    def _point(self, candidate: Candidate, said: Sequence[Row]) -> pb.HistoryPoint:
-        verdict = standing(said).verdict if said else None
+    def _point(self, candidate: Candidate, annotations: Sequence[Row]) -> pb.HistoryPoint:
+        verdict = case_outcome(annotations).verdict if annotations else None
         label = self._pipeline.label
         probabilities = candidate.probabilities or ()
         place = label.classes.index(label.positive)
@@ -235,8 +246,8 @@ class Details:
         parts = parts[place] if parts.ndim == 2 else parts if place else -parts
         response.base_score, response.contributions_model = float(parts[-1]), model.version
         order = np.argsort(-np.abs(parts[:-1]), kind="stable").tolist()
-        found, all_ = fit((_contribution(names[at], row[at], parts[at]) for at in order), MAX_CONTRIBUTIONS)
-        response.contributions.extend(found)
+        contributions, all_ = fit((_contribution(names[at], row[at], parts[at]) for at in order), MAX_CONTRIBUTIONS)
+        response.contributions.extend(contributions)
         return all_
 
 

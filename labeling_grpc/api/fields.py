@@ -17,10 +17,10 @@ MAX_TIME_US: Final = 253_402_300_799_999_999
 
 def confidence(message: pb.Annotation | pb.AmendLabelRequest | admin_pb2.ImportedLabel) -> float | None:
     """The confidence of a message, None where it is not set."""
-    given = message.confidence if message.HasField("confidence") else None
-    if given is not None and not (math.isfinite(given) and 0.0 <= given <= 1.0):
-        raise RefusedError(Reason.INVALID_FIELD, f"confidence ({given}) is not in 0 to 1", field="confidence")
-    return given
+    value = message.confidence if message.HasField("confidence") else None
+    if value is not None and not (math.isfinite(value) and 0.0 <= value <= 1.0):
+        raise RefusedError(Reason.INVALID_FIELD, f"confidence ({value}) is not in 0 to 1", field="confidence")
+    return value
 
 
 def name(field: str, value: str, longest: int) -> str:
@@ -64,9 +64,11 @@ def text(field: str, value: str) -> str | None:
         raise RefusedError(
             Reason.INVALID_FIELD, f"{field} has {len(value)} characters; at most {MAX_COMMENT} are kept", field=field
         )
-    if (found := hidden(value)) is not None:
+    if (character := hidden(value)) is not None:
         raise RefusedError(
-            Reason.INVALID_FIELD, f"{field} has the character {found}, which can't be seen: take it out", field=field
+            Reason.INVALID_FIELD,
+            f"{field} has the character {character}, which can't be seen: take it out",
+            field=field,
         )
     return value or None
 

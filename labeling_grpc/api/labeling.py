@@ -194,10 +194,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         """How far one annotator is."""
         name = admin_validation.annotator(self._checks, request)
         clock = self._writer.store.clock
-        found = await self._reader.ask(queries.progress, name, clock.wall(), clock.now())
-        if not found.known and name != caller.get().name:
+        progress = await self._reader.ask(queries.progress, name, clock.wall(), clock.now())
+        if not progress.known and name != caller.get().name:
             raise RefusedError(Reason.UNKNOWN_ANNOTATOR, f"nobody named {name!r} was ever seen", field="annotator")
-        return pb.GetProgressResponse(progress=mapping.progress(name, found, self._writer.store.counts.waiting))
+        return pb.GetProgressResponse(progress=mapping.progress(name, progress, self._writer.store.counts.waiting))
 
     async def AmendLabel(  # noqa: N802
         self, request: pb.AmendLabelRequest, _context: Context

@@ -96,17 +96,17 @@ def case_record(row: CaseRow) -> pb.CaseRecord:
     return record
 
 
-def progress(annotator: str, found: Progress, waiting: int) -> pb.Progress:
+def progress(annotator: str, figures: Progress, waiting: int) -> pb.Progress:
     """How far an annotator is as the contract has it."""
     return pb.Progress(
         annotator=annotator,
-        answered_today=found.answered_today,
-        skipped_today=found.skipped_today,
-        answered=found.answered,
-        quota=found.row.quota,
+        answered_today=figures.answered_today,
+        skipped_today=figures.skipped_today,
+        answered=figures.answered,
+        quota=figures.row.quota,
         waiting=waiting,
-        leased=found.leased,
-        median_answer_ms=found.median_ms,
+        leased=figures.leased,
+        median_answer_ms=figures.median_ms,
     )
 
 

@@ -56,8 +56,8 @@ class Pages:
         for field in ("page_token", "page_size"):
             if field in query.DESCRIPTOR.fields_by_name:
                 query.ClearField(field)
-        said = [request.DESCRIPTOR.full_name.encode(), query.SerializeToString(deterministic=True), body]
-        return hmac.new(self._secret, msgspec.json.encode(said), hashlib.sha256).digest()[:_SIGNED]
+        signed = [request.DESCRIPTOR.full_name.encode(), query.SerializeToString(deterministic=True), body]
+        return hmac.new(self._secret, msgspec.json.encode(signed), hashlib.sha256).digest()[:_SIGNED]
 
 
 def size(asked: int) -> int:

@@ -58,16 +58,16 @@ class Champion:
         return self._current
 
     def _run(self) -> None:
-        told = ""
+        logged = ""
         while not self._stop.is_set():
             try:
                 self._follow()
             except Stopping:
                 return
             except (KafkaException, TidemarkError) as error:
-                if str(error) != told:  # once, not at each try
+                if str(error) != logged:  # once, not at each try
                     log.warning("no model ranks cases or explains them until it can be read: %s", error)
-                told = str(error)
+                logged = str(error)
             self._stop.wait(_AGAIN_SECONDS)
 
     def _follow(self) -> None:

@@ -81,11 +81,11 @@ class SimilarCases:
         scaled = robust_scale(np.vstack((labeled.rows[others], rows_of(self._pipeline, [candidate]))))
         distances = np.linalg.norm(scaled[:-1] - scaled[-1], axis=1)
         order = np.argsort(distances, kind="stable").tolist()
-        found: list[Similar] = []
+        similar: list[Similar] = []
         for start in range(0, len(order), _CHUNK):
             chunk = order[start : start + _CHUNK]
             left_out = hidden([labeled.event_ids[others[place]] for place in chunk])
-            found += [
+            similar += [
                 Similar(
                     labeled.event_ids[others[place]],
                     labeled.labels[others[place]],
@@ -96,9 +96,9 @@ class SimilarCases:
                 for place in chunk
                 if labeled.event_ids[others[place]] not in left_out
             ]
-            if len(found) >= most:
+            if len(similar) >= most:
                 break
-        return found[:most]
+        return similar[:most]
 
     def _current(self, connection: sa.Connection) -> _Labeled:
         with self._lock:
@@ -108,16 +108,16 @@ class SimilarCases:
 
     def _read(self, connection: sa.Connection) -> _Labeled:
         label = {row.event_id: row.label for row in reversed(_newest(connection))}
-        found: dict[str, Candidate] = {}
+        kept_candidates: dict[str, Candidate] = {}
         for part in _parts(list(label)):
             kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(part))
-            found |= {event_id: decode_candidate(raw) for event_id, raw in connection.execute(kept)}
-        candidates = list(found.values())
+            kept_candidates |= {event_id: _decode(raw) for event_id, raw in connection.execute(kept)}
+        candidates = list(kept_candidates.values())
         return _Labeled(
             self._now(),
-            list(found),
-            [label[event_id] for event_id in found],
-            [its.time for its in candidates],
+            list(kept_candidates),
+            [label[event_id] for event_id in kept_candidates],
+            [candidate.time for candidate in candidates],
             rows_of(self._pipeline, candidates),
         )
 
@@ -146,8 +146,8 @@ def _newest(connection: sa.Connection) -> list[sa.Row[str, str, str, int]]:
 def _annotators(connection: sa.Connection) -> Iterator[str]:
     following = sa.select(sa.func.min(answers.c.annotator)).where(answers.c.annotator > sa.bindparam("name"))
     name = ""
-    while (found := connection.execute(following, {"name": name}).scalar_one()) is not None:
-        yield (name := found)
+    while (annotator := connection.execute(following, {"name": name}).scalar_one()) is not None:
+        yield (name := annotator)
 
 
 def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -49,12 +49,12 @@ class Ranker:
     def priorities(self, candidates: Sequence[Candidate | None]) -> list[float | None]:
         """Priority of each candidate by the model in force; None: as it came."""
         model = self._champion.current()
-        ranked = [its for its in candidates if its is not None and _is_ranked(its)]
+        ranked = [candidate for candidate in candidates if candidate is not None and _is_ranked(candidate)]
         if model is None:
             self._missed |= bool(ranked)
             return [None] * len(candidates)
-        by_id = dict(zip((its.event_id for its in ranked), self._uncertainty(model, ranked), strict=True))
-        return [None if its is None else by_id.get(its.event_id) for its in candidates]
+        by_id = dict(zip((candidate.event_id for candidate in ranked), self._uncertainty(model, ranked), strict=True))
+        return [None if candidate is None else by_id.get(candidate.event_id) for candidate in candidates]
 
     def step(self) -> bool:
         """Re-rank some of what waits, if a newer model than the one it is ranked by is in force; whether there is more.
@@ -91,25 +91,27 @@ class Ranker:
     def _rescored(
         self, model: ActiveModel, rows: Sequence[sa.Row[int, bytes]], candidates: list[Candidate]
     ) -> tuple[Rescored, ...]:
-        pairs = [(row, its) for row, its in zip(rows, candidates, strict=True) if _is_ranked(its)]
-        uncertainty = self._uncertainty(model, [its for _, its in pairs])
+        pairs = [(row, candidate) for row, candidate in zip(rows, candidates, strict=True) if _is_ranked(candidate)]
+        uncertainty = self._uncertainty(model, [candidate for _, candidate in pairs])
         share = self._pipeline.labeling.withdraw_below
         return tuple(
-            Rescored(row.case_id, its.event_id, value, withdraw=value < share * (its.uncertainty or 0.0))
-            for (row, its), value in zip(pairs, uncertainty, strict=True)
+            Rescored(row.case_id, candidate.event_id, value, withdraw=value < share * (candidate.uncertainty or 0.0))
+            for (row, candidate), value in zip(pairs, uncertainty, strict=True)
         )
 
     def _uncertainty(self, model: ActiveModel, candidates: list[Candidate]) -> list[float]:
         """What the stream flow would say now of each candidate."""
         from tidemark.stream.outputs import score  # noqa: PLC0415 - the kernels, which a service without a model lacks
 
-        known = {its.event_id: its.uncertainty for its in candidates if its.model == model.version}
-        others = [its for its in candidates if known.get(its.event_id) is None]
+        known = {
+            candidate.event_id: candidate.uncertainty for candidate in candidates if candidate.model == model.version
+        }
+        others = [candidate for candidate in candidates if known.get(candidate.event_id) is None]
         if others:
             probabilities = model.probabilities(rows_of(self._pipeline, others))
             scores = score(self._pipeline.selection, model.version, probabilities, len(others))
-            known |= dict(zip((its.event_id for its in others), scores.uncertainty.tolist(), strict=True))
-        return [cast("float", known[its.event_id]) for its in candidates]
+            known |= dict(zip((candidate.event_id for candidate in others), scores.uncertainty.tolist(), strict=True))
+        return [cast("float", known[candidate.event_id]) for candidate in candidates]
 
 
 def rows_of(pipeline: Pipeline, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
@@ -117,7 +119,9 @@ def rows_of(pipeline: Pipeline, candidates: Sequence[Candidate]) -> NDArray[np.f
 
     Of a candidate of an earlier pipeline file those count whose definition is the pipeline's.
     """
-    return Values(ModelSchema.of(pipeline)).rows([(its.features, its.definitions) for its in candidates])
+    return Values(ModelSchema.of(pipeline)).rows(
+        [(candidate.features, candidate.definitions) for candidate in candidates]
+    )
 
 
 def _is_ranked(candidate: Candidate) -> bool:

@@ -215,7 +215,7 @@ def pipelines(response: admin_pb2.ListPipelinesResponse) -> list[Stats]:
 
 def annotator(message: admin_pb2.Annotator) -> Annotator:
     """Somebody who labels."""
-    its = message.quality
+    quality = message.quality
     return Annotator(
         name=message.name,
         state=cast(
@@ -227,37 +227,37 @@ def annotator(message: admin_pb2.Annotator) -> Annotator:
         skills=None if message.any_skill else tuple(message.skills),
         quota=message.quota,
         quality=Quality(
-            answered=its.answered,
-            skipped=its.skipped,
-            gold_answered=its.gold_answered,
-            gold_accuracy=its.gold_accuracy if its.HasField("gold_accuracy") else None,
-            gold_interval=(its.gold_low, its.gold_high) if its.HasField("gold_low") else None,
-            consensus_accuracy=its.consensus_accuracy if its.HasField("consensus_accuracy") else None,
-            agreement=its.agreement if its.HasField("agreement") else None,
-            median_answer_ms=its.median_answer_ms,
-            fast_answer_ms=its.fast_answer_ms,
-            drift=its.drift if its.HasField("drift") else None,
-            suspicion=its.suspicion,
+            answered=quality.answered,
+            skipped=quality.skipped,
+            gold_answered=quality.gold_answered,
+            gold_accuracy=quality.gold_accuracy if quality.HasField("gold_accuracy") else None,
+            gold_interval=(quality.gold_low, quality.gold_high) if quality.HasField("gold_low") else None,
+            consensus_accuracy=quality.consensus_accuracy if quality.HasField("consensus_accuracy") else None,
+            agreement=quality.agreement if quality.HasField("agreement") else None,
+            median_answer_ms=quality.median_answer_ms,
+            fast_answer_ms=quality.fast_answer_ms,
+            drift=quality.drift if quality.HasField("drift") else None,
+            suspicion=quality.suspicion,
         ),
     )
 
 
 def requeued(responses: Iterable[admin_pb2.RequeueCasesResponse]) -> Changed:
     """What became of the cases."""
-    its = list(responses)
-    return Changed(sum(r.requeued for r in its), tuple(event_id for r in its for event_id in r.left))
+    answered = list(responses)
+    return Changed(sum(r.requeued for r in answered), tuple(event_id for r in answered for event_id in r.left))
 
 
 def expired(responses: Iterable[admin_pb2.ExpireCasesResponse]) -> Changed:
     """What became of the cases."""
-    its = list(responses)
-    return Changed(sum(r.expired for r in its), tuple(event_id for r in its for event_id in r.left))
+    answered = list(responses)
+    return Changed(sum(r.expired for r in answered), tuple(event_id for r in answered for event_id in r.left))
 
 
 def golden(responses: Iterable[admin_pb2.AddGoldResponse]) -> Changed:
     """What became of the cases."""
-    its = list(responses)
-    return Changed(sum(r.added for r in its), tuple(event_id for r in its for event_id in r.left))
+    answered = list(responses)
+    return Changed(sum(r.added for r in answered), tuple(event_id for r in answered for event_id in r.left))
 
 
 def taken(responses: Iterable[admin_pb2.ImportLabelsResponse]) -> list[Submitted | RefusedError]:

@@ -52,8 +52,8 @@ class LabelingAdminClient(Blocking):
 
     def annotators(self, page: int = 0) -> Iterator[Annotator]:
         """Annotators in the order of their names, read page by page of at most `page` (0: the service's default)."""
-        found = self._paged("ListAnnotators", self._admin.annotators(page), "annotators")
-        return (messages.annotator(its) for its in found)
+        records = self._paged("ListAnnotators", self._admin.annotators(page), "annotators")
+        return (messages.annotator(record) for record in records)
 
     def update(
         self,
@@ -78,11 +78,11 @@ class LabelingAdminClient(Blocking):
 
     def requeue(self, event_ids: Sequence[str], why: str) -> Changed:
         """Ask again about closed cases, and take leased ones away from who has them."""
-        return messages.requeued(self._call("RequeueCases", its) for its in self._admin.requeue(event_ids, why))
+        return messages.requeued(self._call("RequeueCases", request) for request in self._admin.requeue(event_ids, why))
 
     def expire(self, event_ids: Sequence[str], why: str) -> Changed:
         """Close open cases as expired."""
-        return messages.expired(self._call("ExpireCases", its) for its in self._admin.expire(event_ids, why))
+        return messages.expired(self._call("ExpireCases", request) for request in self._admin.expire(event_ids, why))
 
     def export(self, *, verdicts: bool = False) -> Iterator[Label]:
         """The labels that the queue has given, in their order; broken off, it is begun anew by calling it again.
@@ -101,15 +101,15 @@ class LabelingAdminClient(Blocking):
 
     def import_labels(self, labels: Sequence[Imported]) -> list[Submitted | RefusedError]:
         """Take labels in, each on its own, some thousand a call; imported again, they are the same annotations."""
-        return messages.taken(self._call("ImportLabels", its) for its in self._admin.imports(labels))
+        return messages.taken(self._call("ImportLabels", request) for request in self._admin.imports(labels))
 
     def add_gold(self, answers: Iterable[tuple[str, str]]) -> Changed:
         """Make closed cases, (event id, class), part of what annotators are given, unseen among the others."""
-        return messages.golden(self._call("AddGold", its) for its in self._admin.add_gold(answers))
+        return messages.golden(self._call("AddGold", request) for request in self._admin.add_gold(answers))
 
     def gold(self, page: int = 0) -> Iterator[Gold]:
         """Gold cases with how they were answered, read page by page."""
-        return (messages.gold(its) for its in self._paged("ListGold", self._admin.gold(page), "records"))
+        return (messages.gold(record) for record in self._paged("ListGold", self._admin.gold(page), "records"))
 
     def remove_gold(self, event_id: str) -> None:
         """Give a gold case out no more."""
@@ -148,8 +148,8 @@ class AsyncLabelingAdminClient(Asyncio):
 
     async def annotators(self, page: int = 0) -> AsyncIterator[Annotator]:
         """As `LabelingAdminClient.annotators`."""
-        async for its in self._paged("ListAnnotators", self._admin.annotators(page), "annotators"):
-            yield messages.annotator(its)
+        async for record in self._paged("ListAnnotators", self._admin.annotators(page), "annotators"):
+            yield messages.annotator(record)
 
     async def update(
         self,
@@ -174,11 +174,15 @@ class AsyncLabelingAdminClient(Asyncio):
 
     async def requeue(self, event_ids: Sequence[str], why: str) -> Changed:
         """As `LabelingAdminClient.requeue`."""
-        return messages.requeued([await self._call("RequeueCases", its) for its in self._admin.requeue(event_ids, why)])
+        return messages.requeued(
+            [await self._call("RequeueCases", request) for request in self._admin.requeue(event_ids, why)]
+        )
 
     async def expire(self, event_ids: Sequence[str], why: str) -> Changed:
         """As `LabelingAdminClient.expire`."""
-        return messages.expired([await self._call("ExpireCases", its) for its in self._admin.expire(event_ids, why)])
+        return messages.expired(
+            [await self._call("ExpireCases", request) for request in self._admin.expire(event_ids, why)]
+        )
 
     async def export(self, *, verdicts: bool = False) -> AsyncIterator[Label]:
         """As `LabelingAdminClient.export`."""
@@ -194,16 +198,16 @@ class AsyncLabelingAdminClient(Asyncio):
 
     async def import_labels(self, labels: Sequence[Imported]) -> list[Submitted | RefusedError]:
         """As `LabelingAdminClient.import_labels`."""
-        return messages.taken([await self._call("ImportLabels", its) for its in self._admin.imports(labels)])
+        return messages.taken([await self._call("ImportLabels", request) for request in self._admin.imports(labels)])
 
     async def add_gold(self, answers: Iterable[tuple[str, str]]) -> Changed:
         """As `LabelingAdminClient.add_gold`."""
-        return messages.golden([await self._call("AddGold", its) for its in self._admin.add_gold(answers)])
+        return messages.golden([await self._call("AddGold", request) for request in self._admin.add_gold(answers)])
 
     async def gold(self, page: int = 0) -> AsyncIterator[Gold]:
         """As `LabelingAdminClient.gold`."""
-        async for its in self._paged("ListGold", self._admin.gold(page), "records"):
-            yield messages.gold(its)
+        async for record in self._paged("ListGold", self._admin.gold(page), "records"):
+            yield messages.gold(record)
 
     async def remove_gold(self, event_id: str) -> None:
         """As `LabelingAdminClient.remove_gold`."""

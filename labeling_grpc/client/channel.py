@@ -228,8 +228,8 @@ class Asyncio(_Client):
     async def _paged(self, method: str, request: Any, field: str) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
         """As `Blocking._paged`."""
         async for response in self._pages(method, request):
-            for found in getattr(response, field):
-                yield found
+            for record in getattr(response, field):
+                yield record
 
     async def _pages(self, method: str, request: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
         """As `Blocking._pages`."""

@@ -274,21 +274,21 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
 
 
 def _features(features: Iterable[pb.Feature]) -> dict[str, float | None]:
-    return {its.name: its.value if its.HasField("value") else None for its in features}
+    return {feature.name: feature.value if feature.HasField("value") else None for feature in features}
 
 
 def progress_of(response: pb.GetProgressResponse) -> Progress:
     """How far an annotator is."""
-    its = response.progress
+    progress = response.progress
     return Progress(
-        annotator=its.annotator,
-        answered_today=its.answered_today,
-        skipped_today=its.skipped_today,
-        answered=its.answered,
-        quota=its.quota,
-        waiting=its.waiting,
-        leased=its.leased,
-        median_answer_ms=its.median_answer_ms,
+        annotator=progress.annotator,
+        answered_today=progress.answered_today,
+        skipped_today=progress.skipped_today,
+        answered=progress.answered,
+        quota=progress.quota,
+        waiting=progress.waiting,
+        leased=progress.leased,
+        median_answer_ms=progress.median_answer_ms,
     )
 
 
@@ -347,7 +347,7 @@ def stats_of(stats: pb.QueueStats) -> Stats:
         publishing_problem=stats.publishing_problem,
         question=stats.question.text,
         classes=tuple(stats.question.classes),
-        annotators={its.annotator: (its.answered, its.skipped) for its in stats.annotators},
+        annotators={row.annotator: (row.answered, row.skipped) for row in stats.annotators},
     )
 
 

@@ -33,16 +33,16 @@ class QueueRules:
     @classmethod
     def of(cls, pipeline: Pipeline, **limits: int) -> Self:
         """What a pipeline's file says. limits: what is the service's to say, by name of the field."""
-        its = pipeline.labeling
+        labeling = pipeline.labeling
         return cls(
             classes=tuple(pipeline.label.classes),
-            segment=its.segment,
-            skill=its.skill,
-            answers=its.answers,
-            max_answers=its.max_answers,
-            confidence=its.confidence,
-            consensus=its.consensus,
-            gold_every=its.gold_every,
+            segment=labeling.segment,
+            skill=labeling.skill,
+            answers=labeling.answers,
+            max_answers=labeling.max_answers,
+            confidence=labeling.confidence,
+            consensus=labeling.consensus,
+            gold_every=labeling.gold_every,
             **limits,
         )
 

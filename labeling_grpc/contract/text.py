@@ -28,9 +28,9 @@ _CUT: Final = " … "
 
 def hidden(text: str) -> str | None:
     """The first character that can't be seen, as U+XXXX; None if there is none."""
-    for found in _HIDDEN.finditer(text):
-        if found.group() not in _JOINERS or not _spelled(text[found.start() - 1 : found.start()], found.group()):
-            return f"U+{ord(found.group()):04X}"
+    for match in _HIDDEN.finditer(text):
+        if match.group() not in _JOINERS or not _spelled(text[match.start() - 1 : match.start()], match.group()):
+            return f"U+{ord(match.group()):04X}"
     return None
 
 

@@ -73,7 +73,7 @@ def _label_studio(labels: Sequence[Label], path: Path) -> None:
     events: dict[str, list[Label]] = {}
     for label in labels:
         events.setdefault(label.event_id, []).append(label)
-    path.write_bytes(msgspec.json.encode([_task(its) for its in events.values()]))
+    path.write_bytes(msgspec.json.encode([_task(event) for event in events.values()]))
 
 
 def _task(labels: Sequence[Label]) -> dict[str, Any]:

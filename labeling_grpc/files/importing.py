@@ -80,11 +80,11 @@ def read(path: Path, spec: LabelSpec | None = None) -> list[Imported]:
     file = open_rows(path, declared, most_rows=MOST_ROWS, restore=disarmed)
     rows: list[dict[str, Any]] = []
     size = 0
-    for found in file.rows(Standpoint()):
-        size += len(found.value)
+    for row_read in file.rows(Standpoint()):
+        size += len(row_read.value)
         if len(rows) >= MOST_ROWS or size > MOST_BYTES:
             raise ConfigError(f"{path} holds more than {MOST_ROWS:,} rows or {MOST_BYTES >> 20} MiB; split it")
-        rows.append(_typed(path, found))
+        rows.append(_typed(path, row_read))
     for name in _NEEDED:
         if rows and not any(name in row for row in rows):
             raise ConfigError(f"{path}: no row has a field {name!r}; the first has {', '.join(rows[0]) or 'none'}")

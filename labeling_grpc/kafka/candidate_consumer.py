@@ -187,9 +187,9 @@ class Intake:
             first = consumer.poll(0 if ranking else _POLL_SECONDS)
             messages = [] if first is None else [first, *consumer.consume(_BATCH - 1, 0)]
             for source in self._positions:
-                its = [message for message in messages if message.partition() == source.partition]
-                if its:
-                    self._handle(consumer, source, its)
+                ours_read = [message for message in messages if message.partition() == source.partition]
+                if ours_read:
+                    self._handle(consumer, source, ours_read)
             if time.monotonic() - checked > _INCARNATION_SECONDS:
                 checked = time.monotonic()
                 if sources(client, self._topics.candidates) != list(self._positions):
@@ -229,7 +229,7 @@ class Intake:
         if self._ranker is None:
             return tuple(arrivals)
         priorities = self._ranker.priorities([arrival.candidate for arrival in arrivals])
-        return tuple(replace(each, priority=its) for each, its in zip(arrivals, priorities, strict=True))
+        return tuple(replace(each, priority=priority) for each, priority in zip(arrivals, priorities, strict=True))
 
     def _arrival(self, source: Source, message: KafkaMessage) -> Arrival:
         error = message.error()

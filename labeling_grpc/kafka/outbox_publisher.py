@@ -232,8 +232,8 @@ class Publisher:
         for topic in (self._topics.labels, self._topics.deadletter):
             for source in sources(client, topic):
                 targets[topic, source.partition] = source
-                found, end = self._read_tail(client, source)
-                highest = max(highest, found)
+                number, end = self._read_tail(client, source)
+                highest = max(highest, number)
                 ends.append((source, end))
         if highest > self._writer.store.last_seq():
             self._writer.call(TakeIdentity(uuid.uuid4().hex))
@@ -256,8 +256,8 @@ class Publisher:
         highest = 0
         with _reading(self._settings, source, max(start, low), end) as batches:
             for batch in batches:
-                mine, others = self._parted(batch)
-                highest = max([highest, *mine])
+                own_numbers, others = self._parted(batch)
+                highest = max([highest, *own_numbers])
                 if labels:
                     self._adopt(source, others)
         return highest, end
@@ -265,7 +265,7 @@ class Publisher:
     def _parted(self, batch: list[KafkaMessage]) -> tuple[list[int], list[KafkaMessage]]:
         """Numbers of what this database published, and the records of others."""
         identity = self._writer.store.publisher.encode()
-        mine: list[int] = []
+        own_numbers: list[int] = []
         others: list[KafkaMessage] = []
         for message in batch:
             headers = dict(headers_of(message) or [])
@@ -273,7 +273,7 @@ class Publisher:
                 number = headers.get(SEQ) or b""
                 # Whoever may write to the topic may write our identity, with what is no number of ours.
                 if number.isdigit() and len(number) <= _DIGITS:
-                    mine.append(int(number))
+                    own_numbers.append(int(number))
                     continue
             elif PUBLISHER in headers and not self._first and message.topic() == self._topics.labels:
                 raise RivalError(
@@ -281,7 +281,7 @@ class Publisher:
                     "the two (their databases differ: see TIDEMARK_HOME)"
                 )
             others.append(message)
-        return mine, others
+        return own_numbers, others
 
     def _adopt(self, source: Source, messages: list[KafkaMessage]) -> None:
         labels: list[tuple[int, Label]] = []

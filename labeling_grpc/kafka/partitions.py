@@ -85,10 +85,10 @@ def sources(client: AdminClient, topic: str) -> list[Source]:
 
     """
     incarnation = topic_incarnation(client, topic)
-    found = topic_metadata(client, topic, TIMEOUT)
-    if found.error is not None:
-        raise TopicError(f"topic {topic!r}: {found.error.str()}")
-    return [Source(topic, index, incarnation) for index in sorted(found.partitions)]
+    metadata = topic_metadata(client, topic, TIMEOUT)
+    if metadata.error is not None:
+        raise TopicError(f"topic {topic!r}: {metadata.error.str()}")
+    return [Source(topic, index, incarnation) for index in sorted(metadata.partitions)]
 
 
 def bounds(client: AdminClient, source: Source) -> tuple[int, int]:
@@ -118,19 +118,19 @@ def settled(client: AdminClient, source: Source, stop: threading.Event) -> tuple
     """
     whole = _offset(client, source, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
     deadline = time.monotonic() + SETTLED_SECONDS
-    while (found := bounds(client, source))[1] < whole:
+    while (offsets := bounds(client, source))[1] < whole:
         if time.monotonic() > deadline:
-            raise hanging(source.topic, source.partition, found[1], SETTLED_SECONDS)
+            raise hanging(source.topic, source.partition, offsets[1], SETTLED_SECONDS)
         if stop.wait(_SLICE):
             raise Stopping
-    return found
+    return offsets
 
 
 def _offset(client: AdminClient, source: Source, spec: OffsetSpec, isolation: IsolationLevel) -> int:
     where = TopicPartition(source.topic, source.partition)
 
     def ask() -> int:
-        found = client.list_offsets({where: spec}, isolation_level=isolation, request_timeout=TIMEOUT)
-        return int(found[where].result(TIMEOUT).offset)
+        futures = client.list_offsets({where: spec}, isolation_level=isolation, request_timeout=TIMEOUT)
+        return int(futures[where].result(TIMEOUT).offset)
 
     return asked_until(time.monotonic() + TIMEOUT, ask)

@@ -88,8 +88,8 @@ class Suspect:
 
 def names(connection: sa.Connection) -> list[str]:
     """Everybody who ever answered, or whom an administrator made known."""
-    said = sa.select(answers.c.annotator).where(answers.c.annotator.not_in([NOBODY, CONSENSUS]))
-    return sorted(connection.execute(said.union(sa.select(annotators.c.name))).scalars())
+    annotators_seen = sa.select(answers.c.annotator).where(answers.c.annotator.not_in([NOBODY, CONSENSUS]))
+    return sorted(connection.execute(annotators_seen.union(sa.select(annotators.c.name))).scalars())
 
 
 def states(connection: sa.Connection) -> dict[str, tuple[str, str]]:
@@ -101,14 +101,14 @@ def states(connection: sa.Connection) -> dict[str, tuple[str, str]]:
 def qualities(connection: sa.Connection, rules: QueueRules, wanted: Iterable[str]) -> dict[str, AnnotatorQuality]:
     """How well these annotators label, by name."""
     trust = Trust(connection, rules)
-    doubts = {its.annotator: its.why for its in _doubts(connection, rules)}
-    found = {}
+    doubts = {quality.annotator: quality.why for quality in _doubts(connection, rules)}
+    figures = {}
     for name in wanted:
         rows = _newest(connection, name, ("answered", "skipped", "vote", "gold"), NEWEST)
         verdicts = _verdicts(connection, [row["event_id"] for row in rows if row["status"] == "vote"])
-        its = _quality(rows, verdicts, rules.classes)
-        found[name] = replace(its, consensus_accuracy=trust.accuracy(name), suspicion=doubts.get(name, ""))
-    return found
+        quality = _quality(rows, verdicts, rules.classes)
+        figures[name] = replace(quality, consensus_accuracy=trust.accuracy(name), suspicion=doubts.get(name, ""))
+    return figures
 
 
 def agreement(connection: sa.Connection, rules: QueueRules) -> Agreement:
@@ -122,16 +122,16 @@ def suspects(connection: sa.Connection, rules: QueueRules) -> list[Suspect]:
     What somebody said before an administrator made them active again is not held against them.
     """
     stopped = set(connection.execute(sa.select(annotators.c.name).where(annotators.c.state != "active")).scalars())
-    return [its for its in _doubts(connection, rules) if its.annotator not in stopped]
+    return [doubt for doubt in _doubts(connection, rules) if doubt.annotator not in stopped]
 
 
 def _doubts(connection: sa.Connection, rules: QueueRules) -> list[Suspect]:
     again = sa.select(annotators.c.name, annotators.c.since).where(annotators.c.state == "active")
     cut = {row.name: row.since for row in connection.execute(again)}
     by_gold = _by_gold(connection, rules, cut)
-    compared = [its for its in screen(_votes(connection, rules, cut)) if its.quarantined]
-    told = {its.annotator: its.why for its in compared} | {its.annotator: its.why for its in by_gold}
-    return [Suspect(name, why) for name, why in sorted(told.items())]
+    compared = [doubt for doubt in screen(_votes(connection, rules, cut)) if doubt.quarantined]
+    reasons = {doubt.annotator: doubt.why for doubt in compared} | {doubt.annotator: doubt.why for doubt in by_gold}
+    return [Suspect(name, why) for name, why in sorted(reasons.items())]
 
 
 def _by_gold(connection: sa.Connection, rules: QueueRules, since: Mapping[str, int]) -> list[Suspect]:
@@ -140,7 +140,7 @@ def _by_gold(connection: sa.Connection, rules: QueueRules, since: Mapping[str, i
         right = _judged(_newest(connection, name, ("gold",), NEWEST, since.get(name, 0)), {}, rules.classes)
         if len(right) >= _GOLD_LEAST:
             shares[name] = float(np.mean(right)), len(right)
-    found = []
+    doubts = []
     for name, (share, number) in shares.items():
         others = [theirs for other, (theirs, _) in shares.items() if other != name]
         floor = min([GOLD_FLOOR, float(np.median(others))] if others else [GOLD_FLOOR])
@@ -150,17 +150,17 @@ def _by_gold(connection: sa.Connection, rules: QueueRules, since: Mapping[str, i
                 f"answers {share:.0%} of {number} cases with a known answer right, "
                 f"at most {high:.0%}; {floor:.0%} are asked"
             )
-            found.append(Suspect(name, why))
-    return found
+            doubts.append(Suspect(name, why))
+    return doubts
 
 
 def _votes(connection: sa.Connection, rules: QueueRules, since: Mapping[str, int]) -> Answers:
-    said: dict[tuple[str, str], str] = {}
+    labels: dict[tuple[str, str], str] = {}
     for name in _measured(connection):
         for row in _newest(connection, name, ("vote",), _SCREENED, since.get(name, 0)):
             if row["label"] in rules.classes:
-                said.setdefault((row["event_id"], name), row["label"])
-    triples = sorted((event_id, name, label) for (event_id, name), label in said.items())
+                labels.setdefault((row["event_id"], name), row["label"])
+    triples = sorted((event_id, name, label) for (event_id, name), label in labels.items())
     return Answers.of(triples, rules.classes)
 
 
@@ -177,12 +177,12 @@ def _newest(connection: sa.Connection, name: str, statuses: Sequence[str], most:
 
 def _verdicts(connection: sa.Connection, event_ids: Sequence[str]) -> dict[str, str]:
     """Classes that became of cases."""
-    told: dict[str, list[Row]] = {}
+    annotations: dict[str, list[Row]] = {}
     for part in parts(sorted(set(event_ids))):
         rows = connection.execute(_TOLD, {"part": part}).mappings().all()
         for row in cast("Sequence[Row]", rows):
-            told.setdefault(row["event_id"], []).append(row)
-    verdicts = {event_id: ended(rows) for event_id, rows in told.items()}
+            annotations.setdefault(row["event_id"], []).append(row)
+    verdicts = {event_id: ended(rows) for event_id, rows in annotations.items()}
     return {event_id: row["label"] for event_id, row in verdicts.items() if row is not None and row["label"]}
 
 

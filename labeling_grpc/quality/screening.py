@@ -71,12 +71,12 @@ class Screener:
         """
         try:
             with self._writer.store.engine.connect() as connection:
-                found = suspects(connection, self._rules)
+                doubts = suspects(connection, self._rules)
         except sa.exc.DBAPIError as error:
             raise StoreError(f"the queue's database fails ({error.orig})") from error
-        for suspect in found:
+        for suspect in doubts:
             self._writer.call(Quarantine(suspect.annotator, suspect.why))
-        return [suspect.annotator for suspect in found]
+        return [suspect.annotator for suspect in doubts]
 
     def _changed(self, events: list[CaseEvent], _counts: Counts) -> None:
         """Called by the writer's thread."""

@@ -12,7 +12,7 @@ from labeling_grpc.commands.administration import AnnotatorRow, AnnotatorState
 from labeling_grpc.commands.labeling import LeaseCases
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.unit_of_work import Work
+from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import annotators, meta
 
@@ -20,7 +20,7 @@ _DAY: Final = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AnnotatorAccess:
     """Of everybody, as of queue time `read_at`. Who is not among `annotators` is active, has every skill and no quota.
 
     paused: why nothing is given out, "" while all is.
@@ -31,7 +31,7 @@ class Standing:
     annotators: dict[str, AnnotatorRow] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, connection: sa.Connection, now: int) -> Standing:
+    def read(cls, connection: sa.Connection, now: int) -> AnnotatorAccess:
         """As the database says now."""
         paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == meta_keys.PAUSED)).scalar_one_or_none()
         known = {row.name: annotator_row(row) for row in connection.execute(sa.select(annotators))}
@@ -41,7 +41,7 @@ class Standing:
         """What is known of an annotator."""
         return self.annotators.get(name) or AnnotatorRow(name)
 
-    def allowed(self, work: Work, request: LeaseCases, given: int) -> int | RefusedError:
+    def allowed(self, work: UnitOfWork, request: LeaseCases, pending: int) -> int | RefusedError:
         """How many cases a request may be given, or why none. given: to the same annotator, and not written yet."""
         if self.paused:
             return RefusedError(Reason.QUEUE_PAUSED, f"the queue is paused: {self.paused}")
@@ -56,7 +56,7 @@ class Standing:
         midnight = work.wall - work.wall % _DAY
         asked = {"asker": request.annotator, "since": midnight, "now": work.now}
         had: int = work.connection.execute(sql.HAD_TODAY, asked).scalar_one()
-        left = annotator.quota - had - given
+        left = annotator.quota - had - pending
         if left > 0:
             return min(request.count, left)
         return RefusedError(

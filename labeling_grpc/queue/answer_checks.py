@@ -10,25 +10,25 @@ from labeling_grpc.contract.errors import Reason, RefusedError
 from tidemark.records import Candidate
 
 
-def unknown_class(said: Answer | Amend, rules: QueueRules, event_id: str) -> RefusedError | None:
+def unknown_class(answer: Answer | Amend, rules: QueueRules, event_id: str) -> RefusedError | None:
     """Why it is refused, if it answers with none of the classes."""
-    if said.status != "answered" or said.label in rules.classes:
+    if answer.status != "answered" or answer.label in rules.classes:
         return None
     return RefusedError(
         Reason.UNKNOWN_CLASS,
-        f"{said.label!r} is none of the classes: {', '.join(rules.classes)}",
+        f"{answer.label!r} is none of the classes: {', '.join(rules.classes)}",
         field="label",
         event_id=event_id,
     )
 
 
-def known_too_early(said: Answer | Amend, candidate: Candidate, what: str) -> RefusedError | None:
+def known_too_early(answer: Answer | Amend, candidate: Candidate, what: str) -> RefusedError | None:
     """Why it is refused, if it says to be known before its event."""
-    if said.known_at is None or said.known_at >= candidate.time:
+    if answer.known_at is None or answer.known_at >= candidate.time:
         return None
     return RefusedError(
         Reason.INVALID_FIELD,
-        f"known_at ({said.known_at}) is before the event itself ({candidate.time}): give the event time from "
+        f"known_at ({answer.known_at}) is before the event itself ({candidate.time}): give the event time from "
         f"which the {what} may be used, in µs",
         field="known_at_us",
         event_id=candidate.event_id,
@@ -36,7 +36,7 @@ def known_too_early(said: Answer | Amend, candidate: Candidate, what: str) -> Re
 
 
 def repeated(
-    said: Answer | Amend | Escalate, earlier: Mapping[str, object], about: Mapping[str, str], reused: str
+    answer: Answer | Amend | Escalate, earlier: Mapping[str, object], about: Mapping[str, str], reused: str
 ) -> Accepted | RefusedError:
     """What a repetition gets: what it got before, if it is the same.
 
@@ -46,11 +46,11 @@ def repeated(
     """
     same = (
         all(earlier[column] == value for column, value in about.items())
-        and earlier["status"] in {said.status, "vote", "gold"}
-        and earlier["label"] == said.label
-        and earlier["confidence"] == said.confidence
-        and earlier["comment"] == said.comment
-        and (said.known_at is None or earlier["known_at"] == said.known_at)
+        and earlier["status"] in {answer.status, "vote", "gold"}
+        and earlier["label"] == answer.label
+        and earlier["confidence"] == answer.confidence
+        and earlier["comment"] == answer.comment
+        and (answer.known_at is None or earlier["known_at"] == answer.known_at)
     )
     if same:
         return Accepted(str(earlier["id"]), duplicate=True)

@@ -19,7 +19,7 @@ _TOGETHER: Final = (256, 64, 16, 4, 1)
 """Rows of a statement in SQLite: one is prepared for each of these numbers."""
 
 
-class Many:
+class BulkStatement:
     """An insert, update or delete of many rows.
 
     SQLAlchemy prepares each row's parameters anew, which takes as long as SQLite takes to write them. PostgreSQL is

@@ -23,7 +23,7 @@ TELLING: Final = ENDING | {"requeued"}
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CaseOutcome:
     """Where a case stands.
 
     closing: status of the annotation that closed the case, None while it is open.  verdict: the annotation (a row of
@@ -35,11 +35,11 @@ class Standing:
     last: int
 
 
-NOTHING: Final = Standing(None, None, 0)
+NOTHING: Final = CaseOutcome(None, None, 0)
 """Of a case that was never closed."""
 
 
-def standing(annotations: Iterable[Row]) -> Standing:
+def case_outcome(annotations: Iterable[Row]) -> CaseOutcome:
     """Where a case stands by all of its annotations, in any order."""
     telling = [row for row in annotations if row["status"] in TELLING]
     if not telling:  # nearly always: this is asked at each answer
@@ -50,7 +50,7 @@ def standing(annotations: Iterable[Row]) -> Standing:
     own = {row["id"] for row in since}
     closing = next((row["status"] for row in since if row["supersedes"] not in own), None)
     newest = max((row for row in verdicts if row["id"] not in superseded), key=_when, default=None)
-    return Standing(closing, newest, max(row["answered_at"] for row in telling))
+    return CaseOutcome(closing, newest, max(row["answered_at"] for row in telling))
 
 
 def current(annotations: Iterable[Row]) -> list[Row]:
@@ -62,7 +62,7 @@ def current(annotations: Iterable[Row]) -> list[Row]:
 
 def counted(annotations: Sequence[Row]) -> str | None:
     """As which status a case is among the numbers of closed ones: an amendment alone does not count."""
-    stood = standing(annotations)
+    stood = case_outcome(annotations)
     reopened = any(row["status"] == "requeued" for row in annotations)
     first = any(row["supersedes"] is None and row["status"] == stood.closing for row in annotations)
     return stood.closing if first or reopened else None

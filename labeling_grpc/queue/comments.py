@@ -56,12 +56,12 @@ _BEFORE = (
 
 def remarks(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, tuple[tuple[Remark, ...], int]]:
     """What was said about cases: the newest, oldest first, and how many were said before those."""
-    found: defaultdict[str, list[Remark]] = defaultdict(list)
+    by_event: defaultdict[str, list[Remark]] = defaultdict(list)
     number: dict[str, int] = {}
     for row in connection.execute(_SAID, {"part": sorted(set(event_ids))}):
-        found[row.event_id].append(Remark(row.annotator, row.comment, row.answered_at, row.id))
+        by_event[row.event_id].append(Remark(row.annotator, row.comment, row.answered_at, row.id))
         number[row.event_id] = row.number
-    return {event_id: (tuple(its), number[event_id] - len(its)) for event_id, its in found.items()}
+    return {event_id: (tuple(newest), number[event_id] - len(newest)) for event_id, newest in by_event.items()}
 
 
 def before(connection: sa.Connection, event_id: str, at: int, annotation_id: str) -> tuple[tuple[Remark, ...], bool]:
@@ -78,24 +78,24 @@ def before(connection: sa.Connection, event_id: str, at: int, annotation_id: str
 
     """
     rows = connection.execute(_BEFORE, {"event": event_id, "at": at, "id": annotation_id}).all()
-    said = [Remark(row.annotator, row.comment, row.answered_at, row.id) for row in rows[:MOST]]
-    return tuple(reversed(said)), len(rows) > MOST
+    newest = [Remark(row.annotator, row.comment, row.answered_at, row.id) for row in rows[:MOST]]
+    return tuple(reversed(newest)), len(rows) > MOST
 
 
 def with_remarks(
-    connection: sa.Connection, given: Sequence[list[LeasedCase] | RefusedError], golden: Container[str]
+    connection: sa.Connection, results: Sequence[list[LeasedCase] | RefusedError], golden: Container[str]
 ) -> list[list[LeasedCase] | RefusedError]:
     """Leased cases with what was said about them. golden: tokens of gold cases, of which it would tell too much."""
-    leased = (cases for cases in given if not isinstance(cases, RefusedError))
-    said = remarks(connection, (case.event_id for cases in leased for case in cases))
+    leased = (cases for cases in results if not isinstance(cases, RefusedError))
+    by_event = remarks(connection, (case.event_id for cases in leased for case in cases))
     return [
         cases
         if isinstance(cases, RefusedError)
-        else [case if case.token in golden else _with(case, said) for case in cases]
-        for cases in given
+        else [case if case.token in golden else _with(case, by_event) for case in cases]
+        for cases in results
     ]
 
 
-def _with(case: LeasedCase, said: Mapping[str, tuple[tuple[Remark, ...], int]]) -> LeasedCase:
-    found, earlier = said.get(case.event_id, ((), 0))
-    return replace(case, remarks=found, earlier=earlier) if found else case
+def _with(case: LeasedCase, by_event: Mapping[str, tuple[tuple[Remark, ...], int]]) -> LeasedCase:
+    newest, earlier = by_event.get(case.event_id, ((), 0))
+    return replace(case, remarks=newest, earlier=earlier) if newest else case

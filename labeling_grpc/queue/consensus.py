@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from labeling_grpc.commands.rules import QueueRules
-from labeling_grpc.queue.case_state import current, standing
+from labeling_grpc.queue.case_state import case_outcome, current
 from labeling_grpc.tables.schema import Tier, confusion
 from tidemark.consensus.glad import ability
 from tidemark.consensus.glad import weighed as weighed_by_ease
@@ -67,7 +67,7 @@ class GoldAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     """Where an open case belongs by what was said of it. seen: who is not asked again."""
 
     tier: Tier
@@ -75,7 +75,7 @@ class Place:
     seen: tuple[str, ...]
 
 
-FRESH: Final = Place(Tier.ANYONE, 0, ())
+FRESH: Final = Placement(Tier.ANYONE, 0, ())
 """Where a case belongs of which nothing was said."""
 
 
@@ -97,18 +97,18 @@ def classes(cast: Iterable[Row]) -> list[Row]:
 
 def ended(rows: Iterable[Row]) -> Row | None:
     """The annotation that says what became of the case; None: it is open."""
-    stood = standing(rows)
+    stood = case_outcome(rows)
     return None if stood.closing is None else stood.verdict
 
 
-def place(rows: Sequence[Row], rules: QueueRules, stopped: Container[str]) -> Place:
+def place(rows: Sequence[Row], rules: QueueRules, stopped: Container[str]) -> Placement:
     """Where an open case belongs. stopped: annotators whose votes do not count."""
     rows = current(rows)
     asked = sum(row["annotator"] not in stopped for row in votes(rows))
     seen = {row["annotator"] for row in rows if row["status"] == "vote"}
     unsettled = rules.several and asked >= rules.most_answers  # or it would have a verdict
     review = unsettled or any(row["status"] == "escalated" for row in rows)
-    return Place(Tier.REVIEWERS if review else Tier.ANYONE, asked, tuple(sorted(seen)))
+    return Placement(Tier.REVIEWERS if review else Tier.ANYONE, asked, tuple(sorted(seen)))
 
 
 def evidence(rows: Iterable[Row], names: Sequence[str]) -> Evidence:
@@ -118,27 +118,27 @@ def evidence(rows: Iterable[Row], names: Sequence[str]) -> Evidence:
     does not, for nobody is their own witness.
     """
     rows = list(rows)
-    found: Evidence = Counter()
+    counts: Evidence = Counter()
     superseded = {row["supersedes"] for row in rows}
     for row in rows:
         if row["status"] == "gold" and row["id"] not in superseded and row["label"] is not None:
             for truth, weight in _weights(row, names):
-                found[row["annotator"], truth, row["label"]] += weight
-    given = classes(votes(rows))
+                counts[row["annotator"], truth, row["label"]] += weight
+    labeled = classes(votes(rows))
     verdict = ended(rows)
-    if not given or verdict is None or verdict["label"] is None:
-        return found
+    if not labeled or verdict is None or verdict["label"] is None:
+        return counts
     if verdict["annotator"] != CONSENSUS:
         truths = [(verdict["label"], _UNIT)]
-    elif len(given) > 1:
+    elif len(labeled) > 1:
         truths = _weights(verdict, names)
     else:
-        return found
+        return counts
     for truth, weight in truths:
-        found[_PRIOR, truth, truth] += weight
-        for row in given:
-            found[row["annotator"], truth, row["label"]] += weight
-    return found
+        counts[_PRIOR, truth, truth] += weight
+        for row in labeled:
+            counts[row["annotator"], truth, row["label"]] += weight
+    return counts
 
 
 def stored(consensus: Sequence[float] | None) -> str | None:
@@ -174,20 +174,22 @@ class Trust:
             if key[0] in self._counts:
                 self._count(*key, change)
 
-    def verdict(self, given: Sequence[Row]) -> Verdict | None:
+    def verdict(self, cast_votes: Sequence[Row]) -> Verdict | None:
         """What votes with a class come to; None of none."""
-        said = [(row["annotator"], self._numbers[row["label"]]) for row in given if row["label"] in self._numbers]
-        if not said:
+        numbered = [
+            (row["annotator"], self._numbers[row["label"]]) for row in cast_votes if row["label"] in self._numbers
+        ]
+        if not numbered:
             return None
-        self._load(name for name, _ in said)
-        consensus = tuple(round(float(share), 6) for share in self._posterior(said))
+        self._load(name for name, _ in numbered)
+        consensus = tuple(round(float(share), 6) for share in self._posterior(numbered))
         best = int(np.argmax(consensus))
         return Verdict(
             self._rules.classes[best],
             consensus[best],
             consensus,
-            tuple(name for name, _ in said),
-            max(row["known_at"] for row in given),
+            tuple(name for name, _ in numbered),
+            max(row["known_at"] for row in cast_votes),
         )
 
     def accuracy(self, annotator: str) -> float | None:
@@ -202,22 +204,22 @@ class Trust:
     def write(self) -> None:
         """Add what was learnt; in one order, so that no two replicas wait in a circle."""
         rows = [
-            {"annotator": annotator, "truth": truth, "said": said, "weight": weight}
-            for (annotator, truth, said), weight in sorted(self._learnt.items())
+            {"annotator": annotator, "truth": truth, "said": answer, "weight": weight}
+            for (annotator, truth, answer), weight in sorted(self._learnt.items())
             if weight
         ]
         if rows:
             self._connection.execute(_ADD, rows)
         self._learnt.clear()
 
-    def _posterior(self, said: Sequence[tuple[str, int]]) -> NDArray[np.float64]:
+    def _posterior(self, numbered: Sequence[tuple[str, int]]) -> NDArray[np.float64]:
         if self._rules.consensus == "majority":
-            return np.bincount([label for _, label in said], minlength=len(self._numbers)) / len(said)
+            return np.bincount([label for _, label in numbered], minlength=len(self._numbers)) / len(numbered)
         priors = self._priors()
-        matrices = [(self._before + self._counts[name] / _UNIT, label) for name, label in said]
+        matrices = [(self._before + self._counts[name] / _UNIT, label) for name, label in numbered]
         if self._rules.consensus == "dawid_skene":
             return weighed(priors, matrices)
-        able = [(ability(float(np.trace(its) / its.sum())), label) for its, label in matrices]
+        able = [(ability(float(np.trace(matrix) / matrix.sum())), label) for matrix, label in matrices]
         return weighed_by_ease(priors, able)
 
     def _priors(self) -> NDArray[np.float64]:
@@ -236,13 +238,13 @@ class Trust:
         self._counts |= {name: np.zeros((size, size), np.int64) for name in unknown}
         for row in self._connection.execute(_KNOWN, {"names": unknown}):
             self._count(*row)
-        for (annotator, truth, said), weight in self._learnt.items():
+        for (annotator, truth, answer), weight in self._learnt.items():
             if annotator in unknown:
-                self._count(annotator, truth, said, weight)
+                self._count(annotator, truth, answer, weight)
 
-    def _count(self, annotator: str, truth: str, said: str, weight: int) -> None:
-        if truth in self._numbers and said in self._numbers:  # of classes that the pipeline has now
-            self._counts[annotator][self._numbers[truth], self._numbers[said]] += weight
+    def _count(self, annotator: str, truth: str, answer: str, weight: int) -> None:
+        if truth in self._numbers and answer in self._numbers:  # of classes that the pipeline has now
+            self._counts[annotator][self._numbers[truth], self._numbers[answer]] += weight
 
 
 def _order(row: Row) -> tuple[int, str]:

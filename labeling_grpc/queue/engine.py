@@ -40,10 +40,10 @@ from labeling_grpc.commands.labeling import (
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import gold
-from labeling_grpc.queue.annotator_access import Standing
+from labeling_grpc.queue.annotator_access import AnnotatorAccess
 from labeling_grpc.queue.case_state import ENDS, counted
 from labeling_grpc.queue.comments import with_remarks
-from labeling_grpc.queue.fair_queueing import Turns
+from labeling_grpc.queue.fair_queueing import FairQueueing
 from labeling_grpc.queue.handlers.admin import administer
 from labeling_grpc.queue.handlers.amendments import amend, voted_on
 from labeling_grpc.queue.handlers.intake import take_in
@@ -53,7 +53,7 @@ from labeling_grpc.queue.handlers.quarantine import quarantine
 from labeling_grpc.queue.handlers.ranking import rescore
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.offsets import position
-from labeling_grpc.queue.unit_of_work import Work
+from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.security import audit
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import FIRST_LEASE_END, Lane, State, answers, meta, outbox, queue
@@ -65,19 +65,19 @@ _FRESH: Final = 1_000_000
 """µs of queue time for which what is known of annotators, and of stacks, is not looked up again."""
 
 _USUAL: Final = (LeaseCases, Held, Amend, FromKafka, Sweep)
-"""Commands that make plain stacks, and change what is known of annotators through `Work.change_standing` alone."""
+"""Commands that make plain stacks, and change annotators through `UnitOfWork.note_annotators_changed` alone."""
 
 
 @dataclass(slots=True)
 class _Memory:
     """What a queue remembers from one group to the next.
 
-    standing: as it was read last, None to read it anew.  looked_at: queue time at which there were no stacks but the
-    plain ones, None where there may be others.  version: of the standing, by the database.
+    access: as it was read last, None to read it anew.  looked_at: queue time at which there were no stacks but the
+    plain ones, None where there may be others.  version: of the access, by the database.
     """
 
-    turns: Turns = field(default_factory=Turns)
-    standing: Standing | None = None
+    turns: FairQueueing = field(default_factory=FairQueueing)
+    access: AnnotatorAccess | None = None
     looked_at: int | None = None
     version: str = ""
 
@@ -119,7 +119,7 @@ class Queue:
     def adopt_annotators(self, version: str) -> None:
         """Read what is known of annotators anew where `version` is another than before."""
         if version != self._memory.version:
-            self._memory = replace(self._memory, version=version, standing=None, looked_at=None)
+            self._memory = replace(self._memory, version=version, access=None, looked_at=None)
 
     def adopt_counts(self, counts: Counts, next_lease_end: int | None) -> None:
         """Take over what is true now."""
@@ -137,7 +137,7 @@ class Queue:
 
         now, wall: queue time and wall clock, µs.  decided: called when most that is left is for the database to do.
         """
-        work = Work(connection, self._topics, self._rules, replace(self.counts), now, wall, shared=self._shared)
+        work = UnitOfWork(connection, self._topics, self._rules, replace(self.counts), now, wall, shared=self._shared)
         voted = voted_on(work, commands)
         work.lock([*_touched(commands), *voted])
         work.lock_closed(voted)
@@ -171,36 +171,36 @@ class Queue:
         entries = audit.record(connection, wall, work.acts)
         return Applied(results, work.counts, work.events, end, contended=work.contended, entries=entries)
 
-    def _remembered(self, work: Work, commands: Sequence[Command]) -> _Memory:
+    def _remembered(self, work: UnitOfWork, commands: Sequence[Command]) -> _Memory:
         """What is left of what was known, after the commands of a group that come before its leases."""
         memory = replace(self._memory, turns=self._memory.turns.copy())
         fresh = range(work.now - _FRESH, work.now + 1)
-        if work.standing_changed or memory.standing is None or memory.standing.read_at not in fresh:
-            memory.standing = None
+        if work.annotators_changed or memory.access is None or memory.access.read_at not in fresh:
+            memory.access = None
         if not all(isinstance(command, _USUAL) for command in commands):
-            memory.standing = memory.looked_at = None
+            memory.access = memory.looked_at = None
         if memory.looked_at is not None and memory.looked_at not in fresh:
             memory.looked_at = None
         return memory
 
     def _lease(
-        self, work: Work, asked: list[LeaseCases], decided: Callable[[], None]
+        self, work: UnitOfWork, asked: list[LeaseCases], decided: Callable[[], None]
     ) -> list[list[LeasedCase] | RefusedError]:
         memory = self._next_memory
-        if memory.standing is None:
-            memory.standing = Standing.read(work.connection, work.now)
+        if memory.access is None:
+            memory.access = AnnotatorAccess.read(work.connection, work.now)
         plain = self._rules.plain and memory.looked_at is not None and not any(request.review for request in asked)
-        leasing = Leasing(work, plain_stacks() if plain else None, memory.standing, memory.turns, self._gold)
-        given = leasing.lease(asked)
+        leasing = Leasing(work, plain_stacks() if plain else None, memory.access, memory.turns, self._gold)
+        leased = leasing.lease(asked)
         decided()
         leasing.write()
         if work.counts.remarked:
-            given = with_remarks(work.connection, given, work.golden)
+            leased = with_remarks(work.connection, leased, work.golden)
         if leasing.looked:
             memory.looked_at = work.now if all(stack.plain for stack in leasing.stacks) else None
-        return given
+        return leased
 
-    def _lease_end_after(self, work: Work, now: int) -> int | None:
+    def _lease_end_after(self, work: UnitOfWork, now: int) -> int | None:
         """No later than the end of the first lease that ends: swept too early is harmless, too late is not."""
         known = self.next_lease_end
         if known is not None and known <= now:
@@ -220,13 +220,13 @@ def _touched(commands: Sequence[Command]) -> Iterator[str]:
             yield from administration.event_ids(command)
 
 
-def _administer(work: Work, commands: Sequence[Command], results: list[Result]) -> None:
+def _administer(work: UnitOfWork, commands: Sequence[Command], results: list[Result]) -> None:
     for index, command in enumerate(commands):
         if isinstance(command, Administer):
             results[index] = administer(work, command)
 
 
-def _apart(work: Work, command: Command) -> Result:
+def _apart(work: UnitOfWork, command: Command) -> Result:
     """Apply a command that is done by itself; any other is left for later."""
     match command:
         case TakeIn():

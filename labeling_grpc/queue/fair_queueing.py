@@ -10,7 +10,7 @@ _REMEMBERED: Final = 256
 
 
 @dataclass(slots=True)
-class Turns:
+class FairQueueing:
     """While both lanes have cases, they take turns; so do the segments, each with equal weight.
 
     Start-time fair queueing: a segment's next case starts when its last one ended, and no sooner than the newest case
@@ -22,9 +22,9 @@ class Turns:
     _virtual: int = 0
     _ended: dict[str, int] = field(default_factory=dict)
 
-    def copy(self) -> Turns:
+    def copy(self) -> FairQueueing:
         """One that can be moved on without this one."""
-        return Turns(self.explore_next, self._virtual, self._ended.copy())
+        return FairQueueing(self.explore_next, self._virtual, self._ended.copy())
 
     def order(self, segments: Collection[str]) -> list[str]:
         """Segments, the one whose turn it is first."""

@@ -32,7 +32,7 @@ from labeling_grpc.queue.answer_checks import known_too_early
 from labeling_grpc.queue.consensus import GoldAnswer, ended, known
 from labeling_grpc.queue.open_cases import GoldLease
 from labeling_grpc.queue.routing import explores, segment_of, skill_of
-from labeling_grpc.queue.unit_of_work import Work, parts
+from labeling_grpc.queue.unit_of_work import UnitOfWork, parts
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables.schema import answers, cases, gold, gold_leases, queue
 from tidemark.records import Candidate
@@ -76,7 +76,7 @@ class GoldTurns:
         self._every = every
         self._given: dict[str, int] = {}
 
-    def take(self, work: Work, request: LeaseCases, skills: tuple[str, ...] | None) -> LeasedCase | None:
+    def take(self, work: UnitOfWork, request: LeaseCases, skills: tuple[str, ...] | None) -> LeasedCase | None:
         """The gold case that comes before the next true one; None: it is a true one's turn. Called once for each.
 
         skills: of who asks, None for every one. What they would not be given of true cases they are not given of these:
@@ -92,8 +92,8 @@ class GoldTurns:
         block, place = divmod(number, self._every)
         if place != self._drawn(who, block) % self._every:
             return None
-        found = work.connection.execute(_FRESH, {"asker": who}).all()
-        fresh = [row for row in found if _is_for(decode_candidate(row.candidate), work.rules, request, skills)]
+        candidates = work.connection.execute(_FRESH, {"asker": who}).all()
+        fresh = [row for row in candidates if _is_for(decode_candidate(row.candidate), work.rules, request, skills)]
         if not fresh:
             return None
         row = fresh[self._drawn(who, ~number) % len(fresh)]
@@ -120,7 +120,7 @@ def _is_for(candidate: Candidate, rules: QueueRules, request: LeaseCases, skills
     return known and (skill is None or skills is None or skill in skills)
 
 
-def load(work: Work, refs: Iterable[Answer | Escalate | LeaseRef]) -> None:
+def load(work: UnitOfWork, refs: Iterable[Answer | Escalate | LeaseRef]) -> None:
     """Read the gold leases among these, which are no lease of the queue's."""
     if not work.rules.gold_every:
         return
@@ -134,23 +134,23 @@ def load(work: Work, refs: Iterable[Answer | Escalate | LeaseRef]) -> None:
             work.gold[row["event_id"], row["token"]] = GoldLease(**row)
 
 
-def answer(work: Work, lease: GoldLease, given: Answer | Escalate, key: str) -> Accepted | RefusedError:
+def answer(work: UnitOfWork, lease: GoldLease, reply: Answer | Escalate, key: str) -> Accepted | RefusedError:
     """Take what is said of a gold case; it changes nothing for the case."""
     if (refused := _stale(work, lease)) is not None:
         return refused
     candidate = decode_candidate(work.cases[lease.event_id].candidate)
-    if isinstance(given, Answer) and (refused := known_too_early(given, candidate, "answer")) is not None:
+    if isinstance(reply, Answer) and (refused := known_too_early(reply, candidate, "answer")) is not None:
         return refused
-    known_at = work.wall if given.known_at is None else given.known_at
+    known_at = work.wall if reply.known_at is None else reply.known_at
     truth = () if lease.label is None else known(lease.label, work.rules.classes)
-    said = GoldAnswer(given.label, given.confidence, given.comment, truth)
-    stored = work.record(candidate, "gold", lease.annotator, known_at, said, key=key, token=given.token)
+    gold_answer = GoldAnswer(reply.label, reply.confidence, reply.comment, truth)
+    stored = work.record(candidate, "gold", lease.annotator, known_at, gold_answer, key=key, token=reply.token)
     work.connection.execute(gold_leases.delete().where(gold_leases.c.token == lease.token))
-    work.tell("skipped" if given.label is None else "answered", lease.event_id, lease.annotator, given.label, gold=True)
+    work.tell("skipped" if reply.label is None else "answered", lease.event_id, lease.annotator, reply.label, gold=True)
     return Accepted(stored, duplicate=False)
 
 
-def renew(work: Work, lease: GoldLease, lease_us: int) -> int | RefusedError:
+def renew(work: UnitOfWork, lease: GoldLease, lease_us: int) -> int | RefusedError:
     """Let a gold lease end `lease_us` from now; gives that time."""
     refused = _stale(work, lease)
     if refused is None:
@@ -159,7 +159,7 @@ def renew(work: Work, lease: GoldLease, lease_us: int) -> int | RefusedError:
     return refused or lease.lease_until
 
 
-def release(work: Work, lease: GoldLease) -> int:
+def release(work: UnitOfWork, lease: GoldLease) -> int:
     """Give a gold case back; 0 when the lease had ended before."""
     if _stale(work, lease) is not None:
         return 0
@@ -168,7 +168,7 @@ def release(work: Work, lease: GoldLease) -> int:
     return 1
 
 
-def add(work: Work, command: AddGold) -> GoldAdded | RefusedError:
+def add(work: UnitOfWork, command: AddGold) -> GoldAdded | RefusedError:
     """Make closed cases gold; one that is already gets the new label."""
     wrong = next((label for _, label in command.answers if label not in work.rules.classes), None)
     if wrong is not None:
@@ -182,7 +182,7 @@ def add(work: Work, command: AddGold) -> GoldAdded | RefusedError:
     left: list[str] = []
     for event_id, label in dict(command.answers).items():
         case = work.cases.get(event_id)
-        if case is None or case.in_queue or ended(work.said[event_id]) is None:
+        if case is None or case.in_queue or ended(work.annotations_by_event[event_id]) is None:
             left.append(event_id)
             continue
         row = work.insert(gold).values(event_id=event_id, label=label, added_at=work.wall)
@@ -193,7 +193,7 @@ def add(work: Work, command: AddGold) -> GoldAdded | RefusedError:
     return GoldAdded(len(added), tuple(left))
 
 
-def remove(work: Work, command: RemoveGold) -> int:
+def remove(work: UnitOfWork, command: RemoveGold) -> int:
     """Give a gold case out no more; 0 when it was none. Who has it answers it, and is not measured by it."""
     removed = work.connection.execute(gold.delete().where(gold.c.event_id == command.event_id)).rowcount
     if removed:
@@ -214,7 +214,7 @@ class GoldRecord:
 def page(connection: sa.Connection, after: str, most: int) -> list[GoldRecord]:
     """Gold cases with an event id above `after`, in the order of the ids."""
     newer = answers.alias()
-    found = connection.execute(
+    records = connection.execute(
         sa.select(
             gold.c.event_id,
             gold.c.label,
@@ -236,14 +236,14 @@ def page(connection: sa.Connection, after: str, most: int) -> list[GoldRecord]:
         .order_by(gold.c.event_id)
         .limit(most)
     )
-    return [GoldRecord(*row) for row in found]
+    return [GoldRecord(*row) for row in records]
 
 
-def _end(work: Work, lease: GoldLease, until: int) -> None:
+def _end(work: UnitOfWork, lease: GoldLease, until: int) -> None:
     work.connection.execute(gold_leases.update().where(gold_leases.c.token == lease.token).values(lease_until=until))
 
 
-def _stale(work: Work, lease: GoldLease) -> RefusedError | None:
+def _stale(work: UnitOfWork, lease: GoldLease) -> RefusedError | None:
     if lease.lease_until > work.now:
         return None
     return RefusedError(

@@ -20,10 +20,10 @@ import sqlalchemy as sa
 from labeling_grpc.commands.labeling import LeaseCases, LeasedCase
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.annotator_access import Standing
-from labeling_grpc.queue.fair_queueing import Turns
+from labeling_grpc.queue.annotator_access import AnnotatorAccess
+from labeling_grpc.queue.fair_queueing import FairQueueing
 from labeling_grpc.queue.gold import GoldTurns
-from labeling_grpc.queue.unit_of_work import Work
+from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.tables.schema import AUDIENCE_SEEN, Lane, Tier
 
 _SLACK: Final = 2
@@ -123,10 +123,15 @@ class Leasing:
     """Gives out cases of one transaction. turns: moved on.  stacks: None to look which there are."""
 
     def __init__(
-        self, work: Work, stacks: list[Stack] | None, standing: Standing, turns: Turns, gold: GoldTurns
+        self,
+        work: UnitOfWork,
+        stacks: list[Stack] | None,
+        access: AnnotatorAccess,
+        turns: FairQueueing,
+        gold: GoldTurns,
     ) -> None:
         self._work = work
-        self._standing = standing
+        self._access = access
         self._turns = turns
         self._gold = gold
         self._updates: list[dict[str, Any]] = []
@@ -156,32 +161,32 @@ class Leasing:
 
     def _answer(self, request: LeaseCases) -> list[LeasedCase] | RefusedError:
         who = request.annotator
-        given = sum(update["asker"] == who for update in self._updates) if self._standing.of(who).quota else 0
-        allowed = self._standing.allowed(self._work, request, given)
+        pending = sum(update["asker"] == who for update in self._updates) if self._access.of(who).quota else 0
+        allowed = self._access.allowed(self._work, request, pending)
         if isinstance(allowed, RefusedError):
             return allowed
         offers = self._offers(request)
         taken: list[LeasedCase] = []
         size = 0
         while len(taken) < allowed:
-            found = self._next(offers, request)
-            if found is None and not self.looked and self._short():
+            offer = self._next(offers, request)
+            if offer is None and not self.looked and self._short():
                 self._look()
                 offers = self._offers(request)
-                found = self._next(offers, request)
-            if found is None or (taken and size + found.row.size > self._work.rules.max_bytes):
+                offer = self._next(offers, request)
+            if offer is None or (taken and size + offer.row.size > self._work.rules.max_bytes):
                 break
-            if (gold := self._gold.take(self._work, request, self._standing.of(request.annotator).skills)) is not None:
+            if (gold := self._gold.take(self._work, request, self._access.of(request.annotator).skills)) is not None:
                 size += 3 * len(gold.candidate)  # more than its message can take
                 taken.append(gold)
                 continue
-            size += found.row.size
-            taken.append(self._give(found, request))
+            size += offer.row.size
+            taken.append(self._give(offer, request))
         return taken
 
     def _offers(self, request: LeaseCases) -> list[_Offer]:
         """What there is for a request, by tier: reviewers' cases before the others."""
-        skills = self._standing.of(request.annotator).skills
+        skills = self._access.of(request.annotator).skills
         offers = {int(tier): _Offer() for tier in (Tier.REVIEWERS, Tier.ANYONE)}
         for stack in self.stacks:
             if not stack.is_for(request, skills):
@@ -198,24 +203,24 @@ class Leasing:
         for offer in offers:
             explore = self._first(offer.explore, request)
             active = self._first_in_turn(offer.active, request)
-            found = (explore if self._turns.explore_next else active) or explore or active
-            if found is not None:
-                found.both = explore is not None and active is not None
-                return found
+            chosen = (explore if self._turns.explore_next else active) or explore or active
+            if chosen is not None:
+                chosen.both = explore is not None and active is not None
+                return chosen
         return None
 
     def _first_in_turn(self, active: dict[str, list[Stack]], request: LeaseCases) -> _Found | None:
         for segment in self._turns.order(active):
-            if (found := self._first(active[segment], request)) is not None:
-                return found
+            if (offer := self._first(active[segment], request)) is not None:
+                return offer
         return None
 
     def _first(self, stacks: Sequence[Stack], request: LeaseCases) -> _Found | None:
         """The first case of all the stacks, in their order, that the one who asks may have."""
         if len(stacks) == 1:
             return self._first_of(stacks[0], request)
-        found = [first for stack in stacks if (first := self._first_of(stack, request)) is not None]
-        return min(found, key=lambda first: (first.row.rank, first.row.case_id), default=None)
+        firsts = [first for stack in stacks if (first := self._first_of(stack, request)) is not None]
+        return min(firsts, key=lambda first: (first.row.rank, first.row.case_id), default=None)
 
     def _first_of(self, stack: Stack, request: LeaseCases) -> _Found | None:
         if stack.rows:
@@ -249,10 +254,10 @@ class Leasing:
             stack.last = rows[-1]
         stack.most = min(2 * most, _PAGE)
 
-    def _notice(self, here: dict[str, Any], found: int) -> None:
+    def _notice(self, here: dict[str, Any], cases_found: int) -> None:
         """Notice where another replica holds what this one could have given."""
-        if self._work.shared and found < min(here["most"], self._work.counts.waiting):
-            self._work.contended |= self._work.connection.execute(sql.WAITING, here).scalar_one() > found
+        if self._work.shared and cases_found < min(here["most"], self._work.counts.waiting):
+            self._work.contended |= self._work.connection.execute(sql.WAITING, here).scalar_one() > cases_found
 
     def _short(self) -> bool:
         """Whether more cases wait than these stacks have."""
@@ -266,10 +271,10 @@ class Leasing:
                 self.stacks.append(stack)
         self.looked = True
 
-    def _give(self, found: _Found, request: LeaseCases) -> LeasedCase:
-        row, stack = found.row, found.stack
-        del stack.rows[found.index]
-        if found.both:
+    def _give(self, offer: _Found, request: LeaseCases) -> LeasedCase:
+        row, stack = offer.row, offer.stack
+        del stack.rows[offer.index]
+        if offer.both:
             self._turns.explore_next = not self._turns.explore_next
         if stack.lane == Lane.ACTIVE:
             self._turns.took(stack.segment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from labeling_grpc.queue.consensus import Place
+from labeling_grpc.queue.consensus import Placement
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class OpenCase:
     in_queue: bool
     change: Literal["renewed", "returned"] | None = None
     passed_by: str | None = None
-    place: Place | None = None
+    place: Placement | None = None
 
 
 @dataclass(slots=True)

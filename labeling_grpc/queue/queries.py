@@ -16,7 +16,7 @@ from labeling_grpc.commands.administration import AnnotatorRow
 from labeling_grpc.contract.message_sizes import MAX_CASES, weight
 from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue.annotator_access import annotator, annotator_row
-from labeling_grpc.queue.case_state import ENDS, NOTHING, Row, standing
+from labeling_grpc.queue.case_state import ENDS, NOTHING, Row, case_outcome
 from labeling_grpc.queue.consensus import CONSENSUS, classes, votes
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.queue.routing import named
@@ -118,25 +118,25 @@ def case_page(
 
     veil: what the caller must not be told.
     """
-    found: list[CaseRow] = []
+    records: list[CaseRow] = []
     size = scanned = 0
     # Where rows are left out below, a small page must not mean as many queries as there are rows.
     sifted = bool(asked.segments or asked.states - {"waiting", "leased"} or len(asked.states) > 1)
     query = _cases(asked).limit(_CHUNK if sifted else min(_CHUNK, most + 1))
     while rows := connection.execute(query.where(cases.c.id > after)).mappings().all():
         covered = {} if veil is None else veil.over(connection, [row["event_id"] for row in rows])
-        for row, said in _with_annotations(connection, rows):
-            if len(found) == most or scanned == _SCANNED or size > MAX_CASES:
-                return found, after
-            its = _case_row(row, labeling, said)
+        for row, case_annotations in _with_annotations(connection, rows):
+            if len(records) == most or scanned == _SCANNED or size > MAX_CASES:
+                return records, after
+            record = _case_row(row, labeling, case_annotations)
             if veil is not None and (looks := covered.get(row["event_id"])) is not None:
-                its = under(its, looks, veil.caller.name)
-            if _passes(its, asked):
-                found.append(its)
-                size += weight(its.candidate, len(row["candidate"]))
-            after = its.number
+                record = under(record, looks, veil.caller.name)
+            if _passes(record, asked):
+                records.append(record)
+                size += weight(record.candidate, len(row["candidate"]))
+            after = record.number
             scanned += 1
-    return found, None
+    return records, None
 
 
 def case_row(
@@ -144,9 +144,9 @@ def case_row(
 ) -> tuple[CaseRow, list[sa.RowMapping]] | None:
     """A case with its annotations, oldest first; None: there is none."""
     everything = CaseFilter(states=frozenset(), segments=frozenset(), key="", review=False)
-    found = connection.execute(_cases(everything).where(cases.c.event_id == event_id)).mappings().all()
-    for row, said in _with_annotations(connection, found):
-        ordered = sorted(said, key=_order)
+    rows = connection.execute(_cases(everything).where(cases.c.event_id == event_id)).mappings().all()
+    for row, case_annotations in _with_annotations(connection, rows):
+        ordered = sorted(case_annotations, key=_order)
         return _case_row(row, labeling, ordered), ordered
     return None
 
@@ -199,16 +199,16 @@ def _with_annotations(
     connection: sa.Connection, rows: Sequence[sa.RowMapping]
 ) -> Iterator[tuple[sa.RowMapping, list[sa.RowMapping]]]:
     """Rows of cases, each with its annotations."""
-    its: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
-    said = sa.select(answers).where(answers.c.event_id.in_([row["event_id"] for row in rows]))
-    for annotation in connection.execute(said).mappings():
-        its[annotation["event_id"]].append(annotation)
-    return ((row, its[row["event_id"]]) for row in rows)
+    by_event: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
+    query = sa.select(answers).where(answers.c.event_id.in_([row["event_id"] for row in rows]))
+    for annotation in connection.execute(query).mappings():
+        by_event[annotation["event_id"]].append(annotation)
+    return ((row, by_event[row["event_id"]]) for row in rows)
 
 
-def _case_row(row: Row, labeling: Labeling, said: Sequence[Row]) -> CaseRow:
+def _case_row(row: Row, labeling: Labeling, annotations: Sequence[Row]) -> CaseRow:
     candidate = decode_candidate(row["candidate"])
-    stood = standing(said) if said else NOTHING
+    stood = case_outcome(annotations) if annotations else NOTHING
     if row["state"] is not None:
         state = "leased" if row["state"] == State.LEASED else "waiting"
     else:
@@ -222,7 +222,7 @@ def _case_row(row: Row, labeling: Labeling, said: Sequence[Row]) -> CaseRow:
         review=row["tier"] == Tier.REVIEWERS,
         label=None if verdict is None else verdict["label"],
         confidence=None if verdict is None else verdict["confidence"],
-        answers=len(classes(votes(said))) or int(verdict is not None),
+        answers=len(classes(votes(annotations))) or int(verdict is not None),
         segment=named(candidate, labeling.segment),
         skill=named(candidate, labeling.skill),
     )
@@ -269,10 +269,10 @@ def _answered(numbers: Mapping[str, int]) -> int:
 def annotator_page(connection: sa.Connection, after: str, most: int) -> list[AnnotatorRow]:
     """Annotators after the name `after` in the order of names: who is in the table, or gave an annotation."""
     table = sa.select(annotators).where(annotators.c.name > after).order_by(annotators.c.name).limit(most)
-    found = {row.name: annotator_row(row) for row in connection.execute(table)}
+    by_name = {row.name: annotator_row(row) for row in connection.execute(table)}
     for name, _ in zip(_names(connection, after), range(most), strict=False):
-        found.setdefault(name, AnnotatorRow(name))
-    return [found[name] for name in sorted(found)[:most]]
+        by_name.setdefault(name, AnnotatorRow(name))
+    return [by_name[name] for name in sorted(by_name)[:most]]
 
 
 def _names(connection: sa.Connection, after: str = "") -> Iterator[str]:
@@ -345,8 +345,8 @@ def _labels(engine: sa.Engine, rows: Sequence[sa.RowMapping], *, verdicts: bool,
 
 
 def _final(connection: sa.Connection, events: Sequence[str]) -> set[str]:
-    its: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
+    by_event: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
     for row in connection.execute(sa.select(answers).where(answers.c.event_id.in_(events))).mappings():
-        its[row["event_id"]].append(row)
-    verdicts = [standing(rows).verdict for rows in its.values()]
+        by_event[row["event_id"]].append(row)
+    verdicts = [case_outcome(rows).verdict for rows in by_event.values()]
     return {row["id"] for row in verdicts if row is not None and row["status"] in ENDS}

@@ -7,7 +7,7 @@ from typing import Final
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.text import storable
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.unit_of_work import Work
+from labeling_grpc.queue.unit_of_work import UnitOfWork
 from tidemark.records import Candidate
 
 MAX_SEGMENTS: Final = 64
@@ -34,7 +34,7 @@ def skill_of(candidate: Candidate, rules: QueueRules) -> str | None:
 class Segments:
     """Segments of the cases that one transaction takes in: a bounded number of values, the others share one."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: UnitOfWork) -> None:
         self._rules = work.rules
         split = self._rules.segment is not None
         self._known = set(work.connection.execute(sql.SEGMENTS).scalars()) - {""} if split else set[str]()

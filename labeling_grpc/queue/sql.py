@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.queue.bulk_sql import Many
+from labeling_grpc.queue.bulk_sql import BulkStatement
 from labeling_grpc.tables.schema import (
     Lane,
     State,
@@ -34,7 +34,7 @@ def _kinds(*columns: sa.Column[Any], where: tuple[sa.ColumnElement[bool], ...] =
     columns: what tells kinds apart, first columns of the index but those that `where` fixes.
     """
     first = sa.select(queue.c.case_id).where(*where).order_by(*columns).limit(1).scalar_subquery()
-    found = sa.select(first.label("case_id")).cte("found", recursive=True)
+    first_of_kinds = sa.select(first.label("case_id")).cte("found", recursive=True)
     of = queue.alias("of")
     # The next value of the last column, else of the one before it, ..: SQLite looks up no more than one range at once.
     following = [
@@ -46,8 +46,10 @@ def _kinds(*columns: sa.Column[Any], where: tuple[sa.ColumnElement[bool], ...] =
         .scalar_subquery()
         for place, column in reversed([*enumerate(columns)])
     ]
-    step = sa.select(sa.func.coalesce(*following)).select_from(found.join(of, of.c.case_id == found.c.case_id))
-    return found.union_all(step)
+    step = sa.select(sa.func.coalesce(*following)).select_from(
+        first_of_kinds.join(of, of.c.case_id == first_of_kinds.c.case_id)
+    )
+    return first_of_kinds.union_all(step)
 
 
 PART: Final[sa.BindParameter[Any]] = sa.bindparam("part", expanding=True)
@@ -133,7 +135,7 @@ HAD_TODAY = sa.select(
 )
 """Cases that somebody had since a time, those in their hands with them."""
 
-LEASE = Many(
+LEASE = BulkStatement(
     queue.update()
     .where(queue.c.case_id == sa.bindparam("case"))
     .values(
@@ -145,8 +147,10 @@ LEASE = Many(
         leases=queue.c.leases + sa.literal_column("1"),
     )
 )
-RENEW = Many(queue.update().where(queue.c.case_id == sa.bindparam("case")).values(lease_until=sa.bindparam("until")))
-RETURN = Many(
+RENEW = BulkStatement(
+    queue.update().where(queue.c.case_id == sa.bindparam("case")).values(lease_until=sa.bindparam("until"))
+)
+RETURN = BulkStatement(
     queue.update()
     .where(queue.c.case_id == sa.bindparam("case"))
     .values(
@@ -159,15 +163,15 @@ RETURN = Many(
         passed_until=sa.bindparam("hold"),
     )
 )
-PLACE = Many(
+PLACE = BulkStatement(
     queue.update()
     .where(queue.c.case_id == sa.bindparam("case"))
     .values(tier=sa.bindparam("its_tier"), votes=sa.bindparam("number"), seen=sa.bindparam("seen_by"))
 )
-DROP = Many(queue.delete().where(queue.c.case_id == sa.bindparam("case")))
-ANNOTATE = Many(answers.insert(), *answers.c.keys())
-PUBLISH = Many(outbox.insert(), *(column.name for column in outbox.c if column.name != "seq"))
-ENQUEUE = Many(
+DROP = BulkStatement(queue.delete().where(queue.c.case_id == sa.bindparam("case")))
+ANNOTATE = BulkStatement(answers.insert(), *answers.c.keys())
+PUBLISH = BulkStatement(outbox.insert(), *(column.name for column in outbox.c if column.name != "seq"))
+ENQUEUE = BulkStatement(
     queue.insert(),
     *("case_id", "state", "lane", "tier", "segment", "skill", "rank", "size", "expires_at", "leases", "votes", "seen"),
 )
@@ -220,7 +224,9 @@ RANKABLE = (
     .where(queue.c.case_id.in_(PART), *_RANKED)
     .with_for_update(skip_locked=True)
 )
-RANK = Many(queue.update().where(queue.c.case_id == sa.bindparam("case")).values(rank=sa.bindparam("its_rank")))
+RANK = BulkStatement(
+    queue.update().where(queue.c.case_id == sa.bindparam("case")).values(rank=sa.bindparam("its_rank"))
+)
 LEAST_URGENT = (
     sa.select(queue.c.rank, queue.c.case_id, cases.c.event_id)
     .select_from(queue.join(cases, cases.c.id == queue.c.case_id))

@@ -14,7 +14,7 @@ from labeling_grpc.commands.labeling import Amend, Answer, CaseEvent, Counts, Es
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue import consensus as votes
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.case_state import standing
+from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.comments import REMARKS
 from labeling_grpc.queue.entropy import Entropy
 from labeling_grpc.queue.label_records import label_of
@@ -35,7 +35,7 @@ Said = Answer | Amend | Escalate | votes.Verdict | votes.GoldAnswer
 """What an annotation is made of."""
 
 
-class Work:
+class UnitOfWork:
     """What a group of commands reads and changes, and what happened.
 
     now, wall: queue time and wall clock, µs.  shared: other replicas write the database too.  contended: a case that
@@ -63,12 +63,12 @@ class Work:
         self.shared = shared
         self.entropy = Entropy()
         self.contended = False
-        self.standing_changed = False
+        self.annotators_changed = False
         self.events: list[CaseEvent] = []
         self.first_lease_end: int | None = None
         self.cases: dict[str, OpenCase] = {}
         self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
-        self.said: dict[str, list[votes.Row]] = {}
+        self.annotations_by_event: dict[str, list[votes.Row]] = {}
         self.gold: dict[tuple[str, str], GoldLease] = {}
         self.golden: set[str] = set()
         self.trust = votes.Trust(connection, rules)
@@ -102,19 +102,19 @@ class Work:
     def load_keys(self, event_ids: Iterable[str]) -> None:
         """Read what was said of events, and what of it under a key."""
         events = sorted(event_ids)
-        self.said |= {event_id: [] for event_id in events}
+        self.annotations_by_event |= {event_id: [] for event_id in events}
         for answer in self.annotated(events):
-            self.said[answer["event_id"]].append(answer)
+            self.annotations_by_event[answer["event_id"]].append(answer)
             if answer["client_key"] is not None:
                 self.keyed[answer["event_id"], answer["client_key"]] = dict(answer)
 
     def annotated(self, event_ids: Sequence[str]) -> list[votes.Row]:
         """The annotations that these events have."""
-        found: list[votes.Row] = []
+        annotations: list[votes.Row] = []
         for part in parts(event_ids):
             rows = self.connection.execute(sql.KEYS, {"part": part}).mappings().all()
-            found += cast("list[votes.Row]", rows)
-        return found
+            annotations += cast("list[votes.Row]", rows)
+        return annotations
 
     def flush(self) -> None:
         """Write what was decided since the last time."""
@@ -140,7 +140,7 @@ class Work:
         ):
             statement.execute(self.connection, rows)
         self._dropped, self._annotations, self._outbox = [], [], []
-        self.cases, self.keyed, self.said, self.gold = {}, {}, {}, {}
+        self.cases, self.keyed, self.annotations_by_event, self.gold = {}, {}, {}, {}
 
     def write_meta(self, key: str, value: str) -> None:
         """Set a value of the table `meta`."""
@@ -151,9 +151,9 @@ class Work:
         """An insert that can be told what to do where the row is there already."""
         return (sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert)(table)
 
-    def change_standing(self) -> None:
+    def note_annotators_changed(self) -> None:
         """Note, for this replica and the others, that the table `annotators` was changed, or the queue paused."""
-        self.standing_changed = True
+        self.annotators_changed = True
         self.write_meta(meta_keys.ANNOTATORS, self.entropy.draw(8).hex())
 
     # --- what cases go through
@@ -204,17 +204,21 @@ class Work:
             self._stopped = frozenset(self.connection.execute(sql.QUARANTINED).scalars())
         return self._stopped
 
-    def placed(self, rows: Sequence[votes.Row]) -> votes.Place:
+    def placed(self, rows: Sequence[votes.Row]) -> votes.Placement:
         """Where an open case belongs, of which this was said."""
         return votes.place(rows, self.rules, self.stopped) if rows else votes.FRESH
 
     def cast(self, event_id: str) -> list[votes.Row]:
         """The votes of an open case that count: those of annotators who were stopped do not."""
-        return [row for row in votes.votes(self.said.get(event_id, ())) if row["annotator"] not in self.stopped]
+        return [
+            row
+            for row in votes.votes(self.annotations_by_event.get(event_id, ()))
+            if row["annotator"] not in self.stopped
+        ]
 
     def judged(self, event_id: str, cast: Sequence[votes.Row]) -> votes.Verdict | None:
         """What votes come to by what other cases say of who gave them; None: nobody says a class."""
-        own = votes.evidence(self.said.get(event_id, ()), self.rules.classes)
+        own = votes.evidence(self.annotations_by_event.get(event_id, ()), self.rules.classes)
         self.trust.learn(own, votes.Evidence())
         verdict = self.trust.verdict(votes.classes(cast))
         self.trust.learn(votes.Evidence(), own)
@@ -226,11 +230,11 @@ class Work:
 
     def supersede(self, row: votes.Row, candidate: Candidate, verdict: votes.Verdict | None) -> None:
         """Let a verdict on votes give way to what they come to now; None: nobody says a class any more."""
-        said = verdict or Amend(row["id"], "retracted")
+        content = verdict or Amend(row["id"], "retracted")
         status: LabelStatus = "retracted" if verdict is None else "answered"
         known_at = self.wall if verdict is None else verdict.known_at
-        self.record(candidate, status, votes.CONSENSUS, known_at, said, key=None, supersedes=row["id"])
-        self.tell("amended", candidate.event_id, votes.CONSENSUS, said.label)
+        self.record(candidate, status, votes.CONSENSUS, known_at, content, key=None, supersedes=row["id"])
+        self.tell("amended", candidate.event_id, votes.CONSENSUS, content.label)
 
     def close(
         self,
@@ -245,22 +249,22 @@ class Work:
         comment: str | None = None,
     ) -> str:
         """Take a case out of the queue, annotate it, publish that; the annotation's id."""
-        said = answer or Answer(case.event_id, "", "skipped", comment=comment)
-        token = said.token or None if isinstance(said, Answer) else None
-        stood = standing(self.said.get(case.event_id, ())).verdict  # of a case that was put back
+        content = answer or Answer(case.event_id, "", "skipped", comment=comment)
+        token = content.token or None if isinstance(content, Answer) else None
+        stood = case_outcome(self.annotations_by_event.get(case.event_id, ())).verdict  # of a case that was put back
         stored = self.record(
             candidate,
             status,
             annotator,
             known_at,
-            said,
+            content,
             key=key,
             token=token,
             supersedes=None if stood is None else stood["id"],
         )
         self.drop(case)
         self.ended(status)
-        self.tell(cast("EventKind", status), case.event_id, annotator, said.label)
+        self.tell(cast("EventKind", status), case.event_id, annotator, content.label)
         return stored
 
     def record(
@@ -269,17 +273,17 @@ class Work:
         status: LabelStatus,
         annotator: str,
         known_at: int,
-        said: Said,
+        content: Said,
         *,
         key: str | None,
         token: str | None = None,
         supersedes: str | None = None,
     ) -> str:
         """Keep an annotation and publish it; its id."""
-        verdict = said if isinstance(said, votes.Verdict) else None
-        consensus = said.consensus if isinstance(said, votes.Verdict | votes.GoldAnswer) else None
+        verdict = content if isinstance(content, votes.Verdict) else None
+        consensus = content.consensus if isinstance(content, votes.Verdict | votes.GoldAnswer) else None
         annotation_id = self.entropy.uuid7(self.wall)
-        answered_at = max(self.wall, standing(self.said.get(candidate.event_id, ())).last + 1)
+        answered_at = max(self.wall, case_outcome(self.annotations_by_event.get(candidate.event_id, ())).last + 1)
         stored = {
             "id": annotation_id,
             "event_id": candidate.event_id,
@@ -287,9 +291,9 @@ class Work:
             "token": token,
             "annotator": annotator,
             "status": status,
-            "label": said.label,
-            "confidence": said.confidence,
-            "comment": said.comment,
+            "label": content.label,
+            "confidence": content.confidence,
+            "comment": content.comment,
             "known_at": known_at,
             "leased_at": None if token is None else self._leased_at(candidate.event_id, token),
             "answered_at": answered_at,
@@ -305,7 +309,7 @@ class Work:
 
     def annotate(self, row: dict[str, Any]) -> None:
         """Keep an annotation, and what it tells of annotators; its event's were loaded before."""
-        rows = self.said.setdefault(row["event_id"], [])
+        rows = self.annotations_by_event.setdefault(row["event_id"], [])
         telling = rows or row["status"] == "gold"  # the first and only answer to a case is measured by nothing
         before = votes.evidence(rows, self.rules.classes) if telling else None
         rows.append(row)

@@ -70,9 +70,9 @@ class Veil:
         if self.golden and self.caller.role in _PEOPLE:
             kinds.insert(0, ("waiting", _TO_COME))
         for part in _parts(event_ids):
-            for look, found in kinds:
+            for look, hidden_ids in kinds:
                 asked = {"part": part, "who": self.caller.name}
-                looks |= dict.fromkeys(connection.execute(found, asked).scalars(), look)
+                looks |= dict.fromkeys(connection.execute(hidden_ids, asked).scalars(), look)
         return looks
 
     def unanswered(self, connection: sa.Connection, event_ids: Iterable[str]) -> set[str]:
@@ -87,11 +87,11 @@ class Veil:
 
         """
         asked = list(event_ids)
-        found: set[str] = set(self.over(connection, asked))
+        hidden_ids: set[str] = set(self.over(connection, asked))
         if self.blind:
             for part in _parts(asked):
-                found |= set(connection.execute(_OPEN, {"part": part}).scalars())
-        return found
+                hidden_ids |= set(connection.execute(_OPEN, {"part": part}).scalars())
+        return hidden_ids
 
 
 def _parts(event_ids: Iterable[str]) -> list[list[str]]:

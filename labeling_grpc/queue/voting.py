@@ -5,23 +5,23 @@ from __future__ import annotations
 from labeling_grpc.commands.labeling import Answer
 from labeling_grpc.queue import consensus
 from labeling_grpc.queue.open_cases import OpenCase
-from labeling_grpc.queue.unit_of_work import Work
+from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.tables.schema import State, Tier
 from tidemark.records import Candidate
 
 
 def vote(
-    work: Work, case: OpenCase, candidate: Candidate, annotator: str, known_at: int, answer: Answer, key: str
+    work: UnitOfWork, case: OpenCase, candidate: Candidate, annotator: str, known_at: int, answer: Answer, key: str
 ) -> str:
     """Keep an answer or a skip as a vote, and end the case if that is enough; the annotation's id."""
-    given = work.record(candidate, "vote", annotator, known_at, answer, key=key, token=answer.token)
+    annotation_id = work.record(candidate, "vote", annotator, known_at, answer, key=key, token=answer.token)
     work.tell("voted", case.event_id, annotator, answer.label)
     if not settled(work, case, candidate):
         put_back(work, case, passed_by=None)
-    return given
+    return annotation_id
 
 
-def settled(work: Work, case: OpenCase, candidate: Candidate) -> bool:
+def settled(work: UnitOfWork, case: OpenCase, candidate: Candidate) -> bool:
     """End an open case whose votes suffice; whether they do."""
     cast = work.cast(case.event_id)
     rules, verdict = work.rules, work.judged(case.event_id, cast)
@@ -39,19 +39,19 @@ def settled(work: Work, case: OpenCase, candidate: Candidate) -> bool:
     return decided
 
 
-def put_back(work: Work, case: OpenCase, *, passed_by: str | None) -> None:
+def put_back(work: UnitOfWork, case: OpenCase, *, passed_by: str | None) -> None:
     """Return a leased case to where it belongs by what was said of it."""
-    case.place = work.placed(work.said[case.event_id])
+    case.place = work.placed(work.annotations_by_event[case.event_id])
     case.tier = case.place.tier
     work.give_back(case, passed_by=passed_by)
 
 
-def reconsidered(work: Work, event_id: str, candidate: Candidate) -> None:
+def reconsidered(work: UnitOfWork, event_id: str, candidate: Candidate) -> None:
     """Let the verdict on votes, one of which was amended, follow them."""
-    verdict = consensus.ended(work.said[event_id])
+    verdict = consensus.ended(work.annotations_by_event[event_id])
     case = work.cases.get(event_id)
     if verdict is None and case is not None and case.in_queue:
         if case.state == State.LEASED or case.tier == Tier.REVIEWERS or not settled(work, case, candidate):
-            case.place = work.placed(work.said[event_id])
+            case.place = work.placed(work.annotations_by_event[event_id])
     elif verdict is not None and verdict["annotator"] == consensus.CONSENSUS and verdict["status"] == "answered":
-        work.supersede(verdict, candidate, work.judged(event_id, consensus.votes(work.said[event_id])))
+        work.supersede(verdict, candidate, work.judged(event_id, consensus.votes(work.annotations_by_event[event_id])))

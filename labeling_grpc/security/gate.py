@@ -148,8 +148,8 @@ class Gate:
         if not is_name(annotation_id, MAX_EVENT_ID):
             return None
         with self.store.engine.connect() as connection:
-            found = sa.select(answers.c.annotator).where(answers.c.id == annotation_id)
-            return connection.execute(found).scalar_one_or_none()
+            query = sa.select(answers.c.annotator).where(answers.c.id == annotation_id)
+            return connection.execute(query).scalar_one_or_none()
 
     def _had(self, event_id: str, annotator: str) -> bool:
         """Whether a case is leased to somebody now, or was closed, skipped or annotated by them."""

@@ -74,7 +74,7 @@ class Mask:
 
     def _explains(self, details: pb.GetCaseResponse) -> bool:
         """Whether the role may see all that moved the score, by a model that may be older than the pipeline."""
-        return all(its.name in self.explained for its in details.contributions)
+        return all(contribution.name in self.explained for contribution in details.contributions)
 
     def _case(self, case: pb.Case) -> None:
         case.hidden_columns.extend(field.name for field in case.context if field.name in self.columns)
@@ -94,25 +94,25 @@ class Mask:
 
 def masks(pipeline: Pipeline) -> dict[Role, Mask]:
     """What each role may not see; a role that may see all is not in it."""
-    found: dict[Role, Mask] = {}
+    by_role: dict[Role, Mask] = {}
     for role in Role:
         columns = {column for column, roles in pipeline.labeling.hidden.items() if role.value in roles}
         if columns:
             names = _with_derived(pipeline, columns)
             features = frozenset(pipeline.feature_names)
             explained = features if names.isdisjoint(features) else frozenset()
-            found[role] = Mask(frozenset(names), frozenset(_fields(pipeline, names)), explained)
-    return found
+            by_role[role] = Mask(frozenset(names), frozenset(_fields(pipeline, names)), explained)
+    return by_role
 
 
 def _fields(pipeline: Pipeline, names: set[str]) -> Iterable[str]:
-    told: Mapping[str, str | None] = {
+    reasons: Mapping[str, str | None] = {
         "key": pipeline.keys[0],
         "business_id": pipeline.label.business_id,
         "segment": pipeline.labeling.segment,
         "skill": pipeline.labeling.skill,
     }
-    return (field for field, column in told.items() if column in names)
+    return (field for field, column in reasons.items() if column in names)
 
 
 def _with_derived(pipeline: Pipeline, columns: set[str]) -> set[str]:

@@ -107,8 +107,8 @@ class TokenStore:
             )
         with self._changing() as (connection, acts):
             issued = self._insert(connection, role, annotator, lifetime_us)
-            told = {"role": role.value, "annotator": annotator, "expires_at": issued.token.expires_at}
-            acts.append(self._act("token create", issued.token.id, told))
+            detail = {"role": role.value, "annotator": annotator, "expires_at": issued.token.expires_at}
+            acts.append(self._act("token create", issued.token.id, detail))
         return issued
 
     def _insert(self, connection: sa.Connection, role: Role, annotator: str, lifetime_us: int) -> Issued:
@@ -144,8 +144,8 @@ class TokenStore:
             fresh = self._insert(connection, old.role, old.annotator, lifetime_us)
             ends = min(old.expires_at, now + max(overlap_us, 0))
             connection.execute(tokens.update().where(tokens.c.id == token_id).values(expires_at=ends))
-            told = {"successor": fresh.token.id, "annotator": old.annotator, "expires_at": ends}
-            acts.append(self._act("token rotate", token_id, told))
+            detail = {"successor": fresh.token.id, "annotator": old.annotator, "expires_at": ends}
+            acts.append(self._act("token rotate", token_id, detail))
         return fresh
 
     def revoke(self, token_id: str) -> None:

@@ -235,17 +235,17 @@ class Store(Protocol):
 
 def outgoing(rows: Any) -> list[Outgoing]:  # noqa: ANN401 - a cursor's rows: number, topic, key, value, headers
     """Records of the outbox, no more after the first few MB."""
-    found: list[Outgoing] = []
+    records: list[Outgoing] = []
     size = 0
     for number, topic, key, value, headers in rows:
         decoded = tuple(
             (name, None if text is None else base64.b64decode(text)) for name, text in msgspec.json.decode(headers)
         )
-        found.append(Outgoing(number, Message(topic, key, value, decoded)))
+        records.append(Outgoing(number, Message(topic, key, value, decoded)))
         size += len(value or b"")
         if size > MAX_BYTES:
             break
-    return found
+    return records
 
 
 def read_meta(connection: sa.Connection) -> dict[str, str]:

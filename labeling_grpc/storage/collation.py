@@ -27,9 +27,9 @@ def order_by_bytes(connection: sa.Connection) -> None:
     """
     if connection.dialect.name != "postgresql":
         return
-    found = connection.execute(_TEXTS, {"tables": list(_TABLES)}).all()
+    columns = connection.execute(_TEXTS, {"tables": list(_TABLES)}).all()
     quoted = connection.dialect.identifier_preparer.quote
-    computed = any(row.table_name == "queue" for row in found)
+    computed = any(row.table_name == "queue" for row in columns)
     definition = ""
     if computed:  # a column that another is computed from can't be changed
         connection.execute(sa.text("DROP INDEX queue_order"))
@@ -40,7 +40,7 @@ def order_by_bytes(connection: sa.Connection) -> None:
             )
         ).scalar_one()
         connection.execute(sa.text("ALTER TABLE queue DROP COLUMN audience"))
-    for row in found:
+    for row in columns:
         column = quoted(row.column_name)
         connection.execute(sa.text(f'ALTER TABLE {quoted(row.table_name)} ALTER {column} TYPE text COLLATE "C"'))
     if computed:

@@ -38,13 +38,13 @@ class RowElection:
         """
         asked = time.monotonic()
         until = NOW + int(TERM_SECONDS * 1e6)
-        mine = {"holder": self._me, "until": until, "intake_problem": intake, "publishing_problem": publishing}
+        claimed = {"holder": self._me, "until": until, "intake_problem": intake, "publishing_problem": publishing}
         claim = (
             postgresql.insert(leader)
-            .values(name=_NAME, **mine)
+            .values(name=_NAME, **claimed)
             .on_conflict_do_update(
                 index_elements=["name"],
-                set_=mine,
+                set_=claimed,
                 where=sa.or_(leader.c.holder == self._me, leader.c.until < NOW),
             )
             .returning(leader.c.holder)

@@ -176,7 +176,7 @@ class Writer:
 
     def forget(self, listener: Listener) -> None:
         """Call `listener` no more."""
-        self._listeners = [its for its in self._listeners if its != listener]
+        self._listeners = [known for known in self._listeners if known != listener]
 
     def look(self) -> None:
         """Another replica has added cases, or returned some: see whether somebody waits for them."""
@@ -383,5 +383,5 @@ def _deliver(pairs: list[tuple[Reply, Outcome]]) -> None:
     by_courier: dict[Callable[[list[tuple[Reply, Outcome]]], None], list[tuple[Reply, Outcome]]] = {}
     for reply, outcome in pairs:
         by_courier.setdefault(reply.courier(), []).append((reply, outcome))
-    for courier, its in by_courier.items():
-        courier(its)
+    for courier, pairs_of in by_courier.items():
+        courier(pairs_of)

@@ -35,8 +35,8 @@ def prepare(connection: sa.Connection, name: str) -> dict[str, str]:
         StoreError: a newer Tidemark wrote it, or something else.
 
     """
-    found = _found(connection, name)
-    if found is None:
+    revision = _found(connection, name)
+    if revision is None:
         for metadata_ in tables(connection.dialect.name):
             metadata_.create_all(connection)
         order_by_bytes(connection)
@@ -44,8 +44,8 @@ def prepare(connection: sa.Connection, name: str) -> dict[str, str]:
         connection.execute(_version.insert().values(version_num=HEAD))
         connection.execute(meta.insert().values(key=meta_keys.PUBLISHER, value=uuid.uuid4().hex))
         connection.execute(meta.insert().values(key=meta_keys.KAFKA, value=""))
-    elif found != HEAD:
-        _upgrade(connection, found, name)
+    elif revision != HEAD:
+        _upgrade(connection, revision, name)
     return read_meta(connection)
 
 
@@ -62,22 +62,22 @@ def _found(connection: sa.Connection, name: str) -> str | None:
     return _FIRST
 
 
-def _upgrade(connection: sa.Connection, found: str, name: str) -> None:
+def _upgrade(connection: sa.Connection, current: str, name: str) -> None:
     from alembic import command, config, script  # noqa: PLC0415 - a third of a second, needed once in a version's life
 
     settings = config.Config()
     settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     settings.attributes["connection"] = connection
     known = {revision.revision for revision in script.ScriptDirectory.from_config(settings).walk_revisions()}
-    if found not in known:
-        raise _unknown(name, repr(found))
+    if current not in known:
+        raise _unknown(name, repr(current))
     if not sa.inspect(connection).has_table(_version.name):
-        command.stamp(settings, found)
+        command.stamp(settings, current)
     command.upgrade(settings, HEAD)
 
 
-def _unknown(name: str, found: str) -> StoreError:
+def _unknown(name: str, revision: str) -> StoreError:
     return StoreError(
-        f"{name} has schema {found} where {HEAD!r} is expected: run the version of Tidemark that wrote it, or move it "
-        "away; the queue is then rebuilt from Kafka"
+        f"{name} has schema {revision} where {HEAD!r} is expected: run the version of Tidemark that wrote it, or move "
+        "it away; the queue is then rebuilt from Kafka"
     )

@@ -3,6 +3,8 @@
 When a model is trained, and on what, follows from the log of labels alone (row by row, by Kafka's timestamps), so that
 a crash before the commit is followed by the same model, whatever the batches. On a replay nothing is trained: the
 champion is read from `P.models`, the labels are read again from the first on.
+
+Longer than 400 lines: what follows from one log, in the order of its rows, is told in one place.
 """
 
 from __future__ import annotations

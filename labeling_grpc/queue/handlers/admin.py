@@ -31,12 +31,12 @@ from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.annotator_access import annotator
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
-from labeling_grpc.queue.case_state import standing
+from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.comments import REMARKS
 from labeling_grpc.queue.handlers.intake import waiting_row
 from labeling_grpc.queue.open_cases import OpenCase
 from labeling_grpc.queue.routing import Segments
-from labeling_grpc.queue.unit_of_work import NOBODY, Work
+from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import State, annotators, cases, meta
@@ -47,7 +47,7 @@ MAX_REMARKS: Final = 1_000
 """Of one case. Whatever is done to a case reads what was said of it."""
 
 
-def administer(work: Work, command: Administer) -> Result:
+def administer(work: UnitOfWork, command: Administer) -> Result:
     """Apply a command."""
     work.lock_closed(event_ids(command))  # which have no row in the queue that could be locked
     work.load(event_ids(command))
@@ -56,7 +56,7 @@ def administer(work: Work, command: Administer) -> Result:
     return result
 
 
-def _applied(work: Work, command: Administer) -> Result:
+def _applied(work: UnitOfWork, command: Administer) -> Result:
     result: Result = None
     match command:
         case AddComment():
@@ -76,15 +76,15 @@ def _applied(work: Work, command: Administer) -> Result:
     return result
 
 
-def _comment(work: Work, command: AddComment) -> Accepted | RefusedError:
+def _comment(work: UnitOfWork, command: AddComment) -> Accepted | RefusedError:
     case = work.cases.get(command.event_id)
     if case is None:
         return unknown_case(command.event_id)
-    said = Answer(command.event_id, "", "commented", comment=command.text)
+    content = Answer(command.event_id, "", "commented", comment=command.text)
     if (earlier := work.keyed.get((command.event_id, command.key))) is not None:
         reused = f"something else was said of case {command.event_id!r} under this idempotency key"
-        return repeated(said, earlier, {"annotator": command.annotator}, reused)
-    if sum(row["status"] in REMARKS for row in work.said[command.event_id]) >= MAX_REMARKS:
+        return repeated(content, earlier, {"annotator": command.annotator}, reused)
+    if sum(row["status"] in REMARKS for row in work.annotations_by_event[command.event_id]) >= MAX_REMARKS:
         return RefusedError(
             Reason.INVALID_FIELD,
             f"{MAX_REMARKS:,} things were said about case {command.event_id!r}: no more are taken",
@@ -92,12 +92,14 @@ def _comment(work: Work, command: AddComment) -> Accepted | RefusedError:
             event_id=command.event_id,
         )
     candidate = decode_candidate(case.candidate)
-    given = work.record(candidate, "commented", command.annotator, _now_of(work, candidate), said, key=command.key)
+    annotation_id = work.record(
+        candidate, "commented", command.annotator, _now_of(work, candidate), content, key=command.key
+    )
     work.tell("commented", command.event_id, command.annotator)
-    return Accepted(given, duplicate=False)
+    return Accepted(annotation_id, duplicate=False)
 
 
-def _update(work: Work, command: UpdateAnnotator) -> AnnotatorRow:
+def _update(work: UnitOfWork, command: UpdateAnnotator) -> AnnotatorRow:
     before = annotator(work.connection, command.name)
     after = before
     if command.state is not None and (command.state, command.why) != (before.state, before.why):
@@ -117,7 +119,7 @@ def _update(work: Work, command: UpdateAnnotator) -> AnnotatorRow:
     }
     insert = work.insert(annotators).values(name=command.name, **values)
     work.connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
-    work.change_standing()
+    work.note_annotators_changed()
     detail = {"why": command.why, "before": _told(before), "after": _told(after)}
     work.acts.append(act(command.by, "UpdateAnnotator", command.name, detail))
     return after
@@ -127,17 +129,17 @@ def _told(row: AnnotatorRow) -> dict[str, Any]:
     return {"state": row.state, "skills": row.skills, "quota": row.quota}
 
 
-def _pause(work: Work, command: PauseQueue) -> None:
+def _pause(work: UnitOfWork, command: PauseQueue) -> None:
     if command.why:
         work.write_meta(meta_keys.PAUSED, command.why)
     else:
         work.connection.execute(meta.delete().where(meta.c.key == meta_keys.PAUSED))
-    work.change_standing()
+    work.note_annotators_changed()
     action = "PauseQueue" if command.why else "ResumeQueue"
     work.acts.append(act(command.by, action, work.topics.pipeline, {"why": command.why}))
 
 
-def _requeue(work: Work, command: RequeueCases) -> Changed:
+def _requeue(work: UnitOfWork, command: RequeueCases) -> Changed:
     done: list[str] = []
     left: list[str] = []
     rows: list[dict[str, Any]] = []
@@ -152,7 +154,7 @@ def _requeue(work: Work, command: RequeueCases) -> Changed:
     return Changed(tuple(done), tuple(left))
 
 
-def _reopened(work: Work, case: OpenCase, command: RequeueCases) -> dict[str, Any] | None:
+def _reopened(work: UnitOfWork, case: OpenCase, command: RequeueCases) -> dict[str, Any] | None:
     """Row of the queue for a case that is asked again, empty if it has one; None: it is left as it is."""
     candidate = decode_candidate(case.candidate)
     if candidate.expires_at is not None and candidate.expires_at <= work.counts.asked_clock:
@@ -162,20 +164,22 @@ def _reopened(work: Work, case: OpenCase, command: RequeueCases) -> dict[str, An
             return None
         work.give_back(case, passed_by=None)
         return {}
-    stood = standing(work.said.get(case.event_id, ()))
+    stood = case_outcome(work.annotations_by_event.get(case.event_id, ()))
     if stood.closing is None or work.counts.open >= work.rules.max_open:
         return None
-    said = Answer(case.event_id, "", "requeued", comment=command.why)
+    content = Answer(case.event_id, "", "requeued", comment=command.why)
     known_at = _now_of(work, candidate)
-    work.record(candidate, "requeued", NOBODY, known_at, said, key=None)
-    row = waiting_row(work, case.case_id, candidate, len(case.candidate), work.said[case.event_id], Segments(work))
+    work.record(candidate, "requeued", NOBODY, known_at, content, key=None)
+    row = waiting_row(
+        work, case.case_id, candidate, len(case.candidate), work.annotations_by_event[case.event_id], Segments(work)
+    )
     work.ended(stood.closing, -1)
     work.waiting(row["lane"], 1)
     work.tell("requeued", case.event_id, NOBODY)
     return row
 
 
-def _expire(work: Work, command: ExpireCases) -> Changed:
+def _expire(work: UnitOfWork, command: ExpireCases) -> Changed:
     done: list[str] = []
     left: list[str] = []
     for event_id in dict.fromkeys(command.event_ids):
@@ -189,9 +193,20 @@ def _expire(work: Work, command: ExpireCases) -> Changed:
     return Changed(tuple(done), tuple(left))
 
 
-def _import(work: Work, command: ImportLabels) -> list[Accepted | RefusedError]:
-    brought = {its.event_id: its for its in command.labels if its.event_id not in work.cases and its.candidate}
-    _bring(work, [its for its in brought.values() if _refused(work, its, cast("Candidate", its.candidate)) is None])
+def _import(work: UnitOfWork, command: ImportLabels) -> list[Accepted | RefusedError]:
+    brought = {
+        imported.event_id: imported
+        for imported in command.labels
+        if imported.event_id not in work.cases and imported.candidate
+    }
+    _bring(
+        work,
+        [
+            imported
+            for imported in brought.values()
+            if _refused(work, imported, cast("Candidate", imported.candidate)) is None
+        ],
+    )
     outcomes = [_imported(work, label) for label in command.labels]
     taken = sum(isinstance(outcome, Accepted) and not outcome.duplicate for outcome in outcomes)
     detail = {"taken": taken, "refused": sum(isinstance(outcome, RefusedError) for outcome in outcomes)}
@@ -199,23 +214,23 @@ def _import(work: Work, command: ImportLabels) -> list[Accepted | RefusedError]:
     return outcomes
 
 
-def _bring(work: Work, labels: Sequence[ImportedLabel]) -> None:
+def _bring(work: UnitOfWork, labels: Sequence[ImportedLabel]) -> None:
     """Make events known that no candidate was ever of; they were never open."""
     if labels:
         rows = [
             {
-                "event_id": its.event_id,
-                "candidate": encode(its.candidate),
-                "key": None if its.candidate.key is None else lookup(its.candidate.key),
+                "event_id": label.event_id,
+                "candidate": encode(label.candidate),
+                "key": None if label.candidate.key is None else lookup(label.candidate.key),
             }
-            for its in labels
-            if its.candidate is not None
+            for label in labels
+            if label.candidate is not None
         ]
         work.connection.execute(work.insert(cases).on_conflict_do_nothing(index_elements=["event_id"]), rows)
-        work.load(its.event_id for its in labels)
+        work.load(label.event_id for label in labels)
 
 
-def _imported(work: Work, label: ImportedLabel) -> Accepted | RefusedError:
+def _imported(work: UnitOfWork, label: ImportedLabel) -> Accepted | RefusedError:
     case = work.cases.get(label.event_id)
     if case is None:
         refused = None if label.candidate is None else _refused(work, label, label.candidate)
@@ -223,15 +238,15 @@ def _imported(work: Work, label: ImportedLabel) -> Accepted | RefusedError:
     candidate = decode_candidate(case.candidate)
     if (refused := _refused(work, label, candidate)) is not None:
         return refused
-    said = _said(label)
+    answer = _said(label)
     key = f"import:{label.annotator}"
     if (earlier := work.keyed.get((label.event_id, key))) is not None:
-        return repeated(said, earlier, {}, f"{label.annotator!r} was imported with another label for this event")
+        return repeated(answer, earlier, {}, f"{label.annotator!r} was imported with another label for this event")
     known_at = work.wall if label.known_at is None else label.known_at
     if case.in_queue:
-        given = work.close(case, candidate, "answered", label.annotator, known_at, answer=said, key=key)
-        return Accepted(given, duplicate=False)
-    stood = standing(work.said.get(label.event_id, ()))
+        annotation_id = work.close(case, candidate, "answered", label.annotator, known_at, answer=answer, key=key)
+        return Accepted(annotation_id, duplicate=False)
+    stood = case_outcome(work.annotations_by_event.get(label.event_id, ()))
     if stood.verdict is not None and stood.verdict["status"] == "answered":
         return RefusedError(
             Reason.CASE_CLOSED,
@@ -239,11 +254,13 @@ def _imported(work: Work, label: ImportedLabel) -> Accepted | RefusedError:
             event_id=label.event_id,
         )
     supersedes = None if stood.verdict is None else stood.verdict["id"]
-    given = work.record(candidate, "answered", label.annotator, known_at, said, key=key, supersedes=supersedes)
+    annotation_id = work.record(
+        candidate, "answered", label.annotator, known_at, answer, key=key, supersedes=supersedes
+    )
     if supersedes is None:
         work.ended("answered")
     work.tell("answered" if supersedes is None else "amended", label.event_id, label.annotator, label.label)
-    return Accepted(given, duplicate=False)
+    return Accepted(annotation_id, duplicate=False)
 
 
 def _said(label: ImportedLabel) -> Answer:
@@ -252,11 +269,11 @@ def _said(label: ImportedLabel) -> Answer:
     )
 
 
-def _refused(work: Work, label: ImportedLabel, candidate: Candidate) -> RefusedError | None:
-    said = _said(label)
-    return unknown_class(said, work.rules, label.event_id) or known_too_early(said, candidate, "label")
+def _refused(work: UnitOfWork, label: ImportedLabel, candidate: Candidate) -> RefusedError | None:
+    answer = _said(label)
+    return unknown_class(answer, work.rules, label.event_id) or known_too_early(answer, candidate, "label")
 
 
-def _now_of(work: Work, candidate: Candidate) -> int:
+def _now_of(work: UnitOfWork, candidate: Candidate) -> int:
     """Event time at which something is known that nobody gave a time for."""
     return max(work.counts.event_clock, candidate.time)

@@ -13,17 +13,17 @@ from labeling_grpc.commands.labeling import Arrival, TakeIn, TakenIn
 from labeling_grpc.contract.message_sizes import weight
 from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import consensus, sql
-from labeling_grpc.queue.case_state import standing
+from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.offsets import move, position
 from labeling_grpc.queue.routing import Segments, explores, skill_of
-from labeling_grpc.queue.unit_of_work import NOBODY, Work, parts
+from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork, parts
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, cases
 from tidemark.records import Candidate
 
 
-def take_in(work: Work, command: TakeIn) -> TakenIn:
+def take_in(work: UnitOfWork, command: TakeIn) -> TakenIn:
     """Put candidates into the queue, each once, as far as there is room; move the position with them."""
     held = position(work.connection, "intake", command.source)
     if held != command.start:
@@ -55,14 +55,14 @@ def take_in(work: Work, command: TakeIn) -> TakenIn:
     return TakenIn(accepted, end)
 
 
-def _unseen(work: Work, arrivals: Sequence[Arrival]) -> set[str]:
+def _unseen(work: UnitOfWork, arrivals: Sequence[Arrival]) -> set[str]:
     ids = {a.candidate.event_id for a in arrivals if a.candidate is not None}
     for part in parts(sorted(ids)):
         ids -= set(work.connection.execute(sql.UNSEEN, {"part": part}).scalars())
     return ids
 
 
-def _room(work: Work, command: TakeIn, fresh: set[str]) -> tuple[int, int]:
+def _room(work: UnitOfWork, command: TakeIn, fresh: set[str]) -> tuple[int, int]:
     """How many arrivals fit: cases that others may displace always do, exploration cases up to the bound."""
     exploring = sum(explores(a.candidate) and a.candidate.event_id in fresh for a in command.arrivals if a.candidate)
     fixed = work.counts.open - _displaceable(work, exploring)
@@ -76,7 +76,7 @@ def _room(work: Work, command: TakeIn, fresh: set[str]) -> tuple[int, int]:
     return len(command.arrivals), command.end
 
 
-def _displaceable(work: Work, exploring: int) -> int:
+def _displaceable(work: UnitOfWork, exploring: int) -> int:
     """Waiting cases that may make room; of a shared queue, those that no other replica can give out meanwhile."""
     if not work.shared:
         return work.counts.waiting_active
@@ -84,7 +84,7 @@ def _displaceable(work: Work, exploring: int) -> int:
     return len(_least_urgent(work, most)) if most else 0
 
 
-def _least_urgent(work: Work, most: int) -> list[str]:
+def _least_urgent(work: UnitOfWork, most: int) -> list[str]:
     """Event ids of the waiting cases that make room first, the first of them first."""
     last: list[sa.Row[float, int, str]] = []
     for stack in find_stacks(work.connection):
@@ -93,20 +93,20 @@ def _least_urgent(work: Work, most: int) -> list[str]:
     return [row.event_id for row in heapq.nlargest(most, last, key=lambda row: (row.rank, row.case_id))]
 
 
-def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
+def _enqueue(work: UnitOfWork, added: dict[str, Arrival]) -> None:
     segments = Segments(work)
-    said: dict[str, list[consensus.Row]] = {}
+    annotations: dict[str, list[consensus.Row]] = {}
     for row in work.annotated(list(added)):
-        said.setdefault(row["event_id"], []).append(row)
+        annotations.setdefault(row["event_id"], []).append(row)
     rows = []
     inserted = work.connection.execute(
         cases.insert().returning(cases.c.id, cases.c.event_id, sort_by_parameter_order=True),
-        [{"event_id": event, "candidate": its.value, "key": _key(its)} for event, its in added.items()],
+        [{"event_id": event, "candidate": arrived.value, "key": _key(arrived)} for event, arrived in added.items()],
     )
     for case_id, event_id in inserted:
         candidate = added[event_id].candidate
-        known = said.get(event_id, [])
-        if candidate is None or standing(known).closing is not None:
+        known = annotations.get(event_id, [])
+        if candidate is None or case_outcome(known).closing is not None:
             continue
         arrival = added[event_id]
         row = waiting_row(work, case_id, candidate, len(arrival.value), known, segments, priority=arrival.priority)
@@ -117,11 +117,11 @@ def _enqueue(work: Work, added: dict[str, Arrival]) -> None:
 
 
 def waiting_row(
-    work: Work,
+    work: UnitOfWork,
     case_id: int,
     candidate: Candidate,
     size: int,
-    said: Sequence[consensus.Row],
+    annotations: Sequence[consensus.Row],
     segments: Segments,
     *,
     priority: float | None = None,
@@ -130,7 +130,7 @@ def waiting_row(
 
     size: bytes of the candidate's JSON.  said: what was said of it before.  priority: None for the candidate's own.
     """
-    place = work.placed(said)
+    place = work.placed(annotations)
     lane = Lane.EXPLORE if explores(candidate) else Lane.ACTIVE
     return {
         "case_id": case_id,
@@ -153,7 +153,7 @@ def _key(arrival: Arrival) -> str | None:
     return None if key is None else lookup(key)
 
 
-def _displace(work: Work) -> None:
+def _displace(work: UnitOfWork) -> None:
     while (excess := work.counts.open - work.rules.max_open) > 0:
         least = _least_urgent(work, min(excess, sql.SWEEP))
         if not least:

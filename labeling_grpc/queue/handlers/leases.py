@@ -18,7 +18,7 @@ from labeling_grpc.contract.errors import Reason, RefusedError, unknown_case
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.open_cases import OpenCase
-from labeling_grpc.queue.unit_of_work import NOBODY, Work
+from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork
 from labeling_grpc.queue.voting import put_back, vote
 from labeling_grpc.tables.schema import State, Tier
 from tidemark.records.messages import decode_candidate
@@ -35,7 +35,7 @@ def leases_of(command: Held) -> Sequence[Answer | Escalate | LeaseRef]:
             return (command,)
 
 
-def apply_held(work: Work, command: Held) -> Result:
+def apply_held(work: UnitOfWork, command: Held) -> Result:
     """Apply what somebody who holds leases asks for; `work.load` came before."""
     match command:
         case SubmitAnswers(given):
@@ -48,7 +48,7 @@ def apply_held(work: Work, command: Held) -> Result:
             return sum(_release(work, lease) for lease in leases)
 
 
-def _answer(work: Work, answer: Answer) -> Accepted | RefusedError:
+def _answer(work: UnitOfWork, answer: Answer) -> Accepted | RefusedError:
     """Close a leased case with an answer or a skip; or keep that as a vote, where a case has several."""
     if (refused := unknown_class(answer, work.rules, answer.event_id)) is not None:
         return refused
@@ -67,13 +67,13 @@ def _answer(work: Work, answer: Answer) -> Accepted | RefusedError:
     known_at = work.wall if answer.known_at is None else answer.known_at
     who = case.annotator or NOBODY
     if work.rules.several and case.tier == Tier.ANYONE:
-        given = vote(work, case, candidate, who, known_at, answer, key)
+        annotation_id = vote(work, case, candidate, who, known_at, answer, key)
     else:
-        given = work.close(case, candidate, answer.status, who, known_at, answer=answer, key=key)
-    return Accepted(given, duplicate=False)
+        annotation_id = work.close(case, candidate, answer.status, who, known_at, answer=answer, key=key)
+    return Accepted(annotation_id, duplicate=False)
 
 
-def _escalate(work: Work, command: Escalate) -> Accepted | RefusedError:
+def _escalate(work: UnitOfWork, command: Escalate) -> Accepted | RefusedError:
     """Give a leased case to the reviewers; one of theirs, to another of them."""
     key = command.key or command.token
     if (earlier := work.keyed.get((command.event_id, key))) is not None:
@@ -85,13 +85,13 @@ def _escalate(work: Work, command: Escalate) -> Accepted | RefusedError:
     if isinstance(case, RefusedError):
         return case
     candidate, who = decode_candidate(case.candidate), case.annotator or NOBODY
-    given = work.record(candidate, "escalated", who, work.wall, command, key=key, token=command.token)
+    annotation_id = work.record(candidate, "escalated", who, work.wall, command, key=key, token=command.token)
     work.tell("escalated", case.event_id, who)
     put_back(work, case, passed_by=who)
-    return Accepted(given, duplicate=False)
+    return Accepted(annotation_id, duplicate=False)
 
 
-def _renew(work: Work, lease: LeaseRef, lease_us: int) -> int | RefusedError:
+def _renew(work: UnitOfWork, lease: LeaseRef, lease_us: int) -> int | RefusedError:
     """Let a lease end `lease_us` from now; gives that time."""
     if (held := work.gold.get((lease.event_id, lease.token))) is not None:
         return gold.renew(work, held, lease_us)
@@ -104,7 +104,7 @@ def _renew(work: Work, lease: LeaseRef, lease_us: int) -> int | RefusedError:
     return until
 
 
-def _release(work: Work, lease: LeaseRef) -> int:
+def _release(work: UnitOfWork, lease: LeaseRef) -> int:
     """Give a case back; 0 when the lease had ended before."""
     if (held := work.gold.get((lease.event_id, lease.token))) is not None:
         return gold.release(work, held)
@@ -115,7 +115,7 @@ def _release(work: Work, lease: LeaseRef) -> int:
     return 1
 
 
-def _leased(work: Work, event_id: str, token: str) -> OpenCase | RefusedError:
+def _leased(work: UnitOfWork, event_id: str, token: str) -> OpenCase | RefusedError:
     case = work.cases.get(event_id)
     if case is None:
         return unknown_case(event_id)

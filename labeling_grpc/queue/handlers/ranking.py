@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from labeling_grpc.commands.labeling import Rescore
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.unit_of_work import NOBODY, Work
+from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import State
 from tidemark.records.messages import decode_candidate
 
 
-def rescore(work: Work, command: Rescore) -> int:
+def rescore(work: UnitOfWork, command: Rescore) -> int:
     """Rank active cases that nobody has answered and no reviewer waits for; how many were withdrawn.
 
     Others are passed over, and so is what another replica has in its hands.
     """
-    found = work.connection.execute(sql.RANKABLE, {"part": [case.case_id for case in command.cases]}).all()
-    state = {row.case_id: row.state for row in found}
+    rows = work.connection.execute(sql.RANKABLE, {"part": [case.case_id for case in command.cases]}).all()
+    state = {row.case_id: row.state for row in rows}
     withdrawn = [case for case in command.cases if case.withdraw and state.get(case.case_id) == State.WAITING]
     gone = {case.case_id for case in withdrawn}
     ranks = [

@@ -22,7 +22,7 @@ from labeling_grpc.commands.labeling import LeaseRef as Ref
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.database import sqlite_store
-from labeling_grpc.queue.fair_queueing import Turns
+from labeling_grpc.queue.fair_queueing import FairQueueing
 from labeling_grpc.security.caller import SERVICE
 from labeling_grpc.server import serve
 from labeling_grpc.tables.schema import Tier, gold, meta, queue
@@ -66,7 +66,7 @@ def test_a_segment_that_was_empty_has_no_claim_to_the_turns_it_missed(opened: Op
     asks=st.lists(st.sets(st.sampled_from("abcd"), min_size=1), max_size=200),
 )
 def test_each_segment_with_cases_has_its_turn_within_as_many_turns_as_there_are_segments(asks: list[set[str]]) -> None:
-    turns = Turns()
+    turns = FairQueueing()
     waited: Counter[str] = Counter()
     for waiting in asks:
         served = turns.order(waiting)[0]
@@ -78,7 +78,7 @@ def test_each_segment_with_cases_has_its_turn_within_as_many_turns_as_there_are_
 
 @given(counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(50, 60), min_size=1), number=st.integers(1, 50))
 def test_segments_that_always_have_cases_get_the_same_number_of_turns(counts: dict[str, int], number: int) -> None:
-    turns = Turns()
+    turns = FairQueueing()
     served: Counter[str] = Counter(dict.fromkeys(counts, 0))
     for _ in range(number):
         served[(segment := turns.order(counts)[0])] += 1

@@ -1,4 +1,7 @@
-"""Trees of SQL to Polars expressions: operators, CASE and the rest of the grammar; functions are in their table."""
+"""Trees of SQL to Polars expressions: operators, CASE and the rest of the grammar; functions are in their table.
+
+Longer than 400 lines: each kind of node of a tree has its method, and they call each other.
+"""
 
 from __future__ import annotations
 
