@@ -25,10 +25,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from labeling_grpc.api import dispatch
 from labeling_grpc.api.administration import LabelingAdminService
 from labeling_grpc.api.case_details import Details
 from labeling_grpc.api.health import Health
+from labeling_grpc.api.interceptor import NAMES, CallInterceptor
 from labeling_grpc.api.labeling import LabelingService
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages
@@ -50,11 +50,11 @@ from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.masks import masks
 from labeling_grpc.security.quiet import Tally
 from labeling_grpc.security.rates import Rates
-from labeling_grpc.security.roles import SERVICES
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.storage.base import Store
 from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
 from labeling_grpc.storage.read_pool import Reader
+from labeling_grpc.v1 import admin_pb2_grpc, labeling_pb2_grpc
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import ConfigError, LabelingError, TidemarkError
@@ -196,26 +196,23 @@ class LabelingServer:
     async def _serve(self) -> None:
         refusals = Tally(log)
         self._tallies = (refusals, quiet.hush())
-        server = grpc.aio.server(options=_GRPC, maximum_concurrent_rpcs=MAX_CALLS)
         checks = Checks(self.pipeline, self._options.lease_us)
         rates = Rates(self._options.rate) if self._options.rate else None
         tokens = TokenStore(self.store.engine)
         gate = Gate(tokens, self._forbidden, Door(rates)) if self._options.tokens else None
+        calls_pass = CallInterceptor(gate, rates, self._masks, refusals)
+        server = grpc.aio.server(interceptors=[calls_pass], options=_GRPC, maximum_concurrent_rpcs=MAX_CALLS)
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
         calls = WriterCalls(self._loop, self._writer)
         stats = LiveStats(self.pipeline, self._question, self._writer, self._problems, reader)
         service = LabelingService(checks, self._writer, calls, stats, reader, pages, self._details, self._labeling)
         admin = LabelingAdminService(checks, calls, stats, reader, pages, self._masks, self._rules)
-        server.add_generic_rpc_handlers(
-            [
-                dispatch.handler(descriptor, servicer, gate, rates, self._masks, refusals)
-                for descriptor, servicer in zip(SERVICES, (service, admin), strict=True)
-            ]
-        )
-        states = Health(("", *dispatch.NAMES))
+        labeling_pb2_grpc.add_LabelingServiceServicer_to_server(service, server)
+        admin_pb2_grpc.add_LabelingAdminServiceServicer_to_server(admin, server)
+        states = Health(("", *NAMES))
         health_pb2_grpc.add_HealthServicer_to_server(states, server)
         if self._options.reflection:
-            reflection.enable_server_reflection((*dispatch.NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+            reflection.enable_server_reflection((*NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
             if self._options.tls is None:
                 port = server.add_insecure_port(self._options.address)

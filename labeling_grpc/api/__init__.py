@@ -1,1 +1,1 @@
-"""The gRPC services: requests checked, dispatched, answered."""
+"""The gRPC services: requests let in, checked, answered."""

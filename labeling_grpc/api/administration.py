@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, cast
 
 from labeling_grpc.api import admin_validation, mapping
-from labeling_grpc.api.dispatch import Context
+from labeling_grpc.api.interceptor import Context
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages, size
 from labeling_grpc.api.validation import Checks

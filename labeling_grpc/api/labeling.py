@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from labeling_grpc.api import admin_validation, mapping
 from labeling_grpc.api.case_details import Details
-from labeling_grpc.api.dispatch import Context
+from labeling_grpc.api.interceptor import Context
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages, size
 from labeling_grpc.api.validation import Checks, good

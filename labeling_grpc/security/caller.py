@@ -24,7 +24,7 @@ SERVICE: Final = Caller("", Role.ADMIN, known=False)
 """The service itself."""
 
 caller: Final[ContextVar[Caller]] = ContextVar("caller", default=SERVICE)
-"""Set by `labeling_grpc.api.dispatch` before a method runs, in the method's own task."""
+"""Set by `labeling_grpc.api.interceptor` before a method runs, in the method's own task."""
 
 
 def act(by: Caller, action: str, about: str, detail: Mapping[str, Any]) -> Act:

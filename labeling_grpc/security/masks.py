@@ -1,6 +1,6 @@
 """Columns that some roles may not see (`labeling.hidden`): taken out of whatever leaves the service.
 
-Responses are masked at its edge (`labeling_grpc.api.dispatch`), whichever method made them, so that none can forget it.
+Responses are masked at its edge (`labeling_grpc.api.interceptor`), whichever method made them: none can forget it.
 A column is hidden with all that tells it: what is computed from it, and, if it is the entity, the business id, the
 segment or the skill, that field too.
 """

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, cast
 import grpc
 import pytest
 
-from labeling_grpc.api import dispatch
+from labeling_grpc.api import interceptor
 from labeling_grpc.contract.errors import Reason, RefusedError
 
 
@@ -20,4 +20,4 @@ class Gone:
 def test_a_caller_who_went_away_while_it_was_refused_is_no_bug() -> None:
     refusal = RefusedError(Reason.UNKNOWN_PIPELINE, "no such pipeline")
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(dispatch._abort(cast("Any", Gone()), refusal))
+        asyncio.run(interceptor._abort(cast("Any", Gone()), refusal))
