@@ -237,36 +237,40 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
         comments=tuple(comments_of(response.comments)),
         history=tuple(
             HistoryPoint(
-                event_id=its.event_id,
-                time=its.time_us,
-                features=_features(its.features),
-                label=its.label or None,
-                probability=its.probability if its.HasField("probability") else None,
+                event_id=point.event_id,
+                time=point.time_us,
+                features=_features(point.features),
+                label=point.label or None,
+                probability=point.probability if point.HasField("probability") else None,
             )
-            for its in response.history
+            for point in response.history
         ),
         contributions=tuple(
-            Contribution(its.name, its.value if its.HasField("value") else None, its.contribution)
-            for its in response.contributions
+            Contribution(
+                part.name,
+                part.value if part.HasField("value") else None,
+                part.contribution,
+            )
+            for part in response.contributions
         ),
         base_score=response.base_score,
         contributions_model=response.contributions_model,
         similar=tuple(
-            SimilarCase(its.event_id, its.label, its.distance, _features(its.features), its.time_us)
-            for its in response.similar
+            SimilarCase(case.event_id, case.label, case.distance, _features(case.features), case.time_us)
+            for case in response.similar
         ),
         answers=tuple(
             GivenAnswer(
-                annotation_id=its.annotation_id,
-                annotator=its.annotator,
-                status=cast("LabelStatus", its.status),
-                label=its.label or None,
-                confidence=its.confidence if its.HasField("confidence") else None,
-                comment=its.comment,
-                at=its.answered_at_us,
-                supersedes=its.supersedes or None,
+                annotation_id=answer.annotation_id,
+                annotator=answer.annotator,
+                status=cast("LabelStatus", answer.status),
+                label=answer.label or None,
+                confidence=answer.confidence if answer.HasField("confidence") else None,
+                comment=answer.comment,
+                at=answer.answered_at_us,
+                supersedes=answer.supersedes or None,
             )
-            for its in response.answers
+            for answer in response.answers
         ),
         more_comments=bool(response.next_page_token),
         shortened=tuple(response.shortened),
