@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
@@ -32,7 +32,7 @@ Failed = Callable[[Context, Exception], Awaitable[NoReturn]]
 log = logging.getLogger(__name__)
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stubs alone
     """What every call of the labeling services passes: who calls and how often, its bytes, its refusal.
 
     Requests are parsed here, not by gRPC, which answers bytes that are no message with UNKNOWN and the parser's words.
@@ -105,10 +105,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await _abort(context, grpc.StatusCode.INTERNAL)
 
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                _stream(failed, admitted, handler.unary_stream), None, serialize
-            )
-        return grpc.unary_unary_rpc_method_handler(_unary(failed, admitted, handler.unary_unary), None, serialize)
+            behave = cast("Callable[..., AsyncIterator[Message]]", handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(_stream(failed, admitted, behave), None, serialize)
+        answer = cast("Callable[..., Awaitable[Message]]", handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(_unary(failed, admitted, answer), None, serialize)
 
 
 def _unary(
