@@ -111,7 +111,7 @@ class SimilarCases:
         kept_candidates: dict[str, Candidate] = {}
         for part in _parts(list(label)):
             kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(part))
-            kept_candidates |= {event_id: _decode(raw) for event_id, raw in connection.execute(kept)}
+            kept_candidates |= {event_id: decode_candidate(raw) for event_id, raw in connection.execute(kept)}
         candidates = list(kept_candidates.values())
         return _Labeled(
             self._now(),
