@@ -220,7 +220,7 @@ def main() -> None:
                 rows.append(soonest(name, given.data, sandbox, quick=given.quick))
             else:
                 Console(stderr=True).print(f"{name}: its files are not in {given.data}; name the folder with --data")
-    write("headline", rows)
+    write("headline.quick" if given.quick else "headline", rows)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def main() -> None:
         Console().print(f"{data.name}: auto is worth {of_auto}", highlight=False)
     if not found:
         raise SystemExit(f"{given.data} holds the file of none of the sets in {given.sets}; name it with --data")
-    report.write("label_learners", rows_of(found, counts))
+    report.write("label_learners.quick" if given.quick else "label_learners", rows_of(found, counts))
 
 
 if __name__ == "__main__":

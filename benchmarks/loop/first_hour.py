@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     """Measure, and write the rows."""
     quick = "--quick" in argv
     rows = [_start(name, words, target, 3 if quick else 9) for name, (words, target) in _STARTS.items()]
-    write("first_hour", [*rows, _mistakes(list(MISTAKES)[:: 8 if quick else 1])])
+    write("first_hour.quick" if quick else "first_hour", [*rows, _mistakes(list(MISTAKES)[:: 8 if quick else 1])])
 
 
 def _start(name: str, words: list[str], target: int, runs: int) -> dict[str, Any]:
