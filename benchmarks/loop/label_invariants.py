@@ -247,7 +247,7 @@ def _trained_again(pipeline: Pipeline, labels: Batch) -> tuple[Registry, Counter
 
 def _is_verdict(value: bytes) -> bool:
     name = decode(Metric, value).name
-    return name.startswith("gate_") or name == "training_labels"
+    return name.startswith("gate_") or name in {"training_labels", "quality"}
 
 
 # ---- metrics ---------------------------------------------------------------------------------------------------------
