@@ -92,6 +92,16 @@ class Reader:
         """Records of a topic."""
         return len(read_all(self.settings(), topic))
 
+    def served(self) -> str:
+        """Version of the model in force at the stream flow, as `tidemark status` tells it; "" where there is none."""
+        command = ["tidemark", "status", "machines.toml", "--json"]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.stdout, done.stderr
+        models = {flow["name"]: flow["model"] for flow in json.loads(done.stdout)["flows"]}
+        return "" if models["stream"] in {None, "none"} else models["stream"]
+
     def predicted_by(self) -> set[str]:
         """Versions of models that predictions are of."""
         messages = read_all(self.settings(), "machines.predictions")
@@ -141,7 +151,7 @@ def follow(reader: Reader) -> None:
                     reader.environment["TIDEMARK_BOOTSTRAP_SERVERS"] = address[1]
                 if command == "python answer.py":
                     asked += 1
-                    wait_until(lambda: reader.count("machines.models"), lambda: reader.printed, 60, 0.5)
+                    wait_until(reader.served, lambda: reader.printed, 120, 1)  # as the page's reader sees it in status
     assert asked == 1
 
 
