@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
 import msgspec
 
 from tidemark.errors import ConfigError
+from tidemark.formats.cells import CASTS
 from tidemark.records.raw_record import RawRecord
 from tidemark.runtime.suggestions import did_you_mean
 
@@ -17,6 +19,8 @@ _TABLES: Final = {".csv", ".parquet"}
 _LINES: Final = {".json", ".ndjson", ".jsonl"}
 _LARGEST: Final = 1_000_000
 """Bytes of a record, which Kafka takes as it is set up without more ado."""
+_NO_NUMBER: Final = re.compile(r"\+|-?0[0-9]")
+"""What an account or a telephone number may begin with: as a number it would lose that."""
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value: Final = msgspec.json.Decoder().decode
 
@@ -25,7 +29,8 @@ def records_of(path: Path, key: str | None) -> Iterator[RawRecord]:
     """The records of a file.
 
     Args:
-        path: of JSON objects, one a line, `-` for standard input; of CSV or Parquet, whose types are guessed.
+        path: of JSON objects, one a line, `-` for standard input; of Parquet, or of CSV, of which a column is numbers,
+            with all their digits, or truths where every cell is one, and otherwise texts as they are written.
         key: column that they are keyed by, as text; None for no key. A null gives no key.
 
     Yields:
@@ -96,8 +101,23 @@ def _table(path: Path, suffix: str) -> Iterator[bytes]:
     from polars.exceptions import PolarsError  # noqa: PLC0415 as above
 
     try:
-        frame = pl.read_parquet(path) if suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
-        yield from frame.write_ndjson().encode().splitlines()
+        if suffix == ".parquet":
+            yield from pl.read_parquet(path).write_ndjson().encode().splitlines()
+            return
+        frame = pl.read_csv(path, infer_schema=False)
+        columns = [_typed(column.to_list()) for column in frame]
+        for row in zip(*columns, strict=True):
+            yield msgspec.json.encode(dict(zip(frame.columns, row, strict=True)))
     except PolarsError as error:
         told = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ConfigError(f"{path}: is no {suffix[1:]} file that can be read: {told}") from error
+
+
+def _typed(cells: Sequence[str | None]) -> Sequence[object]:
+    """The cells of a column as numbers or truths, if all are."""
+    for kind in ("float", "bool"):
+        typed = [None if cell is None else CASTS[kind](cell) for cell in cells]
+        if not any(isinstance(value, str) for value in typed):
+            numbers = kind == "float"
+            return cells if numbers and any(cell and _NO_NUMBER.match(cell) for cell in cells) else typed
+    return cells

@@ -49,6 +49,28 @@ def test_a_table_gives_a_record_a_row_and_nulls_give_no_key(tmp_path: Path, suff
 
 
 @pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["00123", "7"], ['"00123"', '"7"']),
+        (["+4930", "7"], ['"+4930"', '"7"']),
+        (["-07", "7"], ['"-07"', '"7"']),
+        (["1", "2", "x151"], ['"1"', '"2"', '"x151"']),
+        (["0", "-0.5", "", "NaN"], ["0", "-0.5", "null", "null"]),
+        (["12.50", "9007199254740993"], ["12.50", "9007199254740993"]),
+        (["true", "false"], ["true", "false"]),
+        (["true", "1"], ['"true"', '"1"']),
+    ],
+)
+def test_a_csv_s_cells_lose_nothing_of_what_is_written(tmp_path: Path, cells: list[str], values: list[str]) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["a,b", *(f"{cell},x" for cell in cells)]))
+
+    records = [record.value.decode() for record in records_of(path, None)]
+
+    assert records == [f'{{"a":{value},"b":"x"}}' for value in values]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "key", "told"),
     [
         ("rows.ndjson", b'{"a": 1}\n[2]\n', None, r"rows.ndjson:2: is no JSON object .*one object a line"),
