@@ -52,7 +52,7 @@ def feed(
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        sender = Sender(settings, topic)
+        sender = Sender(settings, topic, log_level=0)
         paced(records, sender.send, rate=rate or math.inf, stop=stop)
         sender.finish()
         out.print(f"{'stopped; ' if stop.is_set() else ''}{sender.sent:,} events sent")

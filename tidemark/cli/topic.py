@@ -84,7 +84,7 @@ def produce(
             raise TopicError(
                 f"there is no topic '{safe(topic)}' ({remedy}); `tidemark topic create {safe(topic)}` makes it"
             )
-        sender, unkeyed, number = None if dry_run else Sender(settings, topic), 0, 0
+        sender, unkeyed, number = None if dry_run else Sender(settings, topic, log_level=0), 0, 0
         for number, record in enumerate(records_of(file, key), 1):  # noqa: B007 the last one counts them
             unkeyed += record.key is None
             if sender is not None:

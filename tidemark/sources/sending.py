@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -21,8 +21,9 @@ _FULL_SECONDS: Final = 0.1
 class Sender:
     """Produces records to a topic that exists. `sent` counts those that were handed to the client."""
 
-    def __init__(self, settings: Settings, topic: str) -> None:
-        self._producer = Producer(producer_config(settings, log_level=0))
+    def __init__(self, settings: Settings, topic: str, **options: Any) -> None:  # noqa: ANN401 - as the client has them
+        """Make a producer. options: of the client, by their names with `_` for `.`."""
+        self._producer = Producer(producer_config(settings, **options))
         self._topic = topic
         self._failures: list[str] = []
         self._failed = 0
