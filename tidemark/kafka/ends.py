@@ -1,19 +1,19 @@
-"""Where topics end: how many offsets were ever written to each partition."""
+"""Where topics begin and end: the first offset that is kept of each partition, and how many were ever written."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tidemark.kafka.passing import asked_until
 
+Partitions = Mapping[str, Iterable[int]]
 
-def ends(
-    client: AdminClient, partitions: Mapping[str, Sequence[int]], *, timeout: float = 10.0
-) -> dict[str, list[int]]:
+
+def ends(client: AdminClient, partitions: Partitions, *, timeout: float = 10.0) -> dict[str, list[int]]:
     """The end of each partition, markers of transactions among what was written.
 
     Args:
@@ -28,7 +28,16 @@ def ends(
         KafkaException: Kafka does not answer.
 
     """
-    asked = {TopicPartition(topic, index): OffsetSpec.latest() for topic, all_ in partitions.items() for index in all_}
+    return _offsets(client, partitions, OffsetSpec.latest(), timeout)
+
+
+def beginnings(client: AdminClient, partitions: Partitions, *, timeout: float = 10.0) -> dict[str, list[int]]:
+    """The first offset that is kept of each partition; arguments, result and errors are those of `ends`."""
+    return _offsets(client, partitions, OffsetSpec.earliest(), timeout)
+
+
+def _offsets(client: AdminClient, partitions: Partitions, spec: OffsetSpec, timeout: float) -> dict[str, list[int]]:
+    asked = {TopicPartition(topic, index): spec for topic, all_ in partitions.items() for index in all_}
 
     def ask() -> dict[str, list[int]]:
         found: dict[str, list[int]] = {topic: [] for topic in partitions}

@@ -16,10 +16,11 @@ from typing import Final
 import msgspec
 import numpy as np
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 from tidemark.errors import BrokerError, RecordError
 from tidemark.kafka import consumer_config
+from tidemark.kafka.ends import beginnings
 from tidemark.kafka.reading import TO_THE_END
 from tidemark.records.event_id import parse_event_id
 from tidemark.runtime.settings import Settings
@@ -119,20 +120,15 @@ def sample(settings: Settings, client: AdminClient, ends: Ends, *, predictions: 
 
 def _earliest(client: AdminClient, ends: Ends) -> dict[_Place, int]:
     """First offset of each partition."""
-    asked = {
-        TopicPartition(topic, partition): OffsetSpec.earliest()
-        for topic, partitions in ends.items()
-        for partition in partitions
+    try:
+        found = beginnings(client, ends, timeout=_TIMEOUT)
+    except KafkaException as error:
+        raise BrokerError(f"Kafka does not tell where topics begin: {error.args[0].str()}") from error
+    return {
+        (topic, partition): offset
+        for topic, offsets in found.items()
+        for partition, offset in zip(ends[topic], offsets, strict=True)
     }
-    found: dict[_Place, int] = {}
-    if not asked:
-        return found
-    for where, future in client.list_offsets(asked, request_timeout=_TIMEOUT).items():
-        try:
-            found[where.topic, where.partition] = future.result(_TIMEOUT).offset
-        except KafkaException as error:
-            raise BrokerError(f"Kafka does not tell the offsets of {where.topic}: {error.args[0].str()}") from error
-    return found
 
 
 def _offsets_at(settings: Settings, ends: Ends, moment: int) -> dict[_Place, int]:
