@@ -59,6 +59,11 @@ class Dataset:
         """Rows."""
         return len(self.event_ids)
 
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """(n,) when each row's label was known, or the rows' numbers where they are in that order."""
+        return np.arange(len(self)) if self.known_at is None else self.known_at
+
     def rows(self, chosen: NDArray[np.bool_]) -> Dataset:
         """Some of the rows, in the same order."""
         ids = tuple(event for event, keep in zip(self.event_ids, chosen.tolist(), strict=True) if keep)

@@ -84,8 +84,7 @@ def compare(
     that they are equal: with 30 labels chance alone moves the mean by more than any useful tolerance, and a challenger
     has more labels than the champion.
     """
-    known = np.arange(len(rows)) if rows.known_at is None else rows.known_at
-    order = np.argsort(known, kind="stable")
+    order = np.argsort(rows.known, kind="stable")
     new = order[unseen[order]]
     if len(new) < needed(gates):
         return Verdict(

@@ -94,7 +94,7 @@ class Headliner:
         table = self._unseen.probabilities(rows, learnt, champion.probabilities)
         answered = np.isfinite(table[:, 0])
         places = [place for place, event in enumerate(rows.event_ids) if answered[place] and event in weights]
-        order = np.argsort(_known(rows)[places], kind="stable")[-MOST:]
+        order = np.argsort(rows.known[places], kind="stable")[-MOST:]
         chosen = np.array(places, np.int64)[order]
         weight = np.array([weights[rows.event_ids[place]] for place in chosen.tolist()], np.float64)
         sample = Sample(rows.target[chosen], table[chosen], weight)
@@ -135,10 +135,6 @@ def weights_of(drawn: Iterable[Label]) -> dict[str, float]:
                 whole = label.inclusion_probability == 1
                 weights[label.event_id] = 1.0 if whole else max(label.tile_count / most, 1.0)
     return weights
-
-
-def _known(rows: Dataset) -> NDArray[np.int64]:
-    return np.arange(len(rows)) if rows.known_at is None else rows.known_at
 
 
 def _metric(found: Headline, version: str, at: int, *, since: int, drawn: int, unanswered: int) -> Metric:

@@ -113,5 +113,4 @@ def base_size(labels: int) -> int:
 
 def _in_order(rows: Dataset) -> NDArray[np.int64]:
     """Places of the rows in the order in which their labels were known."""
-    known = np.arange(len(rows)) if rows.known_at is None else rows.known_at
-    return np.argsort(known, kind="stable")
+    return np.argsort(rows.known, kind="stable")
