@@ -29,6 +29,7 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Operate": {
         "status": "Show flows, lag, quality, and what is wrong.",
+        "models": "Models: list, compare, promote, pin.",
         "metrics": "Every metric that is published, and what it means.",
         "deadletter": "Records that could not be processed.",
         "reset": "Set the offsets of a flow that is stopped.",

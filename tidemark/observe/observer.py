@@ -23,6 +23,7 @@ from tidemark.observe.tail import Tail
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Metric, ModelManifest, decode
 from tidemark.records.topics import Topics
+from tidemark.registry.pin import PIN_KEY, Pin
 from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.settings import Settings
 
@@ -97,6 +98,7 @@ class Observer:
         self._selected_by = ""
         self._manifests: dict[str, ModelManifest] = {}
         self._champion: str | None = None
+        self._pin: Pin | None = None
         self._known_ends: dict[tuple[str, int], int] = {}
 
     def close(self) -> None:
@@ -150,6 +152,8 @@ class Observer:
                         self._selected_by = metric.model
                 elif key == "champion":
                     self._champion = decode(Champion, message.value()).version
+                elif message.key() == PIN_KEY:
+                    self._pin = decode(Pin, message.value())
                 elif "/" not in key:
                     self._manifests[key] = decode(ModelManifest, message.value())
             except RecordError:
@@ -273,6 +277,11 @@ class Observer:
             notes.append(f"{', '.join(begun)} {verb} starting: the first start compiles kernels, in about a minute")
         if totals.get(self._topics.deadletter, 0) > 0:
             notes.append(f"there are dead letters; see them with `tidemark deadletter list {self._file}`")
+        if champion is not None and self._pin is not None and self._pin.version == champion.version:
+            notes.append(
+                f"{self._pin.by} has pinned the champion, no model replaces it; `tidemark models unpin {self._file}` "
+                "lifts that"
+            )
         if champion is None:
             training, positive = self._pipeline.training, self._pipeline.label.positive
             notes.append(

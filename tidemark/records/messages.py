@@ -156,7 +156,7 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     (over the sorted event ids of the rows used, one a line) name the labels. `golden` are rows of features and
     `golden_raw` the raw scores LightGBM gave them when the model was made; `structure_sha256` is of all that
     decides or explains a prediction (splits, leaves, counts), as numbers. `definitions` has the id of what each
-    feature means.
+    feature means. `copy_of` is the version of an earlier model that this one is, promoted again.
     """
 
     version: str
@@ -179,6 +179,7 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     structure_sha256: str = ""
     promoted: bool = True
     definitions: dict[str, str] = {}
+    copy_of: str | None = None
 
 
 class Champion(Record, frozen=True, kw_only=True):

@@ -8,11 +8,12 @@ from typing import Final
 
 from tidemark.errors import ModelError
 from tidemark.records import NO_MODEL
-from tidemark.registry.codec import Headers, Registry, serial_of
+from tidemark.registry.codec import Headers, Registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
 from tidemark.registry.validate import Validator
+from tidemark.registry.versions import serial_of
 
 _log = logging.getLogger(__name__)
 _REMEMBERED: Final = 100

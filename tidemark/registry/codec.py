@@ -21,6 +21,8 @@ import msgspec
 from tidemark.errors import ModelError, RecordError
 from tidemark.records import Champion, ModelManifest, decode, encode
 from tidemark.registry import signature
+from tidemark.registry.pin import PIN_KEY, Pin
+from tidemark.registry.versions import is_version, serial_of
 from tidemark.runtime.processor import Output
 
 CHAMPION_KEY: Final = b"champion"
@@ -38,24 +40,11 @@ _PAST: Final = 100
 _FARTHEST: Final = 2**62
 _SHOWN: Final = 80
 _NO_MODELS: Final = "pipeline/"
-"""Keys that begin so tell of the pipeline (`tidemark.registry.deployed`)."""
+"""Keys that begin so tell of the pipeline (`tidemark.registry.deployed`, `tidemark.registry.pin`)."""
 
 Headers = Iterable[tuple[str, bytes | None]] | None
 
-_VERSION = re.compile(r"(?!champion$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SERIAL = re.compile(r"v([0-9]{6,12})-[0-9a-f]{8}")
 _CHUNK_KEY = re.compile(r"([^/]+)/([0-9]{4})")
-
-
-def is_version(text: str) -> bool:
-    """Whether a text can name a version."""
-    return _VERSION.fullmatch(text) is not None
-
-
-def serial_of(version: str) -> int:
-    """Number of a version such as `v000012-89abcdef`; 0 for a name without one."""
-    match = _SERIAL.fullmatch(version)
-    return int(match[1]) if match else 0
 
 
 def pack(raw: bytes, chunk: int = CHUNK) -> tuple[list[bytes], int, str]:
@@ -115,13 +104,14 @@ class Registry:
     """What the records of a models topic say, fed in their order. Nothing is loaded here.
 
     secret: key that records must be signed with.  floor: serial below which no champion is accepted.
-    manifests: by version.  past: versions that were champion earlier, oldest first.
+    manifests: by version.  past: versions that were champion earlier, oldest first.  pin: newest, None where none is.
     """
 
     secret: bytes | None = None
     floor: int = 0
     manifests: dict[str, ModelManifest] = field(default_factory=dict)
     past: list[str] = field(default_factory=list)
+    pin: Pin | None = None
     _named: Champion | None = None
     _newest: str | None = None
     _withdrawn: int = -1
@@ -159,6 +149,8 @@ class Registry:
             name = (key or b"").decode("ascii")
         except UnicodeDecodeError as error:
             raise _unknown(key) from error
+        if key == PIN_KEY:
+            self._feed_pin(key, value, headers)
         if name.startswith(_NO_MODELS):
             return False
         if key == CHAMPION_KEY:
@@ -188,6 +180,11 @@ class Registry:
             line.append(manifest.parent)
             manifest = self.manifests.get(manifest.parent)
         return list(dict.fromkeys(line))
+
+    def has_text(self, version: str) -> bool:
+        """Whether the topic still holds all chunks of a model."""
+        manifest = self.manifests.get(version)
+        return manifest is not None and len(self._chunks.get(version, {})) == manifest.chunks
 
     def text(self, version: str, *, limit: int = MAX_TEXT) -> str:
         """Text of a model, put together from its chunks and checked against its manifest. limit: bytes.
@@ -261,6 +258,28 @@ class Registry:
         self._named = champion
         return True
 
+    def _feed_pin(self, key: bytes, value: bytes | None, headers: Headers) -> None:
+        self._check(key, value, headers, "the pin")
+        if value is None:
+            self.pin = None
+            return
+        try:
+            pin = decode(Pin, value)
+        except RecordError as error:
+            raise ModelError(f"the pin is refused: {error.reason}") from error
+        problem = _name_problem(pin.version) or _number_problem(pin.at)
+        if problem is None and self.pin is not None and pin.at < self.pin.at:
+            problem = "an old record was written again"
+        if problem is not None:
+            raise ModelError(f"the pin is refused: {problem}")
+        self.pin = pin
+
+    @property
+    def pinned(self) -> Pin | None:
+        """The pin of the champion in force; None where it is not pinned."""
+        champion = self.champion
+        return self.pin if self.pin and champion and self.pin.version == champion.version else None
+
     def _feed_chunk(self, key: bytes, version: str, index: int, value: bytes | None, headers: Headers) -> None:
         chunks = self._chunks.get(version, {})
         if value is None:
@@ -333,11 +352,12 @@ def _manifest_problem(manifest: ModelManifest) -> str | None:
         numbers += [labels.partition, labels.start, labels.end]
         if not 0 <= labels.start <= labels.end:
             return f"it was trained on labels from {_count(labels.start)} to {_count(labels.end)}"
-    return _name_problem(manifest.version, manifest.parent) or _number_problem(*numbers)
+    names = manifest.version, manifest.parent, manifest.copy_of
+    return _name_problem(*names) or _number_problem(*numbers)
 
 
-def _name_problem(version: str, parent: str | None) -> str | None:
-    wrong = next((name for name in (version, parent) if name is not None and not is_version(name)), None)
+def _name_problem(*names: str | None) -> str | None:
+    wrong = next((name for name in names if name is not None and not is_version(name)), None)
     return None if wrong is None else f"{wrong[:_SHOWN]!r} names no model"
 
 

@@ -10,33 +10,32 @@ from typing import Final
 import msgspec
 import numpy as np
 import polars as pl
-from confluent_kafka import KafkaException, Producer
 from numpy.typing import NDArray
 
 from kernels.forest.forest import Forest
-from tidemark.errors import BrokerError, ConfigError, ModelError
+from tidemark.errors import ConfigError, ModelError
 from tidemark.evaluation import intervals
 from tidemark.evaluation.metrics import average_precision, log_loss
 from tidemark.features.backfill import backfill
-from tidemark.kafka import ensure_topics, producer_config, wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.records import LabelRange, ModelManifest
 from tidemark.registry.codec import Registry, publish
-from tidemark.registry.reading import read_registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
-from tidemark.registry.validate import Validator, parse, structure_sha256
+from tidemark.registry.validate import parse, structure_sha256
+from tidemark.registry.versions import next_version
+from tidemark.registry.writing import checked, write_models
+from tidemark.runtime.processor import Output
 from tidemark.runtime.settings import Settings
 from tidemark.training.categories import in_order_of
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.golden import choose, made_up
-from tidemark.training.manifest import describe, next_version
+from tidemark.training.manifest import describe
 from tidemark.training.trainer import train
 
 _HELD_OUT: Final = 0.2
-_TRANSACTION_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,40 +146,24 @@ def publish_first(
         BrokerError: Kafka does not take it.
 
     """
-    topic = pipeline.topics.models
-    specs = pipeline.topics.specs(
-        raw=[], hops=[], partitions=pipeline.partitions, retention_ms=pipeline.retention.events // 1_000
-    )
-    ensure_topics(settings, [spec for spec in specs if spec.name == topic])
-    producer = Producer(producer_config(settings, transactional_id=f"{pipeline.name}.train"))
-    try:
-        # Ends what an earlier command left, so that the models it may have published are seen.
-        producer.init_transactions(_TRANSACTION_SECONDS)
-    except KafkaException as error:
-        raise BrokerError(f"{topic}: Kafka gives no transactions: {error.args[0].str()}") from error
-    registry = read_registry(settings, topic, secret=secret, settled=True)
-    parent = registry.champion.version if registry.champion else None
-    if parent is not None and not replace:
-        raise ModelError(
-            f"{topic} has a champion, {parent}, which the retrain flow replaces when labels say so; "
-            "to put this model in its place all the same, add --replace"
-        )
-    version = next_version(registry.versions, model.content_sha256)
-    manifest = msgspec.structs.replace(model.manifest, version=version, parent=parent)
-    outputs = publish(manifest, model.text, topic=topic, secret=secret)
-    trial = Registry(secret)
-    trial.feed_outputs(outputs)
-    with Sandbox() as sandbox:
-        checked = Validator(ModelSchema.of(pipeline), sandbox).check(trial, version)
-    try:
-        producer.begin_transaction()
-        for output in outputs:
-            producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
-        producer.commit_transaction(_TRANSACTION_SECONDS)
-    except KafkaException as error:
-        raise BrokerError(f"{topic}: the model could not be published: {error.args[0].str()}") from error
-    wait_settled(settings, topic)  # so that a flow that is started next finds it
-    return checked.manifest
+    topic, published = pipeline.topics.models, model.manifest
+
+    def compose(registry: Registry) -> list[Output]:
+        nonlocal published
+        parent = registry.champion.version if registry.champion else None
+        if parent is not None and not replace:
+            raise ModelError(
+                f"{topic} has a champion, {parent}, which the retrain flow replaces when labels say so; "
+                "to put this model in its place all the same, add --replace"
+            )
+        version = next_version(registry.versions, model.content_sha256)
+        manifest = msgspec.structs.replace(model.manifest, version=version, parent=parent)
+        outputs = publish(manifest, model.text, topic=topic, secret=secret)
+        published = checked(pipeline, outputs, version, secret)
+        return outputs
+
+    write_models(settings, pipeline, compose, secret=secret)
+    return published
 
 
 def _labeled(

@@ -6,28 +6,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tidemark.errors import ModelError
 from tidemark.records import Label, LabelRange, ModelManifest
-from tidemark.registry.codec import serial_of
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.values import Ids, Values
 from tidemark.training.dataset import Dataset, Recomputed, dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.trainer import TrainedModel
-
-
-def next_version(known: Iterable[str], content_sha256: str) -> str:
-    """`v000012-89abcdef`: one more than the highest known, and the first digits of what it was trained on.
-
-    Raises:
-        ModelError: there is no higher one; somebody else has written a version that ends the line.
-
-    """
-    serial = max(map(serial_of, known), default=0) + 1
-    version = f"v{serial:06d}-{content_sha256[:8]}"
-    if serial_of(version) != serial:
-        raise ModelError(f"no model can come after serial {serial - 1:,}; re-create the models topic and train again")
-    return version
 
 
 def describe(

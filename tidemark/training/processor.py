@@ -28,12 +28,13 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
 from tidemark.registry.validate import Validator
 from tidemark.registry.values import Values
+from tidemark.registry.versions import next_version
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
 from tidemark.training.gate import Verdict
 from tidemark.training.headline import HeadlineLog, Headliner
-from tidemark.training.manifest import describe, labels_of, next_version
+from tidemark.training.manifest import describe, labels_of
 from tidemark.training.metrics import size_metric, verdict_metric
 from tidemark.training.recomputing import Recomputing
 from tidemark.training.schedule import first_is_due, pause
@@ -267,6 +268,10 @@ class RetrainProcessor:
     def _train(self, state: _State) -> list[Output]:
         state.ever, state.at, state.schema = state.log.ever, state.log.now, self._schema.hash
         self._refresh()
+        if (pin := self._registry.pinned) is not None and self._champion is not None:
+            reason = f"kept: {pin.by} has pinned the champion; `tidemark models unpin` lets it be replaced"
+            kept = Verdict(passed=False, reason=reason, metric=self._pipeline.gates.metric)
+            return [self._metric(verdict_metric(kept, self._champion.version, state.log.now))]
         recomputed = self._recompute(state)
         return [*recomputed, *self._train_on(state, state.log.dataset(self._recomputed, self._values))]
 

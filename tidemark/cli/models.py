@@ -1,0 +1,276 @@
+"""`tidemark models list|show|diff|promote|rollback|pin|unpin`: the models that there are, and which is champion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.operator import operator
+from tidemark.errors import ModelError
+from tidemark.pipeline import Pipeline, load
+from tidemark.registry.signature import signing_key
+from tidemark.runtime.safe_text import safe
+
+if TYPE_CHECKING:
+    from tidemark.records import ModelManifest
+    from tidemark.registry.codec import Registry
+    from tidemark.registry.describing import Agreement, Listed
+    from tidemark.runtime.processor import Output
+
+app = typer.Typer(help="Models: which there are, and which is champion.", no_args_is_help=True, add_completion=False)
+
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="The model, or as much of its name as it needs.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+_SHOWN = 10
+
+
+@app.command(name="list")
+def list_models(pipeline: PipelineFile, *, as_json: Json = False) -> None:
+    """List the models, newest first."""
+    with told():
+        from tidemark.registry.describing import listed
+
+        models = listed(_registry(load(pipeline)))
+        if as_json:
+            _json(models)
+            return
+        if not models:
+            out.print("there is no model yet")
+            return
+        table = Table(box=None, pad_edge=False)
+        for name in ("version", "state", "made", "labels", "figure"):
+            table.add_column(name, no_wrap=True, justify="right" if name == "labels" else "left")
+        for model in models:
+            style = "bold" if model.state == "champion" else "dim" if model.state == "removed" else ""
+            state = f"{model.state}, pinned" if model.pinned else model.state
+            table.add_row(
+                safe(model.version), state, _minute(model.created_at), f"{model.labels:,}", _figure(model), style=style
+            )
+        out.print(table)
+
+
+@app.command()
+def show(pipeline: PipelineFile, version: Version, *, as_json: Json = False) -> None:
+    """Show a model: what it learnt from, how it was judged, which features it uses."""
+    with told():
+        from tidemark.registry.describing import described
+        from tidemark.registry.promotion import named
+
+        registry = _registry(load(pipeline))
+        model = described(registry, named(registry, version))
+        if as_json:
+            _json(model)
+            return
+        facts = model.listed
+        table = _grid()
+        table.add_row("model", safe(facts.version))
+        table.add_row("state", f"{facts.state}, pinned" if facts.pinned else facts.state)
+        table.add_row("made", _minute(facts.created_at))
+        table.add_row("after", safe(facts.parent or "none: it is the first"))
+        if facts.copy_of is not None:
+            table.add_row("copy of", safe(facts.copy_of))
+        table.add_row("decision", safe(facts.decision))
+        table.add_row("learnt from", f"{facts.labels:,} labels")
+        table.add_row("size", f"{model.trees:,} trees, {model.leaves:,} leaves")
+        table.add_row("classes", ", ".join(map(safe, model.classes)))
+        for name, value in facts.metrics.items():
+            table.add_row(safe(name), "none" if value is None else f"{value:.4g}")
+        table.add_row("splits", _lines((f"{share:.0%}", name) for name, share in model.splits.items() if share))
+        out.print(table)
+
+
+@app.command()
+def diff(pipeline: PipelineFile, first: Version, second: Version, *, as_json: Json = False) -> None:
+    """Tell how the second model differs from the first."""
+    with told():
+        from tidemark.registry.describing import difference
+        from tidemark.registry.promotion import named
+
+        registry = _registry(load(pipeline))
+        found = difference(registry, named(registry, first), named(registry, second))
+        if as_json:
+            _json(found)
+            return
+        table = _grid()
+        table.add_row("from, to", f"{safe(found.first)}, {safe(found.second)}")
+        table.add_row("labels", f"{found.labels:+,}")
+        table.add_row("trees", f"{found.trees:+,}")
+        for name, features in (("added", found.added), ("removed", found.removed), ("redefined", found.redefined)):
+            if features:
+                table.add_row(name, ", ".join(map(safe, features)))
+        changed = [(f"{change:+.0%}", name) for name, change in found.splits.items() if round(change, 2)]
+        table.add_row("splits", _lines(changed) if changed else "no feature has more or fewer by a hundredth of all")
+        table.add_row("answers", _agreement(found.agreement))
+        out.print(table)
+
+
+@app.command()
+def promote(
+    pipeline: PipelineFile,
+    version: Version,
+    *,
+    pin: Annotated[bool, typer.Option("--pin", help="Let no later model replace it.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Put an earlier model in force again."""
+    with told():
+        from tidemark.registry.promotion import named
+
+        _promote(pipeline, lambda registry: named(registry, version), pin=pin, dry_run=dry_run)
+
+
+@app.command()
+def rollback(
+    pipeline: PipelineFile,
+    *,
+    pin: Annotated[bool, typer.Option("--pin", help="Let no later model replace it.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Put the model in force again that was champion before this one."""
+    with told():
+        from tidemark.registry.promotion import previous
+
+        _promote(pipeline, previous, pin=pin, dry_run=dry_run)
+
+
+@app.command(name="pin")
+def pin_champion(pipeline: PipelineFile, *, dry_run: DryRun = False) -> None:
+    """Keep the champion in force: labels are collected, and no model replaces it."""
+    with told():
+        from tidemark.registry.promotion import in_force
+
+        read = load(pipeline)
+        champion = ""
+
+        def compose(registry: Registry) -> list[Output]:
+            nonlocal champion
+            champion = in_force(registry).version
+            if registry.pinned is not None:
+                raise ModelError(f"{champion} is pinned already, by {registry.pinned.by}")
+            return [_pin(read, champion)]
+
+        _write(read, compose, dry_run=dry_run)
+        _done(dry_run, f"{champion} is pinned: no model replaces it until `tidemark models unpin {pipeline}`")
+
+
+@app.command()
+def unpin(pipeline: PipelineFile, *, dry_run: DryRun = False) -> None:
+    """Let a later model replace the champion again."""
+    with told():
+        read = load(pipeline)
+
+        def compose(registry: Registry) -> list[Output]:
+            if registry.pinned is None:
+                raise ModelError("no champion is pinned")
+            return [_pin(read, None)]
+
+        _write(read, compose, dry_run=dry_run)
+        _done(dry_run, "the pin is lifted: the next model that passes the gate replaces the champion")
+
+
+def _promote(path: Path, chosen: Any, *, pin: bool, dry_run: bool) -> None:  # noqa: ANN401 - a rule over the registry
+    from tidemark.registry.promotion import promoted
+    from tidemark.registry.writing import checked
+    from tidemark.training.schedule import pause
+
+    pipeline = load(path)
+    copy: ModelManifest | None = None
+
+    def compose(registry: Registry) -> list[Output]:
+        nonlocal copy
+        copy, outputs = promoted(registry, chosen(registry), by=operator(), at=_now(), topic=pipeline.topics.models)
+        checked(pipeline, outputs, copy.version, registry.secret)
+        return [*outputs, *([_pin(pipeline, copy.version)] if pin else [])]
+
+    _write(pipeline, compose, dry_run=dry_run)
+    if copy is None:
+        raise AssertionError("the registry was not read")
+    _done(dry_run, f"{safe(copy.copy_of or '')} is champion again, as {copy.version}, in the place of {copy.parent}")
+    if pin:
+        out.print(f"no model replaces it until `tidemark models unpin {path}`", soft_wrap=True)
+    else:
+        out.print(
+            f"retrain compares a new model with it after {pause(pipeline, copy.used):,} more labels at the soonest; "
+            f"`tidemark models pin {path}` keeps it",
+            soft_wrap=True,
+        )
+
+
+def _registry(pipeline: Pipeline) -> Registry:
+    from tidemark.registry.reading import read_registry
+
+    return read_registry(connected(), pipeline.topics.models, secret=signing_key(), settled=True)
+
+
+def _write(pipeline: Pipeline, compose: Any, *, dry_run: bool) -> None:  # noqa: ANN401 as above
+    from tidemark.registry.writing import write_models
+
+    if dry_run:
+        compose(_registry(pipeline))
+    else:
+        write_models(connected(), pipeline, compose, secret=signing_key())
+
+
+def _pin(pipeline: Pipeline, version: str | None) -> Output:
+    from tidemark.registry.promotion import pinned
+
+    return pinned(version, by=operator(), at=_now(), topic=pipeline.topics.models, secret=signing_key())
+
+
+def _done(dry_run: bool, sentence: str) -> None:
+    words = (
+        Text.assemble(("would be done: ", "yellow"), sentence) if dry_run else Text.assemble(("ok ", "green"), sentence)
+    )
+    out.print(words, soft_wrap=True)
+
+
+def _json(content: object) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000
+
+
+def _minute(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at / 1e6))
+
+
+def _figure(model: Listed) -> str:
+    for metric, words in (("average_precision", "average precision"), ("log_loss", "log loss")):
+        for part in (f"{metric}_challenger", f"holdout_{metric}"):
+            value = model.metrics.get(part)
+            if value is not None:
+                return f"{words} {value:.3f}"
+    return ""
+
+
+def _agreement(found: Agreement | None) -> str:
+    if found is None:
+        return "cannot be compared: the first takes features or classes that the second does not"
+    text = f"the same likeliest class for {found.same_class} of {found.rows} rows"
+    if found.rank_correlation is not None:
+        text += f", rank correlation {found.rank_correlation:.2f}"
+    return text
+
+
+def _lines(parts: Iterable[tuple[str, str]]) -> str:
+    lines = [f"{share:>5} {safe(name)}" for share, name in parts]
+    rest = len(lines) - _SHOWN
+    return "\n".join([*lines[:_SHOWN], *([f"and {rest} more"] if rest > 0 else [])])
+
+
+def _grid() -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
