@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling
+.PHONY: help demo test warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers
 
 PYTHON ?=
 VENV := .venv/bin
@@ -94,6 +94,14 @@ bench-kernels: setup-dev
 bench-labeling: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench-labeling.txt
 	@$(VENV)/python -m benchmarks labeling $(if $(QUICK),--quick)
+
+bench-labels: setup-dev
+	@$(VENV)/python -m benchmarks labels $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks label-curves $(if $(QUICK),--quick)
+
+bench-label-curves-peers: setup-dev
+	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench.txt
+	@$(VENV)/python -m benchmarks label-curves --peers $(if $(QUICK),--quick)
 
 bench-%: setup-dev
 	@$(VENV)/python -m benchmarks $* $(if $(QUICK),--quick)

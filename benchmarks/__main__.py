@@ -12,6 +12,7 @@ BENCHMARKS: Final = {
     "first-hour": "benchmarks.loop.first_hour",
     "headline": "benchmarks.labels.headline",
     "kernels": "benchmarks.kernels.suite",
+    "label-curves": "benchmarks.labels.label_curves",
     "label-efficiency": "benchmarks.labels.efficiency",
     "label-faults": "benchmarks.loop.label_faults",
     "labels": "benchmarks.labels.learners",

@@ -107,18 +107,29 @@ class Trial:
 
 
 class Loop:
-    """Selection and retraining, joined by lists instead of topics."""
+    """Selection and retraining, joined by lists instead of topics.
 
-    def __init__(self, pipeline: Pipeline, sandbox: Sandbox) -> None:
+    seed: of the trainer.  headline: whether the champion is measured too, which trains further models and decides
+    nothing.
+    """
+
+    def __init__(self, pipeline: Pipeline, sandbox: Sandbox, *, seed: int = 0, headline: bool = True) -> None:
         self._pipeline, self._sandbox = pipeline, sandbox
         self._topic: list[Output] = []
         self._labels = Partition(pipeline.topics.labels, 0, _INCARNATION)
-        self._retrain = RetrainProcessor(pipeline, read_registry=self._registry, sandbox=sandbox)
+        kind = RetrainProcessor if headline else _WithoutHeadline
+        self._retrain = kind(pipeline, read_registry=self._registry, sandbox=sandbox, seed=seed)
         self._retrain.open(self._labels, "")
         self._keeper = ChampionKeeper(ModelSchema.of(pipeline), None, _refuse)
         self._offset = 0
         self._events: dict[int, int] = {}
         self.metrics: list[Metric] = []
+        self.labels: list[tuple[int, Label]] = []
+
+    @property
+    def champion(self) -> ActiveModel | None:
+        """The model in force."""
+        return self._keeper.current
 
     def ask(self, number: int, rows: NDArray[np.int64], features: NDArray[np.float64]) -> list[Pick]:
         """Picks of a tile, all of whose events are given at once."""
@@ -163,11 +174,15 @@ class Loop:
 
     def learn(self, answers: list[tuple[Pick, str]]) -> ActiveModel | None:
         """The new champion, if these answers bring one."""
-        values = [encode(_label(pick, answer, self._pipeline, self._events)) for pick, answer in answers]
+        labels = [_label(pick, answer, self._pipeline, self._events) for pick, answer in answers]
+        values = [encode(label) for label in labels]
         offsets = np.arange(self._offset, self._offset + len(values))
+        self.labels += zip(offsets.tolist(), labels, strict=True)
         self._offset += len(values)
         none: list[Any] = [None] * len(values)
         outputs = self._retrain.process(Batch(self._labels, offsets, offsets, none, list(values), none))
+        if refused := [output for output in outputs if output.topic == self._pipeline.topics.deadletter]:
+            raise ModelError(f"our own label is a dead letter: {refused[0].value!r}")
         self.metrics += [decode(Metric, each.value) for each in outputs if each.topic == self._pipeline.topics.metrics]
         published = [output for output in outputs if output.topic == self._pipeline.topics.models]
         self._topic += published
@@ -181,6 +196,13 @@ class Loop:
         registry = Registry()
         registry.feed_outputs(self._topic)
         return registry
+
+
+class _WithoutHeadline(RetrainProcessor):
+    """Trains and judges as the flow does, and measures no champion, from which nothing follows."""
+
+    def _headline(self, state: object) -> list[Output]:  # noqa: ARG002
+        return []
 
 
 def _refuse(what: str, reason: str) -> None:

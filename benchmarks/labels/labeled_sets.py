@@ -23,14 +23,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.datasets import DATASETS
-from tidemark.errors import ConfigError
 from tidemark.features.backfill import backfill
 from tidemark.pipeline import load
 
 OURS: Final = Path(__file__).parent / "sets"
-_PIPELINES: Final = Path(__file__).parents[2] / "pipelines" / "real"
+PIPELINES: Final = Path(__file__).parents[2] / "pipelines" / "real"
 _MOST_TEXTS: Final = 60
-_STREAMED: Final = 0.8
+STREAMED: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class LabeledSet:
     @property
     def streamed(self) -> int:
         """Rows of the stream."""
-        return int(len(self.target) * _STREAMED)
+        return int(len(self.target) * STREAMED)
 
 
 def sets_in(folder: Path, described: Path) -> Iterator[LabeledSet]:
@@ -63,21 +62,26 @@ def sets_in(folder: Path, described: Path) -> Iterator[LabeledSet]:
         The sets, by name.
 
     """
+    for name, given in described_in(folder, described):
+        if "dataset" in given:
+            yield _computed(name, folder, given)
+        else:
+            yield _plain(name, pl.read_parquet(folder / f"{name}.parquet"), given)
+
+
+def described_in(folder: Path, described: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and description of every set whose files are there; arguments as `sets_in` has them."""
     for path in sorted(described.glob("*.toml")):
         given = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "dataset" in given:
-            try:
-                yield _computed(path.stem, folder, given)
-            except ConfigError:
-                continue  # its file is not in this folder
-        elif (folder / f"{path.stem}.parquet").is_file():
-            yield _plain(path.stem, pl.read_parquet(folder / f"{path.stem}.parquet"), given)
+        files = DATASETS[given["dataset"]].paths(folder) if "dataset" in given else [folder / f"{path.stem}.parquet"]
+        if all(file.is_file() for file in files):
+            yield path.stem, given
 
 
 def _plain(name: str, frame: pl.DataFrame, given: dict[str, Any]) -> LabeledSet:
     frame = frame.gather_every(given.get("every", 1))
     label = frame[given["label"]].cast(pl.String)
-    target, classes = _classes(label, given.get("positive"))
+    target, classes = classes_of(label, given.get("positive"))
     columns = [column for column in frame.columns if column not in (given["label"], *given.get("leave", []))]
     features = np.column_stack([_numbers(frame[column]) for column in columns])
     return LabeledSet(
@@ -85,7 +89,8 @@ def _plain(name: str, frame: pl.DataFrame, given: dict[str, Any]) -> LabeledSet:
     )
 
 
-def _classes(label: pl.Series, positive: str | None) -> tuple[NDArray[np.int64], int]:
+def classes_of(label: pl.Series, positive: str | None) -> tuple[NDArray[np.int64], int]:
+    """Class of each row, and how many there are; `positive`: of two classes, against all others."""
     if positive is not None:
         return (label == positive).to_numpy().astype(np.int64), 2
     values = sorted(label.unique().to_list())
@@ -103,7 +108,7 @@ def _numbers(column: pl.Series) -> NDArray[np.float64]:
 
 def _computed(name: str, folder: Path, given: dict[str, Any]) -> LabeledSet:
     dataset, skip = given["dataset"], given.get("skip", 0)
-    pipeline = load(_PIPELINES / f"{dataset}.toml")
+    pipeline = load(PIPELINES / f"{dataset}.toml")
     whole = DATASETS[dataset].load(folder, skip + given["rows"])
     table = backfill(pipeline, whole.events).select(pipeline.feature_names).to_numpy().astype(np.float64)
     classes = pipeline.label.classes

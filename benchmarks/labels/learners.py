@@ -22,8 +22,8 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.labels.labeled_sets import OURS, LabeledSet, sets_in
+from benchmarks.labels.quality import calibration_error, quality
 from benchmarks.support import report
-from tidemark.evaluation.metrics import average_precision
 from tidemark.pipeline.model import LearnerName
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset
@@ -33,7 +33,6 @@ LEARNERS: Final[tuple[LearnerName, ...]] = get_args(LearnerName)
 LABELS: Final = (40, 120, 360)
 _CURVE: Final = (20, 40, 60, 80, 120, 180, 240, 360, 480, 720, 1_440)
 _EXAM: Final = 20_000
-_BINS: Final = 10
 
 
 def drawn(data: LabeledSet, seed: int, count: int) -> Dataset:
@@ -60,29 +59,11 @@ def measured(data: LabeledSet, learner: LearnerName, seed: int, count: int) -> d
         given = train(labels, schema, learner=learner, seed=seed).probabilities(data.features[exam])
     own = np.clip(given[np.arange(len(exam)), truth], 1e-6, 1)
     return {
-        "quality": _quality(truth, given),
+        "quality": quality(truth, given),
         "log_loss": float(-np.log(own).mean()),
-        "calibration_error": _calibration_error(truth, given),
+        "calibration_error": calibration_error(truth, given),
         "seconds": time.process_time() - begun,
     }
-
-
-def _quality(truth: np.ndarray[Any, Any], given: np.ndarray[Any, Any]) -> float:
-    if given.shape[1] == 2:
-        return float(average_precision(truth == 1, given[:, 1]))
-    guess = given.argmax(axis=1)
-    of_class = [
-        2 * np.sum((guess == each) & (truth == each)) / (np.sum(guess == each) + np.sum(truth == each))
-        for each in np.unique(truth)
-    ]
-    return float(np.mean(of_class))
-
-
-def _calibration_error(truth: np.ndarray[Any, Any], given: np.ndarray[Any, Any]) -> float:
-    """Expected calibration error of the likeliest class, ten bins of equally many rows."""
-    sure, right = given.max(axis=1), given.argmax(axis=1) == truth
-    bins = np.array_split(np.argsort(sure, kind="stable"), _BINS)
-    return float(sum(len(each) * abs(sure[each].mean() - right[each].mean()) for each in bins) / len(truth))
 
 
 def worth(quality: float, curve: Sequence[tuple[int, float]], labels: int) -> float:

@@ -32,13 +32,13 @@ from tidemark.registry.versions import next_version
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.training import gate
 from tidemark.training.dataset import Dataset, LabelLog, check
-from tidemark.training.gate import Verdict
+from tidemark.training.gate import Probabilities, Verdict
 from tidemark.training.headline import HeadlineLog, Headliner
 from tidemark.training.manifest import describe, labels_of
 from tidemark.training.metrics import size_metric, verdict_metric
 from tidemark.training.recomputing import Recomputing
 from tidemark.training.schedule import first_is_due, pause
-from tidemark.training.trainer import TrainedModel, check_parameters, train
+from tidemark.training.trainer import TrainedModel, check_parameters, stand_in, train
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class RetrainProcessor:
         self._told: list[tuple[str, str | None]] = []
         self._stored: dict[str, LabelFeatures] = {}
         self._recomputed: dict[str, dict[str, float | None]] = {}
-        self._headliner = Headliner(pipeline.label, lambda rows: self._learn(rows).probabilities)
+        self._headliner = Headliner(pipeline.label, self._stand_in)
         self._learnt_by: tuple[str, frozenset[str]] = "", frozenset()
 
     @property
@@ -349,6 +349,18 @@ class RetrainProcessor:
             seed=self._seed,
         )
 
+    def _stand_in(self, rows: Dataset) -> Probabilities:
+        """What a model of some labels would say, for whoever judges models."""
+        training = self._pipeline.training
+        return stand_in(
+            rows,
+            self._schema,
+            training.params,
+            learner=training.learner,
+            num_threads=self._num_threads,
+            seed=self._seed,
+        )
+
     def _challenger(self, rows: Dataset) -> TrainedModel:
         model = self._learn(rows)
         if model.splits == 0:
@@ -365,7 +377,7 @@ class RetrainProcessor:
             rows,
             np.array([event not in seen for event in rows.event_ids], np.bool_),
             champion.probabilities,
-            lambda part: self._learn(part).probabilities,
+            self._stand_in,
             schema=self._schema,
             positive=self._pipeline.label.positive,
             gates=self._pipeline.gates,

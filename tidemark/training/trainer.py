@@ -7,13 +7,17 @@ Trying half of the features or fewer at each split, and bagging, help most; weig
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.forest.forest import Forest
+from kernels.forest.model_text import ForestModel
+from kernels.forest.model_writer import write_model
 from tidemark.errors import ConfigError
 from tidemark.pipeline import training_params
 from tidemark.pipeline.model import LearnerName
@@ -21,8 +25,10 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse, structure_sha256
 from tidemark.training.dataset import Dataset
 from tidemark.training.golden import choose
-from tidemark.training.learners.family import text_of
+from tidemark.training.learners.calibration import probabilities_of
+from tidemark.training.learners.family import model_of
 from tidemark.training.learners.member import Parameters, Task
+from tidemark.training.learners.trees import boosted, scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,58 @@ def train(
         ConfigError: a parameter is not to be set, or LightGBM refuses it.
 
     """
-    check_parameters(given or {}, learner)
-    task = Task(schema, seed=seed, threads=num_threads, params=given)
-    order = None if rows.known_at is None else np.argsort(rows.known_at, kind="stable")
-    text = text_of(learner, rows.features, rows.target, task, order=order, inclusion=rows.inclusion)
+    task = _task(schema, given, learner, num_threads, seed)
+    if learner == "boosted":
+        text = boosted(rows.features, rows.target, task).model_to_string(num_iteration=-1)
+        model = parse(text, schema)
+    else:
+        model = _model(rows, task, learner)
+        text = write_model(model)
     booster = lgb.Booster(model_str=text)
-    model = parse(text, schema)
     golden = choose(Forest(model), rows.features)
     raw = np.asarray(booster.predict(golden, raw_score=True, num_threads=1), np.float64).reshape(len(golden), -1)
     return TrainedModel(text, golden, raw, structure_sha256(model), len(model.split_feature), booster)
+
+
+def stand_in(
+    rows: Dataset,
+    schema: ModelSchema,
+    given: Parameters | None = None,
+    *,
+    learner: LearnerName = "boosted",
+    num_threads: int = 1,
+    seed: int = 0,
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """What `train` would make, for whoever wants its probabilities alone: no text is written, no golden row chosen.
+
+    Args:
+        rows: to learn from.
+        schema: their features and classes.
+        given: parameters, as `train` has them.
+        learner: as `train` has it.
+        num_threads: as `train` has it.
+        seed: as `train` has it.
+
+    Returns:
+        Gives probabilities (n, classes) of rows (n, d).
+
+    Raises:
+        ModelError: LightGBM can't train on these rows.
+        ConfigError: a parameter is not to be set, or LightGBM refuses it.
+
+    """
+    task = _task(schema, given, learner, num_threads, seed)
+    if learner == "boosted":
+        return partial(probabilities, boosted(rows.features, rows.target, task))
+    model = _model(rows, task, learner)
+    return lambda asked: probabilities_of(scores(model, asked))
+
+
+def _task(schema: ModelSchema, given: Parameters | None, learner: LearnerName, num_threads: int, seed: int) -> Task:
+    check_parameters(given or {}, learner)
+    return Task(schema, seed=seed, threads=num_threads, params=given)
+
+
+def _model(rows: Dataset, task: Task, learner: LearnerName) -> ForestModel:
+    order = None if rows.known_at is None else np.argsort(rows.known_at, kind="stable")
+    return model_of(learner, rows.features, rows.target, task, order=order, inclusion=rows.inclusion)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,9 @@ from hypothesis import strategies as st
 from models import START, batch_of, label_of, label_values, registry_of, rows, small_model, small_pipeline
 
 from tidemark.errors import ConfigError, ModelError, TopicError
-from tidemark.records import Metric, ModelManifest, decode, encode
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.model import LearnerName
+from tidemark.records import Label, Metric, ModelManifest, decode, encode
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
@@ -39,7 +43,10 @@ class Engine:
 
     sandbox: Sandbox
 
-    def __init__(self, topic: Iterable[Output] = (), secret: bytes | None = None) -> None:
+    def __init__(
+        self, topic: Iterable[Output] = (), secret: bytes | None = None, pipeline: Pipeline = PIPELINE
+    ) -> None:
+        self.pipeline = pipeline
         self.topic: list[Output] = list(topic)
         self.outputs: list[Output] = []
         self.committed: tuple[int, str] | None = None
@@ -47,7 +54,9 @@ class Engine:
         self.processor = self._new()
 
     def _new(self) -> RetrainProcessor:
-        processor = RetrainProcessor(PIPELINE, read_registry=self.registry, secret=self.secret, sandbox=self.sandbox)
+        processor = RetrainProcessor(
+            self.pipeline, read_registry=self.registry, secret=self.secret, sandbox=self.sandbox
+        )
         assert processor.open(PARTITION, self.committed[1] if self.committed else "") == 0
         return processor
 
@@ -150,6 +159,26 @@ def test_the_same_log_gives_the_same_models_whatever_the_batches_and_crashes(
     engine.run(VALUES, splits, crash=crash)
     assert engine.manifests == plain.manifests
     assert [each.value for each in engine.topic] == [each.value for each in plain.topic]
+
+
+@pytest.mark.parametrize("learner", [name for name in get_args(LearnerName) if name != "boosted"])
+def test_after_a_crash_every_learner_publishes_the_same_bytes_from_labels_asked_for_and_drawn(
+    learner: LearnerName,
+) -> None:
+    few = "" if learner == "linear" else "params = { num_iterations = 8 }"
+    pipeline = small_pipeline(
+        extra=f'[training]\nlearner = "{learner}"\nmin_labels = 20\n{few}\n[gates]\nmin_holdout = 20'
+    )
+    values = []
+    for at, value in enumerate(VALUES[:90]):
+        label = decode(Label, value)
+        drawn = 0.25 if at % 3 == 0 else None
+        values.append(encode(msgspec.structs.replace(label, inclusion_probability=drawn)))
+    whole, broken = Engine(pipeline=pipeline), Engine(pipeline=pipeline)
+    whole.run(values, [])
+    broken.run(values, [19, 50, 51], crash=True)
+    assert len(whole.manifests) == 3
+    assert [each.value for each in broken.topic] == [each.value for each in whole.topic]
 
 
 @settings(max_examples=8, deadline=None)

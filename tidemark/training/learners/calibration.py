@@ -21,6 +21,10 @@ _DIGITS: Final = 4
 _WIDTH_OF_SLOPE: Final = 1.0
 """Standard deviation of the logarithm of a slope beforehand."""
 _WIDTH_OF_INTERCEPT: Final = 0.5
+_WIDTH_OF_TURN: Final = 0.25
+"""Standard deviation beforehand of the logarithm by which the stream's slope differs from that of all labels."""
+_WIDTH_OF_SHIFT: Final = 2.0
+"""The same of the log-odds: of labels chosen for being uncertain, ten times as many may be of the rare class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,50 @@ def scale_of(scores: NDArray[np.float64], y: NDArray[np.int64], classes: int, sl
     bounds = [(-4.0, 4.0), *[(None, None)] * outputs]
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
     return Scale(_rounded(slope * float(np.exp(found[0]))), np.array([_rounded(each) for each in found[1:].tolist()]))
+
+
+def shifted(
+    scale: Scale,
+    scores: NDArray[np.float64],
+    y: NDArray[np.int64],
+    classes: int,
+    weights: NDArray[np.float64],
+) -> Scale:
+    """The scale for the stream that labels were drawn from, where the scale was fitted on other labels too.
+
+    Labels that a model asked for hold more of a rare class than the stream does. How much the log-odds are to be
+    shifted is told by the drawn ones, as their posterior's mode: with few of them, the scale stays near what it was.
+
+    Args:
+        scale: fitted on all labels.
+        scores: (n, outputs) as `scale_of` has them.
+        y: (n,) classes.
+        classes: of the task.
+        weights: (n,) inverse of the probability by which each row was drawn, 0 for those that were not, of a sum that
+            is the number of labels they are worth.
+
+    Returns:
+        The scale; its slope is above 0.
+
+    """
+    drawn = weights > 0
+    scores, weight = scores[drawn], weights[drawn]
+    wanted, outputs = np.eye(classes)[y[drawn]], scores.shape[1]
+
+    def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        a = scale.slope * np.exp(point[0])
+        logs = log_likelihoods(a * scores + scale.intercept + point[1:])
+        off = (np.exp(logs) - wanted) * weight[:, None]
+        off = off[:, 1:] if outputs == 1 else off
+        widths = np.array([_WIDTH_OF_TURN, *[_WIDTH_OF_SHIFT] * outputs])
+        value = -float((weight[:, None] * wanted * logs).sum()) + float(((point / widths) ** 2).sum()) / 2
+        gradient = np.concatenate([[a * float((off * scores).sum())], off.sum(axis=0)]) + point / widths**2
+        return value, gradient
+
+    bounds = [(-2.0, 2.0), *[(None, None)] * outputs]
+    found = minimize(loss, np.zeros(1 + outputs), jac=True, method="L-BFGS-B", bounds=bounds).x
+    intercept = np.array([_rounded(each) for each in (scale.intercept + found[1:]).tolist()])
+    return Scale(_rounded(scale.slope * float(np.exp(found[0]))), intercept)
 
 
 def _rounded(number: float) -> float:

@@ -45,15 +45,41 @@ def importance(inclusion: NDArray[np.float64] | None, y: NDArray[np.int64]) -> N
     alike = np.ones(len(y))
     if inclusion is None:
         return alike
-    drawn = (inclusion > 0) & (inclusion <= 1)  # false for NaN
+    drawn = _drawn(inclusion)
     counts = np.sort(np.bincount(y[drawn], minlength=2))
     if drawn.sum() < LEAST_DRAWN or counts[-2] < LEAST_OF_CLASS:
         return alike
+    return inverse(inclusion)
+
+
+def inverse(inclusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inverse of each label's inclusion probability, 0 where there is none; the sum is what they are worth.
+
+    Args:
+        inclusion: (n,) as `importance` has them, of which some are probabilities.
+
+    Returns:
+        Weights (n,), none above ten times their median. Their sum is Kish's effective number of labels.
+
+    """
+    drawn = _drawn(inclusion)
     weights = np.where(drawn, 1 / np.where(drawn, inclusion, 1.0), 0.0)
     most = 10 * float(np.median(weights[drawn]))
     weights = np.minimum(weights, most)
     effective = float(weights.sum() ** 2 / (weights**2).sum())
     return np.asarray(weights * effective / weights.sum())
+
+
+def partly_drawn(inclusion: NDArray[np.float64] | None) -> bool:
+    """Whether some labels were drawn and others were not: all together are no sample of the stream."""
+    if inclusion is None:
+        return False
+    drawn = _drawn(inclusion)
+    return bool(drawn.any() and not drawn.all())
+
+
+def _drawn(inclusion: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (inclusion > 0) & (inclusion <= 1)  # false for NaN
 
 
 def weights_of(losses: Sequence[NDArray[np.float64]], mean: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from kernels.forest.combination import affine, joined
 from kernels.forest.model_text import ForestModel
-from kernels.forest.model_writer import write_model
 from tidemark.pipeline.model import LearnerName
-from tidemark.training.learners.calibration import Scale, log_likelihoods, scale_of
-from tidemark.training.learners.evidence import importance, weights_of
+from tidemark.training.learners.calibration import Scale, log_likelihoods, scale_of, shifted
+from tidemark.training.learners.evidence import importance, inverse, partly_drawn, weights_of
 from tidemark.training.learners.linear import LINEAR
-from tidemark.training.learners.member import LEAST_ROWS, MANY_ROWS, Member, Task
-from tidemark.training.learners.trees import BOOSTED, EXTRA_TREES, FOREST, boosted_text, scores
+from tidemark.training.learners.member import LEAST_ROWS, MANY_ROWS, Member, Task, Weights, part
+from tidemark.training.learners.trees import BOOSTED, EXTRA_TREES, FOREST, scores
 
 MEMBERS: Final[dict[LearnerName, Member]] = {
     "boosted": BOOSTED,
@@ -48,7 +47,7 @@ class Calibrated:
     held_out: NDArray[np.float64]
 
 
-def text_of(
+def model_of(
     learner: LearnerName,
     x: NDArray[np.float64],
     y: NDArray[np.int64],
@@ -56,8 +55,9 @@ def text_of(
     *,
     order: NDArray[np.int64] | None = None,
     inclusion: NDArray[np.float64] | None = None,
-) -> str:
-    """LightGBM text of a model of rows.
+    weights: Weights = None,
+) -> ForestModel:
+    """A model of rows.
 
     Args:
         learner: as `training.learner` names it.
@@ -66,34 +66,43 @@ def text_of(
         task: what is learnt.
         order: rows in the order in which their labels became known. None: as they stand.
         inclusion: (n,) probability by which each event was drawn to be labeled, NaN where there is none.
+        weights: of the rows, when members learn.
 
     Returns:
-        The text; the same from the same arguments.
+        A forest whose scores are log-odds; the same from the same arguments.
 
     Raises:
         ModelError: nothing can be learnt from these rows.
 
     """
-    if learner == "boosted":
-        return boosted_text(x, y, task)
     if learner in MEMBERS:
-        return write_model(calibrated(MEMBERS[learner], x, y, task).model)
-    members = {name: calibrated(member, x, y, _own(name, task)) for name, member in MEMBERS.items()}
+        return calibrated(MEMBERS[learner], x, y, task, weights, inclusion).model
+    members = {name: calibrated(member, x, y, _own(name, task), weights, inclusion) for name, member in MEMBERS.items()}
     if learner == "mean":
-        weights = np.full(len(members), 1 / len(members))
+        shares = np.full(len(members), 1 / len(members))
     else:
-        weights = judged(members, x, y, task, order=order, inclusion=inclusion)
-    return write_model(mixed(list(members.values()), weights))
+        shares = judged(members, x, y, task, order=order, inclusion=inclusion, weights=weights)
+    return mixed(list(members.values()), shares)
 
 
-def calibrated(member: Member, x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> Calibrated:
-    """A member that has learnt from rows; arguments as `text_of` has them."""
-    fitted = member.fit_held_out(x, y, task)
+def calibrated(
+    member: Member,
+    x: NDArray[np.float64],
+    y: NDArray[np.int64],
+    task: Task,
+    weights: Weights = None,
+    inclusion: NDArray[np.float64] | None = None,
+) -> Calibrated:
+    """A member that has learnt from rows; arguments as `model_of` has them."""
+    fitted = member.fit_held_out(x, y, task, weights)
     share = float(np.mean(y == 1)) if task.outputs == 1 else 1 / task.classes
     known = ~np.isnan(fitted.held_out[:, 0])
     slope = member.slope(min(max(share, 0.01), 0.99))
     if known.any():
         scale = scale_of(fitted.held_out[known], y[known], task.classes, slope)
+        if inclusion is not None and partly_drawn(inclusion):
+            drawn = np.where(known, inverse(inclusion), 0.0)
+            scale = shifted(scale, fitted.held_out, y, task.classes, drawn)
     else:  # as if every score were 0
         scale = scale_of(np.zeros_like(fitted.held_out), y, task.classes, slope)
     model = replace(affine(fitted.model, scale.slope, scale.intercept), sigmoid=1.0)  # the scale has a slope of its own
@@ -125,8 +134,9 @@ def judged(
     *,
     order: NDArray[np.int64] | None = None,
     inclusion: NDArray[np.float64] | None = None,
+    weights: Weights = None,
 ) -> NDArray[np.float64]:
-    """Weights of members by how well they foretell rows; arguments as `text_of` has them.
+    """Weights of members by how well they foretell rows; arguments as `model_of` has them.
 
     A label is foretold twice: by what was learnt from labels on both sides of it in time, of which there are most, and
     by what was learnt from earlier labels alone, as in use. Each counts half.
@@ -135,7 +145,7 @@ def judged(
     held_out = [member.held_out for member in members.values()]
     known = np.flatnonzero(~np.isnan(np.hstack(held_out)).any(axis=1))
     held_out = [each[known] for each in held_out]
-    later, foretold = _foretold(members, x, y, task, np.arange(len(y)) if order is None else order)
+    later, foretold = _foretold(members, x, y, task, np.arange(len(y)) if order is None else order, weights)
     parts = [(held_out, known), (foretold, later)]
 
     def losses(of: Callable[[list[NDArray[np.float64]]], NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -151,6 +161,7 @@ def _foretold(
     y: NDArray[np.int64],
     task: Task,
     order: NDArray[np.int64],
+    weights: Weights,
 ) -> tuple[NDArray[np.int64], list[NDArray[np.float64]]]:
     """Rows of all blocks but the first, and each member's log-odds of them from the blocks before."""
     if len(y) < LEAST_ROWS * BLOCKS:
@@ -162,7 +173,7 @@ def _foretold(
         parts = []
         for at in range(first, BLOCKS):
             before = np.sort(np.concatenate(blocks[:at])[-MANY_ROWS:])
-            model = MEMBERS[name].fit(x[before], y[before], _own(name, task))
+            model = MEMBERS[name].fit(x[before], y[before], _own(name, task), part(weights, before))
             parts.append(member.scale(scores(model, x[blocks[at]])))
         logits.append(np.concatenate(parts))
     return np.concatenate(blocks[first:]), logits

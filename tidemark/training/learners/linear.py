@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from kernels.forest.model_text import ForestModel
-from tidemark.training.learners.member import Fitted, Member, Task
+from tidemark.training.learners.member import Fitted, Member, Task, Weights
 from tidemark.training.learners.steps import Step, step_forest
 
 _BINS: Final = 32
@@ -87,16 +87,23 @@ def _between(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.
 
 @dataclass(frozen=True, slots=True)
 class _Ridge:
-    """weights: (columns, outputs) of centred columns.  left_out: (n, outputs) predictions without the row itself."""
+    """slopes: (columns, outputs) of centred columns.  left_out: (n, outputs) predictions without the row itself."""
 
-    weights: NDArray[np.float64]
+    slopes: NDArray[np.float64]
     left_out: NDArray[np.float64]
 
 
-def _ridge(columns: NDArray[np.float64], shares: NDArray[np.float64]) -> _Ridge:
-    """Ridge regression of shares (n, outputs) on columns (n, p), with the penalty that predicts left-out rows best."""
+def _ridge(columns: NDArray[np.float64], shares: NDArray[np.float64], weights: NDArray[np.float64]) -> _Ridge:
+    """Ridge regression of shares (n, outputs) on columns (n, p), with the penalty that predicts left-out rows best.
+
+    Rows count by their weights (n,): as rows and residuals that are multiplied by the weights' roots.
+    """
     n, p = columns.shape
-    centred, mean = columns - columns.mean(axis=0), shares.mean(axis=0)
+    root = np.sqrt(weights)[:, None]
+    mean = np.average(shares, axis=0, weights=weights)
+    centred = (columns - np.average(columns, axis=0, weights=weights)) * root
+    off = (shares - mean) * root
+    own = weights / weights.sum()
     if n > p:
         squares, vectors = np.linalg.eigh(centred.T @ centred)
         kept = squares > squares[-1] * 1e-10
@@ -106,50 +113,51 @@ def _ridge(columns: NDArray[np.float64], shares: NDArray[np.float64]) -> _Ridge:
         squares, vectors = np.linalg.eigh(centred @ centred.T)
         kept = squares > squares[-1] * 1e-10
         squares, left = squares[kept], vectors[:, kept]
-    projected = left.T @ (shares - mean)
+    projected = left.T @ off
     best, found = np.inf, None
     for penalty in _PENALTIES:
         kept_share = squares / (squares + penalty)
         fitted = left @ (kept_share[:, None] * projected)
-        leverage = np.minimum((left * left) @ kept_share + 1 / n, 1 - 1e-6)
-        residual = (shares - mean - fitted) / (1 - leverage)[:, None]
+        leverage = np.minimum((left * left) @ kept_share + own, 1 - 1e-6)
+        residual = (off - fitted) / (1 - leverage)[:, None]
         error = float((residual * residual).sum())
         if error < best * (1 - 1e-9):
-            best, found = error, (penalty, shares - residual)
+            best, found = error, (penalty, shares - residual / root)
     assert found is not None  # noqa: S101 - errors are finite
     penalty, left_out = found
-    weights = centred.T @ (left @ (projected / (squares + penalty)[:, None]))
-    return _Ridge(weights, left_out)
+    slopes = centred.T @ (left @ (projected / (squares + penalty)[:, None]))
+    return _Ridge(slopes, left_out)
 
 
-def _fit_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> Fitted:
+def _fit_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, given: Weights = None, /) -> Fitted:
+    weights = np.ones(len(y)) if given is None else given
     shares = (y[:, None] == (1 if task.outputs == 1 else np.arange(task.outputs))).astype(np.float64)
     encoded = {at: each for at in range(x.shape[1]) if (each := _encoded(x[:, at])) is not None}
     most = min(_FEATURES, max(_LEAST_FEATURES, _TREES // task.outputs))
-    ridge, steps = _learnt(encoded, shares)
+    ridge, steps = _learnt(encoded, shares, weights)
     if len(steps) > most:
         strength = {at: float(np.var(steps[at][encoded[at].places], axis=0).sum()) for at in steps}
         kept = sorted(sorted(strength, key=lambda at: (-strength[at], at))[:most])
         encoded = {at: encoded[at] for at in kept}
-        ridge, steps = _learnt(encoded, shares)
-    mean = shares.mean(axis=0)
+        ridge, steps = _learnt(encoded, shares, weights)
+    mean = np.average(shares, axis=0, weights=weights)
     trees = [Step(at, encoded[at].cuts, _rounded(steps[at]), encoded[at].counts) for at in encoded]
     left_out = shares * 0 + mean if ridge is None else ridge.left_out
     return Fitted(step_forest(trees, _rounded(mean), task.schema), left_out)
 
 
 def _learnt(
-    encoded: dict[int, _Encoded], shares: NDArray[np.float64]
+    encoded: dict[int, _Encoded], shares: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[_Ridge | None, dict[int, NDArray[np.float64]]]:
     """The regression, and what each bin of a feature adds to each output, on average nothing."""
     if not encoded:
         return None, {}
-    ridge = _ridge(np.hstack([each.table[each.places] for each in encoded.values()]), shares)
+    ridge = _ridge(np.hstack([each.table[each.places] for each in encoded.values()]), shares, weights)
     steps, first = {}, 0
     for at, each in encoded.items():
         last = first + each.table.shape[1]
-        added = each.table @ ridge.weights[first:last]
-        steps[at] = added - added[each.places].mean(axis=0)
+        added = each.table @ ridge.slopes[first:last]
+        steps[at] = added - np.average(added[each.places], axis=0, weights=weights)
         first = last
     return ridge, steps
 
@@ -158,8 +166,8 @@ def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([float(f"{value:.{_DIGITS}g}") for value in values.ravel().tolist()]).reshape(values.shape)
 
 
-def _fit(x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> ForestModel:
-    return _fit_held_out(x, y, task).model
+def _fit(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> ForestModel:
+    return _fit_held_out(x, y, task, weights).model
 
 
 LINEAR: Final = Member(_fit, _fit_held_out, lambda share: 1 / (share * (1 - share)))

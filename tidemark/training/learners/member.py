@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +51,24 @@ class Fitted:
     held_out: NDArray[np.float64]
 
 
-Fit = Callable[[NDArray[np.float64], NDArray[np.int64], Task], ForestModel]
-"""Learns from rows (n, d), NaN is missing, and their classes (n,)."""
-FitHeldOut = Callable[[NDArray[np.float64], NDArray[np.int64], Task], Fitted]
-"""Learns, and scores each row by a model that has not learnt from it."""
+Weights = NDArray[np.float64] | None
+"""Of rows (n,), on average about 1; None: all alike."""
+
+
+class Fit(Protocol):
+    """Learns from rows (n, d), NaN is missing, their classes (n,) and their weights."""
+
+    def __call__(
+        self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /
+    ) -> ForestModel:
+        """The model."""
+
+
+class FitHeldOut(Protocol):
+    """Learns as `Fit`, and scores each row by a model that has not learnt from it."""
+
+    def __call__(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Fitted:
+        """The model and the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,11 @@ MANY_ROWS: Final = 3_000
 def unknown(model: ForestModel, rows: int) -> Fitted:
     """A member that has learnt from so few rows that its scores of others are not known."""
     return Fitted(model, np.full((rows, model.outputs), np.nan))
+
+
+def part(weights: Weights, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Weights:
+    """Weights of some rows."""
+    return None if weights is None else weights[rows]
 
 
 def folds_of(target: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -32,7 +32,9 @@ from tidemark.training.learners.member import (
     Member,
     Parameters,
     Task,
+    Weights,
     folds_of,
+    part,
     unknown,
 )
 
@@ -78,7 +80,9 @@ def extra_trees_parameters(rows: int, features: int, outputs: int = 1) -> Parame
     return forest_parameters(rows, features, outputs) | {"bagging_fraction": 0.9, "extra_trees": True}
 
 
-def booster_of(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters) -> lgb.Booster:
+def booster_of(
+    x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters, weights: Weights = None
+) -> lgb.Booster:
     """LightGBM's model of rows; the same from the same rows, parameters, threads and seed.
 
     Args:
@@ -86,6 +90,7 @@ def booster_of(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen:
         y: (n,) classes.
         task: what is learnt.
         chosen: parameters, `num_iterations` among them.
+        weights: of the rows.
 
     Returns:
         The booster.
@@ -106,7 +111,9 @@ def booster_of(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen:
     }
     if task.classes > 2:
         parameters["num_class"] = task.classes
-    data = lgb.Dataset(x, y, feature_name=list(task.schema.features), params=parameters, free_raw_data=False)
+    data = lgb.Dataset(
+        x, y, weight=weights, feature_name=list(task.schema.features), params=parameters, free_raw_data=False
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of parameters' aliases; the log is no place for them
@@ -120,25 +127,25 @@ def _named(task: Task) -> Parameters:
     return training_params.named(task.params or {})
 
 
-def boosted_text(x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> str:
-    """Text of boosted trees as LightGBM writes it; arguments as `booster_of` has them."""
+def boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None) -> lgb.Booster:
+    """Boosted trees as LightGBM makes them; arguments as `booster_of` has them."""
     chosen = boosted_parameters(len(x), x.shape[1]) | _named(task)
-    return booster_of(x, y, task, chosen).model_to_string(num_iteration=-1)
+    return booster_of(x, y, task, chosen, weights)
 
 
-def _boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> ForestModel:
-    return parse(boosted_text(x, y, task), task.schema)
+def _boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> ForestModel:
+    return parse(boosted(x, y, task, weights).model_to_string(num_iteration=-1), task.schema)
 
 
-def _boosted_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> Fitted:
+def _boosted_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Fitted:
     if len(x) < LEAST_ROWS:
-        return unknown(_boosted(x, y, task), len(x))
+        return unknown(_boosted(x, y, task, weights), len(x))
     folds = folds_of(y)
     held_out = np.full((len(x), task.outputs), np.nan)
     for fold in range(FOLDS if len(x) <= MANY_ROWS else 1):
         out = folds == fold
-        held_out[out] = scores(_boosted(x[~out], y[~out], task), x[out])
-    return Fitted(_boosted(x, y, task), held_out)
+        held_out[out] = scores(_boosted(x[~out], y[~out], task, part(weights, ~out)), x[out])
+    return Fitted(_boosted(x, y, task, weights), held_out)
 
 
 def scores(model: ForestModel, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,12 +159,14 @@ class _Forest:
         self._fixed: Parameters = {"boosting": "rf", "boost_from_average": False}
         self._extra = extra
 
-    def fit(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> ForestModel:
-        return self._grown(x, y, task, self._chosen(x, task))
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> ForestModel:
+        return self._grown(x, y, task, self._chosen(x, task), weights)
 
-    def fit_held_out(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task) -> Fitted:
+    def fit_held_out(
+        self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /
+    ) -> Fitted:
         if len(x) < LEAST_ROWS:
-            return unknown(self.fit(x, y, task), len(x))
+            return unknown(self.fit(x, y, task, weights), len(x))
         folds = folds_of(y)
         chosen = self._chosen(x, task)
         trees = int(chosen["num_iterations"])
@@ -168,16 +177,18 @@ class _Forest:
             out = folds == fold
             own = chosen | {"num_iterations": max(1, trees // FOLDS)}
             seeded = Task(task.schema, task.seed * FOLDS + fold, task.threads, task.params)
-            part = self._grown(x[~out], y[~out], seeded, own)
-            parts.append(affine(part, 1 / FOLDS, np.zeros(task.outputs)))
-            held_out[out] = scores(part, x[out])
+            grown = self._grown(x[~out], y[~out], seeded, own, part(weights, ~out))
+            parts.append(affine(grown, 1 / FOLDS, np.zeros(task.outputs)))
+            held_out[out] = scores(grown, x[out])
         return Fitted(joined(parts), held_out)
 
     def _chosen(self, x: NDArray[np.float64], task: Task) -> Parameters:
         return self._defaults(len(x), x.shape[1], task.outputs) | _named(task) | self._fixed
 
-    def _grown(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters) -> ForestModel:
-        model = parse(booster_of(x, y, task, chosen).model_to_string(num_iteration=-1), task.schema)
+    def _grown(
+        self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters, weights: Weights
+    ) -> ForestModel:
+        model = parse(booster_of(x, y, task, chosen, weights).model_to_string(num_iteration=-1), task.schema)
         return affine(model, 1.0, np.zeros(task.outputs))
 
 

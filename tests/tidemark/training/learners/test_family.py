@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import lightgbm as lgb
@@ -21,7 +22,7 @@ from tidemark.registry.validate import Validator, parse
 from tidemark.training.gate import Verdict
 from tidemark.training.learners.member import Parameters
 from tidemark.training.manifest import describe
-from tidemark.training.trainer import check_parameters, train
+from tidemark.training.trainer import check_parameters, stand_in, train
 
 LEARNERS = get_args(LearnerName)
 PIPELINES = {count: small_pipeline(classes=[f"c{index}" for index in range(count)]) for count in (2, 3, 50)}
@@ -39,6 +40,16 @@ def test_the_same_labels_give_the_same_bytes(learner: LearnerName, classes: int)
     assert train(data, schema, learner=learner).text == text
     if learner != "linear":  # in which nothing is drawn
         assert train(data, schema, learner=learner, seed=1).text != text
+
+
+@EVERY
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("count", [3, 60])
+def test_a_stand_in_says_what_the_model_of_the_same_labels_says(learner: LearnerName, classes: int, count: int) -> None:
+    data, asked = dataset_of(*rows(count, 3, classes)), rows(100, 4)[0]
+    model = train(data, SCHEMAS[classes], learner=learner)
+    given = stand_in(data, SCHEMAS[classes], learner=learner)(asked)
+    np.testing.assert_allclose(given, model.probabilities(asked), rtol=1e-9)
 
 
 @EVERY
@@ -144,6 +155,28 @@ def test_probabilities_are_shares(learner: LearnerName) -> None:
     for group in np.array_split(np.argsort(given), 5):
         assert target[400:][group].mean() == pytest.approx(given[group].mean(), abs=0.1)
     assert given.max() - given.min() > 0.5
+
+
+@OTHERS
+def test_probabilities_are_those_of_the_stream_where_most_labels_were_asked_for(learner: LearnerName) -> None:
+    """One in eight is positive, and half of the labels are: those asked for are of where the classes meet."""
+    rng = np.random.default_rng(6)
+    features = rng.normal(size=(20_000, 3))
+    share = 1 / (1 + np.exp(3.2 - 2 * features[:, 0] - features[:, 1]))
+    target = (rng.random(len(share)) < share).astype(np.int64)
+    close = np.flatnonzero(np.abs(share[:5_000] - 0.5) < 0.25)[:350]
+    labeled = np.concatenate([np.arange(5_000, 5_150), close])
+    data = replace(
+        dataset_of(features[labeled], target[labeled]),
+        inclusion=np.where(np.arange(len(labeled)) < 150, 150 / 5_000, np.nan),
+    )
+    later = slice(6_000, None)
+    given = train(data, SCHEMAS[2], learner=learner).probabilities(features[later])[:, 1]
+    unknowing = train(replace(data, inclusion=None), SCHEMAS[2], learner=learner).probabilities(features[later])[:, 1]
+    rate = target[later].mean()
+    assert abs(given.mean() - rate) < 0.04
+    assert abs(given.mean() - rate) < abs(unknowing.mean() - rate) + 0.01
+    assert average_precision(target[later] == 1, given) > average_precision(target[later] == 1, unknowing) - 0.01
 
 
 @pytest.mark.parametrize("learner", ["forest", "extra_trees"])

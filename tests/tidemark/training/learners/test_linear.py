@@ -11,7 +11,7 @@ from kernels.forest.model_text import parse_model
 from kernels.forest.model_writer import write_model
 from tidemark.evaluation.metrics import average_precision
 from tidemark.registry.schema import ModelSchema
-from tidemark.training.learners.linear import LINEAR
+from tidemark.training.learners.linear import LINEAR, _ridge
 from tidemark.training.learners.member import Task
 from tidemark.training.learners.steps import Step, step_forest
 
@@ -73,6 +73,20 @@ def test_scores_held_out_are_those_of_a_model_without_the_row() -> None:
     shares = y.astype(np.float64)
     assert np.mean((fitted.held_out[:, 0] - shares) ** 2) > np.mean((inside - shares) ** 2)
     assert np.corrcoef(fitted.held_out[:, 0], inside)[0, 1] > 0.95
+
+
+def test_a_row_of_weight_two_counts_as_two_rows() -> None:
+    """But for the bins, which are of rows."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, (60, 3)).astype(np.float64)
+    y = ((x[:, 0] + rng.normal(size=60) / 2) > 1).astype(np.int64)
+    weights = np.where(np.arange(60) < 20, 2.0, 1.0)
+    columns, shares = x - 1, y[:, None].astype(np.float64)
+    twice = np.concatenate([np.arange(60), np.arange(20)])
+    weighted = _ridge(columns, shares, weights)
+    repeated = _ridge(columns[twice], shares[twice], np.ones(80))
+    np.testing.assert_allclose(weighted.slopes, repeated.slopes, rtol=0.05)
+    np.testing.assert_allclose(_ridge(columns, shares, np.full(60, 1.0)).left_out.mean(), y.mean(), atol=0.05)
 
 
 def test_of_many_features_the_strongest_are_kept() -> None:

@@ -1,0 +1,142 @@
+"""L2: stream strategies of scikit-activeml, with LightGBM or a random forest, on the same streams and budgets.
+
+A peer has scikit-activeml's strategy and its budget manager, which goes through a tile event by event, and the better
+of two learners with their defaults. It trains when there are as many new labels as make our own schedule train, and
+every model counts: no gate keeps one back. What a strategy asks beyond the budget of the tiles so far is not answered.
+
+Needs what `requirements-bench.txt` names.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any, Final
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.labels.curve import MOMENTS, Examination, Run, next_period, tiles_of
+from benchmarks.labels.drafted_sets import DraftedSet
+from tidemark.training.schedule import pause
+
+STRATEGIES: Final = ("Split", "VariableUncertainty", "RandomVariableUncertainty", "FixedUncertainty")
+LEARNERS: Final = ("lightgbm", "forest")
+PEERS: Final = {f"{strategy}, {learner}": (strategy, learner) for strategy in STRATEGIES for learner in LEARNERS}
+"""Name of an arm, its strategy and its learner."""
+
+
+def played(data: DraftedSet, name: str, seed: int) -> Run:
+    """Play a peer; arguments and the run as `benchmarks.labels.curve.played` has them."""
+    begun = time.process_time()
+    strategy, learner = PEERS[name]
+    pipeline = data.pipeline({})
+    selection, classes = pipeline.selection, len(pipeline.label.classes)
+    exam = Examination(data, pipeline, np.arange(data.streamed, len(data.target)))
+    tiles = list(tiles_of(data))
+    moments = set(np.linspace(0, len(tiles) - 1, MOMENTS).round().astype(int).tolist())
+    share = sum(min(selection.budget, len(rows)) for _, rows in tiles) / data.streamed
+    asking = _Asking(strategy, classes, share, seed)
+    asked: list[int] = []
+    model: _Model | None = None
+    learnt, left = 0, 0
+    points: list[tuple[int, float]] = []
+    track: list[tuple[int, float, float, int]] = []
+    on_exam = exam.constant
+    for at, (_, rows) in enumerate(tiles):
+        left += min(selection.budget, len(rows))
+        table = np.full((len(rows), classes), 1 / classes) if model is None else model(data.features[rows])
+        wanted = asking.of(table)[:left]
+        left -= len(wanted)
+        asked += rows[wanted].tolist()
+        due = pipeline.training.min_labels if model is None else learnt + pause(pipeline, learnt)
+        if len(asked) >= due and len(np.unique(data.target[asked])) > 1:
+            model, learnt = _Model(learner, data, asked, classes, seed), len(asked)
+            on_exam = exam.of(model(data.features[exam.rows]))
+            points.append((learnt, on_exam))
+        if at in moments:
+            period = next_period(data, pipeline, int(rows[-1]) + 1)
+            now = period.constant if model is None else period.of(model(data.features[period.rows]))
+            track.append((len(asked), now, on_exam, int((data.target[asked] == exam.positive).sum())))
+    final = exam.constant
+    if len(np.unique(data.target[asked])) > 1:
+        final = exam.of(_Model(learner, data, asked, classes, seed)(data.features[exam.rows]))
+    return Run(
+        set=data.name,
+        arm=name,
+        seed=seed,
+        labels=len(asked),
+        points=[(spent, round(value, 5)) for spent, value in points],
+        track=[(spent, round(now, 5), round(then, 5), found) for spent, now, then, found in track],
+        final=round(final, 5),
+        lightgbm=float("nan"),
+        constant=round(exam.constant, 5),
+        first_model=points[0][0] if points else None,
+        gate=(0, len(points)),
+        log_loss=float("nan"),
+        seconds=round(time.process_time() - begun, 2),
+    )
+
+
+class _Model:
+    """Probabilities (n, classes) of a learner with its defaults."""
+
+    def __init__(self, learner: str, data: DraftedSet, asked: list[int], classes: int, seed: int) -> None:
+        from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - peers alone need it
+
+        kinds = {
+            "lightgbm": lambda: lgb.LGBMClassifier(n_jobs=1, random_state=seed, verbosity=-1),
+            "forest": lambda: RandomForestClassifier(n_jobs=1, random_state=seed),
+        }
+        self._kind = kinds[learner]().fit(np.nan_to_num(data.features[asked], nan=-1e6), data.target[asked])
+        self._classes = classes
+
+    def __call__(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        table = np.zeros((len(rows), self._classes))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # LightGBM wants the names of features
+            table[:, self._kind.classes_] = self._kind.predict_proba(np.nan_to_num(rows, nan=-1e6))
+        return table
+
+
+class _Asking:
+    """A strategy that is given probabilities: which rows of a tile it asks about, in their order."""
+
+    def __init__(self, strategy: str, classes: int, share: float, seed: int) -> None:
+        from skactiveml import stream  # noqa: PLC0415
+        from skactiveml.base import SkactivemlClassifier  # noqa: PLC0415
+
+        names = list(range(classes))
+        own = self
+        self.table = np.zeros((0, classes))
+
+        class Given(SkactivemlClassifier):  # type: ignore[misc]
+            """A classifier that knows the probabilities of rows by their numbers."""
+
+            def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:  # noqa: ANN401, ARG002, N803
+                self.classes_ = np.array(names)
+                return self
+
+            def predict_proba(self, X: Any) -> Any:  # noqa: ANN401, N803
+                return own.table[np.asarray(X)[:, 0].astype(np.int64)]
+
+            def predict(self, X: Any) -> Any:  # noqa: ANN401, N803
+                return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+        more = {"classes": names} if strategy == "FixedUncertainty" else {}
+        self._strategy = getattr(stream, strategy)(budget=share, random_state=seed, **more)
+        self._given: Any = Given(classes=names)
+        self._given.fit(None, None)
+
+    def of(self, table: NDArray[np.float64]) -> list[int]:
+        """Rows asked about, given their probabilities (n, classes)."""
+        self.table = table
+        candidates = np.arange(len(table), dtype=np.float64)[:, None]
+        asked, utilities = self._strategy.query(
+            candidates=candidates, clf=self._given, fit_clf=False, return_utilities=True
+        )
+        self._strategy.update(
+            candidates=candidates, queried_indices=asked, budget_manager_param_dict={"utilities": utilities}
+        )
+        return [int(each) for each in asked]
