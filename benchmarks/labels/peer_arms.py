@@ -85,11 +85,12 @@ class _Model:
     def __init__(self, learner: str, data: DraftedSet, asked: list[int], classes: int, seed: int) -> None:
         from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - peers alone need it
 
-        kinds = {
-            "lightgbm": lambda: lgb.LGBMClassifier(n_jobs=1, random_state=seed, verbosity=-1),
-            "forest": lambda: RandomForestClassifier(n_jobs=1, random_state=seed),
-        }
-        self._kind = kinds[learner]().fit(np.nan_to_num(data.features[asked], nan=-1e6), data.target[asked])
+        kind: Any = (
+            lgb.LGBMClassifier(n_jobs=1, random_state=seed, verbosity=-1)
+            if learner == "lightgbm"
+            else RandomForestClassifier(n_jobs=1, random_state=seed)
+        )
+        self._kind = kind.fit(np.nan_to_num(data.features[asked], nan=-1e6), data.target[asked])
         self._classes = classes
 
     def __call__(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
