@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kernels.numerics._jit import kernel
 
 DEEPEST: Final = 64
 """Levels of nesting that a record may have."""
@@ -45,7 +46,7 @@ def suspicious(records: Sequence[bytes], names: NDArray[np.int64]) -> NDArray[np
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scan(  # noqa: C901, PLR0912 - one pass, one state machine
     data: NDArray[np.uint8], ends: NDArray[np.int64], names: NDArray[np.int64], out: NDArray[np.bool_]
 ) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from kernels.numerics._jit import kernel
 
 _SHORTEST: Final = len("2025-01-01T00:00:00Z")
 _LONGEST: Final = len("2025-01-01T00:00:00.000000Z")
@@ -15,7 +16,7 @@ _PATTERN: Final = np.frombuffer(b"0000-00-00T00:00:00", np.uint8)
 _DAYS_BEFORE: Final = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365], np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(data: NDArray[np.uint8], begin: int, end: int) -> int:
     value = 0
     for p in range(begin, end):
@@ -23,7 +24,7 @@ def _number(data: NDArray[np.uint8], begin: int, end: int) -> int:
     return value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse(data: NDArray[np.uint8], ends: NDArray[np.int64], out: NDArray[np.int64]) -> None:
     """`YYYY-MM-DDTHH:MM:SS[.f to .ffffff]Z`; leaves `out` as it is for any other form."""
     begin = 0
