@@ -11,15 +11,12 @@ of theirs; a file that is not whole, or is of another key than its name says, is
 """
 
 import contextlib
-import grp
 import hashlib
 import os
 import pickle
 import platform
-import pwd
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +30,8 @@ import platformdirs
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 
+from kernels.numerics.trusted_files import closed_to_others, trusted
+
 _config: Any = numba.config
 _dumps: Callable[[Any], bytes] = dumps
 _PACKAGE: Final = Path(__file__).parents[1]
@@ -40,7 +39,6 @@ _IMPORT: Final = re.compile(r"^from kernels((?:\.\w+)*) import (\([^)]*\)|[^(\n]
 _OPTIONS: Final = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _PRIVATE: Final = 0o700
-_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _DAY: Final = 86_400.0
 _UNUSED_DAYS: Final = 30
 """A version that nothing has used for so long is removed when another of its kernels comes."""
@@ -130,8 +128,8 @@ def roots() -> Iterator[Path]:
     """Where folders of machine code may be: where numba was told to, in the user's cache, beside the sources."""
     if _config.CACHE_DIR:
         yield Path(_config.CACHE_DIR).absolute()
-    named = os.environ.get("TIDEMARK_CACHE")
-    user = Path(named) if named else platformdirs.user_cache_path("tidemark", appauthor=False)
+    named = os.environ.get("TIDEMARK_CACHE", "").strip()
+    user = Path(named).expanduser().absolute() if named else platformdirs.user_cache_path("tidemark", appauthor=False)
     if user.is_absolute():  # it is not where the user has no home
         yield user / "kernels"
     yield _PACKAGE / "__pycache__"
@@ -182,44 +180,6 @@ def _imports(source: Path) -> Iterator[Path]:
         for name in re.findall(r"(?:^|,)\s*(\w+)", names.strip("()\n ")):
             if (room / f"{name}.py").exists():
                 yield room / f"{name}.py"
-
-
-def trusted(folder: Path) -> bool:
-    """Whether a folder is there, and nobody but this user and root can write to it or put another in its place."""
-    try:
-        real = folder.resolve(strict=True)
-        found = [place.stat() for place in (real, *real.parents)]
-    except OSError:
-        return False
-    return closed_to_others(found[0], sticky=False) and all(closed_to_others(each, sticky=True) for each in found[1:])
-
-
-def closed_to_others(found: os.stat_result, *, sticky: bool) -> bool:
-    """Whether a folder or file belongs to this user or root, and nobody else may write to it.
-
-    Args:
-        found: what is known of it.
-        sticky: others may write where they can't rename what is not theirs, as in `/tmp`.
-
-    Returns:
-        False also for a group's, unless it is the user's own group, of nobody else.
-
-    """
-    if found.st_uid not in {0, os.geteuid()}:
-        return False
-    others = found.st_mode & _OTHERS_WRITE
-    if others == stat.S_IWGRP and _alone_in(found.st_gid):
-        return True
-    return not others or (sticky and bool(found.st_mode & stat.S_ISVTX))
-
-
-def _alone_in(group: int) -> bool:
-    """Whether a group is the one that was made with the user, and has no other member."""
-    try:
-        user, entry = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
-    except KeyError:
-        return False
-    return user.pw_gid == group and entry.gr_name == user.pw_name and not set(entry.gr_mem) - {user.pw_name}
 
 
 def _read(file: Path) -> Any:  # noqa: ANN401 a pair of numba's key and data

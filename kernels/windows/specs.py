@@ -1,14 +1,18 @@
-"""What a window state is asked for."""
+"""What a window state is asked for.
+
+Whoever only reads a pipeline file needs these names and no numpy, which is imported where it is used.
+"""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from kernels.numerics._checks import integer, number
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Aggregate = Literal[
     "count",
@@ -29,7 +33,7 @@ Aggregate = Literal[
     "approx_quantile",
 ]
 
-Compute = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+Compute: TypeAlias = "Callable[[NDArray[np.float64], NDArray[np.float64]], float]"
 """Values of a window that are not missing, by time and then by log, and their ages in s, to a number."""
 
 
@@ -156,6 +160,8 @@ class WindowSpec:
 
 def checked_specs(specs: Sequence[WindowSpec], n_columns: int) -> tuple[WindowSpec, ...]:
     """The specs, each of which fits; raises ValueError."""
+    from kernels.numerics._checks import integer, number  # noqa: PLC0415 - as at the top
+
     if not specs:
         raise ValueError("specs: expected at least one WindowSpec, got none")
     for i, spec in enumerate(specs):

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tidemark.broker.embedded import EmbeddedKafka
 from tidemark.broker.jars import kafka_version
 from tidemark.broker.layout import NodeCount, read_cluster
 from tidemark.broker.running import read_running, release_detached
 from tidemark.errors import BrokerError
 from tidemark.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from tidemark.broker.embedded import EmbeddedKafka as EmbeddedKafka
 
 __all__ = [
     "BrokerStatus",
@@ -25,6 +28,15 @@ __all__ = [
     "resolve_bootstrap",
     "stop_detached",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (a class)
+    """`EmbeddedKafka` brings a JVM and a Kafka client, which commands that only ask who runs need not wait for."""
+    if name != "EmbeddedKafka":
+        raise AttributeError(f"module 'tidemark.broker' has no attribute {name!r}")
+    from tidemark.broker.embedded import EmbeddedKafka as Embedded  # noqa: PLC0415
+
+    return Embedded
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,9 @@ def kafka_for(settings: Settings) -> Iterator[Settings]:
     try:
         found = resolve_bootstrap(settings)
     except BrokerError:
-        with EmbeddedKafka(broker_dir(settings), settings=settings) as kafka:
+        from tidemark.broker.embedded import EmbeddedKafka as Embedded  # noqa: PLC0415 - a JVM's, and a Kafka client
+
+        with Embedded(broker_dir(settings), settings=settings) as kafka:
             yield settings.at(kafka.bootstrap_servers)
     else:
         yield settings.at(found)

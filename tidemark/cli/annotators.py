@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from tidemark.cli.console import PipelineFile, out, told
-from tidemark.pipeline import load
+from tidemark.cli.pipeline_file import load
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 

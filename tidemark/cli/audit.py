@@ -15,8 +15,8 @@ from labeling_grpc.database import reading
 from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.audit import newest, verify
 from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError, LabelingError
-from tidemark.pipeline import load
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from tidemark.broker import BrokerStatus, EmbeddedKafka, NodeCount, broker_dir, broker_status, stop_detached
+from tidemark.broker import BrokerStatus, NodeCount, broker_dir, broker_status, stop_detached
 from tidemark.broker.jars import ensure_jars
 from tidemark.cli.console import err, out, told
 from tidemark.runtime.safe_text import safe
@@ -46,6 +46,8 @@ def up(
             return
         _log_to(err)
         _download(settings)
+        from tidemark.broker import EmbeddedKafka  # a Kafka client
+
         kafka = EmbeddedKafka(
             broker_dir(settings), count, settings=settings, detached=not foreground, new_ports=new_ports
         )

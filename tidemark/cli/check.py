@@ -8,13 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, connected, out, told
-from tidemark.cli.costs import costs
-from tidemark.cli.raw_topics import empty_topics
-from tidemark.cli.sampling import sample
-from tidemark.cli.topics_compared import topics_lack
+from tidemark.cli.pipeline_file import load
 from tidemark.errors import BrokerError, ConfigError
-from tidemark.kafka import connect
-from tidemark.pipeline import Pipeline, format_duration, load, schema_hash
+from tidemark.pipeline import Pipeline, format_duration, schema_hash
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 from tidemark.stream.retention import events_retention
@@ -38,6 +34,9 @@ def compared(pipeline: Pipeline) -> list[str]:
     """The file against what its flows ran with last, in sentences; why not, where Kafka can't be asked."""
     try:
         settings = connected()
+        from tidemark.cli.costs import costs  # a Kafka client
+        from tidemark.kafka import connect
+
         connect(settings, timeout=_ASK)
         lines = list(costs(pipeline, settings)) or ["its flows have not run yet"]
     except (BrokerError, ConfigError) as error:
@@ -48,6 +47,9 @@ def compared(pipeline: Pipeline) -> list[str]:
 
 def topics_of(pipeline: Pipeline, settings: Settings) -> list[str]:
     """What topics that exist lack of what the pipeline needs, in sentences with the command that mends each."""
+    from tidemark.cli.raw_topics import empty_topics
+    from tidemark.cli.topics_compared import topics_lack
+
     try:
         lacks = topics_lack(pipeline, settings) or ["its topics that exist are as it needs them"]
         return [*lacks, *empty_topics(pipeline, settings)]
@@ -59,6 +61,7 @@ def keys_of(pipeline: Pipeline, settings: Settings, topic: str) -> str | None:
     """Whether a raw topic's records are keyed as the file says, in a sentence; None where nothing depends on it."""
     if not pipeline.needs_record_keys:
         return None
+    from tidemark.cli.sampling import sample
     from tidemark.stream.key_sample import compare_keys  # a decoder, and numba
 
     try:

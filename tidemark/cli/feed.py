@@ -10,15 +10,12 @@ from typing import Annotated, get_args
 import typer
 
 from tidemark.cli.console import PipelineFile, connected, out, told
-from tidemark.cli.topics_compared import made
+from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
-from tidemark.features.raw_records import Records
-from tidemark.kafka import ensure_topics
-from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline import Pipeline
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.suggestions import did_you_mean
 from tidemark.simulators import UseCase, simulate
-from tidemark.sources.sending import Sender, paced
 
 app = typer.Typer(add_completion=False)
 _USE_CASES: dict[str, UseCase] = {name: name for name in get_args(UseCase)}
@@ -45,6 +42,11 @@ def feed(
         if dry_run:
             out.print(f"{events:,} events of '{use_case}' would be sent to '{safe(topic)}', {speed}", soft_wrap=True)
             return
+        from tidemark.cli.topics_compared import made
+        from tidemark.features.raw_records import Records  # Polars, and a decoder
+        from tidemark.kafka import ensure_topics
+        from tidemark.sources.sending import Sender, paced
+
         ensure_topics(settings, made(loaded))
         rows = simulate(use_case, seed, events).events
         records = Records(loaded).records(rows.write_ndjson().encode().splitlines())

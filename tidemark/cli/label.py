@@ -21,8 +21,8 @@ from tidemark.cli.case_view import Progress, discussion, rendered
 from tidemark.cli.class_keys import FIND, MANY, keys_of, matching, pressed
 from tidemark.cli.console import out, told
 from tidemark.cli.keyboard import Keyboard
+from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
-from tidemark.pipeline import load
 from tidemark.runtime.safe_text import safe
 
 app = typer.Typer(add_completion=False)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
 from tidemark.errors import ConfigError, TidemarkError, TopicError
 from tidemark.kafka import read_record, topic_incarnation
-from tidemark.pipeline import Pipeline, load, parse_duration
+from tidemark.pipeline import Pipeline, parse_duration
 from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from rich.text import Text
 from tidemark.cli.annotators import annotators
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.operator import operator
+from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
-from tidemark.pipeline import load
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,10 +14,9 @@ from rich.live import Live
 from tidemark.broker import resolve_bootstrap
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.labeling_status import labeling_status
+from tidemark.cli.pipeline_file import load
 from tidemark.cli.status_view import rendered
 from tidemark.errors import BrokerError
-from tidemark.observe import Observer, Snapshot
-from tidemark.observe.sampling import Sample
 from tidemark.observe.status_record import (
     EXIT,
     BudgetStatus,
@@ -30,10 +29,14 @@ from tidemark.observe.status_record import (
     Status,
     TopicStatus,
 )
-from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline import Pipeline
 from tidemark.records import Metric
 from tidemark.records.topics import Topics
 from tidemark.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from tidemark.observe import Observer, Snapshot
+    from tidemark.observe.sampling import Sample
 
 app = typer.Typer(add_completion=False)
 
@@ -62,6 +65,8 @@ def status(
         except BrokerError:  # none is named and the embedded one does not run: so nothing of the pipeline does
             _show(_not_started(loaded, pipeline), as_json=as_json, figures=figures)
             sys.exit(EXIT["not started"])
+        from tidemark.observe import Observer  # a Kafka client
+
         log = settings.state_dir / "pipelines" / loaded.name / "tidemark.log"
         observer = Observer(loaded, settings, file=str(pipeline), log=log)
         try:

@@ -17,8 +17,9 @@ from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import Issued, Token, TokenStore
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.operator import operator
+from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
-from tidemark.pipeline import load, parse_duration
+from tidemark.pipeline import parse_duration
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 

@@ -6,8 +6,9 @@ import typer
 
 from dataflows.engine.offset_reset import Move, StoppedGroup
 from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.pipeline_file import load
 from tidemark.cli.restarting import again_metadata, committed_everywhere, restarted_select
-from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
 
 app = typer.Typer(

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy  # its parts are imported on first use: half a second, which commands that weigh no answers do not wait for
 from numpy.polynomial.hermite_e import hermegauss
-from scipy.optimize import brentq, minimize
-from scipy.special import expit, log_expit
 
 from tidemark.consensus.answers import Answers, Array1, Array2
 from tidemark.consensus.dawid_skene import posterior
@@ -65,7 +64,7 @@ def glad(answers: Answers, *, iterations: int = 200, tolerance: float = 1e-7) ->
     history: list[float] = []
     while True:
         right = posteriors[answers.items, answers.labels]
-        parameters = minimize(
+        parameters = scipy.optimize.minimize(
             _cost, parameters, (answers, right), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
         ).x
         posteriors, evidence = _expect(answers, parameters)
@@ -78,7 +77,7 @@ def ability(accuracy: float) -> float:
     """Ability of an annotator who answers cases of all sorts rightly with this probability, 0 to 1."""
     if not _accuracy(-_MOST) < accuracy < _accuracy(_MOST):
         return float(np.copysign(_MOST, accuracy - 0.5))
-    return float(brentq(lambda each: _accuracy(each) - accuracy, -_MOST, _MOST))
+    return float(scipy.optimize.brentq(lambda each: _accuracy(each) - accuracy, -_MOST, _MOST))
 
 
 def weighed(priors: Array1, answers: Sequence[tuple[float, int]]) -> Array1:
@@ -88,7 +87,7 @@ def weighed(priors: Array1, answers: Sequence[tuple[float, int]]) -> Array1:
     are known from other cases; over the ease it is summed, so that answers that disagree make the case a hard one.
     """
     size = len(priors)
-    right = np.array([expit(able * _EASE) for able, _ in answers]).reshape(-1, len(_EASE))
+    right = np.array([scipy.special.expit(able * _EASE) for able, _ in answers]).reshape(-1, len(_EASE))
     said = np.array([label for _, label in answers], np.int64)
     mass = np.empty(size)
     for truth in range(size):
@@ -99,7 +98,7 @@ def weighed(priors: Array1, answers: Sequence[tuple[float, int]]) -> Array1:
 
 
 def _accuracy(able: float) -> float:
-    return float(_WEIGHT @ expit(able * _EASE))
+    return float(_WEIGHT @ scipy.special.expit(able * _EASE))
 
 
 def log_posterior(answers: Answers, ability: Array1, log_ease: Array1) -> float:
@@ -114,8 +113,8 @@ def _cost(parameters: Array1, answers: Answers, right: Array1) -> tuple[float, A
     ability, ease = parameters[:people][answers.annotators], np.exp(parameters[people:])[answers.items]
     margin = ability * ease
     wrong = np.log(max(len(answers.classes) - 1, 1))
-    value = right * log_expit(margin) + (1 - right) * (log_expit(-margin) - wrong)
-    slope = right - expit(margin)
+    value = right * scipy.special.log_expit(margin) + (1 - right) * (scipy.special.log_expit(-margin) - wrong)
+    slope = right - scipy.special.expit(margin)
     gradient = np.concatenate(
         [
             np.bincount(answers.annotators, slope * ease, people),
@@ -129,6 +128,6 @@ def _cost(parameters: Array1, answers: Answers, right: Array1) -> tuple[float, A
 def _expect(answers: Answers, parameters: Array1) -> tuple[Array2, float]:
     people, size = len(answers.annotator_ids), len(answers.classes)
     margin = parameters[:people][answers.annotators] * np.exp(parameters[people:])[answers.items]
-    said = np.repeat((log_expit(-margin) - np.log(max(size - 1, 1)))[:, None], size, axis=1)
-    said[np.arange(len(answers)), answers.labels] = log_expit(margin)
+    said = np.repeat((scipy.special.log_expit(-margin) - np.log(max(size - 1, 1)))[:, None], size, axis=1)
+    said[np.arange(len(answers)), answers.labels] = scipy.special.log_expit(margin)
     return posterior(answers.by_item(said) - np.log(size))

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-import numpy as np
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -202,6 +201,8 @@ def _latency(settings: Settings, predictions: list[Message], ends: Ends) -> tupl
                 created |= kind == TIMESTAMP_CREATE_TIME
     if not waits:
         return None, False
+    import numpy as np  # noqa: PLC0415 - where no prediction is, none is needed
+
     p50, p99 = np.quantile(np.maximum(waits, 0.0), [0.5, 0.99])
     if created and p50 > _EVENT_TIMES:
         return None, True

@@ -12,8 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
-
 from kernels.windows.specs import KINDS, AggregateKind, Compute
 from tidemark.errors import ConfigError
 from tidemark.runtime.plugins import Plugins
@@ -28,6 +26,8 @@ def _accept(name: str, found: object) -> AggregateKind:
         raise ValueError(f"it is a {type(found).__name__}, not a kernels.windows.specs.AggregateKind")  # noqa: TRY004
     if found.compute is None or found.parameter or found.error is not None or found.takes == "nothing":
         raise ValueError("it must have a 'compute' over the values of a column, and neither parameter nor error")
+    import numpy as np  # noqa: PLC0415 - whoever reads a pipeline file without such an aggregate needs none
+
     kind = replace(found, compute=partial(_computed, name, found.compute, found.empty))
     try:
         for sample in ([2.0], [1.0, -3.0, 1e6]):

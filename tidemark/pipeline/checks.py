@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -19,6 +18,7 @@ from tidemark.pipeline.expressions import (
     compile_expression,
 )
 from tidemark.pipeline.model import Column, Derived, Feature, Pipeline, Window
+from tidemark.pipeline.problem import Problem
 from tidemark.pipeline.sql import parse_sql
 from tidemark.pipeline.training_params import problems as problems_of
 from tidemark.runtime.suggestions import did_you_mean
@@ -32,14 +32,6 @@ _OPTIONS: Final = {"probability": "0.5", "half_life": "'6h'"}
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _LONGEST_TOPIC: Final = 249
 _MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong at a key of the file, and what to write instead."""
-
-    key: str
-    text: str
 
 
 def find_problems(pipeline: Pipeline) -> list[Problem]:

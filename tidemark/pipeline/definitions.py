@@ -17,7 +17,6 @@ from typing import Final
 from tidemark.pipeline.aggregates import AGGREGATES
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Feature, Pipeline, Window
-from tidemark.pipeline.sql import parse_sql
 
 _MEANING: Final = 1
 """Raised when the engine computes another value for the same text."""
@@ -76,6 +75,9 @@ def column_ids(pipeline: Pipeline) -> dict[str, str]:
         )
         for name, column in pipeline.columns.items()
     }
+    if pipeline.clean:
+        from tidemark.pipeline.sql import parse_sql  # noqa: PLC0415 - SQLGlot, which a file without `clean` needs not
+
     for sql in pipeline.clean:
         columns[parse_sql(sql).output_name] = _id("clean", _expression(sql, None, columns))
     return columns

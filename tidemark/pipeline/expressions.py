@@ -17,6 +17,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.problem import first_line
 from tidemark.pipeline.sql import compile_sql, parse_sql
 from tidemark.pipeline.sql.values import EXACT, TIMESTAMP, Failure
 from tidemark.runtime.suggestions import did_you_mean
@@ -207,11 +208,6 @@ def columns_schema(pipeline: Pipeline) -> Schema:
     """Types of the decoded columns: as declared, but the time column, which is a timestamp."""
     schema = {name: TYPES[column.type] for name, column in pipeline.columns.items()}
     return {name: TIMESTAMP if name == pipeline.time.column else dtype for name, dtype in schema.items()}
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, shortened to its first line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _alone(expression: Expression, row: pl.DataFrame) -> pl.DataFrame | EvaluationError:

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tidemark.errors import ConfigError
-from tidemark.pipeline.checks import Problem, find_problems
-from tidemark.pipeline.expressions import first_line
+from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.lines import Lines, key_of
 from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.problem import Problem, first_line
 from tidemark.runtime.suggestions import did_you_mean
 
 _SHOWN: Final = 60
@@ -52,8 +52,16 @@ def read(path: str | Path) -> str:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
 
 
-def parse(text: str, name: str) -> Pipeline:
-    """The pipeline in TOML text; `name` stands for the file in errors.
+def parse(text: str, name: str, checked: CheckedTexts | None = None) -> Pipeline:
+    """The pipeline in TOML text.
+
+    Args:
+        text: of the file.
+        name: stands for the file in errors.
+        checked: texts that were found right before; what they say is not tried again.
+
+    Returns:
+        The pipeline.
 
     Raises:
         ConfigError: as `load`.
@@ -75,9 +83,15 @@ def parse(text: str, name: str) -> Pipeline:
     except ValidationError as error:
         problems = [_problem(details, document) for details in error.errors(include_url=False)]
         raise _config_error(name, text, _merged(problems)) from error
+    if checked is not None and checked.has(text):
+        return pipeline
+    from tidemark.pipeline.checks import find_problems  # noqa: PLC0415 - half a second for SQLGlot and Polars
+
     problems = find_problems(pipeline)
     if problems:
         raise _config_error(name, text, problems)
+    if checked is not None:
+        checked.add(text, pipeline)
     return pipeline
 
 

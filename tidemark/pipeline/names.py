@@ -18,6 +18,10 @@ class OneOf:
     def __init__(self, plugins: Plugins[Any]) -> None:
         self._plugins = plugins
 
+    def own(self, name: object) -> bool:
+        """Whether a name is one of Tidemark's own."""
+        return name in self._plugins.own
+
     def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Text, and then a name that there is."""
         return core_schema.no_info_after_validator_function(self._known, handler(str))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # commands that read a few records have no batches
+    import numpy as np
+    from numpy.typing import NDArray
 
 Headers = list[tuple[str, bytes | None]]
 EARLIEST: Final = -1
@@ -54,6 +55,8 @@ class Batch:
         """The rows of several batches, one after the other, as if of the first one's partition."""
         if len(batches) == 1:
             return batches[0]
+        import numpy as np  # noqa: PLC0415 - as at the top
+
         return cls(
             batches[0].partition,
             np.concatenate([batch.offsets for batch in batches]),

@@ -1,11 +1,16 @@
-"""Simulated streams with truth, deterministic by seed: a machine without data has something to learn."""
+"""Simulated streams with truth, deterministic by seed: a machine without data has something to learn.
+
+`Annotator` and `Simulation` are imported on first use, with Polars: whoever asks for the use cases needs neither.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from tidemark.simulators.simulation import Annotator, Simulation
+if TYPE_CHECKING:
+    from tidemark.simulators.simulation import Annotator as Annotator
+    from tidemark.simulators.simulation import Simulation as Simulation
 
 UseCase = Literal["fraud", "maintenance", "customer", "healthcare"]
 
@@ -17,3 +22,9 @@ def simulate(use_case: UseCase, seed: int, events: int) -> Simulation:
 
 
 __all__ = ["Annotator", "Simulation", "UseCase", "simulate"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (classes of several types)
+    if name not in {"Annotator", "Simulation"}:
+        raise AttributeError(f"module 'tidemark.simulators' has no attribute {name!r}")
+    return getattr(importlib.import_module("tidemark.simulators.simulation"), name)

@@ -10,14 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from tidemark.runtime.plugins import Plugins
 from tidemark.times.time_patterns import TimePattern
+
+if TYPE_CHECKING:  # whoever reads a pipeline file reads no times
+    import numpy as np
+    from numpy.typing import NDArray
 
 GROUP: Final = "tidemark.time_formats"
 """Group of the entry points of other packages' time formats."""
@@ -26,7 +28,7 @@ LATEST: Final = (datetime(9999, 12, 31, tzinfo=UTC) - datetime(1970, 1, 1, tzinf
 _DAY_US: Final = 86_400_000_000
 _SAMPLES: Final = (0, 1_735_787_045_000_000, 1_735_787_046_000_000)
 _JUNK: Final[dict[str, object]] = {"string": "no time at all", "int": 2**63 - 1, "float": -1e300, "bool": True}
-Read = Callable[[Sequence[Any], Sequence[TimePattern]], NDArray[np.int64]]
+Read: TypeAlias = "Callable[[Sequence[Any], Sequence[TimePattern]], NDArray[np.int64]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ def _looks_iso(values: Sequence[Any], kind: str) -> bool:
 
 def _read_epoch(unit: int, values: Sequence[Any], _: Sequence[TimePattern]) -> NDArray[np.int64]:
     """µs since 1970 of numbers; a time beyond the year 9999 stays beyond."""
+    import numpy as np  # noqa: PLC0415 - as at the top
+
     bound = (LATEST + 1) // unit + 1
     scaled = np.clip(np.array(values), -bound, bound) * unit
     times: NDArray[np.int64] = (scaled if scaled.dtype.kind == "i" else np.rint(scaled)).astype(np.int64)
@@ -99,6 +103,8 @@ def _epoch(unit: int, types: tuple[str, ...], low: float, high: float) -> TimeFo
 
 
 def _accept(_: str, found: object) -> TimeFormat:
+    import numpy as np  # noqa: PLC0415 - as at the top
+
     if not isinstance(found, TimeFormat):
         raise ValueError(f"it is a {type(found).__name__}, not a tidemark.times.time_formats.TimeFormat")  # noqa: TRY004
     if not found.types or not set(found.types) <= set(_JUNK):

