@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
@@ -13,22 +15,52 @@ from dataflows.engine.flow import over_kafka
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
 from dataflows.engine.task import Done, Work
+from tidemark.errors import BrokerError, TopicError
 from tidemark.monitoring import MonitorProcessor
+from tidemark.monitoring.delays import Delays
+from tidemark.observe.sampling import latency_since
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
 
 
-def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline) -> Dataflow:
-    """The flow between a source and a sink."""
+def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, delays: Delays | None = None) -> Dataflow:
+    """The flow between a source and a sink.
+
+    Args:
+        source: of its rounds.
+        sink: of what it did.
+        pipeline: that is measured.
+        delays: asks how long predictions took.
+
+    Returns:
+        The flow.
+
+    """
     flow = Dataflow("monitor")
     read = tm.input("read", flow, source)
-    tm.commit("commit", sink, tm.processor("monitor", read, lambda: MonitorProcessor(pipeline)))
+    tm.commit("commit", sink, tm.processor("monitor", read, lambda: MonitorProcessor(pipeline, delays=delays)))
     return flow
+
+
+def delays_of(pipeline: Pipeline, settings: Settings) -> Delays:
+    """Asks Kafka how long predictions took; where it does not answer, it is asked again at the next measurement."""
+
+    def delays(written: Mapping[str, int]) -> tuple[float, float, int] | None:
+        try:
+            found = latency_since(connected(settings), pipeline.raw_topics, written)
+        except (BrokerError, TopicError):
+            return None
+        return None if found is None else (found.p50, found.p99, found.n)
+
+    return delays
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over what is known of the pipeline's predictions; one process joins all partitions, others stand by."""
-    return over_kafka(lambda source, sink: build(source, sink, pipeline), lambda: prepared(pipeline, settings), stop)
+    delays = delays_of(pipeline, settings)
+    return over_kafka(
+        lambda source, sink: build(source, sink, pipeline, delays), lambda: prepared(pipeline, settings), stop
+    )
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:

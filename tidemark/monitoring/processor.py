@@ -17,10 +17,10 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tidemark.errors import RecordError, TopicError
 from tidemark.monitoring import decoding, figures
+from tidemark.monitoring.delays import Delays, Newest
 from tidemark.monitoring.joined import NEVER, Joined
 from tidemark.monitoring.labels import LabelBook
 from tidemark.monitoring.outcomes import OutcomeReader
@@ -34,8 +34,10 @@ from tidemark.runtime.processor import Batch, Output, Partition
 
 METRICS: Final = (
     MetricKind("prediction_rate", "events a second", "monitor", "stream", "Predictions since the last report."),
-    MetricKind("prediction_delay_p50", "s", "monitor", "stream", "Median time from event time to prediction."),
-    MetricKind("prediction_delay_p99", "s", "monitor", "stream", "99 % of predictions came within this time."),
+    MetricKind(
+        "prediction_delay_p50", "s", "monitor", "stream", "Median time from append to prediction."
+    ),
+    MetricKind("prediction_delay_p99", "s", "monitor", "stream", "99 % of the last predictions came within this time."),
 )
 
 _STEP: Final = "monitor"
@@ -116,11 +118,11 @@ class _Place:
 
 @dataclass(slots=True)
 class _Interval:
-    """What has come since the last measurement. delays: seconds from an event's time to its prediction's record."""
+    """What has come since the last measurement."""
 
     predicted: int = 0
     labels: int = 0
-    delays: list[NDArray[np.float64]] = field(default_factory=list)
+    newest: Newest = field(default_factory=Newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,14 @@ class MonitorProcessor:
     """Measures a pipeline (a `tidemark.runtime.processor.Processor`)."""
 
     def __init__(
-        self, pipeline: Pipeline, options: Options | None = None, wall: Callable[[], int] = wall_clock
+        self,
+        pipeline: Pipeline,
+        options: Options | None = None,
+        wall: Callable[[], int] = wall_clock,
+        delays: Delays | None = None,
     ) -> None:
-        """`wall`: this machine's clock, µs: Kafka's timestamps are believed up to it."""
+        """`wall`: this machine's clock, µs: Kafka's timestamps are believed up to it.  delays: None: not measured."""
+        self._delays = delays
         self._pipeline = pipeline
         self._spec = pipeline.label
         self._wall = wall
@@ -277,7 +284,7 @@ class MonitorProcessor:
             self._waiting.pop(place, None)
         if not batch.replay and rows.shape[0]:
             self._interval.predicted += rows.shape[0]
-            self._interval.delays.append(batch.timestamps[at] / 1e3 - rows["time"] / 1e6)
+            self._interval.newest.take(batch, at)
             self._model = self._models.names[int(rows["model"][-1])]
         if self._latest is not None:
             self._clock = max(self._clock, self._latest)
@@ -366,16 +373,14 @@ class MonitorProcessor:
         )
 
     def _stream(self, passed: float, at: int) -> Iterator[Metric]:
-        """Rate, and how long after the event's own time its prediction was written (s)."""
+        """Rate, and how long after the event's record its prediction was written (s)."""
         if passed > 0:
             yield self._stream_metric("prediction_rate", self._interval.predicted / passed, at)
-        if self._interval.delays:
-            delays = np.concatenate(self._interval.delays)
-            for name, q in (("prediction_delay_p50", 0.5), ("prediction_delay_p99", 0.99)):
-                yield self._stream_metric(name, float(np.quantile(delays, q)), at)
+        for name, seconds, n in self._interval.newest.took(self._delays):
+            yield self._stream_metric(name, seconds, at, n)
 
-    def _stream_metric(self, name: str, value: float, at: int) -> Metric:
-        n = self._interval.predicted
+    def _stream_metric(self, name: str, value: float, at: int, n: int | None = None) -> Metric:
+        n = self._interval.predicted if n is None else n
         return Metric(name=name, value=value, low=None, high=None, n=n, at=at, model=self._model, source="stream")
 
     def _new_book(self) -> LabelBook:

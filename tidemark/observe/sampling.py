@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +19,10 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, KafkaError, KafkaEx
 from confluent_kafka.admin import AdminClient
 
 from tidemark.errors import BrokerError, RecordError
-from tidemark.kafka import consumer_config
+from tidemark.kafka import connect, consumer_config
 from tidemark.kafka.ends import beginnings
+from tidemark.kafka.ends import ends as topic_ends
+from tidemark.kafka.passing import topic_metadata
 from tidemark.kafka.reading import TO_THE_END
 from tidemark.records.event_id import parse_event_id
 from tidemark.runtime.settings import Settings
@@ -176,14 +179,59 @@ def _read(settings: Settings, spans: Mapping[_Place, tuple[int, int]]) -> dict[_
 
 def _latency(settings: Settings, predictions: list[Message], ends: Ends) -> tuple[Latency | None, bool]:
     """The latency of predictions, and whether it can't be told as Kafka's times are the events' own."""
-    written: dict[tuple[str, int, int], int] = {}
+    written: dict[str, int] = {}
     for message in predictions:
+        with suppress(msgspec.DecodeError):  # a stranger's record: it is no prediction of ours
+            written[msgspec.json.decode(message.value() or b"", type=_Named).event_id] = message.timestamp()[1]
+    return latency_of(settings, written, ends)
+
+
+def latency_since(settings: Settings, topics: Iterable[str], predictions: Mapping[str, int]) -> Latency | None:
+    """How long predictions took from the append of their events' records.
+
+    Args:
+        settings: that name the Kafka.
+        topics: the raw topics.
+        predictions: as `latency_of` takes them.
+
+    Returns:
+        None where nobody can tell.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+
+    """
+    client = connect(settings, timeout=_TIMEOUT)
+    try:
+        partitions = {topic: sorted(topic_metadata(client, topic, _TIMEOUT).partitions) for topic in topics}
+        found = topic_ends(client, partitions, timeout=_TIMEOUT)
+    except KafkaException as error:
+        raise BrokerError(f"Kafka does not tell where topics end: {error.args[0].str()}") from error
+    ends = {topic: dict(zip(partitions[topic], offsets, strict=True)) for topic, offsets in found.items()}
+    return latency_of(settings, predictions, ends)[0]
+
+
+def latency_of(settings: Settings, predictions: Mapping[str, int], ends: Ends) -> tuple[Latency | None, bool]:
+    """How long predictions took from the append of their events' records.
+
+    Args:
+        settings: that name the Kafka.
+        predictions: of each its event's id, and Kafka's timestamp of its record, ms.
+        ends: end offsets by topic and partition, of the raw topics; events of others are left out.
+
+    Returns:
+        The latency, None where no record was found or nobody can tell; and whether nobody can, as Kafka's timestamps
+        are the events' own times.
+
+    """
+    written: dict[tuple[str, int, int], int] = {}
+    for event_id, at in predictions.items():
         try:
-            event = parse_event_id(msgspec.json.decode(message.value() or b"", type=_Named).event_id)
-        except (msgspec.DecodeError, RecordError):
-            continue  # a stranger's record: it is no prediction of ours
+            event = parse_event_id(event_id)
+        except RecordError:
+            continue  # a stranger's
         if event.topic in ends and event.partition in ends[event.topic]:
-            written[event.topic, event.partition, event.offset] = message.timestamp()[1]
+            written[event.topic, event.partition, event.offset] = at
     offsets: dict[_Place, list[int]] = defaultdict(list)
     for topic, partition, offset in written:
         offsets[topic, partition].append(offset)

@@ -1,6 +1,6 @@
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -194,16 +194,30 @@ def test_labels_of_the_draw_measure_the_model_and_answers_are_counted() -> None:
 
 
 def test_the_stream_is_measured_by_its_rate_and_its_delay() -> None:
-    processor = monitor(Options(every=10.0))
+    asked: list[dict[str, int]] = []
+
+    def delays(written: Mapping[str, int]) -> tuple[float, float, int] | None:
+        asked.append(dict(written))
+        return (0.25, 1.5, 4) if len(asked) == 1 else None
+
+    processor = MonitorProcessor(pipe(), Options(every=10.0), delays=delays)
+    for partition in (PREDICTIONS, OUTCOMES, LABELS):
+        processor.open(partition, "")
     processor.tick(100.0)
     processor.process(batch(PREDICTIONS, [prediction(i, 8_000_000 - i * 1_000_000) for i in range(5)]))
     assert processor.tick(109.0) == []
     found = {m.name: m for m in (decode(Metric, output.value) for output in processor.tick(110.0))}
     assert found["prediction_rate"].value == 0.5
     assert found["prediction_rate"].at == 110_000_000
-    assert found["prediction_delay_p50"].value == 3.0
-    assert found["prediction_delay_p99"].value == pytest.approx(4.96)
+    assert (found["prediction_delay_p50"].value, found["prediction_delay_p50"].n) == (0.25, 4)
+    assert (found["prediction_delay_p99"].value, found["prediction_delay_p99"].n) == (1.5, 4)
+    assert asked[0] == {f"e{i}": 9_000 for i in range(5)}
     assert {decode(Metric, output.value).name for output in processor.tick(120.0)} == {"prediction_rate"}
+    assert len(asked) == 1
+    processor.process(batch(PREDICTIONS, [prediction(i, 0) for i in range(5, 2_005)], 5))
+    assert "prediction_delay_p50" not in {decode(Metric, output.value).name for output in processor.tick(130.0)}
+    assert len(asked[1]) == 300
+    assert list(asked[1])[-1] == "e2004"
 
 
 def test_enough_new_labels_bring_a_measurement_forward() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from confluent_kafka import Producer
-from models import pipeline_text
+from models import pipeline_text, small_pipeline
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -21,8 +21,8 @@ from tidemark.cli.app import app
 from tidemark.cli.console import SafeConsole
 from tidemark.cli.status_view import quality_words, rendered
 from tidemark.kafka import admin, ensure_topics, producer_config
-from tidemark.observe import status_record
-from tidemark.observe.sampling import WHOLE, sample
+from tidemark.observe import Observer, status_record
+from tidemark.observe.sampling import WHOLE, latency_since, sample
 from tidemark.observe.starting import running
 from tidemark.observe.status_record import (
     AnnotatorStatus,
@@ -38,6 +38,7 @@ from tidemark.observe.status_record import (
 )
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
+from tidemark.supervisor.folder import alone, pipeline_folder
 
 DOCUMENTED = (Path(__file__).parents[3] / "docs" / "reference" / "status.md").read_text(encoding="utf-8")
 QUALITY = QualityStatus(
@@ -136,6 +137,60 @@ def test_before_the_first_start_it_says_so_at_once_and_exits_with_3(
     assert (told["schema"], told["state"], told["flows"]) == ("tidemark.status.v1", "not started", [])
 
 
+def test_while_up_starts_its_kafka_nobody_is_told_to_start_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+    monkeypatch.delenv("TIDEMARK_BOOTSTRAP_SERVERS", raising=False)
+    file = tmp_path / "p.toml"
+    file.write_text(pipeline_text())
+    folder = pipeline_folder(Settings.from_environment(), "p")
+    with alone(folder, "p"):
+        done = CliRunner().invoke(app, ["status", "--json", str(file)])
+    told = json.loads(done.output)
+    assert (done.exit_code, told["state"]) == (0, "starting")
+    assert told["notes"] == [f"`tidemark up` (process {os.getpid()}) is starting Kafka"]
+
+
+def test_while_up_compiles_its_flows_are_said_to_be_starting(tmp_path: Path, kafka: Settings, unique: str) -> None:
+    pipeline = small_pipeline(unique)
+    observer = Observer(pipeline, kafka, file="p.toml", log=tmp_path / "tidemark.log")
+    try:
+        with alone(tmp_path, pipeline.name):
+            meanwhile = observer.look()
+        afterwards = observer.look()
+    finally:
+        observer.close()
+    assert meanwhile.problems == []
+    assert "stream, select, retrain, monitor are starting" in meanwhile.notes[0]
+    assert "no flow is running" in afterwards.problems[0]
+
+
+def test_a_pipeline_that_was_never_started_on_a_running_kafka_is_told_apart_from_one_that_stopped(
+    tmp_path: Path, kafka: Settings
+) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(pipeline_text("neverbegun"))
+    own = {"TIDEMARK_HOME": str(tmp_path), "TIDEMARK_BOOTSTRAP_SERVERS": str(kafka.bootstrap_servers)}
+
+    def status() -> tuple[int, dict[str, object]]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from tidemark.cli import main; main()", "status", "--json", str(file)],
+            env=os.environ | own | {"PYTHONFAULTHANDLER": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.stdout, (done.returncode, done.stderr)
+        return done.returncode, json.loads(done.stdout)
+
+    code, told = status()
+    assert (code, told["state"], told["notes"]) == (3, "not started", [f"not started yet: tidemark up {file}"])
+    ensure_topics(kafka, [TopicSpec("neverbegun.models", 1, {}), TopicSpec("neverbegun.metrics", 1, {})])
+    code, told = status()
+    assert (code, told["state"]) == (3, "stopped")
+    assert told["problems"] == [f"no flow is running: `tidemark up {file}` starts them all, and the labeling service"]
+
+
 def test_records_are_counted_without_transactions_markers_and_predictions_are_timed(kafka: Settings) -> None:
     ensure_topics(kafka, [TopicSpec("counted.raw", 2, {}), TopicSpec("counted.predictions", 2, {})])
     raw = Producer(producer_config(kafka))
@@ -160,6 +215,14 @@ def test_records_are_counted_without_transactions_markers_and_predictions_are_ti
     assert found.latency is not None
     assert found.latency.n == 40
     assert 0 <= found.latency.p50 <= found.latency.p99 < 60
+    now = round(time.time() * 1_000)
+    asked = {f"counted.raw-{number % 2}-{number // 2}-0a1b2c3d": now + 90_000 for number in range(40)}
+    strangers = {"no event": now, "other.raw-0-0-0a1b2c3d": now, "counted.raw-9-0-0a1b2c3d": now}
+    since = latency_since(kafka, ["counted.raw"], asked | strangers)
+    assert since is not None
+    assert since.n == 40
+    assert 90 <= since.p50 <= since.p99 < 150
+    assert latency_since(kafka, ["no.such.topic"], asked) is None
 
 
 def test_where_kafkas_times_are_the_events_own_no_latency_is_made_up(kafka: Settings) -> None:
