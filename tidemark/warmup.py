@@ -6,13 +6,16 @@ have the types of the flows: float64 rows, probabilities of two classes, of thre
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import numpy as np
+from numba.core.event import Listener, install_listener
 
 import kernels
 from kernels.windows.state import Aggregate
@@ -20,6 +23,8 @@ from tidemark.formats.json_scan import name_hashes, suspicious
 from tidemark.times.iso8601 import iso_times
 
 _N: Final = 65
+_LONG: Final = {"WindowState": 23, "Forest": 13, "badge": 5, "kmeans_pp": 3, "k_center_greedy": 3, "top_k": 2}
+"""Seconds of those that take longest to compile; the others take one, or less."""
 _AGGREGATES: Final[tuple[Aggregate, ...]] = (
     "count",
     "mean",
@@ -53,6 +58,56 @@ def warm() -> Iterator[tuple[str, float]]:
         begin = time.perf_counter()
         work()
         yield name, time.perf_counter() - begin
+
+
+def main(argv: list[str]) -> None:
+    """Compile a share of all kernels, and tell in lines of JSON how far it is: what `tidemark up` runs and shows.
+
+    Args:
+        argv: `NUMBER OF`: which share, from 0, and how many there are.
+
+    """
+    number, shares = map(int, argv)
+    names = share(number, shares)
+    told = {"kernel": "", "part": "", "done": 0, "of": len(names), "weight": 0, "all": sum(map(weight, names))}
+
+    def tell(**news: object) -> None:
+        told.update(news)
+        sys.stdout.write(f"{msgspec.json.encode(told).decode()}\n")
+        sys.stdout.flush()
+
+    with install_listener("numba:compile", _Compiles(lambda part: tell(part=part))):
+        for done, name in enumerate(names):
+            tell(kernel=name, part="", done=done, weight=sum(map(weight, names[:done])))
+            EXAMPLES[name]()
+    tell(kernel="", part="", done=len(names), weight=told["all"])
+
+
+def weight(name: str) -> int:
+    """About how many seconds a kernel takes to compile, beside the others."""
+    return _LONG.get(name, 1)
+
+
+def share(number: int, shares: int) -> list[str]:
+    """Names of the kernels of one share: the longest are dealt first, each to the share that has least."""
+    dealt: list[list[str]] = [[] for _ in range(shares)]
+    for name in sorted(EXAMPLES, key=weight, reverse=True):
+        min(dealt, key=lambda names: sum(map(weight, names))).append(name)
+    return dealt[number]
+
+
+class _Compiles(Listener):
+    """Told by numba of each function that it begins to compile."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def on_start(self, event: Any) -> None:  # noqa: ANN401 numba's own
+        """Tell its name."""
+        self._tell(event.data["dispatcher"].py_func.__name__.strip("_"))
+
+    def on_end(self, event: Any) -> None:  # noqa: ANN401 as above
+        """The next one is told."""
 
 
 def _of_probabilities(kernel: Callable[..., object], *more: object) -> Work:
@@ -198,3 +253,7 @@ EXAMPLES: Final[dict[str, Work]] = {
     "Forest": _forest,
 }
 """By the kernel's name: of `tests/kernel_table.py`, and of the readers of times and records."""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from labeling_grpc.client import Annotation, AsyncLabelingClient, Task, UnreachableError
 from tidemark.broker import EmbeddedKafka, broker_dir
+from tidemark.cli.compiling import Compiling
 from tidemark.cli.console import err, out, told
 from tidemark.cli.up import prepare, processes
 from tidemark.demo.report import write_report
@@ -162,7 +164,10 @@ def demonstrate(
     with tempfile.TemporaryDirectory(prefix="tidemark-demo-", ignore_cleanup_errors=True) as home:
         state = Path(home)
         own = Settings.from_environment().model_copy(update={"state_dir": state, "bootstrap_servers": None})
-        with EmbeddedKafka(broker_dir(own), settings=own) as kafka:
+        with (
+            Compiling(own, out) if view else nullcontext() as compilation,  # while Kafka starts
+            EmbeddedKafka(broker_dir(own), settings=own) as kafka,
+        ):
             settings = own.at(kafka.bootstrap_servers)
             prepare(pipeline, settings)
             if show.first is not None:
@@ -177,6 +182,8 @@ def demonstrate(
                 annotator=annotator,
             )
             crew = GrpcCrew(pipeline, settings, show.simulation, annotator, show.wait_for_truth)
+            if compilation is not None:
+                compilation.wait()
             try:
                 result = _watched(plan, settings, crew, view=view)
                 inspect(pipeline, settings)

@@ -33,6 +33,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.records import Metric
 from tidemark.records.topics import Topics
 from tidemark.runtime.settings import Settings
+from tidemark.supervisor.folder import supervised_by
 
 if TYPE_CHECKING:
     from tidemark.observe import Observer, Snapshot
@@ -63,8 +64,9 @@ def status(
         try:
             settings = settings.at(resolve_bootstrap(settings))
         except BrokerError:  # none is named and the embedded one does not run: so nothing of the pipeline does
-            _show(_not_started(loaded, pipeline), as_json=as_json, figures=figures)
-            sys.exit(EXIT["not started"])
+            without = _without_kafka(loaded, pipeline, settings)
+            _show(without, as_json=as_json, figures=figures)
+            sys.exit(EXIT[without.state])
         from tidemark.observe import Observer  # a Kafka client
 
         log = settings.state_dir / "pipelines" / loaded.name / "tidemark.log"
@@ -99,6 +101,14 @@ def _show(found: Status, *, as_json: bool, figures: bool) -> None:
 def _not_started(pipeline: Pipeline, file: Path) -> Status:
     note = f"not started yet: tidemark up {file}"
     return Status(pipeline=pipeline.name, file=str(file), at=time.time(), state="not started", notes=[note])
+
+
+def _without_kafka(pipeline: Pipeline, file: Path, settings: Settings) -> Status:
+    process = supervised_by(settings.state_dir / "pipelines" / pipeline.name)
+    if process is None:
+        return _not_started(pipeline, file)
+    note = f"`tidemark up` (process {process}) is starting Kafka"
+    return Status(pipeline=pipeline.name, file=str(file), at=time.time(), state="starting", notes=[note])
 
 
 def _look(pipeline: Pipeline, file: Path, settings: Settings, observer: Observer) -> Status:

@@ -12,7 +12,8 @@ import typer
 from rich.text import Text
 
 from dataflows.engine.transactional_ids import place
-from tidemark.broker import kafka_for
+from tidemark.broker import broker_status, kafka_for
+from tidemark.cli.compiling import Compiling
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.costs import costs
 from tidemark.cli.raw_topics import empty_topics
@@ -82,7 +83,13 @@ def up(
             flows = flows_of(loaded)
             wanted = Settings.from_environment()
             folder = pipeline_folder(wanted, loaded.name)
-            with alone(folder, loaded.name), kafka_for(wanted) as settings:
+            if wanted.bootstrap_servers is None and not broker_status(wanted).running:
+                out.print("starting the embedded Kafka", soft_wrap=True)
+            with (
+                alone(folder, loaded.name),
+                Compiling(wanted, out) as compilation,  # while Kafka starts
+                kafka_for(wanted) as settings,
+            ):
                 new = prepare(loaded, settings)
                 told_first = [*costs(loaded, settings), *topics_lack(loaded, settings)]
                 for line in [*told_first, *empty_topics(loaded, settings, new)]:
@@ -91,6 +98,7 @@ def up(
                 where = f" on Kafka at {settings.bootstrap_servers}; log {safe(str(log))}; Ctrl-C stops it"
                 out.print(Text.assemble((loaded.name, "bold"), where), soft_wrap=True)
                 pinned = PinnedFile(pipeline, text, folder)
+                compilation.wait()
                 specs = processes(pinned.copy, settings, flows=flows, streams=streams)
                 asyncio.run(_supervise(specs, log, asked, pinned))
                 out.print(Text.assemble((loaded.name, "bold"), " has stopped; what it had committed is kept"))

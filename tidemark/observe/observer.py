@@ -26,6 +26,7 @@ from tidemark.records.topics import Topics
 from tidemark.registry.pin import PIN_KEY, Pin
 from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.settings import Settings
+from tidemark.supervisor.folder import supervised_by
 
 _TIMEOUT = 5.0
 _PATIENCE = 30.0
@@ -291,5 +292,10 @@ class Observer:
         return notes
 
     def _starting(self) -> frozenset[str]:
-        """Flows of which a process runs here, whether or not it has joined its group."""
-        return frozenset() if self._log is None else running(self._log)
+        """Flows of which a process runs here, whether or not it has joined its group, or will as soon as `up` can."""
+        if self._log is None:
+            return frozenset()
+        processes = running(self._log)
+        if not processes and supervised_by(self._log.parent) is not None:
+            return frozenset(spec.name for spec in self._specs)
+        return processes

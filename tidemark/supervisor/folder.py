@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tidemark.errors import ConfigError
 from tidemark.runtime.private_files import private_file, private_folder
 from tidemark.runtime.settings import Settings
 
 _LOCK: Final = "up.lock"
+_LOOK_SECONDS: Final = 0.5
 _PINNED: Final = "running.toml"
 
 
@@ -42,7 +44,7 @@ def alone(folder: Path, name: str) -> Iterator[None]:
     """
     with private_file(folder / _LOCK).open("r+", encoding="ascii", errors="replace") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _locked(stream)
         except BlockingIOError as error:
             process = stream.read(20).strip()
             known = f", process {process}" if process.isdecimal() else ""
@@ -57,12 +59,26 @@ def alone(folder: Path, name: str) -> Iterator[None]:
         stream.truncate(0)
 
 
+def _locked(stream: IO[str]) -> None:
+    """Take the lock, or raise BlockingIOError. `supervised_by` of another process may hold it for an instant."""
+    deadline = time.monotonic() + _LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_SECONDS / 10)
+        else:
+            return
+
+
 def supervised_by(folder: Path) -> int | None:
     """The process that supervises the pipeline of a folder now, None if none does."""
     try:
         with (folder / _LOCK).open("r+", encoding="ascii", errors="replace") as stream:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 process = stream.read(20).strip()
                 return int(process) if process.isdecimal() else None
