@@ -14,11 +14,12 @@ import sys
 import bytewax.run
 from bytewax.dataflow import Dataflow
 
-from dataflows.engine.environment import pipeline_and_settings
+from dataflows.engine.environment import connected, pipeline_and_settings
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Sessions
 from tidemark.errors import ConfigError, TidemarkError, TopicError
 from tidemark.flows import FLOWS, FlowSpec
+from tidemark.kafka import connect
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.logs import log_to_stderr
 from tidemark.runtime.settings import Settings
@@ -99,6 +100,7 @@ def main(argv: list[str]) -> int:
         spec = FLOWS.get(argv[0])
         pipeline, settings = pipeline_and_settings(argv[1])
         flow, sessions = built(spec, pipeline, settings, stop)
+        connect(connected(settings))  # here: what fails in Bytewax is told with a Rust panic before its sentence
     except Exception as error:
         status = exit_status(error)
         if status is None:

@@ -132,8 +132,12 @@ COMMANDS: Final[dict[str, Mistake]] = {
 ENVIRONMENT: Final[dict[str, Mistake]] = {
     "no Kafka, for status": _on_fraud("status {p.toml}", "not started yet", "tidemark up"),
     "no Kafka, for a draft": Mistake("init --topic x", ("no Kafka is running", "tidemark broker up")),
-    "no Kafka, for dead letters": _on_fraud("deadletter list {p.toml}", "no Kafka is running", "tidemark broker up"),
-    "no Kafka, for a flow": _on_fraud("run stream {p.toml}", "no Kafka is running", "tidemark broker up"),
+    "no Kafka, for dead letters": _on_fraud(
+        "deadletter list {p.toml}", "not started yet", "no Kafka is running", r"tidemark up .*p\.toml"
+    ),
+    "no Kafka, for a flow": _on_fraud(
+        "run stream {p.toml}", "not started yet", "no Kafka is running", r"tidemark up .*p\.toml"
+    ),
     "no Kafka, for a topic": Mistake("topic list", ("no Kafka is running", "tidemark broker up")),
     "no terminal to label in": _on_fraud("label {p.toml} --as ada", "needs a terminal", "LabelingClient"),
     "a Kafka that does not answer": _on_fraud(

@@ -138,7 +138,7 @@ class Session:
             config.group, settings.bootstrap_servers or "", folder=settings.state_dir / "slots", worker=worker
         )
         self._watchdog = Watchdog(self.slot.transactional_id)
-        client = admin(settings)
+        client = admin(settings, log_level=0)  # what it can't do is told by who asks
         self._transactions = Transactions(
             _LARGE_RECORDS | producer_config(settings, transactional_id=self.slot.transactional_id),
             self._watchdog,

@@ -74,6 +74,7 @@ class TopicWatch:
 
         """
         deadline = self._clock() + self._patience
+        told = ""
         while len(self._seen) < len(self._topics):
             self._ask()
             asked, self._asked = self._asked or {}, None
@@ -81,12 +82,12 @@ class TopicWatch:
                 try:
                     self._seen[name] = _seen(future)
                 except KafkaException as error:
-                    self._refuse(name, error, deadline)
+                    told = self._refuse(name, error, deadline, told)
         self._check_fixed()
         self._next = self._clock() + self._interval
 
-    def _refuse(self, name: str, error: KafkaException, deadline: float) -> None:
-        """Raise what is wrong with a topic at the start, unless Kafka may only need more time."""
+    def _refuse(self, name: str, error: KafkaException, deadline: float, told: str) -> str:
+        """Raise what is wrong with a topic at the start, unless Kafka may only need more time: told once a reason."""
         cause: KafkaError = error.args[0]
         if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise TopicError(
@@ -98,7 +99,9 @@ class TopicWatch:
                 f"Kafka has not described topic {name!r} for {self._patience:g} s: {cause.str()}; is it up, and may "
                 "this client describe the topic?"
             ) from error
-        _log.info("topic %s can't be looked at yet: %s", name, cause.str())
+        if told != cause.name():
+            _log.info("topic %s can't be looked at yet: %s; asking again", name, cause.str())
+        return cause.name()
 
     @property
     def partitions(self) -> frozenset[tuple[str, int]]:

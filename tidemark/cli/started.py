@@ -8,7 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 
 from tidemark.cli.console import connected
-from tidemark.errors import TopicError
+from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import connect
 from tidemark.kafka.clients import unreachable
 from tidemark.pipeline import Pipeline
@@ -34,7 +34,13 @@ def started(pipeline: Pipeline, file: Path, topic: str) -> Settings:
         BrokerError: no Kafka runs, or it does not answer.
 
     """
-    settings = connected()
+    try:
+        settings = connected()
+    except BrokerError as error:  # none is named, and the embedded one does not run: so nothing of the pipeline does
+        raise BrokerError(
+            f"pipeline '{pipeline.name}' is not started yet, and no Kafka is running: `tidemark up {safe(str(file))}` "
+            "starts both, or name your Kafka in TIDEMARK_BOOTSTRAP_SERVERS"
+        ) from error
     client = connect(settings, timeout=_ASK)
     try:
         listed = client.list_topics(timeout=_ASK).topics
