@@ -59,6 +59,7 @@ from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import ConfigError, LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline.checked import CheckedTexts
 from tidemark.records.topics import Topics
 from tidemark.runtime.garbage_collection import seldom
 from tidemark.runtime.private_files import private_file, private_folder
@@ -350,8 +351,8 @@ def main(pipeline_path: str | Path) -> int:
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
     try:
-        pipeline = load(pipeline_path)
         settings = Settings.from_environment()
+        pipeline = load(pipeline_path, CheckedTexts.of(settings.cache_dir))
         settings = settings.at(resolve_bootstrap(settings))
         server = serve(pipeline, settings, options=Options.from_environment())
     except TidemarkError as error:

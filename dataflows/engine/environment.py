@@ -8,6 +8,7 @@ from typing import Final
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline.checked import CheckedTexts
 from tidemark.runtime.settings import Settings
 
 PIPELINE: Final = "TIDEMARK_PIPELINE"
@@ -35,4 +36,5 @@ def pipeline_and_settings(path: str | None = None) -> tuple[Pipeline, Settings]:
     path = path or os.environ.get(PIPELINE)
     if not path:
         raise ConfigError(f"{PIPELINE} is not set: name the pipeline's file, {PIPELINE}=pipelines/fraud.toml")
-    return load(path), Settings.from_environment()
+    settings = Settings.from_environment()
+    return load(path, CheckedTexts.of(settings.cache_dir)), settings

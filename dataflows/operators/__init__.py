@@ -1,22 +1,27 @@
 """Operators for flows of one's own: Bytewax custom operators over micro-batches, exactly once.
 
 `import dataflows.operators as tm`, then compose them as `dataflows.stream.build` does. See docs/how-to/own-flow.md.
+
+Operators over rows are imported on first use: flows without them need no Polars.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dataflows.operators.envelope import Round
 from dataflows.operators.rounds import by_topic, commit, dead_letters, input, processor  # noqa: A004 as Bytewax calls it
-from dataflows.operators.rows import (
-    RowsAndErrors,
-    decode,
-    map_columns,
-    predict,
-    propose,
-    receive,
-    repartition,
-    row_features,
-    window_features,
-)
 from dataflows.operators.step import step, steps_of
+
+if TYPE_CHECKING:
+    from dataflows.operators.rows import RowsAndErrors as RowsAndErrors
+    from dataflows.operators.rows import decode as decode
+    from dataflows.operators.rows import map_columns as map_columns
+    from dataflows.operators.rows import predict as predict
+    from dataflows.operators.rows import propose as propose
+    from dataflows.operators.rows import receive as receive
+    from dataflows.operators.rows import repartition as repartition
+    from dataflows.operators.rows import row_features as row_features
+    from dataflows.operators.rows import window_features as window_features
 
 __all__ = [
     "Round",
@@ -37,3 +42,9 @@ __all__ = [
     "steps_of",
     "window_features",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (functions of several types)
+    if name not in __all__:
+        raise AttributeError(f"module 'dataflows.operators' has no attribute {name!r}")
+    return getattr(import_module("dataflows.operators.rows"), name)

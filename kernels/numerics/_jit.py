@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core.dispatcher import Dispatcher
 
 from kernels.numerics._machine_code import MachineCode
 
 F = TypeVar("F", bound=Callable[..., Any])
+_config: Any = numba.config
+_njit: Any = numba.njit
 
 
 def kernel(function: F) -> F:
@@ -31,7 +32,7 @@ def lean(function: F) -> F:
 
 def _compiled(function: F, **options: bool) -> F:
     # Division as IEEE has it: a check for 0 that raises keeps a loop from being vectorised.
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    if isinstance(compiled, Dispatcher):  # not where kernels run uncompiled
+    compiled = _njit(nogil=True, error_model="numpy", **options)(function)
+    if not _config.DISABLE_JIT:  # not where kernels run uncompiled
         compiled._cache = MachineCode(function)  # noqa: SLF001 - `cache=True` would set numba's own here
     return cast("F", compiled)

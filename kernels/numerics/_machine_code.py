@@ -27,7 +27,7 @@ from typing import Any, Final
 import llvmlite
 import numba
 import platformdirs
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 from numba.core.serialize import dumps
 
 from kernels.numerics.trusted_files import closed_to_others, trusted
@@ -51,13 +51,13 @@ class MachineCode(FunctionCache):
         self._name = repr(function)
         self._py_func = function
         self._impl = _Results(function)
-        self._cache_file = _Files(function)
-        self.enable()
+        self._cache_file = self._files = _Files(function)
+        self._enabled = True
 
     @property
     def cache_path(self) -> str | None:
         """The first folder that is looked in; None where there is none."""
-        return next(map(str, self._cache_file.folders()), None)
+        return next(map(str, self._files.folders()), None)
 
 
 class _Results(CompileResultCacheImpl):
@@ -78,7 +78,7 @@ class _Nowhere:
         """Folders are made when they are written to."""
 
 
-class _Files:
+class _Files(IndexDataCacheFile):
     """The files of one function, by numba's key: types, processor, byte code, closure."""
 
     def __init__(self, function: Callable[..., Any]) -> None:

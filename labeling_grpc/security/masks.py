@@ -18,7 +18,6 @@ from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.security.roles import Role
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.sql import parse_sql
 from tidemark.records import Label
 
 _NAMED: Final = (pb.ContextField, pb.Feature, pb.Contribution)
@@ -119,6 +118,8 @@ def _with_derived(pipeline: Pipeline, columns: set[str]) -> set[str]:
     """The columns, and the columns and features that are computed from them, however far."""
     names = set(columns)
     for cleaning in pipeline.clean:
+        from tidemark.pipeline.sql import parse_sql  # noqa: PLC0415 - SQLGlot, where a column is hidden
+
         expression = parse_sql(cleaning)
         if names & set(expression.columns):
             names.add(expression.output_name)
@@ -137,4 +138,8 @@ def _with_derived(pipeline: Pipeline, columns: set[str]) -> set[str]:
 def _tells(name: str, sql: str | None, function: str | None, names: set[str]) -> bool:
     if function is not None:
         return True  # it may read every column
-    return name in names if sql is None else not names.isdisjoint(parse_sql(sql).columns)
+    if sql is None:
+        return name in names
+    from tidemark.pipeline.sql import parse_sql  # noqa: PLC0415 - as above
+
+    return not names.isdisjoint(parse_sql(sql).columns)

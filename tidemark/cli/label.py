@@ -215,7 +215,7 @@ class Sitting:
 
 def _name(pipeline: str) -> str:
     """The name of a pipeline, or of the one in a file."""
-    return load(pipeline).name if pipeline.endswith(".toml") or Path(pipeline).is_file() else pipeline
+    return load(Path(pipeline)).name if pipeline.endswith(".toml") or Path(pipeline).is_file() else pipeline
 
 
 @app.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from tidemark.pipeline.checked import CheckedTexts
-from tidemark.pipeline.loading import parse, read
+from tidemark.pipeline.loading import load as load_text
 from tidemark.pipeline.model import Pipeline
 
 
@@ -27,4 +27,4 @@ def load(path: Path) -> Pipeline:
     """
     named = os.environ.get("TIDEMARK_CACHE", "").strip()
     cache = Path(named).expanduser() if named else platformdirs.user_cache_path("tidemark", appauthor=False)
-    return parse(read(path), str(path), CheckedTexts(cache / "checked"))
+    return load_text(path, CheckedTexts.of(cache))

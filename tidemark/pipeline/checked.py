@@ -52,6 +52,11 @@ class CheckedTexts:
         """
         self._folder = folder
 
+    @classmethod
+    def of(cls, cache_dir: Path) -> CheckedTexts:
+        """Those of a cache folder."""
+        return cls(cache_dir / "checked")
+
     def has(self, text: str) -> bool:
         """Whether a text was found right by these checks."""
         return (self._folder / _name(text)).is_file() and trusted(self._folder)

@@ -75,10 +75,9 @@ def column_ids(pipeline: Pipeline) -> dict[str, str]:
         )
         for name, column in pipeline.columns.items()
     }
-    if pipeline.clean:
+    for sql in pipeline.clean:
         from tidemark.pipeline.sql import parse_sql  # noqa: PLC0415 - SQLGlot, which a file without `clean` needs not
 
-    for sql in pipeline.clean:
         columns[parse_sql(sql).output_name] = _id("clean", _expression(sql, None, columns))
     return columns
 

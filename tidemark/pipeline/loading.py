@@ -22,15 +22,22 @@ from tidemark.runtime.suggestions import did_you_mean
 _SHOWN: Final = 60
 
 
-def load(path: str | Path) -> Pipeline:
+def load(path: str | Path, checked: CheckedTexts | None = None) -> Pipeline:
     """The pipeline in a TOML file.
+
+    Args:
+        path: of the file.
+        checked: as of `parse`.
+
+    Returns:
+        The pipeline.
 
     Raises:
         ConfigError: the file can't be read, is no TOML, or is wrong; one line for each thing that is, as
             `pipelines/fraud.toml:48: windows[2].size: '1 hour' is not a duration; write '1h'`.
 
     """
-    return parse(read(path), str(path))
+    return parse(read(path), str(path), checked)
 
 
 def read(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import numba
 import numpy as np
 import pytest
 from uncompiled import UNCOMPILED
@@ -22,6 +24,7 @@ from kernels.numerics._machine_code import version
 
 ROOT = Path(__file__).parents[3]
 CALLS = """
+import numba
 import numpy as np
 from kernels.sampling import hashing
 
@@ -151,11 +154,11 @@ def test_the_version_tells_the_sources_the_compiler_and_its_options(
         case "what it imports":
             imported.write_text("x = 2\n")
         case "numba":
-            monkeypatch.setattr(_machine_code.numba, "__version__", "0.0")
+            monkeypatch.setattr(numba, "__version__", "0.0")
         case "python":
-            monkeypatch.setattr(_machine_code.platform, "python_version", lambda: "3.11.0")
+            monkeypatch.setattr(platform, "python_version", lambda: "3.11.0")
         case _:
-            monkeypatch.setattr(_machine_code.numba.config, "OPT", 1)
+            monkeypatch.setattr(numba.config, "OPT", 1)
     assert fresh(source) != before
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from tidemark.cli import pipeline_file
 
-FILE = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
+ROOT = Path(__file__).parents[3]
+FILE = ROOT / "pipelines" / "fraud.toml"
 HEAVY = {
     "alembic",
     "asyncio",
@@ -106,3 +107,26 @@ def test_a_file_that_was_edited_is_tried_with_what_that_takes(home: Path, tmp_pa
     edited.write_text(FILE.read_text(encoding="utf-8") + "\n# an edit\n")
     assert imported(home, ["check", str(edited)]) >= {"polars", "sqlglot"}
     assert imported(home, ["check", str(edited)]) & {"polars", "sqlglot", "numpy"} == set()
+
+
+MODULES: dict[str, set[str]] = {
+    "dataflows.select": {"sqlglot", "lightgbm"},
+    "dataflows.monitor": {"sqlglot", "lightgbm"},
+    "dataflows.stream": {"lightgbm"},
+    "labeling_grpc.server": {"sqlglot", "polars", "numba", "lightgbm", "bytewax"},
+}
+"""Of what long-running processes are made, and what each has no use for."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_process_imports_no_library_that_it_has_no_use_for(module: str) -> None:
+    program = f"import sys, dataflows.run, {module}" if module.startswith("dataflows") else f"import sys, {module}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\nprint(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert set(done.stdout.split()) & MODULES[module] == set()

@@ -4,6 +4,7 @@ import json
 import math
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -398,7 +399,7 @@ def test_the_kernel_and_the_grammar_agree_whatever_stands_beside_a_text(texts: l
     expected = [UNREADABLE if (time := iso8601.iso_time(text)) is None else time for text in texts]
     assert read(texts) == expected
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iso8601_scan, "parse", iso8601_scan.parse.py_func)
+        patch.setattr(iso8601_scan, "parse", cast("Any", iso8601_scan.parse).py_func)
         assert read(texts) == expected
 
 
@@ -467,5 +468,5 @@ def test_only_records_with_repeated_or_escaped_keys_are_suspicious(fields: dict[
     expected = [False, escaped_key or (repeat and "id" in fields)]
     assert suspicious([b"{}", value], names).tolist() == expected
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_scan, "_scan", json_scan._scan.py_func)
+        patch.setattr(json_scan, "_scan", cast("Any", json_scan._scan).py_func)
         assert suspicious([b"{}", value], names).tolist() == expected
