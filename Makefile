@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers
+.PHONY: help demo test pytest style types warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers
 
 PYTHON ?=
 VENV := .venv/bin
@@ -46,9 +46,13 @@ setup-dev:
 demo: setup
 	@$(VENV)/tidemark demo
 
-lint: setup-dev
+lint: style types
+
+style: setup-dev
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
+
+types: setup-dev
 	$(VENV)/mypy
 	$(VENV)/lint-imports --no-cache
 
@@ -64,9 +68,11 @@ warm: setup-dev
 # are begun first (tests/lib/longest.py).
 WORKERS ?= 2
 
-# While one processor checks types the other compiles the kernels, once for all workers.
-test: setup-dev
-	@$(MAKE) --no-print-directory -j2 lint warm
+# Types are checked beside the tests, which wait a good part of their time. What is compiled is so once for all workers.
+test: style
+	@$(MAKE) --no-print-directory -j2 types pytest
+
+pytest: warm
 	$(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Against a real Label Studio, in an environment of its own in the user's cache.
