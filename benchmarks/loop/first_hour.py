@@ -1,6 +1,7 @@
 """Rows N3 and N4: mistakes of first users, and how soon commands start. `python -m benchmarks first-hour [--quick]`.
 
-Times are of the processor, user and system, the least of several runs: what a machine with nothing else to do takes.
+Times are what a person waits, medians of several runs in a home of their own whose pipeline file was found right by the
+run before; the processor's seconds stand beside. `N4 check edited` is of a file that is new each time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +20,16 @@ from tests.mistakes import MISTAKES, prepared, shortcomings
 
 _ROOT: Final = Path(__file__).parents[2]
 _FILE: Final = str(_ROOT / "pipelines" / "fraud.toml")
+_EDITED: Final = "edited.toml"
 _TIDEMARK: Final = str(Path(sys.executable).with_name("tidemark"))
 _STARTS: Final = {
     "N4 help": (["--help"], 150),
     "N4 check": (["check", _FILE], 500),
+    "N4 check edited": (["check", _EDITED], 500),
     "N4 status": (["status", _FILE], 1_000),
     "N4 label": (["label", _FILE], 1_000),
 }
-"""Command and milliseconds that it may take. Where no Kafka runs, `status` says so as soon as it could look."""
+"""Command and milliseconds that a person may wait. Where no Kafka runs, `status` says so as soon as it could look."""
 _SECONDS: Final = 3.0
 
 
@@ -38,14 +42,23 @@ def main(argv: list[str]) -> None:
 
 def _start(name: str, words: list[str], target: int, runs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home:
-        took = sorted(_run(words, {"TIDEMARK_HOME": home})[2] * 1_000 for _ in range(runs))
-    best = round(took[0])
-    detail = {"runs": runs, "median": round(took[runs // 2]), "command": " ".join([words[0], *map(_named, words[1:])])}
-    return {"id": name, "value": best, "target": target, "unit": "ms", "reached": best <= target, "detail": detail}
-
-
-def _named(path: str) -> str:
-    return str(Path(path).relative_to(_ROOT))
+        text, edited = Path(_FILE).read_text(encoding="utf-8"), str(Path(home) / _EDITED)
+        own = {"TIDEMARK_HOME": home, "TIDEMARK_CACHE": str(Path(home) / "cache")}
+        given = [edited if word == _EDITED else word for word in words]
+        waited, took = [], []
+        for number in range(runs + 1):
+            Path(edited).write_text(f"{text}\n# edit {number}\n", encoding="utf-8")
+            begin = time.perf_counter()
+            took.append(_run(given, own)[2] * 1_000)
+            waited.append((time.perf_counter() - begin) * 1_000)
+    median = round(sorted(waited[1:])[runs // 2])
+    detail = {
+        "runs": runs,
+        "least": round(min(waited[1:])),
+        "processor": round(sorted(took[1:])[runs // 2]),
+        "command": " ".join(["tidemark", *(word.removeprefix(f"{_ROOT}/") for word in words)]),
+    }
+    return {"id": name, "value": median, "target": target, "unit": "ms", "reached": median <= target, "detail": detail}
 
 
 def _mistakes(names: list[str]) -> dict[str, Any]:

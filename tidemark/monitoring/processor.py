@@ -34,9 +34,7 @@ from tidemark.runtime.processor import Batch, Output, Partition
 
 METRICS: Final = (
     MetricKind("prediction_rate", "events a second", "monitor", "stream", "Predictions since the last report."),
-    MetricKind(
-        "prediction_delay_p50", "s", "monitor", "stream", "Median time from append to prediction."
-    ),
+    MetricKind("prediction_delay_p50", "s", "monitor", "stream", "Median time from append to prediction."),
     MetricKind("prediction_delay_p99", "s", "monitor", "stream", "99 % of the last predictions came within this time."),
 )
 
