@@ -186,7 +186,9 @@ ENVIRONMENT: Final[dict[str, Mistake]] = {
         "broker up", ("cache", "can't be made", "TIDEMARK_CACHE"), {"cache": "a file"}, {"TIDEMARK_CACHE": "{cache}"}
     ),
     "an audit trail of a pipeline that never ran": _on_fraud("audit list {p.toml}", r"tidemark up .*p\.toml"),
-    "a queue of a pipeline that never ran": _on_fraud("queue pause {p.toml} --why x", "labeling", "tidemark up"),
+    "a queue of a pipeline that never ran": _on_fraud(
+        "queue pause {p.toml} --why x", "not started yet", "labeling service", r"tidemark up .*p\.toml"
+    ),
 }
 
 MISTAKES: Final = FILES | COMMANDS | ENVIRONMENT

@@ -22,6 +22,7 @@ from tidemark.cli.class_keys import FIND, MANY, keys_of, matching, pressed
 from tidemark.cli.console import out, told
 from tidemark.cli.keyboard import Keyboard
 from tidemark.cli.pipeline_file import load
+from tidemark.cli.service import runs_here
 from tidemark.errors import ConfigError
 from tidemark.runtime.safe_text import safe
 
@@ -237,6 +238,8 @@ def label(
                 "tidemark label needs a terminal; a program uses labeling_grpc.client.LabelingClient instead"
             )
         name = _name(pipeline)
+        if not address:
+            runs_here(name, pipeline)
         connected = LabelingClient(address, who, pipeline=name) if address else LabelingClient.of(name, who)
         with connected as client, Keyboard() as keyboard:
             sitting = Sitting(client, out, keyboard)

@@ -14,6 +14,7 @@ from tidemark.cli.annotators import annotators
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.operator import operator
 from tidemark.cli.pipeline_file import load
+from tidemark.cli.service import PATIENCE, runs_here
 from tidemark.errors import ConfigError
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
@@ -143,8 +144,9 @@ def _admin(pipeline: PipelineFile, address: str) -> LabelingAdminClient:
 
     name = load(pipeline).name
     if address:
-        return LabelingAdminClient(address, operator(), pipeline=name)
-    return LabelingAdminClient.of(name, operator())
+        return LabelingAdminClient(address, operator(), pipeline=name, patience=PATIENCE)
+    runs_here(name, str(pipeline))
+    return LabelingAdminClient.of(name, operator(), patience=PATIENCE)
 
 
 def _named(event_ids: list[str]) -> list[str]:

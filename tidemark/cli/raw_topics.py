@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from confluent_kafka import KafkaException
 
 from tidemark.kafka import connect
-from tidemark.kafka.clients import unreachable
+from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.kafka.ends import ends
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.safe_text import safe
@@ -32,7 +32,7 @@ def empty_topics(pipeline: Pipeline, settings: Settings, made: Iterable[str] = (
         BrokerError: Kafka does not answer.
 
     """
-    client = connect(settings, timeout=_ASK)
+    client = connect(settings, timeout=_ASK, down=DOWN)
     own = {spec.name for spec in pipeline.topics.specs(raw=[], hops=pipeline.hops, partitions=1, retention_ms=1)}
     try:
         listed = client.list_topics(timeout=_ASK).topics

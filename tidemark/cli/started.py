@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from tidemark.cli.console import connected
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import connect
-from tidemark.kafka.clients import unreachable
+from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
@@ -41,7 +41,7 @@ def started(pipeline: Pipeline, file: Path, topic: str) -> Settings:
             f"pipeline '{pipeline.name}' is not started yet, and no Kafka is running: `tidemark up {safe(str(file))}` "
             "starts both, or name your Kafka in TIDEMARK_BOOTSTRAP_SERVERS"
         ) from error
-    client = connect(settings, timeout=_ASK)
+    client = connect(settings, timeout=_ASK, down=DOWN)
     try:
         listed = client.list_topics(timeout=_ASK).topics
     except KafkaException as error:

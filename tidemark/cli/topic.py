@@ -13,7 +13,7 @@ from rich.table import Table
 from tidemark.cli.console import connected, out, told
 from tidemark.errors import TopicError
 from tidemark.kafka import connect, ensure_topics
-from tidemark.kafka.clients import unreachable
+from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.kafka.ends import ends
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.safe_text import safe
@@ -102,7 +102,7 @@ def produce(
 
 def _topics(settings: Settings) -> dict[str, list[int]]:
     """Of each topic that is nobody's inner affair, the end of each partition."""
-    client = connect(settings, timeout=_ASK)
+    client = connect(settings, timeout=_ASK, down=DOWN)
     try:
         listed = client.list_topics(timeout=_ASK).topics
         shown = [name for name, found in listed.items() if found.error is None and not name.startswith("__")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -22,6 +23,10 @@ _COMMON: Final[dict[str, Any]] = {
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1_000,
 }
+
+DOWN: Final = 2.0
+"""Seconds after which a command gives up a Kafka whose every server refuses the connection."""
+_TRY_SECONDS: Final = 0.5
 
 
 def consumer_config(settings: Settings, *, group: str, **over: Any) -> dict[str, Any]:  # noqa: ANN401 librdkafka's values have no common type
@@ -101,29 +106,40 @@ def admin(settings: Settings, **over: Any) -> AdminClient:  # noqa: ANN401 as ab
         ) from error
 
 
-def connect(settings: Settings, *, timeout: float = 10.0) -> AdminClient:
+def connect(settings: Settings, *, timeout: float = 10.0, down: float | None = None) -> AdminClient:
     """Administration client of a Kafka that has just answered.
 
-    timeout: seconds.
+    Args:
+        settings: that name it.
+        timeout: seconds in which it must answer.
+        down: seconds after which it is given up where every server refuses the connection, or can't be found: commands
+            of a person do not wait for what is not there. None: only the timeout counts.
+
+    Returns:
+        The client.
 
     Raises:
         BrokerError: Kafka does not answer in time; says where it was looked for, what went wrong, what to do.
 
     """
-    errors: list[str] = []
-
-    def remember(error: KafkaError) -> None:
-        errors.append(error.str())
+    errors: list[KafkaError] = []
 
     # A client that lives on must not have a callback: its thread may call it when the interpreter is ending, wait for
     # the interpreter's lock for ever, and then so does the interpreter, which waits for that thread.
-    trial = admin(settings, error_cb=remember, log_level=0)
-    try:
-        trial.list_topics(timeout=timeout)
-    except KafkaException as error:
-        trial.poll(0)
-        raise unreachable(settings, errors[0] if errors else error.args[0].str()) from error
-    return admin(settings, log_level=0)
+    trial = admin(settings, error_cb=errors.append, log_level=0)
+    begun = time.monotonic()
+    while True:
+        passed = time.monotonic() - begun
+        last = down is None or passed >= down  # and waits for all that is left: its answer may be a long one
+        try:
+            trial.list_topics(timeout=max(timeout - passed, 0.1) if last else min(_TRY_SECONDS, timeout))
+        except KafkaException as error:
+            trial.poll(0)
+            refused = any(each.code() == KafkaError._ALL_BROKERS_DOWN for each in errors)  # noqa: SLF001 not public
+            if last or (refused and down is not None and time.monotonic() - begun >= down):
+                raise unreachable(settings, errors[0].str() if errors else error.args[0].str()) from error
+        else:
+            return admin(settings, log_level=0)
 
 
 def unreachable(settings: Settings, why: str) -> BrokerError:

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic, TopicDescription
 
 from tidemark.errors import BrokerError, TopicError
-from tidemark.kafka.clients import admin, connect, unreachable
+from tidemark.kafka.clients import DOWN, admin, connect, unreachable
 from tidemark.kafka.passing import asked_until
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
@@ -35,7 +35,7 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec], *, timeout: fl
 
     """
     wanted = {spec.name: spec for spec in specs}
-    client = connect(settings, timeout=timeout)
+    client = connect(settings, timeout=timeout, down=DOWN)
     deadline = time.monotonic() + timeout
     try:
         return _settle(client, wanted, timeout, deadline)

@@ -13,7 +13,7 @@ from confluent_kafka.admin import OffsetSpec
 from tidemark.errors import BrokerError, RecordError, TopicError
 from tidemark.flows import FlowSpec, flows_of
 from tidemark.kafka import connect, wait_settled
-from tidemark.kafka.clients import unreachable
+from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.kafka.passing import PASSING, SLOW, asked_until
 from tidemark.observe.sampling import Sample, sample
 from tidemark.observe.serving import Figures, Serving, committed_model
@@ -88,7 +88,7 @@ class Observer:
         self._log = log
         self._topics = Topics(pipeline.name)
         self._specs = flows_of(pipeline)
-        self._admin = connect(settings)
+        self._admin = connect(settings, down=DOWN)
         self._tail = Tail(settings, [self._topics.metrics, self._topics.models])
         self._first = True
         self._hidden: list[str] = []

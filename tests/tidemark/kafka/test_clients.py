@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
@@ -15,6 +17,13 @@ NOWHERE = Settings.from_environment({}).at("127.0.0.1:1")
 def test_a_kafka_that_does_not_answer_is_named_with_what_to_do() -> None:
     with pytest.raises(BrokerError, match=r"Kafka at 127\.0\.0\.1:1 does not answer.*tidemark broker up"):
         connect(NOWHERE, timeout=0.5)
+
+
+def test_a_command_gives_up_a_kafka_that_refuses_it_long_before_the_timeout() -> None:
+    begin = time.monotonic()
+    with pytest.raises(BrokerError, match=r"does not answer .*refused"):
+        connect(NOWHERE, timeout=120.0, down=1.0)
+    assert time.monotonic() - begin < 60
 
 
 def test_without_a_named_kafka_no_client_is_made() -> None:
