@@ -170,7 +170,7 @@ class Compiling:
                 completed=sum(each.weight for each in told),
                 total=sum(each.all for each in told) or None,
                 description=safe(name)[:_NAME].ljust(_NAME),
-                left=of - done,
+                left=f"{of - done} left",
             )
         elif time.monotonic() - self._last_line >= self._line_seconds:
             self._last_line = time.monotonic()
@@ -181,12 +181,12 @@ class Compiling:
 
 
 def _bar(console: Console) -> Progress:
-    left = TextColumn("{task.fields[left]} left")
+    left = TextColumn("{task.fields[left]}")
     bar = Progress(
         BarColumn(20), TaskProgressColumn(), left, TimeElapsedColumn(), TextColumn("{task.description}"),
         console=console, transient=True,
     )  # fmt: skip
-    bar.add_task("", total=None, left=0)
+    bar.add_task("kernels", total=None, left="")
     return bar
 
 
