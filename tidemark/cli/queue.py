@@ -96,9 +96,10 @@ def import_file(
     from labeling_grpc.contract.errors import RefusedError
     from labeling_grpc.files.importing import read
 
-    with told(), _admin(pipeline, address) as admin:
+    with told():
         labels = read(file, load(pipeline).label)
-        outcomes = admin.import_labels(labels)
+        with _admin(pipeline, address) as admin:
+            outcomes = admin.import_labels(labels)
         refused = [(label, o) for label, o in zip(labels, outcomes, strict=True) if isinstance(o, RefusedError)]
         taken = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
         known = sum(outcome.duplicate for outcome in taken)
