@@ -12,7 +12,6 @@ from typing import Final, Self, cast
 
 from labeling_grpc.security.tls import Certificates
 from tidemark.errors import ConfigError, LabelingError
-from tidemark.pipeline import parse_duration
 from tidemark.runtime.settings import Settings
 
 PREFIX: Final = "TIDEMARK_LABELING_"
@@ -168,6 +167,8 @@ def _duration(env: Mapping[str, str], name: str, default: int) -> int:
     text = env.get(PREFIX + name)
     if text is None:
         return default
+    from tidemark.pipeline import parse_duration  # noqa: PLC0415 - SQL and Polars, which clients need not wait for
+
     try:
         return parse_duration(text)
     except ValueError as error:

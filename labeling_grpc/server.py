@@ -121,7 +121,7 @@ class LabelingServer:
         )
         self._masks = masks(pipeline)
         self._rules = rules
-        self._labeling = pipeline.labeling
+        self._pipeline = pipeline
         self._refusals = Refusals()
         topics = Topics(pipeline.name)
         self._problems = Problems(intake="starting", publishing="starting")
@@ -206,7 +206,7 @@ class LabelingServer:
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
         calls = WriterCalls(self._loop, self._writer)
         stats = LiveStats(self.pipeline, self._question, self._writer, self._problems, reader)
-        service = LabelingService(checks, self._writer, calls, stats, reader, pages, self._details, self._labeling)
+        service = LabelingService(checks, self._writer, calls, stats, reader, pages, self._details, self._pipeline)
         admin = LabelingAdminService(checks, calls, stats, reader, pages, self._masks, self._rules)
         labeling_pb2_grpc.add_LabelingServiceServicer_to_server(service, server)
         admin_pb2_grpc.add_LabelingAdminServiceServicer_to_server(admin, server)

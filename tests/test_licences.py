@@ -29,6 +29,7 @@ _SAID_OTHERWISE = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD",
     "GNU General Public License v2 (GPLv2)": "GPL-2.0-only",
+    "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",

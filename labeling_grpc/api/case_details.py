@@ -10,6 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from labeling_grpc.api import mapping
+from labeling_grpc.api.category_names import Categories, CategoryNames
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.nearest_labeled import SimilarCases
 from labeling_grpc.assist.ranking import rows_of
@@ -51,6 +52,7 @@ class Details:
         self._pipeline = pipeline
         self._champion = champion
         self._similar = SimilarCases(pipeline)
+        self._categories = Categories(pipeline)
 
     def case(self, connection: sa.Connection, event_id: str, most: int, caller: Caller) -> pb.GetCaseResponse:
         """The case, as `whole` gives it."""
@@ -84,13 +86,14 @@ class Details:
             for annotation in annotations
             if annotation["status"] in _GIVEN and not (blind and annotation["annotator"] != caller.name)
         ]
-        response = pb.GetCaseResponse(record=mapping.case_record(row))
+        names = self._categories.response()
+        response = pb.GetCaseResponse(record=mapping.case_record(row, names))
         if blind:
             self._cover(connection, response.record, answers_shown, caller.name)
         comments, earlier = remarks(connection, [event_id]).get(event_id, ((), 0))
         place = self._comment(response, self._own(comments, caller, looks), more=earlier > 0 and looks is None)
-        whole = {"history": self._history(connection, response, row, most, veil)}
-        whole["similar"] = self._alike(connection, response, row, most, veil)
+        whole = {"history": self._history(connection, response, row, most, veil, names)}
+        whole["similar"] = self._alike(connection, response, row, most, veil, names)
         answered, whole["answers"] = fit(
             (_answer(annotation, blind=blind) for annotation in reversed(answers_shown)), MAX_ANSWERS
         )
@@ -118,7 +121,8 @@ class Details:
 
         """
         veil, row, annotations, looks = self._found(connection, event_id, caller)
-        response = pb.GetCaseResponse(record=mapping.case_record(row))
+        names = self._categories.response()
+        response = pb.GetCaseResponse(record=mapping.case_record(row, names))
         if veil.blind or looks is not None:
             self._cover(
                 connection,
@@ -168,7 +172,13 @@ class Details:
         record.ClearField("confidence")
 
     def _alike(
-        self, connection: sa.Connection, response: pb.GetCaseResponse, row: queries.CaseRow, most: int, veil: Veil
+        self,
+        connection: sa.Connection,
+        response: pb.GetCaseResponse,
+        row: queries.CaseRow,
+        most: int,
+        veil: Veil,
+        categories: CategoryNames,
     ) -> bool:
         """Add the nearest labeled cases; whether all fit."""
         names = self._pipeline.feature_names
@@ -187,10 +197,18 @@ class Details:
             MAX_SIMILAR,
         )
         response.similar.extend(similar)
+        for case in response.similar:
+            categories.add(case.features, None)
         return all_
 
     def _history(
-        self, connection: sa.Connection, response: pb.GetCaseResponse, row: queries.CaseRow, most: int, veil: Veil
+        self,
+        connection: sa.Connection,
+        response: pb.GetCaseResponse,
+        row: queries.CaseRow,
+        most: int,
+        veil: Veil,
+        categories: CategoryNames,
     ) -> bool:
         """Add cases of the same entity that came before, the newest `most` of them, by event time; whether all fit."""
         if row.candidate.key is None:
@@ -212,6 +230,8 @@ class Details:
             (self._point(candidate, annotations[candidate.event_id]) for candidate in latest), MAX_HISTORY
         )
         response.history.extend(reversed(points))
+        for point in response.history:
+            categories.add(point.features, candidates[point.event_id].definitions)
         return all_
 
     def _point(self, candidate: Candidate, annotations: Sequence[Row]) -> pb.HistoryPoint:
@@ -236,8 +256,9 @@ class Details:
         model = self._champion.current()
         if model is None:
             return True
-        (row,) = rows_of(self._pipeline, [candidate])
-        row, names, classes = model.own(row[None, :])[0], model.manifest.features, model.manifest.classes
+        rows = rows_of(self._pipeline, [candidate])
+        response.current_probabilities.extend(model.probabilities(rows)[0].tolist())
+        row, names, classes = model.own(rows)[0], model.manifest.features, model.manifest.classes
         parts = model.forest.contributions(row)
         if self._pipeline.label.positive not in classes:
             return True  # a class that came after the model

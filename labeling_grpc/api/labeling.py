@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from labeling_grpc.api import admin_validation, mapping
 from labeling_grpc.api.case_details import Details
+from labeling_grpc.api.category_names import Categories
 from labeling_grpc.api.interceptor import Context
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages, size
@@ -34,7 +35,7 @@ from labeling_grpc.storage.group_commit import Writer
 from labeling_grpc.storage.read_pool import Reader
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
-from tidemark.pipeline.model import Labeling
+from tidemark.pipeline import Pipeline
 
 _MARGIN_SECONDS: Final = 0.2
 
@@ -57,9 +58,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         reader: Reader,
         pages: Pages,
         details: Details,
-        labeling: Labeling,
+        pipeline: Pipeline,
     ) -> None:
-        """Serve what `writer` writes. labeling: how the pipeline labels."""
+        """Serve what `writer` writes. pipeline: whose queue it is."""
         self._checks = checks
         self._writer = writer
         self._calls = calls
@@ -67,7 +68,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._reader = reader
         self._pages = pages
         self._details = details
-        self._labeling = labeling
+        self._labeling = pipeline.labeling
+        self._categories = Categories(pipeline)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -182,9 +184,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         asked = admin_validation.case_filter(self._checks, request)
         most = size(request.page_size)
         after = int(self._pages.after(request, int, 0))
+        names = self._categories.response()
         rows, last = await self._reader.ask(queries.case_page, self._labeling, asked, after, most, self._veil())
         return pb.ListCasesResponse(
-            records=[mapping.case_record(row) for row in rows],
+            records=[mapping.case_record(row, names) for row in rows],
             next_page_token="" if last is None else self._pages.token(request, last),
         )
 
@@ -256,8 +259,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         return Veil(caller.get(), golden=bool(self._labeling.gold_every))
 
     def _fill(self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase]) -> None:
-        room = share(len(leased))
+        room, names = share(len(leased)), self._categories.response()
         for case in leased:
-            mapping.add_task(response, case, room)
+            mapping.add_task(response, case, room, names)
         response.question.CopyFrom(self._stats.question)
         response.waiting = self._writer.store.counts.waiting

@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
+from labeling_grpc.api.category_names import CategoryNames
 from labeling_grpc.commands.labeling import Accepted, CaseEvent, Counts, LeasedCase, Remark
 from labeling_grpc.contract.case_reasons import REASONS
 from labeling_grpc.contract.errors import RefusedError
@@ -41,12 +42,12 @@ _INT64: Final = range(-(2**63), 2**63)
 # long, and there are many in a response.
 
 
-def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int) -> None:
-    """A leased case as the contract has it. room: bytes of its comments."""
+def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int, names: CategoryNames) -> None:
+    """A leased case as the contract has it. room: bytes of its comments.  names: of categories, for this response."""
     task = response.tasks.add(
         lease_token=leased.token, lease_expires_at_us=leased.until, lease_count=leased.leases, review=leased.review
     )
-    _fill(task.case, decode_candidate(leased.candidate), leased)
+    _fill(task.case, decode_candidate(leased.candidate), leased, names)
     if leased.remarks:
         shown = newest(leased.remarks, room)
         task.comments.extend(comment(remark, cut=cut) for remark, cut in shown)
@@ -82,8 +83,8 @@ def comment(remark: Remark, *, cut: bool = False) -> pb.Comment:
     return pb.Comment(annotator=remark.annotator, text=remark.text, at_us=remark.at, cut=cut)
 
 
-def case_record(row: CaseRow) -> pb.CaseRecord:
-    """A case and where it is as the contract has it."""
+def case_record(row: CaseRow, names: CategoryNames) -> pb.CaseRecord:
+    """A case and where it is as the contract has it. names: of categories, for this response."""
     record = pb.CaseRecord(
         state=pb.CaseState.Value(f"CASE_STATE_{row.state.upper()}"),
         annotator=row.holder,
@@ -92,7 +93,7 @@ def case_record(row: CaseRow) -> pb.CaseRecord:
         answers=row.answers,
         review=row.review,
     )
-    _fill(record.case, row.candidate, row)
+    _fill(record.case, row.candidate, row, names)
     return record
 
 
@@ -120,7 +121,7 @@ def add_result(
         results.add(event_id=event_id, annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
 
 
-def _fill(shown: pb.Case, candidate: Candidate, placed: LeasedCase | CaseRow) -> None:
+def _fill(shown: pb.Case, candidate: Candidate, placed: LeasedCase | CaseRow, names: CategoryNames) -> None:
     """What a person is shown. The inclusion probability is not: it is for the learner."""
     shown.event_id = candidate.event_id
     if candidate.business_id is not None:
@@ -145,6 +146,7 @@ def _fill(shown: pb.Case, candidate: Candidate, placed: LeasedCase | CaseRow) ->
         _set(context.add(name=name), value)
     for name, feature in candidate.features.items():
         features.add(name=name, value=feature)
+    names.add(features, candidate.definitions)
 
 
 def _set(field: pb.ContextField, value: str | float | bool | None) -> None:  # noqa: FBT001 - a column may hold flags

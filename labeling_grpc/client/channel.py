@@ -278,7 +278,7 @@ class _Pauses:
 def translated(error: Exception, address: str) -> LabelingError:
     """The product's error for a failed call."""
     if isinstance(error, LabelingError):
-        return error
+        return UnreachableError(str(error))  # no address of it was found
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         raise TypeError(f"not the error of a call: {error!r}")
     status = rpc_status.from_call(cast("grpc.Call", error))

@@ -209,6 +209,7 @@ def _case(case: pb.Case) -> dict[str, Any]:
         "segment": case.segment,
         "skill": case.skill,
         "hidden_columns": tuple(case.hidden_columns),
+        "categories": _categories(case.features),
     }
 
 
@@ -242,6 +243,7 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
                 features=_features(point.features),
                 label=point.label or None,
                 probability=point.probability if point.HasField("probability") else None,
+                categories=_categories(point.features),
             )
             for point in response.history
         ),
@@ -256,7 +258,14 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
         base_score=response.base_score,
         contributions_model=response.contributions_model,
         similar=tuple(
-            SimilarCase(case.event_id, case.label, case.distance, _features(case.features), case.time_us)
+            SimilarCase(
+                case.event_id,
+                case.label,
+                case.distance,
+                _features(case.features),
+                case.time_us,
+                _categories(case.features),
+            )
             for case in response.similar
         ),
         answers=tuple(
@@ -274,11 +283,16 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
         ),
         more_comments=bool(response.next_page_token),
         shortened=tuple(response.shortened),
+        current_probabilities=tuple(response.current_probabilities),
     )
 
 
 def _features(features: Iterable[pb.Feature]) -> dict[str, float | None]:
     return {feature.name: feature.value if feature.HasField("value") else None for feature in features}
+
+
+def _categories(features: Iterable[pb.Feature]) -> dict[str, str]:
+    return {feature.name: feature.category for feature in features if feature.category}
 
 
 def progress_of(response: pb.GetProgressResponse) -> Progress:
@@ -352,6 +366,8 @@ def stats_of(stats: pb.QueueStats) -> Stats:
         question=stats.question.text,
         classes=tuple(stats.question.classes),
         annotators={row.annotator: (row.answered, row.skipped) for row in stats.annotators},
+        paused=stats.paused,
+        ranked_by=stats.ranked_by,
     )
 
 

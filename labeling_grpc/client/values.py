@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from labeling_grpc.contract.errors import RefusedError
@@ -42,7 +42,8 @@ class Case:
     """An event that was asked about. Times in µs of event time.
 
     probabilities: one for each of the pipeline's classes, or empty.  segment, skill: "" where there are none.
-    hidden_columns: columns that the caller's role may not see, and that `context` lacks.
+    hidden_columns: columns that the caller's role may not see, and that `context` lacks.  categories: what the value of
+    a categorical feature stands for, by the feature's name.
     """
 
     event_id: str
@@ -62,6 +63,7 @@ class Case:
     segment: str
     skill: str
     hidden_columns: tuple[str, ...]
+    categories: dict[str, str] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The queue in numbers (see QueueStats in the contract). annotators: name to (answered, skipped)."""
+    """The queue in numbers (see QueueStats in the contract).
+
+    annotators: name to (answered, skipped).  paused: why an administrator paused the queue, "" where it is open.
+    ranked_by: version of the model that ranks what waits, "" before the first.
+    """
 
     pipeline: str
     waiting_explore: int
@@ -133,6 +139,8 @@ class Stats:
     question: str
     classes: tuple[str, ...]
     annotators: dict[str, tuple[int, int]]
+    paused: str = ""
+    ranked_by: str = ""
 
     @property
     def waiting(self) -> int:
@@ -202,6 +210,7 @@ class HistoryPoint:
     features: dict[str, float | None]
     label: str | None
     probability: float | None
+    categories: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +231,7 @@ class SimilarCase:
     distance: float
     features: dict[str, float | None]
     time: int
+    categories: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +256,7 @@ class CaseDetails:
     `contributions_model`, largest effect first, added to `base_score`; empty while there is no model.  similar: nearest
     first.  answers: oldest first; only the caller's own where the role may not see others'.  more_comments: there are
     older ones; `LabelingClient.comments` reads them all.  shortened: names of what holds less than there is, for size.
+    current_probabilities: what the model in force says now, one for each class, or empty.
     """
 
     record: CaseRecord
@@ -258,3 +269,4 @@ class CaseDetails:
     answers: tuple[GivenAnswer, ...]
     more_comments: bool = False
     shortened: tuple[str, ...] = ()
+    current_probabilities: tuple[float, ...] = ()

@@ -29,6 +29,9 @@ MAX_ANSWERS: Final = 300_000
 MAX_CONTRIBUTIONS: Final = 300_000
 """Of the parts of one case's details. The case itself has what is left."""
 
+MAX_CATEGORIES: Final = 100_000
+"""Of the names of categories, of all cases of one response."""
+
 MAX_LABELS: Final = 1_000_000
 """Of the labels of one message of an export, the last one not counted."""
 

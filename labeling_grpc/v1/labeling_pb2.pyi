@@ -247,17 +247,23 @@ class Feature(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     value: _builtins.float
+    category: _builtins.str
+    """Of a feature that is one of some categories: the name of the one that `value` is the number of. Empty: it is none, or
+    the feature was computed when the pipeline had other categories, or the response has no room for more names.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         value: _builtins.float | None = ...,
+        category: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "name", b"name", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "category", b"category", "name", b"name", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
@@ -1015,6 +1021,7 @@ class GetCaseResponse(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SHORTENED_FIELD_NUMBER: _builtins.int
+    CURRENT_PROBABILITIES_FIELD_NUMBER: _builtins.int
     base_score: _builtins.float
     """Raw score before any feature: the contributions add up from here."""
     contributions_model: _builtins.str
@@ -1051,6 +1058,12 @@ class GetCaseResponse(_message.Message):
         and `answers`, the farthest of `similar`, the smallest of `contributions` were left out.
         """
 
+    @_builtins.property
+    def current_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What the model in force says now, one for each class; empty while there is no model. The case's own `probabilities`
+        are those of the model that asked.
+        """
+
     def __init__(
         self,
         *,
@@ -1064,10 +1077,11 @@ class GetCaseResponse(_message.Message):
         answers: _abc.Iterable[Global___GivenAnswer] | None = ...,
         next_page_token: _builtins.str = ...,
         shortened: _abc.Iterable[_builtins.str] | None = ...,
+        current_probabilities: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "history", b"history", "next_page_token", b"next_page_token", "record", b"record", "shortened", b"shortened", "similar", b"similar"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "current_probabilities", b"current_probabilities", "history", b"history", "next_page_token", b"next_page_token", "record", b"record", "shortened", b"shortened", "similar", b"similar"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

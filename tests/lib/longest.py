@@ -34,7 +34,7 @@ LONGEST: Final = (
     "test_edited_pipeline.py",  # 47 s
     "test_up.py",  # 46 s
     "test_unreadable.py",  # 45 s
-    "test_label_command.py",  # 43 s
+    "test_label.py",  # 43 s
     "test_watcher.py",  # 41 s
     "test_replay.py",  # 37 s
     "test_stream_replay.py",  # 34 s

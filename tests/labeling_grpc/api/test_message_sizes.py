@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeling import SOURCE, arrivals, candidate, pipeline
 
+from labeling_grpc.api.category_names import Categories
 from labeling_grpc.api.mapping import add_task, newest
 from labeling_grpc.client import LabelingClient
 from labeling_grpc.client.administration import LabelingAdminClient
@@ -225,7 +226,7 @@ def test_the_weight_of_a_case_is_no_less_than_its_message(shape: tuple[str, int,
         case.event_id, raw, "t" * 24, 2**62, 2**30, segment="\U0001f600" * 100, skill="\U0001f600" * 100
     )
     response = pb.LeaseTasksResponse()
-    add_task(response, leased, room)
+    add_task(response, leased, room, Categories(pipeline("pay")).response())
     assert response.ByteSize() <= weight(case, len(raw))
 
 

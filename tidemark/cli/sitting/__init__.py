@@ -1,0 +1,1 @@
+"""`tidemark label`: one annotator at one terminal."""
