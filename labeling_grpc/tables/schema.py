@@ -70,7 +70,7 @@ queue = sa.Table(
     sa.Column("tier", sa.SmallInteger, nullable=False),  # who may have it: `Tier`
     sa.Column("segment", sa.Text, nullable=False),  # lanes' cases of one segment are in order; "" where there are none
     sa.Column("skill", sa.Text),  # what an annotator must be skilled in
-    sa.Column("rank", sa.Float(53), nullable=False),  # ascending: minus the priority, 0 in the exploration lane
+    sa.Column("rank", sa.Float(53), nullable=False),  # ascending: minus the priority; at random in the exploration lane
     sa.Column("size", sa.Integer, nullable=False),  # bytes that the case takes in a response, at most
     sa.Column("expires_at", sa.BigInteger),  # Kafka's clock, µs
     sa.Column("token", sa.Text),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from labeling_grpc.commands.labeling import Arrival, Source
@@ -89,6 +90,11 @@ def candidate(
 
 def arrivals(candidates: list[Candidate], offset: int = 0) -> tuple[Arrival, ...]:
     return tuple(Arrival(offset + i, c, encode(c)) for i, c in enumerate(candidates))
+
+
+def place_of_exploration(event_id: str) -> int:
+    """Place of an exploration case among those that wait, as the documentation has it: by a hash of its event id."""
+    return int(blake2b(event_id.encode(), digest_size=8, person=b"explore.order").hexdigest(), 16)
 
 
 SOURCE = Source("pay.candidates", 0, "00c0ffee")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -21,6 +22,9 @@ from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork, parts
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, cases
 from tidemark.records import Candidate
+
+_ORDER: Final = b"explore.order"
+"""Sets this hash apart from others over event ids."""
 
 
 def take_in(work: UnitOfWork, command: TakeIn) -> TakenIn:
@@ -139,13 +143,26 @@ def waiting_row(
         "tier": int(place.tier),
         "segment": segments.of(candidate),
         "skill": skill_of(candidate, work.rules),
-        "rank": 0.0 if lane is Lane.EXPLORE else -(candidate.priority if priority is None else priority),
+        "rank": _shuffled(candidate)
+        if lane is Lane.EXPLORE
+        else -(candidate.priority if priority is None else priority),
         "size": weight(candidate, size),
         "expires_at": candidate.expires_at,
         "leases": 0,
         "votes": place.votes,
         "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
     }
+
+
+def _shuffled(candidate: Candidate) -> float:
+    """Place of an exploration case among those that wait, 0 to 1: at random, and the same in every replica and replay.
+
+    Whatever is answered of a backlog is then a random sample of it. In the order of arrival it would be its oldest
+    tiles, and what is measured on it a picture of the past. The hash is not the one by which cases were drawn: those of
+    the smallest coins would be asked first, and of tiles of many events before others.
+    """
+    digest = hashlib.blake2b(candidate.event_id.encode(), digest_size=8, person=_ORDER).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
 def _key(arrival: Arrival) -> str | None:

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
+from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate, place_of_exploration
 
 from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.commands.labeling import (
@@ -80,6 +80,11 @@ class Case:
     def needs(self) -> str | None:
         needs = self.candidate.context.get("needs")
         return None if needs is None else str(needs)
+
+
+def _place(case: Case) -> int:
+    """In the exploration lane."""
+    return place_of_exploration(case.candidate.event_id)
 
 
 @dataclass
@@ -166,7 +171,7 @@ class Model:
         given: list[str] = []
         while len(given) < count:
             offered = [case for case in self.in_state("waiting") if self.offered(case, annotator, areas, now)]
-            explore = sorted((c for c in offered if c.explores), key=lambda c: c.order)
+            explore = sorted((c for c in offered if c.explores), key=_place)
             active = sorted((c for c in offered if not c.explores), key=lambda c: (-c.candidate.priority, c.order))
             if not explore and not active:
                 break
