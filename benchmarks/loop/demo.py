@@ -1,4 +1,4 @@
-"""`make bench-demo`: label efficiency of the whole loop, on simulated payments (row D1) and the handbook's (row D2).
+"""`make bench-demo`: label efficiency of the whole loop, on simulated payments (rows D1, L11) and the handbook's (D2).
 
 The active arm runs through Kafka, live; the random arm has its budget in each tile of the same stream, and the same
 annotators, features and trainer. Both are measured on the simulator's truth for a later period that neither arm saw.
@@ -17,11 +17,15 @@ from benchmarks.support.report import write
 from tidemark.cli.demo import ERRORS, Show, demonstrate
 from tidemark.datasets import DATASETS
 from tidemark.demo.result import DemoResult
+from tidemark.demo.sentence import compared
 from tidemark.runtime.settings import Settings
 from tidemark.simulators import simulate
 
 TARGET: Final = 1 / 3
+AREA: Final = 1.5
+AHEAD_FROM: Final = 60
 _NEVER: Final = 1.0
+_BEHIND: Final = 1_000_000
 _UNIT: Final = "labels of the active arm / labels of the random arm, at the random arm's final average precision"
 _PIPELINES: Final = Path(__file__).parents[2] / "pipelines"
 
@@ -29,7 +33,8 @@ _PIPELINES: Final = Path(__file__).parents[2] / "pipelines"
 def rows(*, quick: bool) -> list[dict[str, Any]]:
     """D1, and D2 where the data is: labels the active arm needs to reach the random arm's final average precision.
 
-    Both over the random arm's labels. D1 is the median of five seeds of the simulation, D2 one run.
+    Both over the random arm's labels. D1 is the median of five seeds of the simulation, D2 one run. L11 compares whole
+    curves, each seed's with five random draws.
     """
     seeds = (1,) if quick else (1, 2, 3, 4, 5)
     events, later = (30_000, 10_000) if quick else (150_000, 40_000)
@@ -49,6 +54,7 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
             "detail": {**size, "seeds": [_detail(run) for run in runs]},
         }
     ]
+    found.append(_curves(runs, size))
     data, folder = DATASETS["handbook"], Settings.from_environment().data_dir
     if not all(path.is_file() for path in data.paths(folder)):
         Console().print(f"D2 is left out: there is no {data.files[0]} in {folder}; name its folder in TIDEMARK_DATA")
@@ -65,6 +71,31 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
         }
     )
     return found
+
+
+def _curves(runs: list[DemoResult], size: dict[str, Any]) -> dict[str, Any]:
+    """L11: the area under the active arm's curve over the random arms', and from which label on it is never behind."""
+    comparisons = [compared(run) for run in runs]
+    ratios = [0.0 if comparison is None else comparison.ratio for comparison in comparisons]
+    ahead = [None if comparison is None else comparison.ahead_from for comparison in comparisons]
+    latest = max((_BEHIND if label is None else label for label in ahead), default=_BEHIND)
+    median = statistics.median(ratios)
+    return {
+        "id": "L11",
+        "value": round(median, 4),
+        "unit": "area under the active arm's curve / under the random arms' in the mean, median of the seeds",
+        "target": AREA,
+        "reached": median >= AREA and latest <= AHEAD_FROM,
+        "detail": {
+            **size,
+            "ratios": [round(ratio, 4) for ratio in ratios],
+            "never_behind_from_label": ahead,
+            "target_never_behind_from_label": AHEAD_FROM,
+            "draws": [
+                [round(area, 4) for area in comparison.random] if comparison else [] for comparison in comparisons
+            ],
+        },
+    }
 
 
 def _run(show: Show) -> DemoResult:

@@ -23,6 +23,7 @@ from tidemark.cli.up import prepare, processes
 from tidemark.demo.report import write_report
 from tidemark.demo.result import DemoResult
 from tidemark.demo.run import DemoStoppedError, Plan, Progress, measure, run
+from tidemark.demo.sentence import sentence
 from tidemark.demo.view import View
 from tidemark.errors import LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
@@ -119,11 +120,7 @@ def demo(
         except (DemoStoppedError, KeyboardInterrupt):
             err.print("stopped; nothing is left running")
             raise typer.Exit(_STOPPED) from None
-        reached = result.labels_to_match
-        if reached is not None:
-            spent = result.random[-1].labels
-            did, of = (f"{reached:,}", "bold"), (f"{spent:,}", "bold")
-            out.print(Text.assemble(did, " labels, well chosen, did the work of ", of, " random ones"))
+        out.print(Text(safe(sentence(result)), style="bold"))
         counted = f"lost {result.accounting.lost}, doubled {result.accounting.doubled}; report: "
         out.print(Text.assemble(counted, (safe(str(report)), "bold")))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -17,10 +18,18 @@ from tidemark.runtime.settings import Settings
 _SCHEMA = {"event_id": pl.String, "business_id": pl.String}
 
 
-def account(
-    pipeline: Pipeline, settings: Settings, *, budget: int
-) -> tuple[Accounting, Latency, list[tuple[int, Label]]]:
-    """Accounting and latency of a run, and its labels with their offsets."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Accounting and latency of a run; its labels with their offsets, and its candidates by event id."""
+
+    accounting: Accounting
+    latency: Latency
+    labels: list[tuple[int, Label]]
+    candidates: dict[str, Candidate]
+
+
+def account(pipeline: Pipeline, settings: Settings, *, budget: int) -> Account:
+    """Count what is in a pipeline's topics after a run. budget: labels that could be spent."""
     topics = pipeline.topics
     raw = read_all(settings, pipeline.raw_topics[0], settled=True)
     predicted = read_all(settings, topics.predictions, settled=True)
@@ -45,7 +54,8 @@ def account(
         labels_doubled=sum(count > 1 for count in per_event.values()),
         budget=budget,
     )
-    return accounting, _latency(raw, first), labels
+    by_id = {candidate.event_id: candidate for candidate in candidates}
+    return Account(accounting, _latency(raw, first), labels, by_id)
 
 
 def _latency(raw: list[Message], predicted: pl.DataFrame) -> Latency:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 import lightgbm as lgb
 import numpy as np
@@ -14,7 +18,11 @@ from tidemark.evaluation.metrics import average_precision
 from tidemark.pipeline import Pipeline
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset
+from tidemark.training.schedule import pause
 from tidemark.training.trainer import probabilities, train
+
+DRAWS: Final = 5
+"""Random arms that the active one is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,11 @@ class Exam:
 
     def average_precision(self, booster: lgb.Booster) -> float:
         """Average precision of a model."""
-        return average_precision(self.truth, probabilities(booster, self.features)[:, self.positive])
+        return average_precision(self.truth, self.said(booster))
+
+    def said(self, booster: lgb.Booster) -> NDArray[np.float64]:
+        """(n,) probability of the positive class by a model."""
+        return np.ascontiguousarray(probabilities(booster, self.features)[:, self.positive])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +51,42 @@ class Stream:
     answer: Callable[[int], str]
 
 
-def random_arm(
+def random_arms(
     pipeline: Pipeline, stream: Stream, spent: Mapping[int, int], exam: Exam, *, seed: int
+) -> list[list[ModelPoint]]:
+    """Models of `DRAWS` random arms: one draw is luck, good or bad."""
+    halt = threading.Event()
+    with ThreadPoolExecutor(min(DRAWS, os.cpu_count() or 1)) as threads:
+        draws = [
+            threads.submit(random_arm, pipeline, stream, spent, exam, seed=seed, draw=draw, halt=halt)
+            for draw in range(DRAWS)
+        ]
+        try:
+            return [draw.result() for draw in draws]
+        finally:
+            halt.set()  # Ctrl-C need not wait for them
+            for draw in draws:
+                draw.cancel()
+
+
+def random_arm(
+    pipeline: Pipeline,
+    stream: Stream,
+    spent: Mapping[int, int],
+    exam: Exam,
+    *,
+    seed: int,
+    draw: int = 0,
+    halt: threading.Event | None = None,
 ) -> list[ModelPoint]:
     """Models of an arm that asks about as many events of each tile as `spent` says, drawn at random.
 
-    It trains at the pipeline's trigger with the pipeline's trainer. Every model counts; none is held back by a gate.
+    It trains when the pipeline's schedule says, with the pipeline's trainer. Every model counts; none is held back by a
+    gate. halt: ends it early.
     """
     schema = ModelSchema.of(pipeline)
     positive = pipeline.label.classes.index(pipeline.label.positive)
-    rng = np.random.default_rng([seed, 0x52414E44])
+    rng = np.random.default_rng([seed, 0x52414E44, draw] if draw else [seed, 0x52414E44])
     chosen: list[int] = []
     targets: list[int] = []
     points: list[ModelPoint] = []
@@ -58,7 +96,10 @@ def random_arm(
         for row in rng.permutation(rows)[: spent[tile]].tolist():
             chosen.append(row)
             targets.append(pipeline.label.classes.index(stream.answer(row)))
-            if len(chosen) - trained >= pipeline.training.every and _enough(pipeline, targets, positive):
+            due = len(chosen) - trained >= pause(pipeline, trained or None)
+            if due and _enough(pipeline, targets, positive):
+                if halt is not None and halt.is_set():
+                    return points
                 points.append(_trained(stream, chosen, targets, schema, exam, pipeline))
                 trained = len(chosen)
     if len(chosen) > trained and _enough(pipeline, targets, positive):

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Final
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from tidemark.demo.result import DemoResult, ModelPoint
+from tidemark.demo.curves import curve
+from tidemark.demo.result import DemoResult
+from tidemark.demo.sentence import compared
 
 mpl.use("svg")
 
@@ -35,16 +39,22 @@ def figure(result: DemoResult, theme: Theme) -> Figure:
     """Average precision on the later period against labels spent."""
     drawn = Figure(figsize=(8.4, 4.4), facecolor=theme.background, layout="constrained")
     axes = drawn.add_subplot(facecolor=theme.background)
-    _line(axes, result.random, theme.random, "--", "random")
-    _line(axes, result.active, theme.active, "-", "active")
-    if result.random:
-        goal = result.random[-1].average_precision
-        axes.axhline(goal, color=theme.faint, linewidth=1, zorder=0)
-        if (reached := result.labels_to_match) is not None:
+    comparison = compared(result)
+    if comparison is not None:
+        count = np.arange(comparison.labels + 1)
+        draws = [curve(points, comparison.labels, result.base_rate) for points in result.draws]
+        for values in draws:
+            axes.step(count, values, where="post", color=theme.random, linewidth=0.7, alpha=0.45)
+        mean = np.mean(draws, axis=0)
+        _line(axes, count, mean, theme.random, "--", f"random, mean of {len(draws)}", -24)
+        ours = curve(result.active, comparison.labels, result.base_rate)
+        _line(axes, count, ours, theme.active, "-", "chosen", 12)
+        if comparison.ahead_from:
+            ahead = comparison.ahead_from
             axes.annotate(
-                f"{reached:,} labels do the work\nof {result.random[-1].labels:,} random ones",
-                (reached, goal),
-                xytext=(24, -58),
+                f"never behind\nfrom label {ahead:,} on",
+                (ahead, float(ours[ahead])),
+                xytext=(28, -46),
                 textcoords="offset points",
                 color=theme.ink,
                 arrowprops={"arrowstyle": "-", "color": theme.ink, "linewidth": 0.8},
@@ -60,12 +70,19 @@ def figure(result: DemoResult, theme: Theme) -> Figure:
     return drawn
 
 
-def _line(axes: Axes, points: list[ModelPoint], colour: str, dash: str, name: str) -> None:
-    if not points:
-        return
-    x, y = [point.labels for point in points], [point.average_precision for point in points]
-    axes.plot(x, y, dash, color=colour, linewidth=2, label=name)
-    axes.annotate(name, (x[-1], y[-1]), xytext=(6, 0), textcoords="offset points", color=colour, va="center")
+def _line(
+    axes: Axes, labels: NDArray[np.int64], quality: NDArray[np.float64], colour: str, dash: str, name: str, above: int
+) -> None:
+    """A curve: the model in force changes at once, so it goes in steps. above: points, of its name."""
+    axes.step(labels, quality, dash, where="post", color=colour, linewidth=2, label=name)
+    axes.annotate(
+        name,
+        (float(labels[-1]), float(quality[-1])),
+        xytext=(0, above),
+        textcoords="offset points",
+        color=colour,
+        ha="right",
+    )
 
 
 def svg(result: DemoResult, theme: Theme) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -44,8 +46,60 @@ class Accounting(msgspec.Struct, frozen=True):
         return self.events - self.predicted - self.dead_letters
 
 
-class DemoResult(msgspec.Struct, frozen=True):
-    """A whole run. seconds: from the first event to the last label; rate: events a second over that time."""
+class Asked(msgspec.Struct, frozen=True):
+    """A case that was asked. time: event time, µs.  said: the model's probability of the positive class, if any.
+
+    context: what the annotator saw.  answer: theirs.  truth: the simulator's.
+    """
+
+    reason: str
+    time: int
+    context: dict[str, Any]
+    said: float | None
+    answer: str
+    truth: str
+
+
+class ReasonCount(msgspec.Struct, frozen=True):
+    """How many cases were asked for a reason, and how many of their answers were the positive class."""
+
+    reason: str
+    asked: int
+    positives: int
+
+
+class FeatureWeight(msgspec.Struct, frozen=True):
+    """What a feature decides: its share of all that moved the scores of later events, 0 to 1."""
+
+    name: str
+    share: float
+
+
+class Reliability(msgspec.Struct, frozen=True):
+    """Of later events with a like probability: what the model said in the mean, what was so, and their share of all."""
+
+    predicted: float
+    observed: float
+    share: float
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """The headline as the loop measured it, without the truth, beside the truth. n: answers that it rests on."""
+
+    model: str
+    value: float
+    low: float
+    high: float
+    n: int
+    truth: float
+
+
+class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run. seconds: from the first event to the last label; rate: events a second over that time.
+
+    draws: the random arm, several times.  asked: examples.  reasons: all of them.  weights: of the last model, the
+    largest first.  reliability: of the last model.
+    """
 
     seed: int
     title: str
@@ -53,14 +107,28 @@ class DemoResult(msgspec.Struct, frozen=True):
     rate: float
     base_rate: float
     holdout: int
+    positive: str = ""
     active: list[ModelPoint]
-    random: list[ModelPoint]
+    draws: list[list[ModelPoint]]
     latency: Latency
     accounting: Accounting
+    asked: list[Asked] = []
+    reasons: list[ReasonCount] = []
+    weights: list[FeatureWeight] = []
+    reliability: list[Reliability] = []
+    measured: list[Measured] = []
+
+    @property
+    def random(self) -> list[ModelPoint]:
+        """The first draw of the random arm."""
+        return self.draws[0] if self.draws else []
 
     @property
     def labels_to_match(self) -> int | None:
-        """Labels after which the active arm has reached the random arm's final average precision; None: never."""
+        """Labels after which the active arm has reached the first random draw's final average precision; None: never.
+
+        It says little by itself: the random arm too may have been there long before its end (`tidemark.demo.curves`).
+        """
         if not self.random:
             return None
         goal = self.random[-1].average_precision

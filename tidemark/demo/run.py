@@ -16,8 +16,9 @@ import lightgbm as lgb
 import numpy as np
 
 from tidemark.demo.account import account
-from tidemark.demo.experiment import Exam, Stream, random_arm
+from tidemark.demo.experiment import Exam, Stream, random_arms
 from tidemark.demo.feed import Feed
+from tidemark.demo.insight import asked, measured, reliability, weights
 from tidemark.demo.pace import Pace
 from tidemark.demo.result import DemoResult, ModelPoint
 from tidemark.errors import TidemarkError
@@ -26,12 +27,13 @@ from tidemark.flows import FLOWS
 from tidemark.kafka import read_all
 from tidemark.observe import Observer, Snapshot
 from tidemark.pipeline import Pipeline
-from tidemark.records import Label
+from tidemark.records import Label, Metric, decode
 from tidemark.registry.codec import Registry
 from tidemark.registry.reading import record_of
 from tidemark.runtime.settings import Settings
 from tidemark.simulators import Annotator, Simulation
 from tidemark.supervisor import ProcessSpec, Supervisor
+from tidemark.training.headline import NAME as HEADLINE
 
 _READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.25
@@ -217,10 +219,16 @@ def measure(plan: Plan, settings: Settings, seconds: float) -> DemoResult:
     budget = len(np.unique(tiles)) * selection.budget
     if selection.total is not None:
         budget = min(budget, selection.total)
-    accounting, latency, labels = account(pipeline, settings, budget=budget)
+    counted = account(pipeline, settings, budget=budget)
+    labels = counted.labels
     names, classes = truth["business_id"].to_list(), truth["label"].to_list()
     stream = Stream(matrix[: plan.streamed], tiles, lambda row: plan.annotator.answer(names[row], classes[row]))
     spent = Counter(label.tile for _, label in labels)
+    active, last = _active_arm(pipeline, settings, labels, exam)
+    by_name = dict(zip(names, classes, strict=True))
+    examples, reasons = asked(
+        pipeline, counted.candidates, [label for _, label in labels], lambda name: by_name.get(name or "", "")
+    )
     return DemoResult(
         seed=plan.seed,
         title=pipeline.title or pipeline.name,
@@ -228,19 +236,26 @@ def measure(plan: Plan, settings: Settings, seconds: float) -> DemoResult:
         rate=plan.streamed / seconds,
         base_rate=float(is_positive[plan.streamed :].mean()),
         holdout=len(exam.truth),
-        active=_active_arm(pipeline, settings, labels, exam),
-        random=random_arm(pipeline, stream, spent, exam, seed=plan.seed),
-        latency=latency,
-        accounting=accounting,
+        positive=pipeline.label.positive,
+        active=active,
+        draws=random_arms(pipeline, stream, spent, exam, seed=plan.seed),
+        latency=counted.latency,
+        accounting=counted.accounting,
+        asked=examples,
+        reasons=reasons,
+        weights=[] if last is None else weights(last, exam.features),
+        reliability=[] if last is None else reliability(exam.truth, exam.said(last)),
+        measured=measured(_headlines(pipeline, settings), active),
     )
 
 
 def _active_arm(
     pipeline: Pipeline, settings: Settings, labels: list[tuple[int, Label]], exam: Exam
-) -> list[ModelPoint]:
-    """Every champion in its order, by the labels that had been spent when it was trained."""
+) -> tuple[list[ModelPoint], lgb.Booster | None]:
+    """Every champion in its order, by the labels that had been spent when it was trained; and the last one."""
     registry = Registry()
     points: list[ModelPoint] = []
+    booster: lgb.Booster | None = None
     for message in read_all(settings, pipeline.topics.models, settled=True):
         if not registry.feed(*record_of(message)) or not registry.champion:
             continue
@@ -249,4 +264,10 @@ def _active_arm(
         positives = sum(label.label == pipeline.label.positive for label in known)
         booster = lgb.Booster(model_str=registry.text(manifest.version))
         points.append(ModelPoint(manifest.version, len(known), positives, exam.average_precision(booster)))
-    return points
+    return points, booster
+
+
+def _headlines(pipeline: Pipeline, settings: Settings) -> list[Metric]:
+    """The headline each time that the loop measured it."""
+    metrics = [decode(Metric, message.value()) for message in read_all(settings, pipeline.topics.metrics, settled=True)]
+    return [metric for metric in metrics if metric.name == HEADLINE]
