@@ -28,6 +28,7 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
         "audit": "The labeling service's audit trail.",
     },
     "Operate": {
+        "doctor": "Is this machine ready? What to do where not.",
         "status": "Show flows, lag, quality, and what is wrong.",
         "models": "Models: list, compare, promote, pin.",
         "metrics": "Every metric that is published, and what it means.",

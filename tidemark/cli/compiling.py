@@ -72,7 +72,7 @@ class Compiling:
 
         """
         self._settings, self._console, self._module, self._line_seconds = settings, console, module, line_seconds
-        self._mark = settings.cache_dir / "kernels" / f"compiled-{_of_this_version()}"
+        self._mark = _mark(settings)
         self._processes: list[subprocess.Popen[str]] = []
         self._readers: list[threading.Thread] = []
         self._told: dict[int, Told] = {}
@@ -178,6 +178,15 @@ class Compiling:
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, highlight=False)
+
+
+def all_compiled(settings: Settings) -> bool:
+    """Whether all kernels of this version are known to be compiled on this machine."""
+    return _mark(settings).is_file()
+
+
+def _mark(settings: Settings) -> Path:
+    return settings.cache_dir / "kernels" / f"compiled-{_of_this_version()}"
 
 
 def _bar(console: Console) -> Progress:
