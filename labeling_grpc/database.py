@@ -158,6 +158,33 @@ def empty(database: str | Path, pipeline: str, *, discard: bool = False, operato
         store.close()
 
 
+def contents(database: str | Path, pipeline: str) -> tuple[int, int]:
+    """What `empty` would take out.
+
+    Args:
+        database: As `open_store`'s.
+        pipeline: Its name.
+
+    Returns:
+        Cases, and records that are not in Kafka yet.
+
+    Raises:
+        StoreError: A service runs on it.
+
+    """
+    store = open_store(database, Topics(pipeline), QueueRules(classes=()))
+    try:
+        with store.engine.begin() as connection:
+            _refuse_running(connection, store)
+            counts = [
+                connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+                for table in (cases, outbox)
+            ]
+            return counts[0], counts[1]
+    finally:
+        store.close()
+
+
 def _refuse_running(connection: sa.Connection, store: Store) -> None:
     if store.shared:
         held = connection.execute(sa.select(leader.c.holder).where(leader.c.until > NOW)).first()

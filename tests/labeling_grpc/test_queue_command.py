@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -156,6 +158,7 @@ def test_a_queue_that_is_rebuilt_is_what_it_was(
             else:
                 ben.submit(task, "fraud")
     before, order = served()
+    assert "20 cases would be read from Kafka anew; 0 records" in run("rebuild", str(file), "--dry-run")
     assert "is empty" in run("rebuild", str(file))
     after, order_after = served()
     assert order_after == order
@@ -164,6 +167,33 @@ def test_a_queue_that_is_rebuilt_is_what_it_was(
     tokens = open_tokens(database, unique)
     assert tokens.find(secret) is not None
     tokens.close()
+
+
+def test_with_dry_run_cases_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(state_dir=tmp_path).at("127.0.0.1:9")
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "pay.toml"
+    file.write_text(PIPELINE.replace("NAME", "pay"))
+    asked = [candidate(number, priority=1 - number / 10) for number in range(3)]
+    labels = tmp_path / "labels.ndjson"
+    labels.write_text(f'{{"event_id": "{asked[2].event_id}", "label": "fraud"}}\n')
+    with serve(pipeline("pay"), settings) as running, LabelingClient(running.address, "ada") as client:
+        running._writer.call(TakeIn(SOURCE, None, len(asked), arrivals(asked)))
+        (task,) = client.lease()
+        client.submit(task, "fraud")
+        ids = [case.event_id for case in asked] + ["unknown-0-0-0a1b2c3d"]
+        before = client.stats()
+        told = run("expire", str(file), *ids, "--why", "a test", "--dry-run")
+        assert "2 would be closed, 2 left as they are" in told
+        assert f"{asked[0].event_id}: answered" in told
+        told = run("requeue", str(file), *ids, "--why", "a test", "--dry-run")
+        assert "1 would be put back, 3 left as they are" in told
+        assert "unknown-0-0-0a1b2c3d: unknown" in told
+        assert "1 labels would be sent: 1 fraud" in run("import", str(file), str(labels), "--dry-run")
+        of_kafka: dict[str, Any] = {"now": 0, "intake_problem": "", "publishing_problem": ""}
+        assert replace(client.stats(), **of_kafka) == replace(before, **of_kafka)
+        assert [record.state for record in client.cases()] == ["answered", "waiting", "waiting"]
 
 
 def test_what_is_not_in_kafka_yet_is_not_thrown_away_unasked(unique: str, file: Path) -> None:

@@ -11,8 +11,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tidemark.cli.console import PipelineFile, err, out, told
-from tidemark.cli.letter_choice import Place, choice, meant
+from tidemark.cli.console import DryRun, PipelineFile, err, out, told
+from tidemark.cli.letter_choice import Place
+from tidemark.cli.letter_lists import export, reasons
+from tidemark.cli.letter_options import Selection, selecting
 from tidemark.cli.operator import operator
 from tidemark.errors import ConfigError, TidemarkError
 from tidemark.runtime.safe_text import indented, safe
@@ -21,30 +23,20 @@ if TYPE_CHECKING:
     from tidemark.replay import Letter, Mark, Marks, Report
 
 app = typer.Typer(help="Records that could not be processed.", no_args_is_help=True, add_completion=False)
+app.command()(reasons)
+app.command()(export)
 _SHOWN: Final = 2_000
 _NAMED: Final = 10
 
 Offset = Annotated[int, typer.Argument(min=0, help="Offset in the dead-letter topic, as `list` shows it.")]
 Partition = Annotated[int, typer.Option(min=0, help="Partition of the dead-letter topic, where it has several.")]
-Offsets = Annotated[
-    list[int] | None, typer.Option("--offset", help="Offset of a dead letter, as `list` shows it; may be given again.")
-]
-Reason = Annotated[str, typer.Option(help="Those whose reason contains this text.")]
-Step = Annotated[str, typer.Option(help="Those of this step.")]
-FromTopic = Annotated[str, typer.Option("--topic", help="Those whose record was in this topic.")]
-Since = Annotated[str, typer.Option(metavar="TIME", help="Those made since: ISO 8601 in UTC, or so long ago ('2h').")]
-Until = Annotated[str, typer.Option(metavar="TIME", help="Those made before, written alike.")]
-All = Annotated[bool, typer.Option("--all", help="All that are open.")]
 
 
 @app.command(name="list")
+@selecting("offset", "every", "partition")
 def list_letters(
     pipeline: PipelineFile,
-    reason: Reason = "",
-    step: Step = "",
-    topic: FromTopic = "",
-    since: Since = "",
-    until: Until = "",
+    selection: Selection,
     state: Annotated[str, typer.Option(help="Only those: open, replayed or resolved.")] = "",
     last: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
 ) -> None:
@@ -55,7 +47,7 @@ def list_letters(
         if state not in {"", "open", "replayed", "resolved"}:
             raise ConfigError(f"--state {state!r}: write open, replayed or resolved")
         place = Place.of(pipeline)
-        chosen = choice(None, reason, step, topic, since, until)
+        chosen = selection.chosen
         marks = place.marks()
         counts = dict.fromkeys(("open", "replayed", "resolved"), 0)
         newest: list[Letter] = []
@@ -69,7 +61,7 @@ def list_letters(
                 if state in {"", became}:
                     newest = [*newest[-last + 1 :], letter] if last > 1 else [letter]
         if not newest:
-            among = " that are meant" if any((reason, step, topic, since, until, state)) else ""
+            among = " that are meant" if selection.given or state else ""
             out.print(f"{safe(place.topic)}: no dead letters{among}")
             return
         out.print(_listed(newest, marks, back))
@@ -107,58 +99,50 @@ def show(pipeline: PipelineFile, offset: Offset, partition: Partition = 0) -> No
 
 
 @app.command()
-def replay(
-    pipeline: PipelineFile,
-    offset: Offsets = None,
-    reason: Reason = "",
-    step: Step = "",
-    topic: FromTopic = "",
-    since: Since = "",
-    until: Until = "",
-    every: All = False,
-    partition: Partition = 0,
-) -> None:
+@selecting()
+def replay(pipeline: PipelineFile, selection: Selection, dry_run: DryRun = False) -> None:
     """Send dead letters once more to where they came from, exactly once: after what was wrong has been mended."""
     from tidemark.replay import Replay, whole
 
     with told():
         place = Place.of(pipeline)
-        meant(offset, reason, step, topic, since, until, every=every)
-        chosen = place.chosen(offset, partition, choice(offset, reason, step, topic, since, until))
+        chosen = selection.letters(place)
+        if dry_run:
+            _would(chosen, place.marks(), "replayed")
+            return
         with Replay(place.settings, place.pipeline.topics, operator()) as sending:
             still = [letter if sending.marks.of(letter) else whole(place.settings, letter) for letter in chosen]
-            if offset and any(letter.truncated and not sending.marks.of(letter) for letter in still):
+            if selection.offset and any(letter.truncated and not sending.marks.of(letter) for letter in still):
                 _refuse_cut(still)
             _tell(sending.send(still), "replayed; what is still wrong with them comes back as a new dead letter")
 
 
 @app.command()
+@selecting()
 def resolve(
     pipeline: PipelineFile,
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why nothing more is needed.")],
-    offset: Offsets = None,
-    reason: Reason = "",
-    step: Step = "",
-    topic: FromTopic = "",
-    since: Since = "",
-    until: Until = "",
-    every: All = False,
-    partition: Partition = 0,
+    selection: Selection,
+    dry_run: DryRun = False,
 ) -> None:
     """Mark dead letters as needing nothing more; nothing is sent."""
     from tidemark.replay import Replay
 
     with told():
         place = Place.of(pipeline)
-        meant(offset, reason, step, topic, since, until, every=every)
-        chosen = place.chosen(offset, partition, choice(offset, reason, step, topic, since, until))
+        chosen = selection.letters(place)
+        if dry_run:
+            _would(chosen, place.marks(), "resolved")
+            return
         with Replay(place.settings, place.pipeline.topics, operator()) as marking:
             _tell(marking.resolve(chosen, why), "resolved")
 
 
 @app.command()
+@selecting()
 def edit(
     pipeline: PipelineFile,
+    selection: Selection,
     assigned: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=SQL", help="A field, by SQL over the record's fields.")
     ] = None,
@@ -168,16 +152,9 @@ def edit(
     corrections: Annotated[
         Path | None, typer.Option(metavar="FILE", help='NDJSON: {"offset": 3, "set": {"amount": 12.5}} a line.')
     ] = None,
-    offset: Offsets = None,
-    reason: Reason = "",
-    step: Step = "",
-    topic: FromTopic = "",
-    since: Since = "",
-    until: Until = "",
-    every: All = False,
-    partition: Partition = 0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Also what would come back as a dead letter.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Repair dead letters, show what changes, and send them once more, exactly once."""
     from tidemark.replay import Replay, whole
@@ -191,9 +168,8 @@ def edit(
         if corrections is None:
             if not (fields or drop or value or key):
                 raise ConfigError("say what to repair: --set FIELD=SQL, --value SQL, --key SQL, or --corrections FILE")
-            meant(offset, reason, step, topic, since, until, every=every)
-            before = place.chosen(offset, partition, choice(offset, reason, step, topic, since, until))
-        elif fields or drop or value or key or offset or reason or step or topic or since or until or every:
+            before = selection.letters(place)
+        elif fields or drop or value or key or selection.given:
             raise ConfigError("--corrections names the dead letters and their repairs; give nothing beside it")
         else:
             before = [place.letter(where, number) for where, number in lines]
@@ -217,7 +193,7 @@ def edit(
                 f"{len(wrong):,} of {len(changed):,} would come back as dead letters, and nothing is sent: correct the "
                 "repair, choose fewer, or send them with --anyway"
             )
-        if not changed or not (yes or typer.confirm(f"send {len(changed):,} repaired records?")):
+        if dry_run or not changed or not (yes or typer.confirm(f"send {len(changed):,} repaired records?")):
             out.print("nothing is sent")
             return
         with Replay(place.settings, place.pipeline.topics, operator()) as sending:
@@ -286,6 +262,16 @@ def _show_changes(changed: list[tuple[Letter, Letter]], difference: Any, looked_
     if len(changed) > _NAMED:
         out.print(f"… and {len(changed) - _NAMED:,} more")
     out.print(f"{len(changed):,} of {looked_at:,} change")
+
+
+def _would(chosen: list[Letter], marks: Marks, what: str) -> None:
+    """Say what a command would do."""
+    still = [letter for letter in chosen if marks.of(letter) is None]
+    out.print(f"{len(still):,} would be {what}; {len(chosen) - len(still):,} were dealt with before")
+    for letter in still[:_NAMED]:
+        out.print(f"  {letter.offset}: {safe(letter.origin)}, {safe(letter.reason)}", soft_wrap=True)
+    if len(still) > _NAMED:
+        out.print(f"  … and {len(still) - _NAMED:,} more")
 
 
 def _tell(report: Report, what: str) -> None:

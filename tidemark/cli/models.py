@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.console import DryRun, PipelineFile, connected, out, told
 from tidemark.cli.operator import operator
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline, load
@@ -29,7 +29,6 @@ app = typer.Typer(help="Models: which there are, and which is champion.", no_arg
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="The model, or as much of its name as it needs.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 _SHOWN = 10
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,7 +13,7 @@ import typer
 from rich.text import Text
 
 from tidemark.cli.annotators import annotators
-from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.console import DryRun, PipelineFile, out, told
 from tidemark.cli.operator import operator
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.service import PATIENCE, runs_here
@@ -22,6 +24,7 @@ from tidemark.runtime.settings import Settings
 if TYPE_CHECKING:
     from labeling_grpc.client.administration import Changed, LabelingAdminClient
 
+_CLOSED: Final = frozenset({"answered", "skipped", "expired", "withdrawn"})
 _SHOWN: Final = 10
 """Cases that are named one by one."""
 
@@ -72,14 +75,19 @@ def export(
 def rebuild(
     pipeline: PipelineFile,
     discard: Annotated[bool, typer.Option("--discard-unpublished", help="Give up what is not in Kafka yet.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Empty the queue's database, while no service runs; the next start builds it anew from Kafka."""
-    from labeling_grpc.database import empty
+    from labeling_grpc.database import contents, empty
     from labeling_grpc.options import database_url, queue_database
 
     with told():
         name = load(pipeline).name
         database = queue_database(Settings.from_environment(), name, database_url(os.environ))
+        if dry_run:
+            rows, unpublished = contents(database, name)
+            out.print(f"{rows:,} cases would be read from Kafka anew; {unpublished:,} records are not there yet")
+            return
         lost = empty(database, name, discard=discard, operator=operator())
         out.print(f"the queue of {safe(name)} is empty; the service builds it from Kafka when it starts")
         if lost:
@@ -91,6 +99,7 @@ def import_file(
     pipeline: PipelineFile,
     file: Annotated[Path, typer.Argument(metavar="FILE", help=".csv, .ndjson or .parquet with event_id and label.")],
     address: Address = "",
+    dry_run: DryRun = False,
 ) -> None:
     """Take labels from elsewhere in: they close the cases that ask for them, and are published."""
     from labeling_grpc.contract.errors import RefusedError
@@ -98,6 +107,11 @@ def import_file(
 
     with told():
         labels = read(file, load(pipeline).label)
+        if dry_run:
+            classes = Counter(label.label for label in labels)
+            shares = ", ".join(f"{count:,} {safe(name)}" for name, count in classes.most_common())
+            out.print(f"{len(labels):,} labels would be sent: {shares}", soft_wrap=True)
+            return
         with _admin(pipeline, address) as admin:
             outcomes = admin.import_labels(labels)
         refused = [(label, o) for label, o in zip(labels, outcomes, strict=True) if isinstance(o, RefusedError)]
@@ -127,16 +141,24 @@ def resume(pipeline: PipelineFile, address: Address = "") -> None:
 
 
 @app.command()
-def requeue(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address = "") -> None:
+def requeue(
+    pipeline: PipelineFile, event_ids: Events, why: Why, address: Address = "", dry_run: DryRun = False
+) -> None:
     """Ask again about closed cases, and take leased ones away from who has them."""
     with told(), _admin(pipeline, address) as admin:
+        if dry_run:
+            _would(pipeline, address, _named(event_ids), "put back", _CLOSED | {"leased"})
+            return
         _show_changed("put back", admin.requeue(_named(event_ids), why))
 
 
 @app.command()
-def expire(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address = "") -> None:
+def expire(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address = "", dry_run: DryRun = False) -> None:
     """Close open cases: nobody is asked any more."""
     with told(), _admin(pipeline, address) as admin:
+        if dry_run:
+            _would(pipeline, address, _named(event_ids), "closed", {"waiting", "leased"})
+            return
         _show_changed("closed", admin.expire(_named(event_ids), why))
 
 
@@ -148,6 +170,29 @@ def _admin(pipeline: PipelineFile, address: str) -> LabelingAdminClient:
         return LabelingAdminClient(address, operator(), pipeline=name, patience=PATIENCE)
     runs_here(name, str(pipeline))
     return LabelingAdminClient.of(name, operator(), patience=PATIENCE)
+
+
+def _would(pipeline: PipelineFile, address: str, event_ids: list[str], what: str, states: Collection[str]) -> None:
+    """Say of which cases a command would change the state, by the one that they are in now."""
+    from labeling_grpc.client import LabelingClient
+    from labeling_grpc.contract.errors import Reason, RefusedError
+
+    name, left = load(pipeline).name, []
+    with (
+        LabelingClient(address, operator(), pipeline=name) if address else LabelingClient.of(name, operator()) as client
+    ):
+        for event_id in event_ids:
+            try:
+                state: str = client.case(event_id, most=1).record.state
+            except RefusedError as refusal:
+                if refusal.reason is not Reason.UNKNOWN_CASE:
+                    raise
+                state = "unknown"
+            if state not in states:
+                left.append(f"{event_id}: {state}")
+    out.print(f"{len(event_ids) - len(left):,} would be {what}, {len(left):,} left as they are")
+    for line in left[:_SHOWN]:
+        out.print(Text.assemble(("left:", "yellow"), " ", safe(line)), soft_wrap=True)
 
 
 def _named(event_ids: list[str]) -> list[str]:

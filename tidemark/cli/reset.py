@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from dataflows.engine.offset_reset import Move, Place, StoppedGroup
-from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.console import DryRun, PipelineFile, connected, out, told
 from tidemark.cli.restarting import again_metadata, restarted_select, restarted_stream
 from tidemark.errors import ConfigError
 from tidemark.flows import FLOWS, FlowSpec
@@ -33,6 +33,7 @@ def reset(
     publish_again: Annotated[
         bool, typer.Option(_AGAIN, help="Publish once more what was published already; event ids are the same.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Set the offsets of a flow that is stopped, with what its start needs to rebuild windows and open tiles.
 
@@ -44,12 +45,14 @@ def reset(
         loaded, settings = load(pipeline), connected()
         group = StoppedGroup(settings, f"{loaded.name}.{spec.name}")
         if spec.moves is None:
-            _begin_anew(group, spec, to, publish_again=publish_again)
+            _begin_anew(group, spec, to, publish_again=publish_again, dry_run=dry_run)
             return
         moves = _moves_of(spec)(loaded, settings, group, to, publish_again=publish_again)
-        group.commit(moves)
+        if not dry_run:
+            group.commit(moves)
+        goes = "would go on" if dry_run else "goes on"
         for move in moves:
-            out.print(safe(f"{move.partition.topic} [{move.partition.index}]: goes on at offset {move.offset}"))
+            out.print(safe(f"{move.partition.topic} [{move.partition.index}]: {goes} at offset {move.offset}"))
 
 
 def _moves_of(spec: FlowSpec) -> Callable[..., list[Move]]:
@@ -60,14 +63,15 @@ def _moves_of(spec: FlowSpec) -> Callable[..., list[Move]]:
     return moves
 
 
-def _begin_anew(group: StoppedGroup, spec: FlowSpec, to: str, *, publish_again: bool) -> None:
+def _begin_anew(group: StoppedGroup, spec: FlowSpec, to: str, *, publish_again: bool, dry_run: bool) -> None:
     if to != "earliest" or not publish_again:
         raise ConfigError(
             f"the {spec.name} flow reads its topics from the beginning at each start, so it can only begin anew: use "
             f"--to earliest {_AGAIN}. Its metrics and dead letters come once more; models are not trained again"
         )
-    group.forget()
-    out.print(f"{spec.name}: begins anew at its next start")
+    if not dry_run:
+        group.forget()
+    out.print(f"{spec.name}: {'would begin' if dry_run else 'begins'} anew at its next start")
 
 
 def stream_moves(

@@ -15,7 +15,7 @@ from labeling_grpc.database import open_tokens
 from labeling_grpc.options import database_url, queue_database
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import Issued, Token, TokenStore
-from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.console import DryRun, PipelineFile, out, told
 from tidemark.cli.operator import operator
 from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
@@ -67,6 +67,20 @@ def _state(token: Token, now: int) -> str:
     return "valid" if token.valid(now) else "expired"
 
 
+def _told(store: TokenStore, token_id: str) -> str:
+    """A token, for people.
+
+    Raises:
+        ConfigError: There is none.
+
+    """
+    token = next((token for token in store.all() if token.id == token_id), None)
+    if token is None:
+        raise ConfigError(f"there is no token {safe(token_id)!r}; `tidemark token list` shows them")
+    state = _state(token, time.time_ns() // 1_000)
+    return f"token {token.id} of {safe(token.annotator)}, {token.role.value}, {state}"
+
+
 @app.command()
 def create(
     pipeline: PipelineFile,
@@ -94,9 +108,12 @@ def list_tokens(pipeline: PipelineFile) -> None:
 
 
 @app.command()
-def revoke(pipeline: PipelineFile, token: TokenId) -> None:
+def revoke(pipeline: PipelineFile, token: TokenId, dry_run: DryRun = False) -> None:
     """End a token now; the running service refuses it from its next call on."""
     with told(), _store(pipeline) as store:
+        if dry_run:
+            out.print(f"{_told(store, token)} would be revoked", soft_wrap=True)
+            return
         store.revoke(token)
         out.print(f"token {safe(token)} is revoked")
 
@@ -109,8 +126,13 @@ def rotate(
     overlap: Annotated[
         str, typer.Option(metavar="DURATION", help="How long the old one stays valid; 0s: not at all.")
     ] = "1d",
+    dry_run: DryRun = False,
 ) -> None:
     """Make a successor. Both are valid for the overlap; then the old one ends, at once with `--overlap 0s`."""
     with told(), _store(pipeline) as store:
-        ends = _duration("--overlap", overlap, zero=True)
-        _show(store.rotate(token, _duration("--for", lifetime), ends))
+        ends, valid = _duration("--overlap", overlap, zero=True), _duration("--for", lifetime)
+        if dry_run:
+            until = _day(time.time_ns() // 1_000 + valid)
+            out.print(f"{_told(store, token)} would end after {overlap}, its successor on {until}", soft_wrap=True)
+            return
+        _show(store.rotate(token, valid, ends))

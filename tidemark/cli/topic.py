@@ -10,7 +10,7 @@ import typer
 from confluent_kafka import KafkaException
 from rich.table import Table
 
-from tidemark.cli.console import connected, out, told
+from tidemark.cli.console import DryRun, connected, out, told
 from tidemark.errors import TopicError
 from tidemark.kafka import connect, ensure_topics
 from tidemark.kafka.clients import DOWN, unreachable
@@ -24,7 +24,6 @@ from tidemark.sources.sending import Sender
 
 app = typer.Typer(help="Topics: list, create, produce a file's rows.", no_args_is_help=True, add_completion=False)
 Name = Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the topic.", show_default=False)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 _ASK = 10.0
 
 

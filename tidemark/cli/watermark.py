@@ -5,10 +5,11 @@ from __future__ import annotations
 import typer
 
 from dataflows.engine.offset_reset import Move, StoppedGroup
-from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.console import DryRun, PipelineFile, connected, out, told
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.restarting import again_metadata, committed_everywhere, restarted_select
 from tidemark.pipeline import Pipeline
+from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 
 app = typer.Typer(
@@ -22,7 +23,7 @@ def _group() -> None:
 
 
 @app.command()
-def reset(pipeline: PipelineFile) -> None:
+def reset(pipeline: PipelineFile, dry_run: DryRun = False) -> None:
     """Forget how far event time has come, while stream and select are stopped; their next start reads it from the log.
 
     Windows are rebuilt from all that the topics hold. What was predicted is not predicted again, and what was asked is
@@ -30,12 +31,18 @@ def reset(pipeline: PipelineFile) -> None:
     """
     with told():
         loaded, settings = load(pipeline), connected()
-        reset_watermarks(loaded, settings)
-        out.print("event time follows from the log at the next start of stream and select")
+        for move in reset_watermarks(loaded, settings, dry_run=dry_run):
+            verb = "would be" if dry_run else "is"
+            place = f"{move.partition.topic} [{move.partition.index}]"
+            out.print(
+                safe(f"{place}: read from the oldest record on, its output {verb} taken up at offset {move.offset}")
+            )
+        if not dry_run:
+            out.print("event time follows from the log at the next start of stream and select")
 
 
-def reset_watermarks(pipeline: Pipeline, settings: Settings) -> None:
-    """The same for other callers.
+def reset_watermarks(pipeline: Pipeline, settings: Settings, *, dry_run: bool = False) -> list[Move]:
+    """The same for other callers; what is committed, or would be.
 
     Raises:
         BrokerError: Kafka does not answer, or a process of one of the flows runs.
@@ -50,8 +57,12 @@ def reset_watermarks(pipeline: Pipeline, settings: Settings) -> None:
     moves = [
         Move(place.partition, place.committed, again_metadata()) for place in places if place.committed is not None
     ]
-    if moves:
+    if moves and not dry_run:
         stream.commit(moves)
     if proposals.committed is not None:
         offset, metadata, _, _ = restarted_select(pipeline, settings, proposals, trusted=False)
-        select.commit([Move(proposals.partition, offset, metadata)])
+        selected = Move(proposals.partition, offset, metadata)
+        if not dry_run:
+            select.commit([selected])
+        moves = [*moves, selected]
+    return moves

@@ -28,10 +28,10 @@ _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line of a file of corrections. What is not given stays as it is.
+    """A line of a file of corrections, as a person wrote it or `export` did. What is not given stays as it is.
 
     offset, partition: of the dead letter.  key: of the record.  value: a JSON object, or the record's whole text.
-    set: fields of the record's JSON object.  drop: fields to take out.
+    set: fields of the record's JSON object.  drop: fields to take out.  source, step, reason: for whoever edits it.
     """
 
     offset: int
@@ -40,6 +40,9 @@ class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     set: dict[str, msgspec.Raw] = {}
     drop: list[str] = []
+    source: str = ""
+    step: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
     return command
 
 
+def test_with_dry_run_tokens_stay_as_they_are(run: Callable[..., tuple[int, str]]) -> None:
+    token = run("token", "create", "--as", "ada")[1].split()[1]
+    before = run("token", "list")
+    assert f"token {token} of ada, annotator, valid would be revoked" in run("token", "revoke", token, "--dry-run")[1]
+    assert "would end after 1d" in run("token", "rotate", token, "--dry-run")[1]
+    assert "there is no token" in run("token", "revoke", "nonsense", "--dry-run")[1]
+    assert run("token", "list") == before
+
+
 def test_the_trail_at_the_command_line(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     assert run("token", "create", "--as", "ada")[0] == 0
     assert run("token", "create", "--as", "ben")[0] == 0

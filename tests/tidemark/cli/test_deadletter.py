@@ -135,6 +135,42 @@ def test_a_repair_shows_what_changes_and_is_sent_once(kafka: Settings, pipeline_
     assert "repaired before" in _run("show", str(path), "0")
 
 
+def test_dead_letters_are_counted_by_reason_and_repaired_in_a_file(
+    kafka: Settings, pipeline_file: tuple[Path, str], tmp_path: Path
+) -> None:
+    path, name = pipeline_file
+    assert "no dead letters" in _run("reasons", str(path))
+    _write_letters(kafka, name, [(GOOD % '"12,50"').encode(), (GOOD % "1").encode(), b"\xff", b"{"])
+    assert "1 resolved" in _run("resolve", str(path), "--offset", "3", "--why", "a test")
+    (line,) = [line for line in _run("reasons", str(path)).splitlines() if "is no number" in line]
+    assert line.split()[:2] == ["3", "4"]
+    assert "amount: … is no number" in line
+    file = tmp_path / "letters.ndjson"
+    assert "3 open dead letters written" in _run("export", str(path), "--to", str(file))
+    assert "is there already" in CliRunner().invoke(app, ["deadletter", "export", str(path), "--to", str(file)]).output
+    assert "0 of 3 change" in _run("edit", str(path), "--corrections", str(file), "--yes")
+    file.write_text(file.read_text().replace('"amount": "12,50"', '"amount": 12.5'))
+    assert "nothing is sent" in _run("edit", str(path), "--corrections", str(file), "--dry-run")
+    assert read_settled(kafka, f"{name}.raw") == []
+    assert "1 repaired and replayed" in _run("edit", str(path), "--corrections", str(file), "--yes")
+    (message,) = read_settled(kafka, f"{name}.raw")
+    assert json.loads(message.value() or b"")["amount"] == 12.5
+
+
+def test_with_dry_run_it_is_said_what_would_be_done_and_nothing_is(
+    kafka: Settings, pipeline_file: tuple[Path, str]
+) -> None:
+    path, name = pipeline_file
+    _write_letters(kafka, name, [b"{", b"}", b"["])
+    _run("resolve", str(path), "--offset", "2", "--why", "a test")
+    told = _run("replay", str(path), "--all", "--dry-run")
+    assert "2 would be replayed; 1 were dealt with before" in told
+    assert "amount: 1 is no number" in told
+    assert "1 would be resolved" in _run("resolve", str(path), "--offset", "0", "--why", "a test", "--dry-run")
+    assert read_settled(kafka, f"{name}.raw") == []
+    assert "3 in all: 2 open, 0 replayed, 1 resolved" in _run("list", str(path))
+
+
 def test_a_repair_that_would_come_back_is_not_sent(
     kafka: Settings, pipeline_file: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -153,7 +189,7 @@ def test_a_repair_that_would_come_back_is_not_sent(
     assert "1 repaired" in _run("edit", str(path), "--corrections", str(file), "--yes")
 
 
-@pytest.mark.parametrize("command", ["list", "show", "replay", "edit", "resolve"])
+@pytest.mark.parametrize("command", ["list", "show", "reasons", "replay", "edit", "resolve"])
 def test_nothing_of_a_record_reaches_the_terminal_but_text(
     kafka: Settings, pipeline_file: tuple[Path, str], command: str
 ) -> None:
@@ -178,7 +214,7 @@ def test_nothing_of_a_record_reaches_the_terminal_but_text(
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     assert not [c for c in result.output if c != "\n" and not c.isprintable()]
     assert not [line for line in result.output.splitlines() if line.startswith("forged")]
-    if command in {"list", "show"}:
+    if command in {"list", "show", "reasons"}:
         assert "[/] [bold]x[/bold] \\x1b[2J" in result.output
         assert ":smile:" in result.output
 

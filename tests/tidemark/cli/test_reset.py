@@ -89,6 +89,14 @@ class Bench:
         consumer.commit(offsets=moved, asynchronous=False)
         consumer.close()
 
+    def committed(self, flow: str) -> list[tuple[str, int, str | None]]:
+        """What a flow has committed, with its metadata."""
+        topics = self.source if flow == "stream" else [self.pipeline.topics.proposals]
+        consumer = Consumer(consumer_config(self.settings, group=f"{self.pipeline.name}.{flow}"))
+        held = consumer.committed([TopicPartition(topic, 0) for topic in topics], timeout=10)
+        consumer.close()
+        return [(place.topic, place.offset, place.metadata) for place in held]
+
     def delete_group(self, flow: str) -> None:
         """As Kafka does a week after the last member has left."""
         group = f"{self.pipeline.name}.{flow}"
@@ -132,7 +140,12 @@ def test_offsets_set_by_something_else_are_refused_and_a_reset_goes_on_without_d
     bench.set_offsets("stream", bench.source, latest=latest)
     with bench.running("stream") as session, pytest.raises(TopicError, match=r"tidemark reset .* stream --to"):
         pump(session, lambda: len(bench.predictions()) > 60, "it goes on")
-    assert bench.run("reset", str(bench.file), "stream", "--to", "earliest").startswith("0 ")
+    committed = bench.committed("stream")
+    dry = bench.run("reset", str(bench.file), "stream", "--to", "earliest", "--dry-run")
+    assert bench.committed("stream") == committed
+    done = bench.run("reset", str(bench.file), "stream", "--to", "earliest")
+    assert done.startswith("0 ")
+    assert dry.replace("would go on", "goes on") == done
     bench.feed(rows[60:])
     bench.predict(90)
     told = bench.predictions()
@@ -275,6 +288,9 @@ def test_a_watermark_that_was_let_far_ahead_is_reset_and_selection_goes_on(bench
     assert all(one.late for one in bench.predictions()[40:]), "the watermark is not far ahead"
     with bench.running("select") as session:
         pump(session, lambda: session.lanes, "it has no partition")
+    committed = [bench.committed(flow) for flow in ("stream", "select")]
+    assert "would be taken up" in bench.run("watermark", "reset", str(bench.file), "--dry-run")
+    assert [bench.committed(flow) for flow in ("stream", "select")] == committed
     assert bench.run("watermark", "reset", str(bench.file)).startswith("0 ")
     before = bench.asked()
     bench.feed(rows[80:])
