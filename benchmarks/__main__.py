@@ -7,9 +7,11 @@ import sys
 from typing import Final, NoReturn
 
 BENCHMARKS: Final = {
+    "budget": "benchmarks.labels.budget",
     "demo": "benchmarks.loop.demo",
     "faults": "benchmarks.loop.faults",
     "first-hour": "benchmarks.loop.first_hour",
+    "gate": "benchmarks.labels.gate",
     "headline": "benchmarks.labels.headline",
     "kernels": "benchmarks.kernels.suite",
     "label-curves": "benchmarks.labels.label_curves",

@@ -27,6 +27,7 @@ from kernels import coin, hash64
 from tidemark.cli.demo import ERRORS
 from tidemark.demo.experiment import Exam, Stream, random_arm
 from tidemark.errors import ModelError
+from tidemark.evaluation.focus import MARK, stretched
 from tidemark.evaluation.metrics import average_precision
 from tidemark.features.backfill import backfill
 from tidemark.pipeline.model import Pipeline
@@ -139,6 +140,8 @@ class Loop:
         stream = hash64(f"{self._pipeline.raw_topics[0]}@{_INCARNATION}".encode())
         coins = coin(stream, 0, rows, hash64(selection.version.encode()))
         draws = coin(stream, 0, rows, hash64(f"{selection.version}/draw".encode()))
+        if selection.focused:
+            coins = stretched(coins, probabilities)
         value = np.full(len(rows), np.nan) if selection.policy == "random" else scores.uncertainty
         by_score = np.lexsort((draws, np.where(np.isnan(value), np.inf, -value)))[: active_rows(selection)]
         by_coin = np.argsort(coins, kind="stable")[: explore_rows(selection)]
@@ -234,7 +237,7 @@ def _label(pick: Pick, answer: str, pipeline: Pipeline, events: Mapping[int, int
         inclusion_probability=pick.inclusion_probability,
         tile=tile,
         tile_count=events[tile],
-        policy=pipeline.selection.version,
+        policy=pipeline.selection.version + (MARK if pipeline.selection.focused else ""),
         features=case.features,
         probabilities=case.probabilities,
         uncertainty=case.uncertainty,

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kernels import coin, hash64
+from tidemark.evaluation.focus import stretched
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import NO_MODEL
 from tidemark.runtime.processor import Batch, Headers, Output, Partition
@@ -84,6 +85,10 @@ def propose(pipe: Pipeline, events: Events, watermark: int | None) -> Record:
     coins = coin(stream, events.partition, events.offset, hash64(selection.version.encode()))
     draws = coin(stream, events.partition, events.offset, hash64(b"draw/" + selection.version.encode()))
     scored = ~np.isnan(events.positive)
+    if selection.focused and scored.any():
+        coins = stretched(coins, np.column_stack([1 - events.positive, events.positive]))
+    elif selection.focused:
+        coins = stretched(coins, None)
     score = np.full(n, np.nan) if selection.policy == "random" else 1 - np.abs(2 * events.positive - 1)
     explore, active = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     for number in np.unique(tile):
@@ -190,6 +195,8 @@ class Run:
     committed: list[Output] = field(default_factory=list)
     metadata: str = ""
     position: int = 0
+    apart: int = 1
+    """Milliseconds of Kafka's clock between two records."""
 
     def to(self, end: int, *, processor: SelectProcessor | None = None) -> None:
         """Start a process that takes up what is committed, and commit up to record `end`. Offsets have gaps: 2i + 7."""
@@ -213,11 +220,15 @@ class Run:
         self.to(len(self.log))
         return self.committed
 
+    def came(self, record: int) -> int:
+        """Kafka's timestamp of a record, ms."""
+        return 1_700_000_000_000 + self.apart * record
+
     def _batch(self, partition: Partition, rows: range, *, replay: bool) -> Batch:
         return Batch(
             partition=partition,
             offsets=np.array([2 * i + 7 for i in rows], np.int64),
-            timestamps=np.array([1_700_000_000_000 + i for i in rows], np.int64),
+            timestamps=np.array([self.came(i) for i in rows], np.int64),
             keys=[None] * len(rows),
             values=[self.log[i].value for i in rows],
             headers=[self.log[i].headers for i in rows],

@@ -180,6 +180,9 @@ def _quality(snapshot: Snapshot) -> QualityStatus | None:
         chance=_number(detail.get("chance")),
         more=int(_number(detail.get("more")) or 0),
         at=metric.at / 1e6,
+        next_hundred=None if snapshot.gain is None else snapshot.gain.expected,
+        next_hundred_most=None if snapshot.gain is None else snapshot.gain.most,
+        enough=snapshot.gain is not None and snapshot.gain.enough,
     )
 
 
@@ -193,12 +196,17 @@ def _champion(snapshot: Snapshot) -> ChampionStatus | None:
 def _budget(metric: Metric | None) -> BudgetStatus | None:
     if metric is None:
         return None
-    total = _number(metric.detail.get("total"))
+    total, detail = _number(metric.detail.get("total")), metric.detail
+    hour, day = _count(detail.get("per_hour")), _count(detail.get("per_day"))
     return BudgetStatus(
         in_all=int(_number(metric.detail.get("spent_in_all")) or 0),
         total=None if total is None else int(total),
         tile=int(metric.value or 0),
         tile_budget=int(_number(metric.detail.get("budget")) or 0),
+        in_hour=None if hour is None else _count(detail.get("spent_in_hour")),
+        per_hour=hour,
+        in_day=None if day is None else _count(detail.get("spent_in_day")),
+        per_day=day,
     )
 
 
@@ -218,6 +226,10 @@ def _figure(metric: Metric) -> FigureStatus:
         model=metric.model,
         at=metric.at / 1e6,
     )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _number(value: object) -> float | None:

@@ -67,12 +67,24 @@ def quality_words(found: QualityStatus) -> str:
     return f"{text}; {more}" if more else text
 
 
+def gain_words(found: QualityStatus) -> str:
+    """What a hundred more labels would bring, in words; "" where that can't be told."""
+    if found.next_hundred is None or found.next_hundred_most is None:
+        return ""
+    about, most = 100 * found.next_hundred, 100 * found.next_hundred_most
+    if found.enough:
+        return f"enough: a hundred more labels bring about {about:.1f} points, less than half a point in any case"
+    return f"a hundred more bring about {about:.1f} points, at most {most:.1f}"
+
+
 def _facts(status: Status) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     if status.quality is not None:
         table.add_row("quality", Text(safe(quality_words(status.quality)), style="bold"))
+        if words := gain_words(status.quality):
+            table.add_row("labels", words)
     elif status.champion is not None:
         table.add_row("quality", "is measured soon")
     champion = status.champion
@@ -83,6 +95,10 @@ def _facts(status: Status) -> Table:
         budget = status.budget
         of = "" if budget.total is None else f" of {budget.total:,}"
         last = f"{budget.tile} of {budget.tile_budget} in the last tile"
+        if budget.per_hour is not None:
+            last += f", {budget.in_hour or 0:,} of {budget.per_hour:,} in its hour"
+        if budget.per_day is not None:
+            last += f", {budget.in_day or 0:,} of {budget.per_day:,} on its day"
         table.add_row("budget", f"{budget.in_all:,}{of} cases asked in all; {last}")
     if status.labeling is not None:
         table.add_row("labeling", Text(safe(_labeling_words(status.labeling))))

@@ -131,7 +131,8 @@ def _average_precision(sample: Sample, index: int) -> _Measured:
         return _NOTHING
     value = metrics.average_precision(truth, score, sample.weight)
     error = metrics.average_precision_error(truth, score, sample.weight)
-    return value, *intervals.of_average_precision(value, error, effective_number(sample.weight[truth]))
+    others = metrics.average_precision_of_others(truth, score, sample.weight)
+    return value, *intervals.of_average_precision(value, error, effective_number(sample.weight[truth]), others)
 
 
 def _macro(sample: Sample, classes: int) -> Headline:

@@ -52,7 +52,7 @@ def agresti_coull(share: float, n: float, *, answers: int | None = None) -> tupl
     return max(0.0, min(middle - reach, share)), min(1.0, max(middle + reach, share))
 
 
-def of_average_precision(value: float, error: float, positives: float) -> tuple[float, float]:
+def of_average_precision(value: float, error: float, positives: float, others: float) -> tuple[float, float]:
     """Interval of an average precision on the logit scale, with Student's t of so many positives.
 
     Args:
@@ -60,6 +60,8 @@ def of_average_precision(value: float, error: float, positives: float) -> tuple[
         error: its standard error by linearisation (`metrics.average_precision_error`), which is too small while
             positives are few. It is shrunk towards that of a share of as many positives, which is too large.
         positives: effective number of positives it rests on.
+        others: `metrics.average_precision_of_others`, where the lower end is reckoned from: few positives make a model
+            look better than it is, and nearly all intervals that missed the truth lay above it.
 
     Returns:
         The ends, within [0, 1]; the whole [0, 1] below two positives. Coverage by simulation is in
@@ -71,12 +73,17 @@ def of_average_precision(value: float, error: float, positives: float) -> tuple[
     t = _quantile(positives - 1)
     spread = value * (1 - value)
     if spread < _SAME:
-        return agresti_coull(value, positives, answers=round(positives))
+        low, high = agresti_coull(value, positives, answers=round(positives))
+        return min(low, others), high
     of_share = spread / positives
     variance = (positives * error**2 + _PRIOR_POSITIVES * of_share) / (positives + _PRIOR_POSITIVES)
     reach = t * math.sqrt(variance) / spread
-    middle = math.log(value / (1 - value))
-    return _expit(middle - reach), _expit(middle + reach)
+    lower = min(max(others, _SAME), value)
+    return _expit(_logit(lower) - reach), _expit(_logit(value) + reach)
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))
 
 
 def _quantile(df: float) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kernels.sampling.estimates import Estimate, stratified_ratio
 from tidemark.evaluation import intervals, metrics
+from tidemark.evaluation.draw import shares_of
 from tidemark.evaluation.labels import final_labels
 from tidemark.evaluation.metrics import Floats
 from tidemark.records import NO_MODEL, Label, Metric
@@ -79,12 +80,16 @@ def quality(
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """Drawn events in parallel arrays: stratum, class (-1 unanswered), probabilities; and each stratum's events."""
+    """Drawn events in parallel arrays: stratum, class (-1 unanswered), probabilities; and each stratum's events.
+
+    share: how many times as many events each stands for as those of its stratum do on average (`shares_of`).
+    """
 
     stratum: NDArray[np.int64]
     truth: NDArray[np.int64]
     table: Floats
     population: NDArray[np.int64]
+    share: Floats
 
     @classmethod
     def of(cls, drawn: list[Label], place: dict[str, int]) -> _Draw:
@@ -92,6 +97,7 @@ class _Draw:
         events = dict(zip(tiles, (label.tile_count for label in drawn), strict=True))
         number = {tile: index for index, tile in enumerate(sorted(events))}
         table = np.full((len(drawn), len(place)), 1 / len(place))
+        shares = shares_of(drawn)
         for row, label in enumerate(drawn):
             if label.probabilities is not None:
                 if len(label.probabilities) != len(place):
@@ -104,6 +110,7 @@ class _Draw:
             np.array([_class(place, label) for label in drawn], np.int64),
             table,
             np.array([events[tile] for tile in number], np.int64),
+            np.array([shares[label.event_id] for label in drawn], np.float64),
         )
 
     @property
@@ -125,15 +132,18 @@ class _Draw:
 
     def _ratio(self, numerator: NDArray[np.bool_] | Floats, denominator: NDArray[np.bool_]) -> Estimate:
         """Total of one quantity over that of another, of all events; unanswered rows are missing, not 0."""
-        asked = np.where(self.answered, numerator.astype(np.float64), np.nan)
-        estimate = stratified_ratio(asked, denominator.astype(np.float64), self.stratum, self.population)
+        asked = np.where(self.answered, numerator * self.share, np.nan)
+        estimate = stratified_ratio(asked, denominator * self.share, self.stratum, self.population)
         inside = int((denominator & self.answered).sum())
-        return Estimate(estimate.value, estimate.low, estimate.high, estimate.se, inside)
+        low, high = estimate.low, estimate.high
+        if numerator.dtype == np.bool_:  # a share, whose interval no longer is that of a proportion once it is weighed
+            low, high = max(low, 0.0), min(high, 1.0)
+        return Estimate(estimate.value, low, high, estimate.se, inside)
 
     def _average_precision(self, mine: NDArray[np.bool_], is_positive: NDArray[np.bool_], positive: int) -> Estimate:
         """Weighted average precision; its interval counts the positives by their effective number (Kish 1965)."""
         answers = np.bincount(self.stratum[self.answered], minlength=self.population.shape[0])
-        weight = (self.population / np.maximum(answers, 1))[self.stratum]
+        weight = (self.population / np.maximum(answers, 1))[self.stratum] * self.share
         seen = mine & self.answered
         positives = weight[seen & is_positive]
         if positives.shape[0] < 2:

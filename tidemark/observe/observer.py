@@ -15,6 +15,7 @@ from tidemark.flows import FlowSpec, flows_of
 from tidemark.kafka import connect, wait_settled
 from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.kafka.passing import PASSING, SLOW, asked_until
+from tidemark.observe.more_labels import next_hundred
 from tidemark.observe.sampling import Sample, sample
 from tidemark.observe.serving import Figures, Serving, committed_model
 from tidemark.observe.snapshot import FlowState, Snapshot
@@ -132,6 +133,9 @@ class Observer:
             notes=self._notes(flows, totals, champion),
             parts=ends,
             begun=begun,
+            gain=next_hundred(
+                self._figures.headlines({version: each.used for version, each in self._manifests.items()})
+            ),
         )
 
     def sample(self, snapshot: Snapshot, topics: Collection[str]) -> Sample:

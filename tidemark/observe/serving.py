@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from tidemark.errors import ModelError
+from tidemark.observe.more_labels import Point
 from tidemark.records import NO_MODEL, Metric, ModelManifest
 from tidemark.registry.schema import ModelSchema
 
@@ -16,6 +17,8 @@ _KEPT: Final = 2_000
 _REMEMBERED: Final = 100
 _MODEL_FIGURES: Final = frozenset({"labels", "outcomes"})
 _SHOWN: Final = 300
+_HEADLINE: Final = "quality"
+_MEASURE: Final = ("metric", "of_class")
 
 
 @dataclass
@@ -85,6 +88,26 @@ class Figures:
         self._latest[key] = metric
         if len(self._latest) > _KEPT:
             del self._latest[next(iter(self._latest))]
+
+    def headlines(self, labels: Mapping[str, int]) -> list[Point]:
+        """The headlines of champions, those that are by the measure of the newest.
+
+        Args:
+            labels: how many each version has learnt from.
+
+        Returns:
+            One for each version that has one, in no order.
+
+        """
+        found = [metric for (name, _, _), metric in self._latest.items() if name == _HEADLINE]
+        measure = [found[-1].detail.get(key) for key in _MEASURE] if found else []
+        return [
+            Point(labels[metric.model], metric.value, (metric.high or 0.0) - (metric.low or 0.0))
+            for metric in found
+            if metric.model in labels
+            and metric.value is not None
+            and [metric.detail.get(key) for key in _MEASURE] == measure
+        ]
 
     def shown(self, model: str | None) -> dict[str, Metric]:
         """Figures that belong to no model, and those of `model`; the newest other model's where it has none yet.

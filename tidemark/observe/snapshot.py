@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tidemark.observe.more_labels import Gain
 from tidemark.records import Metric, ModelManifest
 
 
@@ -29,6 +30,7 @@ class Snapshot:
     problems: what is wrong, in sentences.  notes: what a person should know and is not wrong.
     ranked_by: version that the labeling service ranks cases by, "" where it has told of none.
     parts: end offset of each partition of each topic.  begun: whether it was ever started: its own topics are there.
+    gain: what the next hundred labels bring, where that can be told.
     """
 
     at: float
@@ -42,3 +44,4 @@ class Snapshot:
     notes: list[str] = field(default_factory=list)
     parts: dict[str, dict[int, int]] = field(default_factory=dict)
     begun: bool = True
+    gain: Gain | None = None

@@ -40,6 +40,8 @@ class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
     metric: accuracy, average_precision or macro_recall.  value, low, high: the figure, null where nothing can be said
     yet, and its 95 % interval.  n: answers.  of_class: whose average precision and base rate it is.  chance: what a
     guess reaches.  more: about how many more answers are needed to tell.  at: seconds since 1970.
+    next_hundred, next_hundred_most: what a hundred more labels bring, about and at most (95 %); null where that can't
+    be told yet.  enough: even the most is so little that labels may stop.
     """
 
     model: str
@@ -53,6 +55,9 @@ class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
     chance: float | None
     more: int
     at: float
+    next_hundred: float | None = None
+    next_hundred_most: float | None = None
+    enough: bool = False
 
 
 class ChampionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +70,19 @@ class ChampionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Cases asked. in_all: ever, of at most `total` (null: no bound).  tile, tile_budget: in the last tile closed."""
+    """Cases asked. in_all: ever, of at most `total` (null: no bound).  tile, tile_budget: in the last tile closed.
+
+    in_hour, in_day: in the hour and the day (UTC) of that tile, of at most `per_hour` and `per_day`; null: no bound.
+    """
 
     in_all: int
     total: int | None
     tile: int
     tile_budget: int
+    in_hour: int | None = None
+    per_hour: int | None = None
+    in_day: int | None = None
+    per_day: int | None = None
 
 
 class LatencyStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -382,6 +382,15 @@ def _selection(pipeline: Pipeline) -> Iterator[Problem]:
         yield Problem(
             "selection.total", f"{selection.total} is less than one tile's budget of {selection.budget}; raise it"
         )
+    for key, most in (("per_hour", selection.per_hour), ("per_day", selection.per_day)):
+        if most is not None and most < selection.explore:
+            yield Problem(
+                f"selection.{key}", f"{most} is less than the random cases of one tile, {selection.explore}; raise it"
+            )
+    if selection.focused and (selection.policy == "random" or not selection.explore):
+        yield Problem("selection.draw", "'focused' needs random cases beside active ones; set explore, or leave it out")
+    if selection.saved is not None and selection.total is None:
+        yield Problem("selection.saved", "it is a share of selection.total, which is not given; add it")
     if pipeline.training.min_positive > pipeline.training.min_labels:
         yield Problem(
             "training.min_positive",

@@ -243,14 +243,30 @@ class Selection(Section):
     """Most cases that are asked in a tile."""
     explore: Annotated[int, Field(ge=0), Unit("cases")]
     """Cases of the budget that are drawn at random from all events. They alone measure the model."""
+    draw: Unless[Literal["uniform", "focused"]] = None
+    """How the random cases are drawn: all events alike (`uniform`, the default), or more of those that the model is
+    unsure of (`focused`), each counted by the chance that it had. Figures need fewer labels then, above all of a rare
+    class."""
     total: Annotated[Count, Unit("cases")] | None = None
     """Cases in all, ever."""
+    per_hour: Unless[Annotated[Count, Unit("cases")]] = None
+    """Most cases that are asked in an hour of Kafka's clock (UTC), whatever the event times: what people can answer."""
+    per_day: Unless[Annotated[Count, Unit("cases")]] = None
+    """The same for a day."""
+    saved: Unless[Annotated[float, Field(gt=0, le=1), Unit("share")]] = None
+    """Share of `total` that is saved for change: once no more is left a tile asks fewer and fewer cases. So most is
+    spent at the start, where labels teach most, and something is there when the stream changes."""
     candidates_per_pick: Annotated[Count, Unit("events")] = 10
     """How many of the most uncertain events `margin_kmeans` and `badge` choose from, for each case that they ask."""
     idle_timeout: Duration = 5_000_000
     """Wall time without rows after which a partition holds no tile open."""
     expires_after: Duration | None = None
     """How long after it was asked a case is of use, by Kafka's clock: event times and devices' clocks play no part."""
+
+    @property
+    def focused(self) -> bool:
+        """Whether random cases are drawn where the model is unsure."""
+        return self.draw == "focused"
 
 
 class Training(Section):
@@ -282,6 +298,10 @@ class Gates(Section):
     difference is no chance: if its 95 % interval leaves out 0."""
     min_holdout: Annotated[Count, Unit("labels")] = 30
     """Labels that neither model has learnt from, before the two are compared."""
+    proof_from: Annotated[Count, Unit("labels")] = 2_000
+    """Once the champion has learnt from so many labels, a challenger replaces it only if it is shown to be better: by a
+    test that errs in 5 % of champions at most, however often it is looked at. While labels are few one that is not
+    shown to be worse replaces it, for it has learnt from more."""
 
 
 class Retention(Section):

@@ -9,6 +9,7 @@ from typing import Final
 
 from tidemark.errors import ConfigError, TopicError
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.ledger import Ledger
 
 MAX_BYTES: Final = 4_000
 LONG_AGO: Final = -(2**63)
@@ -16,6 +17,8 @@ LONG_AGO: Final = -(2**63)
 
 _PREFIX: Final = "select1:"
 _HEAD: Final = struct.Struct(">qqqqqH")
+_WINDOWS: Final = struct.Struct(">qqqq")
+"""Hour, spent in it, day, spent in it: at the end, where the budget has such bounds."""
 _NONE: Final = -(2**63)
 
 
@@ -25,7 +28,7 @@ class Checkpoint:
 
     tile_length: µs, by which tiles are numbered.  rewind: offset of the first record of the oldest open tile; None if
     no tile is open.  watermarks, first_open: as they were before that record (or are now).  settled: first tile that
-    is open now; those below were decided, and a replay drops what it finds of them.  spent: cases asked for, ever.
+    is open now; those below were decided, and a replay drops what it finds of them.  ledger: cases asked for.
     """
 
     tile_length: int
@@ -33,15 +36,17 @@ class Checkpoint:
     watermarks: Watermarks
     first_open: int
     settled: int
-    spent: int
+    ledger: Ledger
 
     def encode(self) -> str:
-        """ASCII text of fixed length for a number of partitions."""
+        """ASCII text of fixed length for a number of partitions; longer where hours and days are counted."""
         times = [_NONE if time is None else time for time in self.watermarks.times]
         flags = sum(idle << index for index, idle in enumerate(self.watermarks.idle))
         rewind = _NONE if self.rewind is None else self.rewind
-        head = _HEAD.pack(self.tile_length, rewind, self.first_open, self.settled, self.spent, len(times))
+        head = _HEAD.pack(self.tile_length, rewind, self.first_open, self.settled, self.ledger.in_all, len(times))
         body = struct.pack(f">{len(times)}q", *times) + flags.to_bytes(-(-len(times) // 8), "big")
+        if any(self.ledger.windows):
+            body += _WINDOWS.pack(*self.ledger.windows)
         return _PREFIX + base64.b85encode(head + body).decode("ascii")
 
     @classmethod
@@ -58,15 +63,18 @@ class Checkpoint:
             times = struct.unpack_from(f">{count}q", data, _HEAD.size)
         except (ValueError, struct.error) as error:
             raise TopicError(_foreign(text)) from error
-        flags = data[_HEAD.size + 8 * count :]
-        if not text.startswith(_PREFIX) or len(flags) != -(-count // 8):
+        rest = data[_HEAD.size + 8 * count :]
+        flags, windows = rest[: -(-count // 8)], rest[-(-count // 8) :]
+        known = text.startswith(_PREFIX) and len(flags) == -(-count // 8) and len(windows) in (0, _WINDOWS.size)
+        if not known:
             raise TopicError(_foreign(text))
+        ledger = Ledger(spent, *(_WINDOWS.unpack(windows) if windows else ()))
         bits = int.from_bytes(flags, "big")
         watermarks = Watermarks(
             tuple(None if time == _NONE else time for time in times),
             tuple(bool(bits >> index & 1) for index in range(count)),
         )
-        return cls(length, None if rewind == _NONE else rewind, watermarks, first_open, settled, spent)
+        return cls(length, None if rewind == _NONE else rewind, watermarks, first_open, settled, ledger)
 
 
 def _foreign(text: str) -> str:
@@ -76,22 +84,26 @@ def _foreign(text: str) -> str:
     )
 
 
-def check_fits(partitions: int) -> None:
+def check_fits(partitions: int, *, windows: bool = False) -> None:
     """Refuse a number of partitions whose checkpoint would be longer than Kafka takes.
+
+    Args:
+        partitions: their number.
+        windows: whether hours and days are counted.
 
     Raises:
         ConfigError: naming the number that fits.
 
     """
-    if encoded_size(partitions) > MAX_BYTES:
-        most = next(n for n in range(partitions, 0, -1) if encoded_size(n) <= MAX_BYTES)
+    if encoded_size(partitions, windows=windows) > MAX_BYTES:
+        most = next(n for n in range(partitions, 0, -1) if encoded_size(n, windows=windows) <= MAX_BYTES)
         raise ConfigError(
             f"pipeline.partitions: {partitions} partitions' watermarks don't fit the {MAX_BYTES} bytes that Kafka "
             f"keeps with an offset; use at most {most}"
         )
 
 
-def encoded_size(partitions: int) -> int:
-    """Bytes of a checkpoint of so many partitions."""
-    raw = _HEAD.size + 8 * partitions + -(-partitions // 8)
+def encoded_size(partitions: int, *, windows: bool = False) -> int:
+    """Bytes of a checkpoint of so many partitions, and of hours and days."""
+    raw = _HEAD.size + 8 * partitions + -(-partitions // 8) + windows * _WINDOWS.size
     return len(_PREFIX) + raw // 4 * 5 + (raw % 4 + 1 if raw % 4 else 0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kernels import hash64, unit
+from tidemark.evaluation import focus
 from tidemark.pipeline.model import Selection
 from tidemark.records import Reason
 from tidemark.selection.policy import pick
@@ -37,6 +38,7 @@ def choose(tile: OpenTile, selection: Selection, left: int | None) -> Iterator[P
 
     Exploration: the k smallest coins of all the tile's events, k the reserved share; it depends on coins alone, so
     that each has the inclusion probability unit((k + 1)-th smallest coin), or 1 if there is none (Cohen, Kaplan 2007).
+    Of the focused draw coins are stretched (`tidemark.evaluation.focus`).
     Active: the policy's picks among the rest of the best scores, first pick highest priority. An event that both ways
     would choose is an exploration case, and the policy's next one takes its place.
     left: what remains of `selection.total`; None if there is no such bound. Exploration goes first when it runs short.
@@ -44,9 +46,8 @@ def choose(tile: OpenTile, selection: Selection, left: int | None) -> Iterator[P
     budget = selection.budget if left is None else min(selection.budget, left)
     drawn = tile.smallest[: min(explore_rows(selection) - 1, budget, tile.drawable)]
     beyond = tile.smallest[len(drawn) : len(drawn) + 1]
-    inclusion = unit(beyond[0].coin) if beyond else 1.0
     for proposal in drawn:
-        yield Pick(proposal, "explore", EXPLORE_PRIORITY, inclusion)
+        yield Pick(proposal, "explore", EXPLORE_PRIORITY, _inclusion(proposal, beyond, selection))
     if selection.policy == "random":
         return
     slots = budget - len(drawn)
@@ -55,3 +56,10 @@ def choose(tile: OpenTile, selection: Selection, left: int | None) -> Iterator[P
     seed = hash64(f"{selection.version}/{tile.number}".encode())
     for rank, (proposal, reason) in enumerate(pick(selection.policy, pool, slots, seed)):
         yield Pick(proposal, reason, 1 - (rank + 1) / (slots + 1), None)
+
+
+def _inclusion(drawn: Proposal, beyond: list[Proposal], selection: Selection) -> float:
+    if not beyond:
+        return 1.0
+    first_left = beyond[0].coin
+    return focus.inclusion(drawn.probabilities, first_left) if selection.focused else unit(first_left)

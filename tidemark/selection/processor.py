@@ -1,7 +1,7 @@
 """The select flow: proposals of all partitions to candidates, tile by tile, under a hard budget.
 
 Everything is a function of `P.proposals` (its order, and Kafka's timestamps: no partition moves time far beyond them)
-and the pipeline file; no clock takes part. A tile closes when every partition's watermark has passed its end, idle
+and the pipeline file. A tile closes when every partition's watermark has passed its end, idle
 partitions left out; events that come for a closed tile count in the first open one. What is committed with an offset is
 enough to rebuild the open tiles from the records after the rewind offset, so that a replay makes the very choices that
 a run without a crash would have made (see `checkpoint`).
@@ -9,19 +9,22 @@ a run without a crash would have made (see `checkpoint`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tidemark.errors import ConfigError, RecordError, TopicError
+from tidemark.evaluation.focus import MARK
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Candidate, Metric, Record, encode
 from tidemark.records.dead_letter import dead_letter
 from tidemark.records.metric_kind import MetricKind
+from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint, check_fits
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.ledger import Ledger
 from tidemark.selection.proposals import Proposals, active_rows, decode_proposals, explore_rows
 from tidemark.selection.reading import Lanes, parts
 from tidemark.selection.tiles import Bars, OpenTile, Part
@@ -42,7 +45,7 @@ class _State:
     watermarks: Watermarks
     first_open: int = LONG_AGO
     settled: int = LONG_AGO
-    spent: int = 0
+    ledger: Ledger = field(default_factory=Ledger)
     tiles: dict[int, OpenTile] = field(default_factory=dict)
 
     def bars(self, number: int) -> Bars:
@@ -57,11 +60,14 @@ class SelectProcessor:
     Raises ConfigError where the pipeline has more partitions than the committed state has room for.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, wall: Callable[[], int] = wall_clock) -> None:
+        """`wall`: this machine's clock, µs, up to which Kafka's timestamps are believed where hours are counted."""
         self._pipeline = pipeline
+        self._wall = wall
         self._selection = pipeline.selection
         self._lanes = Lanes(pipeline)
-        check_fits(len(self._lanes))
+        self._windows = self._selection.per_hour is not None or self._selection.per_day is not None
+        check_fits(len(self._lanes), windows=self._windows)
         self._state: _State | None = None
 
     @property
@@ -90,7 +96,7 @@ class SelectProcessor:
             checkpoint.watermarks.extended(len(self._lanes)),
             checkpoint.first_open,
             checkpoint.settled,
-            checkpoint.spent,
+            checkpoint.ledger,
         )
         return checkpoint.rewind
 
@@ -130,7 +136,7 @@ class SelectProcessor:
             state.watermarks if oldest is None else oldest.watermarks,
             state.first_open if oldest is None else oldest.first_open,
             max(state.first_open, state.settled),
-            state.spent,
+            state.ledger if self._windows else Ledger(state.ledger.in_all),
         ).encode()
 
     def tick(self, now: float) -> list[Output]:  # noqa: ARG002 - time closes no tile, records do
@@ -190,13 +196,15 @@ class SelectProcessor:
         """Candidates of a tile and what they cost; nothing for one that was decided before the replay."""
         if tile.number < state.settled:
             return
-        total = self._selection.total
-        picks = list(choose(tile, self._selection, None if total is None else max(total - state.spent, 0)))
-        state.spent += len(picks)
+        ledger = state.ledger.at(min(at, self._wall()))
+        left = ledger.left(self._selection)
+        allowed = ledger.allowance(self._selection)
+        picks = list(choose(tile, self._selection, allowed if left is None else min(allowed, left)))
+        state.ledger = ledger.spent(len(picks))
         topics = self._pipeline.topics
         for pick in picks:
             yield _output(topics.candidates, pick.proposal.event_id, self._candidate(tile, pick, at))
-        for metric in self._metrics(tile, picks, state.spent, at):
+        for metric in self._metrics(tile, picks, state.ledger, at):
             yield _output(topics.metrics, metric.name, metric)
 
     def _candidate(self, tile: OpenTile, pick: Pick, at: int) -> Candidate:
@@ -211,7 +219,7 @@ class SelectProcessor:
             reason=pick.reason,
             priority=pick.priority,
             inclusion_probability=pick.inclusion_probability,
-            policy=self._selection.version,
+            policy=self._selection.version + (MARK if self._selection.focused else ""),
             features=row.features,
             context=row.context,
             probabilities=row.probabilities,
@@ -221,7 +229,7 @@ class SelectProcessor:
             definitions=row.definitions,
         )
 
-    def _metrics(self, tile: OpenTile, picks: list[Pick], spent: int, at: int) -> Iterator[Metric]:
+    def _metrics(self, tile: OpenTile, picks: list[Pick], ledger: Ledger, at: int) -> Iterator[Metric]:
         """What a tile cost, was offered, and held."""
         explored = sum(pick.reason == "explore" for pick in picks)
         detail: dict[str, str | float | int | None] = {
@@ -229,10 +237,19 @@ class SelectProcessor:
             "explore": explored,
             "active": len(picks) - explored,
             "budget": self._selection.budget,
-            "spent_in_all": spent,
+            "spent_in_all": ledger.in_all,
             "total": self._selection.total,
             "policy": self._selection.version,
         }
+        if self._windows:
+            detail |= {
+                "hour": ledger.hour,
+                "spent_in_hour": ledger.in_hour,
+                "per_hour": self._selection.per_hour,
+                "day": ledger.day,
+                "spent_in_day": ledger.in_day,
+                "per_day": self._selection.per_day,
+            }
         figures = {"budget_spent": len(picks), "budget_offered": tile.offered, "tile_events": tile.events}
         for name, value in figures.items():
             yield Metric(

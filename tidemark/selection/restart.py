@@ -11,9 +11,11 @@ import numpy as np
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Candidate, Metric, decode
+from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.processor import Batch, Headers, Partition
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.ledger import Ledger
 from tidemark.selection.processor import SelectProcessor
 from tidemark.selection.reading import Lanes
 
@@ -32,14 +34,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """What was asked: cases in all, and the first tile of which nothing was."""
+class Known:
+    """What was asked, and the first tile of which nothing was."""
 
-    spent: int
+    ledger: Ledger
     undecided: int
 
 
-def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[Stored]) -> Ledger:
+def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[Stored]) -> Known:
     """The ledger by `P.candidates` and `P.metrics`.
 
     A tile that lies beyond what its record's Kafka timestamp allows (an earlier version let such times through) does
@@ -47,6 +49,7 @@ def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[S
     """
     selection, time = pipeline.selection, pipeline.time
     asked, spent, undecided = 0, 0, LONG_AGO
+    latest, now = Ledger(), wall_clock()
 
     def decided(tile: int, timestamp: int) -> int:
         allowed = abs(tile) < _FARTHEST and (
@@ -61,6 +64,7 @@ def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[S
             continue  # somebody else's: it cost nothing
         if candidate.reason != "imported":
             asked += 1
+            latest = latest.at(min(record.timestamp * 1_000, now)).spent(1)
             undecided = decided(candidate.tile, record.timestamp)
     for record in metrics:
         try:
@@ -71,18 +75,21 @@ def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[S
         if metric.source == "budget" and isinstance(tile, int) and isinstance(whole, int):
             spent = max(spent, whole if whole < _FARTHEST else 0)
             undecided = decided(tile, record.timestamp)
-    return Ledger(max(asked, spent), undecided)
+    return Known(replace(latest, in_all=max(asked, spent)), undecided)
 
 
-def anew(pipeline: Pipeline, known: Ledger) -> str:
+def anew(pipeline: Pipeline, known: Known) -> str:
     """Metadata with which selection begins at an offset, all tiles open that nothing was asked of."""
     unknown = Watermarks.unknown(len(Lanes(pipeline)))
+    selection, spent = pipeline.selection, known.ledger
+    if selection.per_hour is None and selection.per_day is None:
+        spent = Ledger(spent.in_all)
     return Checkpoint(
-        pipeline.selection.tile, None, unknown, first_open=LONG_AGO, settled=known.undecided, spent=known.spent
+        selection.tile, None, unknown, first_open=LONG_AGO, settled=known.undecided, ledger=spent
     ).encode()
 
 
-def resume(pipeline: Pipeline, partition: Partition, log: Iterable[Stored], end: int, known: Ledger) -> tuple[int, str]:
+def resume(pipeline: Pipeline, partition: Partition, log: Iterable[Stored], end: int, known: Known) -> tuple[int, str]:
     """The offset from which on proposals have not been decided, and the metadata that holds there.
 
     Args:
@@ -119,6 +126,6 @@ def resume(pipeline: Pipeline, partition: Partition, log: Iterable[Stored], end:
     return end, before
 
 
-def again(pipeline: Pipeline, known: Ledger) -> str:
+def again(pipeline: Pipeline, known: Known) -> str:
     """Metadata with which everything from an offset on is selected from once more; what was spent stays spent."""
     return anew(pipeline, replace(known, undecided=LONG_AGO))

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kernels import coin, entropy, hash64, least_confidence, margin
+from tidemark.evaluation.focus import stretched
 from tidemark.formats.arrow import least_bytes, to_ipc
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import feature_ids
@@ -142,6 +143,8 @@ class Offers:
         n = len(tiles)
         rows, scores = scored.rows, scored.scores
         coins, draws = self._coins(rows)
+        if self._selection.focused:
+            coins = stretched(coins, scores.probabilities)
         value = np.full(n, np.nan) if self._selection.policy == "random" else scores.uncertainty
         explore, active = explore_rows(self._selection), active_rows(self._selection)
         choice = Choice(tiles, coins, value, draws, explore, active)

@@ -5,6 +5,10 @@ the order in which they were known. A stand-in for the challenger learns from al
 began and answers it, another from all that was known when the third began and answers that: forward validation, nothing
 is predicted from its future. What is published when the gate is passed has learnt from all labels.
 
+While labels are few a challenger replaces the champion unless it is shown to be worse: it has learnt from more labels,
+and a model gains most from each while they are few. A champion that has learnt from `gates.proof_from` labels is
+replaced by one that is shown to be better (`tidemark.training.proof`).
+
 The labels are mostly those the champion was unsure of, so the figures decide between models; they are no estimate of
 a model's quality on the stream (`tidemark.evaluation` makes those).
 """
@@ -104,11 +108,28 @@ def compare(
         except ModelError as error:
             return Verdict(passed=False, reason=f"kept: the challenger can't be trained ({error})", metric=gates.metric)
     tested = np.concatenate(blocks[1:])
-    truth = rows.target[tested]
     ours, theirs = np.concatenate(answers), champion(rows.features[tested])
-    index = schema.classes.index(positive)
-    if gates.metric == "average_precision" and 0 < int((truth == index).sum()) < len(truth):
-        return _by_average_precision(truth == index, ours[:, index], theirs[:, index], gates.tolerance)
+    return not_worse(rows.target[tested], ours, theirs, positive=schema.classes.index(positive), gates=gates)
+
+
+def not_worse(
+    truth: NDArray[np.int64], ours: NDArray[np.float64], theirs: NDArray[np.float64], *, positive: int, gates: Gates
+) -> Verdict:
+    """Verdict on a challenger by labels that neither has learnt from: it replaces unless it is shown to be worse.
+
+    Args:
+        truth: (n,) class of each.
+        ours: (n, classes) the challenger's probabilities.
+        theirs: the champion's.
+        positive: the class that people look for.
+        gates: metric and tolerance.
+
+    Returns:
+        The verdict.
+
+    """
+    if gates.metric == "average_precision" and 0 < int((truth == positive).sum()) < len(truth):
+        return _by_average_precision(truth == positive, ours[:, positive], theirs[:, positive], gates.tolerance)
     return _by_log_loss(truth, ours, theirs, gates.tolerance)
 
 

@@ -6,13 +6,13 @@ of `P.labels` that follow from the log alone, so that a crash neither leaves one
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemark.evaluation.draw import is_drawn, weights_of
 from tidemark.evaluation.headline import Headline, Sample, headline
 from tidemark.evaluation.labels import final_labels
 from tidemark.pipeline.model import LabelSpec
@@ -24,9 +24,7 @@ from tidemark.training.unseen import Learner, Unseen
 NAME: Final = "quality"
 MOST: Final = 2_000
 """Answers that the headline rests on, the newest: more would narrow it little, and hold what has changed since."""
-_NEIGHBOURS: Final = 25
 _PART: Final = 20
-_MOST_EVENTS: Final = 2**53
 
 
 class HeadlineLog:
@@ -107,34 +105,6 @@ class Headliner:
             drawn=len(drawn),
             unanswered=sum(label.status != "answered" for label in drawn),
         )
-
-
-def is_drawn(label: Label) -> bool:
-    """Whether an annotation is of an event that was drawn with a chance that can be one."""
-    inclusion = label.inclusion_probability
-    return inclusion is not None and 0 < inclusion <= 1 and 0 < label.tile_count < _MOST_EVENTS
-
-
-def weights_of(drawn: Iterable[Label]) -> dict[str, float]:
-    """Events that each drawn one stands for: those of its tile over those that were drawn from it.
-
-    How many were drawn is what neighbouring tiles of the policy had at most: of a tile itself some may still wait for
-    their answer. The recorded inclusion probability is one coin, and its inverse varies far more than the truth. It
-    tells apart a tile that was drawn whole.
-    """
-    tiles: dict[str, dict[int, list[Label]]] = defaultdict(lambda: defaultdict(list))
-    for label in drawn:
-        tiles[label.policy][label.tile].append(label)
-    weights: dict[str, float] = {}
-    for by_number in tiles.values():
-        numbers = sorted(by_number)
-        counts = [len(by_number[number]) for number in numbers]
-        for place, number in enumerate(numbers):
-            most = max(counts[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS + 1])
-            for label in by_number[number]:
-                whole = label.inclusion_probability == 1
-                weights[label.event_id] = 1.0 if whole else max(label.tile_count / most, 1.0)
-    return weights
 
 
 def _metric(found: Headline, version: str, at: int, *, since: int, drawn: int, unanswered: int) -> Metric:

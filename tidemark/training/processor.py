@@ -16,10 +16,13 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemark.errors import ModelError, RecordError, TopicError
+from tidemark.evaluation.draw import is_drawn, weights_of
+from tidemark.evaluation.labels import final_labels
 from tidemark.pipeline import Pipeline
-from tidemark.records import NO_MODEL, Label, LabelFeatures, LabelRange, Metric, encode
+from tidemark.records import NO_MODEL, Label, LabelFeatures, LabelRange, Metric, ModelManifest, encode
 from tidemark.records.dead_letter import dead_letter
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.news import model_metric
@@ -36,6 +39,7 @@ from tidemark.training.gate import Probabilities, Verdict
 from tidemark.training.headline import HeadlineLog, Headliner
 from tidemark.training.manifest import describe, labels_of
 from tidemark.training.metrics import size_metric, verdict_metric
+from tidemark.training.proof import Shadow, worse_than_before
 from tidemark.training.recomputing import Recomputing
 from tidemark.training.schedule import first_is_due, pause
 from tidemark.training.trainer import TrainedModel, check_parameters, stand_in, train
@@ -128,6 +132,8 @@ class RetrainProcessor:
         self._recomputed: dict[str, dict[str, float | None]] = {}
         self._headliner = Headliner(pipeline.label, self._stand_in)
         self._learnt_by: tuple[str, frozenset[str]] = "", frozenset()
+        self._shadow = Shadow(self._stand_in)
+        self._before: tuple[str, ActiveModel | None] | None = None
 
     @property
     def topics(self) -> Sequence[str]:
@@ -322,6 +328,8 @@ class RetrainProcessor:
     def _train_on(self, state: _State, rows: Dataset) -> list[Output]:
         parent = self._champion.manifest.version if self._champion else None
         try:
+            if back := self._back_again(state, rows):
+                return back
             verdict = self._judge(state, rows)
             if not verdict.passed:
                 return [self._metric(verdict_metric(verdict, parent or NO_MODEL, state.log.now))]
@@ -372,16 +380,72 @@ class RetrainProcessor:
         if champion is None:
             reason = "first champion" if self._registry.champion is None else "first champion of the changed pipeline"
             return Verdict(passed=True, reason=reason, metric=self._pipeline.gates.metric)
-        seen = self._learnt_from(state, champion)
+        unseen = self._unseen(state, champion, rows)
+        gates, positive = self._pipeline.gates, self._pipeline.label.positive
+        if champion.manifest.used >= gates.proof_from:
+            index = self._schema.classes.index(positive)
+            drawn = self._drawn(state)
+            return self._shadow.compare(rows, unseen, champion.probabilities, drawn, positive=index, gates=gates)
         return gate.compare(
             rows,
-            np.array([event not in seen for event in rows.event_ids], np.bool_),
+            unseen,
             champion.probabilities,
             self._stand_in,
             schema=self._schema,
-            positive=self._pipeline.label.positive,
-            gates=self._pipeline.gates,
+            positive=positive,
+            gates=gates,
         )
+
+    def _back_again(self, state: _State, rows: Dataset) -> list[Output]:
+        """Publish the model before the champion once more, if it is shown to be better."""
+        champion, before = self._champion, self._replaced()
+        if champion is None or before is None or champion.manifest.copy_of is not None:
+            return []  # what a person, or this very test, has brought back was already compared with the one before it
+        unseen = self._unseen(state, champion, rows)
+        models = champion.probabilities, before.probabilities
+        verdict = worse_than_before(rows, unseen, *models, self._drawn(state))
+        if verdict is None:
+            return []
+        original = before.manifest.copy_of or before.version
+        manifest = msgspec.structs.replace(
+            before.manifest,
+            version=next_version(self._registry.versions, original.rpartition("-")[2]),
+            copy_of=original,
+            parent=champion.version,
+            created_at=state.log.now,
+            metrics=verdict.figures(),
+            decision=f"{original} is {verdict.reason}",
+        )
+        outputs = self._published(manifest, self._registry.text(before.version))
+        _log.warning("model %s: %s", manifest.version, manifest.decision)
+        told = self._metric(model_metric(_FLOW, manifest.version, at=state.log.now))
+        return [*outputs, self._metric(verdict_metric(verdict, manifest.version, state.log.now)), told]
+
+    def _replaced(self) -> ActiveModel | None:
+        """The model that the champion replaced, if it still serves this pipeline file and its text is kept."""
+        champion = self._champion
+        version = None if champion is None else champion.manifest.parent
+        if version is None or version not in self._registry.manifests:
+            return None
+        if self._before is None or self._before[0] != version:
+            try:
+                with self._checking() as sandbox:
+                    checked = Validator(self._schema, sandbox).check(self._registry, version)
+                self._before = version, ActiveModel(checked)
+            except ModelError as error:
+                _log.info("model %s is not compared with the one before it: %s", champion and champion.version, error)
+                self._before = version, None
+        return self._before[1]
+
+    def _unseen(self, state: _State, champion: ActiveModel, rows: Dataset) -> NDArray[np.bool_]:
+        """Which rows the champion has not learnt from."""
+        seen = self._learnt_from(state, champion)
+        return np.array([event not in seen for event in rows.event_ids], np.bool_)
+
+    def _drawn(self, state: _State) -> dict[str, float]:
+        """Events of the random draw that were answered, with what each stands for."""
+        known = final_labels(label for _, label in state.log.labels if label.known_at <= state.log.now)
+        return weights_of(label for label in known if is_drawn(label))
 
     def _learnt_from(self, state: _State, champion: ActiveModel) -> frozenset[str]:
         """Events that the champion has learnt from."""
@@ -438,13 +502,20 @@ class RetrainProcessor:
             trained_on=[labels],
             verdict=verdict,
         )
-        outputs = publish(manifest, model.text, topic=self._topics.models, secret=self._secret)
+        return self._published(manifest, model.text)
+
+    def _published(self, manifest: ModelManifest, text: str) -> list[Output]:
+        """Records that make a model champion, here too."""
+        outputs = publish(manifest, text, topic=self._topics.models, secret=self._secret)
         trial = Registry(self._secret)
         trial.feed_outputs(outputs)
         with self._checking() as sandbox:
-            self._champion = ActiveModel(Validator(self._schema, sandbox).check(trial, version))
+            champion = ActiveModel(Validator(self._schema, sandbox).check(trial, manifest.version))
+        if self._champion is not None and self._champion.version == manifest.parent:
+            self._before = self._champion.version, self._champion
+        self._champion = champion
         self._registry.feed_outputs(outputs)
-        self._pending.append((version, outputs))
+        self._pending.append((manifest.version, outputs))
         return [*outputs, *self._registry.retire(self._topics.models, KEPT_MODELS)]
 
     # ---- the champion ---------------------------------------------------------------------------------------

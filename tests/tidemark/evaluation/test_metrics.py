@@ -39,6 +39,36 @@ def test_average_precision_equals_scikit_learn(
     assert metrics.average_precision(truth, score, given_weight) == pytest.approx(expected, abs=1e-12)
 
 
+def without_itself(truth: NDArray[np.bool_], score: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    whole = metrics.average_precision(truth, score, weight)
+    total = 0.0
+    for row in np.flatnonzero(truth).tolist():
+        above = [other for other in range(len(truth)) if other != row and score[other] >= score[row]]
+        mass = sum(weight[other] for other in above)
+        hits = sum(weight[other] for other in above if truth[other])
+        total += weight[row] * (hits / mass if mass > 0 else whole)
+    return total / float(weight[truth].sum())
+
+
+@given(cases)
+def test_a_positive_does_not_count_in_its_own_precision(
+    given_case: tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    truth, score, weight = given_case
+    assume((weight * truth).sum() > 0)
+    found = metrics.average_precision_of_others(truth, score, weight)
+    assert found == pytest.approx(without_itself(truth, score, weight), rel=1e-6, abs=1e-9)
+
+
+def test_of_scores_that_tell_nothing_the_average_precision_of_others_is_the_share_of_positives() -> None:
+    rng = np.random.default_rng(1)
+    truth, score = rng.permuted(np.repeat([[True] * 10 + [False] * 990], 300, axis=0), axis=1), rng.random((300, 1_000))
+    plain = np.mean([metrics.average_precision(*each) for each in zip(truth, score, strict=True)])
+    others = np.mean([metrics.average_precision_of_others(*each) for each in zip(truth, score, strict=True)])
+    assert plain > 0.014
+    assert others == pytest.approx(0.01, abs=0.0015)
+
+
 @given(cases, st.booleans())
 def test_roc_auc_equals_scikit_learn(
     data: tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]], weighted: bool

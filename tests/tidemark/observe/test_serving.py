@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from models import pipeline_text, small_model, small_pipeline
 
 from tidemark.observe.serving import Figures, Serving, committed_model
@@ -76,6 +77,29 @@ def test_a_refused_champion_is_told_though_those_before_it_were_refused_after_it
     for number in range(500):
         serving.take(model_metric("stream", "none", refused=f"x{number}", reason="x"))
     assert len(serving.refused["stream"]) == 100
+
+
+def test_headlines_of_champions_by_the_newest_measure_are_points_of_a_curve() -> None:
+    figures = Figures()
+
+    def headline(value: float | None, model: str, metric: str) -> Metric:
+        detail: dict[str, str | float | int | None] = {"metric": metric, "of_class": "yes"}
+        made = figure("quality", 0.5, model)
+        return msgspec.structs.replace(made, value=value, low=0.4, high=0.8, detail=detail)
+
+    for each in (
+        headline(0.9, "v1", "accuracy"),
+        headline(0.5, "v2", "average_precision"),
+        headline(None, "v3", "average_precision"),
+        headline(0.6, "v4", "average_precision"),
+        headline(0.7, "v4", "average_precision"),
+        headline(0.8, "of another topic", "average_precision"),
+    ):
+        figures.take(each)
+    found = figures.headlines({"v1": 20, "v2": 40, "v3": 60, "v4": 80})
+    assert [(point.labels, point.value) for point in found] == [(40, 0.5), (80, 0.7)]
+    assert found[0].width == pytest.approx(0.4)
+    assert Figures().headlines({}) == []
 
 
 def test_without_a_model_in_force_that_is_said() -> None:

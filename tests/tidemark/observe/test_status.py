@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tidemark.cli.app import app
 from tidemark.cli.console import SafeConsole
-from tidemark.cli.status_view import quality_words, rendered
+from tidemark.cli.status_view import gain_words, quality_words, rendered
 from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.observe import Observer, status_record
 from tidemark.observe.sampling import WHOLE, latency_since, sample
@@ -108,6 +108,16 @@ def test_the_headline_is_one_sentence_with_what_it_rests_on() -> None:
     nothing = msgspec.structs.replace(QUALITY, metric="accuracy", value=None, low=0.0, high=1.0, n=0, more=100)
     assert quality_words(nothing) == (
         "accuracy: cannot be told yet, no random answer yet; about 100 more random answers tell"
+    )
+
+
+def test_what_a_hundred_more_labels_bring_is_told_in_a_sentence() -> None:
+    assert gain_words(QUALITY) == ""
+    told = msgspec.structs.replace(QUALITY, next_hundred=0.0123, next_hundred_most=0.021)
+    assert gain_words(told) == "a hundred more bring about 1.2 points, at most 2.1"
+    enough = msgspec.structs.replace(QUALITY, next_hundred=0.001, next_hundred_most=0.004, enough=True)
+    assert (
+        gain_words(enough) == "enough: a hundred more labels bring about 0.1 points, less than half a point in any case"
     )
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from tidemark.errors import ConfigError, TopicError
 from tidemark.selection.checkpoint import LONG_AGO, MAX_BYTES, Checkpoint, check_fits, encoded_size
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.ledger import Ledger
 
 numbers = st.integers(-(2**63) + 1, 2**63 - 1)
 watermarks = st.integers(0, 60).flatmap(
@@ -14,16 +15,17 @@ watermarks = st.integers(0, 60).flatmap(
         st.lists(st.booleans(), min_size=n, max_size=n).map(tuple),
     )
 )
-checkpoints = st.builds(
-    Checkpoint, numbers, st.none() | st.integers(0, 2**62), watermarks, numbers, numbers, st.integers(0, 2**62)
-)
+spent = st.integers(0, 2**62)
+ledgers = st.builds(Ledger, spent) | st.builds(Ledger, spent, st.integers(1, 2**62), spent, spent, spent)
+checkpoints = st.builds(Checkpoint, numbers, st.none() | st.integers(0, 2**62), watermarks, numbers, numbers, ledgers)
 
 
 @given(checkpoints)
 def test_a_checkpoint_comes_back_as_it_was_from_short_ascii_text(checkpoint: Checkpoint) -> None:
     text = checkpoint.encode()
     assert text.isascii()
-    assert len(text) == encoded_size(len(checkpoint.watermarks.times)) <= MAX_BYTES
+    windows = checkpoint.ledger.hour > 0
+    assert len(text) == encoded_size(len(checkpoint.watermarks.times), windows=windows) <= MAX_BYTES
     assert Checkpoint.decode(text) == checkpoint
 
 
@@ -45,5 +47,5 @@ def test_cut_or_foreign_metadata_is_refused(checkpoint: Checkpoint, length: int)
 
 
 def test_the_longest_checkpoint_of_one_partition_is_short() -> None:
-    checkpoint = Checkpoint(1, None, Watermarks.unknown(1), LONG_AGO, LONG_AGO, 0)
+    checkpoint = Checkpoint(1, None, Watermarks.unknown(1), LONG_AGO, LONG_AGO, Ledger())
     assert len(checkpoint.encode()) < 100

@@ -1,6 +1,9 @@
 """The select flow against a naive oracle, over random streams, budgets and crashes."""
 
+import math
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from selecting import closed_tiles
@@ -96,3 +99,26 @@ def test_budget_metrics_add_up_to_the_candidates(options: dict[str, object]) -> 
         len(tile.events) for _, tile in sorted(tiles.items())
     ]
     assert all(metric.source == "budget" for metric in metrics)
+
+
+@given(streams)
+@settings(max_examples=30, deadline=None)
+def test_each_tiles_focused_draw_is_the_bottom_k_of_stretched_coins_with_exact_probabilities(
+    options: dict[str, object],
+) -> None:
+    if options["policy"] == "random":
+        options = {**options, "policy": "margin"}
+    pipe, log = made({**options, "draw": "focused", "total": None})
+    found = candidates(Run(pipe, log).crashing_at([len(log) // 2]))
+    for number, tile in closed_tiles(pipe, log).items():
+        coins = sorted(tile.events)
+        k = min(pipe.selection.explore, len(coins))
+        drawn = [candidate for candidate in found if candidate.tile == number and candidate.reason == "explore"]
+        assert [candidate.event_id for candidate in drawn] == [event for _, event in coins[:k]]
+        for candidate in drawn:
+            assert candidate.policy == "1/focused"
+            spread = 1.0
+            if candidate.probabilities is not None:
+                spread = 0.1 + 1.8 * math.sqrt(candidate.probabilities[0] * candidate.probabilities[1])
+            chance = unit(coins[k][0]) * spread / 0.1 if len(coins) > k else 1.0
+            assert candidate.inclusion_probability == pytest.approx(min(chance, 1.0))

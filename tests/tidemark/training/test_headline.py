@@ -13,13 +13,14 @@ from models import batch_of, label_of, rows, small_pipeline
 from numpy.typing import NDArray
 
 from tidemark.errors import ModelError
+from tidemark.evaluation.draw import weights_of
 from tidemark.records import Champion, Label, Metric, decode, encode
 from tidemark.registry.codec import Registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.runtime.processor import Output, Partition
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import Dataset
-from tidemark.training.headline import HeadlineLog, weights_of
+from tidemark.training.headline import HeadlineLog
 from tidemark.training.unseen import Probabilities, Unseen, base_size
 
 PIPELINE = small_pipeline(

@@ -213,7 +213,7 @@ def test_a_worse_challenger_is_not_published() -> None:
     features, _ = rows(150)
     rng = np.random.default_rng(0)
     by_coin = [encode(label_of(i, features[i].tolist(), ("no", "yes")[int(rng.integers(2))])) for i in range(150)]
-    model, manifest = small_model(SCHEMA, count=2_000, trees=40)
+    model, manifest = small_model(SCHEMA, count=1_999, trees=40)
     engine = Engine(publish(manifest, model.text, topic="p.models"))
     engine.run([*VALUES[:60], *by_coin[60:]], [])
     metrics = [decode(Metric, each.value) for each in engine.records("p.metrics")]

@@ -1,0 +1,242 @@
+"""Proof that one model is better than another, which may be looked for after every few labels.
+
+A champion that has learnt from many labels is replaced by a challenger that is shown to be better (`gates.proof_from`).
+Both score each label that is newer than the champion before they learn from it. Those labels are cut into blocks, each
+half as large again as the one before. A stand-in for the challenger has learnt from all that was known when a block
+began and scores that block. Blocks follow from the labels alone: the difference of a label stays what it is whenever
+it is looked at, which the test needs (`tidemark.evaluation.betting`).
+
+Labels of the random draw decide, each with the weight of the events that it stands for: of those that a policy picked
+nobody knows what they stand for. A pipeline that draws none decides by all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemark.errors import ModelError
+from tidemark.evaluation import betting
+from tidemark.evaluation.metrics import Floats, losses
+from tidemark.pipeline.model import Gates
+from tidemark.training.dataset import Dataset
+from tidemark.training.gate import Verdict, needed, not_worse
+
+Probabilities = Callable[[Floats], Floats]
+Learner = Callable[[Dataset], Probabilities]
+
+MOST: Final = 3.0
+"""Nats that a label's loss counts at most: one sure mistake does not decide, and the test needs a bound."""
+_MOST_WEIGHT: Final = 3.0
+"""Weight of a label at most, in units of those before it."""
+_GROWTH: Final = 1.5
+_KEPT: Final = 16
+_LEAST_WORTH: Final = 0.005
+ALPHA_BACK: Final = 0.01
+"""Chance that a champion is ever taken to be worse than the one before where it is not."""
+_HARM: Final = 0.25
+"""Nats by which it is worse where it does harm: what is less, the next challenger mends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Two models' losses on labels that neither has learnt from, in the order in which the labels were known.
+
+    ours, theirs: (n,) nats, at most `MOST`, of the one in doubt and of the other.
+    weight: (n,) relative weights, about 1.  drawn: whether the labels are of the random draw.
+    """
+
+    ours: Floats
+    theirs: Floats
+    weight: Floats
+    drawn: bool
+
+    def __len__(self) -> int:
+        """Labels."""
+        return len(self.weight)
+
+    @property
+    def bound(self) -> float:
+        """What no gain lies beyond."""
+        return MOST * (_MOST_WEIGHT if self.drawn else 1.0)
+
+    @property
+    def gains(self) -> Floats:
+        """How much better ours is on each label, weighted."""
+        found: Floats = self.weight * (self.theirs - self.ours)
+        return found
+
+    def mean(self, values: Floats) -> float:
+        """Weighted mean."""
+        return float((self.weight * values).sum() / self.weight.sum())
+
+    def verdict(self, reason: str, *, passed: bool, least: float) -> Verdict:
+        """The verdict with its figures; `reason` comes before them. least: difference that was looked for, nats."""
+        low, high = betting.interval(self.gains, self.bound, least)
+        heavy = float(self.weight.mean())
+        low, high = low / heavy, high / heavy
+        ours, theirs = self.mean(self.ours), self.mean(self.theirs)
+        middle = ours - theirs
+        which = "random" if self.drawn else "newest"
+        words = (
+            f"log loss {ours:.4f} against the champion's {theirs:.4f} on the {len(self)} {which} labels since, "
+            f"difference {middle:+.4f} [{-high:+.4f}, {-low:+.4f}]"
+        )
+        return Verdict(passed, f"{reason}: {words}", "log_loss", len(self), theirs, ours, middle, -high, -low)
+
+
+def worth(gates: Gates) -> float:
+    """The smallest difference that is looked for, nats."""
+    return max(gates.tolerance, _LEAST_WORTH)
+
+
+def pairs_of(
+    rows: Dataset, tested: NDArray[np.int64], ours: Floats, theirs: Floats, drawn: Mapping[str, float]
+) -> Pairs:
+    """Losses on labels of the random draw, or on all where there is none.
+
+    Args:
+        rows: labeled events.
+        tested: which of them neither model has learnt from, in the order in which they were known.
+        ours: (tested, classes) probabilities of the model in doubt.
+        theirs: those of the other.
+        drawn: events of the random draw with what each stands for.
+
+    Returns:
+        The pairs.
+
+    """
+    weight = np.array([drawn.get(rows.event_ids[place], math.nan) for place in tested.tolist()], np.float64)
+    known = np.isfinite(weight)
+    truth = rows.target[tested]
+    if not known.any():
+        return Pairs(_bounded(truth, ours), _bounded(truth, theirs), np.ones(len(tested)), drawn=False)
+    weight = weight[known]
+    before = (np.cumsum(weight) - weight + weight[0]) / np.arange(1, len(weight) + 1)
+    relative = np.minimum(weight / before, _MOST_WEIGHT)
+    truth = truth[known]
+    return Pairs(_bounded(truth, ours[known]), _bounded(truth, theirs[known]), relative, drawn=True)
+
+
+def _bounded(truth: NDArray[np.int64], table: Floats) -> Floats:
+    return np.minimum(losses(truth, table), MOST)
+
+
+class Shadow:
+    """Challengers that score each label before they learn from it. Keeps stand-ins from one call to the next."""
+
+    def __init__(self, learn: Learner) -> None:
+        """learn: makes a model of rows."""
+        self._learn = learn
+        self._known: dict[str, Probabilities] = {}
+
+    def compare(
+        self,
+        rows: Dataset,
+        unseen: NDArray[np.bool_],
+        champion: Probabilities,
+        drawn: Mapping[str, float],
+        *,
+        positive: int,
+        gates: Gates,
+    ) -> Verdict:
+        """Verdict on a challenger that learns from `rows`: it replaces the champion if it is shown to be better.
+
+        Args:
+            rows: labeled events.
+            unseen: (n,) which of them the champion has not learnt from.
+            champion: its probabilities of rows of features.
+            drawn: events of the random draw with what each stands for.
+            positive: the class that people look for.
+            gates: of the pipeline.
+
+        Returns:
+            The verdict.
+
+        """
+        order = np.argsort(rows.known, kind="stable")
+        new = order[unseen[order]]
+        blocks = blocks_of(len(new), needed(gates) // 3)
+        if len(new) < needed(gates) or len(blocks) < 2:
+            reason = f"kept: {len(new)} labels are newer than the champion; {needed(gates)} are needed to compare"
+            return Verdict(passed=False, reason=reason, metric=gates.metric, n=len(new))
+        rank = np.empty(len(rows), np.int64)
+        rank[order] = np.arange(len(rows))
+        try:
+            answers = [
+                self._stand_in(rows.rows(rank < rank[new[block.start]]))(rows.features[new[block.start : block.stop]])
+                for block in blocks[1:]
+            ]
+        except ModelError as error:
+            return Verdict(passed=False, reason=f"kept: the challenger can't be trained ({error})", metric=gates.metric)
+        tested, ours = new[blocks[1].start :], np.concatenate(answers)
+        theirs = champion(rows.features[tested])
+        pairs = pairs_of(rows, tested, ours, theirs, drawn)
+        if not betting.is_above(pairs.gains, pairs.bound, worth(gates)):
+            return pairs.verdict(_WAITS.format(gates.proof_from), passed=False, least=worth(gates))
+        found = pairs.verdict("replaces: shown to be better", passed=True, least=worth(gates))
+        if gates.metric == "average_precision":
+            other = not_worse(rows.target[tested], ours, theirs, positive=positive, gates=gates)
+            return found if other.passed else other
+        return found
+
+    def _stand_in(self, rows: Dataset) -> Probabilities:
+        key = f"{rows.content_sha256} {hashlib.sha256(rows.features.tobytes()).hexdigest()}"
+        model = self._known.pop(key, None) or self._learn(rows)
+        self._known[key] = model
+        while len(self._known) > _KEPT:
+            del self._known[next(iter(self._known))]
+        return model
+
+
+_WAITS: Final = (
+    "kept: not shown to be better yet, as a challenger must be once the champion has learnt from {:,} labels "
+    "(gates.proof_from)"
+)
+
+
+def blocks_of(count: int, first: int) -> list[range]:
+    """Places of `count` labels in blocks, each half as large again as the one before; the last may be unfinished."""
+    blocks, start, size = [], 0, float(max(first, 1))
+    while start < count:
+        end = start + int(size)
+        blocks.append(range(start, min(end, count)))
+        start, size = end, max(size * _GROWTH, size + 1)
+    return blocks
+
+
+def worse_than_before(
+    rows: Dataset,
+    unseen: NDArray[np.bool_],
+    champion: Probabilities,
+    before: Probabilities,
+    drawn: Mapping[str, float],
+) -> Verdict | None:
+    """Whether the champion is shown to be worse than the one that it replaced, on labels since it did.
+
+    Args:
+        rows: labeled events.
+        unseen: (n,) which of them neither has learnt from.
+        champion: probabilities of rows of features by the one in force.
+        before: those of the one that it replaced.
+        drawn: events of the random draw with what each stands for.
+
+    Returns:
+        The verdict for the one before; None where nothing is shown.
+
+    """
+    order = np.argsort(rows.known, kind="stable")
+    tested = order[unseen[order]]
+    if not len(tested):
+        return None
+    features = rows.features[tested]
+    pairs = pairs_of(rows, tested, before(features), champion(features), drawn)
+    if not betting.is_above(pairs.gains, pairs.bound, _HARM, ALPHA_BACK):
+        return None
+    return pairs.verdict("back again: better than the champion that replaced it", passed=True, least=_HARM)
