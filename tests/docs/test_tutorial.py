@@ -199,6 +199,31 @@ def test_the_tutorial_leads_to_a_champion_that_serves_and_to_a_figure_of_its_qua
     assert [line for line in late if float(line.split()[1]) > 0.01] == []
 
 
+def test_every_program_of_the_page_on_programs_runs_beside_the_pipeline(reader: Reader) -> None:
+    """In the order of the page, in the tutorial's folder, on a copy of its file: what runs keeps its own."""
+    running = (reader.folder / "machines.toml").read_text(encoding="utf-8")
+    printed: dict[str, str] = {}
+    try:
+        for language, text, saved in steps("how-to/programs.md"):
+            if saved:
+                (reader.folder / saved).write_text(text, encoding="utf-8")
+                if saved != "machine_features.py":
+                    printed[saved] = reader.run(f"python {saved}") if saved != "features.py" else ""
+            elif language == "toml":
+                write_into(reader.folder / "machines.toml", text)
+            elif language == "sh":
+                for command in text.splitlines():
+                    printed[command] = reader.run(command)
+        printed["features.py"] = reader.run("PYTHONPATH=. python features.py")
+    finally:
+        (reader.folder / "machines.toml").write_text(running, encoding="utf-8")
+    assert re.search(r"^m\d\d [1-9]", printed["consume.py"], re.MULTILINE)
+    assert "is champion" in printed["tidemark train machines.toml --from history.csv --replace"]
+    assert "stress" in printed["PYTHONPATH=. tidemark check machines.toml"]
+    assert "shape: (3," in printed["features.py"]
+    assert read_all(reader.settings(), "machines.outcomes")
+
+
 def test_the_notebook_runs_cell_by_cell(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_BOOTSTRAP_SERVERS", reader.environment["TIDEMARK_BOOTSTRAP_SERVERS"])
     notebook = json.loads((_ROOT / "docs" / "how-to" / "explore.ipynb").read_text(encoding="utf-8"))
