@@ -4,9 +4,9 @@ N2: the loop without Kafka over the four real pipelines (docs/how-to/real-data.m
 metric `quality` is narrower than ±0.1, or ±0.15 where it is an average precision, and stays so. Beside it what the
 champion of that time reaches on all later events. Each with the uniform and with the focused draw.
 
-L4-coverage: the share of simulated samples whose 95 % interval holds the truth, for accuracy and average precision, at
-rates of positives of 0.1 to 50 % and 20 to 2,000 answers, with equal weights, with weights of 1 to 4, and of the
-focused draw. Where there is no positive nothing is said, which is counted apart.
+N2-coverage (L4): the share of simulated samples whose 95 % interval holds the truth, for accuracy and average
+precision, at rates of positives of 0.1 to 50 % and 20 to 2,000 answers, with equal weights, with weights of 1 to 4, and
+of the focused draw. Where there is no positive nothing is said, which is counted apart.
 
 L4-width: how much wider the intervals of the uniform draw are than those of the focused one on as many answers, where
 at least half of the samples of both can tell something; the geometric mean.
@@ -229,14 +229,14 @@ def coverage(rate: float, n: int, repetitions: int) -> list[dict[str, Any]]:
 
 
 def covered(repetitions: int) -> list[dict[str, Any]]:
-    """Rows L4-coverage and L4-width."""
+    """Rows N2-coverage and L4-width."""
     rows = [row for rate in _RATES for n in _SIZES for row in coverage(rate, n, repetitions)]
     lowest = min(row["lowest"] for row in rows)
     ratios = [ratio for row in rows for ratio in row["uniform_over_focused"]]
     narrower = round(float(np.exp(np.mean(np.log(ratios)))), 3)
     return [
         {
-            "id": "L4-coverage",
+            "id": "N2-coverage",
             "value": round(float(np.mean([row["mean"] for row in rows])), 3),
             "unit": "share of 95 % intervals that hold the truth, mean over rates and sizes; the lowest in detail",
             "target": "0.93 to 0.97",
