@@ -19,6 +19,7 @@ from labeling_grpc.client import Annotation, AsyncLabelingClient, Task, Unreacha
 from tidemark.broker import EmbeddedKafka, broker_dir
 from tidemark.cli.compiling import Compiling
 from tidemark.cli.console import err, out, told
+from tidemark.cli.pipeline_file import load
 from tidemark.cli.up import prepare, processes
 from tidemark.demo.report import write_report
 from tidemark.demo.result import DemoResult
@@ -26,7 +27,7 @@ from tidemark.demo.run import DemoStoppedError, Plan, Progress, measure, run
 from tidemark.demo.sentence import sentence
 from tidemark.demo.view import View
 from tidemark.errors import LabelingError, TidemarkError
-from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline import Pipeline
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 from tidemark.simulators import Annotator, Simulation, simulate

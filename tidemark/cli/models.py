@@ -14,8 +14,9 @@ from rich.text import Text
 
 from tidemark.cli.console import DryRun, PipelineFile, connected, out, told
 from tidemark.cli.operator import operator
+from tidemark.cli.pipeline_file import load
 from tidemark.errors import ModelError
-from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline import Pipeline
 from tidemark.registry.signature import signing_key
 from tidemark.runtime.safe_text import safe
 

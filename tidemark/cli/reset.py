@@ -10,10 +10,11 @@ import typer
 
 from dataflows.engine.offset_reset import Move, Place, StoppedGroup
 from tidemark.cli.console import DryRun, PipelineFile, connected, out, told
+from tidemark.cli.pipeline_file import load
 from tidemark.cli.restarting import again_metadata, restarted_select, restarted_stream
 from tidemark.errors import ConfigError
 from tidemark.flows import FLOWS, FlowSpec
-from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline import Pipeline
 from tidemark.runtime.processor import Partition
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from tidemark.cli.console import PipelineFile, told
+from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
 from tidemark.flows import FLOWS
-from tidemark.pipeline import load
 from tidemark.runtime.signals import hold
 
 app = typer.Typer(add_completion=False)

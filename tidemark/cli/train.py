@@ -10,8 +10,9 @@ import typer
 from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, connected, out, told
+from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
-from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline import Pipeline
 from tidemark.registry.signature import signing_key
 from tidemark.runtime.safe_text import safe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,10 +53,13 @@ COMMANDS: dict[str, set[str]] = {
     "topic list": PLAIN | KAFKA,
     "init --topic raw": PLAIN | KAFKA,
     "deadletter list FILE": PLAIN | KAFKA,
+    "models list FILE": PLAIN,
+    "run stream FILE": PLAIN | KAFKA,
     "token list FILE": PLAIN | CLIENT | {"sqlalchemy", "numpy", "scipy"},  # of scipy the name alone
     "queue annotators FILE": PLAIN | CLIENT | {"sqlalchemy", "numpy", "scipy"},
 }
 """By a command, where no Kafka runs and the file was found right before: which of them it may import."""
+_LOADS = re.compile(r"from tidemark\.pipeline(\.loading)? import .*\b(load|parse)\b")
 PROGRAM = """
 import atexit, sys
 from tidemark.cli import main
@@ -100,6 +104,11 @@ def imported(home: Path, words: list[str]) -> set[str]:
 def test_a_command_imports_no_library_that_it_has_no_use_for(home: Path, command: str) -> None:
     words = [str(FILE) if word == "FILE" else word for word in command.split()]
     assert imported(home, words) - COMMANDS[command] == set()
+
+
+def test_every_command_reads_the_pipeline_file_in_the_one_way_that_remembers_it() -> None:
+    ways = {path.name for path in (ROOT / "tidemark" / "cli").glob("*.py") if _LOADS.search(path.read_text())}
+    assert ways <= {"up.py"}, "which keeps the text that it has read"
 
 
 def test_a_file_that_was_edited_is_tried_with_what_that_takes(home: Path, tmp_path: Path) -> None:
