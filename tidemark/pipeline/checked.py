@@ -1,10 +1,10 @@
-"""Texts of pipeline files that were found right: a command that reads one again tries no expression again.
+"""Expressions of pipeline files that were found right: a command that reads them again does not try them again.
 
 That takes most of a command's start, for SQLGlot and Polars are loaded for it. What is kept is that a text has no
-problem, and nothing of what it says: a pipeline is always made from its file. A text is known by its hash together
-with all that decides the verdict, which is the code of the checks and the libraries that they use. What names code of
-other people (`module:attribute`, or a thing that an installed package adds) is checked each time, for it may change
-while the text does not.
+problem, and nothing of what it says: a pipeline is always made from its file. The text is the part of the file that
+expressions depend on, as canonical JSON. It is known by its hash together with all that decides the verdict, which is
+the code of the checks and the libraries that they use. What names code of other people (`module:attribute`, or a thing
+that an installed package adds) is checked each time, for it may change while the text does not.
 """
 
 from __future__ import annotations

@@ -1,25 +1,15 @@
-"""What a pipeline file must be beyond its shape: names that exist, expressions that run, budgets that add up."""
+"""What a pipeline file must be beyond its shape: names that exist, budgets that add up, expressions that run."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
-import polars as pl
-
-from tidemark.pipeline.aggregates import AGGREGATES
+from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.durations import format_duration
-from tidemark.pipeline.expressions import (
-    Expression,
-    Schema,
-    check_expression,
-    columns_schema,
-    compile_expression,
-)
-from tidemark.pipeline.model import Column, Derived, Feature, Pipeline, Window
-from tidemark.pipeline.problem import Problem
-from tidemark.pipeline.sql import parse_sql
+from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.training_params import problems as problems_of
 from tidemark.runtime.suggestions import did_you_mean
 from tidemark.times.time_formats import TIME_FORMATS
@@ -27,34 +17,40 @@ from tidemark.times.time_patterns import time_pattern
 
 MOST_LAST_PARTITIONS: Final = 387
 """Partitions of the last stage whose watermarks `select` can keep with its offset: Kafka takes 4,000 bytes there."""
-_OPTIONS: Final = {"probability": "0.5", "half_life": "'6h'"}
-"""What some aggregates must be given, and no other may be, by an example of it."""
+_EXPRESSED: Final = {"keys", "time", "columns", "clean", "features", "windows", "derived", "label"}
+"""Parts of the file by which expressions, and what reads their columns, are right or wrong."""
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _LONGEST_TOPIC: Final = 249
 _MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
 
 
-def find_problems(pipeline: Pipeline) -> list[Problem]:
-    """Everything that is wrong with a pipeline whose shape is right; an empty list if nothing is.
+def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> list[Problem]:
+    """Everything that is wrong with a pipeline whose shape is right.
 
     What follows from another mistake is no problem of its own: windows over a key whose entry in `keys` is wrong, and
     expressions of a time where it is unknown which column holds it.
+
+    Args:
+        pipeline: the pipeline.
+        checked: expressions that were found right before are not tried again.
+
+    Returns:
+        The problems in the order of the file's parts, none if nothing is wrong.
+
     """
-    schema = columns_schema(pipeline)
-    cleaned, problems = _cleaned_schema(pipeline, schema)
-    keys, time = list(_keys(pipeline)), list(_time(pipeline))
-    expressions = [*problems, *_features(pipeline, cleaned), *_derived(pipeline)]
+    keys = list(_keys(pipeline))
+    tried = _expressed(pipeline, checked)
     return [
         *_topics(pipeline),
         *_partitions(pipeline),
         *_columns(pipeline),
         *keys,
-        *time,
-        *([] if pipeline.time.column not in pipeline.columns else expressions),
-        *_names(pipeline, cleaned),
-        *(problem for problem in _windows(pipeline, cleaned) if not (keys and problem.key.endswith(".key"))),
+        *_time(pipeline),
+        *tried.expressions,
+        *tried.names,
+        *(problem for problem in tried.windows if not (keys and problem.key.endswith(".key"))),
         *_label(pipeline),
-        *_context(pipeline, cleaned),
+        *tried.context,
         *_labeling(pipeline),
         *_selection(pipeline),
         *(
@@ -64,8 +60,16 @@ def find_problems(pipeline: Pipeline) -> list[Problem]:
     ]
 
 
-def _unknown_column(key: str, column: str, known: Schema | dict[str, Column]) -> Problem:
-    return Problem(key, f"there is no column '{column}'; {did_you_mean(column, known)}")
+def _expressed(pipeline: Pipeline, checked: CheckedTexts | None) -> Expressed:
+    text = pipeline.model_dump_json(include=_EXPRESSED)
+    if checked is not None and checked.has(text):
+        return Expressed()
+    from tidemark.pipeline.expression_checks import expressed  # noqa: PLC0415 - half a second for SQLGlot and Polars
+
+    found = expressed(pipeline)
+    if checked is not None and found.right:
+        checked.add(text, pipeline)
+    return found
 
 
 def _topics(pipeline: Pipeline) -> Iterator[Problem]:
@@ -125,7 +129,7 @@ def _keys(pipeline: Pipeline) -> Iterator[Problem]:
     for i, key in enumerate(pipeline.keys):
         column = pipeline.columns.get(key)
         if column is None:
-            yield _unknown_column(f"keys[{i}]", key, pipeline.columns)
+            yield unknown_column(f"keys[{i}]", key, pipeline.columns)
             continue
         if column.type not in ("string", "int"):
             yield Problem(f"keys[{i}]", f"column '{key}' is a {column.type}; a key is a string or an int")
@@ -143,7 +147,7 @@ def _time(pipeline: Pipeline) -> Iterator[Problem]:
     time = pipeline.time
     column = pipeline.columns.get(time.column)
     if column is None:
-        yield _unknown_column("time.column", time.column, pipeline.columns)
+        yield unknown_column("time.column", time.column, pipeline.columns)
         return
     written = TIME_FORMATS.get(time.format)
     if column.type not in written.types:
@@ -174,154 +178,6 @@ def _time(pipeline: Pipeline) -> Iterator[Problem]:
         )
 
 
-def _cleaned_schema(pipeline: Pipeline, schema: Schema) -> tuple[Schema, list[Problem]]:
-    """Schema after the cleaning expressions, and what is wrong with them."""
-    problems = []
-    schema = dict(schema)
-    for i, sql in enumerate(pipeline.clean):
-        try:
-            name = parse_sql(sql).output_name
-            expression = compile_expression(name, sql, None, schema)
-            if name.startswith("_") or not name:
-                raise ValueError(f"'{name}' begins with '_', as Tidemark's own columns do; rename it")  # noqa: TRY301
-            if name == pipeline.time.column:
-                raise ValueError("the time column can't be replaced; give the result another name")  # noqa: TRY301
-            dtype = check_expression(expression, schema)
-            if name in pipeline.keys and dtype not in (pl.String, pl.Int64):
-                raise ValueError(f"'{name}' is a key and would become {dtype}; cast it")  # noqa: TRY301
-            schema[name] = dtype
-        except ValueError as error:
-            problems.append(Problem(f"clean[{i}]", f"{sql!r}: {error}"))
-    return schema, problems
-
-
-def _names(pipeline: Pipeline, columns: Schema) -> Iterator[Problem]:
-    seen: dict[str, str] = {}
-    kinds: dict[str, Sequence[Feature | Window | Derived]] = {
-        "features": pipeline.features,
-        "windows": pipeline.windows,
-        "derived": pipeline.derived,
-    }
-    for kind, parts in kinds.items():
-        for i, part in enumerate(parts):
-            key = f"{kind}[{i}].name"
-            if part.name == "_time":
-                yield Problem(key, f"'{part.name}' is a column of Tidemark's own; rename it")
-            if f"f_{part.name}" in columns:
-                yield Problem(key, f"'f_{part.name}' is a column, by which name the feature travels; rename one")
-            if part.name in seen:
-                yield Problem(key, f"'{part.name}' is taken by {seen[part.name]}; choose another name")
-            seen.setdefault(part.name, key.removesuffix(".name"))
-            own_column = isinstance(part, Feature) and part.function is None and part.sql in (None, part.name)
-            if part.name in pipeline.columns and not own_column:
-                yield Problem(key, f"'{part.name}' is a column's name; choose another name")
-    if not seen:
-        yield Problem("features", "the model has no features; add [[features]] or [[windows]]")
-
-
-def _features(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
-    for i, feature in enumerate(pipeline.features):
-        key = f"features[{i}]"
-        if feature.sql is not None and feature.function is not None:
-            yield Problem(key, "it has both 'sql' and 'function'; keep one")
-            continue
-        what = "function" if feature.function is not None else "sql"
-        shown = repr(feature.function or feature.sql or feature.name)
-        try:
-            expression = compile_expression(feature.name, feature.sql, feature.function, schema)
-            dtype = check_expression(expression, schema)
-        except ValueError as error:
-            yield Problem(f"{key}.{what}", f"{shown}: {error}")
-            continue
-        yield from _identity(pipeline, f"{key}.{what}", expression)
-        if feature.categories is not None:
-            if dtype != pl.String:
-                yield Problem(f"{key}.categories", f"{shown} gives {dtype}, not text; remove 'categories'")
-            if len(set(feature.categories)) != len(feature.categories) or not feature.categories:
-                yield Problem(f"{key}.categories", "categories are empty or repeat; write each once")
-        elif not (dtype.is_numeric() or dtype == pl.Boolean):
-            remedy = "list its 'categories'" if dtype == pl.String else "use EXTRACT(HOUR FROM ...) or the like"
-            yield Problem(f"{key}.{what}", f"{shown} gives {dtype}, and a feature is a number; {remedy}")
-
-
-def _identity(pipeline: Pipeline, key: str, expression: Expression) -> Iterator[Problem]:
-    business_id = pipeline.label.business_id
-    named = business_id is not None and expression.function is None and business_id in expression.columns
-    if named and business_id not in pipeline.keys:
-        yield Problem(key, f"'{business_id}' identifies the event, so a model would learn it by heart; leave it out")
-
-
-def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
-    own = {feature.name for feature in pipeline.features}
-    for i, window in enumerate(pipeline.windows):
-        key = f"windows[{i}]"
-        if window.key not in pipeline.keys:
-            yield Problem(
-                f"{key}.key",
-                f"'{window.key}' is none of the pipeline's keys; {did_you_mean(window.key, pipeline.keys)}",
-            )
-        yield from _options(key, window)
-        kind = AGGREGATES.get(window.aggregate)
-        if kind.takes == "nothing":
-            if window.column is not None:
-                yield Problem(f"{key}.column", f"'{window.aggregate}' uses no column; remove it")
-            continue
-        if window.column is None:
-            yield Problem(f"{key}.column", f"'{window.aggregate}' needs a column; name one")
-        elif window.column in own:
-            continue
-        elif window.column not in schema:
-            known = [*schema, *own]
-            yield Problem(
-                f"{key}.column", f"there is no column '{window.column}'; {did_you_mean(window.column, known)}"
-            )
-        elif kind.takes == "anything" and schema[window.column] == pl.String:
-            continue
-        elif not (schema[window.column].is_numeric() or schema[window.column] == pl.Boolean):
-            yield Problem(
-                f"{key}.column",
-                f"column '{window.column}' is {schema[window.column]}, and '{window.aggregate}' is of numbers; "
-                "make a feature with 'categories' of it, or cast it in 'clean'",
-            )
-
-
-def _options(key: str, window: Window) -> Iterator[Problem]:
-    kind = AGGREGATES.get(window.aggregate)
-    for name, example in _OPTIONS.items():
-        given = getattr(window, name) is not None
-        if kind.parameter == name and not given:
-            yield Problem(f"{key}.{name}", f"'{window.aggregate}' needs it; write one, as in {name} = {example}")
-        elif given and kind.parameter != name:
-            yield Problem(f"{key}.{name}", f"'{window.aggregate}' has none; remove it")
-    if window.error is None:
-        return
-    if kind.error is None:
-        yield Problem(f"{key}.error", f"'{window.aggregate}' is exact; remove it")
-        return
-    low, _, high = kind.error
-    if not low <= window.error <= high:
-        yield Problem(f"{key}.error", f"{window.error} is out of range; write a number from {low} to {high}")
-
-
-def _derived(pipeline: Pipeline) -> Iterator[Problem]:
-    names = pipeline.feature_names[: len(pipeline.features) + len(pipeline.windows)]
-    schema: Schema = dict.fromkeys(names, pl.Float64())
-    for i, derived in enumerate(pipeline.derived):
-        key = f"derived[{i}]"
-        if (derived.sql is None) == (derived.function is None):
-            yield Problem(key, "it needs exactly one of 'sql' and 'function'")
-            continue
-        what = "sql" if derived.function is None else "function"
-        try:
-            expression = compile_expression(derived.name, derived.sql, derived.function, schema)
-            dtype = check_expression(expression, schema)
-            if not (dtype.is_numeric() or dtype == pl.Boolean):
-                raise ValueError(f"it gives {dtype}, and a feature is a number")  # noqa: TRY301
-        except ValueError as error:
-            yield Problem(f"{key}.{what}", f"{(derived.sql or derived.function)!r}: {error}")
-        schema[derived.name] = pl.Float64()
-
-
 def _label(pipeline: Pipeline) -> Iterator[Problem]:
     label = pipeline.label
     if len(set(label.classes)) != len(label.classes) or "" in label.classes:
@@ -333,7 +189,7 @@ def _label(pipeline: Pipeline) -> Iterator[Problem]:
     if label.business_id is not None:
         column = pipeline.columns.get(label.business_id)
         if column is None:
-            yield _unknown_column("label.business_id", label.business_id, pipeline.columns)
+            yield unknown_column("label.business_id", label.business_id, pipeline.columns)
         elif column.type not in ("string", "int"):
             yield Problem(
                 "label.business_id", f"column '{label.business_id}' is a {column.type}; an id is a string or an int"
@@ -343,15 +199,6 @@ def _label(pipeline: Pipeline) -> Iterator[Problem]:
     for key, leak in leaks:
         if leak is not None and leak in pipeline.columns:
             yield Problem(key, f"'{leak}' tells the answer, and the stream must not hold it; remove columns.{leak}")
-
-
-def _context(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
-    label = pipeline.label
-    for i, name in enumerate(label.context):
-        if name not in schema:
-            yield _unknown_column(f"label.context[{i}]", name, schema)
-        if name in label.context[:i]:
-            yield Problem(f"label.context[{i}]", f"'{name}' is named twice; remove one")
 
 
 def _labeling(pipeline: Pipeline) -> Iterator[Problem]:

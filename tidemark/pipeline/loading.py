@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline.checked import CheckedTexts
+from tidemark.pipeline.checks import find_problems
 from tidemark.pipeline.lines import Lines, key_of
 from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.problem import Problem, first_line
@@ -65,7 +66,7 @@ def parse(text: str, name: str, checked: CheckedTexts | None = None) -> Pipeline
     Args:
         text: of the file.
         name: stands for the file in errors.
-        checked: texts that were found right before; what they say is not tried again.
+        checked: expressions that were found right before, which are not tried again.
 
     Returns:
         The pipeline.
@@ -90,15 +91,9 @@ def parse(text: str, name: str, checked: CheckedTexts | None = None) -> Pipeline
     except ValidationError as error:
         problems = [_problem(details, document) for details in error.errors(include_url=False)]
         raise _config_error(name, text, _merged(problems)) from error
-    if checked is not None and checked.has(text):
-        return pipeline
-    from tidemark.pipeline.checks import find_problems  # noqa: PLC0415 - half a second for SQLGlot and Polars
-
-    problems = find_problems(pipeline)
+    problems = find_problems(pipeline, checked)
     if problems:
         raise _config_error(name, text, problems)
-    if checked is not None:
-        checked.add(text, pipeline)
     return pipeline
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from tidemark.runtime.suggestions import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +14,26 @@ class Problem:
 
     key: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expressed:
+    """What is wrong with expressions, names, windows and the context of a label."""
+
+    expressions: Sequence[Problem] = ()
+    names: Sequence[Problem] = ()
+    windows: Sequence[Problem] = ()
+    context: Sequence[Problem] = ()
+
+    @property
+    def right(self) -> bool:
+        """Whether nothing is."""
+        return not (self.expressions or self.names or self.windows or self.context)
+
+
+def unknown_column(key: str, column: str, known: Iterable[str]) -> Problem:
+    """The problem of a key that names a column which there is not."""
+    return Problem(key, f"there is no column '{column}'; {did_you_mean(column, list(known))}")
 
 
 def first_line(error: Exception) -> str:

@@ -113,7 +113,11 @@ def test_every_command_reads_the_pipeline_file_in_the_one_way_that_remembers_it(
 
 def test_a_file_that_was_edited_is_tried_with_what_that_takes(home: Path, tmp_path: Path) -> None:
     edited = tmp_path / "edited.toml"
-    edited.write_text(FILE.read_text(encoding="utf-8") + "\n# an edit\n")
+    text = FILE.read_text(encoding="utf-8")
+    edited.write_text(text.replace("[selection]", "# an edit\n[selection]"))
+    assert edited.read_text() != text
+    assert imported(home, ["check", str(edited)]) & {"polars", "sqlglot", "numpy"} == set()
+    edited.write_text(f'{text}\n[[derived]]\nname = "of_an_edit"\nsql = "terminal_count_1d + 1"\n')
     assert imported(home, ["check", str(edited)]) >= {"polars", "sqlglot"}
     assert imported(home, ["check", str(edited)]) & {"polars", "sqlglot", "numpy"} == set()
 

@@ -13,9 +13,9 @@ import pytest
 from models import pipeline_text
 
 from tidemark.errors import ConfigError
-from tidemark.pipeline import Pipeline, checked, checks, parse
+from tidemark.pipeline import Pipeline, checked, expression_checks, parse
 from tidemark.pipeline.checked import DECIDE, CheckedTexts, names_others
-from tidemark.pipeline.problem import Problem
+from tidemark.pipeline.problem import Expressed
 
 ROOT = Path(__file__).parents[3]
 
@@ -24,13 +24,13 @@ ROOT = Path(__file__).parents[3]
 def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A line for each time that a file is tried."""
     told: list[str] = []
-    real = checks.find_problems
+    real = expression_checks.expressed
 
-    def counted(pipeline: Pipeline) -> list[Problem]:
+    def counted(pipeline: Pipeline) -> Expressed:
         told.append(pipeline.name)
         return real(pipeline)
 
-    monkeypatch.setattr(checks, "find_problems", counted)
+    monkeypatch.setattr(expression_checks, "expressed", counted)
     return told
 
 
@@ -39,9 +39,24 @@ def test_a_text_that_was_found_right_is_tried_once(tmp_path: Path, tries: list[s
     first = parse(text, "p.toml", texts)
     assert parse(text, "q.toml", CheckedTexts(tmp_path / "checked")) == first
     assert len(tries) == 1
-    parse(text + "\n", "p.toml", texts)
-    assert len(tries) == 2
     parse(text, "p.toml")
+    assert len(tries) == 2
+
+
+def test_an_edit_of_what_no_expression_depends_on_is_checked_without_trying_them(
+    tmp_path: Path, tries: list[str]
+) -> None:
+    texts = CheckedTexts(tmp_path / "checked")
+    parse(pipeline_text(), "p.toml", texts)
+    parse(pipeline_text() + "\n# a comment\n", "p.toml", texts)
+    edited = parse(pipeline_text(extra="[retention]\nevents = '9d'"), "p.toml", texts)
+    assert (edited.retention.events, len(tries)) == (9 * 86_400_000_000, 1)
+    with pytest.raises(ConfigError, match="training.min_positive"):
+        parse(pipeline_text(extra="[training]\nmin_labels = 5\nmin_positive = 6"), "p.toml", texts)
+    assert len(tries) == 1
+    with pytest.raises(ConfigError, match="nothing_of_the_kind"):
+        parse(pipeline_text(label='context = ["nothing_of_the_kind"]'), "p.toml", texts)
+    parse(pipeline_text(extra='[[derived]]\nname = "d"\nsql = "a + b"'), "p.toml", texts)
     assert len(tries) == 3
 
 
@@ -101,7 +116,7 @@ def test_a_folder_that_others_can_write_to_is_neither_believed_nor_written(tmp_p
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
     parse(text, "p.toml", texts)
-    parse(text + "\n", "p.toml", texts)
+    parse(pipeline_text(extra='[[derived]]\nname = "d"\nsql = "a + b"'), "p.toml", texts)
     assert len(tries) == 3
     assert len(list(folder.iterdir())) == 1
 
@@ -124,7 +139,8 @@ def test_the_newest_texts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_all_that_decides_whether_a_file_is_right_is_in_its_hash() -> None:
-    program = "import sys, tidemark.pipeline.checks, tidemark.pipeline.loading\nfor name in sys.modules: print(name)"
+    imports = "import sys, tidemark.pipeline.expression_checks, tidemark.pipeline.loading"
+    program = f"{imports}\nfor name in sys.modules: print(name)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     modules = {name for name in done.stdout.split() if name.split(".")[0] in {"tidemark", "kernels", "labeling_grpc"}}
     inside = {name.removesuffix(".py").replace("/", ".") for name in DECIDE}
