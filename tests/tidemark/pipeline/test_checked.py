@@ -51,7 +51,7 @@ def test_an_edit_of_what_no_expression_depends_on_is_checked_without_trying_them
     parse(pipeline_text() + "\n# a comment\n", "p.toml", texts)
     edited = parse(pipeline_text(extra="[retention]\nevents = '9d'"), "p.toml", texts)
     assert (edited.retention.events, len(tries)) == (9 * 86_400_000_000, 1)
-    with pytest.raises(ConfigError, match="training.min_positive"):
+    with pytest.raises(ConfigError, match=r"training\.min_positive"):
         parse(pipeline_text(extra="[training]\nmin_labels = 5\nmin_positive = 6"), "p.toml", texts)
     assert len(tries) == 1
     with pytest.raises(ConfigError, match="nothing_of_the_kind"):
