@@ -1,4 +1,7 @@
-"""The pipeline file as a typed model. Attribute names are the file's keys."""
+"""The pipeline file as a typed model. Attribute names are the file's keys.
+
+Longer than 400 lines: one class for each table of the file, whose keys' docstrings are the reference.
+"""
 
 from __future__ import annotations
 
