@@ -123,8 +123,8 @@ def _body(sitting: Sitting, task: Task | None, look: Look) -> RenderableType:
             return Text(f"the queue is paused: {safe(paused)}")
         return Text("no case is waiting; the next one is shown when it comes")
     if look.page == "more":
-        return more_body(task, sitting.details, sitting.comments, blind=look.blind)
-    return case_body(task, sitting.details, blind=look.blind, comment=sitting.draft)
+        return more_body(task, sitting.known, sitting.comments, blind=look.blind)
+    return case_body(task, sitting.known, blind=look.blind, comment=sitting.draft)
 
 
 def _foot(sitting: Sitting, task: Task | None, look: Look, width: int) -> list[str]:

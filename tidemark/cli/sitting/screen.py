@@ -222,8 +222,7 @@ class Screen:
             self.sitting.say("no case is waiting")
             return
         self.look.turn("case" if self.look.page == "more" else "more")
-        details = self.sitting.details
-        if self.look.page == "more" and (details is None or details.record.case.event_id != shown.event_id):
+        if self.look.page == "more" and self.sitting.known is None:
             self.sitting.details, self.sitting.comments = None, []
             self._start(self.sitting.look_up())
 

@@ -101,6 +101,12 @@ class Sitting:
         return self.task if self.looking_back is None else self.looking_back.task
 
     @property
+    def known(self) -> CaseDetails | None:
+        """What else is known of the case on the screen, once it was looked up."""
+        details, shown = self.details, self.shown
+        return details if details is not None and shown is not None and _is_of(details, shown) else None
+
+    @property
     def draft(self) -> str:
         """The comment that will go with the answer to the case on the screen."""
         return self.comment if self.looking_back is None else self.looking_back.comment
@@ -235,6 +241,7 @@ class Sitting:
         """Show a case until it is decided, and let the service have what was decided."""
         self.task, self.details, self.comments, self.comment = task, None, [], ""
         self._decided = asyncio.get_running_loop().create_future()
+        self.changed()  # before any key: it closes what was open for the case before, and nothing that is opened after
         kept = self._kept.get(task.event_id)
         if kept is not None:
             self.say(f"you answered {safe(kept.text)} when the service was away: Enter sends it")
@@ -372,6 +379,10 @@ class Sitting:
         if time.monotonic() - self._noticed >= _SHOWN - 0.1:
             self.notice = ""
             self.changed()
+
+
+def _is_of(details: CaseDetails, task: Task) -> bool:
+    return details.record.case.event_id == task.event_id
 
 
 def _away(error: LabelingError) -> bool:

@@ -221,6 +221,18 @@ def test_nothing_from_outside_reaches_the_terminal_as_a_command() -> None:
     assert "[bold red]x[/] [/nothing]" in "\n".join(drawn(before, Look(), 120, 60))
 
 
+def test_what_is_known_of_one_case_is_not_shown_of_another() -> None:
+    earlier = replace(case(), business_id="T0", event_id="pay-0-0-0a1b2c3d", probabilities=(0.75, 0.25))
+    before = sitting(case(), "v000007-bbbbbbbb")
+    before.details = details(case())
+    assert "10.0%" in "\n".join(drawn(before, Look()))
+    before.looking_back = Decision(earlier, "fraud", "a", "")
+    text = "\n".join(drawn(before, Look()))
+    assert re.search(r"fraud +\S+ +25\.0%", text)
+    assert "10.0%" not in text
+    assert "looking it up" in "\n".join(drawn(before, Look(page="more")))
+
+
 def test_an_earlier_case_has_keys_of_its_own() -> None:
     before = sitting(case())
     before.looking_back = Decision(replace(case(), business_id="T0"), None, "a", "")
