@@ -20,8 +20,9 @@ from labeling_grpc.kafka.partitions import Complaint, bounds, connected, sources
 from labeling_grpc.kafka.record_validation import misfit
 from labeling_grpc.storage.base import UnfitError
 from labeling_grpc.storage.group_commit import Stopping, Writer
+from tidemark import kafka
 from tidemark.errors import BrokerError, RecordError, TidemarkError, TopicError
-from tidemark.kafka import consumer_config, headers_of
+from tidemark.kafka import headers_of
 from tidemark.records import Candidate, decode
 from tidemark.records.dead_letter import dead_letter
 from tidemark.records.topics import Topics
@@ -135,7 +136,7 @@ class Intake:
         self._positions = {source: self._start(client, source) for source in sources(client, topic)}
         if self._ranker is not None:
             self._ranker.begin()
-        consumer = Consumer(consumer_config(self._settings, group=f"{self._topics.pipeline}.labeling"))
+        consumer = kafka.consumer(self._settings, group=f"{self._topics.pipeline}.labeling")
         try:
             consumer.assign([TopicPartition(topic, s.partition, offset) for s, offset in self._positions.items()])
             self._complaint.over()

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final, Literal, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
@@ -27,9 +26,9 @@ from labeling_grpc.kafka.partitions import Complaint, always, connected, settled
 from labeling_grpc.kafka.record_validation import fitting
 from labeling_grpc.storage.base import Outgoing, UnfitError
 from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
+from tidemark import kafka
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
-from tidemark.kafka import consumer_config, headers_of, producer_config
-from tidemark.kafka.reading import TO_THE_END
+from tidemark.kafka import headers_of, read_spans
 from tidemark.records import Label, decode
 from tidemark.records.topics import Topics
 from tidemark.runtime.settings import Settings
@@ -43,7 +42,6 @@ _DIGITS: Final = 18
 _BATCH: Final = 1_000
 _TIMEOUT: Final = 30.0
 _IDLE_SECONDS: Final = 1.0
-_CONSUME_SECONDS: Final = 0.05
 _BACKOFF: Final = (0.2, 5.0)
 
 log = logging.getLogger(__name__)
@@ -164,7 +162,7 @@ class Publisher:
         name = f"{self._topics.pipeline}.labeling"
         if not self._leads():  # a session would fence the one who does
             raise _DeposedError
-        producer = Producer(producer_config(self._settings, transactional_id=name, linger_ms=0))
+        producer = kafka.producer(self._settings, transactional_id=name, linger_ms=0)
         try:
             producer.init_transactions(_TIMEOUT)
             published, targets = self._read_tails(client)
@@ -254,7 +252,10 @@ class Publisher:
             # A new database has published nothing. Labels are read all the same, for they close cases.
             start = low if labels else end
         highest = 0
-        with _reading(self._settings, source, max(start, low), end) as batches:
+        span = {(source.topic, source.partition): (max(start, low), end)}
+        with closing(
+            read_spans(self._settings, span, group="tidemark-labels-tail", timeout=_TIMEOUT, renewed=True, most=_BATCH)
+        ) as batches:
             for batch in batches:
                 own_numbers, others = self._parted(batch)
                 highest = max([highest, *own_numbers])
@@ -309,38 +310,3 @@ class Publisher:
 
     def _pass_over(self, source: Source, offset: int, why: str) -> None:
         log.warning("%s[%d]: the record at offset %d closes no case: %s", source.topic, source.partition, offset, why)
-
-
-@contextmanager
-def _reading(settings: Settings, source: Source, start: int, end: int) -> Iterator[Iterator[list[KafkaMessage]]]:
-    """Batches of the committed records from `start` up to `end`."""
-    consumer = Consumer(consumer_config(settings, group="tidemark-labels-tail", **TO_THE_END))
-    try:
-        yield _batches(consumer, source, start, end)
-    finally:
-        consumer.close()
-
-
-def _batches(consumer: Consumer, source: Source, start: int, end: int) -> Iterator[list[KafkaMessage]]:
-    if start >= end:
-        return
-    consumer.assign([TopicPartition(source.topic, source.partition, start)])
-    deadline = time.monotonic() + _TIMEOUT
-    while time.monotonic() < deadline:
-        batch: list[KafkaMessage] = []
-        over = False
-        for message in consumer.consume(_BATCH, _CONSUME_SECONDS):
-            error = message.error()
-            if error is None:
-                batch.append(message)
-                over = over or cast("int", message.offset()) >= end - 1
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code has no public name
-                over = over or cast("int", message.offset()) >= end
-            else:
-                raise BrokerError(f"reading {source.topic}[{source.partition}]: {error.str()}")
-        if batch:
-            deadline = time.monotonic() + _TIMEOUT
-            yield batch
-        if over:
-            return
-    raise BrokerError(f"{source.topic}[{source.partition}]: the end was not reached within {_TIMEOUT:g} s")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
-from tidemark.errors import BrokerError, TopicError
-from tidemark.kafka import connect, consumer_config
+from tidemark.errors import TopicError
+from tidemark.kafka import connect, read_spans
 from tidemark.kafka.clients import unreachable
-from tidemark.kafka.passing import asked_until, topic_metadata
-from tidemark.kafka.reading import TO_THE_END
+from tidemark.kafka.ends import beginnings, ends
+from tidemark.kafka.passing import topic_metadata
 from tidemark.pipeline.draft import Sample
 from tidemark.runtime.settings import Settings
 
@@ -26,47 +25,23 @@ def sample(settings: Settings, topic: str, records: int, *, timeout: float = 20.
     """
     deadline = time.monotonic() + timeout
     try:
-        found = topic_metadata(connect(settings, timeout=timeout), topic, timeout)
+        client = connect(settings, timeout=timeout)
+        found = topic_metadata(client, topic, timeout)
     except KafkaException as error:
         raise unreachable(settings, error.args[0].str()) from error
     if found.error is not None:
         raise TopicError(f"there is no topic '{topic}' ({found.error.str()}); create it, or correct its name")
-    partitions = sorted(found.partitions)
-    consumer = Consumer(consumer_config(settings, group=f"{topic}.init", **TO_THE_END))
+    partitions = {topic: sorted(found.partitions)}
     try:
-        starts = []
-        for index in partitions:
-            low, high = asked_until(deadline, partial(_bounds, consumer, TopicPartition(topic, index), timeout))
-            if high > low:
-                starts.append(TopicPartition(topic, index, max(low, high - records // len(partitions) - 1)))
-        consumer.assign(starts)
-        samples = _read(consumer, {start.partition for start in starts}, topic, deadline)
+        low = beginnings(client, partitions, timeout=timeout)[topic]
+        high = ends(client, partitions, timeout=timeout)[topic]
     except KafkaException as error:
         raise unreachable(settings, error.args[0].str()) from error
-    finally:
-        consumer.close()
+    each = records // len(low) + 1
+    spans = {(topic, index): (max(low[at], high[at] - each), high[at]) for at, index in enumerate(partitions[topic])}
+    left = deadline - time.monotonic()
+    batches = read_spans(settings, spans, group=f"{topic}.init", timeout=left)
+    samples = [Sample(message.key(), message.value()) for batch in batches for message in batch]
     if not samples:
         raise TopicError(f"topic '{topic}' is empty; produce some records, then draft a pipeline from them")
-    return samples, len(partitions)
-
-
-def _bounds(consumer: Consumer, where: TopicPartition, timeout: float) -> tuple[int, int]:
-    low, high = consumer.get_watermark_offsets(where, timeout=timeout)
-    return low, high
-
-
-def _read(consumer: Consumer, waiting: set[int], topic: str, deadline: float) -> list[Sample]:
-    """Everything up to the end of each partition."""
-    samples = []
-    while waiting:
-        if time.monotonic() > deadline:
-            raise BrokerError(f"topic '{topic}': its end was not reached in time; is a transaction hanging?")
-        for message in consumer.consume(500, 0.2):
-            error = message.error()
-            if error is None:
-                samples.append(Sample(message.key(), message.value()))
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code has no public name
-                waiting.discard(message.partition() or 0)
-            else:
-                raise BrokerError(f"topic '{topic}' can't be read: {error.str()}")
-    return samples
+    return samples, len(low)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.runtime.settings import Settings
 
+_Client = TypeVar("_Client")
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 """A dead process's transaction is aborted by the broker after this time at the latest."""
 
@@ -88,6 +90,26 @@ def producer_config(settings: Settings, *, transactional_id: str | None = None, 
     return fixed | tuned | _base(settings)
 
 
+def consumer(settings: Settings, *, group: str, **over: Any) -> Consumer:  # noqa: ANN401 as above
+    """A consumer of `consumer_config`, whose arguments and errors it has.
+
+    Raises:
+        ConfigError: librdkafka refuses a property.
+
+    """
+    return _made(settings, Consumer, consumer_config(settings, group=group, **over))
+
+
+def producer(settings: Settings, *, transactional_id: str | None = None, **over: Any) -> Producer:  # noqa: ANN401 as above
+    """A producer of `producer_config`, whose arguments and errors it has.
+
+    Raises:
+        ConfigError: librdkafka refuses a property.
+
+    """
+    return _made(settings, Producer, producer_config(settings, transactional_id=transactional_id, **over))
+
+
 def admin(settings: Settings, **over: Any) -> AdminClient:  # noqa: ANN401 as above
     """Administration client. It connects when it is first used; `connect` also checks that Kafka answers.
 
@@ -96,8 +118,12 @@ def admin(settings: Settings, **over: Any) -> AdminClient:  # noqa: ANN401 as ab
         ConfigError: librdkafka refuses a property.
 
     """
+    return _made(settings, AdminClient, _dotted(over) | _base(settings))
+
+
+def _made(settings: Settings, client: Callable[[dict[str, Any]], _Client], config: dict[str, Any]) -> _Client:
     try:
-        return AdminClient(_dotted(over) | _base(settings))
+        return client(config)
     except KafkaException as error:
         given = ", ".join(settings.masked()) or "none"
         raise ConfigError(

@@ -13,11 +13,12 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 
 from tidemark.errors import BrokerError
 from tidemark.kafka.clients import connect, unreachable
-from tidemark.kafka.passing import asked_until
+from tidemark.kafka.passing import PASSING, asked_until
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 
 _GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why
+_MOST_NAMED: Final = 5
 _HOUR: Final = 3_600_000
 _LARGEST: Final = 2**63 - 1
 
@@ -55,16 +56,30 @@ def existing_topics(settings: Settings, names: Iterable[str], *, timeout: float 
     except KafkaException as error:
         raise unreachable(settings, error.args[0].str()) from error
 
+    refused: dict[str, KafkaException] = {}
+
     def ask() -> dict[str, dict[str, str]]:
+        told: dict[str, dict[str, str]] = {}
+        refused.clear()
         futures: dict[ConfigResource, Future[Any]] = client.describe_configs(asked, request_timeout=timeout)
-        return {resource.name: _answer(future, timeout) for resource, future in futures.items()}
+        for resource, future in futures.items():
+            try:
+                told[resource.name] = _answer(future, timeout)
+            except KafkaException as error:
+                refused[resource.name] = error
+        if refused:  # what passes by itself is asked again, whatever else is refused
+            raise min(refused.values(), key=lambda error: error.args[0].code() not in PASSING)
+        return told
 
     try:
         told = asked_until(time.monotonic() + timeout, ask)
     except KafkaException as error:
+        names = sorted(refused) or sorted(found)
+        more = len(names) - _MOST_NAMED
+        named = ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         raise BrokerError(
-            f"Kafka does not tell the settings of topics {', '.join(sorted(found))}: {error.args[0].str()}; the right "
-            "to DescribeConfigs is needed"
+            f"Kafka does not tell the settings of {'topic' if len(names) == 1 else 'topics'} {named}: "
+            f"{error.args[0].str()}; the right to DescribeConfigs on it is needed"
         ) from error
     return {name: Existing(len(topic.partitions), told[name]) for name, topic in found.items()}
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tidemark.errors import BrokerError, TopicError
-from tidemark.kafka.clients import connect, consumer_config, unreachable
+from tidemark.kafka.clients import connect, unreachable
 from tidemark.kafka.passing import asked_until, topic_metadata
+from tidemark.kafka.spans import read_spans
 from tidemark.runtime.settings import Settings
 
-_BATCH: Final = 10_000
-_CONSUME_SECONDS: Final = 0.01
 _SETTLED_SLICE: Final = 0.05
-TO_THE_END: Final = {"enable_partition_eof": True, "fetch_wait_max_ms": 10}
-"""For consumers that read up to an end. Behind the last record of a transaction stands a marker: the end is told by an
-answer without records, with which Kafka would wait half a second."""
 SETTLED_SECONDS: Final = 30.0
 """Seconds that open transactions are given to end: three times what a dead process's may last."""
 _GRACE_SECONDS: Final = 5.0  # librdkafka's own time-out comes first, and says why
@@ -76,24 +73,11 @@ def each_record(settings: Settings, topic: str, *, timeout: float = 60.0, settle
     else:
         ends = _offsets(client, settings, topic, OffsetSpec.latest(), deadline)
     starts = _offsets(client, settings, topic, OffsetSpec.earliest(), deadline)
-    open_ends = {index: end for index, end in ends.items() if end > starts[index]}
-    consumer = Consumer(consumer_config(settings, group="tidemark-read-all", **TO_THE_END))
-    count = 0
-    try:
-        consumer.assign([TopicPartition(topic, index, starts[index]) for index in open_ends])
-        while open_ends:
-            if time.monotonic() > deadline:
-                raise BrokerError(
-                    f"topic {topic!r}: the end was not reached within {timeout:g} s; partitions left: "
-                    f"{sorted(open_ends)}, records read: {count}"
-                )
-            messages: list[Message] = []
-            for message in consumer.consume(_BATCH, _CONSUME_SECONDS):
-                _take(message, ends, open_ends, messages)
-            count += len(messages)
-            yield from messages
-    finally:
-        consumer.close()
+    spans = {(topic, index): (starts[index], end) for index, end in ends.items()}
+    left = deadline - time.monotonic()
+    with closing(read_spans(settings, spans, group="tidemark-read-all", timeout=left)) as batches:
+        for batch in batches:
+            yield from batch
 
 
 def read_record(
@@ -122,22 +106,10 @@ def read_record(
     starts = _offsets(client, settings, topic, OffsetSpec.earliest(), deadline)
     if partition not in ends or not starts[partition] <= offset < ends[partition]:
         return None
-    consumer = Consumer(consumer_config(settings, group="tidemark-read-record", **TO_THE_END))
-    try:
-        consumer.assign([TopicPartition(topic, partition, offset)])
-        while time.monotonic() < deadline:
-            for message in consumer.consume(1, _CONSUME_SECONDS):
-                found: list[Message] = []
-                _take(message, {partition: ends[partition]}, {}, found)
-                if not found and message.error() is None:
-                    return None
-                if found:
-                    return found[0] if _position(found[0])[1] == offset else None
-                if message.error() is not None:  # the end: nothing but markers lie behind the position
-                    return None
-    finally:
-        consumer.close()
-    raise BrokerError(f"topic {topic!r}[{partition}]: offset {offset} was not read within {timeout:g} s; try it again")
+    span = {(topic, partition): (offset, offset + 1)}
+    left = deadline - time.monotonic()
+    with closing(read_spans(settings, span, group="tidemark-read-record", timeout=left, most=1)) as batches:
+        return next((message for batch in batches for message in batch), None)
 
 
 def wait_settled(settings: Settings, topic: str, *, timeout: float = 60.0, patience: float = SETTLED_SECONDS) -> None:
@@ -192,21 +164,6 @@ def _settled_ends(
         if time.monotonic() > until:
             raise hanging(topic, behind, ends.get(behind, 0), patience)
         time.sleep(_SETTLED_SLICE)
-
-
-def _take(message: Message, ends: dict[int, int], open_ends: dict[int, int], messages: list[Message]) -> None:
-    index, offset = _position(message)
-    error = message.error()
-    if error is not None:
-        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 librdkafka's own code has no public name
-            raise BrokerError(f"reading {message.topic()}[{index}] at offset {offset}: {error.str()}")
-        if offset >= ends[index]:
-            open_ends.pop(index, None)
-        return
-    if offset < ends[index]:
-        messages.append(message)
-    if offset >= ends[index] - 1:
-        open_ends.pop(index, None)
 
 
 def _position(message: Message) -> tuple[int, int]:

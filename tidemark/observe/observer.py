@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from tidemark.errors import BrokerError, RecordError, TopicError
 from tidemark.flows import FlowSpec, flows_of
 from tidemark.kafka import connect, wait_settled
 from tidemark.kafka.clients import DOWN, unreachable
+from tidemark.kafka.committed import CommittedOffsets
 from tidemark.kafka.passing import PASSING, SLOW, asked_until
 from tidemark.observe.more_labels import next_hundred
 from tidemark.observe.sampling import Sample, sample
@@ -102,10 +103,12 @@ class Observer:
         self._champion: str | None = None
         self._pin: Pin | None = None
         self._known_ends: dict[tuple[str, int], int] = {}
+        self._offsets = CommittedOffsets(settings)
 
     def close(self) -> None:
         """Leave Kafka."""
         self._tail.close()
+        self._offsets.close()
 
     def look(self) -> Snapshot:
         """The pipeline now."""
@@ -205,14 +208,12 @@ class Observer:
 
     def _flow(self, spec: FlowSpec, ends: dict[str, dict[int, int]]) -> FlowState:
         group = f"{self._topics.pipeline}.{spec.name}"
+        places = [TopicPartition(topic, index) for topic in spec.reads(self._pipeline) for index in ends.get(topic, {})]
 
         def ask() -> tuple[int, list[TopicPartition]]:
             described = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group]
             members = len(described.result(_TIMEOUT * 2).members)
-            # Only now: where a group has no coordinator yet, the client's answer to this question ends the process.
-            request = [ConsumerGroupTopicPartitions(group)]
-            committed = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT)[group]
-            return members, committed.result(_TIMEOUT * 2).topic_partitions
+            return members, self._offsets.of(group, places, timeout=_TIMEOUT)
 
         members, done = 0, list[TopicPartition]()
         try:

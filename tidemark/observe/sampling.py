@@ -7,7 +7,6 @@ counted exactly.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,15 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tidemark.errors import BrokerError, RecordError
-from tidemark.kafka import connect, consumer_config
+from tidemark.kafka import connect, consumer, read_spans
 from tidemark.kafka.ends import beginnings
 from tidemark.kafka.ends import ends as topic_ends
 from tidemark.kafka.passing import topic_metadata
-from tidemark.kafka.reading import TO_THE_END
 from tidemark.records.event_id import parse_event_id
 from tidemark.runtime.settings import Settings
 
@@ -138,42 +136,26 @@ def _offsets_at(settings: Settings, ends: Ends, moment: int) -> dict[_Place, int
     asked = [TopicPartition(topic, partition, moment) for topic, partitions in ends.items() for partition in partitions]
     if not asked:
         return {}
-    consumer = Consumer(consumer_config(settings, group="tidemark-observe"))
+    reader = consumer(settings, group="tidemark-observe")
     try:
-        found = consumer.offsets_for_times(asked, timeout=_TIMEOUT)
+        found = reader.offsets_for_times(asked, timeout=_TIMEOUT)
     except KafkaException as error:
         raise BrokerError(f"Kafka does not tell offsets by time: {error.args[0].str()}") from error
     finally:
-        consumer.close()
+        reader.close()
     return {(each.topic, each.partition): each.offset for each in found if each.error is None and each.offset >= 0}
 
 
 def _read(settings: Settings, spans: Mapping[_Place, tuple[int, int]]) -> dict[_Place, list[Message]]:
     """Committed records of spans of offsets [start, end). What does not come within two seconds is left out."""
     found: dict[_Place, list[Message]] = {place: [] for place in spans}
-    left = {place for place, (start, end) in spans.items() if end > start}
-    if not left:
-        return found
-    config = consumer_config(settings, group="tidemark-observe", auto_offset_reset="earliest", **TO_THE_END)
-    consumer = Consumer(config)
-    try:
-        consumer.assign([TopicPartition(topic, partition, spans[topic, partition][0]) for topic, partition in left])
-        deadline = time.monotonic() + _PATIENCE
-        while left and time.monotonic() < deadline:
-            for message in consumer.consume(1_000, 0.05):
-                place = message.topic() or "", message.partition() or 0
-                error = message.error()
-                if error is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - it has no public name
-                        left.discard(place)
-                    continue
-                end = spans[place][1]
-                if (message.offset() or 0) < end:
-                    found[place].append(message)
-                if (message.offset() or 0) >= end - 1:
-                    left.discard(place)
-    finally:
-        consumer.close()
+    batches = read_spans(
+        settings, spans, group="tidemark-observe", timeout=_PATIENCE, most=1_000, auto_offset_reset="earliest"
+    )
+    with suppress(BrokerError):
+        for batch in batches:
+            for message in batch:
+                found[message.topic() or "", message.partition() or 0].append(message)
     return found
 
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Collection
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
+from tidemark import kafka
 from tidemark.errors import BrokerError
-from tidemark.kafka import consumer_config
 from tidemark.runtime.settings import Settings
 
 _MOST: Final = 10_000
@@ -26,7 +26,7 @@ class Tail:
     """Committed records of the one-partition topics given, oldest first, as they come."""
 
     def __init__(self, settings: Settings, topics: list[str]) -> None:
-        config = consumer_config(
+        self._consumer = kafka.consumer(
             settings,
             group="tidemark-observe",
             auto_offset_reset="earliest",
@@ -34,7 +34,6 @@ class Tail:
             # The first look waits for the topics' ends, which are told by fetches that find no records.
             fetch_wait_max_ms=100,
         )
-        self._consumer = Consumer(config)
         self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
 
     def catch_up(self, topics: Collection[str], timeout: float = 15.0) -> list[Message]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
+
+from tidemark.runtime.suggestions import near
 
 OWN: Final = {
     "objective": "it follows from the number of classes",
@@ -156,8 +157,8 @@ def problems(params: Mapping[str, float | int | str | bool], learner: str = "boo
             if wrong:
                 yield name, f"{value!r} is wrong; {wrong}"
         else:
-            near = get_close_matches(name, [*RANGES, *TRUTHS], n=1)
-            remedy = f"did you mean {near[0]}?" if near else "docs/how-to/operations.md lists those that are"
+            close = near(name, [*RANGES, *TRUTHS])
+            remedy = f"did you mean {close}?" if close else "docs/how-to/operations.md lists those that are"
             yield name, f"is no parameter that can be set; {remedy}"
     if params.get("is_unbalance") is True and "scale_pos_weight" in params:
         yield "scale_pos_weight", "excludes is_unbalance; keep one"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 
+from tidemark import kafka
 from tidemark.errors import BrokerError, RecordError, TopicError
-from tidemark.kafka import producer_config, read_all
+from tidemark.kafka import read_all
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import definitions
 from tidemark.records import Record, decode, encode
@@ -98,7 +99,7 @@ def record_deployed(settings: Settings, pipeline: Pipeline, *, secret: bytes | N
     if read_deployed(settings, topic, secret=secret) == now:
         return
     value = encode(now)
-    producer = Producer(producer_config(settings))
+    producer = kafka.producer(settings)
     try:
         producer.produce(topic, value, KEY, headers=[(signature.HEADER, signature.digest(KEY, value, secret))])
         left = producer.flush(_FLUSH)

@@ -8,11 +8,12 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tidemark import kafka
 from tidemark.errors import BrokerError, TidemarkError, TopicError
-from tidemark.kafka import admin, consumer_config, producer_config, topic_incarnation
+from tidemark.kafka import admin, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.records import NO_MODEL, Metric, encode
 from tidemark.registry.champion import ChampionKeeper
@@ -146,8 +147,7 @@ class ModelWatcher:
             return
         # Whoever starts waits for the end of the topic, which is told by a fetch that finds no records.
         wait = {"fetch_wait_max_ms": 100}
-        config = consumer_config(self._settings, group=f"{topic}.watch", enable_partition_eof=True, **wait)
-        consumer = Consumer(config)
+        consumer = kafka.consumer(self._settings, group=f"{topic}.watch", enable_partition_eof=True, **wait)
         try:
             consumer.assign([TopicPartition(topic, index, _START) for index in partitions])
             waiting, moved, checked_at = set(partitions), False, time.monotonic()
@@ -237,7 +237,7 @@ class ModelWatcher:
     def _publish(self, metric: Metric) -> None:
         """Hand a metric to Kafka, which nobody waits for: models must be followed on."""
         if self._producer is None:
-            self._producer = Producer(producer_config(self._settings))
+            self._producer = kafka.producer(self._settings)
         self._producer.produce(self._topics.metrics, encode(metric), metric.name.encode(), on_delivery=self._published)
         self._producer.poll(0)
 

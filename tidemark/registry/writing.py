@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 
+from tidemark import kafka
 from tidemark.errors import BrokerError
-from tidemark.kafka import ensure_topics, producer_config, wait_settled
+from tidemark.kafka import ensure_topics, wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.records import ModelManifest
 from tidemark.registry.codec import Registry
@@ -43,7 +44,7 @@ def write_models(
         raw=[], hops=[], partitions=pipeline.partitions, retention_ms=pipeline.retention.events // 1_000
     )
     ensure_topics(settings, [spec for spec in specs if spec.name == topic])
-    producer = Producer(producer_config(settings, transactional_id=f"{pipeline.name}.train"))
+    producer = kafka.producer(settings, transactional_id=f"{pipeline.name}.train")
     try:
         # Ends what an earlier command left, so that the models it may have published are seen.
         producer.init_transactions(_TRANSACTION_SECONDS)

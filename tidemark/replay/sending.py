@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, cast
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
+from tidemark import kafka
 from tidemark.errors import BrokerError, TidemarkError, TopicError
-from tidemark.kafka import admin, ensure_topics, headers_of, producer_config, read_record, topic_incarnation
+from tidemark.kafka import admin, ensure_topics, headers_of, read_record, topic_incarnation
 from tidemark.kafka.passing import topic_metadata
 from tidemark.records.topics import Topics, TopicSpec
 from tidemark.replay.letters import Letter, Source
@@ -69,8 +70,8 @@ class Replay:
         self._topics = topics
         # A pipeline that was set up by an earlier version has no such topic yet.
         ensure_topics(settings, [TopicSpec(topics.deadletter_marks, 1, {"cleanup.policy": "compact"})])
-        self._producer = Producer(
-            producer_config(settings, transactional_id=f"{topics.deadletter}.replay", message_max_bytes=4_000_000)
+        self._producer = kafka.producer(
+            settings, transactional_id=f"{topics.deadletter}.replay", message_max_bytes=4_000_000
         )
         try:
             self._producer.init_transactions(_SECONDS)

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, Message
 
+from tidemark import kafka
 from tidemark.errors import BrokerError
-from tidemark.kafka import producer_config
 from tidemark.records.raw_record import RawRecord
 from tidemark.runtime.settings import Settings
 
@@ -23,7 +23,7 @@ class Sender:
 
     def __init__(self, settings: Settings, topic: str, **options: Any) -> None:  # noqa: ANN401 - as the client has them
         """Make a producer. options: of the client, by their names with `_` for `.`."""
-        self._producer = Producer(producer_config(settings, **options))
+        self._producer = kafka.producer(settings, **options)
         self._topic = topic
         self._failures: list[str] = []
         self._failed = 0

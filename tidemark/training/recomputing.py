@@ -14,14 +14,13 @@ from typing import Final, Protocol
 
 import numpy as np
 import polars as pl
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tidemark.errors import BrokerError, RecordError, TopicError
 from tidemark.features.rows import DerivedFeatures
-from tidemark.kafka import admin, consumer_config, headers_of_each, read_all, topic_incarnation
+from tidemark.kafka import admin, headers_of_each, read_all, read_spans, topic_incarnation
 from tidemark.kafka.passing import asked_until, topic_metadata
-from tidemark.kafka.reading import TO_THE_END
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import definitions
 from tidemark.records import Label, LabelFeatures, decode
@@ -31,7 +30,6 @@ from tidemark.runtime.settings import Settings
 from tidemark.stream.replaying import FeatureReplay, Found
 
 _ROWS: Final = 2_000
-_POLL: Final = 0.2
 _TIMEOUT: Final = 10.0
 _LONGEST: Final = 900.0
 """Seconds of a replay: half of what the group waits for a member. What it has not reached by then stays missing."""
@@ -148,19 +146,15 @@ class Recomputer:
         return ranges
 
     def _read(self, replay: FeatureReplay, partition: Partition, start: int, end: int, deadline: float) -> None:
-        config = consumer_config(self._settings, group="tidemark-recompute", **TO_THE_END)
-        consumer = Consumer(config)
+        spans = {(partition.topic, partition.index): (start, end)}
+        left = deadline - time.monotonic()
         try:
-            consumer.assign([TopicPartition(partition.topic, partition.index, start)])
-            while time.monotonic() < deadline:
-                messages, over = _good(consumer.consume(_ROWS, _POLL), partition, end)
-                if messages:
-                    replay.take(_batch(partition, messages))
-                if over:
-                    return
-            _log.warning("%s[%d]: recomputing features took too long; the rest is missing", *_place(partition))
-        finally:
-            consumer.close()
+            for messages in read_spans(self._settings, spans, group="tidemark-recompute", timeout=left, most=_ROWS):
+                replay.take(_batch(partition, messages))
+        except BrokerError as error:
+            if time.monotonic() < deadline:
+                raise
+            _log.warning("recomputing features took too long, and the rest is missing: %s", error)
 
 
 def with_derived(pipeline: Pipeline, found: Found) -> Found:
@@ -201,22 +195,6 @@ def _partitions(client: AdminClient, topic: str) -> list[int]:
         return list(topic_metadata(client, topic, _TIMEOUT).partitions)
     except KafkaException as error:
         raise BrokerError(f"{topic}: Kafka does not tell its partitions ({error}); it is asked again") from error
-
-
-def _good(messages: list[Message], partition: Partition, end: int) -> tuple[list[Message], bool]:
-    """The records before `end`, and whether that is reached."""
-    good, over = [], False
-    for message in messages:
-        error = message.error()
-        if error is not None:
-            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 librdkafka's own code has no public name
-                raise BrokerError(f"{partition.topic}[{partition.index}] can't be read again: {error.str()}")
-            over = True
-        elif (message.offset() or 0) < end:
-            good.append(message)
-        else:
-            over = True
-    return good, over or bool(good and (good[-1].offset() or 0) >= end - 1)
 
 
 def _batch(partition: Partition, messages: list[Message]) -> Batch:

@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+import ast
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from support import wait_until
 from tidemark.errors import BrokerError, ConfigError
-from tidemark.kafka import admin, connect, consumer_config, ensure_topics, producer_config, read_all
+from tidemark.kafka import (
+    admin,
+    connect,
+    consumer,
+    consumer_config,
+    ensure_topics,
+    producer,
+    producer_config,
+    read_all,
+)
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 
@@ -100,3 +113,28 @@ def murmur2(data: bytes) -> int:
         h = (h ^ int.from_bytes(rest, "little")) * m & mask
     h = (h ^ h >> 13) * m & mask
     return h ^ h >> 15
+
+
+@pytest.mark.parametrize("make", [admin, partial(consumer, group="g"), producer], ids=["admin", "consumer", "producer"])
+def test_whichever_client_is_made_a_property_that_librdkafka_does_not_know_is_refused_by_name(
+    make: Callable[[Settings], object],
+) -> None:
+    settings = NOWHERE.model_copy(update={"kafka": {"no.such.property": "1"}})
+    with pytest.raises(ConfigError, match=r"no\.such\.property"):
+        make(settings)
+
+
+def test_clients_are_made_in_one_place_and_offsets_are_not_asked_for_in_the_way_that_ends_the_process() -> None:
+    root = Path(__file__).parents[3]
+    found = {
+        f"{path.relative_to(root)} {call.func.id if isinstance(call.func, ast.Name) else call.func.attr}"
+        for package in ("tidemark", "dataflows", "labeling_grpc")
+        for path in (root / package).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name | ast.Attribute)
+        and (call.func.id if isinstance(call.func, ast.Name) else call.func.attr)
+        in {"Consumer", "Producer", "AdminClient", "list_consumer_group_offsets"}
+    }
+    # A transactional producer is made again and again from the same configuration, which has callbacks.
+    assert found == {"dataflows/engine/transactional_producer.py Producer"}

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemark.kafka.existing import Existing, shortcomings
+from tidemark.errors import BrokerError
+from tidemark.kafka import existing as module
+from tidemark.kafka.existing import Existing, existing_topics, shortcomings
 from tidemark.records.topics import TopicSpec
+from tidemark.runtime.settings import Settings
 
 BROKER = {
     "cleanup.policy": "delete",
@@ -52,3 +61,37 @@ def test_too_small_records_and_another_number_of_partitions_are_told() -> None:
 
 def test_topics_that_do_not_exist_are_passed_over() -> None:
     assert list(shortcomings([TopicSpec("other", 1, {"retention.ms": "-1"})], {}, "kafka:9092")) == []
+
+
+class _Client:
+    """Tells of every topic, and refuses to tell the settings of some; of others only when it is asked again."""
+
+    def __init__(self, refused: set[str], moving: set[str]) -> None:
+        self._refused, self._moving = refused, moving
+        self._asked = 0
+
+    def list_topics(self, timeout: float) -> Any:  # noqa: ANN401, ARG002 the client's
+        topic = SimpleNamespace(error=None, partitions={0: None})
+        return SimpleNamespace(topics=dict.fromkeys(["a", "b", "c"], topic))
+
+    def describe_configs(self, asked: list[Any], request_timeout: float) -> dict[Any, Future[Any]]:  # noqa: ARG002
+        self._asked += 1
+        told: dict[Any, Future[Any]] = {}
+        for resource in asked:
+            told[resource] = Future()
+            if resource.name in self._refused:
+                told[resource].set_exception(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+            elif resource.name in self._moving and self._asked == 1:
+                told[resource].set_exception(KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)))
+            else:
+                told[resource].set_result({})
+        return told
+
+
+def test_topics_whose_settings_are_not_told_are_named_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = _Client(refused={"b"}, moving={"c"})
+    monkeypatch.setattr(module, "connect", lambda *_, **__: client)
+    with pytest.raises(BrokerError, match=r"does not tell the settings of topic b: .*DescribeConfigs on it"):
+        existing_topics(Settings.from_environment({}), ["a", "b", "c"])
+    monkeypatch.setattr(module, "connect", lambda *_, **__: _Client(refused=set(), moving={"c"}))
+    assert set(existing_topics(Settings.from_environment({}), ["a", "b", "c"])) == {"a", "b", "c"}

@@ -164,12 +164,12 @@ def test_a_topic_is_sampled_while_its_leader_changes(
     with_rows(kafka, unique)
     codes = [KafkaError.NOT_LEADER_FOR_PARTITION]
 
-    class Changing(Consumer):
-        def get_watermark_offsets(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 as the client has them
+    class Changing(AdminClient):
+        def list_offsets(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 as the client has them
             if codes:
                 raise KafkaException(KafkaError(codes.pop()))
-            return super().get_watermark_offsets(*arguments, **named)
+            return super().list_offsets(*arguments, **named)
 
-    monkeypatch.setattr("tidemark.cli.sampling.Consumer", Changing)
+    monkeypatch.setattr("tidemark.kafka.clients.AdminClient", Changing)
     found, partitions = sample(kafka, unique, 10)
     assert (len(found), partitions, codes) == (1, 1, [])

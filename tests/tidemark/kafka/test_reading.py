@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from tidemark.errors import BrokerError, TopicError
-from tidemark.kafka import ensure_topics, producer_config, read_all, wait_settled
+from tidemark.kafka import ensure_topics, producer_config, read_all, read_spans, wait_settled
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 
@@ -115,3 +115,25 @@ def test_a_transaction_that_stays_open_is_named_with_what_to_do(
 def test_a_topic_that_does_not_exist_is_named(kafka: Settings, unique: str) -> None:
     with pytest.raises(TopicError, match=f"no topic '{unique}'"):
         read_all(kafka, unique)
+
+
+def test_spans_of_several_partitions_are_read_up_to_their_ends_and_no_further(
+    kafka: Settings, topic: str, producer: Producer
+) -> None:
+    transaction(kafka, producer, topic, [b"a", b"b", b"c"])
+    transaction(kafka, producer, topic, [b"x", b"y"], partition=1)
+
+    spans = {(topic, 0): (1, 3), (topic, 1): (0, 1), (f"{topic}-none", 0): (5, 5)}
+    batches = read_spans(kafka, spans, group="g", timeout=30, most=1)
+    found = sorted((message.partition(), message.value()) for batch in batches for message in batch)
+
+    assert found == [(0, b"b"), (0, b"c"), (1, b"x")]
+
+
+def test_an_end_that_is_not_reached_is_an_error_that_names_the_partition(
+    kafka: Settings, topic: str, producer: Producer
+) -> None:
+    transaction(kafka, producer, topic, [b"a"])
+
+    with pytest.raises(BrokerError, match=rf"the end of {topic}\[0\] was not reached within 0\.5 s, after 1 records"):
+        list(read_spans(kafka, {(topic, 0): (0, 100)}, group="g", timeout=0.5))

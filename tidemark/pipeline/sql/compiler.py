@@ -9,7 +9,6 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final, TypeAlias
 
 import polars as pl
@@ -31,6 +30,7 @@ from tidemark.pipeline.sql.values import (
     literal,
     to_number,
 )
+from tidemark.runtime.suggestions import near
 
 OTHER_ROWS: Final = "it looks at other rows than its own; across rows only [[windows]] can be replayed"
 _CLOCK: Final = "it asks for the present time, which a replay can't repeat; use the event's time column"
@@ -375,8 +375,8 @@ class _Compiler:
             return Value(pl.when(~equal.fill_null(value=False)).then(finite(a).expr), a.kind, a.low, a.high)
         if name not in functions.FUNCTIONS:
             known = [*functions.FUNCTIONS, *functions.ALIASES, "COALESCE", "NULLIF", "IF"]
-            close = get_close_matches(name, known, n=1)
-            remedy = f"did you mean {close[0]}?" if close else "docs/reference/expressions.md lists those that are"
+            close = near(name, known)
+            remedy = f"did you mean {close}?" if close else "docs/reference/expressions.md lists those that are"
             raise ValueError(f"the function {written}() is not known; {remedy}")
         return functions.call(name, [self.value(argument) for argument in arguments], self.failures)
 
