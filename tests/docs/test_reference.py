@@ -7,6 +7,8 @@ import importlib
 import re
 from pathlib import Path
 
+from bytewax.dataflow import Dataflow, Operator
+
 import kernels
 from kernels.windows.specs import AGGREGATES, KINDS
 from labeling_grpc.v1 import admin_pb2, labeling_pb2
@@ -77,14 +79,34 @@ def test_every_command_with_every_option_is_on_its_page() -> None:
             assert parameter.hidden or shown.strip("-{}.").lower() in section.lower(), (name, shown)
 
 
-def test_every_flow_is_drawn_with_each_of_its_steps() -> None:
+def test_every_flow_is_drawn_with_each_of_its_steps_and_streams() -> None:
     page = _page("flows")
     assert set(flows()) == {*FLOWS.own, "ingest"}
     for name, flow in flows().items():
         section = page.partition(f"## `{name}`\n")[2].partition("\n## ")[0]
         assert flow.substeps, name
         for step in flow.substeps:
-            assert f'{step.step_id}["{step.step_name} ({type(step).__name__})"]' in section
+            assert f">{step.step_name}</text>" in section
+            assert f">{type(step).__name__}</text>" in section
+        (drawn,) = re.findall(r"<svg.*</svg>", section)
+        streams = [(_made_by(flow, stream), step.step_id) for step in flow.substeps for stream in _read_by(step)]
+        assert drawn.count("<path ") == len(set(streams))
+
+
+def _read_by(step: Operator) -> list[str]:
+    return [stream for name in step.ups_names for stream in getattr(step, name).stream_ids.values()]
+
+
+def _made_by(flow: Dataflow, stream: str) -> str:
+    """The step that a stream leaves."""
+    made = [
+        step.step_id
+        for step in flow.substeps
+        for name in step.dwn_names
+        if stream in getattr(step, name).stream_ids.values()
+    ]
+    assert len(made) == 1
+    return made[0]
 
 
 def test_every_call_message_and_value_of_the_contract_is_on_its_page() -> None:

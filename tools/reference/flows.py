@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from bytewax.dataflow import Dataflow
-from bytewax.visualize import to_mermaid
 
 import dataflows.ingest
 from dataflows.engine.shutdown import Stop
@@ -13,13 +12,14 @@ from dataflows.run import built
 from tidemark.flows import FLOWS
 from tidemark.pipeline import load
 from tidemark.runtime.settings import Settings
+from tools.reference.flow_pictures import picture
 
 PIPELINE: Final = "pipelines/fraud.toml"
 _INTRO: Final = f"""# The flows
 
-Each flow of `{PIPELINE}` as Bytewax draws it, each box with the operator that it is made of
-([the operators](../how-to/own-flow.md#the-operators)). Draw those of another pipeline with
-`TIDEMARK_PIPELINE=PIPELINE.toml python -m bytewax.visualize dataflows.stream:flow`; no Kafka need run.
+The steps of each flow of `{PIPELINE}`, each box with the operator that it is made of
+([the operators](../how-to/own-flow.md#the-operators)), and the streams between them. Draw those of another pipeline, as
+Mermaid, with `TIDEMARK_PIPELINE=PIPELINE.toml python -m bytewax.visualize dataflows.stream:flow`; no Kafka need run.
 """
 
 
@@ -33,7 +33,5 @@ def flows() -> dict[str, Dataflow]:
 def flows_page() -> str:
     """The page's Markdown."""
     meanings = {name: spec.meaning for name, spec in FLOWS.own.items()} | {"ingest": "Files to a raw topic."}
-    sections = [
-        f"## `{name}`\n\n{meanings[name]}\n\n```mermaid\n{to_mermaid(flow)}\n```\n" for name, flow in flows().items()
-    ]
+    sections = [f"## `{name}`\n\n{meanings[name]}\n\n{picture(flow)}\n" for name, flow in flows().items()]
     return "\n".join([_INTRO, *sections])
