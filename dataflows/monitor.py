@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
@@ -10,14 +11,23 @@ from bytewax.outputs import Sink
 
 import dataflows.operators as tm
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
+from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
-from dataflows.engine.task import Done, Work
+from dataflows.engine.work import Done, Work
 from tidemark.errors import BrokerError, TopicError
-from tidemark.monitoring import MonitorProcessor
+from tidemark.monitoring import Options
 from tidemark.monitoring.delays import Delays
+from tidemark.monitoring.state import MonitorState
+from tidemark.monitoring.steps import (
+    DecodeOutcomesStep,
+    DecodePredictionsStep,
+    JoinOutcomesStep,
+    KeepLabelsStep,
+    MeasureStep,
+)
 from tidemark.observe.sampling import latency_since
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
@@ -36,9 +46,22 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, delays: De
         The flow.
 
     """
+    options, topics = Options(), pipeline.topics
     flow = Dataflow("monitor")
     read = tm.input("read", flow, source)
-    tm.commit("commit", sink, tm.processor("monitor", read, lambda: MonitorProcessor(pipeline, delays=delays)))
+    predicted = tm.by_topic("predictions", read, [topics.predictions])
+    predictions = tm.step_with_errors("decode_predictions", predicted, make=partial(DecodePredictionsStep, pipeline))
+    answered = tm.by_topic("labels", read, [topics.labels])
+    labels = tm.step_with_errors("keep_labels", answered, make=partial(KeepLabelsStep, pipeline, options))
+    told = tm.by_topic("outcomes", read, [topics.outcomes])
+    outcomes = tm.step_with_errors("decode_outcomes", told, make=partial(DecodeOutcomesStep, pipeline))
+    join = partial(JoinOutcomesStep, pipeline, options)
+    joined = tm.step_with_errors("join_outcomes", read, predictions.oks, outcomes.oks, make=join)
+    held = tm.together("held", predictions.oks, labels.oks, joined.oks)
+    metrics = tm.step("measure", held, partial(MeasureStep, pipeline, options, delays))
+    errs = predictions.errs, labels.errs, outcomes.errs, joined.errs
+    letters = tm.dead_letters("dead_letters", *errs, topic=topics.deadletter)
+    tm.commit("commit", sink, letters, metrics, state=partial(MonitorState, pipeline))
     return flow
 
 
@@ -64,8 +87,14 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:
-    """How the flow reads and commits."""
+    """What was measured is looked at before the group is joined.
+
+    Raises:
+        TopicError: offsets are gone and what was measured is there.
+
+    """
     settings = connected(settings)
+    check_offsets(pipeline, settings, "monitor")
     config = EngineConfig(
         group=f"{pipeline.name}.monitor",
         settings=settings,
@@ -82,4 +111,4 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
 
 def flow() -> Dataflow:
     """The flow of `TIDEMARK_PIPELINE`."""
-    return over(*pipeline_and_settings(), Stop().on_signals())[0]
+    return of_environment(over)

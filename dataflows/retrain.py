@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
@@ -10,11 +11,12 @@ from bytewax.outputs import Sink
 
 import dataflows.operators as tm
 from dataflows.engine.config import EngineConfig, gap_accepted
-from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
+from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
-from dataflows.engine.task import Done, Work
+from dataflows.engine.work import Done, Work
 from tidemark.kafka import ensure_topics, wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.registry.codec import Registry
@@ -22,28 +24,33 @@ from tidemark.registry.reading import read_registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.signature import signing_key
 from tidemark.runtime.settings import Settings
-from tidemark.training.processor import RetrainProcessor
 from tidemark.training.recomputing import Recomputer
+from tidemark.training.state import RetrainState
+from tidemark.training.steps import CheckLabelsStep, LearnStep
 
 _LONGEST_TRAINING = 1_800.0
 """Seconds after which the group takes a member that trains for one that hangs."""
 
 
-def build(source: Source[Work], sink: Sink[Done], trainer: Callable[[], RetrainProcessor]) -> Dataflow:
-    """The flow between a source and a sink. trainer: made when the flow runs."""
+def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, learn: Callable[[], LearnStep]) -> Dataflow:
+    """The flow between a source and a sink. learn: makes the step that trains, when the flow runs."""
     flow = Dataflow("retrain")
     read = tm.input("read", flow, source)
-    tm.commit("commit", sink, tm.processor("train", read, trainer))
+    labels = tm.by_topic("labels", read, [pipeline.topics.labels])
+    checked = tm.step_with_errors("check_labels", labels, make=partial(CheckLabelsStep, pipeline))
+    learnt = tm.step("learn", checked.oks, learn)
+    letters = tm.dead_letters("dead_letters", checked.errs, topic=pipeline.topics.deadletter)
+    tm.commit("commit", sink, letters, learnt, state=RetrainState)
     return flow
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's labels; one member of its group is active, others stand by."""
-    training = Training(pipeline, settings)
-    return over_kafka(lambda source, sink: build(source, sink, training.processor), training.prepared, stop)
+    trainers = Trainers(pipeline, settings)
+    return over_kafka(lambda source, sink: build(source, sink, pipeline, trainers.learn), trainers.prepared, stop)
 
 
-class Training:
+class Trainers:
     """What the trainers of one process share once the flow runs."""
 
     def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
@@ -52,9 +59,15 @@ class Training:
         self._sandbox: Sandbox | None = None
 
     def prepared(self) -> Running:
-        """What a pipeline of an earlier version lacks is made before the group is joined."""
+        """What a pipeline of an earlier version lacks is made before the group is joined.
+
+        Raises:
+            TopicError: offsets are gone and models that were trained are there.
+
+        """
         pipeline = self._pipeline
         settings = self._settings = connected(self._settings)
+        check_offsets(pipeline, settings, "retrain")
         self._secret = signing_key()
         sandbox = self._sandbox = Sandbox()
         specs = pipeline.topics.specs(
@@ -74,10 +87,10 @@ class Training:
         )
         return Running(config, close=sandbox.close)
 
-    def processor(self) -> RetrainProcessor:
-        """The trainer of one worker."""
+    def learn(self) -> LearnStep:
+        """The step that trains, of one worker."""
         pipeline, settings = self._pipeline, self._settings
-        return RetrainProcessor(
+        return LearnStep(
             pipeline,
             read_registry=self._registry,
             sandbox=self._sandbox,
@@ -96,4 +109,4 @@ class Training:
 
 def flow() -> Dataflow:
     """The flow of `TIDEMARK_PIPELINE`."""
-    return over(*pipeline_and_settings(), Stop().on_signals())[0]
+    return of_environment(over)

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.operators as tm
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
-from dataflows.engine.lost_offsets import check_select
+from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
-from dataflows.engine.task import Done, Work
+from dataflows.engine.work import Done, Work
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
-from tidemark.selection import SelectProcessor
+from tidemark.selection.state import SelectState
+from tidemark.selection.steps import (
+    BudgetMetricsStep,
+    CandidatesStep,
+    ChooseStep,
+    CloseTilesStep,
+    DecodeProposalsStep,
+)
 
 
 def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline) -> Dataflow:
     """The flow between a source and a sink."""
     flow = Dataflow("select")
     read = tm.input("read", flow, source)
-    tm.commit("commit", sink, tm.processor("select", read, lambda: SelectProcessor(pipeline)))
+    proposals = tm.by_topic("proposals", read, [pipeline.topics.proposals])
+    decoded = tm.step_with_errors("decode_proposals", proposals, make=partial(DecodeProposalsStep, pipeline))
+    tiles = tm.step_with_errors("close_tiles", decoded.oks, make=partial(CloseTilesStep, pipeline))
+    choices = tm.step("choose", tiles.oks, partial(ChooseStep, pipeline))
+    candidates = tm.step("candidates", choices, partial(CandidatesStep, pipeline))
+    budget = tm.step("budget_metrics", choices, partial(BudgetMetricsStep, pipeline))
+    letters = tm.dead_letters("dead_letters", decoded.errs, tiles.errs, topic=pipeline.topics.deadletter)
+    tm.commit("commit", sink, letters, candidates, budget, state=partial(SelectState, pipeline))
     return flow
 
 
@@ -40,7 +56,7 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
 
     """
     settings = connected(settings)
-    check_select(pipeline, settings)
+    check_offsets(pipeline, settings, "select")
     config = EngineConfig(
         group=f"{pipeline.name}.select",
         settings=settings,
@@ -54,4 +70,4 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
 
 def flow() -> Dataflow:
     """The flow of `TIDEMARK_PIPELINE`."""
-    return over(*pipeline_and_settings(), Stop().on_signals())[0]
+    return of_environment(over)

@@ -12,13 +12,13 @@ from bytewax.outputs import Sink
 
 import dataflows.operators as tm
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
-from dataflows.engine.environment import connected, pipeline_and_settings
+from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
-from dataflows.engine.lost_offsets import check_stream
+from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
-from dataflows.engine.task import Done, Work
 from dataflows.engine.warmup import rehearse
+from dataflows.engine.work import Done, Work
 from tidemark.pipeline import Pipeline
 from tidemark.registry.deployed import record_deployed
 from tidemark.registry.follower import ModelWatcher
@@ -98,7 +98,7 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
 
     """
     settings = connected(settings)
-    check_stream(pipeline, settings)
+    check_offsets(pipeline, settings, "stream")
     secret = signing_key()
     watcher = champion.watcher = ModelWatcher(settings, pipeline, secret=secret).start()
     try:
@@ -127,4 +127,4 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
 
 def flow() -> Dataflow:
     """The flow of `TIDEMARK_PIPELINE`."""
-    return over(*pipeline_and_settings(), Stop().on_signals())[0]
+    return of_environment(over)

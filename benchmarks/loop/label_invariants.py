@@ -40,8 +40,8 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.settings import Settings
 from tidemark.training import RetrainProcessor
+from tidemark.training.champion import KEPT_MODELS
 from tidemark.training.manifest import labels_of
-from tidemark.training.processor import KEPT_MODELS
 from tidemark.training.trainer import train
 
 _RELATIVE: Final = 1e-6

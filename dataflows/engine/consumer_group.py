@@ -22,8 +22,8 @@ from dataflows.engine.partition_buffer import Lane
 from dataflows.engine.response_size import DEFAULT, response_size, too_large
 from dataflows.engine.start_offsets import Found, Lookup, Opening, check_own, gap_message, start_offset, wanted_offset
 from dataflows.engine.unreadable import Gap, Unreadable
+from tidemark import kafka
 from tidemark.errors import BrokerError, TopicError
-from tidemark.kafka import consumer_config
 from tidemark.runtime.processor import Partition, TaskState
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Membership:
         self._state = state
         self._lookup = Lookup(config.settings, config.group, admin)
         self._unreadable = Unreadable(
-            partial(self._consumer_config, log_level=2), admin, patience=config.unreadable_after, group=config.group
+            partial(self._client, log_level=2), admin, patience=config.unreadable_after, group=config.group
         )
         self._member = member
         self._clock = clock
@@ -82,15 +82,15 @@ class Membership:
     def join(self) -> None:
         """Become a member of the group."""
         self._response_size = response_size(self._admin, self._state.topics, self._config.settings)
-        self.consumer = Consumer(self._consumer_config(error_cb=self._on_client_error))
+        self.consumer = self._client(error_cb=self._on_client_error)
         self.consumer.subscribe(
             list(self._state.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def _consumer_config(self, **over: Any) -> dict[str, Any]:  # noqa: ANN401 librdkafka's values have no common type
+    def _client(self, **over: Any) -> Consumer:  # noqa: ANN401 librdkafka's values have no common type
         config = self._config
         larger = {"receive_message_max_bytes": self._response_size} if self._response_size > DEFAULT else {}
-        return consumer_config(
+        return kafka.consumer(
             config.settings,
             group=config.group,
             enable_partition_eof=True,

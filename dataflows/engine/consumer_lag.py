@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from tidemark.kafka import admin, consumer_config
+from tidemark import kafka
+from tidemark.kafka import admin
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
 
@@ -22,8 +23,8 @@ class Lead:
     """Lag of the stream flow; looked up twice a second."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline, topic: str, clock: Callable[[], float]) -> None:
-        self._consumer = Consumer(
-            consumer_config(settings, group=f"{pipeline.name}.stream", isolation_level="read_uncommitted", log_level=2)
+        self._consumer = kafka.consumer(
+            settings, group=f"{pipeline.name}.stream", isolation_level="read_uncommitted", log_level=2
         )
         self._admin = admin(settings)
         self._topic = topic

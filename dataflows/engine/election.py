@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.error_codes import REFUSED
+from tidemark import kafka
 from tidemark.errors import BrokerError
-from tidemark.kafka import consumer_config
 
 _log = logging.getLogger(__name__)
 _TOLD_AFTER: Final = 3.0
@@ -41,13 +41,11 @@ class Election:
     def join(self) -> None:
         """Stand for election."""
         config = self._config
-        self._consumer = Consumer(
-            consumer_config(
-                config.settings,
-                group=f"{config.group}.active",
-                max_poll_interval_ms=int(config.max_poll_interval * 1_000),
-                topic_metadata_refresh_interval_ms=int(config.topic_check_interval * 1_000),
-            )
+        self._consumer = kafka.consumer(
+            config.settings,
+            group=f"{config.group}.active",
+            max_poll_interval_ms=int(config.max_poll_interval * 1_000),
+            topic_metadata_refresh_interval_ms=int(config.topic_check_interval * 1_000),
         )
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke

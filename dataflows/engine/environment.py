@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final
 
+from bytewax.dataflow import Dataflow
+
+from dataflows.engine.shutdown import Stop
 from tidemark.broker import resolve_bootstrap
-from tidemark.errors import ConfigError
+from tidemark.errors import ConfigError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.runtime.settings import Settings
@@ -38,3 +42,23 @@ def pipeline_and_settings(path: str | None = None) -> tuple[Pipeline, Settings]:
         raise ConfigError(f"{PIPELINE} is not set: name the pipeline's file, {PIPELINE}=pipelines/fraud.toml")
     settings = Settings.from_environment()
     return load(path, CheckedTexts.of(settings.cache_dir)), settings
+
+
+def of_environment(over: Callable[[Pipeline, Settings, Stop], tuple[Dataflow, object]]) -> Dataflow:
+    """The flow of `TIDEMARK_PIPELINE`, as Bytewax's own commands (`bytewax.run`, `bytewax.visualize`) ask for it.
+
+    Args:
+        over: makes the flow over a pipeline.
+
+    Returns:
+        The flow.
+
+    Raises:
+        SystemExit: there is no such pipeline; says what to do, where Bytewax would show a traceback.
+
+    """
+    try:
+        pipeline, settings = pipeline_and_settings()
+        return over(pipeline, settings, Stop().on_signals())[0]
+    except TidemarkError as error:
+        raise SystemExit(str(error)) from None

@@ -11,7 +11,7 @@ from bytewax.outputs import Sink
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.sink import KafkaSink
 from dataflows.engine.source import KafkaSource, Running, Sessions
-from dataflows.engine.task import Done, Work
+from dataflows.engine.work import Done, Work
 
 
 def over_kafka(

@@ -2,20 +2,25 @@
 
 Kafka deletes the offsets of a group that has had no member for a week (`offsets.retention.minutes`), and an operator
 may delete them. Offsets and outputs are committed in one transaction, so that outputs of a partition without an offset
-tell that it had one. A pipeline that has published nothing begins as ever.
+tell that it had one: each flow has a function here that looks for them. A pipeline that has published nothing begins as
+ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from dataflows.engine.offset_reset import Group, Place
+from dataflows.engine.start_offsets import how_to_reset
 from tidemark.errors import RecordError, TopicError
+from tidemark.flows import FLOWS
 from tidemark.kafka.headers import headers_of
 from tidemark.kafka.reading import each_record
+from tidemark.monitoring.steps.measure import RATE
 from tidemark.pipeline import Pipeline
-from tidemark.records import Candidate, decode
+from tidemark.records import Candidate, Metric, ModelManifest, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.runtime.processor import Partition
 from tidemark.runtime.settings import Settings
@@ -23,8 +28,6 @@ from tidemark.stream.published import Published, first_handled
 
 _LONGEST: Final = 3_600.0
 """Seconds that reading a topic of days may take."""
-Told = Callable[[dict[str, str], Collection[Partition]], Partition | None]
-"""One of some partitions of which something was published, by the incarnations of the flow's topics."""
 
 
 def published(settings: Settings, topic: str) -> Iterator[Published]:
@@ -45,77 +48,107 @@ def published(settings: Settings, topic: str) -> Iterator[Published]:
         yield Published(message.partition() or 0, message.offset() or 0, message.value(), headers_of(message))
 
 
-def check_stream(pipeline: Pipeline, settings: Settings) -> None:
-    """Refuse to begin where the stream flow's offsets are gone and its outputs are there.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is known of a flow that is about to start. lost: partitions that have records and no offset."""
+
+    pipeline: Pipeline
+    settings: Settings
+    group: Group
+    places: list[Place]
+
+    @property
+    def lost(self) -> list[Place]:
+        return [place for place in self.places if place.committed is None and not place.foreign and place.end > 0]
+
+    def published(self, topic: str) -> Iterator[Published]:
+        """Committed records of a topic; none where there is no such topic yet."""
+        return published(self.settings, topic) if self.group.present([topic]) else iter(())
+
+
+def check_offsets(pipeline: Pipeline, settings: Settings, flow: str) -> None:
+    """Refuse to begin where a flow's offsets are gone and what it published is there.
 
     Args:
         pipeline: whose flow is about to start.
         settings: that name the Kafka.
+        flow: its name.
 
     Raises:
         TopicError: says what happened, and how to go on.
         BrokerError: Kafka does not answer.
 
     """
-    group = Group(settings, f"{pipeline.name}.stream")
+    group, topics = Group(settings, f"{pipeline.name}.{flow}"), FLOWS.get(flow).reads(pipeline)
 
-    def told(incarnations: dict[str, str], asked: Collection[Partition]) -> Partition | None:
-        return first_handled(pipeline, lambda topic: _published(settings, group, topic), incarnations, asked)
+    def look() -> _Look:  # whoever reads a topic that is missing says so
+        return _Look(pipeline, settings, group, group.places(group.present(topics)))
 
-    _check(pipeline, group, "stream", [*pipeline.raw_topics, *pipeline.hop_topics], told)
-
-
-def check_select(pipeline: Pipeline, settings: Settings) -> None:
-    """Refuse to begin where the select flow's offsets are gone and it has asked for cases.
-
-    Args:
-        pipeline: whose flow is about to start.
-        settings: that name the Kafka.
-
-    Raises:
-        TopicError: says what happened, and how to go on.
-        BrokerError: Kafka does not answer.
-
-    """
-    group = Group(settings, f"{pipeline.name}.select")
-
-    def told(_: dict[str, str], asked: Collection[Partition]) -> Partition | None:
-        raw = {place.partition for place in group.places(group.present(pipeline.raw_topics))}
-        for record in _published(settings, group, pipeline.topics.candidates):
-            try:
-                candidate = decode(Candidate, record.value)
-                event = parse_event_id(candidate.event_id)
-            except RecordError:
-                continue  # somebody else's
-            if candidate.reason != "imported" and Partition(event.topic, event.partition, event.incarnation) in raw:
-                return next(iter(asked))
-        return None
-
-    _check(pipeline, group, "select", [pipeline.topics.proposals], told)
-
-
-def _published(settings: Settings, group: Group, topic: str) -> Iterator[Published]:
-    return published(settings, topic) if group.present([topic]) else iter(())
-
-
-def _check(pipeline: Pipeline, group: Group, flow: str, topics: Sequence[str], told: Told) -> None:
-    places = group.places(group.present(topics))  # whoever reads a topic that is missing says so
-    while asked := _without_offset(places):
-        incarnations = {place.partition.topic: place.partition.incarnation for place in places}
-        found = told(incarnations, {place.partition for place in asked})
+    now = look()
+    while now.lost:
+        found = _TOLD[flow](now)
         if found is None:
             return
         # Another process of the flow may have committed its first rows since the offsets were asked for.
-        places = group.places(group.present(topics))
-        if any(place.partition == found for place in _without_offset(places)):
+        now = look()
+        if any(place.partition == found for place in now.lost):
             raise TopicError(
                 f"{pipeline.name}.{flow}: Kafka holds no offset of {found.topic!r} partition {found.index}, but what "
                 "the flow published of it is there: the offsets were deleted, or have expired while no process ran "
                 "(offsets.retention.minutes, 7 days). To begin anew would publish all of it again. Run "
-                f"`tidemark reset {pipeline.name}.toml {flow} --to earliest`: windows are rebuilt, and nothing is "
-                "published twice (unless --publish-again is added)"
+                + how_to_reset(pipeline.name, flow)
             )
 
 
-def _without_offset(places: Sequence[Place]) -> list[Place]:
-    return [place for place in places if place.committed is None and not place.foreign and place.end > 0]
+def _told_by_stream(look: _Look) -> Partition | None:
+    incarnations = {place.partition.topic: place.partition.incarnation for place in look.places}
+    return first_handled(look.pipeline, look.published, incarnations, {place.partition for place in look.lost})
+
+
+def _told_by_select(look: _Look) -> Partition | None:
+    raw = {place.partition for place in look.group.places(look.group.present(look.pipeline.raw_topics))}
+    for record in look.published(look.pipeline.topics.candidates):
+        try:
+            candidate = decode(Candidate, record.value)
+            event = parse_event_id(candidate.event_id)
+        except RecordError:
+            continue  # somebody else's
+        if candidate.reason != "imported" and Partition(event.topic, event.partition, event.incarnation) in raw:
+            return look.lost[0].partition
+    return None
+
+
+def _told_by_retrain(look: _Look) -> Partition | None:
+    for record in look.published(look.pipeline.topics.models):
+        try:
+            manifest = decode(ModelManifest, record.value)
+        except RecordError:
+            continue  # a model's text, or what else the topic holds
+        for labels in manifest.trained_on:
+            learnt = Partition(labels.topic, labels.partition, labels.incarnation)
+            if any(place.partition == learnt for place in look.lost):
+                return learnt
+    return None
+
+
+def _told_by_monitor(look: _Look) -> Partition | None:
+    """Its metrics name no partition, and are committed with the offsets of all: lost are all offsets or none."""
+    if any(place.committed is not None or place.foreign or place.stale for place in look.places):
+        return None
+    for record in look.published(look.pipeline.topics.metrics):
+        try:
+            metric = decode(Metric, record.value)
+        except RecordError:
+            continue  # somebody else's
+        if metric.name == RATE:
+            return look.lost[0].partition
+    return None
+
+
+_TOLD: Final[dict[str, Callable[[_Look], Partition | None]]] = {
+    "stream": _told_by_stream,
+    "select": _told_by_select,
+    "retrain": _told_by_retrain,
+    "monitor": _told_by_monitor,
+}
+"""By flow: a partition without an offset of which something was published, if there is one."""

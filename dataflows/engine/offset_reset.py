@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec, TopicMetadata
 
 from dataflows.engine.start_offsets import pack, unpack
+from tidemark import kafka
 from tidemark.errors import BrokerError, TopicError
-from tidemark.kafka import connect, consumer_config, topic_incarnation
+from tidemark.kafka import connect, topic_incarnation
 from tidemark.kafka.clients import unreachable
 from tidemark.kafka.passing import asked_until
 from tidemark.runtime.processor import Partition
@@ -27,7 +28,8 @@ class Place:
 
     low, end: oldest offset that the topic holds, and the one behind its last committed record.  committed: offset that
     the flow has committed, None if it has none for this incarnation of the topic.  foreign: it was committed by
-    something else than the flow.  metadata: the flow's, "" where there is none.
+    something else than the flow.  metadata: the flow's, "" where there is none.  stale: the flow's offset is of an
+    earlier incarnation of the topic.
     """
 
     partition: Partition
@@ -36,6 +38,7 @@ class Place:
     committed: int | None
     foreign: bool
     metadata: str
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class Group:
                     tp.offset if applies else None,
                     foreign=tp.offset >= 0 and incarnation is None,
                     metadata=metadata if applies else "",
+                    stale=tp.offset >= 0 and incarnation is not None and not applies,
                 )
             )
         return places
@@ -114,7 +118,7 @@ class Group:
             raise unreachable(self._settings, error.args[0].str()) from error
 
     def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
-        consumer = Consumer(consumer_config(self._settings, group=self._group, log_level=2))
+        consumer = kafka.consumer(self._settings, group=self._group, log_level=2)
 
         def ask() -> list[TopicPartition]:
             found = consumer.committed(asked, _TIMEOUT)
@@ -176,7 +180,7 @@ class StoppedGroup(Group):
             )
             for move in moves
         ]
-        consumer = Consumer(consumer_config(self._settings, group=self._group, log_level=2))
+        consumer = kafka.consumer(self._settings, group=self._group, log_level=2)
 
         def ask() -> list[TopicPartition]:
             done = consumer.commit(offsets=offsets, asynchronous=False) or []
@@ -197,25 +201,6 @@ class StoppedGroup(Group):
             f"Kafka refuses to set the offsets of {self._group}: {error.str()}; stop every process of the flow, and "
             "try again"
         )
-
-    def forget(self) -> None:
-        """Delete what is committed: the flow begins anew.
-
-        Raises:
-            BrokerError: Kafka refuses.
-
-        """
-        self._check_stopped()
-
-        def ask() -> None:
-            (future,) = self._client.delete_consumer_groups([self._group], request_timeout=_TIMEOUT).values()
-            future.result(_TIMEOUT)
-
-        try:
-            asked_until(time.monotonic() + _TIMEOUT, ask)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
-                raise BrokerError(f"Kafka refuses to delete {self._group}: {error.args[0].str()}") from error
 
     def _check_stopped(self) -> None:
         def ask() -> int:

@@ -30,7 +30,7 @@ _BACKLOG: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PartitionProgress:
     """A partition before a round.
 
     rows: those that it may process at most.  event_time: latest (µs) processed; None: not known.
@@ -66,18 +66,18 @@ class Standing:
         return rows
 
 
-def together(standings: Sequence[Standing], ahead: int) -> list[int]:
+def together(partitions: Sequence[PartitionProgress], ahead: int) -> list[int]:
     """Rows that each partition of a group processes in a round.
 
     The one that comes least far with all its rows takes them all; the others go up to `ahead` (µs) further. One of
     which no row has come yet is waited for. Rows that tell no event time go with those before them; a partition that
     has no others is taken to be where Kafka received them, so that it holds up nobody for long.
     """
-    reaches = [s.reach for s in standings if not s.replaying and not s.silent]
+    reaches = [s.reach for s in partitions if not s.replaying and not s.silent]
     floor = min((-math.inf if reach is None else reach for reach in reaches), default=math.inf)
     return [
-        standing.rows if standing.replaying or standing.reach is None else standing.up_to(floor + ahead)
-        for standing in standings
+        partition.rows if partition.replaying or partition.reach is None else partition.up_to(floor + ahead)
+        for partition in partitions
     ]
 
 
@@ -125,8 +125,8 @@ class Rounds:
         if self._config.align is None:
             rows = {lane.key: min(lane.rows, share) for lane in waiting}
         else:
-            standings = [self._standing(timed, lane, min(lane.rows, share), now) for lane in group]
-            allowed = together(standings, self._config.align)
+            partitions = [self._progress_of(timed, lane, min(lane.rows, share), now) for lane in group]
+            allowed = together(partitions, self._config.align)
             rows = {lane.key: count for lane, count in zip(group, allowed, strict=True) if count}
         held = sum(lane.rows for lane in waiting)
         small = held >= self.batch_rows > sum(rows.values()) * _SMALL
@@ -144,15 +144,16 @@ class Rounds:
                 chosen.append((lane, lane.take(count, most_bytes)))
         return chosen
 
-    def _standing(self, timed: TimedState, lane: Lane, rows: int, now: float) -> Standing:
+    def _progress_of(self, timed: TimedState, lane: Lane, rows: int, now: float) -> PartitionProgress:
         if lane.replaying or not rows:
             silent = now - lane.last_row >= self._config.idle_timeout
-            return Standing(rows, lane.event_time, silent=silent, replaying=lane.replaying, arrived=lane.arrived)
+            arrived = lane.arrived
+            return PartitionProgress(rows, lane.event_time, silent=silent, replaying=lane.replaying, arrived=arrived)
         step = -(-rows // _MARKS)
         counts = [*range(step, rows, step), rows]
         seen = lane.at([count - 1 for count in counts])
         times = timed.event_times(seen)
-        return Standing(rows, lane.event_time, list(zip(counts, times, strict=True)), arrived=arrival(seen))
+        return PartitionProgress(rows, lane.event_time, list(zip(counts, times, strict=True)), arrived=arrival(seen))
 
 
 def _progress(lane: Lane) -> float:

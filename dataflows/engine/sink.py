@@ -5,7 +5,7 @@ from __future__ import annotations
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from dataflows.engine.source import Sessions
-from dataflows.engine.task import Done
+from dataflows.engine.work import Done
 
 
 class KafkaSink(DynamicSink[Done]):

@@ -12,7 +12,8 @@ from bytewax.inputs import DynamicSource, StatelessSourcePartition
 
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.shutdown import Stop
-from dataflows.engine.task import Session, Work
+from dataflows.engine.task import Session
+from dataflows.engine.work import Work
 from tidemark.runtime.garbage_collection import seldom
 from tidemark.runtime.processor import TaskState
 from tidemark.runtime.steps import ProcessorStep
@@ -30,6 +31,14 @@ class Running:
     close: Callable[[], None] | None = None
 
 
+MakeTask = Callable[[], tuple[Mapping[str, Any], TaskState]]
+"""Makes the steps of one worker, by name, and what they keep of its partitions."""
+
+
+def _no_steps() -> tuple[Mapping[str, Any], TaskState]:
+    return {}, StepGroup({})
+
+
 def state_of(steps: Mapping[str, Any]) -> TaskState:
     """What the steps of a worker keep of its partitions: a processor in one piece, or all steps together."""
     whole = [step.processor for step in steps.values() if isinstance(step, ProcessorStep)]
@@ -41,11 +50,11 @@ class Sessions:
 
     prepare: called once, when the first worker begins. Only then does a flow connect to Kafka, start threads and
         compile kernels: whoever builds a flow to look at it needs none of them.
-    make_steps: makes the steps of one worker, by name; set when the flow is built.
+    make_task: makes the steps of one worker, by name, and what they keep together; set when the flow is built.
     """
 
     def __init__(self, prepare: Callable[[], Running], stop: Stop) -> None:
-        self.make_steps: Callable[[], Mapping[str, Any]] = dict
+        self.make_task: MakeTask = _no_steps
         self._prepare = prepare
         self._preparing = threading.Lock()
         self._running: Running | None = None
@@ -65,8 +74,8 @@ class Sessions:
             if self._running is None:
                 self._running = self._prepare()
             running = self._running
-        steps = self.make_steps()
-        session = Session(running.config, state_of(steps), self._stop, steps=steps, worker=worker)
+        steps, state = self.make_task()
+        session = Session(running.config, state, self._stop, steps=steps, worker=worker)
         session.start()
         self._sessions[worker] = session
         return session
@@ -98,9 +107,9 @@ class KafkaSource(DynamicSource[Work]):
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    def attach(self, make_steps: Callable[[], Mapping[str, Any]]) -> None:
+    def attach(self, make_task: MakeTask) -> None:
         """Tell how the steps of a worker are made, by the flow that reads from this source."""
-        self._sessions.make_steps = make_steps
+        self._sessions.make_task = make_task
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _Reader:  # noqa: ARG002 Bytewax's signature
         """Begin the worker's session."""

@@ -12,12 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from dataflows.engine.partition_buffer import Lane
+from tidemark import kafka
 from tidemark.errors import TopicError
-from tidemark.kafka import consumer_config, topic_incarnation
+from tidemark.flows import FLOWS
+from tidemark.kafka import topic_incarnation
 from tidemark.runtime.processor import EARLIEST
 from tidemark.runtime.settings import Settings
 
@@ -73,7 +75,7 @@ class Lookup:
     """
 
     def __init__(self, settings: Settings, group: str, admin: AdminClient) -> None:
-        self._consumer = Consumer(consumer_config(settings, group=group, log_level=2))
+        self._consumer = kafka.consumer(settings, group=group, log_level=2)
         self._admin = admin
         self._thread = ThreadPoolExecutor(1, f"look-up {group}")
 
@@ -136,8 +138,27 @@ def check_own(lane: Lane, found: Found, *, group: str) -> None:
     raise TopicError(
         f"{group}: the offset {found.foreign} of {lane.topic!r} partition {lane.index} was committed by something else "
         "than this flow (kafka-consumer-groups --reset-offsets?), so what was published and what the windows held is "
-        f"not known. Stop the flow's processes and run `tidemark reset {name}.toml {flow} --to "
-        "TIME|earliest|latest|OFFSET`: windows are rebuilt, and nothing is published twice"
+        f"not known. Stop the flow's processes and run {how_to_reset(name, flow)}"
+    )
+
+
+def how_to_reset(pipeline: str, flow: str) -> str:
+    """The command that sets a flow's offsets rightly, and what it does.
+
+    Args:
+        pipeline: its name.
+        flow: the flow's.
+
+    Returns:
+        The end of a sentence that begins with `Run`.
+
+    """
+    command = f"`tidemark reset {pipeline}.toml {flow} --to earliest"
+    if flow in FLOWS.names() and FLOWS.get(flow).moves is None:
+        return f"{command} --publish-again`: its metrics and dead letters come once more; models are not trained again"
+    return (
+        f"{command}` (or `latest`, a time, an offset): windows are rebuilt, and nothing is published twice, unless "
+        "--publish-again is added"
     )
 
 

@@ -8,9 +8,7 @@ partition, open it again from what is committed.
 The worker is in lockstep: it reads on only when the sink has handled all that was read. So whenever partitions are
 taken away (Kafka's client says so only while the worker reads) everything processed has been handled too, and the
 metadata is that of the offsets being committed. Rows carry the generation of their partition all the same,
-and the sink drops those whose generation has passed.
-
-Longer than 400 lines: one transaction's steps, from poll to commit and abort, are told in one place.
+and the sink drops those whose generation has passed. What becomes of a round's outputs: `dataflows.engine.commits`.
 """
 
 from __future__ import annotations
@@ -18,28 +16,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 
-from dataflows.engine.batch_size import BatchSize
+from dataflows.engine.commits import Commits
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.consumer_group import Membership
 from dataflows.engine.election import Election
-from dataflows.engine.oversized import Oversized
 from dataflows.engine.partition_buffer import Lane
 from dataflows.engine.scheduler import Rounds
 from dataflows.engine.shutdown import Stop
-from dataflows.engine.start_offsets import pack
 from dataflows.engine.topic_monitor import Changed, TopicWatch
 from dataflows.engine.transactional_ids import claim_slot
-from dataflows.engine.transactional_producer import RecordTooLarge, TransactionFailed, Transactions
-from dataflows.engine.unreadable import Gap, gap_headers
+from dataflows.engine.transactional_producer import Transactions
 from dataflows.engine.watchdog import Watchdog
-from tidemark.errors import BrokerError, ConfigError, TopicError
+from dataflows.engine.work import Done, Item, Work
+from tidemark.errors import ConfigError, TopicError
 from tidemark.kafka import admin, producer_config
-from tidemark.runtime.processor import Batch, Output, Partition, Processor, TaskState
+from tidemark.runtime.processor import Batch, Partition, Processor, TaskState
 from tidemark.runtime.steps import ProcessorStep, RoundContext
 
 _log = logging.getLogger(__name__)
@@ -48,62 +43,6 @@ _LARGE_RECORDS: Final = {"message.max.bytes": 4_000_000}
 _LOST_AFTER: Final = 30.0
 """Seconds without a sign of a round after which it is lost, if so many polls found that no step was at work:"""
 _LOST_POLLS: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A batch of a lane on its way, and the lane's generation when it was taken."""
-
-    lane: Lane
-    generation: int
-    batch: Batch
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the lane was opened anew or taken away meanwhile."""
-        return self.lane.generation != self.generation
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A round on its way from the source: batches to process together, all to replay or none; or none for a tick.
-
-    A round that has neither lets the sink commit.
-    delivered: what the branches of the flow have given so far, by the step that gathers it.
-    """
-
-    session: Session
-    items: Sequence[Item] = ()
-    context: RoundContext = field(default_factory=lambda: RoundContext(0))
-    delivered: dict[str, dict[int, Any]] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def batches(self) -> list[Batch]:
-        """The batches whose partitions are still what they were."""
-        return [item.batch for item in self.items if not item.is_stale]
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """To the sink: what to produce, and the round that is handled with it."""
-
-    work: Work
-    outputs: Sequence[Output] = ()
-
-    @property
-    def session(self) -> Session:
-        """Whose round it was."""
-        return self.work.session
-
-    @property
-    def items(self) -> Sequence[Item]:
-        """The batches that were processed; none where it was a tick."""
-        return self.work.items
-
-    @property
-    def rows(self) -> int:
-        """Rows that were processed."""
-        return sum(len(item.batch) for item in self.items)
 
 
 class Session:
@@ -157,15 +96,11 @@ class Session:
         self._membership = Membership(config, state, client, self, clock)
         self._election = None if config.elect_by is None else Election(config, config.elect_by, clock)
         self._rounds = Rounds(config, state)
-        self._size = BatchSize(config.batch_rows)
-        self._oversized = None if config.deadletter is None or config.must_fit else Oversized(config.deadletter)
+        self._commits = Commits(config, state, self._transactions, self._membership, self._rounds, wall)
         self._in_flight = 0
         self._waiting_since, self._waits = 0.0, 0
-        self._broken: str | None = None
-        self._failures = 0
         self._suspicion: str | None = None
         self._last_tick = 0.0
-        self._notices: list[Output] = []
         self._closed = False
 
     @property
@@ -232,14 +167,14 @@ class Session:
 
     def _poll(self) -> list[Work]:
         self._look_at_topics()
-        if self._broken is not None:
-            self._recover()
+        if self._commits.broken is not None:
+            self._commits.recover(self._clock() + self._config.recovery_timeout)
         if not self._active():
             return []
         self._membership.read()
         for gap in self._membership.gaps():
-            self._step_over(gap)
-        if self._broken is not None:
+            self._commits.step_over(gap)
+        if self._commits.broken is not None:
             return []
         if not self._has_all_it_needs:
             self._membership.hold_back()
@@ -248,7 +183,7 @@ class Session:
         chosen = self._rounds.choose(self.lanes.values(), now)
         work = [work for together in chosen for work in self._work_of(together)]
         self._membership.hold_back()
-        if now - self._last_tick >= self._config.tick_interval or (not work and self._commit_due()):
+        if now - self._last_tick >= self._config.tick_interval or (not work and self._commits.due):
             work.append(Work(self, context=self._tick_at(now)))
         self._in_flight = len(work)
         return work
@@ -326,65 +261,17 @@ class Session:
         try:
             for done in items:
                 self._in_flight -= 1
-                self._handle_or_break(done)
+                self._commits.take(done, last=self._in_flight == 0)
         except BaseException:
             self.abandon()
             raise
-
-    def _handle_or_break(self, done: Done) -> None:
-        if self._broken is not None:
-            return
-        try:
-            self._handle(done)
-            if self._commit_due():
-                self._commit()
-        except RecordTooLarge as failure:
-            self._break(str(failure))
-            self._make_batches_smaller(failure)
-        except TransactionFailed as failure:
-            self._break(str(failure))
-
-    def _handle(self, done: Done) -> None:
-        if not done.items:
-            outputs = [*self._notices, *done.outputs] if done.work.context.tick is not None else done.outputs
-            if outputs:
-                self._transactions.begin()
-                self._transactions.send(outputs)
-                self._notices.clear()
-                for other in self.lanes.values():  # a tick may have changed the state of any
-                    other.dirty = True
-            return
-        stale = [item.is_stale for item in done.items]
-        if any(stale):
-            if not all(stale):
-                self._break("some partitions of a round are no longer what they were")
-            return
-        live = not done.work.context.replay
-        if live:
-            self._transactions.begin()
-            self._transactions.send(self._fitting(done))
-            self._transactions.rows += done.rows
-        for item in done.items:
-            item.lane.dirty |= live
-            item.lane.position = int(item.batch.offsets[-1]) + 1
-            if self._config.align is not None:
-                item.lane.advance(self._state.event_time(item.batch), item.batch)
-
-    def _fitting(self, done: Done) -> Sequence[Output]:
-        """What the round gives; dead letters in place of what topics refuse of a single row."""
-        if self._oversized is None or len(done.items) != 1:
-            return done.outputs
-        return self._oversized.replaced(done.items[0].batch, list(done.outputs))
 
     def finish(self) -> None:
         """Commit what was handled, leave the group and let the slot go."""
         if self._closed:
             return
-        if self._transactions.is_open and self._broken is None:
-            try:
-                self._commit()
-            except TransactionFailed as failure:
-                _log.warning("%s: the last transaction failed: %s", self._config.group, failure)
+        if self._commits.pending:
+            self._commits.commit()
         self.abandon()
 
     def abandon(self) -> None:
@@ -401,136 +288,25 @@ class Session:
         self._watchdog.close()
         self.slot.release()
 
-    # -- committing ----------------------------------------------------------------------------------------------------
-
-    def _commit_due(self) -> bool:
-        if not self._transactions.is_open or self._in_flight or self._broken is not None:
-            return False
-        return (
-            self._transactions.age >= self._config.commit_interval
-            or self._transactions.rows >= self._config.commit_rows
-        )
-
-    def _commit(self) -> None:
-        """Commit outputs and positions.
-
-        Raises:
-            TransactionFailed: begin again from what is committed.
-
-        """
-        dirty = [lane for lane in self.lanes.values() if lane.dirty and lane.is_open]
-        consumer = self._membership.consumer
-        if not dirty or consumer is None:  # without offsets the broker would not check that this member still is one
-            raise TransactionFailed("no partition is left that the outputs belong to")
-        positions = [
-            TopicPartition(
-                lane.topic, lane.index, lane.position, pack(partition.incarnation, self._state.metadata(partition))
-            )
-            for lane in dirty
-            if (partition := lane.partition) is not None
-        ]
-        self._transactions.commit(positions, consumer.consumer_group_metadata())
-        for lane in dirty:
-            lane.dirty = False
-            lane.committed = max(lane.committed, lane.position)
-        self._failures = 0
-        if self._size.grow():
-            self._rounds.batch_rows = self._size.rows
-            if self._oversized is not None:
-                self._oversized.forget()
-
-    def _step_over(self, gap: Gap) -> None:
-        """Go on behind what can't be read; its dead letter and the position after it are committed together."""
-        lane, config = gap.lane, self._config
-        if self._broken is not None or lane.generation != gap.generation or lane.taken >= gap.end:
-            return
-        begin = max(gap.begin, lane.taken)
-        _log.error(
-            "%s: %s [%d] can't be read from offset %d to %d (%s); stepping over it",
-            *(config.group, lane.topic, lane.index, begin, gap.end - 1, gap.reason),
-        )
-        if gap.end > lane.committed:
-            try:
-                self._transactions.begin()
-                if config.deadletter is not None:
-                    at = int(self._wall() * 1_000_000)
-                    headers = tuple(gap_headers(gap, begin, patience=config.unreadable_after, at=at))
-                    self._transactions.send([Output(config.deadletter, None, headers=headers)])
-            except TransactionFailed as failure:
-                self._break(str(failure))
-                return
-            lane.dirty = True
-        self._membership.step_over(lane, gap.end)
-
-    def _break(self, why: str) -> None:
-        """Nothing since the last commit counts; the next poll begins again from what is committed."""
-        if self._broken is None:
-            _log.warning("%s: transaction failed (%s); beginning again from what is committed", self._config.group, why)
-            self._broken = why
-        for lane in self.lanes.values():
-            lane.generation = -1
-
-    def _make_batches_smaller(self, failure: RecordTooLarge) -> None:
-        """A record made of a batch is too large for its topic: half the rows make one that is half as large."""
-        self._failures = 0
-        if self._size.rows == 1:
-            if self._oversized is None or not self._oversized.learn(failure):
-                raise BrokerError(
-                    f"{failure}: it comes from a single row, so no smaller batch helps; raise the topic's "
-                    "max.message.bytes (and TIDEMARK_KAFKA_MESSAGE_MAX_BYTES)"
-                ) from failure
-            _log.error("%s: %s; its row becomes a dead letter", self._config.group, failure)
-            return
-        self._size.shrink()
-        self._rounds.batch_rows = self._size.rows
-        _log.warning(
-            "%s: at most %d rows are processed together from now on", self._config.group, self._rounds.batch_rows
-        )
-
-    def _recover(self) -> None:
-        """A new producer, and every partition opened again."""
-        self._failures += 1
-        if self._failures > self._config.most_failures:
-            raise BrokerError(
-                f"{self._config.group}: {self._failures} transactions in a row failed, the last by {self._broken}; "
-                "if another process uses the same slot, give each its own TIDEMARK_SLOT; else see the broker's log"
-            )
-        self._transactions.renew(self._clock() + self._config.recovery_timeout)
-        self._broken = None
-        self._membership.reopen()
-
     # -- what the membership tells -------------------------------------------------------------------------------------
 
     def before_revocation(self) -> None:
         """Commit what the sink has handled."""
-        if not self._transactions.is_open or self._broken is not None or self._closed:
+        if not self._commits.pending or self._closed:
             return
         if self._in_flight:
-            self._break("partitions were revoked while rows of theirs were under way")
+            self._commits.break_off("partitions were revoked while rows of theirs were under way")
             return
-        try:
-            self._commit()
-        except TransactionFailed as failure:
-            self._break(str(failure))
+        self._commits.commit()
 
     def on_loss(self) -> None:
         """The group has gone on without this member: nothing of it can be committed."""
         if self._transactions.is_open:
-            self._break("partitions were lost: the group has gone on without this member")
+            self._commits.break_off("partitions were lost: the group has gone on without this member")
 
     def on_gap(self, partition: Partition, message: str) -> None:
         """Tell the log, and the dead letters with the next transaction."""
-        _log.error("%s", message)
-        if self._config.deadletter is not None:
-            headers = (
-                ("source_topic", partition.topic.encode()),
-                ("source_partition", str(partition.index).encode()),
-                ("source_incarnation", partition.incarnation.encode()),
-                ("step", b"resume"),
-                ("reason", message.encode()),
-                ("at", str(int(self._wall() * 1_000_000)).encode()),
-            )
-            self._notices.append(Output(self._config.deadletter, None, headers=headers))
+        self._commits.notice(partition, message)
 
     def on_suspicion(self) -> None:
         """Look at the topics at once."""
@@ -555,7 +331,7 @@ class Session:
 
     def _begin_with_new_topics(self) -> None:
         """A topic was deleted and made again: its consumer would wait for ever, so another one takes its place."""
-        self._break("a topic was re-created")
+        self._commits.break_off("a topic was re-created")
         self._transactions.discard()
         with self._watchdog.guard("close of the consumer", self._config.blocking_timeout * 2):
             self._membership.leave()

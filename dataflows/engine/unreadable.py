@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -59,13 +59,11 @@ class _Stuck:
 class Unreadable:
     """The lanes of a session that stand at a batch that can't be read.
 
-    consumer: makes the configuration of a consumer that never joins.
+    consumer: makes a consumer, which never joins.
     patience: seconds for which errors must go on before a batch is given up.
     """
 
-    def __init__(
-        self, consumer: Callable[[], dict[str, Any]], admin: AdminClient, *, patience: float, group: str
-    ) -> None:
+    def __init__(self, consumer: Callable[[], Consumer], admin: AdminClient, *, patience: float, group: str) -> None:
         self._consumer = consumer
         self._admin = admin
         self._patience = patience
@@ -125,7 +123,7 @@ class Unreadable:
 
     def _end_of(self, topic: str, index: int, begin: int) -> int:
         """First offset behind the batch at `begin`; `begin` itself if it can be read."""
-        consumer = Consumer(self._consumer())
+        consumer = self._consumer()
         try:
             where = TopicPartition(topic, index)
             asked = self._admin.list_offsets(

@@ -9,11 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dataflows.operators.envelope import Round
-from dataflows.operators.rounds import by_topic, commit, dead_letters, input, processor  # noqa: A004 as Bytewax calls it
+from dataflows.operators.rounds import (
+    by_topic,
+    commit,
+    dead_letters,
+    input,  # noqa: A004 as Bytewax calls it
+    processor,
+    step_with_errors,
+    task_of,
+    together,
+)
+from dataflows.operators.split import RowsAndErrors
 from dataflows.operators.step import step, steps_of
 
 if TYPE_CHECKING:
-    from dataflows.operators.rows import RowsAndErrors as RowsAndErrors
     from dataflows.operators.rows import decode as decode
     from dataflows.operators.rows import map_columns as map_columns
     from dataflows.operators.rows import predict as predict
@@ -39,7 +48,10 @@ __all__ = [
     "repartition",
     "row_features",
     "step",
+    "step_with_errors",
     "steps_of",
+    "task_of",
+    "together",
     "window_features",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from dataflows.engine.task import Work
+from dataflows.engine.work import Work
 from tidemark.runtime.steps import RoundContext
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,17 +11,20 @@ from bytewax.dataflow import Dataflow, Stream, operator
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.engine.source import KafkaSource
-from dataflows.engine.task import Done, Work
+from dataflows.engine.source import KafkaSource, state_of
+from dataflows.engine.work import Done, Work
 from dataflows.operators.envelope import Round
-from dataflows.operators.step import step, steps_of
+from dataflows.operators.split import RowsAndErrors, split
+from dataflows.operators.step import Steps, operators_of, step, steps_of
 from tidemark.errors import ConfigError
-from tidemark.runtime.processor import Batch, Output, Processor
-from tidemark.runtime.steps import ProcessorStep, Refused
-from tidemark.stream.steps import ByTopicStep, Received
-from tidemark.stream.steps import dead_letters as as_dead_letters
+from tidemark.records.dead_letters import dead_letters as as_dead_letters
+from tidemark.runtime.by_topic import ByTopicStep, Received
+from tidemark.runtime.processor import Batch, Output, Processor, TaskState
+from tidemark.runtime.steps import Outcome, ProcessorStep, Refused, Step
 
 T = TypeVar("T")
+MakeState = Callable[[Steps], TaskState]
+"""Makes what is committed with the offsets, of the steps of one worker."""
 
 
 @operator
@@ -38,7 +41,7 @@ def input(step_id: str, flow: Dataflow, source: Source[Work]) -> Stream[Round[Se
 
     """
     if isinstance(source, KafkaSource):
-        source.attach(partial(steps_of, flow))
+        source.attach(partial(task_of, flow))
     work = op.input("source", flow, source)
     return op.map("rounds", work, _round)
 
@@ -106,7 +109,48 @@ def dead_letters(step_id: str, *errs: Stream[Round[Sequence[Refused]]], topic: s
 
 
 @operator
-def commit(step_id: str, sink: Sink[Done], *branches: Stream[Round[Any]]) -> None:
+def together(step_id: str, *branches: Stream[Round[Any]]) -> Stream[Round[tuple[Any, ...]]]:
+    """Rounds of several streams as one, for a step that needs what each of them gives of a round.
+
+    Args:
+        step_id: unique.
+        branches: the streams.
+
+    Returns:
+        Of each round a tuple of the payloads, in the order of the branches.
+
+    """
+    return _gathered(step_id, branches, lambda work, given: Round(work, tuple(given)))
+
+
+@operator
+def step_with_errors(
+    step_id: str,  # noqa: ARG001
+    *ups: Stream[Round[Any]],
+    make: Callable[[], Step[Any, Outcome[Any]]],
+) -> RowsAndErrors[Any]:
+    """Let a step process each round that may refuse rows.
+
+    Args:
+        step_id: unique.
+        ups: rounds. Of several streams the step is given a tuple of what each of them gives of a round.
+        make: makes the step of one worker, when the flow runs. It gives a `tidemark.runtime.steps.Outcome`.
+
+    Returns:
+        What goes on, and the rows that can't.
+
+    """
+    up = ups[0] if len(ups) == 1 else together("together", *ups)
+    return split(step("step", up, make))
+
+
+@operator
+def commit(
+    step_id: str,
+    sink: Sink[Done],
+    *branches: Stream[Round[Any]],
+    state: MakeState | None = None,  # noqa: ARG001 `task_of` finds it in the flow
+) -> None:
     """Produce what all branches give of a round, and commit it with the offsets of the rows, as one transaction.
 
     Args:
@@ -114,6 +158,7 @@ def commit(step_id: str, sink: Sink[Done], *branches: Stream[Round[Any]]) -> Non
         sink: `dataflows.engine.sink.KafkaSink`, or a test's.
         branches: every end of the flow. The payload is a sequence of outputs, or has `outputs`. What they give of a
             round is produced in the order of the branches.
+        state: makes what is committed with the offsets, of the steps of one worker; by default each step's own.
 
     """
 
@@ -124,6 +169,18 @@ def commit(step_id: str, sink: Sink[Done], *branches: Stream[Round[Any]]) -> Non
         return Done(work, outputs)
 
     op.output("sink", _gathered(step_id, branches, done), sink)
+
+
+def task_of(flow: Dataflow) -> tuple[Steps, TaskState]:
+    """The steps of one worker of a flow, made anew, and what they keep together.
+
+    Raises:
+        ConfigError: rows that a step refuses go nowhere, or steps are missing that the flow's state needs.
+
+    """
+    steps = steps_of(flow)
+    made: Iterator[MakeState] = (one.state for one in operators_of(flow.substeps, commit) if one.state is not None)
+    return steps, next(made, state_of)(steps)
 
 
 def _gathered(

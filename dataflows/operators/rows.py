@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
-import bytewax.operators as op
 import polars as pl
 from bytewax.dataflow import Stream, operator
 
 from dataflows.operators.envelope import Round
+from dataflows.operators.split import RowsAndErrors, split
 from dataflows.operators.step import step
 from tidemark.pipeline import Pipeline
+from tidemark.runtime.by_topic import Received
 from tidemark.runtime.processor import Output
-from tidemark.runtime.steps import Outcome, Refused
 from tidemark.stream.models import ModelSource
 from tidemark.stream.rows import Arrival
 from tidemark.stream.stages import Hop, Stage, cleaned_schema, stages
@@ -24,7 +22,6 @@ from tidemark.stream.steps import (
     Predicted,
     PredictStep,
     ProposeStep,
-    Received,
     ReceiveStep,
     RepartitionStep,
     RowFeaturesStep,
@@ -32,16 +29,6 @@ from tidemark.stream.steps import (
     WindowFeaturesStep,
 )
 from tidemark.stream.steps.decode import DecodedBatches, RecordDecoder
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class RowsAndErrors(Generic[T]):
-    """Streams of a step that may refuse rows: those that go on, and those that can't (for `dead_letters`)."""
-
-    oks: Stream[Round[T]]
-    errs: Stream[Round[Sequence[Refused]]]
 
 
 @operator
@@ -63,7 +50,7 @@ def decode(
         The columns, and the records that can't be decoded.
 
     """
-    return _split(step("step", up, lambda: DecodeStep(pipeline, None if decoder is None else decoder())))
+    return split(step("step", up, lambda: DecodeStep(pipeline, None if decoder is None else decoder())))
 
 
 @operator
@@ -86,7 +73,7 @@ def map_columns(
         The rows with these columns, and those on which Polars failed.
 
     """
-    return _split(step("step", up, lambda: MapColumnsStep(pipeline, columns)))
+    return split(step("step", up, lambda: MapColumnsStep(pipeline, columns)))
 
 
 @operator
@@ -106,7 +93,7 @@ def row_features(
         The rows, and those that can't be computed, are too large or have the wrong key.
 
     """
-    return _split(step("step", up, lambda: RowFeaturesStep(pipeline)))
+    return split(step("step", up, lambda: RowFeaturesStep(pipeline)))
 
 
 @operator
@@ -128,7 +115,7 @@ def receive(
         The rows, and the records that are no hops.
 
     """
-    return _split(step("step", up, lambda: _receive(pipeline, _hop(pipeline, key))))
+    return split(step("step", up, lambda: _receive(pipeline, _hop(pipeline, key))))
 
 
 @operator
@@ -215,18 +202,6 @@ def propose(
 
     """
     return step("step", up, lambda: ProposeStep(pipeline, cleaned_schema(pipeline)))
-
-
-def _split(outcomes: Stream[Round[Outcome[Any]]]) -> RowsAndErrors[Any]:
-    return RowsAndErrors(op.map("oks", outcomes, _oks), op.map("errs", outcomes, _errs))
-
-
-def _oks(one: Round[Outcome[T]]) -> Round[T]:
-    return Round(one.work, one.payload.oks)
-
-
-def _errs(one: Round[Outcome[Any]]) -> Round[Sequence[Refused]]:
-    return Round(one.work, one.payload.errs)
 
 
 def _stage(pipeline: Pipeline, hop: str | None) -> Stage:

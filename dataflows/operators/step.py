@@ -14,6 +14,8 @@ from tidemark.runtime.steps import Step
 
 X = TypeVar("X")
 Y = TypeVar("Y")
+Steps = Mapping[str, Any]
+"""The steps of one worker, by name."""
 
 
 @operator
@@ -42,7 +44,7 @@ def step(
     return op.flat_map_batch("process", up, process)
 
 
-def steps_of(flow: Dataflow) -> Mapping[str, Any]:
+def steps_of(flow: Dataflow) -> Steps:
     """The steps of one worker of a flow, made anew, by the names under which the flow's operators ask for them.
 
     Raises:
@@ -56,14 +58,15 @@ def steps_of(flow: Dataflow) -> Mapping[str, Any]:
                 f"step '{each.step_name}': its `errs` go nowhere, so rows that it refuses would be lost without a "
                 "trace; give them to `dead_letters`"
             )
-    return {_name(operator.step_id): operator.make() for operator in _steps(flow.substeps)}  # type: ignore[attr-defined]
+    return {_name(one.step_id): one.make() for one in operators_of(flow.substeps, step)}
 
 
-def _steps(operators: Sequence[Operator]) -> Iterator[Operator]:
+def operators_of(operators: Sequence[Operator], kind: Any) -> Iterator[Any]:  # noqa: ANN401 what `@operator` gives
+    """All operators of a kind in a flow, those within others too."""
     for each in operators:
-        if isinstance(each, step._op_cls):  # type: ignore[attr-defined]  # noqa: SLF001 the class Bytewax made of `step`
+        if isinstance(each, kind._op_cls):  # noqa: SLF001 the class Bytewax made of the function
             yield each
-        yield from _steps(each.substeps)
+        yield from operators_of(each.substeps, kind)
 
 
 def _streams(each: Operator, port: str) -> Iterable[str]:

@@ -18,10 +18,16 @@ STEPS = {
         *("read", "raw", "decode", "row_features", "window_features", "to_terminal_id", "by_terminal_id"),
         *("receive_terminal_id", "window_features_terminal_id", "predict", "propose", "dead_letters", "commit"),
     ],
-    "select": ["read", "select", "commit"],
-    "retrain": ["read", "train", "commit"],
-    "monitor": ["read", "monitor", "commit"],
-    "ingest": ["read", "produced"],
+    "select": [
+        *("read", "proposals", "decode_proposals", "close_tiles", "choose", "candidates", "budget_metrics"),
+        *("dead_letters", "commit"),
+    ],
+    "retrain": ["read", "labels", "check_labels", "learn", "dead_letters", "commit"],
+    "monitor": [
+        *("read", "predictions", "decode_predictions", "labels", "keep_labels", "outcomes", "decode_outcomes"),
+        *("join_outcomes", "held", "measure", "dead_letters", "commit"),
+    ],
+    "ingest": ["read", "raw_records", "commit"],
 }
 """Each step of a flow by its name, over `pipelines/fraud.toml`, which has two keys."""
 _ROOT = Path(__file__).parents[2]
@@ -83,3 +89,27 @@ def test_a_flow_is_drawn_where_no_kafka_runs(flow: str, built: dict[str, Any]) -
 
 def test_building_a_flow_makes_no_client_starts_no_thread_and_compiles_nothing(built: dict[str, Any]) -> None:
     assert (built["clients"], built["threads"], built["compiled"]) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "sentence"),
+    [
+        (None, "TIDEMARK_PIPELINE is not set: name the pipeline's file, TIDEMARK_PIPELINE=pipelines/fraud.toml"),
+        ("no/such.toml", "no/such.toml"),
+    ],
+)
+def test_bytewax_told_of_no_pipeline_ends_in_a_sentence(pipeline: str | None, sentence: str) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+    named = {} if pipeline is None else {"TIDEMARK_PIPELINE": pipeline}
+    done = subprocess.run(
+        [sys.executable, "-m", "bytewax.visualize", "dataflows.stream:flow"],
+        cwd=_ROOT,
+        env=kept | named,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) < 4

@@ -15,9 +15,10 @@ from confluent_kafka import Consumer, TopicPartition
 from offsets import read_settled
 
 from dataflows.engine.config import EngineConfig
+from dataflows.engine.file_task import Ingest, Pace
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.start_offsets import pack
-from dataflows.ingest import Ingest, Pace, over
+from dataflows.ingest import over
 from tidemark.errors import ConfigError, TopicError
 from tidemark.kafka import consumer_config, ensure_topics, topic_incarnation
 from tidemark.pipeline import Pipeline, load
@@ -117,11 +118,11 @@ def test_rows_of_an_ingest_that_died_are_not_seen_and_the_next_goes_on_where_it_
     for _ in range(2):
         rows = first.read()
         assert rows is not None
-        first.write(rows)
+        first.write(rows, first.outputs(rows))
     first._commit()
     third = first.read()
     assert third is not None
-    first.write(third)  # sent, never committed
+    first.write(third, first.outputs(third))  # sent, never committed
     assert first.done == 1_500
     first._slot.release()  # as the kernel does when a process dies; its transaction stays open
     second = _ingest(ingests, settings, pipeline, parquet)
@@ -133,10 +134,10 @@ def test_rows_of_an_ingest_that_died_are_not_seen_and_the_next_goes_on_where_it_
         except StopIteration:
             break
         assert rows is not None
-        second.write(rows)
+        second.write(rows, second.outputs(rows))
     second._commit()
     assert len(_values(settings, pipeline)) == len(events)
-    first.write(third)  # a zombie
+    first.write(third, first.outputs(third))  # a zombie
     with pytest.raises(Exception, match="fenced"):
         first._commit()
     assert len(_values(settings, pipeline)) == len(events)
@@ -161,7 +162,7 @@ def _run(settings: Settings, pipeline: Pipeline, *paths: Path, again: bool = Fal
         with suppress(StopIteration):
             while True:
                 if (rows := ingest.read()) is not None:
-                    ingest.write(rows)
+                    ingest.write(rows, ingest.outputs(rows))
         ingest.finish()
     finally:
         ingest.close()
@@ -267,7 +268,7 @@ def test_the_rate_is_kept_and_what_is_waited_for_the_flow_is_not_made_up_for(
     rows = ingest.read()
     assert rows is not None
     assert len(rows.records) == 200
-    ingest.write(rows)
+    ingest.write(rows, ingest.outputs(rows))
     ingest._commit()
     clock.now += 2
     assert ingest.read() is None, "the stream flow is 200 rows behind"

@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 from models import pipeline_text
 
 from benchmarks.support.flow_process import FlowProcess
 from support import wait_until
 from tidemark.kafka import admin, ensure_topics, producer_config, read_all, wait_settled
+from tidemark.kafka.committed import CommittedOffsets
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records import Outcome, Prediction, encode
 from tidemark.runtime.settings import Settings
@@ -42,6 +43,7 @@ class Bench:
         wanted = {*self.read, self.topics.metrics, self.topics.deadletter}
         ensure_topics(self.settings, [spec for spec in specs if spec.name in wanted])
         self.admin = admin(self.settings)
+        self.offsets = CommittedOffsets(self.settings)
         self.events = 0
         self.nobody: list[bytes] = []
 
@@ -82,9 +84,8 @@ class Bench:
         places = [TopicPartition(topic, i) for topic in (self.read[0], self.read[2]) for i in range(PARTITIONS)]
         asked = self.admin.list_offsets({place: OffsetSpec.latest() for place in places})
         ends = {place: future.result().offset for place, future in asked.items()}
-        group = ConsumerGroupTopicPartitions(f"{self.pipeline.name}.monitor")
-        (committed,) = self.admin.list_consumer_group_offsets([group]).values()
-        done = {(place.topic, place.partition): place.offset for place in committed.result().topic_partitions or []}
+        committed = self.offsets.of(f"{self.pipeline.name}.monitor", places, timeout=10)
+        done = {(place.topic, place.partition): place.offset for place in committed}
         return all(done.get((place.topic, place.partition), -1) >= end - 1 for place, end in ends.items())
 
     def dead(self) -> Counter[bytes | None]:

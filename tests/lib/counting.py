@@ -24,7 +24,7 @@ from dataflows.engine.config import EngineConfig
 from dataflows.engine.flow import over_kafka
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running
-from dataflows.engine.task import Done, Work
+from dataflows.engine.work import Done, Work
 from dataflows.run import run
 from tidemark.errors import RecordError
 from tidemark.runtime.processor import Batch, Output, Partition

@@ -12,8 +12,8 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 
 import dataflows.operators as tm
 from dataflows.engine.partition_buffer import Lane
-from dataflows.engine.source import state_of
-from dataflows.engine.task import Done, Item, Session, Work
+from dataflows.engine.task import Session
+from dataflows.engine.work import Done, Item, Work
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.runtime.steps import RoundContext
 
@@ -26,8 +26,7 @@ class FlowProcessor:
     ) -> None:
         self._build = build
         self._clock = clock
-        self.steps = tm.steps_of(build(TestingSource([]), TestingSink([])))
-        self._state = state_of(self.steps)
+        self.steps, self._state = tm.task_of(build(TestingSource([]), TestingSink([])))
         self.topics, self.metadata, self.close = self._state.topics, self._state.metadata, self._state.close
         self.open, self.event_time = self._state.open, self._state.event_time
         self.abandoned = False

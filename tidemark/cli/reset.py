@@ -46,9 +46,9 @@ def reset(
         loaded, settings = load(pipeline), connected()
         group = StoppedGroup(settings, f"{loaded.name}.{spec.name}")
         if spec.moves is None:
-            _begin_anew(group, spec, to, publish_again=publish_again, dry_run=dry_run)
-            return
-        moves = _moves_of(spec)(loaded, settings, group, to, publish_again=publish_again)
+            moves = _from_the_beginning(loaded, group, spec, to, publish_again=publish_again)
+        else:
+            moves = _moves_of(spec)(loaded, settings, group, to, publish_again=publish_again)
         if not dry_run:
             group.commit(moves)
         goes = "would go on" if dry_run else "goes on"
@@ -64,15 +64,16 @@ def _moves_of(spec: FlowSpec) -> Callable[..., list[Move]]:
     return moves
 
 
-def _begin_anew(group: StoppedGroup, spec: FlowSpec, to: str, *, publish_again: bool, dry_run: bool) -> None:
+def _from_the_beginning(
+    pipeline: Pipeline, group: StoppedGroup, spec: FlowSpec, to: str, *, publish_again: bool
+) -> list[Move]:
+    """What to commit for a flow that begins anew: that it does, for without an offset it would refuse to start."""
     if to != "earliest" or not publish_again:
         raise ConfigError(
             f"the {spec.name} flow reads its topics from the beginning at each start, so it can only begin anew: use "
             f"--to earliest {_AGAIN}. Its metrics and dead letters come once more; models are not trained again"
         )
-    if not dry_run:
-        group.forget()
-    out.print(f"{spec.name}: {'would begin' if dry_run else 'begins'} anew at its next start")
+    return [Move(place.partition, place.low, "") for place in group.places(group.present(spec.reads(pipeline)))]
 
 
 def stream_moves(

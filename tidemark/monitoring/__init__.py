@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tidemark.monitoring.options import Options as Options
     from tidemark.monitoring.processor import MonitorProcessor as MonitorProcessor
-    from tidemark.monitoring.processor import Options as Options
 
 _MODULE_OF = {
     "MonitorProcessor": "tidemark.monitoring.processor",
-    "Options": "tidemark.monitoring.processor",
+    "Options": "tidemark.monitoring.options",
 }
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)

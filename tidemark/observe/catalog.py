@@ -21,11 +21,11 @@ _HOMES: Final = (
     "tidemark.evaluation.quality",
     "tidemark.monitoring.figures",
     "tidemark.monitoring.labels",
-    "tidemark.monitoring.processor",
+    "tidemark.monitoring.steps.measure",
     "tidemark.stream.lateness",
     "tidemark.registry.news",
     "tidemark.training.metrics",
-    "tidemark.selection.processor",
+    "tidemark.selection.steps.outputs",
 )
 """Modules that write metrics, in the order of the reference."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")

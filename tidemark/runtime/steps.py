@@ -7,10 +7,11 @@ handled it. A step knows neither Kafka nor Bytewax. It belongs to one worker and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+from tidemark.errors import ConfigError
 from tidemark.runtime.processor import Batch, Output, Partition, Processor, RoundProcessor
 
 In_contra = TypeVar("In_contra", contravariant=True)
@@ -78,6 +79,29 @@ class StatefulStep(Protocol):
     def snapshot(self, partition: Partition) -> bytes:
         """The state of a partition after the rows processed so far: a few hundred bytes, for Kafka keeps 4,000."""
         ...
+
+
+S = TypeVar("S")
+
+
+def step_of(steps: Mapping[str, object], kind: type[S]) -> S:
+    """The one step of a kind that a flow has.
+
+    Args:
+        steps: of the flow, by name.
+        kind: class of the step.
+
+    Returns:
+        The step.
+
+    Raises:
+        ConfigError: the flow has none, or several.
+
+    """
+    found = [step for step in steps.values() if isinstance(step, kind)]
+    if len(found) != 1:
+        raise ConfigError(f"the flow has {len(found)} steps of the kind {kind.__name__}; its state needs exactly one")
+    return found[0]
 
 
 class ProcessorStep:

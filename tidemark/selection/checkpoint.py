@@ -80,7 +80,7 @@ class Checkpoint:
 def _foreign(text: str) -> str:
     return (
         f"the state committed for the select flow, {text[:40]!r}..., is not one it wrote; if another program used its "
-        "consumer group, delete the group's offsets: selection then begins anew with the oldest proposals"
+        "consumer group, run `tidemark reset FILE select --to earliest`: what was asked is not asked again"
     )
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
 from tidemark.errors import ConfigError, TopicError
+from tidemark.runtime.by_topic import ByTopicStep
 from tidemark.runtime.processor import EARLIEST, UNKNOWN_TIME, Batch, Partition
 from tidemark.runtime.steps import StatefulStep
 from tidemark.stream.checkpoint import Position, pack, unpack
-from tidemark.stream.steps.by_topic import ByTopicStep
 
 _KEPT: Final = 64
 """Snapshots of a partition. Of more, every second one is forgotten: a replay begins a little earlier."""
@@ -121,7 +121,7 @@ class StepGroup:
 
         """
         position = unpack(partition, metadata)
-        self._sources[partition.topic].open(partition, position)
+        self._sources[partition.topic].open(partition, position.clock)
         rewind = position.rewind
         for windows in self._windows_of(partition):
             wanted = windows.open(partition, position)
@@ -153,7 +153,8 @@ class StepGroup:
         if not source.has_processed(partition):
             return opened.metadata
         fields: dict[str, Any] = {}
-        for step in [source, *self._windows_of(partition), *self._telling]:
+        telling: list[_TellsFields] = [source, *self._windows_of(partition), *self._telling]
+        for step in telling:
             fields |= step.fields(partition)
         if self._own:
             fields |= self._with_snapshots(partition, fields.get("rewind"))

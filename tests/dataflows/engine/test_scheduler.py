@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.consumer_group import records_to_read
 from dataflows.engine.partition_buffer import Lane
-from dataflows.engine.scheduler import Rounds, Standing, together
+from dataflows.engine.scheduler import PartitionProgress, Rounds, together
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Output, Partition, RoundProcessor
 from tidemark.runtime.settings import Settings
 
@@ -22,13 +22,13 @@ IDLE = 0.5
 
 
 @st.composite
-def standings(draw: st.DrawFn) -> Standing:
+def standings(draw: st.DrawFn) -> PartitionProgress:
     gaps = draw(st.lists(st.integers(1, 50), max_size=6))
     counts = [sum(gaps[: i + 1]) for i in range(len(gaps))]
     times = draw(
         st.lists(st.one_of(st.integers(0, 9_000), st.just(UNKNOWN_TIME)), min_size=len(gaps), max_size=len(gaps))
     )
-    return Standing(
+    return PartitionProgress(
         rows=counts[-1] if counts else 0,
         event_time=draw(st.one_of(st.none(), st.integers(0, 9_000))),
         marks=list(zip(counts, times, strict=True)),
@@ -42,48 +42,48 @@ GROUPS = st.lists(standings(), min_size=1, max_size=6)
 
 
 @given(GROUPS)
-def test_somebody_goes_on_with_all_it_has_once_those_without_rows_are_silent(group: list[Standing]) -> None:
+def test_somebody_goes_on_with_all_it_has_once_those_without_rows_are_silent(group: list[PartitionProgress]) -> None:
     if any(not s.rows and not s.silent and not s.replaying for s in group) or not any(s.rows for s in group):
         return
     rows = together(group, AHEAD)
-    assert any(count == standing.rows > 0 for count, standing in zip(rows, group, strict=True))
+    assert any(count == partition.rows > 0 for count, partition in zip(rows, group, strict=True))
 
 
 @given(GROUPS)
-def test_nobody_goes_further_than_the_bound_beyond_where_the_slowest_comes(group: list[Standing]) -> None:
+def test_nobody_goes_further_than_the_bound_beyond_where_the_slowest_comes(group: list[PartitionProgress]) -> None:
     live = [s for s in group if not s.replaying]
-    for standing, count in zip(group, together(group, AHEAD), strict=True):
-        assert 0 <= count <= standing.rows
-        if standing.replaying:
-            assert count == standing.rows
+    for partition, count in zip(group, together(group, AHEAD), strict=True):
+        assert 0 <= count <= partition.rows
+        if partition.replaying:
+            assert count == partition.rows
             continue
         slowest = [s.reach for s in live if not s.silent and s.reach is not None]
-        taken = [time for mark, time in standing.marks if mark <= count and time != UNKNOWN_TIME]
+        taken = [time for mark, time in partition.marks if mark <= count and time != UNKNOWN_TIME]
         if taken:
             assert max(taken) <= min(slowest) + AHEAD
 
 
 @given(GROUPS)
-def test_one_whose_time_is_unknown_is_waited_for_and_goes_first(group: list[Standing]) -> None:
+def test_one_whose_time_is_unknown_is_waited_for_and_goes_first(group: list[PartitionProgress]) -> None:
     unknown = [s.reach is None and not s.replaying and not s.silent for s in group]
-    for standing, first, count in zip(group, unknown, together(group, AHEAD), strict=True):
+    for partition, first, count in zip(group, unknown, together(group, AHEAD), strict=True):
         if first:
-            assert count == standing.rows
-        elif any(unknown) and not standing.replaying:
-            assert all(time == UNKNOWN_TIME for mark, time in standing.marks if mark <= count) or count == 0
+            assert count == partition.rows
+        elif any(unknown) and not partition.replaying:
+            assert all(time == UNKNOWN_TIME for mark, time in partition.marks if mark <= count) or count == 0
 
 
 @given(GROUPS, st.integers(1, 50), st.integers(0, 9_000))
 def test_a_partition_whose_rows_tell_no_time_gives_them_all_and_holds_others_where_it_arrived(
-    group: list[Standing], rows: int, arrived: int
+    group: list[PartitionProgress], rows: int, arrived: int
 ) -> None:
-    unreadable = Standing(rows, marks=[(rows, UNKNOWN_TIME)], arrived=arrived)
+    unreadable = PartitionProgress(rows, marks=[(rows, UNKNOWN_TIME)], arrived=arrived)
     *others, own = together([*group, unreadable], AHEAD)
     assert own == rows
-    for standing, alone, beside in zip(group, together(group, AHEAD), others, strict=True):
+    for partition, alone, beside in zip(group, together(group, AHEAD), others, strict=True):
         assert beside <= alone
-        reach = standing.reach
-        if standing.replaying or (reach is not None and reach <= arrived + AHEAD):
+        reach = partition.reach
+        if partition.replaying or (reach is not None and reach <= arrived + AHEAD):
             assert beside == alone
 
 

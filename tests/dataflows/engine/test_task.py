@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,9 +20,10 @@ from dataflows.engine import consumer_group
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.error_codes import FATAL
 from dataflows.engine.shutdown import Stop
-from dataflows.engine.task import Session, Work
+from dataflows.engine.task import Session
 from dataflows.engine.transactional_producer import TransactionFailed, Transactions
 from dataflows.engine.watchdog import Watchdog
+from dataflows.engine.work import Work
 from support import wait_until
 from tidemark.errors import BrokerError, ConfigError, TopicError
 from tidemark.kafka import admin, consumer_config, ensure_topics, producer_config, read_all
@@ -244,7 +246,7 @@ def test_a_session_that_is_no_longer_elected_commits_and_leaves(bench: Bench) ->
     assert bench.all_committed()()
     session._election.join()
     bench.times(300)
-    session._config = EngineConfig(group=bench.group, settings=bench.settings, commit_interval=0.02)
+    session._commits.config = EngineConfig(group=bench.group, settings=bench.settings, commit_interval=0.02)
     pump(session, bench.all_committed(), "the session was not elected again", 60)
     bench.check_exact()
 
@@ -302,7 +304,7 @@ def test_a_member_that_polled_too_late_loses_its_rows_and_does_them_again(bench:
     )
     pump(session, lambda: sum(map(len, processor.batches)) >= 300, "the rows were not processed")
     time.sleep(3)  # what is tested is that time passes without a poll
-    session._config = EngineConfig(group=bench.group, settings=bench.settings, commit_interval=0.02)
+    session._commits.config = EngineConfig(group=bench.group, settings=bench.settings, commit_interval=0.02)
     pump(session, bench.all_committed(), "the rows were not committed after the return", timeout=60)
     assert len(processor.opened) == 2 * PARTITIONS
     bench.check_exact()
@@ -592,7 +594,10 @@ def test_partitions_are_given_up_before_the_consumer_closes(
             super().close()
             calls.append("closed")
 
-    monkeypatch.setattr(consumer_group, "Consumer", Told)
+    def told(settings: Settings, **options: Any) -> Told:  # noqa: ANN401 as the client has them
+        return Told(consumer_config(settings, **options))
+
+    monkeypatch.setattr(consumer_group, "kafka", SimpleNamespace(consumer=told))
     session, processor = bench.session()
     bench.times(30)
     pump(session, bench.all_committed(), "the rows were not committed")

@@ -8,30 +8,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from models import small_model, small_pipeline
 from sessions import pump
 from streaming import PIPELINE, SECOND_KEY, START, MemoryEngine, Models, load_rows, purchases
 from typer.testing import CliRunner
 
+import dataflows.monitor
+import dataflows.retrain
 import dataflows.select
 import dataflows.stream
 from dataflows.engine.config import EngineConfig
-from dataflows.engine.lost_offsets import check_select, check_stream
+from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.task import Session
 from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.up import prepare
 from tidemark.errors import TopicError
-from tidemark.kafka import admin, consumer_config, producer_config, read_all, wait_settled
+from tidemark.kafka import admin, consumer_config, producer_config, read_all, topic_incarnation, wait_settled
+from tidemark.monitoring import MonitorProcessor
 from tidemark.pipeline import Pipeline, load
-from tidemark.records import Candidate, Prediction, decode
+from tidemark.records import Candidate, LabelRange, Metric, ModelManifest, Prediction, decode, encode
+from tidemark.registry.codec import Registry
+from tidemark.registry.schema import ModelSchema
+from tidemark.runtime.processor import Processor
 from tidemark.runtime.settings import Settings
 from tidemark.selection import SelectProcessor
 from tidemark.stream import StreamProcessor
+from tidemark.training import RetrainProcessor
 
 YEAR_9998 = 253_339_228_800_000_000
+
+
+def stream_metric(name: str) -> Metric:
+    return Metric(name=name, value=1.0, low=None, high=None, n=1, at=START, model="none", source="stream")
 
 
 class Bench:
@@ -49,7 +62,16 @@ class Bench:
 
     @contextmanager
     def running(self, flow: str) -> Iterator[Session]:
-        processor = StreamProcessor(self.pipeline, Models()) if flow == "stream" else SelectProcessor(self.pipeline)
+        processor: Processor
+        match flow:
+            case "stream":
+                processor = StreamProcessor(self.pipeline, Models())
+            case "select":
+                processor = SelectProcessor(self.pipeline)
+            case "monitor":
+                processor = MonitorProcessor(self.pipeline)
+            case _:
+                processor = RetrainProcessor(self.pipeline, read_registry=Registry)
         config = EngineConfig(f"{self.pipeline.name}.{flow}", self.settings, commit_interval=0.02)
         session = Session(config, processor, Stop())
         session.start()
@@ -62,6 +84,11 @@ class Bench:
         producer = Producer(producer_config(self.settings))
         for row in rows:
             producer.produce(self.pipeline.raw_topics[0], json.dumps(row).encode(), str(row["who"]).encode())
+        assert producer.flush(30) == 0
+
+    def produce(self, topic: str, value: bytes) -> None:
+        producer = Producer(producer_config(self.settings))
+        producer.produce(topic, value, b"key")
         assert producer.flush(30) == 0
 
     def predictions(self) -> list[Prediction]:
@@ -156,14 +183,14 @@ def test_offsets_set_by_something_else_are_refused_and_a_reset_goes_on_without_d
 def test_offsets_that_are_gone_are_refused_and_a_reset_goes_on_without_doubling(bench: Bench) -> None:
     rows = purchases(8, 90, disorder=0)
     bench.feed(rows[:60])
-    check_stream(bench.pipeline, bench.settings)  # nothing is published: begins as ever
+    check_offsets(bench.pipeline, bench.settings, "stream")  # nothing is published: begins as ever
     bench.predict(60)
-    check_stream(bench.pipeline, bench.settings)
+    check_offsets(bench.pipeline, bench.settings, "stream")
     bench.delete_group("stream")
     with pytest.raises(TopicError, match=r"have expired .* `tidemark reset .* stream --to earliest`"):
         dataflows.stream.over(bench.pipeline, bench.settings, Stop())[1].start(0)
     assert bench.run("reset", str(bench.file), "stream", "--to", "earliest").startswith("0 ")
-    check_stream(bench.pipeline, bench.settings)
+    check_offsets(bench.pipeline, bench.settings, "stream")
     bench.feed(rows[60:])
     bench.predict(90)
     told = bench.predictions()
@@ -182,7 +209,7 @@ def test_offsets_of_a_hop_alone_that_are_gone_are_refused(bench: Bench) -> None:
     consumer.commit(offsets=[tp for tp in held if tp.topic in bench.pipeline.raw_topics], asynchronous=False)
     consumer.close()
     with pytest.raises(TopicError, match=r"by-place"):
-        check_stream(bench.pipeline, bench.settings)
+        check_offsets(bench.pipeline, bench.settings, "stream")
 
 
 @pytest.mark.parametrize("bench", [1], indirect=True)
@@ -190,7 +217,7 @@ def test_selection_whose_offsets_are_gone_is_refused_where_it_has_asked_for_case
     rows = purchases(10, 120, disorder=0)
     bench.feed(rows[:80])
     bench.predict(80)
-    check_select(bench.pipeline, bench.settings)
+    check_offsets(bench.pipeline, bench.settings, "select")
     bench.select(6)
     before = bench.asked()
     bench.delete_group("select")
@@ -205,6 +232,44 @@ def test_selection_whose_offsets_are_gone_is_refused_where_it_has_asked_for_case
 
 
 @pytest.mark.parametrize("bench", [1], indirect=True)
+@pytest.mark.parametrize("flow", ["monitor", "retrain"])
+def test_a_flow_that_begins_anew_is_refused_where_its_offsets_are_gone_or_set_by_something_else(
+    bench: Bench, flow: str
+) -> None:
+    topics = bench.pipeline.topics
+    told: Metric | ModelManifest
+    if flow == "monitor":
+        bench.feed(purchases(13, 30, disorder=0))
+        bench.predict(30)
+        read, topic = [topics.predictions], topics.metrics
+        told = stream_metric("prediction_rate")
+    else:
+        bench.produce(topics.labels, b"{}")
+        read, topic = [topics.labels], topics.models
+        incarnation = topic_incarnation(bench.settings, topics.labels)
+        _, made = small_model(ModelSchema.of(small_pipeline()))
+        learnt = LabelRange(topic=topics.labels, partition=0, start=0, end=1, incarnation=incarnation)
+        told = msgspec.structs.replace(made, trained_on=[learnt])
+    check_offsets(bench.pipeline, bench.settings, flow)  # nothing is published: begins as ever
+    bench.produce(topic, encode(told))
+    over = {"monitor": dataflows.monitor.over, "retrain": dataflows.retrain.over}[flow]
+    sentence = rf"have expired .* `tidemark reset .* {flow} --to earliest --publish-again`"
+    with pytest.raises(TopicError, match=sentence):
+        over(bench.pipeline, bench.settings, Stop())[1].start(0)
+    assert "can only begin anew" in bench.run("reset", str(bench.file), flow, "--to", "latest")
+    again = "reset", str(bench.file), flow, "--to", "earliest", "--publish-again"
+    assert bench.run(*again).startswith("0 ")
+    check_offsets(bench.pipeline, bench.settings, flow)
+    bench.set_offsets(flow, read, latest=True)
+    refused = rf"committed by something else .* {flow} --to earliest --publish-again`"
+    with bench.running(flow) as session, pytest.raises(TopicError, match=refused):
+        pump(session, lambda: False, "it goes on")
+    assert bench.run(*again).startswith("0 ")
+    with bench.running(flow) as session:
+        pump(session, lambda: session.lanes and all(lane.at_end for lane in session.lanes.values()), "it waits")
+
+
+@pytest.mark.parametrize("bench", [1], indirect=True)
 def test_a_raw_topic_that_was_made_anew_begins_as_ever(bench: Bench) -> None:
     bench.feed(purchases(11, 30, disorder=0))
     bench.predict(30)
@@ -215,7 +280,7 @@ def test_a_raw_topic_that_was_made_anew_begins_as_ever(bench: Bench) -> None:
     wait_until(lambda: topic not in client.list_topics(timeout=10).topics, "the topic is still there")
     prepare(bench.pipeline, bench.settings)
     bench.feed(purchases(12, 30, disorder=0))
-    check_stream(bench.pipeline, bench.settings)
+    check_offsets(bench.pipeline, bench.settings, "stream")
 
 
 def test_a_reset_to_the_end_skips_what_was_not_read_and_keeps_it_in_the_windows(bench: Bench) -> None:

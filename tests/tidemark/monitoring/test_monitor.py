@@ -12,7 +12,7 @@ from benchmarks.labels.proposal_streams import pipeline
 from tidemark.errors import TopicError
 from tidemark.evaluation import metrics
 from tidemark.monitoring import MonitorProcessor, Options
-from tidemark.monitoring.processor import _PREFIX
+from tidemark.monitoring.checkpoint import PREFIX
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Metric, Outcome, Prediction, Record, decode, encode
 from tidemark.runtime.processor import Batch, Output, Partition
@@ -271,7 +271,7 @@ def test_what_cannot_be_measured_is_a_dead_letter_and_its_neighbours_count(
     found = measured(processor)
     assert found["stream", "prediction_rate"].n == 3
     assert found["labels", "accuracy"].n == 3
-    assert (processor._joined.predictions.rows["truth"] == 1).all()
+    assert (processor.join.joined.predictions.rows["truth"] == 1).all()
 
 
 def test_more_labels_of_a_tile_than_it_has_events_are_refused() -> None:
@@ -301,7 +301,7 @@ def test_an_outcome_is_not_given_up_while_a_partition_with_its_prediction_is_beh
     assert processor.process(batch(OUTCOMES, [Outcome(label="bad", known_at=20, event_id="e3")])) == []
     assert processor.tick(0.0) == []
     assert processor.process(batch(OTHER, [prediction(3, 15), prediction(4, far)])) == []
-    assert processor._joined.predictions.rows["truth"].tolist() == [-1, -1, 1, -1]
+    assert processor.join.joined.predictions.rows["truth"].tolist() == [-1, -1, 1, -1]
 
 
 def test_predictions_are_not_forgotten_while_a_partition_with_their_outcomes_is_behind() -> None:
@@ -310,7 +310,7 @@ def test_predictions_are_not_forgotten_while_a_partition_with_their_outcomes_is_
     processor.process(batch(OUTCOMES, [Outcome(label="bad", known_at=20, event_id="e1")]))
     assert processor.process(batch(PREDICTIONS, [prediction(1, 10), prediction(2, 20), prediction(3, far)])) == []
     assert processor.process(batch(OUTCOMES, [Outcome(label="bad", known_at=25, event_id="e2")], 1)) == []
-    assert processor._joined.predictions.rows["truth"].tolist() == [1, 1, -1]
+    assert processor.join.joined.predictions.rows["truth"].tolist() == [1, 1, -1]
 
 
 def test_a_partition_that_has_been_silent_for_long_holds_nobody_back() -> None:
@@ -382,15 +382,15 @@ def test_memory_is_bounded_by_time_and_by_number() -> None:
         told = [Outcome(label="bad", known_at=i * 100, event_id=f"e{i}") for i in range(start, start + 100)]
         processor.process(batch(OUTCOMES, told, start))
         processor.process(batch(LABELS, [label(i, tile=i // 5) for i in range(start, start + 100)], start))
-    assert len(processor._joined.predictions) <= 600
-    assert len(processor._joined.outcomes) <= 300
-    assert len(processor._book._labels) == 40
-    assert len(processor._book._tiles) == 8
+    assert len(processor.join.joined.predictions) <= 600
+    assert len(processor.join.joined.outcomes) <= 300
+    assert len(processor.labels.book._labels) == 40
+    assert len(processor.labels.book._tiles) == 8
     processor.process(batch(PREDICTIONS, [prediction(9_999, 50_000_000)], 3_000))
     processor.tick(100.0)
     processor.tick(131.0)  # the outcomes are silent
-    assert len(processor._joined.predictions) == 1
-    assert len(processor._joined.outcomes) == 0
+    assert len(processor.join.joined.predictions) == 1
+    assert len(processor.join.joined.outcomes) == 0
     assert len(processor.metadata(PREDICTIONS)) < 4_000
 
 
@@ -401,17 +401,17 @@ def test_a_partition_taken_away_takes_its_rows_along() -> None:
     processor.process(batch(OUTCOMES, [Outcome(label="bad", known_at=30, event_id=f"e{i}") for i in (1, 2, 3)]))
     processor.process(batch(LABELS, [label(1)]))
     processor.close(OTHER)
-    assert processor._joined.predictions.rows["time"].tolist() == [10]
+    assert processor.join.joined.predictions.rows["time"].tolist() == [10]
     processor.close(OUTCOMES)
-    assert len(processor._joined.outcomes) == len(processor._waiting) == 0
+    assert len(processor.join.joined.outcomes) == len(processor.join.waiting) == 0
     processor.close(LABELS)
-    assert processor._book.rewind() is None
+    assert processor.labels.book.rewind() is None
     processor.close(PREDICTIONS)
-    assert len(processor._joined.predictions) == 0
+    assert len(processor.join.joined.predictions) == 0
 
 
 def test_foreign_metadata_is_refused_with_what_to_do() -> None:
-    with pytest.raises(TopicError, match="delete the offsets of its consumer group"):
+    with pytest.raises(TopicError, match="tidemark reset FILE monitor --to earliest"):
         MonitorProcessor(pipe()).open(PREDICTIONS, "select1:abc")
 
 
@@ -427,6 +427,18 @@ def test_alignment_goes_by_event_time_of_predictions_and_outcomes_and_leaves_lab
     processor.process(rows)
     assert processor.event_time(rows) is None
     assert list(processor.topics) == ["p.predictions", "p.labels", "p.outcomes"]
+
+
+def test_each_partition_is_aligned_by_its_own_last_batch_whichever_was_processed_after_it() -> None:
+    processor = monitor()
+    events, truths = (
+        batch(PREDICTIONS, [prediction(1, 40)]),
+        batch(OUTCOMES, [Outcome(label="bad", known_at=70, event_id="e1")]),
+    )
+    labels = batch(LABELS, [label(1)])
+    for rows in (events, truths, labels):
+        processor.process(rows)
+    assert [processor.event_time(rows) for rows in (events, truths, labels)] == [40, 70, None]
 
 
 @dataclass
@@ -585,8 +597,8 @@ def test_strangers_are_given_up_once_while_new_rows_come_between_those_that_are_
         engine.step(OUTCOMES, end)
         engine.step(PREDICTIONS, 3 * end)
     assert [output.value for output in engine.committed] == [encode(stranger) for stranger in strangers]
-    assert math.isfinite(processor._clock)
-    assert engine.metadata[PREDICTIONS].startswith(_PREFIX)
+    assert math.isfinite(processor.join._clock)
+    assert engine.metadata[PREDICTIONS].startswith(PREFIX)
 
 
 def test_what_was_scored_for_other_classes_before_an_edit_is_no_dead_letter_and_is_not_measured() -> None:
@@ -630,7 +642,7 @@ def test_no_clock_of_a_device_moves_the_monitors_time_beyond_skew_after_kafkas(a
     for partition in (PREDICTIONS, OUTCOMES, LABELS):
         processor.open(partition, "")
     processor.process(batch(PREDICTIONS, [prediction(1, CAME + ahead)]))
-    mark = json.loads(processor.metadata(PREDICTIONS).removeprefix(_PREFIX))
+    mark = json.loads(processor.metadata(PREDICTIONS).removeprefix(PREFIX))
     assert mark["clock"] == mark["reached"] == CAME + min(ahead, pipe().time.most_skew)
 
 
@@ -638,7 +650,7 @@ def test_impossible_times_that_an_earlier_version_committed_are_brought_back() -
     processor = MonitorProcessor(pipe(), None, lambda: CAME)
     far = {"rewind": None, "last": 5, "clock": YEAR_9998, "given_up": YEAR_9998, "decided": 5, "reached": YEAR_9998}
     for partition in (PREDICTIONS, OUTCOMES, LABELS):
-        processor.open(partition, _PREFIX + json.dumps(far))
+        processor.open(partition, PREFIX + json.dumps(far))
     assert waiting_outcome(processor) == []
     assert processor.tick(0.0) == []
     assert processor.process(batch(PREDICTIONS, [prediction(7, CAME - DELAY)], 6)) == []

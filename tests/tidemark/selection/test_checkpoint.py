@@ -42,7 +42,7 @@ def test_a_number_of_partitions_is_refused_exactly_where_its_checkpoint_would_no
 def test_cut_or_foreign_metadata_is_refused(checkpoint: Checkpoint, length: int) -> None:
     text = checkpoint.encode()
     for wrong in (text[: min(length, len(text) - 1)], text.replace("select1:", "monitor1:"), text + "é"):
-        with pytest.raises(TopicError, match="delete the group's offsets"):
+        with pytest.raises(TopicError, match="tidemark reset FILE select --to earliest"):
             Checkpoint.decode(wrong)
 
 

@@ -101,4 +101,4 @@ def test_the_monitor_takes_in_every_real_prediction() -> None:
         written = START // 1_000 + numbers
         rest += monitor.process(Batch(partition, numbers, written, [None] * n, list(values), [None] * n))
     assert rest == []
-    assert len(monitor._joined.predictions) == 100
+    assert len(monitor.join.joined.predictions) == 100

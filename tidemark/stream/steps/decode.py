@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tidemark.formats.json_records import BadRow, Decoded, Decoder
 from tidemark.pipeline import Pipeline
+from tidemark.runtime.by_topic import Received
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.steps import Outcome, Refused, RoundContext
-from tidemark.stream.steps.by_topic import Received
 
 
 class RecordDecoder(Protocol):

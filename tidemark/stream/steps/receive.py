@@ -11,11 +11,11 @@ import numpy as np
 from tidemark.errors import RecordError
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.broker_time import broker_times
+from tidemark.runtime.by_topic import Received
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.steps import Outcome, Refused, RoundContext
 from tidemark.stream.hops import Hop, decode_hop, latest_time, merge
 from tidemark.stream.rows import Arrival, Layout, Part
-from tidemark.stream.steps.by_topic import Received
 
 _PORTION: Final = 10_000
 """Rows of hops that are handled together: enough for columns to pay, and bounded in memory."""

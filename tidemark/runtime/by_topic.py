@@ -8,7 +8,6 @@ from typing import Any
 
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.steps import RoundContext
-from tidemark.stream.checkpoint import Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class ByTopicStep:
         self._spans: dict[Partition, tuple[int, int]] = {}
         self._now = 0
 
-    def open(self, partition: Partition, position: Position) -> None:
-        """Begin with a partition: until its replay is over, the clock is that of the process that committed."""
-        self._clocks[partition] = position.clock
+    def open(self, partition: Partition, clock: int | None = None) -> None:
+        """Begin with a partition: until its replay is over, the clock is that of the process that committed (µs)."""
+        self._clocks[partition] = clock
 
     def close(self, partition: Partition) -> None:
         """Forget a partition."""

@@ -15,12 +15,13 @@ def dead_letters(topic: str, batches: Sequence[Batch], refused: Iterable[Refused
     Args:
         topic: of the dead letters.
         batches: of the round.
-        refused: rows of these batches.
+        refused: rows of these batches, or rows of an earlier round that waited till now: those come last, as given.
 
     Returns:
         A record for each row.
 
     """
     place = {id(batch): number for number, batch in enumerate(batches)}
-    ordered = sorted(refused, key=lambda one: (place[id(one.batch)], one.row))
+    last = len(batches), 0
+    ordered = sorted(refused, key=lambda one: (place[id(one.batch)], one.row) if id(one.batch) in place else last)
     return [dead_letter(topic, one.batch, one.row, one.step, one.reason) for one in ordered]

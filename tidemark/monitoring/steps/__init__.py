@@ -1,0 +1,16 @@
+"""The steps of the monitor flow: records decoded, outcomes joined to predictions, labels kept, both measured."""
+
+from tidemark.monitoring.steps.decode import DecodedRows, DecodeOutcomesStep, DecodePredictionsStep
+from tidemark.monitoring.steps.join_outcomes import JoinOutcomesStep
+from tidemark.monitoring.steps.keep_labels import KeepLabelsStep, KeptLabels
+from tidemark.monitoring.steps.measure import MeasureStep
+
+__all__ = [
+    "DecodeOutcomesStep",
+    "DecodePredictionsStep",
+    "DecodedRows",
+    "JoinOutcomesStep",
+    "KeepLabelsStep",
+    "KeptLabels",
+    "MeasureStep",
+]
