@@ -75,10 +75,11 @@ def _deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _area(runs: Sequence[_Run]) -> float:
-    """Mean quality over labels spent."""
-    spent, value = _curve(runs, 0).mean(axis=0), np.nanmean(_curve(runs, 1), axis=0)
-    known = ~np.isnan(value)
-    return float(np.trapezoid(value[known], spent[known]) / (spent[known][-1] - spent[known][0]))
+    """Mean quality over labels spent; periods without positives have none."""
+    spent, values = _curve(runs, 0).mean(axis=0), _curve(runs, 1)
+    known = ~np.isnan(values).all(axis=0)
+    value = np.nanmean(values[:, known], axis=0)
+    return float(np.trapezoid(value, spent[known]) / (spent[known][-1] - spent[known][0]))
 
 
 def figures(own: Sequence[_Run], random: Sequence[_Run]) -> Figures:

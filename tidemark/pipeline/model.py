@@ -285,8 +285,8 @@ class Training(Section):
     """A new model is trained after this time at the latest, if there is a new label."""
     learner: LearnerName = "boosted"
     """What learns from the labels: `boosted` trees, a random `forest`, `extra_trees`, `linear` (a ridge regression on
-    ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. With few labels others than
-    `boosted` often need fewer; a prediction of a mean costs several times as much."""
+    ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. With few labels a `mean` makes
+    most of them, and a prediction of it costs several times as much; `tidemark init` drafts it."""
     params: dict[str, float | int | str | bool] = {}
     """Parameters of LightGBM. The how-to guide on operations lists those that may be set."""
 

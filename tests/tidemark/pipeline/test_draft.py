@@ -61,6 +61,13 @@ def test_a_draft_says_what_can_be_seen_in_the_records() -> None:
     assert "card_amount_mean_1d" in {window.name for window in pipeline.windows}
 
 
+def test_a_draft_names_the_learner_and_a_file_without_one_keeps_boosted_trees() -> None:
+    text = draft("cards.raw", PAYMENTS, partitions=1)
+    assert parse(text, "draft").training.learner == "mean"
+    before, _, _ = text.partition("[training]")
+    assert parse(before, "file").training.learner == "boosted"
+
+
 def test_choices_and_what_was_left_out_are_in_comments() -> None:
     text = draft("cards.raw", PAYMENTS, partitions=1)
     assert text.count("CHOOSE") >= 6
