@@ -23,8 +23,8 @@ _WIDTH_OF_SLOPE: Final = 1.0
 _WIDTH_OF_INTERCEPT: Final = 0.5
 _WIDTH_OF_TURN: Final = 0.25
 """Standard deviation beforehand of the logarithm by which the stream's slope differs from that of all labels."""
-_WIDTH_OF_SHIFT: Final = 1.0
-"""The same of the log-odds. A few positives among few drawn labels are chance: at 2, they moved it too far."""
+_WIDTH_OF_SHIFT: Final = 0.5
+"""The same of the log-odds. A few positives among few drawn labels are chance: with more, they moved it too far."""
 
 
 @dataclass(frozen=True, slots=True)
