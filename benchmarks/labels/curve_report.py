@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -197,7 +198,7 @@ def _against_peers(found: dict[str, dict[str, Figures]], skilled: Sequence[str])
 
 def _plain(each: Figures) -> dict[str, Any]:
     return {
-        name: round(value, 4) if isinstance(value, float) else value
+        name: (None if math.isnan(value) else round(value, 4)) if isinstance(value, float) else value
         for name in Figures.__slots__
         for value in [getattr(each, name)]
     }

@@ -186,9 +186,11 @@ def test_the_tutorial_leads_to_a_champion_that_serves_and_to_a_figure_of_its_qua
         metrics = [decode(Metric, message.value()) for message in read_all(settings, "machines.metrics")]
         return [metric for metric in metrics if metric.name == "quality" and metric.value is not None]
 
-    wait_until(figures, lambda: reader.run("tidemark status machines.toml"), 60, 0.5)
+    def of_most_answers() -> bool:  # the first champion's figure rests on few: retraining goes on
+        return any(metric.n >= 30 for metric in figures()[-1:])
+
+    wait_until(of_most_answers, lambda: reader.run("tidemark status machines.toml"), 120, 0.5)
     figure = figures()[-1]
-    assert figure.n >= 30
     assert figure.low is not None
     assert figure.high is not None
     assert 0.5 < figure.low <= figure.high <= 1
