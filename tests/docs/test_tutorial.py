@@ -187,7 +187,7 @@ def test_the_tutorial_leads_to_a_champion_that_serves_and_to_a_figure_of_its_qua
         return [metric for metric in metrics if metric.name == "quality" and metric.value is not None]
 
     def of_most_answers() -> bool:  # the first champion's figure rests on few: retraining goes on
-        return any(metric.n >= 30 for metric in figures()[-1:])
+        return any(metric.n >= 30 and metric.low is not None and metric.low > 0.5 for metric in figures()[-1:])
 
     wait_until(of_most_answers, lambda: reader.run("tidemark status machines.toml"), 120, 0.5)
     figure = figures()[-1]
