@@ -118,8 +118,9 @@ class Loop:
         self._pipeline, self._sandbox = pipeline, sandbox
         self._topic: list[Output] = []
         self._labels = Partition(pipeline.topics.labels, 0, _INCARNATION)
-        kind = RetrainProcessor if headline else _WithoutHeadline
-        self._retrain = kind(pipeline, read_registry=self._registry, sandbox=sandbox, seed=seed)
+        self._retrain = RetrainProcessor(
+            pipeline, read_registry=self._registry, sandbox=sandbox, seed=seed, headline=headline
+        )
         self._retrain.open(self._labels, "")
         self._keeper = ChampionKeeper(ModelSchema.of(pipeline), None, _refuse)
         self._offset = 0
@@ -199,13 +200,6 @@ class Loop:
         registry = Registry()
         registry.feed_outputs(self._topic)
         return registry
-
-
-class _WithoutHeadline(RetrainProcessor):
-    """Trains and judges as the flow does, and measures no champion, from which nothing follows."""
-
-    def _headline(self, state: object) -> list[Output]:  # noqa: ARG002
-        return []
 
 
 def _refuse(what: str, reason: str) -> None:

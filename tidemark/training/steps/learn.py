@@ -60,10 +60,11 @@ class LearnStep:
     for the pipeline file was edited since; None: they are missing.  secret: key that models are signed with.
     sandbox: where models are checked, the caller's to close; by default a helper is started for each check.
     settle: waits until what an earlier process published can be read.
+    headline: whether champions are measured, from which nothing follows here.
     former: classes of earlier pipeline files.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the pipeline are options
         self,
         pipeline: Pipeline,
         *,
@@ -74,11 +75,13 @@ class LearnStep:
         settle: Callable[[], None] = lambda: None,
         num_threads: int = 1,
         seed: int = 0,
+        headline: bool = True,
     ) -> None:
         check_parameters(pipeline.training.params, pipeline.training.learner)
         self._pipeline = pipeline
         self._schema = ModelSchema.of(pipeline)
         self._settle = settle
+        self._headline = headline
         self._options: Any = {"learner": pipeline.training.learner, "num_threads": num_threads, "seed": seed}
         self._keeper = ChampionKeeper(
             pipeline, self._schema, read_registry=read_registry, secret=secret, sandbox=sandbox
@@ -284,7 +287,7 @@ class LearnStep:
     def _tell_headline(self, history: LabelHistory, outputs: list[Output]) -> None:
         """How good the champion is, where that is to be told at this position; before anything further is taken in."""
         champion = self._keeper.champion
-        if champion is None or history.next == 0 or history.next < history.quiet_until:
+        if champion is None or not self._headline or history.next == 0 or history.next < history.quiet_until:
             return
         if not history.headlines.due(champion.version):
             return
