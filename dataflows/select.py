@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Final
 
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
@@ -16,8 +18,12 @@ from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
 from dataflows.engine.work import Done, Work
+from tidemark.errors import RecordError
+from tidemark.kafka.reading import each_record
 from tidemark.pipeline import Pipeline
+from tidemark.records import Candidate, decode
 from tidemark.runtime.settings import Settings
+from tidemark.selection.asked import remembered
 from tidemark.selection.state import SelectState
 from tidemark.selection.steps import (
     BudgetMetricsStep,
@@ -27,15 +33,20 @@ from tidemark.selection.steps import (
     DecodeProposalsStep,
 )
 
+_MARKERS: Final = 1_000
+"""Offsets that hold no record, beyond one for each candidate: a commit ends with one."""
 
-def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline) -> Dataflow:
-    """The flow between a source and a sink."""
+
+def build(
+    source: Source[Work], sink: Sink[Done], pipeline: Pipeline, read_asked: Callable[[], Iterable[Candidate]] = tuple
+) -> Dataflow:
+    """The flow between a source and a sink. read_asked: the newest candidates, where selection goes by them."""
     flow = Dataflow("select")
     read = tm.input("read", flow, source)
     proposals = tm.by_topic("proposals", read, [pipeline.topics.proposals])
     decoded = tm.step_with_errors("decode_proposals", proposals, make=partial(DecodeProposalsStep, pipeline))
     tiles = tm.step_with_errors("close_tiles", decoded.oks, make=partial(CloseTilesStep, pipeline))
-    choices = tm.step("choose", tiles.oks, partial(ChooseStep, pipeline))
+    choices = tm.step("choose", tiles.oks, partial(ChooseStep, pipeline, read_asked=read_asked))
     candidates = tm.step("candidates", choices, partial(CandidatesStep, pipeline))
     budget = tm.step("budget_metrics", choices, partial(BudgetMetricsStep, pipeline))
     letters = tm.dead_letters("dead_letters", decoded.errs, tiles.errs, topic=pipeline.topics.deadletter)
@@ -45,7 +56,33 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline) -> Dataflo
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's proposals; one member of its group is active, others stand by."""
-    return over_kafka(lambda source, sink: build(source, sink, pipeline), lambda: prepared(pipeline, settings), stop)
+    return over_kafka(
+        lambda source, sink: build(source, sink, pipeline, lambda: asked(pipeline, settings)),
+        lambda: prepared(pipeline, settings),
+        stop,
+    )
+
+
+def asked(pipeline: Pipeline, settings: Settings) -> Iterator[Candidate]:
+    """The newest committed candidates, oldest first.
+
+    Args:
+        pipeline: whose they are.
+        settings: that name the Kafka.
+
+    Yields:
+        As many as selection goes by, or more; what is no candidate of ours is passed over.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+
+    """
+    last = 2 * remembered(pipeline.selection) + _MARKERS
+    for message in each_record(connected(settings), pipeline.topics.candidates, settled=True, last=last):
+        try:
+            yield decode(Candidate, message.value())
+        except RecordError:
+            continue
 
 
 def prepared(pipeline: Pipeline, settings: Settings) -> Running:

@@ -22,6 +22,7 @@ from dataflows.engine.work import Done, Work
 from tidemark.pipeline import Pipeline
 from tidemark.registry.deployed import record_deployed
 from tidemark.registry.follower import ModelWatcher
+from tidemark.registry.label_counts import LabelCounts
 from tidemark.registry.signature import signing_key
 from tidemark.runtime.settings import Settings
 from tidemark.stream.models import ActiveModel, ModelSource
@@ -67,6 +68,10 @@ class Champion:
     def current(self) -> ActiveModel | None:
         """The model in force now; None before the first. Never waits."""
         return None if self.watcher is None else self.watcher.current()
+
+    def label_counts(self) -> LabelCounts | None:
+        """What labels had told when there was no model; None where nothing is known. Never waits."""
+        return None if self.watcher is None else self.watcher.label_counts()
 
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop, build: Build = build) -> tuple[Dataflow, Sessions]:

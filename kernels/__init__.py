@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what the table below says, for type checkers
     from kernels.diversity.coverage import typicality as typicality
     from kernels.diversity.gower import Gower as Gower
     from kernels.diversity.gower import gower as gower
+    from kernels.diversity.isolation import isolation as isolation
     from kernels.diversity.kmeans_pp import badge as badge
     from kernels.diversity.kmeans_pp import kmeans_pp as kmeans_pp
     from kernels.diversity.kmeans_pp import robust_scale as robust_scale
@@ -134,6 +135,7 @@ _MODULE_OF = {
     # forest/forest
     "Forest": "forest.forest",
     # diversity/kmeans_pp
+    "isolation": "diversity.isolation",
     "badge": "diversity.kmeans_pp",
     "kmeans_pp": "diversity.kmeans_pp",
     "robust_scale": "diversity.kmeans_pp",

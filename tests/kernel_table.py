@@ -261,6 +261,9 @@ TABLE: Final[dict[str, Row]] = {
     "density": _measure(naive.density, DISTANCES, "numpy", near_sketch),
     "typicality": _measure(naive.typicality, PAIRS, "scikit-learn", neighbourhoods),
     "robust_scale": _measure(naive.robust_scale, "a sort of each column", "scikit-learn", with_gaps),
+    "isolation": _elsewhere(
+        "diversity/test_isolation.py", "trees n log2(sample) cuts", naive.isolation, "scikit-learn"
+    ),
     "gower": _elsewhere("diversity/test_gower.py", READ, naive.gower),
     "volume_sample": _elsewhere("test_table.py", "n d² multiplications and additions", naive.volume_sample),
     "volume_state": _elsewhere("test_table.py", "none"),

@@ -604,6 +604,36 @@ def typicality(x: Array, neighbours: int = 20, categories: Array | None = None, 
     return out
 
 
+def isolation(x: Array, lots: Array, sample: int) -> Array:
+    """Mean depth of each row in the trees of an isolation forest, over that of any; lots (trees, 5 * sample)."""
+    limit, depths, order = math.ceil(math.log2(sample)), np.zeros(len(x)), list(range(len(x)))
+
+    def beyond(n: int) -> float:
+        return 2 * sum(1 / i for i in range(1, n)) - 2 * (n - 1) / n if n > 1 else 0.0
+
+    for own in lots:
+        for i in range(sample):
+            other = i + int(own[i] * (len(x) - i))
+            order[i], order[other] = order[other], order[i]
+        waiting, numbered = [(set(order[:sample]), np.arange(len(x)), 0)], 0
+        while waiting:
+            inside, reached, level = waiting.pop(0)
+            differing = [j for j in range(x.shape[1]) if len({x[i, j] for i in inside}) > 1]
+            lot, place = own[sample + 2 * numbered : sample + 2 * numbered + 2]
+            numbered += 1
+            if not differing or level == limit:
+                depths[reached] += level + beyond(len(inside))
+                continue
+            j = differing[int(lot * len(differing))]
+            low, high = min(x[i, j] for i in inside), max(x[i, j] for i in inside)
+            cut = low + place * (high - low)
+            cut = cut if low < cut <= high else high
+            left = x[reached, j] < cut
+            waiting.append(({i for i in inside if x[i, j] < cut}, reached[left], level + 1))
+            waiting.append(({i for i in inside if x[i, j] >= cut}, reached[~left], level + 1))
+    return depths / (len(lots) * beyond(sample))
+
+
 def determinantal(
     x: Array, k: int, scale: float, quality: Array | None = None, categories: Array | None = None
 ) -> list[int]:

@@ -214,6 +214,7 @@ EXAMPLES: Final[dict[str, Work]] = {
     "density": lambda: kernels.density(_X, _X[:4], scale=1.0),
     "typicality": lambda: kernels.typicality(_X, 3),
     "robust_scale": lambda: kernels.robust_scale(_X),
+    "isolation": lambda: kernels.isolation(_X, 0),
     "gower": lambda: kernels.novelty(_X, _X[:4], metric=kernels.gower(_X)),
     "volume_sample": _volumes,
     "volume_state": lambda: kernels.volume_state(3),

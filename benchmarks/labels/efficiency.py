@@ -23,11 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from kernels import coin, hash64
 from tidemark.cli.demo import ERRORS
 from tidemark.demo.experiment import Exam, Stream, random_arm
 from tidemark.errors import ModelError
-from tidemark.evaluation.focus import MARK, stretched
+from tidemark.evaluation.focus import MARK
 from tidemark.evaluation.metrics import average_precision
 from tidemark.features.backfill import backfill
 from tidemark.pipeline.model import Pipeline
@@ -39,12 +38,9 @@ from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
 from tidemark.runtime.processor import Batch, Output, Partition
-from tidemark.selection.choice import Pick, choose
-from tidemark.selection.clock import Watermarks
-from tidemark.selection.proposals import active_rows, explore_rows
-from tidemark.selection.tiles import OpenTile, Part, Proposal
+from tidemark.selection.choice import Pick
+from tidemark.selection.offline import OfflineSelection, TileEvents
 from tidemark.simulators import Annotator, Simulation, simulate
-from tidemark.stream.outputs import score
 from tidemark.training import RetrainProcessor
 
 _FRAUD: Final = Path(__file__).parents[2] / "pipelines" / "fraud.toml"
@@ -70,12 +66,14 @@ class Trial:
     exam: Exam
 
     @classmethod
-    def of(cls, pipeline: Pipeline, simulation: Simulation, streamed: int) -> Trial:
-        """The first `streamed` events are the stream, the others the later period."""
+    def of(
+        cls, pipeline: Pipeline, simulation: Simulation, streamed: int, errors: Mapping[str, float] = ERRORS
+    ) -> Trial:
+        """The first `streamed` events are the stream, the others the later period. errors: by the true class."""
         truth = simulation.truth
         matrix = backfill(pipeline, simulation.events).select(pipeline.feature_names).to_numpy().astype(np.float64)
         positive = (truth["label"] == pipeline.label.positive).to_numpy()
-        annotator = Annotator(name="demo", classes=pipeline.label.classes, errors=ERRORS)
+        annotator = Annotator(name="demo", classes=pipeline.label.classes, errors=errors)
         names, classes = truth["business_id"].to_list(), truth["label"].to_list()
         tiles = truth["time"].to_numpy()[:streamed] // pipeline.selection.tile
         index = pipeline.label.classes.index(pipeline.label.positive)
@@ -123,6 +121,7 @@ class Loop:
         )
         self._retrain.open(self._labels, "")
         self._keeper = ChampionKeeper(ModelSchema.of(pipeline), None, _refuse)
+        self._selection = OfflineSelection(pipeline)
         self._offset = 0
         self._events: dict[int, int] = {}
         self.metrics: list[Metric] = []
@@ -135,46 +134,12 @@ class Loop:
 
     def ask(self, number: int, rows: NDArray[np.int64], features: NDArray[np.float64]) -> list[Pick]:
         """Picks of a tile, all of whose events are given at once."""
-        selection, model = self._pipeline.selection, self._keeper.current
-        probabilities = None if model is None else model.probabilities(features)
-        scores = score(selection, self._keeper.version, probabilities, len(rows))
-        stream = hash64(f"{self._pipeline.raw_topics[0]}@{_INCARNATION}".encode())
-        coins = coin(stream, 0, rows, hash64(selection.version.encode()))
-        draws = coin(stream, 0, rows, hash64(f"{selection.version}/draw".encode()))
-        if selection.focused:
-            coins = stretched(coins, probabilities)
-        value = np.full(len(rows), np.nan) if selection.policy == "random" else scores.uncertainty
-        by_score = np.lexsort((draws, np.where(np.isnan(value), np.inf, -value)))[: active_rows(selection)]
-        by_coin = np.argsort(coins, kind="stable")[: explore_rows(selection)]
-
-        def proposal(at: int) -> Proposal:
-            return Proposal(
-                event_id=f"{self._pipeline.raw_topics[0]}-0-{rows[at]}-{_INCARNATION}",
-                business_id=None,
-                key=None,
-                time=number * selection.tile,
-                coin=int(coins[at]),
-                draw=int(draws[at]),
-                score=float(value[at]),
-                uncertainty=None if probabilities is None else float(scores.uncertainty[at]),
-                probabilities=None if probabilities is None else probabilities[at].tolist(),
-                model=self._keeper.version,
-                features=dict(zip(self._pipeline.feature_names, _present(features[at]), strict=True)),
-                context={},
-            )
-
-        tile = OpenTile(
-            number=number,
-            first_offset=0,
-            watermarks=Watermarks.unknown(1),
-            first_open=number,
-            explore=explore_rows(selection) - 1,
-            active=active_rows(selection),
-        )
-        smallest, best = [proposal(at) for at in by_coin.tolist()], [proposal(at) for at in by_score.tolist()]
         self._events[number] = len(rows)
-        tile.merge(Part(number, len(rows), len(smallest), len(rows), smallest, best), self._keeper.version)
-        return list(choose(tile, selection, None))
+        stream = f"{self._pipeline.raw_topics[0]}@{_INCARNATION}"
+        ids = [f"{self._pipeline.raw_topics[0]}-0-{row}-{_INCARNATION}" for row in rows.tolist()]
+        return self._selection.ask(
+            TileEvents(number, stream, 0, rows, ids, features), self._keeper.current, self._keeper.label_counts
+        )
 
     def learn(self, answers: list[tuple[Pick, str]]) -> ActiveModel | None:
         """The new champion, if these answers bring one."""
@@ -208,10 +173,6 @@ def _refuse(what: str, reason: str) -> None:
 
 def _row(event_id: str) -> int:
     return parse_event_id(event_id).offset
-
-
-def _present(values: NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(value) else value for value in values.tolist()]
 
 
 def _label(pick: Pick, answer: str, pipeline: Pipeline, events: Mapping[int, int]) -> Label:

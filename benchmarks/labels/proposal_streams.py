@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kernels import coin, hash64
 from tidemark.evaluation.focus import stretched
 from tidemark.pipeline.model import Pipeline
-from tidemark.records import NO_MODEL
+from tidemark.records import NO_MODEL, Candidate, decode
 from tidemark.runtime.processor import Batch, Headers, Output, Partition
 from tidemark.selection import SelectProcessor
 from tidemark.selection.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
@@ -200,7 +200,7 @@ class Run:
 
     def to(self, end: int, *, processor: SelectProcessor | None = None) -> None:
         """Start a process that takes up what is committed, and commit up to record `end`. Offsets have gaps: 2i + 7."""
-        processor = processor or SelectProcessor(self.pipe)
+        processor = processor or SelectProcessor(self.pipe, read_asked=self._asked)
         partition = Partition(self.pipe.topics.proposals, 0, INCARNATION)
         rewind = processor.open(partition, self.metadata)
         start = self.position if rewind is None else (rewind - 7) // 2
@@ -223,6 +223,10 @@ class Run:
     def came(self, record: int) -> int:
         """Kafka's timestamp of a record, ms."""
         return 1_700_000_000_000 + self.apart * record
+
+    def _asked(self) -> list[Candidate]:
+        topic = self.pipe.topics.candidates
+        return [decode(Candidate, each.value) for each in self.committed if each.topic == topic]
 
     def _batch(self, partition: Partition, rows: range, *, replay: bool) -> Batch:
         return Batch(

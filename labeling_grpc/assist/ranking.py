@@ -101,7 +101,7 @@ class Ranker:
 
     def _uncertainty(self, model: ActiveModel, candidates: list[Candidate]) -> list[float]:
         """What the stream flow would say now of each candidate."""
-        from tidemark.stream.outputs import score  # noqa: PLC0415 - the kernels, which a service without a model lacks
+        from tidemark.selection.scoring import score  # noqa: PLC0415 - the kernels, which a service without a model lacks
 
         known = {
             candidate.event_id: candidate.uncertainty for candidate in candidates if candidate.model == model.version

@@ -157,7 +157,7 @@ def test_every_kernel_is_on_its_page_in_one_of_two_lists() -> None:
     assert {name for name in users if f"| `{name}` |" in unused} == {
         name for name in users if not users[name] and not is_value(name)
     }
-    assert "tidemark.selection.policy" in users["badge"]
+    assert "tidemark.strategies.badge" in users["badge"]
 
 
 def test_every_name_of_the_python_api_is_there_and_documented() -> None:

@@ -29,7 +29,7 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import Validator
 from tidemark.monitoring import MonitorProcessor
 from tidemark.runtime.processor import Batch, Partition
-from tidemark.selection import policy
+from tidemark.selection import choice
 from tidemark.stream.processor import StreamProcessor
 from tidemark.training import RetrainProcessor
 from models import small_pipeline
@@ -78,7 +78,7 @@ class Empty:
         return None
 
 assert rehearse(StreamProcessor(fraud, Empty()), fraud)[fraud.topics.predictions] > 100
-policy.warm()
+choice.warm()
 monitor = MonitorProcessor(small)
 labels = Partition("p.labels", 0, "0a1b2c3d")
 predictions = Partition("p.predictions", 0, "0a1b2c3d")

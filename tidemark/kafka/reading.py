@@ -49,7 +49,9 @@ def read_all(settings: Settings, topic: str, *, timeout: float = 60.0, settled: 
     return sorted(each_record(settings, topic, timeout=timeout, settled=settled), key=_position)
 
 
-def each_record(settings: Settings, topic: str, *, timeout: float = 60.0, settled: bool = False) -> Iterator[Message]:
+def each_record(
+    settings: Settings, topic: str, *, timeout: float = 60.0, settled: bool = False, last: int | None = None
+) -> Iterator[Message]:
     """As `read_all`, record by record as they come: of each partition in order, and no more held than was fetched.
 
     Args:
@@ -57,6 +59,7 @@ def each_record(settings: Settings, topic: str, *, timeout: float = 60.0, settle
         topic: its name.
         timeout: seconds for the whole reading.
         settled: as `read_all` has it.
+        last: offsets before the end of each partition from which on to read; None: all. Some may hold no record.
 
     Yields:
         The records.
@@ -73,6 +76,8 @@ def each_record(settings: Settings, topic: str, *, timeout: float = 60.0, settle
     else:
         ends = _offsets(client, settings, topic, OffsetSpec.latest(), deadline)
     starts = _offsets(client, settings, topic, OffsetSpec.earliest(), deadline)
+    if last is not None:
+        starts = {index: max(start, ends[index] - last) for index, start in starts.items()}
     spans = {(topic, index): (starts[index], end) for index, end in ends.items()}
     left = deadline - time.monotonic()
     with closing(read_spans(settings, spans, group="tidemark-read-all", timeout=left)) as batches:

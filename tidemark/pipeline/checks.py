@@ -12,12 +12,13 @@ from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.training_params import problems as problems_of
 from tidemark.runtime.suggestions import did_you_mean
+from tidemark.strategies import STRATEGIES
 from tidemark.times.time_formats import TIME_FORMATS
 from tidemark.times.time_patterns import time_pattern
 
 MOST_LAST_PARTITIONS: Final = 387
 """Partitions of the last stage whose watermarks `select` can keep with its offset: Kafka takes 4,000 bytes there."""
-_EXPRESSED: Final = {"keys", "time", "columns", "clean", "features", "windows", "derived", "label"}
+_EXPRESSED: Final = {"keys", "time", "columns", "clean", "features", "windows", "derived", "label", "start"}
 """Parts of the file by which expressions, and what reads their columns, are right or wrong."""
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _LONGEST_TOPIC: Final = 249
@@ -52,6 +53,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *_label(pipeline),
         *tried.context,
         *_labeling(pipeline),
+        *_strategy(pipeline),
         *_selection(pipeline),
         *(
             Problem(f"training.params.{name}", wrong)
@@ -131,7 +133,8 @@ def _keys(pipeline: Pipeline) -> Iterator[Problem]:
         if column is None:
             yield unknown_column(f"keys[{i}]", key, pipeline.columns)
             continue
-        if column.type not in ("string", "int"):
+        bare = pipeline.keys == [pipeline.time.column] and not pipeline.windows  # it only names events' records
+        if column.type not in ("string", "int") and not bare:
             yield Problem(f"keys[{i}]", f"column '{key}' is a {column.type}; a key is a string or an int")
         if not column.required:
             yield Problem(f"keys[{i}]", f"column '{key}' may be missing; remove 'required = false' from columns.{key}")
@@ -139,7 +142,7 @@ def _keys(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(f"keys[{i}]", f"'{key}' can't be part of a topic's name; use letters, digits, '.', '_', '-'")
         if key in pipeline.keys[:i]:
             yield Problem(f"keys[{i}]", f"'{key}' is named twice; remove one")
-        if key == pipeline.time.column:
+        if key == pipeline.time.column and not bare:
             yield Problem(f"keys[{i}]", f"'{key}' is the time column; a key is an entity, such as a customer")
 
 
@@ -216,6 +219,19 @@ def _labeling(pipeline: Pipeline) -> Iterator[Problem]:
             "labeling.max_answers",
             f"{labeling.max_answers} is less than labeling.answers = {labeling.answers}; raise it, or leave it out",
         )
+
+
+def _strategy(pipeline: Pipeline) -> Iterator[Problem]:
+    selection = pipeline.selection
+    if selection.options:  # else nothing of a strategy is looked at, which brings numpy
+        for problem in STRATEGIES.get(selection.policy).problems(selection, pipeline.label.classes):
+            yield Problem("selection.options", problem)
+    segments = selection.segments
+    if segments is not None and segments.column not in pipeline.label.context:
+        remedy = did_you_mean(segments.column, pipeline.label.context) if pipeline.label.context else "add it there"
+        yield Problem("selection.segments.column", f"'{segments.column}' is no column of label.context; {remedy}")
+    if segments is not None and segments.least > segments.most:
+        yield Problem("selection.segments.least", f"{segments.least} is more than segments.most = {segments.most}")
 
 
 def _selection(pipeline: Pipeline) -> Iterator[Problem]:

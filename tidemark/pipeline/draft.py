@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,30 @@ _FORMS: Final[dict[KeyForm, str]] = {
     "other": "the records' keys are no column's; rows are repartitioned",
 }
 """What a form other than `text` says."""
+SETTINGS: Final = (
+    "",
+    "[selection]",
+    '# policy: "robust", "margin", "badge", "random" and others: see the page on selection',
+    'policy = "robust"',
+    'tile = "6h"    # CHOOSE: so often cases are chosen, in event time',
+    "budget = 8    # CHOOSE: cases for people in each tile",
+    "explore = 1    # of which are drawn at random, to measure the model",
+    "",
+    "[start]",
+    "anomalies = 32    # before there is a model, the oddest events are asked about; so many labels tell if it pays",
+    "positives = 20    # then the likeliest positives, until there are so many",
+    '# rule = "amount > 1000"    # CHOOSE: SQL over the features, where you know what to look for',
+    "",
+    "[training]",
+    'learner = "mean"    # of few labels it makes most; "boosted" predicts four times as many rows a second',
+    "min_labels = 16",
+    "min_positive = 1",
+    "",
+    "[gates]",
+    "min_holdout = 10",
+    "",
+)
+"""How cases are chosen and models trained where nothing is known of a stream; see `drafted_settings`."""
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -60,6 +85,11 @@ class _Seen:
     def identifies(self) -> bool:
         """Another value in every record."""
         return self.always and self.type in ("string", "int") and self.distinct == len(self.values)
+
+
+def drafted_settings() -> dict[str, dict[str, Any]]:
+    """What the draft says of selection, start, training and gates, by section: what benchmarks of labels measure."""
+    return tomllib.loads("\n".join(SETTINGS))
 
 
 def draft(
@@ -180,9 +210,11 @@ def _key(
     repeated = [name for name, column in possible.items() if not column.identifies and column.distinct > 1]
     named = [name for name in repeated if name.lower().endswith(("id", "number", "key", "code"))]
     chosen = [*named, *repeated, *possible]
-    if not chosen:
+    if chosen:
+        return chosen[0]
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", time_column):
         raise ConfigError(f"topic '{topic}': no column can be a key: a key is text or an int in every record")
-    return chosen[0]
+    return time_column  # nothing names an entity: there are no windows, and records are named by their time
 
 
 def _form(name: str, records: Sequence[tuple[bytes | None, dict[str, Any]]], seen: Mapping[str, _Seen]) -> KeyForm:
@@ -214,7 +246,8 @@ def _text(
         c for c in columns if c.type in ("int", "float", "bool") and not (c.type == "int" and c.identifies and n > 1)
     ]
     texts = [c for c in columns if c.type == "string" and c.name != identity]
-    categories = [c for c in texts if c.distinct <= _MAX_CATEGORIES and (c.distinct < len(c.values) or n == 1)]
+    categories = [c for c in texts if c.distinct < len(c.values) or n == 1]
+    free = [c.name for c in texts if c not in categories]
     names = _names([*numbers, *categories], set(seen))
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", topic.removesuffix(".raw")).strip("-_")[:60] or "pipeline"
     if topic in (f"{name}.{own}" for own in ("features", "predictions", "labels", "outcomes", "metrics")):
@@ -253,10 +286,38 @@ def _text(
         lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *sql]
     for column in categories:
         sql = [] if names[column.name] == column.name else [f"sql = {_quoted(_identifier(column.name))}"]
-        known = [value for value, _ in sorted(Counter(column.values).items())]
-        lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *sql, f"categories = {_quoted(known)}"]
-    lines += ["", "# ---- what came before, by key: CHOOSE the sizes that matter"]
-    prefix = _names([seen[key]], set())[key]
+        known, comment = _categories(column)
+        lines += ["", "[[features]]", f"name = {_quoted(names[column.name])}", *comment, *sql]
+        lines += [f"categories = {_quoted(known)}"]
+    lines += [f"# no feature: {_quoted(name)} (another text in every record; CHOOSE some SQL of it)" for name in free]
+    lines += _windows(key, None if key == time else seen[key], numbers, names, set(seen))
+    lines += _label(identity, seen)
+    lines += SETTINGS
+    return "\n".join(lines)
+
+
+def _categories(column: _Seen) -> tuple[list[str], list[str]]:
+    """Texts that are told apart, in order, and the comment on those that are not."""
+    counts = Counter(column.values)
+    if len(counts) <= _MAX_CATEGORIES:
+        return sorted(counts), []
+    common = sorted(sorted(counts, key=lambda text: (-counts[text], text))[:_MAX_CATEGORIES])
+    share = sum(counts[text] for text in common) / len(column.values)
+    comment = [
+        f"# the {len(common)} commonest of {len(counts)} texts seen, {share:.0%} of records; the others are missing.",
+        "# CHOOSE: more of them, or SQL that groups them",
+    ]
+    return common, comment
+
+
+def _windows(
+    key: str, entity: _Seen | None, numbers: Sequence[_Seen], names: Mapping[str, str], columns: set[str]
+) -> list[str]:
+    """Aggregates by key. entity: the key's column; None: no column names an entity."""
+    if entity is None:
+        return ["", "# no windows: no column names an entity. CHOOSE a key, and what came before by it"]
+    lines = ["", "# ---- what came before, by key: CHOOSE the sizes that matter"]
+    prefix = _names([entity], set())[key]
     windows: list[tuple[str, str, str | None, str]] = [
         (f"{prefix}_count_1h", "count", None, "1h"),
         (f"{prefix}_count_1d", "count", None, "1d"),
@@ -264,31 +325,26 @@ def _text(
     windows += [(f"{prefix}_{names[c.name]}_mean_1d", "mean", c.name, "1d") for c in numbers[:3]]
     windows.append((f"{prefix}_since_last", "since_last", None, "7d"))
     for wanted, aggregate, column_name, size in windows:
-        window = _free(wanted, {*names.values(), *seen})
+        window = _free(wanted, {*names.values(), *columns})
         of = [] if column_name is None else [f"column = {_quoted(column_name)}"]
         lines += ["", "[[windows]]", f"name = {_quoted(window)}", f"key = {_quoted(key)}"]
         lines += [f"aggregate = {_quoted(aggregate)}", *of, f"size = {_quoted(size)}"]
-    lines += ["", "[label]"]
-    lines += [f"business_id = {_quoted(identity)}"] if identity else ['# business_id = "..."  # CHOOSE: names an event']
-    lines += [
+    return lines
+
+
+def _label(identity: str | None, seen: Mapping[str, _Seen]) -> list[str]:
+    """What people are asked."""
+    named = [f"business_id = {_quoted(identity)}"] if identity else ['# business_id = "..."  # CHOOSE: names an event']
+    return [
+        "",
+        "[label]",
+        *named,
         'classes = ["normal", "positive"]    # CHOOSE: what people answer',
         'positive = "positive"',
         'delay = "7d"    # CHOOSE: after which time the truth arrives by itself',
         f"context = {_quoted([c.name for c in seen.values()][:12])}",
         'question = ""    # CHOOSE: what people are asked',
-        "",
-        "[selection]",
-        '# policy: "margin_kmeans", "badge", "margin", "entropy", "least_confidence" or "random"',
-        'policy = "margin_kmeans"',
-        'tile = "6h"    # CHOOSE: so often cases are chosen, in event time',
-        "budget = 10    # CHOOSE: cases for people in each tile",
-        "explore = 3    # of which are drawn at random, to measure the model",
-        "",
-        "[training]",
-        'learner = "mean"    # of few labels it makes most; "boosted" predicts four times as many rows a second',
-        "",
     ]
-    return "\n".join(lines)
 
 
 def _names(columns: Sequence[_Seen], columns_of_file: set[str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def expressed(pipeline: Pipeline) -> Expressed:
 
     """
     schema, problems = _cleaned_schema(pipeline, columns_schema(pipeline))
-    expressions = [*problems, *_features(pipeline, schema), *_derived(pipeline)]
+    expressions = [*problems, *_features(pipeline, schema), *_derived(pipeline), *_start(pipeline)]
     return Expressed(
         expressions if pipeline.time.column in pipeline.columns else [],
         list(_names(pipeline, schema)),
@@ -202,3 +202,17 @@ def _context(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
             yield unknown_column(f"label.context[{i}]", name, schema)
         if name in label.context[:i]:
             yield Problem(f"label.context[{i}]", f"'{name}' is named twice; remove one")
+
+
+def _start(pipeline: Pipeline) -> Iterator[Problem]:
+    rule = pipeline.start.rule
+    if rule is None:
+        return
+    try:
+        expression = compile_expression("rule", rule, None, dict.fromkeys(pipeline.feature_names, pl.Float64()))
+        dtype = check_expression(expression, dict.fromkeys(pipeline.feature_names, pl.Float64()))
+    except ValueError as error:
+        yield Problem("start.rule", f"{rule!r}: {error}")
+        return
+    if dtype != pl.Boolean:
+        yield Problem("start.rule", f"{rule!r} gives {dtype}, not true or false; compare it with something")

@@ -25,6 +25,7 @@ from tidemark.pipeline.names import OneOf
 from tidemark.pipeline.record_keys import KeyForm
 from tidemark.records.record_formats import FORMATS
 from tidemark.records.topics import Topics
+from tidemark.strategies import STRATEGIES
 from tidemark.times.time_formats import TIME_FORMATS
 
 
@@ -232,12 +233,26 @@ class Labeling(Section):
     """Context columns, and the roles that may not see them."""
 
 
+class Segments(Section):
+    """Parts of the stream of which none goes unseen: plants, regions, groups of patients."""
+
+    column: str
+    """Context column whose values are the segments; an event without a value is of a segment of its own."""
+    least: Annotated[float, Field(ge=0, le=0.5), Unit("share")] = 0.02
+    """A segment with events in a tile is asked about there if fewer of the last 1,000 cases were of it. At most half of
+    a tile's active cases are given so, to those first that were asked about the least."""
+    most: Annotated[float, Field(gt=0, le=1), Unit("share")] = 1.0
+    """Share of a tile's active cases that one segment may have, where others have events to ask about."""
+
+
 class Selection(Section):
     """Policy and budget: at most `budget` cases in a tile, of which `explore` are reserved for the unbiased draw."""
 
-    policy: Literal["margin", "entropy", "least_confidence", "badge", "margin_kmeans", "random"] = "margin_kmeans"
-    """How active cases are chosen: by uncertainty alone, by uncertainty and diversity (`badge`, `margin_kmeans`),
-    or at random."""
+    policy: Annotated[str, Field(max_length=200), OneOf(STRATEGIES)] = "margin_kmeans"
+    """The strategy by which active cases are chosen: `robust`, `margin`, `badge`, `random` and others
+    (docs/explanation/selection.md), or `module:Class` of your own."""
+    options: Unless[dict[str, float | int | str | bool]] = None
+    """Settings of the strategy, where it has some."""
     version: str = "1"
     """Another version tosses other coins."""
     tile: Duration
@@ -260,7 +275,14 @@ class Selection(Section):
     """Share of `total` that is saved for change: once no more is left a tile asks fewer and fewer cases. So most is
     spent at the start, where labels teach most, and something is there when the stream changes."""
     candidates_per_pick: Annotated[Count, Unit("events")] = 10
-    """How many of the most uncertain events `margin_kmeans` and `badge` choose from, for each case that they ask."""
+    """How many of the most uncertain events a strategy chooses from, for each case that it asks."""
+    mixed: bool = False
+    """Whether as large a share of the budget is drawn at random as the model is unsure of a tile's events on average,
+    whatever the policy: where it is unsure of most, choosing hardly pays. Of the policy `robust` it is so always."""
+    memory: Annotated[int, Field(ge=0, le=10_000), Unit("cases")] = 0
+    """An active case is no near-duplicate of so many asked before it, where there are others. 0: it may be."""
+    segments: Unless[Segments] = None
+    """Floors and quotas by segment for the active cases."""
     idle_timeout: Duration = 5_000_000
     """Wall time without rows after which a partition holds no tile open."""
     expires_after: Duration | None = None
@@ -272,6 +294,24 @@ class Selection(Section):
         return self.draw == "focused"
 
 
+class Start(Section):
+    """What is asked before there is a model, and until it knows the class that is looked for."""
+
+    anomalies: Annotated[int, Field(ge=0, le=1_000_000), Unit("labels")] = 32
+    """While there is no model, three in four of the active cases are the oddest events of their tile, and the others
+    are drawn at random. After so many labels of them it is one in four, unless they hold more positives than the drawn
+    ones. 0: no case is chosen for being odd."""
+    positives: Annotated[int, Field(ge=0, le=1_000_000), Unit("labels")] = 20
+    """Positive labels until which the likeliest positives are asked about, once there is a model; with more than two
+    classes, labels of all but the commonest. The policy chooses sooner where a fifth of the drawn labels or half of all
+    are positive, and after ten times as many labels in all. 0: from the first model on."""
+    rule: Unless[Annotated[str, Field(min_length=1, max_length=10_000)]] = None
+    """SQL over the features, such as `amount > 1000`: while there is no model, events for which it is true are asked
+    about before odd ones."""
+    pool: Annotated[int, Field(ge=1, le=20_000), Unit("events")] = 1_000
+    """Events of a tile, at most, among which the oddest are looked for: a random draw of a larger tile's."""
+
+
 class Training(Section):
     """When to retrain, and LightGBM's parameters."""
 
@@ -280,7 +320,7 @@ class Training(Section):
     min_labels: Annotated[Count, Unit("labels")] = 20
     """Labels that the first model needs."""
     min_positive: Annotated[Count, Unit("labels")] = 2
-    """Labels of the positive class that the first model needs."""
+    """Labels of the positive class that the first model needs; with more than two classes, of all but the commonest."""
     max_interval: Duration | None = None
     """A new model is trained after this time at the latest, if there is a new label."""
     learner: LearnerName = "boosted"
@@ -357,6 +397,8 @@ class Pipeline(Section):
     """How cases are given out."""
     selection: Selection
     """Which cases are asked, and how many."""
+    start: Start = Start()
+    """What is asked before there is a model."""
     training: Training = Training()
     """When a model is trained, and how."""
     gates: Gates = Gates()

@@ -156,7 +156,8 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     (over the sorted event ids of the rows used, one a line) name the labels. `golden` are rows of features and
     `golden_raw` the raw scores LightGBM gave them when the model was made; `structure_sha256` is of all that
     decides or explains a prediction (splits, leaves, counts), as numbers. `definitions` has the id of what each
-    feature means. `copy_of` is the version of an earlier model that this one is, promoted again.
+    feature means. `copy_of` is the version of an earlier model that this one is, promoted again. `class_counts` are
+    the labels of each of `classes` that were learnt from, `drawn_counts` those of them of cases drawn at random.
     """
 
     version: str
@@ -180,6 +181,8 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     promoted: bool = True
     definitions: dict[str, str] = {}
     copy_of: str | None = None
+    class_counts: list[Int64] = []
+    drawn_counts: list[Int64] = []
 
 
 class Champion(Record, frozen=True, kw_only=True):

@@ -8,7 +8,9 @@ from typing import Final
 
 from tidemark.errors import ModelError
 from tidemark.records import NO_MODEL
+from tidemark.registry import label_counts
 from tidemark.registry.codec import Headers, Registry
+from tidemark.registry.label_counts import LabelCounts
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
@@ -26,6 +28,7 @@ class ChampionKeeper:
 
     report: told what was refused (a version, or a record) and why.
     current: the model in force, None before the first.  refused: why the latest refused ones were.
+    label_counts: what labels had told when there was no model, None where nothing is known.
     """
 
     def __init__(self, schema: ModelSchema, secret: bytes | None, report: Callable[[str, str], None]) -> None:
@@ -36,6 +39,7 @@ class ChampionKeeper:
         self._incarnation: str | None = None
         self.current: ActiveModel | None = None
         self.refused: dict[str, str] = {}
+        self.label_counts: LabelCounts | None = None
 
     @property
     def version(self) -> str:
@@ -50,10 +54,14 @@ class ChampionKeeper:
         same = incarnation is not None and incarnation == self._incarnation
         self._incarnation = incarnation
         self._registry = Registry(self._secret, floor=serial_of(self.version) if same else 0)
+        self.label_counts = None
 
     def take(self, key: bytes | None, value: bytes | None, headers: Headers, where: str) -> bool:
         """Take in a record; True if it named a champion. One that is malformed is reported and passed over."""
         try:
+            if key == label_counts.KEY:
+                self.label_counts = label_counts.read_counts(value, headers, self._secret)
+                return False
             return self._registry.feed(key, value, headers)
         except ModelError as error:
             self._refuse(where, str(error))

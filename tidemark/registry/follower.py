@@ -17,6 +17,7 @@ from tidemark.kafka import admin, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.records import NO_MODEL, Metric, encode
 from tidemark.registry.champion import ChampionKeeper
+from tidemark.registry.label_counts import LabelCounts
 from tidemark.registry.news import model_metric
 from tidemark.registry.reading import record_of
 from tidemark.registry.sandbox import Sandbox
@@ -69,6 +70,10 @@ class ModelWatcher:
     def refused(self) -> dict[str, str]:
         """Why the latest refused versions and records were refused."""
         return dict(self._keeper.refused)
+
+    def label_counts(self) -> LabelCounts | None:
+        """What labels had told when there was no model; None where nothing is known. Never waits."""
+        return self._keeper.label_counts
 
     def start(self) -> Self:
         """Begin to follow the topic."""

@@ -19,8 +19,9 @@ class ActiveModel:
     its own columns of them. A class that it has never seen has the probability 0.
 
     version: as predictions and labels name it.  schema_hash: of the pipeline it was trained for.
-    classes: names of the columns of `probabilities`, the pipeline's.  forest: for what else it can tell (virtual
-    ensembles, contributions) of rows that `own` gives.
+    classes: names of the columns of `probabilities`, the pipeline's.  class_counts: labels of each of them that it has
+    learnt from, none where that is not known.  drawn_counts: of these, the labels of cases drawn at random.
+    forest: for what else it can tell (virtual ensembles, contributions) of rows that `own` gives.
 
     Raises:
         ModelError: our own forest gives the golden rows other scores than LightGBM did.
@@ -33,6 +34,8 @@ class ActiveModel:
         self.schema_hash = model.manifest.schema_hash
         self.classes = model.classes
         self.forest = Forest(model.forest)
+        self.class_counts = _counts(model, model.manifest.class_counts)
+        self.drawn_counts = _counts(model, model.manifest.drawn_counts)
         self._columns = np.array(model.columns, np.intp)
         self._places = np.array(model.places, np.intp)
         rows, expected = golden_rows(self.manifest)
@@ -55,9 +58,19 @@ class ActiveModel:
         table[:, self._places] = given
         return table
 
+    def disagreement(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) what the stages of the forest disagree about, in nats, of rows (n, features): a virtual ensemble's."""
+        return self.forest.virtual_ensemble(self.own(rows))[2]
+
     def _probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         given = self.forest.probability(rows)
         if given.ndim == 1:
             return np.column_stack((1 - given, given))
         table: NDArray[np.float64] = given / given.sum(axis=1, keepdims=True)  # one-against-all does not sum to 1
         return table
+
+
+def _counts(model: CheckedModel, counts: list[int]) -> list[int]:
+    """Labels of each of the pipeline's classes."""
+    known = dict(zip(model.manifest.classes, counts, strict=False))
+    return [known.get(name, 0) for name in model.classes] if known else []

@@ -9,9 +9,10 @@ give the same records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tidemark.pipeline.model import Pipeline
+from tidemark.records import Candidate
 from tidemark.records.dead_letters import dead_letters
 from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.by_topic import ByTopicStep
@@ -30,12 +31,16 @@ from tidemark.selection.steps import (
 class SelectProcessor(SelectState):
     """Chooses the events that people are asked about (a `tidemark.runtime.processor.Processor`)."""
 
-    def __init__(self, pipeline: Pipeline, wall: Callable[[], int] = wall_clock) -> None:
-        """`wall`: this machine's clock, µs, up to which Kafka's timestamps are believed where hours are counted."""
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        wall: Callable[[], int] = wall_clock,
+        read_asked: Callable[[], Iterable[Candidate]] = tuple,
+    ) -> None:
+        """`wall`, `read_asked`: of `tidemark.selection.steps.ChooseStep`."""
+        choose = ChooseStep(pipeline, wall, read_asked)
         source = ByTopicStep([pipeline.topics.proposals])
-        super().__init__(
-            pipeline, {"proposals": source, "tiles": CloseTilesStep(pipeline), "choose": ChooseStep(pipeline, wall)}
-        )
+        super().__init__(pipeline, {"proposals": source, "tiles": CloseTilesStep(pipeline), "choose": choose})
         self._decode = DecodeProposalsStep(pipeline)
         self._candidates, self._metrics = CandidatesStep(pipeline), BudgetMetricsStep(pipeline)
 

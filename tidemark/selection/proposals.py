@@ -8,7 +8,7 @@ The value is an Arrow IPC stream of rows, possibly none; the header `meta` is a 
 | `time`, `tile` | int | event time, µs; tile by the partition's watermark |
 | `coin` | uint64 | the event's exploration coin |
 | `explore` | bool | among the batch's `explore_rows` smallest coins of its tile |
-| `score` | float | what the policy ranks by; NaN where there is no model, or the policy is random |
+| `score` | float | what the policy ranks by; NaN where there is no model and no rule, or the policy is random |
 | `draw` | uint64 | a second, independent coin: settles equal scores, and ranks rows without a score |
 | `active` | bool | among the batch's `active_rows` first of its tile by `ranked` |
 | `probabilities` | list of float | null without a model |
@@ -24,7 +24,7 @@ propose, however tiles are merged and closed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 import polars as pl
@@ -39,9 +39,10 @@ from tidemark.formats.arrow_columns import (
     check_range,
     check_times,
 )
-from tidemark.pipeline.model import Pipeline, Selection
+from tidemark.pipeline.model import Pipeline, Selection, Start
 from tidemark.records import Record, decode, encode
 from tidemark.runtime.processor import Headers
+from tidemark.strategies import STRATEGIES
 
 META: Final = "meta"
 """Header that carries the `ProposalMeta`."""
@@ -67,6 +68,7 @@ _Offset = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 _Time = Annotated[int, msgspec.Meta(ge=0, le=LATEST_TIME)]
 _Tile = Annotated[int, msgspec.Meta(ge=0, le=LATEST_TILE)]
 _Events = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Name = Annotated[str, msgspec.Meta(max_length=1_000)]
 _SHOWN: Final = frozenset({pl.String, pl.Int64, pl.Float64, pl.Boolean})
 """Types of the columns that people are shown."""
@@ -82,6 +84,9 @@ class ProposalMeta(Record, frozen=True, kw_only=True):
     idle: nothing came for the idle time-out; tiles need not wait for this partition until it proposes again.
     policy: version of the selection policy.  model: version that scored the batch.
     definitions: by what definition each feature was computed (ids of `tidemark.pipeline.definitions`).
+    unsure: mean of 1 - margin over all events of the batch in each tile; None without a model.
+    stage: `positives` where scores tell how likely an event is positive, and not what the strategy makes of it.
+    odd: without a model, the share of active cases that the rule and oddness choose, by what labels have told.
     """
 
     topic: _Name
@@ -94,6 +99,9 @@ class ProposalMeta(Record, frozen=True, kw_only=True):
     policy: str
     model: _Name
     definitions: dict[_Name, _Name] | None = None
+    unsure: dict[_Tile, _Share] | None = None
+    stage: Literal["", "positives"] = ""
+    odd: _Share | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +115,29 @@ class Proposals:
 def explore_rows(selection: Selection) -> int:
     """Smallest coins that a batch proposes of a tile: one more than are drawn, for the inclusion probability.
 
-    Under the policy `random` the whole budget is drawn by coin, so that each of its labels has that probability.
+    A strategy such as `random`, or a mixture with chance, may have the whole budget drawn by coin, so that each label
+    has that probability.
     """
-    return (selection.budget if selection.policy == "random" else selection.explore) + 1
+    draws = selection.mixed or STRATEGIES.get(selection.policy).draws
+    return (selection.budget if draws else selection.explore) + 1
 
 
 def active_rows(selection: Selection) -> int:
     """Best rows that a batch proposes of a tile for the active choice."""
     return selection.candidates_per_pick * selection.budget
+
+
+def has_start(selection: Selection, start: Start) -> bool:
+    """Whether cases are chosen for what they are while there is no model."""
+    return (start.anomalies > 0 or start.rule is not None) and STRATEGIES.get(selection.policy).ranks
+
+
+def rows_to_propose(selection: Selection, start: Start, *, cold: bool) -> tuple[int, int]:
+    """Rows of a tile that a batch proposes by coin and by score. cold: without a model."""
+    explore, active = explore_rows(selection), active_rows(selection)
+    if not cold or not has_start(selection, start):
+        return explore, active
+    return selection.budget + 1, max(active, start.pool)
 
 
 def ranked(rows: pl.DataFrame) -> pl.DataFrame:

@@ -36,6 +36,7 @@ class Choice:
         draws: (n,) uint64: settles equal scores.
         explore: rows of a tile that are chosen by coin, at most.
         active: rows of a tile that are chosen by score, at most.
+        besides: (n,) bool, rows that are proposed in any case.
 
     """
 
@@ -47,11 +48,13 @@ class Choice:
         draws: NDArray[np.uint64],
         explore: int,
         active: int,
+        besides: NDArray[np.bool_] | None = None,
     ) -> None:
         self._rows = np.argsort(tiles, kind="stable")
         self._tiles = tiles[self._rows]
         self._explore, self._active = explore, active
         own = self._rows
+        self._besides = np.zeros(len(own), np.bool_) if besides is None else besides[own]
         tile = np.cumsum(np.diff(self._tiles, prepend=self._tiles[:1]) != 0)
         if len(own) < 2**16:
             tile = tile.astype(np.uint16)  # which is sorted without comparing
@@ -67,7 +70,7 @@ class Choice:
         rank = np.arange(len(tiles)) - np.repeat(starts, counts)
         explore = self._first(self._by_coin, begin, end, rank < self._explore)
         active = self._first(self._by_score, begin, end, rank < self._active)
-        chosen = np.flatnonzero(explore | active)
+        chosen = np.flatnonzero(explore | active | self._besides[begin:end])
         rows = self._rows[begin:end][chosen]
         if end - begin == len(self._rows):
             order = np.argsort(rows, kind="stable")

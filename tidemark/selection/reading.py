@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline
-from tidemark.selection.proposals import Proposals
+from tidemark.selection.asked import segment_of
+from tidemark.selection.proposals import ProposalMeta, Proposals
+from tidemark.selection.segments import first_of_segments
 from tidemark.selection.tiles import Bars, Part, Proposal
 
 _STEP: Final = "select"
@@ -45,10 +47,11 @@ class Lanes:
         return partition * len(self._topics) + self._topics.index(topic)
 
 
-def parts(record: Proposals, bars: Callable[[int], Bars]) -> list[Part]:
+def parts(record: Proposals, bars: Callable[[int], Bars], segments: str | None = None) -> list[Part]:
     """Parts of a record by rising tile.
 
-    bars: of each tile. Most rows of a busy stream fall below them, and are not turned into objects.
+    bars: of each tile. Most rows of a busy stream fall below them, and are not turned into objects.  segments: the
+    context column that parts the stream, if one does.
 
     Raises:
         RecordError: rows and counts contradict each other, so that the tile's size would be wrong.
@@ -60,22 +63,26 @@ def parts(record: Proposals, bars: Callable[[int], Bars]) -> list[Part]:
         raise RecordError(_STEP, f"proposals without {', '.join(nulls)}")
     tile, coin, score = rows["tile"].to_numpy(), rows["coin"].to_numpy(), rows["score"].to_numpy()
     explore, active = rows["explore"].to_numpy(), rows["active"].to_numpy()
+    draw, unscored = rows["draw"].to_numpy(), np.isnan(score)
+    unsure = record.meta.unsure or {}
     for stray in set(tile.tolist()) - counts.keys():
         raise RecordError(_STEP, f"rows of tile {stray}, which the record does not count")
     chosen, needed = [], np.zeros(rows.height, np.bool_)
+    shown = None if segments is None else rows.get_column(f"c_{segments}", default=None)
+    floors = np.zeros(rows.height, np.bool_) if shown is None else first_of_segments(tile, draw, shown)
+    needed |= floors
     for number, events in sorted(counts.items()):
         mine, bar = tile == number, bars(number)
         drawn = int((mine & explore).sum())
         if not 0 < drawn <= events:
             raise RecordError(_STEP, f"{drawn} exploration rows for {events} events of tile {number}")
         by_coin = mine & explore & (coin <= np.uint64(bar.coin))
-        by_score = mine & active & ((score >= bar.score) | (bar.score == -math.inf))
+        near = unscored & (draw <= np.uint64(bar.draw)) if bar.score == -math.inf else False
+        by_score = mine & active & ((score >= bar.score) | near)
         offered = int((mine & (explore | active)).sum())
         chosen.append((number, events, drawn, offered, by_coin, by_score))
         needed |= by_coin | by_score
-    proposals = dict(
-        zip(np.flatnonzero(needed).tolist(), _proposals(rows, needed, record.meta.definitions), strict=True)
-    )
+    proposals = dict(zip(np.flatnonzero(needed).tolist(), _proposals(rows, needed, record.meta), strict=True))
     return [
         Part(
             number,
@@ -84,12 +91,18 @@ def parts(record: Proposals, bars: Callable[[int], Bars]) -> list[Part]:
             offered,
             [proposals[row] for row in np.flatnonzero(by_coin).tolist()],
             [proposals[row] for row in np.flatnonzero(by_score).tolist()],
+            unsure.get(number),
+            record.meta.odd,
+            {
+                segment_of(proposals[row].context, segments): proposals[row]
+                for row in np.flatnonzero(floors & (tile == number)).tolist()
+            },
         )
         for number, events, drawn, offered, by_coin, by_score in chosen
     ]
 
 
-def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_], definitions: dict[str, str] | None) -> list[Proposal]:
+def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_], meta: ProposalMeta) -> list[Proposal]:
     kept = rows if needed.all() else rows[np.flatnonzero(needed)]
     columns = kept.to_dict(as_series=False)
     features = {name[2:]: values for name, values in columns.items() if name.startswith("f_")}
@@ -108,7 +121,8 @@ def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_], definitions: dict[
             model=columns["model"][row],
             features={name: _present(values[row]) for name, values in features.items()},
             context={name: values[row] for name, values in context.items()},
-            definitions=definitions,
+            definitions=meta.definitions,
+            stage=meta.stage,
         )
         for row in range(kept.height)
     ]

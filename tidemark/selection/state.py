@@ -54,7 +54,7 @@ class SelectState:
             self._check(checkpoint)
         self._source.open(partition)
         self._tiles.open(checkpoint)
-        self._choose.ledger = Ledger() if checkpoint is None else checkpoint.ledger
+        self._choose.open(Ledger() if checkpoint is None else checkpoint.ledger)
         return None if checkpoint is None else checkpoint.rewind
 
     def close(self, partition: Partition) -> None:

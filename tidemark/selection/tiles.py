@@ -10,6 +10,8 @@ from typing import Final
 from tidemark.selection.clock import Watermarks
 
 _ANY_COIN: Final = 2**64 - 1
+_MOST_SEGMENTS: Final = 1_000
+"""Segments of a tile that a row is kept of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,12 @@ class Proposal:
     features: dict[str, float | None]
     context: dict[str, str | float | int | bool | None]
     definitions: dict[str, str] | None = None
+    stage: str = ""
+
+    @property
+    def cold(self) -> bool:
+        """Whether no model scored it."""
+        return self.probabilities is None
 
     @property
     def by_coin(self) -> tuple[int, str]:
@@ -50,6 +58,9 @@ class Part:
     """A record's part of one tile: all its events, those it drew by coin, and those it proposes, counted.
 
     coins, scores: of those it proposes by coin and by score, the ones that can still be chosen.
+    unsure: mean of 1 - margin over all its events; None without a model.
+    odd: without a model, share of active cases for the rule and oddness, where labels have told something.
+    floors: of the rows that it proposes, one of each segment, where there are segments.
     """
 
     tile: int
@@ -58,14 +69,21 @@ class Part:
     offered: int
     coins: list[Proposal]
     scores: list[Proposal]
+    unsure: float | None = None
+    odd: float | None = None
+    floors: dict[str, Proposal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """What a row must reach to matter to a tile: a coin of at most `coin`, or a score of at least `score`."""
+    """What a row must reach to matter to a tile: a coin of at most `coin`, or a score of at least `score`.
+
+    draw: coin that a row without a score must not exceed.
+    """
 
     coin: int = _ANY_COIN
     score: float = -math.inf
+    draw: int = _ANY_COIN
 
 
 @dataclass(slots=True)
@@ -74,6 +92,9 @@ class OpenTile:
 
     first_offset: of the first record with events of the tile; `watermarks` and `first_open` held before it.
     drawable: size of the random draw that the proposals carry, less one for the inclusion probability's coin.
+    explore, active, cold: rows to keep by coin, by score, and without a model.
+    unsure: sum of 1 - margin over `judged` events.  odd: as its newest part has it.
+    best: rows with a model by score, then those without.  floors: the row of each segment with the smallest draw.
     """
 
     number: int
@@ -82,18 +103,37 @@ class OpenTile:
     first_open: int
     explore: int
     active: int
+    cold: int = 0
     events: int = 0
+    judged: int = 0
+    unsure: float = 0.0
+    odd: float | None = None
     offered: int = 0
     drawable: int = sys.maxsize
     model: str = ""
     smallest: list[Proposal] = field(default_factory=list)
     best: list[Proposal] = field(default_factory=list)
+    floors: dict[str, Proposal] = field(default_factory=dict)
 
     def bars(self) -> Bars:
         """What a further proposal must reach to be among those kept."""
         coin = _ANY_COIN if len(self.smallest) <= self.explore else self.smallest[-1].coin
-        full = self.best and len(self.best) == self.active and not math.isnan(self.best[-1].score)
-        return Bars(coin, self.best[-1].score if full else -math.inf)
+        scored = sum(not row.cold for row in self.best)
+        if scored >= self.active > 0:
+            return Bars(coin, self.best[scored - 1].score)
+        kept = max(self.active, self.cold)
+        last = self.best[-1] if len(self.best) - scored >= kept > 0 else None
+        return Bars(coin, draw=_ANY_COIN if last is None or not math.isnan(last.score) else last.draw)
+
+    @property
+    def uncertainty(self) -> float | None:
+        """Mean of 1 - margin over the events that a model has scored; None where it scored none."""
+        return self.unsure / self.judged if self.judged else None
+
+    @property
+    def seen_by_a_model(self) -> bool:
+        """Whether a model has scored any of its events."""
+        return self.judged > 0 or any(not row.cold for row in self.best)
 
     def merge(self, part: Part, model: str) -> None:
         """Take in a record's part of the tile.
@@ -104,7 +144,19 @@ class OpenTile:
         self.events += part.events
         self.offered += part.offered
         self.model = model
+        if part.unsure is not None:
+            self.judged += part.events
+            self.unsure += part.unsure * part.events
+        self.odd = self.odd if part.odd is None else part.odd
         if part.drawn < part.events:
             self.drawable = min(self.drawable, part.drawn - 1)
         self.smallest = sorted([*self.smallest, *part.coins], key=lambda row: row.by_coin)[: self.explore + 1]
-        self.best = sorted([*self.best, *part.scores], key=lambda row: row.by_score)[: self.active]
+        rows = sorted([*self.best, *part.scores], key=lambda row: row.by_score)
+        cold = [row for row in rows if row.cold]
+        self.best = [row for row in rows if not row.cold][: self.active] + cold[: max(self.active, self.cold)]
+        for segment, row in part.floors.items():
+            before = self.floors.get(segment)
+            if before is None and len(self.floors) >= _MOST_SEGMENTS:
+                continue
+            if before is None or (row.draw, row.event_id) < (before.draw, before.event_id):
+                self.floors[segment] = row

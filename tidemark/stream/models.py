@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tidemark.registry.label_counts import LabelCounts
 
 
 class ActiveModel(Protocol):
@@ -26,6 +28,15 @@ class ModelSource(Protocol):
 
     def current(self) -> ActiveModel | None:
         """The model in force now; None before the first. Never waits."""
+        ...
+
+
+@runtime_checkable
+class CountsLabels(Protocol):
+    """A source of models that knows what labels have told before there is one."""
+
+    def label_counts(self) -> LabelCounts | None:
+        """The counts; None where nothing is known. Never waits."""
         ...
 
 

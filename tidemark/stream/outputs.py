@@ -10,17 +10,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kernels import coin, entropy, hash64, least_confidence, margin
+from kernels import coin, hash64
 from tidemark.evaluation.focus import stretched
 from tidemark.formats.arrow import least_bytes, to_ipc
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.expressions import Schema
-from tidemark.pipeline.model import Selection
 from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.runtime.processor import Output, Partition
-from tidemark.selection.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
+from tidemark.selection.proposals import ProposalMeta, encode_proposals, rows_to_propose, schema
 from tidemark.selection.ranking import Choice, Chosen
+from tidemark.selection.scoring import Ranker, Ranking, Scores
+from tidemark.selection.segments import first_of_segments
 from tidemark.stream.pieces import Headers, in_pieces
 from tidemark.stream.rows import Rows, renamed
 
@@ -37,20 +38,6 @@ class Meta:
     first_offset: int | None
     last_offset: int | None
     watermark: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What the model in force says of n rows. Without a model, `probabilities` is None and the uncertainty NaN."""
-
-    model: str
-    probabilities: Floats | None
-    uncertainty: Floats
-
-    def only(self, rows: NDArray[np.int64] | slice) -> Scores:
-        """Those of some rows."""
-        probabilities = None if self.probabilities is None else self.probabilities[rows]
-        return Scores(self.model, probabilities, self.uncertainty[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +59,6 @@ class Scored:
         return Scored(cut, self.identity[own], self.scores.only(own), self.features[own])
 
 
-def score(selection: Selection, model: str, probabilities: Floats | None, n: int) -> Scores:
-    """Uncertainty of n rows by the policy's measure: entropy, least confidence, or 1 - margin for all others."""
-    if probabilities is None:
-        return Scores(model, None, np.full(n, np.nan))
-    measure = {"entropy": entropy, "least_confidence": least_confidence}.get(selection.policy, margin)
-    return Scores(model, probabilities, np.asarray(measure(probabilities), np.float64))
-
-
 class Offers:
     """Encodes what the last stage gives."""
 
@@ -91,6 +70,7 @@ class Offers:
         self._schema = schema(pipeline, self._context)
         self._row_bytes = least_bytes(self._schema.values())
         self._definitions = feature_ids(pipeline)
+        self._ranker = Ranker(pipeline)
         self._coin = hash64(pipeline.selection.version.encode())
         self._draw = hash64((pipeline.selection.version + _DRAW).encode())
 
@@ -145,9 +125,13 @@ class Offers:
         coins, draws = self._coins(rows)
         if self._selection.focused:
             coins = stretched(coins, scores.probabilities)
-        value = np.full(n, np.nan) if self._selection.policy == "random" else scores.uncertainty
-        explore, active = explore_rows(self._selection), active_rows(self._selection)
-        choice = Choice(tiles, coins, value, draws, explore, active)
+        ranking = self._ranker(scores, scored.features, draws)
+        value, unsure = ranking.value, _mean_by_tile(tiles, ranking.unsure)
+        cold = scores.probabilities is None
+        explore, active = rows_to_propose(self._selection, self._pipeline.start, cold=cold)
+        segments = self._selection.segments
+        besides = None if segments is None else first_of_segments(tiles, draws, rows.columns[segments.column])
+        choice = Choice(tiles, coins, value, draws, explore, active, besides)
         chosen: dict[tuple[int, int], Chosen] = {}
 
         def least(begin: int, end: int) -> int:
@@ -167,7 +151,8 @@ class Offers:
             ]
             frame = self._offered(scored, own.rows, numbers)
             told = meta if end == n else replace(meta, watermark=None)
-            return self._encode(told, frame, own.tiles, scores.model, idle=False)
+            of_tiles = None if unsure is None else {tile: unsure[tile] for tile in own.tiles}
+            return self._encode(told, frame, own.tiles, scores.model, idle=False, ranking=ranking, unsure=of_tiles)
 
         pieces = in_pieces(n, 0, encode, least=least)
         return [self._output(value, headers) for _, _, value, headers in pieces]
@@ -195,7 +180,15 @@ class Offers:
         return Output(self._pipeline.topics.proposals, value, partition=0, headers=headers)
 
     def _encode(
-        self, meta: Meta, rows: pl.DataFrame, tiles: dict[int, int], model: str, *, idle: bool
+        self,
+        meta: Meta,
+        rows: pl.DataFrame,
+        tiles: dict[int, int],
+        model: str,
+        *,
+        idle: bool,
+        ranking: Ranking | None = None,
+        unsure: dict[int, float] | None = None,
     ) -> tuple[bytes, Headers]:
         return encode_proposals(
             ProposalMeta(
@@ -209,6 +202,9 @@ class Offers:
                 policy=self._selection.version,
                 model=model,
                 definitions=self._definitions,
+                unsure=unsure,
+                stage="" if ranking is None else ranking.stage,
+                odd=None if ranking is None else ranking.odd,
             ),
             rows,
         )
@@ -223,6 +219,15 @@ class Offers:
             coins[own] = coin(stream, origin.index, offsets, self._coin)
             draws[own] = coin(stream, origin.index, offsets, self._draw)
         return coins, draws
+
+
+def _mean_by_tile(tiles: NDArray[np.int64], values: Floats | None) -> dict[int, float] | None:
+    """Mean of (n,) values, 0 to 1, in each tile."""
+    if values is None:
+        return None
+    numbers, places, counts = np.unique(tiles, return_inverse=True, return_counts=True)
+    means = np.clip(np.bincount(places, weights=values, minlength=len(numbers)) / counts, 0.0, 1.0)
+    return dict(zip(numbers.tolist(), means.tolist(), strict=True))
 
 
 def _feature(name: str) -> str:

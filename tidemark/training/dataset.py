@@ -14,7 +14,7 @@ import hashlib
 import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
 from tidemark.evaluation.labels import final_labels
-from tidemark.records import ENDING, Label, decode
+from tidemark.records import ENDING, NO_MODEL, Label, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.values import Values
@@ -30,6 +30,8 @@ from tidemark.registry.values import Values
 _FARTHEST: Final = 2**62
 STEP: Final = "label"
 """Step that the dead letters of labels name."""
+Origin = Literal["drawn", "chosen", "other"]
+"""Drawn at random; chosen without a model; all others."""
 Recomputed = Mapping[str, Mapping[str, float | None]]
 """Of each event the features that were recomputed, by the id of their definition."""
 _NOTHING: Final[Recomputed] = {}
@@ -191,6 +193,8 @@ class LabelLog:
         self._waiting: list[tuple[int, int, Label]] = []
         self._known: dict[str, list[tuple[int, Label]]] = {}
         self._target: dict[str, int] = {}
+        self._origin: dict[str, Origin] = {}
+        self._by_origin: dict[Origin, list[int]] = {}
         self.now = 0
         self.ever = 0
         self._seen: set[str] = set()
@@ -203,6 +207,10 @@ class LabelLog:
     def counts(self) -> list[int]:
         """Events that can be learnt from now, of each class."""
         return list(self._counts)
+
+    def counts_of(self, origin: Origin) -> list[int]:
+        """As `counts`, of the cases that were asked about for one reason."""
+        return list(self._by_origin.get(origin, [0] * len(self._schema.classes)))
 
     def add(self, offset: int, label: Label) -> None:
         """Take in an annotation that `check` accepted; what was said on the way to a label is passed over."""
@@ -230,11 +238,24 @@ class LabelLog:
         bisect.insort(annotations, (offset, label), key=lambda each: each[0])
         before = self._target.pop(event, None)
         if before is not None:
-            self._counts[before] -= 1
+            self._count(event, before, -1)
         verdict = final_labels(known for _, known in annotations)
         if verdict and verdict[0].status == "answered":
             target = self._target[event] = self._schema.classes.index(verdict[0].label or "")
-            self._counts[target] += 1
+            self._origin[event] = _origin(verdict[0])
+            self._count(event, target, 1)
             if event not in self._seen:
                 self._seen.add(event)
                 self.ever += 1
+
+    def _count(self, event: str, target: int, by: int) -> None:
+        self._counts[target] += by
+        origin = self._origin[event]
+        self._by_origin.setdefault(origin, [0] * len(self._schema.classes))[target] += by
+
+
+def _origin(label: Label) -> Origin:
+    """Why a case was asked about, as far as the start of selection goes by it."""
+    if label.reason == "explore":
+        return "drawn"
+    return "chosen" if label.reason == "cold" and label.model == NO_MODEL else "other"

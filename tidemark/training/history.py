@@ -7,6 +7,7 @@ import msgspec
 from tidemark.evaluation.draw import is_drawn, weights_of
 from tidemark.evaluation.labels import final_labels
 from tidemark.pipeline import Pipeline
+from tidemark.registry.label_counts import LabelCounts
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
 from tidemark.runtime.processor import Partition
@@ -34,7 +35,7 @@ class LabelHistory:
 
     log: the labels.  first, next: offset of the first record, and the one after the last.  ever, at, schema: events
     that could be learnt from, the log's time, and the pipeline file's hash at the last training.  quiet_until: offset
-    up to which models have learnt that an earlier process published.
+    up to which models have learnt that an earlier process published.  counts: of labels, as they were last told.
     """
 
     def __init__(self, pipeline: Pipeline, schema: ModelSchema, partition: Partition, metadata: str) -> None:
@@ -48,6 +49,7 @@ class LabelHistory:
         self.ever, self.at, self.schema = progress.ever, progress.at, progress.schema
         self.quiet_until = 0
         self.headlines = HeadlineLog(progress.told, progress.told_of)
+        self.counts: LabelCounts | None = None
 
     @property
     def replaying(self) -> bool:

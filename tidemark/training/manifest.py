@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemark.records import Label, LabelRange, ModelManifest
 from tidemark.registry.schema import ModelSchema
@@ -47,7 +48,15 @@ def describe(
         golden_raw=model.golden_raw.tolist(),
         structure_sha256=model.structure_sha256,
         definitions=schema.ids,
+        class_counts=_by_class(rows.target, schema),
+        drawn_counts=[] if rows.inclusion is None else _by_class(rows.target[~np.isnan(rows.inclusion)], schema),
     )
+
+
+def _by_class(target: NDArray[np.int64], schema: ModelSchema) -> list[int]:
+    """How many rows are of each class."""
+    counts: list[int] = np.bincount(target.astype(np.int64), minlength=len(schema.classes)).tolist()
+    return counts
 
 
 def labels_of(

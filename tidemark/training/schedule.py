@@ -14,9 +14,13 @@ eighth more labels for the same average precision on simulated payments (`benchm
 
 
 def first_is_due(pipeline: Pipeline, counts: Sequence[int]) -> bool:
-    """Whether there are labels enough for a first champion. counts: labels of each class, in the classes' order."""
+    """Whether there are labels enough for a first champion. counts: labels of each class, in the classes' order.
+
+    With more than two classes the first champion waits for labels of any but the commonest, not for the positive one.
+    """
     training, label = pipeline.training, pipeline.label
-    positives = counts[label.classes.index(label.positive)]
+    several = len(label.classes) > 2
+    positives = sum(counts) - max(counts) if several else counts[label.classes.index(label.positive)]
     two_classes = sum(count > 0 for count in counts) >= 2
     return sum(counts) >= training.min_labels and positives >= training.min_positive and two_classes
 

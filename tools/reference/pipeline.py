@@ -31,9 +31,14 @@ def sections() -> list[tuple[str, type[Section]]]:
 
     """
     found: list[tuple[str, type[Section]]] = [("", Pipeline)]
-    found += [
-        (_heading(name, field), model) for name, field in Pipeline.model_fields.items() for model in _models(field)
-    ]
+    for name, field in Pipeline.model_fields.items():
+        for model in _models(field):
+            found.append((_heading(name, field), model))
+            found += [
+                (_heading(f"{name}.{inner}", part), nested)
+                for inner, part in model.model_fields.items()
+                for nested in _models(part)
+            ]
     return found
 
 
@@ -122,6 +127,8 @@ def _said(schema: dict[str, Any], whole: dict[str, Any]) -> str:  # noqa: PLR091
     kind: str = schema.get("type", "value")
     if kind == "array":
         return f"list: {_said(schema.get('items', {}), whole)}"
+    if kind == "object" and schema.get("additionalProperties") is False:
+        return "table with keys of its own"
     if kind == "object":
         return f"table: {_said(schema.get('additionalProperties', {}), whole)}"
     if kind == "string":

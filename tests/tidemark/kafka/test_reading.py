@@ -8,6 +8,7 @@ from confluent_kafka import Producer
 
 from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka import ensure_topics, producer_config, read_all, read_spans, wait_settled
+from tidemark.kafka.reading import each_record
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 
@@ -137,3 +138,18 @@ def test_an_end_that_is_not_reached_is_an_error_that_names_the_partition(
 
     with pytest.raises(BrokerError, match=rf"the end of {topic}\[0\] was not reached within 0\.5 s, after 1 records"):
         list(read_spans(kafka, {(topic, 0): (0, 100)}, group="g", timeout=0.5))
+
+
+def test_the_end_of_a_topic_is_read_alone_where_that_is_asked_for(
+    kafka: Settings, topic: str, producer: Producer
+) -> None:
+    for number in range(4):
+        transaction(kafka, producer, topic, [b"%d" % number])
+    transaction(kafka, producer, topic, [b"other"], partition=1)
+
+    def read(last: int) -> set[bytes | None]:
+        return {message.value() for message in each_record(kafka, topic, settled=True, last=last)}
+
+    assert read(4) == {b"2", b"3", b"other"}  # a marker behind each
+    assert read(1_000) == {b"0", b"1", b"2", b"3", b"other"}
+    assert read(0) == set()

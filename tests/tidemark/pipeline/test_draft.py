@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import run_everything
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline, parse
@@ -100,7 +101,7 @@ def test_epoch_times_are_told_apart_by_their_size(time: float, expected: str) ->
         ([sample({"who": "a"})], {}, "no column looks like a time; name it with --time"),
         ([sample({"who": "a", "ts": 1_700_000_000})], {"time": "tss"}, "there is no column 'tss'; did you mean 'ts'?"),
         ([sample({"who": "a", "ts": 1_700_000_000})], {"time": "who"}, "'who' holds 'a', which is no time"),
-        ([sample({"ts": 1_700_000_000, "x": 1.5})], {}, "no column can be a key"),
+        ([sample({"a time": 1_700_000_000, "x": 1.5})], {"time": "a time"}, "no column can be a key"),
         ([sample({"ts": 1_700_000_000, "x": 1.5, "y": 1})], {"key": "x"}, "'x' can't be a key"),
     ],
 )
@@ -161,3 +162,34 @@ def test_records_that_are_keyed_by_a_column_with_gaps_are_drafted_with_that_key(
     assert parse(text, "p").keys == ["card"]
     assert "CHOOSE: card is missing in 6 of 60 records" in text
     assert parse(draft("payments", samples, partitions=2, key="card"), "p").keys == ["card"]
+
+
+def test_a_text_of_many_values_keeps_the_commonest_and_says_so() -> None:
+    texts = [f"m{i % 40 if i % 2 else i % 3:02}" for i in range(300)]
+    samples = [sample({"when": 1_700_000_000 + i, "who": f"w{i % 5}", "shop": text}) for i, text in enumerate(texts)]
+    text = draft("cards.raw", samples, partitions=1, key="who")
+    (feature,) = [each for each in drafted(samples, key="who").features if each.name == "shop"]
+    assert len(feature.categories or []) == 20
+    assert {"m00", "m01", "m02"} <= set(feature.categories or [])
+    assert "# the 20 commonest of 22 texts seen" in text
+
+
+def test_a_text_that_is_another_in_every_record_is_named_as_no_feature() -> None:
+    rows = [{"when": 1_700_000_000 + i, "who": f"w{i % 5}", "id": f"i{i}", "note": f"said {i}"} for i in range(30)]
+    text = draft("cards.raw", list(map(sample, rows)), partitions=1, key="who")
+    assert '# no feature: "note" (another text in every record' in text
+
+
+def test_records_of_nothing_but_numbers_are_drafted_without_windows_and_run() -> None:
+    pipeline = drafted([sample({"ts": 1_700_000_000.5 + i, "x": i * 0.1, "y": i * 0.3}) for i in range(30)])
+    assert pipeline.keys == ["ts"]
+    assert pipeline.windows == []
+    assert [feature.name for feature in pipeline.features] == ["x", "y"]
+    assert run_everything(pipeline, trains=True)[pipeline.topics.predictions]
+
+
+def test_the_draft_names_the_settings_of_selection_start_and_training() -> None:
+    pipeline = drafted(PAYMENTS)
+    assert (pipeline.selection.policy, pipeline.selection.budget, pipeline.selection.explore) == ("robust", 8, 1)
+    assert (pipeline.training.min_labels, pipeline.training.min_positive, pipeline.gates.min_holdout) == (16, 1, 10)
+    assert (pipeline.start.anomalies, pipeline.start.positives) == (32, 20)

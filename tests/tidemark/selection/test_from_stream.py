@@ -8,6 +8,7 @@ from streaming import START, MemoryEngine, Model, Models, load_rows, purchases, 
 from benchmarks.labels.proposal_streams import Record, Run
 from kernels import coin, hash64, unit
 from tidemark.monitoring import MonitorProcessor
+from tidemark.pipeline.model import Pipeline
 from tidemark.records import Candidate, Prediction, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.runtime.processor import Batch, Output, Partition
@@ -85,6 +86,51 @@ def test_the_draw_from_real_proposals_is_that_of_all_predicted_events(
     reasons = {"margin": "uncertain", "badge": "diverse", "random": "explore"}
     allowed = {"explore", reasons[policy] if model or policy == "random" else "cold"}
     assert {candidate.reason for candidate in found} == allowed
+
+
+def candidates_of(engine: MemoryEngine) -> list[Candidate]:
+    """What is asked of a stream of purchases, over crashes."""
+    load_rows(engine, purchases(7, 400, keys=12))
+    engine.drain()
+    log = proposed(engine)
+    outputs = Run(engine.pipeline, log).crashing_at([3, len(log) // 2])
+    assert not [output for output in outputs if output.topic == engine.pipeline.topics.deadletter]
+    return [decode(Candidate, o.value) for o in outputs if o.topic == engine.pipeline.topics.candidates]
+
+
+def changed(pipeline: Pipeline, **sections: dict[str, object]) -> Pipeline:
+    content = pipeline.model_dump(mode="json")
+    for section, values in sections.items():
+        content[section] |= values
+    return Pipeline.model_validate(content)
+
+
+def test_an_experts_rule_names_what_is_asked_about_before_there_is_a_model() -> None:
+    """From the pipeline file to the candidates, by the real stream processor."""
+    pipeline = changed(
+        shop(keys=1),
+        selection={"budget": 6, "tile": "60s"},
+        start={"rule": "amount > 30 AND ratio > 1", "anomalies": 0},
+    )
+    engine = MemoryEngine(pipeline, Models(None))
+    found = candidates_of(engine)
+    cold = [each for each in found if each.reason == "cold"]
+    named = [(each.features["amount"] or 0) > 30 and (each.features["ratio"] or 0) > 1 for each in cold]
+    assert sum(named) > 5
+    for tile in {each.tile for each in cold}:
+        told = [name for name, each in zip(named, cold, strict=True) if each.tile == tile]
+        assert told == sorted(told, reverse=True)  # first what the rule names
+    drawn = [each for each in found if each.reason == "explore"]
+    assert len(drawn) > len(found) / 5
+
+
+@pytest.mark.parametrize("keys", [1, 2])
+def test_each_segment_is_asked_about_by_a_model_that_is_sure_of_all_its_events(keys: int) -> None:
+    segments = {"column": "place", "least": 0.05}
+    pipeline = changed(shop(keys=keys), selection={"budget": 4, "tile": "60s", "segments": segments})
+    with_floors = candidates_of(MemoryEngine(pipeline, Models(Model())))
+    places = {each.context["place"] for each in with_floors}
+    assert places == {row["place"] for row in purchases(7, 400, keys=12)}
 
 
 def test_the_monitor_takes_in_every_real_prediction() -> None:

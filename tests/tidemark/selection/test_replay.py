@@ -10,7 +10,7 @@ from selecting import closed_tiles
 
 from benchmarks.labels.proposal_streams import Record, Run, pipeline, stream
 from kernels import unit
-from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.model import Pipeline, Start
 from tidemark.records import Candidate, Metric, decode
 from tidemark.runtime.processor import Output
 
@@ -65,6 +65,7 @@ def test_a_run_with_crashes_commits_the_very_outputs_of_one_without(
 @settings(max_examples=60, deadline=None)
 def test_each_tiles_draw_is_the_bottom_k_of_all_its_events_with_exact_probabilities(options: dict[str, object]) -> None:
     pipe, log = made(options)
+    pipe = pipe.model_copy(update={"start": Start(anomalies=0, positives=0)})  # which has more drawn without a model
     found = candidates(Run(pipe, log).crashing_at([len(log) // 2]))
     selection, spent = pipe.selection, 0
     tiles = closed_tiles(pipe, log)

@@ -11,6 +11,7 @@ from streaming import START, MemoryEngine, Model, Models, load_rows, purchases, 
 from kernels import coin, hash64
 from tidemark.errors import ModelError, TopicError
 from tidemark.records import Prediction, decode
+from tidemark.registry.label_counts import LabelCounts
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection.proposals import decode_proposals, ranked
 from tidemark.stream import StreamProcessor
@@ -155,7 +156,9 @@ def test_a_record_that_is_no_hop_is_a_dead_letter() -> None:
 
 
 def test_without_a_model_predictions_say_so_and_a_random_few_are_proposed() -> None:
-    engine = MemoryEngine(shop(keys=1), Models(None))
+    pipeline = shop(keys=1)
+    few = pipeline.start.model_copy(update={"pool": 6})
+    engine = MemoryEngine(pipeline.model_copy(update={"start": few}), Models(None))
     outputs = one_key_batch(engine, [value(id=f"P{i}") for i in range(40)])
     assert {(p.model, p.probabilities, p.uncertainty) for p in predictions(outputs)} == {("none", None, None)}
     proposed = decode_proposals(outputs[-1].value, list(outputs[-1].headers))
@@ -163,10 +166,29 @@ def test_without_a_model_predictions_say_so_and_a_random_few_are_proposed() -> N
     assert proposed.rows["score"].is_nan().all()
     assert proposed.rows["probabilities"].is_null().all()
     active = proposed.rows.filter(pl.col("active"))
-    assert len(active) == 4
+    assert len(active) == 6
     offsets = np.array([r.offset for r in engine.logs[RAW]], np.int64)
     draws = coin(hash64(b"shop.raw@0000aaaa"), 1, offsets, hash64(b"1/draw"))
-    assert sorted(active["draw"]) == sorted(draws.tolist())[:4]
+    assert sorted(active["draw"]) == sorted(draws.tolist())[:6]
+
+
+class Counting(Models):
+    """No model, and what labels have told."""
+
+    def label_counts(self) -> LabelCounts:
+        return LabelCounts(classes=["bad", "good"], drawn=[0, 9], chosen=[0, 40])
+
+
+def test_what_labels_have_told_goes_with_proposals_while_there_is_no_model() -> None:
+    pipeline = shop(keys=1)
+
+    def odd(models: Models) -> float | None:
+        outputs = one_key_batch(MemoryEngine(pipeline, models), [value(id=f"P{i}") for i in range(5)])
+        return decode_proposals(outputs[-1].value, list(outputs[-1].headers)).meta.odd
+
+    assert odd(Models(None)) is None
+    assert odd(Counting(None)) == 0.25
+    assert odd(Counting()) is None
 
 
 def test_the_exploration_coin_is_that_of_the_raw_record_whatever_its_way() -> None:

@@ -15,7 +15,7 @@ from tidemark.errors import ConfigError, ModelError
 from tidemark.features.backfill import backfill
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, parse
-from tidemark.pipeline.model import LearnerName
+from tidemark.pipeline.model import LearnerName, Start
 from tidemark.records.topics import TopicSpec
 from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
@@ -23,6 +23,7 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
 from tidemark.runtime.processor import Partition
 from tidemark.runtime.settings import Settings
+from tidemark.selection.start import looks_for_positives
 from tidemark.sources.history import read_history
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import Dataset
@@ -67,6 +68,17 @@ def test_a_history_gives_a_model_with_its_figures() -> None:
     assert high is not None
     assert low < precision < high
     assert precision > 0.8
+
+
+def test_labels_of_a_history_count_in_the_start() -> None:
+    """A model of a history that knows positives enough is followed by the strategy, not by a search for positives."""
+    rare = history().filter((pl.col("truth") == "no") | (pl.int_range(pl.len()) % 8 == 0))
+    made = from_history(labeled_pipeline(), rare, "history.parquet", all_known=True)
+    known, drawn = made.manifest.class_counts, made.manifest.drawn_counts
+    assert tuple(known) == made.counts
+    assert 5 < known[1] < known[0] / 4
+    assert looks_for_positives(Start(positives=known[1]), known, drawn, 1) is None
+    assert looks_for_positives(Start(positives=10 * known[1]), known, drawn, 1) == [1]
 
 
 def test_the_labels_of_the_last_delay_are_used_only_when_all_are_known() -> None:

@@ -12,15 +12,18 @@ from models import START, batch_of, label_of, label_values, registry_of, rows, s
 
 from tidemark.errors import ConfigError, ModelError, TopicError
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.model import LearnerName
-from tidemark.records import Label, Metric, ModelManifest, decode, encode
+from tidemark.pipeline.model import LearnerName, Start
+from tidemark.records import Label, Metric, ModelManifest, Reason, decode, encode
 from tidemark.registry.codec import Registry, publish
+from tidemark.registry.label_counts import KEY, LabelCounts
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import ActiveModel
 from tidemark.registry.validate import Validator
 from tidemark.runtime.processor import Output, Partition
+from tidemark.selection.start import looks_for_positives
 from tidemark.training import RetrainProcessor
-from tidemark.training.dataset import check
+from tidemark.training.dataset import LabelLog, Origin, check
 from tidemark.training.manifest import labels_of
 
 PIPELINE = small_pipeline(
@@ -356,3 +359,101 @@ def test_labels_too_alike_to_learn_from_give_no_champion() -> None:
     reasons = [decode(Metric, each.value).detail["decision"] for each in engine.records("p.metrics")]
     assert len(reasons) == 11
     assert "too few or too alike" in str(reasons[0])
+
+
+def _without_a_model(values: list[bytes]) -> list[bytes]:
+    """Labels of cases that were drawn, every third, or chosen without a model."""
+    found = []
+    for index, value in enumerate(values):
+        drawn = index % 3 == 0
+        label = msgspec.structs.replace(
+            decode(Label, value), reason="explore" if drawn else "cold", inclusion_probability=0.1 if drawn else None
+        )
+        found.append(encode(label))
+    return found
+
+
+STARTING = _without_a_model(VALUES[:60])
+
+
+@pytest.fixture(scope="module")
+def started() -> Engine:
+    engine = Engine()
+    engine.run(STARTING, [])
+    return engine
+
+
+def _told(engine: Engine) -> list[LabelCounts]:
+    records = [each for each in engine.records("p.models") if each.key == KEY]
+    return [decode(LabelCounts, each.value) for each in records]
+
+
+def test_what_labels_have_told_is_published_label_by_label_until_there_is_a_model(started: Engine) -> None:
+    told = _told(started)
+    assert [sum(each.drawn) + sum(each.chosen) for each in told] == list(range(1, 20))
+    assert [sum(each.drawn) for each in told] == [-(-n // 3) for n in range(1, 20)]
+    first = next(i for i, each in enumerate(started.outputs) if each.key is not None and each.key.startswith(b"v"))
+    assert not [each for each in started.outputs[first:] if each.key == KEY]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_what_labels_have_told_is_the_same_whatever_the_batches_and_crashes(started: Engine, *, crash: bool) -> None:
+    engine = Engine()
+    engine.run(STARTING, [3, 4, 11, 19, 40], crash=crash)
+    assert _told(engine) == _told(started)
+
+
+def test_labels_count_by_why_their_cases_were_asked_about() -> None:
+    features, target = rows(6)
+    told: list[tuple[Reason, str, float | None]] = [
+        ("explore", "none", 0.1),
+        ("explore", "m1", 0.1),
+        ("cold", "none", None),
+        ("cold", "m1", None),
+        ("uncertain", "m1", None),
+        ("imported", "none", None),
+    ]
+    log = LabelLog(SCHEMA)
+    for index, (reason, model, inclusion) in enumerate(told):
+        label = label_of(index, features[index].tolist(), SCHEMA.classes[target[index]])
+        changed = msgspec.structs.replace(label, reason=reason, model=model, inclusion_probability=inclusion)
+        log.add(index, changed)
+    log.advance(2**61)
+    expected: dict[Origin, list[int]] = {"drawn": [0, 1], "chosen": [2], "other": [3, 4, 5]}
+    for origin, which in expected.items():
+        assert log.counts_of(origin) == np.bincount(target[which], minlength=2).tolist()
+
+
+def test_a_manifest_says_how_many_labels_of_each_class_were_learnt_from_and_how_many_were_drawn(
+    started: Engine,
+) -> None:
+    for manifest in started.manifests:
+        assert sum(manifest.class_counts) == manifest.used
+        assert sum(manifest.drawn_counts) == -(-manifest.used // 3)
+
+
+def test_a_manifest_of_before_class_counts_is_read_and_its_model_says_nothing_of_them() -> None:
+    model, manifest = small_model(SCHEMA)
+    older = msgspec.structs.replace(manifest, class_counts=[], drawn_counts=[])
+    value = {
+        name: each
+        for name, each in msgspec.json.decode(encode(older)).items()
+        if name not in {"class_counts", "drawn_counts"}
+    }
+    assert decode(ModelManifest, msgspec.json.encode(value)) == older
+    registry = registry_of(publish(older, model.text, topic="p.models"))
+    checked = Validator(SCHEMA, Engine.sandbox).check(registry, manifest.version)
+    assert ActiveModel(checked).class_counts == ActiveModel(checked).drawn_counts == []
+
+
+def test_labels_that_were_imported_count_in_the_start() -> None:
+    """They bring the first model as others do, and its manifest says how many positives there are."""
+    values = [encode(msgspec.structs.replace(decode(Label, value), reason="imported")) for value in VALUES[:25]]
+    engine = Engine()
+    engine.run(values, [])
+    (manifest,) = engine.manifests
+    assert sum(manifest.class_counts) == 20
+    assert (manifest.drawn_counts, _told(engine)) == ([0, 0], [])
+    positives = manifest.class_counts[1]
+    start = Start(positives=positives)
+    assert looks_for_positives(start, manifest.class_counts, manifest.drawn_counts, 1) is None

@@ -15,7 +15,7 @@ from tidemark.runtime.steps import Outcome, Refused, RoundContext
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint
 from tidemark.selection.clock import Watermarks
 from tidemark.selection.ledger import Ledger
-from tidemark.selection.proposals import Proposals, active_rows, explore_rows
+from tidemark.selection.proposals import Proposals, active_rows, rows_to_propose
 from tidemark.selection.reading import Lanes, parts
 from tidemark.selection.steps.decode_proposals import DecodedProposals, DecodedRecord
 from tidemark.selection.tiles import Bars, OpenTile, Part
@@ -49,6 +49,8 @@ class CloseTilesStep:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._selection = pipeline.selection
+        self._start = pipeline.start
+        self._segments = None if self._selection.segments is None else self._selection.segments.column
         self._time = pipeline.time
         self._topic = pipeline.topics.proposals
         self._lanes = len(Lanes(pipeline))
@@ -128,9 +130,9 @@ class CloseTilesStep:
     def _bounded(self, state: _State, record: Proposals, latest: int | None) -> list[Part]:
         """Parts of a record, none of a tile that lies beyond what its Kafka timestamp allows."""
         if latest is None:
-            return parts(record, state.bars)
+            return parts(record, state.bars, self._segments)
         newest = latest // self._selection.tile
-        found = parts(record, lambda number: state.bars(min(number, newest)))
+        found = parts(record, lambda number: state.bars(min(number, newest)), self._segments)
         return [part if part.tile <= newest else replace(part, tile=newest) for part in found]
 
     def _merge(self, state: _State, offset: int, found: list[Part], model: str) -> None:
@@ -139,13 +141,15 @@ class CloseTilesStep:
             number = max(part.tile, state.first_open)
             tile = state.tiles.get(number)
             if tile is None:
+                explore, cold = rows_to_propose(self._selection, self._start, cold=True)
                 tile = state.tiles[number] = OpenTile(
                     number=number,
                     first_offset=offset,
                     watermarks=before,
                     first_open=state.first_open,
-                    explore=explore_rows(self._selection) - 1,
+                    explore=explore - 1,
                     active=active_rows(self._selection),
+                    cold=cold,
                 )
             tile.merge(part, model)
 

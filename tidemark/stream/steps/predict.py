@@ -15,12 +15,14 @@ from tidemark.features.rows import DerivedFeatures
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import Schema
 from tidemark.records import NO_MODEL, encode
+from tidemark.registry.label_counts import LabelCounts
 from tidemark.runtime.processor import Output, Partition
 from tidemark.runtime.steps import RoundContext
+from tidemark.selection.scoring import score
 from tidemark.stream.hops import event_ids
 from tidemark.stream.lateness import Punctuality
-from tidemark.stream.models import ActiveModel, ModelSource
-from tidemark.stream.outputs import Meta, Offers, Scored, score
+from tidemark.stream.models import ActiveModel, CountsLabels, ModelSource
+from tidemark.stream.outputs import Meta, Offers, Scored
 from tidemark.stream.steps.window_features import Featured, Windowed
 
 
@@ -103,10 +105,14 @@ class PredictStep:
         rows = featured.rows
         self._punctuality.add(rows)
         features = self._derived(rows.features[self._computed])
-        scores = score(self._pipeline.selection, *self._probabilities(features), len(rows))
+        known = self._model if self._model is not None else self._label_counts()
+        scores = score(self._pipeline.selection, *self._probabilities(features), len(rows), known)
         tiles = np.maximum(featured.watermarks, rows.bounded) // self._pipeline.selection.tile
         ids = event_ids(rows.origins, rows.origin, rows.offsets)
         return Portion(Scored(rows, self._offers.identity(rows, ids), scores, features), tiles, featured.metas)
+
+    def _label_counts(self) -> LabelCounts | None:
+        return self._models.label_counts() if isinstance(self._models, CountsLabels) else None
 
     def _probabilities(self, features: pl.DataFrame) -> tuple[str, NDArray[np.float64] | None]:
         if self._model is None:

@@ -22,6 +22,7 @@ from tidemark.errors import ModelError, TopicError
 from tidemark.pipeline import Pipeline
 from tidemark.records import NO_MODEL, LabelRange, Metric, encode
 from tidemark.registry.codec import Registry
+from tidemark.registry.label_counts import LabelCounts, counts_record
 from tidemark.registry.news import model_metric
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
@@ -80,6 +81,7 @@ class LearnStep:
         check_parameters(pipeline.training.params, pipeline.training.learner)
         self._pipeline = pipeline
         self._schema = ModelSchema.of(pipeline)
+        self._secret = secret
         self._settle = settle
         self._headline = headline
         self._options: Any = {"learner": pipeline.training.learner, "num_threads": num_threads, "seed": seed}
@@ -123,7 +125,7 @@ class LearnStep:
         """Take in labels; train where a model is due, at a tick where time alone brings one.
 
         Returns:
-            Records of models, of features that were recomputed, and of metrics.
+            Records of models, of features that were recomputed, of what labels told before a model, and of metrics.
 
         """
         outputs: list[Output] = []
@@ -162,6 +164,19 @@ class LearnStep:
             history.ever, history.at = history.log.ever, history.log.now
         elif not replay and history.due(self._keeper.champion):
             self._train(history, outputs)
+        counts = self._counts(history)
+        outputs += [] if replay else counts
+
+    def _counts(self, history: LabelHistory) -> list[Output]:
+        """What labels have told, where it has changed and there is no model to tell it."""
+        if self._keeper.champion is not None:
+            return []
+        drawn, chosen = history.log.counts_of("drawn"), history.log.counts_of("chosen")
+        counts = LabelCounts(classes=list(self._schema.classes), drawn=drawn, chosen=chosen)
+        if counts == history.counts or not sum(drawn) + sum(chosen):
+            return []
+        history.counts = counts
+        return [counts_record(self._pipeline.topics.models, counts, self._secret)]
 
     def _of(self, partition: Partition) -> LabelHistory:
         if self._history is None or self._history.partition != partition:

@@ -1,0 +1,131 @@
+"""What would be asked of a tile whose events are all at hand: the rules of stream and selection, without topics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kernels import coin, hash64
+from tidemark.evaluation.focus import stretched
+from tidemark.pipeline.model import Pipeline
+from tidemark.records import NO_MODEL
+from tidemark.registry.label_counts import LabelCounts
+from tidemark.selection.asked import AskedCases
+from tidemark.selection.choice import Pick, choose
+from tidemark.selection.clock import Watermarks
+from tidemark.selection.proposals import active_rows, rows_to_propose
+from tidemark.selection.ranking import Choice
+from tidemark.selection.scoring import Ranker, score
+from tidemark.selection.tiles import OpenTile, Part, Proposal
+
+Floats = NDArray[np.float64]
+
+
+class Model(Protocol):
+    """A model that scores events."""
+
+    @property
+    def version(self) -> str:
+        """As candidates name it."""
+        ...
+
+    def probabilities(self, rows: Floats, /) -> Floats:
+        """(n, classes) of rows (n, features)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TileEvents:
+    """n events of a tile. stream, partition, offsets: (n,) where they come from, which decides their coins."""
+
+    number: int
+    stream: str
+    partition: int
+    offsets: NDArray[np.int64]
+    event_ids: Sequence[str]
+    features: Floats
+
+
+class OfflineSelection:
+    """Selection of a pipeline over tiles that are given whole, one after the other; it counts what it asks."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._rank = Ranker(pipeline)
+        version = pipeline.selection.version
+        self._coin, self._draw = hash64(version.encode()), hash64(f"{version}/draw".encode())
+        self.asked = 0
+        self._cases = AskedCases(pipeline.selection)
+
+    def ask(self, events: TileEvents, model: Model | None, counts: LabelCounts | None = None) -> list[Pick]:
+        """Picks of a tile, by the model in force.
+
+        Args:
+            events: all events of the tile.
+            model: None before the first.
+            counts: what labels have told before the first model, where that is known.
+
+        Returns:
+            The picks that the flows would make of it.
+
+        """
+        selection, n = self._pipeline.selection, len(events.offsets)
+        probabilities = None if model is None else model.probabilities(events.features)
+        version = NO_MODEL if model is None else model.version
+        scores = score(selection, version, probabilities, n, counts if model is None else model)
+        stream = hash64(events.stream.encode())
+        coins = coin(stream, events.partition, events.offsets, self._coin)
+        draws = coin(stream, events.partition, events.offsets, self._draw)
+        if selection.focused:
+            coins = stretched(coins, probabilities)
+        names = self._pipeline.feature_names
+        ranking = self._rank(scores, pl.DataFrame(events.features, schema=names), draws)
+        explore, active = rows_to_propose(selection, self._pipeline.start, cold=model is None)
+        kept, cold = rows_to_propose(selection, self._pipeline.start, cold=True)
+        tiles = np.full(n, events.number)
+        chosen = Choice(tiles, coins, ranking.value, draws, explore, active).of(0, n)
+        rows = [
+            Proposal(
+                event_id=events.event_ids[row],
+                business_id=None,
+                key=None,
+                time=events.number * selection.tile,
+                coin=int(coins[row]),
+                draw=int(draws[row]),
+                score=float(ranking.value[row]),
+                uncertainty=None if probabilities is None else float(scores.uncertainty[row]),
+                probabilities=None if probabilities is None else probabilities[row].tolist(),
+                model=version,
+                features=dict(zip(names, _present(events.features[row]), strict=True)),
+                context={},
+                stage=ranking.stage,
+            )
+            for row in chosen.rows.tolist()
+        ]
+        tile = OpenTile(
+            number=events.number,
+            first_offset=0,
+            watermarks=Watermarks.unknown(1),
+            first_open=events.number,
+            explore=kept - 1,
+            active=active_rows(selection),
+            cold=cold,
+        )
+        by_coin = [row for row, own in zip(rows, chosen.explore.tolist(), strict=True) if own]
+        by_score = [row for row, own in zip(rows, chosen.active.tolist(), strict=True) if own]
+        unsure = None if ranking.unsure is None else float(ranking.unsure.mean())
+        tile.merge(Part(events.number, n, len(by_coin), len(rows), by_coin, by_score, unsure, ranking.odd), version)
+        left = None if selection.total is None else max(selection.total - self.asked, 0)
+        picks = list(choose(tile, selection, left, self._pipeline.start, self._cases))
+        self.asked += len(picks)
+        self._cases.add(pick.proposal for pick in picks)
+        return picks
+
+
+def _present(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
