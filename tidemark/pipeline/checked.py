@@ -29,6 +29,7 @@ DECIDE: Final = (
     "tidemark/pipeline",
     "tidemark/records",
     "tidemark/runtime",
+    "tidemark/strategies",
     "tidemark/times",
     "kernels/windows/specs.py",
 )

@@ -29,8 +29,9 @@ Floats = NDArray[np.float64]
 
 
 def size(positive: float) -> float:
-    """Of an event of two classes, in so many words."""
-    return 0.1 + 0.9 * 2 * math.sqrt(positive * (1 - positive))
+    """Of an event of two classes, in so many words: by its likeliest class, for 1 less very little is 1."""
+    likeliest = max(positive, 1 - positive)
+    return 0.1 + 0.9 * 2 * math.sqrt(likeliest * (1 - likeliest))
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.floats(0, 1)), min_size=1, max_size=30))
