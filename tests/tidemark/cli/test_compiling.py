@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,6 +81,13 @@ def test_what_can_not_be_compiled_is_left_to_the_flows(settings: Settings) -> No
     assert run(TELLS, settings, terminal=False) != ""
 
 
+def commands_below() -> Iterator[str]:
+    """Command lines of all that this process has begun and that runs."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended, and nobody has asked how
+            yield " ".join(child.cmdline())
+
+
 def test_whoever_stops_meanwhile_leaves_no_process_behind(settings: Settings) -> None:
     (settings.state_dir / "compiles.py").write_text(ENDLESS)
     console = SafeConsole(file=io.StringIO(), width=80)
@@ -88,8 +96,7 @@ def test_whoever_stops_meanwhile_leaves_no_process_behind(settings: Settings) ->
         wait_until(lambda: "compiling" in console.file.getvalue(), "it has not begun")  # type: ignore[attr-defined]
         raise KeyboardInterrupt
     assert time.monotonic() - begin < 30
-    mine = psutil.Process().children(recursive=True)
-    assert [child for child in mine if "compiles" in " ".join(child.cmdline())] == []
+    assert [command for command in commands_below() if "compiles" in command] == []
     assert "compiled beforehand" not in console.file.getvalue()  # type: ignore[attr-defined]
 
 

@@ -90,7 +90,7 @@ def test_an_arm_gives_the_same_run_again_and_keeps_to_the_budget(sets: dict[str,
     assert other["points"] != first["points"]
     tiles = len(np.unique(data.tiles[: data.streamed]))
     assert 0 < first["labels"] <= 4 * tiles
-    assert first["first_model"] == first["points"][0][0] >= 20
+    assert first["first_model"] == first["points"][0][0] >= data.pipeline({}).training.min_labels
     spent = [moment[0] for moment in first["track"]]
     assert spent == sorted(spent)
     assert len(spent) == 24
