@@ -5,8 +5,7 @@
 Operators over rows are imported on first use: flows without them need no Polars.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataflows.operators.envelope import Round
 from dataflows.operators.rounds import (
@@ -21,6 +20,7 @@ from dataflows.operators.rounds import (
 )
 from dataflows.operators.split import RowsAndErrors
 from dataflows.operators.step import step, steps_of
+from tidemark.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from dataflows.operators.rows import decode as decode
@@ -55,8 +55,4 @@ __all__ = [
     "window_features",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (functions of several types)
-    if name not in __all__:
-        raise AttributeError(f"module 'dataflows.operators' has no attribute {name!r}")
-    return getattr(import_module("dataflows.operators.rows"), name)
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "dataflows.operators.rows"))

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tidemark.broker.jars import kafka_version
 from tidemark.broker.layout import NodeCount, read_cluster
 from tidemark.broker.running import read_running, release_detached
 from tidemark.errors import BrokerError
+from tidemark.runtime.lazy_names import lazy_names
 from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,14 +30,8 @@ __all__ = [
     "stop_detached",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (a class)
-    """`EmbeddedKafka` brings a JVM and a Kafka client, which commands that only ask who runs need not wait for."""
-    if name != "EmbeddedKafka":
-        raise AttributeError(f"module 'tidemark.broker' has no attribute {name!r}")
-    from tidemark.broker.embedded import EmbeddedKafka as Embedded  # noqa: PLC0415
-
-    return Embedded
+__getattr__ = lazy_names(__name__, {"EmbeddedKafka": "tidemark.broker.embedded"})
+"""It brings a JVM and a Kafka client, which commands that only ask who runs need not wait for."""
 
 
 @dataclass(frozen=True, slots=True)

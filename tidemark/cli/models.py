@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tidemark.registry.describing import Agreement, Listed
     from tidemark.runtime.processor import Output
 
+T = TypeVar("T")
 app = typer.Typer(help="Models: which there are, and which is champion.", no_args_is_help=True, add_completion=False)
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="The model, or as much of its name as it needs.")]
@@ -149,16 +150,14 @@ def pin_champion(pipeline: PipelineFile, *, dry_run: DryRun = False) -> None:
         from tidemark.registry.promotion import in_force
 
         read = load(pipeline)
-        champion = ""
 
-        def compose(registry: Registry) -> list[Output]:
-            nonlocal champion
+        def compose(registry: Registry) -> tuple[list[Output], str]:
             champion = in_force(registry).version
             if registry.pinned is not None:
                 raise ModelError(f"{champion} is pinned already, by {registry.pinned.by}")
-            return [_pin(read, champion)]
+            return [_pin(read, champion)], champion
 
-        _write(read, compose, dry_run=dry_run)
+        champion = _write(read, compose, dry_run=dry_run)
         _done(dry_run, f"{champion} is pinned: no model replaces it until `tidemark models unpin {pipeline}`")
 
 
@@ -168,32 +167,28 @@ def unpin(pipeline: PipelineFile, *, dry_run: DryRun = False) -> None:
     with told():
         read = load(pipeline)
 
-        def compose(registry: Registry) -> list[Output]:
+        def compose(registry: Registry) -> tuple[list[Output], None]:
             if registry.pinned is None:
                 raise ModelError("no champion is pinned")
-            return [_pin(read, None)]
+            return [_pin(read, None)], None
 
         _write(read, compose, dry_run=dry_run)
         _done(dry_run, "the pin is lifted: the next model that passes the gate replaces the champion")
 
 
-def _promote(path: Path, chosen: Any, *, pin: bool, dry_run: bool) -> None:  # noqa: ANN401 - a rule over the registry
+def _promote(path: Path, choose: Callable[[Registry], ModelManifest], *, pin: bool, dry_run: bool) -> None:
     from tidemark.registry.promotion import promoted
     from tidemark.registry.writing import checked
     from tidemark.training.schedule import pause
 
     pipeline = load(path)
-    copy: ModelManifest | None = None
 
-    def compose(registry: Registry) -> list[Output]:
-        nonlocal copy
-        copy, outputs = promoted(registry, chosen(registry), by=operator(), at=_now(), topic=pipeline.topics.models)
+    def compose(registry: Registry) -> tuple[list[Output], ModelManifest]:
+        copy, outputs = promoted(registry, choose(registry), by=operator(), at=_now(), topic=pipeline.topics.models)
         checked(pipeline, outputs, copy.version, registry.secret)
-        return [*outputs, *([_pin(pipeline, copy.version)] if pin else [])]
+        return [*outputs, *([_pin(pipeline, copy.version)] if pin else [])], copy
 
-    _write(pipeline, compose, dry_run=dry_run)
-    if copy is None:
-        raise AssertionError("the registry was not read")
+    copy = _write(pipeline, compose, dry_run=dry_run)
     _done(dry_run, f"{safe(copy.copy_of or '')} is champion again, as {copy.version}, in the place of {copy.parent}")
     if pin:
         out.print(f"no model replaces it until `tidemark models unpin {path}`", soft_wrap=True)
@@ -211,13 +206,12 @@ def _registry(pipeline: Pipeline) -> Registry:
     return read_registry(connected(), pipeline.topics.models, secret=signing_key(), settled=True)
 
 
-def _write(pipeline: Pipeline, compose: Any, *, dry_run: bool) -> None:  # noqa: ANN401 as above
+def _write(pipeline: Pipeline, compose: Callable[[Registry], tuple[list[Output], T]], *, dry_run: bool) -> T:
     from tidemark.registry.writing import write_models
 
     if dry_run:
-        compose(_registry(pipeline))
-    else:
-        write_models(connected(), pipeline, compose, secret=signing_key())
+        return compose(_registry(pipeline))[1]
+    return write_models(connected(), pipeline, compose, secret=signing_key())
 
 
 def _pin(pipeline: Pipeline, version: str | None) -> Output:

@@ -3,8 +3,9 @@
 The names are imported on first use: what `status` prints is described here too, and needs no Kafka client.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemark.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tidemark.observe.observer import Observer as Observer
@@ -19,8 +20,4 @@ _MODULE_OF = {
 
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605  (one table, not two lists that drift apart)
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (classes of several types)
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'tidemark.observe' has no attribute {name!r}")
-    return getattr(import_module(_MODULE_OF[name]), name)
+__getattr__ = lazy_names(__name__, _MODULE_OF)

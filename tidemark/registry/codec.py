@@ -325,7 +325,7 @@ class Registry:
         return self.manifests[version].promoted
 
     def _check(self, key: bytes, value: bytes | None, headers: Headers, what: str) -> None:
-        given = next((content for name, content in headers or () if name == signature.HEADER), None)
+        given = signature.given(headers)
         if value is None and given is None and self.secret is None:
             return  # without a key anybody may delete, as with the tools of Kafka
         if why := signature.refusal(key, value, given, self.secret):

@@ -14,6 +14,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import definitions
 from tidemark.records import Record, decode, encode
 from tidemark.registry import signature
+from tidemark.registry.codec import signed
 from tidemark.registry.reading import record_of
 from tidemark.runtime.settings import Settings
 
@@ -77,7 +78,7 @@ def read_deployed(
         key, value, headers = record_of(message)
         if key != KEY or value is None:
             continue
-        given = next((content for name, content in headers or () if name == signature.HEADER), None)
+        given = signature.given(headers)
         why = signature.refusal(key, value, given, secret)
         try:
             found = None if why else decode(Deployed, value)
@@ -98,10 +99,10 @@ def record_deployed(settings: Settings, pipeline: Pipeline, *, secret: bytes | N
     topic, now = pipeline.topics.models, Deployed.of(pipeline)
     if read_deployed(settings, topic, secret=secret) == now:
         return
-    value = encode(now)
+    record = signed(topic, KEY, encode(now), secret)
     producer = kafka.producer(settings)
     try:
-        producer.produce(topic, value, KEY, headers=[(signature.HEADER, signature.digest(KEY, value, secret))])
+        producer.produce(topic, record.value, KEY, headers=list(record.headers))
         left = producer.flush(_FLUSH)
     except KafkaException as error:
         raise BrokerError(f"{topic}: what is deployed could not be recorded: {error.args[0].str()}") from error

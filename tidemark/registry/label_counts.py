@@ -54,7 +54,7 @@ def read_counts(value: bytes | None, headers: Headers, secret: bytes | None) -> 
     """
     if value is None:
         return None
-    given = next((content for name, content in headers or () if name == signature.HEADER), None)
+    given = signature.given(headers)
     if why := signature.refusal(KEY, value, given, secret):
         raise ModelError(f"the counts of labels are refused: {why}")
     try:

@@ -12,7 +12,7 @@ import msgspec
 
 from tidemark.errors import ModelError
 from tidemark.records import ModelManifest, encode
-from tidemark.registry.codec import Registry, pack, records, signed
+from tidemark.registry.codec import Registry, publish, signed
 from tidemark.registry.pin import PIN_KEY, Pin
 from tidemark.registry.versions import next_version, serial_of
 from tidemark.runtime.processor import Output
@@ -104,20 +104,33 @@ def promoted(
     if original in (champion.version, champion.copy_of):
         raise ModelError(f"model {manifest.version} is champion already")
     text = registry.text(manifest.version)
-    chunks, size, sha256 = pack(text.encode())
-    copy = msgspec.structs.replace(
-        manifest,
-        version=next_version(registry.versions, _content(original)),
-        parent=champion.version,
-        created_at=at,
-        chunks=len(chunks),
-        size=size,
-        sha256=sha256,
-        promoted=True,
-        decision=f"promoted by {by}: model {original} again, in the place of {champion.version}",
-        copy_of=original,
+    decision = f"promoted by {by}: model {original} again, in the place of {champion.version}"
+    copy = copied(registry, manifest, parent=champion.version, at=at, decision=decision)
+    return copy, publish(copy, text, topic=topic, secret=registry.secret)
+
+
+def copied(registry: Registry, manifest: ModelManifest, *, parent: str, at: int, decision: str) -> ModelManifest:
+    """Manifest with which a model is published once more, under the next serial.
+
+    Args:
+        registry: what the models topic holds.
+        manifest: of the model, or of a copy of it.
+        parent: the champion that it replaces.
+        at: now, µs since 1970.
+        decision: why.
+
+    Returns:
+        The copy's.
+
+    Raises:
+        ModelError: there is no further serial.
+
+    """
+    original = manifest.copy_of or manifest.version
+    version = next_version(registry.versions, _content(original))
+    return msgspec.structs.replace(
+        manifest, version=version, parent=parent, created_at=at, decision=decision, copy_of=original
     )
-    return copy, records(copy, chunks, topic=topic, champion=True, secret=registry.secret)
 
 
 def pinned(version: str | None, *, by: str, at: int, topic: str, secret: bytes | None) -> Output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +55,11 @@ def digest(key: bytes, value: bytes | None, secret: bytes | None) -> bytes:
     if secret is None:
         return b"sha256:" + hashlib.sha256(message).hexdigest().encode()
     return b"hmac-sha256:" + hmac.new(secret, message, hashlib.sha256).hexdigest().encode()
+
+
+def given(headers: Iterable[tuple[str, bytes | None]] | None) -> bytes | None:
+    """The digest that a record came with; None if it came with none."""
+    return next((content for name, content in headers or () if name == HEADER), None)
 
 
 def refusal(key: bytes, value: bytes | None, given: bytes | None, secret: bytes | None) -> str | None:

@@ -12,6 +12,7 @@ Against a forger who recomputes every digest, only a key helps (`tidemark.regist
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,7 @@ from tidemark.records import ModelManifest
 from tidemark.registry.codec import MAX_TEXT, Registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
+from tidemark.runtime.processor import Output
 
 MAX_GOLDEN_ROWS: Final = 256
 TOLERANCE: Final = 1e-9
@@ -107,6 +109,25 @@ class Validator:
             return CheckedModel(manifest, text, self._check(manifest, text), columns, self.schema.classes, places)
         except ModelError as error:
             raise ModelError(f"model {version}: {error}") from error
+
+    def check_outputs(self, outputs: Iterable[Output], version: str, secret: bytes | None) -> CheckedModel:
+        """A model as its readers will find it, before it is published.
+
+        Args:
+            outputs: the records that will publish it.
+            version: of the model.
+            secret: the key with which they are signed, if they are.
+
+        Returns:
+            The model.
+
+        Raises:
+            ModelError: its readers would refuse it, and why.
+
+        """
+        trial = Registry(secret)
+        trial.feed_outputs(outputs)
+        return self.check(trial, version)
 
     def _check(self, manifest: ModelManifest, text: str) -> ForestModel:
         self._check_manifest(manifest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from confluent_kafka import KafkaException
 
@@ -20,19 +20,27 @@ from tidemark.registry.validate import Validator
 from tidemark.runtime.processor import Output
 from tidemark.runtime.settings import Settings
 
+T = TypeVar("T")
 _TRANSACTION_SECONDS: Final = 30.0
 
 
 def write_models(
-    settings: Settings, pipeline: Pipeline, compose: Callable[[Registry], list[Output]], *, secret: bytes | None = None
-) -> None:
+    settings: Settings,
+    pipeline: Pipeline,
+    compose: Callable[[Registry], tuple[list[Output], T]],
+    *,
+    secret: bytes | None = None,
+) -> T:
     """Write records to `P.models` that follow from what it holds.
 
     Args:
         settings: that name the Kafka.
         pipeline: whose topic it is.
-        compose: gives the records, of what the topic holds. What it raises ends the writing.
+        compose: gives the records, of what the topic holds, and what they are for. What it raises ends the writing.
         secret: the key with which records are signed, if they are.
+
+    Returns:
+        What the records are for.
 
     Raises:
         ModelError: `compose` refuses.
@@ -50,7 +58,7 @@ def write_models(
         producer.init_transactions(_TRANSACTION_SECONDS)
     except KafkaException as error:
         raise BrokerError(f"{topic}: Kafka gives no transactions: {error.args[0].str()}") from error
-    outputs = compose(read_registry(settings, topic, secret=secret, settled=True))
+    outputs, found = compose(read_registry(settings, topic, secret=secret, settled=True))
     try:
         producer.begin_transaction()
         for output in outputs:
@@ -59,10 +67,11 @@ def write_models(
     except KafkaException as error:
         raise BrokerError(f"{topic}: the records could not be written: {error.args[0].str()}") from error
     wait_settled(settings, topic)  # so that a flow that is started next finds them
+    return found
 
 
 def checked(pipeline: Pipeline, outputs: list[Output], version: str, secret: bytes | None) -> ModelManifest:
-    """A model as its readers find it, before it is published.
+    """A model as its readers will find it (`Validator.check_outputs`), in a sandbox of its own.
 
     Args:
         pipeline: that it must fit.
@@ -77,7 +86,5 @@ def checked(pipeline: Pipeline, outputs: list[Output], version: str, secret: byt
         ModelError: the readers would refuse it, and why.
 
     """
-    trial = Registry(secret)
-    trial.feed_outputs(outputs)
     with Sandbox() as sandbox:
-        return Validator(ModelSchema.of(pipeline), sandbox).check(trial, version).manifest
+        return Validator(ModelSchema.of(pipeline), sandbox).check_outputs(outputs, version, secret).manifest

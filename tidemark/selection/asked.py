@@ -14,6 +14,7 @@ import kernels
 from tidemark.pipeline.model import Selection
 from tidemark.records import Candidate
 from tidemark.selection.tiles import Proposal
+from tidemark.strategies import feature_table
 
 SEGMENTS_OVER: Final = 1_000
 """Cases, the newest, by which shares of segments are told."""
@@ -98,10 +99,8 @@ class AskedCases:
         if not self.selection.memory or not pool:
             return list(pool), []
         known = [case for case in list(self.cases)[-self.selection.memory :] if case.definitions == pool[0].definitions]
-        names = sorted({name for row in pool for name in row.features})
-        given = [row.features for row in pool] + [case.features for case in known]
-        table = np.array([[features.get(name) for name in names] for features in given], np.float64)
-        x = kernels.robust_scale(table.reshape(len(given), len(names)), clip=_FARTHEST)
+        given = [*(row.features for row in pool), *(case.features for case in known)]
+        x = kernels.robust_scale(feature_table(given, only=len(pool)), clip=_FARTHEST)
         alike = _alike(x[: len(pool)])
         if known and x.shape[1]:
             alike |= kernels.novelty(x[: len(pool)], x[len(pool) :]) <= _NEAR * math.sqrt(x.shape[1])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import kernels
 from tidemark.pipeline.model import Start
 from tidemark.selection.tiles import Proposal
+from tidemark.strategies import feature_table
 
 AT_FIRST: Final = 0.75
 """Share of the active cases that the rule and oddness choose, until labels speak against it."""
@@ -115,17 +116,11 @@ def pick_cold(start: Start, pool: Sequence[Proposal], special: int, slots: int, 
     return picks
 
 
-def _table(rows: Sequence[Proposal]) -> NDArray[np.float64]:
-    names = sorted({name for row in rows for name in row.features})
-    table = np.array([[row.features.get(name) for name in names] for row in rows], np.float64)
-    return table.reshape(len(rows), len(names))
-
-
 def _scaled(rows: Sequence[Proposal]) -> NDArray[np.float64]:
     """In units of their spread, missing ones told apart."""
-    return kernels.robust_scale(_table(rows))
+    return kernels.robust_scale(feature_table([row.features for row in rows]))
 
 
 def _features(rows: Sequence[Proposal]) -> NDArray[np.float64]:
     """As `_scaled`, but outliers as far out as they are: a cut that parts them from the others is likelier then."""
-    return kernels.robust_scale(_table(rows), clip=1e9)
+    return kernels.robust_scale(feature_table([row.features for row in rows]), clip=1e9)

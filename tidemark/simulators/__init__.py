@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from tidemark.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tidemark.simulators.simulation import Annotator as Annotator
@@ -23,8 +25,4 @@ def simulate(use_case: UseCase, seed: int, events: int) -> Simulation:
 
 __all__ = ["Annotator", "Simulation", "UseCase", "simulate"]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (classes of several types)
-    if name not in {"Annotator", "Simulation"}:
-        raise AttributeError(f"module 'tidemark.simulators' has no attribute {name!r}")
-    return getattr(importlib.import_module("tidemark.simulators.simulation"), name)
+__getattr__ = lazy_names(__name__, dict.fromkeys(("Annotator", "Simulation"), "tidemark.simulators.simulation"))

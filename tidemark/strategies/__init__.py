@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from tidemark.runtime.lazy_names import lazy_names
 from tidemark.runtime.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tidemark.strategies.base import Scored as Scored
     from tidemark.strategies.base import Settings as Settings
     from tidemark.strategies.base import Strategy as Strategy
+    from tidemark.strategies.base import feature_table as feature_table
     from tidemark.strategies.base import narrowed as narrowed
 
 GROUP: Final = "tidemark.strategies"
@@ -97,8 +99,10 @@ def make(settings: Settings, classes: Sequence[str] = ()) -> Strategy:
     return STRATEGIES.get(settings.policy)(settings, classes)
 
 
-def __getattr__(name: str) -> object:
-    """What a strategy is made of, from `tidemark.strategies.base`, once it is asked for."""
-    if name in ("Option", "Pool", "Scored", "Settings", "Strategy", "narrowed"):
-        return getattr(importlib.import_module(f"{__name__}.{_BASE}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(
+    __name__,
+    dict.fromkeys(
+        ("Option", "Pool", "Scored", "Settings", "Strategy", "feature_table", "narrowed"), f"{__name__}.{_BASE}"
+    ),
+)
+"""What a strategy is made of."""

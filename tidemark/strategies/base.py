@@ -106,17 +106,28 @@ class Pool:
 
     @cached_property
     def features(self) -> Floats:
-        """(n, d) in units of their spread, missing ones told apart.
-
-        A pool may mix rows scored before and after a change of features: what a row lacks is missing.
-        """
-        names = sorted({name for row in self.rows for name in row.features})
-        table = np.array([[row.features.get(name) for name in names] for row in self.rows], np.float64)
-        return kernels.robust_scale(table.reshape(len(self.rows), len(names)))
+        """(n, d) in units of their spread, missing ones told apart."""
+        return kernels.robust_scale(feature_table([row.features for row in self.rows]))
 
     def first(self, count: int) -> Pool:
         """The best so many."""
         return Pool(self.rows[:count], self.events)
+
+
+def feature_table(rows: Sequence[Mapping[str, float | None]], only: int | None = None) -> Floats:
+    """Features of events as a table. Events may be of before and after a change of features.
+
+    Args:
+        rows: features of n events, by name.
+        only: the first so many name the columns; None: all.
+
+    Returns:
+        (n, d), columns by name; what an event lacks is NaN.
+
+    """
+    names = sorted({name for features in rows[:only] for name in features})
+    table = np.array([[features.get(name) for name in names] for features in rows], np.float64)
+    return table.reshape(len(rows), len(names))
 
 
 class Strategy:

@@ -3,8 +3,9 @@
 The names are imported on first use, with asyncio: whoever asks which process supervises a pipeline needs neither.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tidemark.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tidemark.supervisor.supervisor import NEEDS_A_PERSON as NEEDS_A_PERSON
@@ -14,8 +15,4 @@ if TYPE_CHECKING:
 
 __all__ = ["NEEDS_A_PERSON", "ProcessSpec", "ProcessState", "Supervisor"]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (classes, and a number)
-    if name not in __all__:
-        raise AttributeError(f"module 'tidemark.supervisor' has no attribute {name!r}")
-    return getattr(import_module("tidemark.supervisor.supervisor"), name)
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "tidemark.supervisor.supervisor"))

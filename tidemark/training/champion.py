@@ -24,7 +24,7 @@ KEPT_MODELS: Final = 50
 """Models whose text stays in the topic."""
 
 
-class ChampionKeeper:
+class ChampionPublisher:
     """Knows the champion in force, and publishes the next.
 
     read_registry: what `P.models` holds (committed records).  secret: key that models are signed with.  sandbox: where
@@ -88,10 +88,9 @@ class ChampionKeeper:
 
         """
         outputs = publish(manifest, text, topic=self._topic, secret=self._secret)
-        trial = Registry(self._secret)
-        trial.feed_outputs(outputs)
         with self._checking() as sandbox:
-            champion = ActiveModel(Validator(self._schema, sandbox).check(trial, manifest.version))
+            checked = Validator(self._schema, sandbox).check_outputs(outputs, manifest.version, self._secret)
+        champion = ActiveModel(checked)
         if self.champion is not None and self.champion.version == manifest.parent:
             self._before = self.champion.version, self.champion
         self.champion = champion

@@ -146,10 +146,9 @@ def publish_first(
         BrokerError: Kafka does not take it.
 
     """
-    topic, published = pipeline.topics.models, model.manifest
+    topic = pipeline.topics.models
 
-    def compose(registry: Registry) -> list[Output]:
-        nonlocal published
+    def compose(registry: Registry) -> tuple[list[Output], ModelManifest]:
         parent = registry.champion.version if registry.champion else None
         if parent is not None and not replace:
             raise ModelError(
@@ -159,11 +158,9 @@ def publish_first(
         version = next_version(registry.versions, model.content_sha256)
         manifest = msgspec.structs.replace(model.manifest, version=version, parent=parent)
         outputs = publish(manifest, model.text, topic=topic, secret=secret)
-        published = checked(pipeline, outputs, version, secret)
-        return outputs
+        return outputs, checked(pipeline, outputs, version, secret)
 
-    write_models(settings, pipeline, compose, secret=secret)
-    return published
+    return write_models(settings, pipeline, compose, secret=secret)
 
 
 def _labeled(

@@ -37,7 +37,7 @@ def file(kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pytest.Monke
         model, manifest = small_model(ModelSchema.of(pipeline), version=version, seed=seed, trees=6)
         manifest = msgspec.structs.replace(manifest, parent=VERSIONS[0] if seed else None, created_at=seed + 1)
         outputs += publish(manifest, model.text, topic=pipeline.topics.models)
-    write_models(kafka, pipeline, lambda _: outputs)
+    write_models(kafka, pipeline, lambda _: (outputs, None))
     return path
 
 

@@ -16,7 +16,7 @@ from tidemark.registry.champion import ChampionKeeper
 from tidemark.registry.codec import Registry, signed
 from tidemark.registry.describing import described, difference, listed
 from tidemark.registry.pin import PIN_KEY, Pin
-from tidemark.registry.promotion import in_force, named, pinned, previous, promoted
+from tidemark.registry.promotion import copied, in_force, named, pinned, previous, promoted
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.processor import Output
@@ -66,6 +66,14 @@ def test_rolling_back_twice_goes_back_by_two() -> None:
         registry.feed_outputs(outputs)
     with pytest.raises(ModelError, match=f"no champion came before {VERSIONS[0]}"):
         previous(registry)
+
+
+def test_a_model_of_any_name_comes_back_under_a_serial() -> None:
+    registry = registry_of([*published(SCHEMA, version="imported-by-hand"), *published(SCHEMA, version=VERSIONS[1])])
+    copy = copied(registry, registry.manifests["imported-by-hand"], parent=VERSIONS[1], at=5, decision="it is better")
+    assert (copy.version[:8], copy.copy_of, copy.parent) == ("v000003-", "imported-by-hand", VERSIONS[1])
+    again = copied(registry, copy, parent=VERSIONS[1], at=6, decision="it is better")
+    assert (again.version, again.copy_of) == (copy.version, "imported-by-hand")
 
 
 @pytest.mark.parametrize("version", ["v000003", "v000004"])

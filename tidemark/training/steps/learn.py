@@ -24,6 +24,7 @@ from tidemark.records import NO_MODEL, LabelRange, Metric, encode
 from tidemark.registry.codec import Registry
 from tidemark.registry.label_counts import LabelCounts, counts_record
 from tidemark.registry.news import model_metric
+from tidemark.registry.promotion import copied
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
@@ -32,7 +33,7 @@ from tidemark.registry.versions import next_version
 from tidemark.runtime.processor import Output, Partition
 from tidemark.runtime.steps import RoundContext
 from tidemark.training import gate
-from tidemark.training.champion import FLOW, ChampionKeeper
+from tidemark.training.champion import FLOW, ChampionPublisher
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Probabilities, Verdict
 from tidemark.training.headline import Headliner
@@ -85,7 +86,7 @@ class LearnStep:
         self._settle = settle
         self._headline = headline
         self._options: Any = {"learner": pipeline.training.learner, "num_threads": num_threads, "seed": seed}
-        self._keeper = ChampionKeeper(
+        self._models = ChampionPublisher(
             pipeline, self._schema, read_registry=read_registry, secret=secret, sandbox=sandbox
         )
         self._recomputed = RecomputedFeatures(self._schema, pipeline.topics.label_features, recomputing)
@@ -102,20 +103,20 @@ class LearnStep:
         history = self._history = LabelHistory(self._pipeline, self._schema, partition, metadata)
         self._learnt_by = "", frozenset()
         self._settle()
-        self._keeper.open()
-        manifests = sorted(self._keeper.registry.manifests.values(), key=lambda each: (each.created_at, each.version))
+        self._models.open()
+        manifests = sorted(self._models.registry.manifests.values(), key=lambda each: (each.created_at, each.version))
         self._assumed = [each.definitions for each in manifests if each.definitions]
         self._values = Values(self._schema, self._assumed)
         self.former = frozenset(name for each in manifests for name in each.classes) - set(self._schema.classes)
         self._recomputed.open()
         if not metadata:
-            history.quiet_until = self._keeper.learnt_until(partition)
+            history.quiet_until = self._models.learnt_until(partition)
 
     def close(self, partition: Partition) -> None:
         """Drop what was read; it is read again when the partition is opened again."""
         if self._history is not None and self._history.partition == partition:
             self._history = None
-            self._keeper.champion = None
+            self._models.champion = None
 
     def metadata(self, partition: Partition) -> str:
         """Position and when a model was last trained."""
@@ -132,15 +133,15 @@ class LearnStep:
         if context.tick is not None:
             history = self._history
             if history is not None and not history.replaying:
-                outputs += map(self._metric, self._keeper.news())
+                outputs += map(self._metric, self._models.news())
                 self._tell_headline(history, outputs)
-                if history.due_in_time(self._keeper.champion, context.tick):
+                if history.due_in_time(self._models.champion, context.tick):
                     self._train(history, outputs)
             return outputs
         for each in checked:
             history = self._of(each.batch.partition)
             if not context.replay:
-                outputs += map(self._metric, self._keeper.news())
+                outputs += map(self._metric, self._models.news())
             for row in range(len(each.labels)):
                 self._take(history, each, row, outputs, replay=context.replay)
         return outputs
@@ -162,14 +163,14 @@ class LearnStep:
         history.passes(offset, now)
         if history.quiet:
             history.ever, history.at = history.log.ever, history.log.now
-        elif not replay and history.due(self._keeper.champion):
+        elif not replay and history.due(self._models.champion):
             self._train(history, outputs)
         counts = self._counts(history)
         outputs += [] if replay else counts
 
     def _counts(self, history: LabelHistory) -> list[Output]:
         """What labels have told, where it has changed and there is no model to tell it."""
-        if self._keeper.champion is not None:
+        if self._models.champion is not None:
             return []
         drawn, chosen = history.log.counts_of("drawn"), history.log.counts_of("chosen")
         counts = LabelCounts(classes=list(self._schema.classes), drawn=drawn, chosen=chosen)
@@ -185,8 +186,8 @@ class LearnStep:
 
     def _train(self, history: LabelHistory, outputs: list[Output]) -> None:
         history.trained()
-        self._keeper.refresh(history.log.now)
-        pin, champion = self._keeper.registry.pinned, self._keeper.champion
+        self._models.refresh(history.log.now)
+        pin, champion = self._models.registry.pinned, self._models.champion
         if pin is not None and champion is not None:
             reason = f"kept: {pin.by} has pinned the champion; `tidemark models unpin` lets it be replaced"
             kept = Verdict(passed=False, reason=reason, metric=self._pipeline.gates.metric)
@@ -195,7 +196,7 @@ class LearnStep:
         known = (label for _, label in history.log.labels if label.known_at <= history.log.now)
         outputs += self._recomputed.complete(known, self._values)
         rows = history.log.dataset(self._recomputed.values, self._values)
-        parent, at = self._keeper.version or NO_MODEL, history.log.now
+        parent, at = self._models.version or NO_MODEL, history.log.now
         try:
             if back := self._back_again(history, rows):
                 outputs += back
@@ -205,7 +206,7 @@ class LearnStep:
                 outputs.append(self._metric(verdict_metric(verdict, parent, at)))
                 return
             model = self._challenger(rows)
-            version = next_version(self._keeper.registry.versions, rows.content_sha256)
+            version = next_version(self._models.registry.versions, rows.content_sha256)
             outputs += self._publication(history, rows, model, version, verdict)
         except ModelError as error:
             _log.warning("no model from %d labels: %s", len(rows), error)
@@ -231,10 +232,10 @@ class LearnStep:
         return model
 
     def _judge(self, history: LabelHistory, rows: Dataset) -> Verdict:
-        champion = self._keeper.champion
+        champion = self._models.champion
         if champion is None:
             reason = "first champion"
-            if self._keeper.registry.champion is not None:
+            if self._models.registry.champion is not None:
                 reason = "first champion of the changed pipeline"
             return Verdict(passed=True, reason=reason, metric=self._pipeline.gates.metric)
         unseen = self._unseen(history, champion, rows)
@@ -255,7 +256,7 @@ class LearnStep:
 
     def _back_again(self, history: LabelHistory, rows: Dataset) -> list[Output]:
         """Publish the model before the champion once more, if it is shown to be better."""
-        champion, before = self._keeper.champion, self._keeper.replaced
+        champion, before = self._models.champion, self._models.replaced
         if champion is None or before is None or champion.manifest.copy_of is not None:
             return []  # what a person, or this very test, has brought back was already compared with the one before it
         unseen = self._unseen(history, champion, rows)
@@ -264,16 +265,15 @@ class LearnStep:
         if verdict is None:
             return []
         original = before.manifest.copy_of or before.version
-        manifest = msgspec.structs.replace(
+        copy = copied(
+            self._models.registry,
             before.manifest,
-            version=next_version(self._keeper.registry.versions, original.rpartition("-")[2]),
-            copy_of=original,
             parent=champion.version,
-            created_at=history.log.now,
-            metrics=verdict.figures(),
+            at=history.log.now,
             decision=f"{original} is {verdict.reason}",
         )
-        outputs = self._keeper.publish(manifest, self._keeper.registry.text(before.version))
+        manifest = msgspec.structs.replace(copy, metrics=verdict.figures())
+        outputs = self._models.publish(manifest, self._models.registry.text(before.version))
         _log.warning("model %s: %s", manifest.version, manifest.decision)
         told = model_metric(FLOW, manifest.version, at=history.log.now)
         compared = verdict_metric(verdict, manifest.version, history.log.now)
@@ -301,7 +301,7 @@ class LearnStep:
 
     def _tell_headline(self, history: LabelHistory, outputs: list[Output]) -> None:
         """How good the champion is, where that is to be told at this position; before anything further is taken in."""
-        champion = self._keeper.champion
+        champion = self._models.champion
         if champion is None or not self._headline or history.next == 0 or history.next < history.quiet_until:
             return
         if not history.headlines.due(champion.version):
@@ -334,12 +334,12 @@ class LearnStep:
             rows,
             schema=self._schema,
             version=version,
-            parent=self._keeper.version,
+            parent=self._models.version,
             created_at=history.log.now,
             trained_on=[labels],
             verdict=verdict,
         )
-        return self._keeper.publish(manifest, model.text)
+        return self._models.publish(manifest, model.text)
 
     def _metric(self, metric: Metric) -> Output:
         return Output(self._pipeline.topics.metrics, encode(metric), metric.name.encode())
