@@ -12,6 +12,7 @@ from rich.text import Text
 from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
+from tidemark.formats.reading import kind_of
 from tidemark.pipeline import Pipeline
 from tidemark.registry.signature import signing_key
 from tidemark.runtime.safe_text import safe
@@ -57,6 +58,7 @@ def train(
 def _from_history(
     pipeline: Pipeline, path: Path, *, topic: str | None, all_known: bool, replace: bool, threads: int
 ) -> None:
+    kind_of(path)  # before what follows takes seconds to import
     from tidemark.sources.history import read_history
     from tidemark.training.first import from_history, publish_first
 
@@ -85,12 +87,12 @@ def _from_history(
 
 
 def _from_file(pipeline: Pipeline, path: Path, *, replace: bool) -> None:
-    from tidemark.training.first import from_model_file, publish_first
-
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read: {error}") from error
+    from tidemark.training.first import from_model_file, publish_first
+
     settings = connected()
     made = from_model_file(pipeline, text, path.name)
     manifest = publish_first(settings, pipeline, made, replace=replace, secret=signing_key())

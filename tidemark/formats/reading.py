@@ -19,7 +19,7 @@ from tidemark.formats.parquet_rows import ParquetRows
 from tidemark.formats.rows import Row, RowFile, Standpoint
 from tidemark.runtime.plugins import Plugins
 
-__all__ = ["SOURCES", "Reading", "Row", "RowFile", "Source", "Standpoint", "open_rows"]
+__all__ = ["SOURCES", "Reading", "Row", "RowFile", "Source", "Standpoint", "kind_of", "open_rows"]
 
 T = TypeVar("T")
 GROUP: Final = "tidemark.sources"
@@ -122,6 +122,27 @@ class _Guarded:
             raise ConfigError(f"{self.path} can't be read: {type(error).__name__}: {line}") from error
 
 
+def kind_of(path: Path) -> str:
+    """The kind of a file that is there, as in `SOURCES`.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ConfigError: no kind of file has this ending, or there is no such file.
+
+    """
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in SOURCES.own and ending not in SOURCES.names():
+        kind = path.suffix or "a file without an ending"
+        raise ConfigError(
+            f"{path}: {kind} can't be read; use one of {', '.join(f'.{name}' for name in SOURCES.names())}"
+        )
+    if not path.is_file():
+        raise ConfigError(f"{path} can't be read: there is no such file")
+    return ending
+
+
 def open_rows(
     path: Path, declared: Declared, *, most_rows: int | None = None, restore: Callable[[str], str] | None = None
 ) -> RowFile:
@@ -140,14 +161,7 @@ def open_rows(
         ConfigError: it is no such file, can't be read, or lacks a column that is required.
 
     """
-    ending = path.suffix.lower().removeprefix(".")
-    if ending not in SOURCES.own and ending not in SOURCES.names():
-        kind = path.suffix or "a file without an ending"
-        raise ConfigError(
-            f"{path}: {kind} can't be read; use one of {', '.join(f'.{name}' for name in SOURCES.names())}"
-        )
-    if not path.is_file():
-        raise ConfigError(f"{path} can't be read: there is no such file")
+    ending = kind_of(path)
     try:
         return SOURCES.get(ending)(path, Reading(declared, most_rows, restore))
     except OSError as error:

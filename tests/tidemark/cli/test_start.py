@@ -49,6 +49,8 @@ COMMANDS: dict[str, set[str]] = {
     "label FILE": PLAIN | CLIENT,
     "feed FILE": PLAIN,
     "schema": PLAIN,
+    "train FILE --from nothing.csv": PLAIN,
+    "train FILE --model nothing.txt": PLAIN,
     "broker status": PLAIN,
     "topic list": PLAIN | KAFKA,
     "init --topic raw": PLAIN | KAFKA,
