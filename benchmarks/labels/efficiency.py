@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from tidemark.cli.demo import ERRORS
+from tidemark.cli.demonstration import ERRORS
 from tidemark.demo.experiment import Exam, Stream, random_arm
 from tidemark.errors import ModelError
 from tidemark.evaluation.focus import MARK

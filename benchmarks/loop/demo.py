@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from benchmarks.support.report import write
-from tidemark.cli.demo import ERRORS, Show, demonstrate
+from tidemark.cli.demonstration import ERRORS, Show, demonstrate
 from tidemark.datasets import DATASETS
 from tidemark.demo.result import DemoResult
 from tidemark.demo.sentence import compared

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from benchmarks.loop.loop_invariants import gather, violations
 from benchmarks.support.report import write
-from tidemark.cli.demo import ERRORS, Show, demonstrate
+from tidemark.cli.demonstration import ERRORS, Show, demonstrate
 from tidemark.datasets import DATASETS
 from tidemark.evaluation.metrics import average_precision, roc_auc
 from tidemark.features.backfill import backfill

@@ -51,6 +51,7 @@ COMMANDS: dict[str, set[str]] = {
     "schema": PLAIN,
     "train FILE --from nothing.csv": PLAIN,
     "train FILE --model nothing.txt": PLAIN,
+    "demo --help": PLAIN,
     "broker status": PLAIN,
     "topic list": PLAIN | KAFKA,
     "init --topic raw": PLAIN | KAFKA,
