@@ -45,11 +45,11 @@ from labeling_grpc.options import Options, is_loopback, listened, queue_database
 from labeling_grpc.quality.screening import Screener
 from labeling_grpc.security import quiet
 from labeling_grpc.security.audit import Act, Refusals
-from labeling_grpc.security.door import Door
-from labeling_grpc.security.gate import Gate
+from labeling_grpc.security.authentication import Authenticator
 from labeling_grpc.security.masks import masks
 from labeling_grpc.security.quiet import Tally
 from labeling_grpc.security.rates import Rates
+from labeling_grpc.security.token_throttle import TokenThrottle
 from labeling_grpc.security.tokens import TokenStore
 from labeling_grpc.storage.base import Store
 from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
@@ -200,8 +200,8 @@ class LabelingServer:
         checks = Checks(self.pipeline, self._options.lease_us)
         rates = Rates(self._options.rate) if self._options.rate else None
         tokens = TokenStore(self.store.engine)
-        gate = Gate(tokens, self._forbidden, Door(rates)) if self._options.tokens else None
-        calls_pass = CallInterceptor(gate, rates, self._masks, refusals)
+        authenticator = Authenticator(tokens, self._forbidden, TokenThrottle(rates)) if self._options.tokens else None
+        calls_pass = CallInterceptor(authenticator, rates, self._masks, refusals)
         server = grpc.aio.server(interceptors=[calls_pass], options=_GRPC, maximum_concurrent_rpcs=MAX_CALLS)
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
         calls = WriterCalls(self._loop, self._writer)
@@ -248,7 +248,7 @@ class LabelingServer:
         states.tell(state)
 
     def _forbidden(self, act: Act) -> None:
-        """Called by the gate's threads."""
+        """Called by the authenticator's threads."""
         act_to_write = self._refusals.take(act)
         if act_to_write is not None:
             with contextlib.suppress(Stopping):

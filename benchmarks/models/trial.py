@@ -68,7 +68,7 @@ class Outcome:
     """What became of mutants.
 
     refused: by the check that noticed.  served: in force though it predicts otherwise than what was published.
-    harmless: in force, and equal in every split, leaf and count: gains, parameters or remarks were changed.
+    harmless: in force, and equal in every split, leaf and count: gains, parameters or comments were changed.
     by_damage: of the served and harmless ones.  broken: times the old model did not answer as before.
     """
 

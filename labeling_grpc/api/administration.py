@@ -20,7 +20,7 @@ from labeling_grpc.contract.message_sizes import MAX_LABELS, batches, without_de
 from labeling_grpc.contract.text import shortened
 from labeling_grpc.quality.annotator_metrics import AnnotatorQuality, qualities
 from labeling_grpc.queue import gold, queries
-from labeling_grpc.queue.veil import Veil
+from labeling_grpc.queue.blinding import Blinding
 from labeling_grpc.security import audit
 from labeling_grpc.security.caller import Caller, act, caller
 from labeling_grpc.security.masks import Mask
@@ -136,8 +136,8 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         detail = {"verdicts": request.verdicts}
         await self._calls.call(WriteDown((act(who, "ExportLabels", self._checks.pipeline, detail),)))
         mask = self._masks.get(who.role)
-        veil = Veil(who, golden=bool(self._rules.gold_every))
-        labels = queries.labels(self._reader.engine, verdicts=request.verdicts, veil=veil)
+        blinding = Blinding(who, golden=bool(self._rules.gold_every))
+        labels = queries.labels(self._reader.engine, verdicts=request.verdicts, blinding=blinding)
         parts = batches(_masked(labels, mask), _BATCH, len, MAX_LABELS)
         while (batch := await self._reader.apart(lambda: next(parts, None))) is not None:
             yield admin_pb2.ExportLabelsResponse(labels=batch)

@@ -14,21 +14,21 @@ from labeling_grpc.api.category_names import Categories, CategoryNames
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.nearest_labeled import SimilarCases
 from labeling_grpc.assist.ranking import rows_of
-from labeling_grpc.commands.labeling import Remark
+from labeling_grpc.commands.labeling import Comment
 from labeling_grpc.contract.errors import unknown_case
 from labeling_grpc.contract.message_sizes import (
     MAX_ANSWERS,
+    MAX_COMMENTS,
     MAX_CONTRIBUTIONS,
     MAX_HISTORY,
-    MAX_REMARKS,
     MAX_SIMILAR,
     fit,
 )
 from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import queries
+from labeling_grpc.queue.blinding import Blinding, Looks
 from labeling_grpc.queue.case_state import Row, case_outcome
-from labeling_grpc.queue.comments import before, remarks
-from labeling_grpc.queue.veil import Looks, Veil
+from labeling_grpc.queue.comments import before, comments_of
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.tables.schema import answers, cases, gold_leases
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -64,7 +64,7 @@ class Details:
         """The case.
 
         Who may see only their own answers learns neither others' nor the verdict, and so not which cases have a known
-        answer; nor does anybody else learn it of a case that they are to answer to be measured (`Veil`).
+        answer; nor does anybody else learn it of a case that they are to answer to be measured (`Blinding`).
 
         Args:
             connection: To the queue's database.
@@ -79,8 +79,8 @@ class Details:
             RefusedError: There is no such case.
 
         """
-        veil, row, annotations, looks = self._found(connection, event_id, caller)
-        blind = veil.blind or looks is not None
+        blinding, row, annotations, looks = self._found(connection, event_id, caller)
+        blind = blinding.blind or looks is not None
         answers_shown = [
             annotation
             for annotation in annotations
@@ -90,10 +90,10 @@ class Details:
         response = pb.GetCaseResponse(record=mapping.case_record(row, names))
         if blind:
             self._cover(connection, response.record, answers_shown, caller.name)
-        comments, earlier = remarks(connection, [event_id]).get(event_id, ((), 0))
+        comments, earlier = comments_of(connection, [event_id]).get(event_id, ((), 0))
         place = self._comment(response, self._own(comments, caller, looks), more=earlier > 0 and looks is None)
-        whole = {"history": self._history(connection, response, row, most, veil, names)}
-        whole["similar"] = self._alike(connection, response, row, most, veil, names)
+        whole = {"history": self._history(connection, response, row, most, blinding, names)}
+        whole["similar"] = self._alike(connection, response, row, most, blinding, names)
         answered, whole["answers"] = fit(
             (_answer(annotation, blind=blind) for annotation in reversed(answers_shown)), MAX_ANSWERS
         )
@@ -120,10 +120,10 @@ class Details:
             RefusedError: There is no such case.
 
         """
-        veil, row, annotations, looks = self._found(connection, event_id, caller)
+        blinding, row, annotations, looks = self._found(connection, event_id, caller)
         names = self._categories.response()
         response = pb.GetCaseResponse(record=mapping.case_record(row, names))
-        if veil.blind or looks is not None:
+        if blinding.blind or looks is not None:
             self._cover(
                 connection,
                 response.record,
@@ -136,23 +136,23 @@ class Details:
 
     def _found(
         self, connection: sa.Connection, event_id: str, caller: Caller
-    ) -> tuple[Veil, queries.CaseRow, list[sa.RowMapping], Looks | None]:
+    ) -> tuple[Blinding, queries.CaseRow, list[sa.RowMapping], Looks | None]:
         """The case with its annotations, and what it must look like, None: what it is."""
         case = queries.case_row(connection, self._pipeline.labeling, event_id)
         if case is None:
             raise unknown_case(event_id)
-        veil = Veil(caller, golden=bool(self._pipeline.labeling.gold_every))
+        blinding = Blinding(caller, golden=bool(self._pipeline.labeling.gold_every))
         row, annotations = case
-        looks = veil.over(connection, [event_id]).get(event_id)
-        return veil, row if looks is None else queries.under(row, looks, caller.name), annotations, looks
+        looks = blinding.over(connection, [event_id]).get(event_id)
+        return blinding, row if looks is None else queries.under(row, looks, caller.name), annotations, looks
 
-    def _own(self, comments: Sequence[Remark], caller: Caller, looks: Looks | None) -> Sequence[Remark]:
-        """Of a case that is under a veil, what others said tells its answer, and that it has one."""
-        return comments if looks is None else [remark for remark in comments if remark.annotator == caller.name]
+    def _own(self, comments: Sequence[Comment], caller: Caller, looks: Looks | None) -> Sequence[Comment]:
+        """Of a case whose answer is hidden, what others said tells its answer, and that it has one."""
+        return comments if looks is None else [comment for comment in comments if comment.annotator == caller.name]
 
-    def _comment(self, response: pb.GetCaseResponse, comments: Sequence[Remark], *, more: bool) -> str:
-        shown = mapping.newest(comments, MAX_REMARKS)
-        response.comments.extend(mapping.comment(remark, cut=cut) for remark, cut in shown)
+    def _comment(self, response: pb.GetCaseResponse, comments: Sequence[Comment], *, more: bool) -> str:
+        shown = mapping.newest(comments, MAX_COMMENTS)
+        response.comments.extend(mapping.comment_message(comment, cut=cut) for comment, cut in shown)
         if not shown or (len(shown) == len(comments) and not more):
             return ""
         first = shown[0][0]
@@ -177,12 +177,12 @@ class Details:
         response: pb.GetCaseResponse,
         row: queries.CaseRow,
         most: int,
-        veil: Veil,
+        blinding: Blinding,
         categories: CategoryNames,
     ) -> bool:
         """Add the nearest labeled cases; whether all fit."""
         names = self._pipeline.feature_names
-        hidden = partial(veil.unanswered, connection)
+        hidden = partial(blinding.unanswered, connection)
         similar, all_ = fit(
             (
                 pb.SimilarCase(
@@ -207,7 +207,7 @@ class Details:
         response: pb.GetCaseResponse,
         row: queries.CaseRow,
         most: int,
-        veil: Veil,
+        blinding: Blinding,
         categories: CategoryNames,
     ) -> bool:
         """Add cases of the same entity that came before, the newest `most` of them, by event time; whether all fit."""
@@ -223,7 +223,7 @@ class Details:
         annotations: dict[str, list[Row]] = {event_id: [] for event_id in candidates}
         for annotation in connection.execute(_TELLING.where(answers.c.event_id.in_(candidates))).mappings():
             annotations[annotation["event_id"]].append(annotation)
-        for event_id in veil.unanswered(connection, candidates):
+        for event_id in blinding.unanswered(connection, candidates):
             annotations[event_id] = []
         latest = sorted(candidates.values(), key=lambda candidate: candidate.time, reverse=True)
         points, all_ = fit(

@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1 import health_pb2_grpc
 
-from labeling_grpc.security.door import address_of
+from labeling_grpc.security.token_throttle import address_of
 
 MAX_WATCHERS: Final = 1_000
 MAX_WATCHERS_OF_ADDRESS: Final = 100

@@ -14,13 +14,13 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
 from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.security.authentication import Authenticator
 from labeling_grpc.security.caller import Caller, caller
-from labeling_grpc.security.door import address_of
-from labeling_grpc.security.gate import Gate
 from labeling_grpc.security.masks import Mask
 from labeling_grpc.security.quiet import Tally, described
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.roles import SERVICES, Role
+from labeling_grpc.security.token_throttle import address_of
 
 NAMES: Final = tuple(service.full_name for service in SERVICES)
 
@@ -40,18 +40,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
     """
 
     def __init__(
-        self, gate: Gate | None, rates: Rates | None, masks: Mapping[Role, Mask], tally: Tally | None = None
+        self,
+        authenticator: Authenticator | None,
+        rates: Rates | None,
+        masks: Mapping[Role, Mask],
+        tally: Tally | None = None,
     ) -> None:
         """Let calls pass.
 
         Args:
-            gate: Checks tokens; None where whoever reaches the service may call.
-            rates: Calls a second of each address, where there is no gate; None for no bound.
+            authenticator: Checks tokens; None where whoever reaches the service may call.
+            rates: Calls a second of each address, where there is no authenticator; None for no bound.
             masks: What roles may not see.
             tally: Where refusals are counted.
 
         """
-        self._gate = gate
+        self._authenticator = authenticator
         self._rates = rates
         self._masks = masks
         self._tally = tally or Tally(log)
@@ -82,15 +86,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
         async def admitted(sent: bytes, context: Context) -> tuple[Message, Mask | None]:
             address = address_of(context.peer())
-            if self._gate is None:  # this machine alone reaches the service, or whoever has a certificate
+            if self._authenticator is None:  # this machine alone reaches the service, or whoever has a certificate
                 who = Caller(address, Role.ADMIN, known=False)
                 if self._rates is not None:
                     self._rates.spend(address)
                 request = _parsed(kind, sent)
             else:
-                knock = self._gate.knock(context.invocation_metadata() or (), address)
+                attempt = self._authenticator.attempt(context.invocation_metadata() or (), address)
                 request = _parsed(kind, sent)
-                who = await self._gate.admit(method.name, request, knock)
+                who = await self._authenticator.admit(method.name, request, attempt)
             caller.set(who)
             mask = self._masks.get(who.role)
             if mask is not None:

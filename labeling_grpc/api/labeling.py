@@ -28,7 +28,7 @@ from labeling_grpc.commands.labeling import (
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.contract.message_sizes import share
 from labeling_grpc.queue import queries
-from labeling_grpc.queue.veil import Veil
+from labeling_grpc.queue.blinding import Blinding
 from labeling_grpc.security.caller import caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.storage.group_commit import Writer
@@ -185,7 +185,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         most = size(request.page_size)
         after = int(self._pages.after(request, int, 0))
         names = self._categories.response()
-        rows, last = await self._reader.ask(queries.case_page, self._labeling, asked, after, most, self._veil())
+        rows, last = await self._reader.ask(queries.case_page, self._labeling, asked, after, most, self._blinding())
         return pb.ListCasesResponse(
             records=[mapping.case_record(row, names) for row in rows],
             next_page_token="" if last is None else self._pages.token(request, last),
@@ -255,8 +255,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             wait = min(wait, remaining - _MARGIN_SECONDS)
         return wait
 
-    def _veil(self) -> Veil:
-        return Veil(caller.get(), golden=bool(self._labeling.gold_every))
+    def _blinding(self) -> Blinding:
+        return Blinding(caller.get(), golden=bool(self._labeling.gold_every))
 
     def _fill(self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase]) -> None:
         room, names = share(len(leased)), self._categories.response()

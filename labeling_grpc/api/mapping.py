@@ -9,7 +9,7 @@ from typing import Final
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from labeling_grpc.api.category_names import CategoryNames
-from labeling_grpc.commands.labeling import Accepted, CaseEvent, Counts, LeasedCase, Remark
+from labeling_grpc.commands.labeling import Accepted, CaseEvent, Comment, Counts, LeasedCase
 from labeling_grpc.contract.case_reasons import REASONS
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.contract.text import shortened
@@ -32,7 +32,7 @@ _KINDS: Final = {
     "commented": pb.CaseEvent.KIND_COMMENTED,
     "requeued": pb.CaseEvent.KIND_REQUEUED,
 }
-_REMARK: Final = 600
+_COMMENT: Final = 600
 """Bytes of a comment beside its text: who said it, when."""
 
 _INT64: Final = range(-(2**63), 2**63)
@@ -48,39 +48,39 @@ def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int, nam
         lease_token=leased.token, lease_expires_at_us=leased.until, lease_count=leased.leases, review=leased.review
     )
     _fill(task.case, decode_candidate(leased.candidate), leased, names)
-    if leased.remarks:
-        shown = newest(leased.remarks, room)
-        task.comments.extend(comment(remark, cut=cut) for remark, cut in shown)
-        task.earlier_comments = leased.earlier + len(leased.remarks) - len(shown)
+    if leased.comments:
+        shown = newest(leased.comments, room)
+        task.comments.extend(comment_message(comment, cut=cut) for comment, cut in shown)
+        task.earlier_comments = leased.earlier + len(leased.comments) - len(shown)
 
 
-def newest(remarks: Sequence[Remark], most: int) -> list[tuple[Remark, bool]]:
+def newest(comments: Sequence[Comment], most: int) -> list[tuple[Comment, bool]]:
     """Choose what is shown of what was said about a case.
 
     Args:
-        remarks: Oldest first.
+        comments: Oldest first.
         most: Bytes for all of it.
 
     Returns:
         The newest that fit, oldest first, each with whether its text was cut. There is one at least, if there is any.
 
     """
-    kept: list[tuple[Remark, bool]] = []
-    for remark in reversed(remarks):
-        size = len(remark.text.encode()) + _REMARK
+    kept: list[tuple[Comment, bool]] = []
+    for comment in reversed(comments):
+        size = len(comment.text.encode()) + _COMMENT
         if not kept and size > most:
-            text = shortened(remark.text, max(most - _REMARK, 100))
-            return [(replace(remark, text=text), True)]
+            text = shortened(comment.text, max(most - _COMMENT, 100))
+            return [(replace(comment, text=text), True)]
         most -= size
         if most < 0:
             break
-        kept.append((remark, False))
+        kept.append((comment, False))
     return kept[::-1]
 
 
-def comment(remark: Remark, *, cut: bool = False) -> pb.Comment:
+def comment_message(comment: Comment, *, cut: bool = False) -> pb.Comment:
     """Something said about a case as the contract has it. cut: its text is not whole."""
-    return pb.Comment(annotator=remark.annotator, text=remark.text, at_us=remark.at, cut=cut)
+    return pb.Comment(annotator=comment.annotator, text=comment.text, at_us=comment.at, cut=cut)
 
 
 def case_record(row: CaseRow, names: CategoryNames) -> pb.CaseRecord:

@@ -253,7 +253,7 @@ Command = (
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class Comment:
     """Something said about a case. at: wall clock, µs.  id: of its annotation."""
 
     annotator: str
@@ -265,7 +265,7 @@ class Remark:
 class LeasedCase(msgspec.Struct, frozen=True):
     """A case in somebody's hands. `until`: queue time, µs.
 
-    remarks: the newest of what was said about it.  earlier: how many were said before those.
+    comments: the newest of what was said about it.  earlier: how many were said before those.
     """
 
     event_id: str
@@ -276,7 +276,7 @@ class LeasedCase(msgspec.Struct, frozen=True):
     segment: str = ""
     skill: str = ""
     review: bool = False
-    remarks: tuple[Remark, ...] = ()
+    comments: tuple[Comment, ...] = ()
     earlier: int = 0
 
 
@@ -351,7 +351,7 @@ class CaseEvent(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Counts:
-    """The queue in numbers. remarked: something was said about some case, so that leases look for it.
+    """The queue in numbers. has_comments: something was said about some case, so that leases look for it.
 
     event_clock: latest event time of a candidate, µs.  asked_clock: when the latest candidate was asked, by Kafka's
     clock, µs: what `expires_at` is compared with.
@@ -368,7 +368,7 @@ class Counts:
     rejected: int = 0
     event_clock: int = 0
     asked_clock: int = field(default=0, compare=False)
-    remarked: bool = False
+    has_comments: bool = False
     ranked_by: str = ""
 
     @property

@@ -20,7 +20,7 @@ MAX_CANDIDATE: Final = 262_144
 MAX_CASES: Final = 2_400_000
 """Of the cases of one response, by `weight`; one case alone is always sent."""
 
-MAX_REMARKS: Final = 500_000
+MAX_COMMENTS: Final = 500_000
 """Of the comments of all cases of one response."""
 
 MAX_HISTORY: Final = 800_000
@@ -92,7 +92,7 @@ def share(cases: int) -> int:
         Bytes of the comments of each.
 
     """
-    return MAX_REMARKS // max(cases, 1)
+    return MAX_COMMENTS // max(cases, 1)
 
 
 T = TypeVar("T")

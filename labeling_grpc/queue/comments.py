@@ -9,18 +9,18 @@ from typing import Final
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from labeling_grpc.commands.labeling import LeasedCase, Remark
+from labeling_grpc.commands.labeling import Comment, LeasedCase
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue.sql import PART
 from labeling_grpc.tables.schema import answers
 
-REMARKS: Final = frozenset({"commented", "escalated"})
+COMMENTS: Final = frozenset({"commented", "escalated"})
 """Statuses of annotations that say something to the next who is given the case."""
 
 MOST: Final = 50
 """Comments of one case that are read at once."""
 
-_SPEAKS = (answers.c.status.in_(sorted(REMARKS)), answers.c.comment.is_not(None))
+_SPEAKS = (answers.c.status.in_(sorted(COMMENTS)), answers.c.comment.is_not(None))
 _ranked = (
     sa.select(
         answers.c.event_id,
@@ -54,17 +54,17 @@ _BEFORE = (
 )
 
 
-def remarks(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, tuple[tuple[Remark, ...], int]]:
+def comments_of(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, tuple[tuple[Comment, ...], int]]:
     """What was said about cases: the newest, oldest first, and how many were said before those."""
-    by_event: defaultdict[str, list[Remark]] = defaultdict(list)
+    by_event: defaultdict[str, list[Comment]] = defaultdict(list)
     number: dict[str, int] = {}
     for row in connection.execute(_SAID, {"part": sorted(set(event_ids))}):
-        by_event[row.event_id].append(Remark(row.annotator, row.comment, row.answered_at, row.id))
+        by_event[row.event_id].append(Comment(row.annotator, row.comment, row.answered_at, row.id))
         number[row.event_id] = row.number
     return {event_id: (tuple(newest), number[event_id] - len(newest)) for event_id, newest in by_event.items()}
 
 
-def before(connection: sa.Connection, event_id: str, at: int, annotation_id: str) -> tuple[tuple[Remark, ...], bool]:
+def before(connection: sa.Connection, event_id: str, at: int, annotation_id: str) -> tuple[tuple[Comment, ...], bool]:
     """What was said about a case before an annotation.
 
     Args:
@@ -78,16 +78,16 @@ def before(connection: sa.Connection, event_id: str, at: int, annotation_id: str
 
     """
     rows = connection.execute(_BEFORE, {"event": event_id, "at": at, "id": annotation_id}).all()
-    newest = [Remark(row.annotator, row.comment, row.answered_at, row.id) for row in rows[:MOST]]
+    newest = [Comment(row.annotator, row.comment, row.answered_at, row.id) for row in rows[:MOST]]
     return tuple(reversed(newest)), len(rows) > MOST
 
 
-def with_remarks(
+def with_comments(
     connection: sa.Connection, results: Sequence[list[LeasedCase] | RefusedError], golden: Container[str]
 ) -> list[list[LeasedCase] | RefusedError]:
     """Leased cases with what was said about them. golden: tokens of gold cases, of which it would tell too much."""
     leased = (cases for cases in results if not isinstance(cases, RefusedError))
-    by_event = remarks(connection, (case.event_id for cases in leased for case in cases))
+    by_event = comments_of(connection, (case.event_id for cases in leased for case in cases))
     return [
         cases
         if isinstance(cases, RefusedError)
@@ -96,6 +96,6 @@ def with_remarks(
     ]
 
 
-def _with(case: LeasedCase, by_event: Mapping[str, tuple[tuple[Remark, ...], int]]) -> LeasedCase:
+def _with(case: LeasedCase, by_event: Mapping[str, tuple[tuple[Comment, ...], int]]) -> LeasedCase:
     newest, earlier = by_event.get(case.event_id, ((), 0))
-    return replace(case, remarks=newest, earlier=earlier) if newest else case
+    return replace(case, comments=newest, earlier=earlier) if newest else case

@@ -42,7 +42,7 @@ from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.annotator_access import AnnotatorAccess
 from labeling_grpc.queue.case_state import ENDS, counted
-from labeling_grpc.queue.comments import with_remarks
+from labeling_grpc.queue.comments import with_comments
 from labeling_grpc.queue.fair_queueing import FairQueueing
 from labeling_grpc.queue.handlers.admin import administer
 from labeling_grpc.queue.handlers.amendments import amend, voted_on
@@ -194,8 +194,8 @@ class Queue:
         leased = leasing.lease(asked)
         decided()
         leasing.write()
-        if work.counts.remarked:
-            leased = with_remarks(work.connection, leased, work.golden)
+        if work.counts.has_comments:
+            leased = with_comments(work.connection, leased, work.golden)
         if leasing.looked:
             memory.looked_at = work.now if all(stack.plain for stack in leasing.stacks) else None
         return leased
@@ -277,7 +277,7 @@ def count(connection: sa.Connection) -> Counts:
     counts.event_clock = int(stored.get(meta_keys.EVENT_CLOCK, "0"))
     counts.asked_clock = int(stored.get(meta_keys.ASKED_CLOCK, "0"))
     counts.rejected = int(stored.get(meta_keys.REJECTED, "0"))
-    counts.remarked = meta_keys.REMARKED in stored
+    counts.has_comments = meta_keys.HAS_COMMENTS in stored
     counts.ranked_by = stored.get(meta_keys.RANKED_BY, "")
     return counts
 

@@ -16,12 +16,12 @@ from labeling_grpc.commands.administration import AnnotatorRow
 from labeling_grpc.contract.message_sizes import MAX_CASES, weight
 from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue.annotator_access import annotator, annotator_row
+from labeling_grpc.queue.blinding import Blinding, Looks
 from labeling_grpc.queue.case_state import ENDS, NOTHING, Row, case_outcome
 from labeling_grpc.queue.consensus import CONSENSUS, classes, votes
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.queue.routing import named
 from labeling_grpc.queue.unit_of_work import NOBODY
-from labeling_grpc.queue.veil import Looks, Veil
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, Tier, annotators, answers, cases, gold_leases, meta, queue
 from tidemark.pipeline.model import Labeling
@@ -112,11 +112,11 @@ def case_page(
     asked: CaseFilter,
     after: int,
     most: int,
-    veil: Veil | None = None,
+    blinding: Blinding | None = None,
 ) -> tuple[list[CaseRow], int | None]:
     """Cases after number `after` in the order in which they came, and where to go on; None: there are no more.
 
-    veil: what the caller must not be told.
+    blinding: what the caller must not be told.
     """
     records: list[CaseRow] = []
     size = scanned = 0
@@ -124,13 +124,13 @@ def case_page(
     sifted = bool(asked.segments or asked.states - {"waiting", "leased"} or len(asked.states) > 1)
     query = _cases(asked).limit(_CHUNK if sifted else min(_CHUNK, most + 1))
     while rows := connection.execute(query.where(cases.c.id > after)).mappings().all():
-        covered = {} if veil is None else veil.over(connection, [row["event_id"] for row in rows])
+        covered = {} if blinding is None else blinding.over(connection, [row["event_id"] for row in rows])
         for row, case_annotations in _with_annotations(connection, rows):
             if len(records) == most or scanned == _SCANNED or size > MAX_CASES:
                 return records, after
             record = _case_row(row, labeling, case_annotations)
-            if veil is not None and (looks := covered.get(row["event_id"])) is not None:
-                record = under(record, looks, veil.caller.name)
+            if blinding is not None and (looks := covered.get(row["event_id"])) is not None:
+                record = under(record, looks, blinding.caller.name)
             if _passes(record, asked):
                 records.append(record)
                 size += weight(record.candidate, len(row["candidate"]))
@@ -284,14 +284,14 @@ def _names(connection: sa.Connection, after: str = "") -> Iterator[str]:
         after = name
 
 
-def labels(engine: sa.Engine, *, verdicts: bool, veil: Veil | None = None) -> Iterator[Label]:
+def labels(engine: sa.Engine, *, verdicts: bool, blinding: Blinding | None = None) -> Iterator[Label]:
     """All annotations as `P.labels` has them, in the order in which they were given.
 
     In bounded memory, and in short transactions, so that a slow reader holds nothing up.
 
     verdicts: one final label for each event alone, in the order of the verdicts.  What is only in the record of a
-    verdict on several answers (their number, annotators and probabilities) is left out.  veil: what must not be told
-    is left out too.
+    verdict on several answers (their number, annotators and probabilities) is left out.  blinding: what must not be
+    told is left out too.
     """
     with engine.connect() as connection:
         names = [NOBODY, *_names(connection), CONSENSUS]
@@ -301,9 +301,9 @@ def labels(engine: sa.Engine, *, verdicts: bool, veil: Veil | None = None) -> It
     for row in merged:
         batch.append(row)
         if len(batch) == 200:
-            yield from _labels(engine, batch, verdicts=verdicts, veil=veil)
+            yield from _labels(engine, batch, verdicts=verdicts, blinding=blinding)
             batch.clear()
-    yield from _labels(engine, batch, verdicts=verdicts, veil=veil)
+    yield from _labels(engine, batch, verdicts=verdicts, blinding=blinding)
 
 
 def _order(row: Row) -> tuple[int, str]:
@@ -329,13 +329,15 @@ def _given(engine: sa.Engine, name: str, ahead: int) -> Iterator[sa.RowMapping]:
         at, last = _order(rows[-1])
 
 
-def _labels(engine: sa.Engine, rows: Sequence[sa.RowMapping], *, verdicts: bool, veil: Veil | None) -> Iterator[Label]:
+def _labels(
+    engine: sa.Engine, rows: Sequence[sa.RowMapping], *, verdicts: bool, blinding: Blinding | None
+) -> Iterator[Label]:
     events = sorted({row["event_id"] for row in rows})
     with engine.connect() as connection:
         kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(events))
         candidates = {event: decode_candidate(raw) for event, raw in connection.execute(kept)}
         final = _final(connection, events) if verdicts else None
-        covered = {} if veil is None else veil.over(connection, events)
+        covered = {} if blinding is None else blinding.over(connection, events)
     for row in rows:
         if row["event_id"] in covered:
             continue

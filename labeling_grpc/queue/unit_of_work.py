@@ -15,7 +15,7 @@ from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue import consensus as votes
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.case_state import case_outcome
-from labeling_grpc.queue.comments import REMARKS
+from labeling_grpc.queue.comments import COMMENTS
 from labeling_grpc.queue.entropy import Entropy
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.queue.open_cases import GoldLease, OpenCase
@@ -316,9 +316,9 @@ class UnitOfWork:
         if before is not None:
             self.trust.learn(before, votes.evidence(rows, self.rules.classes))
         self._annotations.append(row)
-        if row["status"] in REMARKS and not self.counts.remarked:
-            self.counts.remarked = True
-            self.write_meta(meta_keys.REMARKED, "yes")
+        if row["status"] in COMMENTS and not self.counts.has_comments:
+            self.counts.has_comments = True
+            self.write_meta(meta_keys.HAS_COMMENTS, "yes")
 
     def _leased_at(self, event_id: str, token: str) -> int | None:
         case = self.cases.get(event_id)

@@ -1,1 +1,1 @@
-"""Who may call the labeling service, and what for: tokens, roles, and the gate that every call passes."""
+"""Who may call the labeling service, and what for: tokens, roles, and what every call passes."""

@@ -1,4 +1,4 @@
-"""Roles, and the table of what each may call: the gate and its tests are driven by it."""
+"""Roles, and the table of what each may call: the authenticator and its tests are driven by it."""
 
 from __future__ import annotations
 

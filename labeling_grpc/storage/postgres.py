@@ -241,7 +241,7 @@ class PostgresStore:
         counts.event_clock = int(state.meta.get(meta_keys.EVENT_CLOCK, "0"))
         counts.asked_clock = int(state.meta.get(meta_keys.ASKED_CLOCK, "0"))
         counts.rejected = int(state.meta.get(meta_keys.REJECTED, "0"))
-        counts.remarked = meta_keys.REMARKED in state.meta
+        counts.has_comments = meta_keys.HAS_COMMENTS in state.meta
         counts.ranked_by = state.meta.get(meta_keys.RANKED_BY, "")
         self._queue.adopt_counts(counts, state.next_lease_end)
         self._queue.adopt_annotators(state.meta.get(meta_keys.ANNOTATORS, ""))

@@ -18,7 +18,7 @@ ASKED_CLOCK: Final = "asked_clock"
 REJECTED: Final = "rejected"
 """As `labeling_grpc.commands.labeling.Counts` has them."""
 
-REMARKED: Final = "remarked"
+HAS_COMMENTS: Final = "remarked"
 """There once something was said about a case."""
 
 RANKED_BY: Final = "ranked_by"

@@ -32,7 +32,7 @@ from labeling_grpc.queue import sql
 from labeling_grpc.queue.annotator_access import annotator
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.case_state import case_outcome
-from labeling_grpc.queue.comments import REMARKS
+from labeling_grpc.queue.comments import COMMENTS
 from labeling_grpc.queue.handlers.intake import waiting_row
 from labeling_grpc.queue.open_cases import OpenCase
 from labeling_grpc.queue.routing import Segments
@@ -43,7 +43,7 @@ from labeling_grpc.tables.schema import State, annotators, cases, meta
 from tidemark.records import Candidate, encode
 from tidemark.records.messages import decode_candidate
 
-MAX_REMARKS: Final = 1_000
+MAX_COMMENTS: Final = 1_000
 """Of one case. Whatever is done to a case reads what was said of it."""
 
 
@@ -84,10 +84,10 @@ def _comment(work: UnitOfWork, command: AddComment) -> Accepted | RefusedError:
     if (earlier := work.keyed.get((command.event_id, command.key))) is not None:
         reused = f"something else was said of case {command.event_id!r} under this idempotency key"
         return repeated(content, earlier, {"annotator": command.annotator}, reused)
-    if sum(row["status"] in REMARKS for row in work.annotations_by_event[command.event_id]) >= MAX_REMARKS:
+    if sum(row["status"] in COMMENTS for row in work.annotations_by_event[command.event_id]) >= MAX_COMMENTS:
         return RefusedError(
             Reason.INVALID_FIELD,
-            f"{MAX_REMARKS:,} things were said about case {command.event_id!r}: no more are taken",
+            f"{MAX_COMMENTS:,} things were said about case {command.event_id!r}: no more are taken",
             field="event_id",
             event_id=command.event_id,
         )

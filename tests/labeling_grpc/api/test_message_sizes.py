@@ -18,7 +18,7 @@ from labeling_grpc.api.category_names import Categories
 from labeling_grpc.api.mapping import add_task, newest
 from labeling_grpc.client import LabelingClient
 from labeling_grpc.client.administration import LabelingAdminClient
-from labeling_grpc.commands.labeling import AdoptLabels, LeasedCase, Remark, TakeIn
+from labeling_grpc.commands.labeling import AdoptLabels, Comment, LeasedCase, TakeIn
 from labeling_grpc.contract import message_sizes
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.contract.message_sizes import MAX_CANDIDATE, fit, weight
@@ -230,19 +230,19 @@ def test_the_weight_of_a_case_is_no_less_than_its_message(shape: tuple[str, int,
     assert response.ByteSize() <= weight(case, len(raw))
 
 
-REMARKS = st.builds(Remark, annotator=st.text(max_size=9), text=st.text(max_size=400), at=st.just(1))
+COMMENTS = st.builds(Comment, annotator=st.text(max_size=9), text=st.text(max_size=400), at=st.just(1))
 
 
-@given(st.lists(REMARKS, max_size=30), st.integers(700, 4_000))
-def test_what_is_shown_of_comments_are_the_newest_and_they_fit(remarks: list[Remark], most: int) -> None:
-    shown = newest(remarks, most)
-    assert bool(shown) == bool(remarks)
-    assert [remark.at for remark, _ in shown] == [1] * len(shown)
+@given(st.lists(COMMENTS, max_size=30), st.integers(700, 4_000))
+def test_what_is_shown_of_comments_are_the_newest_and_they_fit(comments: list[Comment], most: int) -> None:
+    shown = newest(comments, most)
+    assert bool(shown) == bool(comments)
+    assert [comment.at for comment, _ in shown] == [1] * len(shown)
     if not any(cut for _, cut in shown):
-        assert [remark for remark, _ in shown] == remarks[len(remarks) - len(shown) :]
+        assert [comment for comment, _ in shown] == comments[len(comments) - len(shown) :]
     else:
         assert len(shown) == 1
-    assert sum(len(remark.text.encode()) for remark, _ in shown) <= most
+    assert sum(len(comment.text.encode()) for comment, _ in shown) <= most
 
 
 @given(st.lists(st.integers(0, 300), max_size=20), st.integers(0, 2_000))
@@ -260,8 +260,8 @@ def test_shares_add_up_to_what_a_client_takes() -> None:
         + message_sizes.MAX_SIMILAR
         + message_sizes.MAX_ANSWERS
         + message_sizes.MAX_CONTRIBUTIONS
-        + message_sizes.MAX_REMARKS
+        + message_sizes.MAX_COMMENTS
     )
     largest = 3 * MAX_CANDIDATE
     assert details + largest <= message_sizes.MAX_RESPONSE < CLIENT_TAKES
-    assert message_sizes.MAX_CASES + message_sizes.MAX_REMARKS <= message_sizes.MAX_RESPONSE
+    assert message_sizes.MAX_CASES + message_sizes.MAX_COMMENTS <= message_sizes.MAX_RESPONSE

@@ -283,7 +283,7 @@ def test_what_was_said_of_a_gold_case_is_not_told_to_who_is_given_it(desk: Opene
     for about in (event_id, waiting):
         here.apply(AddComment(about, "eve", "a fraud, I am sure", "k"))
     tasks = here.lease("ada", 2)
-    assert {task.event_id: len(task.remarks) for task in tasks} == {event_id: 0, waiting: 1}
+    assert {task.event_id: len(task.comments) for task in tasks} == {event_id: 0, waiting: 1}
 
 
 def test_gold_cases_are_listed_with_how_they_were_answered_and_removed_ones_are_not_given(desk: Opened) -> None:

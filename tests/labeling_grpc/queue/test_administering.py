@@ -238,8 +238,8 @@ def test_a_comment_needs_no_lease_and_is_read_by_the_next_who_is_given_the_case(
     assert (reason(other), reason(nobody)) == (Reason.KEY_REUSED, Reason.UNKNOWN_CASE)
     cast("MovedClock", store.clock).time += 1
     store.transact([AddComment(EVENTS[0], "cyd", "twice", "k2")])
-    remarks = {case.event_id: [its.text for its in case.remarks] for case in lease(store, most=2)}
-    assert remarks == {EVENTS[0]: ["she called us", "twice"], EVENTS[1]: []}
+    comments = {case.event_id: [its.text for its in case.comments] for case in lease(store, most=2)}
+    assert comments == {EVENTS[0]: ["she called us", "twice"], EVENTS[1]: []}
     assert [label.status for label in published(store)] == ["commented", "commented"]
     assert store.counts.open == 2
 

@@ -25,7 +25,7 @@ from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.database import sqlite_store, sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.queue import queries
-from labeling_grpc.queue.veil import Veil
+from labeling_grpc.queue.blinding import Blinding
 from labeling_grpc.security.caller import SERVICE, Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.server import LabelingServer, serve
@@ -109,15 +109,17 @@ def told_of(desk: Desk, event_id: str, who: Caller) -> set[str]:
     beside = looked_up(desk, candidate(19).event_id, who)
     found |= {"history"} if any(its.event_id == event_id and its.label for its in beside.history) else set()
     found |= {"similar"} if any(its.event_id == event_id for its in beside.similar) else set()
-    veil = Veil(who)
+    blinding = Blinding(who)
     with desk.store.engine.connect() as connection:
-        rows, _ = queries.case_page(connection, GOLDEN.labeling, EVERY, 0, 100, veil)
+        rows, _ = queries.case_page(connection, GOLDEN.labeling, EVERY, 0, 100, blinding)
         (row,) = [its for its in rows if its.candidate.event_id == event_id]
         found |= {"list"} if row.label is not None or (row.state == "answered" and not row.answers) else set()
         assert row.state == pb.CaseState.Name(own.record.state).removeprefix("CASE_STATE_").lower(), (
             "two ways, one state"
         )
-    exported = [its for its in queries.labels(desk.store.engine, verdicts=False, veil=veil) if its.event_id == event_id]
+    exported = [
+        its for its in queries.labels(desk.store.engine, verdicts=False, blinding=blinding) if its.event_id == event_id
+    ]
     found |= {"export"} if any(its.annotator != who.name for its in exported) else set()
     return found
 

@@ -13,11 +13,11 @@ from labeling_grpc.client import LabelingClient
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.options import Options
-from labeling_grpc.security import door
-from labeling_grpc.security.door import Door, address_of
-from labeling_grpc.security.gate import Gate
+from labeling_grpc.security import token_throttle
+from labeling_grpc.security.authentication import Authenticator
 from labeling_grpc.security.rates import Rates
 from labeling_grpc.security.roles import Role
+from labeling_grpc.security.token_throttle import TokenThrottle, address_of
 from labeling_grpc.security.tokens import Issued, Token, TokenStore
 from labeling_grpc.server import serve
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -43,12 +43,12 @@ def store(tmp_path: Path) -> Iterator[Counting]:
     opened.close()
 
 
-def reason(gate: Gate, secret: str, address: str = "ipv4:192.0.2.1") -> Reason | None:
+def reason(authenticator: Authenticator, secret: str, address: str = "ipv4:192.0.2.1") -> Reason | None:
     """What becomes of a call; None: it is let in."""
 
     async def called() -> None:
-        knock = gate.knock([("authorization", f"Bearer {secret}")], address)
-        await gate.admit("Stats", pb.StatsRequest(), knock)
+        attempt = authenticator.attempt([("authorization", f"Bearer {secret}")], address)
+        await authenticator.admit("Stats", pb.StatsRequest(), attempt)
 
     try:
         asyncio.run(called())
@@ -63,66 +63,68 @@ def made(store: TokenStore, who: str = "ada") -> Issued:
 
 def test_a_flood_of_invented_tokens_reads_the_database_a_bounded_number_of_times(store: Counting) -> None:
     clock = MovedClock(time=0)
-    gate = Gate(store, door=Door(clock=lambda: clock.time / 1e6))
-    found = [reason(gate, f"tdm_invented{number}") for number in range(500)]
-    assert store.looked == 2 * door.STRANGERS_RATE
+    authenticator = Authenticator(store, throttle=TokenThrottle(clock=lambda: clock.time / 1e6))
+    found = [reason(authenticator, f"tdm_invented{number}") for number in range(500)]
+    assert store.looked == 2 * token_throttle.STRANGERS_RATE
     assert found == [Reason.UNAUTHENTICATED] * 40 + [Reason.TOO_MANY_CALLS] * 460
     for site in range(30):
         for number in range(40):
-            reason(gate, f"tdm_{site}x{number}", f"ipv4:192.0.2.{100 + site}")
-    assert store.looked == 2 * door.ALL_STRANGERS_RATE, "however many addresses it comes from"
+            reason(authenticator, f"tdm_{site}x{number}", f"ipv4:192.0.2.{100 + site}")
+    assert store.looked == 2 * token_throttle.ALL_STRANGERS_RATE, "however many addresses it comes from"
 
 
 def test_the_same_invented_token_is_looked_up_once(store: Counting) -> None:
-    gate = Gate(store)
-    assert {reason(gate, "tdm_guess") for _ in range(300)} == {Reason.UNAUTHENTICATED}
+    authenticator = Authenticator(store)
+    assert {reason(authenticator, "tdm_guess") for _ in range(300)} == {Reason.UNAUTHENTICATED}
     assert store.looked == 1
 
 
 @pytest.mark.parametrize("secret", ["", "guess", "tdm_" + "x" * 9_000, "tdm_é", "TDM_x"])
 def test_what_can_be_no_token_of_ours_is_never_looked_up(store: Counting, secret: str) -> None:
-    gate = Gate(store)
-    assert {reason(gate, secret) for _ in range(100)} == {Reason.UNAUTHENTICATED}
+    authenticator = Authenticator(store)
+    assert {reason(authenticator, secret) for _ in range(100)} == {Reason.UNAUTHENTICATED}
     assert store.looked == 0
 
 
 def test_who_was_let_in_before_is_let_in_while_strangers_flood_from_the_same_address(store: Counting) -> None:
     clock = MovedClock(time=0)
-    gate = Gate(store, door=Door(clock=lambda: clock.time / 1e6))
+    authenticator = Authenticator(store, throttle=TokenThrottle(clock=lambda: clock.time / 1e6))
     known, fresh = made(store).secret, made(store, "ben").secret
-    assert reason(gate, known) is None
+    assert reason(authenticator, known) is None
     for number in range(100):
-        reason(gate, f"tdm_{number}")
-    assert reason(gate, known) is None
-    assert reason(gate, fresh) is Reason.TOO_MANY_CALLS, "it can't be told from an invented one"
-    assert reason(gate, fresh, "ipv4:198.51.100.7") is None, "from elsewhere it can be looked up"
+        reason(authenticator, f"tdm_{number}")
+    assert reason(authenticator, known) is None
+    assert reason(authenticator, fresh) is Reason.TOO_MANY_CALLS, "it can't be told from an invented one"
+    assert reason(authenticator, fresh, "ipv4:198.51.100.7") is None, "from elsewhere it can be looked up"
     clock.time += 1_000_000
-    assert reason(gate, fresh) is None
+    assert reason(authenticator, fresh) is None
 
 
 def test_any_number_of_valid_tokens_come_from_one_address_at_once(store: Counting) -> None:
     clock = MovedClock(time=0)
-    gate = Gate(store, door=Door(clock=lambda: clock.time / 1e6))
+    authenticator = Authenticator(store, throttle=TokenThrottle(clock=lambda: clock.time / 1e6))
     secrets = [made(store, f"a{number}").secret for number in range(120)]
-    assert {reason(gate, secret) for secret in secrets} == {None}
+    assert {reason(authenticator, secret) for secret in secrets} == {None}
 
 
 def test_a_token_that_was_let_in_is_refused_from_its_revocation_on(store: Counting) -> None:
-    gate = Gate(store)
+    authenticator = Authenticator(store)
     issued = made(store)
-    assert reason(gate, issued.secret) is None
+    assert reason(authenticator, issued.secret) is None
     store.revoke(issued.token.id)
-    assert reason(gate, issued.secret) is Reason.UNAUTHENTICATED
+    assert reason(authenticator, issued.secret) is Reason.UNAUTHENTICATED
     looked = store.looked
-    assert reason(gate, issued.secret) is Reason.UNAUTHENTICATED
+    assert reason(authenticator, issued.secret) is Reason.UNAUTHENTICATED
     assert store.looked == looked
 
 
 def test_a_caller_above_their_rate_costs_no_look_up(store: Counting) -> None:
     clock = MovedClock(time=0)
-    gate = Gate(store, door=Door(Rates(5, lambda: clock.time / 1e6), lambda: clock.time / 1e6))
+    authenticator = Authenticator(
+        store, throttle=TokenThrottle(Rates(5, lambda: clock.time / 1e6), lambda: clock.time / 1e6)
+    )
     secrets = [made(store).secret, made(store).secret]
-    found = [reason(gate, secrets[number % 2]) for number in range(100)]
+    found = [reason(authenticator, secrets[number % 2]) for number in range(100)]
     assert found.count(None) == 10, "the annotator's, whichever token is shown"
     assert store.looked == 10
 
@@ -131,30 +133,33 @@ def test_a_caller_above_their_rate_costs_no_look_up(store: Counting) -> None:
 @settings(max_examples=50)
 def test_looks_for_strangers_keep_to_their_rate_in_any_order(calls: list[tuple[int, str, int]]) -> None:
     clock = MovedClock(time=0)
-    at_door = Door(clock=lambda: clock.time / 1e6)
+    throttle = TokenThrottle(clock=lambda: clock.time / 1e6)
     looks = dict.fromkeys("ab", 0)
     for number, address, later in calls:
         clock.time += later
         try:
-            knock = at_door.knock(f"tdm_{number}", address)
+            attempt = throttle.attempt(f"tdm_{number}", address)
         except RefusedError:
             continue
         if number < 5:
-            at_door.opened(knock, f"a{number}")
+            throttle.accepted(attempt, f"a{number}")
         else:
             looks[address] += 1
-            at_door.turned_away(knock)
-        assert looks[address] <= 2 * door.STRANGERS_RATE + door.STRANGERS_RATE * clock.time / 1e6 + 1e-6
+            throttle.rejected(attempt)
+        assert (
+            looks[address]
+            <= 2 * token_throttle.STRANGERS_RATE + token_throttle.STRANGERS_RATE * clock.time / 1e6 + 1e-6
+        )
     assert sum(looks.values()) <= 26, "what opens nothing is looked up once"
 
 
 def test_what_is_remembered_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_MOST", 50)
-    at_door = Door(clock=lambda: 0.0)
+    monkeypatch.setattr(token_throttle, "_MOST", 50)
+    throttle = TokenThrottle(clock=lambda: 0.0)
     for number in range(200):
-        knock = door.Knock("", str(number), "a", "")
-        (at_door.opened if number % 2 else lambda its, _name: at_door.turned_away(its))(knock, "ada")
-    assert (len(at_door._valid), len(at_door._invalid)) == (50, 50)
+        attempt = token_throttle.TokenAttempt("", str(number), "a", "")
+        (throttle.accepted if number % 2 else lambda its, _name: throttle.rejected(its))(attempt, "ada")
+    assert (len(throttle._valid), len(throttle._invalid)) == (50, 50)
 
 
 @pytest.mark.parametrize(

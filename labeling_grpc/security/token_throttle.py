@@ -36,8 +36,8 @@ _IPV6_SITE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Knock:
-    """A call at the door. name: whose the token was when it was looked up last, "" for one that is seen first."""
+class TokenAttempt:
+    """A call that shows a token. name: whose it was when it was looked up last, "" for one that is seen first."""
 
     secret: str
     digest: str
@@ -45,8 +45,8 @@ class Knock:
     name: str
 
 
-class Door:
-    """Remembers which tokens opened it and which did not. Lives in one thread."""
+class TokenThrottle:
+    """Remembers which tokens were valid and which were not. Lives in one thread."""
 
     def __init__(self, rates: Rates | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Admit as fast as `rates` says, None: without a bound for those whose tokens are valid.
@@ -62,7 +62,7 @@ class Door:
         self._valid: OrderedDict[str, str] = OrderedDict()
         self._invalid: OrderedDict[str, None] = OrderedDict()
 
-    def knock(self, secret: str, address: str) -> Knock:
+    def attempt(self, secret: str, address: str) -> TokenAttempt:
         """Let a call go on to the database.
 
         Args:
@@ -70,7 +70,7 @@ class Door:
             address: Where it comes from, as `address_of` tells it.
 
         Returns:
-            The call, to be told to `opened` or `turned_away`.
+            The call, to be told to `accepted` or `rejected`.
 
         Raises:
             RefusedError: The token can't be valid, or calls come too fast.
@@ -93,39 +93,39 @@ class Door:
                 raise
         elif self._rates is not None:
             self._rates.spend(name)
-        return Knock(secret, shown, address, name)
+        return TokenAttempt(secret, shown, address, name)
 
-    def opened(self, knock: Knock, name: str) -> None:
+    def accepted(self, attempt: TokenAttempt, name: str) -> None:
         """Note a token that is valid.
 
         Args:
-            knock: The call.
+            attempt: The call.
             name: Whose token it is.
 
         Raises:
             RefusedError: The annotator makes too many calls, which could not be known before.
 
         """
-        self._valid[knock.digest] = name
-        self._valid.move_to_end(knock.digest)
+        self._valid[attempt.digest] = name
+        self._valid.move_to_end(attempt.digest)
         if len(self._valid) > _MOST:
             self._valid.popitem(last=False)
-        if knock.name:
+        if attempt.name:
             return
-        self._by_address.give_back(knock.address)
+        self._by_address.give_back(attempt.address)
         self._all.give_back("")
         if self._rates is not None:
             self._rates.spend(name)
 
-    def turned_away(self, knock: Knock) -> None:
+    def rejected(self, attempt: TokenAttempt) -> None:
         """Note a token that is not valid: one that was revoked, or ended, or never was, is so for good.
 
         Args:
-            knock: The call.
+            attempt: The call.
 
         """
-        self._valid.pop(knock.digest, None)
-        self._invalid[knock.digest] = None
+        self._valid.pop(attempt.digest, None)
+        self._invalid[attempt.digest] = None
         if len(self._invalid) > _MOST:
             self._invalid.popitem(last=False)
 

@@ -41,7 +41,7 @@ _OPEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Veil:
+class Blinding:
     """What one caller must not be told of. golden: gold cases are given out at all."""
 
     caller: Caller
@@ -60,7 +60,7 @@ class Veil:
             event_ids: The cases that are about to be shown.
 
         Returns:
-            Those of them that the veil is over, each with what it looks like.
+            Those of them that the blinding hides, each with what it looks like.
 
         """
         if self.caller.role is Role.ADMIN:
@@ -83,7 +83,7 @@ class Veil:
             event_ids: Labeled cases.
 
         Returns:
-            Those that the veil is over; for who sees only their own answers, also those that are asked again.
+            Those that the blinding hides; for who sees only their own answers, also those that are asked again.
 
         """
         asked = list(event_ids)

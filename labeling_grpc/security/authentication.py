@@ -1,4 +1,4 @@
-"""The gate that every call passes: whose token it is, what its role may, and whose the lease is."""
+"""What every call passes: whose token it is, what its role may, and whose the lease is."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.contract.text import MAX_EVENT_ID, is_name
 from labeling_grpc.security.audit import Act
 from labeling_grpc.security.caller import Caller
-from labeling_grpc.security.door import Door, Knock, no_token
 from labeling_grpc.security.roles import MATRIX, Role, Scope, check_matrix
+from labeling_grpc.security.token_throttle import TokenAttempt, TokenThrottle, no_token
 from labeling_grpc.security.tokens import Token, TokenError, TokenStore
 from labeling_grpc.tables.schema import answers, cases, gold_leases, queue
 from labeling_grpc.v1 import labeling_pb2 as pb
@@ -35,23 +35,23 @@ def unheard(_act: Act) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Authenticator:
     """Lets calls with a valid token through, each to what its role may touch.
 
     store: the tokens, looked up at each call, so that a revoked one ends at once; they are in the queue's database,
-    which tells whose a lease is.  forbidden: called, by some thread, with each call that a role may not make.  door:
-    what a call passes before anything is looked up.
+    which tells whose a lease is.  forbidden: called, by some thread, with each call that a role may not make.
+    throttle: what a call passes before anything is looked up.
     """
 
     store: TokenStore
     forbidden: Callable[[Act], None] = unheard
-    door: Door = field(default_factory=Door)
+    throttle: TokenThrottle = field(default_factory=TokenThrottle)
 
     def __post_init__(self) -> None:
         """Refuse to exist while a call of the contract has no row in the table of roles."""
         check_matrix(MATRIX)
 
-    def knock(self, metadata: Metadata, address: str) -> Knock:
+    def attempt(self, metadata: Metadata, address: str) -> TokenAttempt:
         """Let a call go on to the database, before its request is even parsed.
 
         Args:
@@ -65,9 +65,9 @@ class Gate:
             RefusedError: No token that could be valid, or calls come too fast.
 
         """
-        return self.door.knock(_bearer(metadata), address)
+        return self.throttle.attempt(_bearer(metadata), address)
 
-    async def admit(self, method: str, request: Message, knock: Knock) -> Caller:
+    async def admit(self, method: str, request: Message, attempt: TokenAttempt) -> Caller:
         """Let a call through; gives who calls.
 
         A request without an annotator gets the caller's.
@@ -78,15 +78,15 @@ class Gate:
         """
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                token, refused = await asyncio.to_thread(self._check, method, request, knock.secret)
+                token, refused = await asyncio.to_thread(self._check, method, request, attempt.secret)
         except (TokenError, TimeoutError, sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise RefusedError(
                 Reason.STORE_UNAVAILABLE, "the database of access tokens can't be read: nothing was changed; try again"
             ) from error
         if token is None:
-            self.door.turned_away(knock)
+            self.throttle.rejected(attempt)
             raise no_token()
-        self.door.opened(knock, token.annotator)
+        self.throttle.accepted(attempt, token.annotator)
         if refused is not None:
             raise refused
         return Caller(token.annotator, token.role)
