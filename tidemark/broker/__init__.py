@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lazy_loader
+
 from tidemark.broker.jars import kafka_version
 from tidemark.broker.layout import NodeCount, read_cluster
 from tidemark.broker.running import read_running, release_detached
 from tidemark.errors import BrokerError
-from tidemark.runtime.lazy_names import lazy_names
 from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ __all__ = [
     "stop_detached",
 ]
 
-__getattr__ = lazy_names(__name__, {"EmbeddedKafka": "tidemark.broker.embedded"})
+__getattr__, _, _ = lazy_loader.attach(__name__, submod_attrs={"embedded": ("EmbeddedKafka",)})
 """It brings a JVM and a Kafka client, which commands that only ask who runs need not wait for."""
 
 

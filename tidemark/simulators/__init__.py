@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Literal
 
-from tidemark.runtime.lazy_names import lazy_names
+import lazy_loader
 
 if TYPE_CHECKING:
     from tidemark.simulators.simulation import Annotator as Annotator
@@ -25,4 +25,4 @@ def simulate(use_case: UseCase, seed: int, events: int) -> Simulation:
 
 __all__ = ["Annotator", "Simulation", "UseCase", "simulate"]
 
-__getattr__ = lazy_names(__name__, dict.fromkeys(("Annotator", "Simulation"), "tidemark.simulators.simulation"))
+__getattr__, _, _ = lazy_loader.attach(__name__, submod_attrs={"simulation": ("Annotator", "Simulation")})

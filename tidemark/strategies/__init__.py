@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from tidemark.runtime.lazy_names import lazy_names
+import lazy_loader
+
 from tidemark.runtime.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -99,10 +100,8 @@ def make(settings: Settings, classes: Sequence[str] = ()) -> Strategy:
     return STRATEGIES.get(settings.policy)(settings, classes)
 
 
-__getattr__ = lazy_names(
+__getattr__, _, _ = lazy_loader.attach(
     __name__,
-    dict.fromkeys(
-        ("Option", "Pool", "Scored", "Settings", "Strategy", "feature_table", "narrowed"), f"{__name__}.{_BASE}"
-    ),
+    submod_attrs={_BASE: ("Option", "Pool", "Scored", "Settings", "Strategy", "feature_table", "narrowed")},
 )
 """What a strategy is made of."""

@@ -1,7 +1,5 @@
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,20 +130,8 @@ assert "numba" in sys.modules
 
 
 def test_a_name_that_kernels_does_not_have_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        kernels.nothing  # noqa: B018
-
-
-def test_the_types_that_checkers_see_are_those_of_the_import_table() -> None:
-    tree = ast.parse(Path(kernels.__file__).read_text())
-    seen = {
-        alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("kernels.")
-        for alias in node.names
-        if alias.name == alias.asname
-    }
-    assert seen == {name: f"kernels.{module}" for name, module in kernels._MODULE_OF.items()}
+    with pytest.raises(AttributeError, match=r"kernels.* nothing"):
+        kernels.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_every_public_name_of_kernels_exists() -> None:

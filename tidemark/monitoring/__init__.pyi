@@ -1,0 +1,2 @@
+from .options import Options as Options
+from .processor import MonitorProcessor as MonitorProcessor
