@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message_factory import GetMessageClass
 from labeling import PIPELINE, SOURCE, MovedClock, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
@@ -105,7 +106,7 @@ def request(method: str, lease: pb.Lease, annotator: str) -> Any:  # noqa: ANN40
         "RemoveGold": admin_pb2.RemoveGoldRequest(event_id=lease.event_id),
         "ListAudit": admin_pb2.ListAuditRequest(),
     }
-    return requests[method]
+    return requests[method] if method in requests else GetMessageClass(METHODS[method].input_type)()
 
 
 def answered(server: LabelingServer, lease: pb.Lease, secret: str) -> str:

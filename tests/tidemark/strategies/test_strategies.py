@@ -26,6 +26,7 @@ from tidemark.selection.clock import Watermarks
 from tidemark.selection.proposals import active_rows, explore_rows
 from tidemark.selection.tiles import OpenTile, Part, Proposal
 from tidemark.strategies import STRATEGIES, Pool, Scored, Strategy, narrowed
+from tools.reference import GENERATED
 
 PICKING = [*(name for name, kind in STRATEGIES.own.items() if kind.ranks), "elsewhere:Newest"]
 
@@ -235,8 +236,7 @@ def test_each_says_who_described_it_where_it_fails_and_is_in_the_documentation(n
     assert kind.source
     assert kind.fails
     assert kind.__doc__
-    page = Path(__file__).parents[3] / "docs" / "explanation" / "selection.md"
-    assert f"| `{name}` |" in page.read_text(encoding="utf-8")
+    assert f"| `{name}` |" in GENERATED["reference/strategies.md"]()
 
 
 def test_a_file_of_the_package_adds_a_strategy_and_nothing_else_need_change(
