@@ -119,7 +119,7 @@ format: setup-dev
 UV_LOCK := $(VENV)/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-PEERS := scikit-activeml modAL-python apricot-select treelite lleaves onnxruntime onnxmltools
+PEERS := scikit-activeml modAL-python river apricot-select treelite lleaves onnxruntime onnxmltools
 
 lock: setup-dev
 	$(UV_LOCK) pyproject.toml --extra demo --group build -o requirements.txt

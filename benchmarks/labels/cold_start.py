@@ -64,13 +64,21 @@ def _ordinary(rng: np.random.Generator, n: int) -> Made:
     return x, y
 
 
-def _decoys(rng: np.random.Generator, n: int) -> Made:
-    """What is odd is negative; positives lie at the crowd's edge in two columns."""
+def _decoys(rng: np.random.Generator, n: int, rate: float) -> Made:
+    """What is odd is negative; three in five of what lies at the crowd's edge in two columns are positive."""
     x = _crowd(rng, n)
     odd = rng.random(n) < 0.05
     x[odd, 5:8] += rng.choice([-9.0, 9.0], (int(odd.sum()), 3))
     edge = x[:, 2] + x[:, 3]
-    return x, (~odd & (edge > np.quantile(edge, 0.95)) & (rng.random(n) < 0.6)).astype(np.int64)
+    return x, (~odd & (edge > np.quantile(edge, 1 - rate / 0.6)) & (rng.random(n) < 0.6)).astype(np.int64)
+
+
+def _clusters(rng: np.random.Generator, n: int, rate: float) -> Made:
+    """Twenty clusters, of which one in four holds most of the positives."""
+    of = rng.integers(20, size=n)
+    x = _crowd(rng, n)
+    x[:, 2:6] += rng.normal(0, 4.0, (20, 4))[of]
+    return x, (rng.random(n) < np.where(of < 5, 3.4 * rate, 0.2 * rate)).astype(np.int64)
 
 
 def _line(rng: np.random.Generator, n: int, rate: float, noise: float) -> Made:
@@ -90,10 +98,15 @@ STREAMS: Final[dict[str, Callable[[np.random.Generator, int], Made]]] = {
     "far 0.5 %": lambda rng, n: _far(rng, n, 0.005),
     "far 3 %": lambda rng, n: _far(rng, n, 0.03),
     "ordinary 3 %": _ordinary,
-    "decoys 3 %": _decoys,
+    "decoys 3 %": lambda rng, n: _decoys(rng, n, 0.03),
     "line 5 %": lambda rng, n: _line(rng, n, 0.05, 0.5),
     "line 40 %, noisy": lambda rng, n: _line(rng, n, 0.4, 2.0),
     "five classes": _several,
+    "decoys 20 %": lambda rng, n: _decoys(rng, n, 0.2),
+    "line 1 %": lambda rng, n: _line(rng, n, 0.01, 0.5),
+    "line 10 %": lambda rng, n: _line(rng, n, 0.1, 1.0),
+    "clusters 2 %": lambda rng, n: _clusters(rng, n, 0.02),
+    "clusters 25 %": lambda rng, n: _clusters(rng, n, 0.25),
 }
 
 

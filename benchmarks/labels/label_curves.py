@@ -7,7 +7,7 @@ seeds. Quality is average precision for two classes, macro-F1 for more. Rows:
          labels, over these
     L1b  the same, as good as our own learner trained on them; and where the arm is behind the random arm by more than
          the spread of seeds
-    L2   with --peers: labels of the arm for L1's goal over those of the peer that needs fewest on the set
+    L2   with --peers: labels of the draft for L1's goal over those of the peer that needs fewest on the set
 
 Runs are kept as JSON lines and not made again while the code that they rest on is the same.
 
@@ -40,7 +40,8 @@ from tidemark.registry.sandbox import Sandbox
 _ROOT: Final = Path(__file__).parents[2]
 _RESTS_ON: Final = (
     *("kernels/forest", "kernels/diversity", "kernels/sampling", "kernels/uncertainty", "tidemark/features"),
-    *("tidemark/pipeline", "tidemark/selection", "tidemark/training", "tidemark/stream/outputs.py"),
+    *("tidemark/pipeline", "tidemark/selection", "tidemark/strategies", "tidemark/training"),
+    *("tidemark/evaluation", "tidemark/registry", "tidemark/stream/outputs.py"),
     *("benchmarks/labels/curve.py", "benchmarks/labels/drafted_sets.py", "benchmarks/labels/efficiency.py"),
 )
 """What a run's outcome follows from."""
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=_ROOT / "build" / "label_curves.jsonl", help="file of runs")
     parser.add_argument("--minutes", type=float, default=600, help="after which no run is begun")
     parser.add_argument("--report", action="store_true", help="of the runs that are there, whatever code made them")
-    parser.add_argument("--peers", action="store_true", help="those of benchmarks.labels.peer_arms too")
+    parser.add_argument("--peers", action="store_true", help="and strategies of other packages")
     parser.add_argument("--quick", action="store_true", help="one seed, two arms")
     given = parser.parse_args()
     arms = arms_of((RANDOM, DRAFT) if given.quick else given.arms, given.arm)

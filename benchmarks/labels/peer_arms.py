@@ -1,8 +1,9 @@
-"""L2: stream strategies of scikit-activeml, with LightGBM or a random forest, on the same streams and budgets.
+"""L2: strategies of scikit-activeml, River and modAL, with LightGBM or a random forest, on the same streams and budget.
 
-A peer has scikit-activeml's strategy and its budget manager, which goes through a tile event by event, and the better
-of two learners with their defaults. It trains when there are as many new labels as make our own schedule train, and
-every model counts: no gate keeps one back. What a strategy asks beyond the budget of the tiles so far is not answered.
+A peer has another package's strategy, and one of two learners with their defaults. It trains when there are as many new
+labels as make our own schedule train, and every model counts: no gate keeps one back. Strategies of scikit-activeml and
+River go through a tile event by event; what they ask beyond the budget of the tiles so far is not answered. That of
+modAL chooses from a whole tile, as ours do.
 
 Needs what `requirements-bench.txt` names.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import lightgbm as lgb
 import numpy as np
@@ -21,7 +22,10 @@ from benchmarks.labels.curve import MOMENTS, Examination, Run, next_period, tile
 from benchmarks.labels.drafted_sets import DraftedSet
 from tidemark.training.schedule import pause
 
-STRATEGIES: Final = ("Split", "VariableUncertainty", "RandomVariableUncertainty", "FixedUncertainty")
+_SCIKIT: Final = ("Split", "VariableUncertainty", "RandomVariableUncertainty", "FixedUncertainty")
+RIVER: Final = "River entropy"
+MODAL: Final = "modAL margin"
+STRATEGIES: Final = (*_SCIKIT, RIVER, MODAL)
 LEARNERS: Final = ("lightgbm", "forest")
 PEERS: Final = {f"{strategy}, {learner}": (strategy, learner) for strategy in STRATEGIES for learner in LEARNERS}
 """Name of an arm, its strategy and its learner."""
@@ -37,7 +41,7 @@ def played(data: DraftedSet, name: str, seed: int) -> Run:
     tiles = list(tiles_of(data))
     moments = set(np.linspace(0, len(tiles) - 1, MOMENTS).round().astype(int).tolist())
     share = sum(min(selection.budget, len(rows)) for _, rows in tiles) / data.streamed
-    asking = _Asking(strategy, classes, share, seed)
+    asking = _asking(strategy, classes, share, seed)
     asked: list[int] = []
     model: _Model | None = None
     learnt, left = 0, 0
@@ -47,7 +51,7 @@ def played(data: DraftedSet, name: str, seed: int) -> Run:
     for at, (_, rows) in enumerate(tiles):
         left += min(selection.budget, len(rows))
         table = np.full((len(rows), classes), 1 / classes) if model is None else model(data.features[rows])
-        wanted = asking.of(table)[:left]
+        wanted = asking.of(table, left)[:left]
         left -= len(wanted)
         asked += rows[wanted].tolist()
         due = pipeline.training.min_labels if model is None else learnt + pause(pipeline, learnt)
@@ -101,8 +105,66 @@ class _Model:
         return table
 
 
-class _Asking:
+class _Asking(Protocol):
     """A strategy that is given probabilities: which rows of a tile it asks about, in their order."""
+
+    def of(self, table: NDArray[np.float64], left: int, /) -> list[int]:
+        """Rows asked about, given their probabilities (n, classes); `left` may be."""
+
+
+def _asking(strategy: str, classes: int, share: float, seed: int) -> _Asking:
+    if strategy == RIVER:
+        return _River(seed)
+    return _Modal(seed) if strategy == MODAL else _Scikit(strategy, classes, share, seed)
+
+
+class _River:
+    """Asks about an event with the probability that its entropy, to the power of 3, is."""
+
+    def __init__(self, seed: int) -> None:
+        from river.active import EntropySampler  # noqa: PLC0415
+        from river.base import Classifier  # noqa: PLC0415
+
+        class Given(Classifier):  # type: ignore[misc]
+            """A classifier that is told its probabilities."""
+
+            def learn_one(self, x: Any, y: Any) -> None:  # noqa: ANN401
+                pass
+
+            def predict_proba_one(self, x: Any) -> Any:  # noqa: ANN401
+                return x
+
+        self._sampler = EntropySampler(Given(), seed=seed)
+
+    def of(self, table: NDArray[np.float64], left: int, /) -> list[int]:  # noqa: ARG002 - event by event
+        """Rows asked about."""
+        given = (dict(enumerate(row)) for row in table.tolist())
+        return [at for at, row in enumerate(given) if self._sampler.predict_proba_one(row)[1]]
+
+
+class _Modal:
+    """Asks about the smallest margins of a tile; equal ones by chance."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def of(self, table: NDArray[np.float64], left: int, /) -> list[int]:
+        """Rows asked about."""
+        from modAL.uncertainty import margin_sampling  # noqa: PLC0415
+
+        class Given:
+            """A classifier whose rows are its probabilities."""
+
+            def predict_proba(self, X: Any) -> Any:  # noqa: ANN401, N803
+                return X
+
+        order = self._rng.permutation(len(table))
+        found: list[int] = order[margin_sampling(Given(), table[order], n_instances=min(left, len(table)))[0]].tolist()
+        return found
+
+
+class _Scikit:
+    """A strategy of scikit-activeml, with its budget manager."""
 
     def __init__(self, strategy: str, classes: int, share: float, seed: int) -> None:
         from skactiveml import stream  # noqa: PLC0415
@@ -130,8 +192,8 @@ class _Asking:
         self._given: Any = Given(classes=names)
         self._given.fit(None, None)
 
-    def of(self, table: NDArray[np.float64]) -> list[int]:
-        """Rows asked about, given their probabilities (n, classes)."""
+    def of(self, table: NDArray[np.float64], left: int, /) -> list[int]:  # noqa: ARG002 - event by event
+        """Rows asked about."""
         self.table = table
         candidates = np.arange(len(table), dtype=np.float64)[:, None]
         asked, utilities = self._strategy.query(

@@ -298,13 +298,13 @@ class Start(Section):
     """What is asked before there is a model, and until it knows the class that is looked for."""
 
     anomalies: Annotated[int, Field(ge=0, le=1_000_000), Unit("labels")] = 32
-    """While there is no model, three in four of the active cases are the oddest events of their tile, and the others
-    are drawn at random. After so many labels of them it is one in four, unless they hold more positives than the drawn
-    ones. 0: no case is chosen for being odd."""
+    """While there is no model, a part of the active cases are the oddest events of their tile, the others are drawn at
+    random: about half at first, then as many as labels say that the class is rare and odd events hold it. Once so many
+    labels of them hold no more positives than the drawn ones, a quarter at most. 0: no case is chosen for being odd."""
     positives: Annotated[int, Field(ge=0, le=1_000_000), Unit("labels")] = 20
     """Positive labels until which the likeliest positives are asked about, once there is a model; with more than two
-    classes, labels of all but the commonest. The policy chooses sooner where a fifth of the drawn labels or half of all
-    are positive, and after ten times as many labels in all. 0: from the first model on."""
+    classes, labels of rare ones. The policy chooses sooner where drawn labels say that the class is common or half of
+    all are positive, and after ten times as many labels in all. 0: from the first model on."""
     rule: Unless[Annotated[str, Field(min_length=1, max_length=10_000)]] = None
     """SQL over the features, such as `amount > 1000`: while there is no model, events for which it is true are asked
     about before odd ones."""

@@ -6,6 +6,7 @@ flood the morning, and a tile's choice depends on nothing but the tile and what 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -152,21 +153,32 @@ def _special(tile: OpenTile, selection: Selection, start: Start, slots: int) -> 
     """
     if tile.seen_by_a_model or not has_start(selection, start):
         return None
-    return round((AT_FIRST if tile.odd is None else tile.odd) * slots)
+    return _whole((AT_FIRST if tile.share is None else tile.share) * slots, tile.number)
 
 
 def _drawn(tile: OpenTile, strategy: Strategy, selection: Selection, special: int | None) -> int:
-    """How many cases of a tile are drawn by coin: without a model all but the special ones."""
+    """How many cases of a tile are drawn by coin: of the start, all but those that it chooses."""
     if not strategy.ranks:
         return selection.budget
     if special is not None:
         return max(selection.explore, selection.budget - special)
     if tile.uncertainty is None:
         return selection.explore
+    if tile.share is not None:
+        sought = _whole(tile.share * max(selection.budget - selection.explore, 0), tile.number)
+        return max(selection.explore, selection.budget - sought)
     share = strategy.random_share(tile.uncertainty) if strategy.draws else 0.0
     if selection.mixed:
         share = max(share, tile.uncertainty)
     return max(selection.explore, round(share * selection.budget))
+
+
+def _whole(cases: float, tile: int) -> int:
+    """A whole number of cases in each tile: rounded up in some and down in others, so that they add up to the share.
+
+    Of a budget of four, a third is one case in most tiles and two in some. It goes by the tile's number, by no coin.
+    """
+    return math.floor((tile + 1) * cases) - math.floor(tile * cases)
 
 
 def _picks(

@@ -18,7 +18,7 @@ from tidemark.registry.label_counts import LabelCounts
 from tidemark.selection.asked import AskedCases
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
-from tidemark.selection.proposals import active_rows, rows_to_propose
+from tidemark.selection.proposals import active_rows, rows_to_keep, rows_to_propose
 from tidemark.selection.ranking import Choice
 from tidemark.selection.scoring import Ranker, score
 from tidemark.selection.tiles import OpenTile, Part, Proposal
@@ -85,8 +85,9 @@ class OfflineSelection:
             coins = stretched(coins, probabilities)
         names = self._pipeline.feature_names
         ranking = self._rank(scores, pl.DataFrame(events.features, schema=names), draws)
-        explore, active = rows_to_propose(selection, self._pipeline.start, cold=model is None)
-        kept, cold = rows_to_propose(selection, self._pipeline.start, cold=True)
+        start = self._pipeline.start
+        explore, active = rows_to_propose(selection, start, cold=model is None, stage=ranking.stage)
+        kept, cold = rows_to_keep(selection, start)
         tiles = np.full(n, events.number)
         chosen = Choice(tiles, coins, ranking.value, draws, explore, active).of(0, n)
         rows = [
@@ -119,9 +120,9 @@ class OfflineSelection:
         by_coin = [row for row, own in zip(rows, chosen.explore.tolist(), strict=True) if own]
         by_score = [row for row, own in zip(rows, chosen.active.tolist(), strict=True) if own]
         unsure = None if ranking.unsure is None else float(ranking.unsure.mean())
-        tile.merge(Part(events.number, n, len(by_coin), len(rows), by_coin, by_score, unsure, ranking.odd), version)
+        tile.merge(Part(events.number, n, len(by_coin), len(rows), by_coin, by_score, unsure, ranking.share), version)
         left = None if selection.total is None else max(selection.total - self.asked, 0)
-        picks = list(choose(tile, selection, left, self._pipeline.start, self._cases))
+        picks = list(choose(tile, selection, left, start, self._cases))
         self.asked += len(picks)
         self._cases.add(pick.proposal for pick in picks)
         return picks

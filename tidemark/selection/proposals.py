@@ -86,7 +86,8 @@ class ProposalMeta(Record, frozen=True, kw_only=True):
     definitions: by what definition each feature was computed (ids of `tidemark.pipeline.definitions`).
     unsure: mean of 1 - margin over all events of the batch in each tile; None without a model.
     stage: `positives` where scores tell how likely an event is positive, and not what the strategy makes of it.
-    odd: without a model, the share of active cases that the rule and oddness choose, by what labels have told.
+    odd: the share of active cases for what the start looks for, by what labels have told: without a model for the rule
+    and oddness, in the stage `positives` for the likeliest positives.
     """
 
     topic: _Name
@@ -132,12 +133,31 @@ def has_start(selection: Selection, start: Start) -> bool:
     return (start.anomalies > 0 or start.rule is not None) and STRATEGIES.get(selection.policy).ranks
 
 
-def rows_to_propose(selection: Selection, start: Start, *, cold: bool) -> tuple[int, int]:
-    """Rows of a tile that a batch proposes by coin and by score. cold: without a model."""
+def rows_to_propose(selection: Selection, start: Start, *, cold: bool, stage: str = "") -> tuple[int, int]:
+    """Rows of a tile that a batch proposes by coin and by score.
+
+    Args:
+        selection: the pipeline's settings.
+        start: those of the start, which leaves some of the budget to chance.
+        cold: without a model.
+        stage: of the ranking.
+
+    Returns:
+        Both numbers.
+
+    """
     explore, active = explore_rows(selection), active_rows(selection)
-    if not cold or not has_start(selection, start):
-        return explore, active
-    return selection.budget + 1, max(active, start.pool)
+    if stage or (cold and has_start(selection, start)):
+        explore = selection.budget + 1
+    return explore, max(active, start.pool) if cold and has_start(selection, start) else active
+
+
+def rows_to_keep(selection: Selection, start: Start) -> tuple[int, int]:
+    """Rows of a tile that are kept by coin, and without a model, whatever is found out while it is open."""
+    explore, cold = rows_to_propose(selection, start, cold=True)
+    if start.positives and STRATEGIES.get(selection.policy).ranks:
+        explore = selection.budget + 1
+    return explore, cold
 
 
 def ranked(rows: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import EvaluationError, Expression, Schema, compile_expression, evaluate
 from tidemark.pipeline.model import Selection
 from tidemark.registry.label_counts import LabelCounts
-from tidemark.selection.start import looks_for_positives, odd_share
+from tidemark.selection.start import Sought, looks_for_positives, share_of_odd
 from tidemark.strategies import Scored, make
 
 Floats = NDArray[np.float64]
@@ -54,13 +54,14 @@ def score(selection: Selection, model: str, probabilities: Floats | None, n: int
 class Ranking:
     """value: (n,) what rows are ranked by, NaN: by their coins.  unsure: (n,) 1 - margin; None without a model.
 
-    odd: share of active cases for the rule and oddness, without a model and where labels have told something.
+    share: of the active cases for what the start looks for, where labels have told something: without a model for the
+    rule and oddness, in the stage `positives` for the likeliest positives.
     """
 
     value: Floats
     unsure: Floats | None
     stage: Stage
-    odd: float | None = None
+    share: float | None = None
 
 
 class Ranker:
@@ -79,23 +80,24 @@ class Ranker:
         """Rank n rows. features: of the pipeline, NaN is missing.  draws: (n,) a coin of each."""
         probabilities, n = scores.probabilities, len(draws)
         if probabilities is None:
-            return Ranking(self._by_rule(features), None, "", self._odd_share(scores.source))
+            return Ranking(self._by_rule(features), None, "", self._share_of_odd(scores.source))
         unsure = np.asarray(kernels.margin(probabilities), np.float64)
         if self._strategy.ranks and n:
-            wanted = self._wanted(scores.source)
-            if wanted is not None:
-                return Ranking(np.ascontiguousarray(probabilities[:, wanted].sum(axis=1)), unsure, "positives")
+            sought = self._sought(scores.source)
+            if sought is not None:
+                likely = np.ascontiguousarray(probabilities[:, sought.classes].sum(axis=1))
+                return Ranking(likely, unsure, "positives", sought.share)
         table = features.to_numpy(order="c") if features.width else np.empty((n, 0))
         rows = Scored(probabilities, table, draws, self._positive, scores.source)
         return Ranking(self._strategy.score(rows), unsure, "")
 
-    def _odd_share(self, source: object) -> float | None:
+    def _share_of_odd(self, source: object) -> float | None:
         if not isinstance(source, LabelCounts):
             return None
         counts = source.of(self._classes)
-        return odd_share(self._start, counts.drawn, counts.chosen, self._positive)
+        return share_of_odd(self._start, counts.drawn, counts.chosen, self._positive)
 
-    def _wanted(self, model: object) -> list[int] | None:
+    def _sought(self, model: object) -> Sought | None:
         known: Sequence[int] = getattr(model, "class_counts", ())
         drawn: Sequence[int] = getattr(model, "drawn_counts", ())
         return looks_for_positives(self._start, known, drawn, self._positive)

@@ -1,13 +1,16 @@
 """What is asked while there is no model: what an expert's rule names, then what is odd, and the rest by chance.
 
-Odd events hold more of a rare class than chance does on most streams, and on some fewer. So a part is always drawn at
-random, and the odd ones' share falls when labels say that chance finds as much.
+Odd events, and those that a young model thinks positive, hold more of a rare class than chance does on most streams,
+and fewer on some. Where a class is common nothing is gained by looking for it. So a part is always drawn at random, and
+what is looked for has as large a share as labels say that the class is rare and that looking finds it
+(`tidemark.selection.evidence`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,18 +18,14 @@ from numpy.typing import NDArray
 
 import kernels
 from tidemark.pipeline.model import Start
+from tidemark.selection.evidence import pays, rare
 from tidemark.selection.tiles import Proposal
 from tidemark.strategies import feature_table
 
-AT_FIRST: Final = 0.75
-"""Share of the active cases that the rule and oddness choose, until labels speak against it."""
 LATER: Final = 0.25
+"""Most that the rule and oddness choose once `start.anomalies` labels of them hold no more positives than chance."""
 _FEWEST: Final = 16
 """Rows among which one can be odd."""
-_COMMON: Final = 0.2
-"""Share of drawn labels from which on a class is not rare."""
-_CONVINCING: Final = 2
-"""Drawn labels of a class without which its share says little."""
 _PER_POSITIVE: Final = 10
 """Labels in all, for each positive wanted, after which a model that does not find them goes on by its strategy."""
 
@@ -44,7 +43,23 @@ def wanted_classes(counts: Sequence[int], positive: int) -> list[int]:
     return [index for index in range(len(counts)) if index != common]
 
 
-def odd_share(start: Start, drawn: Sequence[int], chosen: Sequence[int], positive: int) -> float:
+def rarity(drawn: Sequence[int], wanted: Sequence[int]) -> tuple[float, list[int]]:
+    """How far chance leaves the wanted classes unseen, each of them counting alike.
+
+    Args:
+        drawn: labels by class of cases that were drawn at random.
+        wanted: the classes.
+
+    Returns:
+        The mean probability that one of them is rare, and those that are rare more likely than not.
+
+    """
+    of = sum(drawn)
+    chances = {index: rare(drawn[index], of) for index in wanted}
+    return sum(chances.values()) / len(chances), [index for index, chance in chances.items() if chance > 1 / 2]
+
+
+def share_of_odd(start: Start, drawn: Sequence[int], chosen: Sequence[int], positive: int) -> float:
     """Share of the active cases that the rule and oddness choose while there is no model.
 
     Args:
@@ -54,19 +69,34 @@ def odd_share(start: Start, drawn: Sequence[int], chosen: Sequence[int], positiv
         positive: the class that is looked for.
 
     Returns:
-        `AT_FIRST` until `start.anomalies` labels of chosen cases are there, and while they hold a larger share of
-        positives than the drawn ones; else `LATER`.
+        The probability that what is looked for is rare, times that chosen cases hold more of it than drawn ones; at
+        most `LATER` once `start.anomalies` labels of chosen cases are there and hold no larger share.
 
     """
     wanted = wanted_classes([a + b for a, b in zip(drawn, chosen, strict=True)], positive)
-    found, of = positives(chosen, wanted), sum(chosen)
-    by_chance, draws = positives(drawn, wanted), sum(drawn)
+    scarce, sought = rarity(drawn, wanted)
+    sought = sought or wanted
+    found, of = positives(chosen, sought), sum(chosen)
+    by_chance, draws = positives(drawn, sought), sum(drawn)
+    share = round(scarce * pays(by_chance, draws, found, of), 3)
     better = found * draws > by_chance * of if draws else found > 0
-    return AT_FIRST if of < start.anomalies or better else LATER
+    return share if of < start.anomalies or better else min(share, LATER)
 
 
-def looks_for_positives(start: Start, known: Sequence[int], drawn: Sequence[int], positive: int) -> list[int] | None:
-    """Classes that a model has learnt too little of to choose by uncertainty; None where it has learnt enough.
+AT_FIRST: Final = share_of_odd(Start(), [0, 0], [0, 0], 1)
+"""What `share_of_odd` gives before the first label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """classes: those that a model has learnt too little of to choose by uncertainty.  share: of the active cases."""
+
+    classes: list[int]
+    share: float
+
+
+def looks_for_positives(start: Start, known: Sequence[int], drawn: Sequence[int], positive: int) -> Sought | None:
+    """What is looked for by the probabilities of a model that has learnt too little of it.
 
     Args:
         start: the pipeline's settings.
@@ -75,18 +105,24 @@ def looks_for_positives(start: Start, known: Sequence[int], drawn: Sequence[int]
         positive: the class that is looked for.
 
     Returns:
-        The classes. None too where chance alone finds them, where every second label is of one of them already, and
-        where so many labels were spent that looking further does not help.
+        The classes, and the share of the active cases that are asked for them: the probability that choosing finds more
+        of them than chance. None where the model has learnt enough, where the class is common, where every second label
+        is of one of them already, and where so many labels were spent that looking further does not help.
 
     """
     if not known:
         return None
-    wanted = wanted_classes(known, positive)
-    found, of = positives(known, wanted), sum(known)
-    by_chance = positives(drawn, wanted) if drawn else 0
-    common = by_chance >= _CONVINCING and by_chance >= _COMMON * sum(drawn)
+    sought, draws = wanted_classes(known, positive), sum(drawn)
+    if draws:
+        _, sought = rarity(drawn, sought)
+    found, of = positives(known, sought), sum(known)
     enough = found >= start.positives or 2 * found >= of or of >= _PER_POSITIVE * start.positives
-    return None if common or enough else wanted
+    if enough or not sought:
+        return None
+    if not draws:  # a history or imported labels: nobody knows how they were chosen
+        return Sought(sought, round(pays(0, 0, 0, 0), 3))
+    by_chance = positives(drawn, sought)
+    return Sought(sought, round(pays(by_chance, draws, found - by_chance, of - draws), 3))
 
 
 def pick_cold(start: Start, pool: Sequence[Proposal], special: int, slots: int, seed: int) -> list[Proposal]:

@@ -59,7 +59,7 @@ class Part:
 
     coins, scores: of those it proposes by coin and by score, the ones that can still be chosen.
     unsure: mean of 1 - margin over all its events; None without a model.
-    odd: without a model, share of active cases for the rule and oddness, where labels have told something.
+    share: of the active cases for what the start looks for, where labels have told something.
     floors: of the rows that it proposes, one of each segment, where there are segments.
     """
 
@@ -70,7 +70,7 @@ class Part:
     coins: list[Proposal]
     scores: list[Proposal]
     unsure: float | None = None
-    odd: float | None = None
+    share: float | None = None
     floors: dict[str, Proposal] = field(default_factory=dict)
 
 
@@ -93,7 +93,7 @@ class OpenTile:
     first_offset: of the first record with events of the tile; `watermarks` and `first_open` held before it.
     drawable: size of the random draw that the proposals carry, less one for the inclusion probability's coin.
     explore, active, cold: rows to keep by coin, by score, and without a model.
-    unsure: sum of 1 - margin over `judged` events.  odd: as its newest part has it.
+    unsure: sum of 1 - margin over `judged` events.  share: as its newest part has it, which a model has scored or not.
     best: rows with a model by score, then those without.  floors: the row of each segment with the smallest draw.
     """
 
@@ -107,7 +107,7 @@ class OpenTile:
     events: int = 0
     judged: int = 0
     unsure: float = 0.0
-    odd: float | None = None
+    share: float | None = None
     offered: int = 0
     drawable: int = sys.maxsize
     model: str = ""
@@ -147,7 +147,8 @@ class OpenTile:
         if part.unsure is not None:
             self.judged += part.events
             self.unsure += part.unsure * part.events
-        self.odd = self.odd if part.odd is None else part.odd
+        if part.unsure is not None or part.share is not None:
+            self.share = part.share
         if part.drawn < part.events:
             self.drawable = min(self.drawable, part.drawn - 1)
         self.smallest = sorted([*self.smallest, *part.coins], key=lambda row: row.by_coin)[: self.explore + 1]

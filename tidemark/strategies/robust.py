@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 import kernels
-from tidemark.strategies.base import Pool, Strategy
+from tidemark.strategies.base import Option, Pool, Strategy
 
 
 class Robust(Strategy):
@@ -21,10 +24,11 @@ class Robust(Strategy):
     reason = "diverse"
     narrows = True
     draws = True
+    options: ClassVar[Mapping[str, Option]] = {"chance": 1.0}
 
     def random_share(self, uncertainty: float) -> float:
-        """The mean uncertainty."""
-        return uncertainty
+        """The mean uncertainty, `chance` times."""
+        return min(1.0, self.number("chance") * uncertainty)
 
     def pick(self, pool: Pool, slots: int, seed: int) -> np.ndarray:
         """The largest gradient first."""

@@ -128,7 +128,7 @@ class Offers:
         ranking = self._ranker(scores, scored.features, draws)
         value, unsure = ranking.value, _mean_by_tile(tiles, ranking.unsure)
         cold = scores.probabilities is None
-        explore, active = rows_to_propose(self._selection, self._pipeline.start, cold=cold)
+        explore, active = rows_to_propose(self._selection, self._pipeline.start, cold=cold, stage=ranking.stage)
         segments = self._selection.segments
         besides = None if segments is None else first_of_segments(tiles, draws, rows.columns[segments.column])
         choice = Choice(tiles, coins, value, draws, explore, active, besides)
@@ -204,7 +204,7 @@ class Offers:
                 definitions=self._definitions,
                 unsure=unsure,
                 stage="" if ranking is None else ranking.stage,
-                odd=None if ranking is None else ranking.odd,
+                odd=None if ranking is None else ranking.share,
             ),
             rows,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from tidemark.registry.label_counts import LabelCounts
 from tidemark.selection.offline import OfflineSelection, TileEvents
 from tidemark.selection.proposals import rows_to_propose
 from tidemark.selection.scoring import Ranker, score
-from tidemark.selection.start import odd_share, pick_cold
+from tidemark.selection.start import looks_for_positives, pick_cold, share_of_odd
 from tidemark.selection.tiles import Proposal
 from tidemark.training.schedule import first_is_due
 
@@ -35,54 +36,61 @@ def with_start(pipe: Pipeline, **start: object) -> Pipeline:
     return pipe.model_copy(update={"start": Start.model_validate(start)})
 
 
-def test_without_a_model_the_oddest_events_are_asked_about_first() -> None:
-    pipe = pipeline(budget=6, explore=1, policy="margin")
+def test_without_a_model_half_of_what_is_chosen_are_the_oddest_events() -> None:
+    pipe = pipeline(budget=9, explore=1, policy="margin")
     selection = OfflineSelection(pipe)
     for number in range(5):
         picks = selection.ask(events(number), None)
         rows = {int(pick.proposal.event_id[1:]) for pick in picks if pick.reason == "cold"}
         drawn = {int(pick.proposal.event_id[1:]) for pick in picks if pick.reason == "explore"}
-        assert len(rows) == 4
-        assert len(rows & set(ODD)) >= 3 - len(drawn & set(ODD))
+        assert 3 <= len(rows) <= 4
+        assert len(rows & set(ODD)) >= len(rows) - len(drawn & set(ODD))
 
 
 def test_what_the_start_leaves_to_chance_is_drawn_with_its_inclusion_probability() -> None:
-    pipe = pipeline(budget=8, explore=1, policy="margin")
+    pipe = pipeline(budget=9, explore=1, policy="margin")
     given = events(3)
     picks = OfflineSelection(pipe).ask(given, None)
     coins = np.sort(coin(hash64(given.stream.encode()), 0, given.offsets, hash64(pipe.selection.version.encode())))
     drawn = [pick for pick in picks if pick.reason == "explore"]
-    assert len(drawn) == 8 - 5  # three in four of seven are odd
-    assert sorted(pick.proposal.coin for pick in drawn) == coins[:3].tolist()
-    assert {pick.inclusion_probability for pick in drawn} == {unit(int(coins[3]))}
+    assert 9 - 4 <= len(drawn) <= 9 - 3  # half of eight are odd
+    assert sorted(pick.proposal.coin for pick in drawn) == coins[: len(drawn)].tolist()
+    assert {pick.inclusion_probability for pick in drawn} == {unit(int(coins[len(drawn)]))}
 
 
 @pytest.mark.parametrize(
-    ("drawn", "chosen", "share"),
+    ("drawn", "chosen", "least", "most"),
     [
-        ([0, 0], [0, 0], 0.75),
-        ([9, 0], [31, 0], 0.75),  # too early to say
-        ([9, 0], [32, 0], 0.25),  # fruitless
-        ([9, 0], [30, 2], 0.75),  # one in sixteen, where chance found none
-        ([8, 1], [30, 2], 0.25),  # chance finds more
-        ([0, 0], [40, 0], 0.25),
-        ([0, 0], [39, 1], 0.75),
-        ([6, 4], [3, 29], 0.75),
+        ([0, 0], [0, 0], 0.45, 0.5),
+        ([4, 0], [4, 0], 0.4, 0.55),  # nothing yet
+        ([2, 2], [1, 3], 0.0, 0.1),  # a common class, whatever odd events hold
+        ([3, 1], [4, 0], 0.05, 0.2),
+        ([12, 0], [4, 2], 0.85, 1.0),  # rare, and odd events hold it
+        ([12, 0], [32, 0], 0.2, 0.25),  # fruitless
+        ([30, 1], [32, 0], 0.1, 0.25),  # chance finds more
+        ([6, 4], [3, 29], 0.0, 0.05),
     ],
 )
-def test_odd_events_have_a_quarter_once_labels_say_that_chance_finds_as_many_positives(
-    drawn: list[int], chosen: list[int], share: float
+def test_odd_events_have_the_share_that_labels_say_they_are_worth(
+    drawn: list[int], chosen: list[int], least: float, most: float
 ) -> None:
-    assert odd_share(Start(), drawn, chosen, 1) == share
+    share = share_of_odd(Start(), drawn, chosen, 1)
+    assert least <= share <= most
     pipe = pipeline(budget=9, explore=1, policy="badge")
     counts = LabelCounts(classes=["bad", "good"], drawn=drawn[::-1], chosen=chosen[::-1])  # names decide, not places
-    picks = OfflineSelection(pipe).ask(events(2), None, counts)
-    assert sum(pick.reason == "explore" for pick in picks) == 9 - round(share * 8)
+    selection = OfflineSelection(pipe)
+    by_chance = [
+        sum(pick.reason == "explore" for pick in selection.ask(events(number), None, counts)) for number in range(40)
+    ]
+    assert max(by_chance) - min(by_chance) <= 1
+    assert sum(by_chance) / 40 == pytest.approx(9 - share * 8, abs=1 / 40)  # small shares add up over the tiles
 
 
-def test_with_several_classes_odd_events_are_worth_what_they_hold_of_all_but_the_commonest() -> None:
-    assert odd_share(Start(), [9, 1, 0], [33, 0, 7], 1) == 0.75
-    assert odd_share(Start(), [6, 1, 3], [33, 0, 7], 1) == 0.25
+def test_with_several_classes_odd_events_are_worth_what_they_hold_of_the_rare_ones() -> None:
+    assert share_of_odd(Start(), [20, 0, 0], [14, 0, 4], 1) > 0.8
+    assert share_of_odd(Start(), [19, 0, 1], [30, 0, 0], 1) < 0.5
+    half = share_of_odd(Start(), [12, 8, 0], [6, 2, 4], 1)  # one class is common, one is rare
+    assert 0.4 < half < 0.6
 
 
 def test_what_an_experts_rule_names_is_asked_about_before_odd_events_but_not_alone() -> None:
@@ -90,19 +98,19 @@ def test_what_an_experts_rule_names_is_asked_about_before_odd_events_but_not_alo
     picks = OfflineSelection(pipe).ask(events(0), None)
     rows = [int(pick.proposal.event_id[1:]) for pick in picks if pick.reason == "cold"]
     x = events(0).features[:, 0]
-    assert len(rows) == 6
+    assert len(rows) == 4
     assert (x[rows] < 0).all()
     assert len(picks) == 8
 
 
 def test_where_a_rule_names_few_events_the_others_are_unlike_each_other() -> None:
-    pipe = with_start(pipeline(budget=8, explore=1, policy="margin"), rule="x > 20", anomalies=0)
+    pipe = with_start(pipeline(budget=13, explore=1, policy="margin"), rule="x > 20", anomalies=0)
     picks = OfflineSelection(pipe).ask(events(0), None)
     rows = [int(pick.proposal.event_id[1:]) for pick in picks if pick.reason == "cold"]
     drawn = {int(pick.proposal.event_id[1:]) for pick in picks if pick.reason == "explore"}
     named = set(ODD) - drawn
     assert set(rows[: len(named)]) == named
-    assert (len(rows), len(picks)) == (5, 8)
+    assert (len(rows), len(picks)) == (6, 13)
 
 
 def test_without_a_start_cases_are_unlike_each_other_and_as_many_are_drawn_as_are_reserved() -> None:
@@ -148,9 +156,32 @@ def test_the_likeliest_positives_are_asked_about_until_there_are_enough() -> Non
 
 def test_a_class_that_chance_finds_is_not_looked_for() -> None:
     pipe = pipeline(budget=4, explore=1, policy="margin")
-    assert stage(pipe, [14, 3], drawn=[4, 1])[0] == "positives"  # one says little
+    assert stage(pipe, [14, 3], drawn=[9, 1])[0] == "positives"  # one says little
     assert stage(pipe, [14, 3], drawn=[8, 2])[0] == ""
-    assert stage(pipe, [30, 3], drawn=[9, 2])[0] == "positives"
+    assert stage(pipe, [40, 3], drawn=[18, 2])[0] == "positives"
+
+
+def test_while_positives_are_looked_for_the_others_are_drawn_with_their_inclusion_probability() -> None:
+    class Young(Known):
+        version = "m1"
+
+        def probabilities(self, rows: np.ndarray) -> np.ndarray:
+            p = 1 / (1 + np.exp(-rows[:, 0]))
+            return np.column_stack([1 - p, p])
+
+    for policy in ("margin", "robust"):
+        pipe = pipeline(budget=9, explore=1, policy=policy)
+        given = events(3)
+        picks = OfflineSelection(pipe).ask(given, Young([22, 2], [9, 1]))
+        share = looks_for_positives(Start(), [22, 2], [9, 1], 1)
+        assert share is not None
+        drawn = [pick for pick in picks if pick.reason == "explore"]
+        assert 2 < len(drawn) == 9 - math.floor(4 * share.share * 8) + math.floor(3 * share.share * 8)
+        assert len(picks) == 9
+        coins = np.sort(coin(hash64(given.stream.encode()), 0, given.offsets, hash64(pipe.selection.version.encode())))
+        assert {pick.inclusion_probability for pick in drawn} == {unit(int(coins[len(drawn)]))}
+        likely = [pick.proposal.score for pick in picks if pick.reason == "cold"]
+        assert likely == sorted(likely, reverse=True)
 
 
 def test_with_several_classes_all_but_the_commonest_count_as_positive_and_none_is_waited_for() -> None:
@@ -176,6 +207,7 @@ def test_what_is_kept_of_a_tile_without_a_model_is_bounded() -> None:
     assert len(picks) == 2
     assert rows_to_propose(pipe.selection, pipe.start, cold=True) == (3, 50)
     assert rows_to_propose(pipe.selection, pipe.start, cold=False) == (2, 4)
+    assert rows_to_propose(pipe.selection, pipe.start, cold=False, stage="positives") == (3, 4)
 
 
 def test_picks_without_a_model_are_the_same_again_and_different_rows_of_the_pool() -> None:

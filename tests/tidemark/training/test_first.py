@@ -78,7 +78,9 @@ def test_labels_of_a_history_count_in_the_start() -> None:
     assert tuple(known) == made.counts
     assert 5 < known[1] < known[0] / 4
     assert looks_for_positives(Start(positives=known[1]), known, drawn, 1) is None
-    assert looks_for_positives(Start(positives=10 * known[1]), known, drawn, 1) == [1]
+    sought = looks_for_positives(Start(positives=10 * known[1]), known, drawn, 1)
+    assert sought is not None
+    assert sought.classes == [1]
 
 
 def test_the_labels_of_the_last_delay_are_used_only_when_all_are_known() -> None:

@@ -15,7 +15,7 @@ from tidemark.runtime.steps import Outcome, Refused, RoundContext
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint
 from tidemark.selection.clock import Watermarks
 from tidemark.selection.ledger import Ledger
-from tidemark.selection.proposals import Proposals, active_rows, rows_to_propose
+from tidemark.selection.proposals import Proposals, active_rows, rows_to_keep
 from tidemark.selection.reading import Lanes, parts
 from tidemark.selection.steps.decode_proposals import DecodedProposals, DecodedRecord
 from tidemark.selection.tiles import Bars, OpenTile, Part
@@ -141,7 +141,7 @@ class CloseTilesStep:
             number = max(part.tile, state.first_open)
             tile = state.tiles.get(number)
             if tile is None:
-                explore, cold = rows_to_propose(self._selection, self._start, cold=True)
+                explore, cold = rows_to_keep(self._selection, self._start)
                 tile = state.tiles[number] = OpenTile(
                     number=number,
                     first_offset=offset,
