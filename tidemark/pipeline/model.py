@@ -277,8 +277,8 @@ class Selection(Section):
     candidates_per_pick: Annotated[Count, Unit("events")] = 10
     """How many of the most uncertain events a strategy chooses from, for each case that it asks."""
     mixed: bool = False
-    """Whether as large a share of the budget is drawn at random as the model is unsure of a tile's events on average,
-    whatever the policy: where it is unsure of most, choosing hardly pays. Of the policy `robust` it is so always."""
+    """Whether twice as large a share of the budget is drawn at random as the model is unsure of a tile's events on
+    average, whatever the policy: where it is unsure of half, choosing hardly pays. Of `robust` it is so always."""
     memory: Annotated[int, Field(ge=0, le=10_000), Unit("cases")] = 0
     """An active case is no near-duplicate of so many asked before it, where there are others. 0: it may be."""
     segments: Unless[Segments] = None

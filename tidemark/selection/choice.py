@@ -25,7 +25,7 @@ from tidemark.selection.proposals import has_start
 from tidemark.selection.segments import due
 from tidemark.selection.start import AT_FIRST, pick_cold
 from tidemark.selection.tiles import OpenTile, Proposal
-from tidemark.strategies import Pool, Strategy, make, narrowed
+from tidemark.strategies import Pool, Strategy, left_to_chance, make, narrowed
 
 EXPLORE_PRIORITY: Final = 1.0
 """Priority of every exploration case, above any active one (below 1): a draw that waits behind the hard cases is
@@ -169,7 +169,7 @@ def _drawn(tile: OpenTile, strategy: Strategy, selection: Selection, special: in
         return max(selection.explore, selection.budget - sought)
     share = strategy.random_share(tile.uncertainty) if strategy.draws else 0.0
     if selection.mixed:
-        share = max(share, tile.uncertainty)
+        share = max(share, left_to_chance(tile.uncertainty))
     return max(selection.explore, round(share * selection.budget))
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tidemark.strategies.base import Settings as Settings
     from tidemark.strategies.base import Strategy as Strategy
     from tidemark.strategies.base import feature_table as feature_table
+    from tidemark.strategies.base import left_to_chance as left_to_chance
     from tidemark.strategies.base import narrowed as narrowed
 
 GROUP: Final = "tidemark.strategies"
@@ -102,6 +103,8 @@ def make(settings: Settings, classes: Sequence[str] = ()) -> Strategy:
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__,
-    submod_attrs={_BASE: ("Option", "Pool", "Scored", "Settings", "Strategy", "feature_table", "narrowed")},
+    submod_attrs={
+        _BASE: ("Option", "Pool", "Scored", "Settings", "Strategy", "feature_table", "left_to_chance", "narrowed")
+    },
 )
 """What a strategy is made of."""

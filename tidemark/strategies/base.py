@@ -201,6 +201,23 @@ class Strategy:
         return np.arange(min(slots, len(pool)))
 
 
+def left_to_chance(uncertainty: float) -> float:
+    """Share of the budget that choosing by uncertainty should leave to chance.
+
+    A chosen event is at most 1 / uncertainty times as uncertain as an average one. Nobody knows how much of that is
+    noise, which no label takes away: if it is half, choosing gains nothing from an uncertainty of 1/2 on, and bends the
+    sample all the same.
+
+    Args:
+        uncertainty: mean of 1 - margin over all events of the tile, 0 to 1.
+
+    Returns:
+        Twice the uncertainty, at most 1.
+
+    """
+    return min(1.0, 2 * uncertainty)
+
+
 def narrowed(pool: Pool, slots: int, candidates_per_pick: int) -> Pool:
     """The rows of a pool that are uncertain for their tile.
 

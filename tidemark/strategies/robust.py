@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import numpy as np
 
 import kernels
-from tidemark.strategies.base import Option, Pool, Strategy
+from tidemark.strategies.base import Pool, Strategy, left_to_chance
 
 
 class Robust(Strategy):
-    """As large a share of the budget is random as the model is unsure of the tile's events on average.
+    """Twice as large a share of the budget is random as the model is unsure of the tile's events on average.
 
     Where one class is rare a model is sure of most events, and nearly all of the budget goes where it is not. Where it
-    is unsure of most, the most uncertain are hardly better than any, and choosing them only bends the sample.
+    is unsure of most, the most uncertain are hardly better than any, and choosing them only bends the sample
+    (`left_to_chance`).
     """
 
     name = "robust"
@@ -24,11 +22,10 @@ class Robust(Strategy):
     reason = "diverse"
     narrows = True
     draws = True
-    options: ClassVar[Mapping[str, Option]] = {"chance": 1.0}
 
     def random_share(self, uncertainty: float) -> float:
-        """The mean uncertainty, `chance` times."""
-        return min(1.0, self.number("chance") * uncertainty)
+        """Twice the mean uncertainty."""
+        return left_to_chance(uncertainty)
 
     def pick(self, pool: Pool, slots: int, seed: int) -> np.ndarray:
         """The largest gradient first."""
