@@ -14,7 +14,7 @@ import argparse
 import statistics
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -109,11 +109,19 @@ class Loop:
     """Selection and retraining, joined by lists instead of topics.
 
     seed: of the trainer.  headline: whether the champion is measured too, which trains further models and decides
-    nothing.
+    nothing.  keys: of each event the value of the pipeline's first key, which the headline goes by.
     """
 
-    def __init__(self, pipeline: Pipeline, sandbox: Sandbox, *, seed: int = 0, headline: bool = True) -> None:
-        self._pipeline, self._sandbox = pipeline, sandbox
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        sandbox: Sandbox,
+        *,
+        seed: int = 0,
+        headline: bool = True,
+        keys: Sequence[str] | None = None,
+    ) -> None:
+        self._pipeline, self._sandbox, self._keys = pipeline, sandbox, keys
         self._topic: list[Output] = []
         self._labels = Partition(pipeline.topics.labels, 0, _INCARNATION)
         self._retrain = RetrainProcessor(
@@ -143,7 +151,7 @@ class Loop:
 
     def learn(self, answers: list[tuple[Pick, str]]) -> ActiveModel | None:
         """The new champion, if these answers bring one."""
-        labels = [_label(pick, answer, self._pipeline, self._events) for pick, answer in answers]
+        labels = [self._label(pick, answer) for pick, answer in answers]
         values = [encode(label) for label in labels]
         offsets = np.arange(self._offset, self._offset + len(values))
         self.labels += zip(offsets.tolist(), labels, strict=True)
@@ -161,6 +169,30 @@ class Loop:
         self._keeper.adopt(self._sandbox)
         return self._keeper.current
 
+    def _label(self, pick: Pick, answer: str) -> Label:
+        pipeline, case = self._pipeline, pick.proposal
+        tile = case.time // pipeline.selection.tile
+        return Label(
+            event_id=case.event_id,
+            business_id=None,
+            key=None if self._keys is None else self._keys[_row(case.event_id)],
+            time=case.time,
+            status="answered",
+            label=answer,
+            annotator="demo",
+            known_at=case.time,
+            answered_at=case.time,
+            reason=pick.reason,
+            inclusion_probability=pick.inclusion_probability,
+            tile=tile,
+            tile_count=self._events[tile],
+            policy=pipeline.selection.version + (MARK if pipeline.selection.focused else ""),
+            features=case.features,
+            probabilities=case.probabilities,
+            uncertainty=case.uncertainty,
+            model=case.model,
+        )
+
     def _registry(self) -> Registry:
         registry = Registry()
         registry.feed_outputs(self._topic)
@@ -173,31 +205,6 @@ def _refuse(what: str, reason: str) -> None:
 
 def _row(event_id: str) -> int:
     return parse_event_id(event_id).offset
-
-
-def _label(pick: Pick, answer: str, pipeline: Pipeline, events: Mapping[int, int]) -> Label:
-    case = pick.proposal
-    tile = case.time // pipeline.selection.tile
-    return Label(
-        event_id=case.event_id,
-        business_id=None,
-        key=None,
-        time=case.time,
-        status="answered",
-        label=answer,
-        annotator="demo",
-        known_at=case.time,
-        answered_at=case.time,
-        reason=pick.reason,
-        inclusion_probability=pick.inclusion_probability,
-        tile=tile,
-        tile_count=events[tile],
-        policy=pipeline.selection.version + (MARK if pipeline.selection.focused else ""),
-        features=case.features,
-        probabilities=case.probabilities,
-        uncertainty=case.uncertainty,
-        model=case.model,
-    )
 
 
 def ratio(trial: Trial, sandbox: Sandbox, seed: int) -> float:

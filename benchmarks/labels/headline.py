@@ -4,12 +4,8 @@ N2: the loop without Kafka over the four real pipelines (docs/how-to/real-data.m
 metric `quality` is narrower than ±0.1, or ±0.15 where it is an average precision, and stays so. Beside it what the
 champion of that time reaches on all later events. Each with the uniform and with the focused draw.
 
-N2-coverage (L4): the share of simulated samples whose 95 % interval holds the truth, for accuracy and average
-precision, at rates of positives of 0.1 to 50 % and 20 to 2,000 answers, with equal weights, with weights of 1 to 4, and
-of the focused draw. Where there is no positive nothing is said, which is counted apart.
-
-L4-width: how much wider the intervals of the uniform draw are than those of the focused one on as many answers, where
-at least half of the samples of both can tell something; the geometric mean.
+N2-coverage, L4-coverage, L4-width: how often the intervals hold the truth, by simulation, and how much the focused draw
+narrows them (`benchmarks.labels.interval_coverage`).
 """
 
 from __future__ import annotations
@@ -21,14 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.labels.efficiency import Loop
+from benchmarks.labels.interval_coverage import covered
 from benchmarks.support.report import write
 from tidemark.datasets import DATASETS
-from tidemark.evaluation.focus import sizes
-from tidemark.evaluation.headline import NARROW, Sample, headline
+from tidemark.evaluation.headline import NARROW
 from tidemark.evaluation.metrics import average_precision
 from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline, load
@@ -41,21 +38,17 @@ _PIPELINES: Final = Path(__file__).parents[2] / "pipelines" / "real"
 _EVENTS: Final = {"handbook": 150_000, "itsm": 60_000, "physionet": 60_000, "backblaze": 120_000}
 _MOST_LABELS: Final = 1_500
 _TARGET: Final = 200
-_RATES: Final = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5)
-_SIZES: Final = (20, 50, 200, 500, 2_000)
-_SKILLS: Final = (0.0, 0.75, 1.5)
-_DESIGNS: Final = ("equal", "weighted", "focused")
-_POPULATION: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A data set as the loop sees it: features (n, d), tile and answer of each event."""
+    """A data set as the loop sees it: features (n, d), tile, answer and first key of each event."""
 
     pipeline: Pipeline
     features: NDArray[np.float64]
     tiles: NDArray[np.int64]
     answers: list[str]
+    keys: list[str]
 
     @classmethod
     def of(cls, name: str, folder: Path, events: int, draw: str) -> Stream:
@@ -65,7 +58,8 @@ class Stream:
         data = DATASETS[name].load(folder, events)
         features = backfill(pipeline, data.events).select(pipeline.feature_names).to_numpy().astype(np.float64)
         tiles = data.truth["time"].to_numpy() // pipeline.selection.tile
-        return cls(pipeline, features, tiles, data.truth["label"].to_list())
+        keys = data.events[pipeline.keys[0]].cast(pl.String).to_list()
+        return cls(pipeline, features, tiles, data.truth["label"].to_list(), keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +79,7 @@ class Look:
 
 def looks(stream: Stream, sandbox: Sandbox) -> list[Look]:
     """Headlines as labels come."""
-    loop = Loop(stream.pipeline, sandbox)
+    loop = Loop(stream.pipeline, sandbox, keys=stream.keys)
     found: list[Look] = []
     champion: ActiveModel | None = None
     asked = 0
@@ -160,98 +154,6 @@ def _share_inside(found: list[Look]) -> float | None:
     if not told:
         return None
     return sum((look.metric.low or 0) <= (look.later or 0) <= (look.metric.high or 1) for look in told) / len(told)
-
-
-@dataclass(slots=True)
-class Cell:
-    """What the samples of one design tell by one measure. width: sum over those that can tell."""
-
-    told: int = 0
-    held: int = 0
-    width: float = 0.0
-
-
-def cells(rate: float, n: int, skill: float, design: str, repetitions: int) -> dict[str, Cell]:
-    """Samples of a number of answers, at a rate of positives and a skill of the model."""
-    rng = np.random.default_rng([int(rate * 1e4), n, int(10 * skill), _DESIGNS.index(design)])
-    truth = (rng.random(_POPULATION) < rate).astype(np.int64)
-    leaning = rng.normal(size=_POPULATION) + skill * (2 * truth - 1)
-    positive = 1 / (1 + np.exp(-(2 * max(skill, 0.25) * leaning + np.log(rate / (1 - rate)))))
-    table = np.column_stack((1 - positive, positive))
-    whole = {
-        "accuracy": float(((positive > 0.5) == truth).mean()),
-        "average_precision": average_precision(truth == 1, positive),
-    }
-    size = sizes(table) if design == "focused" else np.ones(_POPULATION)
-    reach = np.cumsum(size) / size.sum()
-    found = {name: Cell() for name in whole}
-    for _ in range(repetitions):
-        rows = np.minimum(np.searchsorted(reach, rng.random(n)), _POPULATION - 1)
-        weight = rng.choice([1.0, 2.0, 4.0], n) if design == "weighted" else 1 / size[rows]
-        told = headline(Sample(truth[rows], table[rows], weight), ["no", "yes"], "yes")
-        if told.value is not None and told.about == "yes":
-            cell = found[told.metric]
-            cell.told += 1
-            cell.held += told.low <= whole[told.metric] <= told.high
-            cell.width += told.high - told.low
-    return found
-
-
-def coverage(rate: float, n: int, repetitions: int) -> list[dict[str, Any]]:
-    """Coverage of both measures at a rate of positives and a number of answers; widths of both draws."""
-    found = {(skill, design): cells(rate, n, skill, design, repetitions) for skill in _SKILLS for design in _DESIGNS}
-    rows = []
-    for name in ("accuracy", "average_precision"):
-        known = {key: each[name] for key, each in found.items() if each[name].told >= repetitions // 5}
-        ratios = [
-            (plain.width / plain.told) / (focused.width / focused.told)
-            for skill in _SKILLS
-            if (plain := found[skill, "equal"][name]).told >= repetitions // 2
-            and (focused := found[skill, "focused"][name]).told >= repetitions // 2
-        ]
-        if known:
-            lowest = min(known, key=lambda key: known[key].held / known[key].told)
-            rows.append(
-                {
-                    "rate": rate,
-                    "answers": n,
-                    "metric": name,
-                    "lowest": round(known[lowest].held / known[lowest].told, 3),
-                    "lowest_at": f"skill {lowest[0]}, {lowest[1]}",
-                    "mean": round(
-                        sum(each.held for each in known.values()) / sum(each.told for each in known.values()), 3
-                    ),
-                    "told": round(sum(each[name].told for each in found.values()) / (repetitions * len(found)), 3),
-                    "uniform_over_focused": [round(ratio, 2) for ratio in ratios],
-                }
-            )
-    return rows
-
-
-def covered(repetitions: int) -> list[dict[str, Any]]:
-    """Rows N2-coverage and L4-width."""
-    rows = [row for rate in _RATES for n in _SIZES for row in coverage(rate, n, repetitions)]
-    lowest = min(row["lowest"] for row in rows)
-    ratios = [ratio for row in rows for ratio in row["uniform_over_focused"]]
-    narrower = round(float(np.exp(np.mean(np.log(ratios)))), 3)
-    return [
-        {
-            "id": "N2-coverage",
-            "value": round(float(np.mean([row["mean"] for row in rows])), 3),
-            "unit": "share of 95 % intervals that hold the truth, mean over rates and sizes; the lowest in detail",
-            "target": "0.93 to 0.97",
-            "reached": lowest >= 0.93 and max(row["mean"] for row in rows) <= 0.97,
-            "detail": {"repetitions": repetitions, "lowest": lowest, "rows": rows},
-        },
-        {
-            "id": "L4-width",
-            "value": narrower,
-            "unit": "width of the uniform draw's intervals over the focused draw's, geometric mean",
-            "target": 1.3,
-            "reached": narrower >= 1.3,
-            "detail": {"repetitions": repetitions, "cells": len(ratios), "least": min(ratios), "most": max(ratios)},
-        },
-    ]
 
 
 def main() -> None:

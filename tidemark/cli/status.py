@@ -19,6 +19,7 @@ from tidemark.cli.status_view import rendered
 from tidemark.errors import BrokerError
 from tidemark.observe.status_record import (
     EXIT,
+    AlertsStatus,
     BudgetStatus,
     ChampionStatus,
     FigureStatus,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 _HEADLINE = "quality"
+_ALERTS = "alert_threshold"
 
 
 @app.command()
@@ -133,6 +135,7 @@ def _look(pipeline: Pipeline, file: Path, settings: Settings, observer: Observer
         problems=problems,
         notes=notes,
         quality=_quality(snapshot),
+        alerts=_alerts(snapshot, pipeline),
         champion=_champion(snapshot),
         budget=_budget(snapshot.metrics.get("budget_spent")),
         latency=_latency(sample),
@@ -180,9 +183,34 @@ def _quality(snapshot: Snapshot) -> QualityStatus | None:
         chance=_number(detail.get("chance")),
         more=int(_number(detail.get("more")) or 0),
         at=metric.at / 1e6,
+        way=str(detail.get("way") or ""),
         next_hundred=None if snapshot.gain is None else snapshot.gain.expected,
         next_hundred_most=None if snapshot.gain is None else snapshot.gain.most,
         enough=snapshot.gain is not None and snapshot.gain.enough,
+    )
+
+
+def _alerts(snapshot: Snapshot, pipeline: Pipeline) -> AlertsStatus | None:
+    metric = snapshot.metrics.get(_ALERTS)
+    if pipeline.alerts is None or metric is None or snapshot.champion is None:
+        return None
+    detail, recall = metric.detail, _number(metric.detail.get("recall"))
+    if metric.model != snapshot.champion.version or recall is None:
+        return None
+    known = metric.value is not None
+    fits = _count(detail.get("fits"))
+    return AlertsStatus(
+        model=metric.model,
+        of_class=pipeline.label.positive,
+        recall=recall,
+        threshold=metric.value,
+        positives=metric.n,
+        more_positives=_count(detail.get("more_positives")) or 0,
+        alerts_per_day=_number(detail.get("per_day")) if known else None,
+        alerts_low=_number(detail.get("per_day_low")) if known else None,
+        alerts_high=_number(detail.get("per_day_high")) if known else None,
+        most_per_day=_number(detail.get("most_per_day")),
+        fits=None if fits is None else bool(fits),
     )
 
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tidemark.observe.status_record import LabelingStatus, QualityStatus, Status
+from tidemark.observe.status_record import AlertsStatus, LabelingStatus, QualityStatus, Status
 from tidemark.runtime.safe_text import safe
 
 _STATES: Final = {
@@ -62,9 +62,27 @@ def quality_words(found: QualityStatus) -> str:
     low, high = found.low or 0.0, 1.0 if found.high is None else found.high
     text = f"{measure}{of} {found.value:.2f} (95 %: {low:.2f} to {high:.2f}) on {found.n:,} random answers it had not "
     text += "learnt from"
+    if found.way == "forward validation":
+        text += ", the newest, as older ones no longer tell"
     if found.chance is not None:
         text += f"; a guess reaches {found.chance:.2g}"
     return f"{text}; {more}" if more else text
+
+
+def alert_words(found: AlertsStatus) -> str:
+    """From which probability on to flag, and what that makes, in words."""
+    share = f"{100 * found.recall:.3g} % of {found.of_class}"
+    if found.threshold is None:
+        return (
+            f"no threshold is known to find {share} yet; about {found.more_positives:,} more random answers of it tell"
+        )
+    text = f"flag from {found.threshold:.3g} on, which finds at least {share} (95 % sure)"
+    if found.alerts_per_day is None or found.alerts_low is None or found.alerts_high is None:
+        return text
+    text += f"; about {found.alerts_per_day:,.0f} alerts a day ({found.alerts_low:,.0f} to {found.alerts_high:,.0f})"
+    if found.fits is not None and found.most_per_day is not None:
+        text += f", {'within' if found.fits else 'perhaps more than'} the {found.most_per_day:,.0f} that people can see"
+    return text
 
 
 def gain_words(found: QualityStatus) -> str:
@@ -81,16 +99,7 @@ def _facts(status: Status) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    if status.quality is not None:
-        table.add_row("quality", Text(safe(quality_words(status.quality)), style="bold"))
-        if words := gain_words(status.quality):
-            table.add_row("labels", words)
-    elif status.champion is not None:
-        table.add_row("quality", "is measured soon")
-    champion = status.champion
-    if champion is not None:
-        text = f"{champion.version}, learnt from {champion.labels:,} labels; {champion.decision}"
-        table.add_row("champion", Text(safe(text)))
+    _model_facts(status, table)
     if status.budget is not None:
         budget = status.budget
         of = "" if budget.total is None else f" of {budget.total:,}"
@@ -109,6 +118,21 @@ def _facts(status: Status) -> Table:
             f"{_seconds(latency.p50)} median, {_seconds(latency.p99)} p99, from a record's append to its prediction",
         )
     return table
+
+
+def _model_facts(status: Status, table: Table) -> None:
+    if status.quality is not None:
+        table.add_row("quality", Text(safe(quality_words(status.quality)), style="bold"))
+        if words := gain_words(status.quality):
+            table.add_row("labels", words)
+    elif status.champion is not None:
+        table.add_row("quality", "is measured soon")
+    if status.alerts is not None:
+        table.add_row("alerts", Text(safe(alert_words(status.alerts))))
+    champion = status.champion
+    if champion is not None:
+        text = f"{champion.version}, learnt from {champion.labels:,} labels; {champion.decision}"
+        table.add_row("champion", Text(safe(text)))
 
 
 def _labeling_words(found: LabelingStatus) -> str:

@@ -55,11 +55,15 @@ def average_precision_of_others(truth: Truth, score: Floats, weight: Floats | No
     return float((own * np.clip(precision, 0.0, 1.0)).sum() / mass)
 
 
-def average_precision_error(truth: Truth, score: Floats, weight: Floats | None = None) -> float:
+def average_precision_error(
+    truth: Truth, score: Floats, weight: Floats | None = None, entity: NDArray[np.int64] | None = None
+) -> float:
     """Standard error of `average_precision` over draws of rows, by linearisation; NaN without positives.
 
     Each row's influence is the derivative of the average precision by the row's weight; the variance is the sum of the
     squared influences times weights, by n / (n - 1). Särndal, Swensson and Wretman 1992, section 5.5.
+
+    entity: (n,) whose each row is, where rows of one are alike: their influences are added before they are squared.
     """
     truth, score, weight = _checked(truth, score, weight)
     n = score.shape[0]
@@ -79,7 +83,13 @@ def average_precision_error(truth: Truth, score: Floats, weight: Floats | None =
     lost = np.cumsum((gained * precision / safe)[::-1])[::-1]
     value = float((gained * precision).sum()) / hits_all
     influence = (truth * (precision[step] - value) + truth * below[step] - lost[step]) / hits_all
-    return float(np.sqrt(np.square(weight * influence).sum() * n / (n - 1)))
+    pull = weight * influence
+    if entity is not None:
+        pull = np.bincount(np.unique(entity[order], return_inverse=True)[1].reshape(-1), pull)
+        n = pull.shape[0]
+        if n < 2:
+            return float("nan")
+    return float(np.sqrt(np.square(pull).sum() * n / (n - 1)))
 
 
 def roc_auc(truth: Truth, score: Floats, weight: Floats | None = None) -> float:

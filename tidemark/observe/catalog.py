@@ -24,6 +24,7 @@ _HOMES: Final = (
     "tidemark.monitoring.steps.measure",
     "tidemark.stream.lateness",
     "tidemark.registry.news",
+    "tidemark.training.alerting",
     "tidemark.training.metrics",
     "tidemark.selection.steps.outputs",
 )

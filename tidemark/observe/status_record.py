@@ -40,6 +40,8 @@ class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
     metric: accuracy, average_precision or macro_recall.  value, low, high: the figure, null where nothing can be said
     yet, and its 95 % interval.  n: answers.  of_class: whose average precision and base rate it is.  chance: what a
     guess reaches.  more: about how many more answers are needed to tell.  at: seconds since 1970.
+    way: how labels that the model has learnt from were answered: "cross-fitting", "forward validation", or "" where
+    nobody tells.
     next_hundred, next_hundred_most: what a hundred more labels bring, about and at most (95 %); null where that can't
     be told yet.  enough: even the most is so little that labels may stop.
     """
@@ -55,9 +57,34 @@ class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
     chance: float | None
     more: int
     at: float
+    way: str = ""
     next_hundred: float | None = None
     next_hundred_most: float | None = None
     enough: bool = False
+
+
+class AlertsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What alerts must find, and from which probability on they do (docs/explanation/alerts.md).
+
+    model: that was measured.  of_class: what is looked for.  recall: share of it that must be found.  threshold: flag
+    from this probability on; null where none is known to find enough.  positives: answers of the class that this rests
+    on.  more_positives: about how many more are needed for a threshold; 0 where there is one.  alerts_per_day,
+    alerts_low, alerts_high: alerts a day with the 95 % interval; null without a threshold.  most_per_day: that people
+    can look at, null where the pipeline does not say.  fits: even the upper end is no more; null where that can't be
+    told.
+    """
+
+    model: str
+    of_class: str
+    recall: float
+    threshold: float | None
+    positives: int
+    more_positives: int
+    alerts_per_day: float | None = None
+    alerts_low: float | None = None
+    alerts_high: float | None = None
+    most_per_day: float | None = None
+    fits: bool | None = None
 
 
 class ChampionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +173,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str] = []
     notes: list[str] = []
     quality: QualityStatus | None = None
+    alerts: AlertsStatus | None = None
     champion: ChampionStatus | None = None
     budget: BudgetStatus | None = None
     latency: LatencyStatus | None = None

@@ -347,6 +347,16 @@ class Gates(Section):
     shown to be worse replaces it, for it has learnt from more."""
 
 
+class Alerts(Section):
+    """What alerts must find, and how many a day people can look at: `tidemark status` tells the threshold for both."""
+
+    recall: Annotated[float, Field(gt=0, lt=1), Unit("share")] = 0.8
+    """Share of the events of `label.positive` that must be flagged. The threshold is the highest that is known to flag
+    so many, by a test on the randomly drawn answers that errs in 5 % of models at most, however often it is told."""
+    per_day: Unless[Annotated[float, Field(gt=0), Unit("alerts")]] = None
+    """Alerts a day that people can look at."""
+
+
 class Retention(Section):
     """How long topics keep what they hold."""
 
@@ -403,6 +413,8 @@ class Pipeline(Section):
     """When a model is trained, and how."""
     gates: Gates = Gates()
     """When a model replaces another."""
+    alerts: Unless[Alerts] = None
+    """What alerts must find. Without it nothing is told of them."""
     retention: Retention = Retention()
     """How long topics keep what they hold."""
     limits: Limits = Limits()

@@ -47,6 +47,8 @@ class Dataset:
     known_at: (n,) int64, µs: when each row's label was known. None: in the order of the rows.
     inclusion: (n,) float64, the probability by which each event was drawn to be labeled; NaN where it was chosen for
         what it is. None: nothing is known of it.
+    keys: of each event the value of the pipeline's first key, None where nobody knows. None: of no event.
+    times: (n,) int64, µs, of the events. None: nothing is known of them.
     """
 
     features: NDArray[np.float64]
@@ -56,6 +58,8 @@ class Dataset:
     known_until: int
     known_at: NDArray[np.int64] | None = None
     inclusion: NDArray[np.float64] | None = None
+    keys: tuple[str | None, ...] | None = None
+    times: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Rows."""
@@ -65,6 +69,11 @@ class Dataset:
     def known(self) -> NDArray[np.int64]:
         """(n,) when each row's label was known, or the rows' numbers where they are in that order."""
         return np.arange(len(self)) if self.known_at is None else self.known_at
+
+    @property
+    def moments(self) -> NDArray[np.int64]:
+        """(n,) when each event happened, or the order in which labels were known where nobody tells."""
+        return self.known if self.times is None else self.times
 
     def rows(self, chosen: NDArray[np.bool_]) -> Dataset:
         """Some of the rows, in the same order."""
@@ -78,6 +87,10 @@ class Dataset:
             self.known_until,
             known_at,
             None if self.inclusion is None else self.inclusion[chosen],
+            None
+            if self.keys is None
+            else tuple(key for key, keep in zip(self.keys, chosen.tolist(), strict=True) if keep),
+            None if self.times is None else self.times[chosen],
         )
 
     def known_before(self, moment: int) -> NDArray[np.bool_]:
@@ -139,6 +152,8 @@ def dataset(
         known_until=max((label.known_at for _, label in ordered), default=0),
         known_at=np.array([label.known_at for label in answered], np.int64),
         inclusion=np.array([label.inclusion_probability or np.nan for label in answered], np.float64),
+        keys=tuple(label.key for label in answered),
+        times=np.array([label.time for label in answered], np.int64),
     )
 
 

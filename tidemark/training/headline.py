@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.evaluation.draw import is_drawn, weights_of
-from tidemark.evaluation.headline import Headline, Sample, headline
+from tidemark.evaluation.headline import Headline, headline
 from tidemark.evaluation.labels import final_labels
-from tidemark.pipeline.model import LabelSpec
+from tidemark.evaluation.measures import Sample
+from tidemark.evaluation.thresholds import guaranteed
+from tidemark.pipeline import Pipeline
 from tidemark.records import Label, Metric
 from tidemark.registry.serving import ActiveModel
+from tidemark.training.alerting import alert_metric, events_a_day
 from tidemark.training.dataset import Dataset
-from tidemark.training.unseen import Learner, Unseen
+from tidemark.training.folds import are_many, entities
+from tidemark.training.unseen import Answers, Learner, Unseen
 
 NAME: Final = "quality"
 MOST: Final = 2_000
@@ -61,9 +65,10 @@ class HeadlineLog:
 class Headliner:
     """Measures champions of one pipeline. learn: trains a stand-in."""
 
-    def __init__(self, spec: LabelSpec, learn: Learner) -> None:
-        self._spec = spec
-        self._unseen = Unseen(learn, len(spec.classes))
+    def __init__(self, pipeline: Pipeline, learn: Learner) -> None:
+        self._pipeline = pipeline
+        reach = max((window.size for window in pipeline.windows), default=0)
+        self._unseen = Unseen(learn, len(pipeline.label.classes), reach)
 
     def measure(
         self,
@@ -72,8 +77,8 @@ class Headliner:
         rows: Dataset,
         learnt: NDArray[np.bool_],
         at: int,
-    ) -> Metric:
-        """The headline's record.
+    ) -> list[Metric]:
+        """The headline's record, and that of alerts where the pipeline says what they must find.
 
         Args:
             champion: the model in force.
@@ -83,31 +88,43 @@ class Headliner:
             at: µs, of the record.
 
         Returns:
-            The metric `quality`; its value is None where nothing can be said yet.
+            The metrics `quality` and `alert_threshold`; a value is None where nothing can be said yet.
 
         """
         final = final_labels(labels)
         drawn = [label for label in final if is_drawn(label)]
         weights = weights_of(drawn)
-        table = self._unseen.probabilities(rows, learnt, champion.probabilities)
-        answered = np.isfinite(table[:, 0])
+        answers = self._unseen.probabilities(rows, learnt, champion.probabilities)
+        answered = np.isfinite(answers.table[:, 0])
         places = [place for place, event in enumerate(rows.event_ids) if answered[place] and event in weights]
         order = np.argsort(rows.known[places], kind="stable")[-MOST:]
         chosen = np.array(places, np.int64)[order]
         weight = np.array([weights[rows.event_ids[place]] for place in chosen.tolist()], np.float64)
-        sample = Sample(rows.target[chosen], table[chosen], weight)
-        found = headline(sample, self._spec.classes, self._spec.positive)
-        return _metric(
+        entity = entities(rows)[chosen]
+        sample = Sample(
+            rows.target[chosen], answers.table[chosen], weight, entity if len(chosen) and are_many(entity) else None
+        )
+        spec, alerts = self._pipeline.label, self._pipeline.alerts
+        found = headline(sample, spec.classes, spec.positive)
+        quality = _metric(
             found,
             champion.version,
             at,
+            answers,
             since=int((~learnt[chosen]).sum()),
             drawn=len(drawn),
             unanswered=sum(label.status != "answered" for label in drawn),
         )
+        if alerts is None:
+            return [quality]
+        a_day = events_a_day(drawn, self._pipeline.selection.tile)
+        told = guaranteed(sample, spec.classes.index(spec.positive), alerts.recall)
+        return [quality, alert_metric(told, alerts, a_day, champion.version, at)]
 
 
-def _metric(found: Headline, version: str, at: int, *, since: int, drawn: int, unanswered: int) -> Metric:
+def _metric(
+    found: Headline, version: str, at: int, answers: Answers, *, since: int, drawn: int, unanswered: int
+) -> Metric:
     return Metric(
         name=NAME,
         value=found.value,
@@ -129,5 +146,7 @@ def _metric(found: Headline, version: str, at: int, *, since: int, drawn: int, u
             "learnt_from": found.n - since,
             "drawn": drawn,
             "unanswered": unanswered,
+            "way": answers.way,
+            "cross_fitting_ahead": answers.ahead,
         },
     )

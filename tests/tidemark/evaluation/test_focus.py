@@ -16,7 +16,8 @@ from benchmarks.labels.proposal_streams import pipeline
 from kernels import coin
 from tidemark.evaluation.draw import shares_of, weights_of
 from tidemark.evaluation.focus import FLOOR, MARK, inclusion, size_of, sizes, stretched
-from tidemark.evaluation.headline import Headline, Sample, headline
+from tidemark.evaluation.headline import Headline, headline
+from tidemark.evaluation.measures import Sample
 from tidemark.evaluation.metrics import average_precision
 from tidemark.evaluation.quality import quality
 from tidemark.records import Label

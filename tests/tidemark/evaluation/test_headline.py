@@ -11,7 +11,8 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
 from tidemark.evaluation import intervals, metrics
-from tidemark.evaluation.headline import RARE, Headline, Sample, headline
+from tidemark.evaluation.headline import RARE, Headline, headline
+from tidemark.evaluation.measures import Sample
 
 TWO = ["no", "yes"]
 

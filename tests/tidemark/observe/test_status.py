@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from tidemark.cli.app import app
 from tidemark.cli.console import SafeConsole
-from tidemark.cli.status_view import gain_words, quality_words, rendered
+from tidemark.cli.status_view import alert_words, gain_words, quality_words, rendered
 from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.observe import Observer, status_record
 from tidemark.observe.sampling import WHOLE, latency_since, sample
 from tidemark.observe.starting import running
 from tidemark.observe.status_record import (
+    AlertsStatus,
     AnnotatorStatus,
     BudgetStatus,
     ChampionStatus,
@@ -105,9 +106,36 @@ def test_the_headline_is_one_sentence_with_what_it_rests_on() -> None:
         "average precision of fraud 0.61 (95 %: 0.44 to 0.76) on 212 random answers it had not learnt from; "
         "a guess reaches 0.012; about 90 more random answers tell"
     )
+    newest = quality_words(msgspec.structs.replace(QUALITY, way="forward validation"))
+    assert "had not learnt from, the newest, as older ones no longer tell; a guess" in newest
     nothing = msgspec.structs.replace(QUALITY, metric="accuracy", value=None, low=0.0, high=1.0, n=0, more=100)
     assert quality_words(nothing) == (
         "accuracy: cannot be told yet, no random answer yet; about 100 more random answers tell"
+    )
+
+
+def test_the_threshold_of_alerts_is_told_with_what_it_finds_and_makes() -> None:
+    found = AlertsStatus(
+        model="v000012-89abcdef",
+        of_class="fraud",
+        recall=0.8,
+        threshold=0.3121,
+        positives=61,
+        more_positives=0,
+        alerts_per_day=41.2,
+        alerts_low=30.0,
+        alerts_high=62.4,
+        most_per_day=100.0,
+        fits=True,
+    )
+    assert alert_words(found) == (
+        "flag from 0.312 on, which finds at least 80 % of fraud (95 % sure); about 41 alerts a day (30 to 62), within "
+        "the 100 that people can see"
+    )
+    assert "perhaps more than the 50" in alert_words(msgspec.structs.replace(found, most_per_day=50.0, fits=False))
+    none = msgspec.structs.replace(found, threshold=None, more_positives=12)
+    assert alert_words(none) == (
+        "no threshold is known to find 80 % of fraud yet; about 12 more random answers of it tell"
     )
 
 
@@ -126,7 +154,7 @@ def test_every_field_of_the_json_is_documented() -> None:
         each for each in vars(status_record).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)
     ]
     names = {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
-    assert len(kinds) == 10
+    assert len(kinds) == 11
     assert {name for name in names if f"`{name}`" not in DOCUMENTED} == set()
     assert f"`{status_record.SCHEMA}`" in DOCUMENTED
     for state, code in status_record.EXIT.items():

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import batch_of, label_of, rows, small_pipeline
-from numpy.typing import NDArray
 
-from tidemark.errors import ModelError
 from tidemark.evaluation.draw import weights_of
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.model import Alerts
 from tidemark.records import Champion, Label, Metric, decode, encode
 from tidemark.registry.codec import Registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.runtime.processor import Output, Partition
 from tidemark.training import RetrainProcessor
-from tidemark.training.dataset import Dataset
 from tidemark.training.headline import HeadlineLog
-from tidemark.training.unseen import Probabilities, Unseen, base_size
 
 PIPELINE = small_pipeline(
     extra="[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
@@ -58,14 +55,14 @@ def values(count: int) -> list[bytes]:
 class Flow:
     """A retrain flow whose topics are lists. splits: where batches end."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, pipeline: Pipeline = PIPELINE) -> None:
+        self._sandbox, self._pipeline = sandbox, pipeline
         self.outputs: list[Output] = []
         self.committed: tuple[int, str] | None = None
         self.processor = self._opened()
 
     def _opened(self) -> RetrainProcessor:
-        processor = RetrainProcessor(PIPELINE, read_registry=self._registry, sandbox=self._sandbox)
+        processor = RetrainProcessor(self._pipeline, read_registry=self._registry, sandbox=self._sandbox)
         processor.open(PARTITION, self.committed[1] if self.committed else "")
         return processor
 
@@ -143,75 +140,6 @@ def test_a_pipeline_that_draws_nothing_is_told_how_many_answers_are_needed(sandb
     assert told[0].detail["more"] == 100
 
 
-def rows_of(count: int, *, seed: int = 0) -> Dataset:
-    rng = np.random.default_rng(seed)
-    return Dataset(
-        features=np.arange(count, dtype=np.float64)[:, None],
-        target=rng.integers(0, 2, count),
-        event_ids=tuple(f"e{event}" for event in range(count)),
-        first_seen=np.arange(count),
-        known_until=0,
-        known_at=rng.permutation(count).astype(np.int64),
-    )
-
-
-@given(st.integers(0, 90), st.integers(0, 40))
-@settings(deadline=None)
-def test_no_label_is_scored_by_a_model_that_learnt_from_it_or_a_later_one(old: int, new: int) -> None:
-    given = rows_of(old + new)
-    order = np.argsort(given.known_at) if given.known_at is not None else np.arange(0)
-    learnt = np.zeros(len(given), np.bool_)
-    learnt[order[:old]] = True
-    rank = np.argsort(order)
-    asked: list[int] = []
-
-    def knowing(events: list[int]) -> Probabilities:
-        def answers(features: NDArray[np.float64]) -> NDArray[np.float64]:
-            here = features[:, 0].astype(int)
-            assert not events or max(rank[events]) < min(rank[here])
-            asked.extend(here.tolist())
-            return np.full((len(features), 2), 0.5)
-
-        return answers
-
-    unseen = Unseen(lambda part: knowing(part.features[:, 0].astype(int).tolist()), 2)
-    found = unseen.probabilities(given, learnt, knowing(np.flatnonzero(learnt).tolist()))
-    answered = np.isfinite(found[:, 0])
-    assert sorted(asked) == np.flatnonzero(answered).tolist()
-    assert answered[~learnt].all()
-    assert answered[learnt].sum() >= 0.8 * old - 1
-
-
-def test_stand_ins_are_made_anew_only_when_the_labels_have_grown_by_a_quarter() -> None:
-    given = rows_of(400)
-    order = np.argsort(given.known_at) if given.known_at is not None else np.arange(0)
-    trained: list[int] = []
-
-    def learn(part: Dataset) -> Probabilities:
-        trained.append(len(part))
-        return lambda features: np.full((len(features), 2), 0.5)
-
-    unseen = Unseen(learn, 2)
-    for used in range(100, 400, 10):
-        learnt = np.zeros(400, np.bool_)
-        learnt[order[:used]] = True
-        unseen.probabilities(given, learnt, lambda features: np.full((len(features), 2), 0.5))
-    sizes = {base_size(used) for used in range(100, 400, 10)}
-    assert len(trained) <= 5 * len(sizes) <= 5 * 8
-
-
-def test_labels_whose_stand_in_cannot_be_trained_are_not_left_out() -> None:
-    def learn(_: Dataset) -> Probabilities:
-        raise ModelError("one class only")
-
-    given = rows_of(30)
-    found = Unseen(learn, 2).probabilities(
-        given, np.ones(30, np.bool_), lambda features: np.full((len(features), 2), 0.5)
-    )
-    assert np.isfinite(found).all(axis=1).sum() == 25
-    assert np.nansum(found, axis=1)[np.isfinite(found).all(axis=1)] == pytest.approx(1)
-
-
 def test_an_answer_stands_for_the_events_of_its_tile_over_those_drawn_from_it() -> None:
     labels = [drawn(event, "yes", [0.0, 0.0, 0.0], tile_count=100 * (1 + event // 4)) for event in range(8)]
     labels.append(msgspec.structs.replace(drawn(8, "no", [0.0, 0.0, 0.0], tile_count=600)))
@@ -234,3 +162,20 @@ def test_a_chance_that_is_none_enters_no_headline(inclusion: float | None) -> No
     log.add(drawn(2, "yes", [0.0, 0.0, 0.0]))
     log.add(drawn(2, "yes", [0.0, 0.0, 0.0]))
     assert log.heard == 1
+
+
+def test_alerts_are_told_with_each_headline_where_the_pipeline_asks(sandbox: Sandbox) -> None:
+    pipeline = PIPELINE.model_copy(update={"alerts": Alerts(recall=0.5, per_day=1e6)})
+    flow = Flow(sandbox, pipeline)
+    told = flow.run(values(120), [])
+    metrics = [decode(Metric, each.value) for each in flow.outputs if each.topic == "p.metrics"]
+    alerts = [metric for metric in metrics if metric.name == "alert_threshold"]
+    assert [(metric.model, metric.at) for metric in alerts] == [(metric.model, metric.at) for metric in told]
+    last = alerts[-1]
+    assert last.value is not None
+    assert 0 < last.value < 1
+    assert (last.detail["recall"], last.detail["most_per_day"], last.detail["fits"]) == (0.5, 1e6, 1)
+    share = float(last.detail["flagged"] or 0)
+    a_day = 100 * 86_400_000_000 / pipeline.selection.tile
+    assert last.detail["per_day"] == pytest.approx(share * a_day)
+    assert alerts[0].n < last.n

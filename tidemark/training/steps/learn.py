@@ -94,7 +94,7 @@ class LearnStep:
         self._assumed: list[dict[str, str]] = []
         self._values = Values(self._schema)
         self.former: frozenset[str] = frozenset()
-        self._headliner = Headliner(pipeline.label, self._stand_in)
+        self._headliner = Headliner(pipeline, self._stand_in)
         self._learnt_by: tuple[str, frozenset[str]] = "", frozenset()
         self._shadow = Shadow(self._stand_in)
 
@@ -308,14 +308,14 @@ class LearnStep:
             return
         rows = history.log.dataset(self._recomputed.values, self._values)
         learnt = self._learnt_from(history, champion)
-        metric = self._headliner.measure(
+        measured = self._headliner.measure(
             champion,
             (label for _, label in history.log.labels if label.known_at <= history.log.now),
             rows,
             np.array([event in learnt for event in rows.event_ids], np.bool_),
             history.log.now,
         )
-        outputs.append(self._metric(metric))
+        outputs += map(self._metric, measured)
         history.headlines.tell(champion.version)
 
     def _publication(
