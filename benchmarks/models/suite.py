@@ -82,12 +82,11 @@ def over_kafka(pipeline: Pipeline, count: int) -> dict[str, int]:
         producer.init_transactions(_WAIT)
         model, manifest = model_of(schema, "v000001-00000000", 1)
         successor, described = model_of(schema, "v000002-00000000", 2)
-        old = publish(manifest, model.text, topic=topics.models)
         with ModelWatcher(settings, pipeline) as watcher:
-            _produce(producer, old)
-            _await(lambda: _version(watcher) == manifest.version, "the first champion")
+            _produce(producer, publish(manifest, model.text, topic=topics.models))
+            _await(partial(_in_force, watcher, manifest.version), "the first champion")
             for number in range(count):
-                version = f"v{number + 10:06d}-00000000"
+                version = f"v{2 * number + 10:06d}-00000000"
                 named = msgspec.structs.replace(described, version=version, parent=manifest.version)
                 mutant = Mutator(named, successor.text, model.text, topics.models).any_mutant(rng)
                 seen = set(watcher.refused)
@@ -99,10 +98,12 @@ def over_kafka(pipeline: Pipeline, count: int) -> dict[str, int]:
                     continue
                 equal = structure_sha256(current.forest.model) == successor.structure_sha256
                 found["harmless" if equal else "served"] += 1
-                _produce(producer, old)
-                _await(lambda: _version(watcher) == manifest.version, "the old champion, again")
-            _produce(producer, publish(described, successor.text, topic=topics.models))
-            _await(lambda: _version(watcher) == described.version, "the good successor")
+                manifest = msgspec.structs.replace(manifest, version=f"v{2 * number + 11:06d}-00000000")
+                _produce(producer, publish(manifest, model.text, topic=topics.models))
+                _await(partial(_in_force, watcher, manifest.version), "the old champion, again, under the next serial")
+            good = msgspec.structs.replace(described, version=f"v{2 * count + 10:06d}-00000000")
+            _produce(producer, publish(good, successor.text, topic=topics.models))
+            _await(partial(_in_force, watcher, good.version), "the good successor")
             found["good successor in force"] = 1
     return dict(found)
 
@@ -151,6 +152,10 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
 def _version(watcher: ModelWatcher) -> str | None:
     current = watcher.current()
     return None if current is None else current.version
+
+
+def _in_force(watcher: ModelWatcher, version: str) -> bool:
+    return _version(watcher) == version
 
 
 def _judged(watcher: ModelWatcher, seen: set[str], old: str) -> bool:
