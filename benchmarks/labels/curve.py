@@ -106,7 +106,7 @@ def played(data: DraftedSet, name: str, arm: Arm, seed: int, sandbox: Sandbox) -
     final, log_loss = exam.constant, float("nan")
     if len(np.unique(labels.target)) > 1:
         training = pipeline.training
-        of_all = train(labels, ModelSchema.of(pipeline), training.params, learner=training.learner, seed=seed)
+        of_all = train(labels, ModelSchema.of(pipeline), training.params, learner=pipeline.learner, seed=seed)
         given = of_all.probabilities(data.features[exam.rows])
         final = exam.of(given)
         own = given[np.arange(len(exam.rows)), data.target[exam.rows]]

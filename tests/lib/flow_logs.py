@@ -81,7 +81,10 @@ def labels(seed: int) -> tuple[Pipeline, dict[Partition, list[Row]]]:
     """Labels enough for several models."""
     rng = np.random.default_rng(seed)
     pipe = small_pipeline(
-        extra="[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+        extra=(
+            "[training]\nlearner = 'boosted'\n"
+            "every = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+        )
     )
     log = [Row(value, START_MS + at * 1_000) for at, value in enumerate(label_values(150, seed=seed))]
     for value in _JUNK:

@@ -58,7 +58,10 @@ FEATURES = LabelFeatures(event_id=LABEL.event_id, values={"a": 1.0}, tried="h")
 TOPICS = {Prediction: "p.predictions", Outcome: "p.outcomes", Label: "p.labels"}
 KINDS: list[Record] = [PREDICTION, OUTCOME, METRIC, LABEL, CANDIDATE, FEATURES, Champion(version="v1", since=1)]
 LABEL_PIPELINE = small_pipeline(
-    extra="[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 2 }\n[gates]\nmin_holdout = 20"
+    extra=(
+        "[training]\nlearner = 'boosted'\n"
+        "every = 40\nmin_labels = 20\nparams = { num_iterations = 2 }\n[gates]\nmin_holdout = 20"
+    )
 )
 GOOD = label_values(60)
 

@@ -124,7 +124,7 @@ def _trained(
         first_seen=np.arange(len(chosen), dtype=np.int64),
         known_until=0,
     )
-    model = train(rows, schema, pipeline.training.params, learner=pipeline.training.learner)
+    model = train(rows, schema, pipeline.training.params, learner=pipeline.learner)
     return ModelPoint(
         version=f"r{len(chosen):06d}",
         labels=len(chosen),

@@ -57,7 +57,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *_selection(pipeline),
         *(
             Problem(f"training.params.{name}", wrong)
-            for name, wrong in problems_of(pipeline.training.params, pipeline.training.learner)
+            for name, wrong in problems_of(pipeline.training.params, pipeline.learner)
         ),
     ]
 

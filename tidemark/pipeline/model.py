@@ -70,6 +70,8 @@ Unless = Annotated[_T | None, Field(exclude_if=lambda value: value is None)]
 """Not written out where it is not set, so that the schema hash of a pipeline without it is as it ever was."""
 LearnerName = Literal["boosted", "forest", "extra_trees", "linear", "mean", "auto"]
 """Learners that `training.learner` may name."""
+_FEW_CLASSES = 10
+"""Of more a mean of unlike learners is behind boosted trees: docs/explanation/learners.md."""
 FeatureName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -248,7 +250,7 @@ class Segments(Section):
 class Selection(Section):
     """Policy and budget: at most `budget` cases in a tile, of which `explore` are reserved for the unbiased draw."""
 
-    policy: Annotated[str, Field(max_length=200), OneOf(STRATEGIES)] = "margin_kmeans"
+    policy: Annotated[str, Field(max_length=200), OneOf(STRATEGIES)] = "robust"
     """The strategy by which active cases are chosen: `robust`, `margin`, `badge`, `random` and others
     (docs/explanation/selection.md), or `module:Class` of your own."""
     options: Unless[dict[str, float | int | str | bool]] = None
@@ -317,16 +319,17 @@ class Training(Section):
 
     every: Annotated[Count, Unit("labels")] = 100
     """A new model is trained after this many new labels at most; while labels are few, sooner."""
-    min_labels: Annotated[Count, Unit("labels")] = 20
+    min_labels: Annotated[Count, Unit("labels")] = 16
     """Labels that the first model needs."""
-    min_positive: Annotated[Count, Unit("labels")] = 2
+    min_positive: Annotated[Count, Unit("labels")] = 1
     """Labels of the positive class that the first model needs; with more than two classes, of all but the commonest."""
     max_interval: Duration | None = None
     """A new model is trained after this time at the latest, if there is a new label."""
-    learner: LearnerName = "boosted"
+    learner: Unless[LearnerName] = None
     """What learns from the labels: `boosted` trees, a random `forest`, `extra_trees`, `linear` (a ridge regression on
-    ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. With few labels a `mean` makes
-    most of them, and a prediction of it costs several times as much; `tidemark init` drafts it."""
+    ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. Of up to ten classes the
+    default is `mean`, which makes most of few labels; of more it is `boosted`, which has more for each class and
+    predicts four times as many rows a second."""
     params: dict[str, float | int | str | bool] = {}
     """Parameters of LightGBM. The how-to guide on operations lists those that may be set."""
 
@@ -339,7 +342,7 @@ class Gates(Section):
     tolerance: Annotated[float, Field(ge=0), Unit("the metric's own")] = 0.02
     """How much worse than the champion a challenger may be. One that is worse by more is refused if the
     difference is no chance: if its 95 % interval leaves out 0."""
-    min_holdout: Annotated[Count, Unit("labels")] = 30
+    min_holdout: Annotated[Count, Unit("labels")] = 10
     """Labels that neither model has learnt from, before the two are compared."""
     proof_from: Annotated[Count, Unit("labels")] = 2_000
     """Once the champion has learnt from so many labels, a challenger replaces it only if it is shown to be better: by a
@@ -430,6 +433,12 @@ class Pipeline(Section):
             *(window.name for window in self.windows),
             *(derived.name for derived in self.derived),
         ]
+
+    @property
+    def learner(self) -> LearnerName:
+        """What learns from the labels: `training.learner`, or what is best by default for so many classes."""
+        by_default: LearnerName = "mean" if len(self.label.classes) <= _FEW_CLASSES else "boosted"
+        return self.training.learner or by_default
 
     @property
     def topics(self) -> Topics:

@@ -80,7 +80,7 @@ def from_history(
         raise ModelError(f"{source}: {len(rows)} usable labels, all of one class; a model needs two")
     figures = _backtest(rows, times, schema, pipeline, positive, num_threads)
     training = pipeline.training
-    model = train(rows, schema, training.params, learner=training.learner, num_threads=num_threads)
+    model = train(rows, schema, training.params, learner=pipeline.learner, num_threads=num_threads)
     if model.splits == 0:
         raise ModelError(f"{source}: {len(rows)} labels are too few or too alike to learn from")
     manifest = describe(
@@ -221,7 +221,7 @@ def _backtest(
     if len(np.unique(earlier.target)) < 2 or not 0 < int(truth.sum()) < len(truth):
         return sizes
     training = pipeline.training
-    model = train(earlier, schema, training.params, learner=training.learner, num_threads=num_threads)
+    model = train(earlier, schema, training.params, learner=pipeline.learner, num_threads=num_threads)
     given = model.probabilities(rows.features[first:])
     precision = average_precision(truth, given[:, positive])
     low, high = intervals.logit(precision, float(truth.sum()))

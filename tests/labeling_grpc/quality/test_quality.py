@@ -89,7 +89,10 @@ class Desk:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Iterator[Callable[[QueueRules], Desk]]:
+def desk(
+    request: pytest.FixtureRequest, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[QueueRules], Desk]]:
+    monkeypatch.setattr("secrets.token_bytes", random.Random(1).randbytes)  # what is given as gold, and where
     stores: list[Store] = []
 
     def opened(rules: QueueRules) -> Desk:

@@ -21,7 +21,10 @@ from tidemark.runtime.processor import Output, Partition
 from tidemark.runtime.settings import Settings
 from tidemark.training import RetrainProcessor
 
-EXTRA = "[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+EXTRA = (
+    "[training]\nlearner = 'boosted'\n"
+    "every = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+)
 VERSIONS = ["v000001-0000000a", "v000002-0000000b"]
 
 

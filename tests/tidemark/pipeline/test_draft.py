@@ -62,11 +62,25 @@ def test_a_draft_says_what_can_be_seen_in_the_records() -> None:
     assert "card_amount_mean_1d" in {window.name for window in pipeline.windows}
 
 
-def test_a_draft_names_the_learner_and_a_file_without_one_keeps_boosted_trees() -> None:
+def test_what_is_drafted_of_start_training_and_gates_is_what_a_file_without_them_has() -> None:
     text = draft("cards.raw", PAYMENTS, partitions=1)
-    assert parse(text, "draft").training.learner == "mean"
-    before, _, _ = text.partition("[training]")
-    assert parse(before, "file").training.learner == "boosted"
+    drafted_file = parse(text, "draft")
+    bare = parse(text.partition("[start]")[0], "file")
+    assert "[training]" in text
+    assert drafted_file.learner == bare.learner == "mean"
+    assert drafted_file.model_copy(update={"training": bare.training}) == bare
+    assert drafted_file.training.model_copy(update={"learner": None}) == bare.training
+    assert drafted_file.selection.policy == type(bare.selection).model_fields["policy"].default
+
+
+def test_of_many_classes_boosted_trees_are_the_default() -> None:
+    text = draft("cards.raw", PAYMENTS, partitions=1).partition("[start]")[0]
+    few = parse(text, "file")
+    classes = [f"class {number}" for number in range(11)]
+    many = few.model_copy(update={"label": few.label.model_copy(update={"classes": classes})})
+    assert (few.learner, many.learner) == ("mean", "boosted")
+    named = many.model_copy(update={"training": many.training.model_copy(update={"learner": "linear"})})
+    assert named.learner == "linear"
 
 
 def test_choices_and_what_was_left_out_are_in_comments() -> None:

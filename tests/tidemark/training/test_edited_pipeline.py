@@ -26,7 +26,10 @@ from tidemark.training.dataset import LabelLog, check, dataset
 from tidemark.training.manifest import labels_of
 from tidemark.training.recomputing import with_derived
 
-TRAINING = "[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+TRAINING = (
+    "[training]\nlearner = 'boosted'\n"
+    "every = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+)
 TEXT = pipeline_text(extra=TRAINING)
 FEATURES = '{ name = "a" }, { name = "b" }, { name = "c" }'
 PARTITION = Partition("p.labels", 0, INCARNATION)

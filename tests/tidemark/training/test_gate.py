@@ -79,14 +79,15 @@ def test_a_challenger_that_is_worse_within_the_tolerance_replaces() -> None:
 
 
 def test_too_few_new_labels_keep_the_champion() -> None:
+    gates = Gates(min_holdout=30)
     verdict = compare(
         ROWS,
-        np.arange(400) >= 400 - needed(Gates()) + 1,
+        np.arange(400) >= 400 - needed(gates) + 1,
         always(0.5),
         lambda _: right(0.9),
         schema=SCHEMA,
         positive="yes",
-        gates=Gates(),
+        gates=gates,
     )
     assert not verdict.passed
     assert verdict.reason == "kept: 44 labels are newer than the champion; 45 are needed to compare"
@@ -154,7 +155,7 @@ def test_a_challenger_that_can_not_be_trained_keeps_the_champion() -> None:
 
 
 def test_the_first_champion_waits_for_labels_positives_and_a_second_class() -> None:
-    pipeline = small_pipeline(extra="[training]\nmin_labels = 10\nmin_positive = 2")
+    pipeline = small_pipeline(extra="[training]\nlearner = 'boosted'\nmin_labels = 10\nmin_positive = 2")
     assert not first_is_due(pipeline, [7, 2])
     assert not first_is_due(pipeline, [9, 1])
     assert not first_is_due(pipeline, [0, 10])
@@ -162,9 +163,9 @@ def test_the_first_champion_waits_for_labels_positives_and_a_second_class() -> N
 
 
 def test_training_comes_sooner_while_labels_are_few() -> None:
-    pipeline = small_pipeline(extra="[training]\nevery = 100\n[gates]\nmin_holdout = 30")
+    pipeline = small_pipeline(extra="[training]\nlearner = 'boosted'\nevery = 100\n[gates]\nmin_holdout = 30")
     assert [pause(pipeline, used) for used in (None, 20, 900, 1_000, 1_500, 9_000)] == [10, 45, 45, 50, 75, 100]
-    assert pause(small_pipeline(extra="[training]\nevery = 5"), 20) == 5
+    assert pause(small_pipeline(extra="[training]\nlearner = 'boosted'\nevery = 5"), 20) == 5
 
 
 @given(

@@ -21,7 +21,10 @@ from tidemark.training import RetrainProcessor
 from tidemark.training.headline import HeadlineLog
 
 PIPELINE = small_pipeline(
-    extra="[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+    extra=(
+        "[training]\nlearner = 'boosted'\n"
+        "every = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+    )
 )
 PARTITION = Partition("p.labels", 0, "0a1b2c3d")
 

@@ -27,7 +27,10 @@ from tidemark.training.dataset import LabelLog, Origin, check
 from tidemark.training.manifest import labels_of
 
 PIPELINE = small_pipeline(
-    extra="[training]\nevery = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+    extra=(
+        "[training]\nlearner = 'boosted'\n"
+        "every = 40\nmin_labels = 20\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+    )
 )
 SCHEMA = ModelSchema.of(PIPELINE)
 PARTITION = Partition("p.labels", 0, "0a1b2c3d")
@@ -278,7 +281,12 @@ def test_a_corrupt_champion_is_passed_over_and_replaced(plain: Engine) -> None:
 
 
 def test_time_alone_trains_when_the_interval_has_passed() -> None:
-    patient = small_pipeline(extra='[training]\nevery = 1000\nmax_interval = "1h"\n[gates]\nmin_holdout = 20')
+    patient = small_pipeline(
+        extra=(
+            '[training]\nlearner = "boosted"\nevery = 1000\nmin_labels = 20\nmin_positive = 2\n'
+            'max_interval = "1h"\n[gates]\nmin_holdout = 20'
+        )
+    )
     topic: list[Output] = []
 
     def registry() -> Registry:
@@ -304,7 +312,9 @@ def test_time_alone_trains_when_the_interval_has_passed() -> None:
 
 
 def test_time_does_not_train_while_the_labels_are_read_again() -> None:
-    patient = small_pipeline(extra='[training]\nevery = 1000\nmax_interval = "1h"')
+    patient = small_pipeline(
+        extra='[training]\nlearner = "boosted"\nevery = 1000\nmin_labels = 20\nmin_positive = 2\nmax_interval = "1h"'
+    )
     processor = RetrainProcessor(patient, read_registry=lambda: registry_of(published_once()), sandbox=Engine.sandbox)
     processor.open(PARTITION, '{"next":100,"ever":20,"at":0}')
     processor.process(batch_of(VALUES[:90], replay=True))

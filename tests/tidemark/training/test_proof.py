@@ -18,7 +18,7 @@ from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.proof import Probabilities, Shadow, blocks_of, pairs_of, worse_than_before
 
-GATES = Gates(proof_from=1)
+GATES = Gates(min_holdout=30, proof_from=1)
 OLD = 200
 
 
@@ -147,7 +147,10 @@ def test_a_champion_that_is_no_worse_stays() -> None:
 
 
 PIPELINE = small_pipeline(
-    extra="[training]\nevery = 90\nmin_labels = 90\nparams = { num_iterations = 30 }\n[gates]\nmin_holdout = 60"
+    extra=(
+        "[training]\nlearner = 'boosted'\n"
+        "every = 90\nmin_labels = 90\nparams = { num_iterations = 30 }\n[gates]\nmin_holdout = 60"
+    )
 )
 PARTITION = Partition("p.labels", 0, "0a1b2c3d")
 

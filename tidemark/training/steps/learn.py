@@ -79,13 +79,13 @@ class LearnStep:
         seed: int = 0,
         headline: bool = True,
     ) -> None:
-        check_parameters(pipeline.training.params, pipeline.training.learner)
+        check_parameters(pipeline.training.params, pipeline.learner)
         self._pipeline = pipeline
         self._schema = ModelSchema.of(pipeline)
         self._secret = secret
         self._settle = settle
         self._headline = headline
-        self._options: Any = {"learner": pipeline.training.learner, "num_threads": num_threads, "seed": seed}
+        self._options: Any = {"learner": pipeline.learner, "num_threads": num_threads, "seed": seed}
         self._models = ChampionPublisher(
             pipeline, self._schema, read_registry=read_registry, secret=secret, sandbox=sandbox
         )
