@@ -212,7 +212,7 @@ def of_models(pipeline: Pipeline, evidence: Evidence) -> dict[str, int]:
         digest = hashlib.sha256("".join(f"{event}\n" for event in sorted(named)).encode()).hexdigest()
         unnamed += (len(named), digest) != (manifest.used, manifest.event_ids_sha256)
         rows = labels_of(manifest, labels, schema, partition.topic, partition.incarnation)
-        again = train(rows, schema, pipeline.training.params).text if len(rows) else ""
+        again = train(rows, schema, pipeline.training.params, learner=pipeline.learner).text if len(rows) else ""
         other += hashlib.sha256(again.encode()).hexdigest() != manifest.sha256
     registry, verdicts = _trained_again(pipeline, evidence.labels)
     champion = registry.champion.version if registry.champion else None

@@ -32,12 +32,12 @@ def trained_once() -> Iterator[None]:
     flows: dict[int, tuple[Batch, object]] = {}
     trained_again = label_invariants._trained_again
 
-    def model_of(rows: Dataset, *arguments: object) -> object:
+    def model_of(rows: Dataset, *arguments: object, **options: object) -> object:
         known = None if rows.known_at is None else rows.known_at.tobytes()
         values = (rows.features.tobytes(), rows.target.tobytes(), rows.first_seen.tobytes(), known)
-        key = (*values, rows.event_ids, rows.known_until, repr(arguments))
+        key = (*values, rows.event_ids, rows.known_until, repr((arguments, options)))
         if key not in models:
-            models[key] = train(rows, *arguments)  # type: ignore[arg-type]
+            models[key] = train(rows, *arguments, **options)  # type: ignore[arg-type]
         return models[key]
 
     def flow_over(pipeline: Pipeline, labels: Batch) -> object:
