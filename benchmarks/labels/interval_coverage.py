@@ -8,10 +8,13 @@ one costs ten times a false alarm). A sample that can tell nothing (no positive,
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemark.evaluation.focus import sizes
 from tidemark.evaluation.measures import Measured, Sample, accuracy, average_precision, cost, precision, recall
@@ -22,6 +25,7 @@ SKILLS: Final = (0.0, 0.75, 1.5)
 DESIGNS: Final = ("equal", "weighted", "focused")
 MEASURES: Final = ("accuracy", "average_precision", "precision", "recall", "cost")
 _POPULATION: Final = 1_000_000
+_PROCESSES: Final = 2
 _MISSED: Final = 10.0
 _LOWEST, _HIGHEST = 0.93, 0.97
 _NARROWER: Final = 1.3
@@ -56,9 +60,25 @@ def figures(sample: Sample, threshold: float) -> dict[str, Measured]:
     }
 
 
-def cells(rate: float, n: int, skill: float, design: str, repetitions: int) -> dict[str, Cell]:
-    """Samples of a number of answers, at a rate of positives and a skill of the model."""
-    rng = np.random.default_rng([int(rate * 1e4), n, int(100 * skill), DESIGNS.index(design)])
+@dataclass(frozen=True, slots=True)
+class Population:
+    """All events at a rate of positives, as a model of some skill scores them.
+
+    truth: (n,) class.  table: (n, 2) probabilities.  size: (n,) in the focused draw.  threshold: of flagging.  whole:
+    each measure of all of them.
+    """
+
+    truth: NDArray[np.int64]
+    table: NDArray[np.float64]
+    size: NDArray[np.float64]
+    threshold: float
+    whole: dict[str, float]
+
+
+@lru_cache(maxsize=len(SKILLS))
+def population(rate: float, skill: float) -> Population:
+    """The same for the same rate and skill."""
+    rng = np.random.default_rng([int(rate * 1e4), int(100 * skill)])
     truth = (rng.random(_POPULATION) < rate).astype(np.int64)
     leaning = rng.normal(size=_POPULATION) + skill * (2 * truth - 1)
     positive = 1 / (1 + np.exp(-(2 * max(skill, 0.25) * leaning + np.log(rate / (1 - rate)))))
@@ -66,15 +86,27 @@ def cells(rate: float, n: int, skill: float, design: str, repetitions: int) -> d
     threshold = float(np.quantile(positive, 1 - min(2 * rate, 0.5)))
     everything = figures(Sample(truth, table, np.ones(_POPULATION)), threshold)
     whole = {name: found.value for name, found in everything.items() if found.value is not None}
-    size = sizes(table) if design == "focused" else np.ones(_POPULATION)
-    reach = np.cumsum(size) / size.sum()
-    found = {name: Cell() for name in whole}
+    return Population(truth, table, sizes(table), threshold, whole)
+
+
+def cells(rate: float, n: int, skill: float, design: str, repetitions: int) -> dict[str, Cell]:
+    """Samples of a number of answers, at a rate of positives and a skill of the model."""
+    rng = np.random.default_rng([int(rate * 1e4), n, int(100 * skill), DESIGNS.index(design)])
+    of = population(rate, skill)
+    reach = np.cumsum(of.size) / of.size.sum()
+    found = {name: Cell() for name in of.whole}
     for _ in range(repetitions):
-        rows = np.minimum(np.searchsorted(reach, rng.random(n)), _POPULATION - 1)
-        weight = rng.choice([1.0, 2.0, 4.0], n) if design == "weighted" else 1 / size[rows]
-        told = figures(Sample(truth[rows], table[rows], weight), threshold)
+        weight = np.ones(n)
+        if design == "focused":
+            rows = np.minimum(np.searchsorted(reach, rng.random(n)), _POPULATION - 1)
+            weight = 1 / of.size[rows]
+        else:
+            rows = rng.integers(0, _POPULATION, n)
+        if design == "weighted":
+            weight = rng.choice([1.0, 2.0, 4.0], n)
+        told = figures(Sample(of.truth[rows], of.table[rows], weight), of.threshold)
         for name, cell in found.items():
-            cell.add(told[name], whole[name])
+            cell.add(told[name], of.whole[name])
     return found
 
 
@@ -115,9 +147,15 @@ def coverage(rate: float, n: int, repetitions: int) -> list[dict[str, Any]]:
     return rows
 
 
+def _of_rate(rate: float, repetitions: int) -> list[dict[str, Any]]:
+    return [row for n in SIZES for row in coverage(rate, n, repetitions)]
+
+
 def covered(repetitions: int) -> list[dict[str, Any]]:
     """Rows N2-coverage (accuracy and average precision), L4-coverage of each measure, and L4-width."""
-    rows = [row for rate in RATES for n in SIZES for row in coverage(rate, n, repetitions)]
+    with ProcessPoolExecutor(_PROCESSES) as processes:
+        made = processes.map(_of_rate, RATES, [repetitions] * len(RATES))
+        rows = [row for of_rate in made for row in of_rate]
     of_headline = [row for row in rows if row["metric"] in ("accuracy", "average_precision")]
     found = [_covered("N2-coverage", of_headline, repetitions)]
     found += [

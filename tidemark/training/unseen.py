@@ -11,7 +11,8 @@ events of an entity are therefore in one fold (`tidemark.training.folds`): ungro
 precision of .92 where later stays gave .28. And the newest fifth of the base is answered a second time, by a stand-in
 that has learnt from the four fifths before: from as many labels, none of them later. Where cross-fitting is better than
 that by more than chance, the stream changes, or entities tell each other's answers: then forward validation takes its
-place, in which each of the newest three fifths is answered by a stand-in that has learnt from all before it.
+place, in which each of the newest three fifths is answered by a stand-in that has learnt from other entities' labels
+before it.
 
 Everything is a function of the labels and of which of them the champion has learnt from.
 """
@@ -19,6 +20,7 @@ Everything is a function of the labels and of which of them the champion has lea
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,11 +32,13 @@ from numpy.typing import NDArray
 from tidemark.errors import ModelError
 from tidemark.evaluation.metrics import Floats, losses
 from tidemark.training.dataset import Dataset
-from tidemark.training.folds import FOLDS, Folds, entities
+from tidemark.training.folds import FOLDS, Folds, are_many, entities
 
 Probabilities = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Learner = Callable[[Dataset], Probabilities]
 Way = Literal["cross-fitting", "forward validation"]
+
+_log = logging.getLogger(__name__)
 
 _GROWTH: Final = 1.25
 _SMALLEST: Final = 20
@@ -117,22 +121,30 @@ class Unseen:
         if len(newest) < _FEWEST:
             self._of_base = Answers(crossed, "cross-fitting")
             return
+        entity = entities(rows)[base]
         forward = np.full_like(crossed, np.nan)
-        self._answer_forward(rows, base, newest, forward)
-        asked = base[newest]
-        ahead, error = _difference(rows.target[asked], forward[newest], crossed[newest], entities(rows)[asked])
+        self._answer_forward(rows, base, newest, forward, entity)
+        ahead, error = _difference(rows.target[base[newest]], forward[newest], crossed[newest], entity[newest])
         if ahead <= _SURE * error:
             self._of_base = Answers(crossed, "cross-fitting", ahead)
             return
         for block in earlier[_LEARNT_FIRST:]:
-            self._answer_forward(rows, base, block, forward)
+            self._answer_forward(rows, base, block, forward, entity)
         self._of_base = Answers(forward, "forward validation", ahead)
 
     def _answer_forward(
-        self, rows: Dataset, base: NDArray[np.int64], block: NDArray[np.int64], answers: Floats
+        self,
+        rows: Dataset,
+        base: NDArray[np.int64],
+        block: NDArray[np.int64],
+        answers: Floats,
+        entity: NDArray[np.int64],
     ) -> None:
-        """Answer a block of the base by a stand-in that has learnt from the blocks before."""
-        answers[block] = self._stand_in(rows, base[: block[0]])(rows.features[base[block]])
+        """Answer a block of the base by a stand-in that has learnt from other entities' labels before it."""
+        before = np.arange(block[0])
+        if are_many(entity):
+            before = before[~np.isin(entity[before], entity[block])]
+        answers[block] = self._stand_in(rows, base[before])(rows.features[base[block]])
 
     def _crossed(self, rows: Dataset, base: NDArray[np.int64]) -> Floats:
         """(base, classes) each fold by a stand-in that has learnt from the others."""
@@ -147,12 +159,14 @@ class Unseen:
 
     def _stand_in(self, rows: Dataset, chosen: NDArray[np.int64]) -> Probabilities:
         """A model of some rows; where none can be trained, one that knows the shares of their classes."""
-        try:
-            return self._learn(rows.rows(_chosen(rows, chosen)))
-        except ModelError:
-            # To leave these labels out would leave out those of a class that only they have, and flatter the model.
-            shares = (np.bincount(rows.target[chosen], minlength=self._classes) + 1) / (len(chosen) + self._classes)
-            return lambda features: np.tile(shares, (len(features), 1))
+        if len(chosen):
+            try:
+                return self._learn(rows.rows(_chosen(rows, chosen)))
+            except ModelError as error:
+                _log.debug("no stand-in from %d labels: %s", len(chosen), error)
+        # To leave these labels out would leave out those of a class that only they have, and flatter the model.
+        shares = (np.bincount(rows.target[chosen], minlength=self._classes) + 1) / (len(chosen) + self._classes)
+        return lambda features: np.tile(shares, (len(features), 1))
 
 
 def base_size(labels: int) -> int:
