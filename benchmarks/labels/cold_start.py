@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.labels.efficiency import Loop
+from tidemark.backtest.loop import Loop
 from tidemark.evaluation.metrics import average_precision
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.draft import drafted_settings

@@ -1,27 +1,24 @@
 """One arm on one set with one seed: the product's loop over the stream, without Kafka.
 
-What is asked of a tile, when a model is trained, and whether it replaces the champion, is decided by the product's own
-code; only the topics are lists. A label is known when its tile closes, annotators make no errors, and a model is in
-force from the next tile on. A seed tosses the coins of the selection, and seeds the trainer.
+It is played as `tidemark simulate` plays it (`tidemark.backtest`). A label is known when its tile closes. A seed tosses
+the coins of the selection, and seeds the trainer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import lightgbm as lgb
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.labels.arms import Arm
 from benchmarks.labels.drafted_sets import DraftedSet
-from benchmarks.labels.efficiency import Loop
-from benchmarks.labels.quality import of_constant, quality
+from tidemark.backtest.examination import Examination
+from tidemark.backtest.loop import Loop
+from tidemark.backtest.playing import play
 from tidemark.pipeline import Pipeline
-from tidemark.records.event_id import parse_event_id
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset, dataset
@@ -30,7 +27,6 @@ from tidemark.training.trainer import train
 MOMENTS: Final = 24
 _NEXT: Final = 8
 """The next period is this part of the stream."""
-_EXAM: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,36 +76,28 @@ def played(data: DraftedSet, name: str, arm: Arm, seed: int, sandbox: Sandbox) -
     begun = time.process_time()
     pipeline = data.pipeline({**arm.settings, "selection.version": f"s{seed}"})
     loop = Loop(pipeline, sandbox, seed=seed, headline=False)
-    exam = Examination(data, pipeline, np.arange(data.streamed, len(data.target)))
-    tiles = list(tiles_of(data))
-    moments = set(np.linspace(0, len(tiles) - 1, MOMENTS).round().astype(int).tolist())
-    classes, positive = pipeline.label.classes, exam.positive
+    exam = final_exam(data, pipeline)
+    moments = moments_of(data)
     points: list[tuple[int, float]] = []
     track: list[tuple[int, float, float, int]] = []
-    on_exam, positives = exam.constant, 0
-    for at, (number, rows) in enumerate(tiles):
-        picks = loop.ask(number, rows, data.features[rows])
-        asked = [parse_event_id(pick.proposal.event_id).offset for pick in picks]
-        positives += int((data.target[asked] == positive).sum()) if asked else 0
-        answers = [(pick, classes[data.target[row]]) for pick, row in zip(picks, asked, strict=True)]
-        champion = loop.learn(answers) if answers else None
-        spent = len(loop.labels)
-        if champion is not None:
-            on_exam = exam.of(champion.probabilities(data.features[exam.rows]))
-            points.append((spent, on_exam))
+    on_exam = exam.constant
+    for at, moment in enumerate(play(data.stream, pipeline, loop)):
+        if moment.champion is not None:
+            on_exam = exam.of(moment.champion.probabilities(exam.features))
+            points.append((moment.known, on_exam))
         if at in moments:
-            period = next_period(data, pipeline, int(rows[-1]) + 1)
+            period = next_period(data, pipeline, moment.last + 1)
             model = loop.champion
-            now = period.constant if model is None else period.of(model.probabilities(data.features[period.rows]))
-            track.append((spent, now, on_exam, positives))
+            now = period.constant if model is None else period.of(model.probabilities(period.features))
+            track.append((moment.known, now, on_exam, moment.positives))
     labels = dataset(loop.labels, ModelSchema.of(pipeline))
     final, log_loss = exam.constant, float("nan")
     if len(np.unique(labels.target)) > 1:
         training = pipeline.training
         of_all = train(labels, ModelSchema.of(pipeline), training.params, learner=pipeline.learner, seed=seed)
-        given = of_all.probabilities(data.features[exam.rows])
+        given = of_all.probabilities(exam.features)
         final = exam.of(given)
-        own = given[np.arange(len(exam.rows)), data.target[exam.rows]]
+        own = given[np.arange(len(exam.truth)), exam.truth]
         log_loss = float(-np.log(np.clip(own, 1e-6, 1)).mean())
     kept = [bool(metric.detail["passed"]) for metric in loop.metrics if metric.name.startswith("gate_")]
     return Run(
@@ -129,31 +117,19 @@ def played(data: DraftedSet, name: str, arm: Arm, seed: int, sandbox: Sandbox) -
     )
 
 
-def tiles_of(data: DraftedSet) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Number and rows of each tile of the stream."""
-    tiles = data.tiles[: data.streamed]
-    numbers, begins = np.unique(tiles, return_index=True)
-    for number, begin, end in zip(numbers.tolist(), begins, [*begins[1:], len(tiles)], strict=True):
-        yield number, np.arange(begin, end)
+def moments_of(data: DraftedSet) -> set[int]:
+    """Numbers of the tiles after which the track is taken."""
+    return set(np.linspace(0, len(list(data.stream.by_tile())) - 1, MOMENTS).round().astype(int).tolist())
+
+
+def final_exam(data: DraftedSet, pipeline: Pipeline) -> Examination:
+    """What comes after the stream."""
+    return Examination(data.stream, pipeline, np.arange(data.streamed, len(data.target)))
 
 
 def next_period(data: DraftedSet, pipeline: Pipeline, after: int) -> Examination:
     """The eighth of the stream's length that begins with a row."""
-    return Examination(data, pipeline, np.arange(after, min(after + data.streamed // _NEXT, len(data.target))))
-
-
-class Examination:
-    """Rows that a model is examined on, at most 20,000, at equal distances."""
-
-    def __init__(self, data: DraftedSet, pipeline: Pipeline, rows: NDArray[np.int64]) -> None:
-        self.rows = rows[:: max(1, len(rows) // _EXAM)]
-        self.positive = pipeline.label.classes.index(pipeline.label.positive)
-        self._truth = data.target[self.rows]
-        self.constant = of_constant(self._truth, len(pipeline.label.classes), self.positive)
-
-    def of(self, given: NDArray[np.float64]) -> float:
-        """Quality of probabilities of the rows."""
-        return quality(self._truth, given, self.positive)
+    return Examination(data.stream, pipeline, np.arange(after, min(after + data.streamed // _NEXT, len(data.target))))
 
 
 def _by_lightgbm(labels: Dataset, data: DraftedSet, exam: Examination) -> float:
@@ -164,5 +140,5 @@ def _by_lightgbm(labels: Dataset, data: DraftedSet, exam: Examination) -> float:
     task = {"objective": "binary"} if classes == 2 else {"objective": "multiclass", "num_class": classes}
     rows = lgb.Dataset(labels.features, labels.target, params={"verbosity": -1})
     booster = lgb.train({**task, "verbosity": -1, "num_threads": 1}, rows)
-    given = np.asarray(booster.predict(data.features[exam.rows], num_threads=1), np.float64)
+    given = np.asarray(booster.predict(exam.features, num_threads=1), np.float64)
     return exam.of(given if given.ndim == 2 else np.column_stack((1 - given, given)))

@@ -25,6 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.labels.labeled_sets import PIPELINES, STREAMED, classes_of, described_in
+from tidemark.backtest.stream import LabeledStream
 from tidemark.datasets import DATASETS
 from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline
@@ -61,6 +62,12 @@ class DraftedSet:
     def streamed(self) -> int:
         """Rows of the stream."""
         return int(len(self.target) * STREAMED)
+
+    @property
+    def stream(self) -> LabeledStream:
+        """What the loop is played over: a label is known when its tile closes."""
+        known_at = self.tiles * self.pipeline({}).selection.tile
+        return LabeledStream(self.features, self.target, self.tiles, known_at, exam=self.streamed)
 
     def pipeline(self, settings: Mapping[str, Any]) -> Pipeline:
         """The pipeline with some values changed: `table.key` to a value as in TOML."""

@@ -14,37 +14,25 @@ import argparse
 import statistics
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
+from tidemark.backtest.loop import Loop
 from tidemark.cli.demonstration import ERRORS
 from tidemark.demo.experiment import Exam, Stream, random_arm
-from tidemark.errors import ModelError
-from tidemark.evaluation.focus import MARK
 from tidemark.evaluation.metrics import average_precision
 from tidemark.features.backfill import backfill
 from tidemark.pipeline.model import Pipeline
-from tidemark.records import Label, Metric, decode, encode
 from tidemark.records.event_id import parse_event_id
-from tidemark.registry.champion import ChampionKeeper
-from tidemark.registry.codec import Registry
 from tidemark.registry.sandbox import Sandbox
-from tidemark.registry.schema import ModelSchema
-from tidemark.registry.serving import ActiveModel
-from tidemark.runtime.processor import Batch, Output, Partition
-from tidemark.selection.choice import Pick
-from tidemark.selection.offline import OfflineSelection, TileEvents
 from tidemark.simulators import Annotator, Simulation, simulate
-from tidemark.training import RetrainProcessor
 
 _FRAUD: Final = Path(__file__).parents[2] / "pipelines" / "fraud.toml"
-_INCARNATION: Final = "0badcafe"
 _NEVER: Final = 1.0
 _ONLY_AT_THE_END: Final = 10**9
 
@@ -99,112 +87,12 @@ class Trial:
             rows = np.flatnonzero(self.stream.tiles == number)
             picks = loop.ask(number, rows, features[rows])
             asked += len(picks)
-            champion = loop.learn([(pick, self.stream.answer(_row(pick.proposal.event_id))) for pick in picks])
+            champion = loop.learn(
+                [(pick, self.stream.answer(parse_event_id(pick.proposal.event_id).offset)) for pick in picks]
+            )
             if champion is not None:
                 probabilities = champion.probabilities(self.exam.features)[:, self.exam.positive]
                 yield Point(asked, average_precision(self.exam.truth, probabilities))
-
-
-class Loop:
-    """Selection and retraining, joined by lists instead of topics.
-
-    seed: of the trainer.  headline: whether the champion is measured too, which trains further models and decides
-    nothing.  keys: of each event the value of the pipeline's first key, which the headline goes by.
-    """
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        sandbox: Sandbox,
-        *,
-        seed: int = 0,
-        headline: bool = True,
-        keys: Sequence[str] | None = None,
-    ) -> None:
-        self._pipeline, self._sandbox, self._keys = pipeline, sandbox, keys
-        self._topic: list[Output] = []
-        self._labels = Partition(pipeline.topics.labels, 0, _INCARNATION)
-        self._retrain = RetrainProcessor(
-            pipeline, read_registry=self._registry, sandbox=sandbox, seed=seed, headline=headline
-        )
-        self._retrain.open(self._labels, "")
-        self._keeper = ChampionKeeper(ModelSchema.of(pipeline), None, _refuse)
-        self._selection = OfflineSelection(pipeline)
-        self._offset = 0
-        self._events: dict[int, int] = {}
-        self.metrics: list[Metric] = []
-        self.labels: list[tuple[int, Label]] = []
-
-    @property
-    def champion(self) -> ActiveModel | None:
-        """The model in force."""
-        return self._keeper.current
-
-    def ask(self, number: int, rows: NDArray[np.int64], features: NDArray[np.float64]) -> list[Pick]:
-        """Picks of a tile, all of whose events are given at once."""
-        self._events[number] = len(rows)
-        stream = f"{self._pipeline.raw_topics[0]}@{_INCARNATION}"
-        ids = [f"{self._pipeline.raw_topics[0]}-0-{row}-{_INCARNATION}" for row in rows.tolist()]
-        return self._selection.ask(
-            TileEvents(number, stream, 0, rows, ids, features), self._keeper.current, self._keeper.label_counts
-        )
-
-    def learn(self, answers: list[tuple[Pick, str]]) -> ActiveModel | None:
-        """The new champion, if these answers bring one."""
-        labels = [self._label(pick, answer) for pick, answer in answers]
-        values = [encode(label) for label in labels]
-        offsets = np.arange(self._offset, self._offset + len(values))
-        self.labels += zip(offsets.tolist(), labels, strict=True)
-        self._offset += len(values)
-        none: list[Any] = [None] * len(values)
-        outputs = self._retrain.process(Batch(self._labels, offsets, offsets, none, list(values), none))
-        if refused := [output for output in outputs if output.topic == self._pipeline.topics.deadletter]:
-            raise ModelError(f"our own label is a dead letter: {refused[0].value!r}")
-        self.metrics += [decode(Metric, each.value) for each in outputs if each.topic == self._pipeline.topics.metrics]
-        published = [output for output in outputs if output.topic == self._pipeline.topics.models]
-        self._topic += published
-        moved = [self._keeper.take(each.key, each.value, list(each.headers), "published") for each in published]
-        if not any(moved):
-            return None
-        self._keeper.adopt(self._sandbox)
-        return self._keeper.current
-
-    def _label(self, pick: Pick, answer: str) -> Label:
-        pipeline, case = self._pipeline, pick.proposal
-        tile = case.time // pipeline.selection.tile
-        return Label(
-            event_id=case.event_id,
-            business_id=None,
-            key=None if self._keys is None else self._keys[_row(case.event_id)],
-            time=case.time,
-            status="answered",
-            label=answer,
-            annotator="demo",
-            known_at=case.time,
-            answered_at=case.time,
-            reason=pick.reason,
-            inclusion_probability=pick.inclusion_probability,
-            tile=tile,
-            tile_count=self._events[tile],
-            policy=pipeline.selection.version + (MARK if pipeline.selection.focused else ""),
-            features=case.features,
-            probabilities=case.probabilities,
-            uncertainty=case.uncertainty,
-            model=case.model,
-        )
-
-    def _registry(self) -> Registry:
-        registry = Registry()
-        registry.feed_outputs(self._topic)
-        return registry
-
-
-def _refuse(what: str, reason: str) -> None:
-    raise ModelError(f"our own model {what} is refused: {reason}")
-
-
-def _row(event_id: str) -> int:
-    return parse_event_id(event_id).offset
 
 
 def ratio(trial: Trial, sandbox: Sandbox, seed: int) -> float:

@@ -21,9 +21,9 @@ import polars as pl
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.labels.efficiency import Loop
 from benchmarks.labels.interval_coverage import covered
 from benchmarks.support.report import write
+from tidemark.backtest.loop import Loop
 from tidemark.datasets import DATASETS
 from tidemark.evaluation.headline import NARROW
 from tidemark.evaluation.metrics import average_precision

@@ -42,7 +42,7 @@ _RESTS_ON: Final = (
     *("kernels/forest", "kernels/diversity", "kernels/sampling", "kernels/uncertainty", "tidemark/features"),
     *("tidemark/pipeline", "tidemark/selection", "tidemark/strategies", "tidemark/training"),
     *("tidemark/evaluation", "tidemark/registry", "tidemark/stream/outputs.py"),
-    *("benchmarks/labels/curve.py", "benchmarks/labels/drafted_sets.py", "benchmarks/labels/efficiency.py"),
+    *("tidemark/backtest", "benchmarks/labels/curve.py", "benchmarks/labels/drafted_sets.py"),
 )
 """What a run's outcome follows from."""
 _USUAL: Final = (RANDOM, DRAFT, "margin", "badge")

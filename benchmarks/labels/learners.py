@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.labels.labeled_sets import OURS, LabeledSet, sets_in
-from benchmarks.labels.quality import calibration_error, quality
 from benchmarks.support import report
+from tidemark.backtest.quality import quality
 from tidemark.pipeline.model import LearnerName
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset
@@ -33,6 +34,7 @@ LEARNERS: Final[tuple[LearnerName, ...]] = get_args(LearnerName)
 LABELS: Final = (40, 120, 360)
 _CURVE: Final = (20, 40, 60, 80, 120, 180, 240, 360, 480, 720, 1_440)
 _EXAM: Final = 20_000
+_BINS: Final = 10
 
 
 def drawn(data: LabeledSet, seed: int, count: int) -> Dataset:
@@ -64,6 +66,13 @@ def measured(data: LabeledSet, learner: LearnerName, seed: int, count: int) -> d
         "calibration_error": calibration_error(truth, given),
         "seconds": time.process_time() - begun,
     }
+
+
+def calibration_error(truth: NDArray[np.int64], given: NDArray[np.float64]) -> float:
+    """Expected calibration error of the likeliest class, ten bins of equally many rows."""
+    sure, right = given.max(axis=1), given.argmax(axis=1) == truth
+    bins = np.array_split(np.argsort(sure, kind="stable"), _BINS)
+    return float(sum(len(each) * abs(sure[each].mean() - right[each].mean()) for each in bins) / len(truth))
 
 
 def worth(quality: float, curve: Sequence[tuple[int, float]], labels: int) -> float:

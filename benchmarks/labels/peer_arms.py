@@ -18,7 +18,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.labels.curve import MOMENTS, Examination, Run, next_period, tiles_of
+from benchmarks.labels.curve import Run, final_exam, moments_of, next_period
 from benchmarks.labels.drafted_sets import DraftedSet
 from tidemark.training.schedule import pause
 
@@ -37,9 +37,9 @@ def played(data: DraftedSet, name: str, seed: int) -> Run:
     strategy, learner = PEERS[name]
     pipeline = data.pipeline({})
     selection, classes = pipeline.selection, len(pipeline.label.classes)
-    exam = Examination(data, pipeline, np.arange(data.streamed, len(data.target)))
-    tiles = list(tiles_of(data))
-    moments = set(np.linspace(0, len(tiles) - 1, MOMENTS).round().astype(int).tolist())
+    exam = final_exam(data, pipeline)
+    tiles = list(data.stream.by_tile())
+    moments = moments_of(data)
     share = sum(min(selection.budget, len(rows)) for _, rows in tiles) / data.streamed
     asking = _asking(strategy, classes, share, seed)
     asked: list[int] = []
@@ -57,15 +57,15 @@ def played(data: DraftedSet, name: str, seed: int) -> Run:
         due = pipeline.training.min_labels if model is None else learnt + pause(pipeline, learnt)
         if len(asked) >= due and len(np.unique(data.target[asked])) > 1:
             model, learnt = _Model(learner, data, asked, classes, seed), len(asked)
-            on_exam = exam.of(model(data.features[exam.rows]))
+            on_exam = exam.of(model(exam.features))
             points.append((learnt, on_exam))
         if at in moments:
             period = next_period(data, pipeline, int(rows[-1]) + 1)
-            now = period.constant if model is None else period.of(model(data.features[period.rows]))
+            now = period.constant if model is None else period.of(model(period.features))
             track.append((len(asked), now, on_exam, int((data.target[asked] == exam.positive).sum())))
     final = exam.constant
     if len(np.unique(data.target[asked])) > 1:
-        final = exam.of(_Model(learner, data, asked, classes, seed)(data.features[exam.rows]))
+        final = exam.of(_Model(learner, data, asked, classes, seed)(exam.features))
     return Run(
         set=data.name,
         arm=name,

@@ -18,6 +18,7 @@ from tidemark.registry.label_counts import LabelCounts
 from tidemark.selection.asked import AskedCases
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.ledger import Ledger
 from tidemark.selection.proposals import active_rows, rows_to_keep, rows_to_propose
 from tidemark.selection.ranking import Choice
 from tidemark.selection.scoring import Ranker, score
@@ -41,7 +42,11 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TileEvents:
-    """n events of a tile. stream, partition, offsets: (n,) where they come from, which decides their coins."""
+    """n events of a tile.
+
+    stream, partition, offsets: (n,) where they come from, which decides their coins.  features: (n, d).
+    askable: (n,) which of them may be asked about, None: all. The others are only part of what is streamed.
+    """
 
     number: int
     stream: str
@@ -49,18 +54,27 @@ class TileEvents:
     offsets: NDArray[np.int64]
     event_ids: Sequence[str]
     features: Floats
+    askable: NDArray[np.bool_] | None = None
 
 
 class OfflineSelection:
-    """Selection of a pipeline over tiles that are given whole, one after the other; it counts what it asks."""
+    """Selection of a pipeline over tiles that are given whole, one after the other; it keeps to the budget.
+
+    Hours and days, where they bound it, are those of event time: a tile closes when it ends.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._rank = Ranker(pipeline)
         version = pipeline.selection.version
         self._coin, self._draw = hash64(version.encode()), hash64(f"{version}/draw".encode())
-        self.asked = 0
+        self._ledger = Ledger()
         self._cases = AskedCases(pipeline.selection)
+
+    @property
+    def asked(self) -> int:
+        """Cases asked so far."""
+        return self._ledger.in_all
 
     def ask(self, events: TileEvents, model: Model | None, counts: LabelCounts | None = None) -> list[Pick]:
         """Picks of a tile, by the model in force.
@@ -89,7 +103,8 @@ class OfflineSelection:
         explore, active = rows_to_propose(selection, start, cold=model is None, stage=ranking.stage)
         kept, cold = rows_to_keep(selection, start)
         tiles = np.full(n, events.number)
-        chosen = Choice(tiles, coins, ranking.value, draws, explore, active).of(0, n)
+        asks = np.arange(n) if events.askable is None else np.flatnonzero(events.askable)
+        chosen = Choice(tiles[asks], coins[asks], ranking.value[asks], draws[asks], explore, active).of(0, len(asks))
         rows = [
             Proposal(
                 event_id=events.event_ids[row],
@@ -106,7 +121,7 @@ class OfflineSelection:
                 context={},
                 stage=ranking.stage,
             )
-            for row in chosen.rows.tolist()
+            for row in asks[chosen.rows].tolist()
         ]
         tile = OpenTile(
             number=events.number,
@@ -121,9 +136,11 @@ class OfflineSelection:
         by_score = [row for row, own in zip(rows, chosen.active.tolist(), strict=True) if own]
         unsure = None if ranking.unsure is None else float(ranking.unsure.mean())
         tile.merge(Part(events.number, n, len(by_coin), len(rows), by_coin, by_score, unsure, ranking.share), version)
-        left = None if selection.total is None else max(selection.total - self.asked, 0)
-        picks = list(choose(tile, selection, left, start, self._cases))
-        self.asked += len(picks)
+        ledger = self._ledger.at((events.number + 1) * selection.tile)
+        left, allowed = ledger.left(selection), ledger.allowance(selection)
+        most = allowed if left is None else min(allowed, left)
+        picks = list(choose(tile, selection, most, start, self._cases))
+        self._ledger = ledger.spent(len(picks))
         self._cases.add(pick.proposal for pick in picks)
         return picks
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.evaluation.metrics import average_precision
-
-_BINS: Final = 10
 
 
 def quality(truth: NDArray[np.int64], given: NDArray[np.float64], positive: int = 1) -> float:
@@ -39,10 +35,3 @@ def of_constant(truth: NDArray[np.int64], classes: int, positive: int = 1) -> fl
     if classes == 2:
         return float(np.mean(truth == positive))
     return quality(truth, np.tile(np.eye(classes)[np.bincount(truth, minlength=classes).argmax()], (len(truth), 1)))
-
-
-def calibration_error(truth: NDArray[np.int64], given: NDArray[np.float64]) -> float:
-    """Expected calibration error of the likeliest class, ten bins of equally many rows."""
-    sure, right = given.max(axis=1), given.argmax(axis=1) == truth
-    bins = np.array_split(np.argsort(sure, kind="stable"), _BINS)
-    return float(sum(len(each) * abs(sure[each].mean() - right[each].mean()) for each in bins) / len(truth))
