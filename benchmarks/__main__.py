@@ -25,6 +25,7 @@ BENCHMARKS: Final = {
     "pass": "benchmarks.loop.pass_through",
     "real": "benchmarks.loop.real",
     "selection": "benchmarks.labels.selection",
+    "simulate": "benchmarks.labels.forecast",
     "cold-start": "benchmarks.labels.cold_start",
 }
 """The module of each benchmark; `make bench-NAME` runs it."""

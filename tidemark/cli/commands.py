@@ -12,6 +12,7 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
         "feed": "Produce simulated events for a pipeline.",
         "init": "Draft a pipeline file from a topic's records.",
         "check": "Check a pipeline file; say what an edit costs.",
+        "simulate": "What labels would be worth, on your own history.",
         "schema": "Print the JSON schema of pipeline files, for editors.",
     },
     "Run": {

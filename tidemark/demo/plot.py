@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,29 +12,12 @@ from numpy.typing import NDArray
 from tidemark.demo.curves import curve
 from tidemark.demo.result import DemoResult
 from tidemark.demo.sentence import compared
-
-mpl.use("svg")
-
-
-@dataclass(frozen=True, slots=True)
-class Theme:
-    """Colours of a picture. The two lines differ in lightness and dash too, so that they part without colour."""
-
-    background: str
-    ink: str
-    faint: str
-    active: str
-    random: str
-
-
-LIGHT: Final = Theme(background="#ffffff", ink="#1b1f24", faint="#d0d7de", active="#0b6bcb", random="#8a6100")
-DARK: Final = Theme(background="#0d1117", ink="#e6edf3", faint="#30363d", active="#6cb6ff", random="#e3b341")
+from tidemark.reports.picture import LIGHT, Theme, blank, inline_svg, plain
 
 
 def figure(result: DemoResult, theme: Theme) -> Figure:
     """Average precision on the later period against labels spent."""
-    drawn = Figure(figsize=(8.4, 4.4), facecolor=theme.background, layout="constrained")
-    axes = drawn.add_subplot(facecolor=theme.background)
+    drawn, axes = blank(theme)
     comparison = compared(result)
     if comparison is not None:
         count = np.arange(comparison.labels + 1)
@@ -61,12 +40,7 @@ def figure(result: DemoResult, theme: Theme) -> Figure:
             )
     axes.axhline(result.base_rate, color=theme.faint, linewidth=1, linestyle=":", zorder=0)
     axes.set(xlabel="labels spent", ylabel="average precision, later period", xlim=(0, None), ylim=(0, 1))
-    axes.tick_params(colors=theme.ink)
-    axes.xaxis.label.set_color(theme.ink)
-    axes.yaxis.label.set_color(theme.ink)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in {"left", "bottom"})
-        spine.set_color(theme.faint)
+    plain(axes, theme)
     return drawn
 
 
@@ -87,11 +61,7 @@ def _line(
 
 def svg(result: DemoResult, theme: Theme) -> str:
     """The picture as inline SVG."""
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "tidemark", "svg.fonttype": "none"}):
-        figure(result, theme).savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return inline_svg(figure(result, theme))
 
 
 def save_png(result: DemoResult, path: Path, theme: Theme = LIGHT) -> None:

@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tidemark.demo.plot import DARK, LIGHT, save_png, svg
+from tidemark.demo.plot import save_png, svg
 from tidemark.demo.result import DemoResult, ModelPoint
 from tidemark.demo.sentence import sentence
-from tidemark.runtime.safe_text import safe
-
-_STYLE: Final = """
-:root { color-scheme: light dark;
-  --ink:#1b1f24; --soft:#57606a; --line:#d0d7de; --page:#fff; --good:#116329; --bad:#a40e26; --bar:#0b6bcb }
-@media (prefers-color-scheme: dark) {
-  :root { --ink:#e6edf3; --soft:#9198a1; --line:#30363d; --page:#0d1117; --good:#56d364; --bad:#ff7b72; --bar:#6cb6ff }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 60rem;
-  margin: 2.5rem auto; padding: 0 1.25rem; overflow-wrap: anywhere }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem } h2 { font-size: 1.1rem; margin: 2.25rem 0 .5rem }
-p { margin: .25rem 0 .75rem } .lead { font-size: 1.15rem } .soft { color: var(--soft) }
-.good { color: var(--good) } .bad { color: var(--bad) }
-.figures { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem; margin: 1.5rem 0 }
-.figures div { border-top: 2px solid var(--line); padding-top: .5rem } .figures b { display: block; font-size: 1.5rem }
-.wide { overflow-x: auto; overflow-wrap: normal; margin-bottom: 1rem }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
-th { color: var(--soft); font-weight: 500 } .said td, .said th { text-align: left }
-.said td:first-child { white-space: nowrap }
-th:first-child, td:first-child { text-align: left; padding-left: 0 } svg { max-width: 100%; height: auto }
-td.bar { width: 40% } td.bar i { display: block; background: var(--bar); height: .7rem; margin-top: .4rem }
-summary { cursor: pointer; font-weight: 600; margin-top: 2.25rem }
-.dark { display: none }
-@media (prefers-color-scheme: dark) { .light { display: none } .dark { display: block } }
-@media (max-width: 34rem) {
-  .figures { grid-template-columns: repeat(2, 1fr) } .figures b { font-size: 1.25rem }
-  th, td { padding: .3rem .35rem; font-size: .9rem }
-  .said th { display: none } .said tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line) }
-  .said td { display: block; padding: 0; border: 0; overflow-wrap: anywhere }
-  .said td:nth-child(4)::before { content: "model: " } .said td:nth-child(5)::before { content: "answer: " }
-}
-"""
+from tidemark.reports.page import figures, page, section, table, text
+from tidemark.reports.picture import DARK, LIGHT
 
 _REASONS: Final = {
     "explore": "drawn at random, to measure the model",
@@ -66,11 +33,10 @@ def write_report(result: DemoResult, folder: Path) -> Path:
 
 def html(result: DemoResult) -> str:
     """The report's text."""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Tidemark: {_text(result.title)}</title><style>{_STYLE}</style></head><body>
-<h1>{_text(result.title)}</h1>
-<p class="lead">{_text(sentence(result))}</p>
+    return page(
+        result.title,
+        f"""<h1>{text(result.title)}</h1>
+<p class="lead">{text(sentence(result))}</p>
 <div class="figures">{_figures(result)}</div>
 <h2>Average precision against labels spent</h2>
 <p class="soft">On {result.holdout:,} later events that neither arm saw, by the simulator's truth. A model that guesses
@@ -85,14 +51,8 @@ reaches {result.base_rate:.3f}, the share of positive events. Thin lines are the
 <details><summary>All {len(result.active) + sum(map(len, result.draws)):,} models</summary>{_models(result)}</details>
 <p class="soft">The active arm ran through Kafka, live. Each random arm asked the same annotators about as many events
 of each tile of the same stream, drawn at random, and was trained by the same trainer on the same schedule and features
-after the stream had ended. Seed {result.seed}.</p>
-</body></html>
-"""
-
-
-def _text(text: str) -> str:
-    """Text from outside as HTML."""
-    return escape(safe(text))
+after the stream had ended. Seed {result.seed}.</p>""",
+    )
 
 
 def _figures(result: DemoResult) -> str:
@@ -106,7 +66,7 @@ def _figures(result: DemoResult) -> str:
         (f"{result.latency.p50:,.0f} ms", f"median latency; p99 {result.latency.p99:,.0f} ms"),
         (str(counted.lost), "events lost"),
     ]
-    return "".join(f"<div><b>{value}</b>{what}</div>" for value, what in shown)
+    return figures(shown)
 
 
 def _measured(result: DemoResult) -> str:
@@ -120,8 +80,8 @@ def _measured(result: DemoResult) -> str:
         )
         for figure in result.measured
     ]
-    said = _table(("model", "as the loop measured it", "95 % interval", "truth, later period", "answers"), rows)
-    return _section(
+    said = table(("model", "as the loop measured it", "95 % interval", "truth, later period", "answers"), rows)
+    return section(
         "Is the model good? What the loop said, and the truth",
         "The loop knows only answers of cases that were drawn at random, of the days that were streamed; the truth is "
         "of all later events.",
@@ -145,20 +105,20 @@ def _asked(result: DemoResult) -> str:
         )
         for example in result.asked
     ]
-    shown = _table(("why", "cases", f"answered {result.positive}"), counts) + _table(
+    shown = table(("why", "cases", f"answered {result.positive}"), counts) + table(
         ("when", "why", "what the annotator saw", f"model: {result.positive}", "answer"), examples, kind="said"
     )
-    return _section("What was asked", "Each reason with the share of its answers, and examples.", shown, examples)
+    return section("What was asked", "Each reason with the share of its answers, and examples.", shown, examples)
 
 
 def _weights(result: DemoResult) -> str:
     largest = max((weight.share for weight in result.weights), default=0.0) or 1.0
     rows = "".join(
-        f"<tr><td>{_text(weight.name)}</td><td>{weight.share:.0%}</td>"
+        f"<tr><td>{text(weight.name)}</td><td>{weight.share:.0%}</td>"
         f'<td class="bar"><i style="width:{100 * weight.share / largest:.0f}%"></i></td></tr>'
         for weight in result.weights
     )
-    return _section(
+    return section(
         "Which features decide",
         "Share of all that moved the last model's scores of later events (mean absolute Shapley values).",
         f'<div class="wide"><table>{rows}</table></div>',
@@ -172,10 +132,10 @@ def _reliability(result: DemoResult) -> str:
         for row in result.reliability
     ]
     error = sum(row.share * abs(row.observed - row.predicted) for row in result.reliability)
-    return _section(
+    return section(
         "Do the probabilities come true?",
         f"Later events by what the last model said of them. Mean error {error:.2%}.",
-        _table(("the model said, in the mean", f"were {result.positive}", "events"), rows),
+        table(("the model said, in the mean", f"were {result.positive}", "events"), rows),
         rows,
     )
 
@@ -198,29 +158,18 @@ def _accounting(result: DemoResult) -> str:
         ("of these answered", counted.answered),
         ("labels there more than once", counted.labels_doubled),
     ]
-    return verdict + _table((), [(name, f"{count:,}") for name, count in rows])
+    return verdict + table((), [(name, f"{count:,}") for name, count in rows])
 
 
 def _models(result: DemoResult) -> str:
     rows = [_model("active", point) for point in result.active]
     for number, points in enumerate(result.draws, start=1):
         rows += [_model(f"random {number}", point) for point in points]
-    return _table(("arm, version", "labels", "positive", "average precision"), rows)
+    return table(("arm, version", "labels", "positive", "average precision"), rows)
 
 
 def _model(arm: str, point: ModelPoint) -> tuple[str, ...]:
     return f"{arm} {point.version}", f"{point.labels:,}", f"{point.positives:,}", f"{point.average_precision:.3f}"
-
-
-def _section(title: str, words: str, body: str, rows: Sequence[Any]) -> str:
-    """A section, left out where there is nothing to show."""
-    return f'<h2>{_text(title)}</h2>\n<p class="soft">{_text(words)}</p>\n{body}' if rows else ""
-
-
-def _table(head: Iterable[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    names = "".join(f"<th>{_text(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table class="{kind}">{f"<tr>{names}</tr>" if names else ""}{lines}</table></div>'
 
 
 def _time(us: int) -> str:

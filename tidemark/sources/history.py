@@ -19,12 +19,21 @@ from tidemark.formats.reading import Row, Standpoint, open_rows
 from tidemark.formats.repeated import Repeated
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.suggestions import did_you_mean
+from tidemark.sources.thinning import Thinning
 
 _PORTION: Final = 20_000
+_ALL: Final = 2**62
+_ROW: Final = "_row"
+"""Number of a row in its file, while rows are read."""
 
 
 def read_history(
-    pipeline: Pipeline, path: Path, *, topic: str | None = None, timestamp: int = NO_TIMESTAMP
+    pipeline: Pipeline,
+    path: Path,
+    *,
+    topic: str | None = None,
+    timestamp: int = NO_TIMESTAMP,
+    thinning: Thinning | None = None,
 ) -> pl.DataFrame:
     """The columns of a pipeline, `label.column`, and `_topic` where it is known, of a file's rows in their order.
 
@@ -33,6 +42,10 @@ def read_history(
         path: a `.parquet`, `.csv`, `.ndjson` or `.jsonl` file.
         topic: raw topic that all rows are of; by default a column `_topic` tells it, if there is one.
         timestamp: the present, in milliseconds; event times that the stream would refuse as too far ahead are refused.
+        thinning: bounds how many rows are kept; by default all are.
+
+    Returns:
+        The rows.
 
     Raises:
         ConfigError: the file can't be read, or holds a row that the stream would refuse; names row, column and value.
@@ -44,14 +57,16 @@ def read_history(
     rows = open_rows(path, declared).rows(Standpoint())
     records = Records(pipeline)
     aside = _Aside(path, pipeline.label.column)
-    frames = []
+    kept = Thinning(pipeline.keys[0], pipeline.time.column, _ALL) if thinning is None else thinning
     while portion := list(islice(rows, _PORTION)):
-        frames.append(_decoded(path, portion, records, timestamp))
+        decoded = _decoded(path, portion, records, timestamp)
+        kept.add(decoded.with_columns(pl.int_range(kept.read, kept.read + len(decoded)).alias(_ROW)))
         aside.add(portion)
-    if not frames:
+    if not kept.read:
         raise ConfigError(f"{path} has no rows")
-    frame = pl.concat(frames)
-    found = aside.columns()
+    frame = kept.frame()
+    found = aside.columns(frame[_ROW])
+    frame = frame.drop(_ROW)
     if topic is not None:
         found = [column for column in found if column.name != TOPIC]
         found.append(pl.repeat(topic, len(frame), dtype=pl.String, eager=True).alias(TOPIC))
@@ -85,6 +100,7 @@ class _Aside:
         struct = msgspec.defstruct("Aside", [(field, Any, msgspec.UNSET) for field in names], rename=names)
         self._decode = msgspec.json.Decoder(struct).decode
         self._values: dict[str, list[object]] = {field: [] for field in names}
+        self._texts: dict[str, str] = {}
         self._names = names
         self._repeated = Repeated(tuple(names.values()))
 
@@ -102,14 +118,15 @@ class _Aside:
         for row in rows:
             aside = self._decode(row.value)
             for field, values in self._values.items():
-                values.append(getattr(aside, field))
+                value = getattr(aside, field)
+                values.append(self._texts.setdefault(value, value) if type(value) is str else value)
 
-    def columns(self) -> list[pl.Series]:
-        """A column for each that at least one row has."""
+    def columns(self, rows: pl.Series) -> list[pl.Series]:
+        """A column for each that at least one row has, of the rows of these numbers."""
         return [
             class_column(
                 self._path, self._names[field], [None if value is msgspec.UNSET else value for value in values]
-            )
+            )[rows]
             for field, values in self._values.items()
             if any(value is not msgspec.UNSET for value in values)
         ]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tidemark.demo.curves import compare
 from tidemark.demo.pace import Pace
-from tidemark.demo.plot import DARK, LIGHT, svg
+from tidemark.demo.plot import svg
 from tidemark.demo.report import html, write_report
 from tidemark.demo.result import (
     Accounting,
@@ -28,6 +28,7 @@ from tidemark.demo.result import (
     Reliability,
 )
 from tidemark.demo.sentence import sentence
+from tidemark.reports.picture import DARK, LIGHT
 
 ACTIVE = [
     ModelPoint("v000050", 50, 9, 0.30),

@@ -1,0 +1,71 @@
+"""What a simulation found, as numbers: what the terminal, the report and `--json` show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class ArmCurve(msgspec.Struct, frozen=True, kw_only=True):
+    """A pipeline that was played.
+
+    name: `as it is`, `random`, or what was changed.  settings: what it changes, by table and key.  seeds: whole plays.
+    labels: known when the exam began, on average.  grid, mean, low, high: quality after so many labels, on average,
+    and the band of 95 % in which a run of one's own on a later period is to be expected.  area: mean quality over all
+    labels.  gain, gain_low: the area less that of the pipeline as it is, and its lower bound; None where unknown.
+    as_good_from: labels after which it is as good as random is with all; None: never.
+    """
+
+    name: str
+    settings: dict[str, dict[str, Any]]
+    seeds: int
+    labels: float
+    grid: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    area: float
+    gain: float | None
+    gain_low: float | None
+    as_good_from: int | None
+
+
+class Simulation(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole simulation.
+
+    source: name of the history.  metric: what quality is.  constant: quality of a model that says the same of all.
+    events, labels, positives, unlabeled: of the history; positives of the class `positive`.  played: events that were
+    streamed.  exam: labels that models were examined on.  budget: labels to spend.  arms: the pipeline as it is first.
+    chosen: name of the arm whose settings are advised.  stop: labels from which on more stop paying in it, None if
+    they pay to the end.  toml: the settings to paste.  notes: what was cut, left out, or can't be told.  seconds: of
+    processor time.
+    """
+
+    source: str
+    title: str
+    metric: str
+    positive: str
+    constant: float
+    events: int
+    labels: int
+    positives: int
+    unlabeled: int
+    played: int
+    exam: int
+    budget: int
+    arms: list[ArmCurve]
+    chosen: str
+    stop: int | None
+    toml: str
+    notes: list[str]
+    seconds: float
+
+    @property
+    def own(self) -> ArmCurve:
+        """The pipeline as it is."""
+        return self.arms[0]
+
+    def arm(self, name: str) -> ArmCurve:
+        """The arm of a name."""
+        return next(arm for arm in self.arms if arm.name == name)

@@ -1,0 +1,33 @@
+"""A simulation in words."""
+
+from __future__ import annotations
+
+from tidemark.backtest.result import Simulation
+
+
+def about(found: Simulation) -> str:
+    """What quality is measured on."""
+    what = f" of '{found.positive}'" if found.metric == "average precision" else ""
+    return f"{found.metric.capitalize()}{what} on {found.exam:,} later labels that none of the models has learnt from."
+
+
+def sentence(found: Simulation) -> str:
+    """What to make of it."""
+    return f"{_best(found)} {_pays(found)}"
+
+
+def _best(found: Simulation) -> str:
+    arm = found.arm(found.chosen)
+    if arm is found.own or arm.gain is None or arm.gain_low is None:
+        return "No change that was played is better than the pipeline as it is by more than chance."
+    return f"Best is {arm.name}: {arm.gain:+.3f} on average over all labels (95 %: at least {arm.gain_low:+.3f})."
+
+
+def _pays(found: Simulation) -> str:
+    arm = found.arm(found.chosen)
+    last = arm.grid[-1]
+    if found.stop is None:
+        return f"Labels still pay at {last:,}: {arm.mean[-1]:.3f} [{arm.low[-1]:.3f}, {arm.high[-1]:.3f}]."
+    at = arm.grid.index(found.stop)
+    here = f"{arm.mean[at]:.3f} [{arm.low[at]:.3f}, {arm.high[at]:.3f}]"
+    return f"More than {found.stop:,} labels stop paying: {here} there, {arm.mean[-1]:.3f} after {last:,}."
