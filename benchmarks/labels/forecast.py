@@ -64,6 +64,7 @@ def held(first: Sequence[Play], later: Sequence[Play]) -> dict[str, Any]:
     within = (runs >= forecast.low[levels]) & (runs <= forecast.high[levels])
     return {
         "labels": most,
+        "seeds": len(later),
         "forecast": round(float(forecast.mean[-1]), 4),
         "low": round(float(forecast.low[-1]), 4),
         "high": round(float(forecast.high[-1]), 4),
@@ -145,9 +146,9 @@ def main() -> None:
                 f"{each['labels']} labels, {each['happened']:.3f} happened; {each['in_band']} of {each['of']} in band",
                 highlight=False,
             )
+        report.write("simulate.quick" if given.quick else "simulate", rows_of(found))  # a run may be cut short
     if not found:
         raise SystemExit(f"{given.data} holds the file of none of the sets in {given.sets}; name it with --data")
-    report.write("simulate.quick" if given.quick else "simulate", rows_of(found))
 
 
 if __name__ == "__main__":
