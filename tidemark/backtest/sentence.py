@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tidemark.backtest.result import Simulation
+from tidemark.observe.more_labels import NEXT
+
+_TOO_FEW: Final = 2 * NEXT
 
 
 def about(found: Simulation) -> str:
@@ -27,7 +32,10 @@ def _pays(found: Simulation) -> str:
     arm = found.arm(found.chosen)
     last = arm.grid[-1]
     if found.stop is None:
-        return f"Labels still pay at {last:,}: {arm.mean[-1]:.3f} [{arm.low[-1]:.3f}, {arm.high[-1]:.3f}]."
+        end = f"{arm.mean[-1]:.3f} [{arm.low[-1]:.3f}, {arm.high[-1]:.3f}] after {last:,}"
+        if last < _TOO_FEW:
+            return f"{last:,} labels are too few to tell when more stop paying: {end}."
+        return f"Labels pay as far as can be told: {end}."
     at = arm.grid.index(found.stop)
     here = f"{arm.mean[at]:.3f} [{arm.low[at]:.3f}, {arm.high[at]:.3f}]"
     return f"More than {found.stop:,} labels stop paying: {here} there, {arm.mean[-1]:.3f} after {last:,}."
