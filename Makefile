@@ -3,6 +3,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test pytest style types warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers
 
+# Images of Python often set it. Every process that setup, demo and tests start would then compile all modules anew:
+# a flow's start takes half as much time again.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?=
 VENV := .venv/bin
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))

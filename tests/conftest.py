@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import hypothesis
+import psutil
 import pytest
 from longest import LONGEST
 
@@ -14,6 +18,29 @@ from tidemark.runtime.settings import Settings
 # The same examples every time, so that a red run tells of a change; how long one takes depends on the machine's load.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it, for the user alone
+_LEAST_FREE: Final = 4 << 30
+"""Bytes; the tests use a few hundred million."""
+
+
+def pytest_configure() -> None:
+    """Put the tests' folders in memory where there is room.
+
+    Databases and Kafka flush thousands of times, which takes milliseconds each on a disk. Tests kill processes, and no
+    operating system: what a process has written is there after its death, flushed or not.
+    """
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ and _is_roomy(_IN_MEMORY):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_IN_MEMORY)
+
+
+def _is_roomy(folder: Path) -> bool:
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    file_system = os.statvfs(folder)
+    no_programs = file_system.f_flag & os.ST_NOEXEC  # some tests start programs that they have written
+    free = min(file_system.f_bavail * file_system.f_frsize, psutil.virtual_memory().available // 2)
+    return not no_programs and free >= _LEAST_FREE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
