@@ -77,7 +77,7 @@ test: style
 	@$(MAKE) --no-print-directory -j2 types pytest
 
 pytest: warm
-	$(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	OPENBLAS_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Against a real Label Studio, in an environment of its own in the user's cache.
 test-label-studio: setup-dev
