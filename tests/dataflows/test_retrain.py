@@ -24,7 +24,10 @@ from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import check
 from tidemark.training.manifest import labels_of
 
-TRAINING = "[training]\nlearner = 'boosted'\nevery = 40\nparams = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+TRAINING = (
+    "[training]\nlearner = 'boosted'\nevery = 40\nmin_labels = 20\nmin_positive = 2\n"
+    "params = { num_iterations = 5 }\n[gates]\nmin_holdout = 20"
+)
 
 
 class Bench:

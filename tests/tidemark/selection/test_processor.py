@@ -33,7 +33,7 @@ def chosen(outputs: list[Output]) -> list[Candidate]:
 
 
 def single(**selection: object) -> Pipeline:
-    return pipeline(partitions=1, **selection)
+    return pipeline(partitions=1, **{"policy": "margin_kmeans", **selection})
 
 
 def test_exploration_cases_come_before_any_active_one() -> None:
