@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.labels.proposal_streams import Events, Record, Run, pipeline, propose, silence, stream
 from tidemark.errors import ConfigError, TopicError
-from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.model import Pipeline, Start
 from tidemark.records import Candidate, Metric, decode
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.selection import SelectProcessor
@@ -83,6 +83,7 @@ def test_a_candidate_carries_what_the_person_and_the_learner_need() -> None:
 
 def test_candidates_are_keyed_by_event_and_metrics_by_name() -> None:
     pipe = single(budget=2, explore=1)
+    pipe = pipe.model_copy(update={"start": Start(anomalies=0, positives=0)})  # which has more drawn of a young model
     outputs = Run(pipe, [propose(pipe, events([4, 5, 1_000]), 0)]).crashing_at([])
     assert [output.key for output in outputs] == [
         *(candidate.event_id.encode() for candidate in chosen(outputs)),
