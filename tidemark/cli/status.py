@@ -15,7 +15,7 @@ from tidemark.broker import resolve_bootstrap
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.labeling_status import labeling_status
 from tidemark.cli.pipeline_file import load
-from tidemark.cli.status_view import rendered
+from tidemark.cli.status_view import printed, rendered
 from tidemark.errors import BrokerError
 from tidemark.observe.status_record import (
     EXIT,
@@ -83,7 +83,7 @@ def status(
                     if as_json:
                         _show(found, as_json=True, figures=figures)
                     else:
-                        live.update(rendered(found, figures=figures, width=out.width), refresh=True)
+                        live.update(rendered(found, figures=figures), refresh=True)
                     time.sleep(watch)
                     found = _look(loaded, pipeline, settings, observer)
         except KeyboardInterrupt:
@@ -97,7 +97,7 @@ def _show(found: Status, *, as_json: bool, figures: bool) -> None:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         sys.stdout.flush()
     else:
-        out.print(rendered(found, figures=figures, width=out.width))
+        printed(out, found, figures=figures)
 
 
 def _not_started(pipeline: Pipeline, file: Path) -> Status:

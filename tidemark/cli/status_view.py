@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -26,16 +27,27 @@ _MEASURES: Final = {
 }
 
 
-def rendered(status: Status, *, figures: bool, width: int) -> RenderableType:
-    """The whole view.
+def rendered(status: Status, *, figures: bool) -> RenderableType:
+    """The whole view, for a console to print: `parts_of` together."""
+    return Group(*parts_of(status, figures=figures))
+
+
+def printed(console: Console, status: Status, *, figures: bool) -> None:
+    """Print the view. A command or path that is longer than a line stays in one piece, so that it can be copied."""
+    for part in parts_of(status, figures=figures):
+        long = isinstance(part, Text) and any(cell_len(word) > console.width for word in part.plain.split())
+        console.print(part, soft_wrap=long)
+
+
+def parts_of(status: Status, *, figures: bool) -> list[RenderableType]:
+    """The view from the top down.
 
     Args:
         status: what was found.
         figures: show every metric, too.
-        width: columns of the terminal.
 
     Returns:
-        Something for a console to print.
+        Parts for a console to print, each on lines of its own.
 
     """
     words, style = _STATES[status.state]
@@ -48,7 +60,7 @@ def rendered(status: Status, *, figures: bool, width: int) -> RenderableType:
             parts.append(_figures(status))
     parts += [Text(f"! {safe(problem)}", style="red") for problem in status.problems]
     parts += [Text(f"· {safe(note)}", style="yellow") for note in status.notes]
-    return Group(*parts) if width else Group()
+    return parts
 
 
 def quality_words(found: QualityStatus) -> str:

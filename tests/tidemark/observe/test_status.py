@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tidemark.cli.app import app
 from tidemark.cli.console import SafeConsole
-from tidemark.cli.status_view import alert_words, gain_words, quality_words, rendered
+from tidemark.cli.status_view import alert_words, gain_words, printed, quality_words, rendered
 from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.observe import Observer, status_record
 from tidemark.observe.sampling import WHOLE, latency_since, sample
@@ -83,10 +83,18 @@ STATUS = Status(
 )
 
 
+def test_a_command_that_is_longer_than_a_line_is_printed_in_one_piece() -> None:
+    command = f"tidemark up /{'a_long_folder/' * 9}p.toml"
+    found = msgspec.structs.replace(STATUS, state="not started", problems=[], notes=[f"not started yet: {command}"])
+    console = SafeConsole(file=io.StringIO(), width=80)
+    printed(console, found, figures=False)
+    assert f"· not started yet: {command}\n" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_view_fits_the_terminal_and_obeys_no_stranger(width: int) -> None:
     console = SafeConsole(file=io.StringIO(), width=width)
-    console.print(rendered(STATUS, figures=True, width=width))
+    console.print(rendered(STATUS, figures=True))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(len(line) for line in shown.splitlines()) <= width
     assert "\x1b" not in shown.replace("\x1b[", "") or "\x1b[2J" not in shown
