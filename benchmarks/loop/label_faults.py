@@ -159,7 +159,7 @@ class Outcome:
 def pipeline_file(folder: Path, plan: Plan) -> Path:
     """The fraud pipeline, which trains after as many new labels as the plan says."""
     text = PIPELINE_FILE.read_text(encoding="utf-8")
-    changed = text.replace("\nevery = 50\n", f'\nlearner = "boosted"\nevery = {plan.every}\n')
+    changed = text.replace("\nevery = 50\n", f"\nevery = {plan.every}\n")
     if f"\nevery = {plan.every}\n" not in changed:
         raise RuntimeError(f"{PIPELINE_FILE}: no line 'every = 50' to change")
     path = folder / f"fraud-{plan.cases}.toml"
