@@ -15,7 +15,7 @@ from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.pipeline.durations import format_duration
-from tidemark.training.schedule import first_is_due
+from tidemark.training.schedule import first_is_due, looked_for
 
 STREAMED: Final = 0.8
 """Share of the labels that come before the exam."""
@@ -117,11 +117,11 @@ def _check(pipeline: Pipeline, stream: LabeledStream, source: str, times: NDArra
     before = stream.target[: stream.exam][askable[: stream.exam]]
     known = stream.target[: stream.exam][askable[: stream.exam] & (stream.known_at[: stream.exam] <= begins)]
     after = stream.target[stream.exam :][askable[stream.exam :]]
-    learnt, examined = (np.bincount(each, minlength=len(classes)) for each in (known, after))
+    learnt, examined = (np.bincount(each, minlength=len(classes)).tolist() for each in (known, after))
     training = pipeline.training
-    rare = _rare(pipeline, examined)
+    rare = looked_for(pipeline, examined)
     enough = len(after) >= _FEWEST and rare >= _FEWEST_POSITIVE and np.count_nonzero(examined) > 1
-    if enough and first_is_due(pipeline, learnt.tolist()):
+    if enough and first_is_due(pipeline, learnt):
         return
     what = f"'{pipeline.label.positive}'" if len(classes) == 2 else "not of the commonest class"
     if enough and first_is_due(pipeline, np.bincount(before, minlength=len(classes)).tolist()):
@@ -131,15 +131,8 @@ def _check(pipeline: Pipeline, stream: LabeledStream, source: str, times: NDArra
             "give a longer history, or how long answers take with --answers"
         )
     raise ConfigError(
-        f"{source}: too few labels: {len(known):,} before the exam ({_rare(pipeline, learnt):,} {what}), "
+        f"{source}: too few labels: {len(known):,} before the exam ({looked_for(pipeline, learnt):,} {what}), "
         f"{len(after):,} in the exam, which is the last fifth ({rare:,} {what})\n"
         f"a simulation needs {training.min_labels:,} ({training.min_positive:,}) and {_FEWEST} ({_FEWEST_POSITIVE}), "
         "of two classes at least; give a longer history"
     )
-
-
-def _rare(pipeline: Pipeline, counts: NDArray[np.int64]) -> int:
-    """Labels of the positive class; with more than two classes, of all but the commonest."""
-    if len(counts) == 2:
-        return int(counts[pipeline.label.classes.index(pipeline.label.positive)])
-    return int(counts.sum() - counts.max())

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.evaluation import intervals, metrics
-from tidemark.evaluation.metrics import Floats
+from tidemark.evaluation.metrics import Floats, by_entity
 
 _FEWEST_POSITIVES: Final = 2
 _PRIOR_ANSWERS: Final = 1.0
@@ -49,6 +49,10 @@ class Sample:
     def score(self, index: int) -> Floats:
         """(n,) probability of a class."""
         return np.ascontiguousarray(self.probabilities[:, index], np.float64)
+
+    def entity_of(self, part: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+        """Whose event each row of a part is; None where each is of an entity of its own. part: (n,)."""
+        return None if self.entity is None else self.entity[part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,7 @@ def share_of(hits: NDArray[np.bool_], weight: Floats, entity: NDArray[np.int64] 
     value = share(hits, weight)
     if value is None:
         return NOTHING
-    heavy, off = weight, weight * (hits - value)
-    if entity is not None:
-        heavy, off = _by_entity(weight, entity), _by_entity(off, entity)
+    heavy, off = by_entity(weight, entity), by_entity(weight * (hits - value), entity)
     n = heavy.shape[0]
     size = effective_number(heavy)
     spread = value * (1 - value)
@@ -105,12 +107,6 @@ def share_of(hits: NDArray[np.bool_], weight: Floats, entity: NDArray[np.int64] 
         rarer = min(effective_number(weight[hits]), effective_number(weight[~hits]))
         size = spread * (rarer + _PRIOR_ANSWERS) / (rarer * variance + _PRIOR_ANSWERS * spread / size)
     return Measured(value, *intervals.agresti_coull(value, size, answers=n))
-
-
-def _by_entity(values: Floats, entity: NDArray[np.int64]) -> Floats:
-    place = np.unique(entity, return_inverse=True)[1].reshape(-1)
-    sums: Floats = np.bincount(place, values).astype(np.float64)
-    return sums
 
 
 def accuracy(sample: Sample) -> Measured:
@@ -124,9 +120,7 @@ def average_precision(sample: Sample, index: int) -> Measured:
     The figure of a single positive is the rank that it happens to have, and its interval all of [0, 1].
     """
     truth, score = sample.truth == index, sample.score(index)
-    heavy = sample.weight[truth]
-    if sample.entity is not None:
-        heavy = _by_entity(heavy, sample.entity[truth])
+    heavy = by_entity(sample.weight[truth], sample.entity_of(truth))
     if len(heavy) < _FEWEST_POSITIVES:
         return NOTHING
     value = metrics.average_precision(truth, score, sample.weight)
@@ -151,16 +145,12 @@ def recall_of(sample: Sample, index: int) -> tuple[float | None, float]:
     """Share of events of a class whose likeliest class is that one, and the effective number of answers behind it."""
     mine = sample.truth == index
     right = sample.probabilities[mine].argmax(axis=1) == index
-    heavy = sample.weight[mine]
-    if sample.entity is not None:
-        heavy_by = _by_entity(heavy, sample.entity[mine])
-        return share(right, heavy), effective_number(heavy_by)
-    return share(right, heavy), effective_number(heavy)
+    weight = sample.weight[mine]
+    return share(right, weight), effective_number(by_entity(weight, sample.entity_of(mine)))
 
 
 def _within(part: NDArray[np.bool_], hits: NDArray[np.bool_], sample: Sample) -> Measured:
-    entity = None if sample.entity is None else sample.entity[part]
-    return share_of(hits[part], sample.weight[part], entity)
+    return share_of(hits[part], sample.weight[part], sample.entity_of(part))
 
 
 def cost(sample: Sample, index: int, *, missed: float, false: float, threshold: float = 0.5) -> Measured:

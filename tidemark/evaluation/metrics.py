@@ -55,6 +55,15 @@ def average_precision_of_others(truth: Truth, score: Floats, weight: Floats | No
     return float((own * np.clip(precision, 0.0, 1.0)).sum() / mass)
 
 
+def by_entity(values: Floats, entity: NDArray[np.int64] | None) -> Floats:
+    """Sums of values over the rows of each entity; the values themselves where each row is of one of its own (None)."""
+    if entity is None:
+        return values
+    place = np.unique(entity, return_inverse=True)[1].reshape(-1)
+    sums: Floats = np.bincount(place, values).astype(np.float64)
+    return sums
+
+
 def average_precision_error(
     truth: Truth, score: Floats, weight: Floats | None = None, entity: NDArray[np.int64] | None = None
 ) -> float:
@@ -85,7 +94,7 @@ def average_precision_error(
     influence = (truth * (precision[step] - value) + truth * below[step] - lost[step]) / hits_all
     pull = weight * influence
     if entity is not None:
-        pull = np.bincount(np.unique(entity[order], return_inverse=True)[1].reshape(-1), pull)
+        pull = by_entity(pull, entity[order])
         n = pull.shape[0]
         if n < 2:
             return float("nan")

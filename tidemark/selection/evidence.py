@@ -36,7 +36,7 @@ def rare(found: int, draws: int) -> float:
         From 0 to 1; 0.74 where nothing was drawn.
 
     """
-    weights = _posterior(found * np.log(_SHARES) + (draws - found) * np.log1p(-_SHARES))
+    weights = _posterior(_of_drawn(found, draws))
     return float(weights[_SHARES < RARE].sum())
 
 
@@ -54,10 +54,14 @@ def pays(found: int, draws: int, found_by_choice: int, choices: int) -> float:
         From 0 to 1; 0.67 where nothing was asked.
 
     """
-    drawn = found * np.log(_SHARES) + (draws - found) * np.log1p(-_SHARES)
     chosen = found_by_choice * np.log(_CHOSEN) + (choices - found_by_choice) * np.log1p(-_CHOSEN)
-    weights = _posterior(drawn[:, None] + chosen)
+    weights = _posterior(_of_drawn(found, draws)[:, None] + chosen)
     return float(weights[:, _ODDS_RATIOS > 1].sum())
+
+
+def _of_drawn(found: int, draws: int) -> NDArray[np.float64]:
+    """(shares,) log-likelihood of what drawn cases held."""
+    return np.asarray(found * np.log(_SHARES) + (draws - found) * np.log1p(-_SHARES))
 
 
 def _posterior(logs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,11 +18,17 @@ def first_is_due(pipeline: Pipeline, counts: Sequence[int]) -> bool:
 
     With more than two classes the first champion waits for labels of any but the commonest, not for the positive one.
     """
-    training, label = pipeline.training, pipeline.label
-    several = len(label.classes) > 2
-    positives = sum(counts) - max(counts) if several else counts[label.classes.index(label.positive)]
-    two_classes = sum(count > 0 for count in counts) >= 2
-    return sum(counts) >= training.min_labels and positives >= training.min_positive and two_classes
+    training = pipeline.training
+    enough = sum(counts) >= training.min_labels and looked_for(pipeline, counts) >= training.min_positive
+    return enough and sum(count > 0 for count in counts) >= 2
+
+
+def looked_for(pipeline: Pipeline, counts: Sequence[int]) -> int:
+    """Labels of the positive class; with more than two classes, of all but the commonest. counts: of each class."""
+    label = pipeline.label
+    if len(label.classes) == 2:
+        return counts[label.classes.index(label.positive)]
+    return sum(counts) - max(counts)
 
 
 def pause(pipeline: Pipeline, used: int | None) -> int:

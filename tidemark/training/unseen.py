@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.errors import ModelError
-from tidemark.evaluation.metrics import Floats, losses
+from tidemark.evaluation.metrics import Floats, by_entity, losses
 from tidemark.training.dataset import Dataset
 from tidemark.training.folds import FOLDS, Folds, are_many, entities
 
@@ -185,7 +185,7 @@ def _difference(
     """Nats by which cross-fitting is better, and the standard error over entities."""
     gain = np.minimum(losses(truth, forward), _MOST) - np.minimum(losses(truth, crossed), _MOST)
     mean = float(gain.mean())
-    sums = np.bincount(np.unique(entity, return_inverse=True)[1].reshape(-1), gain - mean)
+    sums = by_entity(gain - mean, entity)
     n = len(sums)
     if n < 2:
         return mean, math.inf

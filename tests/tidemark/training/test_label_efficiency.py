@@ -15,7 +15,7 @@ _FILE = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
 
 @pytest.fixture(scope="module")
 def trial() -> Trial:
-    return Trial.of(changed(_FILE, ['training.learner="boosted"']), simulate("fraud", 11, 20_000), 6_000)
+    return Trial.of(changed(_FILE, []), simulate("fraud", 11, 20_000), 6_000)
 
 
 def test_a_trial_finds_the_same_champions_again(trial: Trial) -> None:
