@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.forest.forest import Forest
-from kernels.forest.model_text import ForestModel
 from kernels.forest.model_writer import write_model
 from tidemark.errors import ConfigError
 from tidemark.pipeline import training_params
@@ -27,8 +26,8 @@ from tidemark.training.dataset import Dataset
 from tidemark.training.golden import choose
 from tidemark.training.learners.calibration import probabilities_of
 from tidemark.training.learners.family import model_of
-from tidemark.training.learners.member import Parameters, Task
-from tidemark.training.learners.trees import boosted, scores
+from tidemark.training.learners.member import Model, Parameters, Task
+from tidemark.training.learners.trees import boosted
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def train(
         text = boosted(rows.features, rows.target, task).model_to_string(num_iteration=-1)
         model = parse(text, schema)
     else:
-        model = _model(rows, task, learner)
+        model = _model(rows, task, learner).forest()
         text = write_model(model)
     booster = lgb.Booster(model_str=text)
     golden = choose(Forest(model), rows.features)
@@ -130,7 +129,7 @@ def stand_in(
     if learner == "boosted":
         return partial(probabilities, boosted(rows.features, rows.target, task))
     model = _model(rows, task, learner)
-    return lambda asked: probabilities_of(scores(model, asked))
+    return lambda asked: probabilities_of(model.scores(asked))
 
 
 def _task(schema: ModelSchema, given: Parameters | None, learner: LearnerName, num_threads: int, seed: int) -> Task:
@@ -138,6 +137,6 @@ def _task(schema: ModelSchema, given: Parameters | None, learner: LearnerName, n
     return Task(schema, seed=seed, threads=num_threads, params=given)
 
 
-def _model(rows: Dataset, task: Task, learner: LearnerName) -> ForestModel:
+def _model(rows: Dataset, task: Task, learner: LearnerName) -> Model:
     order = None if rows.known_at is None else np.argsort(rows.known_at, kind="stable")
     return model_of(learner, rows.features, rows.target, task, order=order, inclusion=rows.inclusion)

@@ -15,14 +15,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.forest.combination import affine, joined
-from kernels.forest.model_text import ForestModel
 from tidemark.pipeline.model import LearnerName
 from tidemark.training.learners.calibration import Scale, log_likelihoods, scale_of, shifted
 from tidemark.training.learners.evidence import importance, inverse, partly_drawn, weights_of
 from tidemark.training.learners.linear import LINEAR
-from tidemark.training.learners.member import LEAST_ROWS, MANY_ROWS, Member, Task, Weights, part
-from tidemark.training.learners.trees import BOOSTED, EXTRA_TREES, FOREST, scores
+from tidemark.training.learners.member import LEAST_ROWS, MANY_ROWS, Member, Model, Task, Weighted, Weights, part
+from tidemark.training.learners.trees import BOOSTED, EXTRA_TREES, FOREST
 
 MEMBERS: Final[dict[LearnerName, Member]] = {
     "boosted": BOOSTED,
@@ -37,12 +35,13 @@ BLOCKS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A member that has learnt and whose scores are log-odds.
+    """A member that has learnt.
 
+    scale: makes log-odds of its scores.
     held_out: (n, outputs) log-odds of the rows, each by a model that had not learnt from the row.
     """
 
-    model: ForestModel
+    model: Model
     scale: Scale
     held_out: NDArray[np.float64]
 
@@ -56,7 +55,7 @@ def model_of(
     order: NDArray[np.int64] | None = None,
     inclusion: NDArray[np.float64] | None = None,
     weights: Weights = None,
-) -> ForestModel:
+) -> Model:
     """A model of rows.
 
     Args:
@@ -69,14 +68,14 @@ def model_of(
         weights: of the rows, when members learn.
 
     Returns:
-        A forest whose scores are log-odds; the same from the same arguments.
+        A model whose scores are log-odds; the same from the same arguments.
 
     Raises:
         ModelError: nothing can be learnt from these rows.
 
     """
     if learner in MEMBERS:
-        return calibrated(MEMBERS[learner], x, y, task, weights, inclusion).model
+        return mixed([calibrated(MEMBERS[learner], x, y, task, weights, inclusion)], np.ones(1))
     members = {name: calibrated(member, x, y, _own(name, task), weights, inclusion) for name, member in MEMBERS.items()}
     if learner == "mean":
         shares = np.full(len(members), 1 / len(members))
@@ -105,8 +104,7 @@ def calibrated(
             scale = shifted(scale, fitted.held_out, y, task.classes, drawn)
     else:  # as if every score were 0
         scale = scale_of(np.zeros_like(fitted.held_out), y, task.classes, slope)
-    model = replace(affine(fitted.model, scale.slope, scale.intercept), sigmoid=1.0)  # the scale has a slope of its own
-    return Calibrated(model, scale, scale(fitted.held_out))
+    return Calibrated(fitted.model, scale, scale(fitted.held_out))
 
 
 def _own(name: LearnerName, task: Task) -> Task:
@@ -114,12 +112,11 @@ def _own(name: LearnerName, task: Task) -> Task:
     return task if name == "boosted" else replace(task, params=None)
 
 
-def mixed(members: list[Calibrated], weights: NDArray[np.float64]) -> ForestModel:
+def mixed(members: list[Calibrated], weights: NDArray[np.float64]) -> Model:
     """The weighted mean of members' log-odds."""
-    nothing = np.zeros(members[0].model.outputs)
-    return joined(
+    return Weighted(
         [
-            affine(member.model, weight, nothing)
+            (member.model, weight * member.scale.slope, weight * member.scale.intercept)
             for member, weight in zip(members, weights.tolist(), strict=True)
             if weight > 0
         ]
@@ -174,7 +171,7 @@ def _foretold(
         for at in range(first, BLOCKS):
             before = np.sort(np.concatenate(blocks[:at])[-MANY_ROWS:])
             model = MEMBERS[name].fit(x[before], y[before], _own(name, task), part(weights, before))
-            parts.append(member.scale(scores(model, x[blocks[at]])))
+            parts.append(member.scale(model.scores(x[blocks[at]])))
         logits.append(np.concatenate(parts))
     return np.concatenate(blocks[first:]), logits
 

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from kernels.forest.model_text import ForestModel
-from tidemark.training.learners.member import Fitted, Member, Task, Weights
+from tidemark.training.learners.member import Fitted, Grown, Member, Model, Task, Weights
 from tidemark.training.learners.steps import Step, step_forest
 
 _BINS: Final = 32
@@ -143,7 +142,7 @@ def _fit_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, give
     mean = np.average(shares, axis=0, weights=weights)
     trees = [Step(at, encoded[at].cuts, _rounded(steps[at]), encoded[at].counts) for at in encoded]
     left_out = shares * 0 + mean if ridge is None else ridge.left_out
-    return Fitted(step_forest(trees, _rounded(mean), task.schema), left_out)
+    return Fitted(Grown(step_forest(trees, _rounded(mean), task.schema)), left_out)
 
 
 def _learnt(
@@ -166,7 +165,7 @@ def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([float(f"{value:.{_DIGITS}g}") for value in values.ravel().tolist()]).reshape(values.shape)
 
 
-def _fit(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> ForestModel:
+def _fit(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Model:
     return _fit_held_out(x, y, task, weights).model
 
 

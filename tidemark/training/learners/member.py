@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.forest.combination import affine, joined
+from kernels.forest.forest import Forest
 from kernels.forest.model_text import ForestModel
 from tidemark.registry.schema import ModelSchema
 
@@ -38,16 +40,59 @@ class Task:
         return 1 if self.classes == 2 else self.classes
 
 
+class Model(Protocol):
+    """What was learnt. Its forest is made when it is asked for: that takes longer than to score some rows."""
+
+    def scores(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Raw scores (n, outputs) of rows (n, d)."""
+
+    def forest(self) -> ForestModel:
+        """The forest that gives these scores, as sums of leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A model that is a forest."""
+
+    model: ForestModel
+
+    def scores(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """As `Model.scores`."""
+        return Forest(self.model).raw(x).reshape(len(x), self.model.outputs)
+
+    def forest(self) -> ForestModel:
+        """As `Model.forest`."""
+        return self.model
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """Models whose scores are put together.
+
+    parts: each model, and the slope and intercept (outputs,) of its scores in the sum.
+    """
+
+    parts: Sequence[tuple[Model, float, NDArray[np.float64]]]
+
+    def scores(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """As `Model.scores`."""
+        total: NDArray[np.float64] = np.sum([a * model.scores(x) + b for model, a, b in self.parts], axis=0)
+        return total
+
+    def forest(self) -> ForestModel:
+        """As `Model.forest`."""
+        return joined([affine(model.forest(), a, b) for model, a, b in self.parts])
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A member that has learnt.
 
-    model: a forest whose scores are sums of leaves.
     held_out: (n, outputs) scores of the rows, each by a model that has not learnt from the row; of the model's scale.
         NaN where there is none.
     """
 
-    model: ForestModel
+    model: Model
     held_out: NDArray[np.float64]
 
 
@@ -58,9 +103,7 @@ Weights = NDArray[np.float64] | None
 class Fit(Protocol):
     """Learns from rows (n, d), NaN is missing, their classes (n,) and their weights."""
 
-    def __call__(
-        self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /
-    ) -> ForestModel:
+    def __call__(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Model:
         """The model."""
 
 
@@ -93,9 +136,9 @@ MANY_ROWS: Final = 3_000
 """Of more rows a part is held out and foretold: as much is known of it, and a training stays within seconds."""
 
 
-def unknown(model: ForestModel, rows: int) -> Fitted:
+def unknown(model: Model, rows: int, task: Task) -> Fitted:
     """A member that has learnt from so few rows that its scores of others are not known."""
-    return Fitted(model, np.full((rows, model.outputs), np.nan))
+    return Fitted(model, np.full((rows, task.outputs), np.nan))
 
 
 def part(weights: Weights, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Weights:

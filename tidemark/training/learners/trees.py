@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.forest.combination import affine, joined
-from kernels.forest.forest import Forest
+from kernels.forest.combination import affine
 from kernels.forest.model_text import ForestModel
 from tidemark.errors import ModelError
 from tidemark.pipeline import training_params
@@ -30,8 +30,10 @@ from tidemark.training.learners.member import (
     MANY_ROWS,
     Fitted,
     Member,
+    Model,
     Parameters,
     Task,
+    Weighted,
     Weights,
     folds_of,
     part,
@@ -42,6 +44,9 @@ _TREES: Final = 64
 _LEAVES: Final = 32
 _TREES_OF_CLASSES: Final = 320
 """Trees and leaves are bounded by what a prediction costs: see docs/explanation/learners.md."""
+_BINS: Final = 63
+"""Of a feature. With LightGBM's 255, a training takes up to twice as long and few labels say no more by it."""
+_BINS_TO_DRAW_FROM: Final = 127
 _DRAWN: Final = 0.632
 """Share of the rows that a bootstrap sample holds; LightGBM draws without replacement (Breiman 2001)."""
 _DRAWN_OF_PART: Final = _DRAWN * FOLDS / (FOLDS - 1)
@@ -57,6 +62,7 @@ def boosted_parameters(rows: int, features: int) -> Parameters:
         "feature_fraction_bynode": min(1.0, max(0.3, 3 / features)),
         "bagging_fraction": 0.7,
         "bagging_freq": 1,
+        "max_bin": _BINS,
     }
 
 
@@ -67,6 +73,7 @@ def forest_parameters(rows: int, features: int, outputs: int = 1) -> Parameters:
         "num_leaves": _LEAVES,
         "min_data_in_leaf": int(np.clip(rows // 500, 2, 20)),
         "min_data_in_bin": 1,
+        "max_bin": _BINS,
         "feature_fraction_bynode": min(1.0, math.ceil(math.sqrt(features)) / features),
         "bagging_fraction": _DRAWN,
         "bagging_freq": 1,
@@ -77,7 +84,11 @@ def forest_parameters(rows: int, features: int, outputs: int = 1) -> Parameters:
 
 def extra_trees_parameters(rows: int, features: int, outputs: int = 1) -> Parameters:
     """Defaults of extremely randomised trees (Geurts et al. 2006): thresholds at random, nearly all rows."""
-    return forest_parameters(rows, features, outputs) | {"bagging_fraction": 0.9, "extra_trees": True}
+    return forest_parameters(rows, features, outputs) | {
+        "bagging_fraction": 0.9,
+        "extra_trees": True,
+        "max_bin": _BINS_TO_DRAW_FROM,
+    }
 
 
 def booster_of(
@@ -133,24 +144,41 @@ def boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: W
     return booster_of(x, y, task, chosen, weights)
 
 
-def _boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> ForestModel:
-    return parse(boosted(x, y, task, weights).model_to_string(num_iteration=-1), task.schema)
+@dataclass(frozen=True, slots=True)
+class _Booster:
+    """A model as LightGBM holds it.
+
+    iterations: over which scores are a mean; 1 where they are a sum.
+    """
+
+    booster: lgb.Booster
+    task: Task
+    iterations: int = 1
+
+    def scores(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """As `Model.scores`, on one thread: LightGBM gives the sum over the trees of a forest too."""
+        given = np.asarray(self.booster.predict(x, raw_score=True, num_threads=1), np.float64)
+        return given.reshape(len(x), self.task.outputs) / self.iterations
+
+    def forest(self) -> ForestModel:
+        """As `Model.forest`. The slope of its sigmoid is 1: a calibration gives scores a slope of its own."""
+        model = replace(parse(self.booster.model_to_string(num_iteration=-1), self.task.schema), sigmoid=1.0)
+        return affine(model, 1.0, np.zeros(self.task.outputs)) if model.average_output else model
+
+
+def _boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Model:
+    return _Booster(boosted(x, y, task, weights), task)
 
 
 def _boosted_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Fitted:
     if len(x) < LEAST_ROWS:
-        return unknown(_boosted(x, y, task, weights), len(x))
+        return unknown(_boosted(x, y, task, weights), len(x), task)
     folds = folds_of(y)
     held_out = np.full((len(x), task.outputs), np.nan)
     for fold in range(FOLDS if len(x) <= MANY_ROWS else 1):
         out = folds == fold
-        held_out[out] = scores(_boosted(x[~out], y[~out], task, part(weights, ~out)), x[out])
+        held_out[out] = _boosted(x[~out], y[~out], task, part(weights, ~out)).scores(x[out])
     return Fitted(_boosted(x, y, task, weights), held_out)
-
-
-def scores(model: ForestModel, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Raw scores (n, outputs) of rows (n, d)."""
-    return Forest(model).raw(x).reshape(len(x), model.outputs)
 
 
 class _Forest:
@@ -159,14 +187,14 @@ class _Forest:
         self._fixed: Parameters = {"boosting": "rf", "boost_from_average": False}
         self._extra = extra
 
-    def fit(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> ForestModel:
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Model:
         return self._grown(x, y, task, self._chosen(x, task), weights)
 
     def fit_held_out(
         self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /
     ) -> Fitted:
         if len(x) < LEAST_ROWS:
-            return unknown(self.fit(x, y, task, weights), len(x))
+            return unknown(self.fit(x, y, task, weights), len(x), task)
         folds = folds_of(y)
         chosen = self._chosen(x, task)
         trees = int(chosen["num_iterations"])
@@ -178,18 +206,18 @@ class _Forest:
             own = chosen | {"num_iterations": max(1, trees // FOLDS)}
             seeded = Task(task.schema, task.seed * FOLDS + fold, task.threads, task.params)
             grown = self._grown(x[~out], y[~out], seeded, own, part(weights, ~out))
-            parts.append(affine(grown, 1 / FOLDS, np.zeros(task.outputs)))
-            held_out[out] = scores(grown, x[out])
-        return Fitted(joined(parts), held_out)
+            parts.append((grown, 1 / FOLDS, np.zeros(task.outputs)))
+            held_out[out] = grown.scores(x[out])
+        return Fitted(Weighted(parts), held_out)
 
     def _chosen(self, x: NDArray[np.float64], task: Task) -> Parameters:
         return self._defaults(len(x), x.shape[1], task.outputs) | _named(task) | self._fixed
 
     def _grown(
         self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters, weights: Weights
-    ) -> ForestModel:
-        model = parse(booster_of(x, y, task, chosen, weights).model_to_string(num_iteration=-1), task.schema)
-        return affine(model, 1.0, np.zeros(task.outputs))
+    ) -> Model:
+        booster = booster_of(x, y, task, chosen, weights)
+        return _Booster(booster, task, booster.current_iteration())
 
 
 _FOREST = _Forest(extra=False)

@@ -20,7 +20,7 @@ TASK = Task(SCHEMA)
 
 
 def score(x: NDArray[np.float64], y: NDArray[np.int64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
-    return Forest(LINEAR.fit(x, y, TASK)).raw(asked)
+    return Forest(LINEAR.fit(x, y, TASK).forest()).raw(asked)
 
 
 @settings(max_examples=40, deadline=None)
@@ -69,7 +69,7 @@ def test_scores_held_out_are_those_of_a_model_without_the_row() -> None:
     x = rng.integers(0, 2, (40, 3)).astype(np.float64)
     y = ((x[:, 0] + rng.normal(size=40) / 2) > 0.5).astype(np.int64)
     fitted = LINEAR.fit_held_out(x, y, TASK)
-    inside = Forest(fitted.model).raw(x)
+    inside = Forest(fitted.model.forest()).raw(x)
     shares = y.astype(np.float64)
     assert np.mean((fitted.held_out[:, 0] - shares) ** 2) > np.mean((inside - shares) ** 2)
     assert np.corrcoef(fitted.held_out[:, 0], inside)[0, 1] > 0.95
@@ -95,6 +95,6 @@ def test_of_many_features_the_strongest_are_kept() -> None:
     schema = ModelSchema(tuple(f"f{at}" for at in range(features)), ("no", "yes"), "")
     x = rng.normal(size=(1_200, features))
     y = (x[:, 7] + x[:, 8] > 1).astype(np.int64)
-    model = LINEAR.fit(x[:200], y[:200], Task(schema))
+    model = LINEAR.fit(x[:200], y[:200], Task(schema)).forest()
     assert model.trees == 160
     assert average_precision(y[200:] == 1, Forest(model).raw(x[200:])) > 0.45
