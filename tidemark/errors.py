@@ -22,6 +22,10 @@ class TopicError(BrokerError):
     """A topic is missing, was re-created, has grown, or no longer holds the offsets that are needed."""
 
 
+class RegistryError(TidemarkError):
+    """The schema registry can't be reached, or refuses to answer: nothing is said of any record."""
+
+
 class ModelError(TidemarkError):
     """A model is refused: it is corrupt, does not match the schema, or failed its gate."""
 

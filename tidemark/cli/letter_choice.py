@@ -92,7 +92,7 @@ class Place:
         """Those of a raw topic that could not be decoded either, and why."""
         import numpy as np
 
-        from tidemark.formats.json_records import Decoder
+        from tidemark.formats.decoder import Decoder
         from tidemark.runtime.processor import Batch
         from tidemark.runtime.processor import Partition as Whence
 

@@ -13,6 +13,7 @@ from tidemark.features.admission import Admission
 from tidemark.features.raw_records import Records, values_of
 from tidemark.features.rows import Cleaner, DerivedFeatures, RowFeatures, surviving
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, key_hashes
+from tidemark.formats.column_rules import ColumnRules
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import columns_schema
 from tidemark.pipeline.sql.values import TIMESTAMP
@@ -124,6 +125,7 @@ def _whole(result: tuple[pl.DataFrame, dict[int, str]], order: NDArray[np.int64]
 
 def _typed(pipeline: Pipeline, history: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int64]]:
     """The declared columns with their types, missing values as null; and the event times, µs."""
+    history = _as_named(pipeline, history)
     frame = _as_declared(pipeline, history)
     if frame is None:
         decoded = Records(pipeline).decode(values_of(history, pipeline))
@@ -136,6 +138,17 @@ def _typed(pipeline: Pipeline, history: pl.DataFrame) -> tuple[pl.DataFrame, NDA
     return frame, frame[pipeline.time.column].to_physical().to_numpy()
 
 
+def _as_named(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
+    """A history whose columns have the names that the pipeline gives them."""
+    renamed: dict[str, str] = {}
+    for name, column in pipeline.columns.items():
+        others = [other for other in column.names or () if other in history.columns]
+        if len(others) > (name not in history.columns):
+            raise ConfigError(f"history: column '{name}' is there twice, once as '{others[-1]}'; remove one")
+        renamed |= dict.fromkeys(others, name)
+    return history.rename(renamed) if renamed else history
+
+
 def _as_declared(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame | None:
     """The declared columns of a history that has their very types and nothing that the stream would refuse.
 
@@ -145,7 +158,7 @@ def _as_declared(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame | No
     for name, dtype in columns_schema(pipeline).items():
         declared = pipeline.columns[name]
         if name not in history.columns:
-            if declared.required:
+            if declared.required and declared.default is None:
                 return None
             columns[name] = pl.Series(name, [None] * len(history), dtype=dtype)
             continue
@@ -156,12 +169,10 @@ def _as_declared(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame | No
             column = column.fill_nan(None)
             if column.is_infinite().any():
                 return None
-        if declared.required and column.null_count():
+        if declared.required and declared.default is None and column.null_count():
             return None
         if dtype == TIMESTAMP and not column.to_physical().is_between(0, _LATEST).all():
             return None
-        if declared.missing:
-            column = column.set(column.is_in(pl.Series(declared.missing, dtype=dtype).implode()), None)
         columns[name] = column
-    frame = pl.DataFrame(columns)
+    frame = ColumnRules(pipeline)(pl.DataFrame(columns))
     return None if any(frame[key].null_count() for key in pipeline.keys) else frame

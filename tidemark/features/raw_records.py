@@ -16,12 +16,12 @@ from tidemark.errors import ConfigError
 from tidemark.features.rows import Cleaner, surviving
 from tidemark.formats.columns import json_values, refusal
 from tidemark.formats.declared import Declared
-from tidemark.formats.json_records import Decoded, Decoder
+from tidemark.formats.decoder import Decoded, Decoder, writer
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import KeyForm, record_keys
 from tidemark.pipeline.sql import parse_sql
 from tidemark.records.raw_record import RawRecord
-from tidemark.records.record_formats import FORMATS, as_record
+from tidemark.records.record_formats import as_record
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.suggestions import did_you_mean
 
@@ -45,11 +45,15 @@ class Records:
         own = pipeline.keys[0]
         self._form: KeyForm = "text" if raw.key in (None, "other") else raw.key
         self._whole = pipeline.columns[own].type == "int"
-        keyed = msgspec.defstruct("Keyed", [("key", Any, None)], rename={"key": own})
+        names = list(dict.fromkeys((own, *(pipeline.columns[own].names or ()))))
+        self._key_fields = [f"key_{i}" for i in range(len(names))]
+        rename = dict(zip(self._key_fields, names, strict=True))
+        keyed = msgspec.defstruct("Keyed", [(each, Any, None) for each in self._key_fields], rename=rename)
         self._keyed = msgspec.json.Decoder(keyed).decode
+        self._default_key = pipeline.columns[own].default
         self._partition = Partition(raw.topic, 0, "")
         self._decoder = Decoder(pipeline, "json")
-        self._written = None if raw.format == "json" else FORMATS.get(raw.format)
+        self._write = writer(pipeline)
         cleaner = Cleaner(pipeline)
         self._numbers = cleaner.schema[own] != pl.String
         cleans = any(parse_sql(sql).output_name == own for sql in pipeline.clean)
@@ -66,17 +70,19 @@ class Records:
                 texts[row] = text
         known = [text for text in texts if text is not None]
         keys = iter(record_keys(self._form, known, numbers=self._numbers))
-        form = self._written
-        written = values if form is None else [as_record(form, value) for value in values]
+        write = self._write
+        written = values if write is None else [as_record(write, value) for value in values]
         return [
             RawRecord(None if text is None else next(keys), value) for text, value in zip(texts, written, strict=True)
         ]
 
     def _text(self, value: bytes) -> str | None:
         try:
-            key: object = self._keyed(value).key  # type: ignore[attr-defined]  # as it was defined
+            record = self._keyed(value)
         except _UNREADABLE:
             return None
+        told = (getattr(record, each) for each in self._key_fields)
+        key: object = next((each for each in told if each is not None), self._default_key)
         if self._whole and isinstance(key, float) and key.is_integer() and abs(key) < _EXACT:
             key = int(key)  # 7.0 is the number 7, so its rows belong to those of 7
         return None if key is None else str(key)

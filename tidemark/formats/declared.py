@@ -59,9 +59,18 @@ class Declared:
 
         """
         kinds: dict[str, Kind] = {name: column.type for name, column in pipeline.columns.items()}
+        for column in pipeline.columns.values():
+            for other in column.names or ():
+                kinds.setdefault(other, column.type)
         if also is not None:
             kinds.setdefault(also, "class")
-        required = tuple(sorted(name for name, column in pipeline.columns.items() if column.required))
+        required = tuple(
+            sorted(
+                name
+                for name, column in pipeline.columns.items()
+                if column.required and column.names is None and column.default is None
+            )
+        )
         return cls(kinds.get, required, (pipeline.time.column, pipeline.time.format), pipeline.name, tuple(kinds))
 
 

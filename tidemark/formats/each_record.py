@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.formats.json_records import BadRow, Decoded, Decoder
+from tidemark.formats.decoder import BadRow, Decoded, Decoder
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch

@@ -31,6 +31,6 @@ def foreign(value: bytes) -> str | None:
         schema = int.from_bytes(value[1:_FRAME], "big")
         return (
             f"has a Schema Registry frame (schema {schema}), of Avro, Protobuf or JSON Schema; produce plain JSON, "
-            "as with StringSerializer"
+            "as with StringSerializer, or name `format` and `registry` of the raw topic"
         )
     return None

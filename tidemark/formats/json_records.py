@@ -1,235 +1,198 @@
-"""Raw records to columns: the good rows as a frame, the bad ones each with its reason.
-
-Whether a record is good, and what it says, depends on the record alone (its value, key and Kafka timestamp), never
-on the records beside it: a replay that cuts the stream into other batches gets the same rows.
-"""
+"""JSON records to columns: many at once, and one by one where one of them is bad."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.formats.exact_numbers import is_rounded, whole_number, with_whole_numbers
 from tidemark.formats.foreign import foreign
 from tidemark.formats.json_scan import DEEPEST, name_hashes, suspicious
-from tidemark.pipeline import Pipeline, format_duration
-from tidemark.pipeline.expressions import columns_schema
+from tidemark.formats.shown import short
 from tidemark.pipeline.sql.values import EXACT
-from tidemark.records.record_formats import FORMATS, as_json
-from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
-from tidemark.runtime.processor import UNKNOWN_TIME, Batch
-from tidemark.times.iso8601 import UNREADABLE
-from tidemark.times.time_formats import LATEST, TIME_FORMATS
-from tidemark.times.time_patterns import time_pattern
+from tidemark.records.record_formats import Told
+from tidemark.runtime.processor import Batch
 
 MAX_VALUE: Final = 1_048_576
 """Bytes of a value; Kafka's own default limit of a message."""
-_SHOWN: Final = 60
-_INT64: Final = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_PYTHON: Final[dict[str, Any]] = {"string": str, "int": _INT64, "float": float, "bool": bool}
-_WANTED: Final = {
+INT64: Final = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+TYPES: Final[dict[str, Any]] = {"string": str, "int": INT64, "float": float, "bool": bool}
+"""Python's type of each type of column."""
+WANTED: Final = {
     "string": "text",
     "int": "a whole number within 64 bits",
     "float": "a number within 64 bits",
     "bool": "true or false",
 }
+"""What a dead letter says of it."""
+_NONE: Final = np.empty(0)
 _FAILURES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
-_STEP: Final = "decode"
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
-    """Row of a batch that can't be processed: the step that refused it, and why."""
+class ReadRows:
+    """What was read of a batch.
 
-    row: int
-    step: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """Rows of a batch as columns.
-
-    frame: the declared columns, typed; the time column is a timestamp in UTC.  rows: (m,) int64, each one's row in the
-    batch, rising.  times: (m,) int64 event times, µs since 1970.  bounded: (m,) how far each may move the watermark.
-    bad: the other rows of the batch, rising.
+    columns: (m) values of each column, of its type or None.  rows: (m,) int64, the row of the batch each is of, rising.
+    bad: why the other rows could not be read, by their row in the batch.  doubtful: why some of the m are bad all the
+    same, by their number among the m; other reasons to refuse them go before.  rounded: why some of the m are bad whose
+    whole numbers their float columns don't hold, of (m,) numbers of each such column.
     """
 
-    frame: pl.DataFrame
+    columns: Mapping[str, Sequence[Any]]
     rows: NDArray[np.int64]
-    times: NDArray[np.int64]
-    bounded: NDArray[np.int64]
-    bad: list[BadRow]
+    bad: dict[int, str] = field(default_factory=dict)
+    doubtful: dict[int, str] = field(default_factory=dict)
+    rounded: Callable[[Mapping[str, NDArray[np.float64]]], dict[int, str]] | None = None
 
 
-class Decoder:
-    """Records of a pipeline's raw topics to columns."""
+class RowReader(Protocol):
+    """Reads the records of a batch."""
 
-    def __init__(self, pipeline: Pipeline, form: str | None = None) -> None:
-        """Prepare for a pipeline.
+    def read(self, batch: Batch) -> ReadRows:
+        """The rows that can be read, and the others."""
+        ...
+
+
+def unreadable(value: bytes | None) -> str | None:
+    """Why a value is a record of no format; None if it may be one."""
+    if not value:
+        return "empty value" if value is not None else "no value (a tombstone)"
+    if len(value) > MAX_VALUE:
+        return f"value of {len(value)} bytes, over the limit of {MAX_VALUE}: {short(value)}"
+    return None
+
+
+def chosen(column: Told, told: Sequence[Sequence[Any]]) -> tuple[Sequence[Any], dict[int, str]]:
+    """The values of a column that is told under several names, and why rows are bad that tell none, or two.
+
+    Args:
+        column: with its names.
+        told: values under each of them.
+
+    """
+    values = list(told[0])
+    reasons: dict[int, str] = {}
+    for name, others in zip(column.names[1:], told[1:], strict=True):
+        for i, value in enumerate(others):
+            if value is None:
+                continue
+            if values[i] is not None:
+                reasons[i] = f"{column.name}: is given twice, once as '{name}'"
+            values[i] = value
+    return values, reasons
+
+
+def too_large(name: str, shown: str) -> str:
+    """What is wrong with a whole number in a float column that does not hold it."""
+    return (
+        f"{name}: {shown} is beyond 2^53, and float64 does not hold it; declare the column an int or a string, or "
+        "write it as a float"
+    )
+
+
+def _strict(column: Told) -> bool:
+    """Whether a record must have the column under its one name."""
+    return column.required and len(column.names) == 1
+
+
+class JsonReader:
+    """Reads JSON objects."""
+
+    def __init__(self, columns: Sequence[Told], *, examined: bool = True) -> None:
+        """Prepare for columns.
 
         Args:
-            pipeline: whose records these are.
-            form: of the records, if not the pipeline's own.
+            columns: that are wanted.
+            examined: whether what a parser lets through without a word (a name given twice, deep nesting) makes a
+                record bad. Without it a record's columns are read a little faster, and believed less.
 
         """
-        form = pipeline.raw[0].format if form is None else form
-        self._form = None if form == "json" else FORMATS.get(form)
-        self._columns = pipeline.columns
-        self._time = pipeline.time
-        self._keys = pipeline.keys
-        self._needs_record_key = pipeline.needs_record_keys and not pipeline.repartitions
-        names = list(pipeline.columns)
+        self._columns = columns
+        self._examined = examined
+        self._kinds = {name: each for each in columns for name in each.names}
+        names = list(self._kinds)
         field_of = {name: f"field_{i}" for i, name in enumerate(names)}
         self._getters: dict[str, Callable[[Any], Any]] = {name: attrgetter(field_of[name]) for name in names}
-        self._schema = columns_schema(pipeline)
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-        for name, column in sorted(pipeline.columns.items(), key=lambda item: not item[1].required):
-            kind = _PYTHON[column.type]
-            fields.append((field_of[name], kind) if column.required else (field_of[name], kind | None, None))
+        for each in sorted(columns, key=lambda column: not _strict(column)):
+            kind = TYPES[each.kind]
+            fields += [
+                (field_of[name], kind) if _strict(each) else (field_of[name], kind | None, None) for name in each.names
+            ]
         rename = {field: name for name, field in field_of.items()}
         record = msgspec.defstruct("RawRecord", fields, rename=rename, gc=False)
         self._decode = msgspec.json.Decoder(record).decode
-        own = field_of[self._time.column]
-        timed = msgspec.defstruct(
-            "RawTime", [(own, _PYTHON[self._columns[self._time.column].type])], rename=rename, gc=False
-        )
-        self._decode_time = msgspec.json.Decoder(timed).decode
         self._decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._hashes = name_hashes(names)
-        self._read_times = TIME_FORMATS.get(self._time.format).read
-        self._patterns = [time_pattern(text) for text in self._time.patterns or []]
-        self._whole = [name for name, column in pipeline.columns.items() if column.type == "int"]
-        self._floats = [name for name, column in pipeline.columns.items() if column.type == "float"]
-        self._missing = [
-            pl.when(pl.col(name).is_in(pl.Series(column.missing, dtype=self._schema[name]).implode()))
-            .then(None)
-            .otherwise(pl.col(name))
-            .alias(name)
-            for name, column in pipeline.columns.items()
-            if column.missing
-        ]
+        self._whole = [name for name, column in self._kinds.items() if column.kind == "int"]
+        self._floats = [column for column in columns if column.kind == "float"]
 
-    def decode(self, batch: Batch, now: int | NDArray[np.int64] | None = None) -> Decoded:
-        """Columns of a batch's good rows, and its bad rows with their reasons.
+    def read(self, batch: Batch) -> ReadRows:
+        """The rows that can be read, and the others."""
+        records, rows, bad = self._records(batch.values)
+        columns: dict[str, Sequence[Any]] = {}
+        doubtful: dict[int, str] = {}
+        for column in self._columns:
+            lists = [list(map(self._getters[name], records)) for name in column.names]
+            values: Sequence[Any] = lists[0]
+            if len(lists) > 1:
+                values, reasons = chosen(column, lists)
+                doubtful |= reasons
+            if column.required and not _strict(column):
+                for i, value in enumerate(values):
+                    if value is None:
+                        doubtful.setdefault(i, f"{column.name}: is missing")
+            columns[column.name] = values
+        return ReadRows(columns, rows, bad, doubtful, partial(self._rounded, batch.values, rows))
 
-        Args:
-            batch: raw records.
-            now: clock of the process that read them first, µs since 1970, which bounds their timestamps; one, or one
-                for each record; by default this process's.
-
-        Returns:
-            The rows.
-
-        """
-        batch, refused = (batch, {}) if self._form is None else as_json(self._form, batch)
-        records, rows, bad = self._records(batch)
-        if refused:
-            bad = [BadRow(each.row, each.step, refused.get(each.row, each.reason)) for each in bad]
-        columns: dict[str, Any] = {name: list(map(get, records)) for name, get in self._getters.items()}
-        came = broker_times(batch.timestamps, wall_clock() if now is None else now)[rows]
-        believed = came == batch.timestamps[rows] * 1_000
-        times, reasons = self._times(columns.pop(self._time.column), came, believed)
-        columns[self._time.column] = times
-        frame = pl.DataFrame(columns, schema=self._schema)
-        reasons |= self._rounded(frame, batch, rows)
-        if self._missing:
-            frame = frame.with_columns(self._missing)
-        for key in self._keys:
-            if frame[key].null_count():
-                for i in np.flatnonzero(frame[key].is_null().to_numpy()).tolist():
-                    reasons.setdefault(i, f"{key}: is null, and it is a key of the pipeline")
-        if reasons:
-            bad = sorted(
-                [*bad, *(BadRow(int(rows[i]), _STEP, reason) for i, reason in reasons.items())],
-                key=attrgetter("row"),
-            )
-            keep = np.ones(len(rows), np.bool_)
-            keep[list(reasons)] = False
-            frame, rows, times, came = frame.filter(pl.Series(keep)), rows[keep], times[keep], came[keep]
-        return Decoded(frame, rows, times, moved_to(times, came, self._time.most_skew), bad)
-
-    def event_times(self, batch: Batch) -> list[int]:
-        """How far each record may move event time (µs), read without its other columns.
-
-        `UNKNOWN_TIME` where it tells no time.
-        """
-        times = [UNKNOWN_TIME] * len(batch)
-        told: dict[int, Any] = {}
-        get = self._getters[self._time.column]
-        if self._form is not None:
-            batch, _ = as_json(self._form, batch)
-        for row, value in enumerate(batch.values):
-            try:
-                told[row] = get(self._decode_time(value))  # type: ignore[arg-type]
-            except _FAILURES:
-                written = self._written_whole(value)
-                if written is None:
-                    continue
-                try:
-                    told[row] = get(self._decode_time(written))
-                except _FAILURES:
-                    continue
-        came = broker_times(batch.timestamps[list(told)], wall_clock())
-        found, wrong = self._times(list(told.values()), came, came >= 0)
-        bounded = moved_to(found, came, self._time.most_skew)
-        for i, row in enumerate(told):
-            if i not in wrong:
-                times[row] = int(bounded[i])
-        return times
-
-    def _records(self, batch: Batch) -> tuple[list[Any], NDArray[np.int64], list[BadRow]]:
-        """Decoded structs of the rows whose columns are as declared; the rows; and the others."""
-        values = batch.values
-        everything = np.arange(len(values), dtype=np.int64)
-        if not self._needs_record_key or None not in batch.keys:
-            try:
-                records = list(map(self._decode, values))  # type: ignore[arg-type]
-                sizes = max(map(len, values), default=0)  # type: ignore[arg-type]
-                if sizes <= MAX_VALUE and not suspicious(values, self._hashes).any():  # type: ignore[arg-type]
-                    return records, everything, []
-            except _FAILURES:
-                pass  # one or more are bad: examined one by one
-        good, records, bad = [], [], []
+    def _records(self, values: Sequence[bytes | None]) -> tuple[list[Any], NDArray[np.int64], dict[int, str]]:
+        """Decoded structs of the rows whose columns are as declared; the rows; and why not the others."""
+        try:
+            records = list(map(self._decode, values))  # type: ignore[arg-type]
+            if not self._examined:
+                return records, np.arange(len(values), dtype=np.int64), {}
+            sizes = max(map(len, values), default=0)  # type: ignore[arg-type]
+            if sizes <= MAX_VALUE and not suspicious(values, self._hashes).any():  # type: ignore[arg-type]
+                return records, np.arange(len(values), dtype=np.int64), {}
+        except _FAILURES:
+            pass  # one or more are bad: examined one by one
+        good, records, bad = [], [], {}
         for row, value in enumerate(values):
-            reason = self._examine(value)
-            if reason is None and self._needs_record_key and batch.keys[row] is None:
-                reason = (
-                    f"the Kafka record has no key: windows over '{self._keys[0]}' need records that are "
-                    "partitioned by it; set the key where the record is produced"
-                )
-            if reason is None:
-                good.append(row)
-                records.append(self._record(value))  # type: ignore[arg-type]
+            found = self._examine(value)
+            if isinstance(found, str):
+                bad[row] = found
             else:
-                bad.append(BadRow(row, _STEP, reason))
+                good.append(row)
+                records.append(found)
         return records, np.array(good, np.int64), bad
 
-    def _examine(self, value: bytes | None) -> str | None:
-        """Why a value is bad; None if it is good. The same for a value wherever it stands."""
-        if not value:
-            return "empty value" if value is not None else "no value (a tombstone)"
-        if len(value) > MAX_VALUE:
-            return f"value of {len(value)} bytes, over the limit of {MAX_VALUE}: {_short(value)}"
-        other = foreign(value)
-        if other is not None:
-            return f"{other}: {_short(value)}"
-        doubtful = bool(suspicious([value], self._hashes)[0])
-        if doubtful and _deeper_than(value, DEEPEST):
-            return f"nested deeper than {DEEPEST} levels: {_short(value)}"
+    def _examine(self, value: bytes | None) -> Any:  # noqa: ANN401 - a struct that is made at run time
+        """The struct of a value; why it is bad, if it is. The same for a value wherever it stands."""
+        reason = unreadable(value)
+        if reason is not None or value is None:
+            return reason
+        doubtful = False
+        if self._examined:
+            other = foreign(value)
+            if other is not None:
+                return f"{other}: {short(value)}"
+            doubtful = bool(suspicious([value], self._hashes)[0])
+            if doubtful and _deeper_than(value, DEEPEST):
+                return f"nested deeper than {DEEPEST} levels: {short(value)}"
         try:
-            self._record(value)
+            record = self._record(value)
         except _FAILURES as error:
-            return self._explain(value, error)
-        return _repetition(value, self._columns) if doubtful else None
+            return self._explain(value, error) if self._examined else str(error)
+        return (_repetition(value, self._kinds) if doubtful else None) or record
 
     def _record(self, value: bytes) -> Any:  # noqa: ANN401 - a struct that is made at run time
         """A record; `7.0` and `7e0` are the whole number 7."""
@@ -250,21 +213,18 @@ class Decoder:
         except _FAILURES:
             return None
 
-    def _rounded(self, frame: pl.DataFrame, batch: Batch, rows: NDArray[np.int64]) -> dict[int, str]:
+    def _rounded(
+        self, values: Sequence[bytes | None], rows: NDArray[np.int64], numbers: Mapping[str, NDArray[np.float64]]
+    ) -> dict[int, str]:
         """Why rows are bad whose whole number is beyond what their float column holds."""
         reasons: dict[int, str] = {}
-        for name in self._floats:
-            if name == self._time.column:
-                continue
-            numbers = frame[name].to_numpy()
-            for i in np.flatnonzero(np.abs(numbers) >= EXACT).tolist():
-                raw = bytes(self._decode_fields(batch.values[rows[i]])[name])
-                if is_rounded(raw, float(numbers[i])):
-                    reasons.setdefault(
-                        i,
-                        f"{name}: {_short(raw)} is beyond 2^53, and float64 does not hold it; declare the column "
-                        "an int or a string, or write it as a float",
-                    )
+        for column in self._floats:
+            own = numbers.get(column.name, _NONE)
+            for i in np.flatnonzero(np.abs(own) >= EXACT).tolist():
+                fields = self._decode_fields(values[rows[i]] or b"")
+                raw = bytes(next(fields[name] for name in column.names if name in fields and fields[name] != b"null"))
+                if is_rounded(raw, float(own[i])):
+                    reasons.setdefault(i, too_large(column.name, short(raw)))
         return reasons
 
     def _explain(self, value: bytes, error: Exception) -> str:
@@ -272,57 +232,23 @@ class Decoder:
         try:
             fields = self._decode_fields(value)
         except msgspec.ValidationError as not_object:
-            return f"{str(not_object).lower()}, at the top level: {_short(value)}"
+            return f"{str(not_object).lower()}, at the top level: {short(value)}"
         except (msgspec.DecodeError, UnicodeDecodeError) as syntax:
-            return f"{_syntax(syntax, value)}: {_short(value)}"
-        for name, column in self._columns.items():
+            return f"{_syntax(syntax, value)}: {short(value)}"
+        for name, column in self._kinds.items():
             raw = fields.get(name)
             if raw is None:
-                if column.required:
+                if _strict(column):
                     return f"{name}: is missing"
                 continue
-            if column.type == "int" and whole_number(bytes(raw)) is not None:
+            if column.kind == "int" and whole_number(bytes(raw)) is not None:
                 continue
-            kind = _PYTHON[column.type]
+            kind = TYPES[column.kind]
             try:
-                msgspec.json.decode(raw, type=kind if column.required else kind | None)
+                msgspec.json.decode(raw, type=kind if _strict(column) else kind | None)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                return f"{name}: expected {_WANTED[column.type]}, got {_short(bytes(raw))}"
-        return f"{error}: {_short(value)}"
-
-    def _times(
-        self, values: list[Any], came: NDArray[np.int64], believed: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], dict[int, str]]:
-        """Event times, µs; and why those that are out of range or unreadable are bad (their time is 0).
-
-        came: (n,) when the records came, µs.  believed: (n,) whether that is Kafka's timestamp.
-        """
-        times = self._read_times(values, self._patterns)
-        limits = np.minimum(came + self._time.max_ahead, LATEST)
-        wrong = (times < 0) | (times > limits)
-        reasons = {
-            i: self._time_reason(values[i], int(times[i]), int(limits[i]), believed=bool(believed[i]))
-            for i in np.flatnonzero(wrong).tolist()
-        }
-        return np.where(wrong, 0, times), reasons
-
-    def _time_reason(self, value: object, time: int, limit: int, *, believed: bool) -> str:
-        name, shown = self._time.column, _short(json.dumps(value).encode())
-        if time == UNREADABLE:
-            also = f" nor of {self._time.patterns}" if self._time.patterns else ""
-            return f"{name}: {shown} is no time of format '{self._time.format}'{also}"
-        if time < 0:
-            return f"{name}: {shown} lies before 1970"
-        if limit < time <= LATEST:
-            ahead = f"{(time - limit + self._time.max_ahead) / 86_400_000_000:.1f} days"
-            since = "Kafka's timestamp" if believed else "the record was read, and its Kafka timestamp is none or later"
-            return f"{name}: {shown} lies {ahead} after {since}; at most {format_duration(self._time.max_ahead)}"
-        return f"{name}: {shown} lies after the year 9999"
-
-
-def _short(value: bytes) -> str:
-    text = value[: _SHOWN * 4].decode(errors="backslashreplace")
-    return text if len(text) <= _SHOWN and len(value) <= _SHOWN * 4 else f"{text[:_SHOWN]}…"
+                return f"{name}: expected {WANTED[column.kind]}, got {short(bytes(raw))}"
+        return f"{error}: {short(value)}"
 
 
 def _syntax(error: Exception, value: bytes) -> str:
@@ -358,10 +284,10 @@ def _repetition(value: bytes, names: Mapping[str, object]) -> str | None:
     try:
         pairs: list[tuple[str, Any]] = decoder.decode(value.decode(errors="replace"))
     except json.JSONDecodeError as error:
-        return f"malformed JSON ({error}): {_short(value)}"
+        return f"malformed JSON ({error}): {short(value)}"
     seen: set[str] = set()
     for name, _ in pairs:
         if name in names and name in seen:
-            return f"{name}: given more than once: {_short(value)}"
+            return f"{name}: given more than once: {short(value)}"
         seen.add(name)
     return None

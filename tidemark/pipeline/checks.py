@@ -11,6 +11,7 @@ from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.training_params import problems as problems_of
+from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.runtime.suggestions import did_you_mean
 from tidemark.strategies import STRATEGIES
 from tidemark.times.time_formats import TIME_FORMATS
@@ -23,6 +24,16 @@ _EXPRESSED: Final = {"keys", "time", "columns", "clean", "features", "windows", 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _LONGEST_TOPIC: Final = 249
 _MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
+
+
+_DEFAULT_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "string": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+}
+RAW_SETTINGS: Final = ("schema_file", "registry", "message", "header", "separator")
+"""Keys of `[[raw]]` that some formats take."""
 
 
 def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> list[Problem]:
@@ -81,6 +92,8 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
     for i, topic in enumerate(raw):
         if pipeline.raw[i].format != pipeline.raw[0].format:
             yield Problem(f"raw[{i}].format", "raw topics of one pipeline have one format; write the same in each")
+        else:
+            yield from _format_settings(pipeline, i)
         if not _TOPIC.fullmatch(topic) or topic in {".", ".."}:
             yield Problem(
                 f"raw[{i}].topic", f"'{topic}' is no topic name; use letters, digits, '.', '_' and '-', at most 249"
@@ -101,6 +114,24 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(
                 "name", f"the topic '{name[:60]}…' is no name for Kafka, which takes 249 characters; shorten it"
             )
+
+
+def _format_settings(pipeline: Pipeline, number: int) -> Iterator[Problem]:
+    raw, first = pipeline.raw[number], pipeline.raw[0]
+    form = FORMATS.get(raw.format)
+    taken = form.settings if isinstance(form, ColumnFormat) else ()
+    for name in RAW_SETTINGS:
+        value = getattr(raw, name)
+        if value is not None and name not in taken:
+            yield Problem(f"raw[{number}].{name}", f"is no setting of the format '{raw.format}'; remove it")
+        elif value != getattr(first, name):
+            yield Problem(f"raw[{number}].{name}", "raw topics of one pipeline have one format; write the same in each")
+    for names in form.needs if isinstance(form, ColumnFormat) else ():
+        given = [name for name in names if getattr(raw, name) is not None]
+        if len(given) != 1:
+            told = " or ".join(f"'{name}'" for name in names)
+            which = "both are given; remove one" if given else f"the format '{raw.format}' needs it; add it"
+            yield Problem(f"raw[{number}].{(given or names)[-1]}", f"{told}: {which}")
 
 
 def _partitions(pipeline: Pipeline) -> Iterator[Problem]:
@@ -125,6 +156,25 @@ def _columns(pipeline: Pipeline) -> Iterator[Problem]:
                 yield Problem(
                     f"columns.{name}.missing[{i}]", f"{value!r} is no {column.type}; write a value of the column's type"
                 )
+        yield from _told(pipeline, name)
+
+
+def _told(pipeline: Pipeline, name: str) -> Iterator[Problem]:
+    column = pipeline.columns[name]
+    others = {each: other for other, its in pipeline.columns.items() if other != name for each in its.names or ()}
+    for i, told in enumerate(column.names or ()):
+        if told in pipeline.columns or told in others or not told:
+            owner = told if told in pipeline.columns else others.get(told, name)
+            yield Problem(f"columns.{name}.names[{i}]", f"'{told}' is already a name of column '{owner}'; remove it")
+        elif told in (column.names or ())[:i]:
+            yield Problem(f"columns.{name}.names[{i}]", f"'{told}' is named twice; remove one")
+    default = column.default
+    if default is None:
+        return
+    if isinstance(default, bool) != (column.type == "bool") or not isinstance(default, _DEFAULT_TYPES[column.type]):
+        yield Problem(f"columns.{name}.default", f"{default!r} is no {column.type}; write a value of the column's type")
+    if name == pipeline.time.column:
+        yield Problem(f"columns.{name}.default", "the time column can't have a default; remove it")
 
 
 def _keys(pipeline: Pipeline) -> Iterator[Problem]:

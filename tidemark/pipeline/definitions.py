@@ -72,6 +72,7 @@ def column_ids(pipeline: Pipeline) -> dict[str, str]:
             column.type,
             sorted(column.missing, key=repr),
             pipeline.time.format if name == pipeline.time.column else None,
+            *([] if column.default is None else [column.default]),
         )
         for name, column in pipeline.columns.items()
     }

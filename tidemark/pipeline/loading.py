@@ -91,6 +91,7 @@ def parse(text: str, name: str, checked: CheckedTexts | None = None) -> Pipeline
     except ValidationError as error:
         problems = [_problem(details, document) for details in error.errors(include_url=False)]
         raise _config_error(name, text, _merged(problems)) from error
+    pipeline._folder = Path(name).parent  # noqa: SLF001 the model's own room: whoever loads it says where it was
     problems = find_problems(pipeline, checked)
     if problems:
         raise _config_error(name, text, problems)

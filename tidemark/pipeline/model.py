@@ -6,6 +6,7 @@ Longer than 400 lines: one class for each table of the file, whose keys' docstri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PlainSerializer,
+    PrivateAttr,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -89,8 +91,22 @@ class Raw(Section):
     topic: str
     """Name of the topic. Several raw topics of one pipeline are keyed and partitioned alike."""
     format: Annotated[str, OneOf(FORMATS)] = "json"
-    """What a record is: `json`, one JSON object, or a format that another package adds. Raw topics of one pipeline have
-    one format."""
+    """What a record is: `json`, one JSON object; `avro`; `protobuf`; `csv`, one row; `cloudevents`, events with JSON
+    data; or a format that another package adds. Raw topics of one pipeline have one format, with the same settings."""
+    schema_file: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """Of `avro` and `protobuf`: the file of the schema that all records have, from the pipeline file's folder. For Avro
+    a `.avsc`; for Protobuf what `protoc --include_imports --descriptor_set_out=FILE` writes."""
+    registry: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """Of `avro` and `protobuf`, instead of `schema_file`: each record begins with the number of its schema, as
+    Confluent's serializers write it. The registry's `http://` or `https://` address, or a folder of files `NUMBER.avsc`
+    or `NUMBER.desc`, from the pipeline file's folder. `TIDEMARK_REGISTRY_AUTH` gives `user:password`."""
+    message: Unless[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=500)]] = None
+    """Of `protobuf`: full name of the message, such as `plant.Reading`. With `registry` by default the message that
+    each record names."""
+    header: Unless[Annotated[list[str], Field(min_length=1, max_length=10_000)]] = None
+    """Of `csv`: names of the cells, in their order."""
+    separator: Unless[Annotated[str, Field(pattern=r"^[\t,;|]$")]] = None
+    """Of `csv`: what stands between cells; by default a comma."""
     key: Unless[KeyForm] = None
     """How the records' keys tell the first of `keys`: `text` (the default), `json` (texts in quotes), `int32` or
     `int64` (big endian), or `other`: keyed by something else or by nothing, so that rows reach their windows by a
@@ -130,6 +146,11 @@ class Column(Section):
     """A record without it (or with null) is a dead letter."""
     missing: list[str | float | int] = []
     """Values that mean "not measured", such as -1: read as null."""
+    names: Unless[Annotated[list[str], Field(min_length=1, max_length=20)]] = None
+    """Other names under which records may tell it, as before or after it was renamed. A record that tells it under two
+    names is a dead letter. Of `avro` and `protobuf`, `place.city` is the field `city` of the field `place`."""
+    default: Unless[str | bool | int | float] = None
+    """Value where a record does not tell it, or tells null."""
 
 
 class Feature(Section):
@@ -424,6 +445,12 @@ class Pipeline(Section):
     """Sizes above which a record is a dead letter."""
     features_topic: bool = False
     """Whether the features of every event are written to `P.features`."""
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the pipeline file, by which it names other files; the present one where it came from none."""
+        return self._folder
 
     @property
     def feature_names(self) -> list[str]:

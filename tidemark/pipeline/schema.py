@@ -18,6 +18,9 @@ def schema_hash(pipeline: Pipeline) -> str:
     parts = pipeline.model_dump(mode="json", include={"clean", "features", "windows", "derived"})
     parts["lateness"] = pipeline.time.lateness
     parts["missing"] = {name: column.missing for name, column in pipeline.columns.items() if column.missing}
+    defaults = {name: column.default for name, column in pipeline.columns.items() if column.default is not None}
+    if defaults:
+        parts["defaults"] = defaults
     parts["classes"] = pipeline.label.classes
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()

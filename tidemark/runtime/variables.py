@@ -47,6 +47,12 @@ INSTALLATION: Final = (
     Variable("TIDEMARK_DATA", "`../shared/data`", "Published data sets that tests and benchmarks look for."),
     Variable("TIDEMARK_MAVEN_REPOSITORY", "Maven Central", "Mirror from which the embedded Kafka is downloaded once."),
     Variable(
+        "TIDEMARK_REGISTRY_AUTH",
+        "",
+        "`user:password` for the schema registry that a pipeline file names.",
+        from_file=True,
+    ),
+    Variable(
         "TIDEMARK_MODEL_KEY",
         "",
         "Secret that models are signed with. A flow that has it refuses models without its signature.",

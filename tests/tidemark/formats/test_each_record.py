@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streaming import START, shop
 
+from tidemark.formats.decoder import Decoder
 from tidemark.formats.each_record import EachRecord
-from tidemark.formats.json_records import Decoder
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Partition
 
 _PIPELINE = shop(keys=1)

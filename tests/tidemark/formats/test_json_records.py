@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from streaming import NOW_MS, START, shop
 
 from tidemark.formats import json_scan
-from tidemark.formats.json_records import MAX_VALUE, Decoded, Decoder
+from tidemark.formats.decoder import Decoded, Decoder
+from tidemark.formats.json_records import MAX_VALUE
 from tidemark.formats.json_scan import name_hashes, suspicious
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.times import iso8601, iso8601_scan

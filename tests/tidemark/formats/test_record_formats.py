@@ -15,10 +15,10 @@ from running import Constant, Even
 from dataflows.engine.warmup import rehearse
 from tidemark.errors import ConfigError
 from tidemark.formats.declared import Declared, Kind
-from tidemark.formats.json_records import Decoder
+from tidemark.formats.decoder import Decoder
 from tidemark.formats.reading import SOURCES, Standpoint, open_rows
 from tidemark.pipeline import parse
-from tidemark.records.record_formats import FORMATS
+from tidemark.records.record_formats import FORMATS, Format
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.sources.files import open_file
 from tidemark.stream import StreamProcessor
@@ -27,9 +27,13 @@ JUNK: Final = b"\x00\x01\xff" * 5
 OBJECT: Final = {"id": "é\n", "n": 3, "x": 1.5, "yes": True, "none": None, "list": [1, "a"]}
 
 
-@pytest.mark.parametrize("name", FORMATS.names())
+_ONE_BY_ONE: Final = [name for name in FORMATS.names() if isinstance(FORMATS.get(name), Format)]
+
+
+@pytest.mark.parametrize("name", _ONE_BY_ONE)
 def test_a_format_gives_back_the_object_that_it_wrote(name: str) -> None:
     form = FORMATS.get(name)
+    assert isinstance(form, Format)
     assert msgspec.json.decode(form.to_json(form.from_json(msgspec.json.encode(OBJECT)))) == OBJECT
 
 

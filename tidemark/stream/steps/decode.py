@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tidemark.formats.json_records import BadRow, Decoded, Decoder
+from tidemark.formats.decoder import BadRow, Decoded, Decoder
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.by_topic import Received
 from tidemark.runtime.processor import Batch, Partition

@@ -11,7 +11,7 @@ from polars.exceptions import PolarsError
 
 from tidemark.errors import ConfigError
 from tidemark.features.rows import surviving
-from tidemark.formats.json_records import BadRow
+from tidemark.formats.decoder import BadRow
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import EvaluationError, columns_schema
 from tidemark.runtime.steps import Outcome, Refused, RoundContext

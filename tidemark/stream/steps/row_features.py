@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tidemark.features.admission import KEY, LIMITS, Admission
 from tidemark.features.rows import Cleaner, RowFeatures, surviving
-from tidemark.formats.json_records import BadRow
+from tidemark.formats.decoder import BadRow
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import EvaluationError
 from tidemark.runtime.steps import Outcome, Refused, RoundContext

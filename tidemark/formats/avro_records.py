@@ -1,0 +1,248 @@
+"""Avro records, each a bare datum of a schema (no container file), by fastavro."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from io import BytesIO
+from typing import Any, Final
+
+import fastavro
+import fastavro.schema
+import msgspec
+
+from tidemark.formats.schema_records import ManySchemas, OneSchema, dotted, framed, schema_reader
+from tidemark.formats.schema_registry import StoredSchema
+from tidemark.records.record_formats import Columns, RecordSchema, Told
+from tidemark.times.time_formats import TIME_FORMATS
+
+_UNITS: Final[dict[str, Callable[[int], int]]] = {
+    "timestamp-millis": lambda at: at * 1_000,
+    "timestamp-micros": lambda at: at,
+    "timestamp-nanos": lambda at: at // 1_000,
+    "local-timestamp-millis": lambda at: at * 1_000,
+    "local-timestamp-micros": lambda at: at,
+    "local-timestamp-nanos": lambda at: at // 1_000,
+    "date": lambda at: at * 86_400_000_000,
+}
+"""µs since 1970 of the number that is of each logical type. Digits beyond microseconds are cut, as of a text."""
+_DEEPEST: Final = 16
+_LEAST: Final = {
+    "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,
+}  # fmt: skip
+"""Bytes of a datum of each primitive type, at least."""
+_UNIT: Final = "tidemark.unit"
+"""Attribute in the place of the logical type of a moment."""
+_FAILURES: Final = (ValueError, TypeError, LookupError, ArithmeticError, EOFError, StopIteration, AttributeError)
+"""What fastavro raises of bytes that are no datum of a schema."""
+_Schema = Any
+
+
+def reader(schema: RecordSchema) -> OneSchema | ManySchemas:
+    """A reader of Avro records.
+
+    Args:
+        schema: what is read, and the settings.
+
+    Raises:
+        ConfigError: the schema can't be used.
+
+    """
+
+    def layout_of(stored: StoredSchema, _: tuple[int, ...] | None) -> AvroLayout:
+        return AvroLayout(stored, schema.columns, schema.time)
+
+    return schema_reader(schema, ".avsc", layout_of, framed, serialized=False)
+
+
+class AvroLayout:
+    """Reads records of one schema."""
+
+    def __init__(self, stored: StoredSchema, columns: Sequence[Told], time: tuple[str, str]) -> None:
+        """Prepare for a schema.
+
+        Args:
+            stored: the schema.
+            columns: that are wanted.
+            time: the column of the event time, and how the pipeline has it told.
+
+        Raises:
+            ValueError: it is no schema of records, or one whose records are not read.
+
+        """
+        named: dict[str, Any] = {}
+        for _, content in stored.imports:
+            _parsed(_loaded(content), named)
+        self._schema = _parsed(_loaded(stored.content), named)
+        if not isinstance(self._schema, dict) or self._schema.get("type") != "record":
+            raise ValueError("it is no schema of a record; its outermost type must be a record")
+        _Sizes(named).least(self._schema)
+        fields = {each["name"]: each["type"] for each in self._schema["fields"]}
+        self._paths: dict[str, tuple[str, ...]] = {}
+        self._moments: dict[str, Callable[[object], object]] = {}
+        for column in columns:
+            for name in column.names:
+                path = (name,) if name in fields else tuple(name.split("."))
+                if path[0] not in fields:
+                    continue
+                self._paths[name] = path
+                unit = _unit(fields[path[0]]) if len(path) == 1 else None
+                if column.name == time[0] and unit is not None:
+                    self._moments[name] = partial(_told, _UNITS[unit], TIME_FORMATS.get(time[1]).write)
+
+    def columns(self, values: Sequence[bytes]) -> Columns:
+        """The columns of records."""
+        records: list[dict[str, object]] = []
+        bad: dict[int, str] = {}
+        read, schema = fastavro.schemaless_reader, self._schema
+        for i, value in enumerate(values):
+            stream = BytesIO(value)
+            try:
+                record: Any = read(stream, schema, None)
+                left = len(value) - stream.tell()
+            except _FAILURES as error:
+                told = str(error).strip().splitlines()
+                bad[i] = (
+                    f"is no Avro record of its schema ({type(error).__name__}{f': {told[0][:100]}' if told else ''})"
+                )
+            else:
+                if left:
+                    bad[i] = f"has {left} bytes behind its Avro record; it was written with another schema"
+                else:
+                    records.append(record)
+                    continue
+            records.append({})
+        found: dict[str, list[object]] = {}
+        for name, path in self._paths.items():
+            own = [each.get(name) for each in records] if len(path) == 1 else [dotted(each, path) for each in records]
+            if (moment := self._moments.get(name)) is not None:
+                own = [None if each is None else moment(each) for each in own]
+            found[name] = own
+        return Columns(found, bad)
+
+    def encode(self, value: bytes) -> bytes:
+        """The record of a JSON object."""
+        record = msgspec.json.decode(value)
+        if not isinstance(record, dict):
+            raise ValueError("is no JSON object")  # noqa: TRY004 the record's fault
+        written = BytesIO()
+        try:
+            fastavro.schemaless_writer(written, self._schema, record, strict_allow_default=True)
+        except _FAILURES as error:
+            raise ValueError(f"its schema can't say it ({error})") from error
+        return written.getvalue()
+
+
+def _told(unit: Callable[[int], int], write: Callable[[int], object], at: object) -> object:
+    """A moment of a logical type as the pipeline has times told."""
+    if not isinstance(at, int):
+        return at
+    told = write(unit(at))
+    return msgspec.json.decode(bytes(told)) if isinstance(told, msgspec.Raw) else told
+
+
+def _unit(kind: _Schema) -> str | None:
+    """Logical type of a field that tells a moment."""
+    kinds = kind if isinstance(kind, list) else [kind]
+    found = {each.get(_UNIT) for each in kinds if isinstance(each, dict)} & _UNITS.keys()
+    return found.pop() if len(found) == 1 else None
+
+
+def _loaded(content: bytes) -> _Schema:
+    """What the text of a schema says, moments and the like as the numbers and texts that they are.
+
+    Raises:
+        ValueError: it is no JSON.
+
+    """
+    try:
+        return _without_logical(json.loads(content))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except _FAILURES as error:
+        raise ValueError(f"it is no JSON ({str(error)[:100]})") from error
+
+
+def _parsed(written: _Schema, named: dict[str, Any]) -> _Schema:
+    """A schema as fastavro has it; its named types are added to those that are known.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    try:
+        return fastavro.parse_schema(written, named_schemas=named)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, *_FAILURES) as error:
+        raise ValueError(f"it is no Avro schema ({type(error).__name__}: {str(error)[:100]})") from error
+
+
+class _Sizes:
+    """Finds schemas with which few bytes could say endlessly much, or go endlessly deep."""
+
+    def __init__(self, named: dict[str, Any]) -> None:
+        self._named = named
+        self._known: dict[str, int | None] = {}
+
+    def least(self, kind: _Schema, depth: int = 0) -> int:  # noqa: PLR0911 one for each kind of type
+        """Bytes that a datum has at least.
+
+        Raises:
+            ValueError: it may go on in no bytes at all, or is within itself.
+
+        """
+        if depth > _DEEPEST:
+            raise ValueError(f"it has types nested deeper than {_DEEPEST} levels")
+        if isinstance(kind, list):
+            return 1 + min((self.least(each, depth + 1) for each in kind), default=0)
+        if isinstance(kind, str):
+            return _LEAST[kind] if kind in _LEAST else self._of_name(kind, depth)
+        match kind["type"]:
+            case "record" | "error":
+                return self._of_name(kind["name"], depth)
+            case "array":
+                if not self.least(kind["items"], depth + 1):
+                    raise ValueError("it has a list of things that take no bytes, which could go on without end")
+                return 1
+            case "map":
+                self.least(kind["values"], depth + 1)
+                return 1
+            case "fixed":
+                return int(kind["size"])
+            case "enum":
+                return 1
+            case inner:
+                return self.least(inner, depth + 1)
+
+    def _of_name(self, name: str, depth: int) -> int:
+        if name in self._known:
+            known = self._known[name]
+            if known is None:
+                raise ValueError(f"the type '{name[:60]}' is within itself; such records are not read")
+            return known
+        kind = self._named[name]
+        if kind["type"] not in ("record", "error"):
+            return self.least(kind, depth + 1)
+        self._known[name] = None
+        size = self._known[name] = sum(self.least(each["type"], depth + 1) for each in kind["fields"])
+        return size
+
+
+def _without_logical(kind: _Schema) -> _Schema:
+    """A schema whose moments and the like are read as the numbers and texts that they are; decimals stay numbers."""
+    if isinstance(kind, list):
+        return [_without_logical(each) for each in kind]
+    if not isinstance(kind, dict):
+        return kind
+    left = {name: value for name, value in kind.items() if name not in ("logicalType", _UNIT)}
+    logical = kind.get("logicalType")
+    if logical == "decimal":
+        left["logicalType"] = logical
+    elif isinstance(logical, str):
+        left[_UNIT] = logical
+    for name in ("fields", "items", "values", "type"):
+        if isinstance(left.get(name), dict | list):
+            left[name] = _without_logical(left[name])
+    return left
