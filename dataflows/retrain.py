@@ -10,6 +10,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.operators as tm
+from dataflows.engine.added_topics import ensure_added
 from dataflows.engine.config import EngineConfig, gap_accepted
 from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
@@ -17,7 +18,7 @@ from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
 from dataflows.engine.work import Done, Work
-from tidemark.kafka import ensure_topics, wait_settled
+from tidemark.kafka import wait_settled
 from tidemark.pipeline import Pipeline
 from tidemark.registry.codec import Registry
 from tidemark.registry.reading import read_registry
@@ -70,10 +71,7 @@ class Trainers:
         check_offsets(pipeline, settings, "retrain")
         self._secret = signing_key()
         sandbox = self._sandbox = Sandbox()
-        specs = pipeline.topics.specs(
-            raw=[], hops=[], partitions=pipeline.partitions, retention_ms=pipeline.retention.events // 1_000
-        )  # a pipeline that was set up by an earlier version lacks this topic
-        ensure_topics(settings, [spec for spec in specs if spec.name == pipeline.topics.label_features])
+        ensure_added(pipeline, settings, pipeline.topics.label_features)
         config = EngineConfig(
             group=f"{pipeline.name}.retrain",
             settings=settings,

@@ -11,6 +11,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.operators as tm
+from dataflows.engine.added_topics import ensure_added
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
@@ -50,8 +51,9 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, models: Mo
         errs.append(rows_by_key.errs)
     scored = tm.predict("predict", featured, pipeline, models)
     proposals = tm.propose("propose", scored, pipeline)
+    sample = tm.sample("sample", scored, pipeline)
     letters = tm.dead_letters("dead_letters", *errs, topic=pipeline.topics.deadletter)
-    tm.commit("commit", sink, letters, *hops, scored, proposals)
+    tm.commit("commit", sink, letters, *hops, scored, sample, proposals)
     return flow
 
 
@@ -104,6 +106,7 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
     """
     settings = connected(settings)
     check_offsets(pipeline, settings, "stream")
+    ensure_added(pipeline, settings, pipeline.topics.sample)
     secret = signing_key()
     watcher = champion.watcher = ModelWatcher(settings, pipeline, secret=secret).start()
     try:

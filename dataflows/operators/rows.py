@@ -25,6 +25,7 @@ from tidemark.stream.steps import (
     ReceiveStep,
     RepartitionStep,
     RowFeaturesStep,
+    SampleStep,
     Windowed,
     WindowFeaturesStep,
 )
@@ -202,6 +203,26 @@ def propose(
 
     """
     return step("step", up, lambda: ProposeStep(pipeline, cleaned_schema(pipeline)))
+
+
+@operator
+def sample(
+    step_id: str,  # noqa: ARG001
+    up: Stream[Round[Predicted]],
+    pipeline: Pipeline,
+) -> Stream[Round[Sequence[Output]]]:
+    """Draw the background sample.
+
+    Args:
+        step_id: unique.
+        up: scored rows.
+        pipeline: whose rows they are.
+
+    Returns:
+        What to commit.
+
+    """
+    return step("step", up, lambda: SampleStep(pipeline))
 
 
 def _stage(pipeline: Pipeline, hop: str | None) -> Stage:

@@ -381,6 +381,14 @@ class Alerts(Section):
     """Alerts a day that people can look at."""
 
 
+class Sample(Section):
+    """The background sample: events drawn at random, with their features, in `P.sample`."""
+
+    size: Annotated[int, Field(ge=0, le=100_000), Unit("events")] = 4_096
+    """Most events that the sample holds. A new one takes the place of a random older one, so that the sample follows
+    the present: once so many have been drawn since, a third of what was there is left. 0: no sample is drawn."""
+
+
 class Retention(Section):
     """How long topics keep what they hold."""
 
@@ -439,6 +447,8 @@ class Pipeline(Section):
     """When a model replaces another."""
     alerts: Unless[Alerts] = None
     """What alerts must find. Without it nothing is told of them."""
+    sample: Sample = Sample()
+    """The background sample."""
     retention: Retention = Retention()
     """How long topics keep what they hold."""
     limits: Limits = Limits()

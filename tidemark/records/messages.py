@@ -124,6 +124,21 @@ class Outcome(Record, frozen=True, kw_only=True):
     business_id: str | int | float | None = None
 
 
+class SampledEvent(Record, frozen=True, kw_only=True):
+    """`P.sample`: an event that was drawn at random, with its features as scored. The key is its place in the sample.
+
+    inclusion_probability: chance with which it was drawn, whatever it holds.  probabilities: null without a model.
+    The header `definitions` tells by what definition each feature was computed.
+    """
+
+    event_id: str
+    time: Int64
+    inclusion_probability: float
+    model: str
+    probabilities: list[float] | None
+    features: dict[str, float | None]
+
+
 class LabelFeatures(Record, frozen=True, kw_only=True):
     """`P.label-features`, key event id: features of a labeled event that were recomputed.
 

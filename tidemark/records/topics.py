@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _FOREVER = {"retention.ms": "-1", "retention.bytes": "-1"}
+_SMALL_SEGMENTS = {"segment.bytes": "16777216"}
+"""Kafka compacts no segment that is written to: with its own size, 1 GiB, a sample of 6 MB would grow to that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class Topics:
     def proposals(self) -> str:
         """Each batch's best and its exploration draw; one partition, whose order is the merge order."""
         return f"{self.pipeline}.proposals"
+
+    @property
+    def sample(self) -> str:
+        """Compacted, by place: a random sample of events with their features, newer ones in place of older ones."""
+        return f"{self.pipeline}.sample"
 
     @property
     def candidates(self) -> str:
@@ -109,6 +116,7 @@ class Topics:
             TopicSpec(self.features, partitions, dict(time)),
             TopicSpec(self.predictions, partitions, {"retention.ms": str(max(retention_ms, predictions_retention_ms))}),
             TopicSpec(self.proposals, 1, {"retention.ms": str(short_retention_ms)}),
+            TopicSpec(self.sample, 1, compacted | _SMALL_SEGMENTS),
             TopicSpec(self.candidates, 1, dict(time)),
             TopicSpec(self.labels, 1, dict(_FOREVER)),
             TopicSpec(self.outcomes, partitions, dict(_FOREVER)),

@@ -25,6 +25,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: version in force: a record for people (`tidemark status`). It is not restored at a takeover: the model in
     force follows from `P.models`, which whoever takes over has read to its end.
     reach: how far behind the watermark a row mattered, µs; None in positions of earlier versions.
+    sampled: what the background sample has counted of the partition: a day of event time, its rows so far, and those of
+    the day before it.
     steps: states of a user's own steps before the record at `rewind`, base64, by the names of the steps.
     """
 
@@ -35,6 +37,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rebuild: bool = False
     model: str = "none"
     reach: _Time | None = None
+    sampled: tuple[_Time, _Offset, _Offset] | None = None
     steps: dict[str, str] = {}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kernels import coin, hash64
+from kernels import hash64
 from tidemark.evaluation.focus import stretched
 from tidemark.formats.arrow import least_bytes, to_ipc
 from tidemark.pipeline import Pipeline
@@ -22,6 +22,7 @@ from tidemark.selection.proposals import ProposalMeta, encode_proposals, rows_to
 from tidemark.selection.ranking import Choice, Chosen
 from tidemark.selection.scoring import Ranker, Ranking, Scores
 from tidemark.selection.segments import first_of_segments
+from tidemark.stream.coins import coins_of
 from tidemark.stream.pieces import Headers, in_pieces
 from tidemark.stream.rows import Rows, renamed
 
@@ -210,15 +211,8 @@ class Offers:
         )
 
     def _coins(self, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """(n,) coin and (n,) draw of each event: by the raw record it comes from, whatever its way here."""
-        coins, draws = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
-        for i, origin in enumerate(rows.origins):
-            own = rows.origin == i
-            stream = hash64(f"{origin.topic}@{origin.incarnation}".encode())
-            offsets = rows.offsets[own]
-            coins[own] = coin(stream, origin.index, offsets, self._coin)
-            draws[own] = coin(stream, origin.index, offsets, self._draw)
-        return coins, draws
+        """(n,) coin and (n,) draw of each event."""
+        return coins_of(rows, self._coin), coins_of(rows, self._draw)
 
 
 def _mean_by_tile(tiles: NDArray[np.int64], values: Floats | None) -> dict[int, float] | None:

@@ -27,6 +27,7 @@ from tidemark.stream.steps import (
     ReceiveStep,
     RepartitionStep,
     RowFeaturesStep,
+    SampleStep,
     Windowed,
     WindowFeaturesStep,
     dead_letters,
@@ -80,7 +81,8 @@ class StreamProcessor:
         self._stages = [_steps(pipeline, stage) for stage in stages(pipeline, cleaned)]
         self._predict = PredictStep(pipeline, models, cleaned)
         self._propose = ProposeStep(pipeline, cleaned)
-        own: list[object] = [self._predict, self._propose]
+        self._sample = SampleStep(pipeline)
+        own: list[object] = [self._predict, self._propose, self._sample]
         for stage in self._stages:
             reading = stage.reading.steps if isinstance(stage.reading, _Reading) else (stage.reading,)
             own += [stage.received, *reading, stage.windows]
@@ -158,4 +160,5 @@ class StreamProcessor:
                 hops += stage.leaving.process(windowed, context)
         predicted = self._predict.process(windowed, context)
         letters = [] if context.replay else dead_letters(self._deadletter, batches, refused)
-        return [*letters, *hops, *predicted.outputs, *self._propose.process(predicted, context)]
+        sample, proposals = self._sample.process(predicted, context), self._propose.process(predicted, context)
+        return [*letters, *hops, *predicted.outputs, *sample, *proposals]

@@ -30,6 +30,7 @@ class PositionedStep(Protocol):
     """A step that tells by itself where its state of a partition can be rebuilt from.
 
     `open` gives the offset to rewind to (None: the committed one); `fields` what it adds to the committed `Position`.
+    Of a step without windows nothing is rebuilt: `open` finds in the position all that it needs.
     """
 
     def open(self, partition: Partition, position: Position) -> int | None:
@@ -102,6 +103,11 @@ class StepGroup:
             for step in steps.values()
             if isinstance(step, _TellsFields) and not isinstance(step, ByTopicStep | _KeepsWindows)
         ]
+        self._counting = [
+            step
+            for step in steps.values()
+            if isinstance(step, PositionedStep) and not isinstance(step, ByTopicStep | _KeepsWindows)
+        ]
         self._own = {name: step for name, step in steps.items() if isinstance(step, StatefulStep)}
         self._opened: dict[Partition, _Opened] = {}
         if self._own:
@@ -126,6 +132,8 @@ class StepGroup:
         for windows in self._windows_of(partition):
             wanted = windows.open(partition, position)
             rewind = EARLIEST if EARLIEST in {rewind, wanted} else wanted
+        for counting in self._counting:
+            counting.open(partition, position)
         states = {} if rewind == EARLIEST else _states(partition, position)
         for name, step in self._own.items():
             step.open(partition, states.get(name))
@@ -139,6 +147,8 @@ class StepGroup:
         self._sources[partition.topic].close(partition)
         for windows in self._windows_of(partition):
             windows.close(partition)
+        for counting in self._counting:
+            counting.close(partition)
         for step in self._own.values():
             step.close(partition)
 

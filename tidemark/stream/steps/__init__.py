@@ -9,6 +9,7 @@ from tidemark.stream.steps.propose import ProposeStep
 from tidemark.stream.steps.receive import ReceiveStep
 from tidemark.stream.steps.repartition import RepartitionStep
 from tidemark.stream.steps.row_features import RowFeaturesStep
+from tidemark.stream.steps.sample import SampleStep
 from tidemark.stream.steps.window_features import Featured, Windowed, WindowFeaturesStep
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Received",
     "RepartitionStep",
     "RowFeaturesStep",
+    "SampleStep",
     "WindowFeaturesStep",
     "Windowed",
     "dead_letters",
