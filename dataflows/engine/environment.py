@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from bytewax.dataflow import Dataflow
@@ -13,9 +14,11 @@ from tidemark.broker import resolve_bootstrap
 from tidemark.errors import ConfigError, TidemarkError
 from tidemark.pipeline import Pipeline, load
 from tidemark.pipeline.checked import CheckedTexts
+from tidemark.pipeline.loading import in_folder
 from tidemark.runtime.settings import Settings
 
 PIPELINE: Final = "TIDEMARK_PIPELINE"
+FOLDER: Final = "TIDEMARK_PIPELINE_FOLDER"
 
 
 def connected(settings: Settings) -> Settings:
@@ -41,7 +44,9 @@ def pipeline_and_settings(path: str | None = None) -> tuple[Pipeline, Settings]:
     if not path:
         raise ConfigError(f"{PIPELINE} is not set: name the pipeline's file, {PIPELINE}=pipelines/fraud.toml")
     settings = Settings.from_environment()
-    return load(path, CheckedTexts.of(settings.cache_dir)), settings
+    pipeline = load(path, CheckedTexts.of(settings.cache_dir))
+    folder = os.environ.get(FOLDER)
+    return (in_folder(pipeline, Path(folder)) if folder else pipeline), settings
 
 
 def of_environment(over: Callable[[Pipeline, Settings, Stop], tuple[Dataflow, object]]) -> Dataflow:

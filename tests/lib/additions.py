@@ -94,7 +94,7 @@ def _time_format(copy: Copy) -> None:
 
 def _record_format(copy: Copy) -> None:
     path, text = "tidemark/records/record_formats.py", examples("wire")["wire/records.py"]
-    copy.after(path, "from typing import Final, Protocol, runtime_checkable\n", "\nimport msgspec\n")
+    copy.after(path, "from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable\n", "\nimport msgspec\n")
     made = text[text.index("class MessagePack") : text.index("MESSAGE_PACK =")]
     copy.replaced(path, "def _accept(", f"{made}def _accept(")
     copy.replaced(path, '{"json": Json()}', '{"json": Json(), "packed": MessagePack()}')

@@ -38,7 +38,12 @@ def prepare(pipeline: Pipeline, settings: Settings) -> list[str]:
 
 
 def processes(
-    file: Path, settings: Settings, *, flows: Iterable[FlowSpec] = FLOWS.own.values(), streams: int = 1
+    file: Path,
+    settings: Settings,
+    *,
+    flows: Iterable[FlowSpec] = FLOWS.own.values(),
+    streams: int = 1,
+    folder: Path | None = None,
 ) -> list[ProcessSpec]:
     """Every process of a pipeline.
 
@@ -47,12 +52,15 @@ def processes(
         settings: that name the Kafka.
         flows: that are run.
         streams: processes that share the partitions of a flow whose partitions can be shared.
+        folder: from which the file names other files; by default its own.
 
     Returns:
         What the supervisor keeps running.
 
     """
     environment = {**settings.environment(), "TIDEMARK_PIPELINE": str(file)}
+    if folder is not None:
+        environment["TIDEMARK_PIPELINE_FOLDER"] = str(folder.absolute())
     here = place(settings.state_dir)
 
     def flow(name: str, slot: int = 0) -> ProcessSpec:
@@ -99,7 +107,7 @@ def up(
                 out.print(Text.assemble((loaded.name, "bold"), where), soft_wrap=True)
                 pinned = PinnedFile(pipeline, text, folder)
                 compilation.wait()
-                specs = processes(pinned.copy, settings, flows=flows, streams=streams)
+                specs = processes(pinned.copy, settings, flows=flows, streams=streams, folder=pipeline.parent)
                 asyncio.run(_supervise(specs, log, asked, pinned))
                 out.print(Text.assemble((loaded.name, "bold"), " has stopped; what it had committed is kept"))
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,15 @@ from tidemark.formats.rows import Row, Standpoint
 from tidemark.formats.text_lines import LONGEST, Line, beginning, lines
 from tidemark.runtime.suggestions import did_you_mean
 
-_CELL: Final = re.compile(r'"([^"]*(?:""[^"]*)*)"(?=,|\Z)|([^",\r\n]*)(?=,|\Z)')
 _SHOWN: Final = 200
 _encode: Final = msgspec.json.Encoder().encode
+
+
+@cache
+def _cell(separator: str) -> re.Pattern[str]:
+    """A cell, in quotes or without them, and what follows it."""
+    apart = re.escape(separator)
+    return re.compile(rf'"([^"]*(?:""[^"]*)*)"(?={apart}|\Z)|([^"{apart}\r\n]*)(?={apart}|\Z)')
 
 
 class CsvRows:
@@ -127,7 +134,17 @@ def _joined(path: Path, position: int) -> Iterator[Line]:
 
 def _cells(line: Line) -> list[str | None] | str:
     """Cells of a row; or why it is none."""
-    content = line.content.removesuffix(b"\r") if line.ended else line.content
+    return cells_of(line.content.removesuffix(b"\r") if line.ended else line.content)
+
+
+def cells_of(content: bytes, separator: str = ",") -> list[str | None] | str:
+    """Cells of a row, None where one is empty without quotes; or why it is none.
+
+    Args:
+        content: of the row, without the end of its line.
+        separator: what stands between cells.
+
+    """
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -135,11 +152,12 @@ def _cells(line: Line) -> list[str | None] | str:
     if '"' not in text:
         if "\r" in text:
             return "it has a carriage return within"
-        return [cell or None for cell in text.split(",")]
+        return [cell or None for cell in text.split(separator)]
+    cell = _cell(separator)
     cells: list[str | None] = []
     position = 0
     while True:
-        found = _CELL.match(text, position)
+        found = cell.match(text, position)
         if found is None:
             shown = text[max(position - 10, 0) : position + 20]
             return f"a quote stands where none may be, or is not closed, near {shown[:_SHOWN]!r}"

@@ -7,7 +7,7 @@ on the records beside it: a replay that cuts the stream into other batches gets 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Final
@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.formats.column_rules import ColumnRules
-from tidemark.formats.json_records import JsonReader, ReadRows, RowReader
+from tidemark.formats.json_records import JsonReader, ReadRows, RowReader, Values
 from tidemark.formats.shown import short
 from tidemark.formats.told_columns import ToldReader
 from tidemark.pipeline import Pipeline, format_duration
@@ -200,12 +200,13 @@ class Decoder:
         return times
 
     def _times(
-        self, values: Sequence[Any], came: NDArray[np.int64], believed: NDArray[np.bool_]
+        self, values: Values, came: NDArray[np.int64], believed: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], dict[int, str]]:
         """Event times, µs; and why those that are out of range or unreadable are bad (their time is 0).
 
         came: (n,) when the records came, µs.  believed: (n,) whether that is Kafka's timestamp.
         """
+        values = values.to_list() if isinstance(values, pl.Series) else values
         times = self._read_times(values, self._patterns)
         limits = np.minimum(came + self._time.max_ahead, LATEST)
         wrong = (times < 0) | (times > limits)

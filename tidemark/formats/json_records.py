@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.formats.exact_numbers import is_rounded, whole_number, with_whole_numbers
@@ -37,6 +38,10 @@ _NONE: Final = np.empty(0)
 _FAILURES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
 
+Values: TypeAlias = Sequence[Any] | pl.Series
+"""Values of a column."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadRows:
     """What was read of a batch.
@@ -47,7 +52,7 @@ class ReadRows:
     whole numbers their float columns don't hold, of (m,) numbers of each such column.
     """
 
-    columns: Mapping[str, Sequence[Any]]
+    columns: Mapping[str, Values]
     rows: NDArray[np.int64]
     bad: dict[int, str] = field(default_factory=dict)
     doubtful: dict[int, str] = field(default_factory=dict)
@@ -71,7 +76,7 @@ def unreadable(value: bytes | None) -> str | None:
     return None
 
 
-def chosen(column: Told, told: Sequence[Sequence[Any]]) -> tuple[Sequence[Any], dict[int, str]]:
+def chosen(column: Told, told: Sequence[Values]) -> tuple[Values, dict[int, str]]:
     """The values of a column that is told under several names, and why rows are bad that tell none, or two.
 
     Args:
@@ -139,11 +144,11 @@ class JsonReader:
     def read(self, batch: Batch) -> ReadRows:
         """The rows that can be read, and the others."""
         records, rows, bad = self._records(batch.values)
-        columns: dict[str, Sequence[Any]] = {}
+        columns: dict[str, Values] = {}
         doubtful: dict[int, str] = {}
         for column in self._columns:
             lists = [list(map(self._getters[name], records)) for name in column.names]
-            values: Sequence[Any] = lists[0]
+            values: Values = lists[0]
             if len(lists) > 1:
                 values, reasons = chosen(column, lists)
                 doubtful |= reasons

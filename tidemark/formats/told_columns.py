@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+import polars as pl
 
-from tidemark.formats.json_records import TYPES, WANTED, ReadRows, chosen, too_large, unreadable
+from tidemark.formats.json_records import TYPES, WANTED, ReadRows, Values, chosen, too_large, unreadable
 from tidemark.formats.shown import short
 from tidemark.pipeline.sql.values import EXACT
 from tidemark.records.record_formats import ColumnReader, Told
@@ -24,6 +25,7 @@ _LISTS: Final[dict[str, Any]] = {
     kind: list[python | None]  # type: ignore[valid-type]  # made at run time
     for kind, python in TYPES.items()
 }
+_DTYPES: Final = {"string": pl.String(), "int": pl.Int64(), "float": pl.Float64(), "bool": pl.Boolean()}
 _REFUSED: Final = object()
 
 
@@ -51,12 +53,16 @@ class ToldReader:
             return ReadRows(columns, rows, bad)
         bad |= {wanted[i]: reason for i, reason in wrong.items()}
         good = [i for i in range(len(wanted)) if i not in wrong]
-        return ReadRows({name: [values[i] for i in good] for name, values in columns.items()}, rows[good], bad)
+        return ReadRows({name: _taken(values, good) for name, values in columns.items()}, rows[good], bad)
+
+
+def _taken(values: Values, numbers: list[int]) -> Values:
+    return values.gather(numbers) if isinstance(values, pl.Series) else [values[i] for i in numbers]
 
 
 def typed(
-    columns: Sequence[Told], found: Mapping[str, Sequence[object]], count: int
-) -> tuple[dict[str, Sequence[Any]], dict[int, str]]:
+    columns: Sequence[Told], found: Mapping[str, Sequence[object] | pl.Series], count: int
+) -> tuple[dict[str, Values], dict[int, str]]:
     """Values of their columns' types.
 
     Args:
@@ -68,10 +74,10 @@ def typed(
         `count` values of each column, None where missing; and why records are bad, by their number.
 
     """
-    values: dict[str, Sequence[Any]] = {}
+    values: dict[str, Values] = {}
     reasons: dict[int, str] = {}
     for column in columns:
-        told: list[Sequence[Any]] = []
+        told: list[Values] = []
         for name in column.names:
             own, wrong = _of_type(name, column.kind, found[name]) if name in found else ([None] * count, {})
             told.append(own)
@@ -80,15 +86,20 @@ def typed(
         values[column.name], twice = chosen(column, told) if len(told) > 1 else (told[0], {})
         for i, reason in twice.items():
             reasons.setdefault(i, reason)
-        if column.required:
-            for i, value in enumerate(values[column.name]):
+        own_values = values[column.name]
+        if column.required and (not isinstance(own_values, pl.Series) or own_values.null_count()):
+            for i, value in enumerate(own_values):
                 if value is None:
                     reasons.setdefault(i, f"{column.name}: is missing")
     return values, reasons
 
 
-def _of_type(name: str, kind: str, values: Sequence[object]) -> tuple[Sequence[Any], dict[int, str]]:
+def _of_type(name: str, kind: str, values: Sequence[object] | pl.Series) -> tuple[Values, dict[int, str]]:
     """Values of a type, None where missing; and why others are not of it."""
+    if isinstance(values, pl.Series):
+        if values.dtype == _DTYPES[kind]:
+            return values, {}
+        values = values.to_list()
     try:
         converted: list[Any] = msgspec.convert(values, _LISTS[kind])
     except (msgspec.ValidationError, UnicodeDecodeError):

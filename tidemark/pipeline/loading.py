@@ -60,6 +60,19 @@ def read(path: str | Path) -> str:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
 
 
+def in_folder(pipeline: Pipeline, folder: Path) -> Pipeline:
+    """A pipeline whose file names other files from another folder, as one that was read from a copy of its file.
+
+    Args:
+        pipeline: as it was loaded.
+        folder: of the file that people edit.
+
+    """
+    moved = pipeline.model_copy()
+    moved._folder = folder  # noqa: SLF001 the model's own room
+    return moved
+
+
 def parse(text: str, name: str, checked: CheckedTexts | None = None) -> Pipeline:
     """The pipeline in TOML text.
 
@@ -91,7 +104,7 @@ def parse(text: str, name: str, checked: CheckedTexts | None = None) -> Pipeline
     except ValidationError as error:
         problems = [_problem(details, document) for details in error.errors(include_url=False)]
         raise _config_error(name, text, _merged(problems)) from error
-    pipeline._folder = Path(name).parent  # noqa: SLF001 the model's own room: whoever loads it says where it was
+    pipeline._folder = Path(name).parent  # noqa: SLF001 the model's own room
     problems = find_problems(pipeline, checked)
     if problems:
         raise _config_error(name, text, problems)

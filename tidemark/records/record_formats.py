@@ -11,11 +11,14 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from tidemark.errors import ConfigError
 from tidemark.runtime.plugins import Plugins
 from tidemark.runtime.processor import Batch
+
+if TYPE_CHECKING:
+    import polars as pl
 
 GROUP: Final = "tidemark.formats"
 """Group of the entry points of other packages' formats."""
@@ -110,13 +113,14 @@ class Columns:
     """What n records say.
 
     Attributes:
-        values: a list of n values for each name under which a column is told, None where a record does not tell it.
-            They are as the records have them: whoever asked sees to their types.
+        values: n values for each name under which a column is told, None where a record does not tell it. They are as
+            the records have them: whoever asked sees to their types. A `polars.Series` of the column's own type is
+            taken as it is.
         bad: why records could not be read, by their number. Their values count for nothing.
 
     """
 
-    values: Mapping[str, list[object]]
+    values: Mapping[str, Sequence[object] | pl.Series]
     bad: dict[int, str] = field(default_factory=dict)
 
 
@@ -202,6 +206,8 @@ def _accept(_: str, found: object) -> Format | ColumnFormat:
 _SCHEMA: Final = ("schema_file", "registry")
 COLUMN_FORMATS: Final[dict[str, Format | ColumnFormat]] = {
     "avro": ColumnFormat("tidemark.formats.avro_records:reader", _SCHEMA, (_SCHEMA,)),
+    "csv": ColumnFormat("tidemark.formats.csv_records:reader", ("header", "separator"), (("header",),)),
+    "cloudevents": ColumnFormat("tidemark.formats.cloud_events:reader"),
     "protobuf": ColumnFormat("tidemark.formats.protobuf_records:reader", (*_SCHEMA, "message"), (_SCHEMA,)),
 }
 FORMATS: Final = Plugins[Format | ColumnFormat]("record format", GROUP, {"json": Json()} | COLUMN_FORMATS, _accept)

@@ -61,6 +61,11 @@ INSTALLATION: Final = (
 )
 FLOWS: Final = (
     Variable("TIDEMARK_PIPELINE", "", "Path of the pipeline file, for `python -m bytewax.run`."),
+    Variable(
+        "TIDEMARK_PIPELINE_FOLDER",
+        "the pipeline file's",
+        "Folder from which the pipeline file names other files. `tidemark up` sets it, for its flows read a copy.",
+    ),
     Variable("TIDEMARK_SLOT", "the first free one", "Name of a worker's slot. `tidemark up` sets it. Never share one."),
     Variable(
         "TIDEMARK_COMMIT_INTERVAL",
