@@ -213,13 +213,12 @@ def test_whatever_comes_as_an_event_is_read_or_refused(values: list[bytes]) -> N
     Decoder(EVENTS).event_times(event_batch([(value, BINARY) for value in values]))
 
 
-def test_names_that_can_not_be_are_told(tmp_path: Path) -> None:
+def test_names_that_can_not_be_are_told() -> None:
     with pytest.raises(ConfigError, match=r"raw\[0\].header: 'a' is named twice"):
         Decoder(pipeline_of('format = "csv"\nheader = ["a", "a"]'))
     mixed = pipeline_of('format = "cloudevents"', 'd = { type = "string", names = ["ce_id", "id"] }')
     with pytest.raises(ConfigError, match="keep names of one kind"):
         Decoder(mixed)
-    assert tmp_path
 
 
 def test_flows_that_read_a_copy_of_the_file_find_what_the_file_names(
