@@ -37,6 +37,7 @@ from tidemark.records.raw_record import RawRecord
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.processor import Output
 from tidemark.sources.files import RecordFile
+from tidemark.sources.ledger import is_position
 from tidemark.sources.progress import Progress, decode_progress
 
 _log = logging.getLogger(__name__)
@@ -275,7 +276,11 @@ class Ingest:
         incarnation, metadata = unpack(committed.metadata)
         known = incarnation == self._incarnation and metadata
         self._legacy = msgspec.json.decode(metadata, type=dict[str, int]) if known else {}
-        newest = {record.key(): decode_progress(record.value() or b"") for record in written}
+        newest = {
+            record.key(): decode_progress(record.value() or b"")
+            for record in written
+            if not is_position(record.key() or b"")
+        }
         now = [p for p in newest.values() if (p.topic, p.incarnation) == (self._topic, self._incarnation)]
         claimed: list[Progress] = []
         for number, file in enumerate(self._files):

@@ -146,7 +146,8 @@ class Transactions:
     def commit(self, positions: list[TopicPartition], group: Any) -> None:  # noqa: ANN401 an opaque type of the client
         """End the transaction with the offsets it covers.
 
-        group: consumer's group metadata, by which the broker refuses a member that has lost its partitions.
+        group: consumer's group metadata, by which the broker refuses a member that has lost its partitions; not looked
+        at where there are no positions.
 
         Raises:
             TransactionFailed: it was aborted, fenced, or its result is unknown.
@@ -155,7 +156,8 @@ class Transactions:
         producer = self._good()
 
         def commit() -> None:
-            producer.send_offsets_to_transaction(positions, group, self._commit_timeout)
+            if positions:
+                producer.send_offsets_to_transaction(positions, group, self._commit_timeout)
             producer.commit_transaction(self._commit_timeout)
 
         try:

@@ -44,6 +44,7 @@ def processes(
     flows: Iterable[FlowSpec] = FLOWS.own.values(),
     streams: int = 1,
     folder: Path | None = None,
+    sources: Iterable[str] = (),
 ) -> list[ProcessSpec]:
     """Every process of a pipeline.
 
@@ -53,6 +54,7 @@ def processes(
         flows: that are run.
         streams: processes that share the partitions of a flow whose partitions can be shared.
         folder: from which the file names other files; by default its own.
+        sources: names of the pipeline's sources, each of which has a process of its own.
 
     Returns:
         What the supervisor keeps running.
@@ -71,9 +73,18 @@ def processes(
             environment={**environment, "TIDEMARK_SLOT": f"{here}-up-{slot}"},
         )
 
+    def source(name: str) -> ProcessSpec:
+        return ProcessSpec(
+            name=f"source-{name}",
+            module="dataflows.sources",
+            arguments=(str(file), name),
+            environment={**environment, "TIDEMARK_SLOT": f"{here}-up"},
+        )
+
     return [
         *(flow(spec.name, slot) for spec in flows for slot in range(streams if spec.divided else 1)),
         ProcessSpec(name="labeling", module="labeling_grpc", arguments=(str(file),), environment=environment),
+        *(source(name) for name in sources),
     ]
 
 
@@ -107,7 +118,10 @@ def up(
                 out.print(Text.assemble((loaded.name, "bold"), where), soft_wrap=True)
                 pinned = PinnedFile(pipeline, text, folder)
                 compilation.wait()
-                specs = processes(pinned.copy, settings, flows=flows, streams=streams, folder=pipeline.parent)
+                names = [each.name for each in loaded.sources]
+                specs = processes(
+                    pinned.copy, settings, flows=flows, streams=streams, sources=names, folder=pipeline.parent
+                )
                 asyncio.run(_supervise(specs, log, asked, pinned))
                 out.print(Text.assemble((loaded.name, "bold"), " has stopped; what it had committed is kept"))
     except KeyboardInterrupt:

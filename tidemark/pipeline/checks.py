@@ -10,6 +10,7 @@ from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
+from tidemark.pipeline.source_checks import source_problems
 from tidemark.pipeline.training_params import problems as problems_of
 from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.runtime.suggestions import did_you_mean
@@ -66,6 +67,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *_labeling(pipeline),
         *_strategy(pipeline),
         *_selection(pipeline),
+        *source_problems(pipeline),
         *(
             Problem(f"training.params.{name}", wrong)
             for name, wrong in problems_of(pipeline.training.params, pipeline.learner)

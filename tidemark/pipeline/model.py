@@ -26,6 +26,7 @@ from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
 from tidemark.pipeline.names import OneOf
 from tidemark.pipeline.record_keys import KeyForm
 from tidemark.records.record_formats import FORMATS
+from tidemark.records.source_kinds import SOURCE_KINDS
 from tidemark.records.topics import Topics
 from tidemark.strategies import STRATEGIES
 from tidemark.times.time_formats import TIME_FORMATS
@@ -111,6 +112,30 @@ class Raw(Section):
     """How the records' keys tell the first of `keys`: `text` (the default), `json` (texts in quotes), `int32` or
     `int64` (big endian), or `other`: keyed by something else or by nothing, so that rows reach their windows by a
     topic of the pipeline's own. A record whose key tells another value than its column is a dead letter."""
+
+
+class SourceSpec(Section):
+    """From where records come into a raw topic, if no producer of yours writes it. `tidemark up` runs each."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,59}$")]
+    """Name of the source: of its process, and in the header `tidemark-source` of its records."""
+    kind: Annotated[str, OneOf(SOURCE_KINDS)]
+    """What it reads (docs/how-to/sources.md). Another package may add a kind."""
+    topic: Unless[str] = None
+    """The raw topic that its records are for; by default the first."""
+    body: Unless[Literal["record", "text"]] = None
+    """What a body is: a `record` of the raw topic's format, or a `text`, which becomes a column by
+    `columns = { NAME = "body" }`. By default what the kind's bodies are."""
+    columns: dict[str, str] = {}
+    """Columns that the source tells: column to attribute, such as `{ device = "topic.1" }` of MQTT. A record that gives
+    the column itself as well is a dead letter."""
+    options: dict[str, bool | int | float | str | list[str] | dict[str, str]] = {}
+    """Options of the kind. Secrets are named by file or environment variable, never written here."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether bodies are texts of which columns are made."""
+        return SOURCE_KINDS.get(self.kind).text if self.body is None else self.body == "text"
 
 
 class Time(Section):
@@ -453,6 +478,8 @@ class Pipeline(Section):
     """How long topics keep what they hold."""
     limits: Limits = Limits()
     """Sizes above which a record is a dead letter."""
+    sources: Annotated[list[SourceSpec], Field(exclude_if=lambda value: not value, max_length=100)] = []
+    """From where raw records come besides Kafka."""
     features_topic: bool = False
     """Whether the features of every event are written to `P.features`."""
     _folder: Path = PrivateAttr(default=Path())

@@ -17,6 +17,7 @@ from tools.reference.metrics import metrics_page
 from tools.reference.pipeline import pipeline_page
 from tools.reference.python_api import python_page
 from tools.reference.settings import settings_page
+from tools.reference.sources import sources_page
 from tools.reference.strategies import strategies_page
 
 GENERATED: Final[dict[str, Callable[[], str]]] = {
@@ -30,6 +31,7 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "reference/pipeline.md": pipeline_page,
     "reference/python.md": python_page,
     "reference/settings.md": settings_page,
+    "reference/sources.md": sources_page,
     "reference/strategies.md": strategies_page,
 }
 """Path below `docs/`, and what gives the page's Markdown."""

@@ -1,0 +1,120 @@
+"""Records of a source as raw records: columns from what the source tells, the key, headers of their origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from tidemark.features.raw_records import Records
+from tidemark.formats.cells import CASTS
+from tidemark.formats.declared import Declared
+from tidemark.pipeline import Pipeline
+from tidemark.pipeline.model import SourceSpec
+from tidemark.records.record_formats import FORMATS
+from tidemark.runtime.processor import Output
+from tidemark.sources.source import LONGEST_POSITION, SourceRecord
+
+SOURCE_HEADER: Final = "tidemark-source"
+"""Header of a raw record that names its source."""
+POSITION_HEADER: Final = "tidemark-position"
+"""Header of a raw record that tells where it stood there."""
+_SPACE: Final = b" \t\r\n"
+
+
+class Keyed:
+    """Makes raw records."""
+
+    def __init__(self, pipeline: Pipeline, spec: SourceSpec, topic: str) -> None:
+        """Prepare.
+
+        Args:
+            pipeline: whose records these are.
+            spec: of the source.
+            topic: raw topic that they are for.
+
+        """
+        raw = next(raw for raw in pipeline.raw if raw.topic == topic)
+        self._records = Records(pipeline, topic)
+        self._format = None if raw.format == "json" else FORMATS.get(raw.format)
+        self._topic, self._name = topic, spec.name.encode()
+        kind_of = Declared.of(pipeline).kind_of
+        self._columns = [(column, told, CASTS[kind_of(column) or "string"]) for column, told in spec.columns.items()]
+        self._text = spec.is_text
+
+    def outputs(self, records: Sequence[SourceRecord]) -> list[Output]:
+        """The raw record of each record. What tells no key has none, and becomes a dead letter of the stream flow.
+
+        Args:
+            records: of the source.
+
+        Returns:
+            Records to produce.
+
+        """
+        objects = [self._object(record) for record in records]
+        keyed = self._records.records([b"" if value is None else value for value in objects])
+        untouched = self._format is not None and not self._text and not self._columns
+        return [
+            Output(
+                self._topic,
+                record.value if untouched or value is None else raw.value,
+                raw.key,
+                headers=(
+                    (SOURCE_HEADER, self._name),
+                    (POSITION_HEADER, record.position[:LONGEST_POSITION].encode(errors="backslashreplace")),
+                ),
+            )
+            for record, value, raw in zip(records, objects, keyed, strict=True)
+        ]
+
+    def _object(self, record: SourceRecord) -> bytes | None:
+        """A record as a JSON object; None where it is no record of the topic's format."""
+        if self._text:
+            return self._of_text(record)
+        if self._format is None:
+            return self._with_columns(record.value, record.attributes)
+        try:
+            told: object = self._format.to_json(record.value)
+        except Exception:  # noqa: BLE001 a stranger's function may raise anything; the stream says why it is refused
+            return None
+        return self._with_columns(told, record.attributes) if isinstance(told, bytes) else None
+
+    def _of_text(self, record: SourceRecord) -> bytes:
+        """An object of columns alone. What tells nothing, or is not UTF-8, stays as it is: a dead letter."""
+        try:
+            attributes = {**record.attributes, "body": record.value.decode()}
+        except UnicodeDecodeError:
+            return record.value
+        made = self._with_columns(b"{}", attributes)
+        return record.value if made == b"{}" else made
+
+    def _with_columns(self, value: bytes, attributes: Mapping[str, str]) -> bytes:
+        """The object with more columns.
+
+        They are written before those that it has, whose bytes stay as they are. One that it has as well is then given
+        twice, for which the stream refuses it: a sender can't pass off its own value as what the source tells.
+        """
+        if not self._columns:
+            return value
+        inner = value.strip(_SPACE)
+        if not (inner.startswith(b"{") and inner.endswith(b"}")):
+            return value
+        added = {
+            column: cast(attributes[told]) if attributes[told] else None
+            for column, told, cast in self._columns
+            if told in attributes
+        }
+        if not added:
+            return value
+        try:
+            head = msgspec.json.encode(added)
+        except UnicodeEncodeError:  # half a surrogate pair, which no text of JSON may hold
+            head = msgspec.json.encode({name: _whole(cell) for name, cell in added.items()})
+        rest = inner[1:-1].strip(_SPACE)
+        return head[:-1] + (b"," + rest if rest else b"") + b"}"
+
+
+def _whole(cell: object) -> object:
+    return cell.encode(errors="backslashreplace").decode() if isinstance(cell, str) else cell

@@ -1,0 +1,1 @@
+"""Sources that listen: addresses, TLS, HTTP requests and syslog frames."""

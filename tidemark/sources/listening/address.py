@@ -1,0 +1,90 @@
+"""Where a source listens, and TLS there."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from ipaddress import ip_address
+from typing import Final
+
+from tidemark.errors import ConfigError
+
+_BACKLOG: Final = 512
+
+
+def parted(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+        raise ValueError(f"{address[:60]!r} is not host:port; write 127.0.0.1:8080")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine alone; no name but `localhost` is, whatever it may resolve to."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listening(source: str, address: str) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        source: whose it is, for the error.
+        address: `host:port`; port 0 takes a free one.
+
+    Returns:
+        The socket.
+
+    Raises:
+        ConfigError: the address can't be had.
+
+    """
+    host, port = parted(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"source '{source}' can't listen on {address}: {error.strerror or error}; name a free address of this "
+            "machine in options.address"
+        ) from error
+
+
+def server_tls(source: str, certificate: str, key: str, authority: str | None) -> ssl.SSLContext:
+    """TLS of a server, from PEM files.
+
+    Args:
+        source: whose it is, for the error.
+        certificate: file of the certificate and its chain.
+        key: file of its key.
+        authority: file of who must have signed the clients' certificates; None: clients show none.
+
+    Returns:
+        The context.
+
+    Raises:
+        ConfigError: a file is missing or no PEM, or the key is not the certificate's.
+
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+        if authority is not None:
+            context.load_verify_locations(authority)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # ssl.SSLError is one
+        files = ", ".join(path for path in (certificate, key, authority) if path is not None)
+        raise ConfigError(
+            f"source '{source}': {files}: {error}; each must be a PEM file, the key the certificate's"
+        ) from error
+    return context
