@@ -6,6 +6,7 @@ What is learnt from and what is predicted go one way: a history is read as the r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -41,6 +42,7 @@ class Records:
             topic: raw topic that they are for, whose form their keys have; by default the first.
 
         """
+        self._pipeline = pipeline
         raw = {raw.topic: raw for raw in pipeline.raw}[topic or pipeline.raw_topics[0]]
         own = pipeline.keys[0]
         self._form: KeyForm = "text" if raw.key in (None, "other") else raw.key
@@ -59,6 +61,11 @@ class Records:
         cleans = any(parse_sql(sql).output_name == own for sql in pipeline.clean)
         self._cleaner, self._key = (cleaner if cleans else None), own
 
+    @cached_property
+    def _own(self) -> Decoder:
+        """Of records in the pipeline's own format."""
+        return Decoder(self._pipeline)
+
     def records(self, values: Sequence[bytes]) -> list[RawRecord]:
         """The record of each value. What tells no key has none, and becomes a dead letter."""
         texts = [self._text(value) for value in values]
@@ -68,12 +75,29 @@ class Records:
             good = [row for i, row in enumerate(decoded.rows.tolist()) if i not in failed]
             for row, text in zip(good, cleaned[self._key].cast(pl.String).to_list(), strict=True):
                 texts[row] = text
+        write = self._write
+        return self._keyed_by(texts, values if write is None else [as_record(write, value) for value in values])
+
+    def as_they_are(self, values: Sequence[bytes]) -> list[RawRecord]:
+        """The record of each value that is one of the pipeline's format already. What tells no key has none.
+
+        Raises:
+            RegistryError: the records' schemas are with a registry that does not answer.
+
+        """
+        decoded = self._own.decode(self._batch(values, NO_TIMESTAMP))
+        frame, failed = (decoded.frame, {}) if self._cleaner is None else surviving(self._cleaner, decoded.frame)
+        good = [row for i, row in enumerate(decoded.rows.tolist()) if i not in failed]
+        texts: list[str | None] = [None] * len(values)
+        for row, text in zip(good, frame[self._key].cast(pl.String).to_list(), strict=True):
+            texts[row] = text
+        return self._keyed_by(texts, values)
+
+    def _keyed_by(self, texts: Sequence[str | None], values: Sequence[bytes]) -> list[RawRecord]:
         known = [text for text in texts if text is not None]
         keys = iter(record_keys(self._form, known, numbers=self._numbers))
-        write = self._write
-        written = values if write is None else [as_record(write, value) for value in values]
         return [
-            RawRecord(None if text is None else next(keys), value) for text, value in zip(texts, written, strict=True)
+            RawRecord(None if text is None else next(keys), value) for text, value in zip(texts, values, strict=True)
         ]
 
     def _text(self, value: bytes) -> str | None:
@@ -95,7 +119,10 @@ class Records:
             timestamp: Kafka's, in milliseconds, beyond which no event time may lie too far; by default unknown.
 
         """
-        batch = Batch(
+        return self._decoder.decode(self._batch(values, timestamp))
+
+    def _batch(self, values: Sequence[bytes], timestamp: int) -> Batch:
+        return Batch(
             self._partition,
             np.arange(len(values)),
             np.full(len(values), timestamp, np.int64),
@@ -103,7 +130,6 @@ class Records:
             list(values),
             [None] * len(values),
         )
-        return self._decoder.decode(batch)
 
 
 def values_of(history: pl.DataFrame, pipeline: Pipeline) -> list[bytes]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tidemark.pipeline.lines import key_of
 from tidemark.pipeline.model import Pipeline, SourceSpec
 from tidemark.pipeline.problem import Problem, unknown_column
+from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.records.source_kinds import SOURCE_KINDS, SourceKind
 from tidemark.runtime.suggestions import did_you_mean
 
@@ -42,6 +43,11 @@ def source_problems(pipeline: Pipeline) -> Iterator[Problem]:
 def _columns(key: str, source: SourceSpec, kind: SourceKind, pipeline: Pipeline) -> Iterator[Problem]:
     if source.is_text and not source.columns:
         yield Problem(f"{key}.columns", 'is missing: bodies are texts; say which column is what, as { note = "body" }')
+    if source.columns and not source.is_text and isinstance(FORMATS.get(pipeline.raw[0].format), ColumnFormat):
+        yield Problem(
+            f"{key}.columns",
+            f"columns can't be written into records of format {pipeline.raw[0].format}; have their senders tell them",
+        )
     known = [*kind.attributes, "body"]
     for column, attribute in source.columns.items():
         if column not in pipeline.columns:

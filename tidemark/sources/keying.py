@@ -12,7 +12,7 @@ from tidemark.formats.cells import CASTS
 from tidemark.formats.declared import Declared
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import SourceSpec
-from tidemark.records.record_formats import FORMATS
+from tidemark.records.record_formats import FORMATS, Format
 from tidemark.runtime.processor import Output
 from tidemark.sources.source import LONGEST_POSITION, SourceRecord
 
@@ -36,12 +36,14 @@ class Keyed:
 
         """
         raw = next(raw for raw in pipeline.raw if raw.topic == topic)
+        form = FORMATS.get(raw.format)
         self._records = Records(pipeline, topic)
-        self._format = None if raw.format == "json" else FORMATS.get(raw.format)
         self._topic, self._name = topic, spec.name.encode()
         kind_of = Declared.of(pipeline).kind_of
         self._columns = [(column, told, CASTS[kind_of(column) or "string"]) for column, told in spec.columns.items()]
         self._text = spec.is_text
+        self._untouched = raw.format != "json" and not self._text and not self._columns
+        self._form = form if isinstance(form, Format) else None
 
     def outputs(self, records: Sequence[SourceRecord]) -> list[Output]:
         """The raw record of each record. What tells no key has none, and becomes a dead letter of the stream flow.
@@ -52,34 +54,38 @@ class Keyed:
         Returns:
             Records to produce.
 
+        Raises:
+            RegistryError: the records' schemas are with a registry that does not answer.
+
         """
-        objects = [self._object(record) for record in records]
-        keyed = self._records.records([b"" if value is None else value for value in objects])
-        untouched = self._format is not None and not self._text and not self._columns
+        if self._untouched:
+            keyed = self._records.as_they_are([record.value for record in records])
+        else:
+            keyed = self._records.records([self._object(record) for record in records])
         return [
             Output(
                 self._topic,
-                record.value if untouched or value is None else raw.value,
+                raw.value,
                 raw.key,
                 headers=(
                     (SOURCE_HEADER, self._name),
                     (POSITION_HEADER, record.position[:LONGEST_POSITION].encode(errors="backslashreplace")),
                 ),
             )
-            for record, value, raw in zip(records, objects, keyed, strict=True)
+            for record, raw in zip(records, keyed, strict=True)
         ]
 
-    def _object(self, record: SourceRecord) -> bytes | None:
-        """A record as a JSON object; None where it is no record of the topic's format."""
+    def _object(self, record: SourceRecord) -> bytes:
+        """A record as a JSON object; as it is where it is no record of the topic's format."""
         if self._text:
             return self._of_text(record)
-        if self._format is None:
+        if self._form is None or not self._columns:
             return self._with_columns(record.value, record.attributes)
         try:
-            told: object = self._format.to_json(record.value)
+            told: object = self._form.to_json(record.value)
         except Exception:  # noqa: BLE001 a stranger's function may raise anything; the stream says why it is refused
-            return None
-        return self._with_columns(told, record.attributes) if isinstance(told, bytes) else None
+            return record.value
+        return self._with_columns(told, record.attributes) if isinstance(told, bytes) else record.value
 
     def _of_text(self, record: SourceRecord) -> bytes:
         """An object of columns alone. What tells nothing, or is not UTF-8, stays as it is: a dead letter."""

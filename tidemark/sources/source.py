@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from tidemark.formats.declared import Declared
@@ -111,6 +112,10 @@ class Setting:
     spec: SourceSpec
     topic: str
     incarnation: Callable[[], str] = field(default=lambda: "")
+
+    def path(self, named: str) -> Path:
+        """A path that an option names: a relative one begins at the pipeline file's folder."""
+        return self.pipeline.folder / Path(named).expanduser()
 
     @property
     def declared(self) -> Declared:

@@ -84,7 +84,7 @@ class HttpSource:
         """Prepare for a setting."""
         options = setting.options
         assert isinstance(options, HttpOptions)  # noqa: S101 by the kind
-        self._name, self._options = setting.name, options
+        self._setting, self._name, self._options = setting, setting.name, options
         self._intake = Intake(Room(options.buffer))
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -133,7 +133,8 @@ class HttpSource:
         )
         config.load()
         if options.tls_cert is not None and options.tls_key is not None:
-            config.ssl = server_tls(self._name, options.tls_cert, options.tls_key, options.tls_ca)
+            files = (str(self._setting.path(options.tls_cert)), str(self._setting.path(options.tls_key)))
+            config.ssl = server_tls(self._name, *files, self._path(options.tls_ca))
         logging.getLogger("uvicorn").setLevel(logging.ERROR)  # a stranger's wrong request is no news
         listener = listening(self._name, options.address)
         self.port = listener.getsockname()[1]
@@ -148,9 +149,12 @@ class HttpSource:
         shown = f"[{host}]" if ":" in host else host
         _log.info("source '%s' takes POST %s://%s:%d%s", self._name, scheme, shown, self.port, options.path)
 
+    def _path(self, named: str | None) -> str | None:
+        return None if named is None else str(self._setting.path(named))
+
     def _tokens(self) -> Sequence[str]:
         options = self._options
-        text = secret(self._name, "token", options.token_file, options.token_env)
+        text = secret(self._name, "token", self._path(options.token_file), options.token_env)
         tokens = [] if text is None else [line.strip() for line in text.splitlines() if line.strip()]
         if any(len(token) < _SHORTEST_TOKEN for token in tokens):
             raise ConfigError(
