@@ -225,7 +225,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.StatsResponse:
         """The queue in numbers."""
         self._checks.served(request.pipeline)
-        return pb.StatsResponse(stats=await self._stats.message())
+        who = caller.get()
+        return pb.StatsResponse(
+            stats=await self._stats.message(), caller=pb.Caller(name=who.name, role=who.role.value, known=who.known)
+        )
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, _context: Context

@@ -15,6 +15,7 @@ from labeling_grpc.client.labeling import LabelingClient
 from labeling_grpc.client.labeling_async import AsyncLabelingClient
 from labeling_grpc.client.values import (
     Annotation,
+    Caller,
     Case,
     CaseDetails,
     CaseEvent,
@@ -23,6 +24,7 @@ from labeling_grpc.client.values import (
     Comment,
     Contribution,
     GivenAnswer,
+    Held,
     HistoryPoint,
     Progress,
     SimilarCase,
@@ -40,6 +42,7 @@ __all__ = [
     "AsyncLabelingAdminClient",
     "AsyncLabelingClient",
     "AuditEntry",
+    "Caller",
     "Case",
     "CaseDetails",
     "CaseEvent",
@@ -50,6 +53,7 @@ __all__ = [
     "Contribution",
     "GivenAnswer",
     "Gold",
+    "Held",
     "HistoryPoint",
     "Imported",
     "LabelingAdminClient",

@@ -16,6 +16,7 @@ import grpc
 from labeling_grpc.client.channel import Blocking, UnreachableError, translated
 from labeling_grpc.client.messages import (
     amended,
+    caller_of,
     case_record,
     comments_of,
     details_of,
@@ -30,10 +31,12 @@ from labeling_grpc.client.messages import (
 )
 from labeling_grpc.client.values import (
     Annotation,
+    Caller,
     CaseDetails,
     CaseRecord,
     CaseState,
     Comment,
+    Held,
     Progress,
     Stats,
     Submitted,
@@ -118,7 +121,7 @@ class LabelingClient(Blocking):
         following = self._calls.lease(count, wait, lease)
         return turned(self._call("SubmitLabels", self._calls.submit(annotations, following), wait))
 
-    def skip(self, task: Task, reason: str = "", *, known_at: int | None = None) -> str:
+    def skip(self, task: Task | Held, reason: str = "", *, known_at: int | None = None) -> str:
         """Close a task without an answer; the id of the annotation that says so.
 
         Raises:
@@ -128,7 +131,7 @@ class LabelingClient(Blocking):
         """
         return cast("str", self._call("Skip", self._calls.skip(task, reason, known_at)).annotation_id)
 
-    def escalate(self, task: Task, reason: str) -> str:
+    def escalate(self, task: Task | Held, reason: str) -> str:
         """Hand a task on to the reviewers, with what makes it hard; the id of the annotation that says so.
 
         Raises:
@@ -166,7 +169,7 @@ class LabelingClient(Blocking):
         """
         return amended(self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
 
-    def renew(self, tasks: Sequence[Task], lease: float | None = None) -> list[int | RefusedError]:
+    def renew(self, tasks: Sequence[Task | Held], lease: float | None = None) -> list[int | RefusedError]:
         """Let leases end `lease` seconds from now; when each ends (µs), or why it was refused.
 
         Raises:
@@ -180,7 +183,7 @@ class LabelingClient(Blocking):
                 return [refusal]
             raise
 
-    def release(self, tasks: Sequence[Task]) -> int:
+    def release(self, tasks: Sequence[Task | Held]) -> int:
         """Give tasks back; how many leases that ended.
 
         Raises:
@@ -267,6 +270,10 @@ class LabelingClient(Blocking):
 
         """
         return stats_of(self._call("Stats", self._calls.stats()).stats)
+
+    def caller(self) -> Caller:
+        """Who the service takes this client for."""
+        return caller_of(self._call("Stats", self._calls.stats()))
 
     def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> Generator[Update, None, None]:
         """What happens, at most one update per `interval` seconds, until the service stops or the iterator is closed.

@@ -12,6 +12,7 @@ import grpc
 from labeling_grpc.client.channel import Asyncio, UnreachableError, translated
 from labeling_grpc.client.messages import (
     amended,
+    caller_of,
     case_record,
     comments_of,
     details_of,
@@ -26,10 +27,12 @@ from labeling_grpc.client.messages import (
 )
 from labeling_grpc.client.values import (
     Annotation,
+    Caller,
     CaseDetails,
     CaseRecord,
     CaseState,
     Comment,
+    Held,
     Progress,
     Stats,
     Submitted,
@@ -88,11 +91,11 @@ class AsyncLabelingClient(Asyncio):
         following = self._calls.lease(count, wait, lease)
         return turned(await self._call("SubmitLabels", self._calls.submit(annotations, following), wait))
 
-    async def skip(self, task: Task, reason: str = "", *, known_at: int | None = None) -> str:
+    async def skip(self, task: Task | Held, reason: str = "", *, known_at: int | None = None) -> str:
         """As `LabelingClient.skip`."""
         return cast("str", (await self._call("Skip", self._calls.skip(task, reason, known_at))).annotation_id)
 
-    async def escalate(self, task: Task, reason: str) -> str:
+    async def escalate(self, task: Task | Held, reason: str) -> str:
         """As `LabelingClient.escalate`."""
         return cast("str", (await self._call("Escalate", self._calls.escalate(task, reason))).annotation_id)
 
@@ -113,7 +116,7 @@ class AsyncLabelingClient(Asyncio):
         """As `LabelingClient.retract`."""
         return amended(await self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
 
-    async def renew(self, tasks: Sequence[Task], lease: float | None = None) -> list[int | RefusedError]:
+    async def renew(self, tasks: Sequence[Task | Held], lease: float | None = None) -> list[int | RefusedError]:
         """As `LabelingClient.renew`."""
         try:
             return renewed(await self._call("RenewLease", self._calls.renew(tasks, lease)))
@@ -122,7 +125,7 @@ class AsyncLabelingClient(Asyncio):
                 return [refusal]
             raise
 
-    async def release(self, tasks: Sequence[Task]) -> int:
+    async def release(self, tasks: Sequence[Task | Held]) -> int:
         """As `LabelingClient.release`."""
         if not tasks:
             return 0
@@ -163,6 +166,10 @@ class AsyncLabelingClient(Asyncio):
     async def stats(self) -> Stats:
         """As `LabelingClient.stats`."""
         return stats_of((await self._call("Stats", self._calls.stats())).stats)
+
+    async def caller(self) -> Caller:
+        """As `LabelingClient.caller`."""
+        return caller_of(await self._call("Stats", self._calls.stats()))
 
     async def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> AsyncGenerator[Update, None]:
         """As `LabelingClient.watch`."""

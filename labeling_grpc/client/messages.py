@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from labeling_grpc.client.values import (
     Annotation,
+    Caller,
     Case,
     CaseDetails,
     CaseEvent,
@@ -17,6 +18,7 @@ from labeling_grpc.client.values import (
     Contribution,
     EventKind,
     GivenAnswer,
+    Held,
     HistoryPoint,
     Progress,
     SimilarCase,
@@ -78,12 +80,12 @@ class Calls:
             ],
         )
 
-    def escalate(self, task: Task, reason: str) -> pb.EscalateRequest:
+    def escalate(self, task: Task | Held, reason: str) -> pb.EscalateRequest:
         """Hand a case on to the reviewers."""
         lease = pb.Lease(event_id=task.event_id, lease_token=task.token)
         return pb.EscalateRequest(pipeline=self.pipeline, lease=lease, reason=reason)
 
-    def skip(self, task: Task, reason: str, known_at: int | None) -> pb.SkipRequest:
+    def skip(self, task: Task | Held, reason: str, known_at: int | None) -> pb.SkipRequest:
         """Close without an answer."""
         return pb.SkipRequest(
             pipeline=self.pipeline,
@@ -92,11 +94,11 @@ class Calls:
             known_at_us=known_at,
         )
 
-    def renew(self, tasks: Sequence[Task], lease: float | None) -> pb.RenewLeaseRequest:
+    def renew(self, tasks: Sequence[Task | Held], lease: float | None) -> pb.RenewLeaseRequest:
         """Keep cases."""
         return pb.RenewLeaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks), lease_ms=ms(lease))
 
-    def release(self, tasks: Sequence[Task]) -> pb.ReleaseRequest:
+    def release(self, tasks: Sequence[Task | Held]) -> pb.ReleaseRequest:
         """Give cases back."""
         return pb.ReleaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks))
 
@@ -163,7 +165,7 @@ def ms(seconds: float | None) -> int:
     return 0 if seconds is None else round(seconds * 1_000)
 
 
-def lease_messages(tasks: Sequence[Task]) -> list[pb.Lease]:
+def lease_messages(tasks: Sequence[Task | Held]) -> list[pb.Lease]:
     """Names of leases."""
     return [pb.Lease(event_id=task.event_id, lease_token=task.token) for task in tasks]
 
@@ -308,6 +310,11 @@ def progress_of(response: pb.GetProgressResponse) -> Progress:
         leased=progress.leased,
         median_answer_ms=progress.median_answer_ms,
     )
+
+
+def caller_of(response: pb.StatsResponse) -> Caller:
+    """Who the caller is."""
+    return Caller(response.caller.name, response.caller.role, response.caller.known)
 
 
 def value_of(value: pb.Value) -> Value:

@@ -67,6 +67,14 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A lease of a case, by which it is answered, kept and given back: all of a `Task` that the service asks for."""
+
+    event_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task(Case):
     """A leased case, and all that is needed to answer it.
 
@@ -90,7 +98,7 @@ class Task(Case):
 class Annotation:
     """An answer to a task. key: idempotency key; "" lets the lease token serve.  known_at: event time, µs."""
 
-    task: Task
+    task: Task | Held
     label: str
     known_at: int | None = None
     confidence: float | None = None
@@ -146,6 +154,18 @@ class Stats:
     def waiting(self) -> int:
         """Cases that could be leased now."""
         return self.waiting_explore + self.waiting_active
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a client is to the service. name: of the token's annotator, else the machine.  known: there was a token.
+
+    role: annotator, reviewer, admin, viewer or program; without tokens everybody is admin.
+    """
+
+    name: str
+    role: str
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tidemark.cli.commands import COMMANDS
+from tidemark.cli.commands import COMMANDS, MODULES
 from tidemark.cli.overview import overview
 
 
@@ -28,7 +28,7 @@ class OnDemand(TyperGroup):
         """The command of this name, None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        command = typer.main.get_command(import_module(f"tidemark.cli.{cmd_name}").app)
+        command = typer.main.get_command(import_module(f"tidemark.cli.{MODULES.get(cmd_name, cmd_name)}").app)
         command.name = cmd_name
         return command
 

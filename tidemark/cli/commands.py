@@ -24,6 +24,7 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
         "warm": "Compile every kernel ahead of the first start.",
     },
     "Label": {
+        "console": "Pages to label cases and watch the loop, in a browser.",
         "label": "Answer cases in the terminal.",
         "queue": "The labeling service's queue.",
         "token": "Access tokens of the labeling service.",
@@ -43,3 +44,6 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
 
 COMMANDS: Final[Mapping[str, str]] = {name: line for panel in PANELS.values() for name, line in panel.items()}
 """Each is a module of this package with a Typer `app`: of one command, or of several under its name."""
+
+MODULES: Final[Mapping[str, str]] = {"console": "console_pages"}
+"""Modules of commands whose name another module has."""

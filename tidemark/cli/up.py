@@ -15,6 +15,7 @@ from dataflows.engine.transactional_ids import place
 from tidemark.broker import broker_status, kafka_for
 from tidemark.cli.compiling import Compiling
 from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.console_pages import console_process, lacks
 from tidemark.cli.costs import costs
 from tidemark.cli.raw_topics import empty_topics
 from tidemark.cli.topics_compared import made, topics_lack
@@ -92,6 +93,9 @@ def processes(
 def up(
     pipeline: PipelineFile,
     streams: Annotated[int, typer.Option(min=1, help="Processes of the stream flow.")] = 1,
+    console: Annotated[
+        bool, typer.Option(envvar="TIDEMARK_CONSOLE", help="Serve the console's pages, on this machine alone.")
+    ] = True,
 ) -> None:
     """Run a whole pipeline: Kafka if none is named, every flow and the labeling service, until Ctrl-C."""
     asked = Asked()
@@ -122,6 +126,10 @@ def up(
                 specs = processes(
                     pinned.copy, settings, flows=flows, streams=streams, sources=names, folder=pipeline.parent
                 )
+                if console and (lacking := lacks()):
+                    out.print(lacking, soft_wrap=True)
+                elif console:
+                    specs.append(console_process(pinned.copy, settings, pipeline.parent))
                 asyncio.run(_supervise(specs, log, asked, pinned))
                 out.print(Text.assemble((loaded.name, "bold"), " has stopped; what it had committed is kept"))
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.durations import format_duration
@@ -249,11 +250,21 @@ def _label(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(
                 "label.business_id", f"column '{label.business_id}' is a {column.type}; an id is a string or an int"
             )
+    if label.zone is not None and not _is_zone(label.zone):
+        yield Problem("label.zone", f"'{label.zone}' is no time zone of this machine; write one as 'Europe/Berlin'")
     leaks: list[tuple[str, str | None]] = [("label.column", label.column)]
     leaks += [(f"label.leaks[{i}]", name) for i, name in enumerate(label.leaks)]
     for key, leak in leaks:
         if leak is not None and leak in pipeline.columns:
             yield Problem(key, f"'{leak}' tells the answer, and the stream must not hold it; remove columns.{leak}")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder
+        return False
+    return True
 
 
 def _labeling(pipeline: Pipeline) -> Iterator[Problem]:

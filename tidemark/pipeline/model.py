@@ -176,6 +176,9 @@ class Column(Section):
     names is a dead letter. Of `avro` and `protobuf`, `place.city` is the field `city` of the field `place`."""
     default: Unless[str | bool | int | float] = None
     """Value where a record does not tell it, or tells null."""
+    unit: Unless[Annotated[str, Field(min_length=1, max_length=20)]] = None
+    """What numbers of the column are of, for the console: a currency by its three capitals (`EUR`), or a unit as it is
+    written behind a number (`°C`, `kWh`). It changes nothing that is computed."""
 
 
 class Feature(Section):
@@ -250,6 +253,8 @@ class LabelSpec(Section):
     """Columns that the person who labels is shown."""
     question: str = ""
     """The question that people are asked about each case."""
+    zone: Unless[str] = None
+    """Time zone in which the console shows times, as `Europe/Berlin`; UTC by default."""
     column: str | None = None
     """Column of a historic file that holds the class; never part of the stream."""
     leaks: list[str] = []
@@ -277,6 +282,9 @@ class Labeling(Section):
     withdraw_below: Annotated[float, Field(ge=0, le=1), Unit("share")] = 0.0
     """Active cases are withdrawn when the uncertainty that a newer model has of them is below this share of what the
     case was asked with; 0: never."""
+    blind: Unless[bool] = None
+    """Whether the console hides what the model thinks of a case until it is answered, so that nobody leans on it. By
+    default it is shown."""
     hidden: dict[str, list[Literal["annotator", "reviewer", "admin", "viewer", "program"]]] = {}
     """Context columns, and the roles that may not see them."""
 

@@ -12,9 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from labeling_grpc.client.reasons import why_asked
 from labeling_grpc.client.values import CaseDetails, Comment, HistoryPoint, SimilarCase, Task, Value
 from tidemark.cli.sitting.class_keys import MANY, numbers_of
-from tidemark.records import NO_MODEL, Reason
+from tidemark.records import NO_MODEL
 from tidemark.runtime import safe_text as shown
 
 _LIKELY: Final = 8
@@ -22,20 +23,6 @@ _LIKELY: Final = 8
 
 _TELLING: Final = 12
 """Contributions that are shown, the largest first."""
-
-_WHY: Final[dict[Reason, str]] = {
-    "explore": "drawn at random, to measure the model without bias: please answer it even if it looks dull",
-    "uncertain": "the model can't tell",
-    "diverse": "unlike what was labeled before",
-    "cold": "there is no model yet: the first answers make it",
-    "imported": "brought in by hand",
-}
-_WHY_THEN: Final[dict[Reason, str]] = {
-    "uncertain": "model {asked} could not tell when it was asked; {now} is in force now",
-    "diverse": "unlike what was labeled before it was asked; {now} is in force now",
-    "cold": "there was no model when it was asked; {now} is in force now",
-}
-"""Where another model is in force than when the case was asked."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,11 +54,7 @@ def reason(task: Task, current: str, *, blind: bool) -> Text:
         A sentence.
 
     """
-    why = _WHY[task.reason]
-    if current and current != task.model and task.reason in _WHY_THEN:
-        then = "none" if task.model == NO_MODEL else safe(task.model).plain
-        why = _WHY_THEN[task.reason].format(asked=then, now=safe(current).plain)
-    text = Text.assemble(("asked ", "dim"), (why, "cyan"))
+    text = Text.assemble(("asked ", "dim"), (safe(why_asked(task, current)).plain, "cyan"))
     if task.uncertainty is not None and not blind:
         text.append(f" (uncertainty {task.uncertainty:.2f})", style="dim")
     return text

@@ -1,0 +1,96 @@
+"""The console's pages, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from console.options import Options
+from console.pages import label, sign_in
+from console.pages.common import visited
+from console.pages.problems import HANDLERS
+from console.rendering import STATIC, static_version
+from console.security.headers import SecurityHeaders
+from console.security.sessions import Sessions
+from console.site import Site
+
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+
+class _Static(StaticFiles):
+    """Static files under an address that changes with them."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """A file, kept by browsers for ever."""
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = _FOR_EVER
+        return response
+
+
+def routes() -> list[BaseRoute]:
+    """Every address of the console."""
+    return [
+        Route("/", sign_in.home),
+        Route("/p/{pipeline}/", sign_in.start),
+        Route("/p/{pipeline}/sign-in", sign_in.show, methods=["GET"]),
+        Route("/p/{pipeline}/sign-in", sign_in.sign_in, methods=["POST"]),
+        Route("/p/{pipeline}/sign-out", sign_in.sign_out, methods=["POST"]),
+        Route("/p/{pipeline}/label", visited("label", label.show), methods=["GET"]),
+        *(
+            Route(f"/p/{{pipeline}}/label/{name}", visited("label", endpoint), methods=["POST"])
+            for name, endpoint in (
+                ("next", label.following),
+                ("decide", label.decide),
+                ("amend", label.amend),
+                ("comment", label.remark),
+                ("renew", label.renew),
+                ("release", label.release),
+            )
+        ),
+        Mount(f"/static/{static_version()}", GZipMiddleware(_Static(directory=STATIC)), name="static"),
+    ]
+
+
+def create_app(sites: Iterable[Site], options: Options, key: bytes) -> Starlette:
+    """The console of some pipelines.
+
+    Args:
+        sites: the pipelines.
+        options: how it is served.
+        key: that cookies are signed with.
+
+    Returns:
+        An ASGI application.
+
+    """
+    by_name = {site.name: site for site in sites}
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        for site in by_name.values():
+            await site.connections.close()
+
+    app = Starlette(
+        routes=routes(),
+        middleware=[
+            Middleware(SecurityHeaders, secure=options.secure),
+            Middleware(TrustedHostMiddleware, allowed_hosts=options.allowed_hosts, www_redirect=False),
+        ],
+        exception_handlers=HANDLERS,
+        lifespan=lifespan,
+    )
+    app.state.sites = by_name
+    app.state.options = options
+    app.state.sessions = Sessions(key, secure=options.secure, port=options.port)
+    return app

@@ -1,0 +1,100 @@
+"""What every page of a pipeline begins with: which pipeline, who asks, and whether they may."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from console.rendering import page
+from console.security.access import TITLES, may, menu
+from console.security.requests import CSRF_HEADER, RejectedError, check_csrf, check_origin
+from console.security.sessions import Session, Sessions
+from console.site import Site
+from labeling_grpc.client import AsyncLabelingClient
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of somebody who is signed in."""
+
+    request: Request
+    site: Site
+    session: Session
+
+    @property
+    def client(self) -> AsyncLabelingClient:
+        """The labeling service, asked as this person."""
+        return self.site.connections.of(self.session)
+
+    def page(self, template: str, current: str, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401
+        """A page with the pipeline's head and menu. current: name of the page in the menu."""
+        return page(template, status, **frame(self.site, self.session, current), **values)
+
+
+def frame(site: Site, session: Session | None, current: str = "") -> dict[str, Any]:
+    """What the frame of every page is made of."""
+    role = "" if session is None else session.role
+    return {
+        "site": site,
+        "base": f"/p/{site.name}",
+        "session": session,
+        "menu": [(name, TITLES[name]) for name in menu(role)],
+        "current": current,
+    }
+
+
+Endpoint = Callable[[Visit], Awaitable[Response]]
+
+
+def site_of(request: Request) -> Site:
+    """The pipeline of a request's path.
+
+    Raises:
+        RejectedError: there is none of this name here.
+
+    """
+    site: Site | None = request.app.state.sites.get(request.path_params.get("pipeline", ""))
+    if site is None:
+        raise RejectedError(404, "there is no such page here")
+    return site
+
+
+def sessions_of(request: Request) -> Sessions:
+    """The cookies."""
+    sessions: Sessions = request.app.state.sessions
+    return sessions
+
+
+def visited(name: str, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """A page for those whose role sees it; others are led to sign in, or told.
+
+    Args:
+        name: of the page, a row of `console.security.access`.
+        endpoint: answers.
+
+    Returns:
+        For Starlette. What changes something must come from a page of ours and bring the session's CSRF token.
+
+    """
+
+    async def answer(request: Request) -> Response:
+        site = site_of(request)
+        changes = request.method not in {"GET", "HEAD"}
+        if changes:
+            check_origin(request)
+        session = sessions_of(request).of(request, site.name)
+        if session is None:
+            if changes or "application/json" in request.headers.get("accept", ""):
+                raise RejectedError(401, "your session has ended: sign in again")
+            return RedirectResponse(f"/p/{site.name}/sign-in", 303)
+        if changes:
+            check_csrf(session, request.headers.get(CSRF_HEADER, ""))
+        if not may(session.role, name):
+            raise RejectedError(403, f"this page is not for the role {session.role}")
+        return await endpoint(Visit(request, site, session))
+
+    return answer

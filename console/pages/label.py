@@ -1,0 +1,210 @@
+"""The Label page: cases given out and answered. What the labeling service refuses, it refuses here too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Literal
+
+import msgspec
+from starlette.responses import JSONResponse, Response
+
+from console.pages.common import Visit
+from console.rendering import rendered
+from console.security.requests import said
+from console.shown.case_view import CaseLayout
+from labeling_grpc.client import (
+    Annotation,
+    CaseDetails,
+    Held,
+    Reason,
+    RefusedError,
+    Task,
+    UnreachableError,
+)
+from tidemark.errors import LabelingError
+
+LEASE_SECONDS: Final = 300.0
+"""Renewed by the page for as long as it is open; a closed lid gives the cases to others after this time."""
+_MOST_AHEAD: Final = 5
+_LONGEST_WAIT: Final = 10.0
+_HISTORY: Final = 60
+_STATES: Final = {
+    Reason.QUEUE_PAUSED: "paused",
+    Reason.ANNOTATOR_STOPPED: "stopped",
+    Reason.QUOTA_REACHED: "quota",
+}
+
+
+class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A case that the page holds."""
+
+    event_id: str
+    token: str
+
+    @property
+    def held(self) -> Held:
+        """As the client takes it."""
+        return Held(self.event_id, self.token)
+
+
+class Next(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask for cases. wait: seconds, where the page has none to show."""
+
+    count: int
+    wait: float = 0.0
+
+
+class Leases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cases to keep, or to give back."""
+
+    leases: list[Lease]
+
+
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the person decided. text: a comment, why it is skipped, or what makes it hard."""
+
+    event_id: str
+    token: str
+    kind: Literal["answer", "skip", "escalate", "release"]
+    label: str = ""
+    text: str = ""
+
+
+class Amendment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A decision corrected, or (label null) taken back."""
+
+    annotation_id: str
+    label: str | None
+    text: str = ""
+
+
+class Remark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something said of a case. key: repeated with it, it stands there once."""
+
+    event_id: str
+    text: str
+    key: str
+
+
+async def show(visit: Visit) -> Response:
+    """The page, to which its script brings the cases."""
+    label = visit.site.pipeline.label
+    question = label.question or "Which is it?"
+    kinds = ["positive" if name == label.positive else "negative" for name in label.classes]
+    return visit.page(
+        "label.html",
+        "label",
+        question=question,
+        classes=[(number, name, kind) for number, (name, kind) in enumerate(zip(label.classes, kinds, strict=True), 1)],
+    )
+
+
+async def following(visit: Visit) -> Response:
+    """Lease cases, with all that helps to decide them."""
+    asked: Next = await said(visit.request, Next)
+    count = min(max(asked.count, 1), _MOST_AHEAD)
+    wait = min(max(asked.wait, 0.0), _LONGEST_WAIT)
+    client = visit.client
+    try:
+        tasks = await client.lease(count, wait=wait, lease=LEASE_SECONDS)
+    except RefusedError as refusal:
+        state = _STATES.get(refusal.reason)
+        if state is None:
+            raise
+        return JSONResponse({"cases": [], "state": state, "why": str(refusal), "progress": await _figures(visit)})
+    details = await asyncio.gather(*(_details(visit, task) for task in tasks))
+    cases = [_case(visit.site.layout, task, known) for task, known in zip(tasks, details, strict=True)]
+    return JSONResponse({"cases": cases, "state": "", "why": "", "progress": await _figures(visit)})
+
+
+async def decide(visit: Visit) -> Response:
+    """Take an answer, a skip or an escalation, or give a case back. Safe to repeat."""
+    made: Decision = await said(visit.request, Decision)
+    held, client = Held(made.event_id, made.token), visit.client
+    annotation = ""
+    match made.kind:
+        case "answer":
+            (outcome,) = await client.submit_many([Annotation(held, made.label, comment=made.text)])
+            if isinstance(outcome, RefusedError):
+                raise outcome
+            annotation = outcome.annotation_id
+        case "skip":
+            annotation = await client.skip(held, made.text)
+        case "escalate":
+            annotation = await client.escalate(held, made.text)
+        case "release":
+            await client.release([held])
+    return JSONResponse({"annotation_id": annotation})
+
+
+async def amend(visit: Visit) -> Response:
+    """Correct a decision, or take it back."""
+    made: Amendment = await said(visit.request, Amendment)
+    if made.label is None:
+        outcome = await visit.client.retract(made.annotation_id, made.text)
+    else:
+        outcome = await visit.client.amend(made.annotation_id, made.label, comment=made.text)
+    return JSONResponse({"annotation_id": outcome.annotation_id})
+
+
+async def remark(visit: Visit) -> Response:
+    """Say something of a case to whoever is given it."""
+    made: Remark = await said(visit.request, Remark)
+    await visit.client.comment(made.event_id, made.text, key=made.key)
+    return JSONResponse({})
+
+
+async def renew(visit: Visit) -> Response:
+    """Keep cases; those that are no longer the person's are named."""
+    asked: Leases = await said(visit.request, Leases)
+    if not asked.leases:
+        return JSONResponse({"lost": []})
+    outcomes = await visit.client.renew([lease.held for lease in asked.leases], LEASE_SECONDS)
+    lost = [
+        lease.event_id
+        for lease, outcome in zip(asked.leases, outcomes, strict=True)
+        if isinstance(outcome, RefusedError)
+    ]
+    return JSONResponse({"lost": lost})
+
+
+async def release(visit: Visit) -> Response:
+    """Give cases back."""
+    asked: Leases = await said(visit.request, Leases)
+    return JSONResponse({"released": await visit.client.release([lease.held for lease in asked.leases])})
+
+
+async def _details(visit: Visit, task: Task) -> CaseDetails | None:
+    try:
+        return await visit.client.case(task.event_id, most=_HISTORY)
+    except UnreachableError:
+        raise
+    except LabelingError:  # the case can be answered without them; the page says that they are missing
+        return None
+
+
+def _case(layout: CaseLayout, task: Task, details: CaseDetails | None) -> dict[str, object]:
+    view = layout.of(task, details)
+    return {
+        "event_id": task.event_id,
+        "token": task.token,
+        "name": view.name,
+        "html": rendered("case.html", case=view),
+    }
+
+
+async def _figures(visit: Visit) -> dict[str, int] | None:
+    """How far the person is; None where the service knows nothing of them yet."""
+    try:
+        progress = await visit.client.progress()
+    except RefusedError as refusal:
+        if refusal.reason is not Reason.UNKNOWN_ANNOTATOR:
+            raise
+        return None
+    return {
+        "today": progress.answered_today,
+        "skipped": progress.skipped_today,
+        "quota": progress.quota,
+        "waiting": progress.waiting,
+        "median_ms": progress.median_answer_ms,
+    }

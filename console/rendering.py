@@ -1,0 +1,61 @@
+"""Pages of templates. Every text goes through `safe` and is escaped as HTML, without a word in the template."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+from tidemark.runtime.safe_text import safe
+
+_HERE: Final = Path(__file__).parent
+STATIC: Final = _HERE / "static"
+
+
+@cache
+def static_version() -> str:
+    """Digits that change with any static file: they are part of its address, so that browsers keep it for ever."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(STATIC).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _shown(value: object) -> object:
+    """What a template prints: text from outside without what turns, hides or overprints it."""
+    if isinstance(value, Markup):
+        return value
+    if value is None:
+        return ""
+    return safe(value, lines=True) if isinstance(value, str) else value
+
+
+@cache
+def templates() -> Environment:
+    """The templates."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["static"] = lambda name: f"/static/{static_version()}/{name}"
+    return environment
+
+
+def rendered(template: str, **values: Any) -> str:  # noqa: ANN401 what the template asks for
+    """A template's HTML."""
+    return templates().get_template(template).render(values)
+
+
+def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401 as above
+    """A template as a response."""
+    return HTMLResponse(rendered(template, **values), status_code=status)

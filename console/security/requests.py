@@ -1,0 +1,106 @@
+"""Requests that change something come from our own pages, and are of bounded size."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from console.security.sessions import Session, brought_back
+
+MOST_BYTES: Final = 64 * 1024
+CSRF_HEADER: Final = "x-csrf-token"
+_SITES: Final = {"same-origin", "none"}
+
+
+class RejectedError(Exception):
+    """A request is not taken. status: of HTTP.  The text is for the person."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def check_origin(request: Request) -> None:
+    """Refuse what another site's page sends.
+
+    Raises:
+        RejectedError: the browser says that it does, or does not say where it comes from.
+
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None and site not in _SITES:
+        raise RejectedError(403, "this request came from another site's page")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise RejectedError(403, "this request came from another site's page")
+    if site is None and origin is None:
+        raise RejectedError(403, "this request does not say which page it comes from")
+
+
+def check_csrf(session: Session, given: str) -> None:
+    """Refuse what does not bring the session's secret back.
+
+    Raises:
+        RejectedError: it does not.
+
+    """
+    if not brought_back(session, given):
+        raise RejectedError(403, "this page is of an earlier sign-in: load it again")
+
+
+async def body(request: Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        RejectedError: it is too large, or breaks off.
+
+    """
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MOST_BYTES:
+                raise RejectedError(413, f"a request has at most {MOST_BYTES:,} bytes")
+            parts.append(part)
+    except ClientDisconnect as error:
+        raise RejectedError(400, "the request broke off") from error
+    return b"".join(parts)
+
+
+async def form(request: Request) -> dict[str, str]:
+    """Fields of a form, the last of each name.
+
+    Raises:
+        RejectedError: it is no form.
+
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise RejectedError(415, "a form is sent as application/x-www-form-urlencoded")
+    try:
+        return dict(parse_qsl((await body(request)).decode(), keep_blank_values=True, max_num_fields=50))
+    except ValueError as error:
+        raise RejectedError(400, "the form can't be read") from error
+
+
+async def said(request: Request, kind: type[Any]) -> Any:  # noqa: ANN401 of the kind that is asked for
+    """What a script of ours says, as JSON.
+
+    Args:
+        request: that brings it.
+        kind: a msgspec structure.
+
+    Returns:
+        One of the kind.
+
+    Raises:
+        RejectedError: it is none.
+
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise RejectedError(415, "write JSON")
+    try:
+        return msgspec.json.decode(await body(request), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RejectedError(400, f"the request can't be read: {error}") from error

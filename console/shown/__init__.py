@@ -1,0 +1,1 @@
+"""What pages show: values as people read them, and a case laid out."""

@@ -1,0 +1,219 @@
+"""A case laid out for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from console.shown.facts import FactBook, Facts, words
+from console.shown.formatting import number, share
+from console.shown.timeline import Timeline, kind_of, timeline
+from labeling_grpc.client.reasons import why_asked
+from labeling_grpc.client.values import CaseDetails, Task
+from tidemark.pipeline import Pipeline
+from tidemark.records import NO_MODEL
+
+_LIKELY: Final = 8
+"""Classes whose probabilities are shown where there are many."""
+_TELLING: Final = 8
+"""Contributions that are shown, the largest first."""
+_ALIKE: Final = 5
+_DIFFERENT: Final = 3
+_CLOSE: Final = (0.5, 2.0)
+_NARROWEST: Final = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """What the model holds of a class. width: percent."""
+
+    label: str
+    kind: str
+    chance: str
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a feature adds to the score. x, width: of its bar, percent.  up: towards the positive class."""
+
+    words: str
+    name: str
+    value: str
+    added: str
+    up: bool
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the model thinks. chances: of the model in force, or of the one that asked.  earlier: of the latter."""
+
+    version: str
+    chances: list[Chance]
+    earlier: str
+    parts: list[Part]
+    more: int
+    positive: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A labeled case near this one."""
+
+    label: str
+    kind: str
+    when: str
+    near: str
+    differs: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something that somebody said or answered. answer: "" for a comment."""
+
+    who: str
+    when: str
+    text: str
+    answer: str
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """The case. opinion: None where it is hidden, or there is none."""
+
+    event_id: str
+    name: str
+    key: str
+    key_words: str
+    when: str
+    iso: str
+    until: str
+    why: str
+    uncertainty: str
+    review: bool
+    seen: int
+    facts: Facts
+    hidden: list[str]
+    opinion: Opinion | None
+    blind: bool
+    timeline: Timeline | None
+    alike: list[Alike]
+    said: list[Said]
+    earlier_comments: int
+    complete: bool
+
+
+class CaseLayout:
+    """Lays out cases of one pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._book = FactBook(pipeline)
+        self.blind = bool(pipeline.labeling.blind)
+
+    def of(self, task: Task, details: CaseDetails | None, *, answered: bool = False) -> CaseView:
+        """A case.
+
+        Args:
+            task: the case.
+            details: more about it; None where it could not be had.
+            answered: the person has answered it, so that what the model thinks may be shown.
+
+        Returns:
+            What the page shows.
+
+        """
+        history = () if details is None else details.history
+        current = "" if details is None else details.contributions_model
+        blind = self.blind and not answered
+        times = self._book.times
+        return CaseView(
+            event_id=task.event_id,
+            name=task.business_id or task.event_id,
+            key=task.key or "",
+            key_words=words(self._pipeline.keys[0]),
+            when=times.moment(task.time),
+            iso=times.iso(task.time),
+            until="" if task.expires_at is None else times.moment(task.expires_at),
+            why=why_asked(task, current),
+            uncertainty="" if blind or task.uncertainty is None else number(task.uncertainty, 2),
+            review=task.review,
+            seen=task.leases - 1,
+            facts=self._book.of(task, history),
+            hidden=[words(name) for name in task.hidden_columns],
+            opinion=None if blind else self._opinion(task, details),
+            blind=blind,
+            timeline=timeline(self._pipeline, self._book, task, history),
+            alike=[] if details is None else self._alike(task, details),
+            said=self._said(task, details),
+            earlier_comments=task.earlier_comments,
+            complete=details is not None,
+        )
+
+    def _kind(self, label: str) -> str:
+        return kind_of(label, self._pipeline.label.positive, self._pipeline.label.classes)
+
+    def _opinion(self, task: Task, details: CaseDetails | None) -> Opinion | None:
+        chances, version, earlier = task.probabilities, "" if task.model == NO_MODEL else task.model, ""
+        if details is not None and details.current_probabilities:
+            if version and details.contributions_model != version and len(chances) == len(task.classes):
+                then = share(chances[task.classes.index(task.positive)])
+                earlier = f"{version} said {then} when it was asked"
+            chances, version = details.current_probabilities, details.contributions_model
+        if len(chances) != len(task.classes):
+            return None
+        likely = sorted(zip(task.classes, chances, strict=True), key=lambda each: -each[1])[:_LIKELY]
+        shown = [Chance(name, self._kind(name), share(chance), round(100 * chance, 2)) for name, chance in likely]
+        parts, more = ([], 0) if details is None else self._parts(task, details)
+        return Opinion(version, shown, earlier, parts, more, task.positive)
+
+    def _parts(self, task: Task, details: CaseDetails) -> tuple[list[Part], int]:
+        telling = details.contributions[:_TELLING]
+        largest = max((abs(part.contribution) for part in telling), default=0.0) or 1.0
+        parts = []
+        for part in telling:
+            width = round(max(49.0 * abs(part.contribution) / largest, _NARROWEST), 2)
+            up = part.contribution > 0
+            added = f"{part.contribution:+.2f}".replace("-", "\u2212")
+            value = self._book.feature(part.name, part.value, task.categories)
+            parts.append(Part(words(part.name), part.name, value, added, up, 50.0 if up else 50.0 - width, width))
+        return parts, len(details.contributions) - len(telling)
+
+    def _alike(self, task: Task, details: CaseDetails) -> list[Alike]:
+        found = []
+        matters = {part.name: place for place, part in enumerate(details.contributions)}
+        for case in details.similar[:_ALIKE]:
+            telling = sorted(case.features, key=lambda name: matters.get(name, len(matters)))
+            differing = [
+                (words(name), self._book.feature(name, case.features[name], case.categories), self._ours(name, task))
+                for name in telling
+                if case.features[name] != task.features.get(name)
+            ]
+            near, middling = _CLOSE
+            close = "very near" if case.distance < near else "near" if case.distance < middling else "far"
+            found.append(
+                Alike(
+                    case.label, self._kind(case.label), self._book.times.minute(case.time), close, _telling(differing)
+                )
+            )
+        return found
+
+    def _ours(self, name: str, task: Task) -> str:
+        return self._book.feature(name, task.features.get(name), task.categories)
+
+    def _said(self, task: Task, details: CaseDetails | None) -> list[Said]:
+        times = self._book.times
+        said = [Said(each.annotator, times.minute(each.at), each.text, "", each.cut) for each in task.comments]
+        for answer in () if details is None else details.answers:
+            told = answer.label or answer.status
+            said.append(Said(answer.annotator, times.minute(answer.at), answer.comment, told, cut=False))
+        return said
+
+
+def _telling(differing: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Differences that can be read: not those that look the same."""
+    return [each for each in differing if each[1] != each[2]][:_DIFFERENT]

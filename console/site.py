@@ -1,0 +1,53 @@
+"""One pipeline of the console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from console.service import Connections
+from console.shown.case_view import CaseLayout
+from labeling_grpc.options import find
+from tidemark.pipeline import Pipeline
+from tidemark.runtime.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A pipeline, its file as it was named, the way to its labeling service, and how its cases are laid out."""
+
+    pipeline: Pipeline
+    file: str
+    settings: Settings
+    connections: Connections
+    layout: CaseLayout
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, file: str, settings: Settings, address: Callable[[], str] | None = None) -> Self:
+        """The site of a pipeline.
+
+        Args:
+            pipeline: whose pages these are.
+            file: its file, for commands that are told.
+            settings: of the installation.
+            address: of the labeling service; by default the one that runs here, looked up at each connection.
+
+        Returns:
+            It.
+
+        """
+        name = pipeline.name
+        return cls(
+            pipeline, file, settings, Connections(address or (lambda: find(settings, name)), name), CaseLayout(pipeline)
+        )
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self.pipeline.name
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.pipeline.title or self.pipeline.name

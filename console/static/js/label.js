@@ -1,0 +1,437 @@
+// The Label page: shows a case, takes a key, shows the next at once. The service has the last word on each of them.
+
+import { CallError, caller, pause } from "./calls.js";
+import { askFor, backToCase, findClass, open, showKeys } from "./dialogs.js";
+import { Outbox } from "./outbox.js";
+
+const AHEAD = 2; // cases held besides the one that is shown
+const UNDONE = 10;
+const RENEW_MS = 60_000;
+const LOOK_AGAIN_MS = 3_000;
+const LOOK_WHEN_STOPPED_MS = 10_000;
+const RATED_MS = 20_000;
+const SAID_MS = 8_000;
+
+const page = document.getElementById("label");
+const place = document.getElementById("case");
+const main = document.getElementById("main");
+const banner = document.getElementById("banner");
+const live = document.getElementById("live");
+const saidLine = document.getElementById("said");
+const buttons = [...document.querySelectorAll("#answers button")];
+const classes = [...document.querySelectorAll("#find-list [data-label]")].map((each) => each.dataset.label);
+const call = caller(page.dataset.base, page.dataset.csrf);
+
+const state = {
+  shown: null, // {event_id, token, name, node}
+  ahead: [],
+  past: [], // oldest first: {event_id, name, node, kind, label, text, annotation_id}
+  looking: null, // an entry of `past`
+  comment: "",
+  typed: "",
+  fetching: false,
+  looked: false, // asked once, so that a page without a case says so at once and waits afterwards
+  ended: false,
+  answered: 0,
+  began: Date.now(),
+  progress: null,
+};
+
+// ---- what is shown
+
+function fragment(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html; // the console's own, in which every text is escaped
+  return template.content.firstElementChild;
+}
+
+function paint(node) {
+  place.replaceChildren(node);
+  main.scrollTop = 0;
+}
+
+function showCase(task) {
+  state.shown = task;
+  state.comment = "";
+  state.typed = "";
+  if (state.looking !== null) return; // it is painted when the person comes back to it
+  paint(task.node);
+  enable();
+  announce(`Case ${task.name}.`);
+}
+
+function showState(name, why = "") {
+  state.shown = null;
+  if (state.looking !== null && name !== "ended") return;
+  state.looking = null;
+  const node = document.getElementById(`state-${name}`).content.firstElementChild.cloneNode(true);
+  const line = node.querySelector("[data-why]");
+  if (line) line.textContent = why;
+  paint(node);
+  enable();
+  announce(`${node.querySelector("h1").textContent}. ${why}`);
+}
+
+function enable() {
+  const can = state.looking !== null || state.shown !== null;
+  for (const button of buttons) {
+    const does = button.dataset.do;
+    if (does === "undo" || does === "help") continue;
+    button.disabled = !can || (state.looking !== null && (does === "skip" || does === "escalate"));
+    const chosen = state.looking !== null && button.dataset.label === state.looking.label && state.looking.kind === "answer";
+    button.classList.toggle("chosen", chosen);
+  }
+}
+
+let fading = 0;
+function say(text, bad = false) {
+  saidLine.textContent = text;
+  saidLine.classList.toggle("bad", bad);
+  clearTimeout(fading);
+  fading = setTimeout(() => (saidLine.textContent = ""), bad ? 2 * SAID_MS : SAID_MS);
+  announce(text);
+}
+
+let announced = [];
+function announce(text) {
+  announced.push(text);
+  if (announced.length > 1) return;
+  setTimeout(() => {
+    live.textContent = announced.join(" ");
+    announced = [];
+  }, 50);
+}
+
+function showBanner(text, kind = "") {
+  banner.hidden = text === "";
+  banner.className = `banner ${kind}`;
+  document.getElementById("ways").hidden = kind !== "back";
+  const line = document.getElementById("banner-text");
+  if (line.textContent !== text) line.textContent = text;
+}
+
+function figures() {
+  const told = state.progress;
+  const set = (id, text) => {
+    const node = document.getElementById(id);
+    if (node.textContent !== text) node.textContent = text;
+  };
+  const minutes = (Date.now() - state.began) / 60_000;
+  set("rate", Date.now() - state.began < RATED_MS ? "–" : (state.answered / minutes).toFixed(1));
+  if (told === null) return;
+  const today = told.today.toLocaleString("en");
+  set("today", told.quota > 0 ? `${today} of ${told.quota.toLocaleString("en")}` : today);
+  set("median", told.median_ms > 0 ? `${(told.median_ms / 1_000).toFixed(1)} s` : "–");
+  set("waiting", told.waiting.toLocaleString("en"));
+}
+
+// ---- cases, fetched ahead
+
+async function fetchMore() {
+  if (state.fetching || state.ended) return;
+  state.fetching = true;
+  let away = null;
+  try {
+    while (!state.ended) {
+      const missing = AHEAD + (state.shown === null ? 1 : 0) - state.ahead.length;
+      if (missing <= 0) break;
+      const alone = state.shown === null;
+      let told;
+      try {
+        told = await call("label/next", { count: missing, wait: alone && state.looked ? 8 : 0 });
+      } catch (error) {
+        if (!(error instanceof CallError)) throw error;
+        if (error.ended) return end();
+        if (!error.away) {
+          if (state.shown === null) showState("stopped", error.message);
+          else say(error.message, true);
+          await pause(LOOK_WHEN_STOPPED_MS);
+          continue;
+        }
+        if (state.shown === null && away === null) showState("away", unsent());
+        away ??= Date.now();
+        await pause(1_000);
+        continue;
+      }
+      away = null;
+      state.looked = true;
+      state.progress = told.progress ?? state.progress;
+      for (const task of told.cases) {
+        const { event_id, token, name, html } = task;
+        state.ahead.push({ event_id, token, name, node: fragment(html) });
+      }
+      figures();
+      if (state.shown === null && state.ahead.length > 0) {
+        showCase(state.ahead.shift());
+        continue;
+      }
+      if (told.cases.length === 0) {
+        if (state.shown === null) showState(told.state || "waiting", told.why);
+        if (!alone || told.state) await pause(told.state ? LOOK_WHEN_STOPPED_MS : LOOK_AGAIN_MS);
+      }
+    }
+  } finally {
+    state.fetching = false;
+  }
+}
+
+function showNext() {
+  const task = state.ahead.shift();
+  if (task) showCase(task);
+  else showState(outbox.running && awaySince !== null ? "away" : "waiting", awaySince === null ? "" : unsent());
+  fetchMore();
+}
+
+async function renew() {
+  const held = [state.shown, ...state.ahead].filter((task) => task !== null);
+  if (held.length === 0 || state.ended) return;
+  let lost;
+  try {
+    ({ lost } = await call("label/renew", { leases: held.map(({ event_id, token }) => ({ event_id, token })) }));
+  } catch (error) {
+    if (error instanceof CallError && error.ended) end();
+    return; // away: the leases may last until it is back; what is answered tells
+  }
+  state.ahead = state.ahead.filter((task) => !lost.includes(task.event_id));
+  if (state.shown !== null && lost.includes(state.shown.event_id)) {
+    say(`${state.shown.name} is no longer yours: it was given to somebody else, or closed.`, true);
+    showNext();
+  } else {
+    fetchMore();
+  }
+}
+
+// ---- decisions
+
+let awaySince = null;
+
+function unsent() {
+  const n = outbox.size;
+  return n === 0 ? "" : `${n === 1 ? "Your last answer is" : `Your last ${n} answers are`} kept here and sent when it is back.`;
+}
+
+const outbox = new Outbox(call, `${page.dataset.base}:${page.dataset.who}`, {
+  delivered(item, answer) {
+    const entry = state.past.find((each) => each.id === item.id);
+    if (entry) entry.annotation_id = answer.annotation_id;
+    if (state.progress !== null && item.kind === "answer") state.progress.today += 1;
+    figures();
+  },
+  refused(item, error) {
+    state.past = state.past.filter((each) => each.id !== item.id);
+    if (item.kind === "answer") state.answered -= 1;
+    say(`${item.name}: not taken. ${error.message}`, true);
+  },
+  away(since) {
+    awaySince = since;
+    showBanner(`The service is away. ${unsent()}`);
+  },
+  back() {
+    awaySince = null;
+    showBanner("");
+    say("The service is back: everything is sent.");
+    fetchMore();
+  },
+  ended: () => end(),
+});
+
+function end() {
+  if (state.ended) return;
+  state.ended = true;
+  state.ahead = [];
+  const kept = outbox.size === 0 ? "What you have answered is kept." : "Your last answers are sent when you have signed in again.";
+  showBanner("");
+  showState("ended", kept);
+}
+
+function decide(kind, label, text) {
+  const task = state.shown;
+  if (task === null) return say("No case is waiting.");
+  const { event_id, token, name, node } = task;
+  const id = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
+  if (kind === "answer") state.answered += 1;
+  if (kind === "answer" || kind === "skip") {
+    state.past.push({ id, event_id, name, node, kind, label, text, annotation_id: null });
+    while (state.past.length > UNDONE) state.past.shift();
+  }
+  const did = { answer: label, skip: "skipped", escalate: "escalated to the reviewers", release: "given back" }[kind];
+  showNext();
+  say(`${name}: ${did}${kind === "answer" || kind === "skip" ? "  (z undoes it)" : ""}`);
+  figures();
+  outbox.add({ id, event_id, token, name, kind, label, text });
+}
+
+function answer(label) {
+  if (state.looking !== null) return amend(label);
+  decide("answer", label, state.comment);
+}
+
+// ---- looking back
+
+function lookBack() {
+  const at = state.looking === null ? state.past.length : state.past.indexOf(state.looking);
+  if (at <= 0) return say(state.past.length === 0 ? "There is nothing to undo." : `Nothing further back: the last ${UNDONE} can be undone.`);
+  state.looking = state.past[at - 1];
+  paint(state.looking.node);
+  const was = state.looking.kind === "skip" ? "skipped" : `answered ${state.looking.label}`;
+  showBanner(`You ${was}. Another class corrects it.`, "back");
+  enable();
+  announce(`Looking back at ${state.looking.name}, which you ${was}.`);
+}
+
+function lookAhead() {
+  if (state.looking === null) return;
+  state.looking = null;
+  showBanner(awaySince === null ? "" : `The service is away. ${unsent()}`);
+  if (state.shown !== null) {
+    paint(state.shown.node);
+    enable();
+    announce(`Case ${state.shown.name}.`);
+  } else {
+    showNext();
+  }
+}
+
+async function amend(label) {
+  const entry = state.looking;
+  if (entry.annotation_id === null) return say("Wait: this answer is still on its way.");
+  try {
+    const told = await call("label/amend", { annotation_id: entry.annotation_id, label, text: entry.text ?? "" });
+    entry.annotation_id = told.annotation_id;
+  } catch (error) {
+    if (!(error instanceof CallError)) throw error;
+    if (error.ended) return end();
+    return say(error.away ? "The service is away: try again in a moment." : `Not taken. ${error.message}`, true);
+  }
+  if (entry.kind === "answer") state.answered -= 1;
+  if (label === null) {
+    state.past = state.past.filter((each) => each !== entry);
+    lookAhead();
+    say(`${entry.name}: taken back`);
+  } else {
+    entry.kind = "answer";
+    entry.label = label;
+    state.answered += 1;
+    lookAhead();
+    say(`${entry.name}: corrected to ${label}`);
+  }
+  figures();
+}
+
+// ---- what the buttons and keys do
+
+const does = {
+  async skip() {
+    if (state.shown === null || state.looking !== null) return;
+    const task = state.shown;
+    const text = await askFor({ title: "Skip this case", words: "Nobody is asked about it again. Why can't it be answered?", yes: "Skip", before: state.comment });
+    if (text !== null && state.shown === task) decide("skip", "", text);
+  },
+  async comment() {
+    if (state.shown === null && state.looking === null) return;
+    const entry = state.looking;
+    const text = await askFor({ title: "Comment", words: "It goes with your answer.", yes: "Keep", before: entry === null ? state.comment : (entry.text ?? "") });
+    if (text === null) return;
+    if (entry === null) state.comment = text;
+    else entry.text = text;
+    say(text === "" ? "No comment goes with your answer." : "Your comment goes with your answer.");
+  },
+  async tell() {
+    const task = state.looking ?? state.shown;
+    if (task === null) return;
+    const text = await askFor({ title: "Tell others", words: "Whoever is given this case reads it.", yes: "Tell", required: true });
+    if (text === null) return;
+    const key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
+    try {
+      await call("label/comment", { event_id: task.event_id, text, key });
+      say("Told.");
+    } catch (error) {
+      if (!(error instanceof CallError)) throw error;
+      if (error.ended) return end();
+      say(error.away ? "The service is away: your remark was not taken. Try again in a moment." : `Not taken. ${error.message}`, true);
+    }
+  },
+  async escalate() {
+    if (state.shown === null || state.looking !== null) return;
+    const task = state.shown;
+    const text = await askFor({ title: "Escalate to the reviewers", words: "What makes it hard?", yes: "Escalate", required: true, before: state.comment });
+    if (text !== null && state.shown === task) decide("escalate", "", text);
+  },
+  release() {
+    if (state.shown !== null && state.looking === null) decide("release", "", "");
+  },
+  undo: lookBack,
+  find: () => findClass(answer),
+  help: showKeys,
+};
+
+const KEYS = { s: "skip", c: "comment", "+": "tell", "!": "escalate", u: "release", z: "undo", "?": "help", "/": "find" };
+
+function digit(key) {
+  const width = String(classes.length).length;
+  state.typed += key;
+  const number = Number(state.typed);
+  if (state.typed.length < width && number <= classes.length) return say(`${state.typed}…`);
+  state.typed = "";
+  if (number >= 1 && number <= classes.length) answer(classes[number - 1]);
+  else say(`There is no class ${number}.`, true);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.repeat || event.ctrlKey || event.metaKey || event.altKey || open()) return;
+  if (/^[0-9]$/.test(event.key)) {
+    event.preventDefault();
+    return digit(event.key);
+  }
+  if (event.key === "Enter" && state.typed !== "") {
+    event.preventDefault();
+    const number = Number(state.typed);
+    state.typed = "";
+    return number >= 1 && number <= classes.length ? answer(classes[number - 1]) : undefined;
+  }
+  if (event.key === "Escape") {
+    state.typed = "";
+    return lookAhead();
+  }
+  if (event.key === "Backspace" && state.looking !== null) {
+    event.preventDefault();
+    return amend(null);
+  }
+  const name = KEYS[event.key];
+  if (name !== undefined) {
+    event.preventDefault();
+    does[name]();
+  }
+});
+
+for (const button of buttons) {
+  button.addEventListener("click", () => {
+    if (button.dataset.label !== undefined) answer(button.dataset.label);
+    else does[button.dataset.do]();
+    if (!open()) backToCase();
+  });
+}
+
+for (const way of document.querySelectorAll("[data-way]")) {
+  way.addEventListener("click", () => {
+    if (way.dataset.way === "leave") lookAhead();
+    else if (state.looking !== null) amend(null);
+    if (!open()) backToCase();
+  });
+}
+
+window.addEventListener("beforeunload", (event) => {
+  if (outbox.size > 0 && !state.ended) event.preventDefault();
+});
+window.addEventListener("pagehide", () => {
+  const held = [state.shown, ...state.ahead].filter((task) => task !== null);
+  if (held.length === 0) return;
+  const leases = held.map(({ event_id, token }) => ({ event_id, token }));
+  call("label/release", { leases }, { keepalive: true }).catch(() => {}); // else their leases run out
+});
+
+backToCase();
+setInterval(renew, RENEW_MS);
+setInterval(figures, 5_000);
+outbox.deliver();
+fetchMore();

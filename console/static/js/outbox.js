@@ -1,0 +1,86 @@
+// What the person decided and the service does not have yet. It is delivered in order, tried again while the service is
+// away, and kept over a reload of the page. The service takes a repeated answer once.
+
+import { CallError, pause } from "./calls.js";
+
+const FIRST = 500;
+const MOST = 5_000;
+
+export class Outbox {
+  constructor(call, name, tell) {
+    this.call = call;
+    this.key = `tidemark-outbox:${name}`;
+    this.tell = tell; // {delivered(item, answer), refused(item, error), away(since), back(), ended()}
+    this.items = this.#kept();
+    this.running = false;
+    this.ended = false;
+  }
+
+  get size() {
+    return this.items.length;
+  }
+
+  add(item) {
+    this.items.push(item);
+    this.#keep();
+    this.deliver();
+  }
+
+  async deliver() {
+    if (this.running || this.ended) return;
+    this.running = true;
+    let wait = FIRST;
+    let since = null;
+    while (this.items.length > 0) {
+      const item = this.items[0];
+      try {
+        const { event_id, token, kind, label, text } = item;
+        const answer = await this.call("label/decide", { event_id, token, kind, label, text });
+        if (since !== null) this.tell.back();
+        since = null;
+        wait = FIRST;
+        this.#shift();
+        this.tell.delivered(item, answer);
+      } catch (error) {
+        if (!(error instanceof CallError)) throw error;
+        if (error.ended) {
+          this.ended = true;
+          this.tell.ended();
+          break;
+        }
+        if (!error.away) {
+          this.#shift();
+          this.tell.refused(item, error);
+          continue;
+        }
+        since ??= Date.now();
+        this.tell.away(since);
+        await pause(wait);
+        wait = Math.min(2 * wait, MOST);
+      }
+    }
+    this.running = false;
+  }
+
+  #shift() {
+    this.items.shift();
+    this.#keep();
+  }
+
+  #keep() {
+    try {
+      sessionStorage.setItem(this.key, JSON.stringify(this.items));
+    } catch {
+      // storage is full or switched off: the page itself still holds them
+    }
+  }
+
+  #kept() {
+    try {
+      const items = JSON.parse(sessionStorage.getItem(this.key) ?? "[]");
+      return Array.isArray(items) ? items : [];
+    } catch {
+      return [];
+    }
+  }
+}

@@ -1,0 +1,201 @@
+"""The Label page in a real browser: by keyboard alone, while the service is away, on a phone, for everybody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from browser import Chromium, barriers
+from console_world import World, console, fraud_cases, fraud_pipeline, world
+from msgspec.structs import replace
+from playwright.sync_api import Page, expect
+
+from labeling_grpc.client import LabelingClient
+from labeling_grpc.options import Options
+from labeling_grpc.server import serve
+from support import wait_until
+from tidemark.pipeline import parse
+from tidemark.records import Candidate, Label, decode
+
+
+def sign_in(page: Page, its: World, name: str = "ada") -> None:
+    page.goto(its.base + "/")
+    page.fill("#name", name)
+    page.press("#name", "Enter")
+    expect(page.locator("article.case")).to_be_visible()
+
+
+def labels(its: World, annotator: str = "ada") -> list[Label]:
+    rows = its.server.store.unpublished(0, 10_000)
+    found = [decode(Label, row.message.value) for row in rows]
+    return [label for label in found if label.annotator == annotator]
+
+
+def name_of(page: Page) -> str:
+    return page.locator("#case-name").inner_text()
+
+
+def test_cases_are_answered_skipped_and_undone_by_keyboard_alone(desk: World, browser: Chromium) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        first = name_of(page)
+        page.keyboard.press("2")
+        assert name_of(page) != first, "the next case is painted before the service has answered"
+        page.keyboard.press("s")
+        page.keyboard.type("no data")
+        page.keyboard.press("Enter")
+        wait_until(lambda: len(labels(desk)) == 2, "the answer and the skip did not come")
+        page.keyboard.press("z")
+        page.keyboard.press("z")
+        expect(page.locator("#banner-text")).to_contain_text("You answered fraud")
+        assert name_of(page) == first
+        page.keyboard.press("1")
+        wait_until(lambda: len(labels(desk)) == 3, "the correction did not come")
+        expect(page.locator("#banner")).to_be_hidden()
+        page.keyboard.press("?")
+        expect(page.locator("#help")).to_be_visible()
+        page.keyboard.press("1")
+        page.keyboard.press("Escape")
+    answered, skipped, corrected = labels(desk)[:3]
+    assert (answered.label, skipped.status) == ("fraud", "skipped")
+    assert (corrected.label, corrected.supersedes) == ("legitimate", answered.annotation_id)
+    assert len(labels(desk)) == 3, "a key for the help's window is no answer"
+
+
+def test_a_comment_goes_with_the_answer_and_an_escalation_needs_its_reason(desk: World, browser: Chromium) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        page.keyboard.press("c")
+        page.keyboard.type("1 card, 2 countries")
+        page.keyboard.press("Enter")
+        page.keyboard.press("2")
+        page.keyboard.press("!")
+        page.keyboard.press("Enter")
+        expect(page.locator("#ask-problem")).to_be_visible()
+        page.keyboard.type("needs the file")
+        page.keyboard.press("Enter")
+        wait_until(lambda: len(labels(desk)) >= 1, "the answer did not come")
+        wait_until(_reviewed(desk), "the escalation did not come")
+    assert [label.label for label in labels(desk) if label.status == "answered"] == ["fraud"]
+
+
+def _reviewed(its: World) -> Callable[[], bool]:
+    def asked() -> bool:
+        with LabelingClient(its.server.address, "rey") as client:
+            return any(record.review for record in client.cases(states=["waiting"]))
+
+    return asked
+
+
+def test_a_held_key_answers_one_case(desk: World, browser: Chromium) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        page.keyboard.down("1")
+        page.keyboard.down("1")
+        page.keyboard.down("1")
+        page.keyboard.up("1")
+        expect(page.locator("#today")).to_have_text("1")
+    assert len(labels(desk)) == 1
+
+
+def test_answers_given_while_the_service_is_away_are_sent_when_it_is_back_though_the_page_is_loaded_anew(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    pipeline = fraud_pipeline()
+    with world(tmp_path, pipeline) as its:
+        its.take_in(*fraud_cases().candidates[-8:])
+        port = int(its.server.address.rpartition(":")[2])
+        with browser.page() as page:
+            sign_in(page, its)
+            expect(page.locator("#waiting")).to_have_text("5")
+            its.server.stop()
+            page.keyboard.press("1")
+            page.keyboard.press("2")
+            expect(page.locator("#banner-text")).to_contain_text("2 answers are kept here")
+            page.on("dialog", lambda dialog: dialog.accept())
+            page.reload()
+            with serve(pipeline, its.settings, options=Options(), address=port) as again:
+                its.server = again
+                wait_until(lambda: len(labels(its)) == 2, "what was answered while it was away was lost")
+                expect(page.locator("article.case")).to_be_visible()
+                assert [label.label for label in labels(its)] == ["legitimate", "fraud"]
+
+
+def test_the_page_says_calmly_that_nothing_waits_and_shows_the_case_that_comes(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    with world(tmp_path, fraud_pipeline()) as its, browser.page() as page:
+        page.goto(its.base + "/")
+        page.fill("#name", "ada")
+        page.press("#name", "Enter")
+        expect(page.get_by_role("heading", name="No case is waiting")).to_be_visible(timeout=30_000)
+        its.take_in(fraud_cases().candidates[0])
+        expect(page.locator("article.case")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_nothing_bars_anybody_and_nothing_is_wider_than_the_screen(
+    width: int, scheme: str, desk: World, browser: Chromium
+) -> None:
+    with browser.page(width, 800, scheme) as page:
+        page.goto(desk.base + "/")
+        assert barriers(page) == []
+        sign_in(page, desk)
+        assert barriers(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.keyboard.press("2")
+        page.keyboard.press("z")
+        assert barriers(page) == []
+        page.keyboard.press("Escape")
+        page.keyboard.press("s")
+        assert barriers(page) == []
+
+
+def test_what_happens_is_told_to_a_screen_reader(desk: World, browser: Chromium) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        first = name_of(page)
+        page.keyboard.press("2")
+        second = name_of(page)
+        expect(page.locator("#live")).to_have_text(re.compile(f"Case {second}.*{first}: fraud"))
+
+
+def test_a_pipeline_of_many_classes_is_answered_by_number_and_by_name(tmp_path: Path, browser: Chromium) -> None:
+    names = [f"kind {chr(97 + i)}" for i in range(12)]
+    text = (Path(__file__).parents[2] / "pipelines" / "fraud.toml").read_text(encoding="utf-8")
+
+    pipeline = parse(
+        text.replace('["legitimate", "fraud"]', str(names)).replace('positive = "fraud"', 'positive = "kind b"'),
+        "f.toml",
+    )
+    with world(tmp_path, pipeline) as its, browser.page() as page:
+        its.take_in(*[_without_model(i) for i in range(4)])
+        sign_in(page, its)
+        page.keyboard.type("12")
+        page.keyboard.press("/")
+        page.keyboard.type("kind c")
+        page.keyboard.press("Enter")
+        page.keyboard.press("3")
+        page.keyboard.press("Enter")
+        wait_until(lambda: len(labels(its)) == 3, "not all answers came")
+        assert [label.label for label in labels(its)] == ["kind l", "kind c", "kind c"]
+
+
+def _without_model(number: int) -> Candidate:
+    return replace(fraud_cases().candidates[number], probabilities=None, uncertainty=None, model="none")
+
+
+def test_the_console_that_is_started_anew_finds_people_signed_in(desk: World, browser: Chromium) -> None:
+    with browser.page() as page:
+        with console([desk.site()]) as url:
+            port = int(url.rpartition(":")[2])
+            page.goto(f"{url}/p/fraud/")
+            page.fill("#name", "ada")
+            page.press("#name", "Enter")
+            expect(page.locator("article.case")).to_be_visible()
+        with console([desk.site()], port):
+            page.goto(f"{url}/p/fraud/label")
+            expect(page.locator("article.case")).to_be_visible()
