@@ -18,7 +18,7 @@ from dataflows.engine.flow import over_kafka
 from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
-from dataflows.engine.warmup import rehearse
+from dataflows.engine.warmup import as_json, rehearse
 from dataflows.engine.work import Done, Work
 from tidemark.pipeline import Pipeline
 from tidemark.registry.deployed import record_deployed
@@ -28,6 +28,7 @@ from tidemark.registry.signature import signing_key
 from tidemark.runtime.settings import Settings
 from tidemark.stream.models import ActiveModel, ModelSource
 from tidemark.stream.processor import StreamProcessor
+from tidemark.stream.steps import has_rules
 
 _log = logging.getLogger(__name__)
 _ROUND_ROWS: Final = 8_000
@@ -43,6 +44,8 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, models: Mo
     rows = tm.row_features("row_features", decoded.oks, pipeline)
     featured = tm.window_features("window_features", rows.oks, pipeline)
     errs, hops = [decoded.errs, rows.errs], []
+    if has_rules(pipeline):
+        hops.append(tm.rule_counts("rule_counts", decoded.oks, pipeline))
     for key in pipeline.hops:
         hops.append(tm.repartition(f"to_{key}", featured, pipeline, key))
         hop = tm.by_topic(f"by_{key}", read, [pipeline.topics.hop(key)])
@@ -113,7 +116,8 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
         watcher.wait_ready()
         record_deployed(settings, pipeline, secret=secret)
         _log.info("warming up: a first start compiles kernels, which takes up to a minute; later ones take seconds")
-        rehearse(StreamProcessor(pipeline, watcher), pipeline)
+        plain = as_json(pipeline)
+        rehearse(StreamProcessor(plain, watcher), plain)
         _log.info("warm; joining the group")
     except BaseException:
         watcher.close()

@@ -15,6 +15,9 @@ import numpy as np
 
 from tidemark.features.raw_records import Records
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.model import Column
+from tidemark.pipeline.units import conversion
+from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.runtime.processor import Batch, Output, Partition, Processor
 from tidemark.times.time_formats import TIME_FORMATS
 
@@ -47,10 +50,31 @@ def _records(pipeline: Pipeline) -> list[bytes]:
     records = []
     tell = TIME_FORMATS.get(pipeline.time.format).write
     for i in range(_ROWS):
-        row = {name: _EXAMPLES[column.type] for name, column in pipeline.columns.items()}
+        row = {name: _example(column) for name, column in pipeline.columns.items()}
         row[pipeline.time.column] = tell(_START_US + 60_000_000 * i)
         records.append(msgspec.json.encode(row))
     return records
+
+
+def _example(column: Column) -> object:
+    """A value of a column that its rules let through as it is."""
+    if column.vocabulary:
+        return column.vocabulary[0]
+    if column.range is None:
+        return _EXAMPLES[column.type]
+    middle = sum(column.range) / 2
+    if column.type == "int":
+        return int(middle)
+    factor, summand = (1.0, 0.0) if column.convert is None else conversion(column.convert)
+    return (middle - summand) / factor
+
+
+def as_json(pipeline: Pipeline) -> Pipeline:
+    """The pipeline with records in JSON where they are of a format that needs schemas, which nothing is made up for."""
+    if not isinstance(FORMATS.get(pipeline.raw[0].format), ColumnFormat):
+        return pipeline
+    plain = dict.fromkeys(("schema_file", "registry", "message", "header", "separator")) | {"format": "json"}
+    return pipeline.model_copy(update={"raw": [raw.model_copy(update=plain) for raw in pipeline.raw]})
 
 
 def _batch(partition: Partition, rows: list[Output]) -> Batch:

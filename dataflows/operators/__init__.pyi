@@ -14,6 +14,7 @@ from .rows import propose as propose
 from .rows import receive as receive
 from .rows import repartition as repartition
 from .rows import row_features as row_features
+from .rows import rule_counts as rule_counts
 from .rows import sample as sample
 from .rows import window_features as window_features
 from .split import RowsAndErrors as RowsAndErrors

@@ -25,6 +25,7 @@ from tidemark.stream.steps import (
     ReceiveStep,
     RepartitionStep,
     RowFeaturesStep,
+    RuleCountsStep,
     SampleStep,
     Windowed,
     WindowFeaturesStep,
@@ -75,6 +76,26 @@ def map_columns(
 
     """
     return split(step("step", up, lambda: MapColumnsStep(pipeline, columns)))
+
+
+@operator
+def rule_counts(
+    step_id: str,  # noqa: ARG001
+    up: Stream[Round[list[DecodedBatches]]],
+    pipeline: Pipeline,
+) -> Stream[Round[Sequence[Output]]]:
+    """Tell how many values the rules of columns changed.
+
+    Args:
+        step_id: unique.
+        up: decoded rows.
+        pipeline: whose columns have the rules.
+
+    Returns:
+        What to commit.
+
+    """
+    return step("step", up, lambda: RuleCountsStep(pipeline))
 
 
 @operator

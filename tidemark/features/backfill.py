@@ -174,5 +174,6 @@ def _as_declared(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame | No
         if dtype == TIMESTAMP and not column.to_physical().is_between(0, _LATEST).all():
             return None
         columns[name] = column
-    frame = ColumnRules(pipeline)(pl.DataFrame(columns))
-    return None if any(frame[key].null_count() for key in pipeline.keys) else frame
+    ruled = ColumnRules(pipeline)(pl.DataFrame(columns))
+    lacks_key = any(ruled.frame[key].null_count() for key in pipeline.keys)
+    return None if lacks_key or ruled.refused else ruled.frame

@@ -7,8 +7,8 @@ on the records beside it: a replay that cuts the stream into other batches gets 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ class Decoded:
 
     frame: the declared columns, typed; the time column is a timestamp in UTC.  rows: (m,) int64, each one's row in the
     batch, rising.  times: (m,) int64 event times, µs since 1970.  bounded: (m,) how far each may move the watermark.
-    bad: the other rows of the batch, rising.
+    bad: the other rows of the batch, rising.  changed: how many values each rule changed, by column and rule.
     """
 
     frame: pl.DataFrame
@@ -55,6 +55,7 @@ class Decoded:
     times: NDArray[np.int64]
     bounded: NDArray[np.int64]
     bad: list[BadRow]
+    changed: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def told(pipeline: Pipeline) -> list[Told]:
@@ -158,7 +159,10 @@ class Decoder:
             reasons |= read.rounded({name: frame[name].to_numpy() for name in self._floats})
         for i, reason in read.doubtful.items():
             reasons.setdefault(i, reason)
-        frame = self._rules(frame)
+        ruled = self._rules(frame)
+        frame = ruled.frame
+        for i, reason in ruled.refused.items():
+            reasons.setdefault(i, reason)
         self._add_keyless(reasons, frame, batch, rows)
         if reasons:
             bad = sorted(
@@ -168,7 +172,7 @@ class Decoder:
             keep = np.ones(len(rows), np.bool_)
             keep[list(reasons)] = False
             frame, rows, times, came = frame.filter(pl.Series(keep)), rows[keep], times[keep], came[keep]
-        return Decoded(frame, rows, times, moved_to(times, came, self._time.most_skew), bad)
+        return Decoded(frame, rows, times, moved_to(times, came, self._time.most_skew), bad, ruled.changed)
 
     def _add_keyless(self, reasons: dict[int, str], frame: pl.DataFrame, batch: Batch, rows: NDArray[np.int64]) -> None:
         """Why rows are bad that lack a key, in their columns or of their records."""

@@ -23,6 +23,7 @@ _HOMES: Final = (
     "tidemark.monitoring.labels",
     "tidemark.monitoring.steps.measure",
     "tidemark.stream.lateness",
+    "tidemark.stream.steps.rule_counts",
     "tidemark.registry.news",
     "tidemark.training.alerting",
     "tidemark.training.metrics",

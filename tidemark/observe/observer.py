@@ -36,6 +36,7 @@ _PATIENCE = 30.0
 _PASSING = PASSING | {KafkaError.UNKNOWN_TOPIC_OR_PART}
 _LAG_WORTH_SAYING = 100_000
 _LATE_WORTH_SAYING = 0.05
+_CLEANED_WORTH_SAYING = 0.05
 _RECENT_SECONDS = 600.0
 
 
@@ -63,6 +64,18 @@ def late_problems(metrics: Mapping[str, Metric], now: float) -> list[str]:
             f"{metric.value:.1%} of the last {metric.n:,} rows {text}{named} (see Clocks in docs/how-to/operations.md)"
         )
     return problems
+
+
+def cleaning_problems(metrics: Mapping[str, Metric], now: float) -> list[str]:
+    """What the latest metrics say of values that the rules of columns changed. now: seconds since 1970."""
+    metric = metrics.get("cleaned_share")
+    if metric is None or not metric.n or not metric.detail or now - metric.at / 1e6 > _RECENT_SECONDS:
+        return []
+    counts = {name: count for name, count in metric.detail.items() if isinstance(count, int)}
+    many = {name: count for name, count in counts.items() if count / metric.n >= _CLEANED_WORTH_SAYING}
+    unexpected = [name for name in many if not name.endswith((".convert", ".default"))]
+    told = ", ".join(f"{name} {many[name] / metric.n:.1%}" for name in unexpected)
+    return [f"rules changed many values of the last {metric.n:,} rows: {told}"] if told else []
 
 
 class Observer:
@@ -265,7 +278,8 @@ class Observer:
                 f"no process of the {name} flow is running; start one with `tidemark run {name} {self._file}`"
                 for name in absent
             ]
-        problems += late_problems(self._figures.shown(self._champion), time.time())
+        shown = self._figures.shown(self._champion)
+        problems += [*late_problems(shown, time.time()), *cleaning_problems(shown, time.time())]
         problems += [
             f"the {flow.name} flow is {flow.lag:,} records behind; add processes, or see its log"
             for flow in flows

@@ -8,6 +8,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tidemark.pipeline.checked import CheckedTexts
+from tidemark.pipeline.column_checks import column_problems
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
@@ -25,15 +26,8 @@ _EXPRESSED: Final = {"keys", "time", "columns", "clean", "features", "windows", 
 """Parts of the file by which expressions, and what reads their columns, are right or wrong."""
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _LONGEST_TOPIC: Final = 249
-_MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
 
 
-_DEFAULT_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
-    "string": str,
-    "int": int,
-    "float": (int, float),
-    "bool": bool,
-}
 RAW_SETTINGS: Final = ("schema_file", "registry", "message", "header", "separator")
 """Keys of `[[raw]]` that some formats take."""
 
@@ -57,7 +51,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
     return [
         *_topics(pipeline),
         *_partitions(pipeline),
-        *_columns(pipeline),
+        *column_problems(pipeline),
         *keys,
         *_time(pipeline),
         *tried.expressions,
@@ -147,37 +141,6 @@ def _partitions(pipeline: Pipeline) -> Iterator[Problem]:
             f"{last} partitions' watermarks don't fit the 4,000 bytes that Kafka keeps with an offset; write at most "
             f"{MOST_LAST_PARTITIONS // topics}{each}",
         )
-
-
-def _columns(pipeline: Pipeline) -> Iterator[Problem]:
-    for name, column in pipeline.columns.items():
-        if name.startswith("_") or not name:
-            yield Problem(f"columns.{name}", f"'{name}' begins with '_', as Tidemark's own columns do; rename it")
-        allowed = _MISSING_TYPES[column.type]
-        for i, value in enumerate(column.missing):
-            if isinstance(value, bool) or not isinstance(value, allowed):
-                yield Problem(
-                    f"columns.{name}.missing[{i}]", f"{value!r} is no {column.type}; write a value of the column's type"
-                )
-        yield from _told(pipeline, name)
-
-
-def _told(pipeline: Pipeline, name: str) -> Iterator[Problem]:
-    column = pipeline.columns[name]
-    others = {each: other for other, its in pipeline.columns.items() if other != name for each in its.names or ()}
-    for i, told in enumerate(column.names or ()):
-        if told in pipeline.columns or told in others or not told:
-            owner = told if told in pipeline.columns else others.get(told, name)
-            yield Problem(f"columns.{name}.names[{i}]", f"'{told}' is already a name of column '{owner}'; remove it")
-        elif told in (column.names or ())[:i]:
-            yield Problem(f"columns.{name}.names[{i}]", f"'{told}' is named twice; remove one")
-    default = column.default
-    if default is None:
-        return
-    if isinstance(default, bool) != (column.type == "bool") or not isinstance(default, _DEFAULT_TYPES[column.type]):
-        yield Problem(f"columns.{name}.default", f"{default!r} is no {column.type}; write a value of the column's type")
-    if name == pipeline.time.column:
-        yield Problem(f"columns.{name}.default", "the time column can't have a default; remove it")
 
 
 def _keys(pipeline: Pipeline) -> Iterator[Problem]:

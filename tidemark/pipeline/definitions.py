@@ -73,6 +73,7 @@ def column_ids(pipeline: Pipeline) -> dict[str, str]:
             sorted(column.missing, key=repr),
             pipeline.time.format if name == pipeline.time.column else None,
             *([] if column.default is None else [column.default]),
+            *([told] if (told := column.rules()) else []),
         )
         for name, column in pipeline.columns.items()
     }

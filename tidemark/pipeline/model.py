@@ -179,6 +179,23 @@ class Column(Section):
     unit: Unless[Annotated[str, Field(min_length=1, max_length=20)]] = None
     """What numbers of the column are of, for the console: a currency by its three capitals (`EUR`), or a unit as it is
     written behind a number (`°C`, `kWh`). It changes nothing that is computed."""
+    convert: Unless[Annotated[str, Field(max_length=50)]] = None
+    """Of a `float`: the unit that records tell it in, and the one that is wanted, as `degF to degC`. What follows, such
+    as `range`, is in the latter."""
+    range: Unless[Annotated[list[float | int], Field(min_length=2, max_length=2), Unit("the column's own")]] = None
+    """Of a `float` or `int`: the least and the greatest value that can be right."""
+    outside: Unless[Literal["missing", "clip", "dead_letter"]] = None
+    """What becomes of a value outside of `range`: it is missing (the default), set to the nearer end, or its record is
+    a dead letter."""
+    vocabulary: Unless[Annotated[list[str], Field(min_length=1, max_length=10_000)]] = None
+    """Of a `string`: the texts that are known. Any other becomes `other`."""
+    other: Unless[str] = None
+    """What a text becomes that is not in the vocabulary; by default `other`."""
+
+    def rules(self) -> dict[str, object]:
+        """The rules that change values, of those that are set."""
+        rules = {"convert", "range", "outside", "vocabulary", "other"}
+        return self.model_dump(mode="json", include=rules, exclude_none=True)
 
 
 class Feature(Section):

@@ -21,6 +21,9 @@ def schema_hash(pipeline: Pipeline) -> str:
     defaults = {name: column.default for name, column in pipeline.columns.items() if column.default is not None}
     if defaults:
         parts["defaults"] = defaults
+    rules = {name: told for name, column in pipeline.columns.items() if (told := column.rules())}
+    if rules:
+        parts["rules"] = rules
     parts["classes"] = pipeline.label.classes
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()

@@ -27,10 +27,12 @@ from tidemark.stream.steps import (
     ReceiveStep,
     RepartitionStep,
     RowFeaturesStep,
+    RuleCountsStep,
     SampleStep,
     Windowed,
     WindowFeaturesStep,
     dead_letters,
+    has_rules,
 )
 
 
@@ -39,10 +41,13 @@ class _Reading:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.steps = (DecodeStep(pipeline), RowFeaturesStep(pipeline))
+        self._counts = RuleCountsStep(pipeline) if has_rules(pipeline) else None
+        self.told: list[Output] = []
 
     def process(self, batches: Received, context: RoundContext) -> Outcome[list[Arrival]]:
         decode, features = self.steps
         decoded = decode.process(batches, context)
+        self.told = [] if self._counts is None else self._counts.process(decoded.oks, context)
         rows = features.process(decoded.oks, context)
         return Outcome(rows.oks, [*decoded.errs, *rows.errs])
 
@@ -155,6 +160,7 @@ class StreamProcessor:
         for stage in self._stages:
             rows = stage.reading.process(stage.received.process(batches, context), context)
             refused += rows.errs
+            hops += stage.reading.told if isinstance(stage.reading, _Reading) else []
             windowed = stage.windows.process(rows.oks, context)
             if stage.leaving is not None:
                 hops += stage.leaving.process(windowed, context)

@@ -65,12 +65,18 @@ def _by_topic(engine: MemoryEngine) -> dict[str, list[Output]]:
 
 def _pipeline(keys: int) -> Pipeline:
     pipeline = shop(keys=min(keys, 2), features_topic=True)
+    if keys == 4:
+        amount = pipeline.columns["amount"].model_copy(update={"range": [10.0, 40.0], "outside": "clip"})
+        kind = pipeline.columns["kind"].model_copy(update={"vocabulary": ["a"], "other": "b"})
+        return pipeline.model_copy(update={"columns": {**pipeline.columns, "amount": amount, "kind": kind}})
     if keys < 3:
         return pipeline
     return pipeline.model_copy(update={"raw": [raw.model_copy(update={"key": "other"}) for raw in pipeline.raw]})
 
 
-@pytest.mark.parametrize("keys", [1, 2, 3], ids=["one key", "two keys", "two keys, neither of the records"])
+@pytest.mark.parametrize(
+    "keys", [1, 2, 3, 4], ids=["one key", "two keys", "two keys, neither of the records", "rules of columns"]
+)
 def test_the_flow_gives_the_records_of_the_steps_in_one_piece_and_commits_the_same(keys: int) -> None:
     flow, whole = _Flow(_pipeline(keys)), MemoryEngine(_pipeline(keys))
     assert _run(flow, keys) == _run(whole, keys)

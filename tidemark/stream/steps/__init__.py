@@ -9,6 +9,7 @@ from tidemark.stream.steps.propose import ProposeStep
 from tidemark.stream.steps.receive import ReceiveStep
 from tidemark.stream.steps.repartition import RepartitionStep
 from tidemark.stream.steps.row_features import RowFeaturesStep
+from tidemark.stream.steps.rule_counts import RuleCountsStep, has_rules
 from tidemark.stream.steps.sample import SampleStep
 from tidemark.stream.steps.window_features import Featured, Windowed, WindowFeaturesStep
 
@@ -24,8 +25,10 @@ __all__ = [
     "Received",
     "RepartitionStep",
     "RowFeaturesStep",
+    "RuleCountsStep",
     "SampleStep",
     "WindowFeaturesStep",
     "Windowed",
     "dead_letters",
+    "has_rules",
 ]

@@ -1,0 +1,88 @@
+"""What `[columns]` of a pipeline file must be beyond its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tidemark.pipeline.model import Column, Pipeline
+from tidemark.pipeline.problem import Problem
+from tidemark.pipeline.units import conversion
+
+_MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
+_DEFAULT_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "string": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+}
+_RULE_TYPES: Final[dict[str, tuple[str | None, tuple[str, ...]]]] = {
+    "convert": (None, ("float",)),
+    "range": (None, ("float", "int")),
+    "outside": ("range", ("float", "int")),
+    "vocabulary": (None, ("string",)),
+    "other": ("vocabulary", ("string",)),
+}
+"""The key without which a rule says nothing, and the types of columns that may have it."""
+
+
+def column_problems(pipeline: Pipeline) -> Iterator[Problem]:
+    """What is wrong with the columns of a pipeline, one by one."""
+    for name, column in pipeline.columns.items():
+        if name.startswith("_") or not name:
+            yield Problem(f"columns.{name}", f"'{name}' begins with '_', as Tidemark's own columns do; rename it")
+        allowed = _MISSING_TYPES[column.type]
+        for i, value in enumerate(column.missing):
+            if isinstance(value, bool) or not isinstance(value, allowed):
+                yield Problem(
+                    f"columns.{name}.missing[{i}]", f"{value!r} is no {column.type}; write a value of the column's type"
+                )
+        yield from _told(pipeline, name)
+        yield from _rules(pipeline, name)
+
+
+def _told(pipeline: Pipeline, name: str) -> Iterator[Problem]:
+    column = pipeline.columns[name]
+    others = {each: other for other, its in pipeline.columns.items() if other != name for each in its.names or ()}
+    for i, told in enumerate(column.names or ()):
+        if told in pipeline.columns or told in others or not told:
+            owner = told if told in pipeline.columns else others.get(told, name)
+            yield Problem(f"columns.{name}.names[{i}]", f"'{told}' is already a name of column '{owner}'; remove it")
+        elif told in (column.names or ())[:i]:
+            yield Problem(f"columns.{name}.names[{i}]", f"'{told}' is named twice; remove one")
+    default = column.default
+    if default is None:
+        return
+    if isinstance(default, bool) != (column.type == "bool") or not isinstance(default, _DEFAULT_TYPES[column.type]):
+        yield Problem(f"columns.{name}.default", f"{default!r} is no {column.type}; write a value of the column's type")
+    if name == pipeline.time.column:
+        yield Problem(f"columns.{name}.default", "the time column can't have a default; remove it")
+
+
+def _rules(pipeline: Pipeline, name: str) -> Iterator[Problem]:
+    column, key = pipeline.columns[name], f"columns.{name}"
+    for rule in column.rules():
+        needed, types = _RULE_TYPES[rule]
+        if name == pipeline.time.column:
+            yield Problem(f"{key}.{rule}", "the time column can't have rules; remove it")
+        elif column.type not in types:
+            of = " or ".join(types)
+            yield Problem(f"{key}.{rule}", f"'{name}' is a {column.type}, and this is of a {of}; remove it")
+        elif needed is not None and getattr(column, needed) is None:
+            yield Problem(f"{key}.{rule}", f"says nothing without '{needed}'; add that, or remove it")
+    yield from _rule_values(column, key)
+
+
+def _rule_values(column: Column, key: str) -> Iterator[Problem]:
+    if column.convert is not None:
+        try:
+            conversion(column.convert)
+        except ValueError as error:
+            yield Problem(f"{key}.convert", str(error))
+    if column.range is not None:
+        if not column.range[0] < column.range[1]:
+            yield Problem(f"{key}.range", f"{column.range} holds no number; write the least, and then the greatest")
+        elif column.type == "int" and not all(float(end).is_integer() for end in column.range):
+            yield Problem(f"{key}.range", f"{column.range} of an int must be whole numbers")
+    if column.vocabulary is not None and len(set(column.vocabulary)) < len(column.vocabulary):
+        yield Problem(f"{key}.vocabulary", "names a text twice; remove one")
