@@ -183,6 +183,7 @@ def edit(
             after = [repairing.corrected(each, lines[each.partition, each.offset]) for each in before]
         else:
             after = [repair(each) for each in before]
+        after = [place.in_format(*pair) for pair in zip(before, after, strict=True)]
         changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
         _show_changes(changed, repairing.difference, len(before))
         wrong = place.still_wrong([repaired for _, repaired in changed])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -88,6 +88,17 @@ class Place:
         }
         return {name: kinds[column.type] for name, column in self.pipeline.columns.items()}
 
+    def in_format(self, before: Letter, after: Letter) -> Letter:
+        """A repaired dead letter of a raw topic in the topic's format, where the repair made it a JSON object."""
+        from tidemark.formats.decoder import writer
+        from tidemark.records.record_formats import as_record
+
+        write = writer(self.pipeline)
+        raw = after.source is not None and after.source.topic in self.pipeline.raw_topics
+        if write is None or not raw or after.value == before.value or not (after.value or b"").startswith(b"{"):
+            return after
+        return replace(after, value=as_record(write, after.value or b""))
+
     def still_wrong(self, repaired: list[Letter]) -> list[tuple[Letter, str]]:
         """Those of a raw topic that could not be decoded either, and why."""
         import numpy as np
@@ -106,7 +117,7 @@ class Place:
             np.array([(each.source.timestamp if each.source else None) or now for each in raw], np.int64),
             [each.key for each in raw],
             [each.value for each in raw],
-            [None] * len(raw),
+            [list(each.headers) for each in raw],
         )
         return [(raw[bad.row], bad.reason) for bad in Decoder(self.pipeline).decode(batch).bad]
 

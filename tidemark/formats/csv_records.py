@@ -148,7 +148,11 @@ class CsvReader:
         found: dict[str, list[object]] = {name: [None] * len(values) for _, name, _ in self._wanted}
         for i, value in enumerate(values):
             cells = cells_of(value, self._separator)
-            if isinstance(cells, str):
+            if b"\0" in value:
+                bad[i] = "is no row of CSV: it has a zero byte"
+            elif b"\n" in value and b'"' not in value:
+                bad[i] = "is no row of CSV: a newline stands in it without quotes; send each row in a record of its own"
+            elif isinstance(cells, str):
                 bad[i] = f"is no row of CSV: {cells}"
             elif value.startswith(codecs.BOM_UTF8):
                 bad[i] = "begins with a byte order mark (BOM); write UTF-8 without one"

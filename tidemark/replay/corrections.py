@@ -5,6 +5,8 @@ Only what is repaired changes: the other fields of a JSON object keep the very b
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -31,6 +33,7 @@ class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of a file of corrections, as a person wrote it or `export` did. What is not given stays as it is.
 
     offset, partition: of the dead letter.  key: of the record.  value: a JSON object, or the record's whole text.
+    base64: instead of `value`, the record's whole bytes, of a format that is no text.  headers: all of the record's.
     set: fields of the record's JSON object.  drop: fields to take out.  source, step, reason: for whoever edits it.
     """
 
@@ -38,6 +41,8 @@ class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     partition: int = 0
     key: str | msgspec.UnsetType | None = msgspec.UNSET
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    base64: str | msgspec.UnsetType = msgspec.UNSET
+    headers: dict[str, str | None] | msgspec.UnsetType = msgspec.UNSET
     set: dict[str, msgspec.Raw] = {}
     drop: list[str] = []
     source: str = ""
@@ -143,6 +148,14 @@ def corrected(letter: Letter, correction: Correction) -> Letter:
         repaired = replace(repaired, key=None if correction.key is None else correction.key.encode())
     if not isinstance(correction.value, msgspec.UnsetType):
         repaired = replace(repaired, value=_value(letter, correction.value))
+    if not isinstance(correction.base64, msgspec.UnsetType):
+        try:
+            repaired = replace(repaired, value=base64.b64decode(correction.base64, validate=True))
+        except binascii.Error as error:
+            raise ConfigError(f"dead letter {letter.offset}: its base64 is none ({error})") from error
+    if not isinstance(correction.headers, msgspec.UnsetType):
+        headers = tuple((name, None if own is None else own.encode()) for name, own in correction.headers.items())
+        repaired = replace(repaired, headers=headers)
     if correction.set or correction.drop:
         made = {name: bytes(raw) for name, raw in correction.set.items()}
         repaired = _with(repaired, _object(repaired), made, tuple(correction.drop))
@@ -154,6 +167,9 @@ def difference(before: Letter, after: Letter) -> Iterator[tuple[str, str]]:
     if before.key != after.key:
         yield "-", f"key {_shown(before.key)}"
         yield "+", f"key {_shown(after.key)}"
+    if before.headers != after.headers:
+        yield "-", f"headers {_headers(before)}"
+        yield "+", f"headers {_headers(after)}"
     if before.value == after.value:
         return
     old, new = _fields_of(before.value), _fields_of(after.value)
@@ -167,6 +183,10 @@ def difference(before: Letter, after: Letter) -> Iterator[tuple[str, str]]:
                 yield "-", f"{name}: {_shown(old[name])}"
             if name in new:
                 yield "+", f"{name}: {_shown(new[name])}"
+
+
+def _headers(letter: Letter) -> str:
+    return ", ".join(f"{name}={_shown(value)}" for name, value in letter.headers) or "(none)"
 
 
 def _value(letter: Letter, raw: msgspec.Raw) -> bytes | None:

@@ -135,3 +135,17 @@ def test_the_difference_names_what_is_taken_out_put_in_and_changed() -> None:
         ("-", "old: 1"),
         ("+", "new: 3"),
     ]
+
+
+def test_a_correction_gives_the_whole_bytes_and_headers_of_a_record_of_any_format(tmp_path: Path) -> None:
+    path = tmp_path / "c.ndjson"
+    first = '{"offset": 3, "base64": "AAAAAQJr", "headers": {"ce_id": "7", "x": null}}'
+    path.write_text(first + '\n{"offset": 4, "base64": "?"}')
+    lines = corrections(path)
+    before = replace(letter(b"{"), headers=(("ce_id", b"\xff"),))
+    after = corrected(before, lines[0, 3])
+    assert after.value == b"\x00\x00\x00\x01\x02k"
+    assert after.headers == (("ce_id", b"7"), ("x", None))
+    assert [sign for sign, _ in difference(before, after)] == ["-", "+", "-", "+"]
+    with pytest.raises(ConfigError, match="its base64 is none"):
+        corrected(before, lines[0, 4])
