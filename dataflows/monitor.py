@@ -10,6 +10,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.operators as tm
+from dataflows.engine.added_topics import ensure_added
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
@@ -27,6 +28,8 @@ from tidemark.monitoring.steps import (
     JoinOutcomesStep,
     KeepLabelsStep,
     MeasureStep,
+    WatchLabelsStep,
+    WatchSampleStep,
 )
 from tidemark.observe.sampling import latency_since
 from tidemark.pipeline import Pipeline
@@ -59,9 +62,12 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, delays: De
     joined = tm.step_with_errors("join_outcomes", read, predictions.oks, outcomes.oks, make=join)
     held = tm.together("held", predictions.oks, labels.oks, joined.oks)
     metrics = tm.step("measure", held, partial(MeasureStep, pipeline, options, delays))
-    errs = predictions.errs, labels.errs, outcomes.errs, joined.errs
+    sampled = tm.by_topic("sample", read, [topics.sample])
+    watched = tm.step_with_errors("watch_sample", sampled, make=partial(WatchSampleStep, pipeline, options))
+    judged = tm.step("watch_labels", answered, partial(WatchLabelsStep, pipeline, options))
+    errs = predictions.errs, labels.errs, outcomes.errs, joined.errs, watched.errs
     letters = tm.dead_letters("dead_letters", *errs, topic=topics.deadletter)
-    tm.commit("commit", sink, letters, metrics, state=partial(MonitorState, pipeline))
+    tm.commit("commit", sink, letters, metrics, watched.oks, judged, state=partial(MonitorState, pipeline))
     return flow
 
 
@@ -94,6 +100,7 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
 
     """
     settings = connected(settings)
+    ensure_added(pipeline, settings, pipeline.topics.sample)
     check_offsets(pipeline, settings, "monitor")
     config = EngineConfig(
         group=f"{pipeline.name}.monitor",
@@ -101,7 +108,7 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
         commit_interval=commit_interval(0.5),  # nobody waits for a metric
         align=pipeline.label.grace,  # or a backlog's events are forgotten before their outcomes are read
         align_groups={pipeline.topics.predictions: "events", pipeline.topics.outcomes: "events"},
-        fixed_partitions={pipeline.topics.labels: 1},
+        fixed_partitions={pipeline.topics.labels: 1, pipeline.topics.sample: 1},
         elect_by=pipeline.topics.labels,  # an outcome may be of a prediction in any partition
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,

@@ -73,8 +73,13 @@ _OWN: Final = (
     FlowSpec(
         name="monitor",
         over="dataflows.monitor:over",
-        reads=lambda pipeline: [pipeline.topics.predictions, pipeline.topics.labels, pipeline.topics.outcomes],
-        meaning="Predictions, labels and outcomes to metrics.",
+        reads=lambda pipeline: [
+            pipeline.topics.predictions,
+            pipeline.topics.labels,
+            pipeline.topics.outcomes,
+            pipeline.topics.sample,
+        ],
+        meaning="Predictions, labels, outcomes and the sample to metrics.",
     ),
 )
 

@@ -16,7 +16,8 @@ FLOWS = ("stream", "select", "retrain", "monitor", "ingest")
 STEPS = {
     "stream": [
         *("read", "raw", "decode", "row_features", "window_features", "to_terminal_id", "by_terminal_id"),
-        *("receive_terminal_id", "window_features_terminal_id", "predict", "propose", "dead_letters", "commit"),
+        *("receive_terminal_id", "window_features_terminal_id", "predict", "propose", "sample"),
+        *("dead_letters", "commit"),
     ],
     "select": [
         *("read", "proposals", "decode_proposals", "close_tiles", "choose", "candidates", "budget_metrics"),
@@ -25,7 +26,7 @@ STEPS = {
     "retrain": ["read", "labels", "check_labels", "learn", "dead_letters", "commit"],
     "monitor": [
         *("read", "predictions", "decode_predictions", "labels", "keep_labels", "outcomes", "decode_outcomes"),
-        *("join_outcomes", "held", "measure", "dead_letters", "commit"),
+        *("join_outcomes", "held", "measure", "sample", "watch_sample", "watch_labels", "dead_letters", "commit"),
     ],
     "ingest": ["read", "raw_records", "commit"],
 }

@@ -26,6 +26,7 @@ from tidemark.observe.status_record import (
     FlowStatus,
     LatencyStatus,
     QualityStatus,
+    SampleStatus,
     State,
     Status,
     TopicStatus,
@@ -139,6 +140,7 @@ def _look(pipeline: Pipeline, file: Path, settings: Settings, observer: Observer
         champion=_champion(snapshot),
         budget=_budget(snapshot.metrics.get("budget_spent")),
         latency=_latency(sample),
+        sample=_background(snapshot.metrics.get("sample_events")),
         labeling=labeling,
         flows=[
             FlowStatus(name=flow.name, processes=flow.members, behind=flow.lag, model=flow.model)
@@ -236,6 +238,11 @@ def _budget(metric: Metric | None) -> BudgetStatus | None:
         in_day=None if day is None else _count(detail.get("spent_in_day")),
         per_day=day,
     )
+
+
+def _background(metric: Metric | None) -> SampleStatus | None:
+    size = None if metric is None else _count(metric.detail.get("size"))
+    return None if metric is None or not size else SampleStatus(events=metric.n, size=size)
 
 
 def _latency(sample: Sample) -> LatencyStatus | None:

@@ -121,6 +121,8 @@ def _facts(status: Status) -> Table:
         if budget.per_day is not None:
             last += f", {budget.in_day or 0:,} of {budget.per_day:,} on its day"
         table.add_row("budget", f"{budget.in_all:,}{of} cases asked in all; {last}")
+    if status.sample is not None:
+        table.add_row("sample", f"{status.sample.events:,} of {status.sample.size:,} events, drawn at random")
     if status.labeling is not None:
         table.add_row("labeling", Text(safe(_labeling_words(status.labeling))))
     if status.latency is not None:

@@ -16,6 +16,8 @@ from tidemark.monitoring.steps import (
     JoinOutcomesStep,
     KeepLabelsStep,
     MeasureStep,
+    WatchLabelsStep,
+    WatchSampleStep,
 )
 from tidemark.pipeline.model import Pipeline
 from tidemark.records.dead_letters import dead_letters
@@ -37,8 +39,8 @@ class MonitorProcessor(MonitorState):
     ) -> None:
         """`wall`: this machine's clock, µs: Kafka's timestamps are believed up to it.  delays: None: not measured."""
         options, topics = options or Options(), pipeline.topics
-        self._predictions, self._kept, self._outcomes = (
-            ByTopicStep([topic]) for topic in (topics.predictions, topics.labels, topics.outcomes)
+        self._predictions, self._kept, self._outcomes, self._sampled = (
+            ByTopicStep([topic]) for topic in (topics.predictions, topics.labels, topics.outcomes, topics.sample)
         )
         self._decode_outcomes = DecodeOutcomesStep(pipeline, wall)
         super().__init__(
@@ -47,10 +49,13 @@ class MonitorProcessor(MonitorState):
                 "predictions": self._predictions,
                 "labels": self._kept,
                 "outcomes": self._outcomes,
+                "sample": self._sampled,
                 "decode_predictions": DecodePredictionsStep(pipeline, wall),
                 "keep_labels": KeepLabelsStep(pipeline, options),
                 "join_outcomes": JoinOutcomesStep(pipeline, options, wall),
                 "measure": MeasureStep(pipeline, options, delays),
+                "watch_sample": WatchSampleStep(pipeline, options),
+                "watch_labels": WatchLabelsStep(pipeline, options),
             },
         )
 
@@ -65,10 +70,13 @@ class MonitorProcessor(MonitorState):
     def _round(self, batches: Sequence[Batch], context: RoundContext) -> list[Output]:
         predictions = self.decode.process(self._predictions.process(batches, context), context)
         outcomes = self._decode_outcomes.process(self._outcomes.process(batches, context), context)
-        labels = self.labels.process(self._kept.process(batches, context), context)
+        answered = self._kept.process(batches, context)
+        labels = self.labels.process(answered, context)
         joined = self.join.process((batches, predictions.oks, outcomes.oks), context)
         metrics = self.measure.process((predictions.oks, labels.oks, joined.oks), context)
+        watched = self.watch.process(self._sampled.process(batches, context), context)
+        judged = self.answers.process(answered, context)
         if context.replay:
             return []
-        refused = [*predictions.errs, *outcomes.errs, *labels.errs, *joined.errs]
-        return [*dead_letters(self._topics.deadletter, batches, refused), *metrics]
+        refused = [*predictions.errs, *outcomes.errs, *labels.errs, *joined.errs, *watched.errs]
+        return [*dead_letters(self._topics.deadletter, batches, refused), *metrics, *watched.oks, *judged]

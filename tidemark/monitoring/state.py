@@ -1,9 +1,9 @@
 """What the steps of the monitor flow keep together, and what is committed of it.
 
-State is what lies in Kafka: predictions whose truth may still come or has come lately, outcomes of that time, and the
-latest labels. Each partition's committed metadata says from where to read them again, and up to which event time
-outcomes without a prediction have been given up, so that none is given up twice. The join needs all partitions in one
-process: the flow has one active member.
+State is what lies in Kafka: predictions whose truth may still come or has come lately, outcomes of that time, the
+latest labels, and what the watch over the sample has saved there. Each partition's committed metadata says from where
+to read them again, and up to which event time outcomes without a prediction have been given up, so that none is given
+up twice. The join needs all partitions in one process: the flow has one active member.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tidemark.monitoring.checkpoint import decode_mark
-from tidemark.monitoring.steps import DecodePredictionsStep, JoinOutcomesStep, KeepLabelsStep, MeasureStep
+from tidemark.monitoring.steps import (
+    DecodePredictionsStep,
+    JoinOutcomesStep,
+    KeepLabelsStep,
+    MeasureStep,
+    WatchLabelsStep,
+    WatchSampleStep,
+)
 from tidemark.pipeline.model import Pipeline
 from tidemark.runtime.by_topic import ByTopicStep
 from tidemark.runtime.processor import Batch, Partition
@@ -33,10 +40,12 @@ class MonitorState:
         self.join = step_of(steps, JoinOutcomesStep)
         self.labels = step_of(steps, KeepLabelsStep)
         self.measure = step_of(steps, MeasureStep)
+        self.watch = step_of(steps, WatchSampleStep)
+        self.answers = step_of(steps, WatchLabelsStep)
 
     @property
     def topics(self) -> Sequence[str]:
-        """`P.predictions`, `P.labels`, `P.outcomes`."""
+        """`P.predictions`, `P.labels`, `P.outcomes`, `P.sample`."""
         return list(self._sources)
 
     def open(self, partition: Partition, metadata: str) -> int | None:
@@ -49,6 +58,8 @@ class MonitorState:
         mark = decode_mark(partition, metadata) if metadata else None
         self._sources[partition.topic].open(partition)
         self.join.open(partition, mark)
+        if partition.topic == self._topics.sample:
+            self.watch.open(None if mark is None else mark.rewind)
         return None if mark is None else mark.rewind
 
     def close(self, partition: Partition) -> None:
@@ -60,11 +71,18 @@ class MonitorState:
             self.measure.reset()
         if nothing_held or partition.topic == self._topics.labels:
             self.labels.reset()
+            self.answers.reset()
+        if partition.topic == self._topics.sample:
+            self.watch.close()
 
     def metadata(self, partition: Partition) -> str:
         """Where to rewind to, and the clock."""
-        of_labels = partition.topic == self._topics.labels
-        rewind = self.labels.book.rewind() if of_labels else self.join.rewind(partition)
+        if partition.topic == self._topics.labels:
+            rewind = self.labels.book.rewind()
+        elif partition.topic == self._topics.sample:
+            rewind = self.watch.rewind()
+        else:
+            rewind = self.join.rewind(partition)
         return self.join.mark(partition, rewind).encode()
 
     def event_time(self, batch: Batch) -> int | None:

@@ -22,6 +22,8 @@ _HOMES: Final = (
     "tidemark.monitoring.figures",
     "tidemark.monitoring.labels",
     "tidemark.monitoring.steps.measure",
+    "tidemark.monitoring.steps.watch_sample",
+    "tidemark.monitoring.steps.watch_labels",
     "tidemark.stream.lateness",
     "tidemark.stream.steps.rule_counts",
     "tidemark.registry.news",

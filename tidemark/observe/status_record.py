@@ -120,6 +120,13 @@ class LatencyStatus(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
+class SampleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The background sample. events: places that are taken, as far as `monitor` has read.  size: places there are."""
+
+    events: int
+    size: int
+
+
 class AnnotatorStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What an annotator did since the labeling service started."""
 
@@ -178,6 +185,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     budget: BudgetStatus | None = None
     latency: LatencyStatus | None = None
     labeling: LabelingStatus | None = None
+    sample: SampleStatus | None = None
     flows: list[FlowStatus] = []
     topics: list[TopicStatus] = []
     figures: list[FigureStatus] = []

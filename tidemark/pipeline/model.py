@@ -66,6 +66,24 @@ class Unit:
     name: str
 
 
+def _season(value: object) -> object:
+    return 0 if value == "none" else _duration(value)
+
+
+def _season_text(value: int) -> str:
+    return format_duration(value) if value else "none"
+
+
+class _AsSeason:
+    """In the JSON schema a season is text."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": rf"{PATTERN}|^none$", "examples": ["none", "1d", "7d"]}
+
+
+Season = Annotated[int, BeforeValidator(_season), PlainSerializer(_season_text, return_type=str), _AsSeason]
+"""A duration, or `none`, held as 0."""
 ColumnType = Literal["string", "int", "float", "bool"]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _T = TypeVar("_T")
@@ -439,6 +457,18 @@ class Sample(Section):
     the present: once so many have been drawn since, a third of what was there is left. 0: no sample is drawn."""
 
 
+class Drift(Section):
+    """When it is said that the stream has changed (docs/explanation/drift.md)."""
+
+    alarms_per_year: Annotated[float, Field(ge=0, le=1_000), Unit("alarms")] = 1.0
+    """False alarms a year of event time, at most and on average: while nothing changes. More of them, and changes are
+    found sooner, if only a little. 0: nothing is looked for."""
+    season: Season = 86_400_000_000
+    """After what time the stream repeats itself. Each 24th of it is compared with its own past, so that a night is no
+    change; nothing can be said before it has passed once. `7d` where weekends differ; `none`: all is compared with all
+    before."""
+
+
 class Retention(Section):
     """How long topics keep what they hold."""
 
@@ -499,6 +529,8 @@ class Pipeline(Section):
     """What alerts must find. Without it nothing is told of them."""
     sample: Sample = Sample()
     """The background sample."""
+    drift: Drift = Drift()
+    """When it is said that the stream has changed."""
     retention: Retention = Retention()
     """How long topics keep what they hold."""
     limits: Limits = Limits()

@@ -426,7 +426,7 @@ def test_alignment_goes_by_event_time_of_predictions_and_outcomes_and_leaves_lab
     rows = batch(LABELS, [label(1)])
     processor.process(rows)
     assert processor.event_time(rows) is None
-    assert list(processor.topics) == ["p.predictions", "p.labels", "p.outcomes"]
+    assert list(processor.topics) == ["p.predictions", "p.labels", "p.outcomes", "p.sample"]
 
 
 def test_each_partition_is_aligned_by_its_own_last_batch_whichever_was_processed_after_it() -> None:

@@ -4,6 +4,8 @@ from tidemark.monitoring.steps.decode import DecodedRows, DecodeOutcomesStep, De
 from tidemark.monitoring.steps.join_outcomes import JoinOutcomesStep
 from tidemark.monitoring.steps.keep_labels import KeepLabelsStep, KeptLabels
 from tidemark.monitoring.steps.measure import MeasureStep
+from tidemark.monitoring.steps.watch_labels import WatchLabelsStep
+from tidemark.monitoring.steps.watch_sample import WatchSampleStep
 
 __all__ = [
     "DecodeOutcomesStep",
@@ -13,4 +15,6 @@ __all__ = [
     "KeepLabelsStep",
     "KeptLabels",
     "MeasureStep",
+    "WatchLabelsStep",
+    "WatchSampleStep",
 ]

@@ -22,8 +22,8 @@ from tidemark.stream.coins import coins_of
 from tidemark.stream.outputs import Scored
 from tidemark.stream.steps.predict import Predicted
 
-_DRAWN: Final = hash64(b"background sample")
-_PLACE: Final = hash64(b"place in the background sample")
+_DRAWN: Final = b"background sample"
+_PLACE: Final = b"place in the background sample"
 
 
 class SampleStep:
@@ -36,6 +36,7 @@ class SampleStep:
     def __init__(self, pipeline: Pipeline) -> None:
         self._topic, self._size = pipeline.topics.sample, pipeline.sample.size
         self._tile, self._partitions = pipeline.selection.tile, pipeline.partitions
+        self._of_draw, self._of_place = hash64(_DRAWN), hash64(_PLACE)
         self._headers = ((DEFINITIONS, msgspec.json.encode(feature_ids(pipeline))),)
         self._counted: dict[Partition, Counted] = {}
 
@@ -76,13 +77,13 @@ class SampleStep:
         return counted.take(times, self._partitions, self._size)
 
     def _drawn(self, scored: Scored, halved: NDArray[np.int64]) -> list[Output]:
-        coins = coins_of(scored.rows, _DRAWN)
+        coins = coins_of(scored.rows, self._of_draw)
         # Of all coins one in 2**h is below 2**(64 - h): of others a bit is left when the lower ones are shifted out.
         left = coins >> np.minimum(64 - halved, 63).astype(np.uint64)
         own = np.flatnonzero((left == 0) | (halved == 0))
         if not len(own):
             return []
-        places = coins_of(scored.rows, _PLACE)[own] % np.uint64(self._size)
+        places = coins_of(scored.rows, self._of_place)[own] % np.uint64(self._size)
         keys = [b"%d" % place for place in places.tolist()]
         lines = self._lines(scored, own, np.exp2(-halved[own].astype(np.float64)))
         fields = zip(repeat(self._topic), lines, keys, repeat(0), repeat(self._headers), strict=False)

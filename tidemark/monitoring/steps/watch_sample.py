@@ -1,0 +1,248 @@
+"""Events of the background sample to alarms: what comes, or what the model says of it, has changed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from kernels import hash64
+from tidemark.drift import saved
+from tidemark.drift.calendar import watched
+from tidemark.drift.detector import Change, Detector
+from tidemark.errors import RecordError
+from tidemark.monitoring.change_metrics import change_metric, level_metric
+from tidemark.monitoring.options import Options
+from tidemark.pipeline.definitions import feature_ids
+from tidemark.pipeline.model import Pipeline
+from tidemark.records import NO_MODEL, Metric, encode
+from tidemark.records.background import Sampled, sampled
+from tidemark.records.metric_kind import MetricKind
+from tidemark.runtime.by_topic import Received
+from tidemark.runtime.processor import Batch, Output
+from tidemark.runtime.steps import Outcome, Refused, RoundContext
+
+METRICS: Final = (
+    MetricKind("sample_events", "events", "monitor", "stream", "Events of the background sample that were read."),
+    MetricKind(
+        "inputs_drift",
+        "alarms",
+        "monitor",
+        "stream",
+        "Evidence that the features have changed, in relation to what raises an alarm. The detail names the features "
+        "that have most of it.",
+    ),
+    MetricKind(
+        "predictions_drift", "alarms", "monitor", "stream", "The same of the probabilities of the model in force."
+    ),
+    MetricKind(
+        "inputs_changed",
+        "events",
+        "monitor",
+        "stream",
+        "An alarm: after how many events of the sample. The detail names what moved, and how.",
+    ),
+    MetricKind("predictions_changed", "events", "monitor", "stream", "The same of the model's probabilities."),
+)
+_MOST_FEATURES: Final = 200
+_MOST_CLASSES: Final = 10
+_TWO: Final = 2
+_SAVE_EVERY: Final = 512
+_INPUTS, _PREDICTIONS = 0.5, 0.15
+"""Shares of the false alarms that the pipeline allows."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A record while it is unknown what was watched before it."""
+
+    offset: int
+    event: Sampled
+    at: int
+
+
+class WatchSampleStep:
+    """Watches the sample for change.
+
+    What it keeps is saved in the sample's own topic from time to time, and found there when it is read again: from the
+    record after the last one that is in it.
+    """
+
+    def __init__(self, pipeline: Pipeline, options: Options) -> None:
+        self._every = options.every
+        self._topics, self._size = pipeline.topics, pipeline.sample.size
+        ids = feature_ids(pipeline)
+        self._names = watched(pipeline)[:_MOST_FEATURES]
+        self._ids = [ids[name] for name in self._names]
+        alarms, season = pipeline.drift.alarms_per_year, pipeline.drift.season
+        self._looks = alarms > 0
+        classes = pipeline.label.classes
+        every = [classes.index(pipeline.label.positive)] if len(classes) == _TWO else range(len(classes))
+        self._shown = list(every)[:_MOST_CLASSES]
+        self._inputs = Detector(self._names, alarms=(alarms or 1.0) * _INPUTS, season=season)
+        self._predictions = Detector(
+            [f"probability of {classes[at]}" for at in self._shown],
+            alarms=(alarms or 1.0) * _PREDICTIONS,
+            season=season,
+        )
+        self._model = NO_MODEL
+        self._rewind: int | None = None
+        self._held: list[_Held] | None = None
+        self._through = -1
+        self._unsaved = 0
+        self._places: set[int] = set()
+        self._told: float | None = None
+
+    def open(self, rewind: int | None) -> None:
+        """Take up the topic. rewind: offset that it is read again from, None where nothing was read before."""
+        self.close()
+        self._rewind = rewind
+        if rewind is not None:
+            self._held = []
+
+    def close(self) -> None:
+        """Forget all."""
+        self._inputs.reset()
+        self._predictions.reset()
+        self._model = NO_MODEL
+        self._rewind = self._held = self._told = None
+        self._through = -1
+        self._unsaved = 0
+        self._places = set()
+
+    def rewind(self) -> int | None:
+        """Offset to read again from."""
+        return self._rewind
+
+    def process(self, received: Received, context: RoundContext) -> Outcome[list[Output]]:
+        """Alarms and what is to be kept, and records that are no events; at a tick how things are."""
+        outputs: list[Output] = []
+        refused: list[Refused] = []
+        if context.tick is not None:
+            self._settle()
+            return Outcome(self._tell(context.tick))
+        for batch in received.batches:
+            if not context.replay:
+                self._settle()
+            for row in range(len(batch)):
+                try:
+                    outputs += self._record(batch, row)
+                except RecordError as error:
+                    refused.append(Refused(batch, row, error.step, error.reason))
+        if context.replay:
+            return Outcome([], refused)
+        if self._unsaved >= _SAVE_EVERY:
+            outputs += self._save()
+        return Outcome(outputs, refused)
+
+    def _record(self, batch: Batch, row: int) -> list[Output]:
+        offset, value = int(batch.offsets[row]), batch.values[row]
+        if self._rewind is None:
+            self._rewind = offset
+        if batch.keys[row] == saved.KEY:
+            self._read_back(saved.unpack(value))
+            return []
+        headers = batch.headers[row] if batch.headers else None
+        event = sampled(batch.keys[row], value, headers, self._ids, self._size)
+        if event is None or not self._looks:
+            return []
+        at = int(batch.timestamps[row]) * 1_000
+        if self._held is not None:
+            self._held.append(_Held(offset, event, at))
+            return []
+        return self._take(offset, event, at)
+
+    def _read_back(self, found: saved.Saved) -> None:
+        """What was saved. Where nobody knows yet what was watched, it is that; else it is known to be there."""
+        if found.columns != self._ids:
+            return  # of another pipeline file
+        if self._held is not None and self._rewind is not None and found.through >= self._rewind - 1:
+            try:
+                self._inputs.restore(found.inputs)
+                self._predictions.restore(found.predictions)
+            except ValueError as error:
+                self._inputs.reset()
+                self._predictions.reset()
+                raise RecordError("drift", f"what was watched so far is of other columns: {error}") from error
+            self._model, self._through = found.model, found.through
+            held, self._held = self._held, None
+            for one in held:
+                if one.offset > found.through:
+                    self._take(one.offset, one.event, one.at)
+        if found.through <= self._through:
+            self._rewind = max(found.through + 1, self._rewind or 0)
+
+    def _settle(self) -> None:
+        """Nothing that was saved has been found: what was read again is all there is."""
+        if self._held is None:
+            return
+        held, self._held = self._held, None
+        for one in held:
+            self._take(one.offset, one.event, one.at)
+
+    def _take(self, offset: int, event: Sampled, at: int) -> list[Output]:
+        self._through = offset
+        self._unsaved += 1
+        self._places.add(event.place)
+        toss = hash64(event.event_id.encode())
+        values = np.array(event.values)
+        changes = []
+        if change := self._inputs.take(np.where(np.isfinite(values), values, math.nan), event.time, toss):
+            changes.append(change_metric("inputs_changed", change, at))
+        if change := self._of_model(event, toss):
+            changes.append(change_metric("predictions_changed", change, at, model=event.model))
+        return [self._output(metric) for metric in changes]
+
+    def _of_model(self, event: Sampled, toss: int) -> Change | None:
+        """Of predictions by the model in force: another model's may differ, and an older one's are late."""
+        if event.probabilities is None or event.model < self._model or max(self._shown) >= len(event.probabilities):
+            return None
+        if event.model != self._model:
+            self._model = event.model
+            self._predictions.reset()
+        return self._predictions.take(np.array([event.probabilities[at] for at in self._shown]), event.time, toss)
+
+    def _save(self) -> list[Output]:
+        self._unsaved = 0
+        kept = saved.Saved(
+            through=self._through,
+            columns=self._ids,
+            model=self._model,
+            inputs=self._inputs.state(),
+            predictions=self._predictions.state(),
+        )
+        value = saved.pack(kept)
+        return [] if value is None else [Output(self._topics.sample, value, saved.KEY, 0)]
+
+    def _tell(self, now: float) -> list[Output]:
+        """How things are, now and then."""
+        if self._told is None:
+            self._told = now
+        if self._through < 0 or now - self._told < self._every:
+            return []
+        self._told = now
+        at = int(now * 1e6)
+        metrics = [
+            Metric(
+                name="sample_events",
+                value=float(len(self._places)),
+                low=None,
+                high=None,
+                n=len(self._places),
+                at=at,
+                model="",
+                source="stream",
+                detail={"size": self._size},
+            )
+        ]
+        if self._looks:
+            metrics += [
+                level_metric("inputs_drift", self._inputs, at),
+                level_metric("predictions_drift", self._predictions, at, model=self._model),
+            ]
+        return [self._output(metric) for metric in metrics]
+
+    def _output(self, metric: Metric) -> Output:
+        return Output(self._topics.metrics, encode(metric), metric.name.encode())
