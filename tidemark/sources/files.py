@@ -70,6 +70,11 @@ class RecordFile:
         self.held: str | None = None
 
     @property
+    def whole(self) -> bool:
+        """Whether it never grows, and is known by all of its content."""
+        return self._rows.whole
+
+    @property
     def rows(self) -> int:
         """Rows that were read."""
         return self._since.rows
@@ -109,6 +114,20 @@ class RecordFile:
             ConfigError: the file can't be read further.
 
         """
+        values = self.values(count)
+        return None if values is None else self._records.records(values)
+
+    def read_on(self) -> None:
+        """Look behind what was the end: the file has grown."""
+        self._reading = None
+
+    def values(self, count: int) -> list[bytes] | None:
+        """The same rows as JSON objects.
+
+        Raises:
+            ConfigError: the file can't be read further.
+
+        """
         values: list[bytes] = []
         self.held = None
         while len(values) < count and (row := self._next()) is not None:
@@ -118,12 +137,12 @@ class RecordFile:
                     self._reading = None
                     break
                 if self._may_grow(row):
-                    return self._records.records(values) if values else None
+                    return values or None
             values.append(row.value)
             self._since, self._ended, self._last = Standpoint(row.end, row.number), row.ended, None
             if not row.ended:
                 self._reading = None
-        return self._records.records(values)
+        return values
 
     def progress(self, topic: str, incarnation: str) -> Progress:
         """What was ingested when the rows that were read are in a topic."""

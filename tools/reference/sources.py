@@ -24,7 +24,11 @@ def sources_page() -> str:
 
 def _kind(name: str, kind: SourceKind) -> str:
     options = [
-        (code(option), _default(field.default, field.metadata), prose(field.description or ""))
+        (
+            code(option),
+            _default(field.get_default(call_default_factory=True), field.metadata),
+            prose(field.description or ""),
+        )
         for option, field in kind.options.model_fields.items()
     ]
     attributes = [
@@ -46,7 +50,7 @@ def _kind(name: str, kind: SourceKind) -> str:
 def _default(default: object, metadata: list[object]) -> str:
     if default is PydanticUndefined:
         return "needed"
-    if default is None or default == []:
+    if default is None or default in ({}, []):
         return "none"
     if isinstance(default, int) and any("PlainSerializer" in type(each).__name__ for each in metadata):
         return code(format_duration(default))

@@ -36,7 +36,11 @@ def test_a_kind_is_in_the_reference_with_every_option(name: str) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_no_option_of_a_kind_takes_a_secret_in_the_clear(name: str) -> None:
     fields = SOURCE_KINDS.get(name).options.model_fields
-    named = [field for field in fields if _SECRETS.search(field) and not field.endswith(("_file", "_env", "tls_key"))]
+    named = [
+        field
+        for field in fields
+        if _SECRETS.search(field) and not field.endswith(("_file", "_files", "_env", "_envs", "tls_key"))
+    ]
     assert named == []
 
 
