@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from console.options import Options
-from console.pages import label, sign_in
+from console.pages import label, loop, sign_in
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
@@ -57,6 +57,10 @@ def routes() -> list[BaseRoute]:
                 ("release", label.release),
             )
         ),
+        Route("/metrics", loop.metrics, methods=["GET"]),
+        Route("/p/{pipeline}/loop", visited("loop", loop.show), methods=["GET"]),
+        Route("/p/{pipeline}/loop/events", visited("loop", loop.events), methods=["GET"]),
+        Route("/p/{pipeline}/loop/series", visited("loop", loop.series), methods=["GET"]),
         Mount(f"/static/{static_version()}", GZipMiddleware(_Static(directory=STATIC)), name="static"),
     ]
 
@@ -79,7 +83,7 @@ def create_app(sites: Iterable[Site], options: Options, key: bytes) -> Starlette
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         for site in by_name.values():
-            await site.connections.close()
+            await site.close()
 
     app = Starlette(
         routes=routes(),

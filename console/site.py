@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from console.loop.watch import Watch
 from console.service import Connections
 from console.shown.case_view import CaseLayout
+from console.shown.formatting import Times
 from labeling_grpc.options import find
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
@@ -15,13 +17,14 @@ from tidemark.runtime.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A pipeline, its file as it was named, the way to its labeling service, and how its cases are laid out."""
+    """A pipeline, its file as it was named, its labeling service, how its cases are laid out, and what watches it."""
 
     pipeline: Pipeline
     file: str
     settings: Settings
     connections: Connections
     layout: CaseLayout
+    watch: Watch
 
     @classmethod
     def of(cls, pipeline: Pipeline, file: str, settings: Settings, address: Callable[[], str] | None = None) -> Self:
@@ -38,9 +41,9 @@ class Site:
 
         """
         name = pipeline.name
-        return cls(
-            pipeline, file, settings, Connections(address or (lambda: find(settings, name)), name), CaseLayout(pipeline)
-        )
+        connections = Connections(address or (lambda: find(settings, name)), name)
+        watch = Watch(pipeline, settings, file)
+        return cls(pipeline, file, settings, connections, CaseLayout(pipeline), watch)
 
     @property
     def name(self) -> str:
@@ -51,3 +54,13 @@ class Site:
     def title(self) -> str:
         """What people call it."""
         return self.pipeline.title or self.pipeline.name
+
+    @property
+    def times(self) -> Times:
+        """Times of its zone."""
+        return Times.of(self.pipeline.label.zone)
+
+    async def close(self) -> None:
+        """Leave the service and Kafka."""
+        await self.connections.close()
+        await self.watch.close()

@@ -19,11 +19,12 @@ from labeling_grpc.client import AsyncLabelingClient
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request of somebody who is signed in."""
+    """A request of somebody who is signed in. name: of the page, as in `console.security.access`."""
 
     request: Request
     site: Site
     session: Session
+    name: str
 
     @property
     def client(self) -> AsyncLabelingClient:
@@ -45,6 +46,22 @@ def frame(site: Site, session: Session | None, current: str = "") -> dict[str, A
         "menu": [(name, TITLES[name]) for name in menu(role)],
         "current": current,
     }
+
+
+async def verified(visit: Visit) -> str:
+    """The role that the service says the person has now: before what the console itself reads of Kafka is shown.
+
+    Raises:
+        RefusedError: the token is no longer valid.
+        RejectedError: the role is another by now, and does not see the page.
+        UnreachableError: the service does not answer.
+
+    """
+    caller = await visit.client.caller()
+    role = caller.role
+    if not may(role, visit.name):
+        raise RejectedError(403, f"this page is not for the role {role}")
+    return role
 
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
@@ -95,6 +112,6 @@ def visited(name: str, endpoint: Endpoint) -> Callable[[Request], Awaitable[Resp
             check_csrf(session, request.headers.get(CSRF_HEADER, ""))
         if not may(session.role, name):
             raise RejectedError(403, f"this page is not for the role {session.role}")
-        return await endpoint(Visit(request, site, session))
+        return await endpoint(Visit(request, site, session, name))
 
     return answer

@@ -10,8 +10,9 @@ from typing import Final
 
 PAGES: Final[dict[str, frozenset[str]]] = {
     "label": frozenset({"annotator", "reviewer", "admin"}),
+    "loop": frozenset({"reviewer", "admin", "viewer"}),
 }
-TITLES: Final = {"label": "Label"}
+TITLES: Final = {"label": "Label", "loop": "Loop"}
 ROLES: Final = ("annotator", "reviewer", "admin", "viewer", "program")
 
 

@@ -56,13 +56,12 @@ def test_the_test_below_knows_every_address() -> None:
 def test_every_page_forbids_what_is_not_ours_and_holds_no_script_or_style_of_its_own(
     path: str, visitor: Visitor, open_world: World
 ) -> None:
-    response = visitor.http.get(open_world.url + path.replace("{pipeline}", "fraud"))
+    with visitor.http.stream("GET", open_world.url + path.replace("{pipeline}", "fraud")) as response:
+        text = "" if path.endswith("/events") else response.read().decode()
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
     assert response.headers["cache-control"] == "no-store"
     assert "server" not in response.headers
-    assert (
-        re.findall(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|javascript:|https?://(?!127)", response.text) == []
-    )
+    assert _INLINE.findall(text) == []
 
 
 @pytest.mark.parametrize("path", _POST)

@@ -179,6 +179,13 @@ class World:
         finally:
             tokens.close()
 
+    def revoke_all(self) -> None:
+        """End every token."""
+        tokens = sqlite_tokens(self.folder / "pipelines" / self.pipeline.name / "labeling.db")
+        for token in tokens.all():
+            tokens.revoke(token.id)
+        tokens.close()
+
     def answered(self, truth: dict[str, str], by: str = "maria", token: str = "") -> None:
         """Answer all that waits."""
         with LabelingClient(self.server.address, by, token=token) as client:
@@ -191,9 +198,11 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, pipeline: Pipeline, *, tokens: bool = False) -> Iterator[World]:
-    """A service without Kafka and the console, on free ports."""
-    settings = Settings(state_dir=folder).at(NO_KAFKA)
+def world(
+    folder: Path, pipeline: Pipeline, *, tokens: bool = False, settings: Settings | None = None
+) -> Iterator[World]:
+    """A service and the console, on free ports; without `settings` there is no Kafka."""
+    settings = settings or Settings(state_dir=folder).at(NO_KAFKA)
     with serve(pipeline, settings, options=ServiceOptions(tokens=tokens)) as server:
         its = World(pipeline, folder, server, settings)
         with console([its.site()]) as its.url:

@@ -6,7 +6,7 @@ import socket
 from typing import Final
 
 from tidemark.errors import TidemarkError
-from tidemark.observe.status_record import AnnotatorStatus, LabelingStatus
+from tidemark.observe.status_record import LabelingStatus
 from tidemark.runtime.settings import Settings
 
 _PATIENCE: Final = 1.0
@@ -36,29 +36,14 @@ def labeling_status(settings: Settings, pipeline: str, model: str) -> LabelingSt
             reachable=False, address=address, problem=f"the labeling service is down: nothing listens at {address}"
         )
     from labeling_grpc.client.labeling import LabelingClient
+    from labeling_grpc.client.queue_status import queue_status
 
     try:
         with LabelingClient(address, "tidemark-status", pipeline=pipeline, timeout=_PATIENCE, patience=0.0) as client:
             stats = client.stats()
     except TidemarkError as error:
         return LabelingStatus(reachable=True, address=address, problem=str(error), model=model)
-    return LabelingStatus(
-        reachable=True,
-        address=address,
-        problem="; ".join(problem for problem in (stats.intake_problem, stats.publishing_problem) if problem),
-        waiting_random=stats.waiting_explore,
-        waiting_active=stats.waiting_active,
-        leased=stats.leased,
-        answered=stats.answered,
-        skipped=stats.skipped,
-        expired=stats.expired,
-        unpublished=stats.unpublished,
-        model=model,
-        annotators=[
-            AnnotatorStatus(name=name, answered=answered, skipped=skipped)
-            for name, (answered, skipped) in sorted(stats.annotators.items())
-        ],
-    )
+    return queue_status(stats, address, model)
 
 
 def _listens(address: str) -> bool:

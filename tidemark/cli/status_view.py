@@ -9,7 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tidemark.observe.status_record import AlertsStatus, LabelingStatus, QualityStatus, Status
+from tidemark.observe.status_record import LabelingStatus, Status
+from tidemark.observe.words import alert_words, gain_words, labeling_words, quality_words, seconds_words
 from tidemark.runtime.safe_text import safe
 
 _STATES: Final = {
@@ -20,11 +21,6 @@ _STATES: Final = {
     "wrong": ("something is wrong", "red"),
 }
 _ANNOTATORS: Final = 8
-_MEASURES: Final = {
-    "accuracy": "accuracy",
-    "average_precision": "average precision",
-    "macro_recall": "mean recall of the classes",
-}
 
 
 def rendered(status: Status, *, figures: bool) -> RenderableType:
@@ -63,50 +59,6 @@ def parts_of(status: Status, *, figures: bool) -> list[RenderableType]:
     return parts
 
 
-def quality_words(found: QualityStatus) -> str:
-    """The headline in words."""
-    measure = _MEASURES.get(found.metric, found.metric)
-    of = f" of {found.of_class}" if found.metric == "average_precision" and found.of_class else ""
-    more = f"about {found.more:,} more random answers tell" if found.more else ""
-    if found.value is None:
-        so_far = f"{found.n:,} random answers so far" if found.n else "no random answer yet"
-        return f"{measure}{of}: cannot be told yet, {so_far}; {more}"
-    low, high = found.low or 0.0, 1.0 if found.high is None else found.high
-    text = f"{measure}{of} {found.value:.2f} (95 %: {low:.2f} to {high:.2f}) on {found.n:,} random answers it had not "
-    text += "learnt from"
-    if found.way == "forward validation":
-        text += ", the newest, as older ones no longer tell"
-    if found.chance is not None:
-        text += f"; a guess reaches {found.chance:.2g}"
-    return f"{text}; {more}" if more else text
-
-
-def alert_words(found: AlertsStatus) -> str:
-    """From which probability on to flag, and what that makes, in words."""
-    share = f"{100 * found.recall:.3g} % of {found.of_class}"
-    if found.threshold is None:
-        return (
-            f"no threshold is known to find {share} yet; about {found.more_positives:,} more random answers of it tell"
-        )
-    text = f"flag from {found.threshold:.3g} on, which finds at least {share} (95 % sure)"
-    if found.alerts_per_day is None or found.alerts_low is None or found.alerts_high is None:
-        return text
-    text += f"; about {found.alerts_per_day:,.0f} alerts a day ({found.alerts_low:,.0f} to {found.alerts_high:,.0f})"
-    if found.fits is not None and found.most_per_day is not None:
-        text += f", {'within' if found.fits else 'perhaps more than'} the {found.most_per_day:,.0f} that people can see"
-    return text
-
-
-def gain_words(found: QualityStatus) -> str:
-    """What a hundred more labels would bring, in words; "" where that can't be told."""
-    if found.next_hundred is None or found.next_hundred_most is None:
-        return ""
-    about, most = 100 * found.next_hundred, 100 * found.next_hundred_most
-    if found.enough:
-        return f"enough: a hundred more labels bring about {about:.1f} points, less than half a point in any case"
-    return f"a hundred more bring about {about:.1f} points, at most {most:.1f}"
-
-
 def _facts(status: Status) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -124,12 +76,13 @@ def _facts(status: Status) -> Table:
     if status.sample is not None:
         table.add_row("sample", f"{status.sample.events:,} of {status.sample.size:,} events, drawn at random")
     if status.labeling is not None:
-        table.add_row("labeling", Text(safe(_labeling_words(status.labeling))))
+        table.add_row("labeling", Text(safe(labeling_words(status.labeling))))
     if status.latency is not None:
         latency = status.latency
         table.add_row(
             "latency",
-            f"{_seconds(latency.p50)} median, {_seconds(latency.p99)} p99, from a record's append to its prediction",
+            f"{seconds_words(latency.p50)} median, {seconds_words(latency.p99)} p99, from a record's append to its "
+            "prediction",
         )
     return table
 
@@ -147,26 +100,6 @@ def _model_facts(status: Status, table: Table) -> None:
     if champion is not None:
         text = f"{champion.version}, learnt from {champion.labels:,} labels; {champion.decision}"
         table.add_row("champion", Text(safe(text)))
-
-
-def _labeling_words(found: LabelingStatus) -> str:
-    if not found.reachable:
-        return "is not reached"
-    if found.problem:
-        return f"runs at {found.address}; see below"
-    waiting = found.waiting_random + found.waiting_active
-    text = f"{waiting:,} cases wait ({found.waiting_random:,} random), {found.leased:,} are being answered"
-    if found.unpublished:
-        text += f", {found.unpublished:,} answers on their way to Kafka"
-    return text
-
-
-def _seconds(value: float) -> str:
-    if value < 1:
-        return f"{1_000 * value:.0f} ms"
-    if value < 120:
-        return f"{value:.1f} s"
-    return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.1f} h"
 
 
 def _flows(status: Status) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,7 +88,15 @@ class Observer:
 
     """
 
-    def __init__(self, pipeline: Pipeline, settings: Settings, *, file: str = "FILE", log: Path | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: Settings,
+        *,
+        file: str = "FILE",
+        log: Path | None = None,
+        heard: Callable[[Metric], object] = lambda _metric: None,
+    ) -> None:
         """Connect.
 
         Args:
@@ -96,8 +104,10 @@ class Observer:
             settings: that name the Kafka.
             file: name of the pipeline's file, for commands that are told.
             log: of `tidemark up`, which tells what it has started.
+            heard: called with each metric, in the order of the topic.
 
         """
+        self._heard = heard
         self._pipeline = pipeline
         self._settings = settings
         self._file = file
@@ -118,6 +128,11 @@ class Observer:
         self._pin: Pin | None = None
         self._known_ends: dict[tuple[str, int], int] = {}
         self._offsets = CommittedOffsets(settings)
+
+    @property
+    def manifests(self) -> list[ModelManifest]:
+        """Every model that was published, the newest first."""
+        return sorted(self._manifests.values(), key=lambda each: (each.created_at, each.version), reverse=True)
 
     def close(self) -> None:
         """Leave Kafka."""
@@ -168,6 +183,7 @@ class Observer:
             try:
                 if message.topic() == self._topics.metrics:
                     metric = decode(Metric, message.value())
+                    self._heard(metric)
                     if not self._serving.take(metric):
                         self._figures.take(metric)
                     if metric.name == "budget_spent":

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tidemark.cli.app import app
 from tidemark.cli.console import SafeConsole
-from tidemark.cli.status_view import alert_words, gain_words, printed, quality_words, rendered
+from tidemark.cli.status_view import printed, rendered
 from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.observe import Observer, status_record
 from tidemark.observe.sampling import WHOLE, latency_since, sample
@@ -37,6 +37,7 @@ from tidemark.observe.status_record import (
     Status,
     TopicStatus,
 )
+from tidemark.observe.words import alert_words, gain_words, quality_words
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 from tidemark.supervisor.folder import alone, pipeline_folder

@@ -1,0 +1,120 @@
+"""A pipeline's figures in Prometheus's format. Names follow its rules: a prefix, base units, `_total` for counters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tidemark.observe.catalog import metrics as catalog
+from tidemark.observe.status_record import Status
+
+_SUFFIXES: Final = {
+    "s": "seconds",
+    "share": "ratio",
+    "0 to 1": "ratio",
+    "probability": "ratio",
+    "events a second": "per_second",
+}
+_SECONDS: Final = re.compile(r"_per_second$")
+_STATES: Final = ("well", "starting", "not started", "stopped", "wrong")
+
+
+def exposition(statuses: Sequence[Status]) -> bytes:
+    """What Prometheus reads.
+
+    Args:
+        statuses: of pipelines.
+
+    Returns:
+        Text.
+
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Pipelines(statuses))
+    return generate_latest(registry)
+
+
+def name_of(metric: str, unit: str) -> str:
+    """The name of one of Tidemark's metrics in Prometheus."""
+    suffix = _SUFFIXES.get(unit, "")
+    base = _SECONDS.sub("", metric) if suffix == "per_second" else metric
+    return f"tidemark_{base}_{suffix}" if suffix and not base.endswith(suffix) else f"tidemark_{base}"
+
+
+class _Pipelines(Collector):
+    def __init__(self, statuses: Sequence[Status]) -> None:
+        self._statuses = statuses
+
+    def collect(self) -> Iterable[Metric]:
+        """Every family, once, with all pipelines' samples."""
+        yield from self._state()
+        yield from self._flows()
+        yield from self._labeling()
+        yield from self._figures()
+
+    def _family(self, name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(name, meaning, labels=("pipeline", *labels))
+
+    def _state(self) -> Iterator[Metric]:
+        state = self._family("tidemark_pipeline_state", "1 for the state that the pipeline is in.", "state")
+        problems = self._family("tidemark_pipeline_problems", "Things that are wrong, as `tidemark status` says them.")
+        for status in self._statuses:
+            for name in _STATES:
+                state.add_metric((status.pipeline, name), float(status.state == name))
+            problems.add_metric((status.pipeline,), len(status.problems))
+        yield from (state, problems)
+
+    def _flows(self) -> Iterator[Metric]:
+        processes = self._family("tidemark_flow_processes", "Processes of a flow.", "flow")
+        behind = self._family("tidemark_flow_lag_records", "Records that a flow has not handled.", "flow")
+        records = self._family("tidemark_topic_records", "Records in a topic, about.", "topic")
+        for status in self._statuses:
+            for flow in status.flows:
+                processes.add_metric((status.pipeline, flow.name), flow.processes)
+                behind.add_metric((status.pipeline, flow.name), flow.behind)
+            for topic in status.topics:
+                records.add_metric((status.pipeline, topic.name), topic.records)
+        yield from (processes, behind, records)
+
+    def _labeling(self) -> Iterator[Metric]:
+        reachable = self._family("tidemark_labeling_up", "Whether the labeling service answers.")
+        waiting = self._family("tidemark_labeling_cases_waiting", "Cases that wait for an answer.", "drawn")
+        ended = CounterMetricFamily("tidemark_labeling_cases_ended", "Cases that ended.", labels=("pipeline", "how"))
+        for status in self._statuses:
+            queue = status.labeling
+            reachable.add_metric((status.pipeline,), float(queue is not None and queue.reachable))
+            if queue is None or not queue.reachable:
+                continue
+            waiting.add_metric((status.pipeline, "random"), queue.waiting_random)
+            waiting.add_metric((status.pipeline, "chosen"), queue.waiting_active)
+            for how, count in (("answered", queue.answered), ("skipped", queue.skipped), ("expired", queue.expired)):
+                ended.add_metric((status.pipeline, how), count)
+        yield from (reachable, waiting, ended)
+
+    def _figures(self) -> Iterator[Metric]:
+        """Each figure of `P.metrics`, its interval's ends and how many it rests on as further families."""
+        kinds = catalog().all()
+        found: dict[str, GaugeMetricFamily] = {}
+        for status in self._statuses:
+            for figure in status.figures:
+                kind = kinds.get(figure.name)
+                if kind is None:  # of a package that is not installed here: nobody knows its unit
+                    continue
+                name = name_of(kind.name, kind.unit)
+                parts = (
+                    ("", kind.meaning, figure.value),
+                    ("_low", "Lower end of the 95 % interval.", figure.low),
+                    ("_high", "Upper end of the 95 % interval.", figure.high),
+                    ("_observations", "What the figure rests on.", float(figure.n)),
+                )
+                for suffix, meaning, value in parts:
+                    if value is None:
+                        continue
+                    family = found.setdefault(name + suffix, self._family(name + suffix, meaning, "source", "model"))
+                    family.add_metric((status.pipeline, figure.source, figure.model), value)
+        yield from found.values()

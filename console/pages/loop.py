@@ -1,0 +1,216 @@
+"""The Loop page: what runs, how fast, how good, what is wrong and what to do. Live by server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from console.loop.prometheus import exposition
+from console.loop.series import CHARTED, Point
+from console.loop.watch import Look
+from console.pages.common import Visit, verified
+from console.rendering import rendered
+from console.security.access import may
+from console.security.requests import RejectedError
+from console.shown.formatting import share
+from console.site import Site
+from labeling_grpc.client import AsyncLabelingClient, RefusedError, UnreachableError
+from labeling_grpc.client.queue_status import queue_status
+from tidemark.errors import LabelingError, TidemarkError
+from tidemark.observe.status import status_of
+from tidemark.observe.status_record import LabelingStatus, Status, TopicStatus
+from tidemark.observe.words import alert_words, gain_words, quality_words, seconds_words
+
+_EVERY_SECONDS: Final = 2.0
+_MOST_SECONDS: Final = 3_600.0
+"""Of one stream of events: the browser begins another, and its session is looked at anew."""
+_CHAMPIONS: Final = 6
+_HOURS: Final = {"1": 1, "6": 6, "24": 24, "168": 168}
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """A model in the timeline."""
+
+    version: str
+    when: str
+    labels: int
+    decision: str
+    state: str
+
+
+async def show(visit: Visit) -> Response:
+    """The page, with the loop as it is now."""
+    await verified(visit)
+    return visit.page("loop.html", "loop", live=await _live(visit), hours=list(_HOURS))
+
+
+async def events(visit: Visit) -> Response:
+    """The loop, again and again, as server-sent events."""
+    await verified(visit)
+    return StreamingResponse(_events(visit), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+async def series(visit: Visit) -> Response:
+    """Figures over time, for the charts."""
+    await verified(visit)
+    hours = _HOURS.get(visit.request.query_params.get("hours", "6"))
+    if hours is None:
+        raise RejectedError(400, f"hours: write one of {', '.join(_HOURS)}")
+    look = await visit.site.watch.look()
+    begin = time.time() - 3_600 * hours
+    over_time = {name: _columns(look.series.since(name, begin)) for name in CHARTED if name != "quality"}
+    return JSONResponse({"begin": begin, "end": time.time(), "series": over_time, "learning": _learning(look)})
+
+
+async def metrics(request: Request) -> Response:
+    """Every pipeline's figures for Prometheus: as bearer of a token, or from this machine where there are none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme and scheme.lower() != "bearer":
+        raise RejectedError(401, "send a token of the labeling service: Authorization: Bearer TOKEN")
+    token = token.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise RejectedError(401, "this is no token")
+    statuses = []
+    for site in request.app.state.sites.values():
+        client = site.connections.client("tidemark-console", token)
+        caller = await client.caller()
+        if not may(caller.role, "loop") or not (caller.known or request.app.state.options.local):
+            raise RejectedError(403, "figures are not for this role")
+        statuses.append(await _status(site, client, await site.watch.look()))
+    return PlainTextResponse(exposition(statuses), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _events(visit: Visit) -> AsyncIterator[str]:
+    until = time.monotonic() + _MOST_SECONDS
+    yield "retry: 3000\n\n"
+    while time.monotonic() < until:
+        await asyncio.sleep(_EVERY_SECONDS)
+        try:
+            await verified(visit)
+        except (RefusedError, RejectedError):
+            yield "event: ended\ndata: {}\n\n"
+            return
+        except UnreachableError:
+            pass  # the page says that the labeling service is away; nothing else of it needs the service
+        yield f"event: live\ndata: {json.dumps(await _live(visit))}\n\n"
+
+
+async def _live(visit: Visit) -> str:
+    """The part of the page that changes."""
+    site = visit.site
+    try:
+        look = await site.watch.look()
+    except TidemarkError as error:
+        return rendered("loop_live.html", status=None, why=str(error), site=site)
+    status = await _status(site, visit.client, look)
+    quality, latency = status.quality, status.latency
+    return rendered(
+        "loop_live.html",
+        site=site,
+        status=status,
+        why="",
+        topics=_topics(site, status, look),
+        flows={flow.name: flow for flow in status.flows},
+        quality="" if quality is None else quality_words(quality),
+        headline=None if quality is None or quality.value is None else share(quality.value),
+        gain="" if quality is None else gain_words(quality),
+        alerts="" if status.alerts is None else alert_words(status.alerts),
+        latency=None if latency is None else (seconds_words(latency.p50), seconds_words(latency.p99)),
+        late=_late(look),
+        champions=_champions(site, look),
+    )
+
+
+async def _status(site: Site, client: AsyncLabelingClient, look: Look) -> Status:
+    if look.sample is None:
+        note = f"not started yet: tidemark up {site.file}"
+        return Status(pipeline=site.name, file=site.file, at=look.snapshot.at, state="not started", notes=[note])
+    try:
+        labeling = queue_status(await client.stats(), "", look.snapshot.ranked_by)
+    except LabelingError as error:
+        labeling = LabelingStatus(reachable=False, problem=str(error))
+    return status_of(site.pipeline, site.file, look.snapshot, look.sample, labeling)
+
+
+def _late(look: Look) -> str | None:
+    metric = look.snapshot.metrics.get("late_share")
+    return None if metric is None or metric.value is None else share(metric.value)
+
+
+def _topics(site: Site, status: Status, look: Look) -> dict[str, TopicStatus]:
+    """The pipeline's topics by their short names: of those that nobody counts, by their ends."""
+    topics = site.pipeline.topics
+    counted = {topic.name: topic for topic in status.topics}
+    shown = {}
+    names = {
+        "predictions": topics.predictions,
+        "proposals": topics.proposals,
+        "candidates": topics.candidates,
+        "labels": topics.labels,
+        "models": topics.models,
+        "metrics": topics.metrics,
+        "outcomes": topics.outcomes,
+        "deadletter": topics.deadletter,
+    }
+    for short, name in names.items():
+        ended, rate = look.snapshot.ends.get(name, 0), look.snapshot.rates.get(name, 0.0)
+        shown[short] = counted.get(name) or TopicStatus(name=name, records=ended, exact=False, per_second=rate)
+    raw = [counted[name] for name in site.pipeline.raw_topics if name in counted]
+    shown["raw"] = TopicStatus(
+        name=", ".join(site.pipeline.raw_topics),
+        records=sum(topic.records for topic in raw),
+        exact=all(topic.exact for topic in raw),
+        per_second=sum(topic.per_second for topic in raw),
+    )
+    return shown
+
+
+def _champions(site: Site, look: Look) -> list[Champion]:
+    times, in_force = site.times, look.snapshot.champion
+    return [
+        Champion(
+            manifest.version,
+            times.minute(manifest.created_at),
+            manifest.used,
+            manifest.decision,
+            "in force"
+            if in_force is not None and manifest.version == in_force.version
+            else "replaced"
+            if manifest.promoted
+            else "refused",
+        )
+        for manifest in look.manifests[:_CHAMPIONS]
+    ]
+
+
+def _columns(points: list[Point]) -> list[list[float | None]]:
+    return [
+        [point.at for point in points],
+        [point.value for point in points],
+        [point.low for point in points],
+        [point.high for point in points],
+    ]
+
+
+def _learning(look: Look) -> list[list[float | None]]:
+    """The last headline of each champion, by the labels that it had learnt from."""
+    used = {manifest.version: manifest.used for manifest in look.manifests}
+    last: dict[str, Point] = {}
+    for point in look.series.since("quality", 0.0):
+        if point.model in used:
+            last[point.model] = point
+    ordered = sorted(last.values(), key=lambda point: used[point.model])
+    return [
+        [used[point.model] for point in ordered],
+        [point.value for point in ordered],
+        [point.low for point in ordered],
+        [point.high for point in ordered],
+    ]

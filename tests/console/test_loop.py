@@ -1,0 +1,206 @@
+"""The Loop page and Prometheus's figures, on a real Kafka: the sentences of `tidemark status`, and nothing hidden."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+from browser import Chromium, barriers
+from confluent_kafka import Producer
+from console_visitor import Visitor
+from console_world import World, world
+from models import small_model, small_pipeline
+from playwright.sync_api import expect
+from prometheus_client.parser import text_string_to_metric_families
+
+from console.loop.prometheus import exposition, name_of
+from console.loop.series import MOST_DRAWN, Series
+from tidemark.kafka import ensure_topics, producer_config
+from tidemark.observe import catalog
+from tidemark.observe.status_record import FigureStatus, FlowStatus, LabelingStatus, Status, TopicStatus
+from tidemark.pipeline import Pipeline
+from tidemark.records import Metric, encode
+from tidemark.registry.codec import publish
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.writing import write_models
+from tidemark.runtime.settings import Settings
+
+_HOSTILE = "<img src=x onerror=alert(1)>\u202egnp"
+_DOCUMENTED = Path(__file__).parents[2] / "docs" / "how-to" / "alert-rules.yml"
+_RULED = re.compile(r"\btidemark_[a-z0-9_]+")
+
+
+def metric(name: str, value: float | None, at: int, model: str = "v000001-0000000a", **detail: str | float) -> Metric:
+    return Metric(
+        name=name,
+        value=value,
+        low=None if value is None else value / 2,
+        high=value,
+        n=40,
+        at=at,
+        model=model,
+        source="labels",
+        detail=dict(detail),
+    )
+
+
+def started(settings: Settings, pipeline: Pipeline) -> None:
+    """Give a pipeline its topics, a champion and some figures."""
+    specs = pipeline.topics.specs(raw=pipeline.raw_topics, hops=pipeline.hops, partitions=1, retention_ms=3_600_000)
+    ensure_topics(settings, specs)
+    model, manifest = small_model(ModelSchema.of(pipeline), version="v000001-0000000a", trees=3)
+    manifest = msgspec.structs.replace(manifest, decision=f"first {_HOSTILE}")
+    outputs = publish(manifest, model.text, topic=pipeline.topics.models)
+    write_models(settings, pipeline, lambda _: (outputs, None))
+    producer = Producer(producer_config(settings))
+    now = 1_750_000_000_000_000
+    figures = [
+        metric("quality", 0.62, now, metric="average_precision", of_class="yes", way="cross-fitting", more=0),
+        metric("late_share", 0.01, now),
+        *(metric("prediction_rate", float(i), now + i * 1_000_000) for i in range(5)),
+        metric("budget_spent", 3.0, now, spent_in_all=12, budget=4, total=100),
+    ]
+    for figure in figures:
+        producer.produce(pipeline.topics.metrics, encode(figure))
+    assert producer.flush(30) == 0
+
+
+@pytest.fixture(scope="module")
+def looped(kafka: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A pipeline on Kafka of which only the labeling service runs, with tokens."""
+    folder = tmp_path_factory.mktemp("loop")
+    pipeline = small_pipeline("console-loop")
+    settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
+    started(settings, pipeline)
+    with world(folder, pipeline, tokens=True, settings=settings) as its:
+        yield its
+
+
+def test_the_page_says_what_status_says_and_shows_text_from_topics_as_text(looped: World) -> None:
+    with Visitor(looped.base) as someone:
+        someone.sign_in(token=looped.token("viewer", "vera"))
+        page = someone.get("loop").text
+    assert "no flow is running: `tidemark up console-loop.toml` starts them all" in page
+    assert "average precision of yes 0.62 (95 %: 0.31 to 0.62) on 40 random answers" in page
+    assert "v000001-0000000a" in page
+    assert "of 100" in page
+    assert "<img" not in page
+    assert "first &lt;img src=x onerror=alert(1)&gt;\\u202egnp" in page
+
+
+def test_figures_over_time_come_as_columns_and_the_learning_curve_by_labels(looped: World) -> None:
+    with Visitor(looped.base) as someone:
+        someone.sign_in(token=looped.token("viewer", "vera"))
+        told = someone.get("loop/series?hours=168", accept="application/json").json()
+        assert someone.get("loop/series?hours=9", accept="application/json").status_code == 400
+    assert told["learning"] == [[120], [0.62], [0.31], [0.62]]
+    assert set(told["series"]) >= {"prediction_rate", "late_share", "budget_spent"}
+
+
+def test_the_page_is_kept_live_until_the_token_is_revoked(looped: World) -> None:
+    with Visitor(looped.base) as someone:
+        someone.sign_in(token=looped.token("reviewer", "rey"))
+        with someone.http.stream("GET", f"{looped.base}/loop/events") as stream:
+            lines = stream.iter_lines()
+            event = next(line for line in lines if line.startswith("event:"))
+            told = json.loads(next(line for line in lines if line.startswith("data:")).removeprefix("data:"))
+            assert event == "event: live"
+            assert "Champions" in told
+            looped.revoke_all()
+            assert next(line for line in lines if line.startswith("event:")) == "event: ended"
+
+
+def test_prometheus_reads_the_figures_with_a_token_and_not_without(looped: World) -> None:
+    refused = httpx2.get(f"{looped.url}/metrics", headers={"accept": "application/json"})
+    assert refused.status_code == 401
+    read = {}
+    for role in ("annotator", "viewer"):
+        headers = {"authorization": f"Bearer {looped.token(role, role)}"}
+        read[role] = httpx2.get(f"{looped.url}/metrics", headers=headers)
+    assert {role: response.status_code for role, response in read.items()} == {"annotator": 403, "viewer": 200}
+    families = {family.name: family for family in text_string_to_metric_families(read["viewer"].text)}
+    (sample,) = families["tidemark_quality_ratio"].samples
+    assert (sample.value, sample.labels["pipeline"]) == (0.62, "console-loop")
+    assert families["tidemark_flow_processes"].samples[0].value == 0
+
+
+def full_status() -> Status:
+    kinds = catalog.metrics().all().values()
+    return Status(
+        pipeline="p",
+        file="p.toml",
+        at=1.0,
+        state="well",
+        problems=["x"],
+        labeling=LabelingStatus(reachable=True),
+        flows=[FlowStatus(name="stream", processes=1, behind=2, model="m")],
+        topics=[TopicStatus(name="p.raw", records=3, exact=True, per_second=1.0)],
+        figures=[
+            FigureStatus(
+                name=kind.name, value=0.5, low=0.4, high=0.6, n=9, source="labels", model=f'{_HOSTILE}"\n\\', at=1.0
+            )
+            for kind in kinds
+        ],
+    )
+
+
+def test_every_metric_has_a_name_by_prometheuss_rules_and_no_two_have_one() -> None:
+    text = exposition([full_status(), msgspec.structs.replace(full_status(), pipeline="q")]).decode()
+    families = list(text_string_to_metric_families(text))
+    names = [family.name for family in families]
+    assert len(set(names)) == len(names)
+    for family in families:
+        assert re.fullmatch(r"tidemark_[a-z][a-z0-9_]*", family.name)
+        assert not re.search(r"_(ms|us|minutes|percent|milliseconds)$", family.name)
+        assert family.documentation
+        assert {sample.labels["pipeline"] for sample in family.samples} == {"p", "q"}
+    kinds = catalog.metrics().all().values()
+    assert {name_of(kind.name, kind.unit) for kind in kinds} <= set(names)
+
+
+def test_the_example_of_alert_rules_names_metrics_that_there_are() -> None:
+    text = exposition([full_status()]).decode()
+    exposed = {name for line in text.splitlines() if not line.startswith("#") for name in _RULED.findall(line)}
+    ruled = set(_RULED.findall(_DOCUMENTED.read_text(encoding="utf-8")))
+    assert len(ruled) >= 6
+    assert ruled - exposed == set()
+
+
+def test_series_are_bounded_and_thinned_evenly_with_the_newest_kept() -> None:
+    series = Series()
+    for i in range(3_000):
+        series.take(metric("late_share", float(i), i * 1_000_000))
+    series.take(metric("late_share", None, 0))
+    series.take(metric("unheard_of", 1.0, 0))
+    points = series.since("late_share", 0.0)
+    assert len(points) <= MOST_DRAWN
+    assert points[-1].value == 2_999
+    assert {round(b.value - a.value) for a, b in itertools.pairwise(points)} == {5}
+    assert len(series.since("late_share", 2_998.0)) == 2
+
+
+def test_without_kafka_the_page_says_so_calmly(tmp_path: Path) -> None:
+    with world(tmp_path, small_pipeline("pay")) as its, Visitor(its.base) as someone:
+        someone.sign_in(name="ada")
+        page = someone.get("loop").text
+    assert "Kafka is not reached" in page
+    assert "does not answer" in page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_nothing_of_the_loop_bars_anybody(width: int, scheme: str, looped: World, browser: Chromium) -> None:
+    with browser.page(width, 800, scheme) as page:
+        page.goto(looped.base + "/")
+        page.fill("#token", looped.token("viewer", "vera"))
+        page.press("#token", "Enter")
+        expect(page.get_by_role("heading", name="Champions")).to_be_visible()
+        expect(page.locator("[data-chart=learning] canvas")).to_be_visible()
+        assert barriers(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,79 @@
+"""A pipeline's status in words: the same in a terminal and on a page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tidemark.observe.status_record import AlertsStatus, LabelingStatus, QualityStatus
+
+_MEASURES: Final = {
+    "accuracy": "accuracy",
+    "average_precision": "average precision",
+    "macro_recall": "mean recall of the classes",
+}
+
+
+def quality_words(found: QualityStatus) -> str:
+    """The headline in words."""
+    measure = _MEASURES.get(found.metric, found.metric)
+    of = f" of {found.of_class}" if found.metric == "average_precision" and found.of_class else ""
+    more = f"about {found.more:,} more random answers tell" if found.more else ""
+    if found.value is None:
+        so_far = f"{found.n:,} random answers so far" if found.n else "no random answer yet"
+        return f"{measure}{of}: cannot be told yet, {so_far}; {more}"
+    low, high = found.low or 0.0, 1.0 if found.high is None else found.high
+    text = f"{measure}{of} {found.value:.2f} (95 %: {low:.2f} to {high:.2f}) on {found.n:,} random answers it had not "
+    text += "learnt from"
+    if found.way == "forward validation":
+        text += ", the newest, as older ones no longer tell"
+    if found.chance is not None:
+        text += f"; a guess reaches {found.chance:.2g}"
+    return f"{text}; {more}" if more else text
+
+
+def alert_words(found: AlertsStatus) -> str:
+    """From which probability on to flag, and what that makes, in words."""
+    share = f"{100 * found.recall:.3g} % of {found.of_class}"
+    if found.threshold is None:
+        return (
+            f"no threshold is known to find {share} yet; about {found.more_positives:,} more random answers of it tell"
+        )
+    text = f"flag from {found.threshold:.3g} on, which finds at least {share} (95 % sure)"
+    if found.alerts_per_day is None or found.alerts_low is None or found.alerts_high is None:
+        return text
+    text += f"; about {found.alerts_per_day:,.0f} alerts a day ({found.alerts_low:,.0f} to {found.alerts_high:,.0f})"
+    if found.fits is not None and found.most_per_day is not None:
+        text += f", {'within' if found.fits else 'perhaps more than'} the {found.most_per_day:,.0f} that people can see"
+    return text
+
+
+def gain_words(found: QualityStatus) -> str:
+    """What a hundred more labels would bring, in words; "" where that can't be told."""
+    if found.next_hundred is None or found.next_hundred_most is None:
+        return ""
+    about, most = 100 * found.next_hundred, 100 * found.next_hundred_most
+    if found.enough:
+        return f"enough: a hundred more labels bring about {about:.1f} points, less than half a point in any case"
+    return f"a hundred more bring about {about:.1f} points, at most {most:.1f}"
+
+
+def labeling_words(found: LabelingStatus) -> str:
+    """The labeling service in words."""
+    if not found.reachable:
+        return "is not reached"
+    if found.problem:
+        return f"runs at {found.address}; see below"
+    waiting = found.waiting_random + found.waiting_active
+    text = f"{waiting:,} cases wait ({found.waiting_random:,} random), {found.leased:,} are being answered"
+    if found.unpublished:
+        text += f", {found.unpublished:,} answers on their way to Kafka"
+    return text
+
+
+def seconds_words(value: float) -> str:
+    """A length of time in words."""
+    if value < 1:
+        return f"{1_000 * value:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.1f} h"
