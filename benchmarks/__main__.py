@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 BENCHMARKS: Final = {
     "budget": "benchmarks.labels.budget",
     "demo": "benchmarks.loop.demo",
+    "drift": "benchmarks.labels.drift",
     "faults": "benchmarks.loop.faults",
     "first-hour": "benchmarks.loop.first_hour",
     "gate": "benchmarks.labels.gate",

@@ -21,6 +21,7 @@ _ENDS: Final = np.array([0.0, 0.001, 0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95
 CELLS: Final = len(_ENDS) - 1
 _WIDTHS: Final = np.diff(_ENDS)
 _FORGET: Final = np.array([1 / 100, 1 / 1_000])
+_KEPT: Final = 1 - _FORGET
 _PRIOR: Final = 30.0
 """Rows' worth of belief that cells hold what they are wide."""
 BOTH: Final = len(_LOCATION) + len(_SPREAD) + len(_FORGET)
@@ -38,6 +39,15 @@ class Bets:
         self.upward = upward
         self.evidence = np.zeros((columns, UPWARD if upward else BOTH))
         self.seen = np.zeros((columns, len(_FORGET), CELLS))
+        self._own = np.arange(columns)
+        self._stakes = _LOCATION[2:] if upward else _LOCATION
+        self._gains = np.empty_like(self.evidence)
+
+    @property
+    def sums(self) -> Floats:
+        """(bets,) how many numbers are remembered, older ones less."""
+        total: Floats = self.seen[0].sum(axis=1)
+        return total
 
     def take(self, numbers: Floats, passed: float) -> Floats:
         """Bet on the next numbers.
@@ -50,18 +60,18 @@ class Bets:
             (D,) evidence of each column.
 
         """
-        shifted = np.sqrt(3.0) * (2 * numbers - 1)
-        stakes = _LOCATION[2:] if self.upward else _LOCATION
-        gains = [1 + stakes * shifted[:, None]]
-        cells = np.searchsorted(_ENDS[1:-1], numbers, side="right")
+        gains = self._gains
+        gains[:, : len(self._stakes)] = 1 + (np.sqrt(3.0) * (2 * numbers - 1))[:, None] * self._stakes
         if not self.upward:
+            own, cells = self._own, np.searchsorted(_ENDS[1:-1], numbers, side="right")
             spread = np.sqrt(5.0) * (6 * numbers * (numbers - 1) + 1)
-            gains.append(1 + _SPREAD * spread[:, None])
-            own = self.seen[np.arange(len(numbers)), :, cells]
-            width = _WIDTHS[cells][:, None]
-            gains.append((own / width + _PRIOR) / (self.seen.sum(axis=2) + _PRIOR))
-        self.seen *= 1 - _FORGET[None, :, None]
-        self.seen[np.arange(len(numbers)), :, cells] += 1
-        self.evidence = (self.evidence + passed) * np.concatenate(gains, axis=1)
+            gains[:, len(_LOCATION) : -len(_FORGET)] = 1 + spread[:, None] * _SPREAD
+            # What is believed of the cell that the number fell in, in relation to its width.
+            believed = self.seen[own, :, cells] / _WIDTHS[cells][:, None] + _PRIOR
+            gains[:, -len(_FORGET) :] = believed / (self.sums + _PRIOR)
+            self.seen *= _KEPT[:, None]
+            self.seen[own, :, cells] += 1
+        self.evidence += passed
+        self.evidence *= gains
         mean: Floats = self.evidence.mean(axis=1)
         return mean

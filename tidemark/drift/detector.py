@@ -35,6 +35,12 @@ _MOVED: Final = 0.08
 _TELLS: Final = 0.02
 """Share of rows, or of what raises an alarm, from which on something is told."""
 _FORGET: Final = 1 / 100
+_BELOW: Final = np.tri(KINDS, k=-1)
+"""Of each bin, which bins are below it."""
+_ALL: Final = 2**64 - 1
+_GOLDEN, _FIRST_MIX, _SECOND_MIX = (
+    np.uint64(each) for each in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
 _Kind = TypeVar("_Kind", np.float64, np.uint32)
 
 
@@ -124,7 +130,8 @@ class Detector:
         self._bins = bins
         self._weights = _weights(bins)
         columns = len(bins.cuts)
-        self._counts = np.zeros((PHASES if self._season else 1, columns, KINDS), np.uint32)
+        self._counts = np.zeros((PHASES if self._season else 1, columns, KINDS))
+        self._own = np.arange(columns)
         self._lately = np.zeros((columns, KINDS))
         self._bets = Bets(columns, upward=self._upward)
         self._evidence = np.zeros(columns)
@@ -163,16 +170,15 @@ class Detector:
             return None
         placed = self._bins.of(row)
         counts = self._counts[0 if not self._season else time % self._season * PHASES // self._season]
-        own = np.arange(len(placed))
-        known = int(counts[0].sum())
+        own = self._own
+        known = float(counts[0].sum())
         if known >= _REFERENCE:
-            below = np.where(np.arange(KINDS) < placed[:, None], counts, 0).sum(axis=1)
-            coins = np.random.Generator(np.random.PCG64(toss)).random(len(placed))
-            numbers = (below + coins * (counts[own, placed] + 1.0)) / (known + 1.0)
+            below = np.einsum("ij,ij->i", counts, _BELOW[placed])
+            numbers = (below + _coins(toss, own) * (counts[own, placed] + 1.0)) / (known + 1.0)
             self._evidence = self._bets.take(numbers, passed)
-        counts[own, placed] += 1
+        counts[own, placed] += 1.0
         self._lately *= 1 - _FORGET
-        self._lately[own, placed] += 1
+        self._lately[own, placed] += 1.0
         return self._alarm() if self.level >= 1 else None
 
     def state(self) -> State:
@@ -183,7 +189,7 @@ class Detector:
             return head
         return msgspec.structs.replace(
             head,
-            counts=self._counts.tobytes(),
+            counts=self._counts.astype(np.uint32).tobytes(),
             lately=self._lately.tobytes(),
             evidence=self._bets.evidence.tobytes(),
             seen=self._bets.seen.tobytes(),
@@ -210,7 +216,7 @@ class Detector:
         if self._bins is None and len(rows) >= self._first:
             self._begin(learnt(rows, together=not self._upward))
         if self._bins is not None:
-            self._counts = _array(state.counts, self._counts)
+            self._counts = _array(state.counts, self._counts.astype(np.uint32)).astype(np.float64)
             self._lately = _array(state.lately, self._lately)
             self._bets.evidence = _array(state.evidence, self._bets.evidence)
             self._bets.seen = _array(state.seen, self._bets.seen)
@@ -260,6 +266,16 @@ class Detector:
         if abs(middle - 0.5) < _MOVED:
             return "spread differently"
         return "higher" if middle > 0.5 else "lower"
+
+
+def _coins(toss: int, columns: NDArray[np.int64]) -> Floats:
+    """A number from 0 to 1 for each column, by a row's coin: splitmix64, which any machine computes alike."""
+    mixed = np.uint64(toss & _ALL) + (columns.astype(np.uint64) + np.uint64(1)) * _GOLDEN
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * _FIRST_MIX
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND_MIX
+    mixed ^= mixed >> np.uint64(31)
+    found: Floats = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return found
 
 
 def _array(given: bytes, like: NDArray[_Kind]) -> NDArray[_Kind]:
