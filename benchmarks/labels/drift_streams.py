@@ -94,7 +94,7 @@ class Answers:
 
 
 def answers(rng: np.random.Generator, n: int, *, rate: float = 0.1, flipped: float = 0.0) -> Answers:
-    """Some answers. rate: of positives.  flipped: share of truths that are the other way round than the model learnt."""
+    """Some answers. rate: of positives.  flipped: share of truths that are the other way round than was learnt."""
     truths = rng.random(n) < rate
     odds = np.log(0.1 / 0.9) + 2.0 + rng.normal(scale=1.5, size=n) + np.where(truths, 1.5, -2.5)
     return Answers(1 / (1 + np.exp(-odds)), truths ^ (rng.random(n) < flipped))
