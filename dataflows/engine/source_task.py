@@ -34,7 +34,7 @@ from tidemark.records.source_kinds import SOURCE_KINDS
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.sources.keying import Keyed
 from tidemark.sources.ledger import SourcePosition, decode_position, is_position, position_key
-from tidemark.sources.source import LARGEST, Positions, Setting, Source, SourceRecord
+from tidemark.sources.source import LARGEST, Draining, Positions, Setting, Source, SourceRecord
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 2_000
@@ -42,6 +42,7 @@ _WAIT: Final = 0.1
 _TIMEOUT: Final = 5.0
 _SMALLEST: Final = 1_000
 _ALONE: Final = "alone"
+_DRAIN_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -146,8 +147,8 @@ class SourceTask:
             self.close()
             raise
 
-    def step(self) -> None:
-        """Read once; send what came, and commit if it is time."""
+    def step(self) -> bool:
+        """Read once; send what came, and commit if it is time. Whether something came."""
         transactions = self._transactions
         try:
             records = self._source.read(_CHUNK, 0.0 if transactions.is_open else self._wait)
@@ -161,6 +162,9 @@ class SourceTask:
             self._recover(failure)
         except TransactionFailed as failure:
             self._recover(failure)
+        else:
+            return bool(records)
+        return True
 
     def close(self) -> None:
         """Abort what is open and let everything go."""
@@ -173,6 +177,11 @@ class SourceTask:
         self._slot = None
 
     def _finish(self) -> None:
+        if isinstance(self._source, Draining):
+            self._source.drain()
+            last = self._clock() + _DRAIN_SECONDS
+            while self._clock() < last and self.step():
+                pass
         if self._transactions.is_open:
             try:
                 self._commit()

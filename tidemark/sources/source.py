@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from tidemark.formats.declared import Declared
 from tidemark.pipeline import Pipeline
@@ -89,6 +89,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of everything. What is not committed is not acknowledged."""
+        ...
+
+
+@runtime_checkable
+class Draining(Protocol):
+    """A source whose senders wait for no acknowledgement: when it ends, what came already is read first."""
+
+    def drain(self) -> None:
+        """Take no more from senders; what came already can be read still."""
         ...
 
 
