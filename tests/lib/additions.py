@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from outside import examples
+from outside import OWN_SOURCE, examples
 
 ROOT: Final = Path(__file__).parents[2]
 _COPIED: Final = (
@@ -111,6 +111,10 @@ def _kind_of_file(copy: Copy) -> None:
 
 
 _TSV_IMPORT: Final = "from tidemark.formats.tabbed_rows import Tsv\n"
+
+
+def _source(copy: Copy) -> None:
+    copy.new("tidemark/sources/kinds/sqlrows.py", examples("sqltail", OWN_SOURCE)["sqltail.py"])
 
 
 def _aggregate(copy: Copy) -> None:
@@ -256,6 +260,7 @@ ADDITIONS: Final = (
     Addition("a learner", _learner, ("tests/tidemark/training/learners/test_family.py",), "stumps"),
     Addition("a format of records", _record_format, ("tests/tidemark/formats/test_record_formats.py",), "packed"),
     Addition("a kind of file", _kind_of_file, ("tests/tidemark/formats/test_record_formats.py",), "tabbed"),
+    Addition("a source", _source, ("tests/tidemark/sources/test_source_kinds.py",), "sqlrows"),
     Addition("a time format", _time_format, ("tests/tidemark/formats/test_times.py",), "epoch_ds"),
     Addition("a SQL function", _function, (_REFERENCE,), "aggregate_and_function"),
     Addition("a metric", _metric, (_REFERENCE,), "metric"),

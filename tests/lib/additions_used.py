@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from labeling import SOURCE, arrivals, candidate
 from labeling import pipeline as queue_pipeline
 from models import pipeline_text
+from sourcing import pipeline_of, source_of
 
 import tidemark
 from dataflows.engine.shutdown import Stop
@@ -32,6 +34,7 @@ from tidemark.observe.catalog import metrics
 from tidemark.pipeline import load, parse
 from tidemark.pipeline.expressions import compile_expression, evaluate
 from tidemark.runtime.settings import Settings
+from tidemark.sources.source import Positions, SourceRecord
 from tools.reference import GENERATED
 
 COPY: Final = Path(__file__).parents[2]
@@ -55,6 +58,17 @@ def test_the_learner_stumps_may_be_named_in_a_pipeline_file() -> None:
 def test_the_format_packed_may_be_named_in_a_pipeline_file() -> None:
     text = pipeline_text().replace('topic = "p.raw"', 'topic = "p.raw"\nformat = "packed"')
     assert parse(text, "p.toml").raw[0].format == "packed"
+
+
+def test_the_source_sqlrows_may_be_named_in_a_pipeline_file(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        database.execute("CREATE TABLE payments (key, a)")
+        database.executemany("INSERT INTO payments VALUES (?, ?)", [("k1", 1), ("k2", 2)])
+    database.close()
+    options = {"file": str(tmp_path / "shop.db"), "table": "payments"}
+    source = source_of(pipeline_of("sqlrows", options))
+    source.open(Positions({"rowid": "1"}))
+    assert source.read(10, 0) == [SourceRecord(b'{"key": "k2", "a": 2}', "row 2")]
 
 
 def test_the_time_format_epoch_ds_may_be_named_in_a_pipeline_file() -> None:

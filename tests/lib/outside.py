@@ -12,22 +12,24 @@ from typing import Final
 import pytest
 
 EXTENDING: Final = Path(__file__).parents[2] / "docs" / "contributing" / "extending.md"
+OWN_SOURCE: Final = EXTENDING.parents[1] / "how-to" / "own-source.md"
 _FILE: Final = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
 
 
-def examples(folder: str) -> dict[str, str]:
-    """Files of a worked example as the page on extending has them.
+def examples(folder: str, page: Path = EXTENDING) -> dict[str, str]:
+    """Files of a worked example as a page has them.
 
     Args:
         folder: first part of their titles, the example's project.
+        page: by default that on extending.
 
     Returns:
         Text by name.
 
     """
-    found = dict(_FILE.findall(EXTENDING.read_text(encoding="utf-8")))
+    found = dict(_FILE.findall(page.read_text(encoding="utf-8")))
     files = {name.partition("/")[2]: text for name, text in found.items() if name.startswith(f"{folder}/")}
-    assert files, f"{EXTENDING.name} has no example {folder}"
+    assert files, f"{page.name} has no example {folder}"
     return files
 
 
