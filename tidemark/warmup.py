@@ -19,7 +19,10 @@ from numba.core.event import Listener, install_listener
 
 import kernels
 from kernels.windows.state import Aggregate
+from tidemark.formats.avro_scan import scan_avro
 from tidemark.formats.json_scan import name_hashes, suspicious
+from tidemark.formats.protobuf_scan import scan_protobuf
+from tidemark.formats.scanned import Found, joined
 from tidemark.times.iso8601 import iso_times
 
 _N: Final = 65
@@ -183,8 +186,23 @@ def _forest() -> None:
     forest.contributions(_X[0])
 
 
+def _scan_avro() -> None:
+    found = Found.nothing(1, 1, absent=False)
+    scan_avro(*joined([b"\x02"]), np.array([[2, 0, -1, 0]]), found.whole, found.numbers, found.lengths, found.read)
+
+
+def _scan_protobuf() -> None:
+    found = Found.nothing(1, 1, absent=True)
+    scan_protobuf(
+        *joined([b"\x08\x01"]), np.ones(1, np.int64), np.zeros(1, np.int64), found.whole, found.numbers, found.lengths,
+        found.read,
+    )  # fmt: skip
+
+
 EXAMPLES: Final[dict[str, Work]] = {
     "iso_times": lambda: iso_times(["2025-01-01T00:00:00Z"]),
+    "scan_avro": _scan_avro,
+    "scan_protobuf": _scan_protobuf,
     "suspicious": lambda: suspicious([b'{"a": 1}'], name_hashes(["a"])),
     "least_confidence": _of_probabilities(kernels.least_confidence),
     "margin": _of_probabilities(kernels.margin),

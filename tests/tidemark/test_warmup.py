@@ -132,14 +132,14 @@ def test_a_process_that_has_warmed_handles_its_first_event_in_under_50_ms() -> N
 
 
 def test_every_kernel_has_an_example() -> None:
-    assert set(warmup.EXAMPLES) == {*TABLE, "iso_times", "suspicious"}
+    assert set(warmup.EXAMPLES) == {*TABLE, "iso_times", "scan_avro", "scan_protobuf", "suspicious"}
 
 
 def test_the_command_tells_how_long_each_kernel_took() -> None:
     done = CliRunner().invoke(app, ["warm"])
     assert done.exit_code == 0, done.output
     assert [name for name in TABLE if f"{name} " not in done.output] == []
-    assert f"{len(TABLE) + 2} kernels are warm" in done.output
+    assert f"{len(TABLE) + 4} kernels are warm" in done.output
 
 
 @pytest.mark.skipif(UNCOMPILED, reason="nothing is compiled")

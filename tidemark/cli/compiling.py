@@ -29,7 +29,9 @@ _ROOT: Final = Path(__file__).parents[2]
 _SOURCES: Final = (
     "kernels",
     "tidemark/warmup.py",
+    "tidemark/formats/avro_scan.py",
     "tidemark/formats/json_scan.py",
+    "tidemark/formats/protobuf_scan.py",
     "tidemark/times/iso8601_scan.py",
 )
 _LIBRARIES: Final = ("llvmlite", "numba", "numpy")

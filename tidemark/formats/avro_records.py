@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from typing import Any, Final
@@ -11,7 +12,11 @@ from typing import Any, Final
 import fastavro
 import fastavro.schema
 import msgspec
+import numpy as np
 
+from tidemark.formats import avro_scan
+from tidemark.formats.avro_scan import scan_avro
+from tidemark.formats.scanned import Found, Slot, columns_of, joined
 from tidemark.formats.schema_records import ManySchemas, OneSchema, dotted, framed, schema_reader
 from tidemark.formats.schema_registry import StoredSchema
 from tidemark.records.record_formats import Columns, RecordSchema, Told
@@ -91,8 +96,19 @@ class AvroLayout:
                 if column.name == time[0] and unit is not None:
                     self._moments[name] = partial(_told, _UNITS[unit], TIME_FORMATS.get(time[1]).write)
 
+        self._pass = _Pass.of(self._schema, self._paths)
+
     def columns(self, values: Sequence[bytes]) -> Columns:
         """The columns of records."""
+        found = self._one_by_one(values) if self._pass is None else self._pass(values, self._one_by_one)
+        if not self._moments:
+            return found
+        told = dict(found.values)
+        for name, moment in self._moments.items():
+            told[name] = [None if each is None else moment(each) for each in told[name]]
+        return Columns(told, found.bad)
+
+    def _one_by_one(self, values: Sequence[bytes]) -> Columns:
         records: list[dict[str, object]] = []
         bad: dict[int, str] = {}
         read, schema = fastavro.schemaless_reader, self._schema
@@ -113,8 +129,6 @@ class AvroLayout:
         found: dict[str, list[object]] = {}
         for name, path in self._paths.items():
             own = [each.get(name) for each in records] if len(path) == 1 else [dotted(each, path) for each in records]
-            if (moment := self._moments.get(name)) is not None:
-                own = [None if each is None else moment(each) for each in own]
             found[name] = own
         return Columns(found, bad)
 
@@ -129,6 +143,91 @@ class AvroLayout:
         except _FAILURES as error:
             raise ValueError(f"its schema can't say it ({error})") from error
         return written.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a flat schema, as `scan_avro` has it."""
+
+    path: tuple[str, ...]
+    kind: int
+    size: int = 0
+    null: int = -1
+    slot: Slot | None = None
+
+
+class _Pass:
+    """Reads records of a flat schema in one pass."""
+
+    def __init__(self, fields: Sequence[_Field], slots: Sequence[Slot]) -> None:
+        self._slots = slots
+        places = [-1 if field.slot is None else slots.index(field.slot) for field in fields]
+        program = [(field.kind, field.size, field.null, place) for field, place in zip(fields, places, strict=True)]
+        self._program = np.array(program, np.int64)
+
+    @classmethod
+    def of(cls, schema: _Schema, paths: Mapping[str, tuple[str, ...]]) -> _Pass | None:
+        """The pass for a schema; None where it has lists or the like, or a column is of a field that takes more."""
+        wanted = {path: name for name, path in paths.items()}
+        fields = _flat(schema["fields"], (), wanted)
+        if fields is None or len(fields) > _MOST_FIELDS:
+            return None
+        slots = [field.slot for field in fields if field.slot is not None]
+        return cls(fields, slots) if slots and len(slots) == len(wanted) == len(paths) else None
+
+    def __call__(self, values: Sequence[bytes], one_by_one: Callable[[Sequence[bytes]], Columns]) -> Columns:
+        """The columns of records."""
+        found = Found.nothing(len(self._slots), len(values), absent=False)
+        scan_avro(*joined(values), self._program, found.whole, found.numbers, found.lengths, found.read)
+        return columns_of(values, self._slots, found, one_by_one)
+
+
+_PRIMITIVE: Final = {
+    "null": (avro_scan.NULL, "whole"), "boolean": (avro_scan.BOOLEAN, "bool"), "int": (avro_scan.WHOLE, "whole"),
+    "long": (avro_scan.WHOLE, "whole"), "float": (avro_scan.FLOAT, "float"), "double": (avro_scan.DOUBLE, "float"),
+    "string": (avro_scan.TEXT, "text"), "bytes": (avro_scan.TEXT, ""),
+}  # fmt: skip
+"""What `scan_avro` has a primitive type for, and the kind of its slot; none where a column can't be of it."""
+_MOST_FIELDS: Final = 1_000
+
+
+def _flat(fields: Sequence[Any], before: tuple[str, ...], wanted: Mapping[tuple[str, ...], str]) -> list[_Field] | None:
+    """Fields one after the other, those of nested records too; None where there are others than a pass can read."""
+    flat: list[_Field] = []
+    for field in fields:
+        path, kind, null = (*before, field["name"]), field["type"], -1
+        if isinstance(kind, list):
+            if len(kind) != 2 or "null" not in kind:
+                return None
+            null = kind.index("null")
+            kind = kind[1 - null]
+        own = kind if isinstance(kind, dict) else {"type": kind}
+        if own["type"] == "record" and null < 0:
+            inner = _flat(own["fields"], path, wanted)
+            if inner is None:
+                return None
+            flat += inner
+            continue
+        name = wanted.get(path)
+        one = _one(path, own, null, name)
+        if one is None or (name is not None and one.slot is None):
+            return None
+        flat.append(one)
+    return flat
+
+
+def _one(path: tuple[str, ...], kind: Mapping[str, Any], null: int, name: str | None) -> _Field | None:
+    if kind["type"] == "enum":
+        symbols = tuple(kind["symbols"])
+        slot = None if name is None else Slot(name, "names", symbols)
+        return _Field(path, avro_scan.WHOLE, len(symbols), null, slot)
+    if kind["type"] == "fixed":
+        return _Field(path, avro_scan.FIXED, int(kind["size"]), null)
+    if not isinstance(kind["type"], str) or kind["type"] not in _PRIMITIVE:
+        return None
+    code, column = _PRIMITIVE[kind["type"]]
+    slot = Slot(name, column) if name is not None and column and "logicalType" not in kind else None
+    return _Field(path, code, 0, null, slot)
 
 
 def _wrong(error: Exception) -> str:

@@ -19,14 +19,14 @@ from tidemark.errors import ConfigError
 from tidemark.formats.cells import CASTS
 from tidemark.formats.csv_rows import cells_of
 from tidemark.formats.exact_numbers import whole_number
-from tidemark.formats.schema_records import merged
+from tidemark.formats.schema_records import merged, values_of
 from tidemark.pipeline.sql.values import EXACT
 from tidemark.records.record_formats import Columns, RecordSchema, Told
 from tidemark.runtime.processor import Batch
 
 _UNUSUAL: Final = re.compile(rb'["\r\n\x00]')
 _INT: Final = r"^-?[0-9]{1,18}$"
-_FLOAT: Final = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
+_FLOAT: Final = r"^-?[0-9]{1,15}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?$"
 _FEW: Final = 8
 """Rows that are read one by one anyway: so many cost less so than together."""
 
@@ -69,7 +69,11 @@ class CsvReader:
 
     def read(self, batch: Batch, rows: Sequence[int]) -> Columns:
         """The columns of records."""
-        values = [(batch.values[row] or b"").removesuffix(b"\n").removesuffix(b"\r") for row in rows]
+        values = values_of(batch, rows)
+        whole = self._together(values) if len(values) > _FEW and self._all_plain(values) else None
+        if whole is not None:
+            return whole
+        values = [value.removesuffix(b"\n").removesuffix(b"\r") for value in values]
         plain = [i for i, value in enumerate(values) if self._is_plain(value)]
         together = self._together([values[i] for i in plain]) if len(plain) > _FEW else None
         if together is None:
@@ -101,6 +105,14 @@ class CsvReader:
         plain = text and not any(mark in text for mark in ('"', "\r", "\n", self._separator))
         return text if plain else '"' + text.replace('"', '""') + '"'
 
+    def _all_plain(self, values: Sequence[bytes]) -> bool:
+        """Whether all rows are without quotes and of the right number of cells: looked at together."""
+        data = b"".join(values)
+        if _UNUSUAL.search(data) is not None or codecs.BOM_UTF8 in data:
+            return False
+        mark, apart = self._separator.encode(), len(self._names) - 1
+        return data.count(mark) == apart * len(values) and {value.count(mark) for value in values} == {apart}
+
     def _is_plain(self, value: bytes) -> bool:
         return (
             _UNUSUAL.search(value) is None
@@ -109,7 +121,7 @@ class CsvReader:
             and value != b""
         )
 
-    def _together(self, values: list[bytes]) -> Columns | None:
+    def _together(self, values: Sequence[bytes]) -> Columns | None:
         """The columns of rows without quotes; None where one is no UTF-8."""
         try:
             frame = pl.read_csv(

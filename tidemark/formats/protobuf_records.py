@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tidemark.errors import ConfigError
+from tidemark.formats import protobuf_scan
+from tidemark.formats.protobuf_scan import scan_protobuf
+from tidemark.formats.scanned import Found, Slot, columns_of, joined
 from tidemark.formats.schema_records import FRAME, Framed, ManySchemas, OneSchema, framed, schema_reader
 from tidemark.formats.schema_registry import StoredSchema
 from tidemark.records.record_formats import Columns, RecordSchema, Told
@@ -128,8 +132,13 @@ class ProtobufLayout:
                     self._getters[name] = getter
                     self._told[found.fields_by_name[path[0]].number] = name
 
+        self._pass = _Pass.of(found, self._getters)
+
     def columns(self, values: Sequence[bytes]) -> Columns:
         """The columns of records."""
+        return self._one_by_one(values) if self._pass is None else self._pass(values, self._one_by_one)
+
+    def _one_by_one(self, values: Sequence[bytes]) -> Columns:
         bad: dict[int, str] = {}
         messages: list[Message]
         try:
@@ -164,6 +173,52 @@ class ProtobufLayout:
         except json_format.ParseError as error:
             raise ValueError(f"its schema can't say it ({error})") from error
         return message.SerializeToString(deterministic=True)
+
+
+_KINDS: Final = {
+    FieldDescriptor.TYPE_DOUBLE: (protobuf_scan.DOUBLE, "float", 0.0),
+    FieldDescriptor.TYPE_FLOAT: (protobuf_scan.FLOAT, "float", 0.0),
+    FieldDescriptor.TYPE_INT64: (protobuf_scan.WHOLE, "whole", 0),
+    FieldDescriptor.TYPE_UINT64: (protobuf_scan.UNSIGNED, "whole", 0),
+    FieldDescriptor.TYPE_SINT64: (protobuf_scan.ZIGZAG, "whole", 0),
+    FieldDescriptor.TYPE_SFIXED64: (protobuf_scan.FIXED64, "whole", 0),
+    FieldDescriptor.TYPE_SFIXED32: (protobuf_scan.FIXED32, "whole", 0),
+    FieldDescriptor.TYPE_BOOL: (protobuf_scan.BOOLEAN, "bool", False),
+    FieldDescriptor.TYPE_STRING: (protobuf_scan.TEXT, "text", ""),
+}
+"""What `scan_protobuf` has a type for, the kind of its slot, and what stands for a field without presence."""
+
+
+class _Pass:
+    """Reads records in one pass of a message whose wanted fields are plain."""
+
+    def __init__(self, fields: Sequence[FieldDescriptor]) -> None:
+        self._fields = np.array([field.number for field in fields], np.int64)
+        self._kinds = np.array([_KINDS[field.type][0] for field in fields], np.int64)
+        self._slots = [
+            Slot(field.name, _KINDS[field.type][1], (), None if field.has_presence else _KINDS[field.type][2])
+            for field in fields
+        ]
+
+    @classmethod
+    def of(cls, message: Descriptor, names: Iterable[str]) -> _Pass | None:
+        """The pass for fields of a message; None where one of them takes more than a pass."""
+        fields = [message.fields_by_name.get(name) for name in names]
+        plain = [field for field in fields if field is not None and _is_plain(field)]
+        return cls(plain) if plain and len(plain) == len(fields) else None
+
+    def __call__(self, values: Sequence[bytes], one_by_one: Callable[[Sequence[bytes]], Columns]) -> Columns:
+        """The columns of records."""
+        found = Found.nothing(len(self._slots), len(values), absent=True)
+        scan_protobuf(*joined(values), self._fields, self._kinds, found.whole, found.numbers, found.lengths, found.read)
+        return columns_of(values, self._slots, found, one_by_one)
+
+
+def _is_plain(field: FieldDescriptor) -> bool:
+    """Whether a field is one number or text, and nothing but itself decides whether it is there."""
+    oneof = field.containing_oneof
+    alone = oneof is None or (len(oneof.fields) == 1 and oneof.name.startswith("_"))
+    return field.type in _KINDS and not field.is_repeated and alone and not field.has_default_value
 
 
 def _pool(stored: StoredSchema) -> tuple[descriptor_pool.DescriptorPool, str]:

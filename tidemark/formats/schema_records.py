@@ -55,6 +55,12 @@ def framed(value: bytes) -> Framed:
     return Framed(int.from_bytes(value[1:FRAME], "big"), (), value[FRAME:])
 
 
+def values_of(batch: Batch, rows: Sequence[int]) -> Sequence[bytes]:
+    """The values of rows, none of which is None."""
+    values: Sequence[bytes] = batch.values  # type: ignore[assignment]  # those that are asked for
+    return values if len(rows) == len(batch) else [values[row] for row in rows]
+
+
 class OneSchema:
     """Reads records that all have one schema."""
 
@@ -63,7 +69,7 @@ class OneSchema:
 
     def read(self, batch: Batch, rows: Sequence[int]) -> Columns:
         """The columns of records."""
-        return self._layout.columns([batch.values[row] or b"" for row in rows])
+        return self._layout.columns(values_of(batch, rows))
 
     def write(self, value: bytes) -> bytes:
         """The record of a JSON object."""
@@ -86,9 +92,9 @@ class ManySchemas:
         """The columns of records: those of one schema at once."""
         bad: dict[int, str] = {}
         groups: dict[tuple[int, tuple[int, ...]], list[tuple[int, bytes]]] = {}
-        for i, row in enumerate(rows):
+        for i, value in enumerate(values_of(batch, rows)):
             try:
-                number, place, body = self._unframed(batch.values[row] or b"")
+                number, place, body = self._unframed(value)
             except ValueError as error:
                 bad[i] = reason_of(error)
             else:

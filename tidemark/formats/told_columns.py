@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from tidemark.formats.json_records import TYPES, WANTED, ReadRows, Values, chosen, too_large, unreadable
+from tidemark.formats.json_records import MAX_VALUE, TYPES, WANTED, ReadRows, Values, chosen, too_large, unreadable
 from tidemark.formats.shown import short
 from tidemark.pipeline.sql.values import EXACT
 from tidemark.records.record_formats import ColumnReader, Told
@@ -38,13 +38,11 @@ class ToldReader:
     def read(self, batch: Batch) -> ReadRows:
         """The rows that can be read, and the others."""
         bad: dict[int, str] = {}
-        wanted: list[int] = []
-        for row, value in enumerate(batch.values):
-            reason = unreadable(value)
-            if reason is None:
-                wanted.append(row)
-            else:
-                bad[row] = reason
+        wanted: Sequence[int] = range(len(batch))
+        if not _plausible(batch.values):
+            reasons = [unreadable(value) for value in batch.values]
+            bad = {row: reason for row, reason in enumerate(reasons) if reason is not None}
+            wanted = [row for row in wanted if row not in bad]
         found = self._reader.read(batch, wanted)
         columns, wrong = typed(self._columns, found.values, len(wanted))
         wrong |= found.bad
@@ -54,6 +52,14 @@ class ToldReader:
         bad |= {wanted[i]: reason for i, reason in wrong.items()}
         good = [i for i in range(len(wanted)) if i not in wrong]
         return ReadRows({name: _taken(values, good) for name, values in columns.items()}, rows[good], bad)
+
+
+def _plausible(values: Sequence[bytes | None]) -> bool:
+    """Whether no value is absent, empty or too large."""
+    if not values or None in values:
+        return False
+    sizes = list(map(len, values))  # type: ignore[arg-type]  # none is None
+    return min(sizes) > 0 and max(sizes) <= MAX_VALUE
 
 
 def _taken(values: Values, numbers: list[int]) -> Values:
@@ -97,8 +103,12 @@ def typed(
 def _of_type(name: str, kind: str, values: Sequence[object] | pl.Series) -> tuple[Values, dict[int, str]]:
     """Values of a type, None where missing; and why others are not of it."""
     if isinstance(values, pl.Series):
+        if kind == "float" and values.dtype == pl.Int64 and _within(values):
+            values = values.cast(pl.Float64)
         if values.dtype == _DTYPES[kind]:
-            return values, {}
+            whole = values.fill_nan(None) if kind == "float" else values
+            if kind != "float" or bool(whole.is_finite().all()):
+                return whole, {}
         values = values.to_list()
     try:
         converted: list[Any] = msgspec.convert(values, _LISTS[kind])
@@ -110,6 +120,11 @@ def _of_type(name: str, kind: str, values: Sequence[object] | pl.Series) -> tupl
         if (size >= EXACT).any() or np.isnan(size).sum() != converted.count(None):  # infinite, rounded perhaps, NaN
             return _one_by_one(name, kind, values)
     return converted, {}
+
+
+def _within(values: pl.Series) -> bool:
+    """Whether each whole number is one that no other float64 stands for."""
+    return bool(values.is_between(-EXACT, EXACT, closed="none").all())
 
 
 def _one_by_one(name: str, kind: str, values: Sequence[object]) -> tuple[list[Any], dict[int, str]]:
