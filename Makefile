@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest style types warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers
+.PHONY: help demo test pytest style types warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers bench-sources
 
 # Images of Python often set it. Every process that setup, demo and tests start would then compile all modules anew:
 # a flow's start takes half as much time again.
@@ -112,6 +112,9 @@ bench-labels: setup-dev
 bench-label-curves-peers: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench.txt
 	@$(VENV)/python -m benchmarks label-curves --peers $(if $(QUICK),--quick)
+
+bench-sources: setup-dev
+	@$(VENV)/python -m benchmarks formats $(if $(QUICK),--quick)
 
 bench-%: setup-dev
 	@$(VENV)/python -m benchmarks $* $(if $(QUICK),--quick)

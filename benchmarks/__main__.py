@@ -12,6 +12,8 @@ BENCHMARKS: Final = {
     "drift": "benchmarks.labels.drift",
     "faults": "benchmarks.loop.faults",
     "first-hour": "benchmarks.loop.first_hour",
+    "format-fuzz": "benchmarks.sources.fuzz",
+    "formats": "benchmarks.sources.formats",
     "gate": "benchmarks.labels.gate",
     "headline": "benchmarks.labels.headline",
     "kernels": "benchmarks.kernels.suite",
