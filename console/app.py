@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -16,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from console.options import Options
-from console.pages import label, loop, sign_in
+from console.pages import label, loop, models, sign_in
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
@@ -61,6 +62,9 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/loop", visited("loop", loop.show), methods=["GET"]),
         Route("/p/{pipeline}/loop/events", visited("loop", loop.events), methods=["GET"]),
         Route("/p/{pipeline}/loop/series", visited("loop", loop.series), methods=["GET"]),
+        Route("/p/{pipeline}/models", visited("models", models.show), methods=["GET"]),
+        Route("/p/{pipeline}/models", visited("models", models.act), methods=["POST"]),
+        Route("/p/{pipeline}/models/compare", visited("models", models.compare), methods=["GET"]),
         Mount(f"/static/{static_version()}", GZipMiddleware(_Static(directory=STATIC)), name="static"),
     ]
 
@@ -95,6 +99,7 @@ def create_app(sites: Iterable[Site], options: Options, key: bytes) -> Starlette
         lifespan=lifespan,
     )
     app.state.sites = by_name
+    app.state.stopping = asyncio.Event()
     app.state.options = options
     app.state.sessions = Sessions(key, secure=options.secure, port=options.port)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import signal
 import socket
@@ -49,8 +50,21 @@ def main(files: Sequence[str]) -> int:
         signal.signal(number, lambda *_: None)  # uvicorn takes both while it serves, and raises them again at its end
     print(f"the console is at {address(options)}", flush=True)  # noqa: T201 - what its reader waits for
     with listening:
-        uvicorn.Server(configuration(app, options)).run(sockets=[listening])
+        ConsoleServer(configuration(app, options), app.state.stopping).run(sockets=[listening])
     return 0
+
+
+class ConsoleServer(uvicorn.Server):
+    """Serves the console. Streams of events end when it is asked to stop, for they would never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then all else."""
+        self._stopping.set()
+        await super().shutdown(sockets)
 
 
 def configuration(app: Starlette, options: Options) -> uvicorn.Config:

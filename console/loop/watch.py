@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
+from console.loop.kafka import kafka_settings
 from console.loop.series import Series
-from tidemark.broker import resolve_bootstrap
 from tidemark.errors import TidemarkError
 from tidemark.observe import Observer, Snapshot
 from tidemark.observe.sampling import Sample
@@ -88,9 +88,7 @@ class Watch:
         return self._last
 
     def _open(self) -> None:
-        settings = self.settings
-        if settings.bootstrap_servers is None:
-            settings = settings.at(resolve_bootstrap(settings))
+        settings = kafka_settings(self.settings)
         self._series = Series()
         log = settings.state_dir / "pipelines" / self.pipeline.name / "tidemark.log"
         self._observer = Observer(self.pipeline, settings, file=self.file, log=log, heard=self._series.take)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -91,8 +92,11 @@ async def metrics(request: Request) -> Response:
 async def _events(visit: Visit) -> AsyncIterator[str]:
     until = time.monotonic() + _MOST_SECONDS
     yield "retry: 3000\n\n"
+    stopping: asyncio.Event = visit.request.app.state.stopping
     while time.monotonic() < until:
-        await asyncio.sleep(_EVERY_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _EVERY_SECONDS)
+            return
         try:
             await verified(visit)
         except (RefusedError, RejectedError):

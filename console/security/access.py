@@ -11,8 +11,9 @@ from typing import Final
 PAGES: Final[dict[str, frozenset[str]]] = {
     "label": frozenset({"annotator", "reviewer", "admin"}),
     "loop": frozenset({"reviewer", "admin", "viewer"}),
+    "models": frozenset({"reviewer", "admin", "viewer"}),
 }
-TITLES: Final = {"label": "Label", "loop": "Loop"}
+TITLES: Final = {"label": "Label", "loop": "Loop", "models": "Models"}
 ROLES: Final = ("annotator", "reviewer", "admin", "viewer", "program")
 
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import uvicorn
 from labeling import SOURCE, arrivals
 
 from console.app import create_app
 from console.options import Options
-from console.server import configuration
+from console.server import ConsoleServer, configuration
 from console.site import Site
 from labeling_grpc.client import Annotation, LabelingClient
 from labeling_grpc.commands.labeling import TakeIn
@@ -215,7 +214,8 @@ def console(sites: Sequence[Site], port: int = 0) -> Iterator[str]:
     listening = socket.create_server(("127.0.0.1", port))
     port = listening.getsockname()[1]
     options = Options(port=port)
-    server = uvicorn.Server(configuration(create_app(sites, options, KEY), options))
+    app = create_app(sites, options, KEY)
+    server = ConsoleServer(configuration(app, options), app.state.stopping)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     wait_until(lambda: server.started, "the console did not start")

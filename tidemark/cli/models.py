@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -15,18 +15,14 @@ from rich.text import Text
 from tidemark.cli.console import DryRun, PipelineFile, connected, out, told
 from tidemark.cli.operator import operator
 from tidemark.cli.pipeline_file import load
-from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline
-from tidemark.registry.signature import signing_key
 from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
     from tidemark.records import ModelManifest
     from tidemark.registry.codec import Registry
     from tidemark.registry.describing import Agreement, Listed
-    from tidemark.runtime.processor import Output
 
-T = TypeVar("T")
 app = typer.Typer(help="Models: which there are, and which is champion.", no_args_is_help=True, add_completion=False)
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="The model, or as much of its name as it needs.")]
@@ -147,17 +143,9 @@ def rollback(
 def pin_champion(pipeline: PipelineFile, *, dry_run: DryRun = False) -> None:
     """Keep the champion in force: labels are collected, and no model replaces it."""
     with told():
-        from tidemark.registry.promotion import in_force
+        from tidemark.registry import operations
 
-        read = load(pipeline)
-
-        def compose(registry: Registry) -> tuple[list[Output], str]:
-            champion = in_force(registry).version
-            if registry.pinned is not None:
-                raise ModelError(f"{champion} is pinned already, by {registry.pinned.by}")
-            return [_pin(read, champion)], champion
-
-        champion = _write(read, compose, dry_run=dry_run)
+        champion = operations.pin_champion(connected(), load(pipeline), by=operator(), dry_run=dry_run)
         _done(dry_run, f"{champion} is pinned: no model replaces it until `tidemark models unpin {pipeline}`")
 
 
@@ -165,30 +153,18 @@ def pin_champion(pipeline: PipelineFile, *, dry_run: DryRun = False) -> None:
 def unpin(pipeline: PipelineFile, *, dry_run: DryRun = False) -> None:
     """Let a later model replace the champion again."""
     with told():
-        read = load(pipeline)
+        from tidemark.registry import operations
 
-        def compose(registry: Registry) -> tuple[list[Output], None]:
-            if registry.pinned is None:
-                raise ModelError("no champion is pinned")
-            return [_pin(read, None)], None
-
-        _write(read, compose, dry_run=dry_run)
+        operations.unpin_champion(connected(), load(pipeline), by=operator(), dry_run=dry_run)
         _done(dry_run, "the pin is lifted: the next model that passes the gate replaces the champion")
 
 
 def _promote(path: Path, choose: Callable[[Registry], ModelManifest], *, pin: bool, dry_run: bool) -> None:
-    from tidemark.registry.promotion import promoted
-    from tidemark.registry.writing import checked
+    from tidemark.registry import operations
     from tidemark.training.schedule import pause
 
     pipeline = load(path)
-
-    def compose(registry: Registry) -> tuple[list[Output], ModelManifest]:
-        copy, outputs = promoted(registry, choose(registry), by=operator(), at=_now(), topic=pipeline.topics.models)
-        checked(pipeline, outputs, copy.version, registry.secret)
-        return [*outputs, *([_pin(pipeline, copy.version)] if pin else [])], copy
-
-    copy = _write(pipeline, compose, dry_run=dry_run)
+    copy = operations.promote(connected(), pipeline, choose, by=operator(), pin=pin, dry_run=dry_run)
     _done(dry_run, f"{safe(copy.copy_of or '')} is champion again, as {copy.version}, in the place of {copy.parent}")
     if pin:
         out.print(f"no model replaces it until `tidemark models unpin {path}`", soft_wrap=True)
@@ -201,23 +177,9 @@ def _promote(path: Path, choose: Callable[[Registry], ModelManifest], *, pin: bo
 
 
 def _registry(pipeline: Pipeline) -> Registry:
-    from tidemark.registry.reading import read_registry
+    from tidemark.registry.operations import registry_of
 
-    return read_registry(connected(), pipeline.topics.models, secret=signing_key(), settled=True)
-
-
-def _write(pipeline: Pipeline, compose: Callable[[Registry], tuple[list[Output], T]], *, dry_run: bool) -> T:
-    from tidemark.registry.writing import write_models
-
-    if dry_run:
-        return compose(_registry(pipeline))[1]
-    return write_models(connected(), pipeline, compose, secret=signing_key())
-
-
-def _pin(pipeline: Pipeline, version: str | None) -> Output:
-    from tidemark.registry.promotion import pinned
-
-    return pinned(version, by=operator(), at=_now(), topic=pipeline.topics.models, secret=signing_key())
+    return registry_of(connected(), pipeline)
 
 
 def _done(dry_run: bool, sentence: str) -> None:
@@ -229,10 +191,6 @@ def _done(dry_run: bool, sentence: str) -> None:
 
 def _json(content: object) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000
 
 
 def _minute(at: int) -> str:

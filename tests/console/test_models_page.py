@@ -1,0 +1,121 @@
+"""The Models page on a real Kafka: seen by those who may, changed by administrators, through what the command does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx2
+import msgspec
+import pytest
+from browser import Chromium, barriers
+from console_visitor import Visitor
+from console_world import World, world
+from models import small_model, small_pipeline
+from playwright.sync_api import expect
+
+from tidemark.pipeline import Pipeline
+from tidemark.registry.codec import Registry, publish
+from tidemark.registry.operations import registry_of
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.writing import write_models
+from tidemark.runtime.processor import Output
+from tidemark.runtime.settings import Settings
+
+VERSIONS = ["v000001-0000000a", "v000002-0000000b"]
+_HOSTILE = "<b onclick=x>\u202e"
+
+
+def two_champions(settings: Settings, pipeline: Pipeline) -> None:
+    outputs: list[Output] = []
+    for seed, version in enumerate(VERSIONS):
+        model, manifest = small_model(ModelSchema.of(pipeline), version=version, seed=seed, trees=4)
+        manifest = msgspec.structs.replace(
+            manifest, parent=VERSIONS[0] if seed else None, created_at=seed + 1, decision=f"better {_HOSTILE}"
+        )
+        outputs += publish(manifest, model.text, topic=pipeline.topics.models)
+    write_models(settings, pipeline, lambda _: (outputs, None))
+
+
+@pytest.fixture
+def its(kafka: Settings, unique: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A pipeline with two champions, the second the child of the first; the service asks for tokens."""
+    folder = tmp_path_factory.mktemp("models")
+    settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
+    pipeline = small_pipeline(unique)
+    two_champions(settings, pipeline)
+    with world(folder, pipeline, tokens=True, settings=settings) as made:
+        yield made
+
+
+def in_force(made: World) -> Registry:
+    return registry_of(made.settings, made.pipeline)
+
+
+def do(someone: Visitor, **fields: str) -> httpx2.Response:
+    headers = {"x-csrf-token": someone.csrf, "accept": "text/html, application/json"}
+    return someone.http.post(f"{someone.base}/models", data=fields, headers=headers)
+
+
+def test_models_are_listed_and_compared_and_their_texts_are_text(its: World) -> None:
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("viewer", "vera"))
+        page = someone.get("models").text
+        compared = someone.get(f"models/compare?first={VERSIONS[0]}&second={VERSIONS[1]}").text
+        unknown = someone.get("models/compare?first=v9&second=v000002")
+        none = someone.get("models/compare?first=v000002")
+    for text in (page, compared):
+        assert all(version in text for version in VERSIONS)
+        assert "<b onclick" not in text
+        assert "&lt;b onclick=x&gt;\\u202e" in text
+    assert "Promote" not in page
+    assert "The same likeliest class for" in compared
+    assert (unknown.status_code, none.status_code) == (409, 400)
+    assert "there is no model &#39;v9&#39;" in unknown.text
+
+
+@pytest.mark.parametrize("role", ["viewer", "reviewer", "annotator"])
+def test_nobody_but_an_administrator_puts_a_model_in_force(role: str, its: World) -> None:
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token(role, "mallory"))
+        for fields in ({"do": "rollback"}, {"do": "promote", "version": VERSIONS[0]}, {"do": "pin"}, {"do": "unpin"}):
+            assert do(someone, **fields).status_code == 403
+    registry = in_force(its)
+    assert registry.champion is not None
+    assert (registry.champion.version, registry.pinned) == (VERSIONS[1], None)
+
+
+def test_an_administrator_rolls_back_pins_and_lets_go_and_it_is_written_down_by_whom(its: World) -> None:
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("admin", "boss"))
+        assert "Promote" in someone.get("models").text
+        assert "In force as v000003-0000000a" in do(someone, do="rollback").text
+        assert "is champion already" in do(someone, do="promote", version=VERSIONS[0]).text
+        assert "is pinned: no model replaces it" in do(someone, do="pin").text
+        assert "The pin is lifted" in do(someone, do="unpin").text
+        assert "no champion is pinned" in do(someone, do="unpin").text
+        assert do(someone, do="destroy").status_code == 400
+    registry = in_force(its)
+    assert registry.champion is not None
+    manifest = registry.manifests[registry.champion.version]
+    assert (manifest.copy_of, registry.pinned) == (VERSIONS[0], None)
+    assert manifest.decision.startswith("promoted by boss: ")
+
+
+def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: Chromium) -> None:
+    for width, scheme in ((1440, "dark"), (360, "light")):
+        with browser.page(width, 800, scheme) as page:
+            page.goto(its.base + "/")
+            page.fill("#token", its.token("admin", "boss"))
+            page.press("#token", "Enter")
+            expect(page.locator("#label")).to_be_visible()
+            page.goto(its.base + "/models")
+            assert barriers(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.get_by_role("button", name="Pin it").click()
+            expect(page.get_by_text("is pinned: no model replaces it")).to_be_visible()
+            page.get_by_role("button", name="Lift the pin").click()
+            expect(page.get_by_text("The pin is lifted")).to_be_visible()
+            page.get_by_role("button", name="Compare the two chosen").click()
+            expect(page.get_by_role("heading", name="How they answer the same rows")).to_be_visible()
+            assert barriers(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
