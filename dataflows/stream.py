@@ -126,7 +126,7 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
         group=f"{pipeline.name}.stream",
         settings=settings,
         batch_rows=_ROUND_ROWS,
-        buffer_rows=5 * _ROUND_ROWS,  # more than is read ahead, unless a partition waits for another for long
+        buffer_rows=12 * _ROUND_ROWS,  # more than is read ahead, unless a partition waits for another for long
         align=max(pipeline.time.lateness // 2, 1),
         align_groups=dict.fromkeys(pipeline.raw_topics, "raw"),
         fixed_partitions=dict.fromkeys(pipeline.hop_topics, pipeline.partitions),

@@ -96,6 +96,8 @@ class Membership:
             enable_partition_eof=True,
             # A fetch that waits for records holds back the first one of a partition just taken over.
             fetch_wait_max_ms=100,
+            # What the client holds of one partition lies before what it holds of the next.
+            queued_min_messages=max(config.batch_rows, 1),
             max_poll_interval_ms=int(config.max_poll_interval * 1_000),
             topic_metadata_refresh_interval_ms=int(config.topic_check_interval * 1_000),
             **(larger | dict(config.consumer)),
@@ -143,12 +145,15 @@ class Membership:
         """
         self._advance_opening()
         held = sum(lane.rows for lane in self.lanes.values())
-        messages = self._joined.consume(records_to_read(held, self._config.batch_rows), 0)
+        hidden = any(lane.is_open and not lane.rows and not lane.all_told for lane in self.lanes.values())
+        asked = records_to_read(held, self._config.batch_rows, hidden=hidden)
+        messages = self._joined.consume(asked, 0)
         if self._callback_error is not None:
             raise self._callback_error
         if messages:
             self._distribute(messages)
         for lane in self.lanes.values():
+            lane.hear(self._clock(), all_told=len(messages) < asked)
             lane.end_replay()
 
     def reopen(self) -> None:
@@ -358,14 +363,16 @@ class Membership:
         lane.paused = False
 
 
-def records_to_read(held: int, batch_rows: int) -> int:
+def records_to_read(held: int, batch_rows: int, *, hidden: bool = False) -> int:
     """How many records to ask for when so many rows wait: those of a few rounds wait at most, as a rule.
+
+    hidden: a partition has no rows, and the client may have some of it behind those of others.
 
     What is not asked for stays with Kafka's client, which fetches no more than it may hold. Pausing a partition that
     has too many rows makes the client forget what it has fetched, and fetch it again: half of the flow's pace when it
     was the rule. A few are always asked for: those of a partition that others wait for may lie behind theirs.
     """
-    return max(_ROUNDS_HELD * batch_rows - held, batch_rows // 4, 1)
+    return max(_ROUNDS_HELD * batch_rows - held, batch_rows if hidden else batch_rows // 4, 1)
 
 
 def _is_event(message: Message) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter, methodcaller
 from typing import Final
@@ -32,6 +34,9 @@ class Lane:
     event_time: latest (µs) of the rows processed; pace: event time (µs) a row, as last measured.
     arrived: latest Kafka timestamp (µs) of the rows processed while no event time is known: rows that tell none.
     at_end: the log holds no more committed rows for now.  last_row: when a row last arrived (monotonic seconds).
+    behind_since: since when it is not at the end (monotonic seconds); as it was opened, it is for long.
+    told: of the rows, those that were there when the client last had no more to give of any partition.
+    all_told: the client had no more to give when it was asked last, so that an empty partition is one.
     """
 
     topic: str
@@ -48,6 +53,9 @@ class Lane:
     arrived: int | None = None
     at_end: bool = False
     last_row: float = 0.0
+    behind_since: float = -math.inf
+    told: int = 0
+    all_told: bool = True
     paused: bool = False
     rows: int = 0
     bytes: int = 0
@@ -71,6 +79,7 @@ class Lane:
         self.committed = committed
         self.dirty = self.at_end = self.paused = False
         self.event_time, self.arrived, self.pace, self.last_row = None, None, 0.0, now
+        self.behind_since = -math.inf
         self._forget()
 
     def shut(self) -> None:
@@ -104,8 +113,17 @@ class Lane:
         self._runs.append(messages)
         self.rows += len(messages)
         self.bytes += sum(map(len, messages))
-        self.at_end = False
+        if self.at_end:
+            self.at_end, self.behind_since = False, now
         self.last_row = now
+
+    def hear(self, now: float, *, all_told: bool) -> None:
+        """The client was asked, and had no more to give of any partition (`all_told`), or may have."""
+        self.all_told = all_told
+        if all_told:
+            self.told = self.rows
+        elif not self.rows and not self.at_end:
+            self.last_row = now  # its rows lie behind those of others
 
     def at(self, rows: Sequence[int]) -> Batch:
         """A look at some of the waiting rows, counted from 0 and rising; each below `rows`."""
@@ -119,6 +137,22 @@ class Lane:
                 run = next(runs)
             found.append(run[row - begin])
         return _batch(self.partition, found, replay=False)
+
+    def fitting(self, rows: int, most_bytes: int) -> int:
+        """How many of the next `rows` rows `take` gives."""
+        rows = min(rows, self.rows)
+        if self.bytes <= most_bytes:
+            return rows
+        size = 0
+        for fits, length in enumerate(map(len, itertools.islice(self._waiting(), rows))):
+            size += length
+            if size > most_bytes:
+                return max(fits, 1)
+        return rows
+
+    def _waiting(self) -> Iterator[Message]:
+        for place, run in enumerate(self._runs):
+            yield from itertools.islice(run, self._head if place == 0 else 0, None)
 
     def take(self, rows: int, most_bytes: int) -> Batch:
         """The next at most `rows` rows, all on one side of the committed offset; at least one even if it is big.
@@ -146,6 +180,7 @@ class Lane:
             self._head = 0
         batch = _batch(self.partition, taken, replay=replay)
         self.rows -= len(taken)
+        self.told = max(0, self.told - len(taken))
         self.bytes -= sum(map(len, taken))
         self.taken = int(batch.offsets[-1]) + 1
         return batch
@@ -163,7 +198,7 @@ class Lane:
 
     def _forget(self) -> None:
         self._runs.clear()
-        self._head = self.rows = self.bytes = 0
+        self._head = self.rows = self.bytes = self.told = 0
 
 
 def arrival(batch: Batch) -> int:

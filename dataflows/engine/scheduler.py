@@ -6,13 +6,18 @@ each partition of a group, all ending near the same event time. It hands rows on
 round may span far more than the bound of alignment, and rows come to the next key no later than the partitions' ends
 lie apart. A round that is small although many rows wait is put off for a moment, and so is the first one after a
 silence: the backlog of one partition may have arrived before those of the others.
+
+While a group catches up, its rounds are cut at one event time, before which no partition that has more to come has
+rows left (`Backlog`): rows go on in the order of their event times over rounds too, and windows over the next key are
+those of a computation in event order. A live stream is not: a partition would wait for the next row of each other one.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dataflows.engine.alignment import Bounds, allowed_rows
@@ -27,6 +32,12 @@ _SMALL: Final = 4
 """A round is small if it has less than one part in so many of the rows that it may have."""
 _BACKLOG: Final = 100
 """Rows that come at once where there were none: more than a stream at its own pace gives."""
+_BEHIND: Final = 1.0
+"""Seconds without having been at the end of the log, after which a partition catches up."""
+_STALLED: Final = 4
+"""A partition without rows that is not at the end of its log is waited for so many times as long as one that is."""
+_MOST_SHARES: Final = 2
+"""Of a round that is cut at one event time, a partition with dense rows has at most so many even shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,7 @@ class PartitionProgress:
     silent: bool = False
     replaying: bool = False
     arrived: int | None = None
+    more: bool = False
 
     @property
     def reach(self) -> int | None:
@@ -58,12 +70,16 @@ class PartitionProgress:
 
     def up_to(self, limit: float) -> int:
         """Rows before the first mark that lies beyond an event time."""
+        return self.between(limit)[0]
+
+    def between(self, limit: float) -> tuple[int, int]:
+        """Rows up to the last mark before the first that lies beyond an event time, and up to that one."""
         rows = 0
         for count, time in self.marks:
             if time != UNKNOWN_TIME and time > limit:
-                break
+                return rows, count
             rows = count
-        return rows
+        return rows, rows
 
 
 def together(partitions: Sequence[PartitionProgress], ahead: int) -> list[int]:
@@ -79,6 +95,32 @@ def together(partitions: Sequence[PartitionProgress], ahead: int) -> list[int]:
         partition.rows if partition.replaying or partition.reach is None else partition.up_to(floor + ahead)
         for partition in partitions
     ]
+
+
+def common_end(partitions: Sequence[PartitionProgress], ahead: int, most: int) -> float:
+    """Event time up to which a group that catches up is processed in a round.
+
+    No partition that has more to come has rows left before it, and at most `most` rows lie before it where marks are
+    near enough to tell.
+
+    Args:
+        partitions: of the group.
+        ahead: µs that those who have nothing more to come are waited for, as in `together`.
+        most: rows of the round.
+
+    Returns:
+        µs: rows before it, and not those at it, are processed; infinite if nobody has more to come, and -infinite if
+        one is waited for.
+
+    """
+    live = [each for each in partitions if not each.replaying and not each.silent]
+    reaches = [(-math.inf if each.reach is None else each.reach, each.more) for each in live]
+    end = min((reach if more else reach + ahead for reach, more in reaches), default=math.inf)
+    marks = sorted({time for each in live for _, time in each.marks if UNKNOWN_TIME != time <= end})
+    fits = bisect.bisect_right(marks, most, key=lambda time: sum(each.between(time - 1)[1] for each in live))
+    if fits < len(marks):
+        return marks[max(fits - 1, 0)]
+    return end
 
 
 class Rounds:
@@ -122,13 +164,15 @@ class Rounds:
             self._awake.discard(name)
             return []
         share = max(1, self.batch_rows // len(waiting))
+        held = sum(lane.rows for lane in waiting)
         if self._config.align is None:
             rows = {lane.key: min(lane.rows, share) for lane in waiting}
+        elif self._catches_up(group, share, now):
+            rows = self._backlog(timed, group, share, self._config.align, now)
         else:
             partitions = [self._progress_of(timed, lane, min(lane.rows, share), now) for lane in group]
             allowed = together(partitions, self._config.align)
             rows = {lane.key: count for lane, count in zip(group, allowed, strict=True) if count}
-        held = sum(lane.rows for lane in waiting)
         small = held >= self.batch_rows > sum(rows.values()) * _SMALL
         waking = name not in self._awake and held >= _BACKLOG and len(waiting) < len(group)
         if (small or waking) and now - self._since.setdefault(name, now) < _LINGER:
@@ -142,18 +186,86 @@ class Rounds:
             if (count := min(rows.get(lane.key, 0), left)) > 0:
                 left -= count
                 chosen.append((lane, lane.take(count, most_bytes)))
-        return chosen
+        return sorted(chosen, key=_name)  # rows of the same event time: in the order of partitions, then of offsets
+
+    def _catches_up(self, group: list[Lane], share: int, now: float) -> bool:
+        """Whether a group has a backlog, and its partitions must be told apart by event time."""
+        some = [
+            lane
+            for lane in group
+            if not lane.replaying and (lane.rows or not lane.all_told or not self._is_silent(lane, now))
+        ]
+        behind = any(now - lane.behind_since >= _BEHIND for lane in some if not lane.at_end)
+        return len(some) > 1 and (behind or any(lane.rows > share for lane in some))
+
+    def _is_silent(self, lane: Lane, now: float) -> bool:
+        patience = self._config.idle_timeout * (1 if lane.at_end else _STALLED)
+        return not lane.rows and now - lane.last_row >= patience
+
+    def _backlog(
+        self, timed: TimedState, group: list[Lane], share: int, ahead: int, now: float
+    ) -> dict[tuple[str, int], int]:
+        """Rows of each partition up to one event time."""
+        most_bytes = self._config.batch_bytes // sum(lane.rows > 0 for lane in group)
+        most = [lane.fitting(share if lane.replaying else share * _MOST_SHARES, most_bytes) for lane in group]
+        if not all(lane.rows or lane.all_told for lane in group):  # the client may hold rows of an empty one
+            most = [min(rows, lane.told) for lane, rows in zip(group, most, strict=True)]
+        partitions = [self._progress_of(timed, lane, rows, now) for lane, rows in zip(group, most, strict=True)]
+        replayed = [each for each in partitions if each.replaying and not each.silent]
+        if replayed:  # what lies before the rows to come of these must not be overtaken by those of another backlog
+            partitions = [
+                replace(each, rows=0, marks=()) if each.more and not each.replaying else each for each in partitions
+            ]
+        end = common_end(partitions, ahead, self.batch_rows - sum(each.rows for each in replayed))
+
+        def up_to(limit: float) -> dict[tuple[str, int], int]:
+            pairs = zip(group, partitions, strict=True)
+            return {lane.key: self._rows_up_to(timed, lane, partition, limit) for lane, partition in pairs}
+
+        rows = up_to(end - 1)
+        return rows if any(rows.values()) else up_to(end)  # all may be of one event time
+
+    def _rows_up_to(self, timed: TimedState, lane: Lane, partition: PartitionProgress, limit: float) -> int:
+        """Rows before the first that lies beyond an event time."""
+        if partition.replaying or partition.reach is None:
+            return partition.rows
+        rows, beyond = partition.between(limit)
+        while rows < beyond:
+            counts = _marks(rows, beyond)
+            times = timed.event_times(lane.at([count - 1 for count in counts]))
+            past = (place for place, time in enumerate(times) if time != UNKNOWN_TIME and time > limit)
+            place = next(past, len(times) - 1)
+            rows, beyond = [rows, *counts][place], counts[place]
+            if beyond - rows == 1:
+                break
+        return rows
 
     def _progress_of(self, timed: TimedState, lane: Lane, rows: int, now: float) -> PartitionProgress:
+        more = lane.rows > rows or not lane.at_end
         if lane.replaying or not rows:
-            silent = now - lane.last_row >= self._config.idle_timeout
-            arrived = lane.arrived
-            return PartitionProgress(rows, lane.event_time, silent=silent, replaying=lane.replaying, arrived=arrived)
-        step = -(-rows // _MARKS)
-        counts = [*range(step, rows, step), rows]
+            return PartitionProgress(
+                rows,
+                lane.event_time,
+                silent=self._is_silent(lane, now),
+                replaying=lane.replaying,
+                arrived=lane.arrived,
+                more=more,
+            )
+        counts = _marks(0, rows)
         seen = lane.at([count - 1 for count in counts])
         times = timed.event_times(seen)
-        return PartitionProgress(rows, lane.event_time, list(zip(counts, times, strict=True)), arrived=arrival(seen))
+        marks = list(zip(counts, times, strict=True))
+        return PartitionProgress(rows, lane.event_time, marks, arrived=arrival(seen), more=more)
+
+
+def _marks(begin: int, end: int) -> list[int]:
+    """At most so many numbers of rows above `begin`, the last one `end`."""
+    step = -(-(end - begin) // _MARKS)
+    return [*range(begin + step, end, step), end]
+
+
+def _name(chosen: tuple[Lane, Batch]) -> tuple[str, int]:
+    return chosen[0].key
 
 
 def _progress(lane: Lane) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import cast
 
 from confluent_kafka import Message
@@ -14,7 +16,7 @@ from dataflows.engine.config import EngineConfig
 from dataflows.engine.consumer_group import records_to_read
 from dataflows.engine.partition_buffer import Lane
 from dataflows.engine.scheduler import PartitionProgress, Rounds, together
-from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Output, Partition, RoundProcessor
+from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Output, Partition, RoundProcessor, TaskState
 from tidemark.runtime.settings import Settings
 
 AHEAD = 1_000
@@ -184,13 +186,12 @@ def test_a_look_at_a_lane_shows_the_rows_that_it_gives_later(places: list[int]) 
 def test_a_round_ends_near_the_same_event_time_in_each_partition_however_dense_they_are() -> None:
     dense, sparse = lanes_of(range(0, 100_000, 100), range(0, 1_000_000, 1_000))
     (counts,) = sizes(rounds(400).choose([dense, sparse], 0.0))
-    assert counts[0] == 200, "its share, which ends at 19,900"
-    assert counts[1] == 13, "the last mark before 20,900"
+    assert counts == {0: 349, 1: 35}, "all before 34,900, where the dense one has a mark"
 
 
 def test_a_partition_far_ahead_waits_until_the_other_is_silent() -> None:
     ahead, empty = lanes_of(range(90_000, 90_400), ())
-    ahead.event_time, empty.event_time = 80_000, 0
+    ahead.event_time, empty.event_time, empty.at_end = 80_000, 0, True
     choosing = rounds(100)
     assert choosing.choose([ahead, empty], 0.1) == []
     assert choosing.choose([ahead, empty], 0.2) == []
@@ -202,26 +203,31 @@ def test_a_small_round_of_many_rows_waits_a_moment_for_what_is_being_fetched() -
     choosing = rounds(100)
     assert choosing.choose(lanes, 5.0) == []
     assert choosing.choose(lanes, 5.019) == []
-    assert sizes(choosing.choose(lanes, 5.021)) == [{1: 2}]
+    assert sizes(choosing.choose(lanes, 5.021)) == [{0: 1, 1: 1}], "all before 1,000, the end of the second for now"
 
 
 def test_a_backlog_after_a_silence_waits_a_moment_for_those_of_the_other_partitions() -> None:
-    first, second = lanes_of(range(300), ())
+    first, second = lanes_of(range(500), ())
+    first.at_end = second.at_end = True
     choosing = rounds(400)
     assert choosing.choose([first, second], 9.0) == [], "the second has been silent for long"
     second.add(cast("list[Message]", [Row(0, 50)]), 9.01)
-    assert sizes(choosing.choose([first, second], 9.01)) == [{0: 200, 1: 1}]
-    assert sizes(choosing.choose([first, second], 9.6)) == [{0: 100}], "awake"
-    first.add(cast("list[Message]", [Row(301, 301)]), 9.7)
+    second.at_end = True
+    assert sizes(choosing.choose([first, second], 9.01)) == [{0: 374, 1: 1}], "before the last mark that fits"
+    assert sizes(choosing.choose([first, second], 9.6)) == [{0: 126}], "awake"
+    first.add(cast("list[Message]", [Row(501, 501)]), 9.7)
     assert sizes(choosing.choose([first, second], 9.7)) == [{0: 1}]
     assert choosing.choose([first, second], 9.8) == []
-    first.add(cast("list[Message]", [Row(302 + i, 302) for i in range(100)]), 9.9)
+    first.add(cast("list[Message]", [Row(502 + i, 502) for i in range(100)]), 9.9)
     assert choosing.choose([first, second], 9.9) == []
     assert sizes(choosing.choose([first, second], 9.93)) == [{0: 100}], "it is silent indeed"
 
 
 def test_few_rows_do_not_wait() -> None:
-    assert sizes(rounds(100).choose(lanes_of([5], [7]), 0.0)) == [{0: 1, 1: 1}]
+    lanes = lanes_of([5], [7])
+    for lane in lanes:
+        lane.at_end = True
+    assert sizes(rounds(100).choose(lanes, 0.0)) == [{0: 1, 1: 1}]
 
 
 def test_without_alignment_each_partition_gives_its_share() -> None:
@@ -254,3 +260,76 @@ def test_rows_to_replay_wait_for_nobody() -> None:
     replayed, ahead = lanes_of(range(50), ())
     replayed.committed, replayed.event_time, ahead.event_time = 50, 10**9, 0
     assert sizes(rounds(100).choose([replayed, ahead], 0.0)) == [{0: 50}]
+
+
+# ---- a backlog -------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 300), max_size=80).map(sorted), min_size=2, max_size=5),
+    st.integers(20, 80),
+    st.randoms(use_true_random=False),
+)
+def test_a_backlog_goes_on_in_the_order_of_event_times_whatever_is_fetched_when(
+    histories: list[list[int]], batch_rows: int, chance: Random
+) -> None:
+    choosing = rounds(batch_rows)
+    lanes = lanes_of(*([] for _ in histories))
+    to_come = [[Row(offset, time) for offset, time in enumerate(own)] for own in histories]
+    given_on: list[int] = []
+    now = 0.0
+    while any(to_come) or any(lane.rows for lane in lanes):
+        now += IDLE / 20
+        for lane in lanes:
+            lane.last_row = now  # a fetch comes before its partition counts as silent
+        fetched = chance.choice(lanes)
+        rest = to_come[fetched.index]
+        count = chance.randint(1, 60)
+        if rest:
+            fetched.add(cast("list[Message]", rest[:count]), now)
+            del rest[:count]
+        fetched.at_end = not rest
+        for chosen in choosing.choose(lanes, now):
+            times = [[int(value or b"") for value in batch.values] for _, batch in chosen]
+            for (lane, _), own in zip(chosen, times, strict=True):
+                lane.event_time = max(own)
+            given_on += sorted(itertools.chain(*times))  # as rows are handed on to their next key
+    assert given_on == sorted(itertools.chain(*histories))
+
+
+def test_a_backlog_is_cut_at_one_event_time_also_where_bytes_cut_a_partition_short() -> None:
+    lanes = lanes_of(range(0, 400, 2), range(1, 401, 2))
+    config = EngineConfig("g", Settings.from_environment({}), batch_rows=300, batch_bytes=800, align=AHEAD)
+    choosing = Rounds(config, cast("TaskState", Timed()))
+    (chosen,) = choosing.choose(lanes, 0.0)
+    assert {lane.index: batch.values[-1] for lane, batch in chosen} == {0: b"96", 1: b"97"}, "800 bytes are 100 rows"
+
+
+def test_who_catches_up_waits_for_one_that_is_replayed_and_others_go_as_far_as_it_is() -> None:
+    behind, live, replayed = lanes_of(range(200), range(5), range(100, 150))
+    behind.event_time, live.at_end = 3, True
+    replayed.committed = 50
+    assert sizes(rounds(100).choose([behind, live, replayed], 0.0)) == [{1: 3, 2: 33}]
+
+
+def test_rows_that_the_client_may_hold_behind_those_of_others_are_waited_for() -> None:
+    """A partition that had come to the end of its log has rows again, which nobody has read yet."""
+    first, second = lanes_of(range(100), ())
+    first.event_time = second.event_time = 0
+    second.at_end = True
+    for lane in (first, second):
+        lane.hear(9.0, all_told=False)
+    choosing = rounds(100)
+    assert choosing.choose([first, second], 9.0) == []
+    assert choosing.choose([first, second], 9.1) == [], "it has been silent for long, but nobody knows"
+    second.add(cast("list[Message]", [Row(0, 40)]), 9.2)
+    for lane in (first, second):
+        lane.hear(9.2, all_told=True)
+    assert sizes(choosing.choose([first, second], 9.2)) == [{0: 40}]
+
+
+def test_one_event_time_that_fills_more_than_a_round_goes_on() -> None:
+    lanes = lanes_of([7] * 500, [7] * 500)
+    choosing = rounds(100)
+    (counts,) = sizes(choosing.choose(lanes, 0.0))
+    assert sum(counts.values()) == 100
