@@ -28,6 +28,7 @@ import polars as pl
 from benchmarks.sources.records import AVRO, NAMES, batch_of, encoded, message_class, pipeline_of, rows
 from benchmarks.support.report import write
 from tidemark.formats.decoder import Decoder
+from tidemark.runtime.processor import Batch
 
 _TURNS: Final = 9
 Decode = Callable[[Sequence[bytes]], Any]
@@ -74,7 +75,7 @@ def measured(count: int) -> list[dict[str, Any]]:
             batch = batch_of(values)
             if decoder.decode(batch).bad:
                 raise AssertionError(f"{form}: good records are refused")
-            ways: dict[str, Decode] = {"tidemark": lambda _, d=decoder, b=batch: d.decode(b), **others}
+            ways: dict[str, Decode] = {"tidemark": _decoding(decoder, batch), **others}
             rates = _rates(ways, values)
             name, best = max(((name, rates[name]) for name in others), key=lambda pair: pair[1])
             found.append(
@@ -88,6 +89,10 @@ def measured(count: int) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def _decoding(decoder: Decoder, batch: Batch) -> Decode:
+    return lambda _: decoder.decode(batch)
 
 
 def _rates(ways: dict[str, Decode], values: Sequence[bytes]) -> dict[str, float]:
