@@ -11,6 +11,7 @@ from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.pipeline_file import load
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.pipeline import Pipeline, format_duration, schema_hash
+from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 from tidemark.stream.retention import events_retention
@@ -25,9 +26,23 @@ def check(pipeline: PipelineFile) -> None:
     """Check a pipeline file: a summary and what an edit costs if it is right, all that is wrong if it is not."""
     with told():
         loaded = load(pipeline)
+        check_schemas(loaded)
         out.print(summary(loaded))
         for line in compared(loaded):
             out.print(Text(safe(line), style="dim"), soft_wrap=True)
+
+
+def check_schemas(pipeline: Pipeline) -> None:
+    """Whether the raw topics' format finds the schemas and packages that it needs; nothing is asked of a registry.
+
+    Raises:
+        ConfigError: it does not.
+
+    """
+    if isinstance(FORMATS.get(pipeline.raw[0].format), ColumnFormat):
+        from tidemark.formats.decoder import Decoder  # numba
+
+        Decoder(pipeline)
 
 
 def compared(pipeline: Pipeline) -> list[str]:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dataflows.engine.transactional_ids import place
 from tidemark.broker import broker_status, kafka_for
+from tidemark.cli.check import check_schemas
 from tidemark.cli.compiling import Compiling
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.console_pages import console_process, lacks
@@ -103,6 +104,7 @@ def up(
         with told():
             text = read(pipeline)
             loaded = parse(text, str(pipeline))
+            check_schemas(loaded)
             flows = flows_of(loaded)
             wanted = Settings.from_environment()
             folder = pipeline_folder(wanted, loaded.name)

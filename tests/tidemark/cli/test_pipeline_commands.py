@@ -129,3 +129,15 @@ def test_init_tells_of_a_topic_that_is_empty_or_not_there(kafka_of_commands: Set
     absent = CliRunner().invoke(app, ["init", "--topic", f"{unique}-no"])
     assert absent.exit_code == 1
     assert f"there is no topic '{unique}-no'" in absent.output
+
+
+def test_check_names_a_schema_that_is_not_there(tmp_path: Path) -> None:
+    text = FRAUD.read_text(encoding="utf-8")
+    file = tmp_path / "fraud.toml"
+    file.write_text(text.replace("[[raw]]", '[[raw]]\nformat = "avro"\nschema_file = "payment.avsc"', 1))
+    done = CliRunner().invoke(app, ["check", str(file)])
+    assert done.exit_code == 1
+    assert f"raw[0].schema_file: {tmp_path / 'payment.avsc'} can't be read" in " ".join(done.output.split())
+    (tmp_path / "payment.avsc").write_text('"string"')
+    done = CliRunner().invoke(app, ["check", str(file)])
+    assert "it is no schema of a record" in " ".join(done.output.split())
