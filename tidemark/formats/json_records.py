@@ -226,7 +226,12 @@ class JsonReader:
         for column in self._floats:
             own = numbers.get(column.name, _NONE)
             for i in np.flatnonzero(np.abs(own) >= EXACT).tolist():
-                fields = self._decode_fields(values[rows[i]] or b"")
+                value = values[rows[i]] or b""
+                try:
+                    fields = self._decode_fields(value)
+                except _FAILURES as error:  # a name that nobody reads is no UTF-8, which is only seen here
+                    reasons.setdefault(i, f"{_syntax(error, value)}: {short(value)}")
+                    continue
                 raw = bytes(next(fields[name] for name in column.names if name in fields and fields[name] != b"null"))
                 if is_rounded(raw, float(own[i])):
                     reasons.setdefault(i, too_large(column.name, short(raw)))
