@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Final, NoReturn
 
 BENCHMARKS: Final = {
@@ -29,16 +30,22 @@ BENCHMARKS: Final = {
     "real": "benchmarks.loop.real",
     "selection": "benchmarks.labels.selection",
     "simulate": "benchmarks.labels.forecast",
+    "sources": "benchmarks.sources.suite",
     "cold-start": "benchmarks.labels.cold_start",
 }
 """The module of each benchmark; `make bench-NAME` runs it."""
+_HELPERS: Final = Path(__file__).parents[1] / "tests" / "lib"
+"""What tests and benchmarks share."""
 
 
 def main(argv: list[str]) -> NoReturn:
     """Replace this process by the benchmark that `argv` names."""
     if not argv or argv[0] not in BENCHMARKS:
         sys.exit(f"usage: python -m benchmarks {'|'.join(BENCHMARKS)} [--quick]")
-    os.execv(sys.executable, [sys.executable, "-m", BENCHMARKS[argv[0]], *argv[1:]])  # noqa: S606 - a program of ours
+    path = [str(_HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    command = [sys.executable, "-m", BENCHMARKS[argv[0]], *argv[1:]]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - a program of ours
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ class MqttSource:
         self._closed = threading.Event()
         self._problem: str | None = None
         self._said: str | None = None
+        self.ready = False
 
     def open(self, known: Positions) -> None:  # noqa: ARG002 the broker knows what is acknowledged
         """Connect; what is not acknowledged is sent again.
@@ -233,6 +234,7 @@ class MqttSource:
                     f"source '{self._setting.name}': the broker at {self._options.broker} refuses to send "
                     f"{topic!r}: {safe(str(reason))}; correct topics, or have it permitted"
                 )
+        self.ready = True
 
     def _unreachable(self, _client: Client, _data: object) -> None:
         self._say(f"the broker at {self._options.broker} does not answer; it is asked again")
