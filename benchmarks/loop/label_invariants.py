@@ -259,11 +259,12 @@ Figures = dict[tuple[str, str, str], Metric]
 def of_metrics(pipeline: Pipeline, evidence: Evidence) -> dict[str, int]:
     """No measurement is there again; the last says what a monitor flow says that is never killed."""
     measured = [decode(Metric, value) for value in evidence.metrics if not _is_verdict(value)]
-    times: defaultdict[int, list[Metric]] = defaultdict(list)
+    times: defaultdict[tuple[bool, int], list[Metric]] = defaultdict(list)
     for metric in measured:
         if metric.source != "stream":
-            times[metric.at].append(metric)
-    last = _figures(times[max(times)]) if times else {}
+            times[metric.name in _LEVELS, metric.at].append(metric)
+    ends = {levels: max(at for each, at in times if each == levels) for levels, _ in times}
+    last = _figures(metric for told in ends.items() for metric in times[told])
     wanted = _measured_again(pipeline, evidence)
     counted = sum(metric.n for metric in measured if metric.name == "prediction_rate")
     return {
@@ -274,6 +275,10 @@ def of_metrics(pipeline: Pipeline, evidence: Evidence) -> dict[str, int]:
             key not in last or key not in wanted or not _alike(last[key], wanted[key]) for key in {*last, *wanted}
         ),
     }
+
+
+_LEVELS: Final = frozenset({"labels_drift", "quality_drift"})
+"""Told by a step of its own, at times of its own."""
 
 
 def _measured_again(pipeline: Pipeline, evidence: Evidence) -> Figures:
