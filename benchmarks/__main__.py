@@ -15,6 +15,7 @@ BENCHMARKS: Final = {
     "first-hour": "benchmarks.loop.first_hour",
     "format-fuzz": "benchmarks.sources.fuzz",
     "formats": "benchmarks.sources.formats",
+    "forgetting": "benchmarks.labels.forgetting",
     "gate": "benchmarks.labels.gate",
     "headline": "benchmarks.labels.headline",
     "kernels": "benchmarks.kernels.suite",

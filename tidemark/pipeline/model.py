@@ -419,6 +419,9 @@ class Training(Section):
     ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. Of up to ten classes the
     default is `mean`, which makes most of few labels; of more it is `boosted`, which has more for each class and
     predicts four times as many rows a second."""
+    forget: Literal["never", "auto"] = "never"
+    """`auto`: labels of old events count less, where the newest labels are foretold better then. How fast they do is
+    chosen at each training; where nothing has changed all count alike. A training takes several times as long."""
     params: dict[str, float | int | str | bool] = {}
     """Parameters of LightGBM. The how-to guide on operations lists those that may be set."""
 

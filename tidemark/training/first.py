@@ -79,8 +79,8 @@ def from_history(
     if np.count_nonzero(counts) < 2:
         raise ModelError(f"{source}: {len(rows)} usable labels, all of one class; a model needs two")
     figures = _backtest(rows, times, schema, pipeline, positive, num_threads)
-    training = pipeline.training
-    model = train(rows, schema, training.params, learner=pipeline.learner, num_threads=num_threads)
+    training, forget = pipeline.training, pipeline.training.forget == "auto"
+    model = train(rows, schema, training.params, learner=pipeline.learner, num_threads=num_threads, forget=forget)
     if model.splits == 0:
         raise ModelError(f"{source}: {len(rows)} labels are too few or too alike to learn from")
     manifest = describe(
@@ -220,8 +220,8 @@ def _backtest(
     }
     if len(np.unique(earlier.target)) < 2 or not 0 < int(truth.sum()) < len(truth):
         return sizes
-    training = pipeline.training
-    model = train(earlier, schema, training.params, learner=pipeline.learner, num_threads=num_threads)
+    training, forget = pipeline.training, pipeline.training.forget == "auto"
+    model = train(earlier, schema, training.params, learner=pipeline.learner, num_threads=num_threads, forget=forget)
     given = model.probabilities(rows.features[first:])
     precision = average_precision(truth, given[:, positive])
     low, high = intervals.logit(precision, float(truth.sum()))

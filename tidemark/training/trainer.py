@@ -23,10 +23,11 @@ from tidemark.pipeline.model import LearnerName
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse, structure_sha256
 from tidemark.training.dataset import Dataset
+from tidemark.training.forgetting import weights_by_age
 from tidemark.training.golden import choose
 from tidemark.training.learners.calibration import probabilities_of
 from tidemark.training.learners.family import model_of
-from tidemark.training.learners.member import Model, Parameters, Task
+from tidemark.training.learners.member import Model, Parameters, Task, Weights
 from tidemark.training.learners.trees import boosted
 
 
@@ -75,10 +76,12 @@ def train(
     learner: LearnerName = "boosted",
     num_threads: int = 1,
     seed: int = 0,
+    forget: bool = False,
 ) -> TrainedModel:
     """Model of the rows; the same from the same rows, parameters, learner, threads and seed.
 
     given: LightGBM parameters that replace the learner's defaults; of `mean` and `auto`, those of boosted trees.
+    forget: let old labels count less where the newest ones are foretold better then.
 
     Raises:
         ModelError: LightGBM can't train on these rows.
@@ -86,11 +89,12 @@ def train(
 
     """
     task = _task(schema, given, learner, num_threads, seed)
+    weights = weights_by_age(rows, task) if forget else None
     if learner == "boosted":
-        text = boosted(rows.features, rows.target, task).model_to_string(num_iteration=-1)
+        text = boosted(rows.features, rows.target, task, weights).model_to_string(num_iteration=-1)
         model = parse(text, schema)
     else:
-        model = _model(rows, task, learner).forest()
+        model = _model(rows, task, learner, weights).forest()
         text = write_model(model)
     booster = lgb.Booster(model_str=text)
     golden = choose(Forest(model), rows.features)
@@ -106,6 +110,7 @@ def stand_in(
     learner: LearnerName = "boosted",
     num_threads: int = 1,
     seed: int = 0,
+    forget: bool = False,
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """What `train` would make, for whoever wants its probabilities alone: no text is written, no golden row chosen.
 
@@ -116,6 +121,7 @@ def stand_in(
         learner: as `train` has it.
         num_threads: as `train` has it.
         seed: as `train` has it.
+        forget: as `train` has it.
 
     Returns:
         Gives probabilities (n, classes) of rows (n, d).
@@ -126,9 +132,10 @@ def stand_in(
 
     """
     task = _task(schema, given, learner, num_threads, seed)
+    weights = weights_by_age(rows, task) if forget else None
     if learner == "boosted":
-        return partial(probabilities, boosted(rows.features, rows.target, task))
-    model = _model(rows, task, learner)
+        return partial(probabilities, boosted(rows.features, rows.target, task, weights))
+    model = _model(rows, task, learner, weights)
     return lambda asked: probabilities_of(model.scores(asked))
 
 
@@ -137,6 +144,6 @@ def _task(schema: ModelSchema, given: Parameters | None, learner: LearnerName, n
     return Task(schema, seed=seed, threads=num_threads, params=given)
 
 
-def _model(rows: Dataset, task: Task, learner: LearnerName) -> Model:
+def _model(rows: Dataset, task: Task, learner: LearnerName, weights: Weights) -> Model:
     order = None if rows.known_at is None else np.argsort(rows.known_at, kind="stable")
-    return model_of(learner, rows.features, rows.target, task, order=order, inclusion=rows.inclusion)
+    return model_of(learner, rows.features, rows.target, task, order=order, inclusion=rows.inclusion, weights=weights)

@@ -96,6 +96,8 @@ def calibrated(
     fitted = member.fit_held_out(x, y, task, weights)
     share = float(np.mean(y == 1)) if task.outputs == 1 else 1 / task.classes
     known = ~np.isnan(fitted.held_out[:, 0])
+    if weights is not None:  # old rows, which count less, would say that a model of the new ones is unsure
+        known &= weights >= weights.mean()
     slope = member.slope(min(max(share, 0.01), 0.99))
     if known.any():
         scale = scale_of(fitted.held_out[known], y[known], task.classes, slope)

@@ -85,7 +85,8 @@ class LearnStep:
         self._secret = secret
         self._settle = settle
         self._headline = headline
-        self._options: Any = {"learner": pipeline.learner, "num_threads": num_threads, "seed": seed}
+        forget = pipeline.training.forget == "auto"
+        self._options: Any = {"learner": pipeline.learner, "num_threads": num_threads, "seed": seed, "forget": forget}
         self._models = ChampionPublisher(
             pipeline, self._schema, read_registry=read_registry, secret=secret, sandbox=sandbox
         )
