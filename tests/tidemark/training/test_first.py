@@ -151,9 +151,10 @@ def test_figures_are_of_a_model_of_the_labels_that_were_known_when_the_last_fift
         *,
         learner: LearnerName = "boosted",
         num_threads: int = 1,
+        forget: bool = False,
     ) -> TrainedModel:
         learnt.append(rows)
-        return train(rows, schema, given, learner=learner, num_threads=num_threads)
+        return train(rows, schema, given, learner=learner, num_threads=num_threads, forget=forget)
 
     monkeypatch.setattr("tidemark.training.first.train", spied)
     for all_known, count in ((True, COUNT), (False, COUNT - delay)):
