@@ -107,6 +107,8 @@ def summary(pipeline: Pipeline) -> RenderableType:
     )
     kept, asked = events_retention(pipeline), pipeline.retention.events
     why = "" if kept == asked else f", not retention.events = {_d(asked)}: a restart reads so far back"
+    for spec in pipeline.sources:
+        facts.add_row("source", f"{spec.name}: {safe(spec.kind)}, into {safe(spec.topic or pipeline.raw_topics[0])}")
     facts.add_row("topics kept", f"{kept / 86_400_000_000:.1f} days{why}")
     facts.add_row("schema hash", schema_hash(pipeline))
     features = Table(title=f"{len(pipeline.feature_names)} features", title_justify="left", box=None, pad_edge=False)

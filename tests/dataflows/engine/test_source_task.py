@@ -113,6 +113,20 @@ def test_a_second_process_of_the_source_takes_a_slot_of_its_own(kafka: Settings,
         assert len(raw(kafka, pipeline)) == 2
 
 
+def test_a_row_that_the_topic_is_too_small_for_is_a_dead_letter_and_its_neighbours_are_not(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    pipeline = pipeline_of("http", {"address": "127.0.0.1:0"}, unique)
+    ensure_topics(kafka, [TopicSpec(pipeline.raw_topics[0], 2, {"max.message.bytes": "20000"})])
+    with running(kafka, pipeline, tmp_path) as task:
+        noise = random.Random(1).randbytes(40_000).hex()  # which does not get smaller when it is compressed
+        body = json.dumps({**ROW, "more": noise}).encode()
+        assert post(_port(task), json.dumps(ROW).encode() + b"\n" + body) == 202
+        assert [message.value() for message in raw(kafka, pipeline)] == [json.dumps(ROW).encode()]
+        assert len(read_all(kafka, pipeline.topics.deadletter, settled=True)) == 1
+        assert post(_port(task), [ROW]) == 202
+
+
 @pytest.mark.timeout(170)
 def test_nothing_that_was_acknowledged_is_lost_when_the_process_is_killed(
     kafka: Settings, unique: str, tmp_path: Path

@@ -17,6 +17,7 @@ from confluent_kafka import Producer
 from labeling_grpc.client import LabelingClient
 from support import wait_until
 from tidemark.broker import resolve_bootstrap
+from tidemark.cli.up import processes
 from tidemark.errors import TidemarkError
 from tidemark.kafka import producer_config, read_all
 from tidemark.pipeline import load
@@ -147,3 +148,11 @@ def test_a_pipeline_that_is_up_asks_and_learns_of_answers_restarts_what_dies_and
     with pytest.raises(TidemarkError):
         up.settings()
     assert "Traceback" not in up.printed
+
+
+def test_each_source_of_a_pipeline_has_a_process_of_its_own(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"TIDEMARK_HOME": str(tmp_path)}).at("kafka:9092")
+    specs = {spec.name: spec for spec in processes(FILE, settings, sources=["web", "sensors"])}
+    assert specs["source-web"].module == "dataflows.sources"
+    assert specs["source-web"].arguments == (str(FILE), "web")
+    assert "source-sensors" in specs

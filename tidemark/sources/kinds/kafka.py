@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from tidemark.runtime.settings import FIXED, Settings, is_secret
 from tidemark.sources.secrets import secret
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
+_log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 30.0
 _ASK: Final = 10.0
 _BATCH: Final = 1_000
@@ -166,7 +168,10 @@ class KafkaSource:
                 f"{self._refused[0].str()}; correct settings and secrets"
             )
         if time.monotonic() - self._looked > _LOOK_SECONDS:
-            self._assign(consumer)
+            try:
+                self._assign(consumer)
+            except BrokerError as error:  # what is assigned is read again when it is back
+                _log.warning("%s", error)
         # `consume` waits for its whole time-out with a batch that is not full.
         first = consumer.poll(seconds)
         if first is None:
