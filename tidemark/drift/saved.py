@@ -20,10 +20,12 @@ _STEP: Final = "drift"
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """Both watches after the record at an offset.
 
-    through: that offset.  columns: that the inputs' watch has.  model: whose predictions are watched.
+    through: that offset.  first: event time of the first event, µs.  columns: that the inputs' watch has.
+    model: whose predictions are watched.
     """
 
     through: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+    first: Annotated[int, msgspec.Meta(gt=-(2**62), lt=2**62)]
     columns: list[str]
     model: Annotated[str, msgspec.Meta(max_length=100)]
     inputs: State

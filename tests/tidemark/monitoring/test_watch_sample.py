@@ -13,8 +13,9 @@ import pytest
 from benchmarks.labels.proposal_streams import pipeline
 from tidemark.drift import saved
 from tidemark.monitoring import MonitorProcessor
+from tidemark.monitoring.steps.watch_sample import fill_time
 from tidemark.pipeline.definitions import feature_ids
-from tidemark.pipeline.model import Drift, Pipeline
+from tidemark.pipeline.model import Drift, Pipeline, Window
 from tidemark.records import Metric, SampledEvent, decode, encode
 from tidemark.records.background import DEFINITIONS
 from tidemark.runtime.processor import Batch, Headers, Output, Partition
@@ -165,6 +166,24 @@ def test_alarms_are_the_same_whatever_crashes(seed: int) -> None:
     rewind = cut.processor.open(PLACE, cut.metadata)
     assert rewind is not None
     assert len(cut.log) - rewind < 1_200
+
+
+def test_windows_that_fill_after_the_start_are_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    its = pipe()
+    filling = [
+        row
+        for begin in range(0, 360, 30)  # an event a minute, for six hours
+        for row in events(its, 30, begin=begin, shift=begin / 60)
+    ]
+    assert run(Topic(its), [*filling, *events(its, 900, begin=360, shift=6.0)]).told("inputs_changed") != []
+    window = Window.model_validate({"name": "lately", "key": "k", "aggregate": "count", "size": "6h"})
+    size = fill_time(its.model_copy(update={"windows": [window]}))
+    assert size == 6 * HOUR
+    monkeypatch.setattr("tidemark.monitoring.steps.watch_sample.fill_time", lambda _: size)
+    topic = run(Topic(its), [*filling, *events(its, 1_200, begin=360, shift=6.0)], 5)
+    assert topic.metrics == []
+    run(topic, events(its, 500, begin=1_560, shift=3.0))
+    assert len(topic.told("inputs_changed")) == 1
 
 
 def test_nothing_is_looked_for_where_no_alarm_is_allowed() -> None:

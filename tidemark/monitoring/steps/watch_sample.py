@@ -50,6 +50,8 @@ _MOST_FEATURES: Final = 200
 _MOST_CLASSES: Final = 10
 _TWO: Final = 2
 _SAVE_EVERY: Final = 512
+_LONGEST_FILL: Final = 30 * 86_400_000_000
+"""Windows that are longer fill so slowly that nobody would hear of a change for too long."""
 _INPUTS, _PREDICTIONS = 0.5, 0.15
 """Shares of the false alarms that the pipeline allows."""
 
@@ -61,6 +63,11 @@ class _Held:
     offset: int
     event: Sampled
     at: int
+
+
+def fill_time(pipeline: Pipeline) -> int:
+    """How long windows fill after the start of a stream, µs."""
+    return min(max((window.size for window in pipeline.windows), default=0), _LONGEST_FILL)
 
 
 class WatchSampleStep:
@@ -76,6 +83,7 @@ class WatchSampleStep:
         ids = feature_ids(pipeline)
         self._names = watched(pipeline)[:_MOST_FEATURES]
         self._ids = [ids[name] for name in self._names]
+        self._fill = fill_time(pipeline)
         alarms, season = pipeline.drift.alarms_per_year, pipeline.drift.season
         self._looks = alarms > 0
         classes = pipeline.label.classes
@@ -91,6 +99,7 @@ class WatchSampleStep:
         self._rewind: int | None = None
         self._held: list[_Held] | None = None
         self._through = -1
+        self._first: int | None = None
         self._unsaved = 0
         self._places: set[int] = set()
         self._told: float | None = None
@@ -107,7 +116,7 @@ class WatchSampleStep:
         self._inputs.reset()
         self._predictions.reset()
         self._model = NO_MODEL
-        self._rewind = self._held = self._told = None
+        self._rewind = self._held = self._told = self._first = None
         self._through = -1
         self._unsaved = 0
         self._places = set()
@@ -166,7 +175,7 @@ class WatchSampleStep:
                 self._inputs.reset()
                 self._predictions.reset()
                 raise RecordError("drift", f"what was watched so far is of other columns: {error}") from error
-            self._model, self._through = found.model, found.through
+            self._model, self._through, self._first = found.model, found.through, found.first
             held, self._held = self._held, None
             for one in held:
                 if one.offset > found.through:
@@ -186,6 +195,10 @@ class WatchSampleStep:
         self._through = offset
         self._unsaved += 1
         self._places.add(event.place)
+        if self._first is None:
+            self._first = event.time
+        if event.time < self._first + self._fill:
+            return []  # windows are filling: what they hold grows, and nothing has changed
         toss = hash64(event.event_id.encode())
         values = np.array(event.values)
         changes = []
@@ -208,6 +221,7 @@ class WatchSampleStep:
         self._unsaved = 0
         kept = saved.Saved(
             through=self._through,
+            first=self._first or 0,
             columns=self._ids,
             model=self._model,
             inputs=self._inputs.state(),
