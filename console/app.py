@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from console.options import Options
-from console.pages import label, loop, models, sign_in
+from console.pages import label, letters, loop, models, sign_in
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
@@ -65,6 +65,10 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/models", visited("models", models.show), methods=["GET"]),
         Route("/p/{pipeline}/models", visited("models", models.act), methods=["POST"]),
         Route("/p/{pipeline}/models/compare", visited("models", models.compare), methods=["GET"]),
+        Route("/p/{pipeline}/letters", visited("letters", letters.show), methods=["GET"]),
+        Route("/p/{pipeline}/letters", visited("letters", letters.act), methods=["POST"]),
+        Route("/p/{pipeline}/letters/kind/{kind}", visited("letters", letters.of_kind), methods=["GET"]),
+        Route("/p/{pipeline}/letters/{partition:int}/{offset:int}", visited("letters", letters.one), methods=["GET"]),
         Mount(f"/static/{static_version()}", GZipMiddleware(_Static(directory=STATIC)), name="static"),
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from tidemark.runtime.safe_text import safe
@@ -47,6 +47,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["exact"] = escape  # for what a script or a form sends back: not one character may differ
     environment.globals["static"] = lambda name: f"/static/{static_version()}/{name}"
     return environment
 

@@ -12,8 +12,9 @@ PAGES: Final[dict[str, frozenset[str]]] = {
     "label": frozenset({"annotator", "reviewer", "admin"}),
     "loop": frozenset({"reviewer", "admin", "viewer"}),
     "models": frozenset({"reviewer", "admin", "viewer"}),
+    "letters": frozenset({"admin"}),
 }
-TITLES: Final = {"label": "Label", "loop": "Loop", "models": "Models"}
+TITLES: Final = {"label": "Label", "loop": "Loop", "models": "Models", "letters": "Dead letters"}
 ROLES: Final = ("annotator", "reviewer", "admin", "viewer", "program")
 
 

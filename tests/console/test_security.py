@@ -23,6 +23,13 @@ _GET = [route.path for route in routes() if isinstance(route, Route) and "GET" i
 _POST = [route.path for route in routes() if isinstance(route, Route) and "POST" in (route.methods or ())]
 
 
+def filled(path: str) -> str:
+    """An address with something in the place of each parameter."""
+    for name, value in (("pipeline", "fraud"), ("kind", "0"), ("partition:int", "0"), ("offset:int", "0")):
+        path = path.replace(f"{{{name}}}", value)
+    return path
+
+
 _INLINE = re.compile(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|javascript:|https?://(?!127)")
 
 
@@ -56,7 +63,7 @@ def test_the_test_below_knows_every_address() -> None:
 def test_every_page_forbids_what_is_not_ours_and_holds_no_script_or_style_of_its_own(
     path: str, visitor: Visitor, open_world: World
 ) -> None:
-    with visitor.http.stream("GET", open_world.url + path.replace("{pipeline}", "fraud")) as response:
+    with visitor.http.stream("GET", open_world.url + filled(path)) as response:
         text = "" if path.endswith("/events") else response.read().decode()
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
     assert response.headers["cache-control"] == "no-store"
@@ -76,7 +83,7 @@ def test_every_page_forbids_what_is_not_ours_and_holds_no_script_or_style_of_its
     ids=["cross-site", "same-site", "origin", "null-origin"],
 )
 def test_no_other_sites_page_changes_anything(path: str, headers: dict[str, str], visitor: Visitor) -> None:
-    url = visitor.base.removesuffix("/p/fraud") + path.replace("{pipeline}", "fraud")
+    url = visitor.base.removesuffix("/p/fraud") + filled(path)
     response = visitor.http.post(url, headers=headers | {"x-csrf-token": visitor.csrf}, content=b"{}")
     assert response.status_code == 403
     assert "set-cookie" not in response.headers
@@ -84,7 +91,7 @@ def test_no_other_sites_page_changes_anything(path: str, headers: dict[str, str]
 
 @pytest.mark.parametrize("path", [path for path in _POST if "sign-in" not in path])
 def test_nothing_changes_without_the_sessions_secret(path: str, visitor: Visitor) -> None:
-    url = visitor.base.removesuffix("/p/fraud") + path.replace("{pipeline}", "fraud")
+    url = visitor.base.removesuffix("/p/fraud") + filled(path)
     for wrong in ("", "x" * 32):
         headers = {"x-csrf-token": wrong, "accept": "application/json"}
         response = visitor.http.post(url, data={"csrf": wrong}, headers=headers)
@@ -93,7 +100,7 @@ def test_nothing_changes_without_the_sessions_secret(path: str, visitor: Visitor
 
 @pytest.mark.parametrize("path", [path for path in _POST if "sign-in" not in path and "sign-out" not in path])
 def test_nothing_is_done_for_who_is_not_signed_in(path: str, open_world: World) -> None:
-    url = open_world.url + path.replace("{pipeline}", "fraud")
+    url = open_world.url + filled(path)
     response = httpx2.post(url, json={}, headers={"sec-fetch-site": "same-origin", "accept": "application/json"})
     assert response.status_code == 401
 

@@ -1,0 +1,142 @@
+"""The Dead letters page on a real Kafka: records as they came, as text, for administrators; replayed exactly once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx2
+import numpy as np
+import pytest
+from browser import Chromium, barriers
+from confluent_kafka import Producer
+from console_visitor import Visitor
+from console_world import World, world
+from models import small_pipeline
+from offsets import read_settled
+from playwright.sync_api import expect
+
+from tidemark.kafka import ensure_topics, producer_config
+from tidemark.pipeline import Pipeline
+from tidemark.records.dead_letter import dead_letter
+from tidemark.records.topics import TopicSpec
+from tidemark.runtime.processor import Batch, Partition
+from tidemark.runtime.settings import Settings
+
+_HOSTILE = '<script>alert(1)</script>\u202e\u200b"'
+
+
+def write(settings: Settings, pipeline: Pipeline, values: list[bytes], reason: str) -> None:
+    topic, count = pipeline.raw_topics[0], len(values)
+    ensure_topics(settings, [TopicSpec(name, 1, {}) for name in (topic, pipeline.topics.deadletter)])
+    batch = Batch(
+        partition=Partition(topic, 0, "0a1b2c3d"),
+        offsets=np.arange(7, 7 + count),
+        timestamps=np.zeros(count, dtype="int64"),
+        keys=[_HOSTILE.encode()] * count,
+        values=list(values),
+    )
+    producer = Producer(producer_config(settings))
+    for row in range(count):
+        output = dead_letter(pipeline.topics.deadletter, batch, row, "decode", f"row {row}: {reason}")
+        producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
+    assert producer.flush(10) == 0
+
+
+@pytest.fixture
+def its(kafka: Settings, unique: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A pipeline with three dead letters of one kind; the service asks for tokens."""
+    folder = tmp_path_factory.mktemp("letters")
+    settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
+    pipeline = small_pipeline(unique, extra='[labeling.hidden]\na = ["reviewer"]', label='context = ["a"]')
+    write(settings, pipeline, [f'{{"a": "{_HOSTILE} {i}"}}'.encode() for i in range(3)], f"no number {_HOSTILE}")
+    with world(folder, pipeline, tokens=True, settings=settings) as made:
+        yield made
+
+
+def do(someone: Visitor, **fields: str) -> httpx2.Response:
+    headers = {"x-csrf-token": someone.csrf, "accept": "text/html, application/json"}
+    return someone.http.post(f"{someone.base}/letters", data=fields, headers=headers)
+
+
+def kind_on(page: str) -> str:
+    found = re.search(r'name="kind" value="([0-9a-f]{16})"', page)
+    assert found is not None
+    return found[1]
+
+
+def test_letters_are_grouped_looked_at_and_replayed_exactly_once_in_the_persons_name(its: World) -> None:
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("admin", "boss"))
+        listed = someone.get("letters").text
+        kind = kind_on(listed)
+        group = someone.get(f"letters/kind/{kind}").text
+        one = someone.get("letters/0/0").text
+        assert "3 sent once more" in do(someone, do="replay", kind=kind).text
+        assert "0 sent once more" in do(someone, do="replay", kind=kind).text
+        marked = someone.get("letters/0/0").text
+        missing = someone.get("letters/0/99")
+    assert "3 open" in listed
+    for page in (listed, group, one):
+        assert "<script>alert" not in page
+        assert "\u202e" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e\\u200b" in one
+    assert "replayed by boss" in marked
+    assert missing.status_code == 404
+    sent = read_settled(its.settings, its.pipeline.raw_topics[0])
+    assert [message.value() for message in sent] == [f'{{"a": "{_HOSTILE} {i}"}}'.encode() for i in range(3)]
+
+
+def test_letters_are_resolved_with_the_reason_and_nothing_is_sent(its: World) -> None:
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("admin", "boss"))
+        kind = kind_on(someone.get("letters").text)
+        assert do(someone, do="resolve", kind=kind).status_code == 400
+        assert do(someone, do="destroy", kind=kind).status_code == 400
+        assert "3 resolved" in do(someone, do="resolve", kind=kind, note="a test of the producer").text
+        assert "a test of the producer" in someone.get("letters/0/1").text
+    assert read_settled(its.settings, its.pipeline.raw_topics[0]) == []
+
+
+@pytest.mark.parametrize("role", ["viewer", "reviewer", "annotator"])
+def test_records_as_they_came_are_for_administrators_alone(role: str, its: World) -> None:
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token(role, "mallory"))
+        for path in ("letters", "letters/0/0", "letters/kind/0"):
+            assert someone.get(path).status_code == 403
+        assert do(someone, do="replay", kind="0").status_code == 403
+
+
+def test_where_a_column_is_hidden_from_administrators_no_record_is_shown(
+    kafka: Settings, unique: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("hidden")
+    settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
+    pipeline = small_pipeline(unique, extra='[labeling.hidden]\na = ["admin"]', label='context = ["a"]')
+    write(settings, pipeline, [b"{"], "secret")
+    with world(folder, pipeline, tokens=True, settings=settings) as made, Visitor(made.base) as someone:
+        someone.sign_in(token=made.token("admin", "boss"))
+        for path in ("letters", "letters/0/0"):
+            response = someone.get(path)
+            assert response.status_code == 403
+            assert "columns are hidden from the role admin" in response.text
+
+
+def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: Chromium) -> None:
+    with browser.page(360, 800, "dark") as page:
+        page.goto(its.base + "/")
+        page.fill("#token", its.token("admin", "boss"))
+        page.press("#token", "Enter")
+        expect(page.locator("#label")).to_be_visible()
+        page.goto(its.base + "/letters")
+        assert barriers(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.get_by_role("link", name="Look at them").click()
+        assert barriers(page) == []
+        page.get_by_role("link", name=re.compile(r"\.raw\[0\] 8")).click()
+        expect(page.get_by_label("The record as it came")).to_contain_text("alert(1)")
+        assert barriers(page) == []
+        page.goto(its.base + "/letters")
+        page.get_by_label("Why nothing more is needed").fill("known")
+        page.get_by_role("button", name="Resolve").click()
+        expect(page.get_by_text("3 resolved.")).to_be_visible()
