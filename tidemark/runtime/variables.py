@@ -70,8 +70,8 @@ FLOWS: Final = (
     Variable(
         "TIDEMARK_COMMIT_INTERVAL",
         "`100ms`, `monitor` `500ms`",
-        "Age at which `stream`, `select`, `monitor` and `ingest` commit an open transaction, at most `5s`. A shorter "
-        "interval lowers latency, a longer one raises throughput.",
+        "Age at which `stream`, `select`, `monitor`, `ingest` and sources commit an open transaction, at most `5s`. A "
+        "shorter interval lowers latency, a longer one raises throughput.",
     ),
     Variable("TIDEMARK_ACCEPT_GAP", "", "`1`: go on although retention has removed records that windows need."),
 )

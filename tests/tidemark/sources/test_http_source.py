@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.client
 import json
@@ -7,16 +8,20 @@ import socket
 import ssl
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from certificates import certificate
+from hypothesis import given
+from hypothesis import strategies as st
 from sourcing import Committing, committing, pipeline_of, source_of
 
 from support import wait_until
 from tidemark.errors import ConfigError
+from tidemark.sources.intake import Room, weight
 from tidemark.sources.kinds.http import HttpSource
+from tidemark.sources.listening.http_body import Held, Refused, read_body, records_of
 from tidemark.sources.listening.http_protocol import Bounded
 from tidemark.sources.source import Positions
 
@@ -314,3 +319,69 @@ def test_a_malformed_request_is_refused_and_harms_nobody(served: Committing, por
         assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
     assert post(port, b'{"a": 1}').status == 202
     assert bodies(served) == [b'{"a": 1}']
+
+
+KINDS = [
+    NDJSON,
+    "application/json",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+    "x; charset=",
+]
+PIECES = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b'"',
+    b"\\",
+    b"\n",
+    b"1",
+    b"null",
+    b'"id"',
+    b'"data"',
+    b'"specversion":"1.0"',
+]
+ANY_BODY = st.binary(max_size=80) | st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=40).map(b"".join)
+EVENTS = st.dictionaries(
+    st.sampled_from(
+        ["specversion", "id", "source", "type", "data", "data_base64", "datacontenttype", "x", "é", "\ud800"]
+    )
+    | st.text(max_size=4),
+    st.sampled_from(["1.0", "", 1, None, True, 1.5, [], {"a": 1}, "eyJhIjogMX0=", "text/plain", "x" * 5_000, "\ud800"]),
+    max_size=9,
+)
+
+
+@given(ANY_BODY | EVENTS.map(lambda event: json.dumps(event).encode()), st.sampled_from(KINDS), st.booleans())
+def test_whatever_is_posted_is_records_or_refused_with_a_reason(body: bytes, kind: str, binary: bool) -> None:
+    room = Room(1_000_000)
+    held = Held(room)
+    headers = {"content-type": kind, **({"ce-specversion": "1.0", "ce-id": "\xff", "ce-x\x00": "%"} if binary else {})}
+    told: tuple[int, bool] | None = None
+    try:
+        records = records_of(body, headers, "r", held)
+    except Refused as refused:
+        told = (refused.status, bool(str(refused)))
+    else:
+        assert all(record.position == f"r/{number}" for number, record in enumerate(records))
+        assert room.held == weight(records)
+    assert told in {None, (400, True), (413, True), (415, True)}
+
+
+@given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate", "", "br", " GZIP "]), st.integers(1, 50))
+def test_whatever_is_compressed_is_a_body_or_refused_with_a_reason(body: bytes, encoding: str, size: int) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for begin in range(0, len(body), size):
+            yield body[begin : begin + size]
+
+    try:
+        read = asyncio.run(read_body(chunks(), encoding, Held(Room(10_000)), 5_000))
+    except Refused as refused:
+        status = refused.status
+    else:
+        status = 202
+        assert len(read) <= 5_000
+    assert status in {202, 400, 413, 415}

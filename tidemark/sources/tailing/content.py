@@ -17,6 +17,8 @@ BEGINNINGS: Final = (64, 256, 1_024, 4_096)
 """Bytes at the beginning by which files are told apart before they are read whole."""
 _LAST: Final = 64
 _BLOCK: Final = 1 << 18
+_STEP: Final = 1 << 16
+"""Bytes that are read at once to be parted: the shortest lines of so many fit the memory."""
 _OPENERS: Final[dict[str, Callable[[Path], IO[bytes]]]] = {
     ".gz": lambda path: cast("IO[bytes]", gzip.GzipFile(path)),
     ".bz2": lambda path: cast("IO[bytes]", bz2.BZ2File(path)),
@@ -120,7 +122,7 @@ class Reading:
 
     def more(self) -> bytes:
         """What was read and not taken, with the next block behind it. OSError where it was truncated."""
-        block = self.stream.read(_BLOCK) or b""
+        block = self.stream.read(_STEP) or b""
         if self.is_changed():  # and so may what was read just now be, which a copy has
             raise OSError("it was truncated")
         self.ended = not block
