@@ -46,6 +46,8 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, models: Mo
     errs, hops = [decoded.errs, rows.errs], []
     if has_rules(pipeline):
         hops.append(tm.rule_counts("rule_counts", decoded.oks, pipeline))
+    if pipeline.deduplicate is not None:
+        hops.append(tm.duplicate_counts("duplicate_counts", featured, pipeline))
     for key in pipeline.hops:
         hops.append(tm.repartition(f"to_{key}", featured, pipeline, key))
         hop = tm.by_topic(f"by_{key}", read, [pipeline.topics.hop(key)])

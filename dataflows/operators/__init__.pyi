@@ -8,6 +8,7 @@ from .rounds import step_with_errors as step_with_errors
 from .rounds import task_of as task_of
 from .rounds import together as together
 from .rows import decode as decode
+from .rows import duplicate_counts as duplicate_counts
 from .rows import map_columns as map_columns
 from .rows import predict as predict
 from .rows import propose as propose

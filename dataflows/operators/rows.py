@@ -18,6 +18,7 @@ from tidemark.stream.rows import Arrival
 from tidemark.stream.stages import Hop, Stage, cleaned_schema, stages
 from tidemark.stream.steps import (
     DecodeStep,
+    DuplicateCountsStep,
     MapColumnsStep,
     Predicted,
     PredictStep,
@@ -96,6 +97,26 @@ def rule_counts(
 
     """
     return step("step", up, lambda: RuleCountsStep(pipeline))
+
+
+@operator
+def duplicate_counts(
+    step_id: str,  # noqa: ARG001
+    up: Stream[Round[Windowed]],
+    pipeline: Pipeline,
+) -> Stream[Round[Sequence[Output]]]:
+    """Tell how many rows were dropped as duplicates.
+
+    Args:
+        step_id: unique.
+        up: rows of the raw topics' stage.
+        pipeline: whose rows they are.
+
+    Returns:
+        What to commit.
+
+    """
+    return step("step", up, lambda: DuplicateCountsStep(pipeline))
 
 
 @operator

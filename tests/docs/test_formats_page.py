@@ -109,6 +109,15 @@ def test_names_defaults_and_rules_do_what_the_page_says(tmp_path: Path) -> None:
     assert frame["city"].to_list() == ["Ulm", "elsewhere", "Bonn", "Bonn"]
 
 
+def test_duplicates_are_dropped_by_the_key_that_the_page_names(tmp_path: Path) -> None:
+    column = 'reading_id = { type = "string", required = false }'
+    text = BLOCKS["csv"].replace("[columns]", f"[columns]\n{column}") + BLOCKS["deduplicated"]
+    head, _, tables = REST.partition("[time]")
+    pipeline = parse(f"{head}{text}\n[time]{tables}", str(tmp_path / "plant.toml"))
+    assert pipeline.deduplicate is not None
+    assert (pipeline.deduplicate.key, pipeline.deduplicate.within) == ("reading_id", 600_000_000)
+
+
 def test_the_corrections_of_the_page_are_corrections(tmp_path: Path) -> None:
     path = tmp_path / "corrections.ndjson"
     path.write_text(BLOCKS["corrections.ndjson"])

@@ -8,7 +8,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tidemark.pipeline.checked import CheckedTexts
-from tidemark.pipeline.column_checks import column_problems
+from tidemark.pipeline.column_checks import column_problems, duplicate_problems
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
@@ -52,6 +52,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *_topics(pipeline),
         *_partitions(pipeline),
         *column_problems(pipeline),
+        *duplicate_problems(pipeline),
         *keys,
         *_time(pipeline),
         *tried.expressions,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tidemark.pipeline.model import Column, Pipeline
-from tidemark.pipeline.problem import Problem
+from tidemark.pipeline.problem import Problem, unknown_column
 from tidemark.pipeline.units import conversion
 
 _MISSING_TYPES: Final = {"string": (str,), "int": (int,), "float": (int, float), "bool": ()}
@@ -39,6 +39,20 @@ def column_problems(pipeline: Pipeline) -> Iterator[Problem]:
                 )
         yield from _told(pipeline, name)
         yield from _rules(pipeline, name)
+
+
+def duplicate_problems(pipeline: Pipeline) -> Iterator[Problem]:
+    """What is wrong with how duplicates are found."""
+    rule = pipeline.deduplicate
+    if rule is None:
+        return
+    column = pipeline.columns.get(rule.key)
+    if column is None:
+        yield unknown_column("deduplicate.key", rule.key, pipeline.columns)
+    elif column.type not in ("string", "int"):
+        yield Problem("deduplicate.key", f"column '{rule.key}' is a {column.type}; a key is a string or an int")
+    if rule.within <= 0:
+        yield Problem("deduplicate.within", "is no time; write one such as '10m'")
 
 
 def _told(pipeline: Pipeline, name: str) -> Iterator[Problem]:

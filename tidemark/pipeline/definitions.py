@@ -113,6 +113,7 @@ def _window(window: Window, pipeline: Pipeline, columns: _Hashes, features: Mapp
     column = None if window.column is None else own.id if own is not None else columns[window.column]
     before = pipeline.keys[: pipeline.keys.index(window.key) + 1]
     error = AGGREGATES.get(window.aggregate).error
+    dropped = pipeline.deduplicate
     identity = _id(
         "window",
         window.aggregate,
@@ -125,6 +126,7 @@ def _window(window: Window, pipeline: Pipeline, columns: _Hashes, features: Mapp
         pipeline.time.lateness,
         [columns[key] for key in before],
         columns[pipeline.time.column],
+        *([] if dropped is None else [columns[dropped.key], dropped.within]),
     )
     text = window.aggregate if window.column is None else f"{window.aggregate} of {window.column}"
     text += f" over {format_duration(window.size)} by {window.key}"

@@ -216,6 +216,16 @@ class Column(Section):
         return self.model_dump(mode="json", include=rules, exclude_none=True)
 
 
+class Deduplicate(Section):
+    """Records that are sent more than once: the first counts, the others are dropped and counted."""
+
+    key: str
+    """Column by which records are told apart, such as an id that their producer gives. A record without it is kept."""
+    within: Duration
+    """A record is dropped where an earlier one of its partition had the same key, and their event times lie no further
+    apart than this."""
+
+
 class Feature(Section):
     """A feature of the row's own columns: SQL, or `module:function`; by default the column of the same name.
 
@@ -510,6 +520,8 @@ class Pipeline(Section):
     """Columns of the raw records. A column that is not declared is not read."""
     clean: list[str] = []
     """SQL expressions over the columns, in order, each `... AS column`."""
+    deduplicate: Unless[Deduplicate] = None
+    """Records that are sent more than once. Without it each counts."""
     features: list[Feature] = []
     """Features of the row itself."""
     windows: list[Window] = []

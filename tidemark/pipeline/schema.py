@@ -24,6 +24,8 @@ def schema_hash(pipeline: Pipeline) -> str:
     rules = {name: told for name, column in pipeline.columns.items() if (told := column.rules())}
     if rules:
         parts["rules"] = rules
+    if pipeline.deduplicate is not None:
+        parts["deduplicate"] = pipeline.deduplicate.model_dump(mode="json")
     parts["classes"] = pipeline.label.classes
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()

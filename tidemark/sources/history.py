@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from tidemark.errors import ConfigError
 from tidemark.features.backfill import TOPIC
+from tidemark.features.duplicates import without_duplicates
 from tidemark.features.raw_records import NO_TIMESTAMP, Records
 from tidemark.formats.declared import Declared
 from tidemark.formats.labels import class_column
@@ -70,7 +72,19 @@ def read_history(
     if topic is not None:
         found = [column for column in found if column.name != TOPIC]
         found.append(pl.repeat(topic, len(frame), dtype=pl.String, eager=True).alias(TOPIC))
-    return frame.hstack([column for column in found if column.name not in frame.columns])
+    whole = frame.hstack([column for column in found if column.name not in frame.columns])
+    return whole if pipeline.deduplicate is None else _first(pipeline, whole)
+
+
+def _first(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a history that the stream would not drop as duplicates, which it looks for in each raw topic."""
+    times = history[pipeline.time.column].to_physical().to_numpy()
+    topics = history[TOPIC] if TOPIC in history.columns else pl.repeat("", len(history), eager=True)
+    keep = np.ones(len(history), np.bool_)
+    for topic in topics.unique().to_list():
+        own = topics.eq_missing(topic).to_numpy()
+        keep[own] = without_duplicates(pipeline, history.filter(pl.Series(own)), times[own])
+    return history.filter(pl.Series(keep))
 
 
 def _declared(pipeline: Pipeline) -> Declared:

@@ -21,6 +21,7 @@ from tidemark.stream.step_group import StepGroup
 from tidemark.stream.steps import (
     ByTopicStep,
     DecodeStep,
+    DuplicateCountsStep,
     PredictStep,
     ProposeStep,
     Received,
@@ -87,6 +88,7 @@ class StreamProcessor:
         self._predict = PredictStep(pipeline, models, cleaned)
         self._propose = ProposeStep(pipeline, cleaned)
         self._sample = SampleStep(pipeline)
+        self._duplicates = None if pipeline.deduplicate is None else DuplicateCountsStep(pipeline)
         own: list[object] = [self._predict, self._propose, self._sample]
         for stage in self._stages:
             reading = stage.reading.steps if isinstance(stage.reading, _Reading) else (stage.reading,)
@@ -162,6 +164,8 @@ class StreamProcessor:
             refused += rows.errs
             hops += stage.reading.told if isinstance(stage.reading, _Reading) else []
             windowed = stage.windows.process(rows.oks, context)
+            if self._duplicates is not None and isinstance(stage.reading, _Reading):
+                hops += self._duplicates.process(windowed, context)
             if stage.leaving is not None:
                 hops += stage.leaving.process(windowed, context)
         predicted = self._predict.process(windowed, context)

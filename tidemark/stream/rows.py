@@ -49,6 +49,21 @@ class Rows:
         """Number of rows."""
         return len(self.times)
 
+    def only(self, keep: NDArray[np.bool_]) -> Rows:
+        """Some of the rows. keep: (n,) which."""
+        mask = pl.Series(keep)
+        return Rows(
+            origins=self.origins,
+            origin=self.origin[keep],
+            offsets=self.offsets[keep],
+            times=self.times[keep],
+            bounded=self.bounded[keep],
+            late=self.late[keep],
+            keys=[key.filter(mask) for key in self.keys],
+            columns=self.columns.filter(mask),
+            features=self.features.filter(mask) if self.features.width else self.features,
+        )
+
 
 class Layout:
     """Which columns rows carry, and how they lie in a hop's frame. `features`: those computed before the hop."""

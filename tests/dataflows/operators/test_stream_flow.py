@@ -13,6 +13,7 @@ from streaming import NOW_MS, START, MemoryEngine, load_rows, purchases, shop
 
 import dataflows.stream
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.model import Deduplicate
 from tidemark.runtime.processor import Output, Partition
 
 
@@ -68,7 +69,10 @@ def _pipeline(keys: int) -> Pipeline:
     if keys == 4:
         amount = pipeline.columns["amount"].model_copy(update={"range": [10.0, 40.0], "outside": "clip"})
         kind = pipeline.columns["kind"].model_copy(update={"vocabulary": ["a"], "other": "b"})
-        return pipeline.model_copy(update={"columns": {**pipeline.columns, "amount": amount, "kind": kind}})
+        columns = {**pipeline.columns, "amount": amount, "kind": kind}
+        return pipeline.model_copy(
+            update={"columns": columns, "deduplicate": Deduplicate.model_validate({"key": "kind", "within": "3s"})}
+        )
     if keys < 3:
         return pipeline
     return pipeline.model_copy(update={"raw": [raw.model_copy(update={"key": "other"}) for raw in pipeline.raw]})

@@ -9,13 +9,14 @@ from tidemark.stream.steps.propose import ProposeStep
 from tidemark.stream.steps.receive import ReceiveStep
 from tidemark.stream.steps.repartition import RepartitionStep
 from tidemark.stream.steps.row_features import RowFeaturesStep
-from tidemark.stream.steps.rule_counts import RuleCountsStep, has_rules
+from tidemark.stream.steps.rule_counts import DuplicateCountsStep, RuleCountsStep, has_rules
 from tidemark.stream.steps.sample import SampleStep
 from tidemark.stream.steps.window_features import Featured, Windowed, WindowFeaturesStep
 
 __all__ = [
     "ByTopicStep",
     "DecodeStep",
+    "DuplicateCountsStep",
     "Featured",
     "MapColumnsStep",
     "PredictStep",

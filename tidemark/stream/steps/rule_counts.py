@@ -1,9 +1,9 @@
-"""How many values the rules of columns changed: to `P.metrics`."""
+"""How many values the rules of columns changed, and how many rows were duplicates: to `P.metrics`."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tidemark.pipeline import Pipeline
@@ -12,6 +12,7 @@ from tidemark.records.metric_kind import MetricKind
 from tidemark.runtime.processor import Output
 from tidemark.runtime.steps import RoundContext
 from tidemark.stream.steps.decode import DecodedBatches
+from tidemark.stream.steps.window_features import Windowed
 
 METRICS: Final = (
     MetricKind(
@@ -20,6 +21,13 @@ METRICS: Final = (
         "stream",
         "stream",
         "Values that the rules of columns changed, in relation to rows. The detail counts them by column and rule.",
+    ),
+    MetricKind(
+        "duplicate_share",
+        "share",
+        "stream",
+        "stream",
+        "Share of rows that were dropped, because an earlier one had the same key (`[deduplicate]`).",
     ),
 )
 _EVERY: Final = 10.0
@@ -32,44 +40,74 @@ def has_rules(pipeline: Pipeline) -> bool:
     return any(column.convert or column.range or column.vocabulary for column in pipeline.columns.values())
 
 
-class RuleCountsStep:
-    """Counts what rules change, and tells it every ten seconds in which they did; then once more."""
+class _Counts:
+    """Counts by name, told as one metric every ten seconds in which there were any; then once more."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._topic = pipeline.topics.metrics
-        self._counts: Counter[tuple[str, str]] = Counter()
+    def __init__(self, topic: str, metric: MetricKind) -> None:
+        self._topic, self._metric = topic, metric.name
+        self._counts: Counter[str] = Counter()
         self._rows = 0
         self._told_at: float | None = None
         self._worth_telling = False
 
-    def process(self, decoded: Sequence[DecodedBatches], context: RoundContext) -> list[Output]:
-        """The metric, if it is time."""
-        if context.tick is None:
-            if not context.replay:
-                for rows in decoded:
-                    self._rows += len(rows.joined)
-                    self._counts.update(rows.decoded.changed)
-            return []
+    def add(self, rows: int, counts: Mapping[str, int]) -> None:
+        """Count."""
+        self._rows += rows
+        self._counts.update(counts)
+
+    def tell(self, now: float) -> list[Output]:
+        """The metric, if it is time. now: s since 1970."""
         if self._told_at is None:
-            self._told_at = context.tick
-        if context.tick - self._told_at < _EVERY or not self._rows:
+            self._told_at = now
+        if now - self._told_at < _EVERY or not self._rows:
             return []
         before, self._worth_telling = self._worth_telling, bool(self._counts)
         if not before and not self._worth_telling:
-            self._rows, self._told_at = 0, context.tick
+            self._rows, self._told_at = 0, now
             return []
         told = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_TOLD]
         metric = Metric(
-            name=METRICS[0].name,
+            name=self._metric,
             value=self._counts.total() / self._rows,
             low=None,
             high=None,
             n=self._rows,
-            at=int(context.tick * _SECOND),
+            at=int(now * _SECOND),
             model="",
             source="stream",
-            detail={f"{column}.{rule}": count for (column, rule), count in told},
+            detail=dict[str, str | float | int | None](told),
         )
         self._counts.clear()
-        self._rows, self._told_at = 0, context.tick
+        self._rows, self._told_at = 0, now
         return [Output(self._topic, encode(metric), metric.name.encode())]
+
+
+class RuleCountsStep:
+    """Counts what rules change."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._counts = _Counts(pipeline.topics.metrics, METRICS[0])
+
+    def process(self, decoded: Sequence[DecodedBatches], context: RoundContext) -> list[Output]:
+        """The metric, if it is time."""
+        if context.tick is not None:
+            return self._counts.tell(context.tick)
+        for rows in () if context.replay else decoded:
+            changed = {f"{column}.{rule}": count for (column, rule), count in rows.decoded.changed.items()}
+            self._counts.add(len(rows.joined), changed)
+        return []
+
+
+class DuplicateCountsStep:
+    """Counts the rows that were dropped as duplicates."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._counts = _Counts(pipeline.topics.metrics, METRICS[1])
+
+    def process(self, windowed: Windowed, context: RoundContext) -> list[Output]:
+        """The metric, if it is time."""
+        if context.tick is not None:
+            return self._counts.tell(context.tick)
+        kept = sum(len(portion.rows) for portion in windowed.portions)
+        self._counts.add(kept + windowed.dropped, {"duplicates": windowed.dropped} if windowed.dropped else {})
+        return []

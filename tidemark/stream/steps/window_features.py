@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kernels import WindowState
+from tidemark.features.duplicates import Seen, duplicate_keys
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, Rewind, key_hashes, running_watermarks
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.processor import EARLIEST, Partition
@@ -37,10 +38,11 @@ class Featured:
 
 @dataclass(frozen=True, slots=True)
 class Windowed:
-    """What a round gives: portions of rows, and the partitions that have just become idle."""
+    """What a round gives: portions of rows, partitions that have just become idle, and how many rows were dropped."""
 
     portions: Sequence[Featured] = ()
     idle: Sequence[Meta] = ()
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class _State:
     rewind: Rewind
     reached: int | None = None
     latest: int | None = None
+    seen: Seen | None = None
     touched: bool = True
     quiet_since: float = 0.0
     idle: bool = False
@@ -91,6 +94,11 @@ class WindowFeaturesStep:
 
     def __init__(self, pipeline: Pipeline, stage: Stage) -> None:
         self.keeps = frozenset(stage.topics)
+        self._pipeline = pipeline
+        drops = pipeline.deduplicate if stage.arriving is None else None
+        self._drops = drops is not None
+        self._reach = stage.windows.reach + (0 if drops is None else drops.within)
+        self._dropped = 0
         self._key, self._windows = stage.key, stage.windows
         self._tells_idle = stage.leaving is None
         self._idle_timeout = pipeline.selection.idle_timeout
@@ -101,9 +109,10 @@ class WindowFeaturesStep:
         """Begin with a partition: empty windows, and the watermark that held at the offset to rewind to."""
         windows = self._windows
         watermark = NO_WATERMARK if position.watermark is None else position.watermark
-        state = _State(partition, watermark, windows.state(watermark), Rewind(windows.reach), reached=position.reached)
+        state = _State(partition, watermark, windows.state(watermark), Rewind(self._reach), reached=position.reached)
+        state.seen = Seen(self._pipeline) if self._drops else None
         self._states[partition] = state
-        if position.rebuild or (position.reach is not None and windows.reach > position.reach):
+        if position.rebuild or (position.reach is not None and self._reach > position.reach):
             # The pipeline file was edited since, and what was kept to rebuild shorter windows is too little; or the
             # operator has reset the flow.
             state.begin_anew(windows)
@@ -123,7 +132,7 @@ class WindowFeaturesStep:
             "rewind": rewind,
             "watermark": _known(watermark),
             "reached": _known(state.watermark),
-            "reach": self._windows.reach,
+            "reach": self._reach,
         }
 
     def latest(self, partition: Partition) -> int | None:
@@ -145,8 +154,9 @@ class WindowFeaturesStep:
             # While a partition rebuilds its windows, what feeds the others is not idle but late.
             for state in self._states.values():
                 state.touched = True
+        self._dropped = 0
         portions = [self._featured(arrival, replay=context.replay) for arrival in arrivals]
-        return Windowed([portion for portion in portions if portion is not None])
+        return Windowed([portion for portion in portions if portion is not None], dropped=self._dropped)
 
     def _now_idle(self, now: float) -> list[Meta]:
         """Partitions of which nothing has come for the idle time-out, each told once. now: s since 1970."""
@@ -162,8 +172,35 @@ class WindowFeaturesStep:
                 idle.append(Meta(state.partition, None, None, _known(state.watermark)))
         return idle
 
+    def _first(self, arrival: Arrival, *, replay: bool) -> Arrival:
+        """The rows that are no duplicates."""
+        rows = arrival.rows
+        hashes = duplicate_keys(self._pipeline, rows.columns)
+        keep = np.ones(len(rows), np.bool_)
+        for part in arrival.parts:
+            state, own = self._states[part.partition], slice(part.begin, part.end)
+            if state.seen is not None:
+                bounded = state.moved_to(rows.bounded[own])
+                keep[own] = state.seen.first(hashes[own], rows.times[own], bounded, state.watermark)
+            latest = int(np.minimum(rows.times[own], rows.bounded[own] + self._max_ahead).max())
+            state.rewind.add(part.first_offset, state.watermark, latest, part.end - part.begin)
+        if keep.all():
+            return arrival
+        self._dropped += 0 if replay else int((~keep).sum())
+        ends = np.cumsum(keep)
+        parts = []
+        for part in arrival.parts:
+            begin, end = (int(ends[part.begin - 1]) if part.begin else 0), int(ends[part.end - 1])
+            if end > begin:
+                parts.append(replace(part, begin=begin, end=end))
+        return Arrival(rows.only(keep), parts)
+
     def _featured(self, arrival: Arrival, *, replay: bool) -> Featured | None:
         """The rows with their windows' features; the states of the partitions of the parts, after them."""
+        if self._drops:
+            arrival = self._first(arrival, replay=replay)
+            if not arrival.parts:
+                return None
         rows = arrival.rows
         windows = self._windows
         before = np.empty(len(rows), np.int64)

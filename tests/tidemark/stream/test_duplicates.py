@@ -1,0 +1,133 @@
+"""Records that are sent more than once count once, whatever crashes and however batches are cut."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import pipeline_text
+from streaming import START, MemoryEngine, shop
+
+from tidemark.errors import ConfigError
+from tidemark.features.duplicates import Seen
+from tidemark.features.windows import NO_WATERMARK
+from tidemark.pipeline import Pipeline, parse, schema_hash
+from tidemark.pipeline.definitions import feature_ids
+from tidemark.pipeline.model import Deduplicate
+from tidemark.runtime.processor import Partition
+
+SECOND: Final = 1_000_000
+RAW: Final = Partition("shop.raw", 0, "0000aaaa")
+
+
+def deduplicated(within: int = 30) -> Pipeline:
+    pipeline = shop(keys=1)
+    return pipeline.model_copy(
+        update={"deduplicate": Deduplicate.model_validate({"key": "id", "within": f"{within}s"})}
+    )
+
+
+def row(name: str | None, at: int, who: str = "w", amount: float = 1.0) -> bytes:
+    return msgspec.json.encode(
+        {"id": name, "at": START + at * SECOND, "who": who, "place": 1, "amount": amount, "kind": "a"}
+    )
+
+
+def predictions(engine: MemoryEngine) -> list[dict[str, Any]]:
+    return [
+        msgspec.json.decode(output.value or b"") for _, output in engine.outputs if output.topic == "shop.predictions"
+    ]
+
+
+def naive(rows: list[tuple[str, int]], within: int) -> list[int]:
+    """Numbers of the rows that no earlier one of the same key lies near to."""
+    return [
+        i
+        for i, (name, at) in enumerate(rows)
+        if not any(name == other and abs(at - then) <= within for other, then in rows[:i])
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40)), max_size=30), st.integers(1, 30))
+def test_in_order_the_first_of_each_key_within_the_time_is_kept(rows: list[tuple[str, int]], cut: int) -> None:
+    rows = sorted(rows, key=lambda each: each[1])
+    seen = Seen(deduplicated(5))
+    hashes = np.array([ord(name) for name, _ in rows], np.uint64)
+    times = np.array([at * SECOND for _, at in rows], np.int64)
+    kept: list[int] = []
+    watermark = NO_WATERMARK
+    for begin in range(0, len(rows), cut):
+        own = slice(begin, begin + cut)
+        first = seen.first(hashes[own], times[own], times[own], watermark)
+        kept += (begin + np.flatnonzero(first)).tolist()
+        watermark = max([watermark, *times[own][first].tolist()])
+    assert kept == naive(rows, 5)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 90), st.integers(1, 3)), min_size=1, max_size=25),
+    st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.booleans()), min_size=3, max_size=30),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_crash_changes_nothing_of_what_is_dropped_and_of_what_windows_hold(
+    sent: list[tuple[str, int, int]], turns: list[tuple[int, bool, bool]]
+) -> None:
+    whole, broken = MemoryEngine(deduplicated()), MemoryEngine(deduplicated())
+    for engine in (whole, broken):
+        for i, (name, at, times) in enumerate(sent):
+            for _ in range(times):
+                engine.produce(RAW, row(f"{name}{at // 40}", at + i, amount=float(i)), b"w")
+    while whole.waiting(RAW):
+        whole.round({RAW: 1_000})
+    for rows, crash, restart in turns:
+        broken.round({RAW: rows}, crash=crash)
+        if restart:
+            broken.start()
+    while broken.waiting(RAW):
+        broken.round({RAW: 7})
+    assert predictions(broken) == predictions(whole)
+
+
+def test_a_record_that_is_sent_again_is_neither_predicted_nor_counted_in_windows_but_counted_as_dropped() -> None:
+    engine = MemoryEngine(deduplicated())
+    engine.processor.tick(1_000.0)
+    for value in (row("x", 0), row("x", 0), row("y", 1), row("x", 5), row("x", 60), row(None, 61), row(None, 61)):
+        engine.produce(RAW, value, b"w")
+    while engine.waiting(RAW):
+        engine.round({RAW: 3})
+    letters = [output for _, output in engine.outputs if output.topic == "shop.deadletter"]
+    assert len(letters) == 2, "the id is required in this pipeline"
+    told = predictions(engine)
+    assert [each["event_id"].split("-")[2] for each in told] == [
+        str(offset) for offset in offsets_of(engine, (0, 2, 4))
+    ]
+    (metric,) = [output for output in engine.processor.tick(1_020.0) if output.key == b"duplicate_share"]
+    assert msgspec.json.decode(metric.value or b"")["detail"] == {"duplicates": 2}
+
+
+def offsets_of(engine: MemoryEngine, numbers: tuple[int, ...]) -> list[int]:
+    return [engine.logs[RAW][number].offset for number in numbers]
+
+
+def test_dropping_is_part_of_what_a_window_means_and_of_nothing_else() -> None:
+    plain, own = shop(keys=1), deduplicated()
+    assert schema_hash(plain) != schema_hash(own)
+    assert feature_ids(plain)["who_count"] != feature_ids(own)["who_count"]
+    assert feature_ids(plain)["amount"] == feature_ids(own)["amount"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('key = "nothing"\nwithin = "1m"', "deduplicate.key"),
+        ('key = "a"\nwithin = "1m"', "deduplicate.key: column 'a' is a float; a key is a string or an int"),
+    ],
+)
+def test_a_key_that_can_not_tell_records_apart_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse(pipeline_text("p", extra=f"[deduplicate]\n{text}"), "p.toml")
+    assert says in str(refused.value)
