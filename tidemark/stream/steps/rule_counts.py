@@ -30,6 +30,8 @@ METRICS: Final = (
         "Share of rows that were dropped, because an earlier one had the same key (`[deduplicate]`).",
     ),
 )
+CLEANED: Final = "cleaned_share"
+DUPLICATES: Final = "duplicate_share"
 _EVERY: Final = 10.0
 _MOST_TOLD: Final = 50
 _SECOND: Final = 1_000_000
@@ -43,8 +45,8 @@ def has_rules(pipeline: Pipeline) -> bool:
 class _Counts:
     """Counts by name, told as one metric every ten seconds in which there were any; then once more."""
 
-    def __init__(self, topic: str, metric: MetricKind) -> None:
-        self._topic, self._metric = topic, metric.name
+    def __init__(self, topic: str, metric: str) -> None:
+        self._topic, self._metric = topic, metric
         self._counts: Counter[str] = Counter()
         self._rows = 0
         self._told_at: float | None = None
@@ -86,7 +88,7 @@ class RuleCountsStep:
     """Counts what rules change."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._counts = _Counts(pipeline.topics.metrics, METRICS[0])
+        self._counts = _Counts(pipeline.topics.metrics, CLEANED)
 
     def process(self, decoded: Sequence[DecodedBatches], context: RoundContext) -> list[Output]:
         """The metric, if it is time."""
@@ -102,7 +104,7 @@ class DuplicateCountsStep:
     """Counts the rows that were dropped as duplicates."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._counts = _Counts(pipeline.topics.metrics, METRICS[1])
+        self._counts = _Counts(pipeline.topics.metrics, DUPLICATES)
 
     def process(self, windowed: Windowed, context: RoundContext) -> list[Output]:
         """The metric, if it is time."""
