@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from tidemark.pipeline import Pipeline, parse, schema_hash
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.model import Deduplicate
 from tidemark.runtime.processor import Partition
+from tidemark.sources.history import read_history
 
 SECOND: Final = 1_000_000
 RAW: Final = Partition("shop.raw", 0, "0000aaaa")
@@ -111,6 +113,14 @@ def test_a_record_that_is_sent_again_is_neither_predicted_nor_counted_in_windows
 
 def offsets_of(engine: MemoryEngine, numbers: tuple[int, ...]) -> list[int]:
     return [engine.logs[RAW][number].offset for number in numbers]
+
+
+def test_a_history_lacks_the_rows_that_the_stream_drops(tmp_path: Path) -> None:
+    rows = [("x", 60), ("x", 0), ("y", 1), ("x", 20), ("x", 0), ("y", 90)]
+    path = tmp_path / "rows.ndjson"
+    path.write_bytes(b"\n".join(row(name, at, amount=float(i)) for i, (name, at) in enumerate(rows)) + b"\n")
+    assert read_history(deduplicated(), path)["amount"].to_list() == [0.0, 1.0, 2.0, 5.0]
+    assert len(read_history(shop(keys=1), path)) == len(rows)
 
 
 def test_dropping_is_part_of_what_a_window_means_and_of_nothing_else() -> None:
