@@ -9,6 +9,7 @@ from typing import Any, Final
 from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.checks import find_problems
+from tidemark.pipeline.loading import in_folder
 
 OWN: Final = "as it is"
 RANDOM: Final = "random"
@@ -96,7 +97,7 @@ def with_settings(pipeline: Pipeline, settings: Settings, *, checked: bool = Fal
         if "policy" in keys:
             changed[table].pop("options", None)
     try:
-        made = Pipeline.model_validate(changed)
+        made = in_folder(Pipeline.model_validate(changed), pipeline.folder)
     except ValueError as error:
         raise ConfigError(_first(error)) from error
     if not checked and (problems := find_problems(made)):

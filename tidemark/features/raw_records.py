@@ -5,7 +5,7 @@ What is learnt from and what is predicted go one way: a history is read as the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ class Records:
         self._default_key = pipeline.columns[own].default
         self._partition = Partition(raw.topic, 0, "")
         self._decoder = Decoder(pipeline, "json")
-        self._write = writer(pipeline)
+        self._pipeline = pipeline
         cleaner = Cleaner(pipeline)
         self._numbers = cleaner.schema[own] != pl.String
         cleans = any(parse_sql(sql).output_name == own for sql in pipeline.clean)
@@ -75,7 +75,7 @@ class Records:
             good = [row for i, row in enumerate(decoded.rows.tolist()) if i not in failed]
             for row, text in zip(good, cleaned[self._key].cast(pl.String).to_list(), strict=True):
                 texts[row] = text
-        write = self._write
+        write = self._writer
         return self._keyed_by(texts, values if write is None else [as_record(write, value) for value in values])
 
     def as_they_are(self, values: Sequence[bytes]) -> list[RawRecord]:
@@ -99,6 +99,11 @@ class Records:
         return [
             RawRecord(None if text is None else next(keys), value) for text, value in zip(texts, values, strict=True)
         ]
+
+    @cached_property
+    def _writer(self) -> Callable[[bytes], object] | None:
+        """What writes records: made when the first is written, for a history is read without schemas."""
+        return writer(self._pipeline)
 
     def _text(self, value: bytes) -> str | None:
         try:

@@ -363,3 +363,11 @@ def test_names_and_defaults_that_can_not_be_are_told_at_their_keys(column: str, 
     with pytest.raises(ConfigError) as refused:
         parse(text, "p.toml")
     assert says in str(refused.value)
+
+
+@KINDS
+def test_a_history_of_a_pipeline_is_read_without_its_schemas(kind: str, tmp_path: Path) -> None:
+    pipeline = pipeline_of(tmp_path, kind)
+    for path in tmp_path.glob("reading.*"):
+        path.unlink()
+    assert Records(pipeline).decode([json.dumps(ROW).encode()]).frame["a"].to_list() == [1.5]
