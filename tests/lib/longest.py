@@ -39,6 +39,9 @@ LONGEST: Final = (
     "test_replay.py",  # 37 s
     "test_stream_replay.py",  # 34 s
     "test_broker_cli.py",  # 31 s
+    "test_files_killed.py",  # 35 s
+    "test_source_task.py",  # 30 s
+    "test_kafka_source.py",  # 30 s
     "test_ingest.py",  # 29 s
     "test_overlap_rules.py",  # 28 s
     "test_queue_rules.py",  # 28 s

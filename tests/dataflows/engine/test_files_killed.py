@@ -55,11 +55,11 @@ def test_each_line_is_there_once_though_the_process_is_killed_while_files_grow_a
     current = folder / ("app.log" if kind == "log" else "rows.ndjson")
     process = start()
     try:
-        for _ in range(3):
+        for _ in range(2):
             for _ in range(chance.randrange(3, 6)):
                 with current.open("a") as stream:
-                    stream.writelines(_row(n) for n in range(written, written + 3_000))
-                written += 3_000
+                    stream.writelines(_row(n) for n in range(written, written + 2_000))
+                written += 2_000
                 if chance.random() < 0.6:
                     number += 1
                     rotated = f"app.log.{number}" if kind == "log" else f"rows-{number}.ndjson"

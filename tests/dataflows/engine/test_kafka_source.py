@@ -182,10 +182,10 @@ def test_no_record_is_lost_or_doubled_when_the_process_is_killed(kafka: Settings
     process = start()
     total = 0
     try:
-        for _ in range(3):
-            _produce(kafka, f"{unique}.theirs", _rows(total, total + 20_000))
-            total += 20_000
-            _begins(kafka, pipeline, total - 20_000)
+        for _ in range(2):
+            _produce(kafka, f"{unique}.theirs", _rows(total, total + 8_000))
+            total += 8_000
+            _begins(kafka, pipeline, total - 8_000)
             time.sleep(chance.uniform(0, 0.2))  # the moment is what is tried
             process.send_signal(signal.SIGKILL)
             process.wait(10)

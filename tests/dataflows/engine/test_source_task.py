@@ -163,7 +163,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_process_is_killed(
         thread.start()
     chance = random.Random(20)
     try:
-        for _ in range(3):
+        for _ in range(2):
             _grows(acknowledged)
             time.sleep(chance.uniform(0, 0.4))  # the moment is what is tried
             process.send_signal(signal.SIGKILL)

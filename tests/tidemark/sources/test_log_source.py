@@ -314,7 +314,7 @@ class Rotated:
             old.unlink()
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(STEPS), min_size=5, max_size=40))
 def test_whatever_is_rotated_and_whenever_it_crashes_each_line_is_read_once(seed: int, steps: list[str]) -> None:
     """Every line has a time of its own, as lines of logs do."""

@@ -226,7 +226,7 @@ def test_no_message_is_lost_when_the_process_is_killed(kafka: Settings, unique: 
         try:
             with publisher(own) as client:
                 reaches(client, "m/first", lambda: raw(kafka, pipeline))
-                for _ in range(3):
+                for _ in range(2):
                     publish(client, [(f"m/{n}", json.dumps({**ROW, "a": n}).encode()) for n in range(sent, sent + 300)])
                     sent += 300
                     time.sleep(chance.uniform(0, 0.1))  # the moment is what is tried
