@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 
 BENCHMARKS: Final = {
     "budget": "benchmarks.labels.budget",
+    "console": "benchmarks.console.suite",
     "demo": "benchmarks.loop.demo",
     "drift": "benchmarks.labels.drift",
     "faults": "benchmarks.loop.faults",
