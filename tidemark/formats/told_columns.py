@@ -15,10 +15,12 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from tidemark.errors import TidemarkError
 from tidemark.formats.json_records import MAX_VALUE, TYPES, WANTED, ReadRows, Values, chosen, too_large, unreadable
+from tidemark.formats.schema_records import merged
 from tidemark.formats.shown import short
 from tidemark.pipeline.sql.values import EXACT
-from tidemark.records.record_formats import ColumnReader, Told
+from tidemark.records.record_formats import ColumnReader, Columns, Told, reason_of
 from tidemark.runtime.processor import Batch
 
 _LISTS: Final[dict[str, Any]] = {
@@ -43,7 +45,7 @@ class ToldReader:
             reasons = [unreadable(value) for value in batch.values]
             bad = {row: reason for row, reason in enumerate(reasons) if reason is not None}
             wanted = [row for row in wanted if row not in bad]
-        found = self._reader.read(batch, wanted)
+        found = self._found(batch, wanted)
         columns, wrong = typed(self._columns, found.values, len(wanted))
         wrong |= found.bad
         rows = np.array(wanted, np.int64)
@@ -52,6 +54,23 @@ class ToldReader:
         bad |= {wanted[i]: reason for i, reason in wrong.items()}
         good = [i for i in range(len(wanted)) if i not in wrong]
         return ReadRows({name: _taken(values, good) for name, values in columns.items()}, rows[good], bad)
+
+    def _found(self, batch: Batch, rows: Sequence[int]) -> Columns:
+        """What the reader finds in all records, or in each by itself where it fails."""
+        try:
+            return self._checked(batch, rows)
+        except TidemarkError:
+            raise
+        except Exception as error:  # noqa: BLE001 a stranger's reader may raise anything
+            if len(rows) <= 1:
+                return Columns({}, dict.fromkeys(range(len(rows)), reason_of(error)))
+        return merged(len(rows), [([i], self._found(batch, [row])) for i, row in enumerate(rows)], {})
+
+    def _checked(self, batch: Batch, rows: Sequence[int]) -> Columns:
+        found = self._reader.read(batch, rows)
+        if any(len(own) != len(rows) for own in found.values.values()):
+            raise ValueError("its format gave a column of another length than there are records")
+        return found
 
 
 def _plausible(values: Sequence[bytes | None]) -> bool:

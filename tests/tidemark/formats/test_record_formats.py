@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,9 @@ from tidemark.errors import ConfigError
 from tidemark.formats.declared import Declared, Kind
 from tidemark.formats.decoder import Decoder
 from tidemark.formats.reading import SOURCES, Standpoint, open_rows
+from tidemark.formats.told_columns import ToldReader
 from tidemark.pipeline import parse
-from tidemark.records.record_formats import FORMATS, Format
+from tidemark.records.record_formats import FORMATS, ColumnFormat, Columns, Format, RecordSchema, Told
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.sources.files import open_file
 from tidemark.stream import StreamProcessor
@@ -185,3 +187,28 @@ def test_raw_topics_of_one_pipeline_have_one_format(tmp_path: Path) -> None:
         pytest.raises(ConfigError, match=r"raw\[1\].format: raw topics of one pipeline have one format"),
     ):
         parse(text, "p.toml")
+
+
+class Halves:
+    """A reader of a package: texts of two halves. It fails on all records where one is none."""
+
+    def read(self, batch: Batch, rows: Sequence[int]) -> Columns:
+        if any(batch.values[row] == b"short" for row in rows):
+            return Columns({"a": [1.0]} if len(rows) > 1 else {"a": []})
+        parts = [(batch.values[row] or b"").decode().split("|", 1) for row in rows]
+        return Columns({"a": [float(first) for first, _ in parts], "b": [second for _, second in parts]})
+
+    def write(self, value: bytes) -> bytes:
+        return value
+
+
+def test_a_package_s_reader_that_fails_on_a_batch_reads_each_record_by_itself() -> None:
+    columns = [Told("a", "float", True, ("a",)), Told("b", "string", True, ("b",))]
+    reader = ToldReader(columns, ColumnFormat(lambda _: Halves()).open(RecordSchema(columns, ("time", "iso8601"))))
+    values = [b"1|x", b"\xff|x", b"2|y", b"y|2", b"3", b"short", None, b"4|z"]
+    read = reader.read(batch(values))
+    assert read.rows.tolist() == [0, 2, 7]
+    assert [list(read.columns[name]) for name in "ab"] == [[1.0, 2.0, 4.0], ["x", "y", "z"]]
+    assert sorted(read.bad) == [1, 3, 4, 5, 6]
+    assert "could not convert string to float" in read.bad[3]
+    assert read.bad[5] == "its format gave a column of another length than there are records"
