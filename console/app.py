@@ -54,6 +54,7 @@ def routes() -> list[BaseRoute]:
                 ("decide", label.decide),
                 ("amend", label.amend),
                 ("comment", label.remark),
+                ("opinion", label.opinion),
                 ("renew", label.renew),
                 ("release", label.release),
             )

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from console.pages.common import Visit
 from console.rendering import rendered
-from console.security.requests import said
+from console.security.requests import RejectedError, said
 from console.shown.case_view import CaseLayout
 from labeling_grpc.client import (
     Annotation,
@@ -76,6 +76,12 @@ class Amendment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     annotation_id: str
     label: str | None
     text: str = ""
+
+
+class Looked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A case that is looked back at."""
+
+    event_id: str
 
 
 class Remark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +158,17 @@ async def remark(visit: Visit) -> Response:
     made: Remark = await said(visit.request, Remark)
     await visit.client.comment(made.event_id, made.text, key=made.key)
     return JSONResponse({})
+
+
+async def opinion(visit: Visit) -> Response:
+    """What the model thinks of a case that the person has answered, where it is hidden before."""
+    asked: Looked = await said(visit.request, Looked)
+    details = await visit.client.case(asked.event_id, most=1)
+    mine = [each for each in details.answers if each.annotator == visit.session.name and each.label is not None]
+    if visit.site.layout.blind and not mine:
+        raise RejectedError(403, "what the model thinks is hidden until the case is answered")
+    found = visit.site.layout.opinion(details)
+    return JSONResponse({"html": "" if found is None else rendered("opinion.html", opinion=found)})
 
 
 async def renew(visit: Visit) -> Response:

@@ -10,7 +10,7 @@ from console.shown.facts import FactBook, Facts, words
 from console.shown.formatting import number, share
 from console.shown.timeline import Timeline, kind_of, timeline
 from labeling_grpc.client.reasons import why_asked
-from labeling_grpc.client.values import CaseDetails, Task
+from labeling_grpc.client.values import Case, CaseDetails, Task
 from tidemark.pipeline import Pipeline
 from tidemark.records import NO_MODEL
 
@@ -115,13 +115,16 @@ class CaseLayout:
         self._book = FactBook(pipeline)
         self.blind = bool(pipeline.labeling.blind)
 
-    def of(self, task: Task, details: CaseDetails | None, *, answered: bool = False) -> CaseView:
+    def opinion(self, details: CaseDetails) -> Opinion | None:
+        """What the model thinks of a case that was answered; None where there is no model."""
+        return self._opinion(details.record.case, details)
+
+    def of(self, task: Task, details: CaseDetails | None) -> CaseView:
         """A case.
 
         Args:
             task: the case.
             details: more about it; None where it could not be had.
-            answered: the person has answered it, so that what the model thinks may be shown.
 
         Returns:
             What the page shows.
@@ -129,7 +132,7 @@ class CaseLayout:
         """
         history = () if details is None else details.history
         current = "" if details is None else details.contributions_model
-        blind = self.blind and not answered
+        blind = self.blind
         times = self._book.times
         return CaseView(
             event_id=task.event_id,
@@ -157,21 +160,22 @@ class CaseLayout:
     def _kind(self, label: str) -> str:
         return kind_of(label, self._pipeline.label.positive, self._pipeline.label.classes)
 
-    def _opinion(self, task: Task, details: CaseDetails | None) -> Opinion | None:
+    def _opinion(self, task: Case, details: CaseDetails | None) -> Opinion | None:
+        classes, positive = self._pipeline.label.classes, self._pipeline.label.positive
         chances, version, earlier = task.probabilities, "" if task.model == NO_MODEL else task.model, ""
         if details is not None and details.current_probabilities:
-            if version and details.contributions_model != version and len(chances) == len(task.classes):
-                then = share(chances[task.classes.index(task.positive)])
+            if version and details.contributions_model != version and len(chances) == len(classes):
+                then = share(chances[classes.index(positive)])
                 earlier = f"{version} said {then} when it was asked"
             chances, version = details.current_probabilities, details.contributions_model
-        if len(chances) != len(task.classes):
+        if len(chances) != len(classes):
             return None
-        likely = sorted(zip(task.classes, chances, strict=True), key=lambda each: -each[1])[:_LIKELY]
+        likely = sorted(zip(classes, chances, strict=True), key=lambda each: -each[1])[:_LIKELY]
         shown = [Chance(name, self._kind(name), share(chance), round(100 * chance, 2)) for name, chance in likely]
         parts, more = ([], 0) if details is None else self._parts(task, details)
-        return Opinion(version, shown, earlier, parts, more, task.positive)
+        return Opinion(version, shown, earlier, parts, more, positive)
 
-    def _parts(self, task: Task, details: CaseDetails) -> tuple[list[Part], int]:
+    def _parts(self, task: Case, details: CaseDetails) -> tuple[list[Part], int]:
         telling = details.contributions[:_TELLING]
         largest = max((abs(part.contribution) for part in telling), default=0.0) or 1.0
         parts = []

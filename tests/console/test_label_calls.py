@@ -142,6 +142,12 @@ def test_where_the_pipeline_says_so_the_model_is_silent_until_the_answer(tmp_pat
         its.take_in(cases.candidates[0])
         someone.sign_in(name="ada")
         (shown,) = someone.cases()
+        asked = {"event_id": shown["event_id"]}
+        before = someone.call("label/opinion", asked)
+        someone.decide(shown, label="fraud")
+        after = someone.call("label/opinion", asked).json()["html"]
+    assert before.status_code == 403
+    assert "speaks against and for fraud" in after
     assert "Hidden until you have answered" in shown["html"]
     assert "uncertainty" not in shown["html"]
     assert "speaks against" not in shown["html"]

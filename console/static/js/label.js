@@ -277,6 +277,20 @@ function lookBack() {
   showBanner(`You ${was}. Another class corrects it.`, "back");
   enable();
   announce(`Looking back at ${state.looking.name}, which you ${was}.`);
+  reveal(state.looking);
+}
+
+// What the model thinks was hidden until the answer: now that it is given, it may be seen.
+async function reveal(entry) {
+  const place = entry.node.querySelector("[data-blind]");
+  if (place === null || entry.annotation_id === null || entry.kind !== "answer") return;
+  try {
+    const { html } = await call("label/opinion", { event_id: entry.event_id });
+    if (html !== "") place.replaceWith(fragment(html));
+  } catch (error) {
+    if (!(error instanceof CallError)) throw error;
+    if (error.ended) end();
+  }
 }
 
 function lookAhead() {
