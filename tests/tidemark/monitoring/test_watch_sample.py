@@ -186,6 +186,15 @@ def test_windows_that_fill_after_the_start_are_no_change(monkeypatch: pytest.Mon
     assert len(topic.told("inputs_changed")) == 1
 
 
+def test_a_pipeline_whose_features_tell_the_time_alone_has_its_predictions_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tidemark.monitoring.steps.watch_sample.watched", lambda _: [])
+    its = pipe()
+    topic = run(Topic(its), [*events(its, 700), *events(its, 400, begin=700, shift=9.0, score=3.0)], 1)
+    assert [metric.name for metric in topic.metrics] == ["predictions_changed"]
+
+
 def test_nothing_is_looked_for_where_no_alarm_is_allowed() -> None:
     its = pipe(alarms_per_year=0.0)
     topic = run(Topic(its), [*events(its, 600), *events(its, 600, begin=600, shift=3.0)])

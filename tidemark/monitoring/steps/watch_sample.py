@@ -200,9 +200,10 @@ class WatchSampleStep:
         if event.time < self._first + self._fill:
             return []  # windows are filling: what they hold grows, and nothing has changed
         toss = hash64(event.event_id.encode())
-        values = np.array(event.values)
+        values = np.array(event.values, np.float64)
+        values = np.where(np.isfinite(values), values, math.nan)
         changes = []
-        if change := self._inputs.take(np.where(np.isfinite(values), values, math.nan), event.time, toss):
+        if self._names and (change := self._inputs.take(values, event.time, toss)):
             changes.append(change_metric("inputs_changed", change, at))
         if change := self._of_model(event, toss):
             changes.append(change_metric("predictions_changed", change, at, model=event.model))
