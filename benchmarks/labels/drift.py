@@ -137,7 +137,7 @@ def main() -> None:
     row = {
         "id": "L6",
         "value": round(sum(counted) / years, 2),
-        "unit": "false alarms of inputs a year; at 1M events a day, and at 50,000",
+        "unit": "false alarms of inputs a year; at 1M events a day, and at 20,000",
         "target": 1.0,
         "reached": sum(counted) / years <= 1,
         "detail": {
