@@ -110,8 +110,8 @@ def test_names_defaults_and_rules_do_what_the_page_says(tmp_path: Path) -> None:
 
 
 def test_duplicates_are_dropped_by_the_key_that_the_page_names(tmp_path: Path) -> None:
-    column = 'reading_id = { type = "string", required = false }'
-    text = BLOCKS["csv"].replace("[columns]", f"[columns]\n{column}") + BLOCKS["deduplicated"]
+    columns, _, settings = BLOCKS["deduplicated"].partition("\n\n")
+    text = f"{BLOCKS['csv'].replace('[columns]', columns)}\n{settings}"
     head, _, tables = REST.partition("[time]")
     pipeline = parse(f"{head}{text}\n[time]{tables}", str(tmp_path / "plant.toml"))
     assert pipeline.deduplicate is not None

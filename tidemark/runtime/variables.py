@@ -114,5 +114,21 @@ LABELING: Final = (
         "PEM file: the authority that must have signed the other side's certificate.",
     ),
 )
-VARIABLES: Final = (*INSTALLATION, *FLOWS, *LABELING)
+CONSOLE: Final = (
+    Variable("TIDEMARK_CONSOLE", "`on`", "`off`: `tidemark up` serves no pages."),
+    Variable(
+        "TIDEMARK_CONSOLE_ADDRESS",
+        "`127.0.0.1:8420`",
+        "Address that pages are served at; without it another free port is taken where that one is not free. Another "
+        "machine's address needs TLS.",
+    ),
+    Variable("TIDEMARK_CONSOLE_TLS_CERT", "", "PEM file: certificate of the console, which then speaks HTTPS alone."),
+    Variable("TIDEMARK_CONSOLE_TLS_KEY", "", "PEM file: the key of that certificate."),
+    Variable(
+        "TIDEMARK_CONSOLE_HOSTS",
+        "",
+        "Names, separated by commas, under which browsers reach the console on another machine.",
+    ),
+)
+VARIABLES: Final = (*INSTALLATION, *FLOWS, *LABELING, *CONSOLE)
 """All of them; a test compares the table with the names that the code reads."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tidemark.runtime.settings import FIXED
-from tidemark.runtime.variables import FLOWS, INSTALLATION, LABELING, Variable
+from tidemark.runtime.variables import CONSOLE, FLOWS, INSTALLATION, LABELING, Variable
 from tools.reference.markdown import code, prose, table
 
 _INTRO: Final = """# Settings
@@ -28,6 +28,7 @@ def settings_page() -> str:
         ("Installation", INSTALLATION),
         ("Flows", FLOWS),
         ("Labeling service and its clients", LABELING),
+        ("Console", CONSOLE),
     ):
         parts += [f"## {heading}\n", _variables(variables)]
     fixed = table(["property", "why"], [(code(name), prose(why)) for name, why in FIXED.items()])

@@ -42,7 +42,7 @@ def _documented() -> set[str]:
 def _read_by_code() -> set[str]:
     """Names in the code's texts, docstrings apart: a name that is only explained there is read by nobody."""
     found: set[str] = set()
-    for folder in ("tidemark", "dataflows", "labeling_grpc"):
+    for folder in ("tidemark", "dataflows", "labeling_grpc", "console"):
         for path in (_ROOT / folder).rglob("*.py"):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             explained = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -61,7 +61,9 @@ def _read_by_code() -> set[str]:
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in explained:
                     if _VARIABLE.fullmatch(node.value):
                         found.add(node.value)
-                    elif prefix == "TIDEMARK_LABELING_" and re.fullmatch(r"[A-Z]+(?:_[A-Z]+)*", node.value):
+                    elif prefix in {"TIDEMARK_LABELING_", "TIDEMARK_CONSOLE_"} and re.fullmatch(
+                        r"[A-Z]+(?:_[A-Z]+)*", node.value
+                    ):
                         found.add(prefix + node.value)
     return found
 
