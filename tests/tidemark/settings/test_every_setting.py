@@ -22,6 +22,7 @@ from tools.reference.settings import settings_page
 _ROOT = Path(__file__).parents[3]
 _KAFKA = {"TIDEMARK_BOOTSTRAP_SERVERS": "kafka.example:9093"}
 _VARIABLE = re.compile(r"TIDEMARK_[A-Z]+(?:_[A-Z]+)*")
+_OF_PARTS = {"TIDEMARK_LABELING_", "TIDEMARK_CONSOLE_"}
 _PREFIXES = {"TIDEMARK_KAFKA", "TIDEMARK_LABELING"}
 _PUT_TOGETHER = {f"TIDEMARK_LABELING_TLS_{part}" for part in ("CERT", "KEY", "CA")}  # held by test_tls.py
 _SECOND_NAMES = [
@@ -61,9 +62,7 @@ def _read_by_code() -> set[str]:
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in explained:
                     if _VARIABLE.fullmatch(node.value):
                         found.add(node.value)
-                    elif prefix in {"TIDEMARK_LABELING_", "TIDEMARK_CONSOLE_"} and re.fullmatch(
-                        r"[A-Z]+(?:_[A-Z]+)*", node.value
-                    ):
+                    elif prefix in _OF_PARTS and re.fullmatch(r"[A-Z]+(?:_[A-Z]+)*", node.value):
                         found.add(prefix + node.value)
     return found
 
