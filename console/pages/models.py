@@ -14,7 +14,7 @@ from console.pages.common import Visit, frame, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, form
 from console.shown.formatting import number
-from tidemark.errors import ModelError, TidemarkError
+from tidemark.errors import ModelError, TidemarkError, TopicError
 from tidemark.records import ModelManifest
 from tidemark.registry import operations
 from tidemark.registry.codec import Registry
@@ -128,6 +128,8 @@ async def _list(visit: Visit, role: str, told: str, *, bad: bool = False) -> str
         models = await asyncio.to_thread(read)
     except ModelError:
         raise
+    except TopicError:
+        models, told, bad = [], f"not started yet: tidemark up {visit.site.file}", False
     except TidemarkError as error:
         models, told, bad = [], str(error), True
     rows = [Row(model, visit.site.times.minute(model.created_at), _figure(model)) for model in models]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import msgspec
@@ -71,6 +72,15 @@ def test_models_are_listed_and_compared_and_their_texts_are_text(its: World) -> 
     assert "The same likeliest class for" in compared
     assert (unknown.status_code, none.status_code) == (409, 400)
     assert "there is no model &#39;v9&#39;" in unknown.text
+
+
+def test_before_the_pipeline_was_started_the_page_says_how_to_start_it(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    settings = Settings(state_dir=tmp_path).at(kafka.bootstrap_servers or "")
+    with world(tmp_path, small_pipeline(unique), settings=settings) as made, Visitor(made.base) as someone:
+        someone.sign_in(name="ada")
+        assert f"not started yet: tidemark up {unique}.toml" in someone.get("models").text
 
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer", "annotator"])

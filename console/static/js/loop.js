@@ -94,6 +94,7 @@ function draw() {
       },
       axes: [chart.time === false ? axis : { ...axis, values: (u, times) => clock(times) }, { ...axis, size: 52, values: (u, values) => values.map(chart.value) }],
       cursor: { y: false },
+      hooks: { setCursor: [newest] }, // away from the plot the legend says what is newest
       series: [
         { label: chart.time === false ? "labels" : "time", value: (u, at) => (chart.time === false ? plain(at ?? null) : moment(at)) },
         ...chart.series.map((each) => ({
@@ -107,8 +108,15 @@ function draw() {
       ],
       bands: chart.band ? [{ series: [2, 1], fill: color("--accent-soft") }] : [],
     };
-    drawn.set(name, new uPlot(options, data, node));
+    const plot = new uPlot(options, data, node);
+    newest(plot);
+    drawn.set(name, plot);
   }
+}
+
+function newest(plot) {
+  const idx = plot.cursor.idx;
+  if (idx === null || idx === undefined) plot.setLegend({ idx: plot.data[0].length - 1 });
 }
 
 async function fetchSeries() {
