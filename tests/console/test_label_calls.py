@@ -15,7 +15,7 @@ from support import wait_until
 from tidemark.pipeline import parse
 from tidemark.records import Label, decode
 
-_HOSTILE = "<script>alert(1)</script>\u202egnp.exe\u200b\x1b[2J'\"&{{7*7}}"
+_HOSTILE = "<script>alert(1)</script>\u202egnp.exe\u200b\x1b[2J'\"&{{7919*7907}}"
 
 
 @pytest.fixture
@@ -117,10 +117,10 @@ def test_text_from_outside_is_text_wherever_the_case_shows_it(tmp_path: Path) ->
         someone.call("label/comment", {"event_id": hostile.event_id, "text": _HOSTILE, "key": "k"})
         (shown,) = someone.cases()
         page = shown["html"] + someone.get("label").text
-    for raw in ("<script>alert", "\u202e", "\u200b", "\x1b", "<b>", "49"):
-        assert raw not in page.replace("0.49", "")
+    for raw in ("<script>alert", "\u202e", "\u200b", "\x1b", "<b>", "62615533"):
+        assert raw not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202egnp.exe" in page
-    assert "{{7*7}}" in page
+    assert "{{7919*7907}}" in page
 
 
 def test_hidden_columns_and_what_follows_from_them_are_not_on_the_page(tmp_path: Path) -> None:
