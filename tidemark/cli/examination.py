@@ -25,6 +25,7 @@ from typing import Final, Literal
 
 from tidemark.errors import TidemarkError
 from tidemark.runtime.settings import PREFIX, Settings
+from tidemark.runtime.variables import VARIABLES
 
 State = Literal["ok", "note", "wrong"]
 
@@ -45,32 +46,13 @@ _UNSYNCHRONISED: Final = 0x40
 """STA_UNSYNC of Linux's adjtimex."""
 
 KNOWN: Final = (
-    "ACCEPT_GAP",
-    "BOOTSTRAP_SERVERS",
-    "CACHE",
-    "COMMIT_INTERVAL",
-    "DATA",
-    "HOME",
-    "LABELING_ADDRESS",
-    "LABELING_DATABASE",
-    "LABELING_DATABASE_FILE",
-    "LABELING_LEASE",
-    "LABELING_MAX_OPEN",
-    "LABELING_RATE",
-    "LABELING_REFLECTION",
-    "LABELING_RELEASE_HOLD",
-    "LABELING_TLS_CA",
-    "LABELING_TLS_CERT",
-    "LABELING_TLS_KEY",
-    "LABELING_TOKEN",
-    "LABELING_TOKENS",
-    "LABELING_TOKEN_IN_THE_CLEAR",
-    "MAVEN_REPOSITORY",
-    "MODEL_KEY",
-    "MODEL_KEY_FILE",
-    "PIPELINE",
-    "PYTHON",
-    "SLOT",
+    "PYTHON",  # of the set-up
+    *(
+        name.removeprefix("TIDEMARK_")
+        for each in VARIABLES
+        if "…" not in each.name
+        for name in ([each.name, f"{each.name}_FILE"] if each.from_file else [each.name])
+    ),
 )
 """Variables `TIDEMARK_…` that something reads, beside librdkafka's properties."""
 
