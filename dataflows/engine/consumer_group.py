@@ -145,7 +145,7 @@ class Membership:
         """
         self._advance_opening()
         held = sum(lane.rows for lane in self.lanes.values())
-        hidden = any(lane.is_open and not lane.rows and not lane.all_told for lane in self.lanes.values())
+        hidden = any(lane.is_open and not lane.rows and not lane.is_told for lane in self.lanes.values())
         asked = records_to_read(held, self._config.batch_rows, hidden=hidden)
         messages = self._joined.consume(asked, 0)
         if self._callback_error is not None:

@@ -37,6 +37,8 @@ class Lane:
     behind_since: since when it is not at the end (monotonic seconds); as it was opened, it is for long.
     told: of the rows, those that were there when the client last had no more to give of any partition.
     all_told: the client had no more to give when it was asked last, so that an empty partition is one.
+    given_up: it had no rows for too long, though it is not at its end: nobody waits for it until one comes.
+    stamp: Kafka timestamp (ms) of the last row that came; -1 where there was none, or it has none.
     """
 
     topic: str
@@ -56,6 +58,8 @@ class Lane:
     behind_since: float = -math.inf
     told: int = 0
     all_told: bool = True
+    given_up: bool = False
+    stamp: int = -1
     paused: bool = False
     rows: int = 0
     bytes: int = 0
@@ -72,6 +76,11 @@ class Lane:
         """Whether rows below the committed offset are still to come."""
         return self.position < self.committed
 
+    @property
+    def is_told(self) -> bool:
+        """Whether all its rows were read that the client has, as far as anybody waits for them."""
+        return self.all_told or self.given_up
+
     def open(self, partition: Partition, *, generation: int, start: int, committed: int, now: float) -> None:
         """Begin at offset `start`; rows below `committed` are replayed."""
         self.partition, self.generation, self.is_open = partition, generation, True
@@ -79,7 +88,7 @@ class Lane:
         self.committed = committed
         self.dirty = self.at_end = self.paused = False
         self.event_time, self.arrived, self.pace, self.last_row = None, None, 0.0, now
-        self.behind_since = -math.inf
+        self.behind_since, self.given_up, self.stamp = -math.inf, False, -1
         self._forget()
 
     def shut(self) -> None:
@@ -115,14 +124,15 @@ class Lane:
         self.bytes += sum(map(len, messages))
         if self.at_end:
             self.at_end, self.behind_since = False, now
-        self.last_row = now
+        self.last_row, self.given_up = now, False
+        self.stamp = _TIMESTAMP(messages[-1])[1]
 
     def hear(self, now: float, *, all_told: bool) -> None:
         """The client was asked, and had no more to give of any partition (`all_told`), or may have."""
         self.all_told = all_told
         if all_told:
             self.told = self.rows
-        elif not self.rows and not self.at_end:
+        elif not self.rows and not self.at_end and not self.given_up:
             self.last_row = now  # its rows lie behind those of others
 
     def at(self, rows: Sequence[int]) -> Batch:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,6 +27,7 @@ from dataflows.engine.partition_buffer import Lane, arrival
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch, TaskState, TimedState
 
 _MARKS: Final = 16
+_READ_AT_ONCE: Final = 64
 _LINGER: Final = 0.02
 """Seconds for which a round is put off, in the hope of rows that are being fetched."""
 _SMALL: Final = 4
@@ -75,8 +77,8 @@ class PartitionProgress:
     def between(self, limit: float) -> tuple[int, int]:
         """Rows up to the last mark before the first that lies beyond an event time, and up to that one."""
         rows = 0
-        for count, time in self.marks:
-            if time != UNKNOWN_TIME and time > limit:
+        for count, mark in self.marks:
+            if mark != UNKNOWN_TIME and mark > limit:
                 return rows, count
             rows = count
         return rows, rows
@@ -97,30 +99,41 @@ def together(partitions: Sequence[PartitionProgress], ahead: int) -> list[int]:
     ]
 
 
-def common_end(partitions: Sequence[PartitionProgress], ahead: int, most: int) -> float:
-    """Event time up to which a group that catches up is processed in a round.
+def furthest(partitions: Sequence[PartitionProgress], ahead: int) -> float:
+    """Event time (µs) that no partition of a group that catches up goes beyond.
 
-    No partition that has more to come has rows left before it, and at most `most` rows lie before it where marks are
-    near enough to tell.
+    Those that have more to come stay behind what is known of each other; those that have not are waited for as in
+    `together`.
 
     Args:
         partitions: of the group.
-        ahead: µs that those who have nothing more to come are waited for, as in `together`.
-        most: rows of the round.
+        ahead: µs.
 
     Returns:
-        µs: rows before it, and not those at it, are processed; infinite if nobody has more to come, and -infinite if
-        one is waited for.
+        Infinite if nobody has more to come, and -infinite if one of which nothing is known is waited for.
 
     """
     live = [each for each in partitions if not each.replaying and not each.silent]
     reaches = [(-math.inf if each.reach is None else each.reach, each.more) for each in live]
-    end = min((reach if more else reach + ahead for reach, more in reaches), default=math.inf)
-    marks = sorted({time for each in live for _, time in each.marks if UNKNOWN_TIME != time <= end})
-    fits = bisect.bisect_right(marks, most, key=lambda time: sum(each.between(time - 1)[1] for each in live))
-    if fits < len(marks):
-        return marks[max(fits - 1, 0)]
-    return end
+    return min((reach if more else reach + ahead for reach, more in reaches), default=math.inf)
+
+
+def common_end(partitions: Sequence[PartitionProgress], end: float, most: int) -> float:
+    """Event time (µs), at most `end`, before which about `most` rows lie at most, where marks are near enough to tell.
+
+    Args:
+        partitions: of the group.
+        end: as `furthest` gives it.
+        most: rows of the round.
+
+    Returns:
+        Rows before it, and not those at it, are processed.
+
+    """
+    live = [each for each in partitions if not each.replaying and not each.silent]
+    ends = sorted({end, *(mark for each in live for _, mark in each.marks if UNKNOWN_TIME != mark <= end)})
+    fits = bisect.bisect_right(ends, most, key=lambda mark: sum(each.between(mark - 1)[1] for each in live))
+    return ends[max(fits - 1, 0)]
 
 
 class Rounds:
@@ -129,8 +142,9 @@ class Rounds:
     batch_rows: most rows of one batch, or of all batches of a round; may be made smaller.
     """
 
-    def __init__(self, config: EngineConfig, state: TaskState) -> None:
+    def __init__(self, config: EngineConfig, state: TaskState, wall: Callable[[], float] = time.time) -> None:
         self.batch_rows = config.batch_rows
+        self._wall = wall
         self._config = config
         self._timed = state if isinstance(state, TimedState) else None
         self._bounds = Bounds(config.align or 0, config.idle_timeout, config.min_rows, config.batch_rows)
@@ -173,7 +187,8 @@ class Rounds:
             partitions = [self._progress_of(timed, lane, min(lane.rows, share), now) for lane in group]
             allowed = together(partitions, self._config.align)
             rows = {lane.key: count for lane, count in zip(group, allowed, strict=True) if count}
-        small = held >= self.batch_rows > sum(rows.values()) * _SMALL
+        cut = any(lane.rows > rows.get(lane.key, 0) >= share for lane in waiting)  # more would not help it
+        small = held >= self.batch_rows > sum(rows.values()) * _SMALL and not cut
         waking = name not in self._awake and held >= _BACKLOG and len(waiting) < len(group)
         if (small or waking) and now - self._since.setdefault(name, now) < _LINGER:
             return []
@@ -193,14 +208,17 @@ class Rounds:
         some = [
             lane
             for lane in group
-            if not lane.replaying and (lane.rows or not lane.all_told or not self._is_silent(lane, now))
+            if not lane.replaying and (lane.rows or not lane.is_told or not self._is_silent(lane, now))
         ]
-        behind = any(now - lane.behind_since >= _BEHIND for lane in some if not lane.at_end)
+        came = (self._wall() - _BEHIND) * 1_000  # a partition that never rests is not told to be at its end either
+        behind = any(now - lane.behind_since >= _BEHIND and lane.stamp <= came for lane in some if not lane.at_end)
         return len(some) > 1 and (behind or any(lane.rows > share for lane in some))
 
     def _is_silent(self, lane: Lane, now: float) -> bool:
         patience = self._config.idle_timeout * (1 if lane.at_end else _STALLED)
-        return not lane.rows and now - lane.last_row >= patience
+        silent = not lane.rows and now - lane.last_row >= patience
+        lane.given_up = silent and not lane.at_end
+        return silent
 
     def _backlog(
         self, timed: TimedState, group: list[Lane], share: int, ahead: int, now: float
@@ -208,7 +226,7 @@ class Rounds:
         """Rows of each partition up to one event time."""
         most_bytes = self._config.batch_bytes // sum(lane.rows > 0 for lane in group)
         most = [lane.fitting(share if lane.replaying else share * _MOST_SHARES, most_bytes) for lane in group]
-        if not all(lane.rows or lane.all_told for lane in group):  # the client may hold rows of an empty one
+        if not all(lane.rows or lane.is_told for lane in group):  # the client may hold rows of an empty one
             most = [min(rows, lane.told) for lane, rows in zip(group, most, strict=True)]
         partitions = [self._progress_of(timed, lane, rows, now) for lane, rows in zip(group, most, strict=True)]
         replayed = [each for each in partitions if each.replaying and not each.silent]
@@ -216,14 +234,21 @@ class Rounds:
             partitions = [
                 replace(each, rows=0, marks=()) if each.more and not each.replaying else each for each in partitions
             ]
-        end = common_end(partitions, ahead, self.batch_rows - sum(each.rows for each in replayed))
+        last = furthest(partitions, ahead)
+        end = common_end(partitions, last, self.batch_rows - sum(each.rows for each in replayed))
 
         def up_to(limit: float) -> dict[tuple[str, int], int]:
             pairs = zip(group, partitions, strict=True)
             return {lane.key: self._rows_up_to(timed, lane, partition, limit) for lane, partition in pairs}
 
-        rows = up_to(end - 1)
-        return rows if any(rows.values()) else up_to(end)  # all may be of one event time
+        # All may be of one event time; or the end is that of a row behind later rows of its own partition.
+        first = min((each.marks[0][1] for each in partitions if each.marks), default=UNKNOWN_TIME)
+        rows: dict[tuple[str, int], int] = {}
+        for limit in (end - 1, end, min(first, last)):
+            rows = up_to(limit)
+            if any(rows.values()):
+                break
+        return rows
 
     def _rows_up_to(self, timed: TimedState, lane: Lane, partition: PartitionProgress, limit: float) -> int:
         """Rows before the first that lies beyond an event time."""
@@ -260,7 +285,7 @@ class Rounds:
 
 def _marks(begin: int, end: int) -> list[int]:
     """At most so many numbers of rows above `begin`, the last one `end`."""
-    step = -(-(end - begin) // _MARKS)
+    step = 1 if end - begin <= _READ_AT_ONCE else -(-(end - begin) // _MARKS)
     return [*range(begin + step, end, step), end]
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from broken import batch_of, corpus, good, pipeline_of
+from broken_corpus import batch_of, corpus, good, pipeline_of
 from confluent_kafka import Producer
 from offsets import read_settled
 from sessions import pump

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from broken import AVRO, ROW, pipeline_of
+from broken_corpus import AVRO, ROW, pipeline_of
 from confluent_kafka import Producer
 from schemas import NOW_MS, avro_record, registry_running
 from sessions import pump

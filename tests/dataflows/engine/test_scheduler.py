@@ -266,20 +266,21 @@ def test_rows_to_replay_wait_for_nobody() -> None:
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 300), max_size=80).map(sorted), min_size=2, max_size=5),
+    st.lists(st.lists(st.integers(0, 300), min_size=1, max_size=80).map(sorted), min_size=2, max_size=5),
     st.integers(20, 80),
-    st.randoms(use_true_random=False),
+    st.integers(0, 2**32),
 )
 def test_a_backlog_goes_on_in_the_order_of_event_times_whatever_is_fetched_when(
-    histories: list[list[int]], batch_rows: int, chance: Random
+    histories: list[list[int]], batch_rows: int, seed: int
 ) -> None:
-    choosing = rounds(batch_rows)
+    chance, choosing = Random(seed), rounds(batch_rows)
     lanes = lanes_of(*([] for _ in histories))
     to_come = [[Row(offset, time) for offset, time in enumerate(own)] for own in histories]
     given_on: list[int] = []
     now = 0.0
     while any(to_come) or any(lane.rows for lane in lanes):
         now += IDLE / 20
+        assert now < 1_000 * IDLE, "it stands still"
         for lane in lanes:
             lane.last_row = now  # a fetch comes before its partition counts as silent
         fetched = chance.choice(lanes)
@@ -326,6 +327,59 @@ def test_rows_that_the_client_may_hold_behind_those_of_others_are_waited_for() -
     for lane in (first, second):
         lane.hear(9.2, all_told=True)
     assert sizes(choosing.choose([first, second], 9.2)) == [{0: 40}]
+
+
+@given(
+    histories=st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=12), min_size=2, max_size=6),
+    batch_rows=st.integers(1, 8),
+    ended=st.booleans(),
+)
+def test_no_backlog_stands_still_however_its_rows_are_out_of_order(
+    histories: list[list[int]], batch_rows: int, *, ended: bool
+) -> None:
+    lanes, choosing = lanes_of(*histories), rounds(batch_rows)
+    now = 0.0
+    while any(lane.rows for lane in lanes):
+        chosen: list[list[tuple[Lane, Batch]]] = []
+        for _ in range(4):  # a round may be put off, and those that have come to their end are waited for
+            now += IDLE * 4
+            for lane in lanes:
+                lane.at_end = ended
+            if chosen := choosing.choose(lanes, now):
+                break
+        assert chosen
+        for lane, batch in itertools.chain(*chosen):
+            lane.event_time = max(lane.event_time or 0, *(int(value or b"") for value in batch.values))
+
+
+def test_one_that_is_not_at_its_end_and_has_no_rows_for_long_is_given_up_until_one_comes() -> None:
+    first, second = lanes_of(range(1_000), ())
+    first.event_time = second.event_time = 0
+    choosing = rounds(100)
+    for lane in (first, second):
+        lane.hear(0.0, all_told=True)
+    assert choosing.choose([first, second], IDLE) == []
+    assert choosing.choose([first, second], IDLE * 4) != []
+    for lane in (first, second):
+        lane.hear(IDLE * 5, all_told=False)
+    assert choosing.choose([first, second], IDLE * 5) != [], "rows of the first that wait in the client hold up nobody"
+    second.add(cast("list[Message]", [Row(0, 150)]), IDLE * 6)
+    assert not second.given_up
+
+
+def test_a_live_partition_that_never_rests_is_no_backlog() -> None:
+    """The client tells the end of a partition where a fetch brings nothing, which may never be."""
+    config = EngineConfig("g", Settings.from_environment({}), batch_rows=100, align=AHEAD, idle_timeout=IDLE)
+    choosing = Rounds(config, cast("TaskState", Timed()), wall=lambda: 0.5)  # rows have the timestamp 0
+    lanes = lanes_of([100, 101], [40])
+    assert sizes(choosing.choose(lanes, 60.0)) == [{0: 2, 1: 1}]
+
+
+def test_a_dense_partition_among_sparse_ones_does_not_wait_for_rows_that_would_not_help_it() -> None:
+    lanes = lanes_of(range(1_000), *([10_000] * 40 for _ in range(15)))
+    for lane in lanes:
+        lane.at_end = True
+    assert rounds(320).choose(lanes, 0.0) != []
 
 
 def test_one_event_time_that_fills_more_than_a_round_goes_on() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 import pytest
-from broken import FORMATS, Broken, batch_of, corpus, good, pipeline_of
+from broken_corpus import FORMATS, Broken, batch_of, corpus, good, pipeline_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -82,7 +82,7 @@ def test_settings_of_an_arm_replace_those_of_the_draft(sets: dict[str, DraftedSe
 
 def test_an_arm_gives_the_same_run_again_and_keeps_to_the_budget(sets: dict[str, DraftedSet]) -> None:
     data = sets["three"]
-    arm = Arm({"training.learner": "boosted", "training.params": {"num_iterations": 5}})
+    arm = Arm({"training.learner": "boosted", "training.params": {"num_iterations": 10}})
     with Sandbox() as sandbox:
         first, again = (played(data, "draft", arm, 0, sandbox).row() for _ in range(2))
         other = played(data, "draft", arm, 1, sandbox).row()

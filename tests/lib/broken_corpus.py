@@ -1,4 +1,4 @@
-"""The corpus of broken records (tests/data/broken_records.ndjson), and pipelines that read it: `from broken import …`.
+"""The corpus of broken records (tests/data/broken_records.ndjson), and pipelines that read it.
 
 A line has the format of the pipeline that reads it, a name, the value as parts (Base64, and how often each comes; null
 for a tombstone), headers, Kafka's timestamp where it matters, and what the dead letter's reason says.
