@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from console.security.sessions import Session
-from labeling_grpc.client import AsyncLabelingClient
+from labeling_grpc.client import AsyncLabelingClient, Caller
 
 TIMEOUT: Final = 5.0
 PATIENCE: Final = 1.0
@@ -31,21 +32,57 @@ class Connections:
         return self.client(session.name, session.token)
 
     def client(self, name: str, token: str) -> AsyncLabelingClient:
-        """A client. token: "" for none; the environment's is nobody's who signs in here."""
-        key = name, token
-        client = self._clients.get(key)
-        if client is None:
-            client = AsyncLabelingClient(
-                self._address, name, pipeline=self._pipeline, timeout=TIMEOUT, patience=PATIENCE, token=token
-            )
-            self._clients[key] = client
-        self._clients.move_to_end(key)
+        """A client of somebody whom the service knows. token: "" for none; the environment's is nobody's here."""
+        client = self._clients.get((name, token)) or self._made(name, token)
+        self._keep(name, token, client)
+        return client
+
+    @asynccontextmanager
+    async def introduced(self, name: str, token: str) -> AsyncIterator[tuple[AsyncLabelingClient, Caller]]:
+        """A client for a token that anybody may have made up: it takes no place until the service knows the token.
+
+        Args:
+            name: of the client.
+            token: as a stranger gave it.
+
+        Yields:
+            The client, and who the service says it is. A client without a place is closed afterwards.
+
+        Raises:
+            RefusedError: the service does not know the token.
+            UnreachableError: it does not answer.
+
+        """
+        kept = self._clients.get((name, token))
+        if kept is not None:
+            caller = await kept.caller()
+            if (name, token) in self._clients:
+                self._clients.move_to_end((name, token))
+            yield kept, caller
+            return
+        client = self._made(name, token)
+        try:
+            caller = await client.caller()
+            if caller.known and (name, token) not in self._clients:
+                self._keep(name, token, client)
+            yield client, caller
+        finally:
+            if self._clients.get((name, token)) is not client:
+                await client.close()
+
+    def _made(self, name: str, token: str) -> AsyncLabelingClient:
+        return AsyncLabelingClient(
+            self._address, name, pipeline=self._pipeline, timeout=TIMEOUT, patience=PATIENCE, token=token
+        )
+
+    def _keep(self, name: str, token: str, client: AsyncLabelingClient) -> None:
+        self._clients[name, token] = client
+        self._clients.move_to_end((name, token))
         while len(self._clients) > _MOST:
             _, oldest = self._clients.popitem(last=False)
             task = asyncio.create_task(oldest.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        return client
 
     async def close(self) -> None:
         """Close all."""

@@ -81,11 +81,10 @@ async def metrics(request: Request) -> Response:
         raise RejectedError(401, "this is no token")
     statuses = []
     for site in request.app.state.sites.values():
-        client = site.connections.client("tidemark-console", token)
-        caller = await client.caller()
-        if not may(caller.role, "loop") or not (caller.known or request.app.state.options.local):
-            raise RejectedError(403, "figures are not for this role")
-        statuses.append(await _status(site, client, await site.watch.look()))
+        async with site.connections.introduced("tidemark-console", token) as (client, caller):
+            if not may(caller.role, "loop") or not (caller.known or request.app.state.options.local):
+                raise RejectedError(403, "figures are not for this role")
+            statuses.append(await _status(site, client, await site.watch.look()))
     return PlainTextResponse(exposition(statuses), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -14,7 +14,7 @@ from console.pages.common import sessions_of
 from console.rendering import page
 from console.security.requests import RejectedError
 from labeling_grpc.client import Reason, RefusedError, UnreachableError
-from tidemark.errors import TidemarkError
+from tidemark.errors import LabelingError, TidemarkError
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ _STATUS: Final = {
 
 async def rejected(request: Request, error: Exception) -> Response:
     """A request that was not taken."""
-    status = error.status if isinstance(error, RejectedError) else 400
-    return _told(request, status, str(error), "")
+    status, reason = (error.status, error.reason) if isinstance(error, RejectedError) else (400, "")
+    return _told(request, status, str(error), reason)
 
 
 async def refused(request: Request, error: Exception) -> Response:
@@ -67,8 +67,8 @@ async def unreachable(request: Request, _error: Exception) -> Response:
 
 
 async def failed(request: Request, error: Exception) -> Response:
-    """Another expected error: its sentence is for people."""
-    return _told(request, 503 if isinstance(error, UnreachableError) else 409, str(error), "")
+    """Another expected error: its sentence is for people. Where the labeling service failed, it has refused nothing."""
+    return _told(request, 503 if isinstance(error, LabelingError) else 409, str(error), "")
 
 
 async def unknown(request: Request, error: Exception) -> Response:

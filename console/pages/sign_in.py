@@ -55,12 +55,12 @@ async def sign_in(request: Request) -> Response:
         if not token or len(token) > _TOKEN or not (token.isascii() and token.isprintable()):
             return await _form(request, site, "Paste the access token that you were given.", 400)
         try:
-            caller = await site.connections.client("", token).caller()
+            async with site.connections.introduced("", token) as (_, caller):
+                session = begun(caller.name, caller.role, token)
         except RefusedError as refusal:
             if refusal.reason is not Reason.UNAUTHENTICATED:
                 raise
             return await _form(request, site, "This token is unknown, has expired, or was revoked.", 403)
-        session = begun(caller.name, caller.role, token)
     else:
         if not request.app.state.options.local:
             raise RejectedError(403, "without access tokens the console signs in on this machine alone")

@@ -12,15 +12,21 @@ from console.security.sessions import Session, brought_back
 
 MOST_BYTES: Final = 64 * 1024
 CSRF_HEADER: Final = "x-csrf-token"
+EARLIER_SIGN_IN: Final = "EARLIER_SIGN_IN"
+"""Reason of a refusal: the page's session is over, and what it brought may be brought again by the page loaded anew."""
 _SITES: Final = {"same-origin", "none"}
 
 
 class RejectedError(Exception):
-    """A request is not taken. status: of HTTP.  The text is for the person."""
+    """A request is not taken. status: of HTTP.  reason: for our scripts, where they do more than show the text.
 
-    def __init__(self, status: int, text: str) -> None:
+    The text is for the person.
+    """
+
+    def __init__(self, status: int, text: str, reason: str = "") -> None:
         super().__init__(text)
         self.status = status
+        self.reason = reason
 
 
 def check_origin(request: Request) -> None:
@@ -47,7 +53,7 @@ def check_csrf(session: Session, given: str) -> None:
 
     """
     if not brought_back(session, given):
-        raise RejectedError(403, "this page is of an earlier sign-in: load it again")
+        raise RejectedError(403, "this page is of an earlier sign-in: load it again", EARLIER_SIGN_IN)
 
 
 async def body(request: Request) -> bytes:

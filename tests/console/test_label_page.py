@@ -123,6 +123,73 @@ def test_answers_given_while_the_service_is_away_are_sent_when_it_is_back_though
                 assert [label.label for label in labels(its)] == ["legitimate", "fraud"]
 
 
+_FAILING = """told => {
+    const [real, later] = [window.fetch, window.setTimeout];
+    window.setTimeout = (call, ms) => later(call, ms / 20);
+    window.failing = {told, always: null};
+    window.fetch = (url, options) => {
+        const decides = url.endsWith("/label/decide");
+        const each = JSON.parse(options.body).event_id;
+        if (decides && window.failing.always === "") window.failing.always = each;
+        const always = decides && window.failing.always === each;
+        if (!always && !(decides && told.length > 0)) return real(url, options);
+        const [status, body] = always ? [500, "{}"] : told.shift();
+        return Promise.resolve(new Response(body, {status}));
+    };
+}"""
+"""The page's answers meet these failures first, and its pauses are short. always: a case whose answers always fail."""
+
+
+def test_an_answer_that_meets_a_failure_of_whatever_lies_between_is_sent_again(desk: World, browser: Chromium) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        error = '{"error": {"status": 500, "reason": "", "text": "a page failed"}}'
+        page.evaluate(_FAILING, [[500, error], [429, "slow down"], [504, "<html>"], [502, error], [503, error]])
+        page.keyboard.press("2")
+        wait_until(lambda: len(labels(desk)) == 1, "the answer was lost")
+        expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_an_outage_that_ends_with_a_refusal_is_over(desk: World, browser: Chromium) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        refusal = '{"error": {"status": 409, "reason": "STALE_LEASE", "text": "given to somebody else"}}'
+        page.evaluate(_FAILING, [[503, "{}"], [409, refusal]])
+        page.keyboard.press("2")
+        expect(page.locator("#said")).to_contain_text("given to somebody else")
+        expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_an_answer_that_always_fails_is_kept_and_bars_no_other(desk: World, browser: Chromium) -> None:
+    kept = (
+        "JSON.parse(sessionStorage.getItem(Object.keys(sessionStorage).find(key => key.startsWith('tidemark-outbox'))))"
+    )
+    with browser.page() as page:
+        sign_in(page, desk)
+        page.evaluate(_FAILING, [])
+        page.evaluate("window.failing.always = ''")
+        page.keyboard.press("2")
+        page.keyboard.press("1")
+        wait_until(lambda: len(labels(desk)) == 1, "an answer waits for one that always fails")
+        page.wait_for_function(f"{kept}.length === 1")
+        page.evaluate("window.failing.always = null")
+        wait_until(lambda: len(labels(desk)) == 2, "the answer that failed was lost")
+    assert [label.label for label in labels(desk)] == ["legitimate", "fraud"]
+
+
+def test_an_answer_from_a_page_of_an_earlier_sign_in_is_kept_and_sent_by_the_page_that_is_loaded_again(
+    desk: World, browser: Chromium
+) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        again = "fetch('sign-in', {method: 'POST', body: new URLSearchParams({name: 'ada'})}).then(told => told.ok)"
+        assert page.evaluate(again)
+        page.keyboard.press("2")
+        expect(page.locator("#case")).to_contain_text("Your last answers are sent when you have signed in again")
+        page.reload()
+        wait_until(lambda: len(labels(desk)) == 1, "the answer was lost")
+
+
 def test_the_page_says_calmly_that_nothing_waits_and_shows_the_case_that_comes(
     tmp_path: Path, browser: Chromium
 ) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import httpx2
 import pytest
 from console_visitor import Visitor
-from console_world import World, fraud_pipeline, world
+from console_world import World, console, fraud_pipeline, world
+from starlette.requests import Request
 from starlette.routing import Mount, Route
 
 from console.app import routes
 from console.options import Options
+from console.pages.problems import failed
 from console.security.access import PAGES, ROLES, menu
 from console.security.headers import HEADERS
+from labeling_grpc.client import AsyncLabelingClient, UnreachableError
 from labeling_grpc.database import sqlite_tokens
-from tidemark.errors import ConfigError
+from tidemark.errors import ConfigError, LabelingError, TidemarkError
 
 _GET = [route.path for route in routes() if isinstance(route, Route) and "GET" in (route.methods or ())]
 _POST = [route.path for route in routes() if isinstance(route, Route) and "POST" in (route.methods or ())]
@@ -96,6 +101,7 @@ def test_nothing_changes_without_the_sessions_secret(path: str, visitor: Visitor
         headers = {"x-csrf-token": wrong, "accept": "application/json"}
         response = visitor.http.post(url, data={"csrf": wrong}, headers=headers)
         assert response.status_code == 403, path
+        assert response.json()["error"]["reason"] == "EARLIER_SIGN_IN", path
 
 
 @pytest.mark.parametrize("path", [path for path in _POST if "sign-in" not in path and "sign-out" not in path])
@@ -159,6 +165,60 @@ def test_a_token_that_opens_nothing_signs_nobody_in(token: str, guarded: World) 
     assert response.status_code in {400, 403}
     assert "set-cookie" not in response.headers
     assert token == "" or token not in response.text
+
+
+class _Counted(AsyncLabelingClient):
+    """A client that is on a list while it is open."""
+
+    open: ClassVar[list[_Counted]] = []
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the client has them
+        super().__init__(*args, **kwargs)
+        self.open.append(self)
+
+    async def close(self) -> None:
+        self.open.remove(self)
+        await super().close()
+
+
+def test_tokens_that_open_nothing_take_nobodys_connection(guarded: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.service.AsyncLabelingClient", _Counted)
+    monkeypatch.setattr("console.service._MOST", 4)
+    monkeypatch.setattr(_Counted, "open", [])
+    with console([guarded.site()]) as url, Visitor(f"{url}/p/fraud") as someone:
+        someone.sign_in(token=guarded.token("annotator", "ida"))
+        before = list(_Counted.open)
+        for number in range(6):
+            headers = {"authorization": f"Bearer tdm_nobody{number}", "accept": "application/json"}
+            assert httpx2.get(f"{url}/metrics", headers=headers).status_code == 401
+            with Visitor(someone.base) as stranger:
+                assert stranger.sign_in(token=f"tdm_nobody{number}").status_code == 403
+        assert _Counted.open == before
+        assert someone.call("label/next", {"count": 1}).status_code == 200
+
+
+def test_where_no_tokens_are_asked_for_a_made_up_one_takes_nobodys_connection(
+    open_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.service.AsyncLabelingClient", _Counted)
+    monkeypatch.setattr(_Counted, "open", [])
+    with console([open_world.site()]) as url:
+        for number in range(2):
+            httpx2.get(f"{url}/metrics", headers={"authorization": f"Bearer tdm_nobody{number}"}, timeout=60)
+        assert _Counted.open == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (LabelingError("the labeling service failed: INTERNAL"), 503),
+        (UnreachableError("away"), 503),
+        (ConfigError("x"), 409),
+    ],
+)
+def test_a_failure_of_the_service_is_no_refusal(error: TidemarkError, status: int) -> None:
+    request = Request({"type": "http", "headers": [(b"accept", b"application/json")]})
+    assert asyncio.run(failed(request, error)).status_code == status
 
 
 def test_nobody_signs_in_by_name_where_tokens_are_asked_for(guarded: World) -> None:

@@ -7,13 +7,14 @@ export class CallError extends Error {
     this.reason = reason;
   }
 
-  // Whether the same call may pass later.
+  // Whether the same call may pass later: nobody has judged what it says. A service or proxy failed, or has too much to do.
   get away() {
-    return this.status === 0 || this.status === 503 || this.status === 502;
+    return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 
+  // Whether this page's session is over; the page that is loaded after signing in again may say the same.
   get ended() {
-    return this.status === 401;
+    return this.status === 401 || this.reason === "EARLIER_SIGN_IN";
   }
 }
 

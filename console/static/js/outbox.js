@@ -5,6 +5,7 @@ import { CallError, pause } from "./calls.js";
 
 const FIRST = 500;
 const MOST = 5_000;
+const BARRING = 10; // tries after which an answer that fails lets the others go first; it is never given up
 
 export class Outbox {
   constructor(call, name, tell) {
@@ -31,14 +32,17 @@ export class Outbox {
     this.running = true;
     let wait = FIRST;
     let since = null;
+    const back = () => {
+      if (since !== null) this.tell.back();
+      since = null;
+      wait = FIRST;
+    };
     while (this.items.length > 0) {
       const item = this.items[0];
       try {
         const { event_id, token, kind, label, text } = item;
         const answer = await this.call("label/decide", { event_id, token, kind, label, text });
-        if (since !== null) this.tell.back();
-        since = null;
-        wait = FIRST;
+        back();
         this.#shift();
         this.tell.delivered(item, answer);
       } catch (error) {
@@ -49,10 +53,12 @@ export class Outbox {
           break;
         }
         if (!error.away) {
+          back();
           this.#shift();
           this.tell.refused(item, error);
           continue;
         }
+        if (error.status >= 500) this.#letOthersGoFirst(item);
         since ??= Date.now();
         this.tell.away(since);
         await pause(wait);
@@ -60,6 +66,12 @@ export class Outbox {
       }
     }
     this.running = false;
+  }
+
+  #letOthersGoFirst(item) {
+    item.tries = (item.tries ?? 0) + 1;
+    if (item.tries >= BARRING) this.items.push(this.items.shift());
+    this.#keep();
   }
 
   #shift() {
