@@ -47,7 +47,7 @@ _DRAIN_SECONDS: Final = 2.0
 
 @dataclass(slots=True)
 class Counts:
-    """records: that are in Kafka.  refused: of these, dead letters for their size.  failures: transactions in a row."""
+    """records: that are in Kafka.  refused: of these, dead letters at once.  failures: transactions in a row."""
 
     records: int = 0
     refused: int = 0
@@ -92,6 +92,7 @@ class SourceTask:
         self._source: Source = kind.open(
             Setting(spec.name, options, pipeline, spec, self._topic, lambda: self._incarnation)
         )
+        self._placed = False
         self._alone = kind.alone
         self._keyed = Keyed(pipeline, spec, self._topic)
         self._ledger = pipeline.topics.ingest
@@ -151,6 +152,8 @@ class SourceTask:
         """Read once; send what came, and commit if it is time. Whether something came."""
         transactions = self._transactions
         try:
+            if not self._placed:
+                self._place()
             records = self._source.read(_CHUNK, 0.0 if transactions.is_open else self._wait)
             if records:
                 self._send(records)
@@ -190,17 +193,23 @@ class SourceTask:
 
     def _send(self, records: Sequence[SourceRecord]) -> None:
         outputs = self._keyed.outputs(records)
-        for number, output in enumerate(outputs):
-            if size_of(output.key, output.value) > self._largest:
-                outputs[number] = self._dead_letter(output)
+        for number, (record, output) in enumerate(zip(records, outputs, strict=True)):
+            reason = self._too_large(output) or self._keyed.refusal(record)
+            if reason is not None:
+                outputs[number] = self._dead_letter(output, reason)
                 self._open.refused += 1
         self._transactions.begin()
         self._transactions.send(outputs)
         self._transactions.rows += len(records)
         self._open.records += len(records)
 
-    def _dead_letter(self, output: Output) -> Output:
+    def _too_large(self, output: Output) -> str | None:
         size = size_of(output.key, output.value)
+        if size <= self._largest:
+            return None
+        return f"has {size:,} bytes, more than the {self._largest:,} that a record may have"
+
+    def _dead_letter(self, output: Output, reason: str) -> Output:
         batch = Batch(
             Partition(self._topic, 0, self._incarnation),
             np.array([-1]),
@@ -209,7 +218,6 @@ class SourceTask:
             [output.value],
             [list(output.headers)],
         )
-        reason = f"has {size:,} bytes, more than the {self._largest:,} that a record may have"
         return dead_letter(self._pipeline.topics.deadletter, batch, 0, f"source {self._spec.name}", reason)
 
     def _commit(self) -> None:
@@ -226,6 +234,17 @@ class SourceTask:
         self.counts.failures = 0
         self._open = _Open()
         self._source.committed()
+
+    def _place(self) -> None:
+        """Commit where the source begins, if it tells so before it has read anything.
+
+        Else a failure before its first commit would let it begin elsewhere, behind what it had read.
+        """
+        positions = self._source.positions()
+        if positions.own or positions.files:
+            self._transactions.begin()
+            self._commit()
+        self._placed = True
 
     def _position(self, key: str, value: str | None) -> Output:
         told = SourcePosition(self._topic, self._incarnation, self._spec.name, key, value or "")
@@ -253,6 +272,7 @@ class SourceTask:
                     "is; is it up?"
                 )
         self._source.open(known)
+        self._placed = False
 
     def _known(self) -> Positions | None:
         try:

@@ -36,8 +36,19 @@ def source_problems(pipeline: Pipeline) -> Iterator[Problem]:
             remedy = did_you_mean(source.topic, pipeline.raw_topics)
             yield Problem(f"{key}.topic", f"'{source.topic}' is no raw topic; {remedy}")
         kind = SOURCE_KINDS.get(source.kind)
+        yield from _events(key, source, pipeline)
         yield from _columns(key, source, kind, pipeline)
         yield from _options(key, source, kind)
+
+
+def _events(key: str, source: SourceSpec, pipeline: Pipeline) -> Iterator[Problem]:
+    topic = source.topic or pipeline.raw_topics[0]
+    if source.kind == "http" and any(raw.topic == topic and raw.format == "cloudevents" for raw in pipeline.raw):
+        yield Problem(
+            f"{key}.kind",
+            f'http unwraps CloudEvents, so that the records of {topic} are their data; write format = "json" for it, '
+            "and take what the events tell by columns",
+        )
 
 
 def _columns(key: str, source: SourceSpec, kind: SourceKind, pipeline: Pipeline) -> Iterator[Problem]:

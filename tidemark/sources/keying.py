@@ -41,6 +41,7 @@ class Keyed:
         self._topic, self._name = topic, spec.name.encode()
         kind_of = Declared.of(pipeline).kind_of
         self._columns = [(column, told, CASTS[kind_of(column) or "string"]) for column, told in spec.columns.items()]
+        self._names = {column: pipeline.columns[column].names or () for column in spec.columns}
         self._text = spec.is_text
         self._untouched = raw.format != "json" and not self._text and not self._columns
         self._form = form if isinstance(form, Format) else None
@@ -75,6 +76,19 @@ class Keyed:
             for record, raw in zip(records, keyed, strict=True)
         ]
 
+    def refusal(self, record: SourceRecord) -> str | None:
+        """Why a record is a dead letter before it is in the topic; None if it is not.
+
+        Its sender's text must never be read as a record of the topic's format, in which it could tell any column.
+
+        Args:
+            record: of the source.
+
+        """
+        if not self._text or self._told_of_text(record) is not None:
+            return None
+        return "tells none of the source's columns: its text is not of the form that the source expects, or no UTF-8"
+
     def _object(self, record: SourceRecord) -> bytes:
         """A record as a JSON object; as it is where it is no record of the topic's format."""
         if self._text:
@@ -88,19 +102,26 @@ class Keyed:
         return self._with_columns(told, record.attributes) if isinstance(told, bytes) else record.value
 
     def _of_text(self, record: SourceRecord) -> bytes:
-        """An object of columns alone. What tells nothing, or is not UTF-8, stays as it is: a dead letter."""
+        """An object of columns alone. What tells nothing, or is not UTF-8, is a JSON string, which is no record."""
+        told = self._told_of_text(record)
+        if told is None:
+            return msgspec.json.encode(record.value.decode(errors="backslashreplace"))
+        return self._with_columns(b"{}", told)
+
+    def _told_of_text(self, record: SourceRecord) -> Mapping[str, str] | None:
         try:
-            attributes = {**record.attributes, "body": record.value.decode()}
+            told = {**record.attributes, "body": record.value.decode()}
         except UnicodeDecodeError:
-            return record.value
-        made = self._with_columns(b"{}", attributes)
-        return record.value if made == b"{}" else made
+            return None
+        return told if any(attribute in told for _, attribute, _ in self._columns) else None
 
     def _with_columns(self, value: bytes, attributes: Mapping[str, str]) -> bytes:
         """The object with more columns.
 
         They are written before those that it has, whose bytes stay as they are. One that it has as well is then given
-        twice, for which the stream refuses it: a sender can't pass off its own value as what the source tells.
+        twice, for which the stream refuses it: a sender can't pass off its own value as what the source tells. Every
+        column is written, so that this holds where the source tells nothing of it, too: there under its other names as
+        well, by which a sender could tell it beside a null.
         """
         if not self._columns:
             return value
@@ -108,12 +129,12 @@ class Keyed:
         if not (inner.startswith(b"{") and inner.endswith(b"}")):
             return value
         added = {
-            column: cast(attributes[told]) if attributes[told] else None
+            column: cast(attribute) if (attribute := attributes.get(told)) else None
             for column, told, cast in self._columns
-            if told in attributes
         }
-        if not added:
-            return value
+        if inner != b"{}":
+            missing = [column for column, cell in added.items() if cell is None]
+            added |= {name: None for column in missing for name in self._names[column] if name not in added}
         try:
             head = msgspec.json.encode(added)
         except UnicodeEncodeError:  # half a surrogate pair, which no text of JSON may hold

@@ -199,3 +199,16 @@ def test_no_record_is_lost_or_doubled_when_the_process_is_killed(kafka: Settings
 
 def _begins(settings: Settings, pipeline: Pipeline, before: int) -> None:
     wait_until(lambda: len(raw(settings, pipeline)) > before, "it does not read", 60, poll=0.05)
+
+
+def test_where_the_latest_is_stays_the_same_if_the_source_ends_before_it_has_read(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    pipeline = _pipeline(kafka, unique, 2, options={"start": "latest"})
+    _produce(kafka, f"{unique}.theirs", _rows(0, 20))
+    with running(kafka, pipeline, tmp_path) as task:
+        wait_until(lambda: task.error or task.source._known, "the end is not committed", 60)
+    _produce(kafka, f"{unique}.theirs", _rows(20, 40))
+    with running(kafka, pipeline, tmp_path) as task:
+        _came(kafka, pipeline, task, 20)
+    assert _numbers(kafka, pipeline) == list(range(20, 40))

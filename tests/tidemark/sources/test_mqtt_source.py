@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from models import pipeline_text
 from mqtt_brokers import MISSING, MOSQUITTO, MqttBroker, mqtt_broker, publish, publisher, reaches
 from sourcing import committing, headers, pipeline_of, raw, read_until, running, source_of, toml
 
 from support import wait_until
 from tidemark.errors import ConfigError
-from tidemark.kafka import ensure_topics
+from tidemark.kafka import ensure_topics, read_all
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
+from tidemark.sources.lenient_mqtt import without_properties
 from tidemark.sources.source import Positions
 
 BROKERS = [
@@ -120,7 +123,7 @@ def test_without_room_nothing_more_is_read_and_nothing_is_lost(broker: MqttBroke
 def test_payloads_that_are_no_rows_are_taken_as_they_are(
     kafka: Settings, broker: MqttBroker, unique: str, tmp_path: Path
 ) -> None:
-    """The stream flow puts them among the dead letters, as it does with a producer's."""
+    """One that is no text at all is a dead letter at once."""
     columns = {"key": "topic.1", "a": "body", "time": "property.at"}
     options = {"broker": broker.address, "topics": [f"{unique}/#"], "client_id": unique}
     pipeline = pipeline_of("mqtt", options, unique, columns=columns, body="text")
@@ -132,12 +135,16 @@ def test_payloads_that_are_no_rows_are_taken_as_they_are(
         odd = f"{unique}/a\u202eb"
         payloads = {f"{unique}/m1": b"21.50", odd: b"7", f"{unique}/m2": b"\xff\x00", f"{unique}/m3": b""}
         publish(client, list(payloads.items()), told)
-        wait_until(lambda: len(_topics(kafka, pipeline)) == 5, lambda: str(_topics(kafka, pipeline)), poll=0.3)
+        wait_until(lambda: len(_topics(kafka, pipeline)) == 4, lambda: str(_topics(kafka, pipeline)), poll=0.3)
+        wait_until(lambda: task.task.counts.refused == 1, lambda: str(task.task.counts))
         found = _topics(kafka, pipeline)
+        (letter,) = read_all(kafka, pipeline.topics.deadletter, settled=True)
     first = found[f"{unique}/m1"]
     assert json.loads(first.value() or b"") == {"key": "m1", "a": 21.5, "time": told["at"]}
     assert first.key() == b"m1"
-    assert found[f"{unique}/m2"].value() == b"\xff\x00"
+    assert (headers(letter)["record.tidemark-position"] or b"").startswith(f"{unique}/m2 ".encode())
+    assert b"no UTF-8" in (headers(letter)["reason"] or b"")
+    assert letter.value() == b'"\\\\xff\\u0000"'
     assert json.loads(found[f"{unique}/m3"].value() or b"")["a"] is None
     assert json.loads(found[odd].value() or b"")["key"] == "a\u202eb"
 
@@ -243,3 +250,39 @@ def test_no_message_is_lost_when_the_process_is_killed(kafka: Settings, unique: 
 
 def _keys(kafka: Settings, pipeline: Any) -> set[str]:  # noqa: ANN401
     return {(message.key() or b"").decode() for message in raw(kafka, pipeline)}
+
+
+def test_a_message_with_a_property_that_the_client_can_not_read_is_taken_and_holds_up_nothing(
+    broker: MqttBroker, unique: str
+) -> None:
+    with committing(source(broker, [f"{unique}/#"], {"a": "property.note"}, client_id=unique)) as served:
+        _subscribed(served._source)
+        with publisher(broker) as client:
+            reaches(client, f"{unique}/0", lambda: served.records)
+            publish(client, [(f"{unique}/1", b"odd")], {"note": "\ufeffhello"})
+            publish(client, [(f"{unique}/2", b"next")])
+            wait_until(lambda: served.records[-1].value == b"next", lambda: f"{served.records[-1]}")
+        odd = [record for record in served.records if record.value == b"odd"]
+        assert [record.attributes for record in odd] == [{"topic": f"{unique}/1"}]
+
+
+@given(st.binary(max_size=40))
+def test_properties_are_cut_out_of_no_packet_that_has_none(packet: bytes) -> None:
+    bare = without_properties(0x32, packet)
+    assert bare is None or len(bare) < len(packet)
+
+
+def test_properties_are_cut_out_and_the_rest_stays() -> None:
+    odd = b"\x26\0\1a\0\3\xef\xbb\xbf"
+    assert without_properties(0x32, b"\0\1t\0\7" + bytes([len(odd)]) + odd + b"x") == b"\0\1t\0\7\0x"
+    assert without_properties(0x30, b"\0\1t\x83\1" + odd * 20 + b"x" * 9) == b"\0\1t\0" + (odd * 20 + b"x" * 9)[131:]
+
+
+def test_a_source_whose_client_has_ended_says_so() -> None:
+    made = source_of(pipeline_of("mqtt", {"broker": "127.0.0.1:1", "topics": ["t"]}))
+    made.open(Positions())
+    made._client.disconnect()
+    made._client.loop_stop()
+    with pytest.raises(ConfigError, match="no longer reads from the broker"):
+        made.read(1, 0.0)
+    made.close()

@@ -11,6 +11,7 @@ from sourcing import pipeline_of
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline import load, schema_hash
+from tidemark.pipeline.source_checks import source_problems
 from tidemark.records.source_kinds import SOURCE_KINDS, SourceKind, SourceOptions
 from tools.reference import GENERATED
 
@@ -94,3 +95,10 @@ class NoOptions(BaseModel):
 def test_what_is_no_kind_is_told(found: object, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         SOURCE_KINDS._accept("x", found)
+
+
+def test_events_that_http_unwraps_are_not_for_a_topic_of_events() -> None:
+    http = pipeline_of("http", {})
+    events = http.model_copy(update={"raw": (http.raw[0].model_copy(update={"format": "cloudevents"}),)})
+    (problem,) = source_problems(events)
+    assert (problem.key, 'write format = "json"' in problem.text) == ("sources[0].kind", True)

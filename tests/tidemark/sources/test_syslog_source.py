@@ -228,3 +228,28 @@ def test_options_that_are_wrong_are_told_by_check(options: dict[str, object], to
     with pytest.raises(ConfigError, match=told):
         pipeline_of("syslog", options, columns=COLUMNS)
     pipeline_of("syslog", {"address": "0.0.0.0:6514", "anybody": True}, columns=COLUMNS)
+
+
+def test_a_byte_now_and_then_does_not_keep_a_message_that_never_ends() -> None:
+    with served(message_timeout="500ms") as (_, port), _sender(port) as sender:
+        sender.settimeout(0.05)
+
+        def ended() -> bool:
+            try:
+                sender.sendall(b"<")
+                return sender.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        wait_until(ended, "the connection stays")
+
+
+def test_a_message_that_is_cut_ends_where_its_newline_comes() -> None:
+    frames = Frames(10)
+    ends = []
+    for data in (b"<a", b"b\n<c", b"x" * 50, b"yy", b"\n<", b"d\n"):
+        frames.feed(data)
+        ends.append(frames.ended)
+    assert ends == [False, True, False, False, True, True]

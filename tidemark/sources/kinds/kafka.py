@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, Self
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from pydantic import Field, model_validator
 
 from tidemark import kafka
@@ -127,12 +127,9 @@ class KafkaSource:
         try:
             listed = consumer.list_topics(timeout=_ASK).topics
         except KafkaException as error:
-            raise BrokerError(
-                f"source '{self._setting.name}': Kafka at {self._options.bootstrap} does not answer "
-                f"({error.args[0].str()}); is it up, and are bootstrap and settings right?"
-            ) from error
+            raise self._silent(error) from error
         fresh = [
-            TopicPartition(topic, index, self._start(topic, index))
+            TopicPartition(topic, index, self._start(consumer, topic, index))
             for topic in self._options.topics
             if topic in listed
             for index in sorted(listed[topic].partitions)
@@ -140,10 +137,12 @@ class KafkaSource:
         ]
         for partition in fresh:
             self._next[partition.topic, partition.partition] = partition.offset
+            if f"{partition.topic}/{partition.partition}" not in self._known and partition.offset >= 0:
+                self._moved.add((partition.topic, partition.partition))
         if fresh:
             consumer.incremental_assign(fresh)
 
-    def _start(self, topic: str, index: int) -> int:
+    def _start(self, consumer: Consumer, topic: str, index: int) -> int:
         told = self._known.get(f"{topic}/{index}")
         if told is not None:
             offset, _, incarnation = told.partition(" ")
@@ -151,7 +150,21 @@ class KafkaSource:
                 return int(offset)
         first = not any(name.startswith(f"{topic}/") for name in self._known)
         latest = self._options.start == "latest" and first and told is None
-        return OFFSET_END if latest else OFFSET_BEGINNING
+        return self._end(consumer, topic, index) if latest else OFFSET_BEGINNING
+
+    def _end(self, consumer: Consumer, topic: str, index: int) -> int:
+        """The end as a number. It is committed before anything is read: the end is elsewhere when it is asked again."""
+        try:
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, index), timeout=_ASK)
+        except KafkaException as error:
+            raise self._silent(error) from error
+        return end
+
+    def _silent(self, error: KafkaException) -> BrokerError:
+        return BrokerError(
+            f"source '{self._setting.name}': Kafka at {self._options.bootstrap} does not answer "
+            f"({error.args[0].str()}); is it up, and are bootstrap and settings right?"
+        )
 
     def read(self, most: int, seconds: float) -> Sequence[SourceRecord]:
         """The next records.

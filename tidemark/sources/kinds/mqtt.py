@@ -134,14 +134,17 @@ class MqttSource:
         self._client.loop_start()
 
     def _made(self) -> Client:
-        from paho.mqtt.client import Client  # noqa: PLC0415 only here
-        from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion  # noqa: PLC0415 as above
+        from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion  # noqa: PLC0415 only here
         from paho.mqtt.packettypes import PacketTypes  # noqa: PLC0415 as above
         from paho.mqtt.properties import Properties  # noqa: PLC0415 as above
 
+        from tidemark.sources.lenient_mqtt import LenientClient  # noqa: PLC0415 as above
+
         options, name = self._options, self._setting.name
         identity = options.client_id or f"tidemark-{self._setting.pipeline.name}-{name}"
-        client = Client(CallbackAPIVersion.VERSION2, identity, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
+        client = LenientClient(
+            CallbackAPIVersion.VERSION2, identity, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
+        )
         password = secret(name, "password", self._path(options.password_file), options.password_env)
         if options.username is not None:
             client.username_pw_set(options.username, password)
@@ -180,11 +183,17 @@ class MqttSource:
         """Messages that came.
 
         Raises:
-            ConfigError: the broker refuses the client or a subscription.
+            ConfigError: the broker refuses the client or a subscription, or the client's thread has ended.
 
         """
         if self._problem is not None:
             raise ConfigError(self._problem)
+        if self._client is not None and not self._closed.is_set():
+            thread = self._client._thread  # noqa: SLF001 paho tells it nowhere else
+            if thread is None or not thread.is_alive():
+                raise ConfigError(
+                    f"source '{self._setting.name}' no longer reads from the broker; see the log, and start it again"
+                )
         return self._intake.take(most, seconds)
 
     def positions(self) -> Positions:

@@ -179,9 +179,9 @@ class SyslogSource:
     async def _messages(self, reader: asyncio.StreamReader, peer: str) -> None:
         frames = Frames(self._options.max_message)
         count = 0
+        deadline: float | None = None
         while True:
-            patience = self._options.message_timeout / 1e6 if frames.partial else None
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout_at(deadline):
                 data = await reader.read(_READ)
             if not data:
                 return
@@ -191,6 +191,11 @@ class SyslogSource:
                 records.append(record_of(message, f"{peer} {count}", self._wanted))
             for begin in range(0, len(records), _TOGETHER):
                 await self._hand_over(records[begin : begin + _TOGETHER])
+            # The time is the whole message's: a byte now and then does not keep a connection.
+            if not frames.partial:
+                deadline = None
+            elif deadline is None or frames.ended:
+                deadline = asyncio.get_running_loop().time() + self._options.message_timeout / 1e6
 
     async def _hand_over(self, records: list[SourceRecord]) -> None:
         """Hand records over when there is room. Nothing more is read meanwhile, so that the sender waits."""

@@ -28,6 +28,8 @@ class Frames:
 
     def __init__(self, most: int) -> None:
         self._most, self._rest, self._skips = most, b"", False
+        self.ended = False
+        """Whether a message ended with what came last: what is there of one then is another's beginning."""
 
     @property
     def partial(self) -> bool:
@@ -43,12 +45,13 @@ class Frames:
         """
         self._rest += data
         found: list[bytes] = []
-        at = 0
+        self.ended, at = False, 0
         while at < len(self._rest):
             end = self._skipped(at) if self._skips else self._one(at, found)
             if end is None:
                 break
             at = end
+            self.ended |= not self._skips
         self._rest = self._rest[at:]
         return found
 
