@@ -124,6 +124,8 @@ class Registry:
         if parts[:2] == ["schemas", "ids"]:
             number = int(parts[2])
             self.asked.append(number)
+            if not 0 < number < 2**31:  # as Confluent's, which has no address for such a number
+                return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
             found = self.schemas.get(number)
             return (200, found) if found else (404, {"error_code": 40403, "message": "Schema not found"})
         version = (parts[1], int(parts[3]))

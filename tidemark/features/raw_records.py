@@ -5,7 +5,7 @@ What is learnt from and what is predicted go one way: a history is read as the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -60,6 +60,8 @@ class Records:
         self._numbers = cleaner.schema[own] != pl.String
         cleans = any(parse_sql(sql).output_name == own for sql in pipeline.clean)
         self._cleaner, self._key = (cleaner if cleans else None), own
+        column = pipeline.columns[own]
+        self._changed = cleans or bool(column.missing or column.rules())
 
     @cached_property
     def _own(self) -> Decoder:
@@ -69,11 +71,8 @@ class Records:
     def records(self, values: Sequence[bytes]) -> list[RawRecord]:
         """The record of each value. What tells no key has none, and becomes a dead letter."""
         texts = [self._text(value) for value in values]
-        if self._cleaner is not None:  # rows are together whose keys are equal as they are cleaned
-            decoded = self.decode(values)
-            cleaned, failed = surviving(self._cleaner, decoded.frame)
-            good = [row for i, row in enumerate(decoded.rows.tolist()) if i not in failed]
-            for row, text in zip(good, cleaned[self._key].cast(pl.String).to_list(), strict=True):
+        if self._changed:  # rows are together whose keys are equal by the rules of the column and as they are cleaned
+            for row, text in self._changed_keys(self.decode(values)):
                 texts[row] = text
         write = self._writer
         return self._keyed_by(texts, values if write is None else [as_record(write, value) for value in values])
@@ -85,13 +84,16 @@ class Records:
             RegistryError: the records' schemas are with a registry that does not answer.
 
         """
-        decoded = self._own.decode(self._batch(values, NO_TIMESTAMP))
-        frame, failed = (decoded.frame, {}) if self._cleaner is None else surviving(self._cleaner, decoded.frame)
-        good = [row for i, row in enumerate(decoded.rows.tolist()) if i not in failed]
         texts: list[str | None] = [None] * len(values)
-        for row, text in zip(good, frame[self._key].cast(pl.String).to_list(), strict=True):
+        for row, text in self._changed_keys(self._own.decode(self._batch(values, NO_TIMESTAMP))):
             texts[row] = text
         return self._keyed_by(texts, values)
+
+    def _changed_keys(self, decoded: Decoded) -> Iterator[tuple[int, str]]:
+        """The row of each good record, and its key by the column's rules and as it is cleaned."""
+        frame, failed = (decoded.frame, {}) if self._cleaner is None else surviving(self._cleaner, decoded.frame)
+        good = [row for i, row in enumerate(decoded.rows.tolist()) if i not in failed]
+        return zip(good, frame[self._key].cast(pl.String).to_list(), strict=True)
 
     def _keyed_by(self, texts: Sequence[str | None], values: Sequence[bytes]) -> list[RawRecord]:
         known = [text for text in texts if text is not None]

@@ -92,7 +92,7 @@ class AvroLayout:
                 if path[0] not in fields:
                     continue
                 self._paths[name] = path
-                unit = _unit(fields[path[0]]) if len(path) == 1 else None
+                unit = _unit(_type_at(self._schema, path, named))
                 if column.name == time[0] and unit is not None:
                     self._moments[name] = partial(_told, _UNITS[unit], TIME_FORMATS.get(time[1]).write)
 
@@ -245,6 +245,26 @@ def _told(unit: Callable[[int], int], write: Callable[[int], object], at: object
         return at
     told = write(unit(at))
     return msgspec.json.decode(bytes(told)) if isinstance(told, msgspec.Raw) else told
+
+
+def _type_at(kind: _Schema, path: Sequence[str], named: Mapping[str, Any]) -> _Schema:
+    """Type of the field that a path of names leads to within a record; None where it leads nowhere, or to many."""
+    for name in path:
+        records = [each for each in _types(kind, named) if each["type"] == "record"]
+        fields = [field["type"] for record in records for field in record["fields"] if field["name"] == name]
+        if len(fields) != 1:
+            return None
+        kind = fields[0]
+    return kind
+
+
+def _types(kind: _Schema, named: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The types that a type is one of; those written within, those that are named elsewhere as they are there."""
+    if isinstance(kind, list):
+        return [each for one in kind for each in _types(one, named)]
+    if isinstance(kind, str):
+        return [named[kind]] if kind in named else [{"type": kind}]
+    return [kind] if isinstance(kind["type"], str) else _types(kind["type"], named)
 
 
 def _unit(kind: _Schema) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -123,14 +123,15 @@ class ProtobufLayout:
         self._class = message_factory.GetMessageClass(found)
         write = TIME_FORMATS.get(time[1]).write
         self._getters: dict[str, Callable[[Any], object]] = {}
-        self._told: dict[int, str] = {}
+        self._levels: dict[tuple[str, ...], dict[int, str]] = {}
         for column in columns:
             for name in column.names:
                 path = (name,) if name in found.fields_by_name else tuple(name.split("."))
                 getter = _getter(found, path, write if column.name == time[0] else None)
                 if getter is not None:
                     self._getters[name] = getter
-                    self._told[found.fields_by_name[path[0]].number] = name
+                    for before, number in _numbers(found, path):
+                        self._levels.setdefault(before, {})[number] = name
 
         self._pass = _Pass.of(found, self._getters)
 
@@ -151,15 +152,10 @@ class ProtobufLayout:
                 except DecodeError:
                     bad[i] = f"is no {self._class.DESCRIPTOR.full_name} of Protobuf, or is cut off"
                     messages.append(self._class())
-        for i, message in enumerate(messages):
-            unknown = UnknownFieldSet(message)
-            if len(unknown):
-                for field in unknown:  # type: ignore[attr-defined]  # it is a sequence
-                    if (name := self._told.get(field.field_number)) is not None:
-                        bad[i] = (
-                            f"{name}: has another type in the record than in its schema (field "
-                            f"{field.field_number}, wire type {field.wire_type}); it was written with another schema"
-                        )
+        for before, names in self._levels.items():
+            for i, message in enumerate(messages):
+                if (reason := _other_type(message, before, names)) is not None:
+                    bad.setdefault(i, reason)
         return Columns({name: list(map(get, messages)) for name, get in self._getters.items()}, bad)
 
     def encode(self, value: bytes) -> bytes:
@@ -309,6 +305,45 @@ def _getter(
     return lambda told: own(getattr(told, name))
 
 
+def _numbers(message: Descriptor, path: Sequence[str]) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Fields that tell a column: the names that lead to the message of each, and its number there."""
+    told: Descriptor | None = message
+    single = True
+    for depth, name in enumerate(path):
+        if told is None:
+            return
+        field = told.fields_by_name[name]
+        yield tuple(path[:depth]), field.number
+        told, single = field.message_type, not field.is_repeated
+    if told is not None and single and told.full_name in {_TIMESTAMP, *_WRAPPERS}:
+        for inner in told.fields:
+            yield tuple(path), inner.number
+
+
+def _other_type(message: Any, before: Sequence[str], names: Mapping[int, str]) -> str | None:  # noqa: ANN401 a message
+    """Why a record is bad that has fields of another type than their schema has; None where it has none.
+
+    Args:
+        message: the record.
+        before: names of fields that lead to the message that is looked at.
+        names: of the column that each field tells, by the field's number.
+
+    """
+    for name in before:
+        if not message.HasField(name):
+            return None
+        message = getattr(message, name)
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        for field in unknown:  # type: ignore[attr-defined]  # it is a sequence
+            if (column := names.get(field.field_number)) is not None:
+                return (
+                    f"{column}: has another type in the record than in its schema (field "
+                    f"{field.field_number}, wire type {field.wire_type}); it was written with another schema"
+                )
+    return None
+
+
 def _value(field: FieldDescriptor, write: Callable[[int], object] | None) -> Callable[[Any], object]:
     if field.is_repeated:
         return list
@@ -318,7 +353,9 @@ def _value(field: FieldDescriptor, write: Callable[[int], object] | None) -> Cal
         if field.message_type.full_name in _WRAPPERS:
             return lambda told: told.value
     if field.enum_type is not None:
-        names = {value.number: value.name for value in field.enum_type.values}
+        names: dict[int, str] = {}
+        for value in field.enum_type.values:
+            names.setdefault(value.number, value.name)  # names behind the first are its aliases
         return lambda told: names.get(told, told)
     return _same
 

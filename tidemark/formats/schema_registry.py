@@ -31,10 +31,26 @@ _LONGEST_WAIT: Final = 120.0
 """Seconds that a flow stands still for a registry; well below the time after which its group takes it for dead."""
 _PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 _SHOWN: Final = 200
+_BEYOND: Final = 2**31
+"""Registries number schemas from 1 in 32 bits with a sign, and know no address for any other number."""
 
 
 class UnknownSchemaError(ValueError):
     """The registry has no schema of a number."""
+
+
+def _checked(number: int) -> None:
+    """See to it that a registry can have a schema of a number.
+
+    Raises:
+        UnknownSchemaError: it can't.
+
+    """
+    if not 0 < number < _BEYOND:
+        raise UnknownSchemaError(
+            f"has schema {number}, which is no number of a registry's schema; write it with a serializer of the "
+            "registry"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +87,7 @@ class SchemaFolder:
 
     def get(self, number: int) -> StoredSchema:
         """The schema of a number."""
+        _checked(number)
         path = self._folder / f"{number}{self._suffix}"
         try:
             return StoredSchema(content_of(path))
@@ -102,6 +119,7 @@ class HttpSchemas:
 
     def get(self, number: int) -> StoredSchema:
         """The schema of a number."""
+        _checked(number)
         found = self._asked(lambda client: client.get_schema(number, fmt=self._format))
         if found is None:
             raise UnknownSchemaError(

@@ -161,6 +161,8 @@ def _one_by_one(name: str, kind: str, values: Sequence[object]) -> tuple[list[An
 def _reason(name: str, kind: str, value: object) -> str:
     if kind == "float" and isinstance(value, int) and -(2**1023) < value < 2**1023:
         return too_large(name, short(str(value).encode()))
+    if kind == "float" and isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) < _MOST_EXPONENT:
+        return too_large(name, short(f"{value:f}".encode()))
     shown = repr(value) if isinstance(value, int | float | str | bytes | bool) else f"a {_kind(value)}"
     return f"{name}: expected {WANTED[kind]}, got {short(shown[:400].encode(errors='backslashreplace'))}"
 
@@ -203,10 +205,17 @@ def _float(value: object) -> object:
     if isinstance(value, float):
         return None if math.isnan(value) else value if math.isfinite(value) else _REFUSED
     if isinstance(value, Decimal):
-        return float(value) if value.is_finite() and abs(value.adjusted()) < _MOST_EXPONENT else _REFUSED
+        if not value.is_finite() or abs(value.adjusted()) >= _MOST_EXPONENT or _is_rounded(value):
+            return _REFUSED
+        return float(value)
     if isinstance(value, int) and -(2**64) < value < 2**64 and int(float(value)) == value:
         return float(value)
     return _REFUSED
+
+
+def _is_rounded(value: Decimal) -> bool:
+    """Whether a finite number is a whole one, and float64 has another in its place."""
+    return abs(value) >= EXACT and value == int(value) and int(float(value)) != int(value)
 
 
 def _bool(value: object) -> object:

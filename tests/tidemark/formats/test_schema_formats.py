@@ -371,3 +371,119 @@ def test_a_history_of_a_pipeline_is_read_without_its_schemas(kind: str, tmp_path
     for path in tmp_path.glob("reading.*"):
         path.unlink()
     assert Records(pipeline).decode([json.dumps(ROW).encode()]).frame["a"].to_list() == [1.5]
+
+
+@KINDS
+@pytest.mark.parametrize("number", [0, 2**31, 2**32 - 1])
+def test_a_number_that_no_registry_gives_is_the_fault_of_its_record(kind: str, number: int, tmp_path: Path) -> None:
+    (tmp_path / "schemas").mkdir()
+    value = record_of(kind, ROW, number)
+    with registry_running() as registry:
+        for where in (registry.address, "schemas"):
+            (reason,) = reasons(Decoder(pipeline_of(tmp_path, kind, where)).decode(batch_of([value])))
+            assert f"has schema {number}, which is no number of a registry's schema" in reason
+        assert not registry.asked
+
+
+MILLIS: Final = {"type": "long", "logicalType": "timestamp-millis"}
+DATE: Final = {"type": "int", "logicalType": "date"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "moment"),
+    [(MILLIS, 1_735_689_601_000, 1_735_689_601_000_000), (DATE, 20_089, 1_735_689_600_000_000)],
+)
+@pytest.mark.parametrize("how", ["flat", "nested", "deeper", "optional", "by name"])
+def test_a_moment_is_the_same_wherever_in_the_record_it_is(
+    how: str, kind: dict[str, str], told: int, moment: int, tmp_path: Path
+) -> None:
+    place = avro_schema(("at", ["null", kind]), name="Place")
+    deep = avro_schema(("in", place), name="Deep")
+    shapes: dict[str, tuple[list[tuple[str, object]], dict[str, Any], str]] = {
+        "flat": ([("at", kind)], {"at": told}, "at"),
+        "nested": ([("meta", place)], {"meta": {"at": told}}, "meta.at"),
+        "deeper": ([("deep", deep)], {"deep": {"in": {"at": told}}}, "deep.in.at"),
+        "optional": ([("meta", ["null", place])], {"meta": {"at": told}}, "meta.at"),
+        "by name": (
+            [("first", place), ("meta", ["null", "Place"])],
+            {"first": {"at": None}, "meta": {"at": told}},
+            "meta.at",
+        ),
+    }
+    fields, row, path = shapes[how]
+    schema = avro_schema(*((name, own) for name, own in _pairs(AVRO) if name != "time"), *fields)
+    text = pipeline_text("p").replace(
+        'topic = "p.raw"', 'topic = "p.raw"\nformat = "avro"\nschema_file = "reading.avsc"'
+    )
+    text = text.replace('time = { type = "string" }', f'time = {{ type = "string", names = ["{path}"] }}')
+    (tmp_path / "reading.avsc").write_text(json.dumps(schema))
+    decoded = Decoder(parse(text, str(tmp_path / "p.toml"))).decode(batch_of([avro_record(schema, ROW | row)]))
+    assert not decoded.bad
+    assert decoded.times.tolist() == [moment]
+
+
+def _with_place(kind: Any, *, before: bool = False) -> Any:  # noqa: ANN401 a type of a field, and a file
+    """A file whose reading tells `a` in a place, which may be in another place."""
+    inner = "plant.Outer" if before else "plant.Place"
+    file = proto_file(("key", 1, Field.TYPE_STRING), ("time", 2, Field.TYPE_STRING), ("meta", 3, inner))
+    place = proto_file(("a", 5, kind), message="Place").message_type[0]
+    outer = proto_file(("place", 4, "plant.Place"), message="Outer").message_type[0]
+    file.message_type.extend([place, outer])
+    file.dependency.append("google/protobuf/wrappers.proto")
+    return file
+
+
+WELL_KNOWN: Final = [wrappers_pb2.DESCRIPTOR.serialized_pb]
+
+
+@pytest.mark.parametrize("kind", [Field.TYPE_INT32, "google.protobuf.Int64Value"])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_field_of_another_type_is_refused_however_deep_it_is(kind: Any, before: bool) -> None:  # noqa: ANN401
+    name = "meta.place.a" if before else "meta.a"
+    layout = ProtobufLayout(
+        StoredSchema(descriptor_set(_with_place(kind, before=before))),
+        "plant.Reading",
+        None,
+        [Told("a", "float", True, (name,))],
+        ("time", "iso8601"),
+    )
+    value: Any = {"value": 3} if isinstance(kind, str) else 3
+
+    def record(file: Any, own: object) -> bytes:  # noqa: ANN401 a file
+        place = {"a": own}
+        return proto_record(file, {"key": "k", "meta": {"place": place} if before else place}, also=WELL_KNOWN)
+
+    good = record(_with_place(kind, before=before), value)
+    other = record(_with_place(Field.TYPE_DOUBLE, before=before), 7.5)
+    inner = record(_with_place("google.protobuf.DoubleValue", before=before), {"value": 7.5})
+    empty = proto_record(_with_place(kind, before=before), {"key": "k"}, also=WELL_KNOWN)
+    found = layout.columns([good, other, inner, empty])
+    assert [found.values[name][0], found.values[name][3]] == [3, None]
+    assert sorted(found.bad) == [1, 2]
+    assert all(reason.startswith(f"{name}: has another type in the record") for reason in found.bad.values())
+
+
+def test_an_enum_is_told_by_the_first_of_the_names_of_a_number() -> None:
+    file = proto_file(("key", 1, Field.TYPE_STRING), ("state", 2, Field.TYPE_INT32))
+    own = file.enum_type.add(name="State")
+    own.options.allow_alias = True
+    for name, number in (("UNKNOWN", 0), ("RUNNING", 1), ("STARTED", 1), ("NOTHING", 0)):
+        own.value.add(name=name, number=number)
+    file.message_type[0].field[1].type = Field.TYPE_ENUM
+    file.message_type[0].field[1].type_name = ".plant.State"
+    told = [Told("state", "string", True, ("state",))]
+    layout = ProtobufLayout(StoredSchema(descriptor_set(file)), "plant.Reading", None, told, ("time", "iso8601"))
+    records = [proto_record(file, {"key": "k", "state": number}) for number in (0, 1)]
+    assert list(layout.columns(records).values["state"]) == ["UNKNOWN", "RUNNING"]
+
+
+@pytest.mark.parametrize("scale", [0, 2])
+def test_a_decimal_that_float64_does_not_hold_is_refused_as_a_whole_number_is(scale: int, tmp_path: Path) -> None:
+    number = {"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": scale}
+    schema = avro_schema(*((name, number if name == "a" else own) for name, own in _pairs(AVRO)))
+    pipeline = pipeline_of(tmp_path, "avro")
+    (tmp_path / "reading.avsc").write_text(json.dumps(schema))
+    values = [avro_record(schema, ROW | {"a": Decimal(n)}) for n in (2**53 + 1, 2**53 + 2, -(2**53) - 1, 7, 10**22)]
+    decoded = Decoder(pipeline).decode(batch_of(values))
+    assert decoded.frame["a"].to_list() == [2.0**53 + 2, 7.0, 1e22]
+    assert ["beyond 2^53" in reason for reason in reasons(decoded)] == [True, True]
