@@ -152,8 +152,9 @@ class Membership:
             raise self._callback_error
         if messages:
             self._distribute(messages)
+        now = self._clock()
         for lane in self.lanes.values():
-            lane.hear(self._clock(), all_told=len(messages) < asked)
+            lane.hear(now, all_told=len(messages) < asked)
             lane.end_replay()
 
     def reopen(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter, methodcaller
 from typing import Final
@@ -149,20 +150,13 @@ class Lane:
         return _batch(self.partition, found, replay=False)
 
     def fitting(self, rows: int, most_bytes: int) -> int:
-        """How many of the next `rows` rows `take` gives."""
+        """How many of the next `rows` rows have at most `most_bytes` bytes; one even if it is big."""
         rows = min(rows, self.rows)
         if self.bytes <= most_bytes:
             return rows
-        size = 0
-        for fits, length in enumerate(map(len, itertools.islice(self._waiting(), rows))):
-            size += length
-            if size > most_bytes:
-                return max(fits, 1)
-        return rows
-
-    def _waiting(self) -> Iterator[Message]:
-        for place, run in enumerate(self._runs):
-            yield from itertools.islice(run, self._head if place == 0 else 0, None)
+        waiting = itertools.chain.from_iterable(self._runs)
+        sizes = list(itertools.accumulate(map(len, itertools.islice(waiting, self._head, self._head + rows))))
+        return max(bisect.bisect_right(sizes, most_bytes), 1)
 
     def take(self, rows: int, most_bytes: int) -> Batch:
         """The next at most `rows` rows, all on one side of the committed offset; at least one even if it is big.
@@ -171,8 +165,8 @@ class Lane:
         """
         assert self.partition is not None  # noqa: S101 for the type checker: an open lane has one
         taken: list[Message] = []
-        size = 0
         replay = False
+        rows = self.fitting(rows, most_bytes)
         while self._runs and len(taken) < rows:
             run = self._runs[0]
             stop = min(len(run), self._head + rows - len(taken))
@@ -180,8 +174,6 @@ class Lane:
                 replay = _offset(run[self._head]) < self.committed
             if replay and _offset(run[stop - 1]) >= self.committed:
                 stop = next(i for i in range(self._head, stop) if _offset(run[i]) >= self.committed)
-            if self.bytes > most_bytes:
-                stop, size = self._within(run, stop, size, most_bytes, first=not taken)
             taken.extend(run[self._head : stop])
             if stop < len(run):
                 self._head = stop
@@ -194,17 +186,6 @@ class Lane:
         self.bytes -= sum(map(len, taken))
         self.taken = int(batch.offsets[-1]) + 1
         return batch
-
-    def _within(self, run: Sequence[Message], stop: int, size: int, most: int, *, first: bool) -> tuple[int, int]:
-        """Where to stop in a run so that the batch keeps below `most` bytes, and the batch's size then."""
-        whole = size + sum(map(len, run[self._head : stop]))
-        if whole <= most:
-            return stop, whole
-        for i in range(self._head, stop):
-            size += len(run[i])
-            if size > most and not (first and i == self._head):
-                return i, size
-        return stop, size
 
     def _forget(self) -> None:
         self._runs.clear()

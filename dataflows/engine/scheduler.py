@@ -8,8 +8,9 @@ lie apart. A round that is small although many rows wait is put off for a moment
 silence: the backlog of one partition may have arrived before those of the others.
 
 While a group catches up, its rounds are cut at one event time, before which no partition that has more to come has
-rows left (`Backlog`): rows go on in the order of their event times over rounds too, and windows over the next key are
-those of a computation in event order. A live stream is not: a partition would wait for the next row of each other one.
+rows left (`common_end`): rows go on in the order of their event times over rounds too, and windows over the next key
+are those of a computation in event order. A live stream is not: a partition would wait for the next row of each other
+one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tidemark.runtime.processor import UNKNOWN_TIME, Batch, TaskState, TimedStat
 
 _MARKS: Final = 16
 _READ_AT_ONCE: Final = 64
+"""Rows whose event times are all read, instead of those at marks."""
 _LINGER: Final = 0.02
 """Seconds for which a round is put off, in the hope of rows that are being fetched."""
 _SMALL: Final = 4
@@ -84,6 +86,10 @@ class PartitionProgress:
         return rows, rows
 
 
+def _waited_for(partitions: Sequence[PartitionProgress]) -> list[PartitionProgress]:
+    return [each for each in partitions if not each.replaying and not each.silent]
+
+
 def together(partitions: Sequence[PartitionProgress], ahead: int) -> list[int]:
     """Rows that each partition of a group processes in a round.
 
@@ -91,7 +97,7 @@ def together(partitions: Sequence[PartitionProgress], ahead: int) -> list[int]:
     which no row has come yet is waited for. Rows that tell no event time go with those before them; a partition that
     has no others is taken to be where Kafka received them, so that it holds up nobody for long.
     """
-    reaches = [s.reach for s in partitions if not s.replaying and not s.silent]
+    reaches = [each.reach for each in _waited_for(partitions)]
     floor = min((-math.inf if reach is None else reach for reach in reaches), default=math.inf)
     return [
         partition.rows if partition.replaying or partition.reach is None else partition.up_to(floor + ahead)
@@ -113,8 +119,7 @@ def furthest(partitions: Sequence[PartitionProgress], ahead: int) -> float:
         Infinite if nobody has more to come, and -infinite if one of which nothing is known is waited for.
 
     """
-    live = [each for each in partitions if not each.replaying and not each.silent]
-    reaches = [(-math.inf if each.reach is None else each.reach, each.more) for each in live]
+    reaches = [(-math.inf if each.reach is None else each.reach, each.more) for each in _waited_for(partitions)]
     return min((reach if more else reach + ahead for reach, more in reaches), default=math.inf)
 
 
@@ -130,7 +135,7 @@ def common_end(partitions: Sequence[PartitionProgress], end: float, most: int) -
         Rows before it, and not those at it, are processed.
 
     """
-    live = [each for each in partitions if not each.replaying and not each.silent]
+    live = _waited_for(partitions)
     ends = sorted({end, *(mark for each in live for _, mark in each.marks if UNKNOWN_TIME != mark <= end)})
     fits = bisect.bisect_right(ends, most, key=lambda mark: sum(each.between(mark - 1)[1] for each in live))
     return ends[max(fits - 1, 0)]
@@ -177,6 +182,8 @@ class Rounds:
         if not waiting:
             self._awake.discard(name)
             return []
+        for lane in group:
+            lane.given_up = not lane.at_end and self._is_silent(lane, now)
         share = max(1, self.batch_rows // len(waiting))
         held = sum(lane.rows for lane in waiting)
         if self._config.align is None:
@@ -216,9 +223,7 @@ class Rounds:
 
     def _is_silent(self, lane: Lane, now: float) -> bool:
         patience = self._config.idle_timeout * (1 if lane.at_end else _STALLED)
-        silent = not lane.rows and now - lane.last_row >= patience
-        lane.given_up = silent and not lane.at_end
-        return silent
+        return not lane.rows and now - lane.last_row >= patience
 
     def _backlog(
         self, timed: TimedState, group: list[Lane], share: int, ahead: int, now: float
@@ -258,7 +263,7 @@ class Rounds:
         while rows < beyond:
             counts = _marks(rows, beyond)
             times = timed.event_times(lane.at([count - 1 for count in counts]))
-            past = (place for place, time in enumerate(times) if time != UNKNOWN_TIME and time > limit)
+            past = (place for place, told in enumerate(times) if told != UNKNOWN_TIME and told > limit)
             place = next(past, len(times) - 1)
             rows, beyond = [rows, *counts][place], counts[place]
             if beyond - rows == 1:
@@ -284,7 +289,7 @@ class Rounds:
 
 
 def _marks(begin: int, end: int) -> list[int]:
-    """At most so many numbers of rows above `begin`, the last one `end`."""
+    """Rising numbers of rows above `begin`, the last one `end`: all of them, or where they are many some of them."""
     step = 1 if end - begin <= _READ_AT_ONCE else -(-(end - begin) // _MARKS)
     return [*range(begin + step, end, step), end]
 

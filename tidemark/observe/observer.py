@@ -295,8 +295,8 @@ class Observer:
                 f"no process of the {name} flow is running; start one with `tidemark run {name} {self._file}`"
                 for name in absent
             ]
-        shown = self._figures.shown(self._champion)
-        problems += [*late_problems(shown, time.time()), *cleaning_problems(shown, time.time())]
+        shown, now = self._figures.shown(self._champion), time.time()
+        problems += [*late_problems(shown, now), *cleaning_problems(shown, now)]
         problems += [
             f"the {flow.name} flow is {flow.lag:,} records behind; add processes, or see its log"
             for flow in flows

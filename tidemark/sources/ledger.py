@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from tidemark.errors import TopicError
+from tidemark.sources.progress import decoded
 
 _PREFIX: Final = b"source/"
 
@@ -42,10 +42,4 @@ def decode_position(value: bytes) -> SourcePosition:
         TopicError: it is none.
 
     """
-    try:
-        return msgspec.json.decode(value, type=SourcePosition)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise TopicError(
-            f"a record of the ingest topic is no position of a source ({error}): something else, or a later version of "
-            "Tidemark, writes there"
-        ) from error
+    return decoded(value, SourcePosition, "position of a source")

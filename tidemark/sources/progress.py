@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ BEGINNINGS: Final = (64, 256, 1_024, 4_096)
 """Bytes at a file's beginning by which one that was changed or cut is told from another one."""
 _BLOCK: Final = 1 << 20
 Natural = Annotated[int, msgspec.Meta(ge=0)]
+T = TypeVar("T")
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -51,6 +52,22 @@ class Progress(msgspec.Struct, frozen=True):
         return hashlib.sha256(told.encode()).hexdigest()[:32].encode()
 
 
+def decoded(value: bytes, kind: type[T], what: str) -> T:
+    """A record of the ingest topic as it was written.
+
+    Raises:
+        TopicError: it is not of its kind. what: it should be, in words.
+
+    """
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TopicError(
+            f"a record of the ingest topic is no {what} ({error}): something else, or a later version of Tidemark, "
+            "writes there"
+        ) from error
+
+
 def decode_progress(value: bytes) -> Progress:
     """Progress as it was written.
 
@@ -58,13 +75,7 @@ def decode_progress(value: bytes) -> Progress:
         TopicError: it is none.
 
     """
-    try:
-        return msgspec.json.decode(value, type=Progress)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise TopicError(
-            f"a record of the ingest topic is no progress over a file ({error}): something else, or a later version of "
-            "Tidemark, writes there"
-        ) from error
+    return decoded(value, Progress, "progress over a file")
 
 
 class Prefix:

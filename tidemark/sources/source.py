@@ -126,6 +126,10 @@ class Setting:
         """A path that an option names: a relative one begins at the pipeline file's folder."""
         return self.pipeline.folder / Path(named).expanduser()
 
+    def file(self, named: str | None) -> str | None:
+        """The path of an option that may be left out."""
+        return None if named is None else str(self.path(named))
+
     @property
     def declared(self) -> Declared:
         """Columns of the pipeline's records."""

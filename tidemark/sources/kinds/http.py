@@ -8,13 +8,13 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
 from tidemark.sources.intake import Intake, Room
-from tidemark.sources.listening.address import is_loopback, listening, parted, server_tls
+from tidemark.sources.listening.address import Address, check_tls, is_loopback, listening, parted, server_tls
 from tidemark.sources.secrets import secret
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
@@ -29,7 +29,7 @@ _STOP_SECONDS: Final = 3
 class HttpOptions(SourceOptions):
     """Options of an `http` source."""
 
-    address: str = "127.0.0.1:8080"
+    address: Address = "127.0.0.1:8080"
     """`host:port` to listen on; port 0 takes a free one, which the log names. Any but this machine's own needs a
     token."""
     path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./-]{0,200}$")] = "/events"
@@ -55,18 +55,9 @@ class HttpOptions(SourceOptions):
     answer_timeout: Duration = 30_000_000
     """Time in which Kafka must have acknowledged it; after that the answer is 503, and the sender sends it again."""
 
-    @field_validator("address")
-    @classmethod
-    def _is_address(cls, address: str) -> str:
-        parted(address)
-        return address
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together: set both, or neither")
-        if self.tls_ca is not None and self.tls_cert is None:
-            raise ValueError("tls_ca needs tls_cert and tls_key")
+        check_tls(self.tls_cert, self.tls_key, self.tls_ca)
         if self.token_file is not None and self.token_env is not None:
             raise ValueError("token_file and token_env: keep one of the two")
         open_door = self.token_file is None and self.token_env is None and self.tls_ca is None
@@ -134,7 +125,7 @@ class HttpSource:
         config.load()
         if options.tls_cert is not None and options.tls_key is not None:
             files = (str(self._setting.path(options.tls_cert)), str(self._setting.path(options.tls_key)))
-            config.ssl = server_tls(self._name, *files, self._path(options.tls_ca))
+            config.ssl = server_tls(self._name, *files, self._setting.file(options.tls_ca))
         logging.getLogger("uvicorn").setLevel(logging.ERROR)  # a stranger's wrong request is no news
         listener = listening(self._name, options.address)
         self.port = listener.getsockname()[1]
@@ -149,12 +140,9 @@ class HttpSource:
         shown = f"[{host}]" if ":" in host else host
         _log.info("source '%s' takes POST %s://%s:%d%s", self._name, scheme, shown, self.port, options.path)
 
-    def _path(self, named: str | None) -> str | None:
-        return None if named is None else str(self._setting.path(named))
-
     def _tokens(self) -> Sequence[str]:
         options = self._options
-        text = secret(self._name, "token", self._path(options.token_file), options.token_env)
+        text = secret(self._name, "token", self._setting.file(options.token_file), options.token_env)
         tokens = [] if text is None else [line.strip() for line in text.splitlines() if line.strip()]
         if any(len(token) < _SHORTEST_TOKEN for token in tokens):
             raise ConfigError(

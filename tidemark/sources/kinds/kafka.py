@@ -77,7 +77,7 @@ class KafkaSource:
         self._consumer: Consumer | None = None
         self._next: dict[tuple[str, int], int] = {}
         self._moved: set[tuple[str, int]] = set()
-        self._incarnations: Annotated[dict[str, str], Field(default_factory=dict)]
+        self._incarnations: dict[str, str] = {}
         self._known: Mapping[str, str | None] = {}
         self._looked = 0.0
         self._refused: list[KafkaError] = []

@@ -16,7 +16,7 @@ from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
 from tidemark.runtime.safe_text import safe
 from tidemark.sources.intake import Intake, Parcel, Room, weight
-from tidemark.sources.listening.address import parted
+from tidemark.sources.listening.address import check_pair, parted
 from tidemark.sources.secrets import secret
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
@@ -87,8 +87,7 @@ class MqttOptions(SourceOptions):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together: set both, or neither")
+        check_pair(self.tls_cert, self.tls_key)
         if not self.tls and (self.tls_ca or self.tls_cert):
             raise ValueError("tls_ca and tls_cert need tls = true")
         if self.password_file is not None and self.password_env is not None:
@@ -145,7 +144,7 @@ class MqttSource:
         client = LenientClient(
             CallbackAPIVersion.VERSION2, identity, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
         )
-        password = secret(name, "password", self._path(options.password_file), options.password_env)
+        password = secret(name, "password", self._setting.file(options.password_file), options.password_env)
         if options.username is not None:
             client.username_pw_set(options.username, password)
         if options.tls:
@@ -163,13 +162,10 @@ class MqttSource:
         client.connect_async(host, port, keep_alive, clean_start=False, properties=properties)
         return client
 
-    def _path(self, named: str | None) -> str | None:
-        return None if named is None else str(self._setting.path(named))
-
     def _tls(self) -> ssl.SSLContext:
         options = self._options
         try:
-            context = ssl.create_default_context(cafile=self._path(options.tls_ca))
+            context = ssl.create_default_context(cafile=self._setting.file(options.tls_ca))
             if options.tls_cert is not None and options.tls_key is not None:
                 context.load_cert_chain(self._setting.path(options.tls_cert), self._setting.path(options.tls_key))
         except OSError as error:

@@ -10,14 +10,14 @@ import threading
 from collections.abc import Sequence
 from typing import Annotated, Final, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
 from tidemark.runtime.safe_text import safe
 from tidemark.sources.intake import Intake, Parcel, Room, weight
-from tidemark.sources.listening.address import is_loopback, listening, parted, server_tls
+from tidemark.sources.listening.address import Address, check_tls, is_loopback, listening, parted, server_tls
 from tidemark.sources.listening.syslog_message import BadFrameError, Frames, record_of
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
@@ -33,7 +33,7 @@ _STOP_SECONDS: Final = 5.0
 class SyslogOptions(SourceOptions):
     """Options of a `syslog` source."""
 
-    address: str = "127.0.0.1:6514"
+    address: Address = "127.0.0.1:6514"
     """`host:port` to listen on; port 0 takes a free one, which the log names."""
     anybody: bool = False
     """Whether whoever reaches the address may send: needed for an address that other machines reach, without
@@ -53,18 +53,9 @@ class SyslogOptions(SourceOptions):
     message_timeout: Duration = 30_000_000
     """Time in which a message that has begun must be there, or the connection ends."""
 
-    @field_validator("address")
-    @classmethod
-    def _is_address(cls, address: str) -> str:
-        parted(address)
-        return address
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together: set both, or neither")
-        if self.tls_ca is not None and self.tls_cert is None:
-            raise ValueError("tls_ca needs tls_cert and tls_key")
+        check_tls(self.tls_cert, self.tls_key, self.tls_ca)
         if self.buffer < 4 * self.max_message:
             raise ValueError("buffer must be at least four times max_message")
         if not (is_loopback(parted(self.address)[0]) or self.tls_ca or self.anybody):
@@ -102,9 +93,8 @@ class SyslogSource:
         options, name = self._options, self._setting.name
         context: ssl.SSLContext | None = None
         if options.tls_cert is not None and options.tls_key is not None:
-            authority = None if options.tls_ca is None else str(self._setting.path(options.tls_ca))
             files = (str(self._setting.path(options.tls_cert)), str(self._setting.path(options.tls_key)))
-            context = server_tls(name, *files, authority)
+            context = server_tls(name, *files, self._setting.file(options.tls_ca))
         listener = listening(name, options.address)
         self.port = listener.getsockname()[1]
         self._thread = threading.Thread(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 from ipaddress import ip_address
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
 
 from tidemark.errors import ConfigError
 
@@ -24,6 +26,38 @@ def parted(address: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
         raise ValueError(f"{address[:60]!r} is not host:port; write 127.0.0.1:8080")
     return host, int(port)
+
+
+def _checked(address: str) -> str:
+    parted(address)
+    return address
+
+
+Address = Annotated[str, AfterValidator(_checked)]
+"""An option that is `host:port`."""
+
+
+def check_pair(certificate: str | None, key: str | None) -> None:
+    """Refuse options of which one does nothing.
+
+    Raises:
+        ValueError: a certificate without its key, or a key alone.
+
+    """
+    if (certificate is None) != (key is None):
+        raise ValueError("tls_cert and tls_key go together: set both, or neither")
+
+
+def check_tls(certificate: str | None, key: str | None, authority: str | None) -> None:
+    """Refuse options of a server's TLS of which one does nothing.
+
+    Raises:
+        ValueError: says which belong together.
+
+    """
+    check_pair(certificate, key)
+    if authority is not None and certificate is None:
+        raise ValueError("tls_ca needs tls_cert and tls_key")
 
 
 def is_loopback(host: str) -> bool:
