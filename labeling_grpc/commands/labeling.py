@@ -48,9 +48,10 @@ class RenewLeases:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseLeases:
-    """Give the cases back."""
+    """Give the cases back: those whom their annotator passed are held back from that person for a while."""
 
     leases: tuple[LeaseRef, ...]
+    passed: bool = True
 
 
 class Answer(msgspec.Struct, frozen=True):

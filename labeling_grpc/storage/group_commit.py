@@ -369,10 +369,13 @@ class Writer:
         self._untold.append(partial(_deliver, done))
 
     def give_back(self, leased: Iterable[LeasedCase]) -> None:
-        """Release cases that were leased for a caller who is gone. When stopping, their leases run out instead."""
+        """Release cases that were leased for a caller who is gone, and saw none of them.
+
+        When stopping, their leases run out instead.
+        """
         refs = tuple(LeaseRef(case.event_id, case.token) for case in leased)
         try:
-            self.submit(ReleaseLeases(refs), FutureReply())
+            self.submit(ReleaseLeases(refs, passed=False), FutureReply())
         except Stopping:
             log.info("%d cases of a caller who is gone wait for the end of their leases", len(refs))
 

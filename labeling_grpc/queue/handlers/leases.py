@@ -44,8 +44,8 @@ def apply_held(work: UnitOfWork, command: Held) -> Result:
             return _escalate(work, command)
         case RenewLeases(leases, lease_us):
             return [_renew(work, lease, lease_us) for lease in leases]
-        case ReleaseLeases(leases):
-            return sum(_release(work, lease) for lease in leases)
+        case ReleaseLeases(leases, passed):
+            return sum(_release(work, lease, passed=passed) for lease in leases)
 
 
 def _answer(work: UnitOfWork, answer: Answer) -> Accepted | RefusedError:
@@ -104,14 +104,14 @@ def _renew(work: UnitOfWork, lease: LeaseRef, lease_us: int) -> int | RefusedErr
     return until
 
 
-def _release(work: UnitOfWork, lease: LeaseRef) -> int:
+def _release(work: UnitOfWork, lease: LeaseRef, *, passed: bool) -> int:
     """Give a case back; 0 when the lease had ended before."""
     if (held := work.gold.get((lease.event_id, lease.token))) is not None:
         return gold.release(work, held)
     case = _leased(work, lease.event_id, lease.token)
     if isinstance(case, RefusedError):
         return 0
-    work.give_back(case, passed_by=case.annotator)
+    work.give_back(case, passed_by=case.annotator if passed else None)
     return 1
 
 

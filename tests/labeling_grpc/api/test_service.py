@@ -333,12 +333,14 @@ def test_a_long_poll_without_a_case_ends_empty_in_time(client: LabelingClient) -
     assert 0.3 <= time.monotonic() - started < 3.0
 
 
-def test_what_was_leased_for_a_caller_who_is_gone_is_given_back(server: LabelingServer, client: LabelingClient) -> None:
+def test_nothing_is_leased_for_a_caller_who_is_gone(server: LabelingServer, client: LabelingClient) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = labeling_pb2_grpc.LabelingServiceStub(channel)
         call = stub.LeaseTasks.future(pb.LeaseTasksRequest(annotator="gone", wait_ms=20_000))
         wait_until(lambda: server._writer.parked == 1, "the call does not wait")
+        (parked,) = server._writer._parked.values()
         call.cancel()  # type: ignore[no-untyped-call]  # the stubs leave its types out
+        wait_until(lambda: parked.reply.abandoned, "the service does not see that its caller is gone")
         feed(server, [candidate(1)])
         (task,) = client.lease(wait=5.0)
     assert task.event_id == candidate(1).event_id

@@ -108,16 +108,27 @@ def test_answers_are_on_disk_while_the_call_waits_for_the_next_case(
 
 
 def test_the_next_case_of_a_caller_who_is_gone_is_given_back_and_the_answer_stays(
-    server: LabelingServer, client: LabelingClient
+    server: LabelingServer, client: LabelingClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed(server, 0)
     (task,) = client.lease()
     answer = pb.Annotation(event_id=task.event_id, lease_token=task.token, label="fraud")
     request = pb.SubmitLabelsRequest(annotations=[answer], next=pb.LeaseTasksRequest(annotator="ada", wait_ms=20_000))
+    transact = server.store.transact
     with grpc.insecure_channel(server.address) as channel:
         call = labeling_pb2_grpc.LabelingServiceStub(channel).SubmitLabels.future(request)
         wait_until(lambda: server._writer.parked == 1, "the call does not wait")
-        call.cancel()  # type: ignore[no-untyped-call]  # the stubs leave its types out
+        (parked,) = server._writer._parked.values()
+
+        def gone_meanwhile(commands: list[Command], meanwhile: Callable[[], None]) -> Applied:
+            applied = transact(commands, meanwhile)
+            if any(isinstance(command, LeaseCases) for command in commands):
+                monkeypatch.undo()
+                call.cancel()  # type: ignore[no-untyped-call]  # the stubs leave its types out
+                wait_until(lambda: parked.reply.abandoned, "the service does not see that its caller is gone")
+            return applied
+
+        monkeypatch.setattr(server.store, "transact", gone_meanwhile)
         feed(server, 1)
         assert [its.business_id for its in client.lease(wait=5.0)] == ["T1"]
     assert client.submit(task, "fraud").duplicate
