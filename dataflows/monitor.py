@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from bytewax.dataflow import Dataflow
@@ -21,6 +21,7 @@ from dataflows.engine.work import Done, Work
 from tidemark.errors import BrokerError, TopicError
 from tidemark.monitoring import Options
 from tidemark.monitoring.delays import Delays
+from tidemark.monitoring.read_back import ReadBack, read_sample
 from tidemark.monitoring.state import MonitorState
 from tidemark.monitoring.steps import (
     DecodeOutcomesStep,
@@ -36,7 +37,13 @@ from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
 
 
-def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, delays: Delays | None = None) -> Dataflow:
+def build(
+    source: Source[Work],
+    sink: Sink[Done],
+    pipeline: Pipeline,
+    delays: Delays | None = None,
+    read_back: Callable[[], ReadBack] = ReadBack,
+) -> Dataflow:
     """The flow between a source and a sink.
 
     Args:
@@ -44,6 +51,7 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, delays: De
         sink: of what it did.
         pipeline: that is measured.
         delays: asks how long predictions took.
+        read_back: what the sample's topic holds.
 
     Returns:
         The flow.
@@ -62,8 +70,9 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, delays: De
     joined = tm.step_with_errors("join_outcomes", read, predictions.oks, outcomes.oks, make=join)
     held = tm.together("held", predictions.oks, labels.oks, joined.oks)
     metrics = tm.step("measure", held, partial(MeasureStep, pipeline, options, delays))
+    watch = partial(WatchSampleStep, pipeline, options, read_back)
     sampled = tm.by_topic("sample", read, [topics.sample])
-    watched = tm.step_with_errors("watch_sample", sampled, make=partial(WatchSampleStep, pipeline, options))
+    watched = tm.step_with_errors("watch_sample", sampled, make=watch)
     judged = tm.step("watch_labels", answered, partial(WatchLabelsStep, pipeline, options))
     errs = predictions.errs, labels.errs, outcomes.errs, joined.errs, watched.errs
     letters = tm.dead_letters("dead_letters", *errs, topic=topics.deadletter)
@@ -87,8 +96,12 @@ def delays_of(pipeline: Pipeline, settings: Settings) -> Delays:
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over what is known of the pipeline's predictions; one process joins all partitions, others stand by."""
     delays = delays_of(pipeline, settings)
+
+    def held() -> ReadBack:
+        return read_sample(connected(settings), pipeline.topics.sample, pipeline.sample.size)
+
     return over_kafka(
-        lambda source, sink: build(source, sink, pipeline, delays), lambda: prepared(pipeline, settings), stop
+        lambda source, sink: build(source, sink, pipeline, delays, held), lambda: prepared(pipeline, settings), stop
     )
 
 

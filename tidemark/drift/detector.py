@@ -207,9 +207,9 @@ class Detector:
         """
         self.reset()
         width = 8 * max(1, len(self.columns))
-        if len(state.first) % width or len(state.first) > width * self._first:
+        if len(state.first) % width or len(state.first) > width * self._first * bool(self.columns):
             raise ValueError("its first rows are of other columns")
-        rows = np.frombuffer(state.first).reshape(-1, len(self.columns))
+        rows = np.frombuffer(state.first).reshape(len(state.first) // width, len(self.columns))
         if np.isinf(rows).any():
             raise ValueError("its first rows are infinite")
         self._waiting = [row.copy() for row in rows]

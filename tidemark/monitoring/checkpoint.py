@@ -13,12 +13,13 @@ from tidemark.runtime.processor import Partition
 PREFIX: Final = "monitor1:"
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """Metadata of a partition.
 
     rewind: offset to read again from; None if nothing before the committed offset is needed.  last: offset of the last
     row processed.  clock: latest event time.  given_up: outcomes without a prediction that wait until this time have
-    been given up, where their offset is at most `decided`.  reached: latest event time of this partition.
+    been given up, where their offset is at most `decided`.  reached: latest event time of this partition.  saved: of
+    the sample, whether its topic held at that time what was watched in it.
     """
 
     rewind: int | None
@@ -27,6 +28,7 @@ class Mark(msgspec.Struct, frozen=True):
     given_up: int
     decided: int
     reached: int = NEVER
+    saved: bool = False
 
     def encode(self) -> str:
         """ASCII text, to commit."""

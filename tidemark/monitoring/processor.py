@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tidemark.monitoring.delays import Delays
 from tidemark.monitoring.options import Options
+from tidemark.monitoring.read_back import ReadBack
 from tidemark.monitoring.state import MonitorState
 from tidemark.monitoring.steps import (
     DecodeOutcomesStep,
@@ -36,8 +37,18 @@ class MonitorProcessor(MonitorState):
         options: Options | None = None,
         wall: Callable[[], int] = wall_clock,
         delays: Delays | None = None,
+        read_sample: Callable[[], ReadBack] = ReadBack,
     ) -> None:
-        """`wall`: this machine's clock, µs: Kafka's timestamps are believed up to it.  delays: None: not measured."""
+        """Begin with nothing.
+
+        Args:
+            pipeline: that is measured.
+            options: how often, and how much is held.
+            wall: this machine's clock, µs: Kafka's timestamps are believed up to it.
+            delays: asks how long predictions took; None: not measured.
+            read_sample: what the sample's topic holds.
+
+        """
         options, topics = options or Options(), pipeline.topics
         self._predictions, self._kept, self._outcomes, self._sampled = (
             ByTopicStep([topic]) for topic in (topics.predictions, topics.labels, topics.outcomes, topics.sample)
@@ -54,7 +65,7 @@ class MonitorProcessor(MonitorState):
                 "keep_labels": KeepLabelsStep(pipeline, options),
                 "join_outcomes": JoinOutcomesStep(pipeline, options, wall),
                 "measure": MeasureStep(pipeline, options, delays),
-                "watch_sample": WatchSampleStep(pipeline, options),
+                "watch_sample": WatchSampleStep(pipeline, options, read_sample),
                 "watch_labels": WatchLabelsStep(pipeline, options),
             },
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from tidemark.monitoring.checkpoint import decode_mark
 from tidemark.monitoring.steps import (
     DecodePredictionsStep,
@@ -59,7 +61,7 @@ class MonitorState:
         self._sources[partition.topic].open(partition)
         self.join.open(partition, mark)
         if partition.topic == self._topics.sample:
-            self.watch.open(None if mark is None else mark.rewind)
+            return self.watch.open(mark)
         return None if mark is None else mark.rewind
 
     def close(self, partition: Partition) -> None:
@@ -83,7 +85,10 @@ class MonitorState:
             rewind = self.watch.rewind()
         else:
             rewind = self.join.rewind(partition)
-        return self.join.mark(partition, rewind).encode()
+        mark = self.join.mark(partition, rewind)
+        if partition.topic == self._topics.sample:
+            mark = msgspec.structs.replace(mark, saved=self.watch.saved)
+        return mark.encode()
 
     def event_time(self, batch: Batch) -> int | None:
         """Latest event time of predictions, latest `known_at` of outcomes: these two belong in one alignment group.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 from benchmarks.labels.proposal_streams import pipeline
 from tidemark.drift import saved
 from tidemark.monitoring import MonitorProcessor
+from tidemark.monitoring.read_back import ReadBack, read_back
 from tidemark.monitoring.steps.watch_sample import fill_time
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.model import Drift, Pipeline, Window
@@ -32,6 +33,8 @@ class Stored:
     key: bytes | None
     value: bytes | None
     headers: Headers
+    gone: bool = False
+    """Removed by compaction."""
 
 
 @dataclass
@@ -49,22 +52,33 @@ class Topic:
         self.start()
 
     def start(self) -> None:
-        self.processor = MonitorProcessor(self.pipe, wall=lambda: 2 * BEGIN)
+        self.processor = MonitorProcessor(self.pipe, wall=lambda: 2 * BEGIN, read_sample=self.read)
         rewind = self.processor.open(PLACE, self.metadata)
         if rewind is not None and rewind < self.committed:
             for begin in range(rewind, self.committed, 97):
-                assert self.processor.process(self.batch(begin, min(begin + 97, self.committed), replay=True)) == []
+                batch = self.batch(begin, min(begin + 97, self.committed), replay=True)
+                assert len(batch) == 0 or self.processor.process(batch) == []
+
+    def read(self) -> ReadBack:
+        return read_back(((row.key, row.value) for row in self.log if not row.gone), self.pipe.sample.size)
+
+    def compact(self) -> None:
+        """What Kafka leaves of each key: its newest record."""
+        newest = {row.key: at for at, row in enumerate(self.log)}
+        self.log = [replace(row, gone=row.gone or newest[row.key] != at) for at, row in enumerate(self.log)]
 
     def batch(self, begin: int, end: int, *, replay: bool = False) -> Batch:
-        rows = self.log[begin:end]
-        times = np.array([BEGIN // 1_000 + at for at in range(begin, end)], np.int64)
-        offsets = np.arange(begin, end, dtype=np.int64)
+        there = [at for at in range(begin, end) if not self.log[at].gone]
+        rows = [self.log[at] for at in there]
+        times = np.array([BEGIN // 1_000 + at for at in there], np.int64)
+        offsets = np.array(there, dtype=np.int64)
         keys, values = [row.key for row in rows], [row.value for row in rows]
         return Batch(PLACE, offsets, times, keys, values, [row.headers for row in rows], replay)
 
     def step(self, rows: int, *, crash: bool = False) -> None:
         end = min(self.committed + rows, len(self.log))
-        outputs = self.processor.process(self.batch(self.committed, end)) if end > self.committed else []
+        batch = self.batch(self.committed, end)
+        outputs = self.processor.process(batch) if len(batch) else []
         if crash:
             self.start()
             return
@@ -166,6 +180,54 @@ def test_alarms_are_the_same_whatever_crashes(seed: int) -> None:
     rewind = cut.processor.open(PLACE, cut.metadata)
     assert rewind is not None
     assert len(cut.log) - rewind < 1_200
+
+
+def test_a_crash_in_a_long_backlog_of_which_compaction_removes_what_was_saved_changes_nothing() -> None:
+    its = pipe()
+    rows = [*events(its, 1_800), *events(its, 500, begin=1_800, shift=1.0)]
+    whole = run(Topic(its), rows)
+    topic = Topic(its)
+    topic.log += rows
+    while topic.committed < 1_700:  # what it saves meanwhile lies behind all of the backlog
+        topic.step(300)
+        topic.compact()
+        topic.start()
+    assert sum(row.key == saved.KEY and not row.gone for row in topic.log) == 1
+    assert run(topic, []).metrics == whole.metrics
+    assert len(whole.metrics) >= 1
+
+
+def test_a_watch_that_finds_nothing_of_what_it_saved_says_that_it_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    its = pipe()
+    topic = run(Topic(its), events(its, 1_200))
+    topic.log = [replace(row, gone=row.gone or row.key == saved.KEY) for row in topic.log]
+    assert "begins anew" not in caplog.text
+    topic.start()
+    assert "begins anew" in caplog.text
+    topic = run(Topic(its), events(its, 100))
+    caplog.clear()
+    topic.start()
+    assert "begins anew" not in caplog.text
+
+
+def test_what_a_stranger_says_was_watched_further_than_was_read_is_not_gone_on_from() -> None:
+    its = pipe()
+    topic = run(Topic(its), events(its, 1_200))
+    ours = saved.unpack(next(row.value for row in topic.log if row.key == saved.KEY))
+    forged = saved.pack(msgspec.structs.replace(ours, through=10**9))
+    topic.log.append(Stored(saved.KEY, forged, []))
+    topic.start()
+    rewind = topic.processor.open(PLACE, topic.metadata)
+    assert rewind is not None
+    assert rewind <= topic.committed
+
+
+def test_a_tick_after_a_restart_tells_how_large_the_whole_sample_is() -> None:
+    its = pipe()
+    topic = run(Topic(its), events(its, 1_200))
+    topic.start()
+    told = [decode(Metric, output.value) for output in (*topic.processor.tick(NOW), *topic.processor.tick(NOW + 11))]
+    assert next(metric.n for metric in told if metric.name == "sample_events") == 1_200
 
 
 def test_windows_that_fill_after_the_start_are_no_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,9 @@ from tidemark.drift.calendar import watched
 from tidemark.drift.detector import Change, Detector
 from tidemark.errors import RecordError
 from tidemark.monitoring.change_metrics import change_metric, level_metric
+from tidemark.monitoring.checkpoint import Mark
 from tidemark.monitoring.options import Options
+from tidemark.monitoring.read_back import ReadBack
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import NO_MODEL, Metric, encode
@@ -24,6 +27,7 @@ from tidemark.runtime.by_topic import Received
 from tidemark.runtime.processor import Batch, Output
 from tidemark.runtime.steps import Outcome, Refused, RoundContext
 
+_log = logging.getLogger(__name__)
 METRICS: Final = (
     MetricKind("sample_events", "events", "monitor", "stream", "Events of the background sample that were read."),
     MetricKind(
@@ -56,15 +60,6 @@ _INPUTS, _PREDICTIONS = 0.5, 0.15
 """Shares of the false alarms that the pipeline allows."""
 
 
-@dataclass(slots=True)
-class _Held:
-    """A record while it is unknown what was watched before it."""
-
-    offset: int
-    event: Sampled
-    at: int
-
-
 def fill_time(pipeline: Pipeline) -> int:
     """How long windows fill after the start of a stream, µs."""
     return min(max((window.size for window in pipeline.windows), default=0), _LONGEST_FILL)
@@ -73,11 +68,13 @@ def fill_time(pipeline: Pipeline) -> int:
 class WatchSampleStep:
     """Watches the sample for change.
 
-    What it keeps is saved in the sample's own topic from time to time, and found there when it is read again: from the
-    record after the last one that is in it.
+    What it keeps is saved in the sample's own topic from time to time, and read from there when the topic is taken up.
+
+    read_back: what the topic holds: the newest of what was saved, whatever compaction has removed.
     """
 
-    def __init__(self, pipeline: Pipeline, options: Options) -> None:
+    def __init__(self, pipeline: Pipeline, options: Options, read_back: Callable[[], ReadBack] = ReadBack) -> None:
+        self._read_back = read_back
         self._every = options.every
         self._topics, self._size = pipeline.topics, pipeline.sample.size
         ids = feature_ids(pipeline)
@@ -97,44 +94,81 @@ class WatchSampleStep:
         )
         self._model = NO_MODEL
         self._rewind: int | None = None
-        self._held: list[_Held] | None = None
         self._through = -1
         self._first: int | None = None
         self._unsaved = 0
         self._places: set[int] = set()
         self._told: float | None = None
 
-    def open(self, rewind: int | None) -> None:
-        """Take up the topic. rewind: offset that it is read again from, None where nothing was read before."""
+    def open(self, mark: Mark | None) -> int | None:
+        """Take up the topic, with what was watched before.
+
+        Args:
+            mark: what was committed; None where nothing was read before.
+
+        Returns:
+            The offset to read again from; None where nothing was read before.
+
+        """
         self.close()
-        self._rewind = rewind
-        if rewind is not None:
-            self._held = []
+        if mark is None:
+            return None
+        self._rewind = mark.rewind
+        found = self._read_back()
+        self._places = set(found.places)
+        if (kept := found.newest(mark.last)) is not None:
+            self._restore(kept)
+        elif mark.rewind is not None and mark.saved:
+            _log.warning(
+                "%s holds nothing of what the watch for drift had saved in it: it begins anew, and says nothing of a "
+                "change before a season has passed",
+                self._topics.sample,
+            )
+        return self._rewind
+
+    def _restore(self, kept: saved.Saved) -> None:
+        """Go on from what was saved."""
+        if kept.columns != self._ids:
+            _log.info("the watch for drift begins anew: the pipeline file's features are others now")
+            return
+        try:
+            self._inputs.restore(kept.inputs)
+            self._predictions.restore(kept.predictions)
+        except ValueError as error:
+            self._inputs.reset()
+            self._predictions.reset()
+            _log.warning("the watch for drift begins anew: what it had saved is of other columns: %s", error)
+            return
+        self._model, self._through, self._first = kept.model, kept.through, kept.first
+        self._rewind, self._saved = kept.through + 1, True
 
     def close(self) -> None:
         """Forget all."""
         self._inputs.reset()
         self._predictions.reset()
         self._model = NO_MODEL
-        self._rewind = self._held = self._told = self._first = None
+        self._rewind = self._told = self._first = None
         self._through = -1
         self._unsaved = 0
         self._places = set()
+        self._saved = False
 
     def rewind(self) -> int | None:
         """Offset to read again from."""
         return self._rewind
+
+    @property
+    def saved(self) -> bool:
+        """Whether the topic holds something of what was watched."""
+        return self._saved
 
     def process(self, received: Received, context: RoundContext) -> Outcome[list[Output]]:
         """Alarms and what is to be kept, and records that are no events; at a tick how things are."""
         outputs: list[Output] = []
         refused: list[Refused] = []
         if context.tick is not None:
-            self._settle()
             return Outcome(self._tell(context.tick))
         for batch in received.batches:
-            if not context.replay:
-                self._settle()
             for row in range(len(batch)):
                 try:
                     outputs += self._record(batch, row)
@@ -151,45 +185,13 @@ class WatchSampleStep:
         if self._rewind is None:
             self._rewind = offset
         if batch.keys[row] == saved.KEY:
-            self._read_back(saved.unpack(value))
+            saved.unpack(value)  # ours, or a stranger's
             return []
         headers = batch.headers[row] if batch.headers else None
         event = sampled(batch.keys[row], value, headers, self._ids, self._size)
-        if event is None or not self._looks:
+        if event is None or not self._looks or offset <= self._through:
             return []
-        at = int(batch.timestamps[row]) * 1_000
-        if self._held is not None:
-            self._held.append(_Held(offset, event, at))
-            return []
-        return self._take(offset, event, at)
-
-    def _read_back(self, found: saved.Saved) -> None:
-        """What was saved. Where nobody knows yet what was watched, it is that; else it is known to be there."""
-        if found.columns != self._ids:
-            return  # of another pipeline file
-        if self._held is not None and self._rewind is not None and found.through >= self._rewind - 1:
-            try:
-                self._inputs.restore(found.inputs)
-                self._predictions.restore(found.predictions)
-            except ValueError as error:
-                self._inputs.reset()
-                self._predictions.reset()
-                raise RecordError("drift", f"what was watched so far is of other columns: {error}") from error
-            self._model, self._through, self._first = found.model, found.through, found.first
-            held, self._held = self._held, None
-            for one in held:
-                if one.offset > found.through:
-                    self._take(one.offset, one.event, one.at)
-        if found.through <= self._through:
-            self._rewind = max(found.through + 1, self._rewind or 0)
-
-    def _settle(self) -> None:
-        """Nothing that was saved has been found: what was read again is all there is."""
-        if self._held is None:
-            return
-        held, self._held = self._held, None
-        for one in held:
-            self._take(one.offset, one.event, one.at)
+        return self._take(offset, event, int(batch.timestamps[row]) * 1_000)
 
     def _take(self, offset: int, event: Sampled, at: int) -> list[Output]:
         self._through = offset
@@ -229,7 +231,10 @@ class WatchSampleStep:
             predictions=self._predictions.state(),
         )
         value = saved.pack(kept)
-        return [] if value is None else [Output(self._topics.sample, value, saved.KEY, 0)]
+        if value is None:
+            return []
+        self._rewind, self._saved = self._through + 1, True  # committed together with the record
+        return [Output(self._topics.sample, value, saved.KEY, 0)]
 
     def _tell(self, now: float) -> list[Output]:
         """How things are, now and then."""
