@@ -46,14 +46,16 @@ def build(source: Source[Work], sink: Sink[Done], pipeline: Pipeline, models: Mo
     errs, hops = [decoded.errs, rows.errs], []
     if has_rules(pipeline):
         hops.append(tm.rule_counts("rule_counts", decoded.oks, pipeline))
-    if pipeline.deduplicate is not None:
-        hops.append(tm.duplicate_counts("duplicate_counts", featured, pipeline))
+    by_first_key = featured
     for key in pipeline.hops:
         hops.append(tm.repartition(f"to_{key}", featured, pipeline, key))
         hop = tm.by_topic(f"by_{key}", read, [pipeline.topics.hop(key)])
         rows_by_key = tm.receive(f"receive_{key}", hop, pipeline, key)
         featured = tm.window_features(f"window_features_{key}", rows_by_key.oks, pipeline, key)
         errs.append(rows_by_key.errs)
+        by_first_key = featured if key == pipeline.keys[0] else by_first_key
+    if pipeline.deduplicate is not None:
+        hops.append(tm.duplicate_counts("duplicate_counts", by_first_key, pipeline))
     scored = tm.predict("predict", featured, pipeline, models)
     proposals = tm.propose("propose", scored, pipeline)
     sample = tm.sample("sample", scored, pipeline)

@@ -109,7 +109,7 @@ def duplicate_counts(
 
     Args:
         step_id: unique.
-        up: rows of the raw topics' stage.
+        up: rows of the stage where all of one first key meet.
         pipeline: whose rows they are.
 
     Returns:

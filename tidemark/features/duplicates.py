@@ -1,12 +1,14 @@
 """Records that were sent more than once: found by a key of their own, within a time.
 
-A row is a duplicate where an earlier row of its partition had the same key, its time at most `within` away. The earlier
-row may have been a duplicate itself: so what is a duplicate follows from the rows of that time alone, and a state that
-is rebuilt from them finds the same.
+A row is a duplicate where an earlier row of the same first key had the same key, its time at most `within` away. The
+earlier row may have been a duplicate itself: so what is a duplicate follows from the rows of that time alone, and a
+state that is rebuilt from them finds the same. Rows of one first key meet in one partition, so that a stream of any
+number of partitions and a history find the same duplicates.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 import numpy as np
@@ -18,6 +20,8 @@ from tidemark.pipeline import Pipeline
 
 _MOST: Final = 200_000
 """Keys after which those are looked for that can't matter any more."""
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+"""Tells the two hashes of a row apart: 2^64 over the golden ratio (Knuth, TAOCP 3, 6.4)."""
 
 
 class Seen:
@@ -30,7 +34,7 @@ class Seen:
         rule = pipeline.deduplicate
         self._within = 0 if rule is None else rule.within
         self._back = self._within + pipeline.time.lateness
-        self._latest: dict[int, int] = {}
+        self._times: dict[int, tuple[int, ...]] = {}
         self._look_at = _MOST
 
     def first(
@@ -49,30 +53,50 @@ class Seen:
 
         """
         keep = np.ones(len(times), np.bool_)
-        latest, within, back = self._latest, self._within, self._back
         for i, (key, at, moves) in enumerate(zip(hashes.tolist(), times.tolist(), bounded.tolist(), strict=True)):
-            if key:
-                known = latest.get(key)
-                counts = known is not None and (watermark == NO_WATERMARK or known > watermark - back)
-                if counts and known is not None and abs(at - known) <= within:
-                    keep[i] = False
-                if not counts or known is None or at > known:
-                    latest[key] = at
+            forgotten = NO_WATERMARK if watermark == NO_WATERMARK else watermark - self._back
+            if key and at > forgotten:
+                known = tuple(time for time in self._times.get(key, ()) if time > forgotten)
+                after = bisect_left(known, at)
+                near = known[max(after - 1, 0) : after + 1]
+                keep[i] = all(abs(at - time) > self._within for time in near)
+                if at not in near:
+                    self._times[key] = self._thinned((*known[:after], at, *known[after:]), after)
             if keep[i]:
                 watermark = max(watermark, moves)
-        if len(latest) > self._look_at:
-            self._latest = {key: at for key, at in latest.items() if at > watermark - back}
-            self._look_at = 2 * len(self._latest) + _MOST
+        if len(self._times) > self._look_at:
+            self._times = {key: kept for key, kept in self._times.items() if kept[-1] > watermark - self._back}
+            self._look_at = 2 * len(self._times) + _MOST
         return keep
 
+    def _thinned(self, times: tuple[int, ...], new: int) -> tuple[int, ...]:
+        """Times without one near `new` that lies between two others that are not further than `within` apart.
 
-def duplicate_keys(pipeline: Pipeline, columns: pl.DataFrame) -> NDArray[np.uint64]:
-    """Hashes of the keys by which duplicates are found, 0 where a row has none."""
+        Whatever is near to it is near to one of these two. So a key that all rows have takes bounded memory.
+        """
+        for i in range(max(new - 1, 1), min(new + 2, len(times) - 1)):
+            if times[i + 1] - times[i - 1] <= self._within:
+                return times[:i] + times[i + 1 :]
+        return times
+
+
+def duplicate_keys(pipeline: Pipeline, columns: pl.DataFrame, first_keys: pl.Series) -> NDArray[np.uint64]:
+    """Hashes of the keys by which duplicates are found, 0 where a row has none.
+
+    Args:
+        pipeline: whose `[deduplicate]` counts.
+        columns: the rows.
+        first_keys: (n,) texts of the first of `keys`, none of them null.
+
+    Returns:
+        (n,) uint64.
+
+    """
     rule = pipeline.deduplicate
     if rule is None:
         return np.zeros(len(columns), np.uint64)
     keys = columns[rule.key].cast(pl.String)
-    hashes = key_hashes(keys.fill_null(""))
+    hashes = key_hashes(keys.fill_null("")) * _ODD ^ key_hashes(first_keys)
     return np.where(keys.is_null().to_numpy(), np.uint64(0), np.maximum(hashes, np.uint64(1)))
 
 
@@ -90,6 +114,6 @@ def without_duplicates(pipeline: Pipeline, history: pl.DataFrame, times: NDArray
     """
     order = np.argsort(times, kind="stable")
     keep = np.ones(len(times), np.bool_)
-    hashes = duplicate_keys(pipeline, history)
+    hashes = duplicate_keys(pipeline, history, history[pipeline.keys[0]].cast(pl.String))
     keep[order] = Seen(pipeline).first(hashes[order], times[order], times[order], NO_WATERMARK)
     return keep

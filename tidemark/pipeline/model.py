@@ -222,8 +222,8 @@ class Deduplicate(Section):
     key: str
     """Column by which records are told apart, such as an id that their producer gives. A record without it is kept."""
     within: Duration
-    """A record is dropped where an earlier one of its partition had the same key, and their event times lie no further
-    apart than this."""
+    """A record is dropped where an earlier one of the same raw topic and the same first of `keys` had the same key, and
+    their event times lie no further apart than this."""
 
 
 class Feature(Section):
@@ -588,13 +588,13 @@ class Pipeline(Section):
 
     @property
     def repartitions(self) -> bool:
-        """Whether raw records are keyed by something else than the first key, which has windows."""
+        """Whether raw records are keyed by something else than the first key, by which they must be."""
         return any(raw.key == "other" for raw in self.raw) and self.needs_record_keys
 
     @property
     def needs_record_keys(self) -> bool:
-        """Whether there are windows over the first key: rows of one value of it must meet in one partition."""
-        return any(window.key == self.keys[0] for window in self.windows)
+        """Whether rows of one value of the first key must meet in one partition: for its windows, or as duplicates."""
+        return self.deduplicate is not None or any(window.key == self.keys[0] for window in self.windows)
 
     @property
     def hops(self) -> list[str]:

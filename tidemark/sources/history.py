@@ -77,9 +77,13 @@ def read_history(
 
 
 def _first(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a history that the stream would not drop as duplicates, which it looks for in each raw topic."""
+    """The rows of a history that the stream would not drop as duplicates.
+
+    The stream looks for them in each raw topic by itself, or in the rows of all as they meet by their first key.
+    """
     times = history[pipeline.time.column].to_physical().to_numpy()
-    topics = history[TOPIC] if TOPIC in history.columns else pl.repeat("", len(history), eager=True)
+    told = TOPIC in history.columns and not pipeline.repartitions
+    topics = history[TOPIC] if told else pl.repeat("", len(history), eager=True)
     keep = np.ones(len(history), np.bool_)
     for topic in topics.unique().to_list():
         own = topics.eq_missing(topic).to_numpy()

@@ -61,6 +61,7 @@ class _StageSteps:
     reading: _Reading | ReceiveStep
     windows: WindowFeaturesStep
     leaving: RepartitionStep | None
+    drops_duplicates: bool
 
 
 def _steps(pipeline: Pipeline, stage: Stage) -> _StageSteps:
@@ -70,6 +71,7 @@ def _steps(pipeline: Pipeline, stage: Stage) -> _StageSteps:
         _Reading(pipeline) if hop is None else ReceiveStep(pipeline, hop.topic, hop.layout),
         WindowFeaturesStep(pipeline, stage),
         None if leaving is None else RepartitionStep(pipeline, leaving),
+        stage.drops_duplicates,
     )
 
 
@@ -164,7 +166,7 @@ class StreamProcessor:
             refused += rows.errs
             hops += stage.reading.told if isinstance(stage.reading, _Reading) else []
             windowed = stage.windows.process(rows.oks, context)
-            if self._duplicates is not None and isinstance(stage.reading, _Reading):
+            if self._duplicates is not None and stage.drops_duplicates:
                 hops += self._duplicates.process(windowed, context)
             if stage.leaving is not None:
                 hops += stage.leaving.process(windowed, context)

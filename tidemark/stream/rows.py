@@ -75,6 +75,8 @@ class Layout:
         needed = [*pipeline.label.context]
         if pipeline.label.business_id is not None:
             needed.append(pipeline.label.business_id)
+        if pipeline.deduplicate is not None and pipeline.repartitions:
+            needed.append(pipeline.deduplicate.key)
         for key in pipeline.hops:
             needed += KeyWindows(pipeline, key).columns
         self._implied = {name: f"_key_{self.keys.index(name)}" for name in self.keys if cleaned[name] == pl.String}

@@ -34,6 +34,7 @@ class Stage:
     """Windows over one key. `arriving` is None where raw records arrive, `leaving` where rows are predicted.
 
     topics: whose partitions keep the windows.  key: number of the pipeline's key.
+    drops_duplicates: whether all rows of one first key meet here, for the first time.
     """
 
     topics: Sequence[str]
@@ -41,6 +42,7 @@ class Stage:
     windows: KeyWindows
     arriving: Hop | None
     leaving: Hop | None
+    drops_duplicates: bool
 
 
 def cleaned_schema(pipeline: Pipeline) -> Schema:
@@ -68,6 +70,15 @@ def stages(pipeline: Pipeline, cleaned: Schema) -> list[Stage]:
         known += before.names
         hops.append(Hop(topic, key, Layout(pipeline, cleaned, known)))
     return [
-        Stage(pipeline.raw_topics if arriving is None else [arriving.topic], number, own, arriving, leaving)
-        for number, own, arriving, leaving in zip(numbers, windows, hops, [*hops[1:], None], strict=True)
+        Stage(
+            pipeline.raw_topics if arriving is None else [arriving.topic],
+            number,
+            own,
+            arriving,
+            leaving,
+            drops_duplicates=pipeline.deduplicate is not None and position == pipeline.repartitions,
+        )
+        for position, (number, own, arriving, leaving) in enumerate(
+            zip(numbers, windows, hops, [*hops[1:], None], strict=True)
+        )
     ]

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from models import pipeline_text
 from streaming import START, MemoryEngine, shop
 
 from tidemark.errors import ConfigError
-from tidemark.features.duplicates import Seen
+from tidemark.features.duplicates import Seen, without_duplicates
 from tidemark.features.windows import NO_WATERMARK
 from tidemark.pipeline import Pipeline, parse, schema_hash
 from tidemark.pipeline.definitions import feature_ids
@@ -70,6 +71,74 @@ def test_in_order_the_first_of_each_key_within_the_time_is_kept(rows: list[tuple
     assert kept == naive(rows, 5)
 
 
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 80)), max_size=40), st.integers(1, 40))
+@settings(max_examples=300)
+def test_out_of_order_a_row_is_dropped_that_lies_near_to_any_earlier_one_that_still_counts(
+    rows: list[tuple[str, int]], cut: int
+) -> None:
+    seen = Seen(deduplicated(5))
+    kept: list[int] = []
+    wanted: list[int] = []
+    watermark = NO_WATERMARK
+    for begin in range(0, len(rows), cut):
+        part = rows[begin : begin + cut]
+        times = np.array([at * SECOND for _, at in part], np.int64)
+        first = seen.first(np.array([ord(name) for name, _ in part], np.uint64), times, times, watermark)
+        kept += (begin + np.flatnonzero(first)).tolist()
+        watermark = max([watermark, *times[first].tolist()])
+    highest = -1_000
+    for i, (name, at) in enumerate(rows):
+        counts = highest - 5 - 10  # within and lateness
+        near = [then for other, then in rows[:i] if other == name and abs(at - then) <= 5 and then > counts]
+        if at <= counts or not near:
+            wanted.append(i)
+            highest = max(highest, at)
+    assert kept == wanted
+
+
+def test_what_is_sent_late_and_sent_again_is_dropped_too() -> None:
+    times = np.array([100, 92, 92, 100, 60, 60], np.int64) * SECOND
+    first = Seen(deduplicated(5)).first(np.full(6, 7, np.uint64), times, times, NO_WATERMARK)
+    assert first.tolist() == [True, True, False, False, True, True], "60 is too late to be looked at"
+
+
+def test_a_key_that_every_row_has_takes_bounded_memory() -> None:
+    seen = Seen(deduplicated(5))
+    times = np.random.default_rng(0).permuted(np.arange(1_000_000, 6_000_000, 1_000, dtype=np.int64))
+    seen.first(np.ones(len(times), np.uint64), times, np.zeros(len(times), np.int64), 0)
+    assert len(seen._times[1]) <= 4
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("abc"), st.integers(0, 60)), min_size=1, max_size=40),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_stream_of_several_partitions_and_a_history_drop_the_same_rows(
+    rows: list[tuple[str, str, int]], by_hop: bool
+) -> None:
+    """Keyed by the first key, or by anything, so that rows meet by their first key in a topic of the pipeline."""
+    rows = sorted(rows, key=lambda each: each[2])
+    pipeline = deduplicated(10)
+    if by_hop:
+        pipeline = pipeline.model_copy(update={"raw": [pipeline.raw[0].model_copy(update={"key": "other"})]})
+    engine = MemoryEngine(pipeline)
+    number: dict[tuple[str, str], int] = {}
+    for i, (who, name, at) in enumerate(rows):
+        partition = Partition("shop.raw", (i if by_hop else ord(who)) % pipeline.partitions, "0000aaaa")
+        offset = engine.produce(partition, row(name, at, who))
+        number[str(partition.index), str(offset)] = i
+        while engine.waiting(partition):
+            engine.step(partition, 10)
+    engine.drain()
+    kept = sorted(
+        number[each["event_id"].split("-")[1], each["event_id"].split("-")[2]] for each in predictions(engine)
+    )
+    times = np.array([START + at * SECOND for _, _, at in rows], np.int64)
+    columns = {"who": [who for who, _, _ in rows], "id": [name for _, name, _ in rows]}
+    assert kept == np.flatnonzero(without_duplicates(pipeline, pl.DataFrame(columns), times)).tolist()
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 90), st.integers(1, 3)), min_size=1, max_size=25),
     st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.booleans()), min_size=3, max_size=30),
@@ -82,7 +151,7 @@ def test_a_crash_changes_nothing_of_what_is_dropped_and_of_what_windows_hold(
     for engine in (whole, broken):
         for i, (name, at, times) in enumerate(sent):
             for _ in range(times):
-                engine.produce(RAW, row(f"{name}{at // 40}", at + i, amount=float(i)), b"w")
+                engine.produce(RAW, row(f"{name}{at // 40}", at, amount=float(i)), b"w")
     while whole.waiting(RAW):
         whole.round({RAW: 1_000})
     for rows, crash, restart in turns:

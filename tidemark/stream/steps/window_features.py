@@ -95,7 +95,7 @@ class WindowFeaturesStep:
     def __init__(self, pipeline: Pipeline, stage: Stage) -> None:
         self.keeps = frozenset(stage.topics)
         self._pipeline = pipeline
-        drops = pipeline.deduplicate if stage.arriving is None else None
+        drops = pipeline.deduplicate if stage.drops_duplicates else None
         self._drops = drops is not None
         self._reach = stage.windows.reach + (0 if drops is None else drops.within)
         self._dropped = 0
@@ -175,7 +175,7 @@ class WindowFeaturesStep:
     def _first(self, arrival: Arrival, *, replay: bool) -> Arrival:
         """The rows that are no duplicates."""
         rows = arrival.rows
-        hashes = duplicate_keys(self._pipeline, rows.columns)
+        hashes = duplicate_keys(self._pipeline, rows.columns, rows.keys[self._key])
         keep = np.ones(len(rows), np.bool_)
         for part in arrival.parts:
             state, own = self._states[part.partition], slice(part.begin, part.end)
