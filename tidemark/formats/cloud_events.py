@@ -17,6 +17,7 @@ import numpy as np
 
 from tidemark.errors import ConfigError
 from tidemark.formats.json_records import JsonReader, Values
+from tidemark.formats.repeated import Repeated
 from tidemark.formats.shown import short
 from tidemark.records.record_formats import Columns, RecordSchema, reason_of
 from tidemark.runtime.processor import Batch, Headers
@@ -24,6 +25,8 @@ from tidemark.runtime.processor import Batch, Headers
 _PREFIX: Final = "ce_"
 _VERSION: Final = "1.0"
 _REQUIRED: Final = ("id", "source", "type")
+_READ: Final = ("specversion", *_REQUIRED, "datacontenttype", "data", "data_base64")
+"""Of the names of an event in structured mode those that are always read."""
 _STRUCTURED: Final = "application/cloudevents"
 _BATCH: Final = "application/cloudevents-batch"
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -32,6 +35,7 @@ _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class _Event(NamedTuple):
     attributes: dict[str, object]
     data: bytes
+    binary: bool
 
 
 def reader(schema: RecordSchema) -> CloudEventsReader:
@@ -76,6 +80,8 @@ class CloudEventsReader:
         self._attributes = attributes
         self._data = JsonReader(data)
         self._kinds = {column.name: column.kind for column in data}
+        asked = [name.removeprefix(_PREFIX) for name in attributes]
+        self._repeated = Repeated(list(dict.fromkeys([*_READ, *asked])))
 
     def read(self, batch: Batch, rows: Sequence[int]) -> Columns:
         """The columns of records."""
@@ -86,8 +92,10 @@ class CloudEventsReader:
                 event = _event(batch.values[row] or b"", batch.headers[row] if batch.headers else None)
             except (ValueError, RecursionError) as error:
                 bad[i] = reason_of(error)
-                event = _Event({}, b"{}")
+                event = _Event({}, b"{}", binary=True)
             events.append(event)
+        whole = [b"{}" if i in bad or events[i].binary else batch.values[row] or b"{}" for i, row in enumerate(rows)]
+        bad |= {i: f"gives '{name}' twice" for i, name in self._repeated.all(whole)}
         found: dict[str, Values] = {
             name: [event.attributes.get(name[len(_PREFIX) :]) for event in events] for name in self._attributes
         }
@@ -129,7 +137,11 @@ def _event(value: bytes, headers: Headers | None) -> _Event:
         ValueError: it is none.
 
     """
-    told = {name.lower(): content for name, content in headers or ()}
+    told: dict[str, bytes | None] = {}
+    for name, content in headers or ():
+        if name.lower() in told and (name.lower().startswith(_PREFIX) or name.lower() == "content-type"):
+            raise ValueError(f"has the header {short(name.lower().encode())} twice")
+        told[name.lower()] = content
     kind = (told.get("content-type") or b"").decode(errors="replace").strip().lower()
     if kind.startswith(_BATCH):
         raise ValueError("is a batch of events, which a record can't be; send each event in a record of its own")
@@ -146,7 +158,7 @@ def _binary(headers: dict[str, bytes | None], kind: str, value: bytes) -> _Event
         for name, content in headers.items()
         if name.startswith(_PREFIX)
     }
-    return _checked(attributes, value)
+    return _checked(attributes, value, binary=True)
 
 
 def _structured(value: bytes) -> _Event:
@@ -162,13 +174,13 @@ def _structured(value: bytes) -> _Event:
     if encoded is not None:
         if data is not None:
             raise ValueError("has both data and data_base64")
-        return _checked(attributes, _unpacked(encoded))
+        return _checked(attributes, _unpacked(encoded), binary=False)
     if data is None:
         raise ValueError("has no data")
     kind = str(attributes.get("datacontenttype", "application/json")).lower()
     if not _is_json(kind):
         raise ValueError(f"has data of the content type {short(kind.encode())}; send JSON")
-    return _checked(attributes, bytes(data))
+    return _checked(attributes, bytes(data), binary=False)
 
 
 def _unpacked(encoded: msgspec.Raw) -> bytes:
@@ -178,14 +190,14 @@ def _unpacked(encoded: msgspec.Raw) -> bytes:
         raise ValueError(f"has data_base64 that is no base64 ({error})") from error
 
 
-def _checked(attributes: dict[str, object], data: bytes) -> _Event:
+def _checked(attributes: dict[str, object], data: bytes, *, binary: bool) -> _Event:
     if attributes.get("specversion") != _VERSION:
         shown = short(str(attributes.get("specversion")).encode(errors="replace"))
         raise ValueError(f"is no event of CloudEvents {_VERSION}: its specversion is {shown}")
     for name in _REQUIRED:
         if not isinstance(attributes.get(name), str) or not attributes[name]:
             raise ValueError(f"is an event without '{name}'")
-    return _Event(attributes, data)
+    return _Event(attributes, data, binary)
 
 
 def _is_json(kind: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tidemark.formats.json_scan import name_hashes, suspicious
@@ -35,11 +35,22 @@ class Repeated:
             RecursionError: an object is nested too deeply.
 
         """
+        return next(self.all(values), None)
+
+    def all(self, values: Sequence[bytes]) -> Iterator[tuple[int, str]]:
+        """Every object that does: its place, and the first of its names that it gives again.
+
+        Args:
+            values: JSON objects, which were found to be some.
+
+        Raises:
+            RecursionError: an object is nested too deeply.
+
+        """
         for place in suspicious(values, self._hashes).nonzero()[0].tolist():
             name = self._twice(values[place])
             if name is not None:
-                return place, name
-        return None
+                yield place, name
 
     def _twice(self, value: bytes) -> str | None:
         decoder = json.JSONDecoder(object_pairs_hook=list, parse_int=str, strict=False)  # numbers of any length

@@ -185,6 +185,9 @@ BAD_EVENTS: Final[dict[str, tuple[bytes, dict[str, bytes], str]]] = {
     "XML": (b"<a/>", BINARY | {"content-type": b"application/xml"}, "content type application/xml; send JSON"),
     "structured Avro": (structured(datacontenttype="avro/binary"), {}, "content type avro/binary; send JSON"),
     "both data": (structured(data_base64="e30="), {}, "has both data and data_base64"),
+    "data twice": (structured().replace(b'"data":', b'"data": {"a": 1}, "data":'), {}, "gives 'data' twice"),
+    "an escaped name twice": (structured().replace(b'"id":', b'"i\\u0064": "8", "id":'), {}, "gives 'id' twice"),
+    "what is read twice": (structured(subject="x")[:-1] + b', "subject": "y"}', {}, "gives 'subject' twice"),
     "no base64": (structured(None, data_base64="e30"), {}, "has data_base64 that is no base64"),
     "data that is a text": (structured("x"), {}, "its data: expected `object`"),
     "a wrong type": (structured(ROW | {"a": "x"}), {}, "its data: a: expected a number within 64 bits"),
@@ -201,6 +204,20 @@ def test_an_event_that_is_none_is_named_and_the_rest_goes_on(name: str) -> None:
     decoded = Decoder(EVENTS).decode(event_batch([(structured(), {}), (value, headers), (structured(), {})]))
     assert decoded.rows.tolist() == [0, 2]
     assert reason in reasons(decoded)[0]
+
+
+def test_an_attribute_that_headers_give_twice_is_refused_and_one_of_no_event_is_not() -> None:
+    plain = json.dumps(ROW).encode()
+    batch = event_batch([(plain, BINARY)] * 3)
+    batch.headers = [
+        [*BINARY.items()],
+        [*BINARY.items(), ("CE_Subject", b"a"), ("ce_subject", b"b")],
+        [*BINARY.items()],
+    ]
+    batch.headers[2] += [("trace", b"1"), ("trace", b"2")]
+    decoded = Decoder(EVENTS).decode(batch)
+    assert decoded.rows.tolist() == [0, 2]
+    assert "has the header ce_subject twice" in reasons(decoded)[0]
 
 
 @given(
