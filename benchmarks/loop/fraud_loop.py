@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tidemark.broker import EmbeddedKafka
 from tidemark.cli.up import prepare
 from tidemark.kafka import producer_config
+from tidemark.kafka.clients import connect
 from tidemark.pipeline import Pipeline, load
 from tidemark.runtime.settings import Settings
 from tidemark.simulators.fraud import simulate
@@ -38,6 +40,23 @@ def set_up(settings: Settings) -> Pipeline:
     pipeline = load(PIPELINE_FILE)
     prepare(pipeline, settings)
     return pipeline
+
+
+def reset(settings: Settings, pipeline: Pipeline) -> None:
+    """Delete what the flow made, and the raw records, so that it begins anew; models stay."""
+    admin = connect(settings)
+    made = [*pipeline.raw_topics, *pipeline.hop_topics, pipeline.topics.predictions, pipeline.topics.proposals]
+    for future in admin.delete_topics(made).values():
+        future.result(30)
+    while set(made) & set(admin.list_topics(timeout=10).topics):
+        time.sleep(0.1)
+    for future in admin.delete_consumer_groups([f"{pipeline.name}.stream"]).values():
+        try:
+            future.result(30)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # no process of the flow has run yet
+                raise
+    set_up(settings)
 
 
 def events(seed: int, count: int, *, disorder: int = 0) -> pl.DataFrame:

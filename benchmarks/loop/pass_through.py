@@ -1,11 +1,8 @@
-"""`make bench-pass`: events a second of the stream flow, beside a loop that only consumes and produces the same bytes.
+"""`make bench-pass`: two processes of the stream flow over one (P2), and a profile of where the flow's time goes.
 
-P1: one process of the flow over the pass-through, with a profile of where the flow's time goes. Both take turns on the
-same backlog, which is in Kafka before they begin; the median of some pairs.
-P2: two processes of the flow over one. The second half of the events comes when the first is through, so that sharing
-out the partitions is not part of it; whoever produces them shares the cores with the flow.
-The topic has four partitions, and all commit transactions; their pace is that of the second half of the records they
-produced, by Kafka's timestamps: neither the beginning nor the first rows of each window and kernel are part of it.
+The second half of the events comes when the first is through, so that sharing out the partitions is not part of it;
+whoever produces them shares the cores with the flow. The topic has four partitions. The pace is that of the second half
+of the records, by Kafka's timestamps. How fast one process is, beside a pass-through (P1), `make bench-stream` tells.
 """
 
 from __future__ import annotations
@@ -19,28 +16,22 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 import polars as pl
 from bytewax.testing import run_main
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 import dataflows.stream
-from benchmarks.loop.fraud_loop import PIPELINE_FILE, Feed, created, events, own_kafka, publish_model, set_up
+from benchmarks.loop.fraud_loop import PIPELINE_FILE, Feed, created, events, own_kafka, publish_model, reset, set_up
 from benchmarks.support.flow_process import FlowProcess
 from benchmarks.support.report import write
 from dataflows.engine.environment import pipeline_and_settings
 from dataflows.engine.shutdown import Stop
-from tidemark.kafka import consumer_config, ensure_topics, producer_config, read_all
-from tidemark.kafka.clients import connect
+from tidemark.kafka import consumer_config, read_all
 from tidemark.pipeline import Pipeline
-from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 
-_TARGET: Final = 0.2
-_PAIRS: Final = 3
-_COMMIT_SECONDS: Final = 0.1
 _PATIENCE: Final = 600.0
 _PARTS: Final = {
     "kernels/": "windows and hashes (kernels)",
@@ -55,34 +46,6 @@ _PARTS: Final = {
     "numpy": "numpy",
     "numba": "numba",
 }
-
-
-def pass_through(settings: Settings, source: str, target: str, group: str, rows: int) -> None:
-    """Consume and produce the same bytes, a transaction every 100 ms, until `rows` rows are through."""
-    consumer = Consumer(consumer_config(settings, group=group, auto_offset_reset="earliest"))
-    producer = Producer(producer_config(settings, transactional_id=group))
-    producer.init_transactions(30)
-    consumer.subscribe([source])
-    through, began = 0, 0.0
-    positions: dict[int, int] = {}
-    while through < rows or positions:
-        messages = consumer.consume(1_000, 0.01)
-        if messages and not positions:
-            producer.begin_transaction()
-            began = time.monotonic()
-        for message in messages:
-            if message.error() is not None:
-                raise RuntimeError(str(message.error()))
-            positions[message.partition() or 0] = (message.offset() or 0) + 1
-        if messages:
-            producer.produce_batch(target, [{"value": m.value(), "key": m.key()} for m in messages])
-            through += len(messages)
-        if positions and time.monotonic() - began > _COMMIT_SECONDS:
-            offsets = [TopicPartition(source, index, offset) for index, offset in positions.items()]
-            producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 30)
-            producer.commit_transaction(30)
-            positions.clear()
-    consumer.close()
 
 
 def profiled(pipeline_file: str, rows: int) -> None:
@@ -144,11 +107,6 @@ def _end_of(settings: Settings, topic: str, partitions: int) -> int:
         consumer.close()
 
 
-def _through_backlog(settings: Settings, topic: str, rows: int, process: FlowProcess) -> float:
-    """Records a second of the second half of `rows`, all of which are in Kafka."""
-    return _rate(settings, topic, rows, [process], begin=rows // 2)
-
-
 def _through_feed(settings: Settings, pipeline: Pipeline, frame: pl.DataFrame, processes: list[FlowProcess]) -> float:
     """Predictions a second of the second half of the events, which comes when the first is through."""
     deadline = time.monotonic() + _PATIENCE
@@ -176,29 +134,8 @@ def _rate(settings: Settings, topic: str, rows: int, processes: list[FlowProcess
     return float((rows - begin) / ((times[-1] - times[begin]) / 1_000))
 
 
-def _reset(settings: Settings, pipeline: Pipeline) -> None:
-    """Delete what the flow made, and the raw records, so that it begins anew; models stay."""
-    admin = connect(settings)
-    made = [*pipeline.raw_topics, *pipeline.hop_topics, pipeline.topics.predictions, pipeline.topics.proposals]
-    for future in admin.delete_topics(made).values():
-        future.result(30)
-    while set(made) & set(admin.list_topics(timeout=10).topics):
-        time.sleep(0.1)
-    for future in admin.delete_consumer_groups([f"{pipeline.name}.stream"]).values():
-        try:
-            future.result(30)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # no process of the flow has run yet
-                raise
-    set_up(settings)
-
-
 def main(arguments: list[str]) -> None:
     """Run the benchmark, or one of its processes."""
-    if arguments[:1] == ["--pass"]:
-        source, target, group, count = arguments[1:]
-        pass_through(Settings.from_environment(), source, target, group, int(count))
-        return
     if arguments[:1] == ["--profile"]:
         profiled(arguments[1], int(arguments[2]))
         return
@@ -217,28 +154,15 @@ def main(arguments: list[str]) -> None:
         def process(slot: str, *command: str) -> FlowProcess:
             return FlowProcess(settings, slot, *command, log=folder / f"{slot}.log")
 
-        passed, alone = [], []
-        for pair in range(_PAIRS):
-            target = f"bench.out{pair}"
-            ensure_topics(settings, [TopicSpec(target, pipeline.partitions, {})])
-            Feed(settings, pipeline, frame).send_all()
-            through = ("benchmarks.loop.pass_through", "--pass", *pipeline.raw_topics, target, target, str(len(frame)))
-            with process(f"pass{pair}", *through) as p:
-                passed.append(_through_backlog(settings, target, len(frame), p))
-            with process(f"stream{pair}", *stream) as one:
-                alone.append(_through_backlog(settings, pipeline.topics.predictions, len(frame), one))
-                one.terminate()
-            _reset(settings, pipeline)
-        ratio = median(a / p for a, p in zip(alone, passed, strict=True))
         with process("one", *stream) as one:
             fed = _through_feed(settings, pipeline, frame, [one])
             one.terminate()
-        _reset(settings, pipeline)
+        reset(settings, pipeline)
         with process("first", *stream) as first, process("second", *stream) as second:
             together = _through_feed(settings, pipeline, frame, [first, second])
             first.terminate()
             second.terminate()
-        _reset(settings, pipeline)
+        reset(settings, pipeline)
         Feed(settings, pipeline, frame).send_all()
         with process("prof", "benchmarks.loop.pass_through", "--profile", str(PIPELINE_FILE), str(rows // 2)) as prof:
             while prof.runs:
@@ -258,18 +182,6 @@ def main(arguments: list[str]) -> None:
     write(
         "pass_through.quick" if quick else "pass_through",
         [
-            {
-                "id": "P1",
-                "value": round(ratio, 3),
-                "unit": "stream over pass-through",
-                "target": _TARGET,
-                "reached": ratio >= _TARGET,
-                "detail": {
-                    **detail,
-                    "stream_per_second": [round(rate) for rate in alone],
-                    "pass_through_per_second": [round(rate) for rate in passed],
-                },
-            },
             {
                 "id": "P2",
                 "value": round(together / fed, 2),
