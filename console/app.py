@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from console.api import calls
 from console.options import Options
 from console.pages import label, letters, loop, models, sign_in
 from console.pages.common import visited
@@ -70,6 +71,7 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/letters", visited("letters", letters.act), methods=["POST"]),
         Route("/p/{pipeline}/letters/kind/{kind}", visited("letters", letters.of_kind), methods=["GET"]),
         Route("/p/{pipeline}/letters/{partition:int}/{offset:int}", visited("letters", letters.one), methods=["GET"]),
+        Mount("/api", routes=calls.routes()),
         Mount(f"/static/{static_version()}", GZipMiddleware(_Static(directory=STATIC)), name="static"),
     ]
 

@@ -10,6 +10,7 @@ from console.loop.watch import Watch
 from console.service import Connections
 from console.shown.case_view import CaseLayout
 from console.shown.formatting import Times
+from labeling_grpc.client.gateway import Gateway
 from labeling_grpc.options import find
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
@@ -23,6 +24,7 @@ class Site:
     file: str
     settings: Settings
     connections: Connections
+    gateway: Gateway
     layout: CaseLayout
     watch: Watch
 
@@ -41,9 +43,9 @@ class Site:
 
         """
         name = pipeline.name
-        connections = Connections(address or (lambda: find(settings, name)), name)
+        where = address or (lambda: find(settings, name))
         watch = Watch(pipeline, settings, file)
-        return cls(pipeline, file, settings, connections, CaseLayout(pipeline), watch)
+        return cls(pipeline, file, settings, Connections(where, name), Gateway(where), CaseLayout(pipeline), watch)
 
     @property
     def name(self) -> str:
@@ -63,4 +65,5 @@ class Site:
     async def close(self) -> None:
         """Leave the service and Kafka."""
         await self.connections.close()
+        await self.gateway.close()
         await self.watch.close()

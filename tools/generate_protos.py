@@ -6,6 +6,7 @@ The path of the .proto mirrors its package, so what protoc writes is imported as
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from importlib.resources import files
@@ -14,18 +15,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path("labeling_grpc/v1")
 SOURCES = ("labeling_grpc/v1/labeling.proto", "labeling_grpc/v1/admin.proto")
+DESCRIPTION = PACKAGE / "openapi.json"
 PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 
 def generate(target: Path) -> None:
-    """Write the modules and stubs of every .proto below `target`.
+    """Write the modules and stubs of every .proto, and the description of the REST calls, below `target`.
 
     Raises:
         RuntimeError: protoc refuses a source; its message is on stderr.
 
     """
+    sys.path.insert(0, str(ROOT))
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet  # noqa: PLC0415 - as the next
     from google.rpc import status_pb2  # noqa: PLC0415 - as the next
     from grpc_tools import protoc  # noqa: PLC0415 - a development package, which --help can do without
+
+    from tools.openapi import openapi  # noqa: PLC0415 - the same
 
     target.mkdir(parents=True, exist_ok=True)
     arguments = [
@@ -37,12 +43,18 @@ def generate(target: Path) -> None:
         f"--grpc_python_out={target}",
         f"--mypy_out=quiet:{target}",
         f"--mypy_grpc_out=quiet:{target}",
+        "--include_source_info",
+        f"--descriptor_set_out={target / 'contract'}",
         *(f"--plugin={plugin}={Path(sys.executable).with_name(plugin)}" for plugin in PLUGINS),
         *SOURCES,
     ]
     code = protoc.main(arguments)
     if code != 0:
         raise RuntimeError(f"protoc ended with {code}; see its message above")
+    contract = FileDescriptorSet.FromString((target / "contract").read_bytes())
+    (target / "contract").unlink()
+    described = json.dumps(openapi(contract), indent=1, ensure_ascii=False)
+    (target / DESCRIPTION).write_text(described + "\n", encoding="utf-8")
 
 
 def differences(root: Path = ROOT) -> list[str]:
@@ -53,7 +65,7 @@ def differences(root: Path = ROOT) -> list[str]:
     committed = {
         path.name: path.read_text()
         for path in (root / PACKAGE).iterdir()
-        if path.suffix in {".py", ".pyi"} and path.name != "__init__.py"
+        if path.suffix in {".py", ".pyi", ".json"} and path.name != "__init__.py"
     }
     return sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
 

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from console.api.problems import is_call, problem, problem_of
 from console.pages.common import sessions_of
 from console.rendering import page
 from console.security.requests import RejectedError
@@ -53,6 +54,8 @@ async def refused(request: Request, error: Exception) -> Response:
     """A refusal of the labeling service."""
     if not isinstance(error, RefusedError):
         raise error
+    if is_call(request):
+        return problem_of(error)
     if error.reason is Reason.UNAUTHENTICATED and not _scripted(request):
         pipeline = request.path_params.get("pipeline", "")
         response = RedirectResponse(f"/p/{pipeline}/sign-in", 303)
@@ -88,6 +91,8 @@ def _scripted(request: Request) -> bool:
 
 
 def _told(request: Request, status: int, text: str, reason: str) -> Response:
+    if is_call(request):
+        return problem(status, text, reason)
     if _scripted(request):
         return JSONResponse({"error": {"status": status, "reason": reason, "text": text}}, status)
     title = _TITLES.get(status, HTTPStatus(status).phrase)

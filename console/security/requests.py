@@ -56,8 +56,13 @@ def check_csrf(session: Session, given: str) -> None:
         raise RejectedError(403, "this page is of an earlier sign-in: load it again", EARLIER_SIGN_IN)
 
 
-async def body(request: Request) -> bytes:
-    """The body of a request.
+def media_type(request: Request) -> str:
+    """What a request says that its body is, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def body(request: Request, most: int = MOST_BYTES) -> bytes:
+    """The body of a request, of at most so many bytes.
 
     Raises:
         RejectedError: it is too large, or breaks off.
@@ -67,8 +72,8 @@ async def body(request: Request) -> bytes:
     try:
         async for part in request.stream():
             size += len(part)
-            if size > MOST_BYTES:
-                raise RejectedError(413, f"a request has at most {MOST_BYTES:,} bytes")
+            if size > most:
+                raise RejectedError(413, f"a request has at most {most:,} bytes")
             parts.append(part)
     except ClientDisconnect as error:
         raise RejectedError(400, "the request broke off") from error
@@ -82,7 +87,7 @@ async def form(request: Request) -> dict[str, str]:
         RejectedError: it is no form.
 
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+    if media_type(request) != "application/x-www-form-urlencoded":
         raise RejectedError(415, "a form is sent as application/x-www-form-urlencoded")
     try:
         return dict(parse_qsl((await body(request)).decode(), keep_blank_values=True, max_num_fields=50))
@@ -104,7 +109,7 @@ async def said(request: Request, kind: type[Any]) -> Any:  # noqa: ANN401 of the
         RejectedError: it is none.
 
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+    if media_type(request) != "application/json":
         raise RejectedError(415, "write JSON")
     try:
         return msgspec.json.decode(await body(request), type=kind)

@@ -77,6 +77,7 @@ class _Client:
         self._address = address if callable(address) else lambda: address
         self._calls = Calls(annotator, pipeline)
         self._metadata = _authorization(token)
+        self._bears = bool(self._metadata)
         self._exposed = _flagged(IN_THE_CLEAR)
         self._tls = tls or Certificates.from_environment(os.environ)
         self._timeout = timeout
@@ -92,7 +93,7 @@ class _Client:
             ConfigError: It would be, and nobody said that it may.
 
         """
-        if not self._metadata or self._tls is not None or is_loopback(address):
+        if not self._bears or self._tls is not None or is_loopback(address):
             return
         if not self._exposed:
             raise ConfigError(
@@ -208,15 +209,16 @@ class Asyncio(_Client):
             self._connected = address
         return self._stub
 
-    async def _call(self, method: str, request: Message, wait: float = 0.0) -> Any:  # noqa: ANN401 - as above
+    async def _call(
+        self, method: str, request: Message, wait: float = 0.0, metadata: tuple[tuple[str, str], ...] | None = None
+    ) -> Any:  # noqa: ANN401 - as above
         stub = self._stub
+        sent = self._metadata if metadata is None else metadata
         pauses = _Pauses(self._patience)
         while True:
             try:
                 stub = stub or self._connect()
-                call: Awaitable[Any] = getattr(stub, method)(
-                    request, timeout=wait + self._timeout, metadata=self._metadata
-                )
+                call: Awaitable[Any] = getattr(stub, method)(request, timeout=wait + self._timeout, metadata=sent)
                 return await call
             except (grpc.RpcError, LabelingError) as error:
                 pause = pauses.after(error)
@@ -245,6 +247,11 @@ def _authorization(token: str | None) -> tuple[tuple[str, str], ...]:
     secret = os.environ.get(TOKEN_VARIABLE, "").strip() if token is None else token
     if not secret.isascii() or not secret.isprintable():
         raise ConfigError(f"the access token (see {TOKEN_VARIABLE}) has characters that no token has: copy it anew")
+    return bearer(secret)
+
+
+def bearer(secret: str) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call that shows an access token, "" for none."""
     return (("authorization", f"Bearer {secret}"),) if secret else ()
 
 

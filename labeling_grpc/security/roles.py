@@ -5,13 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from labeling_grpc.v1 import admin_pb2, labeling_pb2
+from labeling_grpc.contract.http_rules import SERVICES
 from tidemark.errors import ConfigError
 
-SERVICES: Final = (
-    labeling_pb2.DESCRIPTOR.services_by_name["LabelingService"],
-    admin_pb2.DESCRIPTOR.services_by_name["LabelingAdminService"],
-)
+__all__ = ["MATRIX", "SERVICES", "Role", "Scope", "check_matrix"]
 
 
 class Role(StrEnum):

@@ -17,6 +17,8 @@ its prefix) in the status details, a BadRequest where a field is at fault, a Res
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
   UNAVAILABLE          the service is stopping, or its database is: repeat the call, all of them are safe to repeat
+
+Each call says by google.api.http how the console serves it as REST under /api (docs/how-to/api.md).
 """
 
 from collections import abc as _abc

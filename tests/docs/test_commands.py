@@ -23,7 +23,7 @@ from tidemark.pipeline.model import Pipeline
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").rglob("*.md"))]
-_SHELL = {"cd", "cp", "export", "git", "grpcurl", "kafka-transactions.sh", "pip", "protoc", "rm", "source"}
+_SHELL = {"cd", "cp", "curl", "export", "git", "grpcurl", "kafka-transactions.sh", "pip", "protoc", "rm", "source"}
 _FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """Typer's own of click's, which has no public name."""

@@ -214,8 +214,8 @@ def _function(copy: Copy) -> None:
 def _call(copy: Copy) -> None:
     copy.after(
         "proto/labeling_grpc/v1/labeling.proto",
-        "  rpc GetProgress(GetProgressRequest) returns (GetProgressResponse);\n",
-        "  // How many cases were ever taken in.\n  rpc CountCases(CountCasesRequest) returns (CountCasesResponse);\n",
+        '    option (google.api.http) = {get: "/v1/pipelines/{pipeline}/progress"};\n  }\n',
+        _CALL,
     )
     copy.replaced("proto/labeling_grpc/v1/labeling.proto", "message GetProgressRequest {", _MESSAGES)
     copy.after(
@@ -228,6 +228,11 @@ def _call(copy: Copy) -> None:
     subprocess.run([sys.executable, "tools/generate_protos.py"], cwd=copy.folder, check=True, timeout=120)
 
 
+_CALL: Final = """  // How many cases were ever taken in.
+  rpc CountCases(CountCasesRequest) returns (CountCasesResponse) {
+    option (google.api.http) = {get: "/v1/pipelines/{pipeline}/cases-ever"};
+  }
+"""
 _MESSAGES: Final = """message CountCasesRequest {
   string pipeline = 1;
 }

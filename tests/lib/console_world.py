@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -209,12 +209,13 @@ def world(
 
 
 @contextmanager
-def console(sites: Sequence[Site], port: int = 0) -> Iterator[str]:
-    """The console in a thread of its own; where it is."""
+def console(sites: Sequence[Site], port: int = 0, *, local: bool = True) -> Iterator[str]:
+    """The console in a thread of its own; where it is. local: false makes it believe that other machines reach it."""
     listening = socket.create_server(("127.0.0.1", port))
     port = listening.getsockname()[1]
     options = Options(port=port)
     app = create_app(sites, options, KEY)
+    app.state.options = options if local else replace(options, host="0.0.0.0")  # noqa: S104 - believed, not done
     server = ConsoleServer(configuration(app, options), app.state.stopping)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
