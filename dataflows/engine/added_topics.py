@@ -13,7 +13,7 @@ def ensure_added(pipeline: Pipeline, settings: Settings, topic: str) -> None:
     Args:
         pipeline: whose topic it is.
         settings: that name the Kafka.
-        topic: its name; not one that is kept for a time that the pipeline file decides.
+        topic: its name; not that of the predictions, which are kept for longer where outcomes come late.
 
     Raises:
         TopicError: Kafka refuses to create it.

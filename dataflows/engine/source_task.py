@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from dataflows.engine.added_topics import ensure_added
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.environment import connected
 from dataflows.engine.file_task import ledger_spec
@@ -31,6 +32,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import SourceSpec
 from tidemark.records.dead_letter import dead_letter
 from tidemark.records.source_kinds import SOURCE_KINDS
+from tidemark.records.source_telling import Counts, Telling
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.sources.keying import Keyed
 from tidemark.sources.ledger import SourcePosition, decode_position, is_position, position_key
@@ -43,15 +45,6 @@ _TIMEOUT: Final = 5.0
 _SMALLEST: Final = 1_000
 _ALONE: Final = "alone"
 _DRAIN_SECONDS: Final = 2.0
-
-
-@dataclass(slots=True)
-class Counts:
-    """records: that are in Kafka.  refused: of these, dead letters at once.  failures: transactions in a row."""
-
-    records: int = 0
-    refused: int = 0
-    failures: int = 0
 
 
 @dataclass(slots=True)
@@ -96,6 +89,7 @@ class SourceTask:
         self._alone = kind.alone
         self._keyed = Keyed(pipeline, spec, self._topic)
         self._ledger = pipeline.topics.ingest
+        self._telling = Telling(pipeline.topics.metrics, spec.name)
         self._largest = LARGEST
         self._open = _Open()
         self._wait = _WAIT
@@ -143,6 +137,7 @@ class SourceTask:
         )
         try:
             ensure_topics(self._settings, [ledger_spec(self._ledger)])
+            ensure_added(self._pipeline, self._settings, self._pipeline.topics.metrics)
             self._begin()
         except BaseException:
             self.close()
@@ -159,6 +154,9 @@ class SourceTask:
                 self._send(records)
             due = transactions.age >= self._config.commit_interval or transactions.rows >= self._config.commit_rows
             if transactions.is_open and (due or not records):
+                self._commit()
+            elif not transactions.is_open and self._telling.due(self.counts, time.time()):
+                transactions.begin()
                 self._commit()
         except RecordTooLarge as failure:
             self._largest = max(min(self._largest, failure.size - 1), _SMALLEST)
@@ -185,11 +183,11 @@ class SourceTask:
             last = self._clock() + _DRAIN_SECONDS
             while self._clock() < last and self.step():
                 pass
-        if self._transactions.is_open:
-            try:
-                self._commit()
-            except TransactionFailed as failure:  # nothing was acknowledged: it comes again at the next start
-                _log.warning("source '%s': what came last is not in Kafka: %s", self._spec.name, failure)
+        try:
+            self._transactions.begin()
+            self._commit(ending=True)
+        except TransactionFailed as failure:  # nothing was acknowledged: it comes again at the next start
+            _log.warning("source '%s': what came last is not in Kafka: %s", self._spec.name, failure)
 
     def _send(self, records: Sequence[SourceRecord]) -> None:
         outputs = self._keyed.outputs(records)
@@ -220,7 +218,7 @@ class SourceTask:
         )
         return dead_letter(self._pipeline.topics.deadletter, batch, 0, f"source {self._spec.name}", reason)
 
-    def _commit(self) -> None:
+    def _commit(self, *, ending: bool = False) -> None:
         positions = self._source.positions()
         self._transactions.send(
             [
@@ -228,10 +226,12 @@ class SourceTask:
                 *(Output(self._ledger, value, key) for key, value in positions.files.items()),
             ]
         )
+        counts = Counts(self.counts.records + self._open.records, self.counts.refused + self._open.refused)
+        if (ending or self._telling.due(counts, time.time())) and self._slot is not None:
+            process = self._slot.transactional_id
+            self._transactions.send([self._telling.metric(counts, time.time(), process, runs=not ending)])
         self._transactions.commit([], None)
-        self.counts.records += self._open.records
-        self.counts.refused += self._open.refused
-        self.counts.failures = 0
+        self.counts = counts
         self._open = _Open()
         self._source.committed()
 

@@ -49,7 +49,10 @@ def parts_of(status: Status, *, figures: bool) -> list[RenderableType]:
     words, style = _STATES[status.state]
     parts: list[RenderableType] = [Text.assemble((safe(status.pipeline), "bold"), " ", (words, style))]
     if status.state != "not started":
-        parts += [_facts(status), _flows(status), _topics(status)]
+        parts += [_facts(status), _flows(status)]
+        if status.sources:
+            parts.append(_sources(status))
+        parts.append(_topics(status))
         if status.labeling is not None and status.labeling.annotators:
             parts.append(_annotators(status.labeling))
         if figures and status.figures:
@@ -114,15 +117,26 @@ def _flows(status: Status) -> Table:
     return table
 
 
+def _sources(status: Status) -> Table:
+    table = _table("source", "processes", "records", "a second", "refused")
+    for source in status.sources:
+        style = None if source.processes else "red"
+        name = safe(f"{source.name} ({source.kind})")
+        rate = _rate(source.per_second) if source.processes else ""
+        table.add_row(name, str(source.processes), f"{source.records:,}", rate, f"{source.refused:,}", style=style)
+    return table
+
+
 def _topics(status: Status) -> Table:
     table = _table("topic", "records", "a second")
     for topic in status.topics:
         about = "" if topic.exact else "about "
-        rate = (
-            f"{topic.per_second:,.0f}" if topic.per_second >= 10 or not topic.per_second else f"{topic.per_second:.1f}"
-        )
-        table.add_row(safe(topic.name), f"{about}{topic.records:,}", rate)
+        table.add_row(safe(topic.name), f"{about}{topic.records:,}", _rate(topic.per_second))
     return table
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 10 or not per_second else f"{per_second:.1f}"
 
 
 def _annotators(found: LabelingStatus) -> Table:

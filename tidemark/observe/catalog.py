@@ -30,6 +30,7 @@ _HOMES: Final = (
     "tidemark.training.alerting",
     "tidemark.training.metrics",
     "tidemark.selection.steps.outputs",
+    "tidemark.records.source_telling",
 )
 """Modules that write metrics, in the order of the reference."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")

@@ -21,7 +21,9 @@ from tidemark.observe.more_labels import next_hundred
 from tidemark.observe.sampling import Sample, sample
 from tidemark.observe.serving import Figures, Serving, committed_model
 from tidemark.observe.snapshot import FlowState, Snapshot
+from tidemark.observe.sources import Sources, source_problems
 from tidemark.observe.starting import running
+from tidemark.observe.status_record import SourceStatus
 from tidemark.observe.tail import Tail
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Metric, ModelManifest, decode
@@ -122,6 +124,7 @@ class Observer:
         self._schema = ModelSchema.of(pipeline)
         self._figures = Figures()
         self._serving = Serving()
+        self._sources = Sources({source.name: source.kind for source in pipeline.sources})
         self._selected_by = ""
         self._manifests: dict[str, ModelManifest] = {}
         self._champion: str | None = None
@@ -153,6 +156,7 @@ class Observer:
         begun = self._topics.models in ends
         flows = [self._flow(spec, ends) for spec in self._specs]
         champion = self._manifests.get(self._champion) if self._champion is not None else None
+        sources = self._sources.found(now)
         return Snapshot(
             at=now,
             ends=totals,
@@ -160,11 +164,12 @@ class Observer:
             flows=flows,
             champion=champion,
             metrics=self._figures.shown(self._champion),
-            problems=self._problems(flows, champion),
+            problems=[*self._problems(flows, champion), *self._source_problems(flows, sources)],
             ranked_by=self._serving.in_force.get("labeling", ""),
             notes=self._notes(flows, totals, champion),
             parts=ends,
             begun=begun,
+            sources=sources,
             gain=next_hundred(
                 self._figures.headlines({version: each.used for version, each in self._manifests.items()})
             ),
@@ -184,7 +189,7 @@ class Observer:
                 if message.topic() == self._topics.metrics:
                     metric = decode(Metric, message.value())
                     self._heard(metric)
-                    if not self._serving.take(metric):
+                    if not self._serving.take(metric) and not self._sources.take(metric):
                         self._figures.take(metric)
                     if metric.name == "budget_spent":
                         self._selected_by = metric.model
@@ -304,6 +309,12 @@ class Observer:
         ]
         problems += self._serving.problems(champion, self._schema)
         return problems
+
+    def _source_problems(self, flows: list[FlowState], sources: list[SourceStatus]) -> list[str]:
+        """Of a pipeline that runs, the sources that do not; those of one that is starting are as well."""
+        if not any(flow.members for flow in flows) or self._starting() & {f.name for f in flows if not f.members}:
+            return []
+        return source_problems(sources, self._file)
 
     def _notes(self, flows: list[FlowState], totals: dict[str, int], champion: ModelManifest | None) -> list[str]:
         starting = self._starting()

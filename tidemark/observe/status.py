@@ -67,6 +67,7 @@ def status_of(pipeline: Pipeline, file: str, snapshot: Snapshot, sample: Sample,
             FlowStatus(name=flow.name, processes=flow.members, behind=flow.lag, model=flow.model)
             for flow in snapshot.flows
         ],
+        sources=snapshot.sources,
         topics=[
             TopicStatus(name=topic, records=count.records, exact=count.exact, per_second=count.a_second)
             for topic in shown_topics(pipeline)

@@ -22,6 +22,21 @@ class FlowStatus(msgspec.Struct, frozen=True, kw_only=True):
     model: str
 
 
+class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A source of the pipeline. processes: that have told of themselves in the last 90 s.  records: that these brought.
+
+    refused: of these, dead letters at once.  per_second: as they told last.  at: when that was; null: it never ran.
+    """
+
+    name: str
+    kind: str
+    processes: int
+    records: int
+    refused: int
+    per_second: float
+    at: float | None
+
+
 class TopicStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A topic. records: held now, transactions' markers left out; about so many where `exact` is false.
 
@@ -187,5 +202,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     labeling: LabelingStatus | None = None
     sample: SampleStatus | None = None
     flows: list[FlowStatus] = []
+    sources: list[SourceStatus] = []
     topics: list[TopicStatus] = []
     figures: list[FigureStatus] = []

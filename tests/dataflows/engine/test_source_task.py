@@ -20,6 +20,9 @@ from dataflows.sources import spec_of
 from support import wait_until
 from tidemark.errors import ConfigError
 from tidemark.kafka import ensure_topics, read_all
+from tidemark.observe.sources import Sources
+from tidemark.observe.status_record import SourceStatus
+from tidemark.records import Metric, decode
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 
@@ -57,6 +60,31 @@ def test_what_is_answered_202_is_in_the_topic_with_its_key_and_its_origin(
     }
     assert {headers(message)["tidemark-source"] for message in found} == {b"s"}
     assert sorted(int((headers(m)["tidemark-position"] or b"").split(b"/")[1]) for m in found) == list(range(50))
+
+
+def test_a_source_tells_how_much_it_brought_and_that_it_ends_and_status_knows(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    pipeline = pipeline_of("http", {"address": "127.0.0.1:0"}, unique)
+
+    def told() -> list[Metric]:
+        found = read_all(kafka, pipeline.topics.metrics, settled=True)
+        return [decode(Metric, message.value()) for message in found]
+
+    def known() -> SourceStatus:
+        sources = Sources({"s": "http"})
+        for metric in told():
+            sources.take(metric)
+        return sources.found(time.time())[0]
+
+    with running(kafka, pipeline, tmp_path) as task:
+        port = _port(task)
+        wait_until(told, "a source that nothing sends to does not tell that it runs")
+        assert (known().processes, known().records) == (1, 0)
+        assert post(port, [ROW] * 50) == 202
+    last = told()[-1]
+    assert (last.n, last.detail["refused"], last.detail["runs"]) == (50, 0, 0)
+    assert (known().processes, known().at) == (0, last.at / 1e6)
 
 
 def test_a_row_that_is_broken_is_in_the_topic_too_and_one_too_large_is_a_dead_letter(

@@ -209,12 +209,9 @@ def test_an_event_that_is_none_is_named_and_the_rest_goes_on(name: str) -> None:
 def test_an_attribute_that_headers_give_twice_is_refused_and_one_of_no_event_is_not() -> None:
     plain = json.dumps(ROW).encode()
     batch = event_batch([(plain, BINARY)] * 3)
-    batch.headers = [
-        [*BINARY.items()],
-        [*BINARY.items(), ("CE_Subject", b"a"), ("ce_subject", b"b")],
-        [*BINARY.items()],
-    ]
-    batch.headers[2] += [("trace", b"1"), ("trace", b"2")]
+    own: Headers = list(BINARY.items())
+    twice: Headers = [*own, ("CE_Subject", b"a"), ("ce_subject", b"b")]
+    batch.headers = [own, twice, [*own, ("trace", b"1"), ("trace", b"2")]]
     decoded = Decoder(EVENTS).decode(batch)
     assert decoded.rows.tolist() == [0, 2]
     assert "has the header ce_subject twice" in reasons(decoded)[0]

@@ -34,6 +34,7 @@ from tidemark.observe.status_record import (
     LabelingStatus,
     LatencyStatus,
     QualityStatus,
+    SourceStatus,
     Status,
     TopicStatus,
 )
@@ -75,6 +76,10 @@ STATUS = Status(
         annotators=[AnnotatorStatus(name=f"ann\u202e{n}" * 9, answered=n, skipped=1) for n in range(12)],
     ),
     flows=[FlowStatus(name="stream", processes=1, behind=123_456, model="v000012-89abcdef (last rows: none)")],
+    sources=[
+        SourceStatus(name="s" * 30, kind="http", processes=2, records=1_234_567, refused=3, per_second=5_120.0, at=1.0),
+        SourceStatus(name="hall", kind="mqtt\x1b[2J", processes=0, records=0, refused=0, per_second=0.0, at=None),
+    ],
     topics=[TopicStatus(name="fraud." + "x" * 90, records=1_234_567, exact=False, per_second=2.5)],
     figures=[
         FigureStatus(
@@ -163,7 +168,7 @@ def test_every_field_of_the_json_is_documented() -> None:
         each for each in vars(status_record).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)
     ]
     names = {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
-    assert len(kinds) == 12
+    assert len(kinds) == 13
     assert {name for name in names if f"`{name}`" not in DOCUMENTED} == set()
     assert f"`{status_record.SCHEMA}`" in DOCUMENTED
     for state, code in status_record.EXIT.items():
