@@ -10,6 +10,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.operators as tm
+from dataflows.alarms import announcing
 from dataflows.engine.added_topics import ensure_added
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.engine.environment import connected, of_environment
@@ -70,10 +71,11 @@ def build(
     joined = tm.step_with_errors("join_outcomes", read, predictions.oks, outcomes.oks, make=join)
     held = tm.together("held", predictions.oks, labels.oks, joined.oks)
     metrics = tm.step("measure", held, partial(MeasureStep, pipeline, options, delays))
-    watch = partial(WatchSampleStep, pipeline, options, read_back)
+    announce = announcing(pipeline)
+    watch = partial(WatchSampleStep, pipeline, options, read_back, announce)
     sampled = tm.by_topic("sample", read, [topics.sample])
     watched = tm.step_with_errors("watch_sample", sampled, make=watch)
-    judged = tm.step("watch_labels", answered, partial(WatchLabelsStep, pipeline, options))
+    judged = tm.step("watch_labels", answered, partial(WatchLabelsStep, pipeline, options, announce))
     errs = predictions.errs, labels.errs, outcomes.errs, joined.errs, watched.errs
     letters = tm.dead_letters("dead_letters", *errs, topic=topics.deadletter)
     tm.commit("commit", sink, letters, metrics, watched.oks, judged, state=partial(MonitorState, pipeline))

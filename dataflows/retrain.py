@@ -10,6 +10,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.operators as tm
+from dataflows.alarms import AlarmFollower
 from dataflows.engine.added_topics import ensure_added
 from dataflows.engine.config import EngineConfig, gap_accepted
 from dataflows.engine.environment import connected, of_environment
@@ -58,6 +59,7 @@ class Trainers:
         self._pipeline, self._settings = pipeline, settings
         self._secret: bytes | None = None
         self._sandbox: Sandbox | None = None
+        self._alarms = AlarmFollower(pipeline, settings)
 
     def prepared(self) -> Running:
         """What a pipeline of an earlier version lacks is made before the group is joined.
@@ -83,7 +85,13 @@ class Trainers:
             deadletter=pipeline.topics.deadletter,
             must_fit=True,  # a model in parts, or a manifest, is not replaced by a dead letter
         )
-        return Running(config, close=sandbox.close)
+        self._alarms.newest()
+
+        def close() -> None:
+            sandbox.close()
+            self._alarms.close()
+
+        return Running(config, close=close)
 
     def learn(self) -> LearnStep:
         """The step that trains, of one worker."""
@@ -95,6 +103,7 @@ class Trainers:
             recomputing=Recomputer(pipeline, settings),
             secret=self._secret,
             settle=self._settle,
+            alarmed=self._alarms.newest,
         )
 
     def _registry(self) -> Registry:

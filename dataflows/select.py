@@ -11,6 +11,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 import dataflows.operators as tm
+from dataflows.alarms import AlarmFollower
 from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
 from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
@@ -38,15 +39,31 @@ _MARKERS: Final = 1_000
 
 
 def build(
-    source: Source[Work], sink: Sink[Done], pipeline: Pipeline, read_asked: Callable[[], Iterable[Candidate]] = tuple
+    source: Source[Work],
+    sink: Sink[Done],
+    pipeline: Pipeline,
+    read_asked: Callable[[], Iterable[Candidate]] = tuple,
+    alarmed: Callable[[], int | None] = lambda: None,
 ) -> Dataflow:
-    """The flow between a source and a sink. read_asked: the newest candidates, where selection goes by them."""
+    """The flow between a source and a sink.
+
+    Args:
+        source: of its rounds.
+        sink: of what it did.
+        pipeline: whose cases are chosen.
+        read_asked: the newest candidates, where selection goes by them.
+        alarmed: time of the newest alarm of drift that is followed.
+
+    Returns:
+        The flow.
+
+    """
     flow = Dataflow("select")
     read = tm.input("read", flow, source)
     proposals = tm.by_topic("proposals", read, [pipeline.topics.proposals])
     decoded = tm.step_with_errors("decode_proposals", proposals, make=partial(DecodeProposalsStep, pipeline))
     tiles = tm.step_with_errors("close_tiles", decoded.oks, make=partial(CloseTilesStep, pipeline))
-    choices = tm.step("choose", tiles.oks, partial(ChooseStep, pipeline, read_asked=read_asked))
+    choices = tm.step("choose", tiles.oks, partial(ChooseStep, pipeline, read_asked=read_asked, alarmed=alarmed))
     candidates = tm.step("candidates", choices, partial(CandidatesStep, pipeline))
     budget = tm.step("budget_metrics", choices, partial(BudgetMetricsStep, pipeline))
     letters = tm.dead_letters("dead_letters", decoded.errs, tiles.errs, topic=pipeline.topics.deadletter)
@@ -56,9 +73,10 @@ def build(
 
 def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, Sessions]:
     """The flow over the pipeline's proposals; one member of its group is active, others stand by."""
+    alarms = AlarmFollower(pipeline, settings)
     return over_kafka(
-        lambda source, sink: build(source, sink, pipeline, lambda: asked(pipeline, settings)),
-        lambda: prepared(pipeline, settings),
+        lambda source, sink: build(source, sink, pipeline, lambda: asked(pipeline, settings), alarms.at),
+        lambda: prepared(pipeline, settings, alarms),
         stop,
     )
 
@@ -85,8 +103,8 @@ def asked(pipeline: Pipeline, settings: Settings) -> Iterator[Candidate]:
             continue
 
 
-def prepared(pipeline: Pipeline, settings: Settings) -> Running:
-    """The ledger's past is looked at before the group is joined.
+def prepared(pipeline: Pipeline, settings: Settings, alarms: AlarmFollower) -> Running:
+    """The ledger's past is looked at before the group is joined, and alarms are followed from then on.
 
     Raises:
         TidemarkError: offsets are gone and what was asked is there.
@@ -102,7 +120,8 @@ def prepared(pipeline: Pipeline, settings: Settings) -> Running:
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return Running(config)
+    alarms.newest()
+    return Running(config, close=alarms.close)
 
 
 def flow() -> Dataflow:

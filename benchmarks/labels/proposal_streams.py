@@ -20,6 +20,7 @@ from tidemark.records import NO_MODEL, Candidate, decode
 from tidemark.runtime.processor import Batch, Headers, Output, Partition
 from tidemark.selection import SelectProcessor
 from tidemark.selection.proposals import ProposalMeta, active_rows, encode_proposals, explore_rows, schema
+from tidemark.selection.reaction import widest
 
 INCARNATION = "0badcafe"
 
@@ -77,7 +78,7 @@ def event_id(partition: int, offset: int) -> str:
 
 def propose(pipe: Pipeline, events: Events, watermark: int | None) -> Record:
     """The record that a batch gives; `watermark` held before it."""
-    selection, n = pipe.selection, events.time.shape[0]
+    selection, n = widest(pipe), events.time.shape[0]
     highest = np.maximum.accumulate(events.time)
     reached = highest if watermark is None else np.maximum(highest, watermark)
     tile = reached // selection.tile
@@ -197,10 +198,12 @@ class Run:
     position: int = 0
     apart: int = 1
     """Milliseconds of Kafka's clock between two records."""
+    alarms: Sequence[int] = ()
+    """Records at whose time (Kafka's) an alarm of drift was noticed."""
 
     def to(self, end: int, *, processor: SelectProcessor | None = None) -> None:
         """Start a process that takes up what is committed, and commit up to record `end`. Offsets have gaps: 2i + 7."""
-        processor = processor or SelectProcessor(self.pipe, read_asked=self._asked)
+        processor = processor or SelectProcessor(self.pipe, read_asked=self._asked, alarmed=self._alarmed)
         partition = Partition(self.pipe.topics.proposals, 0, INCARNATION)
         rewind = processor.open(partition, self.metadata)
         start = self.position if rewind is None else (rewind - 7) // 2
@@ -223,6 +226,10 @@ class Run:
     def came(self, record: int) -> int:
         """Kafka's timestamp of a record, ms."""
         return 1_700_000_000_000 + self.apart * record
+
+    def _alarmed(self) -> int | None:
+        """The newest alarm that is known while the records after the committed ones are processed."""
+        return max((self.came(at) * 1_000 for at in self.alarms if at <= self.position), default=None)
 
     def _asked(self) -> list[Candidate]:
         topic = self.pipe.topics.candidates

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tidemark.monitoring.alarms import Announce
 from tidemark.monitoring.delays import Delays
 from tidemark.monitoring.options import Options
 from tidemark.monitoring.read_back import ReadBack
@@ -38,6 +39,7 @@ class MonitorProcessor(MonitorState):
         wall: Callable[[], int] = wall_clock,
         delays: Delays | None = None,
         read_sample: Callable[[], ReadBack] = ReadBack,
+        announce: Announce | None = None,
     ) -> None:
         """Begin with nothing.
 
@@ -47,6 +49,7 @@ class MonitorProcessor(MonitorState):
             wall: this machine's clock, µs: Kafka's timestamps are believed up to it.
             delays: asks how long predictions took; None: not measured.
             read_sample: what the sample's topic holds.
+            announce: makes the record of an alarm that is followed; None where nobody follows.
 
         """
         options, topics = options or Options(), pipeline.topics
@@ -65,8 +68,8 @@ class MonitorProcessor(MonitorState):
                 "keep_labels": KeepLabelsStep(pipeline, options),
                 "join_outcomes": JoinOutcomesStep(pipeline, options, wall),
                 "measure": MeasureStep(pipeline, options, delays),
-                "watch_sample": WatchSampleStep(pipeline, options, read_sample),
-                "watch_labels": WatchLabelsStep(pipeline, options),
+                "watch_sample": WatchSampleStep(pipeline, options, read_sample, announce),
+                "watch_labels": WatchLabelsStep(pipeline, options, announce),
             },
         )
 

@@ -18,6 +18,7 @@ from tidemark.kafka.committed import CommittedOffsets
 from tidemark.kafka.passing import PASSING, SLOW, asked_until
 from tidemark.observe.changes import change_notes
 from tidemark.observe.more_labels import next_hundred
+from tidemark.observe.reactions import reaction_notes
 from tidemark.observe.sampling import Sample, sample
 from tidemark.observe.serving import Figures, Serving, committed_model
 from tidemark.observe.snapshot import FlowState, Snapshot
@@ -325,7 +326,8 @@ class Observer:
             notes.append(f"{', '.join(begun)} {verb} starting: the first start compiles kernels, in about a minute")
         if totals.get(self._topics.deadletter, 0) > 0:
             notes.append(f"there are dead letters; see them with `tidemark deadletter list {self._file}`")
-        notes += change_notes(self._figures.shown(self._champion), time.time(), self._file)
+        shown = self._figures.shown(self._champion)
+        notes += [*change_notes(shown, time.time(), self._file), *reaction_notes(shown, time.time(), self._pipeline)]
         if champion is not None and self._pin is not None and self._pin.version == champion.version:
             notes.append(
                 f"{self._pin.by} has pinned the champion, no model replaces it; `tidemark models unpin {self._file}` "

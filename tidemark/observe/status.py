@@ -149,6 +149,7 @@ def _budget(metric: Metric | None) -> BudgetStatus | None:
     if metric is None:
         return None
     total, detail = _number(metric.detail.get("total")), metric.detail
+    until = _count(detail.get("follows_until"))
     hour, day = _count(detail.get("per_hour")), _count(detail.get("per_day"))
     return BudgetStatus(
         in_all=int(_number(metric.detail.get("spent_in_all")) or 0),
@@ -159,6 +160,9 @@ def _budget(metric: Metric | None) -> BudgetStatus | None:
         per_hour=hour,
         in_day=None if day is None else _count(detail.get("spent_in_day")),
         per_day=day,
+        follows_until=None if until is None else until / 1e6,
+        extra=None if until is None else _count(detail.get("extra")),
+        most_extra=None if until is None else _count(detail.get("most_extra")),
     )
 
 

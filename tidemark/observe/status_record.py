@@ -115,6 +115,8 @@ class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Cases asked. in_all: ever, of at most `total` (null: no bound).  tile, tile_budget: in the last tile closed.
 
     in_hour, in_day: in the hour and the day (UTC) of that tile, of at most `per_hour` and `per_day`; null: no bound.
+    follows_until: until when (seconds since 1970) an alarm of drift is followed; null where none was by the last tile.
+    extra: cases asked beyond the usual ones since that alarm, of at most `most_extra`.
     """
 
     in_all: int
@@ -125,6 +127,9 @@ class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
     per_hour: int | None = None
     in_day: int | None = None
     per_day: int | None = None
+    follows_until: float | None = None
+    extra: int | None = None
+    most_extra: int | None = None
 
 
 class LatencyStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -248,6 +248,21 @@ def _labeling(pipeline: Pipeline) -> Iterator[Problem]:
         )
 
 
+def _reaction(pipeline: Pipeline) -> Iterator[Problem]:
+    reaction = pipeline.drift.reaction
+    if reaction is None:
+        return
+    if len(set(reaction.alarms)) != len(reaction.alarms):
+        yield Problem("drift.reaction.alarms", "an alarm is named twice; write each once")
+    if not pipeline.drift.alarms_per_year:
+        yield Problem("drift.reaction", "no alarm is looked for while drift.alarms_per_year is 0; raise it")
+    unseen = [name for name in reaction.alarms if name in ("inputs_changed", "predictions_changed")]
+    if unseen and not pipeline.sample.size:
+        yield Problem(
+            "drift.reaction.alarms", f"{unseen[0]} is looked for in the sample, and sample.size is 0; raise it"
+        )
+
+
 def _strategy(pipeline: Pipeline) -> Iterator[Problem]:
     selection = pipeline.selection
     if selection.options:  # else nothing of a strategy is looked at, which brings numpy
@@ -279,6 +294,7 @@ def _selection(pipeline: Pipeline) -> Iterator[Problem]:
             )
     if selection.focused and (selection.policy == "random" or not selection.explore):
         yield Problem("selection.draw", "'focused' needs random cases beside active ones; set explore, or leave it out")
+    yield from _reaction(pipeline)
     if selection.saved is not None and selection.total is None:
         yield Problem("selection.saved", "it is a share of selection.total, which is not given; add it")
     if pipeline.training.min_positive > pipeline.training.min_labels:

@@ -470,6 +470,26 @@ class Sample(Section):
     the present: once so many have been drawn since, a third of what was there is left. 0: no sample is drawn."""
 
 
+class Reaction(Section):
+    """What follows from an alarm of drift by itself, for a time. One that comes meanwhile begins nothing more."""
+
+    alarms: Annotated[
+        list[Literal["inputs_changed", "predictions_changed", "labels_changed", "quality_fell"]], Field(min_length=1)
+    ] = ["labels_changed", "quality_fell"]
+    """The alarms that are followed. A change of inputs alone need not harm."""
+    lasts: Duration = 7 * 86_400_000_000
+    """For how long, by Kafka's clock."""
+    budget: Annotated[float, Field(ge=1, le=100), Unit("times")] = 2.0
+    """How many times `selection.budget` a tile may ask. `total`, `per_hour` and `per_day` hold all the same; what
+    `selection.saved` keeps for change may be spent."""
+    explore: Annotated[float, Field(ge=1, le=100), Unit("times")] = 2.0
+    """How many times `selection.explore` is drawn at random, of that budget."""
+    most: Annotated[Count, Unit("cases")] = 500
+    """Cases at most that are asked beyond the usual ones."""
+    retrain: bool = True
+    """Whether a model is trained from what is known then, and four times as often as usual while it lasts."""
+
+
 class Drift(Section):
     """When it is said that the stream has changed (docs/explanation/drift.md)."""
 
@@ -480,6 +500,8 @@ class Drift(Section):
     """After what time the stream repeats itself. Each 24th of it is compared with its own past, so that a night is no
     change; nothing can be said before it has passed once. `7d` where weekends differ; `none`: all is compared with all
     before."""
+    reaction: Unless[Reaction] = None
+    """What follows from an alarm by itself. Without it people decide."""
 
 
 class Retention(Section):

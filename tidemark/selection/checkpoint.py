@@ -19,7 +19,10 @@ _PREFIX: Final = "select1:"
 _HEAD: Final = struct.Struct(">qqqqqH")
 _WINDOWS: Final = struct.Struct(">qqqq")
 """Hour, spent in it, day, spent in it: at the end, where the budget has such bounds."""
+_ALARM: Final = struct.Struct(">qq")
+"""Alarm of drift that is followed, extra cases since: after hours and days, where there was one."""
 _NONE: Final = -(2**63)
+_TAILS: Final = (0, _WINDOWS.size, _WINDOWS.size + _ALARM.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,10 @@ class Checkpoint:
         rewind = _NONE if self.rewind is None else self.rewind
         head = _HEAD.pack(self.tile_length, rewind, self.first_open, self.settled, self.ledger.in_all, len(times))
         body = struct.pack(f">{len(times)}q", *times) + flags.to_bytes(-(-len(times) // 8), "big")
-        if any(self.ledger.windows):
+        if any(self.ledger.windows) or self.ledger.alarm:
             body += _WINDOWS.pack(*self.ledger.windows)
+        if self.ledger.alarm:
+            body += _ALARM.pack(self.ledger.alarm, self.ledger.extra)
         return _PREFIX + base64.b85encode(head + body).decode("ascii")
 
     @classmethod
@@ -65,10 +70,12 @@ class Checkpoint:
             raise TopicError(_foreign(text)) from error
         rest = data[_HEAD.size + 8 * count :]
         flags, windows = rest[: -(-count // 8)], rest[-(-count // 8) :]
-        known = text.startswith(_PREFIX) and len(flags) == -(-count // 8) and len(windows) in (0, _WINDOWS.size)
+        known = text.startswith(_PREFIX) and len(flags) == -(-count // 8) and len(windows) in _TAILS
         if not known:
             raise TopicError(_foreign(text))
-        ledger = Ledger(spent, *(_WINDOWS.unpack(windows) if windows else ()))
+        counted = _WINDOWS.unpack(windows[: _WINDOWS.size]) if windows else ()
+        alarm = _ALARM.unpack(windows[_WINDOWS.size :]) if len(windows) > _WINDOWS.size else ()
+        ledger = Ledger(spent, *counted, *alarm)
         bits = int.from_bytes(flags, "big")
         watermarks = Watermarks(
             tuple(None if time == _NONE else time for time in times),
@@ -84,26 +91,31 @@ def _foreign(text: str) -> str:
     )
 
 
-def check_fits(partitions: int, *, windows: bool = False) -> None:
+def check_fits(partitions: int, *, windows: bool = False, alarm: bool = False) -> None:
     """Refuse a number of partitions whose checkpoint would be longer than Kafka takes.
 
     Args:
         partitions: their number.
         windows: whether hours and days are counted.
+        alarm: whether alarms of drift are followed.
 
     Raises:
         ConfigError: naming the number that fits.
 
     """
-    if encoded_size(partitions, windows=windows) > MAX_BYTES:
-        most = next(n for n in range(partitions, 0, -1) if encoded_size(n, windows=windows) <= MAX_BYTES)
+
+    def size(n: int) -> int:
+        return encoded_size(n, windows=windows, alarm=alarm)
+
+    if size(partitions) > MAX_BYTES:
+        most = next(n for n in range(partitions, 0, -1) if size(n) <= MAX_BYTES)
         raise ConfigError(
             f"pipeline.partitions: {partitions} partitions' watermarks don't fit the {MAX_BYTES} bytes that Kafka "
             f"keeps with an offset; use at most {most}"
         )
 
 
-def encoded_size(partitions: int, *, windows: bool = False) -> int:
-    """Bytes of a checkpoint of so many partitions, and of hours and days."""
-    raw = _HEAD.size + 8 * partitions + -(-partitions // 8) + windows * _WINDOWS.size
+def encoded_size(partitions: int, *, windows: bool = False, alarm: bool = False) -> int:
+    """Bytes of a checkpoint of so many partitions, of hours and days, and of an alarm."""
+    raw = _HEAD.size + 8 * partitions + -(-partitions // 8) + (windows or alarm) * _WINDOWS.size + alarm * _ALARM.size
     return len(_PREFIX) + raw // 4 * 5 + (raw % 4 + 1 if raw % 4 else 0)

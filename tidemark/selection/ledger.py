@@ -7,7 +7,7 @@ counts in the hour that was reached before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tidemark.pipeline.model import Selection
@@ -18,13 +18,19 @@ _DAY: Final = 24 * _HOUR
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What was spent. hour, day: number since 1970 of the one that was reached; in_hour, in_day: spent in it."""
+    """What was spent. hour, day: number since 1970 of the one that was reached; in_hour, in_day: spent in it.
+
+    alarm: time (µs) of the alarm of drift that is followed or was last; 0: none.  extra: cases asked beyond the usual
+    ones since.
+    """
 
     in_all: int = 0
     hour: int = 0
     in_hour: int = 0
     day: int = 0
     in_day: int = 0
+    alarm: int = 0
+    extra: int = 0
 
     @property
     def windows(self) -> tuple[int, int, int, int]:
@@ -34,17 +40,17 @@ class Ledger:
     def at(self, time: int) -> Ledger:
         """The ledger at a time (µs since 1970): a new hour or day begins with nothing spent."""
         hour, day = max(time // _HOUR, self.hour), max(time // _DAY, self.day)
-        return Ledger(
-            self.in_all,
-            hour,
-            self.in_hour if hour == self.hour else 0,
-            day,
-            self.in_day if day == self.day else 0,
-        )
+        in_hour, in_day = self.in_hour if hour == self.hour else 0, self.in_day if day == self.day else 0
+        return replace(self, hour=hour, in_hour=in_hour, day=day, in_day=in_day)
 
-    def spent(self, cost: int) -> Ledger:
-        """The ledger after spending."""
-        return Ledger(self.in_all + cost, self.hour, self.in_hour + cost, self.day, self.in_day + cost)
+    def alarmed(self, alarm: int) -> Ledger:
+        """The ledger once an alarm (its time, µs) is followed."""
+        return replace(self, alarm=alarm, extra=0)
+
+    def spent(self, cost: int, extra: int = 0) -> Ledger:
+        """The ledger after spending. extra: cases of them beyond the usual ones."""
+        in_all, in_hour, in_day = self.in_all + cost, self.in_hour + cost, self.in_day + cost
+        return replace(self, in_all=in_all, in_hour=in_hour, in_day=in_day, extra=self.extra + extra)
 
     def left(self, selection: Selection) -> int | None:
         """What may be spent now; None where nothing bounds it."""

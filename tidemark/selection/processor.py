@@ -36,9 +36,10 @@ class SelectProcessor(SelectState):
         pipeline: Pipeline,
         wall: Callable[[], int] = wall_clock,
         read_asked: Callable[[], Iterable[Candidate]] = tuple,
+        alarmed: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """`wall`, `read_asked`: of `tidemark.selection.steps.ChooseStep`."""
-        choose = ChooseStep(pipeline, wall, read_asked)
+        """`wall`, `read_asked`, `alarmed`: of `tidemark.selection.steps.ChooseStep`."""
+        choose = ChooseStep(pipeline, wall, read_asked, alarmed)
         source = ByTopicStep([pipeline.topics.proposals])
         super().__init__(pipeline, {"proposals": source, "tiles": CloseTilesStep(pipeline), "choose": choose})
         self._decode = DecodeProposalsStep(pipeline)

@@ -49,7 +49,7 @@ def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[S
     """
     selection, time = pipeline.selection, pipeline.time
     asked, spent, undecided = 0, 0, LONG_AGO
-    latest, now = Ledger(), wall_clock()
+    latest, now, followed = Ledger(), wall_clock(), (0, 0)
 
     def decided(tile: int, timestamp: int) -> int:
         allowed = abs(tile) < _FARTHEST and (
@@ -72,10 +72,14 @@ def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[S
         except RecordError:
             continue
         tile, whole = metric.detail.get("tile"), metric.detail.get("spent_in_all")
+        alarm, extra = metric.detail.get("alarm"), metric.detail.get("extra")
+        if isinstance(alarm, int) and isinstance(extra, int) and 0 <= extra < _FARTHEST and 0 < alarm < _FARTHEST:
+            followed = max(followed, (alarm, extra))
         if metric.source == "budget" and isinstance(tile, int) and isinstance(whole, int):
             spent = max(spent, whole if whole < _FARTHEST else 0)
             undecided = decided(tile, record.timestamp)
-    return Known(replace(latest, in_all=max(asked, spent)), undecided)
+    alarm, extra = followed if pipeline.drift.reaction is not None else (0, 0)
+    return Known(replace(latest, in_all=max(asked, spent), alarm=alarm, extra=extra), undecided)
 
 
 def anew(pipeline: Pipeline, known: Known) -> str:
@@ -83,7 +87,7 @@ def anew(pipeline: Pipeline, known: Known) -> str:
     unknown = Watermarks.unknown(len(Lanes(pipeline)))
     selection, spent = pipeline.selection, known.ledger
     if selection.per_hour is None and selection.per_day is None:
-        spent = Ledger(spent.in_all)
+        spent = Ledger(spent.in_all, alarm=spent.alarm, extra=spent.extra)
     return Checkpoint(
         selection.tile, None, unknown, first_open=LONG_AGO, settled=known.undecided, ledger=spent
     ).encode()

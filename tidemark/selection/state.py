@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tidemark.errors import ConfigError, TopicError
 from tidemark.pipeline.model import Pipeline
@@ -27,7 +28,8 @@ class SelectState:
         self._lanes = len(Lanes(pipeline))
         selection = pipeline.selection
         self._windows = selection.per_hour is not None or selection.per_day is not None
-        check_fits(self._lanes, windows=self._windows)
+        self._follows = pipeline.drift.reaction is not None
+        check_fits(self._lanes, windows=self._windows, alarm=self._follows)
         self._source = step_of(steps, ByTopicStep)
         self._tiles = step_of(steps, CloseTilesStep)
         self._choose = step_of(steps, ChooseStep)
@@ -65,7 +67,10 @@ class SelectState:
     def metadata(self, partition: Partition) -> str:  # noqa: ARG002 - there is one
         """Checkpoint after the batch last processed."""
         ledger = self._choose.ledger
-        return self._tiles.checkpoint(ledger if self._windows else Ledger(ledger.in_all)).encode()
+        kept = ledger if self._windows else Ledger(ledger.in_all)
+        if self._follows:
+            kept = replace(kept, alarm=ledger.alarm, extra=ledger.extra)
+        return self._tiles.checkpoint(kept).encode()
 
     def event_time(self, batch: Batch) -> int | None:  # noqa: ARG002 - one partition
         """None: there is nothing to align with."""

@@ -20,6 +20,7 @@ from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.runtime.processor import Output, Partition
 from tidemark.selection.proposals import ProposalMeta, encode_proposals, rows_to_propose, schema
 from tidemark.selection.ranking import Choice, Chosen
+from tidemark.selection.reaction import widest
 from tidemark.selection.scoring import Ranker, Ranking, Scores
 from tidemark.selection.segments import first_of_segments
 from tidemark.stream.coins import coins_of
@@ -65,7 +66,7 @@ class Offers:
 
     def __init__(self, pipeline: Pipeline, cleaned: Schema) -> None:
         self._pipeline = pipeline
-        self._selection = pipeline.selection
+        self._selection = widest(pipeline)
         self._context = {name: shown_type(cleaned[name]) for name in pipeline.label.context}
         self._shown = [_shown(name, cleaned[name]) for name in pipeline.label.context]
         self._schema = schema(pipeline, self._context)

@@ -19,7 +19,8 @@ from tidemark.training.schedule import first_is_due, pause
 class _Progress(msgspec.Struct, frozen=True):
     """What is committed with the offsets. next: offset after the last row; ever, at, schema: of the last training.
 
-    told, told_of: of the last headline (`tidemark.training.headline`).
+    told, told_of: of the last headline (`tidemark.training.headline`).  alarm: time of the alarm of drift that was last
+    followed by a training.
     """
 
     next: int
@@ -28,6 +29,7 @@ class _Progress(msgspec.Struct, frozen=True):
     schema: str = ""
     told: int = 0
     told_of: str = ""
+    alarm: int = 0
 
 
 class LabelHistory:
@@ -36,6 +38,7 @@ class LabelHistory:
     log: the labels.  first, next: offset of the first record, and the one after the last.  ever, at, schema: events
     that could be learnt from, the log's time, and the pipeline file's hash at the last training.  quiet_until: offset
     up to which models have learnt that an earlier process published.  counts: of labels, as they were last told.
+    alarm: time of the alarm of drift that was last followed, µs; 0: none was.
     """
 
     def __init__(self, pipeline: Pipeline, schema: ModelSchema, partition: Partition, metadata: str) -> None:
@@ -50,6 +53,7 @@ class LabelHistory:
         self.quiet_until = 0
         self.headlines = HeadlineLog(progress.told, progress.told_of)
         self.counts: LabelCounts | None = None
+        self.alarm = progress.alarm
 
     @property
     def replaying(self) -> bool:
@@ -64,7 +68,7 @@ class LabelHistory:
     def metadata(self) -> str:
         """What to commit."""
         told = self.headlines
-        progress = _Progress(self.next, self.ever, self.at, self.schema, told.told, told.told_of)
+        progress = _Progress(self.next, self.ever, self.at, self.schema, told.told, told.told_of, self.alarm)
         return msgspec.json.encode(progress).decode()
 
     def passes(self, offset: int, now: int) -> None:
@@ -93,7 +97,35 @@ class LabelHistory:
         if champion is None:
             waited = self.out_of_force(champion) or new >= (pause(self._pipeline, None) if self.ever > 0 else 1)
             return waited and first_is_due(self._pipeline, self.log.counts)
-        return new >= pause(self._pipeline, champion.manifest.used)
+        return new >= pause(self._pipeline, champion.manifest.used, alarmed=self._follows(self.log.now))
+
+    def _follows(self, now: int) -> bool:
+        """Whether an alarm is followed at a time."""
+        reaction = self._pipeline.drift.reaction
+        return reaction is not None and 0 < self.alarm <= now < self.alarm + reaction.lasts
+
+    def due_after(self, alarm: int | None, champion: ActiveModel | None, now: float) -> bool:
+        """Whether an alarm brings a model: there is a label that no training has seen.
+
+        Args:
+            alarm: when the newest was noticed, µs; None where there is none.
+            champion: in force.
+            now: seconds since 1970.
+
+        Returns:
+            True once for an alarm, from when on it is followed.
+
+        """
+        reaction, at = self._pipeline.drift.reaction, int(now * 1_000_000)
+        if reaction is None or not reaction.retrain or alarm is None or champion is None or self.quiet:
+            return False
+        if not max(self.alarm, at - reaction.lasts) < alarm <= at or self._follows(alarm):
+            return False
+        self.log.advance(at)
+        if self.log.ever <= self.ever:
+            return False
+        self.alarm = alarm
+        return True
 
     def due_in_time(self, champion: ActiveModel | None, now: float) -> bool:
         """Whether time alone brings a model: there is a label that no training has seen. now: s since 1970.

@@ -12,6 +12,8 @@ _PARTS: Final = 20
 """Of the labels learnt from; one part more is worth a training. Halves, with at least 45 labels, needed a tenth to an
 eighth more labels for the same average precision on simulated payments (`benchmarks.labels.efficiency`)."""
 
+_HURRY: Final = 4
+
 
 def first_is_due(pipeline: Pipeline, counts: Sequence[int]) -> bool:
     """Whether there are labels enough for a first champion. counts: labels of each class, in the classes' order.
@@ -31,13 +33,24 @@ def looked_for(pipeline: Pipeline, counts: Sequence[int]) -> int:
     return sum(counts) - max(counts)
 
 
-def pause(pipeline: Pipeline, used: int | None) -> int:
-    """New labels to wait for before training again, after a champion that learnt from `used` (None: no champion yet).
+def pause(pipeline: Pipeline, used: int | None, *, alarmed: bool = False) -> int:
+    """New labels to wait for before training again.
 
     A twentieth of what the champion learnt from, no fewer than the gate needs, at most `training.every`: while labels
-    are few, a model gains most from each, and chooses better what to ask next.
+    are few, a model gains most from each, and chooses better what to ask next. A quarter of it after an alarm, for then
+    the labels that tell how things are now are few.
+
+    Args:
+        pipeline: whose models are trained.
+        used: labels that the champion learnt from; None: there is no champion yet.
+        alarmed: an alarm of drift is followed.
+
+    Returns:
+        Their number.
+
     """
-    every = pipeline.training.every
+    every, least = pipeline.training.every, needed(pipeline.gates)
     if used is None:
         return max(1, every // 10)
-    return min(every, max(needed(pipeline.gates), used // _PARTS))
+    usual = min(every, max(least, used // _PARTS))
+    return min(usual, max(least, usual // _HURRY)) if alarmed else usual

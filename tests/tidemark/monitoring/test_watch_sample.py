@@ -296,3 +296,21 @@ def test_events_drawn_under_another_pipeline_file_are_no_change() -> None:
     topic = run(Topic(its), [*events(its, 900), *other])
     assert topic.metrics == []
     assert topic.letters == []
+
+
+def test_an_alarm_that_is_followed_is_announced_once_and_others_are_not() -> None:
+    its = pipe(reaction={"alarms": ["predictions_changed"]})
+    announced: list[tuple[str, int]] = []
+
+    def announce(name: str, at: int) -> Output:
+        announced.append((name, at))
+        return Output(its.topics.models, b"{}", name.encode())
+
+    topic = Topic(its)
+    topic.processor = MonitorProcessor(its, wall=lambda: 2 * BEGIN, read_sample=topic.read, announce=announce)
+    topic.processor.open(PLACE, "")
+    run(topic, [*events(its, 1_200), *events(its, 900, begin=1_200, shift=1.5, score=3.0)])
+    (inputs,), (predictions,) = topic.told("inputs_changed"), topic.told("predictions_changed")
+    assert inputs.at > 0
+    assert announced == [("predictions_changed", predictions.at)]
+    assert [letter.topic for letter in topic.letters] == [its.topics.models]

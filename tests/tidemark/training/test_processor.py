@@ -14,6 +14,7 @@ from tidemark.errors import ConfigError, ModelError, TopicError
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import LearnerName, Start
 from tidemark.records import Label, Metric, ModelManifest, Reason, decode, encode
+from tidemark.registry.alarm import Alarm
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.label_counts import KEY, LabelCounts
 from tidemark.registry.sandbox import Sandbox
@@ -24,7 +25,9 @@ from tidemark.runtime.processor import Output, Partition
 from tidemark.selection.start import looks_for_positives
 from tidemark.training import RetrainProcessor
 from tidemark.training.dataset import LabelLog, Origin, check
+from tidemark.training.gate import needed
 from tidemark.training.manifest import labels_of
+from tidemark.training.schedule import pause
 
 PIPELINE = small_pipeline(
     extra=(
@@ -309,6 +312,44 @@ def test_time_alone_trains_when_the_interval_has_passed() -> None:
     assert any(each.key == b"champion" for each in processor.tick(now + 7_400))
     assert [each.key for each in processor.tick(now + 7_401)] == [b"quality"]
     assert processor.tick(now + 11_200) == []
+
+
+def test_an_alarm_trains_once_and_for_a_time_sooner_and_says_so() -> None:
+    follows = small_pipeline(
+        extra=(
+            '[training]\nlearner = "boosted"\nevery = 40\nmin_labels = 20\nmin_positive = 2\n'
+            '[gates]\nmin_holdout = 4\n[drift.reaction]\nlasts = "1h"'
+        )
+    )
+    alarms: list[Alarm] = []
+    engine = Engine(pipeline=follows)
+    engine.processor = RetrainProcessor(
+        follows,
+        read_registry=engine.registry,
+        sandbox=engine.sandbox,
+        alarmed=lambda: alarms[-1] if alarms else None,
+    )
+    engine.processor.open(PARTITION, "")
+    engine.run(VALUES[:20], [])
+    assert len(engine.versions) == 1
+    now = START / 1_000 + 20
+    engine.run(VALUES[:27], [])
+    trained = [each for each in engine.processor.tick(now) if each.key != b"quality"]
+    assert trained == []
+    alarms.append(Alarm(name="quality_fell", at=int((now + 1) * 1e6)))
+    assert engine.processor.tick(now) == []  # of a time to come
+    engine.commit(outputs := engine.processor.tick(now + 2), 27)
+    (gate,) = [decode(Metric, each.value) for each in outputs if each.key == b"gate_log_loss_difference"]
+    assert "trained at once after quality_fell" in str(gate.detail["decision"])
+    assert [each for each in engine.processor.tick(now + 3) if each.key != b"quality"] == []
+    assert '"alarm":' in engine.processor.metadata(PARTITION)
+
+
+def test_after_an_alarm_a_quarter_of_the_labels_is_waited_for() -> None:
+    pipe = small_pipeline(extra="[training]\nevery = 100\n[gates]\nmin_holdout = 10")
+    assert pause(pipe, 4_000) == 100
+    assert pause(pipe, 4_000, alarmed=True) == 25
+    assert pause(pipe, 10, alarmed=True) == pause(pipe, 10) == needed(pipe.gates)
 
 
 def test_time_does_not_train_while_the_labels_are_read_again() -> None:

@@ -13,6 +13,7 @@ from tidemark.drift.bins import fixed
 from tidemark.drift.detector import Change, Detector, Moved
 from tidemark.errors import RecordError
 from tidemark.evaluation.focus import FLOOR, MARK, size_of
+from tidemark.monitoring.alarms import Alarms, Announce
 from tidemark.monitoring.change_metrics import change_metric, level_metric
 from tidemark.monitoring.decoding import of_these_classes, probabilities_problem, time_problem
 from tidemark.monitoring.options import Options
@@ -66,9 +67,12 @@ class WatchLabelsStep:
     """Watches answers for change, in the order in which they come, however late.
 
     It begins with the oldest label that is held, as the labels are read again from there.
+
+    announce: makes the record of an alarm that is followed; None where nobody follows.
     """
 
-    def __init__(self, pipeline: Pipeline, options: Options) -> None:
+    def __init__(self, pipeline: Pipeline, options: Options, announce: Announce | None = None) -> None:
+        self._alarms = Alarms(pipeline, announce)
         self._every = options.every
         self._topic, self._classes = pipeline.topics.metrics, pipeline.label.classes
         alarms = pipeline.drift.alarms_per_year
@@ -108,7 +112,7 @@ class WatchLabelsStep:
                 except RecordError:
                     continue
                 metrics += self._label(label, int(batch.timestamps[row]) * 1_000)
-        return [] if context.replay else [self._output(metric) for metric in metrics]
+        return [] if context.replay else [output for metric in metrics for output in self._alarms.records(metric)]
 
     def _label(self, label: Label, at: int) -> list[Metric]:
         if not self._is_drawn(label) or label.event_id in self._seen:

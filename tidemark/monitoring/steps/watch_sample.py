@@ -14,6 +14,7 @@ from tidemark.drift import saved
 from tidemark.drift.calendar import watched
 from tidemark.drift.detector import Change, Detector
 from tidemark.errors import RecordError
+from tidemark.monitoring.alarms import Alarms, Announce
 from tidemark.monitoring.change_metrics import change_metric, level_metric
 from tidemark.monitoring.checkpoint import Mark
 from tidemark.monitoring.options import Options
@@ -71,10 +72,18 @@ class WatchSampleStep:
     What it keeps is saved in the sample's own topic from time to time, and read from there when the topic is taken up.
 
     read_back: what the topic holds: the newest of what was saved, whatever compaction has removed.
+    announce: makes the record of an alarm that is followed; None where nobody follows.
     """
 
-    def __init__(self, pipeline: Pipeline, options: Options, read_back: Callable[[], ReadBack] = ReadBack) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        options: Options,
+        read_back: Callable[[], ReadBack] = ReadBack,
+        announce: Announce | None = None,
+    ) -> None:
         self._read_back = read_back
+        self._alarms = Alarms(pipeline, announce)
         self._every = options.every
         self._topics, self._size = pipeline.topics, pipeline.sample.size
         ids = feature_ids(pipeline)
@@ -209,7 +218,7 @@ class WatchSampleStep:
             changes.append(change_metric("inputs_changed", change, at))
         if change := self._of_model(event, toss):
             changes.append(change_metric("predictions_changed", change, at, model=event.model))
-        return [self._output(metric) for metric in changes]
+        return [output for metric in changes for output in self._alarms.records(metric)]
 
     def _of_model(self, event: Sampled, toss: int) -> Change | None:
         """Of predictions by the model in force: another model's may differ, and an older one's are late."""

@@ -16,6 +16,7 @@ from tidemark.selection.checkpoint import LONG_AGO, Checkpoint
 from tidemark.selection.clock import Watermarks
 from tidemark.selection.ledger import Ledger
 from tidemark.selection.proposals import Proposals, active_rows, rows_to_keep
+from tidemark.selection.reaction import widest
 from tidemark.selection.reading import Lanes, parts
 from tidemark.selection.steps.decode_proposals import DecodedProposals, DecodedRecord
 from tidemark.selection.tiles import Bars, OpenTile, Part
@@ -48,7 +49,7 @@ class CloseTilesStep:
     """Merges proposals into open tiles, and gives those that close."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._selection = pipeline.selection
+        self._selection = widest(pipeline)
         self._start = pipeline.start
         self._segments = None if self._selection.segments is None else self._selection.segments.column
         self._time = pipeline.time

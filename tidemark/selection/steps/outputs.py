@@ -69,6 +69,7 @@ class BudgetMetricsStep:
     def __init__(self, pipeline: Pipeline) -> None:
         self._topic = pipeline.topics.metrics
         self._selection = pipeline.selection
+        self._reaction = pipeline.drift.reaction
 
     def process(self, choices: list[Choice], context: RoundContext) -> list[Output]:
         """Metrics, none of a replay."""
@@ -84,7 +85,7 @@ class BudgetMetricsStep:
             "tile": tile.number,
             "explore": explored,
             "active": len(picks) - explored,
-            "budget": self._selection.budget,
+            "budget": choice.budget,
             "spent_in_all": ledger.in_all,
             "total": self._selection.total,
             "policy": self._selection.version,
@@ -97,6 +98,13 @@ class BudgetMetricsStep:
                 "day": ledger.day,
                 "spent_in_day": ledger.in_day,
                 "per_day": self._selection.per_day,
+            }
+        if choice.follows and self._reaction is not None:
+            detail |= {
+                "alarm": ledger.alarm,
+                "follows_until": choice.follows,
+                "extra": ledger.extra,
+                "most_extra": self._reaction.most,
             }
         figures = {"budget_spent": len(picks), "budget_offered": tile.offered, "tile_events": tile.events}
         for name, value in figures.items():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from tidemark.errors import ModelError, TopicError
 from tidemark.pipeline import Pipeline
 from tidemark.records import NO_MODEL, LabelRange, Metric, encode
+from tidemark.registry.alarm import Alarm
 from tidemark.registry.codec import Registry
 from tidemark.registry.label_counts import LabelCounts, counts_record
 from tidemark.registry.news import model_metric
@@ -64,6 +66,7 @@ class LearnStep:
     settle: waits until what an earlier process published can be read.
     headline: whether champions are measured, from which nothing follows here.
     former: classes of earlier pipeline files.
+    alarmed: the newest alarm of drift that is to be followed; None where there is none.
     """
 
     def __init__(  # noqa: PLR0913 - all but the pipeline are options
@@ -78,6 +81,7 @@ class LearnStep:
         num_threads: int = 1,
         seed: int = 0,
         headline: bool = True,
+        alarmed: Callable[[], Alarm | None] = lambda: None,
     ) -> None:
         check_parameters(pipeline.training.params, pipeline.learner)
         self._pipeline = pipeline
@@ -85,6 +89,7 @@ class LearnStep:
         self._secret = secret
         self._settle = settle
         self._headline = headline
+        self._alarmed = alarmed
         forget = pipeline.training.forget == "auto"
         self._options: Any = {"learner": pipeline.learner, "num_threads": num_threads, "seed": seed, "forget": forget}
         self._models = ChampionPublisher(
@@ -136,7 +141,10 @@ class LearnStep:
             if history is not None and not history.replaying:
                 outputs += map(self._metric, self._models.news())
                 self._tell_headline(history, outputs)
-                if history.due_in_time(self._models.champion, context.tick):
+                alarm = self._alarmed()
+                if history.due_after(None if alarm is None else alarm.at, self._models.champion, context.tick):
+                    self._train(history, outputs, because="" if alarm is None else f"at once after {alarm.name}")
+                elif history.due_in_time(self._models.champion, context.tick):
                     self._train(history, outputs)
             return outputs
         for each in checked:
@@ -185,7 +193,8 @@ class LearnStep:
             raise TopicError(f"{partition.topic}[{partition.index}] is not open here")
         return self._history
 
-    def _train(self, history: LabelHistory, outputs: list[Output]) -> None:
+    def _train(self, history: LabelHistory, outputs: list[Output], because: str = "") -> None:
+        """Train and judge a model. because: why now, where that is not the number of labels."""
         history.trained()
         self._models.refresh(history.log.now)
         pin, champion = self._models.registry.pinned, self._models.champion
@@ -203,6 +212,8 @@ class LearnStep:
                 outputs += back
                 return
             verdict = self._judge(history, rows)
+            if because:
+                verdict = replace(verdict, reason=f"{verdict.reason}; trained {because}")
             if not verdict.passed:
                 outputs.append(self._metric(verdict_metric(verdict, parent, at)))
                 return
