@@ -18,6 +18,7 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
     "Run": {
         "broker": "The embedded Apache Kafka: start, stop, show it.",
         "up": "Run a whole pipeline, supervised, until Ctrl-C.",
+        "reload": "Go on with the pipeline file as it is now.",
         "run": "Run one process of one flow, or the labeling service.",
         "ingest": "Files into a raw topic, or one of the pipeline's sources.",
         "train": "Publish a first champion from data that you have.",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.console_pages import console_process, lacks
 from tidemark.cli.costs import costs
 from tidemark.cli.raw_topics import empty_topics
+from tidemark.cli.supervised import Asked, Supervised
 from tidemark.cli.topics_compared import made, topics_lack
 from tidemark.flows import FLOWS, FlowSpec, flows_of
 from tidemark.kafka import ensure_topics
@@ -26,12 +27,10 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.loading import parse, read
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
-from tidemark.supervisor import ProcessSpec, Supervisor
+from tidemark.supervisor import ProcessSpec
 from tidemark.supervisor.folder import PinnedFile, alone, pipeline_folder
-from tidemark.supervisor.log import Log
 
 app = typer.Typer(add_completion=False)
-_LOOK_SECONDS = 1.0
 
 
 def prepare(pipeline: Pipeline, settings: Settings) -> list[str]:
@@ -105,7 +104,7 @@ def up(
             text = read(pipeline)
             loaded = parse(text, str(pipeline))
             check_schemas(loaded)
-            flows = flows_of(loaded)
+            flows_of(loaded)  # refuses one of a package that is broken, before Kafka is started
             wanted = Settings.from_environment()
             folder = pipeline_folder(wanted, loaded.name)
             if wanted.bootstrap_servers is None and not broker_status(wanted).running:
@@ -124,66 +123,24 @@ def up(
                 out.print(Text.assemble((loaded.name, "bold"), where), soft_wrap=True)
                 pinned = PinnedFile(pipeline, text, folder)
                 compilation.wait()
-                names = [each.name for each in loaded.sources]
-                specs = processes(
-                    pinned.copy, settings, flows=flows, streams=streams, sources=names, folder=pipeline.parent
-                )
                 if console and (lacking := lacks()):
                     out.print(lacking, soft_wrap=True)
-                elif console:
-                    specs.append(console_process(pinned.copy, settings, pipeline.parent))
-                asyncio.run(_supervise(specs, log, asked, pinned))
+                shown = console and not lacking
+
+                def every_process(of: Pipeline) -> list[ProcessSpec]:
+                    names = [each.name for each in of.sources]
+                    specs = processes(
+                        pinned.copy,
+                        settings,
+                        flows=flows_of(of),
+                        streams=streams,
+                        sources=names,
+                        folder=pipeline.parent,
+                    )
+                    return [*specs, *([console_process(pinned.copy, settings, pipeline.parent)] if shown else [])]
+
+                supervised = Supervised(loaded, pinned, folder, every_process, partial(prepare, settings=settings))
+                asyncio.run(supervised.run(log, asked))
                 out.print(Text.assemble((loaded.name, "bold"), " has stopped; what it had committed is kept"))
     except KeyboardInterrupt:
         out.print("stopped before all had started; nothing is left running")
-
-
-class Asked:
-    """What SIGTERM and SIGINT do. act: first an interrupt, which unwinds what is being started."""
-
-    def __init__(self) -> None:
-        self.act: Callable[[], object] = _interrupt
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self.act())
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-def _nothing() -> None:
-    """Kafka is being stopped, which is not hurried."""
-
-
-async def _supervise(specs: list[ProcessSpec], log: Path, asked: Asked, pinned: PinnedFile) -> None:
-    with Log(log) as file:
-        supervisor = Supervisor(specs, file, echo=_echo)
-        loop = asyncio.get_running_loop()
-        asked.act = lambda: loop.call_soon_threadsafe(_stop, supervisor)
-        watch = asyncio.create_task(_watch(pinned, supervisor))
-        try:
-            await supervisor.run()
-        finally:
-            asked.act = _nothing
-            watch.cancel()
-
-
-def _echo(line: str) -> None:
-    out.print(line, soft_wrap=True)
-
-
-def _stop(supervisor: Supervisor) -> None:
-    supervisor.say("supervisor", "stopping: each process commits what it has done, and ends")
-    supervisor.stop()
-
-
-async def _watch(pinned: PinnedFile, supervisor: Supervisor) -> None:
-    """Say of an edit of the file that it waits for the next start."""
-    while True:
-        await asyncio.sleep(_LOOK_SECONDS)
-        if pinned.edited():
-            supervisor.say(
-                "supervisor",
-                f"{safe(str(pinned.source))} was edited: what runs goes on with the file as it was. To take the edit "
-                f"over: `tidemark check {safe(str(pinned.source))}`, Ctrl-C here, `tidemark up` again",
-            )

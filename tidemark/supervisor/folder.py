@@ -87,6 +87,14 @@ def supervised_by(folder: Path) -> int | None:
     return None
 
 
+def running_text(folder: Path) -> str | None:
+    """The pipeline file as the processes of a folder read it; None if none ever began there."""
+    try:
+        return (folder / _PINNED).read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
 class PinnedFile:
     """A pipeline file as it was when its flows began: they read a copy, so that an edit never reaches some of them.
 
@@ -96,8 +104,13 @@ class PinnedFile:
 
     def __init__(self, source: Path, text: str, folder: Path) -> None:
         self.source, self.copy = source, folder / _PINNED
+        self._known: bytes | None = None
+        self.replace(text)
+
+    def replace(self, text: str) -> None:
+        """Have what begins from now on read another text."""
         private_file(self.copy).write_text(text, encoding="utf-8")
-        self._known: bytes | None = text.encode()
+        self._known = text.encode()
 
     def edited(self) -> bool:
         """Whether the file has been edited, or is gone, since it was looked at last."""

@@ -35,12 +35,13 @@ class Up:
     """`tidemark up` with its own Kafka, in a folder of its own."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.log = home, home / "up.log"
+        self.home, self.log, self.file = home, home / "up.log", home / "fraud.toml"
+        self.file.write_bytes(FILE.read_bytes())
         self.environment = {**os.environ, "TIDEMARK_HOME": str(home), "COLUMNS": "200"}
         self.environment.pop("TIDEMARK_BOOTSTRAP_SERVERS", None)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, "up", str(FILE)],
+                [sys.executable, "-c", PROGRAM, "up", str(self.file)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.environment,
@@ -57,17 +58,21 @@ class Up:
         settings = Settings.from_environment({"TIDEMARK_HOME": str(self.home)})
         return settings.at(resolve_bootstrap(settings))
 
-    def status(self) -> str:
-        """What `tidemark status` prints."""
+    def run(self, command: str) -> tuple[int, str]:
+        """Exit status of a command on its file, and what that prints."""
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "status", str(FILE)],
+            [sys.executable, "-c", PROGRAM, command, str(self.file)],
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=90,
             check=False,
         )
-        return done.stdout + done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    def status(self) -> str:
+        """What `tidemark status` prints."""
+        return self.run("status")[1]
 
     def pid_of(self, name: str) -> int:
         """The process that was started last under a name."""
@@ -108,7 +113,7 @@ def _flows(shown: str) -> dict[str, int]:
     }
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_pipeline_that_is_up_asks_and_learns_of_answers_restarts_what_dies_and_stops_cleanly(up: Up) -> None:
     """One command and a producer are all it takes."""
     running = {"stream": 1, "select": 1, "retrain": 1, "monitor": 1}
@@ -137,6 +142,24 @@ def test_a_pipeline_that_is_up_asks_and_learns_of_answers_restarts_what_dies_and
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: "stream ended with" in up.printed, lambda: up.printed)
     wait_until(lambda: up.pid_of("stream") != killed, lambda: up.printed)
+    predicted = len(read_all(settings, TOPICS.predictions))
+    _feed(settings, 100)
+    wait_until(lambda: len(read_all(settings, TOPICS.predictions)) >= predicted + 100, up.status, 60, 0.5)
+
+    text = up.file.read_text()
+    before = up.pid_of("stream")
+    assert up.run("reload") == (0, "fraud runs by this file already\n")
+    up.file.write_text(text.replace("[selection]", "[selections]"))
+    code, shown = up.run("reload")
+    assert (code, up.pid_of("stream")) == (1, before)
+    assert "selections" in shown
+    up.file.write_text(f'{text}\n[[derived]]\nname = "of_an_edit"\nsql = "terminal_count_1d + 1"\n')
+    wait_until(lambda: "tidemark reload" in up.printed, lambda: up.printed)
+    code, shown = up.run("reload")
+    assert code == 0, shown + up.printed
+    assert "of_an_edit" in shown, "it does not say what the edit costs"
+    assert shown.endswith("as it is now\n")
+    wait_until(lambda: up.pid_of("stream") != before, lambda: up.printed)
     predicted = len(read_all(settings, TOPICS.predictions))
     _feed(settings, 100)
     wait_until(lambda: len(read_all(settings, TOPICS.predictions)) >= predicted + 100, up.status, 60, 0.5)

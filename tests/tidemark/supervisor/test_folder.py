@@ -10,12 +10,12 @@ import pytest
 
 from tidemark.errors import ConfigError
 from tidemark.runtime.settings import Settings
-from tidemark.supervisor.folder import PinnedFile, alone, pipeline_folder, supervised_by
+from tidemark.supervisor.folder import PinnedFile, alone, pipeline_folder, running_text, supervised_by
 
 _HOLDER = """
 import sys
 from pathlib import Path
-from tidemark.supervisor.folder import PinnedFile, alone, pipeline_folder, supervised_by
+from tidemark.supervisor.folder import PinnedFile, alone, pipeline_folder, running_text, supervised_by
 with alone(Path(sys.argv[1]), "p"):
     print("held", flush=True)
     sys.stdin.read()
@@ -58,6 +58,10 @@ def test_flows_read_the_file_as_it_was_and_an_edit_is_noticed_once(tmp_path: Pat
     assert [pinned.edited(), pinned.edited()] == [True, False]
     source.unlink()
     assert [pinned.edited(), pinned.edited()] == [True, False]
+    source.write_text("three")
+    pinned.replace("three")
+    assert pinned.copy.read_text() == running_text(folder) == "three"
+    assert not pinned.edited()
 
 
 def test_a_home_that_can_not_be_written_to_is_named_with_the_variable_that_names_another(tmp_path: Path) -> None:
