@@ -10,6 +10,7 @@ from typing import Final
 import hypothesis
 import psutil
 import pytest
+from feeding import close_feeders
 from longest import LONGEST
 
 from tidemark.broker import EmbeddedKafka
@@ -54,6 +55,7 @@ def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKaf
     """One embedded node for the whole run. Tests that kill or restart a broker start their own."""
     with EmbeddedKafka(tmp_path_factory.mktemp("kafka"), settings=Settings.from_environment({})) as kafka:
         yield kafka
+        close_feeders()
 
 
 @pytest.fixture(scope="session")

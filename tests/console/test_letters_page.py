@@ -9,14 +9,14 @@ import httpx2
 import numpy as np
 import pytest
 from browser import Chromium, barriers
-from confluent_kafka import Producer
 from console_visitor import Visitor
 from console_world import World, world
+from feeding import feeder
 from models import small_pipeline
 from offsets import read_settled
 from playwright.sync_api import expect
 
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline
 from tidemark.records.dead_letter import dead_letter
 from tidemark.records.topics import TopicSpec
@@ -36,7 +36,7 @@ def write(settings: Settings, pipeline: Pipeline, values: list[bytes], reason: s
         keys=[_HOSTILE.encode()] * count,
         values=list(values),
     )
-    producer = Producer(producer_config(settings))
+    producer = feeder(settings)
     for row in range(count):
         output = dead_letter(pipeline.topics.deadletter, batch, row, "decode", f"row {row}: {reason}")
         producer.produce(output.topic, output.value, output.key, headers=list(output.headers))

@@ -12,16 +12,16 @@ import httpx2
 import msgspec
 import pytest
 from browser import Chromium, barriers
-from confluent_kafka import Producer
 from console_visitor import Visitor
 from console_world import World, world
+from feeding import feeder
 from models import small_model, small_pipeline
 from playwright.sync_api import expect
 from prometheus_client.parser import text_string_to_metric_families
 
 from console.loop.prometheus import exposition, name_of
 from console.loop.series import MOST_DRAWN, Series
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.kafka import ensure_topics
 from tidemark.observe import catalog
 from tidemark.observe.status_record import FigureStatus, FlowStatus, LabelingStatus, Status, TopicStatus
 from tidemark.pipeline import Pipeline
@@ -58,7 +58,7 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     manifest = msgspec.structs.replace(manifest, decision=f"first {_HOSTILE}")
     outputs = publish(manifest, model.text, topic=pipeline.topics.models)
     write_models(settings, pipeline, lambda _: (outputs, None))
-    producer = Producer(producer_config(settings))
+    producer = feeder(settings)
     now = 1_750_000_000_000_000
     figures = [
         metric("quality", 0.62, now, metric="average_precision", of_class="yes", way="cross-fitting", more=0),

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
-from confluent_kafka import Producer
+from feeding import feeder
 from offsets import read_settled
 from sessions import pump
 from typer.testing import CliRunner
@@ -22,7 +22,7 @@ from tidemark.cli.app import app
 from tidemark.cli.costs import costs
 from tidemark.cli.up import prepare
 from tidemark.formats.arrow import from_ipc
-from tidemark.kafka import producer_config, read_all, wait_settled
+from tidemark.kafka import read_all, wait_settled
 from tidemark.pipeline import Pipeline, parse
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.records import Label, LabelFeatures, ModelManifest, Prediction, decode, encode
@@ -64,7 +64,7 @@ class Bench:
         self.sessions: list[Session] = []
 
     def feed(self, rows: pl.DataFrame) -> None:
-        producer = Producer(producer_config(self.kafka))
+        producer = feeder(self.kafka)
         for key, value in zip(rows["customer_id"], rows.write_ndjson().encode().splitlines(), strict=True):
             producer.produce(self.raw, value, str(key).encode())
         assert producer.flush(30) == 0
@@ -113,7 +113,7 @@ class Bench:
 
     def answer(self, pipeline: Pipeline, rows: pl.DataFrame) -> None:
         """Answers to events as they were scored: dear payments are fraud."""
-        producer = Producer(producer_config(self.kafka))
+        producer = feeder(self.kafka)
         names, ids = pipeline.feature_names, feature_ids(pipeline)
         for row in rows.to_dicts():
             values = {name: None if row[name] is None or math.isnan(row[name]) else row[name] for name in names}

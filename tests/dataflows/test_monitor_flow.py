@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
+from feeding import feeder
 from models import pipeline_text
 
 from benchmarks.support.flow_process import FlowProcess
 from support import wait_until
-from tidemark.kafka import admin, ensure_topics, producer_config, read_all, wait_settled
+from tidemark.kafka import admin, ensure_topics, read_all, wait_settled
 from tidemark.kafka.committed import CommittedOffsets
 from tidemark.pipeline import Pipeline, parse
 from tidemark.records import Outcome, Prediction, encode
@@ -49,7 +50,7 @@ class Bench:
 
     def feed(self, count: int) -> None:
         """Events a tenth of a second apart, each with its outcome; one outcome of a hundred is of no event."""
-        producer = Producer(producer_config(self.settings))
+        producer = feeder(self.settings)
         for number in range(self.events, self.events + count):
             time = START + number * SECOND // 10
             prediction = Prediction(

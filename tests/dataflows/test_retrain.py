@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from feeding import feeder
 from models import label_values, small_pipeline
 from offsets import GroupOffsets, read_settled
 from sessions import pump, step
@@ -13,7 +13,7 @@ from dataflows.engine.config import EngineConfig
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.task import Session
 from support import wait_until
-from tidemark.kafka import ensure_topics, producer_config, topic_incarnation
+from tidemark.kafka import ensure_topics, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.records import ModelManifest, decode
 from tidemark.registry.follower import ModelWatcher
@@ -46,7 +46,7 @@ class Bench:
         self.fed = 0
 
     def feed(self, until: int, extra: Sequence[bytes] = ()) -> None:
-        producer = Producer(producer_config(self.settings))
+        producer = feeder(self.settings)
         for value in [*self.values[self.fed : until], *extra]:
             producer.produce(self.topics.labels, value)
         assert producer.flush(20) == 0

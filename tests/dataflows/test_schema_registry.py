@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from broken_corpus import AVRO, ROW, pipeline_of
-from confluent_kafka import Producer
+from feeding import feeder
 from schemas import NOW_MS, avro_record, registry_running
 from sessions import pump
 from streaming import Models
@@ -16,7 +16,7 @@ from dataflows.engine.shutdown import Stop
 from dataflows.engine.task import Session
 from tidemark.cli.up import prepare
 from tidemark.formats.schema_registry import Waiting
-from tidemark.kafka import ensure_topics, producer_config, read_all
+from tidemark.kafka import ensure_topics, read_all
 from tidemark.records.topics import TopicSpec
 from tidemark.replay import Replay, letters
 from tidemark.runtime.settings import Settings
@@ -43,7 +43,7 @@ def test_a_flow_waits_for_a_registry_that_is_away_and_a_record_of_an_unknown_sch
         source = made.raw[0].model_copy(update={"topic": raw, "registry": registry.address})
         pipeline = made.model_copy(update={"name": unique, "raw": [source], "partitions": 1})
         prepare(pipeline, kafka)
-        producer = Producer(producer_config(kafka))
+        producer = feeder(kafka)
         for number in (1, 9, 1):
             producer.produce(raw, avro_record(AVRO, ROW, number), b"k", timestamp=NOW_MS)
         assert producer.flush(30) == 0

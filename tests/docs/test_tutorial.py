@@ -19,8 +19,10 @@ from pathlib import Path
 import psutil
 import pytest
 import tomlkit
+from typer.testing import CliRunner
 
 from support import wait_until
+from tidemark.cli.app import app
 from tidemark.kafka import read_all
 from tidemark.records import Label, Metric, Prediction, decode
 from tidemark.runtime.settings import Settings
@@ -93,11 +95,12 @@ class Reader:
         return len(read_all(self.settings(), topic))
 
     def served(self) -> str:
-        """Version of the model in force at the stream flow, as `tidemark status` tells it; "" where there is none."""
-        command = ["tidemark", "status", "machines.toml", "--json"]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        """Version of the model in force at the stream flow, as `tidemark status` tells it; "" where there is none.
+
+        Asked in this process: a new one for each look would take the processor from the flows that it looks at.
+        """
+        asked = ["status", str(self.folder / "machines.toml"), "--json"]
+        done = CliRunner().invoke(app, asked, env=self.environment)
         assert done.stdout, done.stderr
         models = {flow["name"]: flow["model"] for flow in json.loads(done.stdout)["flows"]}
         return "" if models["stream"] in {None, "none"} else models["stream"]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from feeding import feeder
 from labeling import PIPELINE, candidate
 from offsets import read_settled
 
@@ -19,7 +19,7 @@ from labeling_grpc.client import LabelingClient, UnreachableError
 from labeling_grpc.options import find
 from support import wait_until
 from tidemark.errors import LabelingError
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.kafka import ensure_topics
 from tidemark.records import Label, decode, encode
 from tidemark.records.topics import Topics, TopicSpec
 from tidemark.runtime.settings import Settings
@@ -52,7 +52,7 @@ def asked(kafka: Settings, unique: str, tmp_path: Path) -> Path:
     """A pipeline's file, whose topics hold `NUMBER` candidates."""
     topics = Topics(unique)
     ensure_topics(kafka, [TopicSpec(name, 1, {}) for name in (topics.candidates, topics.labels, topics.deadletter)])
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     for number in range(NUMBER):
         producer.produce(topics.candidates, encode(candidate(number, explore=number % 5 == 0, priority=number / 7)))
     assert producer.flush(10) == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from confluent_kafka import Producer
+from feeding import feeder
 from labeling import PIPELINE, SOURCE, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
@@ -25,7 +25,7 @@ from labeling_grpc.server import serve
 from support import wait_until
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.kafka import ensure_topics
 from tidemark.records import Label, decode, encode
 from tidemark.records.topics import Topics, TopicSpec
 from tidemark.runtime.settings import Settings
@@ -53,7 +53,7 @@ def file(kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def send(kafka: Settings, topic: str, records: list[bytes]) -> None:
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     for record in records:
         producer.produce(topic, record)
     assert producer.flush(10) == 0

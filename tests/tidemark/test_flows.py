@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from confluent_kafka import Producer
+from feeding import feeder
 from models import pipeline_text
 from outside import entry_points_of, examples, in_path, install
 
@@ -22,7 +22,7 @@ from support import wait_until
 from tidemark.cli.up import processes
 from tidemark.errors import ConfigError
 from tidemark.flows import FLOWS, FlowSpec, flows_of
-from tidemark.kafka import ensure_topics, producer_config, read_all
+from tidemark.kafka import ensure_topics, read_all
 from tidemark.observe import Observer
 from tidemark.pipeline import load, parse
 from tidemark.records import Metric, decode
@@ -103,7 +103,7 @@ def test_a_flow_of_another_package_runs_beside_ours_and_status_shows_it(
     )
 
     def feed(count: int) -> None:
-        producer = Producer(producer_config(settings))
+        producer = feeder(settings)
         for number in range(count):
             producer.produce(pipeline.topics.predictions, b"{}", partition=number % 2)
         assert producer.flush(30) == 0

@@ -148,12 +148,19 @@ def connect(settings: Settings, *, timeout: float = 10.0, down: float | None = N
         BrokerError: Kafka does not answer in time; says where it was looked for, what went wrong, what to do.
 
     """
+    begun = time.monotonic()
+    client = admin(settings, log_level=0)
+    try:
+        client.list_topics(timeout=min(_TRY_SECONDS, timeout / 2))
+    except KafkaException:
+        pass  # slow, or not there: the trial waits, and hears why
+    else:
+        return client
     errors: list[KafkaError] = []
 
     # A client that lives on must not have a callback: its thread may call it when the interpreter is ending, wait for
     # the interpreter's lock for ever, and then so does the interpreter, which waits for that thread.
     trial = admin(settings, error_cb=errors.append, log_level=0)
-    begun = time.monotonic()
     while True:
         passed = time.monotonic() - begun
         last = down is None or passed >= down  # and waits for all that is left: its answer may be a long one

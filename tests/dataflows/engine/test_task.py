@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from counting import ABORT, CountingProcessor, expected
+from feeding import feeder
 from offsets import GroupOffsets, group_offsets, read_settled
 from sessions import pump, step
 
@@ -87,7 +88,7 @@ class Bench:
         return session, processor
 
     def feed(self, values: list[bytes], partitions: int = PARTITIONS) -> None:
-        producer = Producer(producer_config(self.settings))
+        producer = feeder(self.settings)
         for value in values:
             producer.produce(self.source, value, b"k%d" % (self.rows % 7), self.rows % partitions)
             self.rows += 1
@@ -520,7 +521,7 @@ def test_a_bug_in_the_processor_leaves_the_group_and_no_open_transaction(bench: 
     bench.times(300)
     session, processor = bench.session(commit_interval=3_600)
     pump(session, lambda: sum(map(len, processor.batches)) == 300, "the rows were not processed")
-    producer = Producer(producer_config(bench.settings))
+    producer = feeder(bench.settings)
     producer.produce(bench.source, b"no number", b"k", 0)
     assert producer.flush(10) == 0
     with pytest.raises(ValueError, match="no number"):

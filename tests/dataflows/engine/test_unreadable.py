@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from counting import CountingProcessor, expected
+from feeding import feeder
 from hypothesis import given
 from hypothesis import strategies as st
 from offsets import GroupOffsets, read_settled
@@ -201,7 +202,7 @@ def test_a_row_whose_output_no_topic_takes_is_a_dead_letter_and_its_neighbours_a
     small = TopicSpec(f"{log.dead}.small", 1, {"max.message.bytes": str(takes + 800)})
     ensure_topics(kafka, [small])
     log.rows(20)
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     producer.produce(log.source, b"abort", b"k" * 900, 0)
     assert producer.flush(30) == 0
     log.good.append((0, 20, b"k" * 900, 0))

@@ -9,13 +9,13 @@ from collections import defaultdict
 from pathlib import Path
 
 import polars as pl
-from confluent_kafka import Producer
+from feeding import feeder
 from offsets import read_settled
 
 from benchmarks.support.flow_process import FlowProcess
 from support import wait_until
 from tidemark.cli.up import prepare
-from tidemark.kafka import ensure_topics, producer_config, read_all
+from tidemark.kafka import ensure_topics, read_all
 from tidemark.pipeline import load
 from tidemark.records import Prediction, decode
 from tidemark.records.event_id import parse_event_id
@@ -54,7 +54,7 @@ def _payments() -> list[tuple[str, int, str, float, str]]:
 
 
 def _send(settings: Settings, topic: str, rows: range) -> None:
-    producer = Producer(producer_config(settings))
+    producer = feeder(settings)
     for i, payment in enumerate(_payments()):
         if i in rows:
             value = _BAD.get(i, "|".join(map(str, payment)).encode())

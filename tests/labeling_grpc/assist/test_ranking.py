@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from confluent_kafka import Producer
 from desk import Desk, Open
+from feeding import feeder
 from hypothesis import given
 from hypothesis import strategies as st
 from labeling import CLASSES, MovedClock, candidate, place_of_exploration
@@ -27,7 +27,7 @@ from labeling_grpc.server import serve
 from labeling_grpc.storage.group_commit import Writer
 from labeling_grpc.tables.schema import Tier, cases
 from support import wait_until
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.kafka import ensure_topics
 from tidemark.records import Candidate, Label, decode, encode
 from tidemark.records.topics import Topics, TopicSpec
 from tidemark.registry.codec import publish
@@ -238,7 +238,7 @@ def test_a_service_follows_the_champion_in_kafka_and_takes_no_model_that_fails_a
 
 
 def send(settings: Settings, topic: str, *values: bytes | None, key: bytes | None = b"k", headers: object = ()) -> None:
-    producer = Producer(producer_config(settings))
+    producer = feeder(settings)
     for value in values:
         producer.produce(topic, value, key, headers=list(headers))  # type: ignore[call-overload]
     assert producer.flush(10) == 0

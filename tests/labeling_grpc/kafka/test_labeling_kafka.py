@@ -16,6 +16,7 @@ from typing import Literal
 import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient
+from feeding import feeder
 from labeling import candidate, pipeline
 from offsets import read_settled
 
@@ -61,7 +62,7 @@ def client(server: LabelingServer) -> Iterator[LabelingClient]:
 
 
 def send(settings: Settings, topic: str, values: list[bytes | None], key: bytes = b"k") -> None:
-    producer = Producer(producer_config(settings))
+    producer = feeder(settings)
     for value in values:
         producer.produce(topic, value=value, key=key)
     assert producer.flush(10) == 0
@@ -492,7 +493,7 @@ def test_nothing_that_strangers_write_ends_the_service_or_is_in_its_log(
             with LabelingClient(server.address, "ada") as client:
                 wait_until(partial(settled, client), "what strangers wrote is not dealt with", poll=0.2)
             assert server.failed is None
-        producer = Producer(producer_config(settings))
+        producer = feeder(settings)
         for number in (b"x", b"", None, b"9" * 30):  # under the service's own identity
             headers: list[tuple[str, str | bytes | None]] = [(PUBLISHER, publisher.encode()), (SEQ, number)]
             producer.produce(topics.labels, value=b"{}", key=b"k", headers=headers)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from confluent_kafka import Producer
+from feeding import feeder
 from offsets import read_settled
 from typer.testing import CliRunner
 
 from tidemark.cli import console
 from tidemark.cli.app import app
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.kafka import ensure_topics
 from tidemark.records.dead_letter import dead_letter
 from tidemark.records.topics import Topics, TopicSpec
 from tidemark.runtime.processor import Batch, Partition
@@ -37,7 +37,7 @@ def pipeline_file(kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pyt
 
 
 def _write_letters(kafka: Settings, name: str, values: list[bytes]) -> None:
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     count = len(values)
     batch = Batch(
         partition=Partition(f"{name}.raw", 0, "0a1b2c3d"),
@@ -196,7 +196,7 @@ def test_nothing_of_a_record_reaches_the_terminal_but_text(
     """Its value, key, headers and reason; markup, ESC, C1, direction overrides, zero width, line ends."""
     path, name = pipeline_file
     evil = "[/] [bold]x[/bold] \x1b[2J \x9b31m \u202eresu \u200b \r\nforged :smile:"
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     batch = Batch(
         Partition(f"{name}.raw{evil}", 0, evil),
         np.array([7]),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
+from feeding import feeder
 from models import small_model, small_pipeline
 from sessions import pump
 from streaming import PIPELINE, SECOND_KEY, START, MemoryEngine, Models, load_rows, purchases
@@ -28,7 +29,7 @@ from support import wait_until
 from tidemark.cli.app import app
 from tidemark.cli.up import prepare
 from tidemark.errors import TopicError
-from tidemark.kafka import admin, consumer_config, producer_config, read_all, topic_incarnation, wait_settled
+from tidemark.kafka import admin, consumer_config, read_all, topic_incarnation, wait_settled
 from tidemark.monitoring import MonitorProcessor
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import Candidate, LabelRange, Metric, ModelManifest, Prediction, decode, encode
@@ -81,13 +82,13 @@ class Bench:
             session.finish()
 
     def feed(self, rows: list[dict[str, object]]) -> None:
-        producer = Producer(producer_config(self.settings))
+        producer = feeder(self.settings)
         for row in rows:
             producer.produce(self.pipeline.raw_topics[0], json.dumps(row).encode(), str(row["who"]).encode())
         assert producer.flush(30) == 0
 
     def produce(self, topic: str, value: bytes) -> None:
-        producer = Producer(producer_config(self.settings))
+        producer = feeder(self.settings)
         producer.produce(topic, value, b"key")
         assert producer.flush(30) == 0
 

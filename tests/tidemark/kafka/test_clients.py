@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from support import wait_until
 from tidemark.errors import BrokerError, ConfigError
@@ -37,6 +38,24 @@ def test_a_command_gives_up_a_kafka_that_refuses_it_long_before_the_timeout() ->
     with pytest.raises(BrokerError, match=r"does not answer .*refused"):
         connect(NOWHERE, timeout=120.0, down=1.0)
     assert time.monotonic() - begin < 60
+
+
+def test_a_kafka_that_answers_at_once_is_asked_by_the_client_that_is_returned(
+    kafka: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[AdminClient] = []
+
+    def making(config: dict[str, str | int | float | bool]) -> AdminClient:
+        made.append(AdminClient(config))
+        return made[-1]
+
+    monkeypatch.setattr("tidemark.kafka.clients.AdminClient", making)
+
+    def at_once() -> bool:
+        made.clear()
+        return [connect(kafka)] == made
+
+    wait_until(at_once, "a further client is made")
 
 
 def test_without_a_named_kafka_no_client_is_made() -> None:

@@ -8,14 +8,15 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+from feeding import feeder
 from models import small_pipeline
 
 from dataflows.engine.offset_reset import Group
 from dataflows.engine.response_size import DEFAULT, response_size
 from tidemark.cli.sampling import sample
-from tidemark.kafka import admin, consumer_config, ensure_topics, producer_config, read_all, topic_incarnation
+from tidemark.kafka import admin, consumer_config, ensure_topics, read_all, topic_incarnation
 from tidemark.kafka.existing import existing_topics
 from tidemark.kafka.passing import PASSING, SLOW, asked_until, topic_metadata
 from tidemark.observe import Observer
@@ -91,7 +92,7 @@ def test_a_broker_that_is_slow_is_asked_again_by_those_who_have_time_alone(code:
 def with_rows(kafka: Settings, topic: str) -> Pipeline:
     pipeline = small_pipeline(topic)
     ensure_topics(kafka, [TopicSpec(topic, 1, {}), TopicSpec(pipeline.topics.label_features, 1, {})])
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     producer.produce(topic, b"{}")
     assert producer.flush(30) == 0
     return pipeline

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from confluent_kafka import Producer
+from feeding import feeder
 from models import pipeline_text, small_pipeline
 from rich.console import Console
 from typer.testing import CliRunner
@@ -245,7 +246,7 @@ def test_a_pipeline_that_was_never_started_on_a_running_kafka_is_told_apart_from
 
 def test_records_are_counted_without_transactions_markers_and_predictions_are_timed(kafka: Settings) -> None:
     ensure_topics(kafka, [TopicSpec("counted.raw", 2, {}), TopicSpec("counted.predictions", 2, {})])
-    raw = Producer(producer_config(kafka))
+    raw = feeder(kafka)
     for number in range(40):
         raw.produce("counted.raw", b"{}", partition=number % 2)
     assert raw.flush(30) == 0
@@ -279,7 +280,7 @@ def test_records_are_counted_without_transactions_markers_and_predictions_are_ti
 
 def test_where_kafkas_times_are_the_events_own_no_latency_is_made_up(kafka: Settings) -> None:
     ensure_topics(kafka, [TopicSpec("replayed.raw", 1, {}), TopicSpec("replayed.predictions", 1, {})])
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     producer.produce("replayed.raw", b"{}", timestamp=1_420_070_400_000)
     producer.produce("replayed.predictions", b'{"event_id": "replayed.raw-0-0-0a1b2c3d"}')
     assert producer.flush(30) == 0
@@ -290,7 +291,7 @@ def test_where_kafkas_times_are_the_events_own_no_latency_is_made_up(kafka: Sett
 
 def test_a_long_topic_is_counted_about_from_its_last_records(kafka: Settings) -> None:
     ensure_topics(kafka, [TopicSpec("long.raw", 1, {})])
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     for _ in range(WHOLE + 500):
         producer.produce("long.raw", b"{}")
         producer.poll(0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import Message
+from feeding import feeder
 from offsets import read_settled
 
 from tidemark.errors import BrokerError, TidemarkError
-from tidemark.kafka import ensure_topics, producer_config, topic_incarnation
+from tidemark.kafka import ensure_topics, topic_incarnation
 from tidemark.records.dead_letter import dead_letter
 from tidemark.records.topics import Topics, TopicSpec
 from tidemark.replay import Chosen, Letter, Replay, State, letters, whole
@@ -49,7 +50,7 @@ class Bench:
             values,
             [headers] * count,
         )
-        producer = Producer(producer_config(self.kafka))
+        producer = feeder(self.kafka)
         for row in range(count):
             output = dead_letter(self.topics.deadletter, batch, row, step, reason)
             producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
@@ -162,7 +163,7 @@ def test_proposals_come_back_with_what_their_headers_say(bench: Bench) -> None:
 
 def test_a_record_that_was_cut_is_read_again_where_it_came_from(bench: Bench) -> None:
     value = bytes(range(256)) * 3_800
-    producer = Producer(producer_config(bench.kafka))
+    producer = feeder(bench.kafka)
     producer.produce(bench.raw, value, b"C1", partition=2, headers=list(OWN))
     assert producer.flush(20) == 0
     bench.fail([value])
@@ -179,7 +180,7 @@ def test_a_record_that_was_cut_is_read_again_where_it_came_from(bench: Bench) ->
 @pytest.mark.parametrize("other", [b"y" * 950_000, None])
 def test_a_record_that_was_cut_and_is_another_now_or_gone_stays_a_part(bench: Bench, other: bytes | None) -> None:
     if other is not None:
-        producer = Producer(producer_config(bench.kafka))
+        producer = feeder(bench.kafka)
         producer.produce(bench.raw, other, partition=2)
         assert producer.flush(20) == 0
     bench.fail([b"x" * 950_000])
@@ -188,7 +189,7 @@ def test_a_record_that_was_cut_and_is_another_now_or_gone_stays_a_part(bench: Be
 
 
 def test_what_names_no_record_or_no_place_any_more_is_refused_and_the_rest_is_sent(bench: Bench) -> None:
-    producer = Producer(producer_config(bench.kafka))
+    producer = feeder(bench.kafka)
     producer.produce(bench.topics.deadletter, b"foreign")
     producer.produce(
         bench.topics.deadletter, None, headers=[("step", b"resume"), ("source_topic", b"x"), ("at", b"-1")]
@@ -226,7 +227,7 @@ def test_a_mark_that_cannot_be_read_stops_the_replay_before_anything_is_sent(ben
     bench.fail([b"1"])
     with Replay(bench.kafka, bench.topics, "ada") as replay:
         key = replay.marks.key(bench.letters()[0])
-    producer = Producer(producer_config(bench.kafka))
+    producer = feeder(bench.kafka)
     producer.produce(bench.topics.deadletter_marks, b"{", key)
     assert producer.flush(20) == 0
     with pytest.raises(TidemarkError, match="no mark of a dead letter"):
