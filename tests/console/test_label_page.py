@@ -144,7 +144,9 @@ def test_an_answer_that_meets_a_failure_of_whatever_lies_between_is_sent_again(d
     with browser.page() as page:
         sign_in(page, desk)
         error = '{"error": {"status": 500, "reason": "", "text": "a page failed"}}'
-        page.evaluate(_FAILING, [[500, error], [429, "slow down"], [504, "<html>"], [502, error], [503, error]])
+        failures = [[500, error], [429, "slow down"], [504, "<html>"], [502, error], [503, error]]
+        of_proxies = [[403, "<html>"], [404, '"no such host"'], [413, '{"error": "too large"}'], [400, "null"]]
+        page.evaluate(_FAILING, [*failures, *of_proxies])
         page.keyboard.press("2")
         wait_until(lambda: len(labels(desk)) == 1, "the answer was lost")
         expect(page.locator("#banner")).to_be_hidden()

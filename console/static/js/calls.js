@@ -7,9 +7,10 @@ export class CallError extends Error {
     this.reason = reason;
   }
 
-  // Whether the same call may pass later: nobody has judged what it says. A service or proxy failed, or has too much to do.
+  // Whether the same call may pass later: nobody has judged what it says. A service or proxy failed, or has too much to do,
+  // or a proxy refused it in the console's place, which says so in its own words.
   get away() {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
+    return this.status === 0 || this.status === 429 || this.status >= 500 || this.reason === "AWAY";
   }
 
   // Whether this page's session is over; the page that is loaded after signing in again may say the same.
@@ -40,7 +41,10 @@ export function caller(base, csrf) {
       throw new CallError(response.ok ? 0 : response.status, "AWAY", "The console's answer can't be read.");
     }
     if (!response.ok) {
-      const error = told.error ?? {};
+      const error = told?.error;
+      if (typeof error !== "object" || error === null) {
+        throw new CallError(response.status, "AWAY", "Something between refused this.");
+      }
       throw new CallError(response.status, error.reason ?? "", error.text ?? "The console refused this.");
     }
     return told;

@@ -58,7 +58,7 @@ export class Outbox {
           this.tell.refused(item, error);
           continue;
         }
-        if (error.status >= 500) this.#letOthersGoFirst(item);
+        if (error.status !== 0 && error.status !== 429) this.#letOthersGoFirst(item);
         since ??= Date.now();
         this.tell.away(since);
         await pause(wait);
