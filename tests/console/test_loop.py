@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from tidemark.kafka import ensure_topics
 from tidemark.observe import catalog
 from tidemark.observe.status_record import FigureStatus, FlowStatus, LabelingStatus, Status, TopicStatus
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.model import SourceSpec
 from tidemark.records import Metric, encode
+from tidemark.records.source_telling import Counts, Telling
 from tidemark.registry.codec import publish
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.writing import write_models
@@ -59,6 +62,9 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     outputs = publish(manifest, model.text, topic=pipeline.topics.models)
     write_models(settings, pipeline, lambda _: (outputs, None))
     producer = feeder(settings)
+    telling = Telling(pipeline.topics.metrics, "hall")
+    brought = telling.metric(Counts(records=1_234, refused=5), time.time(), "hall.0")
+    producer.produce(brought.topic, brought.value, brought.key)
     now = 1_750_000_000_000_000
     figures = [
         metric("quality", 0.62, now, metric="average_precision", of_class="yes", way="cross-fitting", more=0),
@@ -71,11 +77,17 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     assert producer.flush(30) == 0
 
 
+def sourced(pipeline: Pipeline) -> Pipeline:
+    """With two sources, one of which never ran."""
+    sources = [SourceSpec(name=name, kind="http", options={"address": "127.0.0.1:0"}) for name in ("hall", "yard")]
+    return pipeline.model_copy(update={"sources": sources})
+
+
 @pytest.fixture(scope="module")
 def looped(kafka: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A pipeline on Kafka of which only the labeling service runs, with tokens."""
     folder = tmp_path_factory.mktemp("loop")
-    pipeline = small_pipeline("console-loop")
+    pipeline = sourced(small_pipeline("console-loop"))
     settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
     started(settings, pipeline)
     with world(folder, pipeline, tokens=True, settings=settings) as its:
@@ -90,6 +102,9 @@ def test_the_page_says_what_status_says_and_shows_text_from_topics_as_text(loope
     assert "average precision of yes 0.62 (95 %: 0.31 to 0.62) on 40 random answers" in page
     assert "v000001-0000000a" in page
     assert "of 100" in page
+    shown = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", page)]
+    assert ["hall", "http", "1", "1,234", "0", "5"] in shown
+    assert ["yard", "http", "does", "not", "run", "0", "0", "0"] in shown
     assert "<img" not in page
     assert "first &lt;img src=x onerror=alert(1)&gt;\\u202egnp" in page
 
