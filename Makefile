@@ -68,9 +68,9 @@ docs: setup-dev
 warm: setup-dev
 	@$(VENV)/tidemark warm
 
-# In two processes, for half of the time goes by in waiting; each test file, and its brokers, stays in one. The longest
-# are begun first (tests/lib/longest.py).
-WORKERS ?= 2
+# In three processes on two cores, for tests wait for Kafka and for processes that they start; each test file, and its
+# brokers, stays in one. The longest are begun first (tests/lib/longest.py).
+WORKERS ?= 3
 
 # Types are checked beside the tests, which wait a good part of their time. What is compiled is so once for all workers.
 test: style

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 MISSING: Final = (
     "no Chromium is on this machine, so the pages are not tried in a browser: `apt-get install chromium` brings it"
@@ -23,6 +23,8 @@ _ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+_PATIENCE: Final = 30_000
+"""Milliseconds that a page is given for what is expected of it; Playwright's own 5 s pass on a busy machine."""
 AXE: Final = Path(__file__).parents[1] / "console" / "vendor" / "axe.min.js"
 
 
@@ -42,7 +44,7 @@ class Chromium:
         """A page. What its scripts throw, and what the browser refuses to run, fails the test."""
         context = self._browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(_PATIENCE)
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
@@ -56,6 +58,7 @@ class Chromium:
 @contextmanager
 def chromium(path: str) -> Iterator[Chromium]:
     """The browser at `path`, without a window."""
+    expect.set_options(timeout=_PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
         try:

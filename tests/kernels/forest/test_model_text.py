@@ -217,10 +217,10 @@ def test_a_tree_too_deep_for_lightgbms_recursion_is_refused() -> None:
     ids=["bytes", "crlf", "nul", "blank", "repeated", "digits", "spaces", "sizes", "categories"],
 )
 def test_nasty_text_is_refused_at_once(text: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ModelTextError):
         parse_model(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_text_above_the_size_cap_is_refused_unread() -> None:

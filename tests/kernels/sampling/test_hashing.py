@@ -117,9 +117,9 @@ def test_arguments_of_another_type_are_refused() -> None:
 def test_importing_kernels_neither_imports_numba_nor_takes_long() -> None:
     script = """
 import sys, time
-start = time.perf_counter()
+start = time.process_time()
 import kernels
-assert time.perf_counter() - start < 0.3
+assert time.process_time() - start < 0.3
 dir(kernels)
 assert "numba" not in sys.modules
 kernels.hash64
