@@ -34,17 +34,20 @@ class Feed:
         return len(self._records)
 
     def run(self, stop: threading.Event) -> None:
-        """Produce every row, or until `stop`.
+        """Produce every row, or until `stop`; then leave Kafka.
 
         Raises:
             BrokerError: Kafka did not acknowledge a row.
 
         """
-        while self.sent < self.events and not stop.is_set():
-            if not self._pace.take(_CHUNK):
-                stop.wait(_LOOK_AGAIN_SECONDS)
-                continue
-            end = min(self.sent + _CHUNK, self.events)
-            for record in self._records[self.sent : end]:
-                self._sender.send(record)
-        self._sender.finish()
+        try:
+            while self.sent < self.events and not stop.is_set():
+                if not self._pace.take(_CHUNK):
+                    stop.wait(_LOOK_AGAIN_SECONDS)
+                    continue
+                end = min(self.sent + _CHUNK, self.events)
+                for record in self._records[self.sent : end]:
+                    self._sender.send(record)
+            self._sender.finish()
+        finally:
+            self._sender.close()

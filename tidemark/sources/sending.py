@@ -56,6 +56,15 @@ class Sender:
                 f"{left + self._failed:,}{why}"
             )
 
+    def close(self) -> None:
+        """Let the client go, and give up what Kafka has not acknowledged.
+
+        One that stays goes on looking for a Kafka that has ended, says so on the terminal, and may hold up the end of
+        the process.
+        """
+        self._producer.purge()
+        self._producer.close()
+
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failed += 1
