@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from console.api import calls
 from console.options import Options
-from console.pages import label, letters, loop, models, sign_in
+from console.pages import label, letters, loop, models, sign_in, why
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
@@ -67,6 +67,7 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/models", visited("models", models.show), methods=["GET"]),
         Route("/p/{pipeline}/models", visited("models", models.act), methods=["POST"]),
         Route("/p/{pipeline}/models/compare", visited("models", models.compare), methods=["GET"]),
+        Route("/p/{pipeline}/why", visited("why", why.show), methods=["GET"]),
         Route("/p/{pipeline}/letters", visited("letters", letters.show), methods=["GET"]),
         Route("/p/{pipeline}/letters", visited("letters", letters.act), methods=["POST"]),
         Route("/p/{pipeline}/letters/kind/{kind}", visited("letters", letters.of_kind), methods=["GET"]),

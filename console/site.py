@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from console.lineages import Lineages
 from console.loop.watch import Watch
 from console.service import Connections
 from console.shown.case_view import CaseLayout
@@ -27,6 +28,7 @@ class Site:
     gateway: Gateway
     layout: CaseLayout
     watch: Watch
+    lineages: Lineages
 
     @classmethod
     def of(cls, pipeline: Pipeline, file: str, settings: Settings, address: Callable[[], str] | None = None) -> Self:
@@ -45,7 +47,8 @@ class Site:
         name = pipeline.name
         where = address or (lambda: find(settings, name))
         watch = Watch(pipeline, settings, file)
-        return cls(pipeline, file, settings, Connections(where, name), Gateway(where), CaseLayout(pipeline), watch)
+        connections, gateway, lineages = Connections(where, name), Gateway(where), Lineages(pipeline, settings)
+        return cls(pipeline, file, settings, connections, gateway, CaseLayout(pipeline), watch, lineages)
 
     @property
     def name(self) -> str:
@@ -67,3 +70,4 @@ class Site:
         await self.connections.close()
         await self.gateway.close()
         await self.watch.close()
+        await self.lineages.close()

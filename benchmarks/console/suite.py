@@ -104,7 +104,7 @@ def _barriers(its: World, browser: Chromium) -> dict[str, Any]:
                 found += barriers(page)
                 _sign_in(page, its, f"{scheme} {width}")
                 found += barriers(page)
-                for name in ("loop", "models", "letters"):
+                for name in ("loop", "models", "why", "letters"):
                     page.goto(f"{its.base}/{name}")
                     found += barriers(page)
     what = "serious or critical findings of axe-core, every page without Kafka, light and dark, 360 and 1440 px"

@@ -12,9 +12,10 @@ PAGES: Final[dict[str, frozenset[str]]] = {
     "label": frozenset({"annotator", "reviewer", "admin"}),
     "loop": frozenset({"reviewer", "admin", "viewer"}),
     "models": frozenset({"reviewer", "admin", "viewer"}),
+    "why": frozenset({"reviewer", "admin"}),
     "letters": frozenset({"admin"}),
 }
-TITLES: Final = {"label": "Label", "loop": "Loop", "models": "Models", "letters": "Dead letters"}
+TITLES: Final = {"label": "Label", "loop": "Loop", "models": "Models", "why": "Why", "letters": "Dead letters"}
 ROLES: Final = ("annotator", "reviewer", "admin", "viewer", "program")
 
 
