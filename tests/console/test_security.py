@@ -217,7 +217,9 @@ def test_where_no_tokens_are_asked_for_a_made_up_one_takes_nobodys_connection(
     ],
 )
 def test_a_failure_of_the_service_is_no_refusal(error: TidemarkError, status: int) -> None:
-    request = Request({"type": "http", "headers": [(b"accept", b"application/json")]})
+    request = Request(
+        {"type": "http", "path": "/p/fraud/label", "query_string": b"", "headers": [(b"accept", b"application/json")]}
+    )
     assert asyncio.run(failed(request, error)).status_code == status
 
 
