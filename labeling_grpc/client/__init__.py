@@ -13,6 +13,7 @@ from labeling_grpc.client.administration import (
 from labeling_grpc.client.channel import UnreachableError
 from labeling_grpc.client.labeling import LabelingClient
 from labeling_grpc.client.labeling_async import AsyncLabelingClient
+from labeling_grpc.client.programs import Answered, Decision, Labeler, labeler
 from labeling_grpc.client.values import (
     Annotation,
     Caller,
@@ -39,6 +40,7 @@ from labeling_grpc.contract.errors import Reason, RefusedError
 __all__ = [
     "Annotation",
     "Annotator",
+    "Answered",
     "AsyncLabelingAdminClient",
     "AsyncLabelingClient",
     "AuditEntry",
@@ -51,11 +53,13 @@ __all__ = [
     "Changed",
     "Comment",
     "Contribution",
+    "Decision",
     "GivenAnswer",
     "Gold",
     "Held",
     "HistoryPoint",
     "Imported",
+    "Labeler",
     "LabelingAdminClient",
     "LabelingClient",
     "Progress",
@@ -69,4 +73,5 @@ __all__ = [
     "Turn",
     "UnreachableError",
     "Update",
+    "labeler",
 ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from labeling_grpc.contract.message_sizes import MAX_CASES
 from tidemark.pipeline import Pipeline
+
+AUDITED: Final = 0.1
+"""Share of programs' cases that people answer too, where the pipeline's file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class QueueRules:
     confidence: float = 0.9
     consensus: Literal["majority", "dawid_skene", "glad"] = "dawid_skene"
     gold_every: int = 0
+    programs_audited: float = AUDITED
 
     @classmethod
     def of(cls, pipeline: Pipeline, **limits: int) -> Self:
@@ -43,6 +47,7 @@ class QueueRules:
             confidence=labeling.confidence,
             consensus=labeling.consensus,
             gold_every=labeling.gold_every,
+            programs_audited=AUDITED if labeling.programs_audited is None else labeling.programs_audited,
             **limits,
         )
 

@@ -53,6 +53,7 @@ from labeling_grpc.queue.handlers.quarantine import quarantine
 from labeling_grpc.queue.handlers.ranking import rescore
 from labeling_grpc.queue.leasing import Leasing, plain_stacks
 from labeling_grpc.queue.offsets import position
+from labeling_grpc.queue.program_audit import ProgramAudit
 from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.security import audit
 from labeling_grpc.tables import meta_keys
@@ -98,6 +99,7 @@ class Queue:
         self._next_memory = self._memory
         secret = connection.execute(sa.select(meta.c.value).where(meta.c.key == meta_keys.PUBLISHER)).scalar_one()
         self._gold = gold.GoldTurns(secret, rules.gold_every)
+        self._audit = ProgramAudit(secret, rules.programs_audited)
         self.counts = count(connection)
         self.next_lease_end = first_lease_end(connection)
 
@@ -137,7 +139,10 @@ class Queue:
 
         now, wall: queue time and wall clock, µs.  decided: called when most that is left is for the database to do.
         """
-        work = UnitOfWork(connection, self._topics, self._rules, replace(self.counts), now, wall, shared=self._shared)
+        counts = replace(self.counts)
+        work = UnitOfWork(
+            connection, self._topics, self._rules, counts, now, wall, shared=self._shared, audit=self._audit
+        )
         voted = voted_on(work, commands)
         work.lock([*_touched(commands), *voted])
         work.lock_closed(voted)

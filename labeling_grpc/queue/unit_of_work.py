@@ -19,6 +19,7 @@ from labeling_grpc.queue.comments import COMMENTS
 from labeling_grpc.queue.entropy import Entropy
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.queue.open_cases import GoldLease, OpenCase
+from labeling_grpc.queue.program_audit import ProgramAudit
 from labeling_grpc.security.audit import Act
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, meta
@@ -39,8 +40,9 @@ class UnitOfWork:
     """What a group of commands reads and changes, and what happened.
 
     now, wall: queue time and wall clock, µs.  shared: other replicas write the database too.  contended: a case that
-    waits could not be given, for another replica looked at it.  acts: for the audit trail, written last, for replicas
-    take turns at it.  golden: tokens of the gold cases that it gave out.
+    waits could not be given, for another replica looked at it.  audit: draws programs' cases that people answer too.
+    acts: for the audit trail, written last, for replicas take turns at it.  golden: tokens of the gold cases that it
+    gave out.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class UnitOfWork:
         wall: int,
         *,
         shared: bool = False,
+        audit: ProgramAudit,
     ) -> None:
         self.connection = connection
         self.topics = topics
@@ -61,6 +64,7 @@ class UnitOfWork:
         self.now = now
         self.wall = wall
         self.shared = shared
+        self.audit = audit
         self.entropy = Entropy()
         self.contended = False
         self.annotators_changed = False

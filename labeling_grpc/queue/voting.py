@@ -16,9 +16,15 @@ def vote(
     """Keep an answer or a skip as a vote, and end the case if that is enough; the annotation's id."""
     annotation_id = work.record(candidate, "vote", annotator, known_at, answer, key=key, token=answer.token)
     work.tell("voted", case.event_id, annotator, answer.label)
-    if not settled(work, case, candidate):
+    if _for_people(work, case) or not settled(work, case, candidate):
         put_back(work, case, passed_by=None)
     return annotation_id
+
+
+def _for_people(work: UnitOfWork, case: OpenCase) -> bool:
+    """Whether programs alone have answered a case that people are to answer too."""
+    voters = [row["annotator"] for row in work.cast(case.event_id)]
+    return bool(voters) and all(work.audit.draws(case.event_id, name) for name in voters)
 
 
 def settled(work: UnitOfWork, case: OpenCase, candidate: Candidate) -> bool:
@@ -50,7 +56,7 @@ def reconsidered(work: UnitOfWork, event_id: str, candidate: Candidate) -> None:
     """Let the verdict on votes, one of which was amended, follow them."""
     verdict = consensus.ended(work.annotations_by_event[event_id])
     case = work.cases.get(event_id)
-    if verdict is None and case is not None and case.in_queue:
+    if verdict is None and case is not None and case.in_queue and not _for_people(work, case):
         if case.state == State.LEASED or case.tier == Tier.REVIEWERS or not settled(work, case, candidate):
             case.place = work.placed(work.annotations_by_event[event_id])
     elif verdict is not None and verdict["annotator"] == consensus.CONSENSUS and verdict["status"] == "answered":

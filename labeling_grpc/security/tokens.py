@@ -16,6 +16,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from labeling_grpc.contract.programs import is_program
 from labeling_grpc.contract.text import is_name, is_reserved
 from labeling_grpc.security.audit import Act, record, tell
 from labeling_grpc.security.roles import Role
@@ -105,6 +106,8 @@ class TokenStore:
             raise TokenError(
                 f"{annotator!r} is who gives verdicts on several answers: nobody has this name; take another"
             )
+        if is_program(annotator) and role is not Role.PROGRAM:
+            raise TokenError(f"{annotator!r} is the name of a program: give its token the role program")
         with self._changing() as (connection, acts):
             issued = self._insert(connection, role, annotator, lifetime_us)
             detail = {"role": role.value, "annotator": annotator, "expires_at": issued.token.expires_at}

@@ -224,6 +224,7 @@ def test_every_program_of_the_page_on_programs_runs_beside_the_pipeline(reader: 
         (reader.folder / "machines.toml").write_text(running, encoding="utf-8")
     assert re.search(r"^m\d\d [1-9]", printed["consume.py"], re.MULTILINE)
     assert "is champion" in printed["tidemark train machines.toml --from history.csv --replace"]
+    assert re.search(r"Answered\(answered=\d+, left=\d+, late=\d+\)", printed["rule.py"])
     assert "stress" in printed["PYTHONPATH=. tidemark check machines.toml"]
     assert "shape: (3," in printed["features.py"]
     assert read_all(reader.settings(), "machines.outcomes")

@@ -324,6 +324,8 @@ class Labeling(Section):
     """How several answers become one label: shares of votes, or annotators' accuracies as two models estimate them."""
     gold_every: Annotated[int, Field(ge=0), Unit("cases")] = 0
     """One case in so many that an annotator is given has a known answer; 0: none."""
+    programs_audited: Unless[Annotated[float, Field(ge=0, le=1), Unit("share")]] = None
+    """Share of the cases answered by programs that people answer too, whose answer then counts. By default 0.1."""
     withdraw_below: Annotated[float, Field(ge=0, le=1), Unit("share")] = 0.0
     """Active cases are withdrawn when the uncertainty that a newer model has of them is below this share of what the
     case was asked with; 0: never."""

@@ -66,7 +66,7 @@ def _answer(work: UnitOfWork, answer: Answer) -> Accepted | RefusedError:
         return refused
     known_at = work.wall if answer.known_at is None else answer.known_at
     who = case.annotator or NOBODY
-    if work.rules.several and case.tier == Tier.ANYONE:
+    if case.tier == Tier.ANYONE and (work.rules.several or work.audit.draws(case.event_id, who)):
         annotation_id = vote(work, case, candidate, who, known_at, answer, key)
     else:
         annotation_id = work.close(case, candidate, answer.status, who, known_at, answer=answer, key=key)
