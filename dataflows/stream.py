@@ -12,7 +12,7 @@ from bytewax.outputs import Sink
 
 import dataflows.operators as tm
 from dataflows.engine.added_topics import ensure_added
-from dataflows.engine.config import EngineConfig, commit_interval, gap_accepted
+from dataflows.engine.config import EngineConfig, commit_interval, commit_interval_set, gap_accepted
 from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
 from dataflows.engine.lost_offsets import check_offsets
@@ -31,6 +31,11 @@ from tidemark.stream.processor import StreamProcessor
 from tidemark.stream.steps import has_rules
 
 _log = logging.getLogger(__name__)
+_QUIET_INTERVAL: Final = 0.01
+_BEHIND_INTERVAL: Final = 0.5
+"""Seconds between commits, unless the operator has set them: a commit costs some 10 ms however few rows it has."""
+_LINGER_MS: Final = 1
+"""What is handed on is waited for."""
 _ROUND_ROWS: Final = 8_000
 """Rows of all partitions together. A round costs some 9 ms however few rows it has, and 5 µs a row."""
 
@@ -133,8 +138,13 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
         buffer_rows=12 * _ROUND_ROWS,  # more than is read ahead, unless a partition waits for another for long
         align=max(pipeline.time.lateness // 2, 1),
         align_groups=dict.fromkeys(pipeline.raw_topics, "raw"),
+        last=tuple(pipeline.hop_topics[-1:]),
         fixed_partitions=dict.fromkeys(pipeline.hop_topics, pipeline.partitions),
         commit_interval=commit_interval(),
+        quiet_interval=None if commit_interval_set() else _QUIET_INTERVAL,
+        behind_interval=None if commit_interval_set() else _BEHIND_INTERVAL,
+        handed_over=tuple(pipeline.hop_topics),
+        producer={"linger_ms": _LINGER_MS} if pipeline.hop_topics else {},
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from confluent_kafka import TopicPartition
 
@@ -15,6 +16,7 @@ from dataflows.engine.batch_size import BatchSize
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.consumer_group import Membership
 from dataflows.engine.oversized import Oversized
+from dataflows.engine.partition_buffer import Lane
 from dataflows.engine.scheduler import Rounds
 from dataflows.engine.start_offsets import pack
 from dataflows.engine.transactional_producer import RecordTooLarge, TransactionFailed, Transactions
@@ -24,6 +26,10 @@ from tidemark.errors import BrokerError
 from tidemark.runtime.processor import Output, Partition, TaskState
 
 _log = logging.getLogger(__name__)
+_FEW: Final = 8
+"""Few rows wait if they are less than one part in so many of a round."""
+_HELD: Final = 4
+"""What a worker hands on to itself is waited for so many times as long as there are commits while few rows wait."""
 
 
 class Commits:
@@ -58,9 +64,44 @@ class Commits:
         """Whether it is time to commit what was produced."""
         if not self._transactions.is_open or self.broken is not None:
             return False
-        return (
-            self._transactions.age >= self.config.commit_interval or self._transactions.rows >= self.config.commit_rows
-        )
+        config, age = self.config, self._transactions.age
+        waiting = self._waiting
+        interval: float = config.commit_interval
+        rows: float = config.commit_rows
+        if config.behind_interval is not None and waiting >= config.batch_rows:
+            interval, rows = config.behind_interval, rows * config.behind_interval / interval
+        elif config.quiet_interval is not None and waiting < config.batch_rows // _FEW:
+            interval = config.quiet_interval * (_HELD if self._own_under_way else 1)
+        return age >= interval or self._transactions.rows >= rows
+
+    def next_lanes(self) -> list[Lane]:
+        """Partitions of which rows are processed next: while few rows wait, first those of what was handed on."""
+        config, lanes = self.config, list(self._membership.lanes.values())
+        if config.quiet_interval is None or not self._transactions.is_open or not self._own_under_way:
+            return lanes
+        if self._waiting >= config.batch_rows // _FEW or self._transactions.age >= config.quiet_interval * _HELD:
+            return lanes
+        return [lane for lane in lanes if lane.topic in config.handed_over]
+
+    @property
+    def _waiting(self) -> int:
+        return sum(lane.rows for lane in self._membership.lanes.values())
+
+    @property
+    def _own_under_way(self) -> bool:
+        """Whether rows that this worker hands on to itself are on their way, or wait to be processed."""
+        handed = self.config.handed_over
+        lanes = self._membership.lanes.values()
+        return self._transactions.untold > 0 or any(lane.rows for lane in lanes if lane.topic in handed)
+
+    def hand_over(self) -> bool:
+        """Tell the partitions which of this worker's own records Kafka has. False: the transaction has failed."""
+        if self.broken is None:
+            try:
+                self._membership.confirm(self._transactions.delivered())
+            except TransactionFailed as failure:
+                self.break_off(str(failure))
+        return self.broken is None
 
     @property
     def pending(self) -> bool:

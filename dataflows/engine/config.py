@@ -26,11 +26,19 @@ class EngineConfig:
     commit_interval: age at which the open transaction is committed: latency of readers of committed records against
         throughput. 0 commits after every batch, for steps so long that an open transaction would time out.
     commit_rows: rows after which the transaction is committed, whatever its age.
+    quiet_interval: the same age while few rows wait, so that what comes is seen soon; None: as at any time. A worker
+        that hands rows on to itself processes them first, and reads no others meanwhile: of a few rows all that they
+        give is seen after one commit.
+    behind_interval: the same age while a round or more waits, when nothing that is late is seen sooner by it; as many
+        times the rows. None: as at any time.
+    handed_over: topics whose records this worker need not read from Kafka where it has written them itself.
     batch_rows, batch_bytes: most rows and bytes of one batch; min_rows: fewest that alignment cuts a batch to.
     buffer_rows, buffer_bytes: of one partition; above, it is paused.
     align: most event time (µs) by which a partition may run ahead of the others of its alignment group; None: as it
         comes.
     align_groups: topic to name of its alignment group; a topic that is not named is a group of its own.
+    last: topics, each an alignment group of its own, whose rows are handed on to no others: their partitions are never
+        cut at one event time.
     idle_timeout: a partition without rows for so long holds nobody back.
     tick_interval: between two calls of the processor's `tick`.
     fixed_partitions: topics whose number of partitions must be this: keys are spread over them by the flow itself.
@@ -44,13 +52,16 @@ class EngineConfig:
     must_fit: a record that is too large for its topic ends the flow even if it comes from one row: it can't be missed.
     accept_gap: go on from the oldest record there is when retention has removed records that the state needs.
     deadletter: topic that is told of an accepted gap, of what can't be read, and of rows that give too large records.
-    consumer: more librdkafka properties of the consumer, dots as underscores.
+    consumer, producer: more librdkafka properties of the clients, dots as underscores.
     """
 
     group: str
     settings: Settings
     commit_interval: float = 0.1
     commit_rows: int = 20_000
+    quiet_interval: float | None = None
+    behind_interval: float | None = None
+    handed_over: tuple[str, ...] = ()
     batch_rows: int = 1_000
     batch_bytes: int = 4_000_000
     min_rows: int = 200
@@ -58,6 +69,7 @@ class EngineConfig:
     buffer_bytes: int = 32_000_000
     align: int | None = None
     align_groups: Mapping[str, str] = field(default_factory=dict)
+    last: tuple[str, ...] = ()
     idle_timeout: float = 0.5
     tick_interval: float = 0.2
     poll_interval: float = 0.002
@@ -74,11 +86,17 @@ class EngineConfig:
     must_fit: bool = False
     deadletter: str | None = None
     consumer: Mapping[str, Any] = field(default_factory=dict)
+    producer: Mapping[str, Any] = field(default_factory=dict)
 
 
 def gap_accepted(environment: Mapping[str, str] | None = None) -> bool:
     """Whether the operator has accepted that retention removed records which the state needs."""
     return (os.environ if environment is None else environment).get(ACCEPT_GAP, "") == "1"
+
+
+def commit_interval_set(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the operator has set the age at which transactions are committed."""
+    return bool((os.environ if environment is None else environment).get(COMMIT_INTERVAL, "").strip())
 
 
 def commit_interval(default: float = 0.1, environment: Mapping[str, str] | None = None) -> float:

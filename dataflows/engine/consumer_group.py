@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,7 @@ from dataflows.engine.error_codes import END_OF_PARTITION, OUT_OF_RANGE, REFUSED
 from dataflows.engine.partition_buffer import Lane
 from dataflows.engine.response_size import DEFAULT, response_size, too_large
 from dataflows.engine.start_offsets import Found, Lookup, Opening, check_own, gap_message, start_offset, wanted_offset
+from dataflows.engine.transactional_producer import Delivered
 from dataflows.engine.unreadable import Gap, Unreadable
 from tidemark import kafka
 from tidemark.errors import BrokerError, TopicError
@@ -154,8 +155,17 @@ class Membership:
             self._distribute(messages)
         now = self._clock()
         for lane in self.lanes.values():
+            if lane.is_open and not lane.paused:
+                lane.hand_over(now)
             lane.hear(now, all_told=len(messages) < asked)
             lane.end_replay()
+
+    def confirm(self, delivered: Sequence[Delivered]) -> None:
+        """What Kafka has of this worker's own records, for the partitions of it that they are in."""
+        for each in delivered:
+            lane = self.lanes.get((each.message.topic() or "", each.message.partition() or 0))
+            if lane is not None and lane.is_open:
+                lane.own.confirm(each.message, each.transaction)
 
     def reopen(self) -> None:
         """Forget all state and begin again from what is committed."""
@@ -170,9 +180,15 @@ class Membership:
 
     def step_over(self, lane: Lane, end: int) -> None:
         """Read a lane, whose rows were all handled, on from offset `end`."""
-        lane.position = lane.taken = end
+        lane.position = lane.taken = lane.end = end
         lane.at_end = False
         self._read_from(lane, end)
+
+    def withholds(self, lane: Lane) -> bool:
+        """Whether a partition at its end holds records beyond it: of transactions that are open, or just committed."""
+        others = lane.at_end and lane.topic not in self._config.handed_over
+        here = TopicPartition(lane.topic, lane.index)
+        return others and self._joined.get_watermark_offsets(here, cached=True)[1] > lane.ended_at
 
     def hold_back(self) -> None:
         """Pause the lanes that hold more than they should, resume those that have room again."""
@@ -216,9 +232,9 @@ class Membership:
                     for message in run:
                         self._on_event(lane, message)
                 elif lane is not None:
-                    lane.add(list(run), now)
+                    lane.read(list(run), now)
         elif lane is not None:
-            lane.add(messages, now)
+            lane.read(messages, now)
 
     def _on_event(self, lane: Lane | None, message: Message) -> None:
         error = message.error()
@@ -226,7 +242,7 @@ class Membership:
         code = error.code()
         if code == END_OF_PARTITION:
             if lane is not None:
-                lane.at_end = True
+                lane.at_end, lane.ended_at = True, message.offset() or 0
         elif code in OUT_OF_RANGE:
             offset = message.offset()
             # Below what was taken: offset 0, where the partition waited to be opened and which retention has passed.

@@ -5,17 +5,20 @@ for others (`dataflows.engine.alignment`). One that tells them beforehand (`Time
 each partition of a group, all ending near the same event time. It hands rows on in the order of their event times, so a
 round may span far more than the bound of alignment, and rows come to the next key no later than the partitions' ends
 lie apart. A round that is small although many rows wait is put off for a moment, and so is the first one after a
-silence: the backlog of one partition may have arrived before those of the others.
+silence: the backlog of one partition may have arrived before those of the others. Where others hold records that are
+not shown yet, they are waited for longer: what one transaction has written is shown partition by partition.
 
 While a group catches up, its rounds are cut at one event time, before which no partition that has more to come has
 rows left (`common_end`): rows go on in the order of their event times over rounds too, and windows over the next key
-are those of a computation in event order. A live stream is not: a partition would wait for the next row of each other
-one.
+are those of a computation in event order. Rows that go on to no further key (`EngineConfig.last`) are not cut so, for
+what is kept of a partition follows from its own order. A live stream is not: a partition would wait for the next row of
+each other one.
 """
 
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -145,11 +148,19 @@ class Rounds:
     """Chooses from the rows that a session's lanes hold.
 
     batch_rows: most rows of one batch, or of all batches of a round; may be made smaller.
+    withholds: whether a partition at its end holds records that are not shown yet.
     """
 
-    def __init__(self, config: EngineConfig, state: TaskState, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        state: TaskState,
+        wall: Callable[[], float] = time.time,
+        withholds: Callable[[Lane], bool] = lambda _: False,
+    ) -> None:
         self.batch_rows = config.batch_rows
         self._wall = wall
+        self._withholds = withholds
         self._config = config
         self._timed = state if isinstance(state, TimedState) else None
         self._bounds = Bounds(config.align or 0, config.idle_timeout, config.min_rows, config.batch_rows)
@@ -188,17 +199,21 @@ class Rounds:
         held = sum(lane.rows for lane in waiting)
         if self._config.align is None:
             rows = {lane.key: min(lane.rows, share) for lane in waiting}
-        elif self._catches_up(group, share, now):
+        elif name not in self._config.last and self._catches_up(group, share, now):
             rows = self._backlog(timed, group, share, self._config.align, now)
         else:
-            partitions = [self._progress_of(timed, lane, min(lane.rows, share), now) for lane in group]
+            partitions = self._progress_of(timed, group, [min(lane.rows, share) for lane in group], now)
             allowed = together(partitions, self._config.align)
             rows = {lane.key: count for lane, count in zip(group, allowed, strict=True) if count}
         cut = any(lane.rows > rows.get(lane.key, 0) >= share for lane in waiting)  # more would not help it
         small = held >= self.batch_rows > sum(rows.values()) * _SMALL and not cut
         waking = name not in self._awake and held >= _BACKLOG and len(waiting) < len(group)
-        if (small or waking) and now - self._since.setdefault(name, now) < _LINGER:
-            return []
+        if small or waking:
+            # A transaction's records are shown partition by partition.
+            withheld = waking and any(not lane.rows and self._withholds(lane) for lane in group)
+            patience = self._config.idle_timeout * _STALLED if withheld else _LINGER
+            if now - self._since.setdefault(name, now) < patience:
+                return []
         self._since.pop(name, None)
         self._awake.add(name)
         most_bytes = self._config.batch_bytes // len(waiting)
@@ -233,7 +248,7 @@ class Rounds:
         most = [lane.fitting(share if lane.replaying else share * _MOST_SHARES, most_bytes) for lane in group]
         if not all(lane.rows or lane.is_told for lane in group):  # the client may hold rows of an empty one
             most = [min(rows, lane.told) for lane, rows in zip(group, most, strict=True)]
-        partitions = [self._progress_of(timed, lane, rows, now) for lane, rows in zip(group, most, strict=True)]
+        partitions = self._progress_of(timed, group, most, now)
         replayed = [each for each in partitions if each.replaying and not each.silent]
         if replayed:  # what lies before the rows to come of these must not be overtaken by those of another backlog
             partitions = [
@@ -241,51 +256,81 @@ class Rounds:
             ]
         last = furthest(partitions, ahead)
         end = common_end(partitions, last, self.batch_rows - sum(each.rows for each in replayed))
-
-        def up_to(limit: float) -> dict[tuple[str, int], int]:
-            pairs = zip(group, partitions, strict=True)
-            return {lane.key: self._rows_up_to(timed, lane, partition, limit) for lane, partition in pairs}
-
         # All may be of one event time; or the end is that of a row behind later rows of its own partition.
         first = min((each.marks[0][1] for each in partitions if each.marks), default=UNKNOWN_TIME)
         rows: dict[tuple[str, int], int] = {}
         for limit in (end - 1, end, min(first, last)):
-            rows = up_to(limit)
+            rows = _rows_up_to(timed, group, partitions, limit)
             if any(rows.values()):
                 break
         return rows
 
-    def _rows_up_to(self, timed: TimedState, lane: Lane, partition: PartitionProgress, limit: float) -> int:
-        """Rows before the first that lies beyond an event time."""
+    def _progress_of(
+        self, timed: TimedState, group: Sequence[Lane], most: Sequence[int], now: float
+    ) -> list[PartitionProgress]:
+        """How far each partition of a group comes with so many rows."""
+        looked = {
+            lane.key: _marks(0, rows) for lane, rows in zip(group, most, strict=True) if rows and not lane.replaying
+        }
+        seen = {lane.key: _looked_at(lane, looked[lane.key]) for lane in group if lane.key in looked}
+        told = dict(zip(seen, _times_of(timed, list(seen.values())), strict=True))
+        partitions = []
+        for lane, rows in zip(group, most, strict=True):
+            more = lane.rows > rows or not lane.at_end
+            if (look := seen.get(lane.key)) is not None:
+                marks = list(zip(looked[lane.key], told[lane.key], strict=True))
+                each = PartitionProgress(rows, lane.event_time, marks, arrived=arrival(look), more=more)
+            else:
+                silent = self._is_silent(lane, now)
+                each = PartitionProgress(
+                    rows, lane.event_time, silent=silent, replaying=lane.replaying, arrived=lane.arrived, more=more
+                )
+            partitions.append(each)
+        return partitions
+
+
+def _looked_at(lane: Lane, counts: Sequence[int]) -> Batch:
+    """The last of so many rows each."""
+    return lane.at([count - 1 for count in counts])
+
+
+def _times_of(timed: TimedState, looks: Sequence[Batch]) -> list[list[int]]:
+    """Event times of the rows of each batch. Those of one topic are read together: a call costs more than a row."""
+    topics: dict[str, list[int]] = {}
+    for place, look in enumerate(looks):
+        topics.setdefault(look.partition.topic, []).append(place)
+    found: list[list[int]] = [[] for _ in looks]
+    for places in topics.values():
+        times = iter(timed.event_times(Batch.joined([looks[place] for place in places])))
+        for place in places:
+            found[place] = list(itertools.islice(times, len(looks[place])))
+    return found
+
+
+def _rows_up_to(
+    timed: TimedState, group: Sequence[Lane], partitions: Sequence[PartitionProgress], limit: float
+) -> dict[tuple[str, int], int]:
+    """Rows of each partition before its first that lies beyond an event time: ever nearer, all of them in turn."""
+    found: dict[tuple[str, int], int] = {}
+    between: dict[tuple[str, int], tuple[int, int]] = {}
+    for lane, partition in zip(group, partitions, strict=True):
         if partition.replaying or partition.reach is None:
-            return partition.rows
-        rows, beyond = partition.between(limit)
-        while rows < beyond:
-            counts = _marks(rows, beyond)
-            times = timed.event_times(lane.at([count - 1 for count in counts]))
+            found[lane.key] = partition.rows
+        else:
+            between[lane.key] = partition.between(limit)
+    while searched := [lane for lane in group if lane.key in between and _is_wide(between[lane.key])]:
+        counts = [_marks(*between[lane.key]) for lane in searched]
+        looks = [_looked_at(lane, own) for lane, own in zip(searched, counts, strict=True)]
+        for lane, own, times in zip(searched, counts, _times_of(timed, looks), strict=True):
             past = (place for place, told in enumerate(times) if told != UNKNOWN_TIME and told > limit)
             place = next(past, len(times) - 1)
-            rows, beyond = [rows, *counts][place], counts[place]
-            if beyond - rows == 1:
-                break
-        return rows
+            between[lane.key] = [between[lane.key][0], *own][place], own[place]
+    return found | {key: rows for key, (rows, _) in between.items()}
 
-    def _progress_of(self, timed: TimedState, lane: Lane, rows: int, now: float) -> PartitionProgress:
-        more = lane.rows > rows or not lane.at_end
-        if lane.replaying or not rows:
-            return PartitionProgress(
-                rows,
-                lane.event_time,
-                silent=self._is_silent(lane, now),
-                replaying=lane.replaying,
-                arrived=lane.arrived,
-                more=more,
-            )
-        counts = _marks(0, rows)
-        seen = lane.at([count - 1 for count in counts])
-        times = timed.event_times(seen)
-        marks = list(zip(counts, times, strict=True))
-        return PartitionProgress(rows, lane.event_time, marks, arrived=arrival(seen), more=more)
+
+def _is_wide(between: tuple[int, int]) -> bool:
+    """Whether there is a row between those that are within and the first that is known to lie beyond."""
+    return between[1] - between[0] > 1
 
 
 def _marks(begin: int, end: int) -> list[int]:

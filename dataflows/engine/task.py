@@ -79,10 +79,11 @@ class Session:
         self._watchdog = Watchdog(self.slot.transactional_id)
         client = admin(settings, log_level=0)  # what it can't do is told by who asks
         self._transactions = Transactions(
-            _LARGE_RECORDS | producer_config(settings, transactional_id=self.slot.transactional_id),
+            _LARGE_RECORDS | producer_config(settings, transactional_id=self.slot.transactional_id, **config.producer),
             self._watchdog,
             timeout=config.blocking_timeout,
             commit_timeout=config.commit_timeout,
+            told=config.handed_over,
             clock=clock,
         )
         self._topics = TopicWatch(
@@ -95,7 +96,7 @@ class Session:
         )
         self._membership = Membership(config, state, client, self, clock)
         self._election = None if config.elect_by is None else Election(config, config.elect_by, clock)
-        self._rounds = Rounds(config, state)
+        self._rounds = Rounds(config, state, withholds=self._membership.withholds)
         self._commits = Commits(config, state, self._transactions, self._membership, self._rounds, wall)
         self._in_flight = 0
         self._waiting_since, self._waits = 0.0, 0
@@ -171,6 +172,8 @@ class Session:
             self._commits.recover(self._clock() + self._config.recovery_timeout)
         if not self._active():
             return []
+        if not self._commits.hand_over():
+            return []
         self._membership.read()
         for gap in self._membership.gaps():
             self._commits.step_over(gap)
@@ -180,7 +183,7 @@ class Session:
             self._membership.hold_back()
             return []
         now = self._clock()
-        chosen = self._rounds.choose(self.lanes.values(), now)
+        chosen = self._rounds.choose(self._commits.next_lanes(), now)
         work = [work for together in chosen for work in self._work_of(together)]
         self._membership.hold_back()
         if now - self._last_tick >= self._config.tick_interval or (not work and self._commits.due):

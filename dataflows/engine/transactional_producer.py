@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from dataflows.engine.call_timeout import Hung, bounded
 from dataflows.engine.error_codes import FATAL, PURGED
@@ -19,6 +20,8 @@ from tidemark.runtime.processor import Output
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 10_000
+_ASKING: Final = 100
+"""Commits for which every record is asked for a report after one has failed for no known reason."""
 
 
 class TransactionFailed(Exception):  # noqa: N818 it is an outcome that the session handles, not an error for a person
@@ -37,6 +40,13 @@ class RecordTooLarge(TransactionFailed):
         self.size = size
 
 
+class Delivered(NamedTuple):
+    """A record that Kafka has: with its offset, and the number of the transaction that it is part of."""
+
+    message: Message
+    transaction: int
+
+
 class Transactions:
     """One transaction after the other under one transactional id.
 
@@ -44,6 +54,10 @@ class Transactions:
     `init_transactions` ends what its predecessor left, whichever way that was going.
 
     timeout: seconds of a call to Kafka; commit_timeout: of each of the two that end a transaction.
+    untold: records of these topics that Kafka does not have yet, or of which nobody has been told.
+    told: topics whose records, as far as they have headers, `delivered` tells once Kafka has them. Then not every
+        record is asked for a report, for reports cost more than the records. Where a transaction fails and no reason is
+        known, the records of the next ones are: the same will fail again, and be told.
     """
 
     def __init__(
@@ -53,9 +67,16 @@ class Transactions:
         *,
         timeout: float,
         commit_timeout: float,
+        told: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = {**config, "delivery.report.only.error": True, "on_delivery": self._undelivered}
+        errors = {} if told else {"delivery.report.only.error": True, "on_delivery": self._undelivered}
+        self._config = {**config, **errors}
+        self._told = frozenset(told)
+        self._asking = 0
+        self._delivered: list[Delivered] = []
+        self._number = 0
+        self.untold = 0
         self._watchdog = watchdog
         self._timeout = timeout
         self._commit_timeout = commit_timeout
@@ -87,6 +108,8 @@ class Transactions:
 
         """
         self.discard()
+        self._delivered.clear()
+        self.untold = 0
         wait = 0.05
         while True:
             producer = Producer(dict(self._config))
@@ -123,6 +146,20 @@ class Transactions:
         except KafkaException as error:
             raise TransactionFailed(f"begin_transaction: {error.args[0].str()}") from error
         self.opened_at, self.rows = self._clock(), 0
+        self._number += 1
+
+    def delivered(self) -> list[Delivered]:
+        """Records that Kafka has by now, since this was asked last; of the topics of which that is told.
+
+        Raises:
+            TransactionFailed: the producer is no longer good.
+
+        """
+        if self._producer is None or not self._told:
+            return []
+        self._serve(self._producer)
+        delivered, self._delivered = self._delivered, []
+        return delivered
 
     def send(self, outputs: Sequence[Output]) -> None:
         """Produce outputs, in order, in the open transaction.
@@ -138,10 +175,7 @@ class Transactions:
                     self._send_one(producer, output)
             else:
                 self._send_plain(producer, plain, run)
-        try:
-            producer.poll(0)
-        except KafkaException as error:
-            raise TransactionFailed(f"produce: {error.args[0].str()}") from error
+        self._serve(producer)
 
     def commit(self, positions: list[TopicPartition], group: Any) -> None:  # noqa: ANN401 an opaque type of the client
         """End the transaction with the offsets it covers.
@@ -168,6 +202,7 @@ class Transactions:
             raise self._failure(producer, f"commit: {error.args[0].str()}") from error
         self.opened_at = None
         self.rows = 0
+        self._asking = max(self._asking - 1, 0)
 
     def discard(self) -> None:
         """Throw the producer away, with whatever is in it. The broker aborts its open transaction later."""
@@ -191,13 +226,23 @@ class Transactions:
             raise TransactionFailed("there is no producer")
         return self._producer
 
+    @staticmethod
+    def _serve(producer: Producer) -> None:
+        try:
+            producer.poll(0)
+        except KafkaException as error:
+            raise TransactionFailed(f"produce: {error.args[0].str()}") from error
+
     def _send_one(self, producer: Producer, output: Output) -> None:
         self._make_room(producer)
         partition = -1 if output.partition is None else output.partition
+        headers = list(output.headers) or None
+        report: dict[str, Any] = {"on_delivery": partial(self._reported, self._number, headers)} if self._told else {}
         try:
-            producer.produce(output.topic, output.value, output.key, partition, headers=list(output.headers) or None)
+            producer.produce(output.topic, output.value, output.key, partition, headers=headers, **report)
         except KafkaException as error:
             raise self._unsendable(producer, output.topic, size_of(output.key, output.value), error.args[0]) from error
+        self.untold += output.topic in self._told
 
     def _send_plain(self, producer: Producer, topic: str, outputs: Iterable[Output]) -> None:
         messages: list[dict[str, Any]] = [
@@ -206,7 +251,11 @@ class Transactions:
         for begin in range(0, len(messages), _CHUNK):
             chunk = messages[begin : begin + _CHUNK]
             self._make_room(producer)
-            if producer.produce_batch(topic, chunk) != len(chunk):
+            if self._told and self._asking:
+                queued = producer.produce_batch(topic, chunk, on_delivery=self._undelivered)
+            else:
+                queued = producer.produce_batch(topic, chunk)
+            if queued != len(chunk):
                 bad = next(m for m in chunk if "_error" in m)
                 raise self._unsendable(producer, topic, size_of(bad["key"], bad["value"]), bad["_error"])
 
@@ -232,7 +281,18 @@ class Transactions:
             producer.poll(0)  # serves the delivery report that tells why
         if self._too_large is not None:
             return RecordTooLarge(self._refused or told, *self._too_large)
+        if self._refused is None:
+            self._asking = _ASKING
         return TransactionFailed(self._refused or told)
+
+    def _reported(self, transaction: int, headers: Any, error: KafkaError | None, message: Message) -> None:  # noqa: ANN401
+        """Take a report; the client gives the record without its headers."""
+        if error is not None:
+            self._undelivered(error, message)
+        elif message.topic() in self._told:
+            self.untold -= 1
+            message.set_headers(headers or [])
+            self._delivered.append(Delivered(message, transaction))
 
     def _undelivered(self, error: KafkaError | None, message: Any) -> None:  # noqa: ANN401 key and value types vary
         if error is not None and self._refused is None and error.code() != PURGED:

@@ -112,7 +112,10 @@ class TimedState(TaskState, Protocol):
     """One that tells event times before rows are processed, so that batches may end near the same event time."""
 
     def event_times(self, batch: Batch) -> list[int]:
-        """Event time (µs) of each record as it came; `UNKNOWN_TIME` where it tells none, or a wrong one."""
+        """Event time (µs) of each record as it came; `UNKNOWN_TIME` where it tells none, or a wrong one.
+
+        The records may be of several partitions of a topic.
+        """
         ...
 
 

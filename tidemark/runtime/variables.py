@@ -69,7 +69,7 @@ FLOWS: Final = (
     Variable("TIDEMARK_SLOT", "the first free one", "Name of a worker's slot. `tidemark up` sets it. Never share one."),
     Variable(
         "TIDEMARK_COMMIT_INTERVAL",
-        "`100ms`, `monitor` `500ms`",
+        "`100ms`, `monitor` `500ms`; `stream` `10ms` to `500ms`, by how many rows wait",
         "Age at which `stream`, `select`, `monitor`, `ingest` and sources commit an open transaction, at most `5s`. A "
         "shorter interval lowers latency, a longer one raises throughput.",
     ),

@@ -223,6 +223,28 @@ def test_a_backlog_after_a_silence_waits_a_moment_for_those_of_the_other_partiti
     assert sizes(choosing.choose([first, second], 9.93)) == [{0: 100}], "it is silent indeed"
 
 
+def test_a_backlog_after_a_silence_waits_for_partitions_that_hold_what_is_not_shown_yet() -> None:
+    first, second = lanes_of(range(500), ())
+    first.at_end = second.at_end = True
+    held_back = [second]
+    config = EngineConfig("g", Settings.from_environment({}), batch_rows=400, align=AHEAD, idle_timeout=IDLE)
+    choosing = Rounds(config, Timed(), withholds=held_back.__contains__)
+    assert choosing.choose([first, second], 9.0) == []
+    assert choosing.choose([first, second], 9.0 + IDLE) == [], "what the second holds is not shown yet"
+    second.add(cast("list[Message]", [Row(0, 50)]), 9.1 + IDLE)
+    second.at_end = True
+    assert sizes(choosing.choose([first, second], 9.1 + IDLE)) == [{0: 374, 1: 1}]
+
+
+def test_a_backlog_after_a_silence_does_not_wait_for_ever_for_what_is_not_shown() -> None:
+    first, second = lanes_of(range(500), ())
+    first.at_end = second.at_end = True
+    config = EngineConfig("g", Settings.from_environment({}), batch_rows=400, align=AHEAD, idle_timeout=IDLE)
+    choosing = Rounds(config, Timed(), withholds=lambda _: True)
+    assert choosing.choose([first, second], 9.0) == []
+    assert sizes(choosing.choose([first, second], 9.0 + IDLE * 4)) == [{0: 400}]
+
+
 def test_few_rows_do_not_wait() -> None:
     lanes = lanes_of([5], [7])
     for lane in lanes:
@@ -304,6 +326,12 @@ def test_a_backlog_is_cut_at_one_event_time_also_where_bytes_cut_a_partition_sho
     choosing = Rounds(config, cast("TaskState", Timed()))
     (chosen,) = choosing.choose(lanes, 0.0)
     assert {lane.index: batch.values[-1] for lane, batch in chosen} == {0: b"96", 1: b"97"}, "800 bytes are 100 rows"
+
+
+def test_rows_that_go_on_to_nobody_are_not_cut_at_one_event_time() -> None:
+    lanes = lanes_of([10, 90], [20], [30], [40])
+    config = EngineConfig("g", Settings.from_environment({}), batch_rows=4, align=AHEAD, idle_timeout=IDLE, last=("t",))
+    assert sizes(Rounds(config, Timed()).choose(lanes, 0.0)) == [{0: 1, 1: 1, 2: 1, 3: 1}]
 
 
 def test_who_catches_up_waits_for_one_that_is_replayed_and_others_go_as_far_as_it_is() -> None:

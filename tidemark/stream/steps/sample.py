@@ -83,7 +83,7 @@ class SampleStep:
         own = np.flatnonzero((left == 0) | (halved == 0))
         if not len(own):
             return []
-        places = coins_of(scored.rows, self._of_place)[own] % np.uint64(self._size)
+        places = coins_of(scored.rows, self._of_place, own) % np.uint64(self._size)
         keys = [b"%d" % place for place in places.tolist()]
         lines = self._lines(scored, own, np.exp2(-halved[own].astype(np.float64)))
         fields = zip(repeat(self._topic), lines, keys, repeat(0), repeat(self._headers), strict=False)
