@@ -108,6 +108,7 @@ bench-labeling: setup-dev
 bench-labels: setup-dev
 	@$(VENV)/python -m benchmarks labels $(if $(QUICK),--quick)
 	@$(VENV)/python -m benchmarks label-curves $(if $(QUICK),--quick)
+	@$(VENV)/python -m benchmarks wrong-answers $(if $(QUICK),--quick)
 
 bench-label-curves-peers: setup-dev
 	@$(VENV)/uv pip install --quiet --python $(VENV)/python --require-hashes -r requirements-bench.txt

@@ -33,6 +33,7 @@ BENCHMARKS: Final = {
     "selection": "benchmarks.labels.selection",
     "simulate": "benchmarks.labels.forecast",
     "sources": "benchmarks.sources.suite",
+    "wrong-answers": "benchmarks.labels.wrong_answers",
     "stream": "benchmarks.stream.suite",
     "cold-start": "benchmarks.labels.cold_start",
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from tidemark.backtest.result import Simulation
-from tidemark.observe.more_labels import NEXT
+from tidemark.backtest.result import ArmCurve, Simulation
+from tidemark.observe.more_labels import NEXT, Point, next_hundred
 
+_PART: Final = 3
+"""The curve is fitted from the last number of labels over this on: the first models are of another kind."""
 _TOO_FEW: Final = 2 * NEXT
 
 
@@ -35,7 +37,21 @@ def _pays(found: Simulation) -> str:
         end = f"{arm.mean[-1]:.3f} [{arm.low[-1]:.3f}, {arm.high[-1]:.3f}] after {last:,}"
         if last < _TOO_FEW:
             return f"{last:,} labels are too few to tell when more stop paying: {end}."
-        return f"Labels pay as far as can be told: {end}."
+        return f"Labels pay as far as can be told: {end}{_following(arm)}."
     at = arm.grid.index(found.stop)
     here = f"{arm.mean[at]:.3f} [{arm.low[at]:.3f}, {arm.high[at]:.3f}]"
-    return f"More than {found.stop:,} labels stop paying: {here} there, {arm.mean[-1]:.3f} after {last:,}."
+    end = f"{arm.mean[-1]:.3f} after {last:,}{_following(arm)}"
+    return f"More than {found.stop:,} labels stop paying: {here} there, {end}."
+
+
+def _following(arm: ArmCurve) -> str:
+    """What a hundred labels beyond those that were played would bring, by the later half of the curve."""
+    points = [
+        Point(labels, mean, high - low)
+        for labels, mean, low, high in zip(arm.grid, arm.mean, arm.low, arm.high, strict=True)
+        if labels * _PART >= arm.grid[-1]
+    ]
+    gain = next_hundred(points)
+    if gain is None:
+        return ""
+    return f"; a hundred more would bring about {100 * gain.expected:.1f} points, at most {100 * gain.most:.1f}"

@@ -72,6 +72,33 @@ def export(
 
 
 @app.command()
+def review(
+    pipeline: PipelineFile,
+    most: Annotated[int, typer.Option(min=1, max=10_000, help="Cases put back within a day, at most.")] = 20,
+    address: Address = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Put labels that are worth a second look back into the queue, the most doubtful first, each once."""
+    from tidemark.cli.label_review import to_review
+    from tidemark.cli.started import started
+
+    with told():
+        loaded = load(pipeline)
+        found = to_review(loaded, started(loaded, pipeline, loaded.topics.labels), most)
+        out.print(
+            f"{found.doubtful:,} of {found.labels:,} labels are worth a second look; {found.today:,} were put back "
+            f"within a day, of at most {most:,}",
+            soft_wrap=True,
+        )
+        for case in found.cases[:_SHOWN] if dry_run else ():
+            out.print(Text.assemble((safe(case.event_id), "yellow"), f" {safe(case.words)}"), soft_wrap=True)
+        if dry_run or not found.cases:
+            return
+        with _admin(pipeline, address) as admin:
+            _show_changed("put back", admin.requeue([case.event_id for case in found.cases], found.why))
+
+
+@app.command()
 def rebuild(
     pipeline: PipelineFile,
     discard: Annotated[bool, typer.Option("--discard-unpublished", help="Give up what is not in Kafka yet.")] = False,

@@ -23,6 +23,7 @@ from tidemark.observe.sampling import Sample, sample
 from tidemark.observe.serving import Figures, Serving, committed_model
 from tidemark.observe.snapshot import FlowState, Snapshot
 from tidemark.observe.sources import Sources, source_problems
+from tidemark.observe.sources_of_labels import label_notes
 from tidemark.observe.starting import running
 from tidemark.observe.status_record import SourceStatus
 from tidemark.observe.tail import Tail
@@ -328,6 +329,7 @@ class Observer:
             notes.append(f"there are dead letters; see them with `tidemark deadletter list {self._file}`")
         shown = self._figures.shown(self._champion)
         notes += [*change_notes(shown, time.time(), self._file), *reaction_notes(shown, time.time(), self._pipeline)]
+        notes += label_notes(shown, self._file)
         if champion is not None and self._pin is not None and self._pin.version == champion.version:
             notes.append(
                 f"{self._pin.by} has pinned the champion, no model replaces it; `tidemark models unpin {self._file}` "

@@ -434,6 +434,10 @@ class Training(Section):
     forget: Literal["never", "auto"] = "never"
     """`auto`: labels of old events count less, where the newest labels are foretold better then. How fast they do is
     chosen at each training; where nothing has changed all count alike. A training takes several times as long."""
+    trust: Unless[Literal["measured", "all"]] = None
+    """`measured`, the default: where several people or programs answer, labels of one that is surely worse than the
+    others count less, or not at all; what was imported and what several have agreed on counts whole. `all`: all count
+    alike."""
     params: dict[str, float | int | str | bool] = {}
     """Parameters of LightGBM. The how-to guide on operations lists those that may be set."""
 

@@ -13,8 +13,8 @@ import bisect
 import hashlib
 import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -49,6 +49,8 @@ class Dataset:
         what it is. None: nothing is known of it.
     keys: of each event the value of the pipeline's first key, None where nobody knows. None: of no event.
     times: (n,) int64, µs, of the events. None: nothing is known of them.
+    sources: who said each row's class; None of a source that is beyond doubt. None: nothing is known of them.
+    trust: (n,) what each label counts (`tidemark.training.trust`), 0 to 1. None: all alike.
     """
 
     features: NDArray[np.float64]
@@ -60,6 +62,8 @@ class Dataset:
     inclusion: NDArray[np.float64] | None = None
     keys: tuple[str | None, ...] | None = None
     times: NDArray[np.int64] | None = None
+    sources: tuple[str | None, ...] | None = None
+    trust: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Rows."""
@@ -77,21 +81,38 @@ class Dataset:
 
     def rows(self, chosen: NDArray[np.bool_]) -> Dataset:
         """Some of the rows, in the same order."""
-        ids = tuple(event for event, keep in zip(self.event_ids, chosen.tolist(), strict=True) if keep)
         known_at = None if self.known_at is None else self.known_at[chosen]
         return Dataset(
             self.features[chosen],
             self.target[chosen],
-            ids,
+            _chosen(self.event_ids, chosen),
             self.first_seen[chosen],
             self.known_until,
             known_at,
             None if self.inclusion is None else self.inclusion[chosen],
-            None
-            if self.keys is None
-            else tuple(key for key, keep in zip(self.keys, chosen.tolist(), strict=True) if keep),
+            None if self.keys is None else _chosen(self.keys, chosen),
             None if self.times is None else self.times[chosen],
+            None if self.sources is None else _chosen(self.sources, chosen),
+            None if self.trust is None else self.trust[chosen],
         )
+
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        """(n,) which labels count at all."""
+        return np.ones(len(self), np.bool_) if self.trust is None else self.trust > 0
+
+    def trusted(self, weights: NDArray[np.float64]) -> Dataset:
+        """The rows with what each label counts.
+
+        Args:
+            weights: (n,) 0 to 1.
+
+        Returns:
+            All rows; as they are where all count alike, or where labels of one class alone would be left.
+
+        """
+        left = np.unique(self.target[weights > 0])
+        return self if len(left) < 2 or (weights == 1.0).all() else replace(self, trust=weights)
 
     def known_before(self, moment: int) -> NDArray[np.bool_]:
         """Which rows' labels were known at a moment (µs): what a model of that time could have learnt from."""
@@ -109,6 +130,13 @@ class Dataset:
         """SHA-256 over the sorted event ids with their classes: another answer is another training set."""
         lines = sorted(f"{event} {target}\n" for event, target in zip(self.event_ids, self.target, strict=True))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+_Item = TypeVar("_Item")
+
+
+def _chosen(items: tuple[_Item, ...], chosen: NDArray[np.bool_]) -> tuple[_Item, ...]:
+    return tuple(item for item, keep in zip(items, chosen.tolist(), strict=True) if keep)
 
 
 def dataset(
@@ -154,7 +182,13 @@ def dataset(
         inclusion=np.array([label.inclusion_probability or np.nan for label in answered], np.float64),
         keys=tuple(label.key for label in answered),
         times=np.array([label.time for label in answered], np.int64),
+        sources=tuple(_source(label) for label in answered),
     )
+
+
+def _source(label: Label) -> str | None:
+    """Who said a label's class; None where that is beyond doubt: brought in from elsewhere, or said by several."""
+    return None if label.reason == "imported" or label.answers is not None else label.annotator
 
 
 def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str], former: Collection[str] = ()) -> Label:

@@ -95,7 +95,7 @@ class Headliner:
         drawn = [label for label in final if is_drawn(label)]
         weights = weights_of(drawn)
         answers = self._unseen.probabilities(rows, learnt, champion.probabilities)
-        answered = np.isfinite(answers.table[:, 0])
+        answered = np.isfinite(answers.table[:, 0]) & rows.counts
         places = [place for place, event in enumerate(rows.event_ids) if answered[place] and event in weights]
         order = np.argsort(rows.known[places], kind="stable")[-MOST:]
         chosen = np.array(places, np.int64)[order]

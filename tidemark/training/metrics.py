@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemark.records import Metric
 from tidemark.records.metric_kind import MetricKind
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
+from tidemark.training.trust import Trust, doubtful
 
 METRICS: Final = (
     MetricKind(
@@ -36,7 +38,26 @@ METRICS: Final = (
         "labels",
         "The same where `gates.metric` is average_precision.",
     ),
+    MetricKind(
+        "distrusted_sources",
+        "sources",
+        "retrain",
+        "labels",
+        "People and programs whose labels count less, for they are surely worse than the others'. The detail names "
+        "each, with the share of its labels that are right, and what one counts.",
+    ),
+    MetricKind(
+        "doubtful_labels",
+        "labels",
+        "retrain",
+        "labels",
+        "Labels worth a second look: a model that has not learnt from one is surer of another class. "
+        "`tidemark queue review` puts them back.",
+    ),
 )
+_SOURCES: Final = 10
+_LONGEST: Final = 200
+"""Letters of a source's name that are told."""
 
 
 def verdict_metric(verdict: Verdict, model: str, at: int) -> Metric:
@@ -67,6 +88,48 @@ def verdict_metric(verdict: Verdict, model: str, at: int) -> Metric:
             "challenger": verdict.challenger,
         },
     )
+
+
+def trust_metrics(trust: Trust, target: NDArray[np.int64], model: str, at: int) -> list[Metric]:
+    """What was found of those who answer, and how many labels are worth a second look.
+
+    Args:
+        trust: what was found.
+        target: (n,) classes of the labels.
+        model: version in force.
+        at: µs since 1970.
+
+    Returns:
+        The records: the detail of the first names the sources that count less, the worst first.
+
+    """
+    less = sorted((each for each in trust.sources if each.weight < 1), key=lambda each: (each.weight, each.name))
+    detail: dict[str, str | float | int | None] = {"sources": len(trust.sources)}
+    for number, each in enumerate(less[:_SOURCES], 1):
+        detail |= {
+            f"source_{number}": each.name[:_LONGEST],
+            f"weight_{number}": round(each.weight, 3),
+            f"right_{number}": round(each.right, 3),
+            f"labels_{number}": each.labels,
+        }
+    values: tuple[tuple[str, float, dict[str, str | float | int | None]], ...] = (
+        ("distrusted_sources", float(len(less)), detail),
+        ("doubtful_labels", float(len(doubtful(trust, target))), {}),
+    )
+    return [
+        Metric(
+            name=name,
+            value=value,
+            low=None,
+            high=None,
+            n=len(target),
+            at=at,
+            model=model,
+            source="labels",
+            detail=told,
+        )
+        for name, value, told in values
+    ]
 
 
 def size_metric(rows: Dataset, classes: Sequence[str], model: str, at: int) -> Metric:

@@ -89,7 +89,8 @@ def train(
 
     """
     task = _task(schema, given, learner, num_threads, seed)
-    weights = weights_by_age(rows, task) if forget else None
+    rows = rows if rows.trust is None else rows.rows(rows.counts)
+    weights = _weights(rows, task, forget=forget)
     if learner == "boosted":
         text = boosted(rows.features, rows.target, task, weights).model_to_string(num_iteration=-1)
         model = parse(text, schema)
@@ -132,7 +133,8 @@ def stand_in(
 
     """
     task = _task(schema, given, learner, num_threads, seed)
-    weights = weights_by_age(rows, task) if forget else None
+    rows = rows if rows.trust is None else rows.rows(rows.counts)
+    weights = _weights(rows, task, forget=forget)
     if learner == "boosted":
         return partial(probabilities, boosted(rows.features, rows.target, task, weights))
     model = _model(rows, task, learner, weights)
@@ -142,6 +144,15 @@ def stand_in(
 def _task(schema: ModelSchema, given: Parameters | None, learner: LearnerName, num_threads: int, seed: int) -> Task:
     check_parameters(given or {}, learner)
     return Task(schema, seed=seed, threads=num_threads, params=given)
+
+
+def _weights(rows: Dataset, task: Task, *, forget: bool) -> Weights:
+    """What each label counts by its age and by who said it, on average 1; None where all count alike."""
+    by_age = weights_by_age(rows, task) if forget else None
+    if rows.trust is None:
+        return by_age
+    both = rows.trust if by_age is None else rows.trust * by_age
+    return np.asarray(both / both.mean())
 
 
 def _model(rows: Dataset, task: Task, learner: LearnerName, weights: Weights) -> Model:

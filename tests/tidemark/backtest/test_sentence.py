@@ -42,3 +42,15 @@ def test_of_few_labels_it_is_said_that_nothing_can_be_told() -> None:
     short = msgspec.structs.replace(OWN, grid=[0, 60, 120])
     found = msgspec.structs.replace(FOUND, arms=[short], stop=None)
     assert "120 labels are too few to tell when more stop paying" in sentence(found)
+
+
+def test_what_a_hundred_more_labels_would_bring_is_told_by_the_later_half_of_the_curve() -> None:
+    grid = list(range(20, 1_001, 20))
+    mean = [0.9 - 2.0 / n**0.5 for n in grid]  # the next hundred: 2 / sqrt(1000) - 2 / sqrt(1100), .29 points
+    low, high = [each - 0.02 for each in mean], [each + 0.02 for each in mean]
+    own = msgspec.structs.replace(OWN, grid=grid, mean=mean, low=low, high=high)
+    told = sentence(msgspec.structs.replace(FOUND, arms=[own], stop=None))
+    assert "a hundred more would bring about 0.3 points, at most" in told
+    short = msgspec.structs.replace(own, grid=[20, 40, 400], mean=[0.1, 0.2, 0.3], low=[0.1] * 3, high=[0.3] * 3)
+    told = sentence(msgspec.structs.replace(FOUND, arms=[short], stop=None))
+    assert "would bring" not in told

@@ -345,6 +345,32 @@ def test_an_alarm_trains_once_and_for_a_time_sooner_and_says_so() -> None:
     assert '"alarm":' in engine.processor.metadata(PARTITION)
 
 
+def test_whose_labels_are_surely_wrong_counts_nothing_and_a_crash_changes_nothing() -> None:
+    features, target = rows(220, 3)
+    told = []
+    for index, (row, right) in enumerate(zip(features.tolist(), target.tolist(), strict=True)):
+        by = "mallory" if index % 5 == 0 else f"ann{index % 5}"
+        said = 1 - right if by == "mallory" else right
+        told.append(encode(label_of(index, row, ("no", "yes")[said], annotator=by)))
+    engines = []
+    for crash in (False, True):
+        engine = Engine()
+        engine.run(told, [30, 140], crash=crash)
+        engines.append(engine)
+    whole, crashed = engines
+    assert [each.sha256 for each in crashed.manifests] == [each.sha256 for each in whole.manifests]
+    metrics = [decode(Metric, each.value) for each in whole.records("p.metrics")]
+    last = [each for each in metrics if each.name == "distrusted_sources"][-1]
+    assert (last.value, last.detail["source_1"]) == (1.0, "mallory")
+    assert last.detail["weight_1"] == 0.0
+    assert whole.manifests[-1].used > 150  # it says which labels were there; what each counted, the metric
+    everybody = PIPELINE.training.model_copy(update={"trust": "all"})
+    alike = Engine(pipeline=PIPELINE.model_copy(update={"training": everybody}))
+    alike.run(told, [30, 140])
+    assert not [each for each in alike.records("p.metrics") if each.key == b"distrusted_sources"]
+    assert alike.manifests[-1].sha256 != whole.manifests[-1].sha256
+
+
 def test_after_an_alarm_a_quarter_of_the_labels_is_waited_for() -> None:
     pipe = small_pipeline(extra="[training]\nevery = 100\n[gates]\nmin_holdout = 10")
     assert pause(pipe, 4_000) == 100

@@ -40,13 +40,15 @@ from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Probabilities, Verdict
 from tidemark.training.headline import Headliner
 from tidemark.training.history import LabelHistory
+from tidemark.training.learners.member import Task
 from tidemark.training.manifest import describe, labels_of
-from tidemark.training.metrics import size_metric, verdict_metric
+from tidemark.training.metrics import size_metric, trust_metrics, verdict_metric
 from tidemark.training.proof import Shadow, worse_than_before
 from tidemark.training.recomputed import RecomputedFeatures
 from tidemark.training.recomputing import Recomputing
 from tidemark.training.steps.check_labels import CheckedLabels
 from tidemark.training.trainer import TrainedModel, check_parameters, stand_in, train
+from tidemark.training.trust import Trust, measured, several
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ class LearnStep:
         self._headliner = Headliner(pipeline, self._stand_in)
         self._learnt_by: tuple[str, frozenset[str]] = "", frozenset()
         self._shadow = Shadow(self._stand_in)
+        self._trust: tuple[object, Trust | None] | None = None
 
     def open(self, partition: Partition, metadata: str) -> None:
         """Begin with the labels: they are read again from the first one."""
@@ -205,7 +208,7 @@ class LearnStep:
             return
         known = (label for _, label in history.log.labels if label.known_at <= history.log.now)
         outputs += self._recomputed.complete(known, self._values)
-        rows = history.log.dataset(self._recomputed.values, self._values)
+        rows = self._trusted(history.log.dataset(self._recomputed.values, self._values), history, outputs)
         parent, at = self._models.version or NO_MODEL, history.log.now
         try:
             if back := self._back_again(history, rows):
@@ -294,7 +297,22 @@ class LearnStep:
     def _unseen(self, history: LabelHistory, champion: ActiveModel, rows: Dataset) -> NDArray[np.bool_]:
         """Which rows the champion has not learnt from."""
         seen = self._learnt_from(history, champion)
-        return np.array([event not in seen for event in rows.event_ids], np.bool_)
+        return np.array([event not in seen for event in rows.event_ids], np.bool_) & rows.counts
+
+    def _trusted(self, rows: Dataset, history: LabelHistory, outputs: list[Output]) -> Dataset:
+        """Rows with what each label counts by who said it, and what was found of that, where several answer."""
+        if self._pipeline.training.trust == "all" or not several(rows):
+            return rows
+        labels = rows.content_sha256, rows.sources
+        if self._trust is None or self._trust[0] != labels:
+            task = Task(self._schema, seed=self._options["seed"], threads=self._options["num_threads"])
+            self._trust = labels, measured(rows, task)
+        trust = self._trust[1]
+        if trust is None:
+            return rows
+        version = self._models.version or NO_MODEL
+        outputs += map(self._metric, trust_metrics(trust, rows.target, version, history.log.now))
+        return rows.trusted(trust.weights)
 
     def _learnt_from(self, history: LabelHistory, champion: ActiveModel) -> frozenset[str]:
         """Events that the champion has learnt from."""
@@ -318,7 +336,7 @@ class LearnStep:
             return
         if not history.headlines.due(champion.version):
             return
-        rows = history.log.dataset(self._recomputed.values, self._values)
+        rows = self._trusted(history.log.dataset(self._recomputed.values, self._values), history, [])
         learnt = self._learnt_from(history, champion)
         measured = self._headliner.measure(
             champion,
