@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from console.api import calls
 from console.options import Options
-from console.pages import label, letters, loop, models, sign_in, why
+from console.pages import label, letters, loop, models, review, sign_in, why
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
@@ -60,6 +60,11 @@ def routes() -> list[BaseRoute]:
                 ("release", label.release),
             )
         ),
+        Route("/p/{pipeline}/review", visited("review", review.show), methods=["GET"]),
+        Route("/p/{pipeline}/review", visited("review", review.act), methods=["POST"]),
+        Route("/p/{pipeline}/review/closed", visited("review", review.closed), methods=["GET"]),
+        Route("/p/{pipeline}/review/audit", visited("review", review.audit), methods=["GET"]),
+        Route("/p/{pipeline}/review/export", visited("review", review.export), methods=["GET"]),
         Route("/metrics", loop.metrics, methods=["GET"]),
         Route("/p/{pipeline}/loop", visited("loop", loop.show), methods=["GET"]),
         Route("/p/{pipeline}/loop/events", visited("loop", loop.events), methods=["GET"]),

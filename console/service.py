@@ -10,6 +10,7 @@ from typing import Final
 
 from console.security.sessions import Session
 from labeling_grpc.client import AsyncLabelingClient, Caller
+from labeling_grpc.client.administration import AsyncLabelingAdminClient
 
 TIMEOUT: Final = 5.0
 PATIENCE: Final = 1.0
@@ -69,6 +70,22 @@ class Connections:
         finally:
             if self._clients.get((name, token)) is not client:
                 await client.close()
+
+    @asynccontextmanager
+    async def administration(self, session: Session) -> AsyncIterator[AsyncLabelingAdminClient]:
+        """The queue's administration, asked as whoever is signed in. It is asked seldom: a connection for each time."""
+        client = AsyncLabelingAdminClient(
+            self._address,
+            session.name,
+            pipeline=self._pipeline,
+            timeout=TIMEOUT,
+            patience=PATIENCE,
+            token=session.token,
+        )
+        try:
+            yield client
+        finally:
+            await client.close()
 
     def _made(self, name: str, token: str) -> AsyncLabelingClient:
         return AsyncLabelingClient(

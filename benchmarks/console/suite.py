@@ -1,4 +1,4 @@
-"""`make bench-console`: the console's Label page in Chromium: key to paint (W1), first load (W3), barriers (W4).
+"""`make bench-console`: the Label page in Chromium: key to paint (W1), first load (W3), barriers (W4); `why` (W7).
 
 Service, console, browser and the other people are all on this machine: they share its cores.
 """
@@ -23,6 +23,7 @@ from browser import MISSING, Chromium, barriers, chromium, chromium_path  # noqa
 from console_world import World, fraud_cases, fraud_pipeline, world  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
 
+from benchmarks.console import why  # noqa: E402
 from benchmarks.support.report import write  # noqa: E402
 from labeling_grpc.client import LabelingClient  # noqa: E402
 
@@ -59,7 +60,8 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
         its.take_in(*cases.candidates[_ANSWERED:])
         its.use(cases.model)
         with chromium(path) as browser:
-            return [_first_load(its, browser), _keys(its, browser, quick=quick), _barriers(its, browser)]
+            found = [_first_load(its, browser), _keys(its, browser, quick=quick), _barriers(its, browser)]
+    return [*found, why.row(quick=quick)]
 
 
 def _keys(its: World, browser: Chromium, *, quick: bool) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _barriers(its: World, browser: Chromium) -> dict[str, Any]:
                 found += barriers(page)
                 _sign_in(page, its, f"{scheme} {width}")
                 found += barriers(page)
-                for name in ("loop", "models", "why", "letters"):
+                for name in ("review", "review/closed", "loop", "models", "why", "letters"):
                     page.goto(f"{its.base}/{name}")
                     found += barriers(page)
     what = "serious or critical findings of axe-core, every page without Kafka, light and dark, 360 and 1440 px"

@@ -21,6 +21,7 @@ from tidemark.pipeline import Pipeline, format_duration
 
 _LONGEST: Final = 1_000
 _PARTS: Final = 12
+_MODELS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class View:
     more: int
     answers: list[Answer]
     models: list[tuple[str, str, int, bool]]
+    later: int
     outcomes: list[tuple[str, str]]
     drawn: str
     differences: list[tuple[str, str, str, str]]
@@ -116,7 +118,7 @@ def _view(visit: Visit, found: Lineage) -> View:
             if name not in windowed
         ],
         chances=_chances(pipeline, found),
-        bars=_bars(found, book),
+        bars=_bars(pipeline, found, book),
         more=max(len(found.contributions) - _PARTS, 0),
         answers=[
             Answer(
@@ -129,7 +131,8 @@ def _view(visit: Visit, found: Lineage) -> View:
             )
             for each in found.answers
         ],
-        models=[(each.version, times.minute(each.made), each.labels, each.promoted) for each in found.models],
+        models=[(each.version, times.minute(each.made), each.labels, each.promoted) for each in found.models[:_MODELS]],
+        later=max(len(found.models) - _MODELS, 0),
         outcomes=[(each.label, times.minute(each.known_at)) for each in found.outcomes],
         drawn="" if drawn is None else number(drawn),
         differences=[(each.what, _any(each.derived), _any(each.recorded), each.where) for each in found.differences],
@@ -174,7 +177,7 @@ def _chances(pipeline: Pipeline, found: Lineage) -> list[tuple[str, str, str]]:
     ]
 
 
-def _bars(found: Lineage, book: FactBook) -> list[Bar]:
+def _bars(pipeline: Pipeline, found: Lineage, book: FactBook) -> list[Bar]:
     parts = found.contributions[:_PARTS]
     largest = max((abs(part.contribution) for part in parts), default=0.0) or 1.0
     bars = []
@@ -186,7 +189,7 @@ def _bars(found: Lineage, book: FactBook) -> list[Bar]:
             Bar(
                 part.name,
                 words(part.name),
-                book.number(part.name, part.value),
+                _feature(pipeline, book, part.name, part.value),
                 added,
                 up,
                 50 if up else 50 - width,

@@ -10,12 +10,20 @@ from typing import Final
 
 PAGES: Final[dict[str, frozenset[str]]] = {
     "label": frozenset({"annotator", "reviewer", "admin"}),
+    "review": frozenset({"reviewer", "admin"}),
     "loop": frozenset({"reviewer", "admin", "viewer"}),
     "models": frozenset({"reviewer", "admin", "viewer"}),
     "why": frozenset({"reviewer", "admin"}),
     "letters": frozenset({"admin"}),
 }
-TITLES: Final = {"label": "Label", "loop": "Loop", "models": "Models", "why": "Why", "letters": "Dead letters"}
+TITLES: Final = {
+    "label": "Label",
+    "review": "Review",
+    "loop": "Loop",
+    "models": "Models",
+    "why": "Why",
+    "letters": "Dead letters",
+}
 ROLES: Final = ("annotator", "reviewer", "admin", "viewer", "program")
 
 

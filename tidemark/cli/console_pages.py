@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,8 @@ from tidemark.runtime.signals import hold
 from tidemark.supervisor import ProcessSpec
 
 app = typer.Typer(add_completion=False)
+_ADDRESS: Final = "TIDEMARK_CONSOLE_ADDRESS"
+_PORT: Final = 8420
 _NEEDS: Final = ("itsdangerous", "jinja2", "prometheus_client", "starlette", "uvicorn")
 
 
@@ -51,17 +54,33 @@ def lacks() -> str:
     )
 
 
-def console_process(file: Path, settings: Settings, folder: Path) -> ProcessSpec:
+def free_address() -> str:
+    """Where a console can listen that is about to be started: as the environment says, or on this machine alone."""
+    told_address = os.environ.get(_ADDRESS, "").strip()
+    if told_address:
+        return told_address
+    for port in (_PORT, 0):
+        try:
+            with socket.create_server(("127.0.0.1", port)) as listening:
+                return f"127.0.0.1:{listening.getsockname()[1]}"
+        except OSError:
+            continue  # taken: any other will do
+    raise ConfigError(f"the console finds no free port on this machine: name one in {_ADDRESS}")
+
+
+def console_process(file: Path, settings: Settings, folder: Path, address: str = "") -> ProcessSpec:
     """The console of one pipeline as a process of `tidemark up`.
 
     Args:
         file: of the pipeline.
         settings: that name the Kafka.
         folder: from which the file names other files.
+        address: where it listens; "": as the environment says.
 
     Returns:
         It.
 
     """
     environment = {**settings.environment(), "TIDEMARK_PIPELINE_FOLDER": str(folder.absolute())}
+    environment |= {_ADDRESS: address} if address else {}
     return ProcessSpec(name="console", module="console", arguments=(str(file),), environment=environment)

@@ -22,8 +22,12 @@ def demo(
     later: Annotated[int, typer.Option(min=1_000, help="Later events that both arms are measured on.")] = 40_000,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 1,
     to: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("demo"),
+    console: Annotated[
+        bool, typer.Option(envvar="TIDEMARK_CONSOLE", help="Serve the console's pages, on this machine alone.")
+    ] = True,
 ) -> None:
     """Watch a model learn card fraud from a stream with a handful of labels, on a real Kafka."""
+    from tidemark.cli.console_pages import free_address, lacks
     from tidemark.cli.demonstration import ERRORS, Show, demonstrate, take_sigterm_for_ctrl_c  # all that a loop takes
     from tidemark.demo.report import write_report
     from tidemark.demo.run import DemoStoppedError
@@ -33,7 +37,16 @@ def demo(
     take_sigterm_for_ctrl_c()
     with told():
         try:
-            show = Show(pipeline, simulate("fraud", seed, events + later), events, seed, ERRORS)
+            lacking = lacks() if console else ""
+            address = free_address() if console and not lacking else ""
+            if address:
+                where = f"http://{address}/"
+                out.print(
+                    Text.assemble("look on in a browser: ", (safe(where), "bold"), ", by any name, while it runs")
+                )
+            elif lacking:
+                out.print(lacking, soft_wrap=True)
+            show = Show(pipeline, simulate("fraud", seed, events + later), events, seed, ERRORS, console=address)
             result = demonstrate(show, view=True)
             report = write_report(result, to)
         except (DemoStoppedError, KeyboardInterrupt):

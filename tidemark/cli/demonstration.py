@@ -16,6 +16,7 @@ from labeling_grpc.client import Annotation, AsyncLabelingClient, Task, Unreacha
 from tidemark.broker import EmbeddedKafka, broker_dir
 from tidemark.cli.compiling import Compiling
 from tidemark.cli.console import err, out
+from tidemark.cli.console_pages import console_process
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.up import prepare, processes
 from tidemark.demo.result import DemoResult
@@ -101,6 +102,7 @@ class Show:
 
     errors: of the annotators, by the true class.  wait_for_truth: as in `GrpcCrew`.
     first: champion from the beginning on; without one, labels must first suffice for one.
+    console: host and port of the console's pages; "": they are not served.
     """
 
     file: Path
@@ -110,6 +112,7 @@ class Show:
     errors: Mapping[str, float]
     wait_for_truth: bool = False
     first: FirstModel | None = None
+    console: str = ""
 
 
 def demonstrate(
@@ -139,12 +142,13 @@ def demonstrate(
             prepare(pipeline, settings)
             if show.first is not None:
                 publish_first(settings, pipeline, show.first)
+            pages = [console_process(show.file, settings, show.file.parent, show.console)] if show.console else []
             plan = Plan(
                 pipeline=pipeline,
                 simulation=show.simulation,
                 streamed=show.streamed,
                 seed=show.seed,
-                specs=processes(show.file, settings),
+                specs=[*processes(show.file, settings), *pages],
                 log=state / "demo.log",
                 annotator=annotator,
             )

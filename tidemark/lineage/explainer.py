@@ -8,7 +8,6 @@ from typing import Final, Self, TypeVar
 import msgspec
 
 from tidemark.errors import ModelError, RecordError, TidemarkError, TopicError
-from tidemark.kafka.topics import topic_incarnation
 from tidemark.lineage.business_ids import MOST as MOST_PREDICTIONS
 from tidemark.lineage.business_ids import events_of
 from tidemark.lineage.derivation import Derivation, Event
@@ -49,11 +48,10 @@ class Explainer:
 
         """
         self._pipeline = pipeline
-        self._settings = settings
         self._reader = TopicReader(settings)
         derivation = Derivation(pipeline)
         self._finder = Finder(pipeline, self._reader, derivation)
-        self._tracer = Tracer(pipeline, settings, self._reader, derivation, self._finder)
+        self._tracer = Tracer(pipeline, self._reader, derivation, self._finder)
         self._spoken = Spoken(pipeline.topics, self._reader)
         self._models = Models(pipeline, settings)
         self._judge = Judge(pipeline, self._finder, self._models)
@@ -154,7 +152,7 @@ class Explainer:
         ends = [(offset, label) for offset, label in labels if label.status == "answered" and label.label is not None]
         if not ends:
             return []
-        incarnation = topic_incarnation(self._settings, self._pipeline.topics.labels)
+        incarnation = self._reader.incarnation(self._pipeline.topics.labels)
         self._models.refresh()
         offset, label = ends[-1]
         return self._models.learned(label, offset, incarnation)

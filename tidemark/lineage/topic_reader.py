@@ -8,8 +8,9 @@ from typing import Final, Self, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from tidemark.errors import BrokerError
+from tidemark.errors import BrokerError, TopicError
 from tidemark.kafka.clients import connect, consumer, unreachable
+from tidemark.kafka.topics import topic_incarnation
 from tidemark.runtime.settings import Settings
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class TopicReader:
             BrokerError: Kafka does not answer.
 
         """
-        connect(settings, timeout=timeout)
+        self._client = connect(settings, timeout=timeout)
         self._settings = settings
         self._timeout = timeout
         self._partitions: dict[str, list[int]] = {}
@@ -63,6 +64,13 @@ class TopicReader:
         """Look anew at where topics begin and end; until the next look, what comes behind these ends is not seen."""
         self._partitions.clear()
         self._bounds.clear()
+
+    def incarnation(self, topic: str) -> str:
+        """Digits that tell a topic from one re-created under its name, "" where there is none."""
+        try:
+            return topic_incarnation(self._client, topic, timeout=self._timeout)
+        except TopicError:
+            return ""
 
     def partitions(self, topic: str) -> list[int]:
         """Numbers of a topic's partitions, none where there is no such topic."""

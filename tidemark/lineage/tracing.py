@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
-from tidemark.errors import TopicError
 from tidemark.features.rows import DerivedFeatures
-from tidemark.kafka.topics import topic_incarnation
 from tidemark.lineage.derivation import AtStage, Derivation, Event, batch_of, columns_of, known
 from tidemark.lineage.finding import MOST_ROWS, Finder
 from tidemark.lineage.story import Shown, WindowPart
@@ -16,7 +14,6 @@ from tidemark.lineage.topic_reader import TopicReader, offset_of
 from tidemark.pipeline import Pipeline
 from tidemark.records.event_id import event_id
 from tidemark.runtime.processor import Partition
-from tidemark.runtime.settings import Settings
 from tidemark.stream.rows import Rows
 from tidemark.stream.stages import Stage
 
@@ -52,11 +49,8 @@ class Trail:
 class Tracer:
     """Follows events of one pipeline."""
 
-    def __init__(
-        self, pipeline: Pipeline, settings: Settings, reader: TopicReader, derivation: Derivation, finder: Finder
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, reader: TopicReader, derivation: Derivation, finder: Finder) -> None:
         self._pipeline = pipeline
-        self._settings = settings
         self._reader = reader
         self._derivation = derivation
         self._finder = finder
@@ -98,11 +92,7 @@ class Tracer:
 
     def _raw(self, trail: Trail) -> Message | None:
         place, offset = trail.event.partition, trail.event.offset
-        try:
-            incarnation = topic_incarnation(self._settings, place.topic)
-        except TopicError:
-            incarnation = ""
-        if incarnation != place.incarnation:
+        if self._reader.incarnation(place.topic) != place.incarnation:
             trail.notes.append(f"{place.topic} is another topic by now than the one that the event came by")
             return None
         message = None

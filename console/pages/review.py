@@ -1,0 +1,285 @@
+"""The Review page: what people disagree about, how well each labels, and what reviewers and administrators do about it.
+
+All of it is asked of the labeling service with the person's own token: it rules what they may see and do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+
+from console.pages.common import Visit, frame, verified
+from console.rendering import rendered
+from console.security.requests import RejectedError, form
+from console.shown.facts import FactBook, words
+from console.shown.formatting import NOTHING, duration, share
+from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, RefusedError, Task
+from labeling_grpc.client.administration import Annotator, AuditEntry
+from tidemark.errors import LabelingError
+from tidemark.records import encode
+
+ADMIN: Final = "admin"
+_CASES: Final = 20
+_CLOSED: Final = 50
+_PEOPLE: Final = 200
+_ENTRIES: Final = 5_000
+_SHOWN_ENTRIES: Final = 100
+_HELD: Final = 100
+"""Cases that are taken into hand to find the one that is adjudicated; the others are given back at once."""
+_LEASE_SECONDS: Final = 30.0
+_LONGEST: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer of a case under review."""
+
+    who: str
+    status: str
+    label: str
+    when: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """A case for reviewers. facts: what the pipeline shows to who labels.  held: who has it in hand, or ""."""
+
+    event_id: str
+    name: str
+    when: str
+    facts: list[tuple[str, str]]
+    said: list[Said]
+    remarks: list[tuple[str, str]]
+    held: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """How well somebody labels."""
+
+    name: str
+    state: str
+    why: str
+    answered: int
+    skipped: int
+    gold: str
+    consensus: str
+    agreement: str
+    median: str
+    drift: str
+    suspicion: str
+
+
+async def show(visit: Visit) -> Response:
+    """Cases for reviewers first, then people."""
+    role = await verified(visit)
+    return visit.page("review.html", "review", inner=await _inner(visit, role, ""))
+
+
+async def closed(visit: Visit) -> Response:
+    """Cases that have a verdict: asked again, or made gold."""
+    role = await verified(visit)
+    return visit.page("review_closed.html", "review", inner=await _closed(visit, role, ""))
+
+
+async def audit(visit: Visit) -> Response:
+    """The audit trail, its newest lines first."""
+    await verified(visit)
+    entries: list[AuditEntry] = []
+    problem, more = "", False
+    async with visit.site.connections.administration(visit.session) as admin:
+        try:
+            async for entry in admin.audit():
+                entries.append(entry)
+                if more := len(entries) >= _ENTRIES:
+                    break
+        except RefusedError:
+            raise
+        except LabelingError as error:  # the chain of hashes is broken: the lines before it stand
+            problem = str(error)
+    times = visit.site.times
+    rows = [(entry, times.moment(entry.at)) for entry in reversed(entries[-_SHOWN_ENTRIES:])]
+    return visit.page("review_audit.html", "review", rows=rows, count=len(entries), more=more, problem=problem)
+
+
+async def export(visit: Visit) -> Response:
+    """The final label of each event, one JSON record a line."""
+    await verified(visit)
+
+    async def lines() -> AsyncIterator[bytes]:
+        async with visit.site.connections.administration(visit.session) as admin:
+            async for label in admin.export(verdicts=True):
+                yield encode(label) + b"\n"
+
+    name = f"{visit.site.name}-labels.ndjson"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(lines(), media_type="application/x-ndjson", headers=headers)
+
+
+async def act(visit: Visit) -> Response:
+    """Adjudicate, pause, resume, ask again, make gold: what the service lets this person do."""
+    role = await verified(visit)
+    fields = await form(visit.request)
+    what, why = fields.get("do", ""), fields.get("why", "").strip()
+    if len(why) > _LONGEST:
+        raise RejectedError(400, f"write at most {_LONGEST:,} characters")
+    try:
+        told = await _done(visit, what, fields, why)
+        bad = False
+    except RefusedError as refusal:
+        told, bad = str(refusal), True
+    if what in {"requeue", "gold"}:
+        return HTMLResponse(await _closed(visit, role, told, bad=bad))
+    paused = None if bad else {"pause_queue": why, "resume_queue": ""}.get(what)
+    return HTMLResponse(await _inner(visit, role, told, bad=bad, paused=paused))
+
+
+async def _done(visit: Visit, what: str, fields: dict[str, str], why: str) -> str:
+    event_id, name = fields.get("event_id", ""), fields.get("name", "")
+    if what == "adjudicate":
+        return await _adjudicated(visit, event_id, fields.get("label", ""), why)
+    async with visit.site.connections.administration(visit.session) as admin:
+        match what:
+            case "pause" | "activate":
+                await admin.update(name, state="paused" if what == "pause" else "active", why=_needed(why))
+                return f"{name} is {'given no cases' if what == 'pause' else 'given cases again'}."
+            case "pause_queue":
+                await admin.pause(_needed(why))
+                return "The queue is paused: no case is given out."
+            case "resume_queue":
+                await admin.resume()
+                return "The queue gives cases out again."
+            case "requeue":
+                changed = await admin.requeue([event_id], _needed(why))
+                return "It is asked again." if changed.number else "It is left as it is: it is not closed, or gone."
+            case "gold":
+                changed = await admin.add_gold([(event_id, fields.get("label", ""))])
+                return "It is a gold case now." if changed.number else "It is left as it is: it is open, gone, or gold."
+    raise RejectedError(400, "this is none of the things that are done here")
+
+
+async def _adjudicated(visit: Visit, event_id: str, label: str, why: str) -> str:
+    """Answer one of the reviewers' cases, in the person's name."""
+    client = visit.client
+    tasks = await client.lease(_HELD, review=True, lease=_LEASE_SECONDS)
+    mine = next((task for task in tasks if task.event_id == event_id), None)
+    others: list[Task] = [task for task in tasks if task is not mine]
+    try:
+        if mine is None:
+            return "It is in somebody's hands, was decided, or is not for you: load the page again."
+        (outcome,) = await client.submit_many([Annotation(mine, label, comment=why)])
+        if isinstance(outcome, RefusedError):
+            others.append(mine)
+            raise outcome
+        return f"Decided: {label}."
+    finally:
+        await client.release(others)
+
+
+def _needed(why: str) -> str:
+    if not why:
+        raise RejectedError(400, "say why: whoever is concerned reads it")
+    return why
+
+
+async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, paused: str | None = None) -> str:
+    """The page's inside. paused: why the queue is paused, where that was changed just now: its figures come later."""
+    records = await _first(visit, _CASES, review=True, states=("waiting", "leased"))
+    details = await asyncio.gather(*(_details(visit, record) for record in records))
+    people: list[Annotator] = []
+    async with visit.site.connections.administration(visit.session) as admin:
+        async for person in admin.annotators():
+            people.append(person)
+            if len(people) >= _PEOPLE:
+                break
+    if paused is None:
+        paused = (await visit.client.stats()).paused
+    return rendered(
+        "review_list.html",
+        **frame(visit.site, visit.session, "review"),
+        cases=[_contested(visit, record, known) for record, known in zip(records, details, strict=True)],
+        people=[_person(person) for person in people],
+        classes=visit.site.pipeline.label.classes,
+        paused=paused,
+        admin=role == ADMIN,
+        told=told,
+        bad=bad,
+    )
+
+
+async def _closed(visit: Visit, role: str, told: str, *, bad: bool = False) -> str:
+    records = await _first(visit, _CLOSED, states=("answered",))
+    times = visit.site.times
+    rows = [(record, _name(record), times.minute(record.case.time)) for record in records]
+    return rendered(
+        "review_closed_list.html",
+        **frame(visit.site, visit.session, "review"),
+        rows=rows,
+        admin=role == ADMIN,
+        told=told,
+        bad=bad,
+    )
+
+
+async def _first(visit: Visit, most: int, **asked: Any) -> list[CaseRecord]:  # noqa: ANN401 as `cases` takes it
+    records: list[CaseRecord] = []
+    async for record in visit.client.cases(page=most, **asked):
+        records.append(record)
+        if len(records) >= most:
+            break
+    return records
+
+
+async def _details(visit: Visit, record: CaseRecord) -> CaseDetails | None:
+    try:
+        return await visit.client.case(record.case.event_id, most=1)
+    except RefusedError:  # closed meanwhile
+        return None
+
+
+def _contested(visit: Visit, record: CaseRecord, details: CaseDetails | None) -> Contested:
+    book, times = FactBook(visit.site.pipeline), visit.site.times
+    answers = () if details is None else details.answers
+    return Contested(
+        record.case.event_id,
+        _name(record),
+        times.moment(record.case.time),
+        [(words(name), book.value(name, value)) for name, value in record.case.context.items()],
+        [Said(each.annotator, each.status, each.label or "", times.minute(each.at), each.comment) for each in answers],
+        [(each.annotator, each.text) for each in (() if details is None else details.comments)],
+        record.annotator,
+    )
+
+
+def _name(record: CaseRecord) -> str:
+    return record.case.business_id or record.case.event_id
+
+
+def _person(person: Annotator) -> Person:
+    its = person.quality
+    gold = NOTHING
+    if its.gold_accuracy is not None and its.gold_interval is not None:
+        low, high = its.gold_interval
+        gold = f"{share(its.gold_accuracy)} ({share(low)} to {share(high)}) of {its.gold_answered:,}"
+    return Person(
+        person.name,
+        person.state,
+        person.why,
+        its.answered,
+        its.skipped,
+        gold,
+        _share(its.consensus_accuracy),
+        _share(its.agreement),
+        duration(its.median_answer_ms / 1_000) if its.median_answer_ms else NOTHING,
+        NOTHING if its.drift is None else f"{100 * its.drift:+.0f} points".replace("-", "\u2212"),
+        its.suspicion,
+    )
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else share(value)
