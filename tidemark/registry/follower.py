@@ -137,8 +137,15 @@ class ModelWatcher:
         finally:
             self._sandbox.close()
             self._ready.set()
-            if self._producer is not None:
-                self._producer.flush(_LAST_WORDS)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let the clients go: one that stays looks for a Kafka that has ended, for as long as anybody knows this."""
+        self._admin, producer, self._producer = None, self._producer, None
+        if producer is not None:
+            producer.flush(_LAST_WORDS)
+            producer.purge()
+            producer.close()
 
     def _follow_incarnation(self) -> None:
         """Follow the topic from its beginning until it is re-created or we are stopped."""

@@ -89,6 +89,21 @@ def spoiled(outputs: list[Output]) -> list[Output]:
     return [outputs[0]._replace(value=(outputs[0].value or b"")[:-20]), *outputs[1:]]
 
 
+def test_a_watcher_that_is_closed_leaves_no_client_that_looks_for_kafka_later(
+    kafka: Settings, pipeline: Pipeline, producer: Producer
+) -> None:
+    produce(kafka, producer, model(pipeline, 1))
+    with ModelWatcher(kafka, pipeline) as watcher:
+        watcher.wait_ready()
+        asks, tells = watcher._admin, watcher._producer
+        assert asks is not None
+        assert tells is not None
+        wait_until(lambda: read_all(kafka, pipeline.topics.metrics), "nobody was told which model is in force")
+    assert (watcher._admin, watcher._producer) == (None, None)
+    with pytest.raises(RuntimeError):
+        tells.poll(0)
+
+
 def test_there_is_no_model_before_the_first_champion(watcher: ModelWatcher) -> None:
     assert watcher.wait_ready() is None
     assert watcher.current() is None
