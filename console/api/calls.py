@@ -30,6 +30,7 @@ _LARGE: Final = 64 * 1024
 """Bytes of a message that is turned into JSON beside the event loop."""
 _GONE: Final = 499
 """Nobody reads this status: whoever asked has gone."""
+_LINES: Final = "application/x-ndjson"
 Answer = Callable[[HttpRule, Request, str], Awaitable[Response]]
 
 
@@ -79,8 +80,11 @@ async def _streamed(rule: HttpRule, request: Request, token: str) -> Response:
     except BaseException:
         await messages.aclose()
         raise
+    if request.method == "HEAD":  # nobody reads the lines, which may have no end
+        await messages.aclose()
+        return Response(media_type=_LINES)
     lines = _lines(rule, first, messages, request.app.state.stopping)
-    return StreamingResponse(lines, media_type="application/x-ndjson")
+    return StreamingResponse(lines, media_type=_LINES)
 
 
 async def _lines(

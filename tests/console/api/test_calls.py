@@ -151,6 +151,16 @@ def test_what_happens_is_watched_line_by_line_until_the_reader_leaves(world: Wor
     assert seen == event
 
 
+@pytest.mark.parametrize("path", ["watch", "labels"])
+def test_a_look_at_the_head_of_a_stream_ends(world: World, url: str, path: str) -> None:
+    headers = {"authorization": f"Bearer {secret(world)}"}
+    with httpx2.Client(headers=headers, timeout=30) as client:
+        for _ in range(2):  # on one connection: the first answer has ended
+            response = client.head(f"{url}/api/v1/pipelines/pay/{path}")
+            assert response.status_code == 200
+            assert response.headers["content-type"] == "application/x-ndjson"
+
+
 def test_a_call_for_cases_whose_caller_has_gone_takes_none(tmp_path: Path) -> None:
     with served(tmp_path) as world, console([site(world)]) as url:
         token = secret(world, Role.ANNOTATOR, "gone")
