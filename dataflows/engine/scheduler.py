@@ -234,7 +234,8 @@ class Rounds:
         ]
         came = (self._wall() - _BEHIND) * 1_000  # a partition that never rests is not told to be at its end either
         behind = any(now - lane.behind_since >= _BEHIND and lane.stamp <= came for lane in some if not lane.at_end)
-        return len(some) > 1 and (behind or any(lane.rows > share for lane in some))
+        replayed = any(lane.replaying and not self._is_silent(lane, now) for lane in group)
+        return len(some) + replayed > 1 and (behind or any(lane.rows > share for lane in some))
 
     def _is_silent(self, lane: Lane, now: float) -> bool:
         patience = self._config.idle_timeout * (1 if lane.at_end else _STALLED)

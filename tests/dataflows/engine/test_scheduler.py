@@ -341,6 +341,16 @@ def test_who_catches_up_waits_for_one_that_is_replayed_and_others_go_as_far_as_i
     assert sizes(rounds(100).choose([behind, live, replayed], 0.0)) == [{1: 3, 2: 33}]
 
 
+def test_the_first_whose_replay_is_over_waits_for_those_whose_is_not() -> None:
+    behind, replayed = lanes_of(range(200), range(100, 150))
+    replayed.committed = 50
+    choosing = rounds(100)
+    assert sizes(choosing.choose([behind, replayed], 0.0)) == [{1: 50}]
+    replayed.position = 50
+    replayed.event_time = 149
+    assert sizes(choosing.choose([behind, replayed], 0.0)) == [{0: 90}], "none beyond where the other has come"
+
+
 def test_rows_that_the_client_may_hold_behind_those_of_others_are_waited_for() -> None:
     """A partition that had come to the end of its log has rows again, which nobody has read yet."""
     first, second = lanes_of(range(100), ())
