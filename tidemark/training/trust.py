@@ -12,6 +12,7 @@ answers have misled the first one.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,7 +53,7 @@ class Source:
 class Trust:
     """What labels are to count.
 
-    weights: (n,) 0 to 1, of each label.  sources: what was found of each.
+    weights: (n,) 0 to 1, of each label.  sources: what was found of each that has labels enough.
     said: (n, classes) probabilities by a model that has not learnt from the label; NaN where they are not known.
     """
 
@@ -63,8 +64,13 @@ class Trust:
 
 def several(rows: Dataset) -> bool:
     """Whether there are sources to compare: two of which each has labels enough."""
-    names = [name for name in rows.sources or () if name is not None]
-    return sum(names.count(name) >= LEAST for name in set(names)) > 1
+    return len(_judged(rows)) > 1
+
+
+def _judged(rows: Dataset) -> list[str]:
+    """Sources that have labels enough: as few as the labels allow, however many names there are."""
+    counts = Counter(name for name in rows.sources or () if name is not None)
+    return sorted(name for name, count in counts.items() if count >= LEAST)
 
 
 def measured(rows: Dataset, task: Task) -> Trust | None:
@@ -78,10 +84,10 @@ def measured(rows: Dataset, task: Task) -> Trust | None:
         It; None where nothing can be learnt from the labels, or of too many classes for what is known of them.
 
     """
-    names = sorted({name for name in rows.sources or () if name is not None})
+    names = _judged(rows)
     place = {name: at for at, name in enumerate(names)}
-    source = np.array([-1 if name is None else place[name] for name in rows.sources or ()], np.int64)
-    if not names or len(source) != len(rows):
+    source = np.array([-1 if name is None else place.get(name, -1) for name in rows.sources or ()], np.int64)
+    if rows.sources is None or len(source) != len(rows) or not len(rows):
         return None
     weights = np.ones(len(rows))
     trust = None

@@ -37,7 +37,7 @@ def weights(rows: Dataset) -> dict[str, float]:
     found = measured(rows, Task(SCHEMA))
     assert found is not None
     by_name = dict_of(found)
-    assert found.weights.tolist() == [by_name[name or ""] for name in rows.sources or ()]
+    assert found.weights.tolist() == [by_name.get(name or "", 1.0) for name in rows.sources or ()]
     return by_name
 
 
@@ -85,7 +85,15 @@ def test_who_answers_few_is_believed() -> None:
     rows, _ = labels(300, 1)
     who = np.random.default_rng(1).integers(1, 5, 300)
     who[: LEAST - 1] = 0
-    assert weights(answered(rows, who, who == 0))["a0"] == 1.0
+    assert "a0" not in weights(answered(rows, who, who == 0))
+
+
+def test_thousands_of_names_cost_no_more_than_one() -> None:
+    rows, _ = labels(3_000, 6)
+    found = measured(replace(rows, sources=tuple(f"a{at // 2}" for at in range(3_000))), Task(SCHEMA))
+    assert found is not None
+    assert found.sources == []
+    assert (found.weights == 1).all()
 
 
 def test_one_source_alone_is_compared_with_nobody() -> None:
