@@ -40,7 +40,7 @@ def write(settings: Settings, pipeline: Pipeline, values: list[bytes], reason: s
     for row in range(count):
         output = dead_letter(pipeline.topics.deadletter, batch, row, "decode", f"row {row}: {reason}")
         producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     ]
     for figure in figures:
         producer.produce(pipeline.topics.metrics, encode(figure))
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
 
 def sourced(pipeline: Pipeline) -> Pipeline:

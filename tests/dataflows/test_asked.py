@@ -40,12 +40,12 @@ def test_the_newest_committed_candidates_come_back_in_their_order_and_strangers_
     topic = pipe.topics.candidates
     ensure_topics(kafka, [spec for spec in specs if spec.name == topic])
     producer = Producer(producer_config(kafka, transactional_id=unique))
-    producer.init_transactions(30)
+    producer.init_transactions(60)
     for number in range(5):  # a commit for each, as where tiles close one at a time
         producer.begin_transaction()
         producer.produce(topic, encode(candidate(number)), b"k")
         producer.produce(topic, b"{" if number == 3 else b"\xff", b"k")
-        producer.commit_transaction(30)
+        producer.commit_transaction(60)
     producer.begin_transaction()
     producer.produce(topic, encode(candidate(99)), b"k")
     producer.flush()

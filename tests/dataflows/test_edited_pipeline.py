@@ -67,7 +67,7 @@ class Bench:
         producer = feeder(self.kafka)
         for key, value in zip(rows["customer_id"], rows.write_ndjson().encode().splitlines(), strict=True):
             producer.produce(self.raw, value, str(key).encode())
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def session(self, flow: str, pipeline: Pipeline, processor: Processor) -> Session:
         config = EngineConfig(
@@ -125,7 +125,7 @@ class Bench:
                 definitions=ids,
             )  # fmt: skip
             producer.produce(pipeline.topics.labels, encode(label))
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
 
 @pytest.fixture

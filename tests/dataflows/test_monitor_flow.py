@@ -73,7 +73,7 @@ class Bench:
             if number % 100 == 50:
                 self.nobody.append(encode(Outcome(label="yes", known_at=time, event_id=f"nobody{number}")))
                 producer.produce(self.topics.outcomes, self.nobody[-1], partition=number % PARTITIONS)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
         self.events += count
 
     def process(self, slot: str) -> FlowProcess:

@@ -49,7 +49,7 @@ class Bench:
         producer = feeder(self.settings)
         for value in [*self.values[self.fed : until], *extra]:
             producer.produce(self.topics.labels, value)
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
         self.fed = until
 
     def session(self) -> Session:

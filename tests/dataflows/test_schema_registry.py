@@ -46,7 +46,7 @@ def test_a_flow_waits_for_a_registry_that_is_away_and_a_record_of_an_unknown_sch
         producer = feeder(kafka)
         for number in (1, 9, 1):
             producer.produce(raw, avro_record(AVRO, ROW, number), b"k", timestamp=NOW_MS)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
         settings = kafka.model_copy(update={"state_dir": tmp_path})
         config = EngineConfig(f"{unique}.stream", settings, align=1, deadletter=pipeline.topics.deadletter)

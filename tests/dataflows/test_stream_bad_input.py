@@ -54,7 +54,7 @@ def test_bad_records_are_dead_letters_with_their_reasons_and_the_flow_goes_on(
     for key, value, _ in bad:
         producer.produce(raw, value, key)
     producer.produce(raw, good[1], b"w")
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     for value in (b"{", good[2]):
         send_batch(kafka.bootstrap_servers or "", raw, batch_of(b"w", value, [(b"\xff", b"v")], int(time.time() * 1e3)))
     bad.append((b"w", b"{", b""))
@@ -98,7 +98,7 @@ def test_nothing_that_an_ordinary_producer_sends_stops_a_partition(
 
     def send(producer: Producer, value: bytes, key: bytes = b"w") -> None:
         producer.produce(raw, value, key)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     send(plain, row("first"))
     send(plain, b"{", b"k" * 1_000_000)
@@ -106,7 +106,7 @@ def test_nothing_that_an_ordinary_producer_sends_stops_a_partition(
     send(plain, row("x" * 600_000))
     for i in range(200):
         packed.produce(raw, row(f"{i}-" + "y" * 8_000), b"w")
-    assert packed.flush(30) == 0
+    assert packed.flush(60) == 0
     send(plain, row("third"))
     send(packed, row("fourth", extra="z" * 40_000_000))
     send(plain, row("last"))

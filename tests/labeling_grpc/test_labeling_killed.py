@@ -55,7 +55,7 @@ def asked(kafka: Settings, unique: str, tmp_path: Path) -> Path:
     producer = feeder(kafka)
     for number in range(NUMBER):
         producer.produce(topics.candidates, encode(candidate(number, explore=number % 5 == 0, priority=number / 7)))
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     file = tmp_path / f"{unique}.toml"
     file.write_text(PIPELINE.replace("NAME", unique))
     return file

@@ -56,7 +56,7 @@ def send(kafka: Settings, topic: str, records: list[bytes]) -> None:
     producer = feeder(kafka)
     for record in records:
         producer.produce(topic, record)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 def run(*arguments: str, exit_code: int = 0) -> str:

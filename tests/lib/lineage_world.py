@@ -53,7 +53,7 @@ class LineageWorld:
             # The client would take a missing partition for number 0.
             place: dict[str, Any] = {} if output.partition is None else {"partition": output.partition}
             producer.produce(output.topic, output.value, output.key, headers=list(output.headers), **place)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def batches(self, topic: str) -> list[Batch]:
         """The records of a topic, in small batches, each of one partition."""

@@ -75,7 +75,7 @@ class MqttBroker:
         """End it."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
     def _listens(self) -> bool:

@@ -106,7 +106,7 @@ def test_a_flow_of_another_package_runs_beside_ours_and_status_shows_it(
         producer = feeder(settings)
         for number in range(count):
             producer.produce(pipeline.topics.predictions, b"{}", partition=number % 2)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def counts() -> Sequence[float | None]:
         metrics = [decode(Metric, message.value()) for message in read_all(settings, pipeline.topics.metrics)]

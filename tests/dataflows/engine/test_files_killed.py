@@ -67,12 +67,12 @@ def test_each_line_is_there_once_though_the_process_is_killed_while_files_grow_a
             _reads(kafka, pipeline)
             time.sleep(chance.uniform(0, 0.3))  # the moment is what is tried
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
             process = start()
         wait_until(lambda: sum(_numbers(kafka, pipeline).values()) >= written, "lines are missing", 60, poll=0.5)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     assert process.returncode == 0
     assert _numbers(kafka, pipeline) == Counter(range(written))
     assert {headers(message)["tidemark-source"] for message in raw(kafka, pipeline)} == {b"s"}

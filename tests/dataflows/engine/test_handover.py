@@ -206,7 +206,7 @@ class Topics:
         producer = Producer(producer_config(self.settings))
         for number in range(self.fed, self.fed + count):
             producer.produce(f"{self.name}.in", b"%d" % (number // 3), b"k%d" % (number % 7), number % 3)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
         self.fed += count
 
     def read(self, topic: str, *, settled: bool = False) -> list[Message]:

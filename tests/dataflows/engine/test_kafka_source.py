@@ -29,7 +29,7 @@ def _produce(settings: Settings, topic: str, values: list[bytes], **more: Any) -
     producer = clients.producer(settings)
     for number, value in enumerate(values):
         producer.produce(topic, value, b"k%d" % (number % 7), **more)
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
 
 def _pipeline(settings: Settings, unique: str, partitions: int = 3, **spec: Any) -> Pipeline:  # noqa: ANN401
@@ -99,12 +99,12 @@ def test_a_partition_that_comes_later_and_a_topic_that_is_made_anew_are_read(
     with running(kafka, pipeline, tmp_path) as task:
         wait_until(lambda: task.error or task.source._consumer, "it does not start", 60)
         wait_until(lambda: _sent(kafka, theirs, task), "nothing comes", 60, poll=0.3)
-        client.create_partitions([NewPartitions(theirs, 2)])[theirs].result(30)
+        client.create_partitions([NewPartitions(theirs, 2)])[theirs].result(60)
         wait_until(lambda: (theirs, 1) in task.source._next, "the partition is not noticed")
         before = len(raw(kafka, pipeline))
         _produce(kafka, theirs, [b'{"n": 1}'], partition=1)
         _came(kafka, pipeline, task, before + 1)
-    client.delete_topics([theirs])[theirs].result(30)
+    client.delete_topics([theirs])[theirs].result(60)
     wait_until(lambda: theirs not in client.list_topics(timeout=10).topics, "it is not deleted")
     ensure_topics(kafka, [TopicSpec(theirs, 1, {})])
     _produce(kafka, theirs, [b'{"n": 2}'])
@@ -131,7 +131,7 @@ def test_records_that_are_gone_stop_the_source_unless_a_gap_is_accepted(
     _produce(kafka, theirs, _rows(10, 20))
     place = TopicPartition(theirs, 0, 15)
     client = admin(kafka)
-    client.delete_records([place])[place].result(30)
+    client.delete_records([place])[place].result(60)
     stopped = Running(kafka, pipeline, tmp_path)
     wait_until(lambda: stopped.error, "it goes on", 60)
     with pytest.raises(ConfigError, match=r'no longer has the records from offset 10 on.*gap = "skip"'):
@@ -188,12 +188,12 @@ def test_no_record_is_lost_or_doubled_when_the_process_is_killed(kafka: Settings
             _begins(kafka, pipeline, total - 8_000)
             time.sleep(chance.uniform(0, 0.2))  # the moment is what is tried
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
             process = start()
         wait_until(lambda: len(raw(kafka, pipeline)) >= total, "records are missing", 60, poll=0.5)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     assert _numbers(kafka, pipeline) == list(range(total))
 
 

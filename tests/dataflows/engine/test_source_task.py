@@ -195,7 +195,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_process_is_killed(
             _grows(acknowledged)
             time.sleep(chance.uniform(0, 0.4))  # the moment is what is tried
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
             process = start()
         _grows(acknowledged)
     finally:
@@ -203,7 +203,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_process_is_killed(
         for thread in senders:
             thread.join(40)
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     assert process.returncode == 0
     found = [int(str(row["key"])) for row in values(raw(kafka, pipeline)) if isinstance(row, dict)]
     assert acknowledged - set(found) == set()

@@ -92,7 +92,7 @@ class Bench:
         for value in values:
             producer.produce(self.source, value, b"k%d" % (self.rows % 7), self.rows % partitions)
             self.rows += 1
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def times(self, count: int) -> None:
         """`count` rows whose time goes up by one every three rows."""
@@ -316,7 +316,7 @@ def test_a_slot_taken_over_fences_its_earlier_holder(bench: Bench) -> None:
     bench.times(300)
     pump(session, bench.all_committed(), "the rows were not committed")
     usurper = Producer(producer_config(bench.settings, transactional_id=session.slot.transactional_id))
-    usurper.init_transactions(10)
+    usurper.init_transactions(60)
     bench.times(300)
     pump(session, bench.all_committed(), "the fenced session did not recover", timeout=60)
     bench.check_exact()
@@ -326,7 +326,7 @@ def test_after_too_many_failures_in_a_row_the_session_ends_with_the_reason(bench
     class Fenced(CountingProcessor):
         def process(self, batch: Batch) -> list[Output]:
             usurper = Producer(producer_config(bench.settings, transactional_id=session.slot.transactional_id))
-            usurper.init_transactions(10)
+            usurper.init_transactions(60)
             return super().process(batch)
 
     bench.times(3)
@@ -343,7 +343,7 @@ def test_a_producer_that_was_fenced_says_so_at_every_later_call(bench: Bench) ->
     transactions = Transactions(config, watchdog, timeout=30, commit_timeout=30)
     transactions.renew(time.monotonic() + 60)
     transactions.begin()
-    Producer(config).init_transactions(30)
+    Producer(config).init_transactions(60)
 
     def reason() -> str:
         try:
@@ -404,7 +404,7 @@ def test_a_hop_with_other_partitions_than_configured_is_an_error_that_says_so(be
 
 def test_a_grown_hop_is_an_error_that_says_so(bench: Bench) -> None:
     session, _ = bench.session(fixed_partitions={bench.source: PARTITIONS}, topic_check_interval=0.3)
-    bench.admin.create_partitions([NewPartitions(bench.source, PARTITIONS + 1)])[bench.source].result(10)
+    bench.admin.create_partitions([NewPartitions(bench.source, PARTITIONS + 1)])[bench.source].result(60)
     with pytest.raises(TopicError, match=r"has 4 partitions where the pipeline says 3"):
         pump(session, lambda: False, "no error")
 
@@ -413,10 +413,10 @@ def test_new_partitions_of_a_grown_topic_are_read(bench: Bench, caplog: pytest.L
     session, processor = bench.session(topic_check_interval=0.3)
     bench.times(300)
     pump(session, bench.all_committed(), "the rows were not committed")
-    bench.admin.create_partitions([NewPartitions(bench.source, PARTITIONS + 1)])[bench.source].result(10)
+    bench.admin.create_partitions([NewPartitions(bench.source, PARTITIONS + 1)])[bench.source].result(60)
     producer = Producer(producer_config(bench.settings))
     producer.produce(bench.source, b"7", b"k", PARTITIONS)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     pump(session, lambda: sum(map(len, processor.batches)) == 301, "the new partition's row was not processed")
     pump(session, lambda: "has grown from 3 to 4 partitions" in caplog.text, "nobody was told")
     session.finish()
@@ -430,7 +430,7 @@ def test_a_recreated_topic_is_read_from_its_beginning_with_empty_windows(
     session, processor = bench.session(topic_check_interval=0.3)
     bench.times(300)
     pump(session, bench.all_committed(), "the rows were not committed")
-    bench.admin.delete_topics([bench.source])[bench.source].result(10)
+    bench.admin.delete_topics([bench.source])[bench.source].result(60)
     before = len(bench.settled_outputs())
     pump(session, lambda: "was deleted" in caplog.text, "the deletion was not noticed")
     ensure_topics(bench.settings, [TopicSpec(bench.source, PARTITIONS, {})])
@@ -451,7 +451,7 @@ def test_offsets_of_an_earlier_topic_of_the_name_are_not_applied(bench: Bench) -
     other = metadata.replace(metadata.split(":")[1], "00000000", 1)
     moved = [TopicPartition(bench.source, i, 50, other) for i in range(PARTITIONS)]
     asked = [ConsumerGroupTopicPartitions(bench.group, moved)]
-    bench.admin.alter_consumer_group_offsets(asked)[bench.group].result(10)
+    bench.admin.alter_consumer_group_offsets(asked)[bench.group].result(60)
     again, processor = bench.session()
     pump(again, lambda: sum(map(len, processor.batches)) == 300, "the log was not read from its beginning")
     assert all(metadata == "" for _, metadata in processor.opened)
@@ -523,7 +523,7 @@ def test_a_bug_in_the_processor_leaves_the_group_and_no_open_transaction(bench: 
     pump(session, lambda: sum(map(len, processor.batches)) == 300, "the rows were not processed")
     producer = feeder(bench.settings)
     producer.produce(bench.source, b"no number", b"k", 0)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     with pytest.raises(ValueError, match="no number"):
         pump(session, lambda: False, "no error")
     began = time.monotonic()

@@ -85,7 +85,7 @@ class Log:
             else:
                 self.bad.append(self.end)
             self.end += 1
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def session(self, home: Path, **over: Any) -> Session:  # noqa: ANN401 any field of the configuration
         config = EngineConfig(
@@ -152,11 +152,11 @@ def test_a_batch_that_is_larger_than_the_client_takes_ends_the_flow_with_what_to
         ConfigEntry("max.message.bytes", "6000000", incremental_operation=AlterConfigOpType.SET)
     )
     client = admin(kafka)
-    client.incremental_alter_configs([config])[config].result(30)
+    client.incremental_alter_configs([config])[config].result(60)
     log.rows(3)
     large = Producer(producer_config(kafka, message_max_bytes=6_000_000) | {"compression.type": "none"})
     large.produce(log.source, b"x" * 4_000_000, b"k", 0)
-    assert large.flush(30) == 0
+    assert large.flush(60) == 0
     session = log.session(tmp_path, unreadable_after=1.0)
     try:
         with pytest.raises(BrokerError, match="set TIDEMARK_KAFKA_RECEIVE_MESSAGE_MAX_BYTES above the largest"):
@@ -204,7 +204,7 @@ def test_a_row_whose_output_no_topic_takes_is_a_dead_letter_and_its_neighbours_a
     log.rows(20)
     producer = feeder(kafka)
     producer.produce(log.source, b"abort", b"k" * 900, 0)
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     log.good.append((0, 20, b"k" * 900, 0))
     log.end += 1
     log.rows(20)

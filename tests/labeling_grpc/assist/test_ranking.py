@@ -241,4 +241,4 @@ def send(settings: Settings, topic: str, *values: bytes | None, key: bytes | Non
     producer = feeder(settings)
     for value in values:
         producer.produce(topic, value, key, headers=list(headers))  # type: ignore[call-overload]
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0

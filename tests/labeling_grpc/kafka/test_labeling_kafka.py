@@ -65,7 +65,7 @@ def send(settings: Settings, topic: str, values: list[bytes | None], key: bytes 
     producer = feeder(settings)
     for value in values:
         producer.produce(topic, value=value, key=key)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 def ask(settings: Settings, topics: Topics, candidates: list[Candidate]) -> None:
@@ -166,7 +166,7 @@ def test_candidates_of_an_aborted_transaction_are_never_asked(
     settings: Settings, topics: Topics, client: LabelingClient
 ) -> None:
     producer = Producer(producer_config(settings, transactional_id=f"{topics.pipeline}.select"))
-    producer.init_transactions(10)
+    producer.init_transactions(60)
     for number, committed in ((1, False), (2, True), (3, False), (4, True)):
         producer.begin_transaction()
         producer.produce(topics.candidates, encode(candidate(number)))
@@ -292,7 +292,7 @@ def test_nothing_is_published_while_what_was_published_hangs_in_an_open_transact
     held = Producer(
         producer_config(settings, transactional_id=f"{topics.pipeline}.held", transaction_timeout_ms=60_000)
     )
-    held.init_transactions(10)
+    held.init_transactions(60)
     held.begin_transaction()
     for row in rows:
         headers: list[tuple[str, str | bytes | None]] = [
@@ -301,7 +301,7 @@ def test_nothing_is_published_while_what_was_published_hangs_in_an_open_transact
             (PUBLISHER, identity),
         ]
         held.produce(topics.labels, row.message.value, row.message.key, headers=headers)
-    assert held.flush(10) == 0
+    assert held.flush(60) == 0
 
     monkeypatch.setattr("labeling_grpc.kafka.partitions.SETTLED_SECONDS", 0.5)
     with serve(pipeline(topics.pipeline), settings) as second, LabelingClient(second.address, "ada") as client:
@@ -403,7 +403,7 @@ def test_a_recreated_candidates_topic_is_read_from_its_beginning(settings: Setti
     with serve(pipeline(topics.pipeline), settings) as first, LabelingClient(first.address, "ada") as client:
         answer_all(client, 5)
     client_of_kafka = admin(settings)
-    client_of_kafka.delete_topics([topics.candidates])[topics.candidates].result(10)
+    client_of_kafka.delete_topics([topics.candidates])[topics.candidates].result(60)
     wait_until(
         lambda: topics.candidates not in client_of_kafka.list_topics(timeout=5).topics, "the topic is still there"
     )
@@ -497,7 +497,7 @@ def test_nothing_that_strangers_write_ends_the_service_or_is_in_its_log(
         for number in (b"x", b"", None, b"9" * 30):  # under the service's own identity
             headers: list[tuple[str, str | bytes | None]] = [(PUBLISHER, publisher.encode()), (SEQ, number)]
             producer.produce(topics.labels, value=b"{}", key=b"k", headers=headers)
-        assert producer.flush(10) == 0
+        assert producer.flush(60) == 0
     letters = read_settled(settings, topics.deadletter)
     assert sorted(header(letter, "step") for letter in letters) == ["decode", "queue"]
     assert secret not in caplog.text

@@ -96,7 +96,7 @@ def test_commands_that_come_during_a_commit_share_the_next_one(tmp_path: Path) -
     for reply in replies[1:]:
         writer.submit(LeaseCases("ada", 1, 10**9), reply)
     store.gate.set()
-    results = [reply.future.result(30) for reply in replies[1:]]
+    results = [reply.future.result(60) for reply in replies[1:]]
     assert store.groups[:2] == [1, 100]
     assert len({case.event_id for result in results for case in leased(result)}) == 100
     writer.stop()
@@ -115,7 +115,7 @@ class Working(SqliteStore):
         def working() -> None:
             meanwhile()
             self.at_work.release()
-            assert self.gate.acquire(timeout=30)
+            assert self.gate.acquire(timeout=60)
 
         if any(isinstance(command, LeaseCases) and command.annotator == "fail" for command in commands):
             raise StoreError("the disk is full")
@@ -128,20 +128,20 @@ def test_callers_of_a_group_are_told_while_the_next_one_is_with_the_database(tmp
     first, second, failing, last = (FutureReply() for _ in range(4))
     writer.submit(take_in(5), FutureReply())
     writer.start()
-    assert store.at_work.acquire(timeout=10)
+    assert store.at_work.acquire(timeout=60)
     writer.submit(LeaseCases("ada", 1, 10**9), first)
     store.gate.release()
-    assert store.at_work.acquire(timeout=10)
+    assert store.at_work.acquire(timeout=60)
     writer.submit(LeaseCases("ben", 1, 10**9), second)
     store.gate.release()
-    assert store.at_work.acquire(timeout=10)
-    assert leased(first.future.result(10))
+    assert store.at_work.acquire(timeout=60)
+    assert leased(first.future.result(60))
     assert not second.future.done()
     writer.submit(LeaseCases("fail", 1, 10**9), failing)
     store.gate.release()
-    assert leased(second.future.result(10)), "told though the next group failed, or nobody follows"
+    assert leased(second.future.result(60)), "told though the next group failed, or nobody follows"
     with pytest.raises(StoreError, match="the disk is full"):
-        failing.future.result(10)
+        failing.future.result(60)
     writer.submit(LeaseCases("eve", 1, 10**9), last)
     store.gate.release()
     writer.stop()
@@ -186,10 +186,10 @@ def test_a_bug_at_one_command_does_not_take_the_others_of_its_group_with_it(tmp_
     for name, reply in replies.items():
         writer.submit(LeaseCases(name, 1, 10**9), reply)
     writer.start()
-    assert leased(replies["ada"].future.result(10))
-    assert leased(replies["ben"].future.result(10))
+    assert leased(replies["ada"].future.result(60))
+    assert leased(replies["ben"].future.result(60))
     with pytest.raises(ZeroDivisionError):
-        replies["bug"].future.result(10)
+        replies["bug"].future.result(60)
     writer.stop()
     store.close()
 
@@ -200,11 +200,11 @@ def test_long_polls_are_served_first_come_first_served(writer: Writer) -> None:
         writer.submit(LeaseCases(f"a{number}", 1, 10**9), reply, wait=30)
     wait_until(lambda: writer.parked == 4, "they do not wait")
     writer.call(take_in(3))
-    served = [leased(reply.future.result(10)) for reply in replies[:3]]
+    served = [leased(reply.future.result(60)) for reply in replies[:3]]
     assert [cases[0].event_id for cases in served] == [candidate(i).event_id for i in range(3)]
     assert writer.parked == 1
     writer.let_go()
-    assert replies[3].future.result(10) == []
+    assert replies[3].future.result(60) == []
 
 
 def test_a_long_poll_for_which_nothing_is_left_does_not_keep_the_writer_turning(
@@ -225,8 +225,8 @@ def test_a_long_poll_for_which_nothing_is_left_does_not_keep_the_writer_turning(
     writer.submit(LeaseCases("ada", 1, 10**12), replies[1])
     writer.submit(LeaseCases("ben", 1, 10**12), replies[2], wait=0.4)
     writer.start()
-    assert leased(replies[1].future.result(10))
-    assert replies[2].future.result(10) == []
+    assert leased(replies[1].future.result(60))
+    assert replies[2].future.result(60) == []
     assert turns < 10
     writer.stop()
 
@@ -342,7 +342,7 @@ def test_a_token_made_by_another_process_in_the_middle_of_a_group_fails_neither(
 
     monkeypatch.setattr(store._queue, "apply", interrupted)
     store.transact([take_in(3)])
-    other.join(10)
+    other.join(60)
     assert store.counts.waiting == 3
     assert [token.annotator for token in tokens.all()] == ["ada"]
     tokens.close()

@@ -156,18 +156,18 @@ class Held:
     def _slowly(self, *given: Any) -> Applied:  # noqa: ANN401 - as `Queue.apply`
         applied = self._apply(*given)
         self._reached.set()
-        assert self._go_on.wait(10)
+        assert self._go_on.wait(60)
         return applied
 
     def __enter__(self) -> Self:
         self._queue.apply = self._slowly  # type: ignore[method-assign, assignment]
         self._thread.start()
-        assert self._reached.wait(10)
+        assert self._reached.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._go_on.set()
-        self._thread.join(10)
+        self._thread.join(60)
         self._queue.apply = self._apply  # type: ignore[method-assign]
 
 
@@ -194,7 +194,7 @@ def test_a_lease_that_found_all_cases_looked_at_by_another_replica_is_tried_agai
         writer.start()
         wait_until(lambda: writer._contended, "it is not noticed")
         assert not reply.future.done()
-    assert leased(reply.future.result(10))
+    assert leased(reply.future.result(60))
     writer.stop()
 
 
@@ -251,7 +251,7 @@ def test_of_two_intakes_at_once_one_takes_in(replicas: list[PostgresStore]) -> N
         late.start()
         late.join(0.2)
         assert late.is_alive()
-    late.join(10)
+    late.join(60)
     assert held.results == [TakenIn(2, 2)]
     assert second == [TakenIn(0, 2, moved=True)]
     assert replicas[1].counts.waiting == 2
@@ -291,7 +291,7 @@ def test_of_two_amendments_of_an_answer_at_once_one_is_taken(replicas: list[Post
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
-    waiting.join(10)
+    waiting.join(60)
     assert isinstance(held.results[0], Accepted)
     (refused,) = late
     assert isinstance(refused, RefusedError)
@@ -320,7 +320,7 @@ def test_a_long_poll_at_one_replica_gets_the_case_that_another_took_in(replicas:
     writer.submit(LeaseCases("ada", 1, 10**12), reply, wait=30)
     wait_until(lambda: writer.parked == 1, "it does not wait")
     one(replicas[0], TakeIn(SOURCE, None, 1, arrivals([candidate(1)])))
-    assert [case.event_id for case in leased(reply.future.result(10))] == [candidate(1).event_id]
+    assert [case.event_id for case in leased(reply.future.result(60))] == [candidate(1).event_id]
     writer.stop()
 
 

@@ -62,7 +62,7 @@ def produce(settings: Settings, topic: str, value: bytes) -> None:
     errors: list[object] = []
     producer = Producer(producer_config(settings))
     producer.produce(topic, value, on_delivery=lambda error, _: errors.append(error))
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     assert errors == [None]
 
 

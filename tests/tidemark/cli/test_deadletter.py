@@ -49,7 +49,7 @@ def _write_letters(kafka: Settings, name: str, values: list[bytes]) -> None:
     for row in range(count):
         output = dead_letter(Topics(name).deadletter, batch, row, "decode", f"amount: {row} is no number")
         producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 def _run(*arguments: str) -> str:
@@ -207,7 +207,7 @@ def test_nothing_of_a_record_reaches_the_terminal_but_text(
     )
     output = dead_letter(Topics(name).deadletter, batch, 0, evil, evil)
     producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     more = {"show": ["0"], "replay": ["--all"], "edit": ["--all", "--set", "a='b'", "--yes"], "resolve": ["--all"]}
     why = ["--why", evil] if command == "resolve" else []
     result = CliRunner().invoke(app, ["deadletter", command, str(path), *more.get(command, []), *why])

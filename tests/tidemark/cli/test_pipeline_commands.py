@@ -79,7 +79,7 @@ def test_check_tells_which_topics_are_short_of_what_the_pipeline_needs_and_its_c
         pairs = [pair.split("=") for pair in settings.strip().split(",")]
         entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in pairs]
         asked = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
-        client.incremental_alter_configs([asked])[asked].result(10)
+        client.incremental_alter_configs([asked])[asked].result(60)
     again = CliRunner().invoke(app, ["check", str(path)])
     assert "its topics that exist are as it needs them" in again.output, again.output
 
@@ -103,12 +103,12 @@ def test_init_drafts_a_file_that_passes_the_check(kafka_of_commands: Settings, u
     topic, path = f"{unique}.raw", tmp_path / "drafted.toml"
     ensure_topics(kafka_of_commands, [TopicSpec(topic, 3, {})])
     producer = Producer(producer_config(kafka_of_commands, transactional_id=unique))
-    producer.init_transactions(20)
+    producer.init_transactions(60)
     producer.begin_transaction()
     for i in range(90):
         record = {"id": f"T{i}", "at": 1_735_689_600_000 + i, "card": f"C{i % 4}", "amount": i / 4}
         producer.produce(topic, json.dumps(record), key=f"C{i % 4}")
-    producer.commit_transaction(20)
+    producer.commit_transaction(60)
     done = CliRunner().invoke(app, ["init", "--topic", topic, "--output", str(path)])
     assert done.exit_code == 0, done.output
     pipeline = load(path)

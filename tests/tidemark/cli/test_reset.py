@@ -85,12 +85,12 @@ class Bench:
         producer = feeder(self.settings)
         for row in rows:
             producer.produce(self.pipeline.raw_topics[0], json.dumps(row).encode(), str(row["who"]).encode())
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def produce(self, topic: str, value: bytes) -> None:
         producer = feeder(self.settings)
         producer.produce(topic, value, b"key")
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def predictions(self) -> list[Prediction]:
         return [decode(Prediction, m.value()) for m in read_all(self.settings, self.pipeline.topics.predictions)]
@@ -129,7 +129,7 @@ class Bench:
         """As Kafka does a week after the last member has left."""
         group = f"{self.pipeline.name}.{flow}"
         client = admin(self.settings)  # must outlive the answer
-        client.delete_consumer_groups([group])[group].result(30)
+        client.delete_consumer_groups([group])[group].result(60)
 
     def run(self, *arguments: str) -> str:
         result = CliRunner().invoke(app, [*arguments])
@@ -277,7 +277,7 @@ def test_a_raw_topic_that_was_made_anew_begins_as_ever(bench: Bench) -> None:
     bench.delete_group("stream")
     (topic,) = bench.pipeline.raw_topics
     client = admin(bench.settings)
-    client.delete_topics([topic])[topic].result(30)
+    client.delete_topics([topic])[topic].result(60)
     wait_until(lambda: topic not in client.list_topics(timeout=10).topics, "the topic is still there")
     prepare(bench.pipeline, bench.settings)
     bench.feed(purchases(12, 30, disorder=0))

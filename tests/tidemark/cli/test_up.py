@@ -94,7 +94,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
         if started.process.poll() is None:
             for process in reversed(started.family()):
                 process.kill()
-        started.process.wait(10)
+        started.process.wait(60)
 
 
 def _feed(settings: Settings, rows: int) -> None:
@@ -103,7 +103,7 @@ def _feed(settings: Settings, rows: int) -> None:
     pipeline = load(FILE)
     for key, value in zip(events[pipeline.keys[0]], events.write_ndjson().encode().splitlines(), strict=True):
         producer.produce(pipeline.raw_topics[0], value, str(key).encode())
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
 
 def _flows(shown: str) -> dict[str, int]:

@@ -83,7 +83,7 @@ class Demo:
         if self.process.poll() is None:
             for process in reversed(self.family()):
                 process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self._reader.join(10)
         os.close(self._terminal)
 

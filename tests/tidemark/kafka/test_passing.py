@@ -94,7 +94,7 @@ def with_rows(kafka: Settings, topic: str) -> Pipeline:
     ensure_topics(kafka, [TopicSpec(topic, 1, {}), TopicSpec(pipeline.topics.label_features, 1, {})])
     producer = feeder(kafka)
     producer.produce(topic, b"{}")
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     return pipeline
 
 

@@ -23,7 +23,7 @@ def test_topics_are_there_with_their_settings_when_the_call_returns(kafka: Setti
     assert created == [unique]
     assert sorted(found.partitions) == [0, 1, 2]
     resource = ConfigResource(ResourceType.TOPIC, unique)
-    config = client.describe_configs([resource])[resource].result(10)
+    config = client.describe_configs([resource])[resource].result(60)
     assert config["cleanup.policy"].value == "compact"
 
 
@@ -64,7 +64,7 @@ def test_a_topic_created_again_has_another_incarnation(kafka: Settings, unique: 
     ensure_topics(kafka, [TopicSpec(unique, 1, {})])
     first = topic_incarnation(kafka, unique)
     assert topic_incarnation(client, unique) == first
-    client.delete_topics([unique])[unique].result(10)
+    client.delete_topics([unique])[unique].result(60)
     wait_until(lambda: created_again(kafka, unique), "the topic could not be created again")
 
     second = topic_incarnation(kafka, unique)

@@ -249,15 +249,15 @@ def test_records_are_counted_without_transactions_markers_and_predictions_are_ti
     raw = feeder(kafka)
     for number in range(40):
         raw.produce("counted.raw", b"{}", partition=number % 2)
-    assert raw.flush(30) == 0
+    assert raw.flush(60) == 0
     producer = Producer(producer_config(kafka, transactional_id="counted"))
-    producer.init_transactions(30)
+    producer.init_transactions(60)
     for number in range(40):
         producer.begin_transaction()
         event = f"counted.raw-{number % 2}-{number // 2}-0a1b2c3d"
         producer.produce("counted.predictions", json.dumps({"event_id": event}).encode(), partition=number % 2)
         producer.produce("counted.predictions", b'{"event_id": "no event"}', partition=number % 2)
-        producer.commit_transaction(30)
+        producer.commit_transaction(60)
     ends = {"counted.raw": {0: 20, 1: 20}, "counted.predictions": {0: 60, 1: 60}}
     found = sample(kafka, admin(kafka), ends, predictions="counted.predictions", now=time.time())
     assert {topic: (count.records, count.exact) for topic, count in found.counts.items()} == {
@@ -283,7 +283,7 @@ def test_where_kafkas_times_are_the_events_own_no_latency_is_made_up(kafka: Sett
     producer = feeder(kafka)
     producer.produce("replayed.raw", b"{}", timestamp=1_420_070_400_000)
     producer.produce("replayed.predictions", b'{"event_id": "replayed.raw-0-0-0a1b2c3d"}')
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     ends = {"replayed.raw": {0: 1}, "replayed.predictions": {0: 1}}
     found = sample(kafka, admin(kafka), ends, predictions="replayed.predictions", now=time.time())
     assert (found.latency, found.event_times) == (None, True)
@@ -295,7 +295,7 @@ def test_a_long_topic_is_counted_about_from_its_last_records(kafka: Settings) ->
     for _ in range(WHOLE + 500):
         producer.produce("long.raw", b"{}")
         producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     found = sample(kafka, admin(kafka), {"long.raw": {0: WHOLE + 500}}, predictions="none", now=time.time())
     assert (found.counts["long.raw"].records, found.counts["long.raw"].exact) == (WHOLE + 500, False)
 

@@ -64,7 +64,7 @@ def producer(kafka: Settings) -> Producer:
 
 def ready(kafka: Settings) -> Producer:
     producer = Producer(producer_config(kafka, transactional_id=f"models-{uuid.uuid4().hex[:8]}"))
-    producer.init_transactions(20)
+    producer.init_transactions(60)
     return producer
 
 
@@ -73,7 +73,7 @@ def produce(settings: Settings, producer: Producer, outputs: Sequence[Output], *
     for output in outputs:
         producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
     if commit:
-        producer.commit_transaction(20)
+        producer.commit_transaction(60)
         for topic in {output.topic for output in outputs}:
             wait_settled(settings, topic)
     else:
@@ -249,7 +249,7 @@ def test_a_topic_that_is_created_later_or_again_is_followed(kafka: Settings, uni
         wait_until(lambda: in_force(watcher) == version(1), "the champion of the new topic is not in force")
 
         client = admin(kafka)
-        client.delete_topics([pipeline.topics.models])[pipeline.topics.models].result(20)
+        client.delete_topics([pipeline.topics.models])[pipeline.topics.models].result(60)
         wait_until(
             lambda: pipeline.topics.models not in client.list_topics(timeout=10).topics,
             "the topic is still there",

@@ -54,7 +54,7 @@ class Bench:
         for row in range(count):
             output = dead_letter(self.topics.deadletter, batch, row, step, reason)
             producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
 
     def letters(self, chosen: Chosen | None = None) -> list[Letter]:
         """The dead letters."""
@@ -165,7 +165,7 @@ def test_a_record_that_was_cut_is_read_again_where_it_came_from(bench: Bench) ->
     value = bytes(range(256)) * 3_800
     producer = feeder(bench.kafka)
     producer.produce(bench.raw, value, b"C1", partition=2, headers=list(OWN))
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     bench.fail([value])
     (cut,) = bench.letters()
     assert cut.truncated
@@ -182,7 +182,7 @@ def test_a_record_that_was_cut_and_is_another_now_or_gone_stays_a_part(bench: Be
     if other is not None:
         producer = feeder(bench.kafka)
         producer.produce(bench.raw, other, partition=2)
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
     bench.fail([b"x" * 950_000])
     (cut,) = bench.letters()
     assert whole(bench.kafka, cut).truncated
@@ -200,7 +200,7 @@ def test_what_names_no_record_or_no_place_any_more_is_refused_and_the_rest_is_se
         ("source_offset", b"1"),
     ]
     producer.produce(bench.topics.deadletter, None, headers=huge)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     bench.fail([b"1"], topic="no.such.topic")
     bench.fail([b"2"], partition=9)
     bench.fail([b"3"])
@@ -229,11 +229,11 @@ def test_a_mark_that_cannot_be_read_stops_the_replay_before_anything_is_sent(ben
         key = replay.marks.key(bench.letters()[0])
     producer = feeder(bench.kafka)
     producer.produce(bench.topics.deadletter_marks, b"{", key)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     with pytest.raises(TidemarkError, match="no mark of a dead letter"):
         Replay(bench.kafka, bench.topics, "ada")
     producer.produce(bench.topics.deadletter_marks, None, key)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     with Replay(bench.kafka, bench.topics, "ada") as replay:
         assert len(replay.send(bench.letters()).sent) == 1
 

@@ -238,13 +238,13 @@ def test_no_message_is_lost_when_the_process_is_killed(kafka: Settings, unique: 
                     sent += 300
                     time.sleep(chance.uniform(0, 0.1))  # the moment is what is tried
                     process.send_signal(signal.SIGKILL)
-                    process.wait(10)
+                    process.wait(60)
                     process = start()
             wanted = {str(n) for n in range(sent)}
             wait_until(lambda: _keys(kafka, pipeline) >= wanted, "messages are lost", 60, poll=0.5)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
         assert process.returncode == 0
 
 

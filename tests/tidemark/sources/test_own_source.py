@@ -80,12 +80,12 @@ def test_each_row_of_the_example_is_there_once_though_its_process_is_killed(
             _reads(numbers)
             time.sleep(chance.uniform(0, 0.2))  # the moment is what is tried
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
             process = start()
         wait_until(lambda: sum(numbers().values()) >= written, "rows are missing", 60, poll=0.5)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     assert process.returncode == 0
     assert numbers() == Counter(range(written))
 
