@@ -81,6 +81,14 @@ _OWN: Final = (
         ],
         meaning="Predictions, labels, outcomes and the sample to metrics.",
     ),
+    FlowSpec(
+        name="publish",
+        over="dataflows.publish:over",
+        reads=lambda pipeline: list(dict.fromkeys(getattr(pipeline.topics, each.of) for each in pipeline.outputs)),
+        meaning="Predictions and candidates to other topics, in other forms.",
+        moves="tidemark.cli.reset:publish_moves",
+        divided=True,
+    ),
 )
 
 

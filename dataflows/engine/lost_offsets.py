@@ -20,6 +20,7 @@ from tidemark.kafka.headers import headers_of
 from tidemark.kafka.reading import each_record
 from tidemark.monitoring.steps.measure import RATE
 from tidemark.pipeline import Pipeline
+from tidemark.publishing import WRITTEN_BY
 from tidemark.records import Candidate, Metric, ModelManifest, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.runtime.processor import Partition
@@ -145,10 +146,19 @@ def _told_by_monitor(look: _Look) -> Partition | None:
     return None
 
 
+def _told_by_publish(look: _Look) -> Partition | None:
+    own = look.pipeline.name.encode()
+    for topic in dict.fromkeys(output.topic for output in look.pipeline.outputs):
+        if any(dict(record.headers or ()).get(WRITTEN_BY) == own for record in look.published(topic)):
+            return look.lost[0].partition
+    return None
+
+
 _TOLD: Final[dict[str, Callable[[_Look], Partition | None]]] = {
     "stream": _told_by_stream,
     "select": _told_by_select,
     "retrain": _told_by_retrain,
     "monitor": _told_by_monitor,
+    "publish": _told_by_publish,
 }
 """By flow: a partition without an offset of which something was published, if there is one."""

@@ -102,6 +102,7 @@ class Registry:
     schemas: dict[int, dict[str, Any]] = field(default_factory=dict)
     versions: dict[tuple[str, int], int] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
+    subjects: dict[str, int] = field(default_factory=dict)
 
     def add_avro(self, number: int, schema: object, references: Sequence[Mapping[str, object]] = ()) -> None:
         """Register a schema of Avro."""
@@ -113,6 +114,17 @@ class Registry:
         """Register a file of Protobuf."""
         text = base64.b64encode(file.SerializeToString()).decode()
         self.schemas[number] = {"schema": text, "schemaType": "PROTOBUF", "references": list(references)}
+
+    def register(self, path: str, body: Mapping[str, Any], auth: str | None) -> tuple[int, dict[str, Any]]:
+        """Status and body of the answer to one who registers a schema: its number, the same for the same schema."""
+        if self.auth is not None and auth != f"Basic {base64.b64encode(self.auth.encode()).decode()}":
+            return 401, {"error_code": 401, "message": "Unauthorized"}
+        subject = path.partition("?")[0].strip("/").split("/")[1]
+        known = [number for number, each in self.schemas.items() if each["schema"] == body["schema"]]
+        number = known[0] if known else max(self.schemas, default=100) + 1
+        self.schemas[number] = {"schema": body["schema"], "references": []}
+        self.subjects[subject] = number
+        return 200, {"id": number}
 
     def answer(self, path: str, auth: str | None) -> tuple[int, dict[str, Any]]:
         """Status and body of an answer."""
@@ -142,7 +154,13 @@ def registry_running(auth: str | None = None) -> Iterator[Registry]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, body = registry.answer(self.path, self.headers.get("Authorization"))
+            self._tell(*registry.answer(self.path, self.headers.get("Authorization")))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._tell(*registry.register(self.path, body, self.headers.get("Authorization")))
+
+        def _tell(self, status: int, body: Mapping[str, Any]) -> None:
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")

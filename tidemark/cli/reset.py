@@ -113,6 +113,25 @@ def select_moves(
     return [Move(place.partition, offset, metadata)]
 
 
+def publish_moves(
+    pipeline: Pipeline,
+    settings: Settings,  # noqa: ARG001 - as every flow's
+    group: StoppedGroup,
+    to: str,
+    *,
+    publish_again: bool,
+) -> list[Move]:
+    """What to commit for the publish flow's partitions, which keeps no state."""
+    places = group.places(group.present(FLOWS.get("publish").reads(pipeline)))
+    targets = _targets(group, places, to)
+    done = {place.partition: place.low if place.committed is None else place.committed for place in places}
+    return [
+        Move(place.partition, target if publish_again else max(done[place.partition], target), "")
+        for place in places
+        for target in [targets[place.partition]]
+    ]
+
+
 def _targets(group: StoppedGroup, places: Sequence[Place], to: str) -> dict[Partition, int]:
     """Where `--to` is in each partition.
 

@@ -18,7 +18,12 @@ _LARGEST_RECORD: Final = 1_000_000
 
 def made(pipeline: Pipeline) -> list[TopicSpec]:
     """Every topic as it is made where it is missing."""
-    return _specs(pipeline, events_retention(pipeline))
+    retention = events_retention(pipeline)
+    own = _specs(pipeline, retention)
+    partitions = {spec.name: spec.partitions for spec in own}
+    time = {"retention.ms": str(retention // 1_000)}
+    read = [(output.topic, getattr(pipeline.topics, output.of)) for output in pipeline.outputs]
+    return own + [TopicSpec(topic, partitions[of], dict(time)) for topic, of in read]
 
 
 def needed(pipeline: Pipeline) -> list[TopicSpec]:

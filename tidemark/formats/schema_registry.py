@@ -129,6 +129,24 @@ class HttpSchemas:
         self._add_imports(found, imports)
         return StoredSchema(self._content(found), tuple(imports.items()))
 
+    def register(self, subject: str, schema: str) -> int | None:
+        """The number of an Avro schema, which the registry gives anew or knows already.
+
+        Args:
+            subject: under which it stands.
+            schema: as JSON.
+
+        Returns:
+            The number; None where the registry gives none.
+
+        Raises:
+            RegistryError: the registry does not answer, or refuses the schema.
+
+        """
+        from confluent_kafka.schema_registry import Schema  # noqa: PLC0415 - half a second, and an extra
+
+        return self._asked(lambda client: client.register_schema(subject, Schema(schema, "AVRO")))
+
     @property
     def _format(self) -> str | None:
         return "serialized" if self._serialized else None
@@ -260,15 +278,30 @@ def registry_of(where: str, folder: Path, suffix: str, *, serialized: bool) -> S
     """
     if "://" not in where:
         return Waiting(SchemaFolder(folder / where, suffix))
+    return Waiting(http_registry(where, "raw[0].registry", serialized=serialized))
+
+
+def http_registry(where: str, setting: str, *, serialized: bool = False) -> HttpSchemas:
+    """The registry at an address.
+
+    Args:
+        where: its address.
+        setting: that gives the address, for errors.
+        serialized: whether schemas are of Protobuf.
+
+    Raises:
+        ConfigError: the address is none, or the credentials are.
+
+    """
     if not where.startswith(("http://", "https://")) or "@" in where:
         raise ConfigError(
-            f"raw[0].registry: {where.rpartition('@')[2][:_SHOWN]!r} must begin with http:// or https://, without a "
+            f"{setting}: {where.rpartition('@')[2][:_SHOWN]!r} must begin with http:// or https://, without a "
             "user or password, which TIDEMARK_REGISTRY_AUTH gives"
         )
     auth = _secret("TIDEMARK_REGISTRY_AUTH")
     if auth is not None and ":" not in auth:
         raise ConfigError("TIDEMARK_REGISTRY_AUTH has no colon; write user:password")
-    return Waiting(HttpSchemas(where, auth, serialized=serialized))
+    return HttpSchemas(where, auth, serialized=serialized)
 
 
 def content_of(path: Path) -> bytes:

@@ -50,6 +50,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
     tried = _expressed(pipeline, checked)
     return [
         *_topics(pipeline),
+        *_outputs(pipeline),
         *_partitions(pipeline),
         *column_problems(pipeline),
         *duplicate_problems(pipeline),
@@ -112,6 +113,24 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(
                 "name", f"the topic '{name[:60]}…' is no name for Kafka, which takes 249 characters; shorten it"
             )
+
+
+def _outputs(pipeline: Pipeline) -> Iterator[Problem]:
+    specs = pipeline.topics.specs(raw=pipeline.raw_topics, hops=pipeline.keys, partitions=1, retention_ms=1)
+    taken = {spec.name for spec in specs}
+    for i, output in enumerate(pipeline.outputs):
+        if not _TOPIC.fullmatch(output.topic) or output.topic in {".", ".."}:
+            yield Problem(
+                f"outputs[{i}].topic",
+                f"'{output.topic}' is no topic name; use letters, digits, '.', '_' and '-', at most 249",
+            )
+        elif output.topic in taken:
+            yield Problem(
+                f"outputs[{i}].topic", f"'{output.topic}' has another use in this pipeline already; rename it"
+            )
+        taken.add(output.topic)
+        if output.registry is not None and output.format != "avro":
+            yield Problem(f"outputs[{i}].registry", f"is no setting of the format '{output.format}'; remove it")
 
 
 def _format_settings(pipeline: Pipeline, number: int) -> Iterator[Problem]:

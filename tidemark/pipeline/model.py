@@ -156,6 +156,21 @@ class SourceSpec(Section):
         return SOURCE_KINDS.get(self.kind).text if self.body is None else self.body == "text"
 
 
+class OutputSpec(Section):
+    """What the pipeline tells, in another topic and form, for others. The flow `publish` writes each exactly once."""
+
+    topic: str
+    """Name of the topic. `tidemark up` makes it where it is missing."""
+    of: Literal["predictions", "candidates"]
+    """What is written."""
+    format: Literal["json", "avro", "arrow"]
+    """`json`, as in the pipeline's own topic; `avro`, one datum a record; `arrow`, batches as Arrow IPC streams."""
+    registry: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """Of `avro`: address of the schema registry in which the schema is registered as `TOPIC-value`, and whose number
+    each record begins with. Without it a record begins with its schema's fingerprint. `TIDEMARK_REGISTRY_AUTH` gives
+    `user:password`."""
+
+
 class Time(Section):
     """Event time: the column, how it is written, and how far out of order rows may be."""
 
@@ -580,6 +595,8 @@ class Pipeline(Section):
     """Sizes above which a record is a dead letter."""
     sources: Annotated[list[SourceSpec], Field(exclude_if=lambda value: not value, max_length=100)] = []
     """From where raw records come besides Kafka."""
+    outputs: Annotated[list[OutputSpec], Field(exclude_if=lambda value: not value, max_length=20)] = []
+    """Predictions and candidates in other topics and forms (docs/how-to/outputs.md)."""
     features_topic: bool = False
     """Whether the features of every event are written to `P.features`."""
     _folder: Path = PrivateAttr(default=Path())
