@@ -7,9 +7,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
-from tidemark.records.messages import Record
+from tidemark.records import Candidate, Prediction, Record
 
 Schema = dict[str, Any]
+KINDS: Final[dict[str, type[Record]]] = {"predictions": Prediction, "candidates": Candidate}
+"""What outputs write, by its name in the pipeline file."""
 _MOMENTS: Final = frozenset({"time", "expires_at"})
 """Fields that are µs since 1970."""
 

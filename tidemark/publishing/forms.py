@@ -11,7 +11,6 @@ import polars as pl
 
 from tidemark.errors import ConfigError
 from tidemark.publishing.avro_schema import schema_of
-from tidemark.records import Candidate, Prediction
 from tidemark.records.messages import Record
 
 LARGEST: Final = 900_000
@@ -23,7 +22,6 @@ _TYPES: Final[dict[str, pl.DataType]] = {
     "boolean": pl.Boolean(),
 }
 _PLAIN: Final[dict[type[pl.DataType], Any]] = {pl.String: str, pl.Int64: int, pl.Float64: float, pl.Boolean: bool}
-KINDS: Final[dict[str, type[Record]]] = {"predictions": Prediction, "candidates": Candidate}
 
 
 class Source(NamedTuple):

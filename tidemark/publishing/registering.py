@@ -7,8 +7,7 @@ import json
 from tidemark.errors import RegistryError
 from tidemark.formats.schema_registry import http_registry
 from tidemark.pipeline import Pipeline
-from tidemark.publishing.avro_schema import schema_of
-from tidemark.publishing.forms import KINDS
+from tidemark.publishing.avro_schema import KINDS, schema_of
 
 
 def registered(pipeline: Pipeline) -> dict[int, int]:

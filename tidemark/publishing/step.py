@@ -11,7 +11,8 @@ import polars as pl
 from tidemark.errors import RecordError
 from tidemark.pipeline import Pipeline
 from tidemark.publishing import WRITTEN_BY
-from tidemark.publishing.forms import KINDS, LARGEST, Arrow, Avro, Form, Json, Source, Written
+from tidemark.publishing.avro_schema import KINDS
+from tidemark.publishing.forms import LARGEST, Arrow, Avro, Form, Json, Source, Written
 from tidemark.records import decode
 from tidemark.runtime.by_topic import Received
 from tidemark.runtime.processor import Batch, Output

@@ -13,6 +13,8 @@ from tidemark.cli.topics_compared import topics_lack
 from tidemark.cli.up import prepare
 from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.pipeline import load
+from tidemark.publishing.avro_schema import schema_of
+from tidemark.records import Candidate
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 
@@ -51,6 +53,8 @@ def test_schema_prints_json() -> None:
     done = CliRunner().invoke(app, ["schema"])
     assert done.exit_code == 0
     assert "selection" in json.loads(done.output)["properties"]
+    done = CliRunner().invoke(app, ["schema", "--avro", "candidates"])
+    assert json.loads(done.output) == schema_of(Candidate)
 
 
 @pytest.fixture
