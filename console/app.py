@@ -63,6 +63,7 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/review", visited("review", review.show), methods=["GET"]),
         Route("/p/{pipeline}/review", visited("review", review.act), methods=["POST"]),
         Route("/p/{pipeline}/review/closed", visited("review", review.closed), methods=["GET"]),
+        Route("/p/{pipeline}/review/agreement", visited("review", review.agreement), methods=["GET"]),
         Route("/p/{pipeline}/review/audit", visited("review", review.audit), methods=["GET"]),
         Route("/p/{pipeline}/review/export", visited("review", review.export), methods=["GET"]),
         Route("/metrics", loop.metrics, methods=["GET"]),

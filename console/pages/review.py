@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.responses import HTMLResponse, Response, StreamingResponse
@@ -15,8 +14,9 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from console.pages.common import Visit, frame, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, form
-from console.shown.facts import FactBook, words
-from console.shown.formatting import NOTHING, duration, share
+from console.shown.agreement import Agreements
+from console.shown.formatting import share
+from console.shown.review_view import contested, name_of, person_of
 from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, RefusedError, Task
 from labeling_grpc.client.administration import Annotator, AuditEntry
 from tidemark.errors import LabelingError
@@ -28,51 +28,11 @@ _CLOSED: Final = 50
 _PEOPLE: Final = 200
 _ENTRIES: Final = 5_000
 _SHOWN_ENTRIES: Final = 100
+_COUNTED: Final = 500_000
 _HELD: Final = 100
 """Cases that are taken into hand to find the one that is adjudicated; the others are given back at once."""
 _LEASE_SECONDS: Final = 30.0
 _LONGEST: Final = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """An answer of a case under review."""
-
-    who: str
-    status: str
-    label: str
-    when: str
-    comment: str
-
-
-@dataclass(frozen=True, slots=True)
-class Contested:
-    """A case for reviewers. facts: what the pipeline shows to who labels.  held: who has it in hand, or ""."""
-
-    event_id: str
-    name: str
-    when: str
-    facts: list[tuple[str, str]]
-    said: list[Said]
-    remarks: list[tuple[str, str]]
-    held: str
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """How well somebody labels."""
-
-    name: str
-    state: str
-    why: str
-    answered: int
-    skipped: int
-    gold: str
-    consensus: str
-    agreement: str
-    median: str
-    drift: str
-    suspicion: str
 
 
 async def show(visit: Visit) -> Response:
@@ -105,6 +65,32 @@ async def audit(visit: Visit) -> Response:
     times = visit.site.times
     rows = [(entry, times.moment(entry.at)) for entry in reversed(entries[-_SHOWN_ENTRIES:])]
     return visit.page("review_audit.html", "review", rows=rows, count=len(entries), more=more, problem=problem)
+
+
+async def agreement(visit: Visit) -> Response:
+    """How often each two people agree, counted from all that was said."""
+    await verified(visit)
+    counted, count = Agreements(), 0
+    async with visit.site.connections.administration(visit.session) as admin:
+        async for label in admin.export():
+            counted.take(label)
+            count += 1
+            if count >= _COUNTED:
+                break
+    names, matrix = counted.matrix()
+    rows = [
+        (
+            name,
+            [
+                None
+                if cell is None
+                else (share(cell.share), f"{share(cell.low)} to {share(cell.high)}", f"{cell.cases:,}")
+                for cell in cells
+            ],
+        )
+        for name, cells in zip(names, matrix, strict=True)
+    ]
+    return visit.page("review_agreement.html", "review", names=names, rows=rows, count=count, more=count >= _COUNTED)
 
 
 async def export(visit: Visit) -> Response:
@@ -202,8 +188,8 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
     return rendered(
         "review_list.html",
         **frame(visit.site, visit.session, "review"),
-        cases=[_contested(visit, record, known) for record, known in zip(records, details, strict=True)],
-        people=[_person(person) for person in people],
+        cases=[contested(visit.site.pipeline, record, known) for record, known in zip(records, details, strict=True)],
+        people=[person_of(person) for person in people],
         classes=visit.site.pipeline.label.classes,
         paused=paused,
         admin=role == ADMIN,
@@ -215,7 +201,7 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
 async def _closed(visit: Visit, role: str, told: str, *, bad: bool = False) -> str:
     records = await _first(visit, _CLOSED, states=("answered",))
     times = visit.site.times
-    rows = [(record, _name(record), times.minute(record.case.time)) for record in records]
+    rows = [(record, name_of(record), times.minute(record.case.time)) for record in records]
     return rendered(
         "review_closed_list.html",
         **frame(visit.site, visit.session, "review"),
@@ -240,46 +226,3 @@ async def _details(visit: Visit, record: CaseRecord) -> CaseDetails | None:
         return await visit.client.case(record.case.event_id, most=1)
     except RefusedError:  # closed meanwhile
         return None
-
-
-def _contested(visit: Visit, record: CaseRecord, details: CaseDetails | None) -> Contested:
-    book, times = FactBook(visit.site.pipeline), visit.site.times
-    answers = () if details is None else details.answers
-    return Contested(
-        record.case.event_id,
-        _name(record),
-        times.moment(record.case.time),
-        [(words(name), book.value(name, value)) for name, value in record.case.context.items()],
-        [Said(each.annotator, each.status, each.label or "", times.minute(each.at), each.comment) for each in answers],
-        [(each.annotator, each.text) for each in (() if details is None else details.comments)],
-        record.annotator,
-    )
-
-
-def _name(record: CaseRecord) -> str:
-    return record.case.business_id or record.case.event_id
-
-
-def _person(person: Annotator) -> Person:
-    its = person.quality
-    gold = NOTHING
-    if its.gold_accuracy is not None and its.gold_interval is not None:
-        low, high = its.gold_interval
-        gold = f"{share(its.gold_accuracy)} ({share(low)} to {share(high)}) of {its.gold_answered:,}"
-    return Person(
-        person.name,
-        person.state,
-        person.why,
-        its.answered,
-        its.skipped,
-        gold,
-        _share(its.consensus_accuracy),
-        _share(its.agreement),
-        duration(its.median_answer_ms / 1_000) if its.median_answer_ms else NOTHING,
-        NOTHING if its.drift is None else f"{100 * its.drift:+.0f} points".replace("-", "\u2212"),
-        its.suspicion,
-    )
-
-
-def _share(value: float | None) -> str:
-    return NOTHING if value is None else share(value)

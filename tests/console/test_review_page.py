@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -123,11 +124,25 @@ def test_administrators_pause_people_and_the_queue_with_the_reason_and_it_is_in_
     assert "<script>alert" not in trail
 
 
+def test_how_often_two_people_agree_is_counted_with_its_interval(tmp_path: Path) -> None:
+    cases = fraud_cases().candidates[:4]
+    with world(tmp_path, fraud_pipeline("\n[labeling]\nanswers = 2\n"), tokens=True) as made:
+        made.take_in(*cases)
+        for who, odd in (("ida", "fraud"), ("ben", "legitimate")):
+            said = dict.fromkeys((case.event_id for case in cases[1:]), "legitimate")
+            made.answered(said | {cases[0].event_id: odd}, who, made.token("annotator", who))
+        with Visitor(made.base) as someone:
+            someone.sign_in(token=made.token("reviewer", "rita"))
+            page = someone.get("review/agreement").text
+    assert page.count("<strong>75 %</strong>") == 2
+    assert "30 % to 95" in page
+
+
 def test_annotators_and_viewers_do_not_review(its: World) -> None:
     for role in ("annotator", "viewer"):
         with Visitor(its.base) as someone:
             someone.sign_in(token=its.token(role, f"a {role}"))
-            for path in ("review", "review/closed", "review/audit", "review/export"):
+            for path in ("review", "review/closed", "review/agreement", "review/audit", "review/export"):
                 assert someone.get(path).status_code == 403
             assert do(someone, do="adjudicate", event_id="x", label="fraud").status_code == 403
 
@@ -139,7 +154,7 @@ def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: 
             page.fill("#token", its.token("admin", "boss"))
             page.press("#token", "Enter")
             expect(page.locator("#label")).to_be_visible()
-            for path in ("review", "review/closed", "review/audit"):
+            for path in ("review", "review/closed", "review/agreement", "review/audit"):
                 page.goto(f"{its.base}/{path}")
                 assert barriers(page) == [], path
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, path

@@ -1,0 +1,101 @@
+"""What the Review page shows: a contested case laid out, and people's figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from console.shown.facts import FactBook
+from console.shown.formatting import NOTHING, duration, share
+from labeling_grpc.client import CaseDetails, CaseRecord
+from labeling_grpc.client.administration import Annotator
+from tidemark.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer of a case under review."""
+
+    who: str
+    status: str
+    label: str
+    when: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """A case for reviewers. facts: what the pipeline shows to who labels.  held: who has it in hand, or ""."""
+
+    event_id: str
+    name: str
+    when: str
+    facts: list[tuple[str, str]]
+    said: list[Said]
+    remarks: list[tuple[str, str]]
+    held: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """How well somebody labels."""
+
+    name: str
+    state: str
+    why: str
+    answered: int
+    skipped: int
+    gold: str
+    consensus: str
+    agreement: str
+    median: str
+    drift: str
+    suspicion: str
+
+
+def contested(pipeline: Pipeline, record: CaseRecord, details: CaseDetails | None) -> Contested:
+    """A case for reviewers laid out; details: None where it was closed meanwhile."""
+    book = FactBook(pipeline)
+    times = book.times
+    answers = () if details is None else details.answers
+    told = {(each.annotator, each.comment) for each in answers}
+    remarks = () if details is None else details.comments
+    return Contested(
+        record.case.event_id,
+        name_of(record),
+        times.moment(record.case.time),
+        [(fact.words, fact.value) for fact in book.of(record.case, ()).context],
+        [Said(each.annotator, each.status, each.label or "", times.minute(each.at), each.comment) for each in answers],
+        [(each.annotator, each.text) for each in remarks if (each.annotator, each.text) not in told],
+        record.annotator,
+    )
+
+
+def name_of(record: CaseRecord) -> str:
+    """What people call a case."""
+    return record.case.business_id or record.case.event_id
+
+
+def person_of(person: Annotator) -> Person:
+    """Somebody's figures as people read them."""
+    its = person.quality
+    gold = NOTHING
+    if its.gold_accuracy is not None and its.gold_interval is not None:
+        low, high = its.gold_interval
+        gold = f"{share(its.gold_accuracy)} ({share(low)} to {share(high)}) of {its.gold_answered:,}"
+    return Person(
+        person.name,
+        person.state,
+        person.why,
+        its.answered,
+        its.skipped,
+        gold,
+        _share(its.consensus_accuracy),
+        _share(its.agreement),
+        duration(its.median_answer_ms / 1_000) if its.median_answer_ms else NOTHING,
+        NOTHING if its.drift is None else f"{100 * its.drift:+.0f} points".replace("-", "\u2212"),
+        its.suspicion,
+    )
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else share(value)
