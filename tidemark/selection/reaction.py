@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tidemark.pipeline.model import Pipeline, Reaction, Selection
 from tidemark.selection.ledger import Ledger
+
+_MOST: Final = 1_000_000_000
+"""Of a tile's budget, as the pipeline file bounds it: products of more would not fit 64 bits."""
 
 
 def raised(selection: Selection, reaction: Reaction) -> Selection:
@@ -17,7 +22,7 @@ def raised(selection: Selection, reaction: Reaction) -> Selection:
         The same with a larger budget of a tile, and more of it drawn at random.
 
     """
-    budget = max(selection.budget, round(selection.budget * reaction.budget))
+    budget = max(selection.budget, min(round(selection.budget * reaction.budget), _MOST))
     explore = min(budget, max(selection.explore, round(selection.explore * reaction.explore)))
     return selection.model_copy(update={"budget": budget, "explore": explore})
 

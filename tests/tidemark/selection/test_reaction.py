@@ -14,6 +14,7 @@ from tidemark.pipeline.model import Drift, Pipeline
 from tidemark.records import Candidate, Metric, decode
 from tidemark.selection.checkpoint import Checkpoint, encoded_size
 from tidemark.selection.ledger import Ledger
+from tidemark.selection.reaction import widest
 from tidemark.selection.restart import Stored, anew, ledger
 
 APART = 60_000
@@ -170,3 +171,9 @@ def test_a_pipeline_that_follows_no_alarm_is_as_it_was() -> None:
     plain = partial(pipeline, budget=4, explore=1, policy="margin", partitions=1)
     records = log(plain())
     assert played(plain(), records, [], [5]).committed == played(plain(), records, [], []).committed
+
+
+def test_the_largest_budget_is_not_raised_beyond_what_a_file_may_say() -> None:
+    pipe = reacting({"budget": 100.0}, budget=1_000_000_000)
+    assert widest(pipe).budget == 1_000_000_000
+    assert widest(reacting({"budget": 100.0}, budget=4)).budget == 400
