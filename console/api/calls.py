@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
 from google.protobuf.message import Message
 from starlette.requests import Request
@@ -16,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 import labeling_grpc.v1
 from console.api.messages import MOST_BYTES, json_of, lines_of, request_of
-from console.security.requests import RejectedError, body, media_type
+from console.security.requests import RejectedError, body, is_foreign, media_type
 from console.site import Site
 from labeling_grpc.client import Reason, RefusedError
 from labeling_grpc.contract.http_rules import HttpRule, rules
@@ -60,8 +59,8 @@ async def _described(_request: Request) -> Response:
 
 async def _answered(rule: HttpRule, request: Request, token: str) -> Response:
     site = _site(request)
-    asked = await _asked(rule, request)
     await _admit(request, site, token)
+    asked = await _asked(rule, request)
     return await _unless_gone(request, _called(rule, site, asked, token))
 
 
@@ -72,8 +71,8 @@ async def _called(rule: HttpRule, site: Site, asked: Message, token: str) -> Res
 
 async def _streamed(rule: HttpRule, request: Request, token: str) -> Response:
     site = _site(request)
-    asked = await _asked(rule, request)
     await _admit(request, site, token)
+    asked = await _asked(rule, request)
     messages = cast("AsyncGenerator[Message]", site.gateway.stream(rule.method, asked, token))
     try:
         first = await anext(messages, None)  # a refusal still has its status
@@ -116,13 +115,14 @@ async def _following(messages: AsyncGenerator[Message]) -> Message | None:
 async def _gathered(rule: HttpRule, request: Request, token: str) -> Response:
     """The pipelines of all services here that let the caller in."""
     asked = await _asked(rule, request)
-    found, refusal = admin_pb2.ListPipelinesResponse(), None
+    found = admin_pb2.ListPipelinesResponse()
+    refusal: RefusedError | RejectedError | None = None
     for site in request.app.state.sites.values():
         try:
             await _admit(request, site, token)
             response = cast("admin_pb2.ListPipelinesResponse", await site.gateway.unary(rule.method, asked, token))
             found.pipelines.extend(response.pipelines)
-        except RefusedError as error:
+        except (RefusedError, RejectedError) as error:
             refusal = error
     if refusal is not None and not found.pipelines:
         raise refusal
@@ -150,7 +150,7 @@ def _refuse_pages(request: Request) -> None:
 
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
+    foreign = origin is not None and is_foreign(request, origin)
     if foreign or (site is not None and site not in _OWN):
         raise RejectedError(403, "these calls are for programs: a page of another site can't make them", "FORBIDDEN")
 

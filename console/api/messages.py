@@ -14,6 +14,7 @@ from starlette.datastructures import QueryParams
 
 from console.security.requests import RejectedError
 from labeling_grpc.contract.http_rules import HttpRule
+from tidemark.runtime.safe_text import safe
 
 MOST_BYTES: Final = 2 * 1024 * 1024
 """Of a request's body: as much as the labeling service takes."""
@@ -103,4 +104,4 @@ def _value(rule: HttpRule, name: str, told: list[str]) -> Any:  # noqa: ANN401 a
 
 
 def _words(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:300]
+    return "it is nested too deeply" if isinstance(error, RecursionError) else safe(str(error)[:300])

@@ -29,6 +29,14 @@ class RejectedError(Exception):
         self.reason = reason
 
 
+def is_foreign(request: Request, origin: str) -> bool:
+    """Whether an origin is another than ours, or none at all."""
+    try:
+        return urlsplit(origin).netloc != request.headers.get("host", "")
+    except ValueError:
+        return True
+
+
 def check_origin(request: Request) -> None:
     """Refuse what another site's page sends.
 
@@ -39,7 +47,7 @@ def check_origin(request: Request) -> None:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None and site not in _SITES:
         raise RejectedError(403, "this request came from another site's page")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+    if origin is not None and is_foreign(request, origin):
         raise RejectedError(403, "this request came from another site's page")
     if site is None and origin is None:
         raise RejectedError(403, "this request does not say which page it comes from")

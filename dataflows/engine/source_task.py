@@ -227,10 +227,14 @@ class SourceTask:
             ]
         )
         counts = Counts(self.counts.records + self._open.records, self.counts.refused + self._open.refused)
-        if (ending or self._telling.due(counts, time.time())) and self._slot is not None:
-            process = self._slot.transactional_id
-            self._transactions.send([self._telling.metric(counts, time.time(), process, runs=not ending)])
+        now = time.time()
+        slot = self._slot if ending or self._telling.due(counts, now) else None
+        if slot is not None:
+            metric = self._telling.metric(counts, now, slot.transactional_id, runs=not ending)
+            self._transactions.send([metric])
         self._transactions.commit([], None)
+        if slot is not None:
+            self._telling.told(counts, now)
         self.counts = counts
         self._open = _Open()
         self._source.committed()

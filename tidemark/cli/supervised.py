@@ -64,6 +64,7 @@ class Supervised:
         self._pipeline, self._pinned, self._folder = pipeline, pinned, folder
         self._processes_of, self._make_topics = processes_of, make_topics
         self._next: tuple[Pipeline, Request] | None = None
+        self._supervisor: Supervisor | None = None
         self._ends = False
 
     async def run(self, log: Path, asked: Asked) -> None:
@@ -71,9 +72,9 @@ class Supervised:
         loop = asyncio.get_running_loop()
         withdraw(self._folder)  # what was asked of one that is gone
         with Log(log) as file:
-            while not self._ends:
-                supervisor = Supervisor(self._processes_of(self._pipeline), file, echo=_echo)
-                asked.act = partial(loop.call_soon_threadsafe, self._end, supervisor)
+            while True:
+                supervisor = self._supervisor = Supervisor(self._processes_of(self._pipeline), file, echo=_echo)
+                asked.act = partial(loop.call_soon_threadsafe, self._end)
                 watch = asyncio.create_task(self._watch(supervisor))
                 try:
                     await supervisor.run()
@@ -83,14 +84,19 @@ class Supervised:
                     break
                 self._pipeline, request = self._next
                 self._next = None
+                if self._ends:
+                    answer(self._folder, request, "`tidemark up` was asked to end meanwhile")
+                    break
                 self._pinned.replace(request.text)
                 answer(self._folder, request)
             asked.act = _nothing
 
-    def _end(self, supervisor: Supervisor) -> None:
+    def _end(self) -> None:
+        """Stop what runs by the time that a signal is acted on: it may have come between two supervisors."""
         self._ends = True
-        supervisor.say("supervisor", "stopping: each process commits what it has done, and ends")
-        supervisor.stop()
+        if self._supervisor is not None:
+            self._supervisor.say("supervisor", "stopping: each process commits what it has done, and ends")
+            self._supervisor.stop()
 
     async def _watch(self, supervisor: Supervisor) -> None:
         """Take over what `tidemark reload` asks for; say of any other edit of the file that it waits."""

@@ -8,7 +8,7 @@ number of partitions and a history find the same duplicates.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 import numpy as np
@@ -34,7 +34,7 @@ class Seen:
         rule = pipeline.deduplicate
         self._within = 0 if rule is None else rule.within
         self._back = self._within + pipeline.time.lateness
-        self._times: dict[int, tuple[int, ...]] = {}
+        self._times: dict[int, list[int]] = {}
         self._look_at = _MOST
 
     def first(
@@ -56,12 +56,11 @@ class Seen:
         for i, (key, at, moves) in enumerate(zip(hashes.tolist(), times.tolist(), bounded.tolist(), strict=True)):
             forgotten = NO_WATERMARK if watermark == NO_WATERMARK else watermark - self._back
             if key and at > forgotten:
-                known = tuple(time for time in self._times.get(key, ()) if time > forgotten)
-                after = bisect_left(known, at)
-                near = known[max(after - 1, 0) : after + 1]
-                keep[i] = all(abs(at - time) > self._within for time in near)
-                if at not in near:
-                    self._times[key] = self._thinned((*known[:after], at, *known[after:]), after)
+                known = self._times.get(key)
+                if known is None:
+                    self._times[key] = [at]
+                else:
+                    keep[i] = self._is_first(known, at, forgotten)
             if keep[i]:
                 watermark = max(watermark, moves)
         if len(self._times) > self._look_at:
@@ -69,15 +68,25 @@ class Seen:
             self._look_at = 2 * len(self._times) + _MOST
         return keep
 
-    def _thinned(self, times: tuple[int, ...], new: int) -> tuple[int, ...]:
-        """Times without one near `new` that lies between two others that are not further than `within` apart.
+    def _is_first(self, known: list[int], at: int, forgotten: int) -> bool:
+        """Whether no time of a key lies near to `at`, which is among them from then on."""
+        del known[: bisect_right(known, forgotten)]
+        after = bisect_left(known, at)
+        near = known[max(after - 1, 0) : after + 1]
+        if at not in near:
+            known.insert(after, at)
+            self._thin(known, after)
+        return all(abs(at - time) > self._within for time in near)
+
+    def _thin(self, times: list[int], new: int) -> None:
+        """Leave out a time near to the one at `new` that lies between two not further than `within` apart.
 
         Whatever is near to it is near to one of these two. So a key that all rows have takes bounded memory.
         """
         for i in range(max(new - 1, 1), min(new + 2, len(times) - 1)):
             if times[i + 1] - times[i - 1] <= self._within:
-                return times[:i] + times[i + 1 :]
-        return times
+                del times[i]
+                return
 
 
 def duplicate_keys(pipeline: Pipeline, columns: pl.DataFrame, first_keys: pl.Series) -> NDArray[np.uint64]:

@@ -48,17 +48,18 @@ class Telling:
 
         """
         self._topic, self._source = topic, source
+        self._tried_at: float | None = None
         self._told_at: float | None = None
         self._told = 0
 
     def due(self, counts: Counts, now: float) -> bool:
         """Whether it is time. now: s since 1970."""
-        if self._told_at is None:
+        if self._tried_at is None:
             return True
-        return now - self._told_at >= (EVERY if counts.records > self._told else AT_LEAST)
+        return now - self._tried_at >= (EVERY if counts.records > self._told else AT_LEAST)
 
     def metric(self, counts: Counts, now: float, process: str, *, runs: bool = True) -> Output:
-        """The metric.
+        """The metric; `told` says that it is in Kafka.
 
         Args:
             counts: of what is in Kafka.
@@ -82,5 +83,9 @@ class Telling:
             source="sources",
             detail={"source": self._source, "process": process, "refused": counts.refused, "runs": int(runs)},
         )
-        self._told_at, self._told = now, counts.records
+        self._tried_at = now
         return Output(self._topic, encode(told), f"{NAME}/{self._source}".encode())
+
+    def told(self, counts: Counts, now: float) -> None:
+        """Take note that the metric of these counts, made at this time, is committed."""
+        self._told_at, self._told = now, counts.records

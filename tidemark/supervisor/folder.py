@@ -115,7 +115,7 @@ class PinnedFile:
     def edited(self) -> bool:
         """Whether the file has been edited, or is gone, since it was looked at last."""
         try:
-            now = self.source.read_bytes()
+            now = self.source.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n")  # as texts are read
         except OSError:
             now = None
         before, self._known = self._known, now

@@ -247,7 +247,13 @@ HOSTILE = st.one_of(
         max_leaves=12,
     ).map(lambda value: json.dumps(value).encode()),
     st.sampled_from(
-        [b"[" * 100_000, b'{"next":' * 5_000, b'{"annotations": [{"label": "\\ud800"}]}', b'{"a":1,"a":2}']
+        [
+            b"[" * 100_000,
+            b'{"next":' * 5_000,
+            b'{"annotations": [{"label": "\\ud800"}]}',
+            b'{"annotations": "\\ud800"}',
+            b'{"a":1,"a":2}',
+        ]
     ),
 )
 
@@ -279,6 +285,7 @@ def test_a_body_that_a_form_of_another_site_could_send_is_not_taken(world: World
         {"sec-fetch-site": "same-site"},
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
     ],
 )
 def test_no_page_of_another_site_makes_a_call(url: str, call: str, headers: dict[str, str]) -> None:
@@ -315,6 +322,23 @@ def test_a_service_that_is_away_is_told_with_when_to_come_back(world: World) -> 
         response = ask(url, "Stats", pb.StatsRequest(), secret(world))
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) >= 1
+
+
+def test_from_another_machine_a_stranger_is_refused_before_the_body_is_read(world: World) -> None:
+    headers = {"authorization": "Bearer tdm_nobody", "content-type": "application/json"}
+    with console([site(world)], local=False) as url:
+        response = httpx2.post(f"{url}/api/v1/pipelines/pay/answers", content=b"{", headers=headers, timeout=30)
+    assert response.status_code == 401
+
+
+def test_from_another_machine_a_service_without_tokens_hides_no_pipeline_of_one_that_has_them(
+    world: World, tmp_path: Path
+) -> None:
+    with open_world(tmp_path, pipeline("open")) as its, console([its.site(), site(world)], local=False) as url:
+        found = ask(url, "ListPipelines", admin_pb2.ListPipelinesRequest(), secret(world))
+        refused = ask(url, "ListPipelines", admin_pb2.ListPipelinesRequest(), "tdm_nobody")
+    assert [each["pipeline"] for each in found.json()["pipelines"]] == ["pay"]
+    assert refused.status_code in {401, 403}
 
 
 def test_where_no_tokens_are_asked_for_calls_are_taken_from_this_machine_alone(tmp_path: Path) -> None:

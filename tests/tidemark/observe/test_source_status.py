@@ -12,7 +12,9 @@ NOW = 1_800_000_000.0
 
 
 def told(telling: Telling, counts: Counts, now: float, process: str = "p.0", *, runs: bool = True) -> Metric:
-    return decode(Metric, telling.metric(counts, now, process, runs=runs).value)
+    metric = decode(Metric, telling.metric(counts, now, process, runs=runs).value)
+    telling.told(counts, now)
+    return metric
 
 
 def test_a_source_tells_at_once_then_of_what_came_and_else_that_it_runs() -> None:
@@ -24,6 +26,17 @@ def test_a_source_tells_at_once_then_of_what_came_and_else_that_it_runs() -> Non
     assert not telling.due(Counts(), NOW + AT_LEAST - 1)
     assert telling.due(Counts(), NOW + AT_LEAST)
     assert told(telling, Counts(records=50), NOW + 10).value == 5.0
+
+
+def test_what_was_told_in_a_transaction_that_failed_was_not_told() -> None:
+    telling = Telling("p.metrics", "s")
+    told(telling, Counts(), NOW)
+    telling.metric(Counts(records=100), NOW + 10, "p.0")  # it is not committed, and the records come again
+    assert not telling.due(Counts(), NOW + 11), "a broker that is away is not asked without a pause"
+    assert telling.due(Counts(records=100), NOW + 10 + EVERY)
+    assert told(telling, Counts(records=200), NOW + 20).value == 10.0
+    telling.metric(Counts(records=300), NOW + 30, "p.0")
+    assert told(telling, Counts(records=200), NOW + 60).value == 0.0
 
 
 def test_the_processes_of_a_source_count_together_and_those_that_ended_or_are_silent_do_not() -> None:

@@ -109,6 +109,31 @@ def test_a_key_that_every_row_has_takes_bounded_memory() -> None:
     assert len(seen._times[1]) <= 4
 
 
+class _Counted(int):
+    """A time that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        _Counted.compared += 1
+        return super().__lt__(other)
+
+    def __gt__(self, other: int) -> bool:
+        _Counted.compared += 1
+        return super().__gt__(other)
+
+
+def test_a_key_of_which_many_times_still_count_is_looked_up_in_few_steps() -> None:
+    time = shop().time.model_copy(update={"lateness": 86_400_000_000})
+    seen = Seen(deduplicated(1).model_copy(update={"time": time}))
+    many = np.arange(2_000, dtype=np.int64) * 2 * SECOND
+    assert seen.first(np.ones(len(many), np.uint64), many, many, NO_WATERMARK).all()
+    seen._times[1] = [_Counted(at) for at in seen._times[1]]
+    assert len(seen._times[1]) == len(many), "some do not count any more"
+    seen.first(np.ones(1, np.uint64), np.array([SECOND + 1]), np.zeros(1, np.int64), 0)
+    assert _Counted.compared < 100
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("abc"), st.integers(0, 60)), min_size=1, max_size=40),
     st.booleans(),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tidemark.errors import ConfigError
+from tidemark.pipeline.loading import read
 from tidemark.runtime.settings import Settings
 from tidemark.supervisor.folder import PinnedFile, alone, pipeline_folder, running_text, supervised_by
 
@@ -62,6 +63,16 @@ def test_flows_read_the_file_as_it_was_and_an_edit_is_noticed_once(tmp_path: Pat
     pinned.replace("three")
     assert pinned.copy.read_text() == running_text(folder) == "three"
     assert not pinned.edited()
+
+
+def test_a_file_with_the_line_ends_of_windows_is_not_taken_for_edited(tmp_path: Path) -> None:
+    source = tmp_path / "p.toml"
+    source.write_bytes(b"one\r\ntwo\r\n")
+    pinned = PinnedFile(source, read(source), tmp_path)
+    assert not pinned.edited()
+    assert running_text(tmp_path) == read(source)
+    source.write_bytes(b"one\r\nthree\r\n")
+    assert pinned.edited()
 
 
 def test_a_home_that_can_not_be_written_to_is_named_with_the_variable_that_names_another(tmp_path: Path) -> None:
