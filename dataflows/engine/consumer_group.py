@@ -252,7 +252,10 @@ class Membership:
         elif code in TOPIC_SUSPECT:
             self._member.on_suspicion()
         elif code in UNREADABLE and lane is not None and (at := message.offset()) is not None and at >= 0:
-            self._unreadable.note(lane, at, error, self._clock())
+            if lane.asked < lane.end and at < lane.end:
+                self._read_from(lane, lane.end)  # this worker wrote the batch and has it, so nobody need read it
+            else:
+                self._unreadable.note(lane, at, error, self._clock())
         elif code in REFUSED or error.fatal():
             raise BrokerError(
                 f"Kafka refuses to let {self._config.group} read: {error.str()}; check the group's and the topics' "
@@ -377,7 +380,7 @@ class Membership:
         self._joined.incremental_unassign([TopicPartition(lane.topic, lane.index)])
         self._joined.incremental_assign(here)
         self._joined.resume(here)
-        lane.paused = False
+        lane.paused, lane.asked = False, offset
 
 
 def records_to_read(held: int, batch_rows: int, *, hidden: bool = False) -> int:

@@ -18,6 +18,8 @@ from confluent_kafka import Message
 
 MOST_BYTES: Final = 16_000_000
 """Of a partition's records that are kept until they follow on what was read; beyond, they are read from Kafka."""
+_OVERHEAD: Final = 500
+"""Bytes of a record's objects beside its value, about: measured for a hop's."""
 
 
 @dataclass(slots=True)
@@ -44,10 +46,10 @@ class Handover:
         assert offset is not None  # noqa: S101 a confirmed record has one; the stubs cover others too
         behind_marker = 0 <= self._last == offset - 2 and self._transaction < transaction
         self._last, self._transaction = offset, transaction
-        self._bytes += len(message)
+        self._bytes += _size(message)
         if self._bytes > MOST_BYTES:
             self._waiting.clear()
-            self._bytes = len(message)
+            self._bytes = _size(message)
         self._waiting.append((offset - behind_marker, offset, message))
 
     def following(self, end: int) -> list[Message]:
@@ -69,7 +71,7 @@ class Handover:
                 taken.append(message)
                 end = offset + 1
             self._waiting.popleft()
-            self._bytes -= len(message)
+            self._bytes -= _size(message)
         return taken
 
     def forget(self) -> None:
@@ -77,3 +79,7 @@ class Handover:
         self._waiting.clear()
         self._bytes = 0
         self._last = self._transaction = -1
+
+
+def _size(message: Message) -> int:
+    return len(message) + _OVERHEAD

@@ -38,6 +38,7 @@ class Lane:
     given_up: it had no rows for too long, though it is not at its end: nobody waits for it until one comes.
     stamp: Kafka timestamp (ms) of the last row that came; -1 where there was none, or it has none.
     end: offset after the last row that came, whether it was read or handed over.
+    asked: offset from which the client was last told to read.
     ended_at: where its log ended for readers of committed records when that was last told.
     own: what this worker wrote to the partition and nobody has read yet.
     """
@@ -62,6 +63,7 @@ class Lane:
     given_up: bool = False
     stamp: int = -1
     end: int = 0
+    asked: int = 0
     ended_at: int = 0
     own: Handover = field(default_factory=Handover)
     paused: bool = False

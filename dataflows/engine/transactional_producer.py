@@ -10,7 +10,14 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from dataflows.engine.call_timeout import Hung, bounded
 from dataflows.engine.error_codes import FATAL, PURGED
@@ -76,6 +83,7 @@ class Transactions:
         self._asking = 0
         self._delivered: list[Delivered] = []
         self._number = 0
+        self._ended = 0
         self.untold = 0
         self._watchdog = watchdog
         self._timeout = timeout
@@ -108,6 +116,7 @@ class Transactions:
 
         """
         self.discard()
+        self._ended = self._number
         self._delivered.clear()
         self.untold = 0
         wait = 0.05
@@ -286,13 +295,21 @@ class Transactions:
         return TransactionFailed(self._refused or told)
 
     def _reported(self, transaction: int, headers: Any, error: KafkaError | None, message: Message) -> None:  # noqa: ANN401
-        """Take a report; the client gives the record without its headers."""
+        """Take a report; the client gives the record without its headers.
+
+        Of a batch that was sent again, since the broker's answer was lost, the report may tell no offset. And it tells
+        the latest timestamp of the batch for all of its records, and as the broker's, whichever the topic has. Such
+        records are read from Kafka, for what is made of them must be the same after a restart.
+        """
+        if transaction <= self._ended:
+            return  # of a producer that was thrown away; a commit of it that hung still goes on
         if error is not None:
             self._undelivered(error, message)
         elif message.topic() in self._told:
             self.untold -= 1
-            message.set_headers(headers or [])
-            self._delivered.append(Delivered(message, transaction))
+            if message.offset() is not None and message.timestamp()[0] != TIMESTAMP_LOG_APPEND_TIME:
+                message.set_headers(headers or [])
+                self._delivered.append(Delivered(message, transaction))
 
     def _undelivered(self, error: KafkaError | None, message: Any) -> None:  # noqa: ANN401 key and value types vary
         if error is not None and self._refused is None and error.code() != PURGED:

@@ -96,9 +96,16 @@ def test_what_was_confirmed_before_a_new_start_counts_no_more() -> None:
 def test_records_that_wait_for_long_are_left_to_kafka_and_the_ones_behind_them_follow_once_it_gave_them() -> None:
     own = Handover()
     for offset in range(5, 13):
-        own.confirm(record(offset, MOST_BYTES // 4), 1)
+        own.confirm(record(offset, MOST_BYTES // 4 - 1_000), 1)
     assert own.following(5) == []
     assert offsets(own.following(9)) == [9, 10, 11, 12]
+
+
+def test_small_records_that_wait_are_bounded_too() -> None:
+    own = Handover()
+    for offset in range(1, 40_000):
+        own.confirm(record(offset, 0), 1)
+    assert len(own._waiting) * 500 <= MOST_BYTES
 
 
 class Log:
@@ -290,6 +297,27 @@ def test_what_kafka_refuses_is_told_although_records_are_not_asked_for_reports(t
     with pytest.raises(BrokerError, match=r"single row.*max\.message\.bytes"):
         pump(session, lambda: False, "no error", timeout=60)
     assert topics.read("out") == []
+
+
+def test_a_batch_of_its_own_that_the_client_cannot_read_holds_up_nobody_behind_it(topics: Topics) -> None:
+    session, processor = topics.session(
+        consumer={"receive_message_max_bytes": 2_000_000, "fetch_max_bytes": 1_000_000},
+        producer={"message_max_bytes": 10_000_000, "compression_type": "zstd"},
+        unreadable_after=1.0,
+        commit_interval=1.0,
+    )
+    pump(session, lambda: session._membership.complete, "the partitions were not opened")
+    number = b" " * 4_000_000 + b"5"
+    config = producer_config(topics.settings, message_max_bytes=10_000_000, compression_type="zstd")
+    hop = f"{topics.name}.out.hop"
+    session._transactions.begin()
+    session._transactions.send([Output(hop, number, b"k", 0, (("of", b"it"),))])
+    pump(session, processor.counted, "its own record was not handed over")
+    pump(session, lambda: not session._commits.pending, "nothing was committed")
+    other = Producer(config)
+    other.produce(hop, b"7", b"k", 0, headers=[("of", b"it")])
+    assert other.flush(30) == 0
+    pump(session, lambda: len(processor.counted()) == 2, "the other's record was not read", timeout=20)
 
 
 @pytest.mark.parametrize(
