@@ -143,7 +143,9 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
         commit_interval=commit_interval(),
         quiet_interval=None if commit_interval_set() else _QUIET_INTERVAL,
         behind_interval=None if commit_interval_set() else _BEHIND_INTERVAL,
-        handed_over=tuple(pipeline.hop_topics),
+        # Not those between: while what was handed on is on its way, their partitions stand at their ends, and others
+        # would go further than the order of event times allows.
+        handed_over=tuple(pipeline.hop_topics[-1:]),
         producer={"linger_ms": _LINGER_MS} if pipeline.hop_topics else {},
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
