@@ -32,6 +32,7 @@ from tidemark.broker.running import (
 )
 from tidemark.errors import BrokerError
 from tidemark.kafka import admin
+from tidemark.runtime.leaving import kafka_has_ended
 from tidemark.runtime.private_files import private_folder
 from tidemark.runtime.settings import Settings
 
@@ -119,6 +120,7 @@ class EmbeddedKafka:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+        kafka_has_ended()
 
     def start(self) -> None:
         """Download what is missing, format the storage once, start all nodes, return when clients can work."""

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from tidemark.cli.commands import COMMANDS, MODULES
 from tidemark.cli.overview import overview
+from tidemark.runtime.leaving import leave
 
 
 class OnDemand(TyperGroup):
@@ -73,4 +74,7 @@ def _top(
 
 def main() -> None:
     """Entry point of the `tidemark` command."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        leave(end.code)

@@ -23,8 +23,8 @@ _PROGRAM = """
 import faulthandler, signal
 faulthandler.register(signal.SIGUSR1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
-from tidemark.cli.app import app
-app()
+from tidemark.cli.app import main
+main()
 """
 _LIMIT = 5.0
 """Seconds on a machine of its own; what shares the processors makes it longer in proportion."""
