@@ -1,4 +1,4 @@
-"""How many rows are processed together: fewer when what is made of them is too large, more again when it fits."""
+"""How many rows are read ahead and processed together: fewer when what is made of them is too large."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 MOST_PATIENCE: Final = 64
 """Commits in a row, at most, before more rows are tried."""
+_ROUNDS_HELD: Final = 4
 
 
 class BatchSize:
@@ -49,3 +50,15 @@ class BatchSize:
         self._commits = 0
         self._has_grown = True
         return True
+
+
+def records_to_read(held: int, batch_rows: int, *, hidden: bool = False) -> int:
+    """How many records to ask for when so many rows wait: those of a few rounds wait at most, as a rule.
+
+    hidden: a partition has no rows, and the client may have some of it behind those of others.
+
+    What is not asked for stays with Kafka's client, which fetches no more than it may hold. Pausing a partition that
+    has too many rows makes the client forget what it has fetched, and fetch it again: half of the flow's pace when it
+    was the rule. A few are always asked for: those of a partition that others wait for may lie behind theirs.
+    """
+    return max(_ROUNDS_HELD * batch_rows - held, batch_rows if hidden else batch_rows // 4, 1)

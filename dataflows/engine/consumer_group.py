@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from dataflows.engine.batch_size import records_to_read
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.error_codes import END_OF_PARTITION, OUT_OF_RANGE, REFUSED, TOPIC_SUSPECT, UNREADABLE
 from dataflows.engine.partition_buffer import Lane
@@ -28,7 +29,6 @@ from tidemark.errors import BrokerError, TopicError
 from tidemark.runtime.processor import Partition, TaskState
 
 _log = logging.getLogger(__name__)
-_ROUNDS_HELD: Final = 4
 _LEAVING_POLLS: Final = 50
 _LEAVING_SECONDS: Final = 0.1
 
@@ -381,18 +381,6 @@ class Membership:
         self._joined.incremental_assign(here)
         self._joined.resume(here)
         lane.paused, lane.asked = False, offset
-
-
-def records_to_read(held: int, batch_rows: int, *, hidden: bool = False) -> int:
-    """How many records to ask for when so many rows wait: those of a few rounds wait at most, as a rule.
-
-    hidden: a partition has no rows, and the client may have some of it behind those of others.
-
-    What is not asked for stays with Kafka's client, which fetches no more than it may hold. Pausing a partition that
-    has too many rows makes the client forget what it has fetched, and fetch it again: half of the flow's pace when it
-    was the rule. A few are always asked for: those of a partition that others wait for may lie behind theirs.
-    """
-    return max(_ROUNDS_HELD * batch_rows - held, batch_rows if hidden else batch_rows // 4, 1)
 
 
 def _is_event(message: Message) -> bool:

@@ -65,8 +65,10 @@ def _example(column: Column) -> object:
     middle = sum(column.range) / 2
     if column.type == "int":
         return int(middle)
-    factor, summand = (1.0, 0.0) if column.convert is None else conversion(column.convert)
-    return (middle - summand) / factor
+    if column.convert is None:
+        return middle
+    by = conversion(column.convert)
+    return (middle * by.divisor - by.summand) / by.factor
 
 
 def as_json(pipeline: Pipeline) -> Pipeline:

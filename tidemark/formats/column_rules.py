@@ -16,7 +16,7 @@ import polars as pl
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import columns_schema
 from tidemark.pipeline.model import Column
-from tidemark.pipeline.units import conversion
+from tidemark.pipeline.units import Conversion, conversion
 
 OTHER: Final = "other"
 """What a text becomes that is not in its column's vocabulary, by default."""
@@ -88,7 +88,7 @@ def _rules(column: Column, dtype: pl.DataType) -> list[tuple[str, Apply]]:
     if column.missing:
         rules.append(("missing", partial(_emptied, pl.Series(column.missing, dtype=dtype))))
     if column.convert is not None:
-        rules.append(("convert", partial(_converted, *conversion(column.convert))))
+        rules.append(("convert", partial(_converted, conversion(column.convert))))
     if column.range is not None:
         whole = int if column.type == "int" else float
         low, high = map(whole, column.range)
@@ -108,8 +108,8 @@ def _emptied(missing: pl.Series, values: pl.Series) -> pl.Series:
     return values.set(values.is_in(missing.implode()), None)
 
 
-def _converted(factor: float, summand: float, values: pl.Series) -> pl.Series:
-    return values * factor + summand
+def _converted(by: Conversion, values: pl.Series) -> pl.Series:
+    return (values * by.factor + by.summand) / by.divisor
 
 
 def _clipped(low: float, high: float, values: pl.Series) -> pl.Series:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from fractions import Fraction
+from math import lcm, pi
+from typing import Final, NamedTuple
 
 from tidemark.runtime.suggestions import did_you_mean
 
@@ -13,88 +15,102 @@ class UnitOf:
     """A unit. A number x of it is `scale * x + offset` of the quantity's first unit."""
 
     quantity: str
-    scale: float
-    offset: float = 0.0
+    scale: Fraction
+    offset: Fraction = Fraction(0)
 
 
-_KELVIN: Final = 273.15
+class Conversion(NamedTuple):
+    """Makes a number x of one unit `(x * factor + summand) / divisor` of another.
+
+    All three are whole numbers, where float64 has them: so 140 degF are 60 degC, and 57 % are 0.57.
+    """
+
+    factor: float
+    summand: float
+    divisor: float
+
+
+_EXACT: Final = 2**53
+_KELVIN: Final = Fraction("273.15")
+_POUND: Final = Fraction("0.45359237")
+_INCH: Final = Fraction("0.0254")
 UNITS: Final = {
-    "K": UnitOf("temperature", 1.0),
-    "degC": UnitOf("temperature", 1.0, _KELVIN),
-    "degF": UnitOf("temperature", 5 / 9, _KELVIN - 32 * 5 / 9),
-    "m": UnitOf("length", 1.0),
-    "km": UnitOf("length", 1e3),
-    "cm": UnitOf("length", 1e-2),
-    "mm": UnitOf("length", 1e-3),
-    "um": UnitOf("length", 1e-6),
-    "in": UnitOf("length", 0.0254),
-    "ft": UnitOf("length", 0.3048),
-    "yd": UnitOf("length", 0.9144),
-    "mi": UnitOf("length", 1609.344),
-    "nmi": UnitOf("length", 1852.0),
-    "kg": UnitOf("mass", 1.0),
-    "g": UnitOf("mass", 1e-3),
-    "mg": UnitOf("mass", 1e-6),
-    "t": UnitOf("mass", 1e3),
-    "lb": UnitOf("mass", 0.45359237),
-    "oz": UnitOf("mass", 0.028349523125),
-    "s": UnitOf("time", 1.0),
-    "ms": UnitOf("time", 1e-3),
-    "us": UnitOf("time", 1e-6),
-    "min": UnitOf("time", 60.0),
-    "h": UnitOf("time", 3600.0),
-    "d": UnitOf("time", 86_400.0),
-    "Pa": UnitOf("pressure", 1.0),
-    "hPa": UnitOf("pressure", 100.0),
-    "kPa": UnitOf("pressure", 1e3),
-    "MPa": UnitOf("pressure", 1e6),
-    "bar": UnitOf("pressure", 1e5),
-    "mbar": UnitOf("pressure", 100.0),
-    "psi": UnitOf("pressure", 6894.757293168361),
-    "atm": UnitOf("pressure", 101_325.0),
-    "m/s": UnitOf("speed", 1.0),
-    "km/h": UnitOf("speed", 1 / 3.6),
-    "mph": UnitOf("speed", 0.44704),
-    "kn": UnitOf("speed", 1852 / 3600),
-    "J": UnitOf("energy", 1.0),
-    "kJ": UnitOf("energy", 1e3),
-    "MJ": UnitOf("energy", 1e6),
-    "Wh": UnitOf("energy", 3600.0),
-    "kWh": UnitOf("energy", 3.6e6),
-    "W": UnitOf("power", 1.0),
-    "kW": UnitOf("power", 1e3),
-    "MW": UnitOf("power", 1e6),
-    "V": UnitOf("voltage", 1.0),
-    "mV": UnitOf("voltage", 1e-3),
-    "kV": UnitOf("voltage", 1e3),
-    "A": UnitOf("current", 1.0),
-    "mA": UnitOf("current", 1e-3),
-    "m3": UnitOf("volume", 1.0),
-    "l": UnitOf("volume", 1e-3),
-    "ml": UnitOf("volume", 1e-6),
-    "gal": UnitOf("volume", 0.003785411784),
-    "Hz": UnitOf("frequency", 1.0),
-    "kHz": UnitOf("frequency", 1e3),
-    "rpm": UnitOf("frequency", 1 / 60),
-    "rad": UnitOf("angle", 1.0),
-    "deg": UnitOf("angle", 0.017453292519943295),
-    "1": UnitOf("share", 1.0),
-    "%": UnitOf("share", 1e-2),
-    "permille": UnitOf("share", 1e-3),
-    "ppm": UnitOf("share", 1e-6),
-    "B": UnitOf("bytes", 1.0),
-    "kB": UnitOf("bytes", 1e3),
-    "MB": UnitOf("bytes", 1e6),
-    "GB": UnitOf("bytes", 1e9),
-    "KiB": UnitOf("bytes", 1024.0),
-    "MiB": UnitOf("bytes", 1024.0**2),
-    "GiB": UnitOf("bytes", 1024.0**3),
+    "K": UnitOf("temperature", Fraction(1)),
+    "degC": UnitOf("temperature", Fraction(1), _KELVIN),
+    "degF": UnitOf("temperature", Fraction(5, 9), _KELVIN - 32 * Fraction(5, 9)),
+    "m": UnitOf("length", Fraction(1)),
+    "km": UnitOf("length", Fraction(1_000)),
+    "cm": UnitOf("length", Fraction("1e-2")),
+    "mm": UnitOf("length", Fraction("1e-3")),
+    "um": UnitOf("length", Fraction("1e-6")),
+    "in": UnitOf("length", _INCH),
+    "ft": UnitOf("length", Fraction("0.3048")),
+    "yd": UnitOf("length", Fraction("0.9144")),
+    "mi": UnitOf("length", Fraction("1609.344")),
+    "nmi": UnitOf("length", Fraction(1_852)),
+    "kg": UnitOf("mass", Fraction(1)),
+    "g": UnitOf("mass", Fraction("1e-3")),
+    "mg": UnitOf("mass", Fraction("1e-6")),
+    "t": UnitOf("mass", Fraction(1_000)),
+    "lb": UnitOf("mass", _POUND),
+    "oz": UnitOf("mass", Fraction("0.028349523125")),
+    "s": UnitOf("time", Fraction(1)),
+    "ms": UnitOf("time", Fraction("1e-3")),
+    "us": UnitOf("time", Fraction("1e-6")),
+    "min": UnitOf("time", Fraction(60)),
+    "h": UnitOf("time", Fraction(3_600)),
+    "d": UnitOf("time", Fraction(86_400)),
+    "Pa": UnitOf("pressure", Fraction(1)),
+    "hPa": UnitOf("pressure", Fraction(100)),
+    "kPa": UnitOf("pressure", Fraction(1_000)),
+    "MPa": UnitOf("pressure", Fraction(1_000_000)),
+    "bar": UnitOf("pressure", Fraction(100_000)),
+    "mbar": UnitOf("pressure", Fraction(100)),
+    "psi": UnitOf("pressure", _POUND * Fraction("9.80665") / _INCH**2),
+    "atm": UnitOf("pressure", Fraction(101_325)),
+    "m/s": UnitOf("speed", Fraction(1)),
+    "km/h": UnitOf("speed", Fraction(1000, 3600)),
+    "mph": UnitOf("speed", Fraction("0.44704")),
+    "kn": UnitOf("speed", Fraction(1852, 3600)),
+    "J": UnitOf("energy", Fraction(1)),
+    "kJ": UnitOf("energy", Fraction(1_000)),
+    "MJ": UnitOf("energy", Fraction(1_000_000)),
+    "Wh": UnitOf("energy", Fraction(3_600)),
+    "kWh": UnitOf("energy", Fraction(3_600_000)),
+    "W": UnitOf("power", Fraction(1)),
+    "kW": UnitOf("power", Fraction(1_000)),
+    "MW": UnitOf("power", Fraction(1_000_000)),
+    "V": UnitOf("voltage", Fraction(1)),
+    "mV": UnitOf("voltage", Fraction("1e-3")),
+    "kV": UnitOf("voltage", Fraction(1_000)),
+    "A": UnitOf("current", Fraction(1)),
+    "mA": UnitOf("current", Fraction("1e-3")),
+    "m3": UnitOf("volume", Fraction(1)),
+    "l": UnitOf("volume", Fraction("1e-3")),
+    "ml": UnitOf("volume", Fraction("1e-6")),
+    "gal": UnitOf("volume", Fraction("0.003785411784")),
+    "Hz": UnitOf("frequency", Fraction(1)),
+    "kHz": UnitOf("frequency", Fraction(1_000)),
+    "rpm": UnitOf("frequency", Fraction(1, 60)),
+    "rad": UnitOf("angle", Fraction(1)),
+    "deg": UnitOf("angle", Fraction(pi) / 180),
+    "1": UnitOf("share", Fraction(1)),
+    "%": UnitOf("share", Fraction("1e-2")),
+    "permille": UnitOf("share", Fraction("1e-3")),
+    "ppm": UnitOf("share", Fraction("1e-6")),
+    "B": UnitOf("bytes", Fraction(1)),
+    "kB": UnitOf("bytes", Fraction(1_000)),
+    "MB": UnitOf("bytes", Fraction(1_000_000)),
+    "GB": UnitOf("bytes", Fraction(1_000_000_000)),
+    "KiB": UnitOf("bytes", Fraction(1024)),
+    "MiB": UnitOf("bytes", Fraction(1024**2)),
+    "GiB": UnitOf("bytes", Fraction(1024**3)),
 }
 """Every unit by its name."""
 
 
-def conversion(text: str) -> tuple[float, float]:
-    """Factor and summand that make a number of one unit a number of another.
+def conversion(text: str) -> Conversion:
+    """What makes a number of one unit a number of another.
 
     Args:
         text: as `degF to degC`.
@@ -112,4 +128,8 @@ def conversion(text: str) -> tuple[float, float]:
     first, second = UNITS[given], UNITS[wanted]
     if first.quantity != second.quantity:
         raise ValueError(f"{given} is a {first.quantity} and {wanted} a {second.quantity}; write units of one quantity")
-    return first.scale / second.scale, (first.offset - second.offset) / second.scale
+    factor, summand = first.scale / second.scale, (first.offset - second.offset) / second.scale
+    divisor = lcm(factor.denominator, summand.denominator)
+    if max(factor * divisor, abs(summand) * divisor, Fraction(divisor)) > _EXACT:
+        return Conversion(float(factor), float(summand), 1.0)
+    return Conversion(float(factor * divisor), float(summand * divisor), float(divisor))

@@ -12,8 +12,8 @@ from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflows.engine.batch_size import records_to_read
 from dataflows.engine.config import EngineConfig
-from dataflows.engine.consumer_group import records_to_read
 from dataflows.engine.partition_buffer import Lane
 from dataflows.engine.scheduler import PartitionProgress, Rounds, together
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch, Output, Partition, RoundProcessor, TaskState

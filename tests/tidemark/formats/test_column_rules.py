@@ -142,8 +142,37 @@ def test_what_is_made_up_to_warm_a_flow_passes_the_rules() -> None:
     ],
 )  # fmt: skip
 def test_a_conversion_is_what_tables_say(text: str, given_value: float, wanted: float) -> None:
-    factor, summand = conversion(text)
-    assert given_value * factor + summand == pytest.approx(wanted, abs=1e-9)
+    assert converted(text, given_value) == pytest.approx(wanted, abs=1e-9)
+
+
+def converted(text: str, value: float) -> float:
+    by = conversion(text)
+    return (value * by.factor + by.summand) / by.divisor
+
+
+@pytest.mark.parametrize(
+    ("text", "given_value", "wanted"),
+    [
+        ("degF to degC", 140, 60.0), ("degF to degC", -40, -40.0), ("% to 1", 57, 0.57), ("% to 1", 7, 0.07),
+        ("mm to m", 1_001, 1.001), ("g to kg", 4_100, 4.1), ("in to cm", 3, 7.62), ("km/h to m/s", 18, 5.0),
+        ("min to s", 0.1, 6.0), ("degC to K", 0.85, 274.0),
+    ],
+)  # fmt: skip
+def test_a_conversion_gives_the_very_number_that_is_meant(text: str, given_value: float, wanted: float) -> None:
+    """A range that ends at 60 must hold 140 degF."""
+    assert converted(text, given_value) == wanted
+
+
+@given(st.sampled_from(sorted(UNITS)), st.sampled_from(sorted(UNITS)), st.integers(-1_000, 1_000))
+def test_whole_numbers_are_converted_as_exactly_as_a_float_can_tell(first: str, second: str, value: int) -> None:
+    if UNITS[first].quantity != UNITS[second].quantity:
+        return
+    given_, wanted = UNITS[first], UNITS[second]
+    exact = (given_.scale * value + given_.offset - wanted.offset) / wanted.scale
+    by = conversion(f"{first} to {second}")
+    if by.divisor > 1 and max(abs(value * by.factor), abs(by.summand)) < 2**52:
+        assert converted(f"{first} to {second}", value) == float(exact)
+    assert converted(f"{first} to {second}", value) == pytest.approx(float(exact), rel=1e-12, abs=1e-9)
 
 
 @given(st.sampled_from(sorted(UNITS)), st.sampled_from(sorted(UNITS)), st.floats(-1e6, 1e6))
@@ -152,8 +181,8 @@ def test_a_conversion_there_and_back_changes_nothing(first: str, second: str, va
         with pytest.raises(ValueError, match="write units of one quantity"):
             conversion(f"{first} to {second}")
         return
-    (there, more), (back, less) = conversion(f"{first} to {second}"), conversion(f"{second} to {first}")
-    assert (value * there + more) * back + less == pytest.approx(value, rel=1e-9, abs=1e-6)
+    there = converted(f"{first} to {second}", value)
+    assert converted(f"{second} to {first}", there) == pytest.approx(value, rel=1e-9, abs=1e-6)
 
 
 @pytest.mark.parametrize(
