@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
+from tidemark.observe.words import rate_words
 from tidemark.runtime.safe_text import safe
 
 _HERE: Final = Path(__file__).parent
@@ -48,6 +49,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["exact"] = escape  # for what a script or a form sends back: not one character may differ
+    environment.filters["a_second"] = rate_words
     environment.globals["static"] = lambda name: f"/static/{static_version()}/{name}"
     return environment
 

@@ -131,6 +131,7 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
     except BaseException:
         watcher.close()
         raise
+    last = tuple(pipeline.hop_topics[-1:])
     config = EngineConfig(
         group=f"{pipeline.name}.stream",
         settings=settings,
@@ -138,14 +139,14 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
         buffer_rows=12 * _ROUND_ROWS,  # more than is read ahead, unless a partition waits for another for long
         align=max(pipeline.time.lateness // 2, 1),
         align_groups=dict.fromkeys(pipeline.raw_topics, "raw"),
-        last=tuple(pipeline.hop_topics[-1:]),
+        last=last,
         fixed_partitions=dict.fromkeys(pipeline.hop_topics, pipeline.partitions),
         commit_interval=commit_interval(),
         quiet_interval=None if commit_interval_set() else _QUIET_INTERVAL,
         behind_interval=None if commit_interval_set() else _BEHIND_INTERVAL,
         # Not those between: while what was handed on is on its way, their partitions stand at their ends, and others
         # would go further than the order of event times allows.
-        handed_over=tuple(pipeline.hop_topics[-1:]),
+        handed_over=last,
         producer={"linger_ms": _LINGER_MS} if pipeline.hop_topics else {},
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,

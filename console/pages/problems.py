@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from console.api.problems import is_call, problem, problem_of
+from console.api.problems import STATUS, is_call, problem, problem_of
 from console.pages.common import sessions_of
 from console.rendering import page
 from console.security.requests import RejectedError
@@ -28,20 +28,9 @@ _TITLES: Final = {
     413: "Too large",
     503: "The labeling service is away",
 }
-_STATUS: Final = {
-    Reason.UNAUTHENTICATED: 401,
-    Reason.FORBIDDEN: 403,
-    Reason.UNKNOWN_CASE: 404,
-    Reason.UNKNOWN_ANNOTATION: 404,
-    Reason.UNKNOWN_ANNOTATOR: 404,
-    Reason.INVALID_FIELD: 400,
-    Reason.UNKNOWN_CLASS: 400,
-    Reason.KEY_REUSED: 400,
-    Reason.STOPPING: 503,
-    Reason.STORE_UNAVAILABLE: 503,
-    Reason.TOO_MANY_CALLS: 503,
-}
-"""HTTP status of a refusal; of others it is 409."""
+_STATUS: Final = STATUS | {Reason.TOO_MANY_CALLS: 503, Reason.UNKNOWN_PIPELINE: 409}
+"""HTTP status of a refusal, as a program is told it. But to a person a service that has too much to do is away, and one
+that has another pipeline than the console is a conflict."""
 
 
 async def rejected(request: Request, error: Exception) -> Response:

@@ -64,28 +64,31 @@ class Commits:
         """Whether it is time to commit what was produced."""
         if not self._transactions.is_open or self.broken is not None:
             return False
-        config, age = self.config, self._transactions.age
-        waiting = self._waiting
+        config = self.config
         interval: float = config.commit_interval
         rows: float = config.commit_rows
-        if config.behind_interval is not None and waiting >= config.batch_rows:
+        if config.behind_interval is not None and self._waiting >= config.batch_rows:
             interval, rows = config.behind_interval, rows * config.behind_interval / interval
-        elif config.quiet_interval is not None and waiting < config.batch_rows // _FEW:
+        elif config.quiet_interval is not None and self._few_wait:
             interval = config.quiet_interval * (_HELD if self._own_under_way else 1)
-        return age >= interval or self._transactions.rows >= rows
+        return self._transactions.age >= interval or self._transactions.rows >= rows
 
     def next_lanes(self) -> list[Lane]:
         """Partitions of which rows are processed next: while few rows wait, first those of what was handed on."""
-        config, lanes = self.config, list(self._membership.lanes.values())
-        if config.quiet_interval is None or not self._transactions.is_open or not self._own_under_way:
+        lanes, quiet = list(self._membership.lanes.values()), self.config.quiet_interval
+        if quiet is None or not self._transactions.is_open or not (self._own_under_way and self._few_wait):
             return lanes
-        if self._waiting >= config.batch_rows // _FEW or self._transactions.age >= config.quiet_interval * _HELD:
+        if self._transactions.age >= quiet * _HELD:
             return lanes
-        return [lane for lane in lanes if lane.topic in config.handed_over]
+        return [lane for lane in lanes if lane.topic in self.config.handed_over]
 
     @property
     def _waiting(self) -> int:
         return sum(lane.rows for lane in self._membership.lanes.values())
+
+    @property
+    def _few_wait(self) -> bool:
+        return self._waiting < self.config.batch_rows // _FEW
 
     @property
     def _own_under_way(self) -> bool:

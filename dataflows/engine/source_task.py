@@ -127,9 +127,10 @@ class SourceTask:
             folder=self._settings.state_dir / "slots",
             name=_ALONE if self._alone else None,
         )
-        self._watchdog = Watchdog(self._slot.transactional_id)
+        self._process = self._slot.transactional_id
+        self._watchdog = Watchdog(self._process)
         self._transactions = Transactions(
-            producer_config(self._settings, transactional_id=self._slot.transactional_id),
+            producer_config(self._settings, transactional_id=self._process),
             self._watchdog,
             timeout=self._config.blocking_timeout,
             commit_timeout=self._config.commit_timeout,
@@ -228,12 +229,11 @@ class SourceTask:
         )
         counts = Counts(self.counts.records + self._open.records, self.counts.refused + self._open.refused)
         now = time.time()
-        slot = self._slot if ending or self._telling.due(counts, now) else None
-        if slot is not None:
-            metric = self._telling.metric(counts, now, slot.transactional_id, runs=not ending)
-            self._transactions.send([metric])
+        tells = ending or self._telling.due(counts, now)
+        if tells:
+            self._transactions.send([self._telling.metric(counts, now, self._process, runs=not ending)])
         self._transactions.commit([], None)
-        if slot is not None:
+        if tells:
             self._telling.told(counts, now)
         self.counts = counts
         self._open = _Open()

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemark.observe.status_record import LabelingStatus, Status
-from tidemark.observe.words import alert_words, gain_words, labeling_words, quality_words, seconds_words
+from tidemark.observe.words import alert_words, gain_words, labeling_words, quality_words, rate_words, seconds_words
 from tidemark.runtime.safe_text import safe
 
 _STATES: Final = {
@@ -122,7 +122,7 @@ def _sources(status: Status) -> Table:
     for source in status.sources:
         style = None if source.processes else "red"
         name = safe(f"{source.name} ({source.kind})")
-        rate = _rate(source.per_second) if source.processes else ""
+        rate = rate_words(source.per_second) if source.processes else ""
         table.add_row(name, str(source.processes), f"{source.records:,}", rate, f"{source.refused:,}", style=style)
     return table
 
@@ -131,12 +131,8 @@ def _topics(status: Status) -> Table:
     table = _table("topic", "records", "a second")
     for topic in status.topics:
         about = "" if topic.exact else "about "
-        table.add_row(safe(topic.name), f"{about}{topic.records:,}", _rate(topic.per_second))
+        table.add_row(safe(topic.name), f"{about}{topic.records:,}", rate_words(topic.per_second))
     return table
-
-
-def _rate(per_second: float) -> str:
-    return f"{per_second:,.0f}" if per_second >= 10 or not per_second else f"{per_second:.1f}"
 
 
 def _annotators(found: LabelingStatus) -> Table:

@@ -70,6 +70,11 @@ def labeling_words(found: LabelingStatus) -> str:
     return text
 
 
+def rate_words(per_second: float) -> str:
+    """How many a second, with a decimal where there are few."""
+    return f"{per_second:,.0f}" if per_second >= 10 or not per_second else f"{per_second:.1f}"
+
+
 def seconds_words(value: float) -> str:
     """A length of time in words."""
     if value < 1:
