@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FrameType
 
 from tidemark.runtime.signals import take_signals
@@ -12,10 +13,16 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self._then: Callable[[], object] = _nothing
 
     def request(self) -> None:
         """Ask for the end."""
         self.requested = True
+        self._then()
+
+    def then(self, act: Callable[[], object]) -> None:
+        """What is done when it is asked for, in the signal's handler: it may end a call, and must not wait."""
+        self._then = act
 
     def on_signals(self) -> Stop:
         """Let SIGTERM and SIGINT ask for it: Bytewax handles neither. Call from the main thread.
@@ -27,4 +34,8 @@ class Stop:
         return self
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
-        self.requested = True
+        self.request()
+
+
+def _nothing() -> None:
+    """Nobody waits for anything but the flag."""

@@ -26,9 +26,10 @@ from tidemark.kafka import ensure_topics
 from tidemark.observe import catalog
 from tidemark.observe.status_record import FigureStatus, FlowStatus, LabelingStatus, Status, TopicStatus
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.model import SourceSpec
+from tidemark.pipeline.model import SourceSpec, WebhookSpec
 from tidemark.records import Metric, encode
 from tidemark.records.source_telling import Counts, Telling
+from tidemark.records.webhook_telling import Deliveries, WebhookTelling
 from tidemark.registry.codec import publish
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.writing import write_models
@@ -65,6 +66,10 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     telling = Telling(pipeline.topics.metrics, "hall")
     brought = telling.metric(Counts(records=1_234, refused=5), time.time(), "hall.0")
     producer.produce(brought.topic, brought.value, brought.key)
+    refused = Deliveries(2, 1, 12, time.time() - 60, f"answered 503 {_HOSTILE}")
+    for name, standing in (("siem", refused), ("crm", Deliveries(1_234))):
+        told = WebhookTelling(pipeline.topics.metrics, name).metric(standing, time.time())
+        producer.produce(told.topic, told.value, told.key)
     now = 1_750_000_000_000_000
     figures = [
         metric("quality", 0.62, now, metric="average_precision", of_class="yes", way="cross-fitting", more=0),
@@ -80,7 +85,11 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
 def sourced(pipeline: Pipeline) -> Pipeline:
     """With two sources, one of which never ran."""
     sources = [SourceSpec(name=name, kind="http", options={"address": "127.0.0.1:0"}) for name in ("hall", "yard")]
-    return pipeline.model_copy(update={"sources": sources})
+    webhooks = [
+        WebhookSpec(name=name, url="https://hooks.example.com/secret", events=["label.completed"], secret_env="S")  # noqa: S106
+        for name in ("siem", "crm", "pager")
+    ]
+    return pipeline.model_copy(update={"sources": sources, "webhooks": webhooks})
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +114,11 @@ def test_the_page_says_what_status_says_and_shows_text_from_topics_as_text(loope
     shown = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", page)]
     assert ["hall", "http", "1", "1,234", "0", "5"] in shown
     assert ["yard", "http", "does", "not", "run", "0", "0", "0"] in shown
+    assert ["crm", "https://hooks.example.com", "delivers", "1,234", "0", "0"] in shown
+    assert ["pager", "https://hooks.example.com", "does", "not", "run", "0", "0", "0"] in shown
+    assert "is refused" in page
+    assert "webhook &#39;siem&#39;: https://hooks.example.com answered 503" in page
+    assert "/secret" not in page
     assert "<img" not in page
     assert "first &lt;img src=x onerror=alert(1)&gt;\\u202egnp" in page
 

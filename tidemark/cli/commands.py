@@ -38,6 +38,7 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
         "models": "Models: list, compare, promote, pin.",
         "metrics": "Every metric that is published, and what it means.",
         "deadletter": "Records that could not be processed.",
+        "webhook": "Webhooks: a secret, a test event, schemas.",
         "reset": "Set the offsets of a flow that is stopped.",
         "watermark": "Event time, where a wrong clock has moved it ahead.",
     },

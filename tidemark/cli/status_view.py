@@ -52,6 +52,8 @@ def parts_of(status: Status, *, figures: bool) -> list[RenderableType]:
         parts += [_facts(status), _flows(status)]
         if status.sources:
             parts.append(_sources(status))
+        if status.webhooks:
+            parts.append(_webhooks(status))
         parts.append(_topics(status))
         if status.labeling is not None and status.labeling.annotators:
             parts.append(_annotators(status.labeling))
@@ -124,6 +126,15 @@ def _sources(status: Status) -> Table:
         name = safe(f"{source.name} ({source.kind})")
         rate = rate_words(source.per_second) if source.processes else ""
         table.add_row(name, str(source.processes), f"{source.records:,}", rate, f"{source.refused:,}", style=style)
+    return table
+
+
+def _webhooks(status: Status) -> Table:
+    table = _table("webhook", "runs", "delivered", "waiting", "given up", "receiver", text={"runs", "receiver"})
+    for each in status.webhooks:
+        style = None if each.runs and each.failing_since is None else "red"
+        counts = f"{each.delivered:,}", f"{each.waiting:,}", f"{each.given_up:,}"
+        table.add_row(safe(each.name), "yes" if each.runs else "no", *counts, safe(each.receiver), style=style)
     return table
 
 

@@ -63,7 +63,8 @@ def topics_lack(pipeline: Pipeline, settings: Settings, *, timeout: float = 10.0
 
 
 def _specs(pipeline: Pipeline, retention: int) -> list[TopicSpec]:
-    return pipeline.topics.specs(
+    webhooks = [pipeline.topics.webhooks_spec] if pipeline.webhooks else []
+    return webhooks + pipeline.topics.specs(
         raw=pipeline.raw_topics,
         hops=pipeline.hops,
         partitions=pipeline.partitions,

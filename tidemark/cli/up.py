@@ -46,6 +46,7 @@ def processes(
     streams: int = 1,
     folder: Path | None = None,
     sources: Iterable[str] = (),
+    webhooks: Iterable[str] = (),
 ) -> list[ProcessSpec]:
     """Every process of a pipeline.
 
@@ -56,6 +57,7 @@ def processes(
         streams: processes that share the partitions of a flow whose partitions can be shared.
         folder: from which the file names other files; by default its own.
         sources: names of the pipeline's sources, each of which has a process of its own.
+        webhooks: names of its webhooks, the same.
 
     Returns:
         What the supervisor keeps running.
@@ -82,10 +84,19 @@ def processes(
             environment={**environment, "TIDEMARK_SLOT": f"{here}-up"},
         )
 
+    def webhook(name: str) -> ProcessSpec:
+        return ProcessSpec(
+            name=f"webhook-{name}",
+            module="dataflows.webhooks",
+            arguments=(str(file), name),
+            environment=environment,
+        )
+
     return [
         *(flow(spec.name, slot) for spec in flows for slot in range(streams if spec.divided else 1)),
         ProcessSpec(name="labeling", module="labeling_grpc", arguments=(str(file),), environment=environment),
         *(source(name) for name in sources),
+        *(webhook(name) for name in webhooks),
     ]
 
 
@@ -135,6 +146,7 @@ def up(
                         flows=flows_of(of),
                         streams=streams,
                         sources=names,
+                        webhooks=[each.name for each in of.webhooks],
                         folder=pipeline.parent,
                     )
                     return [*specs, *([console_process(pinned.copy, settings, pipeline.parent)] if shown else [])]

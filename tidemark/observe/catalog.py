@@ -31,6 +31,7 @@ _HOMES: Final = (
     "tidemark.training.metrics",
     "tidemark.selection.steps.outputs",
     "tidemark.records.source_telling",
+    "tidemark.records.webhook_telling",
 )
 """Modules that write metrics, in the order of the reference."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")

@@ -25,8 +25,9 @@ from tidemark.observe.snapshot import FlowState, Snapshot
 from tidemark.observe.sources import Sources, source_problems
 from tidemark.observe.sources_of_labels import label_notes
 from tidemark.observe.starting import running
-from tidemark.observe.status_record import SourceStatus
+from tidemark.observe.status_record import SourceStatus, WebhookStatus
 from tidemark.observe.tail import Tail
+from tidemark.observe.webhooks import Webhooks, receiver_problems, webhook_problems
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Metric, ModelManifest, decode
 from tidemark.records.topics import Topics
@@ -127,6 +128,7 @@ class Observer:
         self._figures = Figures()
         self._serving = Serving()
         self._sources = Sources({source.name: source.kind for source in pipeline.sources})
+        self._webhooks = Webhooks(pipeline.webhooks)
         self._selected_by = ""
         self._manifests: dict[str, ModelManifest] = {}
         self._champion: str | None = None
@@ -158,7 +160,7 @@ class Observer:
         begun = self._topics.models in ends
         flows = [self._flow(spec, ends) for spec in self._specs]
         champion = self._manifests.get(self._champion) if self._champion is not None else None
-        sources = self._sources.found(now)
+        sources, webhooks = self._sources.found(now), self._webhooks.found(now)
         return Snapshot(
             at=now,
             ends=totals,
@@ -166,12 +168,13 @@ class Observer:
             flows=flows,
             champion=champion,
             metrics=self._figures.shown(self._champion),
-            problems=[*self._problems(flows, champion), *self._source_problems(flows, sources)],
+            problems=[*self._problems(flows, champion), *self._others_problems(flows, sources, webhooks)],
             ranked_by=self._serving.in_force.get("labeling", ""),
             notes=self._notes(flows, totals, champion),
             parts=ends,
             begun=begun,
             sources=sources,
+            webhooks=webhooks,
             gain=next_hundred(
                 self._figures.headlines({version: each.used for version, each in self._manifests.items()})
             ),
@@ -191,7 +194,8 @@ class Observer:
                 if message.topic() == self._topics.metrics:
                     metric = decode(Metric, message.value())
                     self._heard(metric)
-                    if not self._serving.take(metric) and not self._sources.take(metric):
+                    takers = self._serving, self._sources, self._webhooks
+                    if not any(each.take(metric) for each in takers):
                         self._figures.take(metric)
                     if metric.name == "budget_spent":
                         self._selected_by = metric.model
@@ -312,11 +316,14 @@ class Observer:
         problems += self._serving.problems(champion, self._schema)
         return problems
 
-    def _source_problems(self, flows: list[FlowState], sources: list[SourceStatus]) -> list[str]:
-        """Of a pipeline that runs, the sources that do not; those of one that is starting are as well."""
+    def _others_problems(
+        self, flows: list[FlowState], sources: list[SourceStatus], webhooks: list[WebhookStatus]
+    ) -> list[str]:
+        """Of a pipeline that runs, the sources and webhooks that do not; those of one that is starting are as well."""
+        failing = receiver_problems(webhooks, self._file)
         if not any(flow.members for flow in flows) or self._starting() & {f.name for f in flows if not f.members}:
-            return []
-        return source_problems(sources, self._file)
+            return failing
+        return [*source_problems(sources, self._file), *webhook_problems(webhooks, self._file), *failing]
 
     def _notes(self, flows: list[FlowState], totals: dict[str, int], champion: ModelManifest | None) -> list[str]:
         starting = self._starting()

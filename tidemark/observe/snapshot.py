@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tidemark.observe.more_labels import Gain
-from tidemark.observe.status_record import SourceStatus
+from tidemark.observe.status_record import SourceStatus, WebhookStatus
 from tidemark.records import Metric, ModelManifest
 
 
@@ -31,7 +31,7 @@ class Snapshot:
     problems: what is wrong, in sentences.  notes: what a person should know and is not wrong.
     ranked_by: version that the labeling service ranks cases by, "" where it has told of none.
     parts: end offset of each partition of each topic.  begun: whether it was ever started: its own topics are there.
-    gain: what the next hundred labels bring, where that can be told.  sources: of the pipeline.
+    gain: what the next hundred labels bring, where that can be told.  sources, webhooks: of the pipeline.
     """
 
     at: float
@@ -47,3 +47,4 @@ class Snapshot:
     begun: bool = True
     gain: Gain | None = None
     sources: list[SourceStatus] = field(default_factory=list)
+    webhooks: list[WebhookStatus] = field(default_factory=list)

@@ -68,6 +68,7 @@ def status_of(pipeline: Pipeline, file: str, snapshot: Snapshot, sample: Sample,
             for flow in snapshot.flows
         ],
         sources=snapshot.sources,
+        webhooks=snapshot.webhooks,
         topics=[
             TopicStatus(name=topic, records=count.records, exact=count.exact, per_second=count.a_second)
             for topic in shown_topics(pipeline)

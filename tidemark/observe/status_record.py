@@ -37,6 +37,24 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     at: float | None
 
 
+class WebhookStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook. runs: it has told of itself in the last 90 s.  delivered, given_up: since its process began.
+
+    waiting: deliveries that the receiver has not taken yet.  failing_since: since when (seconds since 1970) those have
+    failed; null where none has.  reason: why the last one did.  at: when it told; null: it never ran.
+    """
+
+    name: str
+    receiver: str
+    runs: bool
+    delivered: int
+    given_up: int
+    waiting: int
+    failing_since: float | None
+    reason: str
+    at: float | None
+
+
 class TopicStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A topic. records: held now, transactions' markers left out; about so many where `exact` is false.
 
@@ -208,5 +226,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     sample: SampleStatus | None = None
     flows: list[FlowStatus] = []
     sources: list[SourceStatus] = []
+    webhooks: list[WebhookStatus] = []
     topics: list[TopicStatus] = []
     figures: list[FigureStatus] = []

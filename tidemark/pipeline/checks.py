@@ -14,6 +14,7 @@ from tidemark.pipeline.model import Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.source_checks import source_problems
 from tidemark.pipeline.training_params import problems as problems_of
+from tidemark.pipeline.webhook_checks import webhook_problems
 from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.runtime.suggestions import did_you_mean
 from tidemark.strategies import STRATEGIES
@@ -65,6 +66,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *_strategy(pipeline),
         *_selection(pipeline),
         *source_problems(pipeline),
+        *webhook_problems(pipeline),
         *(
             Problem(f"training.params.{name}", wrong)
             for name, wrong in problems_of(pipeline.training.params, pipeline.learner)
@@ -87,7 +89,7 @@ def _expressed(pipeline: Pipeline, checked: CheckedTexts | None) -> Expressed:
 def _topics(pipeline: Pipeline) -> Iterator[Problem]:
     raw = pipeline.raw_topics
     specs = pipeline.topics.specs(raw=[], hops=pipeline.keys, partitions=1, retention_ms=1)
-    own = {spec.name for spec in specs}
+    own = {spec.name for spec in specs} | {pipeline.topics.webhooks}
     for i, topic in enumerate(raw):
         if pipeline.raw[i].format != pipeline.raw[0].format:
             yield Problem(f"raw[{i}].format", "raw topics of one pipeline have one format; write the same in each")
@@ -117,7 +119,7 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
 
 def _outputs(pipeline: Pipeline) -> Iterator[Problem]:
     specs = pipeline.topics.specs(raw=pipeline.raw_topics, hops=pipeline.keys, partitions=1, retention_ms=1)
-    taken = {spec.name for spec in specs}
+    taken = {spec.name for spec in specs} | {pipeline.topics.webhooks}
     for i, output in enumerate(pipeline.outputs):
         if not _TOPIC.fullmatch(output.topic) or output.topic in {".", ".."}:
             yield Problem(

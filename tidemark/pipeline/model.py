@@ -171,6 +171,43 @@ class OutputSpec(Section):
     `user:password`."""
 
 
+EventType = Literal[
+    "label.completed", "label.retracted", "model.champion_changed", "drift.detected", "deadletter.added"
+]
+"""What webhooks tell."""
+
+
+class WebhookSpec(Section):
+    """A program elsewhere that is told what happens, by signed requests. `tidemark up` runs each."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,59}$")]
+    """Name of the webhook: of its process, and in what is told of it."""
+    url: str
+    """Where requests go, `https://` alone but for this machine. Redirects are not followed."""
+    events: Annotated[list[EventType], Field(min_length=1)]
+    """What is told (docs/how-to/webhooks.md). `deadletter.added` counts those of up to a minute in one event."""
+    secret_file: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """File of the secret that requests are signed with, from the pipeline file's folder: `whsec_` and Base64. A second
+    secret in it signs as well, while one takes the other's place."""
+    secret_env: Unless[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]] = None
+    """Environment variable that holds the secret, instead of a file."""
+    classes: Unless[Annotated[list[str], Field(min_length=1)]] = None
+    """Labels of these classes alone are told as `label.completed`; by default of all."""
+    alarms: Unless[
+        Annotated[
+            list[Literal["inputs_changed", "predictions_changed", "labels_changed", "quality_fell"]],
+            Field(min_length=1),
+        ]
+    ] = None
+    """Alarms that are told as `drift.detected`; by default all."""
+    private_host: Unless[Annotated[str, Field(min_length=1, max_length=253)]] = None
+    """The host of `url` once more, where it may be of a private network or this machine. Link-local addresses and those
+    of a cloud's metadata are never reached."""
+    ca_file: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """PEM file of the authority that signed the receiver's certificate, from the pipeline file's folder; by default
+    those that the system trusts."""
+
+
 class Time(Section):
     """Event time: the column, how it is written, and how far out of order rows may be."""
 
@@ -597,6 +634,8 @@ class Pipeline(Section):
     """From where raw records come besides Kafka."""
     outputs: Annotated[list[OutputSpec], Field(exclude_if=lambda value: not value, max_length=20)] = []
     """Predictions and candidates in other topics and forms (docs/how-to/outputs.md)."""
+    webhooks: Annotated[list[WebhookSpec], Field(exclude_if=lambda value: not value, max_length=20)] = []
+    """Programs elsewhere that are told what happens (docs/how-to/webhooks.md)."""
     features_topic: bool = False
     """Whether the features of every event are written to `P.features`."""
     _folder: Path = PrivateAttr(default=Path())

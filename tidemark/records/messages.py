@@ -218,7 +218,7 @@ class Metric(Record, frozen=True, kw_only=True):
     n: Int64
     at: Int64
     model: str
-    source: Literal["labels", "outcomes", "stream", "budget", "sources"]
+    source: Literal["labels", "outcomes", "stream", "budget", "sources", "webhooks"]
     detail: dict[str, str | float | Int64 | None] = {}
 
 

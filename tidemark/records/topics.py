@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _FOREVER = {"retention.ms": "-1", "retention.bytes": "-1"}
+_COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
 _SMALL_SEGMENTS = {"segment.bytes": "16777216"}
 """Kafka compacts no segment that is written to: with its own size, 1 GiB, a sample of 6 MB would grow to that."""
 
@@ -93,6 +94,16 @@ class Topics:
         """Compacted: which dead letters were sent again, or need nothing more."""
         return f"{self.pipeline}.deadletter-marks"
 
+    @property
+    def webhooks(self) -> str:
+        """Compacted: deliveries of webhooks under way, and how far each has read; where a pipeline has webhooks."""
+        return f"{self.pipeline}.webhooks"
+
+    @property
+    def webhooks_spec(self) -> TopicSpec:
+        """That topic as it should be."""
+        return TopicSpec(self.webhooks, 1, _COMPACTED | _SMALL_SEGMENTS)
+
     def specs(
         self,
         *,
@@ -109,7 +120,7 @@ class Topics:
         predictions_retention_ms: of the predictions, if longer: they are joined to outcomes that come late.
         """
         time = {"retention.ms": str(retention_ms)}
-        compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
+        compacted = dict(_COMPACTED)
         return [
             *(TopicSpec(name, partitions, dict(time)) for name in raw),
             *(TopicSpec(self.hop(key), partitions, dict(time)) for key in hops),

@@ -38,6 +38,7 @@ from tidemark.observe.status_record import (
     SourceStatus,
     Status,
     TopicStatus,
+    WebhookStatus,
 )
 from tidemark.observe.words import alert_words, gain_words, quality_words
 from tidemark.records.topics import TopicSpec
@@ -80,6 +81,19 @@ STATUS = Status(
     sources=[
         SourceStatus(name="s" * 30, kind="http", processes=2, records=1_234_567, refused=3, per_second=5_120.0, at=1.0),
         SourceStatus(name="hall", kind="mqtt\x1b[2J", processes=0, records=0, refused=0, per_second=0.0, at=None),
+    ],
+    webhooks=[
+        WebhookStatus(
+            name="siem",
+            receiver="https://" + "h" * 90,
+            runs=True,
+            delivered=1_234,
+            given_up=2,
+            waiting=12,
+            failing_since=1.0,
+            reason="answered 503\x1b[2J",
+            at=1.0,
+        ),
     ],
     topics=[TopicStatus(name="fraud." + "x" * 90, records=1_234_567, exact=False, per_second=2.5)],
     figures=[
@@ -169,7 +183,7 @@ def test_every_field_of_the_json_is_documented() -> None:
         each for each in vars(status_record).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)
     ]
     names = {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
-    assert len(kinds) == 13
+    assert len(kinds) == 14
     assert {name for name in names if f"`{name}`" not in DOCUMENTED} == set()
     assert f"`{status_record.SCHEMA}`" in DOCUMENTED
     for state, code in status_record.EXIT.items():

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from tidemark.errors import ConfigError
 from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
+from tidemark.runtime.secrets import secret
 from tidemark.sources.intake import Intake, Room
 from tidemark.sources.listening.address import Address, check_tls, is_loopback, listening, parted, server_tls
-from tidemark.sources.secrets import secret
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class HttpSource:
 
     def _tokens(self) -> Sequence[str]:
         options = self._options
-        text = secret(self._name, "token", self._setting.file(options.token_file), options.token_env)
+        text = secret(f"source '{self._name}'", "token", self._setting.file(options.token_file), options.token_env)
         tokens = [] if text is None else [line.strip() for line in text.splitlines() if line.strip()]
         if any(len(token) < _SHORTEST_TOKEN for token in tokens):
             raise ConfigError(

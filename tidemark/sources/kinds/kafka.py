@@ -16,8 +16,8 @@ from tidemark.errors import BrokerError, ConfigError, TopicError
 from tidemark.kafka import topic_incarnation
 from tidemark.kafka.headers import headers_of
 from tidemark.records.source_kinds import SourceKind, SourceOptions
+from tidemark.runtime.secrets import secret
 from tidemark.runtime.settings import FIXED, Settings, is_secret
-from tidemark.sources.secrets import secret
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
 _log = logging.getLogger(__name__)
@@ -112,9 +112,9 @@ class KafkaSource:
         options, name = self._options, self._setting.name
         properties = dict(options.settings)
         for named, file in options.secret_files.items():
-            properties[named] = secret(name, named, str(self._setting.path(file)), None) or ""
+            properties[named] = secret(f"source '{name}'", named, str(self._setting.path(file)), None) or ""
         for named, variable in options.secret_envs.items():
-            properties[named] = secret(name, named, None, variable) or ""
+            properties[named] = secret(f"source '{name}'", named, None, variable) or ""
         return Settings(bootstrap_servers=options.bootstrap, kafka=properties)
 
     def _failed(self, error: KafkaError) -> None:

@@ -15,9 +15,9 @@ from tidemark.errors import ConfigError
 from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
 from tidemark.runtime.safe_text import safe
+from tidemark.runtime.secrets import secret
 from tidemark.sources.intake import Intake, Parcel, Room, weight
 from tidemark.sources.listening.address import check_pair, parted
-from tidemark.sources.secrets import secret
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
 if TYPE_CHECKING:
@@ -144,7 +144,9 @@ class MqttSource:
         client = LenientClient(
             CallbackAPIVersion.VERSION2, identity, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
         )
-        password = secret(name, "password", self._setting.file(options.password_file), options.password_env)
+        password = secret(
+            f"source '{name}'", "password", self._setting.file(options.password_file), options.password_env
+        )
         if options.username is not None:
             client.username_pw_set(options.username, password)
         if options.tls:

@@ -1,4 +1,4 @@
-"""Secrets of sources, from a file or an environment variable that the pipeline file names."""
+"""Secrets, from a file or an environment variable that the pipeline file names."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tidemark.errors import ConfigError
 _MOST: Final = 65_536
 
 
-def secret(source: str, what: str, file: str | None, variable: str | None) -> str | None:
+def secret(owner: str, what: str, file: str | None, variable: str | None) -> str | None:
     """A secret.
 
     Args:
-        source: whose it is, for the error.
+        owner: whose it is, for the error, such as `source 'x'`.
         what: it is, such as `token`: the options are `WHAT_file` and `WHAT_env`.
         file: that holds it, its last line end apart.
         variable: of the environment that holds it.
@@ -32,12 +32,12 @@ def secret(source: str, what: str, file: str | None, variable: str | None) -> st
             with Path(file).expanduser().open(encoding="utf-8") as stream:
                 text = stream.read(_MOST).rstrip("\r\n")
         except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise ConfigError(f"source '{source}': {what}_file {file} can't be read ({error}); correct it") from error
+            raise ConfigError(f"{owner}: {what}_file {file} can't be read ({error}); correct it") from error
     elif variable is not None:
         text = os.environ.get(variable, "")
     else:
         return None
     if not text.strip():
         named = f"{what}_file {file}" if file is not None else f"{what}_env {variable}"
-        raise ConfigError(f"source '{source}': {named} is empty or not set; put the {what} there")
+        raise ConfigError(f"{owner}: {named} is empty or not set; put the {what} there")
     return text

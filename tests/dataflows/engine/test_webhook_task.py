@@ -1,0 +1,251 @@
+"""A webhook's task on a real Kafka and a real receiver, its time moved by the test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hooking import (
+    SECRET,
+    alarm,
+    champion,
+    events_told,
+    hooked,
+    hooked_text,
+    labels,
+    letter,
+    produce,
+    running,
+    verified,
+)
+from receiving import Answer, Receiver, Request, receiving, taken
+
+from dataflows.engine.webhook_task import WebhookTask
+from support import wait_until
+from tidemark.cli.topics_compared import made
+from tidemark.kafka import admin, ensure_topics, read_all
+from tidemark.records import Metric, decode, encode
+from tidemark.records.webhook_telling import NAME
+from tidemark.replay.letters import letters
+from tidemark.replay.sending import Replay
+from tidemark.runtime.processor import Output
+from tidemark.runtime.settings import Settings
+from tidemark.webhooks.outbox import DAY
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ahead = -3 * DAY  # Kafka refuses timestamps that lie an hour ahead of its own clock
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+def until(task: WebhookTask, condition: Callable[[], object], what: str) -> None:
+    def stepped() -> object:
+        task.step()
+        return condition()
+
+    wait_until(stepped, lambda: f"{what}; {task.under_way.standing}", 60, poll=0)
+
+
+def more(receiver: Receiver, than: int) -> bool:
+    return len(receiver.requests) > than
+
+
+def gave_up(task: WebhookTask, count: int) -> bool:
+    return task.under_way.counts.given_up == count
+
+
+def refusing(status: int = 500, text: str = "") -> Callable[[Request], Answer]:
+    return lambda _request: (status, {}, text.encode())
+
+
+def test_each_kind_of_event_is_told_once_with_a_signature_and_nothing_from_before(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    every = ["label.completed", "model.champion_changed", "drift.detected", "deadletter.added"]
+    with receiving() as receiver:
+        pipeline, settings, _ = hooked(kafka, tmp_path, hooked_text(unique, ("w", receiver.url, every)))
+        produce(settings, labels(pipeline, 0, 5))
+        with running(pipeline, settings, "w", clock=clock) as task:
+            produce(
+                settings,
+                [
+                    *labels(pipeline, 5, 8),
+                    champion(pipeline, 2),
+                    Output(pipeline.topics.metrics, encode(alarm()), b"quality_fell"),
+                    letter(pipeline, 1),
+                    letter(pipeline, 2),
+                    letter(pipeline, 3, "webhook w"),
+                ],
+            )
+            until(task, lambda: len(receiver.requests) == 5, "labels, champion and alarm have not come")
+            until(task, lambda: task.under_way.letters.first is not None, "no dead letter was read")
+            clock.ahead += 10
+            until(task, lambda: len(receiver.requests) == 6 and not len(task.outbox), "no dead letters have come")
+        bodies = [verified(request) for request in receiver.requests]
+    told = [(body["type"], body["data"].get("event_id")) for body in bodies if body["type"] == "label.completed"]
+    assert told == [("label.completed", f"e{number}") for number in (5, 6, 7)], "in order, and none of before"
+    by_type = {body["type"]: body["data"] for body in bodies}
+    assert set(by_type) == set(every)
+    assert by_type["deadletter.added"]["count"] == 2
+    assert by_type["model.champion_changed"]["version"] == "v000002-00000000"
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 6
+
+
+def test_a_restart_goes_on_where_it_was_and_tries_what_waits_at_its_time(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    with receiving(refusing(500)) as receiver:
+        pipeline, settings, _ = hooked(kafka, tmp_path, hooked_text(unique, ("w", receiver.url, ["label.completed"])))
+        with running(pipeline, settings, "w", clock=clock) as task:
+            produce(settings, labels(pipeline, 0, 3))
+            until(task, lambda: len(receiver.requests) == 3, "three attempts")
+            task.step()
+        produce(settings, labels(pipeline, 3, 5))
+        receiver.say = taken
+        with running(pipeline, settings, "w", clock=clock) as task:
+            assert len(task.outbox) == 3, "it remembers what waits"
+            assert task.under_way.standing.failing_since is not None
+            until(task, lambda: len(receiver.requests) == 5, "what came meanwhile")
+            clock.ahead += 10
+            until(task, lambda: len(receiver.requests) == 8 and not len(task.outbox), "what waited")
+            assert not task.under_way.standing.reason
+        with running(pipeline, settings, "w", clock=clock) as task:
+            for _ in range(5):
+                task.step()
+            assert not len(task.outbox)
+        assert events_told(receiver) == ["e0", "e1", "e2", "e3", "e4", "e0", "e1", "e2"]
+        identities = receiver.identities
+    assert identities[:3] == identities[5:]
+    assert len(set(identities)) == 5
+
+
+def test_after_a_day_of_refusals_a_delivery_is_a_dead_letter_and_can_be_replayed(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    with receiving(refusing(500, "out of order")) as receiver:
+        pipeline, settings, _ = hooked(kafka, tmp_path, hooked_text(unique, ("w", receiver.url, ["label.completed"])))
+        with running(pipeline, settings, "w", clock=clock) as task:
+            produce(settings, labels(pipeline, 0, 2))
+            until(task, lambda: len(receiver.requests) == 2, "two attempts")
+            tries = 2
+            while len(task.outbox):
+                due = task.outbox.next_due(clock())
+                assert due is not None
+                clock.ahead += max(due - clock(), 0) + 0.001
+                before = len(receiver.requests)
+                until(task, partial(more, receiver, before), "the next attempt")
+                tries += 1
+                assert tries < 100
+            assert task.under_way.counts.given_up == 2
+            assert clock.ahead >= -2 * DAY - 60
+            found = list(letters(settings, pipeline.topics.deadletter))
+            assert [letter.step for letter in found] == ["webhook w", "webhook w"]
+            assert "given up after 24 h, tried" in found[0].reason
+            assert "answered 500 Internal Server Error: out of order" in found[0].reason
+            assert found[0].source is not None
+            receiver.say = taken
+            receiver.requests.clear()
+            with Replay(settings, pipeline.topics, "test") as replay:
+                assert len(replay.send(found).sent) == 2
+            until(task, lambda: len(receiver.requests) == 2 and not len(task.outbox), "what was replayed")
+            assert sorted(events_told(receiver)) == ["e0", "e1"]
+        # Given up once more: another dead letter, which can be replayed again.
+        receiver.say = refusing(410)
+        with running(pipeline, settings, "w", clock=clock) as task:
+            produce(settings, labels(pipeline, 2, 3))
+            until(task, lambda: task.under_way.counts.given_up == 1, "given up at once")
+            receiver.requests.clear()
+            for _ in range(2):
+                (newest,) = list(letters(settings, pipeline.topics.deadletter))[-1:]
+                assert "answered 410 Gone: it wants no more" in newest.reason
+                with Replay(settings, pipeline.topics, "test") as replay:
+                    assert len(replay.send([newest]).sent) == 1
+                before = task.under_way.counts.given_up
+                until(task, partial(gave_up, task, before + 1), "given up again")
+            assert len(set(receiver.identities)) == 1
+            assert len(receiver.identities) == 2
+
+
+def test_a_receiver_that_is_away_holds_up_no_other_webhook_and_stops_reading_at_a_bound(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    with receiving(refusing(503)) as bad, receiving() as good:
+        text = hooked_text(unique, ("bad", bad.url, ["label.completed"]), ("good", good.url, ["label.completed"]))
+        pipeline, settings, _ = hooked(kafka, tmp_path, text)
+        with (
+            running(pipeline, settings, "bad", clock=clock) as failing,
+            running(pipeline, settings, "good", clock=clock) as well,
+        ):
+            produce(settings, labels(pipeline, 0, 3_000))
+            until(failing, lambda: len(failing.outbox) >= 1_000, "a thousand wait")
+            until(well, lambda: len(good.requests) == 3_000 and not len(well.outbox), "the other has all")
+            for _ in range(10):
+                failing.step()
+            assert 1_000 <= len(failing.outbox) < 2_500, "what is not taken stays in its topic"
+            assert len(bad.requests) < 10
+            bad.say = taken
+            clock.ahead += 3_600
+            until(failing, lambda: len(set(bad.identities)) == 3_000 and not len(failing.outbox), "it has all as well")
+        assert events_told(good) == [f"e{number}" for number in range(3_000)]
+        assert list(dict.fromkeys(events_told(bad))) == [f"e{number}" for number in range(3_000)]
+
+
+def metrics_of(settings: Settings, topic: str) -> list[Metric]:
+    return [decode(Metric, m.value()) for m in read_all(settings, topic) if (m.key() or b"").startswith(NAME.encode())]
+
+
+def test_it_tells_in_the_metrics_what_fails_since_when_and_what_waits(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    with receiving(refusing(503)) as receiver:
+        pipeline, settings, _ = hooked(kafka, tmp_path, hooked_text(unique, ("w", receiver.url, ["label.completed"])))
+        with running(pipeline, settings, "w", clock=clock) as task:
+            produce(settings, labels(pipeline, 0, 4))
+            until(task, lambda: len(task.outbox) == 4 and receiver.requests, "four wait")
+            clock.ahead += 11
+            task.step()
+            last = metrics_of(settings, pipeline.topics.metrics)[-1]
+            assert last.detail["webhook"] == "w"
+            assert last.detail["waiting"] == 4
+            assert last.detail["reason"] == "answered 503 Service Unavailable"
+            assert isinstance(last.detail["failing_since"], float)
+            receiver.say = taken
+            clock.ahead += 60
+            until(task, lambda: not len(task.outbox), "none waits")
+            clock.ahead += 11
+            task.step()
+            last = metrics_of(settings, pipeline.topics.metrics)[-1]
+            assert (last.n, last.detail["waiting"], last.detail["failing_since"]) == (4, 0, None)
+
+
+def test_a_topic_that_was_recreated_is_read_from_its_beginning(kafka: Settings, unique: str, tmp_path: Path) -> None:
+    clock = Clock()
+    with receiving() as receiver:
+        pipeline, settings, _ = hooked(kafka, tmp_path, hooked_text(unique, ("w", receiver.url, ["label.completed"])))
+        with running(pipeline, settings, "w", clock=clock) as task:
+            produce(settings, labels(pipeline, 0, 3))
+            until(task, lambda: len(receiver.requests) == 3 and not len(task.outbox), "three")
+        client = admin(settings)
+        for future in client.delete_topics([pipeline.topics.labels], operation_timeout=30).values():
+            future.result(30)
+        wait_until(lambda: ensure_topics(settings, made(pipeline)), "the topic is not made again")
+        produce(settings, labels(pipeline, 0, 2))
+        with running(pipeline, settings, "w", clock=clock) as task:
+            until(task, lambda: len(receiver.requests) == 5, "all of the new topic")
+        assert len(set(receiver.identities)) == 5, "events of another topic are others"
