@@ -55,6 +55,7 @@ class _Pipelines(Collector):
         yield from self._state()
         yield from self._flows()
         yield from self._labeling()
+        yield from self._webhooks()
         yield from self._figures()
 
     def _family(self, name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
@@ -95,6 +96,27 @@ class _Pipelines(Collector):
             for how, count in (("answered", queue.answered), ("skipped", queue.skipped), ("expired", queue.expired)):
                 ended.add_metric((status.pipeline, how), count)
         yield from (reachable, waiting, ended)
+
+    def _webhooks(self) -> Iterator[Metric]:
+        runs = self._family("tidemark_webhook_up", "Whether a webhook runs.", "webhook")
+        waiting = self._family("tidemark_webhook_waiting", "Deliveries that its receiver has not taken.", "webhook")
+        failing = self._family(
+            "tidemark_webhook_failing_seconds", "For how long what waits has failed; 0: nothing has.", "webhook"
+        )
+        taken, lost = (
+            CounterMetricFamily(f"tidemark_webhook_{name}", meaning, labels=("pipeline", "webhook"))
+            for name, meaning in (("delivered", "Deliveries taken."), ("given_up", "Deliveries that are dead letters."))
+        )
+        for status in self._statuses:
+            for each in status.webhooks:
+                of = status.pipeline, each.name
+                since = each.failing_since
+                runs.add_metric(of, float(each.runs))
+                waiting.add_metric(of, each.waiting)
+                failing.add_metric(of, 0.0 if since is None else max(status.at - since, 0.0))
+                taken.add_metric(of, each.delivered)
+                lost.add_metric(of, each.given_up)
+        yield from (runs, waiting, failing, taken, lost)
 
     def _figures(self) -> Iterator[Metric]:
         """Each figure of `P.metrics`, its interval's ends and how many it rests on as further families."""

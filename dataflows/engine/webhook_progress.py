@@ -6,19 +6,16 @@ They are no offsets of a consumer group: Kafka forgets those of a topic in which
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
 from confluent_kafka.admin import AdminClient
 
 from tidemark.errors import RecordError, TopicError
 from tidemark.kafka.ends import beginnings, ends
 from tidemark.records import Int64, Record, decode
-from tidemark.records.dead_letter import dead_letter
-from tidemark.runtime.processor import Batch, Output, Partition
+from tidemark.runtime.processor import Output
 
 _log = logging.getLogger(__name__)
 _TIMEOUT: Final = 15.0
@@ -103,7 +100,7 @@ def starts(
     return found
 
 
-def gap_letter(topic: str, step: str, position: Position, low: int) -> Output:
+def gap_letter(topic: str, step: str, position: Position, low: int, at: float) -> Output:
     """A dead letter that tells of records which retention has removed before they were read.
 
     Args:
@@ -111,6 +108,7 @@ def gap_letter(topic: str, step: str, position: Position, low: int) -> Output:
         step: that has not read them.
         position: of the first.
         low: offset of the first that is there.
+        at: the time, s since 1970.
 
     Returns:
         The record.
@@ -121,12 +119,12 @@ def gap_letter(topic: str, step: str, position: Position, low: int) -> Output:
         "retention.ms above the longest time for which it may be down"
     )
     _log.error("%s[%d] at offset %d: %s", position.topic, position.partition, position.offset, reason)
-    batch = Batch(
-        Partition(position.topic, position.partition, position.incarnation),
-        np.array([position.offset]),
-        np.array([time.time_ns() // 1_000_000]),
-        [None],
-        [None],
-        [None],
+    headers = (
+        ("source_topic", position.topic.encode()),
+        ("source_partition", str(position.partition).encode()),
+        ("source_incarnation", position.incarnation.encode()),
+        ("step", step.encode()),
+        ("reason", reason.encode()),
+        ("at", str(int(at * 1_000_000)).encode()),
     )
-    return dead_letter(topic, batch, 0, step, reason)
+    return Output(topic, None, headers=headers)  # without an offset, for there is no record to send again

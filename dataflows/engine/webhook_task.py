@@ -311,7 +311,7 @@ class WebhookTask:
             raise unreachable(self._settings, error.args[0].str()) from error
         self._positions = begin.offsets
         letters, step = self._pipeline.topics.deadletter, f"webhook {self._spec.name}"
-        self._outputs += [gap_letter(letters, step, position, low) for position, low in begin.gaps]
+        self._outputs += [gap_letter(letters, step, position, low, self._clock()) for position, low in begin.gaps]
         if progress is None or self._outputs:
             self._commit(moved=True)  # where it begins is a number before anything is read
         self._written = self._progress()

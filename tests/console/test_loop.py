@@ -24,7 +24,7 @@ from console.loop.prometheus import exposition, name_of
 from console.loop.series import MOST_DRAWN, Series
 from tidemark.kafka import ensure_topics
 from tidemark.observe import catalog
-from tidemark.observe.status_record import FigureStatus, FlowStatus, LabelingStatus, Status, TopicStatus
+from tidemark.observe.status_record import FigureStatus, FlowStatus, LabelingStatus, Status, TopicStatus, WebhookStatus
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import SourceSpec, WebhookSpec
 from tidemark.records import Metric, encode
@@ -169,6 +169,19 @@ def full_status() -> Status:
         problems=["x"],
         labeling=LabelingStatus(reachable=True),
         flows=[FlowStatus(name="stream", processes=1, behind=2, model="m")],
+        webhooks=[
+            WebhookStatus(
+                name="siem",
+                receiver="https://siem.example.com",
+                runs=True,
+                delivered=7,
+                given_up=1,
+                waiting=2,
+                failing_since=0.25,
+                reason="answered 503",
+                at=1.0,
+            )
+        ],
         topics=[TopicStatus(name="p.raw", records=3, exact=True, per_second=1.0)],
         figures=[
             FigureStatus(
@@ -191,6 +204,23 @@ def test_every_metric_has_a_name_by_prometheuss_rules_and_no_two_have_one() -> N
         assert {sample.labels["pipeline"] for sample in family.samples} == {"p", "q"}
     kinds = catalog.metrics().all().values()
     assert {name_of(kind.name, kind.unit) for kind in kinds} <= set(names)
+
+
+def test_each_webhook_has_its_own_figures() -> None:
+    text = exposition([full_status()]).decode()
+    found = {
+        family.name: family.samples[0]
+        for family in text_string_to_metric_families(text)
+        if family.name.startswith("tidemark_webhook_") and "webhook" in family.samples[0].labels
+    }
+    assert {name: sample.value for name, sample in found.items()} == {
+        "tidemark_webhook_up": 1,
+        "tidemark_webhook_waiting": 2,
+        "tidemark_webhook_failing_seconds": 0.75,
+        "tidemark_webhook_delivered": 7,
+        "tidemark_webhook_given_up": 1,
+    }
+    assert {sample.labels["webhook"] for sample in found.values()} == {"siem"}
 
 
 def test_the_example_of_alert_rules_names_metrics_that_there_are() -> None:

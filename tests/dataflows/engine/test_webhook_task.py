@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 from hooking import (
     SECRET,
     alarm,
@@ -232,6 +233,27 @@ def test_it_tells_in_the_metrics_what_fails_since_when_and_what_waits(
             task.step()
             last = metrics_of(settings, pipeline.topics.metrics)[-1]
             assert (last.n, last.detail["waiting"], last.detail["failing_since"]) == (4, 0, None)
+
+
+def test_records_that_retention_removed_before_they_were_read_are_told_as_a_dead_letter(
+    kafka: Settings, unique: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    with receiving() as receiver:
+        pipeline, settings, _ = hooked(kafka, tmp_path, hooked_text(unique, ("w", receiver.url, ["label.completed"])))
+        with running(pipeline, settings, "w", clock=clock) as task:
+            produce(settings, labels(pipeline, 0, 2))
+            until(task, lambda: len(receiver.requests) == 2 and not len(task.outbox), "two")
+        produce(settings, labels(pipeline, 2, 8))
+        client = admin(settings)
+        for future in client.delete_records([TopicPartition(pipeline.topics.labels, 0, 6)]).values():
+            future.result(30)
+        with running(pipeline, settings, "w", clock=clock) as task:
+            until(task, lambda: len(receiver.requests) == 4 and not len(task.outbox), "what is left")
+        (told,) = list(letters(settings, pipeline.topics.deadletter))
+        assert told.reason.startswith("4 records were removed by retention before webhook w had read them; raise the")
+        assert told.source is None, "there is nothing to send again"
+        assert events_told(receiver) == ["e0", "e1", "e6", "e7"]
 
 
 def test_a_topic_that_was_recreated_is_read_from_its_beginning(kafka: Settings, unique: str, tmp_path: Path) -> None:
