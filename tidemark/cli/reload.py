@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from tidemark.pipeline.loading import parse, read
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 from tidemark.supervisor.folder import pipeline_folder, running_text, supervised_by
-from tidemark.supervisor.reloading import answer_of, ask, withdraw
+from tidemark.supervisor.reloading import Answer, answer_of, ask, asking, withdraw
 
 app = typer.Typer(add_completion=False)
 _LOOK_SECONDS = 0.1
@@ -45,16 +46,28 @@ def reload(
             out.print(safe(line), soft_wrap=True)
         if dry_run:
             return
-        identity = ask(folder, pipeline, text)
-        deadline = time.monotonic() + timeout
-        while (answer := answer_of(folder, identity)) is None:
-            if time.monotonic() > deadline or supervised_by(folder) != process:
-                withdraw(folder)
-                raise ConfigError(
-                    f"`tidemark up` (process {process}) has not taken the edit over within {timeout:g} s; it may be of "
-                    f"an earlier version: stop it with Ctrl-C there, then `tidemark up {pipeline}`"
-                )
-            time.sleep(_LOOK_SECONDS)
+        with asking(folder):
+            answer = _answered(folder, pipeline, text, timeout, process)
         if answer.problem:
             raise ConfigError(f"{answer.problem}; {loaded.name} goes on with the file as it was")
         out.print(f"{safe(loaded.name)} runs by {safe(str(pipeline))} as it is now")
+
+
+def _answered(folder: Path, pipeline: Path, text: str, timeout: float, process: int) -> Answer:
+    """What the process that supervises the pipeline makes of another text.
+
+    Raises:
+        ConfigError: it does not say so in time.
+
+    """
+    identity = ask(folder, pipeline, text)
+    deadline = time.monotonic() + timeout
+    while (answer := answer_of(folder, identity)) is None:
+        if time.monotonic() > deadline or supervised_by(folder) != process:
+            withdraw(folder)
+            raise ConfigError(
+                f"`tidemark up` (process {process}) has not taken the edit over within {timeout:g} s; it may be of "
+                f"an earlier version: stop it with Ctrl-C there, then `tidemark up {pipeline}`"
+            )
+        time.sleep(_LOOK_SECONDS)
+    return answer

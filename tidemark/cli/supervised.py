@@ -76,19 +76,25 @@ class Supervised:
                 supervisor = self._supervisor = Supervisor(self._processes_of(self._pipeline), file, echo=_echo)
                 asked.act = partial(loop.call_soon_threadsafe, self._end)
                 watch = asyncio.create_task(self._watch(supervisor))
+                watch.add_done_callback(partial(_told_of, supervisor))
                 try:
                     await supervisor.run()
                 finally:
                     watch.cancel()
                 if self._next is None:
                     break
-                self._pipeline, request = self._next
+                pipeline, request = self._next
                 self._next = None
                 if self._ends:
-                    answer(self._folder, request, "`tidemark up` was asked to end meanwhile")
+                    self._answer(supervisor, request, "`tidemark up` was asked to end meanwhile")
                     break
-                self._pinned.replace(request.text)
-                answer(self._folder, request)
+                try:
+                    self._pinned.replace(request.text)
+                except ConfigError as error:
+                    self._refuse(supervisor, request, error)
+                else:
+                    self._pipeline = pipeline
+                    self._answer(supervisor, request)
             asked.act = _nothing
 
     def _end(self) -> None:
@@ -117,11 +123,21 @@ class Supervised:
         try:
             self._next = await asyncio.to_thread(self._prepared, request), request
         except TidemarkError as error:
-            supervisor.say("supervisor", f"the edit is not taken over: {safe(str(error))}")
-            answer(self._folder, request, str(error))
+            self._refuse(supervisor, request, error)
         else:
             supervisor.say("supervisor", "taking the edit over: each process commits what it has done, and begins anew")
             supervisor.stop()
+
+    def _refuse(self, supervisor: Supervisor, request: Request, error: TidemarkError) -> None:
+        supervisor.say("supervisor", f"the edit is not taken over: {safe(str(error))}")
+        self._answer(supervisor, request, str(error))
+
+    def _answer(self, supervisor: Supervisor, request: Request, problem: str = "") -> None:
+        """Say what became of a request, in the log where the folder takes nothing: who asked waits in vain then."""
+        try:
+            answer(self._folder, request, problem)
+        except ConfigError as error:
+            supervisor.say("supervisor", f"`tidemark reload` was not answered: {safe(str(error))}")
 
     def _prepared(self, request: Request) -> Pipeline:
         """The pipeline of another text, with its topics made.
@@ -131,7 +147,7 @@ class Supervised:
 
         """
         running = self._pinned.source.absolute()
-        if Path(request.file) != running:
+        if not _same(Path(request.file), running):
             raise ConfigError(f"`tidemark up` runs {running}, not {request.file}: reload that, or stop and start it")
         loaded = parse(request.text, request.file)
         if loaded.name != self._pipeline.name:
@@ -142,6 +158,22 @@ class Supervised:
         self._processes_of(loaded)
         self._make_topics(loaded)
         return loaded
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two names, through links and `..`, are of one file; a file that is gone is known by its name."""
+    try:
+        return one.resolve(strict=True) == other.resolve(strict=True)
+    except OSError:
+        return one == other
+
+
+def _told_of(supervisor: Supervisor, watch: asyncio.Task[None]) -> None:
+    """Say that edits are no longer looked for, where looking failed: what runs goes on."""
+    if not watch.cancelled() and (error := watch.exception()) is not None:
+        supervisor.say(
+            "supervisor", f"edits are no longer taken over, for looking for them failed: {safe(repr(error))}"
+        )
 
 
 def _echo(line: str) -> None:

@@ -58,6 +58,23 @@ def private_file(path: Path) -> Path:
     return path
 
 
+def private_content(path: Path, content: bytes) -> None:
+    """Give a file, closed to others, another content: whole, or the one before where that fails.
+
+    Args:
+        path: the file, made if absent; its folder exists.
+        content: all of it.
+
+    Raises:
+        ConfigError: it can't be written; as for `private_folder`.
+
+    """
+    new = path.with_name(f"{path.name}.new")
+    with _told(path):
+        private_file(new).write_bytes(content)
+        os.replace(new, path)  # noqa: PTH105 - pathlib's says less of what it replaces
+
+
 def private_database(path: Path) -> Path:
     """An SQLite database, made empty if absent, and what SQLite keeps beside it, closed to others.
 

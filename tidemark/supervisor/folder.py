@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from tidemark.errors import ConfigError
-from tidemark.runtime.private_files import private_file, private_folder
+from tidemark.runtime.private_files import private_content, private_file, private_folder
 from tidemark.runtime.settings import Settings
 
 _LOCK: Final = "up.lock"
@@ -108,8 +108,8 @@ class PinnedFile:
         self.replace(text)
 
     def replace(self, text: str) -> None:
-        """Have what begins from now on read another text."""
-        private_file(self.copy).write_text(text, encoding="utf-8")
+        """Have what begins from now on read another text; the one before where it can't be written (ConfigError)."""
+        private_content(self.copy, text.encode())
         self._known = text.encode()
 
     def edited(self) -> bool:

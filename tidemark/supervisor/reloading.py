@@ -6,15 +6,19 @@ unchecked. `up` looks for it once a second, and answers with a file beside it. B
 
 from __future__ import annotations
 
-import os
+import fcntl
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from tidemark.runtime.private_files import private_file
+from tidemark.errors import ConfigError
+from tidemark.runtime.private_files import private_content, private_file
 
+_LOCK: Final = "reload.lock"
 _REQUEST: Final = "reload.json"
 _ANSWER: Final = "reloaded.json"
 _LARGEST: Final = 32 << 20
@@ -36,6 +40,27 @@ class Answer(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+@contextmanager
+def asking(folder: Path) -> Iterator[None]:
+    """Be the one that asks: a request of another would take the place of one's own, and its answer too.
+
+    Args:
+        folder: the pipeline's.
+
+    Raises:
+        ConfigError: another asks now.
+
+    """
+    with private_file(folder / _LOCK).open("r+b") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                "another `tidemark reload` of this pipeline waits for its answer: try it after that"
+            ) from error
+        yield
+
+
 def ask(folder: Path, file: Path, text: str) -> str:
     """Ask the process that supervises a pipeline to run another text.
 
@@ -49,7 +74,7 @@ def ask(folder: Path, file: Path, text: str) -> str:
 
     """
     request = Request(secrets.token_hex(8), str(file.absolute()), text)
-    _write(folder / _REQUEST, msgspec.json.encode(request))
+    private_content(folder / _REQUEST, msgspec.json.encode(request))
     return request.identity
 
 
@@ -69,7 +94,7 @@ def answer(folder: Path, request: Request, problem: str = "") -> None:
         problem: why its text is not run.
 
     """
-    _write(folder / _ANSWER, msgspec.json.encode(Answer(request.identity, problem)))
+    private_content(folder / _ANSWER, msgspec.json.encode(Answer(request.identity, problem)))
 
 
 def answer_of(folder: Path, identity: str) -> Answer | None:
@@ -81,12 +106,6 @@ def answer_of(folder: Path, identity: str) -> Answer | None:
 def withdraw(folder: Path) -> None:
     """Take back what nobody has taken."""
     (folder / _REQUEST).unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    new = private_file(path.with_suffix(".new"))
-    new.write_bytes(content)
-    os.replace(new, path)  # noqa: PTH105 - pathlib's says less of what it replaces
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from models import pipeline_text
 
 from support import wait_until
 from tidemark.cli.supervised import Asked, Supervised
+from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline, parse
 from tidemark.supervisor import ProcessSpec
 from tidemark.supervisor.folder import PinnedFile
@@ -31,6 +33,8 @@ class Reloaded:
         self.file.write_text(self.text)
         self.asked = Asked()
         self.make_topics: Callable[[Pipeline], object] = lambda _: None
+        self.named = self.file
+        self.refused: Callable[[], object] = lambda: None
         self.began = 0
         self.answer = ""
 
@@ -42,7 +46,11 @@ class Reloaded:
         replace = pinned.replace
 
         def replaced(text: str) -> None:
-            replace(text)
+            try:
+                replace(text)
+            except ConfigError:
+                self.refused()
+                raise
             self.began += 1
             self.between()
 
@@ -52,10 +60,10 @@ class Reloaded:
         running = asyncio.create_task(supervised.run(self.folder / "log", self.asked))
         log = self.folder / "log"
         await asyncio.to_thread(wait_until, lambda: log.is_file() and "up" in log.read_text(), "it does not begin")
-        identity = ask(self.folder, self.file, self.text + "\n# edited\n")
+        identity = ask(self.folder, self.named, self.text + "\n# edited\n")
         await asyncio.wait_for(running, 60)
         found = answer_of(self.folder, identity)
-        assert found is not None
+        assert found is not None, "no answer"
         self.answer = found.problem
 
 
@@ -81,3 +89,45 @@ def test_a_reload_that_an_end_overtakes_is_told_so(tmp_path: Path) -> None:
     asyncio.run(reloaded.run())
     assert reloaded.began == 0
     assert "asked to end" in reloaded.answer
+
+
+@pytest.mark.parametrize("name", ["other/../p.toml", "link.toml", "p.toml"])
+def test_the_file_that_runs_is_taken_over_by_any_of_its_names(tmp_path: Path, name: str) -> None:
+    reloaded = Reloaded(tmp_path, lambda: None)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link.toml").symlink_to(reloaded.file)
+    reloaded.named = tmp_path / name
+    reloaded.between = lambda: reloaded.asked.act()  # noqa: PLW0108 - it is another one by then
+    asyncio.run(reloaded.run())
+    assert (reloaded.began, reloaded.answer) == (1, "")
+
+
+def test_an_edit_that_cannot_be_kept_is_refused_and_what_ran_goes_on(tmp_path: Path) -> None:
+    reloaded = Reloaded(tmp_path, lambda: None)
+
+    def stop_where_it_cannot_be_written(_: Pipeline) -> None:
+        (tmp_path / "running.toml.new").mkdir()  # root writes where rights forbid it, but not into a folder
+
+    reloaded.make_topics = stop_where_it_cannot_be_written
+    log = tmp_path / "log"
+
+    def end_once_it_is_up_again() -> None:
+        wait_until(lambda: log.read_text().count("sleeper    up") == 2, "what ran does not go on")
+        reloaded.asked.act()
+
+    end = threading.Thread(target=end_once_it_is_up_again)
+    reloaded.refused = end.start
+    asyncio.run(reloaded.run())
+    end.join()
+    assert (reloaded.began, reloaded.answer.count("running.toml.new: can't be written")) == (0, 1)
+    assert "edited" not in (tmp_path / "running.toml").read_text()
+
+
+def test_a_reload_that_cannot_be_answered_is_told_in_the_log(tmp_path: Path) -> None:
+    reloaded = Reloaded(tmp_path, lambda: None)
+    (tmp_path / "reloaded.json.new").mkdir()
+    reloaded.between = lambda: reloaded.asked.act()  # noqa: PLW0108 - it is another one by then
+    with pytest.raises(AssertionError, match="no answer"):
+        asyncio.run(reloaded.run())
+    assert reloaded.began == 1
+    assert "`tidemark reload` was not answered" in (tmp_path / "log").read_text()

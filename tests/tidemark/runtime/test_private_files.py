@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,14 @@ import pytest
 from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.security.roles import Role
 from tidemark.broker import EmbeddedKafka, layout
-from tidemark.runtime.private_files import private_database, private_file, private_folder, private_log
+from tidemark.errors import ConfigError
+from tidemark.runtime.private_files import (
+    private_content,
+    private_database,
+    private_file,
+    private_folder,
+    private_log,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +88,19 @@ def test_what_kafka_itself_writes_is_for_its_owner(kafka_node: EmbeddedKafka) ->
     assert written
     assert {oct(path.stat().st_mode & 0o077) for path in written if path.exists()} == {"0o0"}
     assert kafka_node.data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_content_is_whole_or_the_one_before(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    private_content(file, b"before")
+    assert file.stat().st_mode & 0o077 == 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # as a disk that fills up while the file is written
+    try:
+        with pytest.raises(ConfigError, match="can't be written"):
+            private_content(file, b"x" * 1_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.read_bytes() == b"before"
+    private_content(file, b"after")
+    assert file.read_bytes() == b"after"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tidemark.supervisor.reloading import answer, answer_of, ask, taken, withdraw
+from tidemark.errors import ConfigError
+from tidemark.supervisor.reloading import answer, answer_of, ask, asking, taken, withdraw
 
 
 def test_a_request_is_taken_once_whole_and_only_its_own_answer_counts(tmp_path: Path) -> None:
@@ -36,6 +37,13 @@ def test_a_file_that_is_no_request_is_removed_and_nothing_is_done(tmp_path: Path
     (tmp_path / "reload.json").write_bytes(content)
     assert taken(tmp_path) is None
     assert not (tmp_path / "reload.json").exists()
+
+
+def test_of_two_that_ask_at_once_the_second_is_told_to_wait(tmp_path: Path) -> None:
+    with asking(tmp_path), pytest.raises(ConfigError, match="another `tidemark reload`"), asking(tmp_path):
+        pass
+    with asking(tmp_path):
+        pass
 
 
 def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
