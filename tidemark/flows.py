@@ -82,6 +82,13 @@ _OWN: Final = (
         meaning="Predictions, labels, outcomes and the sample to metrics.",
     ),
     FlowSpec(
+        name="decide",
+        over="dataflows.decide:over",
+        reads=lambda pipeline: [pipeline.topics.predictions, pipeline.topics.metrics] if pipeline.decisions else [],
+        meaning="Predictions to decisions, by the pipeline's rules.",
+        moves="tidemark.cli.reset:decide_moves",
+    ),
+    FlowSpec(
         name="publish",
         over="dataflows.publish:over",
         reads=lambda pipeline: list(dict.fromkeys(getattr(pipeline.topics, each.of) for each in pipeline.outputs)),

@@ -27,7 +27,7 @@ from labeling_grpc.client.queue_status import queue_status
 from tidemark.errors import LabelingError, TidemarkError
 from tidemark.observe.status import status_of
 from tidemark.observe.status_record import LabelingStatus, Status, TopicStatus
-from tidemark.observe.words import alert_words, gain_words, quality_words, seconds_words
+from tidemark.observe.words import alert_words, decision_words, gain_words, quality_words, seconds_words
 
 _EVERY_SECONDS: Final = 2.0
 _MOST_SECONDS: Final = 3_600.0
@@ -126,6 +126,7 @@ async def _live(visit: Visit) -> str:
         headline=None if quality is None or quality.value is None else share(quality.value),
         gain="" if quality is None else gain_words(quality),
         alerts="" if status.alerts is None else alert_words(status.alerts),
+        decisions=decision_words(status.decisions),
         latency=None if latency is None else (seconds_words(latency.p50), seconds_words(latency.p99)),
         late=_late(look),
         champions=_champions(site, look),

@@ -21,6 +21,10 @@ def ensure_added(pipeline: Pipeline, settings: Settings, topic: str) -> None:
 
     """
     specs = pipeline.topics.specs(
-        raw=[], hops=[], partitions=pipeline.partitions, retention_ms=pipeline.retention.events // 1_000
+        raw=[],
+        hops=[],
+        partitions=pipeline.partitions,
+        retention_ms=pipeline.retention.events // 1_000,
+        decisions=bool(pipeline.decisions),
     )
     ensure_topics(settings, [spec for spec in specs if spec.name == topic])

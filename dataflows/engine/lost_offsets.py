@@ -154,11 +154,18 @@ def _told_by_publish(look: _Look) -> Partition | None:
     return None
 
 
+def _told_by_decide(look: _Look) -> Partition | None:
+    """It knows what it has decided: what is read again is decided once all the same."""
+    del look
+    return None
+
+
 _TOLD: Final[dict[str, Callable[[_Look], Partition | None]]] = {
     "stream": _told_by_stream,
     "select": _told_by_select,
     "retrain": _told_by_retrain,
     "monitor": _told_by_monitor,
     "publish": _told_by_publish,
+    "decide": _told_by_decide,
 }
 """By flow: a partition without an offset of which something was published, if there is one."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-FLOWS = ("stream", "select", "retrain", "monitor", "publish", "ingest")
+FLOWS = ("stream", "select", "retrain", "monitor", "decide", "publish", "ingest")
 STEPS = {
     "stream": [
         *("read", "raw", "decode", "row_features", "window_features", "to_terminal_id", "by_terminal_id"),
@@ -28,6 +28,7 @@ STEPS = {
         *("read", "predictions", "decode_predictions", "labels", "keep_labels", "outcomes", "decode_outcomes"),
         *("join_outcomes", "held", "measure", "sample", "watch_sample", "watch_labels", "dead_letters", "commit"),
     ],
+    "decide": ["read", "told", "decide", "dead_letters", "commit"],
     "publish": ["read", "told", "write", "dead_letters", "commit"],
     "ingest": ["read", "raw_records", "commit"],
 }

@@ -25,7 +25,7 @@ from tidemark.flows import FLOWS, FlowSpec, flows_of
 from tidemark.kafka import ensure_topics, read_all
 from tidemark.observe import Observer
 from tidemark.pipeline import load, parse
-from tidemark.pipeline.model import OutputSpec
+from tidemark.pipeline.model import DecisionRule, OutputSpec
 from tidemark.records import Metric, decode
 from tidemark.runtime.settings import Settings
 
@@ -46,11 +46,15 @@ def test_a_flow_builds_says_what_it_reads_and_how_it_is_reset(spec: FlowSpec) ->
         topic.name
         for topic in PIPELINE.topics.specs(raw=PIPELINE.raw_topics, hops=PIPELINE.keys, partitions=1, retention_ms=1)
     }
-    outputs = [OutputSpec(topic="x", of="candidates", format="json")]
-    read = spec.reads(PIPELINE.model_copy(update={"outputs": outputs}))
+    more = {
+        "outputs": [OutputSpec(topic="x", of="candidates", format="json")],
+        "decisions": [DecisionRule(name="x", threshold=0.5)],
+    }
+    read = spec.reads(PIPELINE.model_copy(update=more))
     assert set(read) <= {*own, *PIPELINE.hop_topics}
     assert read
-    assert spec.reads(PIPELINE) == ([] if spec.name == "publish" else read), "only what has outputs has that flow"
+    declared = {"publish": "outputs", "decide": "decisions"}
+    assert spec.reads(PIPELINE) == ([] if spec.name in declared else read), "only what declares it has that flow"
 
 
 def test_flows_never_import_flows() -> None:
@@ -177,7 +181,7 @@ def test_a_broken_flow_of_a_package_ends_in_a_sentence(
 
 def test_a_flow_that_there_is_not_is_refused_with_those_that_there_are(caplog: pytest.LogCaptureFixture) -> None:
     assert main(["streem", "p.toml"]) == 2
-    assert "usage: python -m dataflows.run stream|select|retrain|monitor|publish PIPELINE" in caplog.text
+    assert "usage: python -m dataflows.run stream|select|retrain|monitor|decide|publish PIPELINE" in caplog.text
     with pytest.raises(ConfigError, match="there is no flow 'streem'; did you mean 'stream'"):
         FLOWS.get("streem")
 

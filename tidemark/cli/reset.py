@@ -132,6 +132,22 @@ def publish_moves(
     ]
 
 
+def decide_moves(
+    pipeline: Pipeline,
+    settings: Settings,  # noqa: ARG001 - as every flow's
+    group: StoppedGroup,
+    to: str,
+    *,
+    publish_again: bool,
+) -> list[Move]:
+    """What to commit for the decide flow's partitions. It knows what it has decided, wherever it goes on."""
+    if publish_again:
+        raise ConfigError(f"decisions are made once, so there is no {_AGAIN} of them; leave it out")
+    places = group.places(group.present(FLOWS.get("decide").reads(pipeline)))
+    targets = _targets(group, [place for place in places if place.partition.topic != pipeline.topics.metrics], to)
+    return [Move(place.partition, targets.get(place.partition, place.low), "") for place in places]
+
+
 def _targets(group: StoppedGroup, places: Sequence[Place], to: str) -> dict[Partition, int]:
     """Where `--to` is in each partition.
 

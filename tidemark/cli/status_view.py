@@ -10,7 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemark.observe.status_record import LabelingStatus, Status
-from tidemark.observe.words import alert_words, gain_words, labeling_words, quality_words, rate_words, seconds_words
+from tidemark.observe.words import (
+    alert_words,
+    decision_words,
+    gain_words,
+    labeling_words,
+    quality_words,
+    rate_words,
+    seconds_words,
+)
 from tidemark.runtime.safe_text import safe
 
 _STATES: Final = {
@@ -101,6 +109,8 @@ def _model_facts(status: Status, table: Table) -> None:
         table.add_row("quality", "is measured soon")
     if status.alerts is not None:
         table.add_row("alerts", Text(safe(alert_words(status.alerts))))
+    if status.decisions:
+        table.add_row("decisions", Text(safe(decision_words(status.decisions))))
     champion = status.champion
     if champion is not None:
         text = f"{champion.version}, learnt from {champion.labels:,} labels; {champion.decision}"

@@ -71,4 +71,5 @@ def _specs(pipeline: Pipeline, retention: int) -> list[TopicSpec]:
         retention_ms=retention // 1_000,
         short_retention_ms=proposals_retention(pipeline) // 1_000,
         predictions_retention_ms=predictions_retention(pipeline) // 1_000,
+        decisions=bool(pipeline.decisions),
     )

@@ -47,6 +47,36 @@ def predictions(
 
     latest: (n,) event time, µs, beyond which each record's can't be: an earlier version let such events through.
     """
+    found, at, bad = sound_predictions(batch, spec, latest)
+    classes = len(spec.classes)
+    rows = np.zeros(len(found), prediction_dtype(classes))
+    rows["partition"] = batch.partition.index
+    rows["event"] = hashes([one.event_id for one in found])
+    rows["business"] = hashes([one.business_id or "" for one in found])
+    rows["has_business"] = [one.business_id is not None for one in found]
+    rows["time"] = [one.time for one in found]
+    rows["model"] = [models.number(one.model) for one in found]
+    rows["truth"], rows["truth_at"] = UNKNOWN, NEVER
+    unscored = [np.nan] * classes
+    scored = [of_these_classes(one.probabilities, classes) or unscored for one in found]
+    rows["p"] = np.array(scored, np.float32).reshape(len(found), classes)
+    return rows, np.array(at, np.int64), bad
+
+
+def sound_predictions(
+    batch: Batch, spec: LabelSpec, latest: NDArray[np.int64]
+) -> tuple[list[Prediction], list[int], Bad]:
+    """Predictions of a batch of `P.predictions`, the batch's rows they come from, and what is wrong with the others.
+
+    Args:
+        batch: of records.
+        spec: whose classes have the probabilities.
+        latest: (n,) event time, µs, beyond which each record's can't be: an earlier version let such events through.
+
+    Returns:
+        As many predictions as rows, and the rows that are none.
+
+    """
     bad: Bad = []
     found, at = _decode(batch, bad)
     classes = len(spec.classes)
@@ -61,18 +91,7 @@ def predictions(
         bad += [(row, RecordError(_STEP, problem)) for row, problem in zip(at, problems, strict=True) if problem]
         kept = [i for i, problem in enumerate(problems) if not problem]
         found, at = [found[i] for i in kept], [at[i] for i in kept]
-    rows = np.zeros(len(found), prediction_dtype(classes))
-    rows["partition"] = batch.partition.index
-    rows["event"] = hashes([one.event_id for one in found])
-    rows["business"] = hashes([one.business_id or "" for one in found])
-    rows["has_business"] = [one.business_id is not None for one in found]
-    rows["time"] = [one.time for one in found]
-    rows["model"] = [models.number(one.model) for one in found]
-    rows["truth"], rows["truth_at"] = UNKNOWN, NEVER
-    unscored = [np.nan] * classes
-    scored = [of_these_classes(one.probabilities, classes) or unscored for one in found]
-    rows["p"] = np.array(scored, np.float32).reshape(len(found), classes)
-    return rows, np.array(at, np.int64), bad
+    return found, at, bad
 
 
 def hashes(texts: Sequence[str]) -> NDArray[np.uint64]:

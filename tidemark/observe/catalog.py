@@ -30,6 +30,7 @@ _HOMES: Final = (
     "tidemark.training.alerting",
     "tidemark.training.metrics",
     "tidemark.selection.steps.outputs",
+    "tidemark.deciding.step",
     "tidemark.records.source_telling",
     "tidemark.records.webhook_telling",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from tidemark.observe.sampling import Sample
 from tidemark.observe.snapshot import Snapshot
@@ -10,6 +10,7 @@ from tidemark.observe.status_record import (
     AlertsStatus,
     BudgetStatus,
     ChampionStatus,
+    DecisionsStatus,
     FigureStatus,
     FlowStatus,
     LabelingStatus,
@@ -21,11 +22,12 @@ from tidemark.observe.status_record import (
     TopicStatus,
 )
 from tidemark.pipeline import Pipeline
-from tidemark.records import Metric
+from tidemark.records import Decided, Metric
 from tidemark.records.topics import Topics
 
 _HEADLINE: Final = "quality"
 _ALERTS: Final = "alert_threshold"
+_DECISIONS: Final = "decisions_of_day"
 
 
 def status_of(pipeline: Pipeline, file: str, snapshot: Snapshot, sample: Sample, labeling: LabelingStatus) -> Status:
@@ -58,6 +60,7 @@ def status_of(pipeline: Pipeline, file: str, snapshot: Snapshot, sample: Sample,
         notes=notes,
         quality=_quality(snapshot),
         alerts=_alerts(snapshot, pipeline),
+        decisions=decisions_of(snapshot.metrics.get(_DECISIONS), pipeline),
         champion=_champion(snapshot),
         budget=_budget(snapshot.metrics.get("budget_spent")),
         latency=_latency(sample),
@@ -113,6 +116,37 @@ def _quality(snapshot: Snapshot) -> QualityStatus | None:
         next_hundred_most=None if snapshot.gain is None else snapshot.gain.most,
         enough=snapshot.gain is not None and snapshot.gain.enough,
     )
+
+
+def decisions_of(metric: Metric | None, pipeline: Pipeline) -> list[DecisionsStatus]:
+    """What each rule of a pipeline decided, as the newest metric tells it.
+
+    Args:
+        metric: `decisions_of_day`; None where there is none.
+        pipeline: whose rules these are.
+
+    Returns:
+        One for each rule; none without the metric.
+
+    """
+    if metric is None:
+        return []
+    found = []
+    for rule in pipeline.decisions:
+        counts = [_count(metric.detail.get(f"{rule.name}.{kind}")) or 0 for kind in get_args(Decided)]
+        alert, abstain, suppressed, over_budget = counts
+        found.append(
+            DecisionsStatus(
+                rule=rule.name,
+                day=str(metric.detail.get("day") or "")[:10],
+                alert=alert,
+                abstain=abstain,
+                suppressed=suppressed,
+                over_budget=over_budget,
+                per_day=rule.per_day,
+            )
+        )
+    return found
 
 
 def _alerts(snapshot: Snapshot, pipeline: Pipeline) -> AlertsStatus | None:

@@ -96,6 +96,21 @@ class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
     enough: bool = False
 
 
+class DecisionsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule decided on the latest day of event time (docs/how-to/decisions.md).
+
+    rule: its name.  day: as 2026-11-30.  per_day: most alerts; null without a budget.
+    """
+
+    rule: str
+    day: str
+    alert: int
+    abstain: int
+    suppressed: int
+    over_budget: int
+    per_day: int | None = None
+
+
 class AlertsStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What alerts must find, and from which probability on they do (docs/explanation/alerts.md).
 
@@ -219,6 +234,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     quality: QualityStatus | None = None
     alerts: AlertsStatus | None = None
+    decisions: list[DecisionsStatus] = []
     champion: ChampionStatus | None = None
     budget: BudgetStatus | None = None
     latency: LatencyStatus | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from tidemark.observe.status_record import AlertsStatus, LabelingStatus, QualityStatus
+from tidemark.observe.status_record import AlertsStatus, DecisionsStatus, LabelingStatus, QualityStatus
 
 _MEASURES: Final = {
     "accuracy": "accuracy",
@@ -45,6 +46,23 @@ def alert_words(found: AlertsStatus) -> str:
     if found.fits is not None and found.most_per_day is not None:
         text += f", {'within' if found.fits else 'perhaps more than'} the {found.most_per_day:,.0f} that people can see"
     return text
+
+
+def decision_words(found: Sequence[DecisionsStatus]) -> str:
+    """What the rules decided on the latest day, in words; "" where there is none."""
+    if not found:
+        return ""
+    told = []
+    for each in found:
+        budget = "" if each.per_day is None else f" of {each.per_day:,}"
+        counts = {
+            "abstained from": each.abstain,
+            "suppressed": each.suppressed,
+            "over budget": each.over_budget,
+        }
+        more = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        told.append(f"{each.rule} {each.alert:,}{budget}{f' ({more})' if more else ''}")
+    return f"alerts on {found[0].day}: {'; '.join(told)}"
 
 
 def gain_words(found: QualityStatus) -> str:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.column_checks import column_problems, duplicate_problems
 from tidemark.pipeline.durations import format_duration
-from tidemark.pipeline.model import Pipeline
+from tidemark.pipeline.model import DecisionRule, Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.source_checks import source_problems
 from tidemark.pipeline.training_params import problems as problems_of
@@ -52,6 +52,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
     return [
         *_topics(pipeline),
         *_outputs(pipeline),
+        *_decisions(pipeline),
         *_partitions(pipeline),
         *column_problems(pipeline),
         *duplicate_problems(pipeline),
@@ -86,10 +87,14 @@ def _expressed(pipeline: Pipeline, checked: CheckedTexts | None) -> Expressed:
     return found
 
 
+def _own_topics(pipeline: Pipeline, raw: list[str]) -> set[str]:
+    specs = pipeline.topics.specs(raw=raw, hops=pipeline.keys, partitions=1, retention_ms=1, decisions=True)
+    return {spec.name for spec in specs} | {pipeline.topics.webhooks}
+
+
 def _topics(pipeline: Pipeline) -> Iterator[Problem]:
     raw = pipeline.raw_topics
-    specs = pipeline.topics.specs(raw=[], hops=pipeline.keys, partitions=1, retention_ms=1)
-    own = {spec.name for spec in specs} | {pipeline.topics.webhooks}
+    own = _own_topics(pipeline, [])
     for i, topic in enumerate(raw):
         if pipeline.raw[i].format != pipeline.raw[0].format:
             yield Problem(f"raw[{i}].format", "raw topics of one pipeline have one format; write the same in each")
@@ -118,8 +123,7 @@ def _topics(pipeline: Pipeline) -> Iterator[Problem]:
 
 
 def _outputs(pipeline: Pipeline) -> Iterator[Problem]:
-    specs = pipeline.topics.specs(raw=pipeline.raw_topics, hops=pipeline.keys, partitions=1, retention_ms=1)
-    taken = {spec.name for spec in specs} | {pipeline.topics.webhooks}
+    taken = _own_topics(pipeline, pipeline.raw_topics)
     for i, output in enumerate(pipeline.outputs):
         if not _TOPIC.fullmatch(output.topic) or output.topic in {".", ".."}:
             yield Problem(
@@ -133,6 +137,36 @@ def _outputs(pipeline: Pipeline) -> Iterator[Problem]:
         taken.add(output.topic)
         if output.registry is not None and output.format != "avro":
             yield Problem(f"outputs[{i}].registry", f"is no setting of the format '{output.format}'; remove it")
+
+
+def _decisions(pipeline: Pipeline) -> Iterator[Problem]:
+    names = [rule.name for rule in pipeline.decisions]
+    for i, rule in enumerate(pipeline.decisions):
+        where = f"decisions[{i}]"
+        if rule.name in names[:i]:
+            yield Problem(f"{where}.name", f"'{rule.name}' is the name of two rules; rename one")
+        if rule.of is not None and rule.of not in pipeline.label.classes:
+            yield Problem(f"{where}.of", f"'{rule.of}' is no class; {did_you_mean(rule.of, pipeline.label.classes)}")
+        if rule.suppress is not None and rule.suppress > pipeline.retention.events:
+            yield Problem(
+                f"{where}.suppress",
+                "lasts longer than decisions are kept, by which it is known; shorten it, or lengthen retention.events",
+            )
+        yield from _bounds(pipeline, rule, where)
+
+
+def _bounds(pipeline: Pipeline, rule: DecisionRule, where: str) -> Iterator[Problem]:
+    if (rule.threshold is None) == (rule.costs is None):
+        yield Problem(where, "a rule has either a threshold or costs; write one of them")
+    positive = pipeline.label.positive
+    if rule.threshold == "recall" and pipeline.alerts is None:
+        yield Problem(f"{where}.threshold", "'recall' follows [alerts], which is missing; add it, with its recall")
+    elif rule.threshold == "recall" and rule.of not in (None, positive):
+        yield Problem(f"{where}.of", f"[alerts] is about '{positive}'; remove it, or write a number as threshold")
+    if rule.abstain_from is not None and rule.costs is not None:
+        yield Problem(f"{where}.abstain_from", "with costs it follows from costs.review; remove it")
+    elif rule.abstain_from is not None and isinstance(rule.threshold, float) and rule.abstain_from >= rule.threshold:
+        yield Problem(f"{where}.abstain_from", "lies not below the threshold, so nothing would abstain; lower it")
 
 
 def _format_settings(pipeline: Pipeline, number: int) -> Iterator[Problem]:

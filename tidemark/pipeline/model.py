@@ -520,6 +520,40 @@ class Alerts(Section):
     """Alerts a day that people can look at."""
 
 
+class Costs(Section):
+    """What a decision costs, in one unit, whichever that is: the cheapest on average is taken."""
+
+    missed: Annotated[float, Field(gt=0, allow_inf_nan=False), Unit("cost")]
+    """Of an event of the class that nobody is told of."""
+    false_alarm: Annotated[float, Field(gt=0, allow_inf_nan=False), Unit("cost")]
+    """Of an alert that is of another class."""
+    review: Unless[Annotated[float, Field(gt=0, allow_inf_nan=False), Unit("cost")]] = None
+    """Of a person's look. Where that is the least, the decision is `abstain`. Without it there is none."""
+
+
+class DecisionRule(Section):
+    """What is done about predictions. The flow `decide` writes each decision once to `P.decisions`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,49}$")]
+    """Of the rule, in its decisions. Each rule decides for itself."""
+    of: Unless[str] = None
+    """The class that is told of; `label.positive` by default."""
+    threshold: Unless[Annotated[Annotated[float, Field(gt=0, le=1)] | Literal["recall"], Unit("probability")]] = None
+    """Probability of the class from which on an event is an alert. `"recall"`: the one that `[alerts]` knows to find
+    enough; until one is known nothing is decided, and of a new model that has none yet, that of the one before
+    holds."""
+    costs: Unless[Costs] = None
+    """In place of a threshold: it follows from what errors cost."""
+    abstain_from: Unless[Annotated[float, Field(gt=0, lt=1), Unit("probability")]] = None
+    """With a threshold: from this probability on, and below the threshold, the decision is `abstain`: a person should
+    look."""
+    suppress: Unless[Duration] = None
+    """For so long after an alert, or an `abstain`, another event of the key is `suppressed`, by event time."""
+    per_day: Unless[Annotated[Count, Unit("alerts")]] = None
+    """Most alerts of a day of `label.zone`. What would be more, or is less likely than so many of the last 24 hours, is
+    `over_budget`."""
+
+
 class Sample(Section):
     """The background sample: events drawn at random, with their features, in `P.sample`."""
 
@@ -622,6 +656,8 @@ class Pipeline(Section):
     """When a model replaces another."""
     alerts: Unless[Alerts] = None
     """What alerts must find. Without it nothing is told of them."""
+    decisions: Annotated[list[DecisionRule], Field(exclude_if=lambda value: not value, max_length=20)] = []
+    """What is done about predictions (docs/how-to/decisions.md)."""
     sample: Sample = Sample()
     """The background sample."""
     drift: Drift = Drift()

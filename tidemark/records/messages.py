@@ -20,6 +20,7 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer of a record. Whoever writes more is refused here: columns, databases and packed states have 64
 bits. A label's times are checked, and named, by who learns from them."""
 Reason = Literal["explore", "uncertain", "diverse", "cold", "imported"]
+Decided = Literal["alert", "abstain", "suppressed", "over_budget"]
 LabelStatus = Literal[
     "answered", "skipped", "expired", "retracted", "withdrawn", "vote", "gold", "escalated", "commented", "requeued"
 ]
@@ -43,6 +44,27 @@ class Prediction(Record, frozen=True, kw_only=True):
     time: Int64
     probabilities: list[float] | None
     uncertainty: float | None
+    model: str
+    late: bool = False
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    """`P.decisions`: what a rule makes of an event that is likely enough.
+
+    `alert`: tell of it. `abstain`: a person should look. `suppressed`: the key was told of lately. `over_budget`: the
+    day's alerts are spent, or are for likelier events. `of` is the class, `probability` the model's of it, and
+    `threshold` the one in force.
+    """
+
+    event_id: str
+    business_id: str | None
+    key: str | None
+    time: Int64
+    rule: str
+    decided: Decided
+    of: str
+    probability: float
+    threshold: float
     model: str
     late: bool = False
 

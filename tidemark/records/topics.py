@@ -55,6 +55,11 @@ class Topics:
         return f"{self.pipeline}.candidates"
 
     @property
+    def decisions(self) -> str:
+        """What rules made of predictions; one partition. Only where the pipeline has `[[decisions]]`."""
+        return f"{self.pipeline}.decisions"
+
+    @property
     def labels(self) -> str:
         """Annotations, kept forever."""
         return f"{self.pipeline}.labels"
@@ -113,11 +118,13 @@ class Topics:
         retention_ms: int,
         short_retention_ms: int = 6 * 3_600_000,
         predictions_retention_ms: int = 0,
+        decisions: bool = False,
     ) -> list[TopicSpec]:
         """Every topic of the pipeline; `partitions` is the number of raw partitions.
 
         short_retention_ms: of the proposals, which selection reads again from the beginning of an open tile.
         predictions_retention_ms: of the predictions, if longer: they are joined to outcomes that come late.
+        decisions: whether the pipeline has rules.
         """
         time = {"retention.ms": str(retention_ms)}
         compacted = dict(_COMPACTED)
@@ -129,6 +136,7 @@ class Topics:
             TopicSpec(self.proposals, 1, {"retention.ms": str(short_retention_ms)}),
             TopicSpec(self.sample, 1, compacted | _SMALL_SEGMENTS),
             TopicSpec(self.candidates, 1, dict(time)),
+            *([TopicSpec(self.decisions, 1, dict(time))] if decisions else []),
             TopicSpec(self.labels, 1, dict(_FOREVER)),
             TopicSpec(self.outcomes, partitions, dict(_FOREVER)),
             TopicSpec(self.models, 1, compacted),

@@ -25,6 +25,7 @@ from tidemark.kafka import admin, ensure_topics, producer_config
 from tidemark.observe import Observer, status_record
 from tidemark.observe.sampling import WHOLE, latency_since, sample
 from tidemark.observe.starting import running
+from tidemark.observe.status import decisions_of
 from tidemark.observe.status_record import (
     AlertsStatus,
     AnnotatorStatus,
@@ -40,7 +41,8 @@ from tidemark.observe.status_record import (
     TopicStatus,
     WebhookStatus,
 )
-from tidemark.observe.words import alert_words, gain_words, quality_words
+from tidemark.observe.words import alert_words, decision_words, gain_words, quality_words
+from tidemark.records import Metric
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 from tidemark.supervisor.folder import alone, pipeline_folder
@@ -176,6 +178,36 @@ def test_what_a_hundred_more_labels_bring_is_told_in_a_sentence() -> None:
     assert (
         gain_words(enough) == "enough: a hundred more labels bring about 0.1 points, less than half a point in any case"
     )
+
+
+def test_what_rules_decided_on_the_latest_day_is_told_in_a_sentence() -> None:
+    pipeline = small_pipeline(
+        extra="""
+        [[decisions]]
+        name = "tell"
+        threshold = 0.5
+        per_day = 100
+        [[decisions]]
+        name = "cost"
+        costs = { missed = 1.0, false_alarm = 1.0 }
+        """
+    )
+    detail: dict[str, str | float | int | None] = {
+        "day": "2026-11-30",
+        "tell.alert": 12,
+        "tell.suppressed": 3,
+        "tell.over_budget": 4_000,
+        "cost.alert": 7,
+    }
+    metric = Metric(
+        name="decisions_of_day", value=19, low=None, high=None, n=22, at=0, model="", source="stream", detail=detail
+    )
+    found = decisions_of(metric, pipeline)
+    assert decision_words(found) == "alerts on 2026-11-30: tell 12 of 100 (3 suppressed, 4,000 over budget); cost 7"
+    assert decisions_of(None, pipeline) == []
+    assert decision_words([]) == ""
+    strange = msgspec.structs.replace(metric, detail={"day": "x" * 900, "tell.alert": "many"})
+    assert [(len(each.day), each.alert) for each in decisions_of(strange, pipeline)] == [(10, 0), (10, 0)]
 
 
 def test_every_field_of_the_json_is_documented() -> None:

@@ -1,0 +1,181 @@
+"""Predictions to decisions: by each rule for itself, and none twice, wherever reading goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from models import START, small_pipeline
+
+from tidemark.deciding.state import DecideState
+from tidemark.deciding.step import DecideStep
+from tidemark.errors import TopicError
+from tidemark.pipeline import Pipeline
+from tidemark.records import Decision, Metric, Prediction, decode, encode
+from tidemark.runtime.by_topic import ByTopicStep, Received
+from tidemark.runtime.processor import Batch, Partition
+from tidemark.runtime.steps import RoundContext
+
+TIME = START * 1_000
+RULES = """
+    [alerts]
+    recall = 0.8
+    [[decisions]]
+    name = "tell"
+    threshold = 0.8
+    abstain_from = 0.5
+    suppress = "1m"
+    [[decisions]]
+    name = "found"
+    threshold = "recall"
+    [[decisions]]
+    name = "no"
+    of = "no"
+    threshold = 0.9
+"""
+
+
+def prediction(number: int, probability: float | None, key: str | None = None, second: int = 0) -> Prediction:
+    return Prediction(
+        event_id=f"e{number}",
+        business_id=f"b{number}",
+        key=key,
+        time=TIME + second * 1_000_000,
+        probabilities=None if probability is None else [1 - probability, probability],
+        uncertainty=None,
+        model="m1",
+    )
+
+
+def batch(topic: str, values: Sequence[bytes | None], first: int = 0) -> Batch:
+    offsets = np.arange(first, first + len(values), dtype=np.int64)
+    partition = Partition(topic, 0, "x")
+    return Batch(partition, offsets, START + offsets, [None] * len(values), list(values), [None] * len(values))
+
+
+def threshold(value: float | None) -> bytes:
+    metric = Metric(
+        name="alert_threshold", value=value, low=None, high=None, n=9, at=0, model="m1", source="labels", detail={}
+    )
+    return encode(metric)
+
+
+class Deciding:
+    """The step of a pipeline, whose decisions are kept."""
+
+    def __init__(self, pipeline: Pipeline, before: Sequence[Decision] = ()) -> None:
+        self.step = DecideStep(pipeline, lambda: before, wall=lambda: TIME * 2)
+        self.step.open()
+        self.refused: list[str] = []
+
+    def feed(self, *batches: Batch) -> list[tuple[str, str, str]]:
+        """Rule, event and decision."""
+        return [(each.rule, each.event_id, each.decided) for each in self.decisions(*batches)]
+
+    def decisions(self, *batches: Batch) -> list[Decision]:
+        outcome = self.step.process(Received(batches), RoundContext(0, [each.partition for each in batches]))
+        self.refused += [each.reason for each in outcome.errs]
+        return [decode(Decision, output.value) for output in outcome.oks]
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    return small_pipeline(extra=RULES)
+
+
+def predictions(*given: Prediction, first: int = 0) -> Batch:
+    return batch("p.predictions", [encode(each) for each in given], first)
+
+
+def test_each_rule_decides_for_itself_and_a_record_says_all_that_led_to_it(pipeline: Pipeline) -> None:
+    deciding = Deciding(pipeline)
+    rows = [(0.05, "a"), (0.4, "a"), (0.5, "a"), (0.95, "a"), (0.95, "b"), (0.95, None), (0.95, None), (None, "c")]
+    found = deciding.decisions(predictions(*(prediction(n, p, key) for n, (p, key) in enumerate(rows))))
+    assert [(each.rule, each.event_id, each.decided) for each in found] == [
+        ("no", "e0", "alert"),
+        ("tell", "e2", "abstain"),
+        ("tell", "e3", "suppressed"),
+        ("tell", "e4", "alert"),
+        ("tell", "e5", "alert"),
+        ("tell", "e6", "alert"),
+    ]
+    assert found[0] == Decision(
+        event_id="e0",
+        business_id="b0",
+        key="a",
+        time=TIME,
+        rule="no",
+        decided="alert",
+        of="no",
+        probability=0.95,
+        threshold=0.9,
+        model="m1",
+    )
+
+
+def test_a_rule_that_follows_alerts_has_the_newest_threshold_that_finds_enough(pipeline: Pipeline) -> None:
+    deciding = Deciding(pipeline)
+
+    def found(number: int) -> list[tuple[str, str, str]]:
+        return [each for each in deciding.feed(predictions(prediction(number, 0.4))) if each[0] == "found"]
+
+    assert found(0) == [], "none is known"
+    deciding.feed(batch("p.metrics", [None, b"alert_threshold", threshold(0.3)], 7))
+    assert found(1) == [("found", "e1", "alert")]
+    deciding.feed(batch("p.metrics", [threshold(None)], 10))
+    assert found(2) == [("found", "e2", "alert")], "the one before holds"
+    deciding.feed(batch("p.metrics", [threshold(0.45), threshold(7.0)], 11))
+    assert found(3) == []
+    assert deciding.step.threshold_at == 11
+
+
+def test_what_is_read_again_is_not_decided_again(pipeline: Pipeline) -> None:
+    first = Deciding(pipeline)
+    log = [prediction(n, 0.95, f"k{n % 3}", n) for n in range(20)]
+    before = first.decisions(predictions(*log))
+    assert len(before) == 20
+    again = Deciding(pipeline, before)
+    assert again.feed(predictions(*log)) == []
+    assert again.feed(predictions(prediction(20, 0.95, "k0", 20))) == [("tell", "e20", "suppressed")]
+
+
+def test_records_that_are_no_predictions_are_refused_alone(pipeline: Pipeline) -> None:
+    deciding = Deciding(pipeline)
+    broken = [b"", b"{", encode(prediction(0, 7.0)), b"[" * 100_000, b"\xff"]
+    whole = batch("p.predictions", [*broken, encode(prediction(1, 0.9, "a"))])
+    assert deciding.feed(whole) == [("tell", "e1", "alert")]
+    assert len(deciding.refused) == len(broken)
+
+
+def test_the_latest_days_alerts_are_told_when_they_change(pipeline: Pipeline) -> None:
+    deciding = Deciding(pipeline)
+    deciding.feed(predictions(*(prediction(n, 0.95, f"k{n % 2}") for n in range(5))))
+
+    def told(now: float) -> list[tuple[float | None, object, object, object]]:
+        outputs = deciding.step.process(Received(), RoundContext(0, tick=now)).oks
+        metrics = [decode(Metric, output.value) for output in outputs]
+        return [(each.value, each.detail["tell.alert"], each.detail["tell.suppressed"], each.n) for each in metrics]
+
+    assert told(100.0) == [(2, 2, 3, 5)]
+    assert told(200.0) == []
+    deciding.feed(predictions(prediction(9, 0.95, "k7")))
+    assert told(205.0) == []
+    assert told(300.0) == [(3, 3, 3, 6)]
+
+
+def test_metadata_of_another_program_is_refused_and_ones_own_says_where_the_threshold_is(pipeline: Pipeline) -> None:
+    topics = ["p.predictions", "p.metrics"]
+    step = DecideStep(pipeline)
+    state = DecideState(pipeline, {"told": ByTopicStep(topics), "decide": step})
+    metrics, partition = Partition("p.metrics", 0, "x"), Partition("p.predictions", 0, "x")
+    assert state.open(metrics, "") is None
+    step.process(Received([batch("p.metrics", [threshold(0.3)], 41)]), RoundContext(0, [metrics]))
+    kept = state.metadata(metrics)
+    assert state.open(partition, state.metadata(partition)) is None
+    state.close(metrics)
+    state.close(partition)
+    assert state.open(metrics, kept) == 41
+    for wrong in ("monitor1:{}", "decide1:x", f"decide1:{'9' * 30}"):
+        with pytest.raises(TopicError, match="not one it wrote"):
+            state.open(partition, wrong)

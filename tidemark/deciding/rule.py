@@ -1,0 +1,66 @@
+"""From which probability on a rule alerts, and from which on it asks a person instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tidemark.pipeline.model import Costs, DecisionRule, LabelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The parts into which a rule cuts probabilities.
+
+    alert: from this on it alerts; None where it is not known yet.  abstain: from this on, and below `alert`, it leaves
+    the decision to a person; None where it never does.
+    """
+
+    alert: float | None
+    abstain: float | None = None
+
+    @property
+    def lowest(self) -> float | None:
+        """From which probability on anything is decided."""
+        return self.abstain if self.abstain is not None else self.alert
+
+
+def bounds_of(rule: DecisionRule) -> Bounds:
+    """The bounds that a rule declares.
+
+    Args:
+        rule: of the pipeline file.
+
+    Returns:
+        Its bounds; without `alert` where it follows `[alerts]`.
+
+    """
+    if rule.costs is not None:
+        return cheapest(rule.costs)
+    return Bounds(None if rule.threshold == "recall" else rule.threshold, rule.abstain_from)
+
+
+def cheapest(costs: Costs) -> Bounds:
+    """The bounds by which the expected cost of an event is least.
+
+    An alert costs `false_alarm` with the probability that the event is of another class, silence costs `missed` with
+    the probability that it is of the class, and a review costs what it costs. The least of the three is taken (Chow
+    1970, "On optimum recognition error and reject tradeoff"; without reviews Elkan 2001, "The foundations of
+    cost-sensitive learning").
+
+    Args:
+        costs: in one unit.
+
+    Returns:
+        The bounds; without `abstain` where a review never costs least.
+
+    """
+    alert = costs.false_alarm / (costs.false_alarm + costs.missed)
+    if costs.review is None:
+        return Bounds(alert)
+    silent_to, alert_from = costs.review / costs.missed, 1 - costs.review / costs.false_alarm
+    return Bounds(alert_from, silent_to) if silent_to < alert_from else Bounds(alert)
+
+
+def class_of(rule: DecisionRule, label: LabelSpec) -> int:
+    """Number of the class that a rule is about."""
+    return label.classes.index(rule.of or label.positive)

@@ -1,0 +1,223 @@
+"""Predictions to decisions, and how many of them a day has had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from tidemark.deciding.book import Book, Day
+from tidemark.deciding.known import Known
+from tidemark.deciding.rule import Bounds, bounds_of, class_of
+from tidemark.errors import RecordError
+from tidemark.monitoring.decoding import of_these_classes, sound_predictions
+from tidemark.pipeline.model import DecisionRule, Pipeline
+from tidemark.records import Decided, Decision, Metric, Prediction, decode, encode
+from tidemark.records.metric_kind import MetricKind
+from tidemark.runtime.broker_time import broker_times, wall_clock
+from tidemark.runtime.by_topic import Received
+from tidemark.runtime.processor import Batch, Output
+from tidemark.runtime.steps import Outcome, Refused, RoundContext
+
+NAME: Final = "decisions_of_day"
+METRICS: Final = (
+    MetricKind(
+        NAME,
+        "alerts",
+        "decide",
+        "stream",
+        "Alerts of all rules on the latest day of event time; the detail has what each rule decided.",
+    ),
+)
+THRESHOLD: Final = "alert_threshold"
+"""The metric that a rule with `threshold = "recall"` follows."""
+_TELL_EVERY: Final = 10.0
+
+
+@dataclass(slots=True)
+class _Rule:
+    """A rule at work. number: of its class."""
+
+    rule: DecisionRule
+    number: int
+    of: str
+    bounds: Bounds
+    book: Book
+
+    def concerns(self, probability: float) -> bool:
+        """Whether anything is decided."""
+        lowest = self.bounds.lowest
+        return lowest is not None and probability >= lowest
+
+    def decide(self, one: Prediction, probability: float) -> Decided | None:
+        """What becomes of a prediction; None: nothing, for it is not likely enough."""
+        if self.bounds.alert is not None and probability >= self.bounds.alert:
+            return self.book.alert(one.key, one.time, probability)
+        if self.bounds.abstain is not None and probability >= self.bounds.abstain:
+            return self.book.abstain(one.key, one.time, probability)
+        return None
+
+
+class DecideStep:
+    """Decides on predictions by the pipeline's rules, in the order in which they come.
+
+    What was decided is read back from where it was written, so that a process that takes over tells no key twice and
+    spends no budget twice.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        read_back: Callable[[], Iterable[Decision]] = tuple,
+        wall: Callable[[], int] = wall_clock,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            pipeline: whose rules these are.
+            read_back: the decisions that are committed, oldest first.
+            wall: this machine's clock, µs, up to which Kafka's timestamps are believed.
+
+        """
+        self._pipeline, self._read_back, self._wall = pipeline, read_back, wall
+        self._topics = pipeline.topics
+        self._farthest = 2 * pipeline.time.max_ahead + pipeline.time.most_skew
+        self._rules: list[_Rule] = []
+        self._before = Known()
+        self._tell_at = 0.0
+        self._last_told: object = None
+        self.threshold_at: int | None = None
+        """Offset in `P.metrics` of the threshold that is followed."""
+
+    def open(self) -> None:
+        """Begin with what was decided before."""
+        label = self._pipeline.label
+        zone = None if label.zone is None else ZoneInfo(label.zone)
+        self._rules = [
+            _Rule(
+                rule,
+                class_of(rule, label),
+                rule.of or label.positive,
+                bounds_of(rule),
+                Book(rule.suppress or 0, rule.per_day, zone),
+            )
+            for rule in self._pipeline.decisions
+        ]
+        books = {each.rule.name: each.book for each in self._rules}
+        self._before = Known()
+        for decision in self._read_back():
+            if decision.rule in books:
+                self._before.add(decision.rule, decision.event_id)
+                books[decision.rule].take(decision.key, decision.time, decision.probability, decision.decided)
+
+    def close(self) -> None:
+        """Forget all of it."""
+        self._rules, self.threshold_at = [], None
+
+    def process(self, received: Received, context: RoundContext) -> Outcome[list[Output]]:
+        """The decisions, and the records that are no predictions."""
+        outputs: list[Output] = []
+        refused: list[Refused] = []
+        for batch in received.batches:
+            if batch.partition.topic == self._topics.metrics:
+                self._follow(batch)
+            elif not context.replay:
+                outputs += self._decide(batch, refused)
+        if context.tick is not None and context.tick >= self._tell_at:
+            self._tell_at = context.tick + _TELL_EVERY
+            outputs += self._told(int(context.tick * 1e6))
+        return Outcome(outputs, refused)
+
+    def _decide(self, batch: Batch, refused: list[Refused]) -> Iterable[Output]:
+        limits = broker_times(batch.timestamps, self._wall()) + self._farthest
+        label = self._pipeline.label
+        found, _, bad = sound_predictions(batch, label, limits)
+        refused += [Refused(batch, row, "decide", error.reason) for row, error in bad]
+        for one in found:
+            probabilities = of_these_classes(one.probabilities, len(label.classes))
+            if probabilities is None:
+                continue
+            for each in self._rules:
+                probability = probabilities[each.number]
+                if not each.concerns(probability) or self._before.has(each.rule.name, one.event_id):
+                    continue
+                decided = each.decide(one, probability)
+                if decided is not None:
+                    yield self._output(one, each, probability, decided)
+
+    def _output(self, one: Prediction, rule: _Rule, probability: float, decided: Decided) -> Output:
+        bounds = rule.bounds
+        assert bounds.lowest is not None  # noqa: S101 - without bounds nothing is decided
+        decision = Decision(
+            event_id=one.event_id,
+            business_id=one.business_id,
+            key=one.key,
+            time=one.time,
+            rule=rule.rule.name,
+            decided=decided,
+            of=rule.of,
+            probability=probability,
+            threshold=bounds.lowest if bounds.alert is None else bounds.alert,
+            model=one.model,
+            late=one.late,
+        )
+        return Output(self._topics.decisions, encode(decision), None if one.key is None else one.key.encode())
+
+    def _follow(self, batch: Batch) -> None:
+        """Take up the newest threshold that finds enough; one that is not known leaves the one before in force."""
+        for offset, value in zip(batch.offsets.tolist(), batch.values, strict=True):
+            threshold = followed(value)
+            if threshold is None:
+                continue
+            self.threshold_at = offset
+            for each in self._rules:
+                if each.rule.threshold == "recall":
+                    each.bounds = Bounds(threshold, each.rule.abstain_from)
+
+    def _told(self, at: int) -> Iterable[Output]:
+        """What the rules decided on the latest day, where that has changed."""
+        days = [day for each in self._rules for day in each.book.days]
+        if not days:
+            return
+        latest = max(days)
+        counts = {each.rule.name: each.book.days.get(latest, Day()) for each in self._rules}
+        told = latest, {name: asdict(day) for name, day in counts.items()}
+        if told == self._last_told:
+            return
+        self._last_told = told
+        metric = Metric(
+            name=NAME,
+            value=sum(day.alert for day in counts.values()),
+            low=None,
+            high=None,
+            n=sum(sum(asdict(day).values()) for day in counts.values()),
+            at=at,
+            model="",
+            source="stream",
+            detail={
+                "day": latest,
+                **{f"{name}.{kind}": n for name, day in counts.items() for kind, n in asdict(day).items()},
+            },
+        )
+        yield Output(self._topics.metrics, encode(metric), NAME.encode())
+
+
+def followed(value: bytes | None) -> float | None:
+    """The threshold that a record of `P.metrics` tells; None where it is another metric, or knows none.
+
+    Args:
+        value: the record's.
+
+    Returns:
+        Above 0, and 1 at most.
+
+    """
+    if value is None or THRESHOLD.encode() not in value:
+        return None
+    try:
+        metric = decode(Metric, value)
+    except RecordError:
+        return None  # somebody else's
+    found = metric.value if metric.name == THRESHOLD else None
+    return found if found is not None and 0 < found <= 1 else None

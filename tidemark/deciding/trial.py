@@ -1,0 +1,159 @@
+"""Rules played over predictions of the past: what they would have decided, and how much of it would have been right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from tidemark.deciding.book import Book, Day
+from tidemark.deciding.rule import Bounds, bounds_of, class_of
+from tidemark.evaluation.measures import Measured, share_of
+from tidemark.monitoring.decoding import hashes, of_these_classes
+from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT
+from tidemark.monitoring.outcomes import OutcomeReader
+from tidemark.pipeline.model import DecisionRule, Pipeline
+from tidemark.records import Decided, Prediction
+from tidemark.runtime.processor import Batch
+
+_TOGETHER: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a rule would have decided.
+
+    bounds: in force.  days: of event time, by day.  right: share of alerts that outcomes say were of the class.  found:
+    share of the events of the class, by outcomes, that were alerts.  reviewed: share of them that were left to a
+    person.  judged: alerts of which the outcome is known.  of_class: events of the class by outcomes.
+    """
+
+    rule: DecisionRule
+    bounds: Bounds
+    days: Mapping[str, Day]
+    right: Measured
+    found: Measured
+    reviewed: Measured
+    judged: int
+    of_class: int
+
+    @property
+    def alerts_a_day(self) -> tuple[float, int]:
+        """Median and most over the days."""
+        counts = [day.alert for day in self.days.values()]
+        return (float(median(counts)), max(counts)) if counts else (0.0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A prediction that a rule might decide on, or whose class is known. truth: -1 where it is not."""
+
+    time: int
+    key: str | None
+    probabilities: list[float]
+    truth: int
+
+
+class Trial:
+    """Takes in outcomes first, then predictions, and plays the rules in the order of event times."""
+
+    def __init__(self, pipeline: Pipeline, threshold: float | None = None) -> None:
+        """Prepare.
+
+        Args:
+            pipeline: whose rules these are.
+            threshold: that `[alerts]` knows to find enough; None where there is none.
+
+        """
+        self._pipeline = pipeline
+        label = pipeline.label
+        self._rules = [(rule, class_of(rule, label), _bounds(rule, threshold)) for rule in pipeline.decisions]
+        self._outcomes = OutcomeReader(pipeline)
+        self._truth: dict[tuple[int, int], tuple[int, int]] = {}
+        self._cases: list[_Case] = []
+        self._waiting: list[Prediction] = []
+        self.events = 0
+        self.scored = 0
+
+    def add_outcomes(self, batch: Batch) -> None:
+        """Take in truth; of an event the latest counts, and what is no outcome of ours is passed over."""
+        rows, _, _ = self._outcomes.read(batch)
+        for by, name, label, known_at in rows[["by", "id", "label", "known_at"]].tolist():
+            before = self._truth.get((by, name))
+            if before is None or before[0] <= known_at:
+                self._truth[by, name] = known_at, label
+
+    def add(self, predictions: Iterable[Prediction]) -> None:
+        """Take in predictions, in any order."""
+        for one in predictions:
+            self.events += 1
+            self._waiting.append(one)
+            if len(self._waiting) >= _TOGETHER:
+                self._sift()
+
+    def results(self) -> list[Tried]:
+        """What each rule would have decided."""
+        self._sift()
+        self._cases.sort(key=lambda case: case.time)
+        return [self._play(rule, number, bounds) for rule, number, bounds in self._rules]
+
+    def _sift(self) -> None:
+        """Keep what matters: of a million predictions a few thousand."""
+        waiting, self._waiting = self._waiting, []
+        events = hashes([one.event_id for one in waiting]).tolist() if waiting else []
+        names = hashes([one.business_id or "" for one in waiting]).tolist() if waiting else []
+        for one, event, business in zip(waiting, events, names, strict=True):
+            probabilities = of_these_classes(one.probabilities, len(self._pipeline.label.classes))
+            if probabilities is None:
+                continue
+            self.scored += 1
+            told = [self._truth.get((BY_EVENT, event))]
+            if one.business_id is not None:
+                told.append(self._truth.get((BY_BUSINESS, business)))
+            truth = max((each for each in told if each is not None), default=(0, -1))[1]
+            if truth >= 0 or any(
+                bounds.lowest is not None and probabilities[number] >= bounds.lowest
+                for _, number, bounds in self._rules
+            ):
+                self._cases.append(_Case(one.time, one.key, probabilities, truth))
+
+    def _play(self, rule: DecisionRule, number: int, bounds: Bounds) -> Tried:
+        zone = self._pipeline.label.zone
+        book = Book(rule.suppress or 0, rule.per_day, None if zone is None else ZoneInfo(zone))
+        decided = [self._decided(book, bounds, case, case.probabilities[number]) for case in self._cases]
+        alert = np.array([each == "alert" for each in decided], bool)
+        abstain = np.array([each == "abstain" for each in decided], bool)
+        truth = np.array([case.truth for case in self._cases], np.int64)
+        judged, of_class = alert & (truth >= 0), truth == number
+        return Tried(
+            rule,
+            bounds,
+            dict(sorted(book.days.items())),
+            _share((truth == number)[judged]),
+            _share(alert[of_class]),
+            _share(abstain[of_class]),
+            int(judged.sum()),
+            int(of_class.sum()),
+        )
+
+    @staticmethod
+    def _decided(book: Book, bounds: Bounds, case: _Case, probability: float) -> Decided | None:
+        if bounds.alert is not None and probability >= bounds.alert:
+            return book.alert(case.key, case.time, probability)
+        if bounds.abstain is not None and probability >= bounds.abstain:
+            return book.abstain(case.key, case.time, probability)
+        return None
+
+
+def _bounds(rule: DecisionRule, threshold: float | None) -> Bounds:
+    if rule.threshold == "recall":
+        return Bounds(threshold, rule.abstain_from)
+    return bounds_of(rule)
+
+
+def _share(hits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Measured:
+    return share_of(hits, np.ones(len(hits)))
