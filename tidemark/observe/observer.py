@@ -27,7 +27,7 @@ from tidemark.observe.sources_of_labels import label_notes
 from tidemark.observe.starting import running
 from tidemark.observe.status_record import SourceStatus, WebhookStatus
 from tidemark.observe.tail import Tail
-from tidemark.observe.webhooks import Webhooks, receiver_problems, webhook_problems
+from tidemark.observe.webhooks import Webhooks, given_up_notes, receiver_problems, webhook_problems
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Metric, ModelManifest, decode
 from tidemark.records.topics import Topics
@@ -170,7 +170,7 @@ class Observer:
             metrics=self._figures.shown(self._champion),
             problems=[*self._problems(flows, champion), *self._others_problems(flows, sources, webhooks)],
             ranked_by=self._serving.in_force.get("labeling", ""),
-            notes=self._notes(flows, totals, champion),
+            notes=[*self._notes(flows, totals, champion), *given_up_notes(webhooks, self._file)],
             parts=ends,
             begun=begun,
             sources=sources,
@@ -320,7 +320,7 @@ class Observer:
         self, flows: list[FlowState], sources: list[SourceStatus], webhooks: list[WebhookStatus]
     ) -> list[str]:
         """Of a pipeline that runs, the sources and webhooks that do not; those of one that is starting are as well."""
-        failing = receiver_problems(webhooks, self._file)
+        failing = receiver_problems(webhooks)
         if not any(flow.members for flow in flows) or self._starting() & {f.name for f in flows if not f.members}:
             return failing
         return [*source_problems(sources, self._file), *webhook_problems(webhooks, self._file), *failing]

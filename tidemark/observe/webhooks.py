@@ -66,8 +66,8 @@ def webhook_problems(webhooks: Collection[WebhookStatus], file: str) -> list[str
     ]
 
 
-def receiver_problems(webhooks: Collection[WebhookStatus], file: str) -> list[str]:
-    """Sentences on receivers that do not take what they are sent, and on what was given up."""
+def receiver_problems(webhooks: Collection[WebhookStatus]) -> list[str]:
+    """Sentences on receivers that do not take what they are sent."""
     problems = []
     for webhook in webhooks:
         if webhook.failing_since is not None and webhook.waiting:
@@ -77,13 +77,24 @@ def receiver_problems(webhooks: Collection[WebhookStatus], file: str) -> list[st
                 f"{_utc(webhook.failing_since)}; {wait}. Once the receiver is mended they go by themselves, within a "
                 "day"
             )
-        if webhook.given_up:
-            letters = "is a dead letter" if webhook.given_up == 1 else "are dead letters"
-            problems.append(
-                f"webhook '{webhook.name}': {webhook.given_up:,} of its deliveries {letters} since it began; once the "
-                f"receiver takes them, `tidemark deadletter replay {file} --step 'webhook {webhook.name}'`"
-            )
     return problems
+
+
+def given_up_notes(webhooks: Collection[WebhookStatus], file: str) -> list[str]:
+    """Sentences on deliveries that were given up. file: of the pipeline, as a person names it."""
+    notes = []
+    for webhook in webhooks:
+        if webhook.given_up:
+            became = (
+                "1 delivery became a dead letter"
+                if webhook.given_up == 1
+                else (f"{webhook.given_up:,} deliveries became dead letters")
+            )
+            notes.append(
+                f"webhook '{webhook.name}': {became} since it began; once the receiver takes them, `tidemark "
+                f"deadletter replay {file} --step 'webhook {webhook.name}'`"
+            )
+    return notes
 
 
 def _utc(seconds: float) -> str:

@@ -4,7 +4,7 @@ import pytest
 from models import small_pipeline
 
 from tidemark.observe.status_record import WebhookStatus
-from tidemark.observe.webhooks import SILENT, Webhooks, receiver_problems, webhook_problems
+from tidemark.observe.webhooks import SILENT, Webhooks, given_up_notes, receiver_problems, webhook_problems
 from tidemark.pipeline import Pipeline
 from tidemark.records import Metric, decode
 from tidemark.records.webhook_telling import AT_LEAST, EVERY, Deliveries, WebhookTelling
@@ -60,22 +60,23 @@ def test_a_webhook_that_has_told_nothing_for_long_or_has_ended_does_not_run() ->
 
 def test_what_fails_is_told_with_since_when_why_and_what_waits() -> None:
     found = looked_at(told("siem", FAILING), told("crm", Deliveries(9, 2, 0)))
-    refused, given_up = receiver_problems(found.values(), "p.toml")
+    (refused,), (given_up,) = receiver_problems(found.values()), given_up_notes(found.values(), "p.toml")
     assert refused == (
         "webhook 'siem': https://siem.example.com answered 503 Service Unavailable, since 2025-06-15 14:06 UTC; 12 "
         "deliveries wait. Once the receiver is mended they go by themselves, within a day"
     )
     assert given_up == (
-        "webhook 'crm': 2 of its deliveries are dead letters since it began; once the receiver takes them, `tidemark "
+        "webhook 'crm': 2 deliveries became dead letters since it began; once the receiver takes them, `tidemark "
         "deadletter replay p.toml --step 'webhook crm'`"
     )
-    assert receiver_problems(looked_at(told("siem", Deliveries(5))).values(), "p.toml") == []
+    well = looked_at(told("siem", Deliveries(5))).values()
+    assert receiver_problems(well) == given_up_notes(well, "p.toml") == []
 
 
 @pytest.mark.parametrize("since", [1e300, -1e300, float(2**62)])
 def test_whatever_time_a_stranger_tells_is_a_sentence(since: float) -> None:
     strange = Deliveries(1, 0, 1, since, "\x1b[2J" * 1_000)
-    (problem,) = receiver_problems([looked_at(told("siem", strange))["siem"]], "p.toml")
+    (problem,) = receiver_problems([looked_at(told("siem", strange))["siem"]])
     assert "since some time" in problem
     assert len(problem) < 1_000
 
