@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy  # its parts are imported on first use: half a second, which flows that watch no drift do not wait for
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 Floats = NDArray[np.float64]
 _CUTS: Final = 22
@@ -122,7 +122,7 @@ def _normal(placed: NDArray[np.int64]) -> Floats:
     for at in range(n):
         sizes = np.bincount(placed[:, at], minlength=KINDS)[:MISSING].astype(np.float64)
         middle = (np.cumsum(sizes) - sizes / 2) / max(1.0, sizes.sum())
-        own = ndtri(np.clip(middle, 1e-3, 1 - 1e-3))
+        own = scipy.special.ndtri(np.clip(middle, 1e-3, 1 - 1e-3))
         mean = float(np.average(own, weights=sizes)) if sizes.any() else 0.0
         spread = float(np.sqrt(np.average((own - mean) ** 2, weights=sizes))) if sizes.any() else 0.0
         scores[at, :MISSING] = (own - mean) / spread if spread > 0 else 0.0

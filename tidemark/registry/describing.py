@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import scipy  # its parts are imported on first use: a second, which lists of models do not wait for
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from kernels.forest.model_text import ForestModel
 from tidemark.errors import ModelError
@@ -209,4 +209,4 @@ def _likeliest(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 def _rank_correlation(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> float | None:
     if len(ours) < _LEAST_ROWS or np.ptp(theirs) == 0 or np.ptp(ours) == 0:
         return None
-    return float(spearmanr(theirs[:, 0], ours[:, 0]).statistic)
+    return float(scipy.stats.spearmanr(theirs[:, 0], ours[:, 0]).statistic)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy  # its parts are imported on first use: half a second, which what trains nothing does not wait for
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 _DIGITS: Final = 4
 """Significant digits kept: a minimum is found no more exactly, and processors round otherwise."""
@@ -43,7 +42,7 @@ def log_likelihoods(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-probabilities (n, classes) of log-odds (n, outputs): one output is the second of two classes."""
     if logits.shape[1] == 1:
         return np.column_stack((-np.logaddexp(0, logits[:, 0]), -np.logaddexp(0, -logits[:, 0])))
-    table: NDArray[np.float64] = log_softmax(logits, axis=1)
+    table: NDArray[np.float64] = scipy.special.log_softmax(logits, axis=1)
     return table
 
 
@@ -90,7 +89,7 @@ def scale_of(scores: NDArray[np.float64], y: NDArray[np.int64], classes: int, sl
     if outputs == 1:
         start[1] = np.log(wanted[:, 1].mean() / wanted[:, 0].mean()) - slope * float(scores.mean())
     bounds = [(-4.0, 4.0), *[(None, None)] * outputs]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
+    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
     return Scale(_rounded(slope * float(np.exp(found[0]))), np.array([_rounded(each) for each in found[1:].tolist()]))
 
 
@@ -133,7 +132,7 @@ def shifted(
         return value, gradient
 
     bounds = [(-2.0, 2.0), *[(None, None)] * outputs]
-    found = minimize(loss, np.zeros(1 + outputs), jac=True, method="L-BFGS-B", bounds=bounds).x
+    found = scipy.optimize.minimize(loss, np.zeros(1 + outputs), jac=True, method="L-BFGS-B", bounds=bounds).x
     intercept = np.array([_rounded(each) for each in (scale.intercept + found[1:]).tolist()])
     return Scale(_rounded(scale.slope * float(np.exp(found[0]))), intercept)
 
@@ -146,5 +145,5 @@ def probabilities_of(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities (n, classes) of log-odds (n, outputs)."""
     if logits.shape[1] == 1:
         return np.exp(log_likelihoods(logits))
-    table: NDArray[np.float64] = softmax(logits, axis=1)
+    table: NDArray[np.float64] = scipy.special.softmax(logits, axis=1)
     return table

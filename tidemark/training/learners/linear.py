@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy  # its parts are imported on first use: half a second, which what trains nothing does not wait for
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from tidemark.training.learners.member import Fitted, Grown, Member, Model, Task, Weights
 from tidemark.training.learners.steps import Step, step_forest
@@ -69,7 +69,7 @@ def _encoded(values: NDArray[np.float64]) -> _Encoded | None:
     sizes = np.bincount(places, minlength=bins + 1)
     upper = np.cumsum(sizes[:-1])
     middle = (upper - sizes[:-1] / 2) / max(1, len(present))
-    columns = [np.append(ndtri(np.clip(middle, 1e-6, 1 - 1e-6)), 0.0)]
+    columns = [np.append(scipy.special.ndtri(np.clip(middle, 1e-6, 1 - 1e-6)), 0.0)]
     if missing.any():
         columns.append(np.eye(bins + 1)[-1])
     if few and bins > 2:
