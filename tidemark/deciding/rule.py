@@ -20,8 +20,11 @@ class Bounds:
 
     @property
     def lowest(self) -> float | None:
-        """From which probability on anything is decided."""
-        return self.abstain if self.abstain is not None else self.alert
+        """From which probability on anything is decided.
+
+        That of `alert` may be the lower one: one that is followed changes with each model.
+        """
+        return min((bound for bound in (self.alert, self.abstain) if bound is not None), default=None)
 
 
 def bounds_of(rule: DecisionRule) -> Bounds:

@@ -84,7 +84,7 @@ class DecideStep:
         self._topics = pipeline.topics
         self._farthest = 2 * pipeline.time.max_ahead + pipeline.time.most_skew
         self._rules: list[_Rule] = []
-        self._before = Known()
+        self._known = Known()
         self._tell_at = 0.0
         self._last_told: object = None
         self.threshold_at: int | None = None
@@ -105,10 +105,10 @@ class DecideStep:
             for rule in self._pipeline.decisions
         ]
         books = {each.rule.name: each.book for each in self._rules}
-        self._before = Known()
+        self._known = Known()
         for decision in self._read_back():
             if decision.rule in books:
-                self._before.add(decision.rule, decision.event_id)
+                self._known.add(decision.rule, decision.event_id)
                 books[decision.rule].take(decision.key, decision.time, decision.probability, decision.decided)
 
     def close(self) -> None:
@@ -140,10 +140,11 @@ class DecideStep:
                 continue
             for each in self._rules:
                 probability = probabilities[each.number]
-                if not each.concerns(probability) or self._before.has(each.rule.name, one.event_id):
+                if not each.concerns(probability) or self._known.has(each.rule.name, one.event_id):
                     continue
                 decided = each.decide(one, probability)
                 if decided is not None:
+                    self._known.decide(each.rule.name, one.event_id)
                     yield self._output(one, each, probability, decided)
 
     def _output(self, one: Prediction, rule: _Rule, probability: float, decided: Decided) -> Output:

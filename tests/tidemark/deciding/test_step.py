@@ -140,6 +140,25 @@ def test_what_is_read_again_is_not_decided_again(pipeline: Pipeline) -> None:
     assert again.feed(predictions(prediction(20, 0.95, "k0", 20))) == [("tell", "e20", "suppressed")]
 
 
+def test_a_prediction_that_is_written_once_more_is_not_decided_again(pipeline: Pipeline) -> None:
+    deciding = Deciding(pipeline, Deciding(pipeline).decisions(predictions(prediction(0, 0.95))))
+    log = [prediction(n, 0.95) for n in range(3)]
+    assert [event for _, event, _ in deciding.feed(predictions(*log, *log))] == ["e1", "e2"]
+    many = [prediction(n, 0.95) for n in range(3, 12_000)]
+    assert len(deciding.feed(predictions(*many, first=10))) == len(many)
+    assert deciding.feed(predictions(*log, *many, first=20_000)) == []
+
+
+def test_a_followed_threshold_below_abstain_from_holds_all_the_same() -> None:
+    rule = '[alerts]\nrecall = 0.8\n[[decisions]]\nname = "r"\nthreshold = "recall"\nabstain_from = 0.5\n'
+    deciding = Deciding(small_pipeline(extra=rule))
+    rows = [prediction(n, p) for n, p in enumerate([0.2, 0.4, 0.6])]
+    assert deciding.feed(predictions(*rows)) == [("r", "e2", "abstain")], "none is known"
+    deciding = Deciding(small_pipeline(extra=rule))
+    deciding.feed(batch("p.metrics", [threshold(0.3)]))
+    assert deciding.feed(predictions(*rows)) == [("r", "e1", "alert"), ("r", "e2", "alert")]
+
+
 def test_records_that_are_no_predictions_are_refused_alone(pipeline: Pipeline) -> None:
     deciding = Deciding(pipeline)
     broken = [b"", b"{", encode(prediction(0, 7.0)), b"[" * 100_000, b"\xff"]
