@@ -57,6 +57,7 @@ kernels = {id(thing): thing for module in modules for thing in vars(module).valu
 print(json.dumps({
     "drawn": drawn,
     "clients": made,
+    "heavy": sorted({"lightgbm", "scipy.optimize", "scipy.special", "scipy.stats", "sklearn"} & sys.modules.keys()),
     "threads": [thread.name for thread in threading.enumerate() if thread not in before],
     "compiled": sorted(k.py_func.__qualname__ for k in kernels.values() if k.stats.cache_hits or k.stats.cache_misses),
 }))
@@ -92,6 +93,10 @@ def test_a_flow_is_drawn_where_no_kafka_runs(flow: str, built: dict[str, Any]) -
 
 def test_building_a_flow_makes_no_client_starts_no_thread_and_compiles_nothing(built: dict[str, Any]) -> None:
     assert (built["clients"], built["threads"], built["compiled"]) == ([], [], [])
+
+
+def test_building_a_flow_imports_nothing_that_only_training_or_statistics_need(built: dict[str, Any]) -> None:
+    assert built["heavy"] == [], "a start would wait for it, half a second to a second each"
 
 
 @pytest.mark.parametrize(

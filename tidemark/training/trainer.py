@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +29,9 @@ from tidemark.training.learners.calibration import probabilities_of
 from tidemark.training.learners.family import model_of
 from tidemark.training.learners.member import Model, Parameters, Task, Weights
 from tidemark.training.learners.trees import boosted
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,8 @@ def train(
 
     """
     task = _task(schema, given, learner, num_threads, seed)
+    import lightgbm as lgb  # noqa: PLC0415 a second, which what trains nothing yet does not wait for
+
     rows = rows if rows.trust is None else rows.rows(rows.counts)
     weights = _weights(rows, task, forget=forget)
     if learner == "boosted":
@@ -133,6 +138,7 @@ def stand_in(
 
     """
     task = _task(schema, given, learner, num_threads, seed)
+
     rows = rows if rows.trust is None else rows.rows(rows.counts)
     weights = _weights(rows, task, forget=forget)
     if learner == "boosted":

@@ -13,9 +13,8 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +38,9 @@ from tidemark.training.learners.member import (
     part,
     unknown,
 )
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 _TREES: Final = 64
 _LEAVES: Final = 32
@@ -110,6 +112,8 @@ def booster_of(
         ModelError: LightGBM can't train on these rows.
 
     """
+    import lightgbm as lgb  # noqa: PLC0415 a second, which what trains nothing yet does not wait for
+
     rest = {name: value for name, value in chosen.items() if name != "num_iterations"}
     parameters: dict[str, Any] = {
         "seed": task.seed,
