@@ -237,15 +237,16 @@ class Teller:
 class Letters:
     """Dead letters that came within a minute, as one event: a broken producer makes thousands."""
 
-    def __init__(self, pipeline: str, own_step: str) -> None:
+    def __init__(self, pipeline: str, own_step: str, *, quotes: bool = True) -> None:
         """Begin.
 
         Args:
             pipeline: its name.
             own_step: dead letters of this step are not told: they are the webhook's own.
+            quotes: reasons are told, which may quote the record.
 
         """
-        self._pipeline, self._own = pipeline, own_step
+        self._pipeline, self._own, self._quotes = pipeline, own_step, quotes
         self._first: Received | None = None
         self._last: Received | None = None
         self._kinds: Counter[tuple[str, str]] = Counter()
@@ -272,7 +273,7 @@ class Letters:
         kind = step[:_REASON], said.get("source_topic", "")[:_REASON]
         if kind in self._kinds or len(self._kinds) < _MOST_COUNTED:
             self._kinds[kind] += 1
-            self._reasons.setdefault(kind, said.get("reason", "")[:_REASON])
+            self._reasons.setdefault(kind, said.get("reason", "")[:_REASON] if self._quotes else "")
 
     def due_at(self) -> float | None:
         """When they are told, s since 1970; None where there are none."""

@@ -81,7 +81,7 @@ class DriftDetected(Data, frozen=True, kw_only=True):
 
 
 class LettersOfAKind(msgspec.Struct, frozen=True, kw_only=True):
-    """Dead letters of one step, topic and reason. reason: of the first of them."""
+    """Dead letters of one step and topic. reason: of the first of them, "" where the pipeline hides columns."""
 
     step: str
     source_topic: str

@@ -57,7 +57,7 @@ class UnderWay:
         self._topics, self._name, self._step = pipeline.topics, spec.name, f"webhook {spec.name}"
         self.outbox = Outbox(jitter)
         self.teller = Teller(pipeline, spec, secret)
-        self.letters = Letters(pipeline.name, self._step)
+        self.letters = Letters(pipeline.name, self._step, quotes=not pipeline.labeling.hidden)
         self.counts = counts or Deliveries()
         self._ending: set[str] = set()
         self._outputs: list[Output] = []

@@ -12,11 +12,13 @@ from models import small_pipeline
 
 from tidemark.errors import RecordError
 from tidemark.pipeline import Pipeline
-from tidemark.records import Champion, Label, LabelStatus, Metric, encode
+from tidemark.records import Champion, Label, LabelStatus, Metric, decode, encode
 from tidemark.registry.codec import CHAMPION_KEY, signed
 from tidemark.runtime.processor import Output
 from tidemark.webhooks.events import ALARMS, Event, Letters, Received, Teller, event_of, sample
 from tidemark.webhooks.messages import TYPES, json_schema
+from tidemark.webhooks.outbox import Delivery
+from tidemark.webhooks.under_way import UnderWay
 
 NOW = 1_750_000_000.0
 MICROS = int(NOW * 1_000_000)
@@ -239,6 +241,24 @@ def test_dead_letters_of_a_minute_are_one_event_with_the_commonest_kinds() -> No
     assert letters.event(NOW + 64) is None, "a minute after the last"
     assert told(letters.event(NOW + 65))["data"]["count"] == 1
     assert letters.event(NOW + 1_000) is None
+
+
+def test_reasons_which_may_quote_a_record_are_left_out_where_that_is_asked_for() -> None:
+    letters = Letters("p", "webhook w", quotes=False)
+    letters.add(letter(3, reason="malformed JSON: {card: 4111"), NOW)
+    assert [kind["reason"] for kind in told(letters.event(NOW + 5))["data"]["kinds"]] == [""]
+
+
+def test_a_pipeline_that_hides_a_column_tells_no_reasons() -> None:
+    table = '[[webhooks]]\nname = "w"\nurl = "https://x.example/"\nsecret_env = "S"\nevents = ["deadletter.added"]\n'
+    for hidden, reason in (("", "is no JSON"), ('[labeling]\nhidden = { a = ["viewer"] }\n', "")):
+        pipeline = small_pipeline(extra=hidden + table, label='context = ["a"]')
+        under_way = UnderWay(pipeline, pipeline.webhooks[0], None)
+        under_way.take(letter(3), NOW)
+        under_way.tell_letters(NOW + 5)
+        (output,) = under_way.outputs()
+        delivery = decode(Delivery, output.value)
+        assert json.loads(delivery.body)["data"]["kinds"][0]["reason"] == reason
 
 
 def test_ones_own_dead_letters_are_not_told() -> None:
