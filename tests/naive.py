@@ -4,6 +4,7 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +29,10 @@ class Spec(Protocol):
     def parameter(self) -> float: ...
     @property
     def error(self) -> float: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def gap(self) -> int: ...
 
 
 class WindowRows(Protocol):
@@ -54,17 +59,99 @@ def windows(
         t, log = int(times[row]), np.arange(len(keys))
         latest = max(t, int(moved[:row].max()) - lateness) if row else t
         for m, spec in enumerate(specs):
-            inside = (keys == keys[row]) & window_holds(spec, t, latest, times)
+            mine = (keys == keys[row]) & (log <= row)
+            inside = mine & window_holds(spec, t, latest, times)
+            if spec.gap:
+                inside &= session(times, inside, row, spec.gap)
+            if spec.rows:
+                inside &= newest(spec, stream, mine, inside, row, latest)
             earlier = np.flatnonzero(inside & (log < row))
-            rows = np.flatnonzero(inside & (log <= row)) if spec.include_current else earlier
+            rows = np.flatnonzero(inside) if spec.include_current else earlier
+            since = (t - times[earlier]) / 1e6
             if spec.aggregate == "since_last":
-                out[row - first, m] = (t - times[earlier].max()) / 1e6 if len(earlier) else np.nan
+                out[row - first, m] = since.min() if len(earlier) else np.nan
+            elif spec.aggregate == "since_first":
+                out[row - first, m] = since.max() if len(earlier) else np.nan
+            elif spec.aggregate == "rate":
+                out[row - first, m] = len(earlier) / since.max() if since.max(initial=0) > 0 else np.nan
             elif spec.aggregate == "count":
                 out[row - first, m] = len(rows)
             else:
                 rows = rows[~np.isnan(stream.values[rows, spec.column])]
-                out[row - first, m] = window_aggregate(spec, stream.values[rows, spec.column], t - times[rows])
+                x, own = stream.values[rows, spec.column], float(stream.values[row, spec.column])
+                out[row - first, m] = (
+                    zscore(x, own)
+                    if spec.aggregate == "zscore"
+                    else slope(x, t - times[rows])
+                    if spec.aggregate == "slope"
+                    else window_aggregate(spec, x, t - times[rows])
+                )
     return out
+
+
+def session(times: NDArray[np.int64], inside: NDArray[np.bool_], row: int, gap: int) -> NDArray[np.bool_]:
+    """Which rows follow each other up to `row`, none more than the gap after the one before."""
+    begin = times[row]
+    for time in sorted(times[inside], reverse=True):
+        if begin - time > gap:
+            break
+        begin = time
+    return np.asarray(times >= begin)
+
+
+def newest(
+    spec: Spec, stream: WindowRows, mine: NDArray[np.bool_], inside: NDArray[np.bool_], row: int, latest: int
+) -> NDArray[np.bool_]:
+    """Which rows are the newest of a window; of a row that is too late, also of those that may still be kept."""
+
+    def last(rows: NDArray[np.bool_]) -> set[int]:
+        listed = [
+            i for i in np.flatnonzero(rows).tolist() if spec.column < 0 or not np.isnan(stream.values[i, spec.column])
+        ]
+        return set(sorted(listed, key=lambda i: (stream.times[i], i))[-spec.rows :])
+
+    others = np.arange(len(mine)) != row
+    found = last(inside & (others | spec.include_current))
+    if stream.times[row] < latest:
+        found &= last(mine & others & (stream.times <= latest)) | {row}
+    return np.isin(np.arange(len(mine)), list(found))
+
+
+def zscore(x: Array, own: float) -> float:
+    """In fractions, whose squares are exact, but for the root."""
+    if len(x) < 2 or np.isinf(x).any() or not np.isfinite(own):
+        return np.nan
+    exact = [Fraction(each) for each in x]
+    mean = sum(exact, Fraction(0)) / len(exact)
+    variance = sum(((each - mean) ** 2 for each in exact), Fraction(0)) / (len(exact) - 1)
+    return root(Fraction(own) - mean, variance)
+
+
+def root(distance: Fraction, variance: Fraction) -> float:
+    """A distance in standard deviations; missing where there are none, or where float64 ends."""
+    if not variance:
+        return np.nan
+    square = distance**2 / variance
+    shift = square.numerator.bit_length() - square.denominator.bit_length()
+    shift += shift % 2
+    size = math.sqrt(square / Fraction(2) ** shift) if square else 0.0
+    try:
+        return math.copysign(math.ldexp(size, shift // 2), distance)
+    except OverflowError:
+        return np.nan
+
+
+def slope(x: Array, age: NDArray[np.int64]) -> float:
+    """By fractions: exact but for the last rounding."""
+    if len(x) < 2 or np.isinf(x).any() or len(set(age.tolist())) < 2:
+        return np.nan
+    exact, seconds = [Fraction(each) for each in x], [Fraction(-int(each), 10**6) for each in age]
+    middle, mean = sum(seconds) / len(x), sum(exact) / len(x)
+    products = sum((s - middle) * (each - mean) for s, each in zip(seconds, exact, strict=True))
+    try:
+        return float(products / sum((s - middle) ** 2 for s in seconds))
+    except OverflowError:
+        return np.nan
 
 
 def window_holds(spec: Spec, t: int, latest: int, times: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ import numpy as np
 from numba.core.event import Listener, install_listener
 
 import kernels
-from kernels.windows.state import Aggregate
+from kernels.windows.specs import NEEDS_NO_COLUMN, Aggregate
 from tidemark.formats.avro_scan import scan_avro
 from tidemark.formats.json_scan import name_hashes, suspicious
 from tidemark.formats.protobuf_scan import scan_protobuf
@@ -36,6 +36,8 @@ _AGGREGATES: Final[tuple[Aggregate, ...]] = (
     "distinct",
     "approx_distinct",
     "approx_quantile",
+    "zscore",
+    "rate",
 )
 
 _rng = np.random.default_rng(0)
@@ -129,7 +131,7 @@ def _hashes() -> None:
 
 def _windows() -> None:
     """Rows that come out of order, of so many keys that the tables grow; written to bytes and read again."""
-    specs = [kernels.WindowSpec(each, -1 if each in {"count", "since_last"} else 0, 1_000) for each in _AGGREGATES]
+    specs = [kernels.WindowSpec(each, -1 if each in NEEDS_NO_COLUMN else 0, 1_000) for each in _AGGREGATES]
     state = kernels.WindowState.with_watermark(specs, 1, 10, 0)
     rows = 4_096
     keys = kernels.hash_int64(np.arange(rows) % 512)

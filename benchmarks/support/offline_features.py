@@ -19,6 +19,7 @@ import polars as pl
 
 import kernels
 from benchmarks.support import offline_sql
+from benchmarks.support.offline_cuts import is_whole, read_whole
 from kernels.windows.sketches import precision_for
 from kernels.windows.specs import DISTINCT_ERROR, PANES, QUANTILE_ERROR
 from tidemark.features.windows import as_numbers
@@ -238,7 +239,7 @@ def _aggregate(rows: pl.DataFrame, windows: list[Window]) -> pl.DataFrame:
         .sort("position", "their position")
     )
     found = pairs.group_by("event_id", maintain_order=True).agg(
-        _window(window).alias(window.name) for window in windows
+        (read_whole(window) if is_whole(window) else _window(window)).alias(window.name) for window in windows
     )
     empty = {w.name: 0.0 if w.aggregate in _EMPTY_IS_ZERO else None for w in windows}
     whole = rows.select("event_id", "late_here").join(found, on="event_id", how="left", maintain_order="left")

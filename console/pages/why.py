@@ -17,7 +17,7 @@ from console.shown.formatting import NOTHING, number, share
 from tidemark.errors import TidemarkError
 from tidemark.lineage import Lineage
 from tidemark.lineage.story import Shown, WindowPart
-from tidemark.pipeline import Pipeline, format_duration
+from tidemark.pipeline import Pipeline
 
 _LONGEST: Final = 1_000
 _PARTS: Final = 12
@@ -153,7 +153,7 @@ def _window(part: WindowPart, book: FactBook, visit: Visit) -> Window:
         (row.event_id, times.moment(row.time), book.number(column, row.value) if column else "")
         for row in reversed(part.rows)
     ]
-    span = f"after {times.moment(part.begin)}, {format_duration(part.size)}"
+    span = f"after {times.moment(part.begin)}, {part.span}"
     return Window(part.name, words(part.name), book.number(part.name, part.value), part.count, span, rows)
 
 

@@ -18,16 +18,20 @@ _FEW: Final = 5
 _SPREAD: Final = 1.5
 """Of the distance between the quartiles: Tukey's fence."""
 _ROUGHLY: Final = 3
-_COUNTS: Final = frozenset({"count", "distinct", "approx_distinct"})
+_COUNTS: Final = frozenset({"count", "distinct", "approx_distinct", "zscore"})
+"""Aggregates that are plain numbers, whatever their column's unit is."""
 _SQUARED: Final = "var"
+_ELAPSED: Final = frozenset({"since_last", "since_first"})
 _WORDS: Final = {
     "approx_distinct": "distinct",
     "approx_quantile": "quantile",
     "decayed_mean": "decayed mean",
     "decayed_sum": "decayed sum",
+    "since_first": "since the first",
     "since_last": "since the one before",
     "std": "standard deviation",
     "var": "variance",
+    "zscore": "z-score",
 }
 
 
@@ -87,7 +91,7 @@ class FactBook:
         """Unit of a column or a feature, "" where it has none that is known."""
         window = self._windows.get(name)
         if window is not None:
-            return "" if window.aggregate in _COUNTS or window.column is None else self._unit_of_window(window)
+            return self._unit_of_window(window)
         column = self._pipeline.columns.get(name) if name in self._plain or name not in self._names else None
         return "" if column is None or column.unit is None else column.unit
 
@@ -96,7 +100,13 @@ class FactBook:
         return frozenset(self._pipeline.feature_names)
 
     def _unit_of_window(self, window: Window) -> str:
-        unit = self.unit(window.column or "")
+        if window.aggregate == "rate":
+            return "1/s"
+        if window.column is None or window.aggregate in _COUNTS:
+            return ""
+        unit = self.unit(window.column)
+        if window.aggregate == "slope":
+            return f"{unit}/s" if unit else "1/s"
         return f"{unit}²" if unit and window.aggregate == _SQUARED else unit
 
     def number(self, name: str, value: float | None, digits: int = 4) -> str:
@@ -104,7 +114,7 @@ class FactBook:
         if value is None:
             return NOTHING
         window = self._windows.get(name)
-        if window is not None and window.aggregate == "since_last":
+        if window is not None and window.aggregate in _ELAPSED:
             return duration(value)
         return measured(value, self.unit(name), digits)
 
@@ -180,7 +190,7 @@ class FactBook:
                     continue
                 unit = self.unit(window.name)
                 kind = f"{_kind(window)} ({unit})" if unit else _kind(window)
-                shown = NOTHING if value is None else measured(value, unit).removesuffix(f" {unit}" if unit else "")
+                shown = self.number(window.name, value).removesuffix(f" {unit}" if unit else "")
                 fact = Fact(window.name, kind, shown, mark)
                 rows.setdefault(kind, [None] * len(sizes))[sizes.index(window.size)] = fact
             entity = case.context.get(key)
@@ -193,11 +203,13 @@ class FactBook:
 
 def _kind(window: Window) -> str:
     kind = _WORDS.get(window.aggregate, words(window.aggregate))
-    if window.column is None:
-        return kind
     if window.probability is not None:
         kind = f"{window.probability:g} {kind}"
-    return f"{kind} of {words(window.column)}"
+    if window.column is not None:
+        kind = f"{kind} of {words(window.column)}"
+    if window.rows is not None:
+        return f"{kind}, last {window.rows}"
+    return kind if window.gap is None else f"{kind}, gap {format_duration(window.gap)}"
 
 
 class _Usual:

@@ -447,7 +447,7 @@ def _select(x: NDArray[np.float64], n: int, k: int) -> None:
 
 
 @kernel
-def _quantile(values: NDArray[np.float64], start: int, end: int, probability: float) -> float:
+def quantile_of(values: NDArray[np.float64], start: int, end: int, probability: float) -> float:
     """Quantile by linear interpolation between order statistics (Hyndman and Fan 1996, type 7), NaN left out."""
     present = np.empty(max(end - start, 1))
     n = 0
@@ -471,7 +471,7 @@ def _quantile(values: NDArray[np.float64], start: int, end: int, probability: fl
 
 
 @lean
-def _decayed(store: Store, base: int, start: int, end: int, now: int, half_life: float, kind: int) -> float:
+def decayed_of(store: Store, base: int, start: int, end: int, now: int, half_life: float, kind: int) -> float:
     """Sum, or mean, with weights ``2 ** (-age / half_life)``, from the newest row back."""
     total, weights = 0.0, 0.0
     for p in range(end - 1, start - 1, -1):
@@ -522,5 +522,5 @@ def read_whole(plan: Plan, store: Store, entry: int, at: int, start: int, m: int
     base = column_base(store.table[entry, CHUNK], plan.task_column[plan.spec_task[m]], plan.columns.shape[0])
     end = max(start, at + plan.spec_current[m])
     if plan.spec_kind[m] == QUANTILE:
-        return _quantile(store.values, base + start, base + end, plan.spec_parameter[m])
-    return _decayed(store, base, start, end, store.times[at], plan.spec_parameter[m], plan.spec_kind[m])
+        return quantile_of(store.values, base + start, base + end, plan.spec_parameter[m])
+    return decayed_of(store, base, start, end, store.times[at], plan.spec_parameter[m], plan.spec_kind[m])

@@ -20,7 +20,7 @@ class Custom(Exact):
     """Windows of functions, whose features are the columns of the result from ``first`` on."""
 
     def __init__(self, specs: Sequence[WindowSpec], lateness: int, first: int) -> None:
-        super().__init__([replace(spec, aggregate="sum", function=None) for spec in specs], lateness)
+        super().__init__([replace(spec, aggregate="sum", function=None, rows=0, gap=0) for spec in specs], lateness)
         self._specs, self._lateness, self._first = specs, lateness, first
         self._sums = np.empty((1, len(specs)))
 
@@ -57,7 +57,16 @@ class Custom(Exact):
         start = first_after(store.times, head, at + 1, latest - spec.size)
         end = max(start, at + spec.include_current)
         base = column_base(chunk, int(np.searchsorted(columns, spec.column)), columns.shape[0])
-        found = store.values[base + start : base + end]
-        there = ~np.isnan(found)
-        ages: NDArray[np.float64] = (t - store.times[start:end][there]).astype(np.float64) * MICROSECONDS
-        return found[there], ages
+        if spec.gap:
+            apart = np.diff(store.times[start : at + 1]) > spec.gap
+            start += int(apart.nonzero()[0].max(initial=-1)) + 1
+        values = store.values[base + head : base + tail]
+        newest = np.flatnonzero(~np.isnan(values[start - head : end - head])) + start
+        if spec.rows:
+            newest = newest[-spec.rows :]
+            if latest > t:  # later than the lateness
+                bound = first_after(store.times, head, tail, latest)
+                others = np.flatnonzero(~np.isnan(values[: bound - head])) + head
+                newest = newest[(newest == at) | (newest >= others[others != at][-spec.rows :].min(initial=tail))]
+        ages: NDArray[np.float64] = (t - store.times[newest]).astype(np.float64) * MICROSECONDS
+        return store.values[base + newest], ages

@@ -31,6 +31,10 @@ Aggregate = Literal[
     "decayed_mean",
     "approx_distinct",
     "approx_quantile",
+    "slope",
+    "zscore",
+    "since_first",
+    "rate",
 ]
 
 Compute: TypeAlias = "Callable[[NDArray[np.float64], NDArray[np.float64]], float]"
@@ -100,6 +104,22 @@ KINDS: Final[dict[Aggregate, AggregateKind]] = {
         parameter="probability",
         error=(0.001, QUANTILE_ERROR, 0.25),
     ),
+    "slope": AggregateKind(
+        "Trend: slope of the least-squares line of the values over event time, per second. Missing with fewer than two "
+        "values, or where all have one time."
+    ),
+    "zscore": AggregateKind(
+        "Distance of the row's own value from the mean of the values, in their standard deviations (of a sample). "
+        "Missing with fewer than two values, or where all are alike."
+    ),
+    "since_first": AggregateKind(
+        "Seconds since the earliest event time in the window. Takes no column.", takes="nothing"
+    ),
+    "rate": AggregateKind(
+        "Earlier rows a second since the earliest in the window: their number by the seconds since. Missing where no "
+        "time has passed. Takes no column.",
+        takes="nothing",
+    ),
 }
 """Every aggregate that a kernel computes. Checks, definitions and the reference are made from it."""
 
@@ -107,6 +127,10 @@ TIME_LIMIT: Final = 2**61
 """Event times lie within plus and minus this many µs of the epoch, 73,000 years."""
 
 SIZE_LIMIT: Final = 2**59
+ROWS_LIMIT: Final = 100_000
+"""Rows that a window may be cut to: each row reads them all."""
+WHOLE: Final = frozenset({"slope", "zscore", "since_first", "rate"})
+"""Aggregates that are computed from whole windows alone."""
 AGGREGATES: Final[tuple[Aggregate, ...]] = get_args(Aggregate)
 NEEDS_NO_COLUMN: Final = frozenset(name for name, kind in KINDS.items() if kind.takes == "nothing")
 PANES: Final = 24
@@ -143,10 +167,21 @@ class WindowSpec:
     (Masson, Rim and Lee 2019, VLDB 12:12); magnitudes below 1e-6 count as 0, those above 1e12 as about 1e12. Kept is,
     of each pane, a count for each bucket that is not empty, 16 bytes: at 0.01 there are 116 from 1 to 10.
 
+    rows: of those rows the newest so many by event time (equal times in log order) and no others; 0 for all. A row that
+    lacks the column's value is none of them. Where a row comes later than the lateness, its newest rows are sought
+    among those that are newer than ``W - lateness`` and the newest ``rows`` of the others, and of each key no more is
+    kept.
+    gap: of those rows the session that the row continues: from the row back, as long as no two rows of the key, next to
+    each other in event time, lie more than ``gap`` µs apart. 0 for all rows. No sketch has ``rows`` or ``gap``.
     function: computes an aggregate that no kernel knows, of whatever name.
 
+    ``slope`` and ``zscore`` take two passes over distances from a value of the window, scaled by a power of two. So
+    neither large nor small values overflow or vanish on the way, and a result beyond float64 is NaN. ``zscore`` is of
+    the row's own value, whether the window includes it or not. ``since_first`` and ``rate`` are of earlier rows.
+
     Cost for each row: windows of up to 1,024 rows are read whole, ~1 ns a row and column. Longer ones cost ~1 µs, and
-    1/50 of their rows; but distinct, quantile and decayed aggregates read the whole window always.
+    1/50 of their rows; but distinct, quantile, decayed aggregates, slope, zscore, and windows with ``rows`` or ``gap``
+    read the whole window always.
     """
 
     aggregate: str
@@ -156,6 +191,19 @@ class WindowSpec:
     parameter: float = 0.0
     error: float = 0.0
     function: Compute | None = None
+    rows: int = 0
+    gap: int = 0
+
+
+def _check_cut(name: str, spec: WindowSpec, kind: AggregateKind) -> None:
+    from kernels.numerics._checks import integer  # noqa: PLC0415 - as at the top
+
+    integer(f"{name}.rows", spec.rows, 0, ROWS_LIMIT)
+    integer(f"{name}.gap", spec.gap, 0, SIZE_LIMIT)
+    if spec.rows and spec.gap:
+        raise ValueError(f"{name}: it has both rows and gap; give one")
+    if (spec.rows or spec.gap) and kind.error is not None:
+        raise ValueError(f"{name}: {spec.aggregate} keeps no rows, so it takes neither rows nor gap")
 
 
 def checked_specs(specs: Sequence[WindowSpec], n_columns: int) -> tuple[WindowSpec, ...]:
@@ -182,4 +230,5 @@ def checked_specs(specs: Sequence[WindowSpec], n_columns: int) -> tuple[WindowSp
             if kind.error is None:
                 raise ValueError(f"specs[{i}].error: {spec.aggregate} is exact, got {spec.error!r}")
             number(f"specs[{i}].error", spec.error, kind.error[0], kind.error[2])
+        _check_cut(f"specs[{i}]", spec, kind)
     return tuple(specs)

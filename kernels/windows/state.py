@@ -10,7 +10,9 @@ A result depends on nothing but the window's contents: it is recomputed from the
 times in log order) and never by adding and subtracting as rows come and go. So a replay that starts, with the
 watermark of that position, at or before the oldest row still relevant gives the same bits.
 
-Windows over sketches (``_window_sketches.py``) keep that promise too: ranks and counts that no order changes.
+A window may be cut further, to its newest rows or to a session (``WindowSpec``), by its rows alone.
+
+Windows over sketches (``_sketches.py``) keep that promise too: ranks and counts that no order changes.
 
 Rows at or before the horizon (``W - largest size - lateness``) can enter no future window and are dropped; a key whose
 rows are all dropped is forgotten. When the arena or the key table is full, what is still relevant is copied into a new
@@ -31,13 +33,16 @@ from kernels.windows._exact import Exact
 from kernels.windows._part import Part
 from kernels.windows._sketches import Distinct, Quantiles
 from kernels.windows._store import KEYS, NO_WATERMARK, Rows
+from kernels.windows._whole import Whole
 from kernels.windows.custom import Custom
 from kernels.windows.specs import (
     AGGREGATES,
     DISTINCT_ERROR,
+    KINDS,
     QUANTILE_ERROR,
     SIZE_LIMIT,
     TIME_LIMIT,
+    WHOLE,
     Aggregate,
     WindowSpec,
     checked_specs,
@@ -47,7 +52,10 @@ __all__ = ["NO_WATERMARK", "TIME_LIMIT", "Aggregate", "WindowSpec", "WindowState
 
 _MAGIC: Final = b"TMWIN03\n"
 _HEADER: Final = struct.Struct("<8sIIqq")
+_MAGIC_CUT: Final = b"TMWIN04\n"
+"""Of a state with windows that are cut to rows or to a gap; the others keep their bytes."""
 _SPEC: Final = struct.Struct("<B?iqdd")
+_SPEC_CUT: Final = struct.Struct("<B?iqddqq")
 _LENGTHS: Final = struct.Struct("<QQ")
 _NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerate(AGGREGATES)}
 _CHECKSUM: Final = struct.Struct("<Q")
@@ -66,9 +74,15 @@ def _parts(specs: Sequence[WindowSpec], lateness: int) -> tuple[list[Part], list
     """What computes different specs, and the specs in the order of the columns that it writes."""
     custom = [spec for spec in specs if spec.function is not None]
     specs = [spec for spec in specs if spec.function is None]
-    exact = [spec for spec in specs if not spec.aggregate.startswith("approx")]
+    whole = [spec for spec in specs if spec.rows or spec.gap or spec.aggregate in WHOLE]
+    exact = [spec for spec in specs if spec not in whole and not spec.aggregate.startswith("approx")]
     order = list(exact)
     parts: list[Part] = [Exact(exact, lateness)] if exact else []
+    empty = {str(name): kind.empty for name, kind in KINDS.items()}
+    for own in ([spec for spec in whole if spec.rows], [spec for spec in whole if not spec.rows]):
+        if own:
+            parts.append(Whole(own, lateness, len(order), [empty[spec.aggregate] for spec in own]))
+            order += own
     distinct: dict[tuple[int, float], dict[tuple[int, bool], int]] = {}
     quantiles: dict[tuple[int, float, int], dict[tuple[float, bool], int]] = {}
     for spec in specs:
@@ -184,22 +198,24 @@ class WindowState:
         """The rows still relevant as bytes: the same for the same rows, however they were reached."""
         if any(spec.function is not None for spec in self._specs):
             raise ValueError("specs: a function has no bytes; such a state is rebuilt from its rows")
-        written = [_HEADER.pack(_MAGIC, self._n_columns, len(self._specs), self._lateness, self.watermark)]
-        written += [
-            _SPEC.pack(_NUMBERS[s.aggregate], s.include_current, s.column, s.size, s.parameter, s.error)
-            for s in self._specs
-        ]
+        cut = any(spec.rows or spec.gap for spec in self._specs)
+        magic = _MAGIC_CUT if cut else _MAGIC
+        written = [_HEADER.pack(magic, self._n_columns, len(self._specs), self._lateness, self.watermark)]
+        for s in self._specs:
+            numbers = _NUMBERS[s.aggregate], s.include_current, s.column, s.size, s.parameter, s.error
+            written.append(_SPEC_CUT.pack(*numbers, s.rows, s.gap) if cut else _SPEC.pack(*numbers))
         for part in self._parts:
             rows = part.rows()
             written.append(_LENGTHS.pack(rows.keys.shape[0], rows.times.shape[0]))
-            written += [numbers.astype(numbers.dtype.newbyteorder("<")).tobytes() for numbers in rows]
+            written += [each.astype(each.dtype.newbyteorder("<")).tobytes() for each in rows]
         body = b"".join(written)
         return body + _CHECKSUM.pack(hash64(body))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """The state that ``to_bytes`` wrote; raises ValueError where the bytes are not whole or of another format."""
-        if len(data) < _HEADER.size + _CHECKSUM.size or data[: len(_MAGIC)] != _MAGIC:
+        layout = {_MAGIC: _SPEC, _MAGIC_CUT: _SPEC_CUT}.get(bytes(data[: len(_MAGIC)]))
+        if len(data) < _HEADER.size + _CHECKSUM.size or layout is None:
             raise ValueError(f"data: expected a window state that begins with {_MAGIC!r}, got {bytes(data[:8])!r}")
         body = data[: -_CHECKSUM.size]
         if hash64(body) != _CHECKSUM.unpack(data[-_CHECKSUM.size :])[0]:
@@ -208,9 +224,10 @@ class WindowState:
         specs = []
         position = _HEADER.size
         for _ in range(n_specs):
-            kind, current, column, size, parameter, error = _SPEC.unpack_from(body, position)
-            specs.append(WindowSpec(_aggregate(kind), column, size, current, parameter, error))
-            position += _SPEC.size
+            kind, current, column, size, parameter, error, *cut = layout.unpack_from(body, position)
+            rows, gap = cut or (0, 0)
+            specs.append(WindowSpec(_aggregate(kind), column, size, current, parameter, error, rows=rows, gap=gap))
+            position += layout.size
         state = cls.with_watermark(specs, n_columns, lateness, watermark)
         for part in state._parts:  # noqa: SLF001  (its own class)
             position = _load(part, watermark, body, position)

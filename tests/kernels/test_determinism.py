@@ -31,9 +31,11 @@ weights, coins = rng.exponential(size=3_000), kernels.coin(1, 2, np.arange(3_000
 shown("exponential_bottom_k", kernels.exponential_bottom_k(weights, coins, 50))
 shown("priority_sample", *kernels.priority_sample(weights, coins, 50))
 aggregates = ("count", "sum", "mean", "std", "min", "max", "last", "distinct", "quantile", "since_last",
-              "approx_distinct", "approx_quantile")
-specs = [kernels.WindowSpec(a, -1 if a in {"count", "since_last"} else 0, size, parameter=0.3 * a.endswith("quantile"))
+              "approx_distinct", "approx_quantile", "slope", "zscore", "rate")
+none = {"count", "since_last", "rate"}
+specs = [kernels.WindowSpec(a, -1 if a in none else 0, size, parameter=0.3 * a.endswith("quantile"))
          for a in aggregates for size in (30, 4_000)]
+specs += [kernels.WindowSpec(a, 0, 4_000, rows=9) for a in ("std", "slope", "zscore")]
 times = np.cumsum(rng.integers(0, 3, 3_000)) + rng.integers(-9, 9, 3_000)
 state = kernels.WindowState(specs, 1, 9)
 shown("WindowState", state.update(rng.integers(0, 3, 3_000).astype(np.uint64), times, rng.normal(size=(3_000, 1))))

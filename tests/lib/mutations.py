@@ -121,19 +121,22 @@ _PARAMETERS = (
 
 
 _SPANS = frozenset(
-    {"skew", "half_life", "max_interval", "expires_after", "grace", "idle_timeout", "events", "max_ahead", "lateness"}
-)
+    {
+        "skew", "half_life", "gap", "max_interval", "expires_after", "grace", "idle_timeout", "events", "max_ahead",
+        "lateness",
+    }
+)  # fmt: skip
 _COUNTS = frozenset(
     {
         "partitions", "budget", "explore", "total", "every", "min_labels", "min_positive", "tolerance", "min_holdout",
         "answers", "max_answers", "confidence", "gold_every", "withdraw_below", "probability", "error", "text", "row",
-        "candidates_per_pick",
+        "candidates_per_pick", "rows",
     }
 )  # fmt: skip
 _OF_NAME: dict[str | int, tuple[object, ...]] = {
     "sql": _SQL,
     "clean": tuple([sql] for sql in _SQL),
-    "aggregate": ("count", "sum", "last", "distinct", "approx_quantile", "decayed_mean", "since_last", "var", "x"),
+    "aggregate": ("count", "sum", "last", "distinct", "approx_quantile", "decayed_mean", "since_last", "zscore", "x"),
     "type": ("string", "int", "float", "bool", "x"),
     "format": ("iso8601", "epoch_s", "epoch_ms", "epoch_us", "json"),
     "policy": ("margin", "entropy", "least_confidence", "badge", "margin_kmeans", "random"),

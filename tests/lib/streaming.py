@@ -119,6 +119,59 @@ column = "amount"
 size = "1m"
 half_life = "20s"
 
+[[windows]]
+name = "who_mean_of_5"
+key = "who"
+aggregate = "mean"
+column = "amount"
+size = "1m"
+rows = 5
+
+[[windows]]
+name = "who_3_before"
+key = "who"
+aggregate = "first"
+column = "amount"
+size = "1m"
+rows = 3
+
+[[windows]]
+name = "who_pace"
+key = "who"
+aggregate = "rate"
+size = "1m"
+rows = 4
+
+[[windows]]
+name = "who_visit_sum"
+key = "who"
+aggregate = "sum"
+column = "amount"
+size = "50s"
+gap = "4s"
+include_current = true
+
+[[windows]]
+name = "who_visit_began"
+key = "who"
+aggregate = "since_first"
+size = "50s"
+gap = "4s"
+
+[[windows]]
+name = "who_trend"
+key = "who"
+aggregate = "slope"
+column = "amount"
+size = "1m"
+
+[[windows]]
+name = "who_unusual"
+key = "who"
+aggregate = "zscore"
+column = "amount"
+size = "1m"
+
 [[derived]]
 name = "ratio"
 sql = "amount / who_mean"
@@ -194,6 +247,31 @@ aggregate = "decayed_mean"
 column = "amount"
 size = "30s"
 half_life = "9s"
+
+[[windows]]
+name = "place_high_of_3"
+key = "place"
+aggregate = "max"
+column = "amount"
+size = "40s"
+rows = 3
+include_current = true
+
+[[windows]]
+name = "place_visit_ids"
+key = "place"
+aggregate = "distinct"
+column = "id"
+size = "50s"
+gap = "2s"
+
+[[windows]]
+name = "place_unusual"
+key = "place"
+aggregate = "zscore"
+column = "amount"
+size = "50s"
+rows = 10
 """
 
 

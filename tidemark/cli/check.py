@@ -124,7 +124,7 @@ def summary(pipeline: Pipeline) -> RenderableType:
         source += "" if window.column is None else f" of {window.column}"
         source += "" if window.half_life is None else f", half-life {_d(window.half_life)}"
         current = ", itself included" if window.include_current else ""
-        features.add_row(window.name, safe(source), f"{_d(window.size)} by {safe(window.key)}{current}")
+        features.add_row(window.name, safe(source), f"{window.span} by {safe(window.key)}{current}")
     for derived in pipeline.derived:
         features.add_row(derived.name, safe(derived.sql or derived.function or ""), "the other features")
     title = Text.assemble(("ok ", "green"), pipeline.name, f" · {safe(pipeline.title)}" if pipeline.title else "")

@@ -70,6 +70,8 @@ def _spec(window: Window, order: list[str]) -> WindowSpec:
         parameter or 0.0,
         window.error or 0.0,
         function_of(window.aggregate),
+        window.rows or 0,
+        window.gap or 0,
     )
 
 

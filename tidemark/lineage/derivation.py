@@ -30,6 +30,8 @@ from tidemark.stream.steps.window_features import Featured
 
 _LISTED: Final = 20
 """Rows of a window that are told, the newest."""
+_OF_EARLIER: Final = frozenset({"since_last", "since_first", "rate"})
+"""Aggregates of earlier rows, though the window may include the event itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +182,16 @@ class _Seen:
         inside = (self.times > begin) & (time > begin)
         if not window.aggregate.startswith("approx"):
             inside &= self.times <= time
-        if not window.include_current or window.aggregate == "since_last":
-            inside[-1] = False
-        places = np.flatnonzero(inside).tolist()
         column = None if window.column is None else self.columns.index(window.column)
+        if window.gap is not None:
+            inside &= self.times >= self._session_began(inside, window.gap)
+        if not window.include_current or window.aggregate in _OF_EARLIER:
+            inside[-1] = False
+        if window.rows is not None:
+            inside &= self._newest(inside, window.rows, column, begin + window.size)
+        places = np.flatnonzero(inside).tolist()
+        if places and (window.gap is not None or window.rows is not None):
+            begin = int(self.times[places].min()) - 1
         rows = [
             WindowRow(
                 event_id=self.ids[place],
@@ -199,12 +207,39 @@ class _Seen:
             aggregate=window.aggregate,
             column=window.column,
             size=window.size,
+            span=window.span,
             begin=begin,
             end=time,
             value=known(value),
             count=len(places),
             rows=rows,
         )
+
+    def _session_began(self, inside: NDArray[np.bool_], gap: int) -> int:
+        """Time of the first row of the session that the event continues."""
+        began = int(self.times[-1])
+        for time in np.sort(self.times[inside])[::-1].tolist():
+            if began - time > gap:
+                break
+            began = time
+        return began
+
+    def _newest(self, inside: NDArray[np.bool_], rows: int, column: int | None, latest: int) -> NDArray[np.bool_]:
+        """Which rows are the newest of a window. latest: the event's time, or, if it is too late, where late begins."""
+        counted = np.ones(len(self.times), np.bool_) if column is None else ~np.isnan(self.values[:, column])
+        order = np.argsort(self.times, kind="stable")
+
+        def newest(among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            return np.isin(np.arange(len(order)), order[among[order]][-rows:])
+
+        found = newest(inside & counted)
+        if latest > self.times[-1]:
+            others = counted & (self.times <= latest)
+            others[-1] = False
+            kept = newest(others)
+            kept[-1] = True
+            found &= kept
+        return found
 
 
 def batch_of(partition: Partition, messages: Sequence[Message]) -> Batch:

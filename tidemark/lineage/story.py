@@ -36,7 +36,10 @@ class WindowRow(Told, frozen=True, kw_only=True):
 
 
 class WindowPart(Told, frozen=True, kw_only=True):
-    """A window. begin, end: of the event times that it took, µs.  rows: the newest, oldest first.  count: of all."""
+    """A window. begin, end: of the event times that it took, µs.  rows: the newest, oldest first.  count: of all.
+
+    span: which rows it takes, for people.
+    """
 
     name: str
     key: str
@@ -44,6 +47,7 @@ class WindowPart(Told, frozen=True, kw_only=True):
     aggregate: str
     column: str | None
     size: int
+    span: str
     begin: int
     end: int
     value: Number

@@ -7,6 +7,7 @@ a `compute`, or `module:attribute` in the pipeline file.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -54,6 +55,39 @@ def _computed(name: str, compute: Compute, empty: float, values: Any, ages: Any)
 _OWN: Final[dict[str, AggregateKind]] = {str(name): kind for name, kind in KINDS.items()}
 AGGREGATES: Final = Plugins("window aggregate", GROUP, _OWN, _accept)
 """Every aggregate by its name."""
+
+_ELSEWHERE: Final = {
+    "approx_count_distinct": "'approx_distinct'",
+    "average": "'mean'",
+    "avg": "'mean'",
+    "count_distinct": "'distinct'",
+    "ewma": "'decayed_mean' with a half_life",
+    "latest": "'last'",
+    "median": "'quantile' with probability = 0.5",
+    "nunique": "'distinct'",
+    "percentile": "'quantile' with a probability",
+    "regr_slope": "'slope'",
+    "session": "any aggregate, with gap = '30m' beside the size",
+    "stddev": "'std'",
+    "stddev_samp": "'std'",
+    "time_since_first": "'since_first'",
+    "time_since_last": "'since_last'",
+    "trend": "'slope'",
+    "var_samp": "'var'",
+    "variance": "'var'",
+    "z_score": "'zscore'",
+}
+"""What aggregates are called in SQL, pandas and other products, and what to write here."""
+
+
+def here(name: str) -> str | None:
+    """What to write for a name that others give to an aggregate; None where there is no such, or it is ours."""
+    called = name.lower().replace("-", "_")
+    if name in _OWN or (called not in _ELSEWHERE and not re.fullmatch(r"p\d\d?", called)):
+        return None
+    if name in AGGREGATES.names():
+        return None
+    return _ELSEWHERE.get(called) or f"'quantile' with probability = {int(called[1:]) / 100}"
 
 
 def function_of(name: str) -> Callable[[Any, Any], float] | None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidemark.pipeline.aggregates import AGGREGATES
-from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.model import Feature, Pipeline, Window
 
 _MEANING: Final = 1
@@ -127,9 +126,11 @@ def _window(window: Window, pipeline: Pipeline, columns: _Hashes, features: Mapp
         [columns[key] for key in before],
         columns[pipeline.time.column],
         *([] if dropped is None else [columns[dropped.key], dropped.within]),
+        *([] if window.rows is None else ["rows", window.rows]),
+        *([] if window.gap is None else ["gap", window.gap]),
     )
     text = window.aggregate if window.column is None else f"{window.aggregate} of {window.column}"
-    text += f" over {format_duration(window.size)} by {window.key}"
+    text += f" over {window.span} by {window.key}"
     return Definition(window.name, identity, text, () if own is None else (own.name,))
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from tidemark.pipeline.aggregates import AGGREGATES
+from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.expressions import (
     Expression,
     Schema,
@@ -166,6 +167,7 @@ def _options(key: str, window: Window) -> Iterator[Problem]:
             yield Problem(f"{key}.{name}", f"'{window.aggregate}' needs it; write one, as in {name} = {example}")
         elif given and kind.parameter != name:
             yield Problem(f"{key}.{name}", f"'{window.aggregate}' has none; remove it")
+    yield from _cut(key, window)
     if window.error is None:
         return
     if kind.error is None:
@@ -174,6 +176,22 @@ def _options(key: str, window: Window) -> Iterator[Problem]:
     low, _, high = kind.error
     if not low <= window.error <= high:
         yield Problem(f"{key}.error", f"{window.error} is out of range; write a number from {low} to {high}")
+
+
+def _cut(key: str, window: Window) -> Iterator[Problem]:
+    """What is wrong with how a window is cut to its newest rows or to a session."""
+    cuts = [name for name in ("rows", "gap") if getattr(window, name) is not None]
+    exact = window.aggregate.removeprefix("approx_")
+    if cuts and AGGREGATES.get(window.aggregate).error is not None:
+        yield Problem(f"{key}.{cuts[0]}", f"'{window.aggregate}' keeps no rows; remove it, or take '{exact}'")
+    elif len(cuts) > 1:
+        yield Problem(f"{key}.gap", "a window has either 'rows' or 'gap'; remove one")
+    elif window.gap is not None and window.gap >= window.size:
+        yield Problem(
+            f"{key}.gap",
+            f"'size' = {format_duration(window.size)!r} bounds a session and must be longer than "
+            f"{format_duration(window.gap)!r}; raise it to the longest session that counts",
+        )
 
 
 def _derived(pipeline: Pipeline) -> Iterator[Problem]:

@@ -21,7 +21,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from tidemark.pipeline.aggregates import AGGREGATES
+from kernels.windows.specs import ROWS_LIMIT
+from tidemark.pipeline.aggregates import AGGREGATES, here
 from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
 from tidemark.pipeline.names import OneOf
 from tidemark.pipeline.record_keys import KeyForm
@@ -295,6 +296,15 @@ class Feature(Section):
     """Texts in order; the feature is the index. Any other text is missing."""
 
 
+def _called_here(name: object) -> object:
+    written = here(name) if isinstance(name, str) else None
+    if written is not None:
+        raise PydanticCustomError(
+            "registry", "{value} is not allowed; write {here}", {"value": repr(name), "here": written}
+        )
+    return name
+
+
 class Window(Section):
     """A windowed aggregate over earlier rows of the same key."""
 
@@ -302,15 +312,21 @@ class Window(Section):
     """Name of the feature that the window gives."""
     key: str
     """One of the pipeline's keys."""
-    aggregate: Annotated[str, OneOf(AGGREGATES)]
+    aggregate: Annotated[str, BeforeValidator(_called_here), OneOf(AGGREGATES)]
     """`var` and `std` are of a sample; `since_last` is in seconds. `distinct` and `quantile` are exact, and a key's
     memory grows with the rows in its window; `approx_distinct` and `approx_quantile` are sketches of bounded size.
-    Another package may add an aggregate."""
+    [Window aggregates](aggregates.md) lists all. Another package may add an aggregate."""
     column: str | None = None
     """Numeric column (or feature of the row) that is aggregated, of any type for `distinct` and `approx_distinct`; none
-    for `count` and `since_last`."""
+    for `count`, `since_last`, `since_first` and `rate`."""
     size: Duration
     """How far back the window reaches. One of `approx_quantile` may be short by up to a 24th of that."""
+    rows: Unless[Annotated[int, Field(ge=1, le=ROWS_LIMIT), Unit("rows")]] = None
+    """Only the newest so many of the rows in `size`, by event time; rows that lack the column's value are not counted.
+    A key keeps no more rows for it than that, and those of the last `lateness`."""
+    gap: Unless[Duration] = None
+    """Only the session that the row continues: back to where two rows of the key lie more than `gap` apart. A row that
+    comes later than that after the one before begins a session. `size` bounds how long a session can be."""
     probability: Unless[Annotated[float, Field(ge=0, le=1), Unit("share")]] = None
     """Of `quantile` and `approx_quantile`: 0.5 is the median."""
     half_life: Unless[Duration] = None
@@ -320,6 +336,14 @@ class Window(Section):
     relation to itself, by default 0.01."""
     include_current: bool = False
     """Whether the row itself counts."""
+
+    @property
+    def span(self) -> str:
+        """Which rows it takes, for people: `7d`, `the last 20 rows in 7d`, `a session (gap 30m) in 7d`."""
+        size = format_duration(self.size)
+        if self.rows is not None:
+            return f"the last {self.rows} row{'s' if self.rows > 1 else ''} in {size}"
+        return size if self.gap is None else f"a session (gap {format_duration(self.gap)}) in {size}"
 
 
 class Derived(Section):

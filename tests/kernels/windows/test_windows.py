@@ -11,6 +11,7 @@ from uncompiled import many_rows, sized
 
 from kernels.windows._aggregates import NAMES
 from kernels.windows._store import LONG
+from kernels.windows.specs import KINDS, NEEDS_NO_COLUMN, WHOLE
 from kernels.windows.state import NO_WATERMARK, TIME_LIMIT, Aggregate, WindowSpec, WindowState
 from tests import naive
 
@@ -41,12 +42,24 @@ def every_spec(sizes: tuple[int, ...] = (3, 10, 40)) -> list[WindowSpec]:
         for size in sizes
         for current in (False, True)
     ]
-    return coarse + [
-        WindowSpec(a, -1 if a in {"count", "since_last"} else column, size, current, PARAMETERS.get(a, 0.0))
+    whole = [
+        WindowSpec(a, -1 if a in NEEDS_NO_COLUMN else column, size, current, PARAMETERS.get(a, 0.0))
         for a in AGGREGATES
         for size in sizes
         for current in (False, True)
         for column in (0, 1)
+    ]
+    return coarse + whole + cut_specs(sizes[-1])
+
+
+def cut_specs(size: int) -> list[WindowSpec]:
+    """Every aggregate over the newest rows, and over sessions."""
+    exact = [name for name, kind in KINDS.items() if kind.error is None]
+    return [
+        WindowSpec(a, -1 if a in NEEDS_NO_COLUMN else 0, size, current, PARAMETERS.get(a, 0.0), rows=rows, gap=gap)
+        for a in exact
+        for current in (False, True)
+        for rows, gap in ((1, 0), (5, 0), (0, 2))
     ]
 
 
@@ -71,7 +84,10 @@ def stream_of(listed: list[tuple[int, int, float, float]]) -> Stream:
     )
 
 
-INEXACT = {"sum", "mean", "var", "std", "since_last", "quantile", "decayed_sum", "decayed_mean"}
+INEXACT = {
+    "sum", "mean", "var", "std", "since_last", "quantile", "decayed_sum", "decayed_mean", "slope", "zscore",
+    "since_first", "rate",
+}  # fmt: skip
 
 
 def sketched(quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,7 +142,7 @@ def test_long_windows_equal_their_oracle(disorder: int, lateness: int) -> None:
 @many_rows
 @pytest.mark.parametrize("disorder", [0, 30])
 def test_a_replay_of_long_windows_gives_the_same_bits_wherever_it_begins(disorder: int) -> None:
-    whole_reads = {"quantile", "decayed_sum", "decayed_mean", "distinct"}
+    whole_reads = {"quantile", "decayed_sum", "decayed_mean", "distinct", *WHOLE}
     specs = [s for s in every_spec((3_000, 4_100)) if s.aggregate not in whole_reads]
     stream, committed, lateness = hot_stream(8, 6_000, disorder), 4_700, 60
     whole = WindowState(specs, 2, lateness).update(*stream)
@@ -169,7 +185,8 @@ def test_variance_over_long_windows_is_exact_to_rounding(outlier: float) -> None
 def test_windows_without_spread_equal_their_oracle_on_nasty_values(
     listed: list[tuple[int, int, float, float]], lateness: int
 ) -> None:
-    specs = [s for s in every_spec((1, 20)) if s.aggregate not in {"var", "std", "quantile", "decayed_mean"}]
+    spread = {"var", "std", "quantile", "decayed_mean", "slope", "zscore"}
+    specs = [s for s in every_spec((1, 20)) if s.aggregate not in spread]
     stream = stream_of(listed)
     assert_equals_oracle(specs, stream, lateness, WindowState(specs, 2, lateness).update(*stream))
 

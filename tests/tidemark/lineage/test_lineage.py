@@ -53,7 +53,17 @@ def test_rows_of_a_window_give_its_value(its: LineageWorld, explainer: Explainer
         by_name = {part.name: part for part in told.windows}
         count = by_name["who_count"]
         assert count.value == count.count
-        for name, of in (("who_mean", np.mean), ("place_sum", np.sum), ("who_last", lambda values: values[-1])):
+        own = next(row for row in by_name["who_visit_sum"].rows[::-1] if row.event_id == prediction.event_id)
+        assert own.time == told.time, "a session that includes the event ends with it"
+        assert by_name["who_mean_of_5"].count <= 5
+        for name, of in (
+            ("who_mean", np.mean),
+            ("place_sum", np.sum),
+            ("who_last", lambda values: values[-1]),
+            ("who_mean_of_5", np.mean),
+            ("who_visit_sum", np.sum),
+            ("place_high_of_3", np.max),
+        ):
             part = by_name[name]
             values = [row.value for row in part.rows if row.value is not None]
             if part.count == len(part.rows) and values:

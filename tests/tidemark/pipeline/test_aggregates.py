@@ -54,6 +54,42 @@ def test_an_aggregate_passes_the_checks_with_what_it_needs_and_gives_its_value_o
         parse(windowed(name, 'column = "a"\n' if kind.takes == "nothing" else ""), "p.toml")
 
 
+@pytest.mark.parametrize("cut", ["rows = 3\n", 'gap = "10m"\n'])
+@pytest.mark.parametrize(("name", "kind"), AGGREGATES.all().items(), ids=AGGREGATES.names())
+def test_every_aggregate_that_keeps_rows_can_be_of_the_last_rows_and_of_a_session(
+    name: str, kind: AggregateKind, cut: str
+) -> None:
+    column = "" if kind.takes == "nothing" else 'column = "a"\n'
+    text = windowed(name, column + OPTIONS[kind.parameter] + cut)
+    if kind.error is not None:
+        with pytest.raises(ConfigError, match=f"'{name}' keeps no rows; remove it, or take"):
+            parse(text, "p.toml")
+        return
+    pipeline = parse(text, "p.toml")
+    whole = parse(windowed(name, column + OPTIONS[kind.parameter]), "p.toml")
+    assert definitions(pipeline)["w"].id != definitions(whole)["w"].id
+    assert definitions(pipeline)["w"].text != definitions(whole)["w"].text
+    outputs = rehearse(StreamProcessor(pipeline, Constant(Even(2))), pipeline)
+    assert (outputs["p.deadletter"], outputs["p.predictions"] > 0) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("median", "'quantile' with probability = 0.5"),
+        ("P95", "'quantile' with probability = 0.95"),
+        ("avg", "'mean'"),
+        ("trend", "'slope'"),
+        ("z-score", "'zscore'"),
+        ("stddev", "'std'"),
+        ("time_since_last", "'since_last'"),
+    ],
+)
+def test_a_name_that_others_give_an_aggregate_is_answered_with_ours(name: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=rf"windows\[0\].aggregate: '{name}' is not allowed; write {says}$"):
+        parse(windowed(name), "p.toml")
+
+
 def test_an_aggregate_of_another_package_is_named_in_a_pipeline_file_and_computed_by_the_stream(
     tmp_path: Path,
 ) -> None:

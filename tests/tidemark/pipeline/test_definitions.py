@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemark.pipeline import parse
+from tidemark.pipeline import load, parse, schema_hash
 from tidemark.pipeline.definitions import feature_ids, normalized
 
 HEAD = """
@@ -81,6 +82,8 @@ def test_neither_order_nor_comments_nor_spaces_nor_the_case_of_keywords_change_w
         ("who_mean", '"amount"', '"fee"', {"who_mean", "ratio", "twice"}),
         ("who_mean", 'size = "1h"', 'size = "1h"\ninclude_current = true', {"who_mean", "ratio", "twice"}),
         ("who_mean", 'size = "1h"', 'size = "60m"', set()),
+        ("who_mean", 'size = "1h"', 'size = "1h"\nrows = 20', {"who_mean", "ratio", "twice"}),
+        ("who_mean", 'size = "1h"', 'size = "1h"\ngap = "5m"', {"who_mean", "ratio", "twice"}),
         ("ratio", "/", "*", {"ratio", "twice"}),
         ("big", "amount", "fee", {"big"}),
         ("big", "amount > 50", "amount > 50 -- dollars", set()),
@@ -134,3 +137,11 @@ def test_texts_and_names_in_quotes_are_kept_as_they_are() -> None:
     assert normalized("""kind = 'a  -- B' OR "Who" = 'it''s'""", ["kind"]) == [
         "kind", "=", "'a  -- B'", "OR", "Who", "=", "'it''s'",
     ]  # fmt: skip
+
+
+def test_windows_that_are_not_cut_have_the_definitions_that_they_had() -> None:
+    """Of the version before there were `rows` and `gap`: an upgrade has nothing learn anew."""
+    fraud = load(Path(__file__).parents[3] / "pipelines" / "fraud.toml")
+    known = feature_ids(fraud)
+    assert (known["customer_mean_7d"], known["terminal_since_last"]) == ("3536aecd", "2c581a88")
+    assert schema_hash(fraud) == "963348337178cd18"

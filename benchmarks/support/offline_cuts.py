@@ -1,0 +1,137 @@
+"""Windows that are read whole, once more in plain Python: last rows, sessions, slope, z-score, rates.
+
+Each is computed from the pairs of one event and the rows of its key, by its definition in
+`docs/contributing/internals.md`, with Python's exact sums and fractions.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from tidemark.pipeline.model import Window
+
+_WHOLE: Final = ("slope", "zscore", "since_first", "rate")
+_OF_ROWS: Final = ("count", "since_last", "since_first", "rate")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    time: int
+    position: int
+    value: float | None
+
+
+def is_whole(window: Window) -> bool:
+    """Whether a window is computed here."""
+    return window.rows is not None or window.gap is not None or window.aggregate in _WHOLE
+
+
+def read_whole(window: Window) -> pl.Expr:
+    """Aggregate over the pairs of one event."""
+    value = pl.lit(None, pl.Float64) if window.column is None else pl.col(f"value {window.column}")
+    pairs = pl.struct("their time", "their position", "time", "position", "latest", value.alias("value")).implode()
+    return pairs.map_elements(lambda series: _of_event(window, series), return_dtype=pl.Float64)
+
+
+def _of_event(window: Window, pairs: pl.Series) -> float | None:
+    listed = pairs.to_list()
+    t, position, latest = (listed[0][name] for name in ("time", "position", "latest"))
+    rows = sorted(
+        (_Row(each["their time"], each["their position"], each["value"]) for each in listed),
+        key=lambda row: (row.time, row.position),
+    )
+    own = next(row for row in rows if row.position == position)
+    inside = [row for row in rows if latest - window.size < row.time <= t]
+    if window.gap is not None:
+        inside = _session(inside, t, window.gap)
+    earlier = [row for row in inside if row is not own]
+    taken = inside if window.include_current else earlier
+    if window.rows is not None:
+        kept = _last(taken, window.rows, window)
+        if t < latest:
+            others = [row for row in rows if row is not own and row.time <= latest]
+            kept = [row for row in kept if row is own or row in _last(others, window.rows, window)]
+        taken, earlier = kept, [row for row in kept if row is not own]
+    if window.aggregate in _OF_ROWS:
+        return _of_rows(window.aggregate, t, earlier, taken)
+    return _of_values(window, t, own, [row for row in taken if row.value is not None])
+
+
+def _session(rows: Sequence[_Row], t: int, gap: int) -> list[_Row]:
+    found: list[_Row] = []
+    for row in reversed(rows):
+        if (found[-1].time if found else t) - row.time > gap:
+            break
+        found.append(row)
+    return found[::-1]
+
+
+def _last(rows: Sequence[_Row], n: int, window: Window) -> list[_Row]:
+    counted = [row for row in rows if window.aggregate in _OF_ROWS or row.value is not None]
+    return counted[-n:]
+
+
+def _of_rows(aggregate: str, t: int, earlier: Sequence[_Row], taken: Sequence[_Row]) -> float | None:
+    if aggregate == "count":
+        return float(len(taken))
+    if not earlier:
+        return None
+    since = Fraction(t - earlier[0].time, 10**6)
+    if aggregate == "rate":
+        return float(len(earlier) / since) if since else None
+    return float(since) if aggregate == "since_first" else (t - earlier[-1].time) / 1e6
+
+
+def _of_values(window: Window, t: int, own: _Row, rows: Sequence[_Row]) -> float | None:
+    values = [row.value for row in rows if row.value is not None]
+    name = window.aggregate
+    if not values:
+        return 0.0 if name in {"sum", "distinct", "decayed_sum"} else None
+    by_log = sorted(rows, key=lambda row: row.position)
+    if name in {"var", "std", "slope", "zscore"}:
+        return _of_spread(name, own, rows, values)
+    weights = [2.0 ** ((row.time - t) / (window.half_life or 1)) for row in rows]
+    decayed = math.fsum(weight * value for weight, value in zip(weights, values, strict=True))
+    functions: dict[str, Callable[[], float | None]] = {
+        "sum": lambda: math.fsum(values),
+        "mean": lambda: statistics.fmean(values),
+        "min": lambda: min(values),
+        "max": lambda: max(values),
+        "first": lambda: by_log[0].value,
+        "last": lambda: by_log[-1].value,
+        "distinct": lambda: float(len(set(values))),
+        "quantile": lambda: float(np.quantile(values, window.probability or 0.0)),
+        "decayed_sum": lambda: decayed,
+        "decayed_mean": lambda: decayed / math.fsum(weights),
+    }
+    return functions[name]()
+
+
+def _of_spread(name: str, own: _Row, rows: Sequence[_Row], values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    if name == "slope":
+        return _slope([Fraction(row.time, 10**6) for row in rows], [Fraction(value) for value in values])
+    if name == "var":
+        return statistics.variance(values)
+    spread = statistics.stdev(values)
+    if name == "std":
+        return spread
+    if own.value is None or not spread:
+        return None
+    return float(Fraction(own.value) - sum(map(Fraction, values)) / len(values)) / spread
+
+
+def _slope(seconds: Sequence[Fraction], values: Sequence[Fraction]) -> float | None:
+    middle, mean = sum(seconds) / len(seconds), sum(values) / len(values)
+    squares = sum((x - middle) ** 2 for x in seconds)
+    products = sum((x - middle) * (y - mean) for x, y in zip(seconds, values, strict=True))
+    return float(products / squares) if squares else None
