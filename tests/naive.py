@@ -65,6 +65,8 @@ def windows(
                 inside &= session(times, inside, row, spec.gap)
             if spec.rows:
                 inside &= newest(spec, stream, mine, inside, row, latest)
+            if spec.column >= 0:
+                inside &= ~np.isnan(stream.values[:, spec.column])
             earlier = np.flatnonzero(inside & (log < row))
             rows = np.flatnonzero(inside) if spec.include_current else earlier
             since = (t - times[earlier]) / 1e6
@@ -77,7 +79,6 @@ def windows(
             elif spec.aggregate == "count":
                 out[row - first, m] = len(rows)
             else:
-                rows = rows[~np.isnan(stream.values[rows, spec.column])]
                 x, own = stream.values[rows, spec.column], float(stream.values[row, spec.column])
                 out[row - first, m] = (
                     zscore(x, own)

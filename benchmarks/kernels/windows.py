@@ -85,7 +85,7 @@ def _events(n: int, n_keys: int) -> Events:
 
 
 def _ours(events: Events) -> Iterator[NDArray[np.float64]]:
-    specs = [WindowSpec(a, 0, size, include_current=True) for size in _SIZES for a in _AGGREGATES]
+    specs = [WindowSpec(a, -(a == "count"), size, include_current=True) for size in _SIZES for a in _AGGREGATES]
     state = WindowState(specs, 1, 0)
     keys, values = hash_int64(events.keys), events.values.reshape(-1, 1)
     for i in range(0, len(keys), _BATCH):

@@ -31,7 +31,8 @@ class _Row:
 
 def is_whole(window: Window) -> bool:
     """Whether a window is computed here."""
-    return window.rows is not None or window.gap is not None or window.aggregate in _WHOLE
+    counts_values = window.aggregate in _OF_ROWS and window.column is not None
+    return window.rows is not None or window.gap is not None or window.aggregate in _WHOLE or counts_values
 
 
 def read_whole(window: Window) -> pl.Expr:
@@ -60,9 +61,11 @@ def _of_event(window: Window, pairs: pl.Series) -> float | None:
             others = [row for row in rows if row is not own and row.time <= latest]
             kept = [row for row in kept if row is own or row in _last(others, window.rows, window)]
         taken, earlier = kept, [row for row in kept if row is not own]
+    if window.column is not None:
+        taken, earlier = ([row for row in each if row.value is not None] for each in (taken, earlier))
     if window.aggregate in _OF_ROWS:
         return _of_rows(window.aggregate, t, earlier, taken)
-    return _of_values(window, t, own, [row for row in taken if row.value is not None])
+    return _of_values(window, t, own, taken)
 
 
 def _session(rows: Sequence[_Row], t: int, gap: int) -> list[_Row]:
@@ -75,8 +78,7 @@ def _session(rows: Sequence[_Row], t: int, gap: int) -> list[_Row]:
 
 
 def _last(rows: Sequence[_Row], n: int, window: Window) -> list[_Row]:
-    counted = [row for row in rows if window.aggregate in _OF_ROWS or row.value is not None]
-    return counted[-n:]
+    return [row for row in rows if window.column is None or row.value is not None][-n:]
 
 
 def _of_rows(aggregate: str, t: int, earlier: Sequence[_Row], taken: Sequence[_Row]) -> float | None:

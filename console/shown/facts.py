@@ -102,7 +102,7 @@ class FactBook:
     def _unit_of_window(self, window: Window) -> str:
         if window.aggregate == "rate":
             return "1/s"
-        if window.column is None or window.aggregate in _COUNTS:
+        if window.column is None or window.aggregate in _COUNTS | _ELAPSED:
             return ""
         unit = self.unit(window.column)
         if window.aggregate == "slope":

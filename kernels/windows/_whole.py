@@ -5,6 +5,7 @@ loop stays as it is. Windows of the newest rows are a part of their own: of each
 within the lateness can still see.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -28,6 +29,7 @@ from kernels.windows._aggregates import (
     OLDEST,
     PARTIAL_WIDTH,
     QUANTILE,
+    SINCE_LAST,
     SUM,
     WORK_OF,
     decayed_of,
@@ -59,7 +61,7 @@ from kernels.windows._store import (
     offset_of,
     open_gap,
 )
-from kernels.windows.specs import AGGREGATES, NEEDS_NO_COLUMN, WindowSpec
+from kernels.windows.specs import AGGREGATES, WindowSpec
 
 SLOPE, ZSCORE, SINCE_FIRST, RATE = (AGGREGATES.index(name) for name in ("slope", "zscore", "since_first", "rate"))
 _SECOND: Final = 1e6
@@ -202,16 +204,32 @@ def _begin(plan: Plan, store: Store, entry: int, at: int, watermark: int, task: 
 
 
 @lean
-def _of_rows(store: Store, kind: int, at: int, begin: int, end: int) -> float:
-    """A feature of a window's rows."""
+def _present(values: NDArray[np.float64], base: int, begin: int, end: int) -> int:
+    """Number of rows that have a value; base: -1, all have one."""
+    if base < 0:
+        return end - begin
+    n = 0
+    for p in range(begin, end):
+        n += int(values[base + p] == values[base + p])
+    return n
+
+
+@lean
+def _of_rows(store: Store, base: int, kind: int, at: int, begin: int, end: int) -> float:
+    """A feature of a window's rows that have a value; base: -1, all have one."""
     if kind == COUNT:
-        return float(end - begin)
-    if at <= begin:
+        return float(_present(store.values, base, begin, end))
+    first, last, t = begin, at - 1, store.times[at]
+    while base >= 0 and first <= last and math.isnan(store.values[base + first]):
+        first += 1
+    while base >= 0 and first <= last and math.isnan(store.values[base + last]):
+        last -= 1
+    if first > last:
         return np.nan
-    oldest, t = store.times[begin], store.times[at]
     if kind == RATE:
-        return float((at - begin) * _SECOND / (t - oldest)) if t > oldest else np.nan
-    return float((t - (oldest if kind == SINCE_FIRST else store.times[at - 1])) * MICROSECONDS)
+        since, rows = t - store.times[first], _present(store.values, base, first, last + 1)
+        return float(rows * _SECOND / since) if since > 0 else np.nan
+    return float((t - store.times[first if kind == SINCE_FIRST else last]) * MICROSECONDS)
 
 
 @lean
@@ -233,8 +251,9 @@ def _rest(plan: Plan, store: Store, scratch: Scratch, entry: int, at: int, m: in
     """A feature that is no moment."""
     kind, task = plan.spec_kind[m], plan.spec_task[m]
     begin, end = scratch.begins[task], scratch.ends[task]
-    if plan.task_column[task] < 0:
-        return _of_rows(store, kind, at, begin, end)
+    if kind in (COUNT, SINCE_LAST, SINCE_FIRST, RATE):
+        base = _base(store.table[entry, CHUNK], plan.task_column[task], plan.columns.shape[0])
+        return _of_rows(store, base, kind, at, begin, end)
     if kind == LAST:
         return float(scratch.partials[task, 0, NEWEST])
     if kind == FIRST:
@@ -301,12 +320,12 @@ Task = tuple[int, bool, int, int, int]
 
 
 def _task(spec: WindowSpec, columns: Sequence[int]) -> Task:
-    column = -1 if spec.aggregate in NEEDS_NO_COLUMN else columns.index(spec.column)
+    column = -1 if spec.column < 0 else columns.index(spec.column)
     return column, spec.include_current, spec.size, spec.rows, spec.gap
 
 
 def _plan_of(specs: Sequence[WindowSpec], lateness: int, first: int, empty: Sequence[float]) -> Plan:
-    columns = sorted({s.column for s in specs if s.aggregate not in NEEDS_NO_COLUMN})
+    columns = sorted({s.column for s in specs if s.column >= 0})
     of_spec = [_task(spec, columns) for spec in specs]
     tasks = list(dict.fromkeys(of_spec))
     works = dict.fromkeys(tasks, 0)

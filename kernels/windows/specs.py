@@ -47,8 +47,8 @@ class AggregateKind:
 
     Attributes:
         meaning: what it gives, for people.
-        takes: what its column holds: `numbers`, `anything` (texts are told apart by their hashes), or `nothing` where
-            it uses no column.
+        takes: what its column holds: `numbers`, `anything` (texts are told apart by their hashes), or `optional` where
+            it needs no column, and of one of any type only which rows have a value.
         parameter: what it must be given: `probability`, `half_life`, or nothing.
         error: least, usual and largest error that may be asked for; None: it is exact.
         empty: value of an empty window.
@@ -57,7 +57,7 @@ class AggregateKind:
     """
 
     meaning: str
-    takes: Literal["numbers", "anything", "nothing"] = "numbers"
+    takes: Literal["numbers", "anything", "optional"] = "numbers"
     parameter: Literal["", "probability", "half_life"] = ""
     error: tuple[float, float, float] | None = None
     empty: float = math.nan
@@ -68,7 +68,11 @@ DISTINCT_ERROR: Final = 0.023
 QUANTILE_ERROR: Final = 0.01
 """Of approx_distinct and approx_quantile where none is asked for."""
 KINDS: Final[dict[Aggregate, AggregateKind]] = {
-    "count": AggregateKind("Number of rows, 0 where there are none. Takes no column.", takes="nothing", empty=0.0),
+    "count": AggregateKind(
+        "Number of rows, 0 where there are none; with a column, of those that have its value.",
+        takes="optional",
+        empty=0.0,
+    ),
     "sum": AggregateKind("Sum of the values.", empty=0.0),
     "mean": AggregateKind("Arithmetic mean of the values."),
     "var": AggregateKind("Variance of a sample (divisor n - 1). Missing with fewer than two values."),
@@ -78,7 +82,8 @@ KINDS: Final[dict[Aggregate, AggregateKind]] = {
     "last": AggregateKind("Value of the latest row, by position in the log."),
     "first": AggregateKind("Value of the earliest row, by position in the log."),
     "since_last": AggregateKind(
-        "Seconds since the latest earlier event time in the window. Takes no column.", takes="nothing"
+        "Seconds since the latest earlier row in the window; with a column, since the latest that has its value.",
+        takes="optional",
     ),
     "distinct": AggregateKind(
         "Exact number of different values. Memory grows with the rows in the window.", takes="anything", empty=0.0
@@ -113,12 +118,13 @@ KINDS: Final[dict[Aggregate, AggregateKind]] = {
         "Missing with fewer than two values, or where all are alike."
     ),
     "since_first": AggregateKind(
-        "Seconds since the earliest event time in the window. Takes no column.", takes="nothing"
+        "Seconds since the earliest earlier row in the window; with a column, since the earliest that has its value.",
+        takes="optional",
     ),
     "rate": AggregateKind(
         "Earlier rows a second since the earliest in the window: their number by the seconds since. Missing where no "
-        "time has passed. Takes no column.",
-        takes="nothing",
+        "time has passed. With a column, of rows that have its value.",
+        takes="optional",
     ),
 }
 """Every aggregate that a kernel computes. Checks, definitions and the reference are made from it."""
@@ -132,7 +138,7 @@ ROWS_LIMIT: Final = 100_000
 WHOLE: Final = frozenset({"slope", "zscore", "since_first", "rate"})
 """Aggregates that are computed from whole windows alone."""
 AGGREGATES: Final[tuple[Aggregate, ...]] = get_args(Aggregate)
-NEEDS_NO_COLUMN: Final = frozenset(name for name, kind in KINDS.items() if kind.takes == "nothing")
+NEEDS_NO_COLUMN: Final = frozenset(name for name, kind in KINDS.items() if kind.takes == "optional")
 PANES: Final = 24
 """Panes in the window of an approx_quantile."""
 
@@ -146,7 +152,8 @@ class WindowSpec:
     ``quantile`` interpolates (type 7), with ``parameter`` its probability, 0 to 1, as of
     ``approx_quantile``. ``decayed_sum`` and
     ``decayed_mean`` weigh by ``2 ** (-age / half-life)``, with ``parameter`` the half-life, µs, above 0.
-    column: index into the columns of ``values``; -1 for ``count`` and ``since_last``, which use none.
+    column: index into the columns of ``values``; -1 for none, where ``count``, ``since_last``, ``since_first`` and
+    ``rate`` are of all rows and not of those that have a value.
     size: length of the window, µs, above 0.  include_current: whether the row itself is part of its window.
     error: of ``approx_distinct`` the standard error, 0.0021 to 0.26, 0 for 0.023; of ``approx_quantile`` how far off a
     quantile may be in relation to the true one, 0.001 to 0.25, 0 for 0.01.
@@ -194,6 +201,12 @@ class WindowSpec:
     rows: int = 0
     gap: int = 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether each row reads the window whole, of rows that are kept apart."""
+        counts_values = self.aggregate in NEEDS_NO_COLUMN and self.column >= 0
+        return bool(self.rows or self.gap) or self.aggregate in WHOLE or counts_values
+
 
 def _check_cut(name: str, spec: WindowSpec, kind: AggregateKind) -> None:
     from kernels.numerics._checks import integer  # noqa: PLC0415 - as at the top
@@ -218,7 +231,7 @@ def checked_specs(specs: Sequence[WindowSpec], n_columns: int) -> tuple[WindowSp
             kind = AggregateKind("", compute=spec.function)
         elif kind is None:
             raise ValueError(f"specs[{i}].aggregate: {spec.aggregate!r} is none of {', '.join(AGGREGATES)}")
-        integer(f"specs[{i}].column", spec.column, -1 if kind.takes == "nothing" else 0, n_columns - 1)
+        integer(f"specs[{i}].column", spec.column, -1 if kind.takes == "optional" else 0, n_columns - 1)
         integer(f"specs[{i}].size", spec.size, 1, SIZE_LIMIT)
         if kind.parameter == "probability":
             number(f"specs[{i}].parameter", spec.parameter, 0.0, 1.0)

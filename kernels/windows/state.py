@@ -42,7 +42,6 @@ from kernels.windows.specs import (
     QUANTILE_ERROR,
     SIZE_LIMIT,
     TIME_LIMIT,
-    WHOLE,
     Aggregate,
     WindowSpec,
     checked_specs,
@@ -74,8 +73,8 @@ def _parts(specs: Sequence[WindowSpec], lateness: int) -> tuple[list[Part], list
     """What computes different specs, and the specs in the order of the columns that it writes."""
     custom = [spec for spec in specs if spec.function is not None]
     specs = [spec for spec in specs if spec.function is None]
-    whole = [spec for spec in specs if spec.rows or spec.gap or spec.aggregate in WHOLE]
-    exact = [spec for spec in specs if spec not in whole and not spec.aggregate.startswith("approx")]
+    whole = [spec for spec in specs if spec.whole]
+    exact = [spec for spec in specs if not spec.whole and not spec.aggregate.startswith("approx")]
     order = list(exact)
     parts: list[Part] = [Exact(exact, lateness)] if exact else []
     empty = {str(name): kind.empty for name, kind in KINDS.items()}

@@ -159,6 +159,13 @@ size = "50s"
 gap = "4s"
 
 [[windows]]
+name = "who_since_kind"
+key = "who"
+aggregate = "since_last"
+column = "kind"
+size = "50s"
+
+[[windows]]
 name = "who_trend"
 key = "who"
 aggregate = "slope"
@@ -296,7 +303,7 @@ class Model:
         z = np.zeros(len(rows))
         for i in range(rows.shape[1]):  # column by column: a matrix product's last bits depend on the number of rows
             z += np.cos(i + 1) * np.where(np.isnan(rows[:, i]), -1.0, rows[:, i] / 100)
-        positive = 1 / (1 + np.exp(-z))
+        positive = 1 / (1 + np.exp(-np.clip(z, -500, 500)))
         return np.column_stack([1 - positive, positive])
 
 

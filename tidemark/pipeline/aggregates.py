@@ -25,7 +25,7 @@ _SHOWN: Final = 300
 def _accept(name: str, found: object) -> AggregateKind:
     if not isinstance(found, AggregateKind):
         raise ValueError(f"it is a {type(found).__name__}, not a kernels.windows.specs.AggregateKind")  # noqa: TRY004
-    if found.compute is None or found.parameter or found.error is not None or found.takes == "nothing":
+    if found.compute is None or found.parameter or found.error is not None or found.takes == "optional":
         raise ValueError("it must have a 'compute' over the values of a column, and neither parameter nor error")
     import numpy as np  # noqa: PLC0415 - whoever reads a pipeline file without such an aggregate needs none
 

@@ -136,9 +136,7 @@ def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
             )
         yield from _options(key, window)
         kind = AGGREGATES.get(window.aggregate)
-        if kind.takes == "nothing":
-            if window.column is not None:
-                yield Problem(f"{key}.column", f"'{window.aggregate}' uses no column; remove it")
+        if window.column is None and kind.takes == "optional":
             continue
         if window.column is None:
             yield Problem(f"{key}.column", f"'{window.aggregate}' needs a column; name one")
@@ -149,7 +147,7 @@ def _windows(pipeline: Pipeline, schema: Schema) -> Iterator[Problem]:
             yield Problem(
                 f"{key}.column", f"there is no column '{window.column}'; {did_you_mean(window.column, known)}"
             )
-        elif kind.takes == "anything" and schema[window.column] == pl.String:
+        elif kind.takes != "numbers" and schema[window.column] == pl.String:
             continue
         elif not (schema[window.column].is_numeric() or schema[window.column] == pl.Boolean):
             yield Problem(

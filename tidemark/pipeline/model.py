@@ -317,8 +317,9 @@ class Window(Section):
     memory grows with the rows in its window; `approx_distinct` and `approx_quantile` are sketches of bounded size.
     [Window aggregates](aggregates.md) lists all. Another package may add an aggregate."""
     column: str | None = None
-    """Numeric column (or feature of the row) that is aggregated, of any type for `distinct` and `approx_distinct`; none
-    for `count`, `since_last`, `since_first` and `rate`."""
+    """Numeric column (or feature of the row) that is aggregated, of any type for `distinct` and `approx_distinct`.
+    `count`, `since_last`, `since_first` and `rate` need none; with one, of any type, they are of the rows that have its
+    value."""
     size: Duration
     """How far back the window reaches. One of `approx_quantile` may be short by up to a 24th of that."""
     rows: Unless[Annotated[int, Field(ge=1, le=ROWS_LIMIT), Unit("rows")]] = None

@@ -44,11 +44,10 @@ def of(stream: Stream, *specs: WindowSpec, lateness: int = 0) -> NDArray[np.floa
 def cut_specs(size: int, *, rows: tuple[int, ...], gaps: tuple[int, ...]) -> list[WindowSpec]:
     """Every exact aggregate, by its rows and by its gaps."""
     return [
-        WindowSpec(
-            name, -1 if name in NEEDS_NO_COLUMN else 0, size, current, PARAMETERS[kind.parameter], rows=n, gap=gap
-        )
+        WindowSpec(name, column, size, current, PARAMETERS[kind.parameter], rows=n, gap=gap)
         for name, kind in KINDS.items()
         if kind.error is None
+        for column in ((-1, 0) if name in NEEDS_NO_COLUMN else (0,))
         for current in (False, True)
         for n, gap in [*((n, 0) for n in rows), *((0, gap) for gap in gaps)]
     ]
@@ -96,6 +95,21 @@ def test_rate_and_since_first_are_of_earlier_rows_and_missing_while_no_time_has_
     )
     nan = math.nan
     np.testing.assert_array_equal(got, [[nan] * 4, [nan, nan, 0, nan], [1, 1, 2, 0.5], [0.3, 0.3, 10, 0.125]])
+
+
+def test_with_a_column_rows_that_lack_its_value_are_neither_counted_nor_timed() -> None:
+    stream = one_key([0, SECOND, 3 * SECOND, 4 * SECOND], [math.nan, 5.0, math.nan, 7.0])
+    got = of(
+        stream,
+        WindowSpec("count", 0, 60 * SECOND, include_current=True),
+        WindowSpec("since_last", 0, 60 * SECOND),
+        WindowSpec("since_first", 0, 60 * SECOND),
+        WindowSpec("rate", 0, 60 * SECOND),
+        WindowSpec("count", -1, 60 * SECOND),
+    )
+    nan = math.nan
+    want = [[0, nan, nan, nan, 0], [1, nan, nan, nan, 1], [1, 2, 2, 0.5, 2], [2, 3, 3, 1 / 3, 3]]
+    np.testing.assert_allclose(got, want, rtol=1e-15)
 
 
 def test_a_z_score_compares_the_row_with_its_past_and_is_missing_where_that_has_no_spread() -> None:

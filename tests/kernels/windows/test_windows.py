@@ -43,7 +43,7 @@ def every_spec(sizes: tuple[int, ...] = (3, 10, 40)) -> list[WindowSpec]:
         for current in (False, True)
     ]
     whole = [
-        WindowSpec(a, -1 if a in NEEDS_NO_COLUMN else column, size, current, PARAMETERS.get(a, 0.0))
+        WindowSpec(a, -1 if a in NEEDS_NO_COLUMN and column else column, size, current, PARAMETERS.get(a, 0.0))
         for a in AGGREGATES
         for size in sizes
         for current in (False, True)

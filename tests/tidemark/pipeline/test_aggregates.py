@@ -41,17 +41,21 @@ def test_an_aggregate_passes_the_checks_with_what_it_needs_and_gives_its_value_o
     name: str, kind: AggregateKind
 ) -> None:
     assert kind.meaning.endswith(".")
-    column = "" if kind.takes == "nothing" else 'column = "a"\n'
+    column = "" if kind.takes == "optional" else 'column = "a"\n'
     pipeline = parse(windowed(name, column + OPTIONS[kind.parameter]), "p.toml")
     assert definitions(pipeline)["w"].text.startswith(name)
-    index = -1 if kind.takes == "nothing" else 0
+    index = -1 if kind.takes == "optional" else 0
     spec = WindowSpec(name, index, 10, parameter=PARAMETERS[kind.parameter], function=kind.compute)
     one = WindowState([spec], 1, 0).update(np.zeros(1, np.uint64), np.zeros(1, np.int64), np.ones((1, 1)))
     np.testing.assert_array_equal(one, [[kind.empty]])
     if kind.error is not None:
         assert kind.error[0] < kind.error[1] < kind.error[2]
+    if kind.takes == "optional":
+        of_column = parse(windowed(name, 'column = "a"\n'), "p.toml")
+        assert definitions(of_column)["w"].id != definitions(pipeline)["w"].id
+        return
     with pytest.raises(ConfigError, match=r"windows\[0\]"):
-        parse(windowed(name, 'column = "a"\n' if kind.takes == "nothing" else ""), "p.toml")
+        parse(windowed(name, ""), "p.toml")
 
 
 @pytest.mark.parametrize("cut", ["rows = 3\n", 'gap = "10m"\n'])
@@ -59,7 +63,7 @@ def test_an_aggregate_passes_the_checks_with_what_it_needs_and_gives_its_value_o
 def test_every_aggregate_that_keeps_rows_can_be_of_the_last_rows_and_of_a_session(
     name: str, kind: AggregateKind, cut: str
 ) -> None:
-    column = "" if kind.takes == "nothing" else 'column = "a"\n'
+    column = "" if kind.takes == "optional" else 'column = "a"\n'
     text = windowed(name, column + OPTIONS[kind.parameter] + cut)
     if kind.error is not None:
         with pytest.raises(ConfigError, match=f"'{name}' keeps no rows; remove it, or take"):

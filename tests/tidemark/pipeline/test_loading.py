@@ -119,7 +119,7 @@ def test_the_fraud_pipeline_is_right() -> None:
             "windows[5].key: 'palce' is none of the pipeline's keys; did you mean 'place'?",
         ),
         ('aggregate = "count"', 'aggregate = "sum"', "windows[0].column: 'sum' needs a column; name one"),
-        ('aggregate = "count"', 'aggregate = "count"\ncolumn = "amount"', "windows[0].column: 'count' uses no column"),
+        ('aggregate = "count"', 'aggregate = "count"\ncolumn = "amuont"', "did you mean 'amount'?"),
         ('aggregate = "mean"\ncolumn = "amount"', 'aggregate = "mean"\ncolumn = "amuont"', "did you mean 'amount'?"),
         (
             'aggregate = "mean"\ncolumn = "amount"',
