@@ -1,7 +1,7 @@
 """Windows that are read whole, once more in plain Python: last rows, sessions, slope, z-score, rates.
 
 Each is computed from the pairs of one event and the rows of its key, by its definition in
-`docs/contributing/internals.md`, with Python's exact sums and fractions.
+`docs/contributing/internals.md`, with sums that round once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -49,7 +48,7 @@ def _of_event(window: Window, pairs: pl.Series) -> float | None:
         (_Row(each["their time"], each["their position"], each["value"]) for each in listed),
         key=lambda row: (row.time, row.position),
     )
-    own = next(row for row in rows if row.position == position)
+    own = next((row for row in rows if row.position == position), _Row(t, position, None))  # too late to be a pair
     inside = [row for row in rows if latest - window.size < row.time <= t]
     if window.gap is not None:
         inside = _session(inside, t, window.gap)
@@ -86,10 +85,10 @@ def _of_rows(aggregate: str, t: int, earlier: Sequence[_Row], taken: Sequence[_R
         return float(len(taken))
     if not earlier:
         return None
-    since = Fraction(t - earlier[0].time, 10**6)
+    since = (t - earlier[0].time) / 1e6
     if aggregate == "rate":
-        return float(len(earlier) / since) if since else None
-    return float(since) if aggregate == "since_first" else (t - earlier[-1].time) / 1e6
+        return len(earlier) / since if since else None
+    return since if aggregate == "since_first" else (t - earlier[-1].time) / 1e6
 
 
 def _of_values(window: Window, t: int, own: _Row, rows: Sequence[_Row]) -> float | None:
@@ -120,20 +119,23 @@ def _of_values(window: Window, t: int, own: _Row, rows: Sequence[_Row]) -> float
 def _of_spread(name: str, own: _Row, rows: Sequence[_Row], values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
+    mean = statistics.fmean(values)
+    distances = [value - mean for value in values]
     if name == "slope":
-        return _slope([Fraction(row.time, 10**6) for row in rows], [Fraction(value) for value in values])
+        return _slope([(row.time - own.time) / 1e6 for row in rows], distances)
+    variance = math.fsum(distance**2 for distance in distances) / (len(values) - 1)
     if name == "var":
-        return statistics.variance(values)
-    spread = statistics.stdev(values)
+        return variance
     if name == "std":
-        return spread
-    if own.value is None or not spread:
+        return math.sqrt(variance)
+    if own.value is None or len(set(values)) == 1:
         return None
-    return float(Fraction(own.value) - sum(map(Fraction, values)) / len(values)) / spread
+    return (own.value - mean) / math.sqrt(variance)
 
 
-def _slope(seconds: Sequence[Fraction], values: Sequence[Fraction]) -> float | None:
-    middle, mean = sum(seconds) / len(seconds), sum(values) / len(values)
-    squares = sum((x - middle) ** 2 for x in seconds)
-    products = sum((x - middle) * (y - mean) for x, y in zip(seconds, values, strict=True))
-    return float(products / squares) if squares else None
+def _slope(seconds: Sequence[float], distances: Sequence[float]) -> float | None:
+    if len(set(seconds)) == 1:
+        return None
+    middle = statistics.fmean(seconds)
+    products = math.fsum((x - middle) * y for x, y in zip(seconds, distances, strict=True))
+    return products / math.fsum((x - middle) ** 2 for x in seconds)
