@@ -227,7 +227,9 @@ class SourceTask:
                 *(Output(self._ledger, value, key) for key, value in positions.files.items()),
             ]
         )
-        counts = Counts(self.counts.records + self._open.records, self.counts.refused + self._open.refused)
+        # One without records is no success after those that failed: what fails each time would be tried for ever.
+        failures = 0 if self._open.records else self.counts.failures
+        counts = Counts(self.counts.records + self._open.records, self.counts.refused + self._open.refused, failures)
         now = time.time()
         tells = ending or self._telling.due(counts, now)
         if tells:

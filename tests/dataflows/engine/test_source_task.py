@@ -10,21 +10,28 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from models import pipeline_text
 from sourcing import Running, headers, pipeline_of, raw, running, values
 
+from dataflows.engine import source_task
+from dataflows.engine.transactional_producer import TransactionFailed, Transactions
 from dataflows.sources import spec_of
 from support import wait_until
-from tidemark.errors import ConfigError
+from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import ensure_topics, read_all
 from tidemark.observe.sources import Sources
 from tidemark.observe.status_record import SourceStatus
 from tidemark.records import Metric, decode
+from tidemark.records.source_telling import Telling
 from tidemark.records.topics import TopicSpec
+from tidemark.runtime.processor import Output
 from tidemark.runtime.settings import Settings
+from tidemark.sources.kinds.log import LogSource
+from tidemark.sources.source import SourceRecord
 
 ROW = {"key": "k", "time": "2025-01-01T00:00:00Z", "a": 1, "b": 2, "c": 3}
 
@@ -217,6 +224,35 @@ def _grows(acknowledged: set[int]) -> None:
 def _text(name: str, port: int) -> str:
     extra = f'[[sources]]\nname = "s"\nkind = "http"\noptions = {{ address = "127.0.0.1:{port}" }}\n'
     return pipeline_text(name, extra=extra)
+
+
+def test_a_source_whose_records_can_never_be_committed_ends_with_the_reason_though_it_can_begin(
+    kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rows.ndjson"
+    file.write_text(json.dumps(ROW) + "\n")
+    pipeline = pipeline_of("log", {"paths": [str(file)]}, unique)
+
+    class Refusing(Transactions):
+        def send(self, outputs: Sequence[Output]) -> None:
+            if any(each.topic == pipeline.raw_topics[0] for each in outputs):
+                raise TransactionFailed("the topic takes nothing")
+            super().send(outputs)
+
+    read, empty = LogSource.read, [True]
+
+    def read_now_and_then(source: LogSource, most: int, wait: float) -> Sequence[SourceRecord]:
+        empty.append(not empty[-1])
+        return [] if empty[-1] else read(source, most, wait)
+
+    monkeypatch.setattr(source_task, "Transactions", Refusing)
+    monkeypatch.setattr(LogSource, "read", read_now_and_then)
+    monkeypatch.setattr(Telling, "due", lambda *_: True)  # so that a transaction without records comes in between
+    with (
+        pytest.raises(BrokerError, match="4 transactions in a row failed, the last because the topic takes nothing"),
+        running(kafka, pipeline, tmp_path, most_failures=3) as task,
+    ):
+        wait_until(lambda: task.error, lambda: f"it goes on after {task.task.counts.failures} failures", 60)
 
 
 def test_a_source_that_is_not_declared_is_told_with_the_names_that_are() -> None:
