@@ -20,6 +20,7 @@ LONGEST: Final = (
     "test_processor.py",  # 129 s
     "test_start.py",  # 115 s
     "test_quality.py",  # 96 s
+    "test_webhooks_killed.py",  # 95 s
     "test_task.py",  # 94 s
     "test_extending.py",  # 93 s
     "test_duplicates.py",  # 91 s
@@ -70,6 +71,7 @@ LONGEST: Final = (
     "test_letters_page.py",  # 32 s
     "test_broker_cli.py",  # 32 s
     "test_label.py",  # 32 s
+    "test_webhook_task.py",  # 32 s
     "test_kafka_source.py",  # 32 s
     "test_json_records.py",  # 31 s
 )
