@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,9 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset
 from tidemark.training.schedule import pause
 from tidemark.training.trainer import probabilities, train
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 DRAWS: Final = 5
 """Random arms that the active one is compared with."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,9 @@ from tidemark.demo.result import Asked, FeatureWeight, Measured, ModelPoint, Rea
 from tidemark.evaluation.metrics import calibration
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate, Label, Metric
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 _EXAMPLES: Final = 2
 """Cases shown of each reason."""

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-import lightgbm as lgb
 import numpy as np
 
 from tidemark.demo.account import account
@@ -34,6 +33,9 @@ from tidemark.runtime.settings import Settings
 from tidemark.simulators import Annotator, Simulation
 from tidemark.supervisor import ProcessSpec, Supervisor
 from tidemark.training.headline import NAME as HEADLINE
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 _READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.25
@@ -253,6 +255,8 @@ def _active_arm(
     pipeline: Pipeline, settings: Settings, labels: list[tuple[int, Label]], exam: Exam
 ) -> tuple[list[ModelPoint], lgb.Booster | None]:
     """Every champion in its order, by the labels that had been spent when it was trained; and the last one."""
+    import lightgbm as lgb  # noqa: PLC0415 a second, which the start does not wait for
+
     registry = Registry()
     points: list[ModelPoint] = []
     booster: lgb.Booster | None = None
