@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import HTMLResponse, Response
 
@@ -13,7 +13,9 @@ from console.loop.kafka import kafka_settings
 from console.pages.common import Visit, frame, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, form
-from console.shown.formatting import number
+from console.shown.curves import drawings
+from console.shown.formatting import Times, number, share
+from tidemark.comparison import Compared, basis_words, compared, difference_words, figure_words, made_words
 from tidemark.errors import ModelError, TidemarkError, TopicError
 from tidemark.records import ModelManifest
 from tidemark.registry import operations
@@ -63,12 +65,13 @@ async def compare(visit: Visit) -> Response:
     await visit.site.watch.look()  # says within seconds that Kafka is down; reading a topic would wait for a minute
     settings = kafka_settings(visit.site.settings)
 
-    def read() -> tuple[Described, Described, Difference]:
+    def read() -> tuple[Described, Described, Difference, Compared]:
         registry = operations.registry_of(settings, visit.site.pipeline)
         first, second = (named(registry, version) for version in asked)
-        return described(registry, first), described(registry, second), difference(registry, first, second)
+        measured = compared(settings, visit.site.pipeline, registry, first, second)
+        return described(registry, first), described(registry, second), difference(registry, first, second), measured
 
-    first, second, found = await asyncio.to_thread(read)
+    first, second, found, measured = await asyncio.to_thread(read)
     times = visit.site.times
     return visit.page(
         "compare.html",
@@ -79,6 +82,7 @@ async def compare(visit: Visit) -> Response:
         difference=found,
         metrics=_metrics(first, second),
         shares=_shares(first, second),
+        **_measured(measured, times),
     )
 
 
@@ -108,6 +112,32 @@ async def act(visit: Visit) -> Response:
     except ModelError as error:
         return HTMLResponse(await _list(visit, ADMIN, str(error), bad=True), status_code=200)
     return HTMLResponse(await _list(visit, ADMIN, told))
+
+
+def _measured(found: Compared, times: Times) -> dict[str, Any]:
+    """What the page says of both on labels that neither has learnt from."""
+    sides = (found.first, found.second)
+    pairs = zip(found.first.figures, found.second.figures, strict=True)
+    return {
+        "measured": found,
+        "basis": basis_words(found),
+        "verdict": "" if found.difference is None else difference_words(found.difference),
+        "figures": [(one.name, figure_words(one), figure_words(other)) for one, other in pairs],
+        "drawings": drawings(found),
+        "errors": [
+            f"{side.version}: off by {share(side.calibration_error)} on average."
+            for side in sides
+            if side.calibration_error is not None
+        ],
+        "made_of": [
+            (
+                side.version,
+                times.minute(side.made_of.known_until) if side.made_of.known_until else "",
+                list(made_words(side.made_of)),
+            )
+            for side in sides
+        ],
+    }
 
 
 def _named(version: str) -> Callable[[Registry], ModelManifest]:

@@ -89,13 +89,17 @@ def show(pipeline: PipelineFile, version: Version, *, as_json: Json = False) -> 
 def diff(pipeline: PipelineFile, first: Version, second: Version, *, as_json: Json = False) -> None:
     """Tell how the second model differs from the first."""
     with told():
+        from tidemark.comparison import compared, compared_words
         from tidemark.registry.describing import difference
         from tidemark.registry.promotion import named
 
-        registry = _registry(load(pipeline))
-        found = difference(registry, named(registry, first), named(registry, second))
+        loaded = load(pipeline)
+        registry = _registry(loaded)
+        manifests = named(registry, first), named(registry, second)
+        found = difference(registry, *manifests)
+        measured = compared(connected(), loaded, registry, *manifests)
         if as_json:
-            _json(found)
+            _json({**msgspec.to_builtins(found), "on_unseen_labels": measured})
             return
         table = _grid()
         table.add_row("from, to", f"{safe(found.first)}, {safe(found.second)}")
@@ -107,6 +111,8 @@ def diff(pipeline: PipelineFile, first: Version, second: Version, *, as_json: Js
         changed = [(f"{change:+.0%}", name) for name, change in found.splits.items() if round(change, 2)]
         table.add_row("splits", _lines(changed) if changed else "no feature has more or fewer by a hundredth of all")
         table.add_row("answers", _agreement(found.agreement))
+        for name, words in compared_words(measured):
+            table.add_row(name, safe(words))
         out.print(table)
 
 

@@ -12,9 +12,8 @@ from tidemark.records import Label, ModelManifest
 from tidemark.registry.codec import Registry
 from tidemark.registry.reading import read_registry
 from tidemark.registry.schema import ModelSchema
-from tidemark.registry.serving import ActiveModel
+from tidemark.registry.serving import ActiveModel, active
 from tidemark.registry.signature import signing_key
-from tidemark.registry.validate import CheckedModel, parse
 from tidemark.runtime.settings import Settings
 
 
@@ -115,13 +114,7 @@ class Models:
         registry = self._registry
         if registry is None or version not in registry.manifests:
             raise ModelError(f"the model {version} is no longer in {self._pipeline.topics.models}")
-        manifest = registry.manifests[version]
-        text = registry.text(version)
-        forest = parse(text, ModelSchema.of_manifest(manifest))
-        schema = self._schema
-        return ActiveModel(
-            CheckedModel(manifest, text, forest, schema.columns(manifest), schema.classes, schema.places(manifest))
-        )
+        return active(registry, version, self._schema)
 
 
 def _part(manifest: ModelManifest) -> ModelPart:

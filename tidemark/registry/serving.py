@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from kernels.forest.forest import Forest
 from tidemark.errors import ModelError
-from tidemark.registry.validate import CheckedModel, golden_difference, golden_rows
+from tidemark.registry.codec import Registry
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.validate import CheckedModel, golden_difference, golden_rows, parse
 
 _WARM_ROWS = 64
 
@@ -74,3 +76,26 @@ def _counts(model: CheckedModel, counts: list[int]) -> list[int]:
     """Labels of each of the pipeline's classes."""
     known = dict(zip(model.manifest.classes, counts, strict=False))
     return [known.get(name, 0) for name in model.classes] if known else []
+
+
+def active(registry: Registry, version: str, schema: ModelSchema) -> ActiveModel:
+    """A model to look back with: parsed strictly and held against its golden rows; never one to serve with.
+
+    Args:
+        registry: what the models topic holds.
+        version: of the model.
+        schema: of the pipeline.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelError: its text is gone, it can't be read, or the pipeline no longer computes what it takes.
+
+    """
+    manifest = registry.manifests[version]
+    text = registry.text(version)
+    forest = parse(text, ModelSchema.of_manifest(manifest))
+    return ActiveModel(
+        CheckedModel(manifest, text, forest, schema.columns(manifest), schema.classes, schema.places(manifest))
+    )

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from confluent_kafka import Producer
 from models import batch_of, label_values, pipeline_text, small_model
 from typer.testing import CliRunner
 
 from tidemark.cli.app import app
+from tidemark.kafka import ensure_topics, producer_config
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import Metric, decode
+from tidemark.records.topics import TopicSpec
 from tidemark.registry.codec import publish
 from tidemark.registry.reading import read_registry
 from tidemark.registry.schema import ModelSchema
@@ -102,5 +105,23 @@ def test_a_model_is_shown_and_compared_with_another(file: Path) -> None:
     assert "120 labels" in shown
     compared = run("diff", file, "v000001", "v000002")
     assert "the same likeliest class for" in compared
+    assert "too few to tell: none is new to both models, and 10 are needed" in " ".join(compared.split())
     assert json.loads(run("diff", file, "v000001", "v000002", "--json"))["agreement"]["rows"] > 0
     assert "there is no model 'v000009'" in refused("show", file, "v000009")
+
+
+def test_models_are_compared_on_the_labels_that_neither_has_learnt_from(file: Path, kafka: Settings) -> None:
+    pipeline = load(file)
+    ensure_topics(kafka, [TopicSpec(pipeline.topics.labels, 1, {})])
+    producer = Producer(producer_config(kafka))
+    for value in label_values(80, topic=pipeline.raw_topics[0])[1:]:  # the first was known when they were made
+        producer.produce(pipeline.topics.labels, value)
+    assert producer.flush(30) == 0
+    told = " ".join(run("diff", file, "v000001", "v000002").split())
+    assert "79 answers that neither has learnt from" in told
+    assert "average precision" in told
+    assert "log loss" in told
+    measured = json.loads(run("diff", file, "v000001", "v000002", "--json"))["on_unseen_labels"]
+    assert measured["n"] == 79
+    assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in measured["first"]["figures"])
+    assert sum(each["n"] for each in measured["second"]["reliability"]) == 79

@@ -1,0 +1,180 @@
+"""Two models measured side by side, by the measures and intervals that the headline has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemark.comparison.reading import LabelsRead, read_labels
+from tidemark.comparison.story import Compared, Figure, MadeOf, Side
+from tidemark.errors import ModelError
+from tidemark.evaluation import measures
+from tidemark.evaluation.curves import calibration_error, precision_recall, reliability
+from tidemark.evaluation.draw import is_drawn, weights_of
+from tidemark.evaluation.labels import final_labels
+from tidemark.evaluation.measures import Measured, Sample
+from tidemark.evaluation.metrics import Floats
+from tidemark.pipeline import Pipeline
+from tidemark.records import Label, ModelManifest
+from tidemark.registry.codec import Registry
+from tidemark.registry.schema import ModelSchema
+from tidemark.registry.serving import active
+from tidemark.runtime.settings import Settings
+from tidemark.training.dataset import Dataset, dataset
+from tidemark.training.folds import are_many, entities
+from tidemark.training.headline import MOST
+from tidemark.training.manifest import labels_of
+from tidemark.training.proof import pairs_of, worth
+
+FEWEST: Final = 10
+"""Answers below which nothing is said: every interval would be nearly all of [0, 1]."""
+_NAMED: Final = 5
+
+
+def compared(
+    settings: Settings, pipeline: Pipeline, registry: Registry, first: ModelManifest, second: ModelManifest
+) -> Compared:
+    """Two models on labels that neither has learnt from.
+
+    Args:
+        settings: that name the Kafka.
+        pipeline: whose models they are.
+        registry: what its models topic holds.
+        first: manifest of a model.
+        second: of another.
+
+    Returns:
+        The figures, or why there are none, and the labels that made each.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+
+    """
+    read = read_labels(settings, pipeline, [first, second])
+    return on_labels(pipeline, registry, first, second, read)
+
+
+def on_labels(
+    pipeline: Pipeline, registry: Registry, first: ModelManifest, second: ModelManifest, read: LabelsRead
+) -> Compared:
+    """As `compared`, of labels that were read."""
+    schema, about = ModelSchema.of(pipeline), pipeline.label.positive
+    rows = dataset(read.unseen, schema)
+    weights = weights_of([label for label in final_labels(label for _, label in read.unseen) if is_drawn(label)])
+    tested = np.argsort(rows.known, kind="stable")
+    drawn = any(rows.event_ids[place] in weights for place in tested.tolist())
+    if drawn:
+        tested = np.array([place for place in tested.tolist() if rows.event_ids[place] in weights], np.int64)
+    tested = tested[-MOST:]
+    tables, why = _answers(registry, schema, rows, tested, (first, second))
+    if not why and len(tested) < FEWEST:
+        which = "randomly drawn labels" if drawn else "labels"
+        some = (
+            f"{len(tested)} {which} are" if len(tested) > 1 else f"one of the {which} is" if len(tested) else "none is"
+        )
+        why = f"too few to tell: {some} new to both models, and {FEWEST} are needed"
+    difference = None if why else _difference(pipeline, rows, tested, tables, weights)
+    index = pipeline.label.classes.index(about)
+    made = [_made_of(manifest, pipeline, read, place) for place, manifest in enumerate((first, second))]
+    sides = [
+        _side(manifest.version, of, None if why else _sample(rows, tested, tables[place], weights), index)
+        for place, (manifest, of) in enumerate(zip((first, second), made, strict=True))
+    ]
+    events = [{label.event_id for _, label in each} for each in read.learnt]
+    return Compared(
+        about=about,
+        n=len(tested),
+        positives=int((rows.target[tested] == index).sum()),
+        drawn=drawn,
+        unseen=len(rows),
+        shared=len(events[0] & events[1]),
+        complete=read.complete,
+        why=why,
+        difference=difference,
+        first=sides[0],
+        second=sides[1],
+    )
+
+
+def _answers(
+    registry: Registry,
+    schema: ModelSchema,
+    rows: Dataset,
+    tested: NDArray[np.int64],
+    manifests: tuple[ModelManifest, ModelManifest],
+) -> tuple[list[Floats], str]:
+    """What each says of the rows; or why one can't."""
+    tables: list[Floats] = []
+    for manifest in manifests:
+        try:
+            tables.append(active(registry, manifest.version, schema).probabilities(rows.features[tested]))
+        except ModelError as error:
+            return [], f"{manifest.version} can't answer the labels that there are: {error}"
+    return tables, ""
+
+
+def _sample(rows: Dataset, tested: NDArray[np.int64], table: Floats, weights: Mapping[str, float]) -> Sample:
+    weight = np.array([weights.get(rows.event_ids[place], 1.0) for place in tested.tolist()], np.float64)
+    entity = entities(rows)[tested]
+    return Sample(rows.target[tested], table, weight, entity if are_many(entity) else None)
+
+
+def _side(version: str, made: MadeOf, sample: Sample | None, index: int) -> Side:
+    if sample is None:
+        return Side(version=version, made_of=made, figures=[], curve=[], reliability=[], calibration_error=None)
+    bins = reliability(sample, index)
+    return Side(
+        version=version,
+        made_of=made,
+        figures=[
+            _figure("average precision", measures.average_precision(sample, index)),
+            _figure("accuracy", measures.accuracy(sample)),
+            _figure("precision at 0.5", measures.precision(sample, index)),
+            _figure("recall at 0.5", measures.recall(sample, index)),
+        ],
+        curve=precision_recall(sample, index),
+        reliability=bins,
+        calibration_error=calibration_error(bins),
+    )
+
+
+def _figure(name: str, found: Measured) -> Figure:
+    known = found.value is not None
+    return Figure(name=name, value=found.value, low=found.low if known else None, high=found.high if known else None)
+
+
+def _difference(
+    pipeline: Pipeline,
+    rows: Dataset,
+    tested: NDArray[np.int64],
+    tables: list[Floats],
+    weights: Mapping[str, float],
+) -> Figure:
+    """By the gate's own test, which may be looked at after every label."""
+    found = pairs_of(rows, tested, tables[1], tables[0], weights).verdict("", passed=False, least=worth(pipeline.gates))
+    return Figure(name="log loss, second less first", value=found.difference, low=found.low, high=found.high)
+
+
+def _made_of(manifest: ModelManifest, pipeline: Pipeline, read: LabelsRead, place: int) -> MadeOf:
+    schema, topic = ModelSchema.of(pipeline), pipeline.topics.labels
+    annotations = read.learnt[place]
+    ranges = manifest.trained_on
+    rows = labels_of(manifest, annotations, schema, topic, read.incarnation)
+    said: dict[str, Label] = {label.event_id: label for _, label in annotations}
+    reasons = Counter(said[event].reason for event in rows.event_ids)
+    people = Counter(source or "several, or from elsewhere" for source in rows.sources or ())
+    return MadeOf(
+        labels=manifest.used,
+        classes=dict(zip(manifest.classes, manifest.class_counts, strict=False)),
+        drawn=dict(zip(manifest.classes, manifest.drawn_counts, strict=False)),
+        known_until=manifest.known_until,
+        source=", ".join(sorted({each.topic for each in ranges if each.topic != topic})),
+        found=len(rows),
+        exact=bool(len(rows)) and rows.event_ids_sha256 == manifest.event_ids_sha256,
+        annotators=dict(people.most_common(_NAMED)),
+        reasons=dict(reasons.most_common(_NAMED)),
+    )

@@ -1,0 +1,73 @@
+"""Two models compared, in words: the same in a terminal and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tidemark.comparison.story import Compared, Figure, MadeOf
+
+
+def basis_words(found: Compared) -> str:
+    """What the figures rest on, and what they tell of."""
+    if found.drawn:
+        which, tells = "randomly drawn answers", "each stands for the events it was drawn from"
+    else:
+        which = "answers"
+        tells = "none was drawn at random: they tell of the cases that people were asked about, not of the stream"
+    positives = f"{found.positives:,} of them {found.about}"
+    more = "" if found.complete else "; older labels were not read"
+    return f"{found.n:,} {which} that neither has learnt from, {positives}; {tells}{more}"
+
+
+def figure_words(figure: Figure) -> str:
+    """A figure with its interval."""
+    if figure.value is None:
+        return "can't be told"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} (95 %: {figure.low:.3f} to {figure.high:.3f})"
+
+
+def difference_words(figure: Figure) -> str:
+    """Which of the two is better by log loss, if that is shown."""
+    value, low, high = figure.value or 0.0, figure.low or 0.0, figure.high or 0.0
+    verdict = (
+        "the second is better" if high < 0 else "the first is better" if low > 0 else "neither is shown to be better"
+    )
+    return f"log loss {value:+.3f} (95 %: {low:+.3f} to {high:+.3f}), less is better: {verdict}"
+
+
+def made_words(made: MadeOf) -> Iterator[str]:
+    """The labels that made a model, a sentence each."""
+    classes = f": {_counts(made.classes)}" if made.classes else ""
+    yield f"{made.labels:,} labels{classes}" if made.labels else "the labels that it was trained on are not known"
+    if sum(made.drawn.values()):
+        yield f"{sum(made.drawn.values()):,} of them drawn at random: {_counts(made.drawn)}"
+    if made.source:
+        yield f"trained on {made.source}"
+    elif made.exact:
+        yield "the labels topic holds exactly these"
+    elif made.labels:
+        yield f"the labels topic still holds {made.found:,} events of them, some are gone or corrected since"
+    if made.annotators:
+        yield f"answered by {_counts(made.annotators)}"
+    if made.reasons:
+        yield f"asked about because: {_counts(made.reasons)}"
+
+
+def compared_words(found: Compared) -> Iterator[tuple[str, str]]:
+    """Names and texts of the rows of a table."""
+    yield "unseen labels", found.why or basis_words(found)
+    if found.difference is not None:
+        yield "", difference_words(found.difference)
+    for one, other in zip(found.first.figures, found.second.figures, strict=True):
+        yield one.name, f"{figure_words(one)}, {figure_words(other)}"
+    errors = [side.calibration_error for side in (found.first, found.second)]
+    if None not in errors:
+        yield "calibration", "mean error " + ", ".join(f"{error:.3f}" for error in errors)
+    for side in (found.first, found.second):
+        yield f"made {side.version}", "\n".join(made_words(side.made_of))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
