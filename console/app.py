@@ -52,6 +52,7 @@ def routes() -> list[BaseRoute]:
             Route(f"/p/{{pipeline}}/label/{name}", visited("label", endpoint), methods=["POST"])
             for name, endpoint in (
                 ("next", label.following),
+                ("alike", label.alike),
                 ("decide", label.decide),
                 ("amend", label.amend),
                 ("comment", label.remark),

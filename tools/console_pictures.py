@@ -1,6 +1,6 @@
 """Draws docs/assets/console: the console's pages in the system's Chromium, from made-up cases of card fraud.
 
-    python tools/console_pictures.py                    the Label page
+    python tools/console_pictures.py                    the pages Label, Review, Why and Models
     python tools/console_pictures.py URL/p/PIPELINE     the Loop page of a console that runs, to which a name signs in
 
 Pictures differ by the machine's fonts, so nothing compares them; look at them before they are committed.
@@ -17,10 +17,28 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "lib")]
 
+import numpy as np  # noqa: E402
 from browser import MISSING, Chromium, chromium, chromium_path  # noqa: E402 - found through the line above
-from console_world import fraud_desk, fraud_pipeline, world  # noqa: E402
+from confluent_kafka import Producer  # noqa: E402
+from console_world import cases_alike, fraud_cases, fraud_desk, fraud_pipeline, world  # noqa: E402
+from lineage_world import run_shop  # noqa: E402
+from models import label_of, rows, small_model, small_pipeline  # noqa: E402
+from msgspec.structs import replace  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
+
+from labeling_grpc.client import LabelingClient  # noqa: E402
+from labeling_grpc.tables.schema import answers  # noqa: E402
+from tidemark.broker import EmbeddedKafka  # noqa: E402
+from tidemark.kafka import ensure_topics, producer_config, topic_incarnation  # noqa: E402
+from tidemark.pipeline import Pipeline  # noqa: E402
+from tidemark.records import NO_MODEL, LabelRange, encode  # noqa: E402
+from tidemark.records.topics import TopicSpec  # noqa: E402
+from tidemark.registry.codec import publish  # noqa: E402
+from tidemark.registry.schema import ModelSchema  # noqa: E402
+from tidemark.registry.writing import write_models  # noqa: E402
+from tidemark.runtime.processor import Output  # noqa: E402
+from tidemark.runtime.settings import Settings  # noqa: E402
 
 FOLDER: Final = ROOT / "docs" / "assets" / "console"
 _WIDE: Final = (1280, 860)
@@ -61,6 +79,127 @@ def label(browser: Chromium) -> None:
                 page.wait_for_timeout(500)
 
 
+def alike(browser: Chromium) -> None:
+    """The list of cases like the one in hand."""
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder), fraud_pipeline()) as its:
+        its.take_in(*cases_alike(6))
+        with browser.page(*_WIDE, "light") as page:
+            sign_in(page, its.base)
+            page.wait_for_selector("article.case")
+            page.keyboard.press("b")
+            page.wait_for_selector("#bulk[open]")
+            keep(page, "bulk-light")
+
+
+def review(browser: Chromium) -> None:
+    """The Review page: an escalation, and what is known of three people."""
+    cases = fraud_cases()
+    truth = {each.event_id: label for each, label in zip(cases.candidates, cases.truth, strict=True)}
+    pipeline = fraud_pipeline("\n[labeling]\nanswers = 2\n")
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder), pipeline, tokens=True) as its:
+        its.take_in(*cases.candidates[:150])
+        for who in ("ida", "ben"):
+            odd = {event: "legitimate" for number, event in enumerate(truth) if who == "ben" and number % 11 == 0}
+            its.answered(truth | odd, who, its.token("annotator", who))
+        with its.server.store.engine.begin() as connection:  # as if a person had looked at each
+            looked = 4_000_000 + answers.c.answered_at % 9_000_000
+            connection.execute(answers.update().values(leased_at=answers.c.answered_at - looked))
+        its.take_in(*cases.candidates[150:154])
+        with LabelingClient(its.server.address, "ida", token=its.token("annotator", "ida")) as client:
+            client.escalate(client.lease(1)[0], "Three terminals in one hour, and the customer says it was her.")
+        token = its.token("admin", "rita")
+        for size, scheme, name in ((_WIDE, "light", "review-light"), (_WIDE, "dark", "review-dark")):
+            with browser.page(*size, scheme) as page:
+                show(page, its.base, "review", token)
+                keep(page, name)
+        with browser.page(*_NARROW, "light") as page:
+            show(page, its.base, "review", token)
+            keep(page, "review-narrow")
+
+
+def why_and_models(browser: Chromium) -> None:
+    """An event followed again, and two models side by side: pages that read Kafka."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.from_environment({})
+        with EmbeddedKafka(Path(folder) / "kafka", settings=settings) as kafka:
+            for draw in (why, models):
+                own = Path(folder) / draw.__name__
+                draw(browser, own, Settings(state_dir=own).at(kafka.bootstrap_servers))
+
+
+def why(browser: Chromium, folder: Path, settings: Settings) -> None:
+    """The Why page of a case that was labeled."""
+    ran = run_shop(settings, "shop", 300)
+    first = next(each for each in ran.candidates if each.model != NO_MODEL)
+    ran.produce([Output(ran.pipeline.topics.labels, encode(ran.label(first, comment="the card was stolen")))])
+    with world(folder, ran.pipeline, tokens=True, settings=settings) as its:
+        token = its.token("reviewer", "rita")
+        for size, scheme, name in (
+            ((1280, 1000), "light", "why-light"),
+            ((1280, 1000), "dark", "why-dark"),
+            (_NARROW, "light", "why-narrow"),
+        ):
+            with browser.page(*size, scheme) as page:
+                show(page, its.base, f"why?event={first.event_id}", token)
+                keep(page, name)
+
+
+def models(browser: Chromium, folder: Path, settings: Settings) -> None:
+    """Two models on labels that neither has learnt from."""
+    pipeline = small_pipeline("fraud", ("legitimate", "fraud"))
+    versions = publish_two(settings, pipeline)
+    with world(folder, pipeline, tokens=True, settings=settings) as its:
+        token = its.token("viewer", "vera")
+        for size, scheme, name in (
+            ((1280, 1100), "light", "models-light"),
+            ((1280, 1100), "dark", "models-dark"),
+            (_NARROW, "light", "models-narrow"),
+        ):
+            with browser.page(*size, scheme) as page:
+                show(page, its.base, f"models/compare?first={versions[0]}&second={versions[1]}", token)
+                keep(page, name)
+
+
+def publish_two(settings: Settings, pipeline: Pipeline) -> list[str]:
+    """Two champions of the pipeline, the second of more labels, and labels that are newer than both."""
+    schema, topics = ModelSchema.of(pipeline), pipeline.topics
+    ensure_topics(settings, [TopicSpec(topics.labels, 1, {})])
+    incarnation = topic_incarnation(settings, topics.labels)
+    features, target = rows(1_400, 5)
+    noisy = np.where(np.random.default_rng(2).random(1_400) < 0.12, 1 - target, target)
+    producer = Producer(producer_config(settings))
+    for index in range(1_400):
+        answer = pipeline.label.classes[int(noisy[index])]
+        made = label_of(index, features[index].tolist(), answer, topic=pipeline.raw_topics[0], annotator="ida")
+        producer.produce(topics.labels, encode(made))
+    producer.flush(30)
+    outputs: list[Output] = []
+    versions = ["v000001-3f2a9c01", "v000002-b81d4e77"]
+    for number, (version, count) in enumerate(zip(versions, (120, 800), strict=True)):
+        model, manifest = small_model(schema, version=version, count=count, seed=5, trees=8 + 30 * number)
+        ranges = [LabelRange(topic=topics.labels, partition=0, start=0, end=count, incarnation=incarnation)]
+        manifest = replace(
+            manifest,
+            parent=versions[0] if number else None,
+            trained_on=ranges,
+            known_until=2**60,
+            created_at=manifest.created_at + number * 86_400_000_000,
+        )
+        outputs += publish(manifest, model.text, topic=topics.models)
+    write_models(settings, pipeline, lambda _: (outputs, None))
+    return versions
+
+
+def show(page: Page, base: str, path: str, token: str) -> None:
+    """A page, as who has a token."""
+    page.goto(f"{base}/")
+    page.fill("#token", token)
+    page.press("#token", "Enter")
+    page.wait_for_selector("nav")
+    page.goto(f"{base}/{path}")
+    page.wait_for_selector("main")
+
+
 def loop(browser: Chromium, base: str) -> None:
     """The Loop page of a console that runs."""
     for scheme in ("light", "dark"):
@@ -82,6 +221,9 @@ def main() -> None:
             loop(browser, sys.argv[1])
         else:
             label(browser)
+            alike(browser)
+            review(browser)
+            why_and_models(browser)
 
 
 if __name__ == "__main__":

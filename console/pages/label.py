@@ -11,11 +11,14 @@ from starlette.responses import JSONResponse, Response
 from console.pages.common import Visit
 from console.rendering import rendered
 from console.security.requests import RejectedError, said
+from console.shown.alike import listing
 from console.shown.case_view import CaseLayout
 from labeling_grpc.client import (
     Annotation,
+    AsyncLabelingClient,
     CaseDetails,
     Held,
+    Progress,
     Reason,
     RefusedError,
     Task,
@@ -26,6 +29,8 @@ from tidemark.errors import LabelingError
 LEASE_SECONDS: Final = 300.0
 """Renewed by the page for as long as it is open; a closed lid gives the cases to others after this time."""
 _MOST_AHEAD: Final = 5
+_MOST_ALIKE: Final = 19
+"""Cases beside the one that is shown which one look is for: what fits into a list that a person reads."""
 _LONGEST_WAIT: Final = 10.0
 _HISTORY: Final = 60
 _STATES: Final = {
@@ -61,21 +66,27 @@ class Leases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the person decided. text: a comment, why it is skipped, or what makes it hard."""
+    """What the person decided. text: a comment, why it is skipped, or what makes it hard.
+
+    others: cases that are answered together with it.  bulk: names them all.
+    """
 
     event_id: str
     token: str
     kind: Literal["answer", "skip", "escalate", "release"]
     label: str = ""
     text: str = ""
+    others: list[Lease] = []
+    bulk: str = ""
 
 
 class Amendment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A decision corrected, or (label null) taken back."""
+    """A decision corrected, or (label null) taken back. bulk: with all that was answered together with it."""
 
     annotation_id: str
     label: str | None
     text: str = ""
+    bulk: bool = False
 
 
 class Looked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,34 +134,61 @@ async def following(visit: Visit) -> Response:
     return JSONResponse({"cases": cases, "state": "", "why": "", "progress": await _figures(visit)})
 
 
+async def alike(visit: Visit) -> Response:
+    """Lease waiting cases that are much like the one in hand, listed for a look at all of them."""
+    asked: Looked = await said(visit.request, Looked)
+    client = visit.client
+    tasks = await client.lease(_MOST_ALIKE, lease=LEASE_SECONDS, like=asked.event_id)
+    if not tasks:
+        return JSONResponse({"cases": [], "html": ""})
+    details = await client.case(asked.event_id, most=1)
+    listed = listing(visit.site.pipeline, details.record.case, tasks)
+    cases = [
+        {"event_id": task.event_id, "token": task.token, "name": row.name}
+        for task, row in zip(tasks, listed.rows, strict=True)
+    ]
+    return JSONResponse({"cases": cases, "html": rendered("bulk.html", listed=listed)})
+
+
 async def decide(visit: Visit) -> Response:
     """Take an answer, a skip or an escalation, or give a case back. Safe to repeat."""
     made: Decision = await said(visit.request, Decision)
     held, client = Held(made.event_id, made.token), visit.client
-    annotation = ""
+    annotation, refused = "", 0
     match made.kind:
         case "answer":
-            (outcome,) = await client.submit_many([Annotation(held, made.label, comment=made.text)])
-            if isinstance(outcome, RefusedError):
-                raise outcome
-            annotation = outcome.annotation_id
+            annotation, refused = await _answer(client, made)
         case "skip":
             annotation = await client.skip(held, made.text)
         case "escalate":
             annotation = await client.escalate(held, made.text)
         case "release":
             await client.release([held])
-    return JSONResponse({"annotation_id": annotation})
+    return JSONResponse({"annotation_id": annotation, "refused": refused})
+
+
+async def _answer(client: AsyncLabelingClient, made: Decision) -> tuple[str, int]:
+    """Answer a case, and those that go with it: the id of the first annotation, and how many were not taken."""
+    if len(made.others) > _MOST_ALIKE or (made.others and not made.bulk):
+        raise RejectedError(400, "more cases are answered at once than were shown")
+    cases = [Held(made.event_id, made.token), *(each.held for each in made.others)]
+    bulk = made.bulk if made.others else ""
+    outcomes = await client.submit_many([Annotation(held, made.label, comment=made.text, bulk=bulk) for held in cases])
+    taken = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
+    if not taken:
+        raise next(outcome for outcome in outcomes if isinstance(outcome, RefusedError))
+    return taken[0].annotation_id, len(outcomes) - len(taken)
 
 
 async def amend(visit: Visit) -> Response:
     """Correct a decision, or take it back."""
     made: Amendment = await said(visit.request, Amendment)
     if made.label is None:
-        outcome = await visit.client.retract(made.annotation_id, made.text)
+        outcome = await visit.client.retract(made.annotation_id, made.text, bulk=made.bulk)
     else:
-        outcome = await visit.client.amend(made.annotation_id, made.label, comment=made.text)
-    return JSONResponse({"annotation_id": outcome.annotation_id})
+        outcome = await visit.client.amend(made.annotation_id, made.label, comment=made.text, bulk=made.bulk)
+    refused = sum(isinstance(other, RefusedError) for other in outcome.others.values())
+    return JSONResponse({"annotation_id": outcome.annotation_id, "refused": refused})
 
 
 async def remark(visit: Visit) -> Response:
@@ -210,7 +248,7 @@ def _case(layout: CaseLayout, task: Task, details: CaseDetails | None) -> dict[s
     }
 
 
-async def _figures(visit: Visit) -> dict[str, int] | None:
+async def _figures(visit: Visit) -> dict[str, int | str] | None:
     """How far the person is; None where the service knows nothing of them yet."""
     try:
         progress = await visit.client.progress()
@@ -224,4 +262,13 @@ async def _figures(visit: Visit) -> dict[str, int] | None:
         "quota": progress.quota,
         "waiting": progress.waiting,
         "median_ms": progress.median_answer_ms,
+        "agreement": _agreement(progress),
     }
+
+
+def _agreement(progress: Progress) -> str:
+    """How far verdicts agree with the person, "" where there are none."""
+    if progress.agreement is None or progress.agreement_interval is None:
+        return ""
+    low, high = (f"{100 * end:.0f}" for end in progress.agreement_interval)
+    return f"{100 * progress.agreement:.0f} % ({low}\u2013{high})"

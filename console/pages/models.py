@@ -189,6 +189,7 @@ def _metrics(first: Described, second: Described) -> list[tuple[str, str, str]]:
     return [
         (name.replace("_", " "), _number(first.listed.metrics.get(name)), _number(second.listed.metrics.get(name)))
         for name in names
+        if first.listed.metrics.get(name) is not None or second.listed.metrics.get(name) is not None
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from console.shown.facts import FactBook
 from console.shown.formatting import NOTHING, duration, share
 from labeling_grpc.client import CaseDetails, CaseRecord
-from labeling_grpc.client.administration import Annotator
+from labeling_grpc.client.administration import Annotator, Drift
 from tidemark.pipeline import Pipeline
 
 
@@ -48,7 +48,10 @@ class Person:
     consensus: str
     agreement: str
     median: str
+    median_within: str
     drift: str
+    drift_within: str
+    drifts: str
     suspicion: str
 
 
@@ -92,9 +95,23 @@ def person_of(person: Annotator) -> Person:
         _share(its.consensus_accuracy),
         _share(its.agreement),
         duration(its.median_answer_ms / 1_000) if its.median_answer_ms else NOTHING,
-        NOTHING if its.drift is None else f"{100 * its.drift:+.0f} points".replace("-", "\u2212"),
+        "" if its.median_interval is None else " to ".join(duration(each / 1_000) for each in its.median_interval),
+        *_drift(its.drifted),
         its.suspicion,
     )
+
+
+def _drift(drifted: Drift | None) -> tuple[str, str, str]:
+    """The change in points, its interval, and whether it is one: good, bad, or "" where chance may be all."""
+    if drifted is None:
+        return NOTHING, "", ""
+    shares = f"{share(drifted.recent)} of the last 100, {share(drifted.before)} of the {drifted.judged:,} before"
+    within = f"{_points(drifted.low)} to {_points(drifted.high)}; {shares}"
+    return f"{_points(drifted.change)} points", within, "bad" if drifted.high < 0 else "good" if drifted.low > 0 else ""
+
+
+def _points(change: float) -> str:
+    return f"{100 * change:+.0f}".replace("-", "\u2212")
 
 
 def _share(value: float | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import replace
 from typing import Final, cast
 
 from labeling_grpc.api import admin_validation, mapping
@@ -224,7 +223,7 @@ def _told(quality: AnnotatorQuality, name: str, by: Caller) -> AnnotatorQuality:
     """The figures without those by which somebody would learn which of their own answers were to known cases."""
     if by.role is Role.ADMIN or by.name != name:
         return quality
-    return replace(quality, gold_answered=0, gold_accuracy=None, gold_low=None, gold_high=None, drift=None)
+    return quality.untold
 
 
 def _annotator(row: AnnotatorRow, quality: AnnotatorQuality) -> admin_pb2.Annotator:
@@ -248,6 +247,13 @@ def _annotator(row: AnnotatorRow, quality: AnnotatorQuality) -> admin_pb2.Annota
             median_answer_ms=quality.median_ms,
             fast_answer_ms=quality.fast_ms,
             drift=quality.drift,
+            drift_low=quality.drift_low,
+            drift_high=quality.drift_high,
+            recent_share=quality.recent,
+            before_share=quality.before,
+            before_judged=quality.before_judged,
+            median_low_ms=quality.median_low_ms,
+            median_high_ms=quality.median_high_ms,
             suspicion=quality.suspicion,
         ),
     )

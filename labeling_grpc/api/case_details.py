@@ -13,8 +13,9 @@ from labeling_grpc.api import mapping
 from labeling_grpc.api.category_names import Categories, CategoryNames
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.nearest_labeled import SimilarCases
+from labeling_grpc.assist.nearest_waiting import AlikeCases
 from labeling_grpc.assist.ranking import rows_of
-from labeling_grpc.commands.labeling import Comment
+from labeling_grpc.commands.labeling import Comment, LeaseCases
 from labeling_grpc.contract.errors import unknown_case
 from labeling_grpc.contract.message_sizes import (
     MAX_ANSWERS,
@@ -30,6 +31,8 @@ from labeling_grpc.queue.blinding import Blinding, Looks
 from labeling_grpc.queue.case_state import Row, case_outcome
 from labeling_grpc.queue.comments import before, comments_of
 from labeling_grpc.security.caller import Caller
+from labeling_grpc.security.masks import masks
+from labeling_grpc.security.roles import Role
 from labeling_grpc.tables.schema import answers, cases, gold_leases
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline
@@ -52,6 +55,8 @@ class Details:
         self._pipeline = pipeline
         self._champion = champion
         self._similar = SimilarCases(pipeline)
+        self._waiting = AlikeCases(pipeline)
+        self._masks = masks(pipeline)
         self._categories = Categories(pipeline)
 
     def case(self, connection: sa.Connection, event_id: str, most: int, caller: Caller) -> pb.GetCaseResponse:
@@ -101,6 +106,29 @@ class Details:
         whole["contributions"] = self._explain(response, row.candidate)
         response.shortened.extend(name for name, all_ in whole.items() if not all_)
         return response, place
+
+    def alike(
+        self, connection: sa.Connection, asked: LeaseCases, event_id: str, now: int, role: Role
+    ) -> tuple[str, ...]:
+        """Cases that wait and are much like one in somebody's hands, by what their role may see of them.
+
+        Args:
+            connection: To the queue's database.
+            asked: Who asks, and for how many.
+            event_id: The case.
+            now: Queue time, µs.
+            role: Of who asks.
+
+        Returns:
+            Event ids, nearest first.
+
+        Raises:
+            RefusedError: The case is not in their hands.
+
+        """
+        mask = self._masks.get(role)
+        hidden = frozenset() if mask is None else mask.columns
+        return self._waiting.nearest(connection, asked.annotator, event_id, asked.count, now, hidden)
 
     def earlier(
         self, connection: sa.Connection, event_id: str, place: str, caller: Caller
@@ -286,4 +314,5 @@ def _answer(row: Row, *, blind: bool) -> pb.GivenAnswer:
         comment=row["comment"],
         answered_at_us=row["answered_at"],
         supersedes=row["supersedes"],
+        bulk=row["bulk"],
     )

@@ -19,14 +19,17 @@ from labeling_grpc.api.writer_calls import WriterCalls
 from labeling_grpc.commands.labeling import (
     Accepted,
     Answer,
+    LeaseCases,
     LeasedCase,
     ReleaseLeases,
     RenewLeases,
     Result,
     SubmitAnswers,
 )
+from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.contract.message_sizes import share
+from labeling_grpc.quality.annotator_metrics import own_agreement
 from labeling_grpc.queue import queries
 from labeling_grpc.queue.blinding import Blinding
 from labeling_grpc.security.caller import caller
@@ -69,6 +72,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._pages = pages
         self._details = details
         self._labeling = pipeline.labeling
+        self._rules = QueueRules.of(pipeline)
         self._categories = Categories(pipeline)
         self._stopping = asyncio.Event()
 
@@ -86,12 +90,23 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             raise RefusedError(
                 Reason.TOO_MANY_CALLS, "too many calls wait for cases already: ask without wait_ms, or later"
             )
-        result = await self._calls.call(command, self._wait(request, context))
+        response = pb.LeaseTasksResponse()
+        wait = self._wait(request, context)
+        if request.like:
+            command, wait = replace(command, alike=await self._like(command, request.like)), 0.0
+            if not command.alike:
+                self._fill(response, [])
+                return response
+        result = await self._calls.call(command, wait)
         if isinstance(result, RefusedError):
             raise result
-        response = pb.LeaseTasksResponse()
         self._fill(response, cast("list[LeasedCase]", result))
         return response
+
+    async def _like(self, command: LeaseCases, event_id: str) -> tuple[str, ...]:
+        """Cases like one in the hands of who asks."""
+        now = self._writer.store.clock.now()
+        return await self._reader.ask(self._details.alike, command, event_id, now, caller.get().role)
 
     async def RenewLease(  # noqa: N802
         self, request: pb.RenewLeaseRequest, _context: Context
@@ -118,7 +133,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         answers = self._checks.answers(request)
         follow = request.HasField("next")
         asked = [(self._checks.next(request.next), self._wait(request.next, context))] if follow else []
-        taken, *leased = await self._calls.together((SubmitAnswers(good(answers)), 0.0), *asked)
+        taken, *leased = await self._calls.together((SubmitAnswers(good(answers), caller.get()), 0.0), *asked)
         outcomes = _in_order(answers, taken)
         if not follow and len(outcomes) == 1 and isinstance(outcomes[0], RefusedError):
             raise outcomes[0]
@@ -200,7 +215,12 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         progress = await self._reader.ask(queries.progress, name, clock.wall(), clock.now())
         if not progress.known and name != caller.get().name:
             raise RefusedError(Reason.UNKNOWN_ANNOTATOR, f"nobody named {name!r} was ever seen", field="annotator")
-        return pb.GetProgressResponse(progress=mapping.progress(name, progress, self._writer.store.counts.waiting))
+        figures = mapping.progress(name, progress, self._writer.store.counts.waiting)
+        own = await self._reader.ask(own_agreement, self._rules, name) if self._rules.several else None
+        if own is not None:
+            figures.agreement, figures.agreement_low, figures.agreement_high = own.share, own.low, own.high
+            figures.agreement_answers = own.answers
+        return pb.GetProgressResponse(progress=figures)
 
     async def AmendLabel(  # noqa: N802
         self, request: pb.AmendLabelRequest, _context: Context
@@ -211,7 +231,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         )
         if isinstance(outcome, RefusedError):
             raise outcome
-        return pb.AmendLabelResponse(annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
+        response = pb.AmendLabelResponse(annotation_id=outcome.annotation_id, duplicate=outcome.duplicate)
+        for event_id, other in outcome.others:
+            mapping.add_result(response.others, event_id, other)
+        return response
 
     async def Release(  # noqa: N802
         self, request: pb.ReleaseRequest, _context: Context

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from labeling_grpc.api import mapping
-from labeling_grpc.commands.labeling import CaseEvent, Counts
+from labeling_grpc.commands.events import CaseEvent
+from labeling_grpc.commands.labeling import (
+    Counts,
+)
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.contract.message_sizes import MAX_EVENTS
 from labeling_grpc.kafka.leader import Problems

@@ -9,7 +9,13 @@ from typing import Final
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from labeling_grpc.api.category_names import CategoryNames
-from labeling_grpc.commands.labeling import Accepted, CaseEvent, Comment, Counts, LeasedCase
+from labeling_grpc.commands.events import CaseEvent
+from labeling_grpc.commands.labeling import (
+    Accepted,
+    Comment,
+    Counts,
+    LeasedCase,
+)
 from labeling_grpc.contract.case_reasons import REASONS
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.contract.text import shortened

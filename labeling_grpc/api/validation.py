@@ -49,10 +49,16 @@ class Checks:
             fields.name(f"segments[{index}]", segment, MAX_NAME) if segment else ""
             for index, segment in enumerate(request.segments)
         )
+        if request.like:
+            fields.name("like", request.like, MAX_EVENT_ID)
         return LeaseCases(annotator, count, self.length(request.lease_ms), segments, request.review)
 
     def next(self, request: pb.LeaseTasksRequest) -> LeaseCases:
         """The command of a lease request that comes with answers."""
+        if request.like:
+            raise RefusedError(
+                Reason.INVALID_FIELD, "cases like another one are asked for by LeaseTasks alone", field="next.like"
+            )
         try:
             return self.lease(request)
         except RefusedError as refusal:
@@ -112,6 +118,7 @@ class Checks:
             known_at=fields.known_at(request.known_at_us) if request.HasField("known_at_us") else None,
             confidence=fields.confidence(request),
             comment=fields.text("comment", request.comment),
+            bulk=request.whole_bulk,
         )
 
     def escalate(self, request: pb.EscalateRequest) -> Escalate:
@@ -158,6 +165,7 @@ def _answer(annotation: pb.Annotation) -> Answer:
         known_at=fields.known_at(annotation.known_at_us) if annotation.HasField("known_at_us") else None,
         confidence=confidence,
         comment=fields.text("comment", annotation.comment),
+        bulk=fields.name("bulk", annotation.bulk, 128) if annotation.bulk else "",
     )
 
 

@@ -76,10 +76,7 @@ class SimilarCases:
         others = [place for place, event_id in enumerate(labeled.event_ids) if event_id != candidate.event_id]
         if not others:
             return []
-        from kernels import robust_scale  # noqa: PLC0415 - numba, which a service that is not asked for this lacks
-
-        scaled = robust_scale(np.vstack((labeled.rows[others], rows_of(self._pipeline, [candidate]))))
-        distances = np.linalg.norm(scaled[:-1] - scaled[-1], axis=1)
+        distances = distances_to(labeled.rows[others], rows_of(self._pipeline, [candidate]))
         order = np.argsort(distances, kind="stable").tolist()
         similar: list[Similar] = []
         for start in range(0, len(order), _CHUNK):
@@ -120,6 +117,24 @@ class SimilarCases:
             [candidate.time for candidate in candidates],
             rows_of(self._pipeline, candidates),
         )
+
+
+def distances_to(rows: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far rows are from another one, in robustly scaled features.
+
+    Args:
+        rows: (n, features) at least one; NaN is missing.
+        row: (1, features).
+
+    Returns:
+        (n,); 0 for the same.
+
+    """
+    from kernels import robust_scale  # noqa: PLC0415 - numba, which a service that is not asked for this lacks
+
+    scaled = robust_scale(np.vstack((rows, row)))
+    found: NDArray[np.float64] = np.linalg.norm(scaled[:-1] - scaled[-1], axis=1)
+    return found
 
 
 def _newest(connection: sa.Connection) -> list[sa.Row[str, str, str, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
-from labeling_grpc.client.messages import stats_of
+from labeling_grpc.client.figures import stats_of
 from labeling_grpc.client.values import Stats, Submitted
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.v1 import admin_pb2
@@ -17,6 +17,21 @@ MOST: Final = 1_000
 """Cases, or labels, of one request."""
 MAX_BYTES: Final = 1_000_000
 """Of the labels of one request: the service takes twice as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How somebody's newest judged answers are beside those before; see `AnnotatorQuality` in the contract.
+
+    change: the one share of right answers less the other, from `low` to `high` (95 %).  judged: answers before.
+    """
+
+    change: float
+    low: float
+    high: float
+    recent: float
+    before: float
+    judged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,8 @@ class Quality:
     fast_answer_ms: int
     drift: float | None
     suspicion: str
+    median_interval: tuple[int, int] | None = None
+    drifted: Drift | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +255,24 @@ def annotator(message: admin_pb2.Annotator) -> Annotator:
             fast_answer_ms=quality.fast_answer_ms,
             drift=quality.drift if quality.HasField("drift") else None,
             suspicion=quality.suspicion,
+            median_interval=(quality.median_low_ms, quality.median_high_ms)
+            if quality.HasField("median_low_ms")
+            else None,
+            drifted=_drifted(quality),
         ),
+    )
+
+
+def _drifted(quality: admin_pb2.AnnotatorQuality) -> Drift | None:
+    if not quality.HasField("drift_low"):
+        return None
+    return Drift(
+        quality.drift,
+        quality.drift_low,
+        quality.drift_high,
+        quality.recent_share,
+        quality.before_share,
+        quality.before_judged,
     )
 
 

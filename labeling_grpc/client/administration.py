@@ -11,7 +11,16 @@ from typing import Literal
 import grpc
 
 from labeling_grpc.client import admin_messages as messages
-from labeling_grpc.client.admin_messages import AdminCalls, Annotator, AuditEntry, Changed, Gold, Imported, Quality
+from labeling_grpc.client.admin_messages import (
+    AdminCalls,
+    Annotator,
+    AuditEntry,
+    Changed,
+    Drift,
+    Gold,
+    Imported,
+    Quality,
+)
 from labeling_grpc.client.channel import Asyncio, Blocking, translated
 from labeling_grpc.client.values import Stats, Submitted
 from labeling_grpc.contract.errors import RefusedError
@@ -24,6 +33,7 @@ __all__ = [
     "AsyncLabelingAdminClient",
     "AuditEntry",
     "Changed",
+    "Drift",
     "Gold",
     "Imported",
     "LabelingAdminClient",

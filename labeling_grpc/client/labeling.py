@@ -14,20 +14,17 @@ from typing import cast
 import grpc
 
 from labeling_grpc.client.channel import Blocking, UnreachableError, translated
+from labeling_grpc.client.figures import caller_of, progress_of, stats_of, update_of
 from labeling_grpc.client.messages import (
     amended,
-    caller_of,
     case_record,
     comments_of,
     details_of,
     one,
-    progress_of,
     renewed,
-    stats_of,
     submitted,
     tasks,
     turned,
-    update_of,
 )
 from labeling_grpc.client.values import (
     Annotation,
@@ -61,17 +58,19 @@ class LabelingClient(Blocking):
         lease: float | None = None,
         segments: Sequence[str] = (),
         review: bool = False,
+        like: str = "",
     ) -> list[Task]:
         """Up to `count` cases; waits up to `wait` seconds for the first.
 
         lease: its length in seconds.  segments: active cases of these alone.  review: those for reviewers first.
+        like: event id of a task in this annotator's hands: waiting cases that are much like it, to answer in bulk.
 
         Raises:
             RefusedError: the service refuses.
             UnreachableError: it can't be reached.
 
         """
-        request = self._calls.lease(count, wait, lease, segments, review=review)
+        request = self._calls.lease(count, wait, lease, segments, review=review, like=like)
         return tasks(self._call("LeaseTasks", request, wait))
 
     def submit(
@@ -149,25 +148,34 @@ class LabelingClient(Blocking):
         known_at: int | None = None,
         confidence: float | None = None,
         comment: str = "",
+        bulk: bool = False,
     ) -> Submitted:
         """Correct an answer or a skip, by the id that it was given; both stay published, and the newer one counts.
+
+        bulk: and all else of its bulk that still stands.
 
         Raises:
             RefusedError: unknown annotation or class, or it was amended before.
             UnreachableError: the service can't be reached; repeating the call is safe.
 
         """
-        return amended(self._call("AmendLabel", self._calls.amend(annotation_id, label, known_at, confidence, comment)))
+        return amended(
+            self._call("AmendLabel", self._calls.amend(annotation_id, label, known_at, confidence, comment, bulk=bulk))
+        )
 
-    def retract(self, annotation_id: str, comment: str = "", *, known_at: int | None = None) -> Submitted:
-        """Take an answer or a skip back; nothing takes its place.
+    def retract(
+        self, annotation_id: str, comment: str = "", *, known_at: int | None = None, bulk: bool = False
+    ) -> Submitted:
+        """Take an answer or a skip back; nothing takes its place. bulk: and all else of its bulk that still stands.
 
         Raises:
             RefusedError: unknown annotation, or it was amended before.
             UnreachableError: the service can't be reached; repeating the call is safe.
 
         """
-        return amended(self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
+        return amended(
+            self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment, bulk=bulk))
+        )
 
     def renew(self, tasks: Sequence[Task | Held], lease: float | None = None) -> list[int | RefusedError]:
         """Let leases end `lease` seconds from now; when each ends (µs), or why it was refused.

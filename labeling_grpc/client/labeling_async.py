@@ -10,20 +10,17 @@ from typing import cast
 import grpc
 
 from labeling_grpc.client.channel import Asyncio, UnreachableError, translated
+from labeling_grpc.client.figures import caller_of, progress_of, stats_of, update_of
 from labeling_grpc.client.messages import (
     amended,
-    caller_of,
     case_record,
     comments_of,
     details_of,
     one,
-    progress_of,
     renewed,
-    stats_of,
     submitted,
     tasks,
     turned,
-    update_of,
 )
 from labeling_grpc.client.values import (
     Annotation,
@@ -57,9 +54,10 @@ class AsyncLabelingClient(Asyncio):
         lease: float | None = None,
         segments: Sequence[str] = (),
         review: bool = False,
+        like: str = "",
     ) -> list[Task]:
         """As `LabelingClient.lease`."""
-        request = self._calls.lease(count, wait, lease, segments, review=review)
+        request = self._calls.lease(count, wait, lease, segments, review=review, like=like)
         return tasks(await self._call("LeaseTasks", request, wait))
 
     async def submit(
@@ -107,14 +105,19 @@ class AsyncLabelingClient(Asyncio):
         known_at: int | None = None,
         confidence: float | None = None,
         comment: str = "",
+        bulk: bool = False,
     ) -> Submitted:
         """As `LabelingClient.amend`."""
-        request = self._calls.amend(annotation_id, label, known_at, confidence, comment)
+        request = self._calls.amend(annotation_id, label, known_at, confidence, comment, bulk=bulk)
         return amended(await self._call("AmendLabel", request))
 
-    async def retract(self, annotation_id: str, comment: str = "", *, known_at: int | None = None) -> Submitted:
+    async def retract(
+        self, annotation_id: str, comment: str = "", *, known_at: int | None = None, bulk: bool = False
+    ) -> Submitted:
         """As `LabelingClient.retract`."""
-        return amended(await self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment)))
+        return amended(
+            await self._call("AmendLabel", self._calls.amend(annotation_id, None, known_at, None, comment, bulk=bulk))
+        )
 
     async def renew(self, tasks: Sequence[Task | Held], lease: float | None = None) -> list[int | RefusedError]:
         """As `LabelingClient.renew`."""

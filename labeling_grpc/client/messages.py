@@ -8,25 +8,19 @@ from typing import Any, Final, cast
 
 from labeling_grpc.client.values import (
     Annotation,
-    Caller,
     Case,
     CaseDetails,
-    CaseEvent,
     CaseRecord,
     CaseState,
     Comment,
     Contribution,
-    EventKind,
     GivenAnswer,
     Held,
     HistoryPoint,
-    Progress,
     SimilarCase,
-    Stats,
     Submitted,
     Task,
     Turn,
-    Update,
     Value,
 )
 from labeling_grpc.contract.case_reasons import REASONS
@@ -46,7 +40,14 @@ class Calls:
         self.pipeline = pipeline
 
     def lease(
-        self, count: int, wait: float, lease: float | None, segments: Sequence[str] = (), *, review: bool = False
+        self,
+        count: int,
+        wait: float,
+        lease: float | None,
+        segments: Sequence[str] = (),
+        *,
+        review: bool = False,
+        like: str = "",
     ) -> pb.LeaseTasksRequest:
         """Ask for cases."""
         return pb.LeaseTasksRequest(
@@ -57,6 +58,7 @@ class Calls:
             lease_ms=ms(lease),
             segments=segments,
             review=review,
+            like=like,
         )
 
     def submit(
@@ -75,6 +77,7 @@ class Calls:
                     known_at_us=annotation.known_at,
                     confidence=annotation.confidence,
                     comment=annotation.comment,
+                    bulk=annotation.bulk,
                 )
                 for annotation in annotations
             ],
@@ -103,9 +106,16 @@ class Calls:
         return pb.ReleaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks))
 
     def amend(
-        self, annotation_id: str, label: str | None, known_at: int | None, confidence: float | None, comment: str
+        self,
+        annotation_id: str,
+        label: str | None,
+        known_at: int | None,
+        confidence: float | None,
+        comment: str,
+        *,
+        bulk: bool,
     ) -> pb.AmendLabelRequest:
-        """Correct an annotation, or take it back (label None)."""
+        """Correct an annotation, or take it back (label None). bulk: and the others of its bulk."""
         request = pb.AmendLabelRequest(
             pipeline=self.pipeline,
             annotation_id=annotation_id,
@@ -113,6 +123,7 @@ class Calls:
             known_at_us=known_at,
             confidence=confidence,
             comment=comment,
+            whole_bulk=bulk,
         )
         if label is None:
             request.retract = True
@@ -280,6 +291,7 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
                 comment=answer.comment,
                 at=answer.answered_at_us,
                 supersedes=answer.supersedes or None,
+                bulk=answer.bulk,
             )
             for answer in response.answers
         ),
@@ -295,26 +307,6 @@ def _features(features: Iterable[pb.Feature]) -> dict[str, float | None]:
 
 def _categories(features: Iterable[pb.Feature]) -> dict[str, str]:
     return {feature.name: feature.category for feature in features if feature.category}
-
-
-def progress_of(response: pb.GetProgressResponse) -> Progress:
-    """How far an annotator is."""
-    progress = response.progress
-    return Progress(
-        annotator=progress.annotator,
-        answered_today=progress.answered_today,
-        skipped_today=progress.skipped_today,
-        answered=progress.answered,
-        quota=progress.quota,
-        waiting=progress.waiting,
-        leased=progress.leased,
-        median_answer_ms=progress.median_answer_ms,
-    )
-
-
-def caller_of(response: pb.StatsResponse) -> Caller:
-    """Who the caller is."""
-    return Caller(response.caller.name, response.caller.role, response.caller.known)
 
 
 def value_of(value: pb.Value) -> Value:
@@ -337,8 +329,12 @@ def turned(response: pb.SubmitLabelsResponse) -> Turn:
 
 
 def amended(response: pb.AmendLabelResponse) -> Submitted:
-    """The annotation that supersedes."""
-    return Submitted(response.annotation_id, response.duplicate)
+    """The annotation that supersedes, and those of the rest of a bulk."""
+    others = {
+        result.event_id: RefusedError.of(result.error) or Submitted(result.annotation_id, result.duplicate)
+        for result in response.others
+    }
+    return Submitted(response.annotation_id, response.duplicate, others)
 
 
 def renewed(response: pb.RenewLeaseResponse) -> list[int | RefusedError]:
@@ -352,45 +348,3 @@ def one(outcomes: list[Submitted | RefusedError]) -> Submitted:
     if isinstance(outcome, RefusedError):
         raise outcome
     return outcome
-
-
-def stats_of(stats: pb.QueueStats) -> Stats:
-    """The numbers."""
-    return Stats(
-        pipeline=stats.pipeline,
-        waiting_explore=stats.waiting_explore,
-        waiting_active=stats.waiting_active,
-        leased=stats.leased,
-        answered=stats.answered,
-        skipped=stats.skipped,
-        expired=stats.expired,
-        unpublished=stats.unpublished,
-        rejected=stats.rejected,
-        event_clock=stats.event_clock_us,
-        now=stats.now_us,
-        intake_problem=stats.intake_problem,
-        publishing_problem=stats.publishing_problem,
-        question=stats.question.text,
-        classes=tuple(stats.question.classes),
-        annotators={row.annotator: (row.answered, row.skipped) for row in stats.annotators},
-        paused=stats.paused,
-        ranked_by=stats.ranked_by,
-    )
-
-
-def update_of(response: pb.WatchResponse) -> Update:
-    """A message of a watch."""
-    return Update(
-        stats=stats_of(response.stats),
-        events=tuple(
-            CaseEvent(
-                kind=cast("EventKind", pb.CaseEvent.Kind.Name(event.kind).removeprefix("KIND_").lower()),
-                event_id=event.event_id,
-                annotator=event.annotator,
-                label=event.label or None,
-                at=event.at_us,
-            )
-            for event in response.events
-        ),
-        missed=response.missed,
-    )

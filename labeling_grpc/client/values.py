@@ -96,7 +96,10 @@ class Task(Case):
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """An answer to a task. key: idempotency key; "" lets the lease token serve.  known_at: event time, µs."""
+    """An answer to a task. key: idempotency key; "" lets the lease token serve.  known_at: event time, µs.
+
+    bulk: names the bulk of a case that is answered together with others, after a look; "" where it is by itself.
+    """
 
     task: Task | Held
     label: str
@@ -104,14 +107,19 @@ class Annotation:
     confidence: float | None = None
     comment: str = ""
     key: str = ""
+    bulk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """An acknowledged answer: on disk. duplicate: the service had it before."""
+    """An acknowledged answer: on disk. duplicate: the service had it before.
+
+    others: of a bulk that was amended as a whole, what became of its other answers, by event id.
+    """
 
     annotation_id: str
     duplicate: bool
+    others: dict[str, Submitted | RefusedError] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +216,9 @@ class CaseRecord:
 class Progress:
     """How far an annotator is; today is since midnight UTC. quota: cases a day, 0 for no bound.
 
-    waiting: cases that wait for somebody.  median_answer_ms: from lease to answer, 0 if none is known.
+    waiting: cases that wait for somebody.  median_answer_ms: from lease to answer, 0 if none is known.  agreement:
+    share of the last answers with which the verdicts of several agree, None where none has one; `agreement_interval`
+    of 95 %, `agreement_answers` how many.
     """
 
     annotator: str
@@ -219,6 +229,9 @@ class Progress:
     waiting: int
     leased: int
     median_answer_ms: int
+    agreement: float | None = None
+    agreement_interval: tuple[float, float] | None = None
+    agreement_answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +269,7 @@ class SimilarCase:
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """An answer to a case, or its end without one. at: the service's clock, µs."""
+    """An answer to a case, or its end without one. at: the service's clock, µs.  bulk: as `Annotation`'s."""
 
     annotation_id: str
     annotator: str
@@ -266,6 +279,7 @@ class GivenAnswer:
     comment: str
     at: int
     supersedes: str | None
+    bulk: str = ""
 
 
 @dataclass(frozen=True, slots=True)

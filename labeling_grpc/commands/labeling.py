@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from labeling_grpc.commands.administration import Administer, AnnotatorRow, Changed
+from labeling_grpc.commands.events import CaseEvent
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.security.audit import Entry
 from labeling_grpc.security.caller import SERVICE, Caller
@@ -28,7 +29,8 @@ class LeaseRef(msgspec.Struct, frozen=True):
 class LeaseCases:
     """Give `annotator` up to `count` cases for `lease_us` microseconds.
 
-    segments: active cases of these alone, () for all.  review: cases for reviewers too, those first.
+    segments: active cases of these alone, () for all.  review: cases for reviewers too, those first.  alike: event ids
+    of cases that are like another one, nearest first: these alone, active ones that anyone may have, in their order.
     """
 
     annotator: str
@@ -36,6 +38,7 @@ class LeaseCases:
     lease_us: int
     segments: tuple[str, ...] = ()
     review: bool = False
+    alike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class ReleaseLeases:
 class Answer(msgspec.Struct, frozen=True):
     """The end of a leased case: answered with a label, or skipped without.
 
-    key: idempotency key, "" for the token.  known_at: µs of event time, None for the wall clock.
+    key: idempotency key, "" for the token.  known_at: µs of event time, None for the wall clock.  bulk: names the bulk
+    that it is part of, "" where the case is answered by itself.
     """
 
     event_id: str
@@ -68,6 +72,7 @@ class Answer(msgspec.Struct, frozen=True):
     known_at: int | None = None
     confidence: float | None = None
     comment: str | None = None
+    bulk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +91,10 @@ class Escalate:
 
 @dataclass(frozen=True, slots=True)
 class SubmitAnswers:
-    """Take answers, each on its own."""
+    """Take answers, each on its own. by: who calls, for the audit trail, where they are a bulk."""
 
     answers: tuple[Answer, ...]
+    by: Caller = SERVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,8 @@ class Amend:
     """Supersede an annotation: with another label, or (`retracted`) with nothing.
 
     annotator: who amends, "" for whoever gave it.  key: idempotency key, "" for the annotation's id.  known_at: as
-    `Answer`'s.  by: who calls, for the audit trail, where it is another's.
+    `Answer`'s.  by: who calls, for the audit trail, where it is another's, or a bulk.  bulk: what else was said in the
+    same bulk and still stands, too.
     """
 
     annotation_id: str
@@ -108,6 +115,7 @@ class Amend:
     confidence: float | None = None
     comment: str | None = None
     by: Caller = SERVICE
+    bulk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,10 +290,11 @@ class LeasedCase(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """An answer on disk. `duplicate`: it was there before."""
+    """An answer on disk. duplicate: it was there before.  others: of an amended bulk, what became of its others."""
 
     annotation_id: str
     duplicate: bool
+    others: tuple[tuple[str, Accepted | RefusedError], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,32 +331,6 @@ Result = (
     | GoldAdded
     | None
 )
-
-EventKind = Literal[
-    "added",
-    "leased",
-    "returned",
-    "answered",
-    "skipped",
-    "expired",
-    "amended",
-    "withdrawn",
-    "escalated",
-    "voted",
-    "commented",
-    "requeued",
-]
-
-
-class CaseEvent(msgspec.Struct, frozen=True):
-    """Something that happened to a case. `at`: queue time, µs.  gold: to a lease of a case whose answer is known."""
-
-    kind: EventKind
-    event_id: str
-    annotator: str
-    label: str | None
-    at: int
-    gold: bool = False
 
 
 @dataclass(slots=True)

@@ -38,6 +38,7 @@ _TYPES: Final[dict[str, Any]] = {
     "answers": pl.Int64,
     "annotators": pl.List(pl.String),
     "consensus": pl.List(pl.Float64),
+    "bulk": pl.String,
 }
 
 

@@ -21,7 +21,14 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
-from labeling_grpc.commands.labeling import AdoptLabels, CaseEvent, Counts, MarkPublished, Source, TakeIdentity
+from labeling_grpc.commands.events import CaseEvent
+from labeling_grpc.commands.labeling import (
+    AdoptLabels,
+    Counts,
+    MarkPublished,
+    Source,
+    TakeIdentity,
+)
 from labeling_grpc.kafka.partitions import Complaint, always, connected, settled, sources
 from labeling_grpc.kafka.record_validation import fitting
 from labeling_grpc.storage.base import Outgoing, UnfitError

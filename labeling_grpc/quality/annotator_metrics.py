@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from labeling_grpc.queue.consensus import CONSENSUS, Row, Trust, ended, read
 from labeling_grpc.queue.unit_of_work import NOBODY, parts
 from labeling_grpc.tables.schema import annotators, answers, confusion
 from tidemark.consensus import Agreement, Answers, krippendorff_alpha, screen
-from tidemark.evaluation.intervals import wilson
+from tidemark.evaluation.intervals import newcombe, of_median, wilson
 
 NEWEST: Final = 5_000
 """Annotations of one annotator that figures rest on at most."""
@@ -29,6 +29,8 @@ _SCREENED: Final = 1_000
 
 _LAST: Final = 100
 _BEFORE: Final = 30
+_OWN: Final = 200
+"""Votes of one annotator that are looked at to tell them how far others agree: it is asked with every case."""
 """Judged answers that drift compares, and those before them that it needs at least."""
 
 _newer = answers.alias()
@@ -60,8 +62,10 @@ class AnnotatorQuality:
 
     gold_accuracy: share of gold cases answered right, from gold_low to gold_high (95 %, Wilson).  consensus_accuracy:
     expected share of right answers by the consensus model.  agreement: share of votes that the verdict agrees with.
-    median_ms, fast_ms: from lease to answer, the median and the tenth part that is fastest.  drift: share of right
-    ones among the last hundred judged answers less that of those before.  suspicion: "" where nothing is suspicious.
+    median_ms, fast_ms: from lease to answer, the median and the tenth part that is fastest, of answers that were given
+    one by one; median_low_ms, median_high_ms: the median's 95 % interval.  recent, before: share of right ones among
+    the last hundred judged answers, and among the `before_judged` before those; drift: the one less the other, from
+    drift_low to drift_high (95 %, Newcombe).  suspicion: "" where nothing is suspicious.
     """
 
     answered: int = 0
@@ -76,6 +80,40 @@ class AnnotatorQuality:
     fast_ms: int = 0
     drift: float | None = None
     suspicion: str = ""
+    median_low_ms: int | None = None
+    median_high_ms: int | None = None
+    drift_low: float | None = None
+    drift_high: float | None = None
+    recent: float | None = None
+    before: float | None = None
+    before_judged: int = 0
+
+    @property
+    def untold(self) -> AnnotatorQuality:
+        """The same without what would tell somebody which of their own answers were to cases whose class is known."""
+        return replace(
+            self,
+            gold_answered=0,
+            gold_accuracy=None,
+            gold_low=None,
+            gold_high=None,
+            drift=None,
+            drift_low=None,
+            drift_high=None,
+            recent=None,
+            before=None,
+            before_judged=0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAgreement:
+    """Share of somebody's answers that the verdicts agree with, and its 95 % interval (Wilson)."""
+
+    share: float
+    low: float
+    high: float
+    answers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +147,27 @@ def qualities(connection: sa.Connection, rules: QueueRules, wanted: Iterable[str
         quality = _quality(rows, verdicts, rules.classes)
         figures[name] = replace(quality, consensus_accuracy=trust.accuracy(name), suspicion=doubts.get(name, ""))
     return figures
+
+
+def own_agreement(connection: sa.Connection, rules: QueueRules, name: str) -> OwnAgreement | None:
+    """How far the verdicts agree with what somebody said of late, gold cases left out.
+
+    Args:
+        connection: to the queue's database.
+        rules: of the queue.
+        name: who.
+
+    Returns:
+        The share, None where none of their votes has a verdict yet.
+
+    """
+    rows = _newest(connection, name, ("vote",), _OWN)
+    verdicts = _verdicts(connection, [row["event_id"] for row in rows])
+    voted = _judged(rows, verdicts, rules.classes)
+    if not voted:
+        return None
+    found = float(np.mean(voted))
+    return OwnAgreement(found, *wilson(found, len(voted)), len(voted))
 
 
 def agreement(connection: sa.Connection, rules: QueueRules) -> Agreement:
@@ -203,9 +262,10 @@ def _quality(rows: Sequence[Row], verdicts: Mapping[str, str], classes: Sequence
     gold = _judged((row for row in rows if row["status"] == "gold"), {}, classes)
     voted = _judged((row for row in rows if row["status"] == "vote"), verdicts, classes)
     judged = _judged(rows, verdicts, classes)
-    took = [(row["answered_at"] - row["leased_at"]) / 1_000 for row in rows if row["leased_at"] is not None]
+    alone = [row for row in rows if row["leased_at"] is not None and row["bulk"] is None]
+    took = [(row["answered_at"] - row["leased_at"]) / 1_000 for row in alone]
     low, high = wilson(float(np.mean(gold)), len(gold)) if gold else (None, None)
-    drifts = len(judged) >= _LAST + _BEFORE
+    around = of_median(took)
     return AnnotatorQuality(
         answered=sum(row["label"] is not None for row in rows),
         skipped=sum(row["label"] is None for row in rows),
@@ -216,5 +276,24 @@ def _quality(rows: Sequence[Row], verdicts: Mapping[str, str], classes: Sequence
         agreement=float(np.mean(voted)) if voted else None,
         median_ms=round(float(np.median(took))) if took else 0,
         fast_ms=round(float(np.quantile(took, 0.1))) if took else 0,
-        drift=float(np.mean(judged[:_LAST]) - np.mean(judged[_LAST:])) if drifts else None,
+        median_low_ms=None if around is None else round(around[0]),
+        median_high_ms=None if around is None else round(around[1]),
+        **_drift(judged),
     )
+
+
+def _drift(judged: Sequence[bool]) -> dict[str, Any]:
+    """What the last judged answers are beside those before. judged: newest first."""
+    if len(judged) < _LAST + _BEFORE:
+        return {}
+    recent, before = float(np.mean(judged[:_LAST])), float(np.mean(judged[_LAST:]))
+    count = len(judged) - _LAST
+    low, high = newcombe(recent, _LAST, before, count)
+    return {
+        "drift": recent - before,
+        "drift_low": low,
+        "drift_high": high,
+        "recent": recent,
+        "before": before,
+        "before_judged": count,
+    }

@@ -10,7 +10,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from labeling_grpc.commands.labeling import CaseEvent, Counts, Quarantine
+from labeling_grpc.commands.events import CaseEvent
+from labeling_grpc.commands.labeling import (
+    Counts,
+    Quarantine,
+)
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.quality.annotator_metrics import suspects
 from labeling_grpc.storage.base import StoreError

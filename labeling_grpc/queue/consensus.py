@@ -58,12 +58,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class GoldAnswer:
-    """What was said of a case whose class is known. consensus: probability of each class."""
+    """What was said of a case whose class is known. consensus: probability of each class.  bulk: as `Answer`'s."""
 
     label: str | None
     confidence: float | None
     comment: str | None
     consensus: tuple[float, ...]
+    bulk: str = ""
 
 
 @dataclass(frozen=True, slots=True)

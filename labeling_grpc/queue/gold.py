@@ -47,7 +47,7 @@ _CHOICE: Final = 64
 _ENDED: Final = 0
 """`lease_until` of a lease that was given back."""
 
-_FRESH = (
+_UNSEEN = (
     sa.select(gold.c.event_id, cases.c.candidate)
     .select_from(gold.join(cases, cases.c.event_id == gold.c.event_id))
     .where(
@@ -56,8 +56,9 @@ _FRESH = (
         ~sa.exists().where(gold_leases.c.event_id == gold.c.event_id, gold_leases.c.annotator == sa.bindparam("asker")),
     )
     .order_by(gold.c.event_id)
-    .limit(_CHOICE)
 )
+_FRESH = _UNSEEN.limit(_CHOICE)
+_FRESH_ALIKE = _UNSEEN.where(gold.c.event_id.in_(sql.PART))
 _HELD = (
     sa.select(*gold_leases.c, gold.c.label)
     .select_from(gold_leases.outerjoin(gold, gold.c.event_id == gold_leases.c.event_id))
@@ -80,7 +81,7 @@ class GoldTurns:
         """The gold case that comes before the next true one; None: it is a true one's turn. Called once for each.
 
         skills: of who asks, None for every one. What they would not be given of true cases they are not given of these:
-        it would tell them apart.
+        it would tell them apart. So would one that is not like the others, where cases like another one are asked for.
         """
         if not self._every:
             return None
@@ -92,11 +93,17 @@ class GoldTurns:
         block, place = divmod(number, self._every)
         if place != self._drawn(who, block) % self._every:
             return None
-        candidates = work.connection.execute(_FRESH, {"asker": who}).all()
+        if request.alike:
+            candidates = work.connection.execute(_FRESH_ALIKE, {"asker": who, "part": request.alike}).all()
+        else:
+            candidates = work.connection.execute(_FRESH, {"asker": who}).all()
         fresh = [row for row in candidates if _is_for(decode_candidate(row.candidate), work.rules, request, skills)]
         if not fresh:
             return None
-        row = fresh[self._drawn(who, ~number) % len(fresh)]
+        if request.alike:
+            row = min(fresh, key=lambda row: request.alike.index(row.event_id))
+        else:
+            row = fresh[self._drawn(who, ~number) % len(fresh)]
         token = base64.urlsafe_b64encode(work.entropy.draw(18)).decode()
         until = work.now + request.lease_us
         lease = {"token": token, "event_id": row.event_id, "annotator": who, "lease_until": until}
@@ -143,7 +150,8 @@ def answer(work: UnitOfWork, lease: GoldLease, reply: Answer | Escalate, key: st
         return refused
     known_at = work.wall if reply.known_at is None else reply.known_at
     truth = () if lease.label is None else known(lease.label, work.rules.classes)
-    gold_answer = GoldAnswer(reply.label, reply.confidence, reply.comment, truth)
+    bulk = reply.bulk if isinstance(reply, Answer) else ""
+    gold_answer = GoldAnswer(reply.label, reply.confidence, reply.comment, truth, bulk)
     stored = work.record(candidate, "gold", lease.annotator, known_at, gold_answer, key=key, token=reply.token)
     work.connection.execute(gold_leases.delete().where(gold_leases.c.token == lease.token))
     work.tell("skipped" if reply.label is None else "answered", lease.event_id, lease.annotator, reply.label, gold=True)

@@ -38,4 +38,5 @@ def label_of(row: Mapping[Any, Any], candidate: Candidate, verdict: Verdict | No
         answers=None if verdict is None else len(verdict.annotators),
         annotators=None if verdict is None else list(verdict.annotators),
         consensus=None if row["consensus"] is None else list(read(row["consensus"])),
+        bulk=row["bulk"],
     )

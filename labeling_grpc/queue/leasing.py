@@ -135,6 +135,7 @@ class Leasing:
         self._turns = turns
         self._gold = gold
         self._updates: list[dict[str, Any]] = []
+        self._gone: set[int] = set()
         self.looked = stacks is None
         """Whether it is known that there are no other stacks than these."""
         self.stacks = find_stacks(work.connection) if stacks is None else stacks
@@ -165,6 +166,8 @@ class Leasing:
         allowed = self._access.allowed(self._work, request, pending)
         if isinstance(allowed, RefusedError):
             return allowed
+        if request.alike:
+            return self._alike(request, allowed)
         offers = self._offers(request)
         taken: list[LeasedCase] = []
         size = 0
@@ -183,6 +186,41 @@ class Leasing:
             size += offer.row.size
             taken.append(self._give(offer, request))
         return taken
+
+    def _alike(self, request: LeaseCases, allowed: int) -> list[LeasedCase]:
+        """Those cases that are like another one and may be given, the nearest; nobody's turn is moved on by them."""
+        place = {event_id: number for number, event_id in enumerate(request.alike)}
+        skills = self._access.of(request.annotator).skills
+        rows = [
+            row
+            for row in self._work.connection.execute(sql.ALIKE, {"part": list(place)}).all()
+            if row.case_id not in self._gone and self._may_have(row, request, skills)
+        ]
+        taken: list[LeasedCase] = []
+        size = 0
+        for row in sorted(rows, key=lambda row: place[row.event_id]):
+            if taken and size + row.size > self._work.rules.max_bytes:
+                break
+            gold = None
+            if len(taken) < allowed:
+                gold = self._gold.take(self._work, request, skills)
+            if gold is not None:
+                size += 3 * len(gold.candidate)
+                taken.append(gold)
+            if len(taken) >= allowed:
+                break
+            size += row.size
+            taken.append(self._lease(row, request, Lane.ACTIVE, row.segment, row.skill))
+        for stack in self.stacks:
+            stack.rows = deque(row for row in stack.rows if row.case_id not in self._gone)
+        return sorted(taken, key=lambda task: place[task.event_id])
+
+    def _may_have(self, row: _Row, request: LeaseCases, skills: tuple[str, ...] | None) -> bool:
+        """Whether a case of the active lane that anyone may have may be given to the one who asks."""
+        held = row.passed_by == request.annotator and row.passed_until > self._work.now
+        known = not request.segments or row.segment in request.segments
+        skilled = row.skill is None or skills is None or row.skill in skills
+        return known and skilled and not held and request.annotator not in _names(row.seen)
 
     def _offers(self, request: LeaseCases) -> list[_Offer]:
         """What there is for a request, by tier: reviewers' cases before the others."""
@@ -248,7 +286,7 @@ class Leasing:
         else:
             here |= {"after_rank": stack.last.rank, "after_case": stack.last.case_id}
             rows = self._work.connection.execute(sql.HEAD_AFTER, here).all()
-        stack.rows.extend(rows)
+        stack.rows.extend(row for row in rows if row.case_id not in self._gone)
         stack.whole = len(rows) < most
         if rows:
             stack.last = rows[-1]
@@ -278,6 +316,13 @@ class Leasing:
             self._turns.explore_next = not self._turns.explore_next
         if stack.lane == Lane.ACTIVE:
             self._turns.took(stack.segment)
+        review = stack.tier != Tier.ANYONE
+        return self._lease(row, request, stack.lane, stack.segment, stack.skill, review=review)
+
+    def _lease(
+        self, row: _Row, request: LeaseCases, lane: int, segment: str, skill: str | None, *, review: bool = False
+    ) -> LeasedCase:
+        self._gone.add(row.case_id)
         token = base64.urlsafe_b64encode(self._work.entropy.draw(18)).decode()
         until = self._work.now + request.lease_us
         self._updates.append(
@@ -290,7 +335,7 @@ class Leasing:
             }
         )
         self._work.lease_ends(until)
-        self._work.waiting(stack.lane, -1)
+        self._work.waiting(lane, -1)
         self._work.counts.leased += 1
         self._work.tell("leased", row.event_id, request.annotator)
         return LeasedCase(
@@ -299,7 +344,7 @@ class Leasing:
             token,
             until,
             row.leases + 1,
-            segment=stack.segment,
-            skill=stack.skill or "",
-            review=stack.tier != Tier.ANYONE,
+            segment=segment,
+            skill=skill or "",
+            review=review,
         )

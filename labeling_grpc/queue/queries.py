@@ -237,7 +237,7 @@ def progress(connection: sa.Connection, name: str, wall: int, now: int) -> Progr
     since = _numbers(connection, by_status.where(answers.c.answered_at >= today))
     timed = (
         sa.select(answers.c.answered_at - answers.c.leased_at)
-        .where(answers.c.annotator == name, answers.c.leased_at.is_not(None))
+        .where(answers.c.annotator == name, answers.c.leased_at.is_not(None), answers.c.bulk.is_(None))
         .order_by(answers.c.answered_at.desc())
         .limit(_RECENT)
     )

@@ -84,7 +84,19 @@ KEYS = sa.select(
     answers.c.annotator,
     answers.c.answered_at,
     answers.c.consensus,
+    answers.c.bulk,
 ).where(answers.c.event_id.in_(PART))
+_WAITS = (
+    queue.c.case_id,
+    queue.c.rank,
+    queue.c.size,
+    queue.c.leases,
+    queue.c.seen,
+    queue.c.passed_by,
+    queue.c.passed_until,
+    cases.c.event_id,
+    cases.c.candidate,
+)
 _OF_STACK = (
     queue.c.state == int(State.WAITING),
     queue.c.lane == sa.bindparam("in_lane"),
@@ -93,17 +105,7 @@ _OF_STACK = (
     queue.c.audience == sa.bindparam("in_audience"),
 )
 HEAD = (
-    sa.select(
-        queue.c.case_id,
-        queue.c.rank,
-        queue.c.size,
-        queue.c.leases,
-        queue.c.seen,
-        queue.c.passed_by,
-        queue.c.passed_until,
-        cases.c.event_id,
-        cases.c.candidate,
-    )
+    sa.select(*_WAITS)
     .select_from(queue.join(cases, cases.c.id == queue.c.case_id))
     .where(*_OF_STACK)
     .order_by(queue.c.rank, queue.c.case_id)
@@ -114,6 +116,19 @@ HEAD_AFTER = HEAD.where(
     sa.tuple_(queue.c.rank, queue.c.case_id)
     > sa.tuple_(sa.bindparam("after_rank", type_=sa.Float(53)), sa.bindparam("after_case", type_=sa.BigInteger))
 )
+ALIKE = (
+    sa.select(*_WAITS, queue.c.segment, queue.c.skill)
+    .select_from(queue.join(cases, cases.c.id == queue.c.case_id))
+    .where(
+        queue.c.state == int(State.WAITING),
+        queue.c.lane == int(Lane.ACTIVE),
+        queue.c.tier == int(Tier.ANYONE),
+        cases.c.event_id.in_(PART),
+    )
+    .with_for_update(of=queue, skip_locked=True)
+)
+"""Of some cases those that wait for anyone and were not drawn at random."""
+
 WAITING = sa.select(sa.func.count()).select_from(
     sa.select(queue.c.case_id).where(*_OF_STACK).limit(sa.bindparam("most")).subquery()
 )
@@ -247,6 +262,7 @@ LOCK_CLOSED = sa.select(cases.c.id).where(cases.c.event_id.in_(PART)).order_by(c
 AMENDED = (
     sa.select(
         *(answers.c.id, answers.c.event_id, answers.c.annotator, answers.c.status, answers.c.consensus),
+        answers.c.bulk,
         *(cases.c.candidate, queue.c.case_id),
     )
     .select_from(
@@ -258,6 +274,14 @@ AMENDED = (
 )
 QUARANTINED = sa.select(annotators.c.name).where(annotators.c.state == "quarantined")
 EVENTS = sa.select(answers.c.event_id).where(answers.c.id.in_(PART))
+_named = answers.alias()
+OF_BULKS = (
+    sa.select(answers.c.event_id, answers.c.bulk)
+    .where(answers.c.bulk.in_(sa.select(_named.c.bulk).where(_named.c.id.in_(PART), _named.c.bulk.is_not(None))))
+    .distinct()
+    .order_by(answers.c.event_id)
+)
+"""Events of the bulks that some annotations are of."""
 
 UNSEEN = sa.select(cases.c.event_id).where(cases.c.event_id.in_(PART))
 PUBLISHED = outbox.delete().where(outbox.c.annotation_id.in_(PART))

@@ -10,7 +10,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from labeling_grpc.commands.labeling import Amend, Answer, CaseEvent, Counts, Escalate, EventKind, Message
+from labeling_grpc.commands.events import CaseEvent, EventKind
+from labeling_grpc.commands.labeling import (
+    Amend,
+    Answer,
+    Counts,
+    Escalate,
+    Message,
+)
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue import consensus as votes
 from labeling_grpc.queue import sql
@@ -303,6 +310,7 @@ class UnitOfWork:
             "answered_at": answered_at,
             "supersedes": supersedes,
             "consensus": votes.stored(consensus),
+            "bulk": self._bulk(candidate.event_id, content, supersedes),
         }
         self.annotate(stored)
         if key is not None:
@@ -323,6 +331,16 @@ class UnitOfWork:
         if row["status"] in COMMENTS and not self.counts.has_comments:
             self.counts.has_comments = True
             self.write_meta(meta_keys.HAS_COMMENTS, "yes")
+
+    def _bulk(self, event_id: str, content: Said, supersedes: str | None) -> str | None:
+        """The bulk that an annotation is of. What is corrected by itself is of its bulk no more."""
+        if isinstance(content, Answer | votes.GoldAnswer):
+            return content.bulk or None
+        if not (isinstance(content, Amend) and content.bulk):
+            return None
+        rows = self.annotations_by_event[event_id]
+        bulk: str | None = next(row["bulk"] for row in rows if row["id"] == supersedes)
+        return bulk
 
     def _leased_at(self, event_id: str, token: str) -> int | None:
         case = self.cases.get(event_id)

@@ -19,9 +19,9 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Final, Protocol
 
+from labeling_grpc.commands.events import CaseEvent
 from labeling_grpc.commands.labeling import (
     Applied,
-    CaseEvent,
     Command,
     Counts,
     LeaseCases,

@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """Newest migration (`labeling_grpc/storage/migrations`): what a database must be at to be used."""
 
 
@@ -45,6 +45,7 @@ learn that it can't."""
 
 LEASED: Final = "lease_until IS NOT NULL"
 EXPIRING: Final = "expires_at IS NOT NULL"
+IN_BULK: Final = "bulk IS NOT NULL"
 """Rows that the indexes of these columns are of: in an index of all, those without a time lie in no order that a lease
 or an answer follows, and each changes a page of its own."""
 
@@ -105,7 +106,9 @@ answers = sa.Table(
     sa.Column("answered_at", sa.BigInteger, nullable=False),
     sa.Column("supersedes", sa.Text),  # id of the annotation that this one takes the place of
     sa.Column("consensus", sa.Text),  # JSON: the classes' probabilities, of a verdict on votes, of a gold case
+    sa.Column("bulk", sa.Text),  # names the bulk in which it was given; null: by itself
     sa.Index("annotations_superseded", "supersedes"),
+    sa.Index("annotations_bulk", "bulk", sqlite_where=sa.text(IN_BULK), postgresql_where=sa.text(IN_BULK)),
     sa.Index("annotations_annotator", "annotator", "answered_at"),
     sa.Index("annotations_key", "event_id", "client_key", unique=True),
 )

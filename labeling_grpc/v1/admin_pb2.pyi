@@ -149,6 +149,13 @@ class AnnotatorQuality(_message.Message):
     FAST_ANSWER_MS_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
     SUSPICION_FIELD_NUMBER: _builtins.int
+    MEDIAN_LOW_MS_FIELD_NUMBER: _builtins.int
+    MEDIAN_HIGH_MS_FIELD_NUMBER: _builtins.int
+    DRIFT_LOW_FIELD_NUMBER: _builtins.int
+    DRIFT_HIGH_FIELD_NUMBER: _builtins.int
+    RECENT_SHARE_FIELD_NUMBER: _builtins.int
+    BEFORE_SHARE_FIELD_NUMBER: _builtins.int
+    BEFORE_JUDGED_FIELD_NUMBER: _builtins.int
     answered: _builtins.int
     skipped: _builtins.int
     gold_accuracy: _builtins.float
@@ -167,6 +174,18 @@ class AnnotatorQuality(_message.Message):
     """Agreement of the last hundred answers less that of the ones before; below 0: getting worse. Not set: too few."""
     suspicion: _builtins.str
     """Empty: nothing is suspicious."""
+    median_low_ms: _builtins.int
+    """95 % interval of the median time; not set: too few answers. Answers of a bulk have no time of their own."""
+    median_high_ms: _builtins.int
+    drift_low: _builtins.float
+    """95 % interval of the drift (Newcombe), set where the drift is."""
+    drift_high: _builtins.float
+    recent_share: _builtins.float
+    """The two shares that the drift compares: of the last hundred judged answers (to gold cases, and votes that have a
+    verdict) those that were right, and of the `before_judged` before them.
+    """
+    before_share: _builtins.float
+    before_judged: _builtins.int
     def __init__(
         self,
         *,
@@ -182,35 +201,66 @@ class AnnotatorQuality(_message.Message):
         fast_answer_ms: _builtins.int = ...,
         drift: _builtins.float | None = ...,
         suspicion: _builtins.str = ...,
+        median_low_ms: _builtins.int | None = ...,
+        median_high_ms: _builtins.int | None = ...,
+        drift_low: _builtins.float | None = ...,
+        drift_high: _builtins.float | None = ...,
+        recent_share: _builtins.float | None = ...,
+        before_share: _builtins.float | None = ...,
+        before_judged: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_consensus_accuracy", b"_consensus_accuracy", "_drift", b"_drift", "_gold_accuracy", b"_gold_accuracy", "_gold_high", b"_gold_high", "_gold_low", b"_gold_low", "agreement", b"agreement", "consensus_accuracy", b"consensus_accuracy", "drift", b"drift", "gold_accuracy", b"gold_accuracy", "gold_high", b"gold_high", "gold_low", b"gold_low"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_before_share", b"_before_share", "_consensus_accuracy", b"_consensus_accuracy", "_drift", b"_drift", "_drift_high", b"_drift_high", "_drift_low", b"_drift_low", "_gold_accuracy", b"_gold_accuracy", "_gold_high", b"_gold_high", "_gold_low", b"_gold_low", "_median_high_ms", b"_median_high_ms", "_median_low_ms", b"_median_low_ms", "_recent_share", b"_recent_share", "agreement", b"agreement", "before_share", b"before_share", "consensus_accuracy", b"consensus_accuracy", "drift", b"drift", "drift_high", b"drift_high", "drift_low", b"drift_low", "gold_accuracy", b"gold_accuracy", "gold_high", b"gold_high", "gold_low", b"gold_low", "median_high_ms", b"median_high_ms", "median_low_ms", b"median_low_ms", "recent_share", b"recent_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_consensus_accuracy", b"_consensus_accuracy", "_drift", b"_drift", "_gold_accuracy", b"_gold_accuracy", "_gold_high", b"_gold_high", "_gold_low", b"_gold_low", "agreement", b"agreement", "answered", b"answered", "consensus_accuracy", b"consensus_accuracy", "drift", b"drift", "fast_answer_ms", b"fast_answer_ms", "gold_accuracy", b"gold_accuracy", "gold_answered", b"gold_answered", "gold_high", b"gold_high", "gold_low", b"gold_low", "median_answer_ms", b"median_answer_ms", "skipped", b"skipped", "suspicion", b"suspicion"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_before_share", b"_before_share", "_consensus_accuracy", b"_consensus_accuracy", "_drift", b"_drift", "_drift_high", b"_drift_high", "_drift_low", b"_drift_low", "_gold_accuracy", b"_gold_accuracy", "_gold_high", b"_gold_high", "_gold_low", b"_gold_low", "_median_high_ms", b"_median_high_ms", "_median_low_ms", b"_median_low_ms", "_recent_share", b"_recent_share", "agreement", b"agreement", "answered", b"answered", "before_judged", b"before_judged", "before_share", b"before_share", "consensus_accuracy", b"consensus_accuracy", "drift", b"drift", "drift_high", b"drift_high", "drift_low", b"drift_low", "fast_answer_ms", b"fast_answer_ms", "gold_accuracy", b"gold_accuracy", "gold_answered", b"gold_answered", "gold_high", b"gold_high", "gold_low", b"gold_low", "median_answer_ms", b"median_answer_ms", "median_high_ms", b"median_high_ms", "median_low_ms", b"median_low_ms", "recent_share", b"recent_share", "skipped", b"skipped", "suspicion", b"suspicion"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agreement: _TypeAlias = _typing.Literal["agreement"]  # noqa: Y015
     _WhichOneofArgType__agreement: _TypeAlias = _typing.Literal["_agreement", b"_agreement"]  # noqa: Y015
+    _WhichOneofReturnType__before_share: _TypeAlias = _typing.Literal["before_share"]  # noqa: Y015
+    _WhichOneofArgType__before_share: _TypeAlias = _typing.Literal["_before_share", b"_before_share"]  # noqa: Y015
     _WhichOneofReturnType__consensus_accuracy: _TypeAlias = _typing.Literal["consensus_accuracy"]  # noqa: Y015
     _WhichOneofArgType__consensus_accuracy: _TypeAlias = _typing.Literal["_consensus_accuracy", b"_consensus_accuracy"]  # noqa: Y015
     _WhichOneofReturnType__drift: _TypeAlias = _typing.Literal["drift"]  # noqa: Y015
     _WhichOneofArgType__drift: _TypeAlias = _typing.Literal["_drift", b"_drift"]  # noqa: Y015
+    _WhichOneofReturnType__drift_high: _TypeAlias = _typing.Literal["drift_high"]  # noqa: Y015
+    _WhichOneofArgType__drift_high: _TypeAlias = _typing.Literal["_drift_high", b"_drift_high"]  # noqa: Y015
+    _WhichOneofReturnType__drift_low: _TypeAlias = _typing.Literal["drift_low"]  # noqa: Y015
+    _WhichOneofArgType__drift_low: _TypeAlias = _typing.Literal["_drift_low", b"_drift_low"]  # noqa: Y015
     _WhichOneofReturnType__gold_accuracy: _TypeAlias = _typing.Literal["gold_accuracy"]  # noqa: Y015
     _WhichOneofArgType__gold_accuracy: _TypeAlias = _typing.Literal["_gold_accuracy", b"_gold_accuracy"]  # noqa: Y015
     _WhichOneofReturnType__gold_high: _TypeAlias = _typing.Literal["gold_high"]  # noqa: Y015
     _WhichOneofArgType__gold_high: _TypeAlias = _typing.Literal["_gold_high", b"_gold_high"]  # noqa: Y015
     _WhichOneofReturnType__gold_low: _TypeAlias = _typing.Literal["gold_low"]  # noqa: Y015
     _WhichOneofArgType__gold_low: _TypeAlias = _typing.Literal["_gold_low", b"_gold_low"]  # noqa: Y015
+    _WhichOneofReturnType__median_high_ms: _TypeAlias = _typing.Literal["median_high_ms"]  # noqa: Y015
+    _WhichOneofArgType__median_high_ms: _TypeAlias = _typing.Literal["_median_high_ms", b"_median_high_ms"]  # noqa: Y015
+    _WhichOneofReturnType__median_low_ms: _TypeAlias = _typing.Literal["median_low_ms"]  # noqa: Y015
+    _WhichOneofArgType__median_low_ms: _TypeAlias = _typing.Literal["_median_low_ms", b"_median_low_ms"]  # noqa: Y015
+    _WhichOneofReturnType__recent_share: _TypeAlias = _typing.Literal["recent_share"]  # noqa: Y015
+    _WhichOneofArgType__recent_share: _TypeAlias = _typing.Literal["_recent_share", b"_recent_share"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement) -> _WhichOneofReturnType__agreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__before_share) -> _WhichOneofReturnType__before_share | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__consensus_accuracy) -> _WhichOneofReturnType__consensus_accuracy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__drift) -> _WhichOneofReturnType__drift | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drift_high) -> _WhichOneofReturnType__drift_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drift_low) -> _WhichOneofReturnType__drift_low | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gold_accuracy) -> _WhichOneofReturnType__gold_accuracy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gold_high) -> _WhichOneofReturnType__gold_high | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gold_low) -> _WhichOneofReturnType__gold_low | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__median_high_ms) -> _WhichOneofReturnType__median_high_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__median_low_ms) -> _WhichOneofReturnType__median_low_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recent_share) -> _WhichOneofReturnType__recent_share | None: ...
 
 Global___AnnotatorQuality: _TypeAlias = AnnotatorQuality  # noqa: Y015
 

@@ -521,6 +521,7 @@ class LeaseTasksRequest(_message.Message):
     LEASE_MS_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
+    LIKE_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     annotator: _builtins.str
     """Who asks: 1 to 128 characters."""
@@ -532,6 +533,11 @@ class LeaseTasksRequest(_message.Message):
     """Length of the leases, 1,000 to 86,400,000; 0 means the service's default."""
     review: _builtins.bool
     """Cases for reviewers, before others."""
+    like: _builtins.str
+    """A case in the annotator's hands: those that wait and are much like it, nearest first, in the place of the most
+    urgent, to be answered together after a look at each. Exploration cases and those for reviewers are not among them:
+    they are looked at by themselves. Never waits. Not with `next` of SubmitLabels.
+    """
     @_builtins.property
     def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Cases of these segments alone, at most 64; empty: of all. Exploration cases come whatever their segment, for who is
@@ -548,10 +554,11 @@ class LeaseTasksRequest(_message.Message):
         lease_ms: _builtins.int = ...,
         segments: _abc.Iterable[_builtins.str] | None = ...,
         review: _builtins.bool = ...,
+        like: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "lease_ms", b"lease_ms", "max_tasks", b"max_tasks", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "wait_ms", b"wait_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "lease_ms", b"lease_ms", "like", b"like", "max_tasks", b"max_tasks", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "wait_ms", b"wait_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -679,6 +686,7 @@ class Annotation(_message.Message):
     KNOWN_AT_US_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    BULK_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     lease_token: _builtins.str
     label: _builtins.str
@@ -691,6 +699,10 @@ class Annotation(_message.Message):
     """0 to 1."""
     comment: _builtins.str
     """At most 4,000 characters."""
+    bulk: _builtins.str
+    """Names a bulk, at most 128 characters: cases that were answered together after a look have the same. The label and
+    the audit trail say so. Empty: the case was answered by itself.
+    """
     def __init__(
         self,
         *,
@@ -701,10 +713,11 @@ class Annotation(_message.Message):
         known_at_us: _builtins.int | None = ...,
         confidence: _builtins.float | None = ...,
         comment: _builtins.str = ...,
+        bulk: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "confidence", b"confidence", "known_at_us", b"known_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "comment", b"comment", "confidence", b"confidence", "event_id", b"event_id", "idempotency_key", b"idempotency_key", "known_at_us", b"known_at_us", "label", b"label", "lease_token", b"lease_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "bulk", b"bulk", "comment", b"comment", "confidence", b"confidence", "event_id", b"event_id", "idempotency_key", b"idempotency_key", "known_at_us", b"known_at_us", "label", b"label", "lease_token", b"lease_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -1206,6 +1219,7 @@ class GivenAnswer(_message.Message):
     COMMENT_FIELD_NUMBER: _builtins.int
     ANSWERED_AT_US_FIELD_NUMBER: _builtins.int
     SUPERSEDES_FIELD_NUMBER: _builtins.int
+    BULK_FIELD_NUMBER: _builtins.int
     annotation_id: _builtins.str
     annotator: _builtins.str
     status: _builtins.str
@@ -1215,6 +1229,8 @@ class GivenAnswer(_message.Message):
     comment: _builtins.str
     answered_at_us: _builtins.int
     supersedes: _builtins.str
+    bulk: _builtins.str
+    """As in Annotation."""
     def __init__(
         self,
         *,
@@ -1226,10 +1242,11 @@ class GivenAnswer(_message.Message):
         comment: _builtins.str = ...,
         answered_at_us: _builtins.int = ...,
         supersedes: _builtins.str = ...,
+        bulk: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "annotation_id", b"annotation_id", "annotator", b"annotator", "answered_at_us", b"answered_at_us", "comment", b"comment", "confidence", b"confidence", "label", b"label", "status", b"status", "supersedes", b"supersedes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "annotation_id", b"annotation_id", "annotator", b"annotator", "answered_at_us", b"answered_at_us", "bulk", b"bulk", "comment", b"comment", "confidence", b"confidence", "label", b"label", "status", b"status", "supersedes", b"supersedes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -1412,6 +1429,10 @@ class Progress(_message.Message):
     WAITING_FIELD_NUMBER: _builtins.int
     LEASED_FIELD_NUMBER: _builtins.int
     MEDIAN_ANSWER_MS_FIELD_NUMBER: _builtins.int
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    AGREEMENT_LOW_FIELD_NUMBER: _builtins.int
+    AGREEMENT_HIGH_FIELD_NUMBER: _builtins.int
+    AGREEMENT_ANSWERS_FIELD_NUMBER: _builtins.int
     annotator: _builtins.str
     answered_today: _builtins.int
     """Since midnight UTC."""
@@ -1424,7 +1445,15 @@ class Progress(_message.Message):
     leased: _builtins.int
     """Cases in this annotator's hands."""
     median_answer_ms: _builtins.int
-    """Median time from lease to answer over the last answers, ms; 0: none yet."""
+    """Median time from lease to answer over the last answers, ms; 0: none yet. Answers of a bulk have no time of their own."""
+    agreement: _builtins.float
+    """Share of this annotator's last answers to cases that several answer with which the verdict agrees, with a 95 %
+    interval (Wilson); not set: none of them has a verdict. Gold cases are not among them.
+    """
+    agreement_low: _builtins.float
+    agreement_high: _builtins.float
+    agreement_answers: _builtins.int
+    """Answers that `agreement` is of."""
     def __init__(
         self,
         *,
@@ -1436,12 +1465,27 @@ class Progress(_message.Message):
         waiting: _builtins.int = ...,
         leased: _builtins.int = ...,
         median_answer_ms: _builtins.int = ...,
+        agreement: _builtins.float | None = ...,
+        agreement_low: _builtins.float | None = ...,
+        agreement_high: _builtins.float | None = ...,
+        agreement_answers: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_agreement_high", b"_agreement_high", "_agreement_low", b"_agreement_low", "agreement", b"agreement", "agreement_high", b"agreement_high", "agreement_low", b"agreement_low"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "answered", b"answered", "answered_today", b"answered_today", "leased", b"leased", "median_answer_ms", b"median_answer_ms", "quota", b"quota", "skipped_today", b"skipped_today", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_agreement_high", b"_agreement_high", "_agreement_low", b"_agreement_low", "agreement", b"agreement", "agreement_answers", b"agreement_answers", "agreement_high", b"agreement_high", "agreement_low", b"agreement_low", "annotator", b"annotator", "answered", b"answered", "answered_today", b"answered_today", "leased", b"leased", "median_answer_ms", b"median_answer_ms", "quota", b"quota", "skipped_today", b"skipped_today", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__agreement: _TypeAlias = _typing.Literal["agreement"]  # noqa: Y015
+    _WhichOneofArgType__agreement: _TypeAlias = _typing.Literal["_agreement", b"_agreement"]  # noqa: Y015
+    _WhichOneofReturnType__agreement_high: _TypeAlias = _typing.Literal["agreement_high"]  # noqa: Y015
+    _WhichOneofArgType__agreement_high: _TypeAlias = _typing.Literal["_agreement_high", b"_agreement_high"]  # noqa: Y015
+    _WhichOneofReturnType__agreement_low: _TypeAlias = _typing.Literal["agreement_low"]  # noqa: Y015
+    _WhichOneofArgType__agreement_low: _TypeAlias = _typing.Literal["_agreement_low", b"_agreement_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement) -> _WhichOneofReturnType__agreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement_high) -> _WhichOneofReturnType__agreement_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement_low) -> _WhichOneofReturnType__agreement_low | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
@@ -1458,6 +1502,7 @@ class AmendLabelRequest(_message.Message):
     KNOWN_AT_US_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    WHOLE_BULK_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     annotation_id: _builtins.str
     """The annotation to supersede, by the id that SubmitLabels, Skip or AmendLabel gave. The newest of its case's."""
@@ -1475,6 +1520,10 @@ class AmendLabelRequest(_message.Message):
     """0 to 1."""
     comment: _builtins.str
     """At most 4,000 characters."""
+    whole_bulk: _builtins.bool
+    """What else the same annotator said in the same bulk, and still stands, is amended too, in the same transaction. An
+    answer that was corrected by itself is of its bulk no more.
+    """
     def __init__(
         self,
         *,
@@ -1487,10 +1536,11 @@ class AmendLabelRequest(_message.Message):
         known_at_us: _builtins.int | None = ...,
         confidence: _builtins.float | None = ...,
         comment: _builtins.str = ...,
+        whole_bulk: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "change", b"change", "confidence", b"confidence", "known_at_us", b"known_at_us", "label", b"label", "retract", b"retract"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "annotation_id", b"annotation_id", "annotator", b"annotator", "change", b"change", "comment", b"comment", "confidence", b"confidence", "idempotency_key", b"idempotency_key", "known_at_us", b"known_at_us", "label", b"label", "pipeline", b"pipeline", "retract", b"retract"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "annotation_id", b"annotation_id", "annotator", b"annotator", "change", b"change", "comment", b"comment", "confidence", b"confidence", "idempotency_key", b"idempotency_key", "known_at_us", b"known_at_us", "label", b"label", "pipeline", b"pipeline", "retract", b"retract", "whole_bulk", b"whole_bulk"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -1513,18 +1563,24 @@ class AmendLabelResponse(_message.Message):
 
     ANNOTATION_ID_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
     annotation_id: _builtins.str
     duplicate: _builtins.bool
     """True when this amendment had been taken before."""
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitResult]:
+        """Of `whole_bulk`, what became of the other answers, each on its own."""
+
     def __init__(
         self,
         *,
         annotation_id: _builtins.str = ...,
         duplicate: _builtins.bool = ...,
+        others: _abc.Iterable[Global___SubmitResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_id", b"annotation_id", "duplicate", b"duplicate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotation_id", b"annotation_id", "duplicate", b"duplicate", "others", b"others"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

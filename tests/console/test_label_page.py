@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from browser import Chromium, barriers
-from console_world import World, console, fraud_cases, fraud_pipeline, world
+from console_world import World, cases_alike, console, fraud_cases, fraud_pipeline, world
 from msgspec.structs import replace
 from playwright.sync_api import Page, expect
 
-from labeling_grpc.client import LabelingClient
+from labeling_grpc.client import LabelingClient, Task
 from labeling_grpc.options import Options
 from labeling_grpc.server import serve
 from support import wait_until
@@ -62,6 +62,68 @@ def test_cases_are_answered_skipped_and_undone_by_keyboard_alone(desk: World, br
     assert (answered.label, skipped.status) == ("fraud", "skipped")
     assert (corrected.label, corrected.supersedes) == ("legitimate", answered.annotation_id)
     assert len(labels(desk)) == 3, "a key for the help's window is no answer"
+
+
+def test_cases_alike_are_looked_at_answered_together_and_taken_back_together(tmp_path: Path, browser: Chromium) -> None:
+    with world(tmp_path, fraud_pipeline()) as its:
+        its.take_in(*cases_alike(8))
+        with browser.page() as page:
+            sign_in(page, its)
+            first = name_of(page)
+            page.keyboard.press("b")
+            dialog = page.locator("#bulk")
+            expect(dialog).to_be_visible()
+            rows = dialog.locator("tbody tr")
+            expect(rows.first).to_contain_text(first)
+            count = dialog.locator("input[type=checkbox]").count()
+            assert count == 5, "two more are held to be shown next"
+            assert barriers(page) == []
+            page.keyboard.press("Space")
+            page.keyboard.press("2")
+            expect(dialog).to_be_hidden()
+            wait_until(lambda: len(labels(its)) == count, "the bulk did not come")
+            assert name_of(page) != first
+            with LabelingClient(its.server.address, "ben") as client:
+                left: list[Task] = []
+
+                def came() -> bool:
+                    left.extend(client.lease(10))
+                    return bool(left)
+
+                wait_until(came, "the one that was left out does not wait for others")
+                assert len(left) == 1
+            page.keyboard.press("z")
+            expect(page.locator("#banner-text")).to_contain_text(f"You answered fraud, with {count - 1} like it.")
+            page.keyboard.press("Backspace")
+            wait_until(lambda: len(labels(its)) == 2 * count, "the bulk was not taken back")
+            expect(page.locator("#banner")).to_be_hidden()
+            page.keyboard.press("b")
+            expect(page.locator("#said")).to_contain_text("No case that waits is much like this one.")
+            page.keyboard.press("1")
+            wait_until(lambda: len(labels(its)) == 2 * count + 1, "the answer did not come")
+        given = labels(its)
+    bulks = {label.bulk for label in given[:count]}
+    assert len(bulks) == 1
+    assert None not in bulks
+    assert {label.bulk for label in given[count : 2 * count]} == bulks
+    assert {label.status for label in given[count : 2 * count]} == {"retracted"}
+    assert given[-1].bulk is None
+
+
+def test_who_leaves_the_list_of_cases_alike_gives_them_back(tmp_path: Path, browser: Chromium) -> None:
+    with world(tmp_path, fraud_pipeline()) as its:
+        its.take_in(*cases_alike(8))
+        with browser.page(360, 740) as page:
+            sign_in(page, its)
+            page.get_by_role("button", name="alike").click()
+            expect(page.locator("#bulk")).to_be_visible()
+            assert barriers(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
+            page.keyboard.press("Escape")
+            expect(page.locator("#bulk")).to_be_hidden()
+            with LabelingClient(its.server.address, "ben") as client:
+                wait_until(lambda: client.stats().leased == 3, "they were not given back")
+        assert labels(its) == []
 
 
 def test_a_comment_goes_with_the_answer_and_an_escalation_needs_its_reason(desk: World, browser: Chromium) -> None:

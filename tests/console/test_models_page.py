@@ -11,10 +11,14 @@ import pytest
 from browser import Chromium, barriers
 from console_visitor import Visitor
 from console_world import World, world
-from models import small_model, small_pipeline
+from feeding import feeder
+from models import label_of, rows, small_model, small_pipeline
 from playwright.sync_api import expect
 
+from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline
+from tidemark.records import encode
+from tidemark.records.topics import TopicSpec
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.operations import registry_of
 from tidemark.registry.schema import ModelSchema
@@ -48,6 +52,19 @@ def its(kafka: Settings, unique: str, tmp_path_factory: pytest.TempPathFactory) 
         yield made
 
 
+def label(its: World, count: int) -> None:
+    """People answer, after both models were made; one of them has a name that is no name."""
+    topics = its.pipeline.topics
+    ensure_topics(its.settings, [TopicSpec(topics.labels, 1, {})])
+    features, target = rows(count, 3)
+    producer = feeder(its.settings)
+    for index in range(count):
+        answer = its.pipeline.label.classes[int(target[index])]
+        made = label_of(index + 1, features[index].tolist(), answer, topic=its.pipeline.raw_topics[0])
+        producer.produce(topics.labels, encode(msgspec.structs.replace(made, annotator=f"eve {_HOSTILE}")))
+    assert producer.flush(30) == 0
+
+
 def in_force(made: World) -> Registry:
     return registry_of(made.settings, made.pipeline)
 
@@ -72,6 +89,35 @@ def test_models_are_listed_and_compared_and_their_texts_are_text(its: World) -> 
     assert "The same likeliest class for" in compared
     assert (unknown.status_code, none.status_code) == (409, 400)
     assert "there is no model &#39;v9&#39;" in unknown.text
+
+
+def test_two_models_are_measured_on_labels_that_neither_has_learnt_from(its: World) -> None:
+    label(its, 90)
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("viewer", "vera"))
+        page = someone.get(f"models/compare?first={VERSIONS[0]}&second={VERSIONS[1]}").text
+        twice = someone.get(f"models/compare?first={VERSIONS[0]}&second={VERSIONS[0]}").text
+    assert "90 answers that neither has learnt from" in page
+    assert "not of the stream" in page
+    assert page.count("(95 %: ") >= 9
+    assert page.count('class="curve other"') == page.count('class="curve base"') == 4
+    assert "Neither is shown to be better" in twice
+    assert "NaN" not in page
+    assert _HOSTILE not in page
+
+
+def test_a_label_or_two_are_no_figures_but_a_sentence(its: World) -> None:
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("viewer", "vera"))
+        address = f"models/compare?first={VERSIONS[0]}&second={VERSIONS[1]}"
+        none = someone.get(address).text
+        label(its, 2)
+        few = someone.get(address).text
+    assert "too few to tell: none is new to both models, and 10 are needed." in none
+    assert "too few to tell: 2 labels are new to both models, and 10 are needed." in few
+    for page in (none, few):
+        assert "Precision and recall" not in page
+        assert "The labels that made each" in page
 
 
 def test_before_the_pipeline_was_started_the_page_says_how_to_start_it(
@@ -112,6 +158,7 @@ def test_an_administrator_rolls_back_pins_and_lets_go_and_it_is_written_down_by_
 
 
 def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: Chromium) -> None:
+    label(its, 200)
     for width, scheme in ((1440, "dark"), (360, "light")):
         with browser.page(width, 800, scheme) as page:
             page.goto(its.base + "/")
@@ -120,6 +167,10 @@ def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: 
             expect(page.locator("#label")).to_be_visible()
             page.goto(its.base + "/models")
             assert barriers(page) == []
+            menu = page.locator("header nav")
+            assert menu.evaluate("nav => nav.scrollWidth <= nav.clientWidth"), "an administrator sees the whole menu"
+            lines = menu.evaluate("nav => new Set([...nav.children].map(each => each.offsetTop)).size")
+            assert lines == 1
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             page.get_by_role("button", name="Pin it").click()
             expect(page.get_by_text("is pinned: no model replaces it")).to_be_visible()
@@ -127,5 +178,8 @@ def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: 
             expect(page.get_by_text("The pin is lifted")).to_be_visible()
             page.get_by_role("button", name="Compare the two chosen").click()
             expect(page.get_by_role("heading", name="How they answer the same rows")).to_be_visible()
+            expect(page.get_by_role("img", name="Precision against recall")).to_be_visible()
+            for summary in page.locator("summary").all():
+                summary.click()
             assert barriers(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width

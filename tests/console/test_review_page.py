@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -14,7 +15,9 @@ from console_visitor import Visitor
 from console_world import World, fraud_cases, fraud_pipeline, world
 from playwright.sync_api import expect
 
+from console.shown.review_view import person_of
 from labeling_grpc.client import LabelingClient
+from labeling_grpc.client.administration import Annotator, Drift, Quality
 
 _HOSTILE = '<script>alert(1)</script>"'
 """Nothing that can't be seen: the labeling service refuses that."""
@@ -136,6 +139,33 @@ def test_how_often_two_people_agree_is_counted_with_its_interval(tmp_path: Path)
             page = someone.get("review/agreement").text
     assert page.count("<strong>75 %</strong>") == 2
     assert "30 % to 95" in page
+
+
+def test_time_and_drift_of_each_person_are_told_with_their_intervals() -> None:
+    quality = Quality(
+        answered=240,
+        skipped=1,
+        gold_answered=0,
+        gold_accuracy=None,
+        gold_interval=None,
+        consensus_accuracy=None,
+        agreement=0.8,
+        median_answer_ms=8_000,
+        fast_answer_ms=3_000,
+        drift=-0.2,
+        suspicion="",
+        median_interval=(7_000, 9_500),
+        drifted=Drift(-0.2, -0.31, -0.08, 0.7, 0.9, 140),
+    )
+    person = Annotator("ida", "active", "", 0, None, 0, quality)
+    told = person_of(person)
+    assert (told.median, told.median_within) == ("8 s", "7 s to 9.5 s")
+    assert (told.drift, told.drifts) == ("\u221220 points", "bad")
+    assert told.drift_within == "\u221231 to \u22128; 70 % of the last 100, 90 % of the 140 before"
+    maybe = Drift(-0.02, -0.12, 0.08, 0.88, 0.9, 140)
+    assert person_of(replace(person, quality=replace(quality, drifted=maybe))).drifts == ""
+    few = person_of(replace(person, quality=replace(quality, drifted=None, median_interval=None)))
+    assert (few.drift, few.drift_within, few.median_within) == ("\u2013", "", "")
 
 
 def test_annotators_and_viewers_do_not_review(its: World) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from labeling import SOURCE, arrivals
+from msgspec.structs import replace as struct_replace
 
 from console.app import create_app
 from console.options import Options
@@ -112,6 +113,23 @@ def fraud_cases(customers: int = 4) -> FraudCases:
             )
         )
     return FraudCases(candidates, [labels[row] for row in rows], model)
+
+
+def cases_alike(count: int) -> list[Candidate]:
+    """Payments that are alike, and another that is not."""
+    like, odd = fraud_cases().candidates[0], fraud_cases().candidates[1]
+
+    def copy(of: Candidate, number: int, **values: Any) -> Candidate:  # noqa: ANN401 - any field
+        name = f"T7-{90_000 + number:09}"
+        context = of.context | {"transaction_id": name, "amount": 59.13 + number / 4}
+        event_id = f"fraud.raw-0-{90_000 + number}-0a1b2c3d"
+        return struct_replace(of, event_id=event_id, business_id=name, context=context, **values)
+
+    far = dict.fromkeys(odd.features, 1e6)
+    return [
+        *(copy(like, number, priority=0.9) for number in range(count)),
+        copy(odd, 5_000, features=far, priority=0.0),
+    ]
 
 
 def _model(pipeline: Pipeline, matrix: Any, labels: Sequence[str]) -> ActiveModel:  # noqa: ANN401 - numbers

@@ -67,7 +67,7 @@ def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tup
             _or_none(its.agreement, ".0%"),
             _seconds(its.median_ms),
             _seconds(its.fast_ms),
-            _or_none(its.drift, "+.0%"),
+            "-" if its.drift is None else _within(its.drift, its.drift_low, its.drift_high, "+.0%"),
             stopped.get(name, ("active", ""))[0],
         )
     return table

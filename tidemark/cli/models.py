@@ -111,8 +111,8 @@ def diff(pipeline: PipelineFile, first: Version, second: Version, *, as_json: Js
         changed = [(f"{change:+.0%}", name) for name, change in found.splits.items() if round(change, 2)]
         table.add_row("splits", _lines(changed) if changed else "no feature has more or fewer by a hundredth of all")
         table.add_row("answers", _agreement(found.agreement))
-        for name, words in compared_words(measured):
-            table.add_row(name, safe(words))
+        for name, lines in compared_words(measured):
+            table.add_row(safe(name), "\n".join(map(safe, lines)))
         out.print(table)
 
 

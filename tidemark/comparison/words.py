@@ -31,10 +31,11 @@ def figure_words(figure: Figure) -> str:
 def difference_words(figure: Figure) -> str:
     """Which of the two is better by log loss, if that is shown."""
     value, low, high = figure.value or 0.0, figure.low or 0.0, figure.high or 0.0
-    verdict = (
-        "the second is better" if high < 0 else "the first is better" if low > 0 else "neither is shown to be better"
+    better = (
+        "The second is better" if high < 0 else "The first is better" if low > 0 else "Neither is shown to be better"
     )
-    return f"log loss {value:+.3f} (95 %: {low:+.3f} to {high:+.3f}), less is better: {verdict}"
+    ends = f"{_signed(low)} to {_signed(high)}"
+    return f"{better}: the second's log loss less the first's is {_signed(value)} (95 %: {ends})"
 
 
 def made_words(made: MadeOf) -> Iterator[str]:
@@ -55,19 +56,23 @@ def made_words(made: MadeOf) -> Iterator[str]:
         yield f"asked about because: {_counts(made.reasons)}"
 
 
-def compared_words(found: Compared) -> Iterator[tuple[str, str]]:
-    """Names and texts of the rows of a table."""
-    yield "unseen labels", found.why or basis_words(found)
+def compared_words(found: Compared) -> Iterator[tuple[str, list[str]]]:
+    """Names and lines of the rows of a table."""
+    yield "unseen labels", [found.why or basis_words(found)]
     if found.difference is not None:
-        yield "", difference_words(found.difference)
+        yield "difference", [difference_words(found.difference)]
     for one, other in zip(found.first.figures, found.second.figures, strict=True):
-        yield one.name, f"{figure_words(one)}, {figure_words(other)}"
+        yield one.name, [f"{figure_words(one)}, {figure_words(other)}"]
     errors = [side.calibration_error for side in (found.first, found.second)]
     if None not in errors:
-        yield "calibration", "mean error " + ", ".join(f"{error:.3f}" for error in errors)
+        yield "calibration", ["off by " + ", ".join(f"{error:.3f}" for error in errors) + " on average"]
     for side in (found.first, found.second):
-        yield f"made {side.version}", "\n".join(made_words(side.made_of))
+        yield f"made {side.version}", list(made_words(side.made_of))
 
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.3f}".replace("-", "\u2212")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -93,6 +94,47 @@ def _logit(share: float) -> float:
 @lru_cache(maxsize=4096)
 def _quantile(df: float) -> float:
     return t_quantile(0.975, max(df, 1.0))
+
+
+def newcombe(share: float, n: float, other: float, of: float) -> tuple[float, float]:
+    """Interval of a share less another, of independent draws: each one's Wilson interval squared and added.
+
+    Args:
+        share: seen in `n` draws.
+        n: above 0.
+        other: seen in `of` draws.
+        of: above 0.
+
+    Returns:
+        The ends, within [-1, 1].
+
+    References: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
+
+    """
+    (low, high), (least, most) = wilson(share, n), wilson(other, of)
+    difference = share - other
+    below = math.hypot(share - low, most - other)
+    return difference - below, difference + math.hypot(high - share, other - least)
+
+
+def of_median(values: Sequence[float]) -> tuple[float, float] | None:
+    """Interval of a median, whatever the distribution: two of the values, by their places in order.
+
+    Args:
+        values: draws, in any order.
+
+    Returns:
+        The ends; None for fewer values than can hold the median in 95 %.
+
+    References: Conover 1999, "Practical nonparametric statistics", section 3.2.
+
+    """
+    n = len(values)
+    place = math.floor(n / 2 - _Z / 2 * math.sqrt(n))
+    if place < 1:
+        return None
+    ordered = sorted(values)
+    return ordered[place - 1], ordered[n - place]
 
 
 def normal(mean: float, error: float) -> tuple[float, float]:

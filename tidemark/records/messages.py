@@ -102,7 +102,8 @@ class Label(Record, frozen=True, kw_only=True):
     Of a verdict on several answers, `answers` counts them, `annotators` gave them, `consensus` are the probabilities of
     the pipeline's classes in their order, `confidence` that of `label`, and `annotator` is "consensus".
     A label is usable for training and measuring only from `known_at`. The header `seq` of the Kafka
-    record carries the outbox sequence. `definitions` are the candidate's.
+    record carries the outbox sequence. `definitions` are the candidate's. `bulk` names the answers that somebody gave
+    together, after a look at each; null where a case was answered by itself.
     """
 
     event_id: str
@@ -131,6 +132,7 @@ class Label(Record, frozen=True, kw_only=True):
     annotators: list[str] | None = None
     consensus: list[float] | None = None
     definitions: dict[str, str] | None = None
+    bulk: str | None = None
 
 
 class Outcome(Record, frozen=True, kw_only=True):

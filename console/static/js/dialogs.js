@@ -84,6 +84,51 @@ function filter() {
   for (const choice of choices) choice.parentElement.hidden = !choice.dataset.label.toLowerCase().includes(part);
 }
 
+const bulk = document.getElementById("bulk");
+const list = document.getElementById("bulk-list");
+const verdicts = [...bulk.querySelectorAll("[data-label]")];
+
+// Show cases that are alike; gives {label, taken: numbers of those that are answered}, or null where the person left.
+export function lookAtAll(node) {
+  list.replaceChildren(node);
+  bulk.showModal();
+  const first = list.querySelector("input");
+  if (first) first.focus();
+  return new Promise((resolve) => {
+    const close = (value) => {
+      bulk.removeEventListener("cancel", cancelled);
+      bulk.removeEventListener("keydown", pressed);
+      if (bulk.open) bulk.close();
+      backToCase();
+      resolve(value);
+    };
+    const take = (label) => {
+      const boxes = [...list.querySelectorAll("input[data-number]")];
+      const taken = boxes.filter((box) => box.checked).map((box) => Number(box.dataset.number));
+      close({ label, taken });
+    };
+    const cancelled = (event) => {
+      event.preventDefault();
+      close(null);
+    };
+    const pressed = (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+      const verdict = /^[1-9]$/.test(event.key) && verdicts.length <= 9 ? verdicts[Number(event.key) - 1] : undefined;
+      if (verdict !== undefined) {
+        event.preventDefault();
+        take(verdict.dataset.label);
+      } else if (event.key === "Enter") {
+        if (event.target.tagName !== "BUTTON") event.preventDefault();
+      }
+    };
+    bulk.addEventListener("cancel", cancelled);
+    bulk.addEventListener("keydown", pressed);
+    bulk.querySelector("form").onsubmit = (event) => event.preventDefault();
+    document.getElementById("bulk-no").onclick = () => close(null);
+    for (const verdict of verdicts) verdict.onclick = () => take(verdict.dataset.label);
+  });
+}
+
 export function showKeys() {
   document.getElementById("help").showModal();
 }

@@ -1,7 +1,7 @@
 // The Label page: shows a case, takes a key, shows the next at once. The service has the last word on each of them.
 
 import { CallError, caller, pause } from "./calls.js";
-import { askFor, backToCase, findClass, open, showKeys } from "./dialogs.js";
+import { askFor, backToCase, findClass, lookAtAll, open, showKeys } from "./dialogs.js";
 import { Outbox } from "./outbox.js";
 
 const AHEAD = 2; // cases held besides the one that is shown
@@ -25,7 +25,8 @@ const call = caller(page.dataset.base, page.dataset.csrf);
 const state = {
   shown: null, // {event_id, token, name, node}
   ahead: [],
-  past: [], // oldest first: {event_id, name, node, kind, label, text, annotation_id}
+  alike: [], // held while the person looks at cases like the one that is shown
+  past: [], // oldest first: {event_id, name, node, kind, label, text, annotation_id, others: how many went with it}
   looking: null, // an entry of `past`
   comment: "",
   typed: "",
@@ -77,7 +78,7 @@ function enable() {
   for (const button of buttons) {
     const does = button.dataset.do;
     if (does === "undo" || does === "help") continue;
-    button.disabled = !can || (state.looking !== null && (does === "skip" || does === "escalate"));
+    button.disabled = !can || (state.looking !== null && (does === "skip" || does === "escalate" || does === "bulk"));
     const chosen = state.looking !== null && button.dataset.label === state.looking.label && state.looking.kind === "answer";
     button.classList.toggle("chosen", chosen);
   }
@@ -122,6 +123,8 @@ function figures() {
   const today = told.today.toLocaleString("en");
   set("today", told.quota > 0 ? `${today} of ${told.quota.toLocaleString("en")}` : today);
   set("median", told.median_ms > 0 ? `${(told.median_ms / 1_000).toFixed(1)} s` : "–");
+  document.getElementById("agreed").hidden = told.agreement === "";
+  set("agreement", told.agreement);
   set("waiting", told.waiting.toLocaleString("en"));
 }
 
@@ -183,7 +186,7 @@ function showNext() {
 }
 
 async function renew() {
-  const held = [state.shown, ...state.ahead].filter((task) => task !== null);
+  const held = [state.shown, ...state.ahead, ...state.alike].filter((task) => task !== null);
   if (held.length === 0 || state.ended) return;
   let lost;
   try {
@@ -193,6 +196,7 @@ async function renew() {
     return; // away: the leases may last until it is back; what is answered tells
   }
   state.ahead = state.ahead.filter((task) => !lost.includes(task.event_id));
+  state.alike = state.alike.filter((task) => !lost.includes(task.event_id));
   if (state.shown !== null && lost.includes(state.shown.event_id)) {
     say(`${state.shown.name} is no longer yours: it was given to somebody else, or closed.`, true);
     showNext();
@@ -214,12 +218,16 @@ const outbox = new Outbox(call, `${page.dataset.base}:${page.dataset.who}`, {
   delivered(item, answer) {
     const entry = state.past.find((each) => each.id === item.id);
     if (entry) entry.annotation_id = answer.annotation_id;
-    if (state.progress !== null && item.kind === "answer") state.progress.today += 1;
+    const others = item.others?.length ?? 0;
+    const refused = answer.refused ?? 0;
+    if (entry) entry.others = Math.max(others - refused, 0);
+    if (state.progress !== null && item.kind === "answer") state.progress.today += 1 + others - refused;
+    if (refused > 0) say(`${item.name}: ${refused} of ${others + 1} were not taken: they were given to others meanwhile, or closed.`, true);
     figures();
   },
   refused(item, error) {
     state.past = state.past.filter((each) => each.id !== item.id);
-    if (item.kind === "answer") state.answered -= 1;
+    if (item.kind === "answer") state.answered -= 1 + (item.others?.length ?? 0);
     say(`${item.name}: not taken. ${error.message}`, true);
   },
   away(since) {
@@ -244,21 +252,26 @@ function end() {
   showState("ended", kept);
 }
 
-function decide(kind, label, text) {
+function newId() {
+  return crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
+}
+
+function decide(kind, label, text, others = []) {
   const task = state.shown;
   if (task === null) return say("No case is waiting.");
   const { event_id, token, name, node } = task;
-  const id = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
-  if (kind === "answer") state.answered += 1;
+  const id = newId();
+  if (kind === "answer") state.answered += 1 + others.length;
   if (kind === "answer" || kind === "skip") {
-    state.past.push({ id, event_id, name, node, kind, label, text, annotation_id: null });
+    state.past.push({ id, event_id, name, node, kind, label, text, annotation_id: null, others: others.length });
     while (state.past.length > UNDONE) state.past.shift();
   }
-  const did = { answer: label, skip: "skipped", escalate: "escalated to the reviewers", release: "given back" }[kind];
+  const together = others.length === 0 ? label : `${label}, with ${others.length} like it`;
+  const did = { answer: together, skip: "skipped", escalate: "escalated to the reviewers", release: "given back" }[kind];
   showNext();
   say(`${name}: ${did}${kind === "answer" || kind === "skip" ? "  (z undoes it)" : ""}`);
   figures();
-  outbox.add({ id, event_id, token, name, kind, label, text });
+  outbox.add({ id, event_id, token, name, kind, label, text, others, bulk: others.length > 0 ? id : "" });
 }
 
 function answer(label) {
@@ -273,8 +286,10 @@ function lookBack() {
   if (at <= 0) return say(state.past.length === 0 ? "There is nothing to undo." : `Nothing further back: the last ${UNDONE} can be undone.`);
   state.looking = state.past[at - 1];
   paint(state.looking.node);
-  const was = state.looking.kind === "skip" ? "skipped" : `answered ${state.looking.label}`;
-  showBanner(`You ${was}. Another class corrects it.`, "back");
+  const others = state.looking.others ?? 0;
+  const with_ = others > 0 ? `, with ${others} like it` : "";
+  const was = state.looking.kind === "skip" ? "skipped" : `answered ${state.looking.label}${with_}`;
+  showBanner(`You ${was}. Another class corrects ${others > 0 ? "them all" : "it"}.`, "back");
   enable();
   announce(`Looking back at ${state.looking.name}, which you ${was}.`);
   reveal(state.looking);
@@ -309,25 +324,27 @@ function lookAhead() {
 async function amend(label) {
   const entry = state.looking;
   if (entry.annotation_id === null) return say("Wait: this answer is still on its way.");
+  const others = entry.others ?? 0;
   try {
-    const told = await call("label/amend", { annotation_id: entry.annotation_id, label, text: entry.text ?? "" });
+    const told = await call("label/amend", { annotation_id: entry.annotation_id, label, text: entry.text ?? "", bulk: others > 0 });
     entry.annotation_id = told.annotation_id;
+    if (told.refused > 0) say(`${entry.name}: ${told.refused} of ${others + 1} were left as they are: they were corrected by themselves, or are asked again.`, true);
   } catch (error) {
     if (!(error instanceof CallError)) throw error;
     if (error.ended) return end();
     return say(error.away ? "The service is away: try again in a moment." : `Not taken. ${error.message}`, true);
   }
-  if (entry.kind === "answer") state.answered -= 1;
+  if (entry.kind === "answer") state.answered -= 1 + others;
   if (label === null) {
     state.past = state.past.filter((each) => each !== entry);
     lookAhead();
-    say(`${entry.name}: taken back`);
+    say(`${entry.name}: taken back${others > 0 ? `, with ${others} like it` : ""}`);
   } else {
     entry.kind = "answer";
     entry.label = label;
-    state.answered += 1;
+    state.answered += 1 + others;
     lookAhead();
-    say(`${entry.name}: corrected to ${label}`);
+    say(`${entry.name}: corrected to ${label}${others > 0 ? `, with ${others} like it` : ""}`);
   }
   figures();
 }
@@ -371,6 +388,27 @@ const does = {
     const text = await askFor({ title: "Escalate to the reviewers", words: "What makes it hard?", yes: "Escalate", required: true, before: state.comment });
     if (text !== null && state.shown === task) decide("escalate", "", text);
   },
+  async bulk() {
+    if (state.shown === null || state.looking !== null || state.alike.length > 0) return;
+    const task = state.shown;
+    let told;
+    try {
+      told = await call("label/alike", { event_id: task.event_id });
+    } catch (error) {
+      if (!(error instanceof CallError)) throw error;
+      if (error.ended) return end();
+      return say(error.away ? "The service is away: try again in a moment." : `Not now. ${error.message}`, true);
+    }
+    if (told.cases.length === 0) return say("No case that waits is much like this one.");
+    state.alike = told.cases;
+    const choice = state.shown === task && !open() ? await lookAtAll(fragment(told.html)) : null;
+    const held = state.alike;
+    state.alike = [];
+    const chosen = choice !== null && state.shown === task ? choice.taken.map((number) => told.cases[number]) : [];
+    const taken = held.filter((each) => chosen.some((other) => other.event_id === each.event_id));
+    giveBack(held.filter((each) => !taken.includes(each)));
+    if (choice !== null && state.shown === task) decide("answer", choice.label, state.comment, taken.map(({ event_id, token }) => ({ event_id, token })));
+  },
   release() {
     if (state.shown !== null && state.looking === null) decide("release", "", "");
   },
@@ -379,7 +417,13 @@ const does = {
   help: showKeys,
 };
 
-const KEYS = { s: "skip", c: "comment", "+": "tell", "!": "escalate", u: "release", z: "undo", "?": "help", "/": "find" };
+function giveBack(tasks) {
+  if (tasks.length === 0) return;
+  const leases = tasks.map(({ event_id, token }) => ({ event_id, token }));
+  call("label/release", { leases }).catch(() => {}); // else their leases run out
+}
+
+const KEYS = { b: "bulk", s: "skip", c: "comment", "+": "tell", "!": "escalate", u: "release", z: "undo", "?": "help", "/": "find" };
 
 function digit(key) {
   const width = String(classes.length).length;
@@ -438,7 +482,7 @@ window.addEventListener("beforeunload", (event) => {
   if (outbox.size > 0 && !state.ended) event.preventDefault();
 });
 window.addEventListener("pagehide", () => {
-  const held = [state.shown, ...state.ahead].filter((task) => task !== null);
+  const held = [state.shown, ...state.ahead, ...state.alike].filter((task) => task !== null);
   if (held.length === 0) return;
   const leases = held.map(({ event_id, token }) => ({ event_id, token }));
   call("label/release", { leases }, { keepalive: true }).catch(() => {}); // else their leases run out

@@ -40,8 +40,8 @@ export class Outbox {
     while (this.items.length > 0) {
       const item = this.items[0];
       try {
-        const { event_id, token, kind, label, text } = item;
-        const answer = await this.call("label/decide", { event_id, token, kind, label, text });
+        const { event_id, token, kind, label, text, others = [], bulk = "" } = item;
+        const answer = await this.call("label/decide", { event_id, token, kind, label, text, others, bulk });
         back();
         this.#shift();
         this.tell.delivered(item, answer);

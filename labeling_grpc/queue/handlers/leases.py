@@ -20,6 +20,7 @@ from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown
 from labeling_grpc.queue.open_cases import OpenCase
 from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork
 from labeling_grpc.queue.voting import put_back, vote
+from labeling_grpc.security.audit import Act
 from labeling_grpc.tables.schema import State, Tier
 from tidemark.records.messages import decode_candidate
 
@@ -39,13 +40,29 @@ def apply_held(work: UnitOfWork, command: Held) -> Result:
     """Apply what somebody who holds leases asks for; `work.load` came before."""
     match command:
         case SubmitAnswers(given):
-            return [_answer(work, answer) for answer in given]
+            outcomes = [_answer(work, answer) for answer in given]
+            _write_down_bulks(work, command, outcomes)
+            return list(outcomes)
         case Escalate():
             return _escalate(work, command)
         case RenewLeases(leases, lease_us):
             return [_renew(work, lease, lease_us) for lease in leases]
         case ReleaseLeases(leases, passed):
             return sum(_release(work, lease, passed=passed) for lease in leases)
+
+
+def _write_down_bulks(work: UnitOfWork, command: SubmitAnswers, outcomes: Sequence[Accepted | RefusedError]) -> None:
+    """Leave in the audit trail which cases were answered together."""
+    bulks: dict[str, dict[str, str | None]] = {}
+    holders = set()
+    for answer, outcome in zip(command.answers, outcomes, strict=True):
+        if answer.bulk and isinstance(outcome, Accepted) and not outcome.duplicate:
+            bulks.setdefault(answer.bulk, {})[answer.event_id] = answer.label
+            holders.add(work.annotations_by_event[answer.event_id][-1]["annotator"])
+    for bulk, labels in bulks.items():
+        by = command.by
+        name = by.name or ", ".join(sorted(holders))
+        work.acts.append(Act(name, by.role.value, "SubmitLabels", bulk, {"bulk": bulk, "labels": labels}))
 
 
 def _answer(work: UnitOfWork, answer: Answer) -> Accepted | RefusedError:

@@ -48,6 +48,7 @@ def adopt_labels(work: UnitOfWork, command: AdoptLabels) -> None:
             "answered_at": label.answered_at,
             "supersedes": label.supersedes,
             "consensus": stored(label.consensus),
+            "bulk": label.bulk,
         }
         _adopted(work, row)
     reopened = [_reopened(work, event_id) for event_id in sorted(events)]

@@ -53,7 +53,7 @@ def take_in(server: LabelingServer, *asked: Candidate) -> None:
 
 
 def said(about: Candidate, text: str, number: int) -> Label:
-    row: dict[str, Any] = dict.fromkeys(("label", "confidence", "supersedes", "consensus"))
+    row: dict[str, Any] = dict.fromkeys(("label", "confidence", "supersedes", "consensus", "bulk"))
     row |= {"status": "commented", "annotator": "bea", "known_at": 1, "answered_at": 1_000 + number, "comment": text}
     return fitting(label_of(row | {"id": f"{about.event_id}-{number}"}, about))
 

@@ -118,7 +118,7 @@ def test_an_answer_is_published_with_all_that_the_learner_needs(server: Labeling
     done = client.submit(task, "fraud", known_at=9_000, confidence=0.75, comment="stolen card\nseen twice")
     (label,) = published(server)
     assert before <= label.answered_at <= time.time_ns() // 1_000
-    assert dataclasses.asdict(done) == {"annotation_id": label.annotation_id, "duplicate": False}
+    assert dataclasses.asdict(done) == {"annotation_id": label.annotation_id, "duplicate": False, "others": {}}
     assert (label.event_id, label.business_id, label.key, label.time) == (
         asked.event_id,
         asked.business_id,

@@ -35,14 +35,15 @@ from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.options import queue_database
-from labeling_grpc.quality.annotator_metrics import agreement, names, qualities, suspects
+from labeling_grpc.quality.annotator_metrics import agreement, names, own_agreement, qualities, suspects
 from labeling_grpc.quality.screening import Screener
 from labeling_grpc.queue import gold
+from labeling_grpc.queue.queries import progress
 from labeling_grpc.storage.base import Store
 from labeling_grpc.storage.group_commit import Writer
 from labeling_grpc.tables.schema import annotators
 from tidemark.cli.app import app
-from tidemark.evaluation.intervals import wilson
+from tidemark.evaluation.intervals import newcombe, wilson
 from tidemark.records import Label, decode
 from tidemark.records.topics import Topics
 from tidemark.runtime.settings import Settings
@@ -336,11 +337,62 @@ def test_figures_of_an_annotator_are_those_of_their_answers(desk: Opened) -> Non
     ada = found["ada"]
     told = [label for label in here.labels() if label.annotator == "ada"]
     right = [label.label == "fraud" for label in told if label.status == "gold"]
+    judged = [label.label == "fraud" or label.status == "vote" for label in told]
     assert (ada.answered, ada.skipped, ada.gold_answered) == (150, 0, 12)
     assert (ada.gold_accuracy, ada.gold_low, ada.gold_high) == (sum(right) / 12, *wilson(sum(right) / 12, 12))
     assert (ada.median_ms, ada.fast_ms) == (5_000, 1_000)
+    assert (ada.median_low_ms, ada.median_high_ms) == (5_000, 5_000)
     assert ada.agreement == 1.0
     assert ada.suspicion == ""
+    assert ada.before_judged == 50
+    assert (ada.recent, ada.before) == (sum(judged[-100:]) / 100, sum(judged[:-100]) / 50)
+    assert (ada.drift_low, ada.drift_high) == newcombe(ada.recent or 0.0, 100, ada.before or 0.0, 50)
+    assert (ada.drift_low or 0.0) < (ada.drift or 0.0) < (ada.drift_high or 0.0)
+    untold = ada.untold
+    assert (untold.drift, untold.drift_low, untold.recent, untold.before_judged) == (None, None, None, 0)
+    assert (untold.median_low_ms, untold.agreement) == (5_000, 1.0)
+
+
+def test_how_far_verdicts_agree_with_ones_own_answers_is_told_without_gold_cases(desk: Opened) -> None:
+    rules = replace(RULES, answers=3, gold_every=1)
+    here = desk(rules)
+    known = here.take_in(4)
+    for who in ("dan", "eve", "fay"):
+        for task in here.lease(who, 4):
+            here.answer(task, "fraud")
+    here.apply(AddGold(tuple((event_id, "fraud") for event_id in known)))
+    here.take_in(10)
+    for who in ("ada", "ben", "cyd"):
+        for number in range(14):
+            for task in here.lease(who):
+                here.answer(task, "genuine" if who == "ada" and number % 2 else "fraud")
+    with here.store.engine.connect() as connection:
+        ada, nobody = own_agreement(connection, rules, "ada"), own_agreement(connection, rules, "zoe")
+        figures = qualities(connection, rules, ["ada"])["ada"]
+    assert nobody is None
+    assert ada is not None
+    assert figures.gold_answered > 0
+    votes = [label for label in here.labels() if label.annotator == "ada" and label.status == "vote"]
+    right = sum(label.label == "fraud" for label in votes)
+    assert (ada.share, ada.answers) == (right / len(votes), len(votes))
+    assert (ada.low, ada.high) == wilson(ada.share, ada.answers)
+
+
+def test_answers_of_a_bulk_have_no_time_of_their_own(desk: Opened) -> None:
+    here = desk(replace(RULES, answers=1))
+    here.take_in(12)
+    tasks = here.lease("ada", 12)
+    for task in tasks[:2]:
+        here.answer(task, "fraud", 4.0)
+    here.clock.time += 100 * SECOND
+    here.apply(
+        SubmitAnswers(tuple(Answer(task.event_id, task.token, "answered", "fraud", bulk="b") for task in tasks[2:]))
+    )
+    with here.store.engine.connect() as connection:
+        ada = qualities(connection, RULES, ["ada"])["ada"]
+        told = progress(connection, "ada", here.clock.wall(), here.clock.now())
+    assert ada.answered == told.answered == 12
+    assert ada.median_ms == told.median_ms == 6_000
 
 
 def crowd(here: Desk, seed: int = 3) -> dict[str, str]:

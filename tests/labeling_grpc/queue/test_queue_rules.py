@@ -94,6 +94,8 @@ class Given:
     event_id: str
     status: str
     supersedes: str = ""
+    annotator: str = ""
+    bulk: str | None = None
 
 
 class Model:
@@ -307,6 +309,36 @@ class QueueMachine(RuleBasedStateMachine):
         return multiple(*((task.event_id, task.token) for task in tasks))
 
     @rule(
+        target=leases,
+        annotator=st.sampled_from(ANNOTATORS),
+        count=st.integers(1, 4),
+        picked=st.lists(st.integers(0, 30), min_size=1, max_size=8, unique=True),
+        areas=st.just(()) | st.just(("north",)),
+    )
+    def lease_cases_alike(self, annotator: str, count: int, picked: list[int], areas: tuple[str, ...]) -> object:
+        self.model.end_leases(self.clock.time)
+        areas = areas if self.held_to.segment else ()
+        alike = tuple(candidate(number).event_id for number in picked)
+        known = [self.model.cases[event_id] for event_id in alike if event_id in self.model.cases]
+        expected = [
+            case.candidate.event_id
+            for case in known
+            if case.state == "waiting"
+            and not case.explores
+            and self.model.offered(case, annotator, areas, self.clock.time)
+        ][:count]
+        given = self.apply(LeaseCases(annotator, count, 200, areas, alike=alike))
+        assert isinstance(given, list)
+        tasks = [task for task in given if isinstance(task, LeasedCase)]
+        assert [task.event_id for task in tasks] == expected
+        for task in tasks:
+            case = self.model.cases[task.event_id]
+            case.state, case.token, case.annotator, case.until = "leased", task.token, annotator, task.until
+            case.leases += 1
+            assert (task.leases, task.until) == (case.leases, self.clock.time + 200)
+        return multiple(*((task.event_id, task.token) for task in tasks))
+
+    @rule(
         lease=leases,
         label=st.sampled_from([*CLASSES, "unheard of"]),
         skipped=st.booleans(),
@@ -318,6 +350,25 @@ class QueueMachine(RuleBasedStateMachine):
         result = self.apply(SubmitAnswers((answer,)))
         assert isinstance(result, list)
         (outcome,) = result
+        self.follow_answer(answer, outcome)
+        self.model.end_leases(self.clock.time)
+
+    @rule(
+        held=st.lists(leases, min_size=1, max_size=4),
+        label=st.sampled_from([*CLASSES, "unheard of"]),
+        bulk=st.sampled_from(["b1", "b2"]),
+    )
+    def answer_in_bulk(self, held: list[tuple[str, str]], label: str, bulk: str) -> None:
+        answers = tuple(Answer(event_id, token, "answered", label, bulk=bulk) for event_id, token in dict(held).items())
+        result = self.apply(SubmitAnswers(answers))
+        assert isinstance(result, list)
+        for answer, outcome in zip(answers, result, strict=True):
+            self.follow_answer(answer, outcome)
+        self.model.end_leases(self.clock.time)
+
+    def follow_answer(self, answer: Answer, outcome: object) -> None:
+        event_id, token, label, key = answer.event_id, answer.token, answer.label, answer.key
+        skipped = answer.status == "skipped"
         case = self.model.cases[event_id]
         used = key or token
         if not skipped and label not in CLASSES:
@@ -340,9 +391,10 @@ class QueueMachine(RuleBasedStateMachine):
             assert not outcome.duplicate
             case.answers[used] = (answer, outcome.annotation_id)
             self.accepted[outcome.annotation_id] = event_id
-            self.annotations[outcome.annotation_id] = Given(event_id, answer.status)
+            self.annotations[outcome.annotation_id] = Given(
+                event_id, answer.status, annotator=case.annotator, bulk=answer.bulk or None
+            )
             self.model.close(case, answer.status)
-        self.model.end_leases(self.clock.time)
 
     @rule(
         pick=st.integers(0, 50),
@@ -354,13 +406,51 @@ class QueueMachine(RuleBasedStateMachine):
         ids = [*self.annotations, "nothing"]
         annotation_id = ids[pick % len(ids)]
         amend = Amend(annotation_id, "retracted" if label is None else "answered", label, annotator, key)
+        self.follow_amendment(amend, self.apply(amend))
+        self.model.end_leases(self.clock.time)
+
+    @rule(pick=st.integers(0, 50), label=st.sampled_from([*CLASSES, None]), key=st.sampled_from(["", "k1"]))
+    def amend_a_whole_bulk(self, pick: int, label: str | None, key: str) -> None:
+        ids = list(self.annotations)
+        if not ids:
+            return
+        named = self.annotations[ids[pick % len(ids)]]
+        amend = Amend(ids[pick % len(ids)], "retracted" if label is None else "answered", label, key=key, bulk=True)
         outcome = self.apply(amend)
+        again = isinstance(outcome, Accepted) and outcome.duplicate
+        chosen = {} if named.bulk is None else self.rest_of(named, amend, again=again)
+        self.follow_amendment(amend, outcome)
+        if isinstance(outcome, Accepted):
+            assert {event_id for event_id, _ in outcome.others} == set(chosen)
+            for event_id, other in outcome.others:
+                self.follow_amendment(replace(amend, annotation_id=chosen[event_id]), other)
+        self.model.end_leases(self.clock.time)
+
+    def rest_of(self, named: Given, amend: Amend, *, again: bool) -> dict[str, str]:
+        """Of the other events of a bulk the annotation that stands, or (again) that the amendment was about before."""
+        superseded = {given.supersedes for given in self.annotations.values()}
+        chosen: dict[str, str] = {}
+        for annotation_id, given in self.annotations.items():
+            if (given.bulk, given.annotator) != (named.bulk, named.annotator) or given.event_id == named.event_id:
+                continue
+            if again:
+                earlier = self.model.cases[given.event_id].answers.get(amend.key or annotation_id)
+                made = None if earlier is None else self.annotations[earlier[1]]
+                same = earlier is not None and earlier[0].label == amend.label
+                if same and made is not None and (made.supersedes, made.bulk) == (annotation_id, given.bulk):
+                    chosen.setdefault(given.event_id, annotation_id)
+            elif annotation_id not in superseded and given.status == "answered":
+                chosen[given.event_id] = annotation_id
+        return chosen
+
+    def follow_amendment(self, amend: Amend, outcome: object) -> None:
+        annotation_id, label, annotator, key = amend.annotation_id, amend.label, amend.annotator, amend.key
         used = key or annotation_id
         if annotation_id == "nothing":
             assert reason(outcome) is Reason.UNKNOWN_ANNOTATION
         elif used in (case := self.model.cases[self.annotations[annotation_id].event_id]).answers:
             earlier, given = case.answers[used]
-            if isinstance(earlier, Amend) and replace(earlier, annotator=annotator, key=key) == amend:
+            if isinstance(earlier, Amend) and replace(earlier, annotator=annotator, key=key, bulk=amend.bulk) == amend:
                 assert outcome == Accepted(given, duplicate=True)
             else:
                 assert reason(outcome) is Reason.KEY_REUSED
@@ -375,10 +465,12 @@ class QueueMachine(RuleBasedStateMachine):
             assert not outcome.duplicate
             event_id = case.candidate.event_id
             case.answers[used] = (amend, outcome.annotation_id)
-            self.annotations[outcome.annotation_id] = Given(event_id, amend.status, annotation_id)
+            its = self.annotations[annotation_id]
+            self.annotations[outcome.annotation_id] = Given(
+                event_id, amend.status, annotation_id, annotator or its.annotator, its.bulk if amend.bulk else None
+            )
             self.model.published.append((event_id, amend.status))
             self.accepted[outcome.annotation_id] = event_id
-        self.model.end_leases(self.clock.time)
 
     @rule(lease=leases, length=st.integers(1, 300))
     def renew(self, lease: tuple[str, str], length: int) -> None:
@@ -465,8 +557,11 @@ class QueueMachine(RuleBasedStateMachine):
         labels = [decode(Label, row.message.value) for row in rows]
         assert sorted((label.event_id, label.status) for label in labels) == sorted(self.model.published)
         assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
-        stored = {label.annotation_id: label.event_id for label in labels if label.status != "expired"}
-        assert stored == self.accepted
+        stored = {label.annotation_id: label for label in labels if label.status != "expired"}
+        assert {annotation_id: label.event_id for annotation_id, label in stored.items()} == self.accepted
+        assert {annotation_id: label.bulk for annotation_id, label in stored.items()} == {
+            annotation_id: given.bulk for annotation_id, given in self.annotations.items()
+        }
 
 
 def reason(outcome: object) -> Reason:

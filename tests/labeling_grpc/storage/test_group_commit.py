@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
 
 from labeling_grpc.clock import SteadyClock
+from labeling_grpc.commands.events import CaseEvent
 from labeling_grpc.commands.labeling import (
     Answer,
     Applied,
-    CaseEvent,
     Command,
     Counts,
     LeaseCases,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from confluent_kafka import Producer
+from feeding import feeder
 from models import batch_of, label_values, pipeline_text, small_model
 from typer.testing import CliRunner
 
 from tidemark.cli.app import app
-from tidemark.kafka import ensure_topics, producer_config
+from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, load
 from tidemark.records import Metric, decode
 from tidemark.records.topics import TopicSpec
@@ -113,7 +113,7 @@ def test_a_model_is_shown_and_compared_with_another(file: Path) -> None:
 def test_models_are_compared_on_the_labels_that_neither_has_learnt_from(file: Path, kafka: Settings) -> None:
     pipeline = load(file)
     ensure_topics(kafka, [TopicSpec(pipeline.topics.labels, 1, {})])
-    producer = Producer(producer_config(kafka))
+    producer = feeder(kafka)
     for value in label_values(80, topic=pipeline.raw_topics[0])[1:]:  # the first was known when they were made
         producer.produce(pipeline.topics.labels, value)
     assert producer.flush(30) == 0

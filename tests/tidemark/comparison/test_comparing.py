@@ -87,7 +87,7 @@ def test_a_model_that_has_learnt_the_opposite_is_shown_to_be_worse() -> None:
     found = compare(labels(400), 20, 40, wrong=True)
     assert found.difference is not None
     assert (found.difference.low or 0) > 0
-    assert "the first is better" in dict(compared_words(found))[""]
+    assert "The first is better" in dict(compared_words(found))["difference"][0]
     accuracy = [{figure.name: figure for figure in side.figures}["accuracy"] for side in (found.first, found.second)]
     assert (accuracy[0].low or 0) > (accuracy[1].high or 1)
     assert found.first.curve
@@ -98,7 +98,7 @@ def test_the_same_model_twice_is_no_better_than_itself() -> None:
     found = compare(labels(200), 20, 20)
     assert (found.difference and found.difference.value) == 0
     assert found.first.figures == found.second.figures
-    assert "neither is shown to be better" in dict(compared_words(found))[""]
+    assert "Neither is shown to be better" in dict(compared_words(found))["difference"][0]
 
 
 @pytest.mark.parametrize(("count", "words"), [(60, "none is new"), (61, "one of the labels is new"), (65, "5 labels")])
@@ -107,7 +107,7 @@ def test_too_few_labels_are_no_figures_but_a_sentence(count: int, words: str) ->
     assert "too few to tell" in found.why
     assert words in found.why
     assert (found.first.figures, found.second.curve, found.difference) == ([], [], None)
-    assert dict(compared_words(found))["unseen labels"] == found.why
+    assert dict(compared_words(found))["unseen labels"] == [found.why]
 
 
 def test_no_label_at_all_is_no_mistake() -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C stops the demo at any moment, and all that it has started."""
+"""The demo says where its console is; Ctrl-C stops it at any moment, and all that it has started."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 
@@ -62,7 +63,12 @@ class Demo:
     def shows(self, text: str) -> bool:
         """Whether it has shown the text; fails when it has ended instead."""
         assert self.process.poll() is None, self.text[-2_000:]
-        return text in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.text)
+        return text in self.plain
+
+    @property
+    def plain(self) -> str:
+        """What it has shown, without colours."""
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.text)
 
     def status(self) -> int:
         """The exit status; where there is none for long, fails with what each of its threads does."""
@@ -96,6 +102,30 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
         yield started
     finally:
         started.ended()
+
+
+@pytest.mark.timeout(360)
+def test_the_demo_says_first_where_its_console_is_and_serves_it_while_it_runs(demo: Demo) -> None:
+    def said() -> re.Match[str] | None:
+        return re.search(r"look on in a browser: (http://127\.0\.0\.1:\d+)/", demo.plain)
+
+    wait_until(lambda: said() is not None, lambda: f"it names no address: {demo.text[-2_000:]}", _REACHED_WITHIN)
+    assert demo.plain.lstrip().startswith("look on in a browser"), "nothing comes before it"
+    found = said()
+    assert found is not None
+
+    def served() -> bool:
+        assert demo.process.poll() is None, demo.text[-2_000:]
+        try:
+            return httpx2.get(f"{found[1]}/p/fraud/sign-in", timeout=5).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    wait_until(served, lambda: f"nothing is served there: {demo.text[-2_000:]}", _REACHED_WITHIN)
+    with httpx2.Client(base_url=found[1], follow_redirects=True, timeout=10) as someone:
+        form = someone.get("/p/fraud/sign-in").text
+        assert "Card fraud" in form or "fraud" in form
+        assert "<form" in form
 
 
 @pytest.mark.timeout(360)
