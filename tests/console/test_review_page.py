@@ -154,12 +154,12 @@ def test_time_and_drift_of_each_person_are_told_with_their_intervals() -> None:
         fast_answer_ms=3_000,
         drift=-0.2,
         suspicion="",
-        median_interval=(7_000, 9_500),
+        median_interval=(7_000, 10_000),
         drifted=Drift(-0.2, -0.31, -0.08, 0.7, 0.9, 140),
     )
     person = Annotator("ida", "active", "", 0, None, 0, quality)
     told = person_of(person)
-    assert (told.median, told.median_within) == ("8 s", "7 s to 9.5 s")
+    assert (told.median, told.median_within) == ("8 s", "7 s to 10 s")
     assert (told.drift, told.drifts) == ("\u221220 points", "bad")
     assert told.drift_within == "\u221231 to \u22128; 70 % of the last 100, 90 % of the 140 before"
     maybe = Drift(-0.02, -0.12, 0.08, 0.88, 0.9, 140)
