@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from labeling_grpc.queue.consensus import Verdict, read
+from labeling_grpc.commands.labeling import Amend, Answer
+from labeling_grpc.queue.consensus import GoldAnswer, Verdict, read
 from tidemark.records import Candidate, Label
+
+
+def bulk_of(content: object, rows: Iterable[Mapping[Any, Any]], supersedes: str | None) -> str | None:
+    """The bulk that an annotation is of. What is corrected by itself is of its bulk no more.
+
+    Args:
+        content: what the annotation is made of.
+        rows: what was said of the event before.
+        supersedes: id of the annotation that it takes the place of.
+
+    Returns:
+        The bulk's name; None for none.
+
+    """
+    if isinstance(content, Answer | GoldAnswer):
+        return content.bulk or None
+    if not (isinstance(content, Amend) and content.bulk):
+        return None
+    bulk: str | None = next(row["bulk"] for row in rows if row["id"] == supersedes)
+    return bulk
 
 
 def label_of(row: Mapping[Any, Any], candidate: Candidate, verdict: Verdict | None = None) -> Label:

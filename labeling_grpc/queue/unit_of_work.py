@@ -24,7 +24,7 @@ from labeling_grpc.queue import sql
 from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.comments import COMMENTS
 from labeling_grpc.queue.entropy import Entropy
-from labeling_grpc.queue.label_records import label_of
+from labeling_grpc.queue.label_records import bulk_of, label_of
 from labeling_grpc.queue.open_cases import GoldLease, OpenCase
 from labeling_grpc.queue.program_audit import ProgramAudit
 from labeling_grpc.security.audit import Act
@@ -310,7 +310,7 @@ class UnitOfWork:
             "answered_at": answered_at,
             "supersedes": supersedes,
             "consensus": votes.stored(consensus),
-            "bulk": self._bulk(candidate.event_id, content, supersedes),
+            "bulk": bulk_of(content, self.annotations_by_event.get(candidate.event_id, ()), supersedes),
         }
         self.annotate(stored)
         if key is not None:
@@ -331,16 +331,6 @@ class UnitOfWork:
         if row["status"] in COMMENTS and not self.counts.has_comments:
             self.counts.has_comments = True
             self.write_meta(meta_keys.HAS_COMMENTS, "yes")
-
-    def _bulk(self, event_id: str, content: Said, supersedes: str | None) -> str | None:
-        """The bulk that an annotation is of. What is corrected by itself is of its bulk no more."""
-        if isinstance(content, Answer | votes.GoldAnswer):
-            return content.bulk or None
-        if not (isinstance(content, Amend) and content.bulk):
-            return None
-        rows = self.annotations_by_event[event_id]
-        bulk: str | None = next(row["bulk"] for row in rows if row["id"] == supersedes)
-        return bulk
 
     def _leased_at(self, event_id: str, token: str) -> int | None:
         case = self.cases.get(event_id)
