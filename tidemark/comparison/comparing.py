@@ -33,6 +33,7 @@ from tidemark.training.proof import pairs_of, worth
 FEWEST: Final = 10
 """Answers below which nothing is said: every interval would be nearly all of [0, 1]."""
 _NAMED: Final = 5
+_DIFFERENCE: Final = "log loss, second less first"
 
 
 def compared(
@@ -156,7 +157,7 @@ def _difference(
 ) -> Figure:
     """By the gate's own test, which may be looked at after every label."""
     found = pairs_of(rows, tested, tables[1], tables[0], weights).verdict("", passed=False, least=worth(pipeline.gates))
-    return Figure(name="log loss, second less first", value=found.difference, low=found.low, high=found.high)
+    return Figure(name=_DIFFERENCE, value=found.difference, low=found.low, high=found.high)
 
 
 def _made_of(manifest: ModelManifest, pipeline: Pipeline, read: LabelsRead, place: int) -> MadeOf:

@@ -11,6 +11,7 @@ const LOOK_AGAIN_MS = 3_000;
 const LOOK_WHEN_STOPPED_MS = 10_000;
 const RATED_MS = 20_000;
 const SAID_MS = 8_000;
+const ALIKE_TRIES = 6;
 
 const page = document.getElementById("label");
 const place = document.getElementById("case");
@@ -25,6 +26,7 @@ const call = caller(page.dataset.base, page.dataset.csrf);
 const state = {
   shown: null, // {event_id, token, name, node}
   ahead: [],
+  seeking: false, // cases like the one that is shown are being looked for
   alike: [], // held while the person looks at cases like the one that is shown
   past: [], // oldest first: {event_id, name, node, kind, label, text, annotation_id, others: how many went with it}
   looking: null, // an entry of `past`
@@ -389,16 +391,12 @@ const does = {
     if (text !== null && state.shown === task) decide("escalate", "", text);
   },
   async bulk() {
-    if (state.shown === null || state.looking !== null || state.alike.length > 0) return;
+    if (state.shown === null || state.looking !== null || state.seeking || state.alike.length > 0) return;
     const task = state.shown;
-    let told;
-    try {
-      told = await call("label/alike", { event_id: task.event_id });
-    } catch (error) {
-      if (!(error instanceof CallError)) throw error;
-      if (error.ended) return end();
-      return say(error.away ? "The service is away: try again in a moment." : `Not now. ${error.message}`, true);
-    }
+    state.seeking = true;
+    say("Looking for cases like it…");
+    const told = await alikeTo(task).finally(() => (state.seeking = false));
+    if (told === null) return;
     if (told.cases.length === 0) return say("No case that waits is much like this one.");
     state.alike = told.cases;
     const choice = state.shown === task && !open() ? await lookAtAll(fragment(told.html)) : null;
@@ -416,6 +414,23 @@ const does = {
   find: () => findClass(answer),
   help: showKeys,
 };
+
+// The first search after the service has started takes some seconds, so one that is not answered in time is repeated.
+async function alikeTo(task) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await call("label/alike", { event_id: task.event_id });
+    } catch (error) {
+      if (!(error instanceof CallError)) throw error;
+      if (error.ended) end();
+      else if (error.away && tries < ALIKE_TRIES && state.shown === task) {
+        await pause(1_000);
+        continue;
+      } else say(error.away ? "The service is away: try again in a moment." : `Not now. ${error.message}`, true);
+      return null;
+    }
+  }
+}
 
 function giveBack(tasks) {
   if (tasks.length === 0) return;

@@ -232,6 +232,8 @@ def test_gold_cases_alike_are_mixed_in_and_look_and_are_recorded_like_the_others
         its.feed([case(number) for number in range(13, 20)])
         with its.client("ada") as ada:
             shown = first(ada)
+            while shown.event_id == far.event_id:  # by its own turn, for which no case need be like another
+                shown = first(ada)
             tasks = ada.lease(10, like=shown.event_id)
             ids = [task.event_id for task in tasks]
             gold = [task for task in tasks if int(task.event_id.split("-")[2]) < 5]
