@@ -22,6 +22,7 @@ from tidemark.runtime.settings import Settings
 LABELS = 400
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nothing_is_lost_and_doubles_have_one_identity_whenever_the_process_is_killed(
     kafka: Settings, unique: str, tmp_path: Path, seed: int
@@ -61,7 +62,7 @@ def test_nothing_is_lost_and_doubles_have_one_identity_whenever_the_process_is_k
             # Where it begins is committed before anything is read, and only then there is something to lose.
             wait_until(lambda: _began(settings, pipeline.topics.webhooks), lambda: process.output, 60)
             produce(settings, labels(pipeline, 0, LABELS))
-            deadline = time.monotonic() + 150
+            deadline = time.monotonic() + 300
             while len(taken) < LABELS or kill_at:
                 assert time.monotonic() < deadline, process.output[-3_000:]
                 if came.wait(0.05):

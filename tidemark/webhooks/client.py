@@ -91,6 +91,7 @@ class _Connection(http.client.HTTPConnection):
             raise failure or OSError("it has no address")
         sock.settimeout(DEADLINE)
         self.sock = sock
+        self._opened(sock)  # once more: the deadline may have passed while nothing could be shut
         if self._context is not None:
             # The handshake comes apart, so that the deadline knows of the socket by then.
             wrapped = self._context.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
@@ -134,6 +135,7 @@ class Client:
         self._lock = threading.RLock()  # a signal's handler may cancel in the midst of it
         self._socket: socket.socket | None = None
         self._cancelled = False
+        self._late = threading.Event()
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Attempt:
         """Send a request, and hear whether the receiver has taken it.
@@ -172,7 +174,7 @@ class Client:
             connection.close()
 
     def _within_time(self, body: bytes, headers: Mapping[str, str]) -> Attempt:
-        late = threading.Event()
+        late = self._late = threading.Event()
 
         def end() -> None:
             late.set()
@@ -228,6 +230,8 @@ class Client:
             self._socket = opened
             if self._cancelled:
                 raise ConnectionAbortedError("this process ends")
+            if self._late.is_set():
+                raise TimeoutError
 
     def _shut(self) -> None:
         with self._lock, suppress(OSError):

@@ -216,6 +216,22 @@ def test_an_answer_that_does_not_end_is_given_up_in_time(speak: Callable[[socket
     assert taken < 30
 
 
+def test_a_deadline_that_passes_while_it_connects_ends_the_attempt_once_it_has() -> None:
+    with speaking(dripping) as url:
+        sender = client(url, deadline=60.0)
+        noted = sender._note
+
+        def late(opened: socket.socket) -> None:
+            noted(opened)
+            sender._late.set()  # as its timer does, whose shutdown fails on a socket that is not connected yet
+
+        sender._note = late  # type: ignore[method-assign]
+        begun = time.monotonic()
+        attempt = sender.post(BODY, HEADERS)
+        assert attempt.reason == "did not answer within 60 s"
+        assert time.monotonic() - begun < 30
+
+
 def endless(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
@@ -245,7 +261,7 @@ def no_chunk(connection: socket.socket) -> None:
 @pytest.mark.parametrize("speak", [endless, a_part, no_chunk, dripping_body])
 def test_a_body_without_end_is_not_read_to_its_end(speak: Callable[[socket.socket], None]) -> None:
     with speaking(speak) as url:
-        sender = client(url, deadline=1.0)
+        sender = client(url, deadline=5.0)
         assert sender.post(BODY, HEADERS).delivered, "its status has said so"
         assert sender._connection is None, "and the connection is used no more"
 
