@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from console.loop.kafka import kafka_settings
 from tidemark.errors import BrokerError
-from tidemark.lineage import Explainer, Lineage
+from tidemark.lineage import Lineage
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from tidemark.lineage import Explainer
 
 
 @dataclass
@@ -44,6 +48,8 @@ class Lineages:
 
     def _of(self, event: str) -> Lineage:
         if self._explainer is None:
+            from tidemark.lineage import Explainer  # noqa: PLC0415 half a second, which the other pages do not wait for
+
             self._explainer = Explainer(self.pipeline, kafka_settings(self.settings))
         try:
             return self._explainer.of(event)
