@@ -131,7 +131,7 @@ def why(browser: Chromium, folder: Path, settings: Settings) -> None:
     """The Why page of a case that was labeled."""
     ran = run_shop(settings, "shop", 300)
     first = next(each for each in ran.candidates if each.model != NO_MODEL)
-    ran.produce([Output(ran.pipeline.topics.labels, encode(ran.label(first, comment="the card was stolen")))])
+    ran.produce([Output(ran.pipeline.topics.labels, encode(ran.label(first, comment="confirmed by phone")))])
     with world(folder, ran.pipeline, tokens=True, settings=settings) as its:
         token = its.token("reviewer", "rita")
         for size, scheme, name in (
