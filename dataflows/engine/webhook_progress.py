@@ -75,22 +75,22 @@ def starts(
 
     Returns:
         The offset that was committed; of a topic that is read for the first time its end, for what came before is not
-        told; of one that was re-created its beginning.
+        told; of one that was re-created, and of a partition that was added, its beginning.
 
     Raises:
         KafkaException: Kafka does not answer.
 
     """
     known = {} if progress is None else {(each.topic, each.partition): each for each in progress.positions}
-    listed = client.list_topics(timeout=_TIMEOUT).topics
-    partitions = {topic: sorted(listed[topic].partitions) for topic in topics}
+    read_before = {topic for topic, _ in known}
+    partitions = partitions_of(client, topics)
     lows, highs = beginnings(client, partitions), ends(client, partitions)
     found = Starts()
     for topic, indices in partitions.items():
         for index, low, high in zip(indices, lows[topic], highs[topic], strict=True):
             position = known.get((topic, index))
             if position is None:
-                found.offsets[topic, index] = high
+                found.offsets[topic, index] = low if topic in read_before else high
             elif position.incarnation != incarnations[topic]:
                 found.offsets[topic, index] = low
             else:
@@ -98,6 +98,34 @@ def starts(
                 if position.offset < low:
                     found.gaps.append((position, low))
     return found
+
+
+def partitions_of(client: AdminClient, topics: Sequence[str]) -> dict[str, list[int]]:
+    """The partitions of topics.
+
+    Raises:
+        KafkaException: Kafka does not answer.
+
+    """
+    listed = client.list_topics(timeout=_TIMEOUT).topics
+    return {topic: sorted(listed[topic].partitions) for topic in topics if topic in listed}
+
+
+def champion_in(progress: Progress | None, topic: str, incarnation: str | None) -> str:
+    """The version that was told last.
+
+    Args:
+        progress: that was committed; None: there is none.
+        topic: of the models.
+        incarnation: of it as it is now; None where it is not read.
+
+    Returns:
+        The version; "" where there is none, or where the topic was re-created: then serials begin anew.
+
+    """
+    if progress is None or any(each.topic == topic and each.incarnation != incarnation for each in progress.positions):
+        return ""
+    return progress.champion
 
 
 def gap_letter(topic: str, step: str, position: Position, low: int, at: float) -> Output:

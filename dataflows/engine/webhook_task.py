@@ -22,11 +22,21 @@ from dataflows.engine.shutdown import Stop
 from dataflows.engine.transactional_ids import Slot, claim_slot
 from dataflows.engine.transactional_producer import TransactionFailed, Transactions
 from dataflows.engine.watchdog import Watchdog
-from dataflows.engine.webhook_progress import Place, Position, Progress, gap_letter, progress_in, starts
+from dataflows.engine.webhook_progress import (
+    Place,
+    Position,
+    Progress,
+    champion_in,
+    gap_letter,
+    partitions_of,
+    progress_in,
+    starts,
+)
 from tidemark import kafka
-from tidemark.errors import BrokerError, TopicError
-from tidemark.kafka import connect, ensure_topics, headers_of, producer_config, read_all, topic_incarnation
+from tidemark.errors import BrokerError, ConfigError, TopicError
+from tidemark.kafka import connect, ensure_topics, headers_of, producer_config, topic_incarnation
 from tidemark.kafka.clients import unreachable
+from tidemark.kafka.reading import each_record
 from tidemark.pipeline.model import Pipeline, WebhookSpec
 from tidemark.records import encode
 from tidemark.records.webhook_telling import Deliveries, WebhookTelling
@@ -47,6 +57,8 @@ _BURST: Final = 50
 """Deliveries after which it is committed what became of them: as many may be sent twice by a crash."""
 _POSITION_SECONDS: Final = 10.0
 _CHECK_SECONDS: Final = 15.0
+_LONGEST: Final = 600.0
+"""Seconds that reading back may take."""
 _SECOND: Final = 1_000_000
 
 
@@ -87,6 +99,7 @@ class WebhookTask:
         self._failures = 0
         self._counts = Deliveries()
         self._begun = False
+        self._complaint = ""
         self._forget()
 
     def _forget(self) -> None:
@@ -304,7 +317,8 @@ class WebhookTask:
         own = [self._topic, *self.under_way.teller.topics]
         self._incarnations = {topic: topic_incarnation(client, topic) for topic in own}
         following, progress = self._read_back()
-        self.under_way.teller.champion = "" if progress is None else progress.champion
+        models = self._pipeline.topics.models
+        self.under_way.teller.champion = champion_in(progress, models, self._incarnations.get(models))
         try:
             begin = starts(client, self.under_way.teller.topics, self._incarnations, progress)
         except KafkaException as error:
@@ -323,11 +337,17 @@ class WebhookTask:
         """What is under way. Where to follow the topic from, and how far was read."""
         newest: dict[bytes, Received] = {}
         following, now = 0, self._clock()
-        for message in read_all(self._settings, self._topic, settled=True):
-            record = self._received(message)
-            newest[record.key or b""] = record
-            following = record.offset + 1
-        own = newest.pop(self._spec.name.encode(), None)
+        name = self._spec.name.encode()
+        for message in each_record(self._settings, self._topic, timeout=_LONGEST, settled=True):
+            following = max(following, (message.offset() or 0) + 1)
+            key = message.key() or b""
+            if key.partition(b"/")[0] != name:
+                continue  # another webhook's
+            if message.value() is None:
+                newest.pop(key, None)
+            else:
+                newest[key] = self._received(message)
+        own = newest.pop(name, None)
         for record in newest.values():
             self.under_way.take(record, now)
         if own is None or own.value is None:
@@ -339,9 +359,12 @@ class WebhookTask:
         if time.monotonic() - self._checked_at < _CHECK_SECONDS:
             return
         self._checked_at = time.monotonic()
+        self._renew()
         try:
             client = connect(self._settings)
             changed = [t for t, known in self._incarnations.items() if topic_incarnation(client, t) != known]
+            partitions = partitions_of(client, self.under_way.teller.topics)
+            grown = [t for t, indices in partitions.items() for i in indices if (t, i) not in self._positions]
         except TopicError:
             raise
         except (BrokerError, KafkaException) as error:
@@ -349,6 +372,19 @@ class WebhookTask:
             return
         if changed:
             raise TransactionFailed(f"topic {changed[0]} was re-created")
+        if grown:
+            raise TransactionFailed(f"topic {grown[0]} has more partitions")
+
+    def _renew(self) -> None:
+        """Sign by the secrets that are in the file now."""
+        try:
+            self._requests.renew()
+        except ConfigError as error:
+            if str(error) != self._complaint:
+                _log.error("%s; requests are signed as before", error)
+            self._complaint = str(error)
+        else:
+            self._complaint = ""
 
     def _leave(self) -> None:
         consumer, self._consumer = self._consumer, None

@@ -46,7 +46,7 @@ def test_the_receiver_of_the_page_takes_what_is_signed_once_and_refuses_all_else
 
     def sent(secret: str, *, at: float | None = None, body: bytes = b'{"type": "drift.detected"}') -> Attempt:
         client = Client(web_address(f"http://127.0.0.1:{port}/"), private=True)
-        requests = Requests(client, keys_of(secret), "tidemark")
+        requests = Requests(client, lambda: keys_of(secret), "tidemark")
         try:
             return requests.send("evt_1", body, time.time() if at is None else at)
         finally:

@@ -8,9 +8,11 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Producer
 from feeding import feeder
 from models import pipeline_text
 from receiving import Receiver, Request
@@ -18,6 +20,7 @@ from receiving import Receiver, Request
 from dataflows.engine.config import EngineConfig
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.webhook_task import WebhookTask
+from support import wait_until
 from tidemark.cli.topics_compared import made
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline, parse
@@ -105,15 +108,27 @@ def letter(pipeline: Pipeline, number: int, step: str = "decode") -> Output:
 
 def produce(settings: Settings, outputs: Sequence[Output]) -> None:
     """Records of a producer without transactions; in Kafka when this returns."""
+    produce_to(settings, outputs, -1)
+
+
+def produce_to(settings: Settings, outputs: Sequence[Output], partition: int) -> None:
+    """The same, to one partition, which may have been added just now; -1: whichever."""
     producer = feeder(settings)
+    for topic in {output.topic for output in outputs if partition >= 0}:
+        known = partial(_has, producer, topic, partition)
+        wait_until(known, f"{topic} has no partition {partition}")
     for output in outputs:
-        producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
+        producer.produce(output.topic, output.value, output.key, partition, headers=list(output.headers))
     assert producer.flush(60) == 0
 
 
 def labels(pipeline: Pipeline, first: int, last: int) -> list[Output]:
     """Answers by number."""
     return [Output(pipeline.topics.labels, encode(label(number)), b"k") for number in range(first, last)]
+
+
+def _has(producer: Producer, topic: str, partition: int) -> bool:
+    return partition in producer.list_topics(topic, timeout=10).topics[topic].partitions
 
 
 def verified(request: Request) -> dict[str, Any]:

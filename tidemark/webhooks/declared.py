@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -74,12 +75,12 @@ def requests_of(pipeline: Pipeline, spec: WebhookSpec) -> Requests:
         ConfigError: its secret can't be had, or `ca_file` can't be read.
 
     """
-    keys, file = keys_for(pipeline, spec), _path(pipeline, spec.ca_file)
+    file = _path(pipeline, spec.ca_file)
     try:
         client = Client(web_address(spec.url), private=spec.private_host is not None, ca_file=file)
     except OSError as error:
         raise ConfigError(f"webhook '{spec.name}': ca_file {file} can't be read ({error}); correct it") from error
-    return Requests(client, keys, f"tidemark/{version('tidemark')}")
+    return Requests(client, partial(keys_for, pipeline, spec), f"tidemark/{version('tidemark')}")
 
 
 def _path(pipeline: Pipeline, named: str | None) -> str | None:

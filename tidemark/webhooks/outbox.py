@@ -1,12 +1,14 @@
 """Deliveries under way: which is due when, how often it was tried, when it is given up.
 
 A delivery that fails is tried again for a day, ever more seldom, and holds up none behind it. A receiver that takes
-nothing for now (no connection, 429, 502 to 504) is left alone for a while as a whole.
+nothing for now (no connection, 429, 502 to 504) is left alone for a while as a whole. Then it is tried with another
+delivery: it may be the one before that it can't take.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +28,9 @@ _MOST_REST: Final = 600.0
 _JITTER: Final = 0.25
 """Share by which a wait is longer or shorter, so that what failed together does not come back together."""
 _SECOND: Final = 1_000_000
+_IDENTITY: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
+"""It is sent as a header, and logged."""
+_MOST_ATTEMPTS: Final = 1_000_000
 
 
 class Delivery(Record, frozen=True, kw_only=True):
@@ -103,10 +108,18 @@ class Outbox:
         self._held.pop(identity, None)
 
     def due(self, now: float) -> Held | None:
-        """The delivery to try, the oldest first; None where none is due."""
+        """The delivery to try; None where none is due.
+
+        The oldest first. Of a receiver that took nothing the last time one that was tried least often, the newest and
+        the oldest by turns: where some deliveries make it fail, others get past them.
+        """
         if self._rests(now):
             return None
-        return next((held for held in self._held.values() if self._due_at(held.delivery, now) <= now), None)
+        due = (held for held in self._held.values() if self._due_at(held.delivery, now) <= now)
+        if not self._failures:
+            return next(due, None)
+        by_age = list(due) if self._failures % 2 == 0 else list(due)[::-1]
+        return min(by_age, key=_attempts, default=None)
 
     def next_due(self, now: float) -> float | None:
         """When one is due; None where none waits."""
@@ -152,12 +165,10 @@ class Outbox:
 
     def _tried(self, held: Held, attempt: Attempt, now: float) -> None:
         before = held.delivery
-        if attempt.away:
-            next_at = now
-        else:
-            wait = self._wait(min(FIRST * _FACTOR ** min(before.attempts, 20), _MOST_WAIT))
-            wait = max(wait, attempt.retry_after or 0.0)
-            next_at = min(now + wait, max(before.since / _SECOND + DAY, now + FIRST))  # the last try ends the day
+        most = _MOST_REST if attempt.away else _MOST_WAIT
+        wait = self._wait(min(FIRST * _FACTOR ** min(before.attempts, 20), most))
+        wait = max(wait, attempt.retry_after or 0.0)
+        next_at = min(now + wait, max(before.since / _SECOND + DAY, now + FIRST))  # the last try ends the day
         held.delivery = msgspec.structs.replace(
             before,
             attempts=before.attempts + 1,
@@ -205,7 +216,13 @@ def delivery_of(key: bytes | None, value: bytes, webhook: str) -> Delivery:
     delivery = decode(Delivery, value)
     if delivery.webhook != webhook or delivery.key != key:
         raise RecordError("webhook", f"a delivery whose key is not {webhook}/ID")
+    if not _IDENTITY.fullmatch(delivery.id) or not 0 <= delivery.attempts <= _MOST_ATTEMPTS:
+        raise RecordError("webhook", "a delivery that no webhook has written")
     return delivery
+
+
+def _attempts(held: Held) -> int:
+    return held.delivery.attempts
 
 
 def anew(delivery: Delivery, now: float) -> Delivery:
@@ -218,5 +235,6 @@ def _why(delivery: Delivery, attempt: Attempt, now: float) -> str:
     if attempt.gone:
         return f"{attempt.reason}: it wants no more"
     hours = max(now - delivery.since / _SECOND, 0) / 3_600
-    tried = f"tried {delivery.attempts:,} times" if delivery.attempts else "never tried, for the receiver was away"
+    times = "once" if delivery.attempts == 1 else f"{delivery.attempts:,} times"
+    tried = f"tried {times}" if delivery.attempts else "never tried, for the receiver was away"
     return f"given up after {hours:.0f} h, {tried}: {attempt.reason}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tidemark.webhooks.client import Attempt
@@ -28,16 +28,29 @@ class Sender(Protocol):
 class Requests:
     """Signs and sends. Used by one thread, but for `cancel`."""
 
-    def __init__(self, sender: Sender, keys: Sequence[bytes], agent: str) -> None:
+    def __init__(self, sender: Sender, keys: Callable[[], Sequence[bytes]], agent: str) -> None:
         """Begin.
 
         Args:
             sender: of the requests.
-            keys: each of which signs.
+            keys: reads the keys, each of which signs.
             agent: what requests say of who sends them.
 
+        Raises:
+            ConfigError: the keys can't be had.
+
         """
-        self._sender, self._keys, self._agent = sender, keys, agent
+        self._sender, self._read, self._agent = sender, keys, agent
+        self._keys = keys()
+
+    def renew(self) -> None:
+        """Sign by the keys as they are now.
+
+        Raises:
+            ConfigError: they can't be had; those from before are kept.
+
+        """
+        self._keys = self._read()
 
     def send(self, identity: str, body: bytes, at: float) -> Attempt:
         """Send a message.

@@ -232,6 +232,31 @@ def test_a_deadline_that_passes_while_it_connects_ends_the_attempt_once_it_has()
         assert time.monotonic() - begun < 30
 
 
+def test_a_name_with_many_numbers_gets_no_longer_than_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tidemark.webhooks.client._CONNECT_SECONDS", 1.5)
+    with socket.create_server(("127.0.0.2", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]  # fills the backlog, so that a connection is not made
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.2", port))
+        sender = client(
+            WebAddress("http", "hook.example", port, "/"),
+            deadline=0.5,
+            resolve=lambda _host, _port: ["127.0.0.2"] * 16,
+        )
+        begun = time.monotonic()
+        attempt = sender.post(BODY, HEADERS)
+        taken = time.monotonic() - begun
+        for each in waiting:
+            each.close()
+    assert not attempt.delivered
+    assert attempt.away
+    assert taken < 8, "sixteen numbers with a second and a half each"
+
+
 def endless(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
