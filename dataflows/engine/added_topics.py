@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tidemark.kafka import ensure_topics
+from tidemark.monitoring.retention import predictions_retention
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
 
@@ -13,7 +14,7 @@ def ensure_added(pipeline: Pipeline, settings: Settings, topic: str) -> None:
     Args:
         pipeline: whose topic it is.
         settings: that name the Kafka.
-        topic: its name; not that of the predictions, which are kept for longer where outcomes come late.
+        topic: its name.
 
     Raises:
         TopicError: Kafka refuses to create it.
@@ -25,6 +26,7 @@ def ensure_added(pipeline: Pipeline, settings: Settings, topic: str) -> None:
         hops=[],
         partitions=pipeline.partitions,
         retention_ms=pipeline.retention.events // 1_000,
+        predictions_retention_ms=predictions_retention(pipeline) // 1_000,
         decisions=bool(pipeline.decisions),
     )
     ensure_topics(settings, [spec for spec in specs if spec.name == topic])

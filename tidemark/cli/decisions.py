@@ -118,7 +118,9 @@ def _print(results: Sequence[Tried]) -> None:
     out.print(table)
     unknown = [safe(each.rule.name) for each in results if each.bounds.alert is None]
     if unknown:
-        out.print(f"{', '.join(unknown)}: no threshold is known yet to find enough, so nothing is told", soft_wrap=True)
+        out.print(
+            f"{', '.join(unknown)}: no threshold is known yet to find enough, so it gives no alert", soft_wrap=True
+        )
     if any(each.of_class or each.judged for each in results):
         out.print(
             "alerts a day: median, most. right, found: by the outcomes that are known, with 95 % intervals",

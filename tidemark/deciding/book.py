@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -17,13 +17,15 @@ _HOUR: Final = 3_600_000_000
 _BINS: Final = 4_096
 """Parts of [0, 1] in which probabilities are counted: those of one part are taken for equal."""
 _HOURS: Final = 24
+_MOST_HOURS: Final = 8 * _HOURS
+"""Hours of which probabilities are kept, 16 kB each: late rows, and clocks that are fast, have hours of their own."""
 _DAYS: Final = 4_000
 """Days of which alerts are counted; one before them all has nothing left."""
 _TIDY_EVERY: Final = 10_000
 _TIMES: Final = 8
 """Of a key, so many are kept, for rows may come late."""
 Times = dict[str, deque[int]]
-Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
+Counts = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 
 @dataclass(slots=True)
@@ -41,33 +43,29 @@ class Day:
 
 
 class Recent:
-    """Probabilities of the last 24 hours of event time, of events that could have been alerts, to the nearest bin."""
+    """Probabilities of events that could have been alerts, by hour of event time, to the nearest bin."""
 
     def __init__(self) -> None:
-        self._hours: dict[int, Counts] = {}
-        self._all = np.zeros(_BINS, np.int64)
-        self._latest = -(2**63)
+        self._hours: OrderedDict[int, Counts] = OrderedDict()
 
     def add(self, time: int, probability: float) -> None:
-        """Count one. Of an hour that has passed out of the window it is left out."""
-        hour = self._reach(time)
-        if hour > self._latest - _HOURS:
-            self._hours.setdefault(hour, np.zeros(_BINS, np.int64))[_bin(probability)] += 1
-            self._all[_bin(probability)] += 1
+        """Count one. Hours in which nothing has come for longest are forgotten. time: µs."""
+        hour = time // _HOUR
+        if hour not in self._hours:
+            self._hours[hour] = np.zeros(_BINS, np.int32)
+            if len(self._hours) > _MOST_HOURS:
+                self._hours.popitem(last=False)
+        self._hours.move_to_end(hour)
+        self._hours[hour][_bin(probability)] += 1
 
     def above(self, time: int, probability: float) -> int:
-        """How many were higher, by a bin at least, in the hours up to the latest that was ever told. time: µs."""
-        self._reach(time)
-        return int(self._all[_bin(probability) + 1 :].sum())
+        """How many of the 24 hours up to that of a time were higher, by a bin at least. time: µs.
 
-    def _reach(self, time: int) -> int:
-        """The hour of a time; hours that it has left behind are forgotten."""
-        hour = time // _HOUR
-        if hour > self._latest:
-            self._latest = hour
-            for passed in [known for known in self._hours if known <= hour - _HOURS]:
-                self._all -= self._hours.pop(passed)
-        return hour
+        What lies ahead of the time is not counted: of a clock that is fast, it would displace all that came before.
+        """
+        hour, first = time // _HOUR, _bin(probability) + 1
+        held = (self._hours.get(each) for each in range(hour - _HOURS + 1, hour + 1))
+        return sum(int(counts[first:].sum()) for counts in held if counts is not None)
 
 
 def _bin(probability: float) -> int:
@@ -79,12 +77,13 @@ class Book:
     """The decisions of one rule, in the order in which they were made.
 
     suppress: µs after an alert, or before it, in which another event of its key is none; 0: each is one.  per_day: most
-    alerts of a day.  zone: whose days these are.
+    alerts of a day.  zone: whose days these are.  ahead: µs by which a clock may be fast.
     """
 
     suppress: int = 0
     per_day: int | None = None
     zone: ZoneInfo | None = None
+    ahead: int = 0
     days: dict[str, Day] = field(default_factory=dict)
     latest: int = -(2**63)
     _told: Times = field(default_factory=dict)
@@ -149,8 +148,9 @@ class Book:
     def _tidy(self) -> None:
         """Forget what no event can be near any more, by the latest: one that is later still is told of once more."""
         self._since_tidy = 0
+        oldest = self.latest - self.ahead - 2 * self.suppress - _DAY
         for times in (self._told, self._counted):
-            for key in [key for key, known in times.items() if self.latest - max(known) > 2 * self.suppress + _DAY]:
+            for key in [key for key, known in times.items() if max(known) < oldest]:
                 del times[key]
         for day in sorted(self.days)[:-_DAYS]:
             del self.days[day]

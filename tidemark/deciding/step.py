@@ -100,7 +100,7 @@ class DecideStep:
                 class_of(rule, label),
                 rule.of or label.positive,
                 bounds_of(rule),
-                Book(rule.suppress or 0, rule.per_day, zone),
+                Book(rule.suppress or 0, rule.per_day, zone, self._farthest),
             )
             for rule in self._pipeline.decisions
         ]

@@ -565,7 +565,7 @@ class DecisionRule(Section):
     """The class that is told of; `label.positive` by default."""
     threshold: Unless[Annotated[Annotated[float, Field(gt=0, le=1)] | Literal["recall"], Unit("probability")]] = None
     """Probability of the class from which on an event is an alert. `"recall"`: the one that `[alerts]` knows to find
-    enough; until one is known nothing is decided, and of a new model that has none yet, that of the one before
+    enough; until one is known there is no alert, and of a new model that has none yet, that of the one before
     holds."""
     costs: Unless[Costs] = None
     """In place of a threshold: it follows from what errors cost."""
@@ -575,8 +575,8 @@ class DecisionRule(Section):
     suppress: Unless[Duration] = None
     """For so long after an alert, or an `abstain`, another event of the key is `suppressed`, by event time."""
     per_day: Unless[Annotated[Count, Unit("alerts")]] = None
-    """Most alerts of a day of `label.zone`. What would be more, or is less likely than so many of the last 24 hours, is
-    `over_budget`."""
+    """Most alerts of a day of `label.zone`. What would be more, or is less likely than so many of the 24 hours before,
+    is `over_budget`."""
 
 
 class Sample(Section):

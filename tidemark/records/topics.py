@@ -9,6 +9,10 @@ _COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.5"}
 _SMALL_SEGMENTS = {"segment.bytes": "16777216"}
 """Kafka compacts no segment that is written to: with its own size, 1 GiB, a sample of 6 MB would grow to that."""
 
+_OUTLIVES_MS = 8 * 86_400_000
+"""For so long decisions outlive their predictions, so that what is read again is known to be decided. Kafka removes a
+segment as a whole, and writes to it for a week (`segment.ms`): a prediction may be there for so long after its time."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
@@ -126,17 +130,17 @@ class Topics:
         predictions_retention_ms: of the predictions, if longer: they are joined to outcomes that come late.
         decisions: whether the pipeline has rules.
         """
-        time = {"retention.ms": str(retention_ms)}
+        time, kept = {"retention.ms": str(retention_ms)}, max(retention_ms, predictions_retention_ms)
         compacted = dict(_COMPACTED)
         return [
             *(TopicSpec(name, partitions, dict(time)) for name in raw),
             *(TopicSpec(self.hop(key), partitions, dict(time)) for key in hops),
             TopicSpec(self.features, partitions, dict(time)),
-            TopicSpec(self.predictions, partitions, {"retention.ms": str(max(retention_ms, predictions_retention_ms))}),
+            TopicSpec(self.predictions, partitions, {"retention.ms": str(kept)}),
             TopicSpec(self.proposals, 1, {"retention.ms": str(short_retention_ms)}),
             TopicSpec(self.sample, 1, compacted | _SMALL_SEGMENTS),
             TopicSpec(self.candidates, 1, dict(time)),
-            *([TopicSpec(self.decisions, 1, dict(time))] if decisions else []),
+            *([TopicSpec(self.decisions, 1, {"retention.ms": str(kept + _OUTLIVES_MS)})] if decisions else []),
             TopicSpec(self.labels, 1, dict(_FOREVER)),
             TopicSpec(self.outcomes, partitions, dict(_FOREVER)),
             TopicSpec(self.models, 1, compacted),

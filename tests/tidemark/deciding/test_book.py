@@ -64,18 +64,31 @@ def test_what_is_left_of_a_day_is_for_those_that_are_among_the_likeliest_of_24_h
 
 
 @given(st.lists(st.tuples(times, st.sampled_from([0.2, 0.5, 0.9])), max_size=60), times, st.floats(0, 1))
-def test_likelier_ones_are_counted_over_the_24_hours_up_to_the_latest(
+def test_likelier_ones_are_counted_over_the_24_hours_up_to_the_event(
     log: list[tuple[int, float]], last: int, probability: float
 ) -> None:
     book = Book(per_day=1_000_000)
-    for time, p in [*log, (last, 0.0)]:
+    for time, p in log:
         book.take(None, time, p, "alert")
-    hours = [(time // HOUR, p) for time, p in log]
-    latest = max([last // HOUR, *(hour for hour, _ in hours)])
-    held = [p for hour, p in hours if hour > latest - 24]
+    held = [p for time, p in log if last // HOUR - 24 < time // HOUR <= last // HOUR]
     bins = sorted(int(p * 4_096) for p in held)
     above = len(bins) - bisect_left(bins, min(int(probability * 4_096), 4_095) + 1)
     assert book._recent.above(last, probability) == above
+
+
+def test_one_clock_that_is_fast_does_not_spend_the_day_on_poor_ones() -> None:
+    book = Book(per_day=2)
+    for p in (0.95, 0.96, 0.97):
+        book.alert(None, START - 12 * HOUR, p)
+    assert book.alert(None, START + 30 * HOUR, 0.9) == "alert"
+    assert book.alert(None, START, 0.6) == "over_budget", "three of the last 24 hours were likelier"
+
+
+def test_probabilities_of_many_hours_are_kept_within_a_bound() -> None:
+    book = Book(per_day=10**9)
+    for number in range(2_000):
+        book.alert(None, START + number * HOUR, 0.9)
+    assert len(book._recent._hours) <= 192
 
 
 def test_a_day_is_one_of_the_zone() -> None:
@@ -100,3 +113,12 @@ def test_what_is_kept_does_not_grow_with_keys_that_nobody_is_near_any_more() -> 
         book.alert(f"k{number}", START + number * 60_000_000, 0.9)
     assert len(book._told) < 15_000
     assert len(book._counted) < 15_000
+
+
+def test_one_clock_that_is_fast_lets_no_key_be_told_of_twice() -> None:
+    book = Book(suppress=HOUR, ahead=72 * HOUR)
+    assert book.alert("a", START, 0.9) == "alert"
+    book.alert("fast", START + 72 * HOUR, 0.9)
+    for number in range(20_000):
+        book.alert(f"k{number}", START, 0.9)
+    assert book.alert("a", START + HOUR // 2, 0.9) == "suppressed"

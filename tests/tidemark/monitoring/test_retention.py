@@ -30,3 +30,13 @@ def test_topics_are_made_with_the_longer_of_both_retentions() -> None:
     assert (made[40]["p.predictions"], made[60]["p.predictions"]) == ("50", "60")
     assert made[60]["r"] == "50"
     assert made[60]["p.proposals"] == "7"
+
+
+def test_a_decision_outlives_the_prediction_that_it_was_made_of() -> None:
+    segment = 7 * 24 * 3_600_000  # Kafka removes whole segments, which it writes to for a week
+    for needed in (40, 60 * segment):
+        specs = Topics("p").specs(
+            raw=[], hops=[], partitions=2, retention_ms=50, predictions_retention_ms=needed, decisions=True
+        )
+        kept = {spec.name: int(spec.config.get("retention.ms", 0)) for spec in specs}
+        assert kept["p.decisions"] > kept["p.predictions"] + segment
