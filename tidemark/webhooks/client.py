@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from tidemark.runtime.safe_text import safe
-from tidemark.runtime.web_addresses import Resolve, WebAddress, numbers_of
+from tidemark.runtime.web_addresses import Resolve, WebAddress, numbers_of, web_address
 
 DEADLINE: Final = 15.0
 """Seconds of an attempt, the look-up of the name apart."""
@@ -23,6 +23,8 @@ _KEPT_SECONDS: Final = 30.0
 """Seconds for which a connection may be used again: then the name is looked up anew."""
 _MOST_READ: Final = 16_384
 _SHOWN: Final = 200
+_LEAST_HIDDEN: Final = 8
+"""Characters of a part of a path from which on it is taken for a secret."""
 _LONGEST_WAIT: Final = 6 * 3_600.0
 """Seconds that a receiver may ask for with `Retry-After`."""
 _AWAY: Final = frozenset({429, 502, 503, 504})
@@ -223,7 +225,7 @@ class Client:
             whole = response.isclosed()
         if response.will_close or not whole:
             self.close()
-        return _judged(response.status, told, response.getheader("retry-after"), response.getheader("location"))
+        return _judged(self._address, response, told)
 
     def _note(self, opened: socket.socket) -> None:
         with self._lock:
@@ -240,19 +242,43 @@ class Client:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-def _judged(status: int, told: bytes, retry_after: str | None, location: str | None) -> Attempt:
+def _judged(address: WebAddress, response: http.client.HTTPResponse, told: bytes) -> Attempt:
+    status = response.status
     if 200 <= status < 300:
         return Attempt(status)
     phrase = http.client.responses.get(status, "")
     reason = f"answered {status} {phrase}".rstrip()
     if 300 <= status < 400:
-        where = f" to {safe(location[:_SHOWN])}" if location else ""
-        reason += f"{where}; redirects are not followed"
-    elif text := safe(told[: 4 * _SHOWN].decode(errors="replace").strip())[:_SHOWN]:
+        reason += f"{_elsewhere(response.getheader('location'))}; redirects are not followed"
+    elif text := _without_path(address, safe(told[: 4 * _SHOWN].decode(errors="replace").strip()))[:_SHOWN]:
         reason += f": {text}"
     return Attempt(
-        status, reason, away=status in _AWAY, gone=status == http.client.GONE, retry_after=_seconds(retry_after)
+        status,
+        reason,
+        away=status in _AWAY,
+        gone=status == http.client.GONE,
+        retry_after=_seconds(response.getheader("retry-after")),
     )
+
+
+def _elsewhere(location: str | None) -> str:
+    """Where a redirect leads, without a path, which may hold the secret of the receiver's own address."""
+    if not location:
+        return ""
+    try:
+        return f" to {web_address(location).origin}"
+    except ValueError:
+        return " to another path"
+
+
+def _without_path(address: WebAddress, text: str) -> str:
+    """An answer that may quote the path it was asked for, which may hold a secret."""
+    path, _, query = address.path.partition("?")
+    parts = [address.path, path, query, *path.split("/"), *query.replace("=", "&").split("&")]
+    for part in sorted(set(parts), key=len, reverse=True):
+        if len(part) >= _LEAST_HIDDEN:
+            text = text.replace(part, "…")
+    return text
 
 
 def _seconds(text: str | None) -> float | None:

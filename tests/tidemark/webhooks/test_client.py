@@ -91,8 +91,32 @@ def test_a_redirect_is_not_followed(status: int) -> None:
         attempt = sent(receiver)
         assert not attempt.delivered
         assert f"answered {status}" in attempt.reason
-        assert attempt.reason.endswith(f"to {elsewhere.url}; redirects are not followed")
+        assert attempt.reason.endswith(f"to http://127.0.0.1:{elsewhere.port}; redirects are not followed")
         assert elsewhere.requests == []
+
+
+SECRET_PATH = "/services/T0AB/" + "x7Kq" * 6
+
+
+QUOTES: dict[str, Callable[[Request], Answer]] = {
+    "path": lambda request: (404, {}, f"Cannot POST {request.path}".encode()),
+    "part": lambda request: (404, {}, f"no hook {request.path.split('/')[3].split('?')[0]}".encode()),
+    "query": lambda request: (500, {}, f"?{request.path.partition('?')[2]}".encode()),
+    "redirect": lambda request: (308, {"Location": request.path.replace("?", "/?")}, b""),
+    "redirect elsewhere": lambda request: (301, {"Location": f"https://127.0.0.1{request.path}"}, b""),
+}
+
+
+@pytest.mark.parametrize("say", QUOTES.values(), ids=list(QUOTES))
+def test_a_refusal_that_quotes_the_address_tells_nobody_the_secret_in_its_path(
+    say: Callable[[Request], Answer],
+) -> None:
+    with receiving(say) as receiver:
+        url = f"http://127.0.0.1:{receiver.port}{SECRET_PATH}?token=hunter2hunter2"
+        attempt = client(url).post(BODY, HEADERS)
+    assert "answered " in attempt.reason
+    assert "x7Kq" not in attempt.reason
+    assert "hunter2" not in attempt.reason
 
 
 @pytest.mark.parametrize(
