@@ -106,8 +106,10 @@ class DecideStep:
         ]
         books = {each.rule.name: each.book for each in self._rules}
         self._known = Known()
+        latest = self._wall() + self._farthest
         for decision in self._read_back():
-            if decision.rule in books:
+            ours = 0 <= decision.probability <= 1 and decision.time <= latest
+            if ours and decision.rule in books:
                 self._known.add(decision.rule, decision.event_id)
                 books[decision.rule].take(decision.key, decision.time, decision.probability, decision.decided)
 

@@ -13,7 +13,7 @@ import numpy as np
 from tidemark.deciding.book import Book, Day
 from tidemark.deciding.rule import Bounds, bounds_of, class_of
 from tidemark.evaluation.measures import Measured, share_of
-from tidemark.monitoring.decoding import hashes, of_these_classes
+from tidemark.monitoring.decoding import hashes, of_these_classes, probabilities_problem
 from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT
 from tidemark.monitoring.outcomes import OutcomeReader
 from tidemark.pipeline.model import DecisionRule, Pipeline
@@ -21,15 +21,18 @@ from tidemark.records import Decided, Prediction
 from tidemark.runtime.processor import Batch
 
 _TOGETHER: Final = 10_000
+_QUARTER: Final = 900_000_000
+"""µs of a quarter of an hour: no zone's day begins within one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """What a rule would have decided.
 
-    bounds: in force.  days: of event time, by day.  right: share of alerts that outcomes say were of the class.  found:
-    share of the events of the class, by outcomes, that were alerts.  reviewed: share of them that were left to a
-    person.  judged: alerts of which the outcome is known.  of_class: events of the class by outcomes.
+    bounds: in force.  days: of event time on which a model predicted, by day.  right: share of alerts that outcomes say
+    were of the class.  found: share of the events of the class, by outcomes, that were alerts.  reviewed: share of them
+    that were left to a person.  judged: alerts of which the outcome is known.  of_class: events of the class by
+    outcomes.
     """
 
     rule: DecisionRule
@@ -50,8 +53,12 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A prediction that a rule might decide on, or whose class is known. truth: -1 where it is not."""
+    """A prediction that a rule might decide on, or whose class is known. truth: -1 where it is not.
 
+    event: 64-bit hash of the event's id.
+    """
+
+    event: int
     time: int
     key: str | None
     probabilities: list[float]
@@ -76,6 +83,7 @@ class Trial:
         self._truth: dict[tuple[int, int], tuple[int, int]] = {}
         self._cases: list[_Case] = []
         self._waiting: list[Prediction] = []
+        self._quarters: set[int] = set()
         self.events = 0
         self.scored = 0
 
@@ -98,7 +106,9 @@ class Trial:
     def results(self) -> list[Tried]:
         """What each rule would have decided."""
         self._sift()
-        self._cases.sort(key=lambda case: case.time)
+        # An event whose prediction was written twice is decided once.
+        once = {case.event: case for case in reversed(self._cases)}
+        self._cases = sorted(once.values(), key=lambda case: case.time)
         return [self._play(rule, number, bounds) for rule, number, bounds in self._rules]
 
     def _sift(self) -> None:
@@ -107,10 +117,12 @@ class Trial:
         events = hashes([one.event_id for one in waiting]).tolist() if waiting else []
         names = hashes([one.business_id or "" for one in waiting]).tolist() if waiting else []
         for one, event, business in zip(waiting, events, names, strict=True):
-            probabilities = of_these_classes(one.probabilities, len(self._pipeline.label.classes))
-            if probabilities is None:
+            classes = len(self._pipeline.label.classes)
+            probabilities = of_these_classes(one.probabilities, classes)
+            if probabilities is None or probabilities_problem(probabilities, classes) is not None:
                 continue
             self.scored += 1
+            self._quarters.add(one.time // _QUARTER)
             told = [self._truth.get((BY_EVENT, event))]
             if one.business_id is not None:
                 told.append(self._truth.get((BY_BUSINESS, business)))
@@ -119,12 +131,14 @@ class Trial:
                 bounds.lowest is not None and probabilities[number] >= bounds.lowest
                 for _, number, bounds in self._rules
             ):
-                self._cases.append(_Case(one.time, one.key, probabilities, truth))
+                self._cases.append(_Case(event, one.time, one.key, probabilities, truth))
 
     def _play(self, rule: DecisionRule, number: int, bounds: Bounds) -> Tried:
         zone = self._pipeline.label.zone
         book = Book(rule.suppress or 0, rule.per_day, None if zone is None else ZoneInfo(zone))
         decided = [self._decided(book, bounds, case, case.probabilities[number]) for case in self._cases]
+        for quarter in self._quarters:
+            book.days.setdefault(book.day(quarter * _QUARTER), Day())
         alert = np.array([each == "alert" for each in decided], bool)
         abstain = np.array([each == "abstain" for each in decided], bool)
         truth = np.array([case.truth for case in self._cases], np.int64)

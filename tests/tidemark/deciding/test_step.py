@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from models import START, small_pipeline
+from msgspec.structs import replace
 
 from tidemark.deciding.state import DecideState
 from tidemark.deciding.step import DecideStep
@@ -147,6 +148,20 @@ def test_a_prediction_that_is_written_once_more_is_not_decided_again(pipeline: P
     many = [prediction(n, 0.95) for n in range(3, 12_000)]
     assert len(deciding.feed(predictions(*many, first=10))) == len(many)
     assert deciding.feed(predictions(*log, *many, first=20_000)) == []
+
+
+def test_what_no_rule_has_decided_is_passed_over_where_it_is_read_back() -> None:
+    extra = '[[decisions]]\nname = "r"\nthreshold = 0.5\nsuppress = "1h"\nper_day = 5\n'
+    (right,) = Deciding(small_pipeline(extra=extra)).decisions(predictions(prediction(0, 0.95, "a")))
+    wrong = [
+        replace(right, event_id="e1", probability=1e308),
+        replace(right, event_id="e2", probability=-5.0),
+        replace(right, event_id="e3", key="b", time=2**63 - 1),
+    ]
+    deciding = Deciding(small_pipeline(extra=extra), [right, *wrong])
+    rows = [prediction(number, 0.95, f"k{number}") for number in range(4)]
+    assert [event for _, event, _ in deciding.feed(predictions(*rows))] == ["e1", "e2", "e3"]
+    assert deciding.step._rules[0].book.latest < 2**62
 
 
 def test_a_followed_threshold_below_abstain_from_holds_all_the_same() -> None:

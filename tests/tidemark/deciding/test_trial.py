@@ -82,3 +82,24 @@ def test_alerts_a_day_and_what_was_right_are_those_that_counting_gives() -> None
     assert tell.alerts_a_day[1] == 5
     assert found.alerts_a_day == (0.0, 0)
     assert (found.bounds.alert, found.right.value) == (None, None)
+
+
+def one(number: int, probability: float, day: int) -> Prediction:
+    return Prediction(
+        event_id=f"e{number}",
+        business_id=None,
+        key=None,
+        time=TIME + day * DAY,
+        probabilities=[1 - probability, probability],
+        uncertainty=None,
+        model="m",
+    )
+
+
+def test_days_without_an_alert_are_days_and_an_event_that_was_predicted_twice_is_one() -> None:
+    trial = Trial(small_pipeline(extra=RULES))
+    trial.add([one(day, 0.1, day) for day in range(10)])
+    trial.add([one(100, 0.9, 4), one(101, 0.9, 4), one(101, 0.9, 4), one(102, 1e308, 4), one(103, -3.0, 4)])
+    _, whole, _ = trial.results()
+    assert whole.alerts_a_day == (0.0, 2), "most days have none"
+    assert len(whole.days) == 10
