@@ -26,6 +26,7 @@ Name = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its name in the pi
 class Kind(StrEnum):
     """Types of events."""
 
+    DECISION_MADE = "decision.made"
     LABEL_COMPLETED = "label.completed"
     LABEL_RETRACTED = "label.retracted"
     CHAMPION_CHANGED = "model.champion_changed"

@@ -173,7 +173,12 @@ class OutputSpec(Section):
 
 
 EventType = Literal[
-    "label.completed", "label.retracted", "model.champion_changed", "drift.detected", "deadletter.added"
+    "decision.made",
+    "label.completed",
+    "label.retracted",
+    "model.champion_changed",
+    "drift.detected",
+    "deadletter.added",
 ]
 """What webhooks tell."""
 
@@ -194,6 +199,8 @@ class WebhookSpec(Section):
     """Environment variable that holds the secret, instead of a file."""
     classes: Unless[Annotated[list[str], Field(min_length=1)]] = None
     """Labels of these classes alone are told as `label.completed`; by default of all."""
+    rules: Unless[Annotated[list[str], Field(min_length=1)]] = None
+    """Decisions of these rules alone are told as `decision.made`; by default of all."""
     alarms: Unless[
         Annotated[
             list[Literal["inputs_changed", "predictions_changed", "labels_changed", "quality_fell"]],

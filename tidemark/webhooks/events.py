@@ -10,7 +10,7 @@ from typing import Final
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline, WebhookSpec
-from tidemark.records import Champion, Label, Metric, ModelManifest, decode
+from tidemark.records import Champion, Decision, Label, Metric, ModelManifest, decode
 from tidemark.registry import signature
 from tidemark.registry.codec import CHAMPION_KEY
 from tidemark.registry.versions import serial_of
@@ -18,6 +18,7 @@ from tidemark.runtime.processor import Headers
 from tidemark.webhooks.messages import (
     ChampionChanged,
     Data,
+    DecisionMade,
     DriftDetected,
     Envelope,
     LabelCompleted,
@@ -111,6 +112,7 @@ class Teller:
         """
         self._name, self._spec, self._secret = pipeline.name, spec, secret
         self._classes = None if spec.classes is None else frozenset(spec.classes)
+        self._rules = None if spec.rules is None else frozenset(spec.rules)
         self._alarms = frozenset(spec.alarms or ALARMS)
         self._topics = pipeline.topics
         self._manifest: ModelManifest | None = None
@@ -121,6 +123,7 @@ class Teller:
         """Topics that tell of its events."""
         topics = self._topics
         of = {
+            "decision.made": topics.decisions,
             "label.completed": topics.labels,
             "label.retracted": topics.labels,
             "model.champion_changed": topics.models,
@@ -138,6 +141,8 @@ class Teller:
         """
         if record.topic == self._topics.labels:
             return self._label(record)
+        if record.topic == self._topics.decisions:
+            return self._decision(record)
         if record.topic == self._topics.metrics:
             return self._alarm(record)
         if record.topic == self._topics.models:
@@ -182,6 +187,24 @@ class Teller:
         else:
             return None
         return event_of(kind, iso(label.answered_at), self._name, data, record.position)
+
+    def _decision(self, record: Received) -> Event | None:
+        found = decode(Decision, record.value)
+        if found.decided not in ("alert", "abstain") or (self._rules is not None and found.rule not in self._rules):
+            return None
+        data = DecisionMade(
+            event_id=found.event_id,
+            business_id=found.business_id,
+            key=found.key,
+            event_time=iso(found.time),
+            rule=found.rule,
+            decided=found.decided,
+            of=found.of,
+            probability=found.probability,
+            threshold=found.threshold,
+            model=found.model,
+        )
+        return event_of("decision.made", iso(record.timestamp * 1_000), self._name, data, record.position)
 
     def _alarm(self, record: Received) -> Event | None:
         name = (record.key or b"").decode(errors="replace")
@@ -315,6 +338,18 @@ def sample(kind: str, pipeline: Pipeline, now: float) -> Data:
     """
     at, event = iso(int(now * 1e6)), f"{pipeline.raw_topics[0]}-0-1-00000000"
     told: Mapping[str, Data] = {
+        "decision.made": DecisionMade(
+            event_id=event,
+            business_id="example",
+            key="example",
+            event_time=at,
+            rule=pipeline.decisions[0].name if pipeline.decisions else "example",
+            decided="alert",
+            of=pipeline.label.positive,
+            probability=0.9,
+            threshold=0.5,
+            model="v000001-00000000",
+        ),
         "label.completed": LabelCompleted(
             event_id=event,
             business_id="example",

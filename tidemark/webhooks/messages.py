@@ -62,6 +62,21 @@ class ChampionChanged(Data, frozen=True, kw_only=True):
     decision: str | None
 
 
+class DecisionMade(Data, frozen=True, kw_only=True):
+    """A rule's `alert`, or its `abstain`. of: the class.  probability: the model's of it.  threshold: that held."""
+
+    event_id: str
+    business_id: str | None
+    key: str | None
+    event_time: str | None
+    rule: str
+    decided: str
+    of: str
+    probability: float
+    threshold: float
+    model: str
+
+
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """A feature that has changed, and how."""
 
@@ -113,6 +128,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TYPES: Final[Mapping[str, type[Data]]] = {
+    "decision.made": DecisionMade,
     "label.completed": LabelCompleted,
     "label.retracted": LabelRetracted,
     "model.champion_changed": ChampionChanged,

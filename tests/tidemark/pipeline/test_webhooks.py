@@ -66,6 +66,14 @@ def test_a_webhook_changes_no_feature_and_a_file_without_one_is_as_it_was() -> N
             "webhooks[0].private_host: 'b.internal' is not the host of url; write 'a.internal'",
         ),
         (
+            {"events": '["decision.made"]'},
+            "webhooks[0].events: 'decision.made' needs [[decisions]]; declare a rule, or remove it",
+        ),
+        (
+            {"rules": '["tell"]'},
+            "webhooks[0].rules: 'tell' is no rule of [[decisions]]",
+        ),
+        (
             {"url": '"http://127.0.0.1/"', "private_host": '"127.0.0.1"', "ca_file": '"x"'},
             "webhooks[0].ca_file: http has no certificates; remove it",
         ),
@@ -91,7 +99,9 @@ def test_the_shortest_and_the_longest_right_table() -> None:
     parse(pipeline_text(extra=table()), "p.toml")
     whole = table(
         url='"https://hooks.internal:8443/a?b=c"',
-        events='["label.completed", "label.retracted", "model.champion_changed", "drift.detected", "deadletter.added"]',
+        events='["label.completed", "label.retracted", "model.champion_changed", "drift.detected", "deadletter.added", '
+        '"decision.made"]',
+        rules='["tell"]',
         classes='["yes"]',
         alarms='["quality_fell"]',
         private_host='"hooks.internal"',
@@ -99,4 +109,5 @@ def test_the_shortest_and_the_longest_right_table() -> None:
         secret_env=None,
         secret_file='"secret"',  # noqa: S106 the name of a file
     )
+    whole += '[[decisions]]\nname = "tell"\nthreshold = 0.5\n'
     assert parse(pipeline_text(extra=whole), "p.toml").webhooks[0].private_host == "hooks.internal"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ from models import small_pipeline
 
 from tidemark.errors import RecordError
 from tidemark.pipeline import Pipeline
-from tidemark.records import Champion, Label, LabelStatus, Metric, decode, encode
+from tidemark.records import Champion, Decided, Decision, Label, LabelStatus, Metric, decode, encode
 from tidemark.registry.codec import CHAMPION_KEY, signed
 from tidemark.runtime.processor import Output
 from tidemark.webhooks.events import ALARMS, Event, Letters, Received, Teller, event_of, sample
@@ -22,6 +22,7 @@ from tidemark.webhooks.under_way import UnderWay
 
 NOW = 1_750_000_000.0
 MICROS = int(NOW * 1_000_000)
+RULES = "".join(f'[[decisions]]\nname = "{name}"\nthreshold = 0.5\n' for name in ("tell", "other"))
 
 
 def pipeline_with(events: list[str], more: str = "") -> Pipeline:
@@ -283,7 +284,7 @@ def test_ten_thousand_kinds_of_dead_letters_are_counted_within_bounds() -> None:
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
 def test_each_type_has_a_schema_that_its_sample_fits(kind: str) -> None:
-    pipeline = pipeline_with([kind])
+    pipeline = pipeline_with([kind], RULES)
     event = event_of(kind, None, "p", sample(kind, pipeline, NOW), "test")
     assert told(event)["type"] == kind
     schema = json_schema(kind)
@@ -295,3 +296,38 @@ def test_each_type_has_a_schema_that_its_sample_fits(kind: str) -> None:
 def test_alarms_are_those_that_the_pipeline_file_may_name() -> None:
     pipeline = pipeline_with(["drift.detected"], f"alarms = {list(ALARMS)}")
     assert pipeline.webhooks[0].alarms == list(ALARMS)
+
+
+def test_alerts_and_what_is_left_to_a_person_are_told_of_the_rules_that_are_named() -> None:
+    decision = Decision(
+        event_id="e",
+        business_id="B1",
+        key="k",
+        time=1_750_000_000_000_000,
+        rule="tell",
+        decided="alert",
+        of="yes",
+        probability=0.75,
+        threshold=0.5,
+        model="m",
+    )
+    one = teller("decision.made", more=f'rules = ["tell"]\n{RULES}')
+    body = told(one.event(at("p.decisions", encode(decision))))
+    assert body["data"] == {
+        "event_id": "e",
+        "business_id": "B1",
+        "key": "k",
+        "event_time": "2025-06-15T15:06:40Z",
+        "rule": "tell",
+        "decided": "alert",
+        "of": "yes",
+        "probability": 0.75,
+        "threshold": 0.5,
+        "model": "m",
+    }
+    said: tuple[Decided, ...] = get_args(Decided)
+    kept = [
+        each for each in said if one.event(at("p.decisions", encode(msgspec.structs.replace(decision, decided=each))))
+    ]
+    assert kept == ["alert", "abstain"]
+    assert one.event(at("p.decisions", encode(msgspec.structs.replace(decision, rule="other")))) is None
