@@ -103,4 +103,6 @@ def zscore_of(values: NDArray[np.float64], base: int, begin: int, end: int, x: f
         if y == y:  # noqa: PLR0124
             distance = (y * first - anchor) * scale - mean
             squares += distance * distance
-    return _finite(((x * first - anchor) * scale - mean) / math.sqrt(squares / (n - 1)))
+    own = 0.25 if abs(x) > _HUGE else 1.0  # the distance of so large a value may overflow where no other does
+    distance = (x * first * own - anchor * own) * scale - mean * own
+    return _finite(distance / math.sqrt(squares / (n - 1)) / own)

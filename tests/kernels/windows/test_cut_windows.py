@@ -198,6 +198,13 @@ def test_a_z_score_is_the_same_at_every_scale(scale: float) -> None:
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("own", [-1.7976931348623157e308, 1.7976931348623157e308])
+def test_the_z_score_of_a_value_much_larger_than_its_past_does_not_overflow_on_the_way(own: float) -> None:
+    past = [math.copysign(1e307, -own), math.copysign(1.0, own)]
+    got = of(one_key([0, 1, 2], [past[1], past[0], own]), WindowSpec("zscore", 0, 100))[-1, 0]
+    assert got == pytest.approx(math.copysign(26.13032690425947, own), rel=1e-11)
+
+
 def test_an_infinite_value_or_a_result_beyond_float64_is_missing() -> None:
     for values in ([1.0, math.inf, 2.0], [1.0, 2.0, -math.inf]):
         got = of(one_key([0, 1, 2], values), WindowSpec("zscore", 0, 100), WindowSpec("slope", 0, 100, True))
