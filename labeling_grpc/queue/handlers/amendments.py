@@ -142,7 +142,7 @@ def _amended(work: UnitOfWork, command: Amend, row: sa.Row[Any] | None) -> Accep
         content = GoldAnswer(command.label, command.confidence, command.comment, read(row.consensus), bulk)
     annotation_id = work.record(candidate, status, who, known_at, content, key=key, supersedes=row.id)
     work.tell("amended", row.event_id, who, command.label, gold=status == "gold")
-    if who != row.annotator and not command.bulk:
+    if who != row.annotator and not (command.bulk and row.bulk is not None):  # that of a bulk is told as a whole
         detail = {"annotation": row.id, "of": row.annotator, "becomes": annotation_id, "in_the_name_of": who}
         actor = command.by.name or who
         work.acts.append(Act(actor, command.by.role.value, "AmendLabel", row.event_id, detail))

@@ -204,6 +204,18 @@ def test_nobody_undoes_anothers_bulk_though_it_has_the_same_name(its: Service) -
     assert sum(label.status == "retracted" for label in its.labels()) == 1
 
 
+@pytest.mark.parametrize("bulk", ["b", ""])
+def test_an_amendment_in_anothers_name_is_in_the_audit_trail_whatever_it_says_of_a_bulk(
+    its: Service, bulk: str
+) -> None:
+    with its.client("ada") as ada, its.client("rita", Role.REVIEWER) as rita, its.admin() as admin:
+        (given,) = ada.submit_many(answered([first(ada)], bulk))
+        assert isinstance(given, Submitted)
+        rita.amend(given.annotation_id, "genuine", bulk=True)
+        trail = [entry for entry in admin.audit() if entry.action == "AmendLabel"]
+    assert [(entry.actor, json.loads(entry.detail)["of"]) for entry in trail] == [("rita", "ada")]
+
+
 def test_a_bulk_has_a_name_that_can_be_written_and_comes_by_no_other_call(its: Service) -> None:
     with its.client("ada") as ada:
         shown = first(ada)
