@@ -185,10 +185,12 @@ class _Seen:
         column = None if window.column is None else self.columns.index(window.column)
         if window.gap is not None:
             inside &= self.times >= self._session_began(inside, window.gap)
-        if not window.include_current or window.aggregate in _OF_EARLIER:
+        if not window.include_current:
             inside[-1] = False
         if window.rows is not None:
             inside &= self._newest(inside, window.rows, column, begin + window.size)
+        if window.aggregate in _OF_EARLIER:  # the event itself is one of so many rows, where it is included
+            inside[-1] = False
         places = np.flatnonzero(inside).tolist()
         if places and (window.gap is not None or window.rows is not None):
             begin = int(self.times[places].min()) - 1
