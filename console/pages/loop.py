@@ -26,13 +26,15 @@ from labeling_grpc.client import AsyncLabelingClient, RefusedError, UnreachableE
 from labeling_grpc.client.queue_status import queue_status
 from tidemark.errors import LabelingError, TidemarkError
 from tidemark.observe.status import status_of
-from tidemark.observe.status_record import LabelingStatus, Status, TopicStatus
+from tidemark.observe.status_record import LabelingStatus, QualityStatus, Status, TopicStatus
 from tidemark.observe.words import alert_words, decision_words, gain_words, quality_words, seconds_words
 
 _EVERY_SECONDS: Final = 2.0
 _MOST_SECONDS: Final = 3_600.0
 """Of one stream of events: the browser begins another, and its session is looked at anew."""
 _CHAMPIONS: Final = 6
+_WIDEST: Final = 0.5
+"""Of the interval of a quality that is shown as one figure."""
 _HOURS: Final = {"1": 1, "6": 6, "24": 24, "168": 168}
 
 
@@ -123,7 +125,7 @@ async def _live(visit: Visit) -> str:
         topics=_topics(site, status, look),
         flows={flow.name: flow for flow in status.flows},
         quality="" if quality is None else quality_words(quality),
-        headline=None if quality is None or quality.value is None else share(quality.value),
+        headline=headline_of(quality),
         gain="" if quality is None else gain_words(quality),
         alerts="" if status.alerts is None else alert_words(status.alerts),
         decisions=decision_words(status.decisions),
@@ -142,6 +144,14 @@ async def _status(site: Site, client: AsyncLabelingClient, look: Look) -> Status
     except LabelingError as error:
         labeling = LabelingStatus(reachable=False, problem=str(error))
     return status_of(site.pipeline, site.file, look.snapshot, look.sample, labeling)
+
+
+def headline_of(quality: QualityStatus | None) -> str | None:
+    """The one large figure of quality: its interval where that is so wide that a figure would mislead."""
+    if quality is None or quality.value is None:
+        return None
+    low, high = quality.low or 0.0, 1.0 if quality.high is None else quality.high
+    return share(quality.value) if high - low <= _WIDEST else f"{share(low)} to {share(high)}"
 
 
 def _late(look: Look) -> str | None:

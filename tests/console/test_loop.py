@@ -22,9 +22,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from console.loop.prometheus import exposition, name_of
 from console.loop.series import MOST_DRAWN, Series
+from console.pages.loop import headline_of
 from tidemark.kafka import ensure_topics
 from tidemark.observe import catalog
-from tidemark.observe.status_record import FigureStatus, FlowStatus, LabelingStatus, Status, TopicStatus, WebhookStatus
+from tidemark.observe.status_record import (
+    FigureStatus,
+    FlowStatus,
+    LabelingStatus,
+    QualityStatus,
+    Status,
+    TopicStatus,
+    WebhookStatus,
+)
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import SourceSpec, WebhookSpec
 from tidemark.records import Metric, encode
@@ -101,6 +110,35 @@ def looped(kafka: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     started(settings, pipeline)
     with world(folder, pipeline, tokens=True, settings=settings) as its:
         yield its
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [
+        (1.0, 0.0, 1.0, "0.0 % to 100.0 %"),
+        (0.62, 0.31, 0.7, "62 %"),
+        (0.62, 0.1, 0.7, "10 % to 70 %"),
+        (None, 0.0, 1.0, None),
+    ],
+)
+def test_quality_is_one_large_figure_only_where_its_interval_is_narrow(
+    value: float | None, low: float, high: float, shown: str | None
+) -> None:
+    quality = QualityStatus(
+        model="m",
+        metric="accuracy",
+        value=value,
+        low=low,
+        high=high,
+        n=40,
+        of_class="",
+        base_rate=None,
+        chance=None,
+        more=0,
+        at=0.0,
+    )
+    assert headline_of(quality) == shown
+    assert headline_of(None) is None
 
 
 def test_the_page_says_what_status_says_and_shows_text_from_topics_as_text(looped: World) -> None:
