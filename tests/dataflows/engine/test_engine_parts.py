@@ -414,7 +414,7 @@ def test_a_wrong_command_line_tells_the_right_one(caplog: pytest.LogCaptureFixtu
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     try:
         assert main(["strm", "p.toml"]) == 2
-        assert "stream|select|retrain|monitor|publish PIPELINE" in caplog.text
+        assert "stream|select|retrain|monitor|decide|publish PIPELINE" in caplog.text
         assert main(["stream", "not-there.toml"]) == 78
         assert "not-there.toml" in caplog.text
     finally:
