@@ -252,8 +252,8 @@ class WebhookTask:
     # What is committed.
 
     def _progress(self) -> bytes:
-        read, first = dict(self._positions), self.under_way.letters.first
-        if first is not None:
+        read = dict(self._positions)
+        for first in self.under_way.letters.untold:
             read[first.topic, first.partition] = first.offset
         positions = [
             Position(topic=topic, partition=index, incarnation=self._incarnations[topic], offset=offset)

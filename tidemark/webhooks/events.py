@@ -271,6 +271,7 @@ class Letters:
         """
         self._pipeline, self._own, self._quotes = pipeline, own_step, quotes
         self._first: Received | None = None
+        self._firsts: dict[int, Received] = {}
         self._last: Received | None = None
         self._kinds: Counter[tuple[str, str]] = Counter()
         self._reasons: dict[tuple[str, str], str] = {}
@@ -279,9 +280,9 @@ class Letters:
         self._told_at: float | None = None
 
     @property
-    def first(self) -> Received | None:
-        """The first that is not told yet: from here on it is read again after a crash."""
-        return self._first
+    def untold(self) -> list[Received]:
+        """The first of each partition that is not told yet: from here on it is read again after a crash."""
+        return list(self._firsts.values())
 
     def add(self, record: Received, now: float) -> None:
         """Count one. now: s since 1970."""
@@ -291,6 +292,7 @@ class Letters:
             return
         if self._first is None:
             self._first, self._since = record, now
+        self._firsts.setdefault(record.partition, record)
         self._last = record
         self._count += 1
         kind = step[:_REASON], said.get("source_topic", "")[:_REASON]
@@ -308,7 +310,9 @@ class Letters:
     def event(self, now: float) -> Event | None:
         """The event, once it is due; then the count begins anew."""
         due, first, last = self.due_at(), self._first, self._last
-        if due is None or first is None or last is None or not due <= now:
+        if due is None or first is None or last is None:
+            return None
+        if now < due <= now + _EVERY:  # where it lies farther ahead, the clock was set back
             return None
         kinds = [
             LettersOfAKind(step=step, source_topic=topic, reason=self._reasons[step, topic], count=count)
@@ -318,6 +322,7 @@ class Letters:
         at = iso(first.timestamp * 1_000)
         made = event_of("deadletter.added", at, self._pipeline, data, first.position)
         self._first = self._last = None
+        self._firsts.clear()
         self._kinds.clear()
         self._reasons.clear()
         self._count, self._told_at = 0, now

@@ -18,6 +18,7 @@ import msgspec
 from tidemark.errors import RecordError
 from tidemark.records import Int64, Record, decode
 from tidemark.webhooks.client import Attempt
+from tidemark.webhooks.events import MOST_BYTES
 
 DAY: Final = 86_400.0
 FIRST: Final = 5.0
@@ -31,6 +32,7 @@ _SECOND: Final = 1_000_000
 _IDENTITY: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 """It is sent as a header, and logged."""
 _MOST_ATTEMPTS: Final = 1_000_000
+_REASON: Final = 2_000
 
 
 class Delivery(Record, frozen=True, kw_only=True):
@@ -216,7 +218,8 @@ def delivery_of(key: bytes | None, value: bytes, webhook: str) -> Delivery:
     delivery = decode(Delivery, value)
     if delivery.webhook != webhook or delivery.key != key:
         raise RecordError("webhook", f"a delivery whose key is not {webhook}/ID")
-    if not _IDENTITY.fullmatch(delivery.id) or not 0 <= delivery.attempts <= _MOST_ATTEMPTS:
+    told = _IDENTITY.fullmatch(delivery.id) and len(delivery.body) <= MOST_BYTES and len(delivery.reason) <= _REASON
+    if not told or not 0 <= delivery.attempts <= _MOST_ATTEMPTS:
         raise RecordError("webhook", "a delivery that no webhook has written")
     return delivery
 

@@ -244,6 +244,23 @@ def test_dead_letters_of_a_minute_are_one_event_with_the_commonest_kinds() -> No
     assert letters.event(NOW + 1_000) is None
 
 
+def test_what_is_not_told_is_read_again_from_the_first_of_each_partition() -> None:
+    letters = Letters("p", "webhook w")
+    for offset, partition in ((7, 0), (2, 1), (8, 0), (3, 1)):
+        letters.add(replace(letter(offset), partition=partition), NOW)
+    assert [(each.partition, each.offset) for each in letters.untold] == [(0, 7), (1, 2)]
+    assert told(letters.event(NOW + 5))["data"]["count"] == 4
+    assert letters.untold == []
+
+
+def test_a_clock_that_is_set_back_holds_no_dead_letters_up() -> None:
+    letters = Letters("p", "webhook w")
+    letters.add(letter(3), NOW + 86_400)
+    assert told(letters.event(NOW + 86_405))["data"]["count"] == 1
+    letters.add(letter(4), NOW)
+    assert told(letters.event(NOW + 5))["data"]["count"] == 1
+
+
 def test_reasons_which_may_quote_a_record_are_left_out_where_that_is_asked_for() -> None:
     letters = Letters("p", "webhook w", quotes=False)
     letters.add(letter(3, reason="malformed JSON: {card: 4111"), NOW)
@@ -265,9 +282,9 @@ def test_a_pipeline_that_hides_a_column_tells_no_reasons() -> None:
 def test_ones_own_dead_letters_are_not_told() -> None:
     letters = Letters("p", "webhook w")
     letters.add(letter(3, "webhook w"), NOW)
-    assert letters.first is None
+    assert letters.untold == []
     letters.add(letter(4, "webhook other"), NOW)
-    assert letters.first is not None
+    assert [each.offset for each in letters.untold] == [4]
 
 
 def test_ten_thousand_kinds_of_dead_letters_are_counted_within_bounds() -> None:

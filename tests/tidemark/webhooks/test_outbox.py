@@ -196,6 +196,7 @@ def test_what_a_person_sends_again_has_its_day_anew() -> None:
         (b"w/a", encode(delivery("a")).replace(b'"since":1', b'"since":1e99')),
         (b"w/a\r\nX: y", encode(delivery("a\r\nX: y"))),
         ("w/\u202eb".encode(), encode(delivery("\u202eb"))),
+        (b"w/a", encode(delivery("a")).replace(b'"body":"{}"', b'"body":"%s"' % (b"x" * 200_001))),
         (b"w/" + b"a" * 101, encode(delivery("a" * 101))),
         (b"w/a", encode(delivery("a")).replace(b'"attempts":0', b'"attempts":9223372036854775807')),
     ],
