@@ -216,6 +216,8 @@ def numbers_of(address: WebAddress, *, private: bool, resolve: Resolve | None = 
         if why is None and address.scheme == "http" and number is not None and reach_of(number) is not Reach.loopback:
             why = f"{number} is another machine, to which only https goes"
         if why is not None:
+            if not private and number is not None and refusal(number, private=True) is None:
+                why += f'; if it may be reached, write private_host = "{address.host}"'
             raise PermissionError(f"{address.host}: {why}" if text != address.host else why)
     return found
 

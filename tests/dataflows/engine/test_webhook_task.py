@@ -94,7 +94,7 @@ def test_each_kind_of_event_is_told_once_with_a_signature_and_nothing_from_befor
                 ],
             )
             until(task, lambda: len(receiver.requests) == 5, "labels, champion and alarm have not come")
-            until(task, lambda: task.under_way.letters.first is not None, "no dead letter was read")
+            until(task, lambda: task.under_way.letters.untold, "no dead letter was read")
             clock.ahead += 10
             until(task, lambda: len(receiver.requests) == 6 and not len(task.outbox), "no dead letters have come")
         bodies = [verified(request) for request in receiver.requests]
