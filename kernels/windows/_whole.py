@@ -38,6 +38,7 @@ from kernels.windows._aggregates import (
     scan,
     scan_ends,
 )
+from kernels.windows._last_rows import Kept, base_of, newest, trim, trim_all
 from kernels.windows._part import AHEAD, NEAR_MEMORY, Part
 from kernels.windows._scaled import slope_of, zscore_of
 from kernels.windows._store import (
@@ -74,8 +75,6 @@ class Plan(NamedTuple):
 
     A task is one window over one column (or none, -1), which features share. ``slots`` says, for each task and moment
     (sum to max), which column of the result it goes to, -1 for none. ``rest`` lists the specs that are no moments.
-    ``kept_column`` and ``kept_rows`` say how many of the newest values of a column windows may still need; both are
-    empty where no window is cut to them.
     """
 
     lateness: int
@@ -93,8 +92,7 @@ class Plan(NamedTuple):
     spec_parameter: NDArray[np.float64]
     rest: NDArray[np.int64]
     empty: NDArray[np.float64]
-    kept_column: NDArray[np.int64]
-    kept_rows: NDArray[np.int64]
+    kept: Kept
 
 
 class Scratch(NamedTuple):
@@ -103,47 +101,6 @@ class Scratch(NamedTuple):
     begins: NDArray[np.int64]
     ends: NDArray[np.int64]
     partials: NDArray[np.float64]
-
-
-@lean
-def _newest(values: NDArray[np.float64], base: int, first: int, end: int, without: int, n: int) -> int:
-    """The row from which on ``n`` rows before ``end`` have a value, none before ``first``; base: -1, all have one."""
-    p, left = end, n
-    while p > first and left > 0:
-        p -= 1
-        if p != without and (base < 0 or values[base + p] == values[base + p]):
-            left -= 1
-    return p
-
-
-@lean
-def _base(chunk: int, column: int, n_columns: int) -> int:
-    """As ``column_base``; -1 where there is no column."""
-    return -1 if column < 0 else column_base(chunk, column, n_columns)
-
-
-@lean
-def _trim(plan: Plan, store: Store, entry: int, bound: int) -> None:
-    """Drop an entry's rows at or before ``bound`` that are none of the newest which windows may be cut to."""
-    table = store.table
-    chunk, head = table[entry, CHUNK], table[entry, HEAD]
-    end = first_after(store.times, head, table[entry, TAIL], bound)
-    first = end
-    for k in range(plan.kept_rows.shape[0]):
-        base = _base(chunk, plan.kept_column[k], plan.columns.shape[0])
-        first = min(first, _newest(store.values, base, head, end, -1, plan.kept_rows[k]))
-    table[entry, HEAD] = first
-
-
-@lean
-def trim_all(plan: Plan, store: Store) -> None:
-    """Trim every entry as of the watermark."""
-    watermark = store.counters[WATERMARK]
-    if plan.kept_rows.shape[0] == 0 or watermark == NO_WATERMARK:
-        return
-    for entry in range(store.table.shape[0]):
-        if store.table[entry, CHUNK] != -1:
-            _trim(plan, store, entry, watermark - plan.lateness)
 
 
 @lean
@@ -159,8 +116,8 @@ def _put(plan: Plan, store: Store, key: int, t: int, values: NDArray[np.float64]
     table[entry, HEAD] = head
     if tail == offset_of(chunk) + capacity_of(chunk):
         watermark = store.counters[WATERMARK]
-        if plan.kept_rows.shape[0] > 0 and watermark != NO_WATERMARK:
-            _trim(plan, store, entry, watermark - plan.lateness)
+        if plan.kept.rows.shape[0] > 0 and watermark != NO_WATERMARK:
+            trim(plan.kept, columns.shape[0], store, entry, watermark - plan.lateness)
         if not make_room(store, entry, _FULL):
             return -1
         head, tail, chunk = table[entry, HEAD], table[entry, TAIL], table[entry, CHUNK]
@@ -195,11 +152,11 @@ def _begin(plan: Plan, store: Store, entry: int, at: int, watermark: int, task: 
             p -= 1
         return max(p, begin)
     if rows > 0:
-        base = _base(chunk, plan.task_column[task], plan.columns.shape[0])
-        begin = _newest(values, base, begin, at + plan.task_current[task], -1, rows)
+        base = base_of(chunk, plan.task_column[task], plan.columns.shape[0])
+        begin = newest(values, base, begin, at + plan.task_current[task], -1, rows)
         if late:
             end = first_after(times, head, tail, watermark - lateness)
-            begin = max(begin, min(at, _newest(values, base, head, end, at, rows)))
+            begin = max(begin, min(at, newest(values, base, head, end, at, rows)))
     return begin
 
 
@@ -252,7 +209,7 @@ def _rest(plan: Plan, store: Store, scratch: Scratch, entry: int, at: int, m: in
     kind, task = plan.spec_kind[m], plan.spec_task[m]
     begin, end = scratch.begins[task], scratch.ends[task]
     if kind in (COUNT, SINCE_LAST, SINCE_FIRST, RATE):
-        base = _base(store.table[entry, CHUNK], plan.task_column[task], plan.columns.shape[0])
+        base = base_of(store.table[entry, CHUNK], plan.task_column[task], plan.columns.shape[0])
         return _of_rows(store, base, kind, at, begin, end)
     if kind == LAST:
         return float(scratch.partials[task, 0, NEWEST])
@@ -361,8 +318,7 @@ def _plan_of(specs: Sequence[WindowSpec], lateness: int, first: int, empty: Sequ
         spec_parameter=np.array([spec.parameter for spec in specs], np.float64),
         rest=ints(rest),
         empty=np.array(empty, np.float64),
-        kept_column=ints(list(kept)),
-        kept_rows=ints(list(kept.values())),
+        kept=Kept(ints(list(kept)), ints(list(kept.values())), ints([0] * len(kept))),
     )
 
 
@@ -394,4 +350,4 @@ class Whole(Part):
         return _update(begin, keys, times, bounded, values, plan, self.store, scratch, self._first, out)
 
     def _settle(self) -> None:
-        trim_all(self._plan, self.store)
+        trim_all(self._plan.kept, self._plan.columns.shape[0], self.store, self._plan.lateness)

@@ -256,6 +256,20 @@ def test_what_the_last_rows_take_does_not_grow_with_the_rows_of_a_key() -> None:
     assert len(many.to_bytes()) < 1_000
 
 
+@many_rows
+@pytest.mark.parametrize("share", [0.0, 0.01])
+def test_rows_that_lack_the_value_take_no_room_of_the_last_rows(share: float) -> None:
+    """A column that is NULL elsewhere is how a window is of some rows only, and a key may never have its value."""
+    specs, n = [WindowSpec("mean", 0, 10**9, rows=3), WindowSpec("last", 1, 10**9, rows=2)], 20_000
+    values = np.where(np.random.default_rng(3).random((n, 2)) < share, 1.0, np.nan)
+    values[:, 1] = np.where(np.arange(n) == 5, 7.0, np.nan)
+    state = WindowState(specs, 2, 10)
+    got = state.update(np.zeros(n, np.uint64), np.arange(n), values)
+    assert (got[6:, 1] == 7.0).all(), "what is needed stays, however old"
+    assert state.nbytes < 50_000
+    assert len(state.to_bytes()) < 1_000
+
+
 def test_a_function_of_a_package_sees_the_rows_that_kernels_see() -> None:
     def total(values: NDArray[np.float64], _: NDArray[np.float64]) -> float:
         return float(sum(values))
