@@ -63,8 +63,8 @@ def try_out(
     with told():
         from tidemark.runtime.web_addresses import web_address
         from tidemark.webhooks.declared import requests_of, spec_of
-        from tidemark.webhooks.events import sample
         from tidemark.webhooks.messages import Envelope, encoded, iso
+        from tidemark.webhooks.samples import sample
 
         loaded = load(pipeline)
         spec = spec_of(loaded, name)

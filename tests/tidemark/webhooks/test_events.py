@@ -15,9 +15,10 @@ from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Decided, Decision, Label, LabelStatus, Metric, decode, encode
 from tidemark.registry.codec import CHAMPION_KEY, signed
 from tidemark.runtime.processor import Output
-from tidemark.webhooks.events import ALARMS, Event, Letters, Received, Teller, event_of, sample
+from tidemark.webhooks.events import ALARMS, Event, Letters, Received, Teller, event_of
 from tidemark.webhooks.messages import TYPES, json_schema
 from tidemark.webhooks.outbox import Delivery
+from tidemark.webhooks.samples import sample
 from tidemark.webhooks.under_way import UnderWay
 
 NOW = 1_750_000_000.0
