@@ -29,9 +29,9 @@ _SCREENED: Final = 1_000
 
 _LAST: Final = 100
 _BEFORE: Final = 30
+"""Judged answers that drift compares, and those before them that it needs at least."""
 _OWN: Final = 200
 """Votes of one annotator that are looked at to tell them how far others agree: it is asked with every case."""
-"""Judged answers that drift compares, and those before them that it needs at least."""
 
 _newer = answers.alias()
 _OF = (
