@@ -57,7 +57,7 @@ def cheapest(costs: Costs) -> Bounds:
         The bounds; without `abstain` where a review never costs least.
 
     """
-    alert = costs.false_alarm / (costs.false_alarm + costs.missed)
+    alert = 1 / (1 + costs.missed / costs.false_alarm)  # a sum of large costs would be infinite
     if costs.review is None:
         return Bounds(alert)
     silent_to, alert_from = costs.review / costs.missed, 1 - costs.review / costs.false_alarm

@@ -31,6 +31,10 @@ def test_no_other_decision_would_cost_less(missed: float, false_alarm: float, re
     assert costs[decided] <= min(costs.values()) + 1e-9 * max(costs.values())
 
 
+def test_the_unit_of_costs_does_not_matter_however_small_it_is() -> None:
+    assert cheapest(Costs(missed=1.5e308, false_alarm=1.5e308)) == Bounds(0.5)
+
+
 def test_a_rule_with_a_threshold_has_it() -> None:
     assert bounds_of(DecisionRule(name="r", threshold=0.5, abstain_from=0.25)) == Bounds(0.5, 0.25)
     assert bounds_of(DecisionRule(name="r", threshold="recall")) == Bounds(None)
