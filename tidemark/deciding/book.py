@@ -87,6 +87,7 @@ class Book:
     days: dict[str, Day] = field(default_factory=dict)
     latest: int = -(2**63)
     _told: Times = field(default_factory=dict)
+    _asked: Times = field(default_factory=dict)
     _counted: Times = field(default_factory=dict)
     _recent: Recent = field(default_factory=Recent)
     _since_tidy: int = 0
@@ -114,16 +115,20 @@ class Book:
         return self.take(key, time, probability, "alert")
 
     def abstain(self, key: str | None, time: int, probability: float) -> Decided:
-        """What becomes of an event that a person should decide: not twice of a key within `suppress`."""
-        decided: Decided = "suppressed" if self._near(self._told, key, time) else "abstain"
-        return self.take(key, time, probability, decided)
+        """What becomes of an event that a person should decide: not twice of a key within `suppress`.
+
+        Nor where the key was alerted of. An alert is more than this, and comes all the same after it.
+        """
+        near = self._near(self._told, key, time) or self._near(self._asked, key, time)
+        return self.take(key, time, probability, "suppressed" if near else "abstain")
 
     def take(self, key: str | None, time: int, probability: float, decided: Decided) -> Decided:
         """Take down what was decided, now or by an earlier process."""
         self.latest = max(self.latest, time)
         self.days.setdefault(self.day(time), Day()).add(decided)
         if decided in ("alert", "abstain") and key is not None and self.suppress:
-            self._told.setdefault(key, deque(maxlen=_TIMES)).append(time)
+            times = self._told if decided == "alert" else self._asked
+            times.setdefault(key, deque(maxlen=_TIMES)).append(time)
         if decided in ("alert", "over_budget") and self.per_day is not None:
             if not self._near(self._counted, key, time):
                 self._recent.add(time, probability)
@@ -149,7 +154,7 @@ class Book:
         """Forget what no event can be near any more, by the latest: one that is later still is told of once more."""
         self._since_tidy = 0
         oldest = self.latest - self.ahead - 2 * self.suppress - _DAY
-        for times in (self._told, self._counted):
+        for times in (self._told, self._asked, self._counted):
             for key in [key for key, known in times.items() if max(known) < oldest]:
                 del times[key]
         for day in sorted(self.days)[:-_DAYS]:

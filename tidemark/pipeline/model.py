@@ -580,7 +580,8 @@ class DecisionRule(Section):
     """With a threshold: from this probability on, and below the threshold, the decision is `abstain`: a person should
     look."""
     suppress: Unless[Duration] = None
-    """For so long after an alert, or an `abstain`, another event of the key is `suppressed`, by event time."""
+    """For so long after an alert another event of the key is `suppressed`, by event time; after an `abstain` another
+    one, but no alert."""
     per_day: Unless[Annotated[Count, Unit("alerts")]] = None
     """Most alerts of a day of `label.zone`. What would be more, or is less likely than so many of the 24 hours before,
     is `over_budget`."""

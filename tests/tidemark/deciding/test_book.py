@@ -122,3 +122,13 @@ def test_one_clock_that_is_fast_lets_no_key_be_told_of_twice() -> None:
     for number in range(20_000):
         book.alert(f"k{number}", START, 0.9)
     assert book.alert("a", START + HOUR // 2, 0.9) == "suppressed"
+
+
+def test_an_alert_comes_after_an_abstention_and_nothing_within_suppress_after_an_alert() -> None:
+    book = Book(suppress=HOUR)
+    assert book.abstain("a", START, 0.5) == "abstain"
+    assert book.abstain("a", START + 1, 0.6) == "suppressed"
+    assert book.alert("a", START + 2, 0.9) == "alert"
+    assert book.alert("a", START + 3, 0.9) == "suppressed"
+    assert book.abstain("a", START + 4, 0.5) == "suppressed"
+    assert book.abstain("a", START + 3 * HOUR, 0.5) == "abstain"

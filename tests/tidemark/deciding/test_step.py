@@ -96,7 +96,7 @@ def test_each_rule_decides_for_itself_and_a_record_says_all_that_led_to_it(pipel
     assert [(each.rule, each.event_id, each.decided) for each in found] == [
         ("no", "e0", "alert"),
         ("tell", "e2", "abstain"),
-        ("tell", "e3", "suppressed"),
+        ("tell", "e3", "alert"),
         ("tell", "e4", "alert"),
         ("tell", "e5", "alert"),
         ("tell", "e6", "alert"),
