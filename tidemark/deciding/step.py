@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from tidemark.deciding.book import Book, Day
+from tidemark.deciding.active import ActiveRule, begun
+from tidemark.deciding.book import Day
 from tidemark.deciding.known import Known
-from tidemark.deciding.rule import Bounds, bounds_of, class_of
 from tidemark.errors import RecordError
 from tidemark.monitoring.decoding import of_these_classes, sound_predictions
-from tidemark.pipeline.model import DecisionRule, Pipeline
+from tidemark.pipeline.model import Pipeline
 from tidemark.records import Decided, Decision, Metric, Prediction, decode, encode
 from tidemark.records.metric_kind import MetricKind
 from tidemark.runtime.broker_time import broker_times, wall_clock
@@ -33,30 +32,6 @@ METRICS: Final = (
 THRESHOLD: Final = "alert_threshold"
 """The metric that a rule with `threshold = "recall"` follows."""
 _TELL_EVERY: Final = 10.0
-
-
-@dataclass(slots=True)
-class _Rule:
-    """A rule at work. number: of its class."""
-
-    rule: DecisionRule
-    number: int
-    of: str
-    bounds: Bounds
-    book: Book
-
-    def concerns(self, probability: float) -> bool:
-        """Whether anything is decided."""
-        lowest = self.bounds.lowest
-        return lowest is not None and probability >= lowest
-
-    def decide(self, one: Prediction, probability: float) -> Decided | None:
-        """What becomes of a prediction; None: nothing, for it is not likely enough."""
-        if self.bounds.alert is not None and probability >= self.bounds.alert:
-            return self.book.alert(one.key, one.time, probability)
-        if self.bounds.abstain is not None and probability >= self.bounds.abstain:
-            return self.book.abstain(one.key, one.time, probability)
-        return None
 
 
 class DecideStep:
@@ -83,7 +58,7 @@ class DecideStep:
         self._pipeline, self._read_back, self._wall = pipeline, read_back, wall
         self._topics = pipeline.topics
         self._farthest = 2 * pipeline.time.max_ahead + pipeline.time.most_skew
-        self._rules: list[_Rule] = []
+        self._rules: list[ActiveRule] = []
         self._known = Known()
         self._tell_at = 0.0
         self._last_told: object = None
@@ -92,18 +67,8 @@ class DecideStep:
 
     def open(self) -> None:
         """Begin with what was decided before."""
-        label = self._pipeline.label
-        zone = None if label.zone is None else ZoneInfo(label.zone)
-        self._rules = [
-            _Rule(
-                rule,
-                class_of(rule, label),
-                rule.of or label.positive,
-                bounds_of(rule),
-                Book(rule.suppress or 0, rule.per_day, zone, self._farthest),
-            )
-            for rule in self._pipeline.decisions
-        ]
+        pipeline = self._pipeline
+        self._rules = [begun(rule, pipeline.label, self._farthest) for rule in pipeline.decisions]
         books = {each.rule.name: each.book for each in self._rules}
         self._known = Known()
         latest = self._wall() + self._farthest
@@ -144,12 +109,10 @@ class DecideStep:
                 probability = probabilities[each.number]
                 if not each.concerns(probability) or self._known.has(each.rule.name, one.event_id):
                     continue
-                decided = each.decide(one, probability)
-                if decided is not None:
-                    self._known.decide(each.rule.name, one.event_id)
-                    yield self._output(one, each, probability, decided)
+                self._known.decide(each.rule.name, one.event_id)
+                yield self._output(one, each, probability, each.decide(one.key, one.time, probability))
 
-    def _output(self, one: Prediction, rule: _Rule, probability: float, decided: Decided) -> Output:
+    def _output(self, one: Prediction, rule: ActiveRule, probability: float, decided: Decided) -> Output:
         bounds = rule.bounds
         assert bounds.lowest is not None  # noqa: S101 - without bounds nothing is decided
         decision = Decision(
@@ -159,7 +122,7 @@ class DecideStep:
             time=one.time,
             rule=rule.rule.name,
             decided=decided,
-            of=rule.of,
+            of=self._pipeline.label.classes[rule.number],
             probability=probability,
             threshold=bounds.lowest if bounds.alert is None else bounds.alert,
             model=one.model,
@@ -175,8 +138,7 @@ class DecideStep:
                 continue
             self.threshold_at = offset
             for each in self._rules:
-                if each.rule.threshold == "recall":
-                    each.bounds = Bounds(threshold, each.rule.abstain_from)
+                each.follow(threshold)
 
     def _told(self, at: int) -> Iterable[Output]:
         """What the rules decided on the latest day, where that has changed."""

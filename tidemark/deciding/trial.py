@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tidemark.deciding.book import Book, Day
-from tidemark.deciding.rule import Bounds, bounds_of, class_of
+from tidemark.deciding.active import ActiveRule, begun
+from tidemark.deciding.book import Day
+from tidemark.deciding.rule import Bounds
 from tidemark.evaluation.measures import Measured, share_of
 from tidemark.monitoring.decoding import hashes, of_these_classes, probabilities_problem
 from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT
 from tidemark.monitoring.outcomes import OutcomeReader
 from tidemark.pipeline.model import DecisionRule, Pipeline
-from tidemark.records import Decided, Prediction
+from tidemark.records import Prediction
 from tidemark.runtime.processor import Batch
 
 _TOGETHER: Final = 10_000
@@ -76,9 +76,8 @@ class Trial:
             threshold: that `[alerts]` knows to find enough; None where there is none.
 
         """
-        self._pipeline = pipeline
-        label = pipeline.label
-        self._rules = [(rule, class_of(rule, label), _bounds(rule, threshold)) for rule in pipeline.decisions]
+        self._pipeline, self._threshold = pipeline, threshold
+        self._rules = self._begun()
         self._outcomes = OutcomeReader(pipeline)
         self._truth: dict[tuple[int, int], tuple[int, int]] = {}
         self._cases: list[_Case] = []
@@ -109,7 +108,13 @@ class Trial:
         # An event whose prediction was written twice is decided once.
         once = {case.event: case for case in reversed(self._cases)}
         self._cases = sorted(once.values(), key=lambda case: case.time)
-        return [self._play(rule, number, bounds) for rule, number, bounds in self._rules]
+        return [self._play(each) for each in self._begun()]
+
+    def _begun(self) -> list[ActiveRule]:
+        rules = [begun(rule, self._pipeline.label) for rule in self._pipeline.decisions]
+        for each in rules:
+            each.follow(self._threshold)
+        return rules
 
     def _sift(self) -> None:
         """Keep what matters: of a million predictions a few thousand."""
@@ -127,16 +132,16 @@ class Trial:
             if one.business_id is not None:
                 told.append(self._truth.get((BY_BUSINESS, business)))
             truth = max((each for each in told if each is not None), default=(0, -1))[1]
-            if truth >= 0 or any(
-                bounds.lowest is not None and probabilities[number] >= bounds.lowest
-                for _, number, bounds in self._rules
-            ):
+            if truth >= 0 or any(each.concerns(probabilities[each.number]) for each in self._rules):
                 self._cases.append(_Case(event, one.time, one.key, probabilities, truth))
 
-    def _play(self, rule: DecisionRule, number: int, bounds: Bounds) -> Tried:
-        zone = self._pipeline.label.zone
-        book = Book(rule.suppress or 0, rule.per_day, None if zone is None else ZoneInfo(zone))
-        decided = [self._decided(book, bounds, case, case.probabilities[number]) for case in self._cases]
+    def _play(self, rule: ActiveRule) -> Tried:
+        number, book = rule.number, rule.book
+        decided = [
+            rule.decide(case.key, case.time, probability) if rule.concerns(probability) else None
+            for case in self._cases
+            for probability in [case.probabilities[number]]
+        ]
         for quarter in self._quarters:
             book.days.setdefault(book.day(quarter * _QUARTER), Day())
         alert = np.array([each == "alert" for each in decided], bool)
@@ -144,8 +149,8 @@ class Trial:
         truth = np.array([case.truth for case in self._cases], np.int64)
         judged, of_class = alert & (truth >= 0), truth == number
         return Tried(
-            rule,
-            bounds,
+            rule.rule,
+            rule.bounds,
             dict(sorted(book.days.items())),
             _share((truth == number)[judged]),
             _share(alert[of_class]),
@@ -153,20 +158,6 @@ class Trial:
             int(judged.sum()),
             int(of_class.sum()),
         )
-
-    @staticmethod
-    def _decided(book: Book, bounds: Bounds, case: _Case, probability: float) -> Decided | None:
-        if bounds.alert is not None and probability >= bounds.alert:
-            return book.alert(case.key, case.time, probability)
-        if bounds.abstain is not None and probability >= bounds.abstain:
-            return book.abstain(case.key, case.time, probability)
-        return None
-
-
-def _bounds(rule: DecisionRule, threshold: float | None) -> Bounds:
-    if rule.threshold == "recall":
-        return Bounds(threshold, rule.abstain_from)
-    return bounds_of(rule)
 
 
 def _share(hits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Measured:
