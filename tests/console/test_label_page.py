@@ -95,7 +95,10 @@ def test_cases_alike_are_looked_at_answered_together_and_taken_back_together(tmp
             page.keyboard.press("z")
             expect(page.locator("#banner-text")).to_contain_text(f"You answered fraud, with {count - 1} like it.")
             page.keyboard.press("Backspace")
-            wait_until(lambda: len(labels(its)) == 2 * count, "the bulk was not taken back")
+            wait_until(
+                lambda: len(labels(its)) == 2 * count,
+                lambda: f"the bulk was not taken back: {page.locator('#said').inner_text()}",
+            )
             expect(page.locator("#banner")).to_be_hidden()
             page.keyboard.press("b")
             expect(page.locator("#said")).to_contain_text("No case that waits is much like this one.")
@@ -183,6 +186,66 @@ def test_answers_given_while_the_service_is_away_are_sent_when_it_is_back_though
                 wait_until(lambda: len(labels(its)) == 2, "what was answered while it was away was lost")
                 expect(page.locator("article.case")).to_be_visible()
                 assert [label.label for label in labels(its)] == ["legitimate", "fraud"]
+
+
+_SLOW = """() => {
+    const real = window.fetch;
+    window.come = new Promise((resolve) => (window.letCome = resolve));
+    window.fetch = async (url, options) => {
+        const response = await real(url, options);
+        if (url.endsWith("/label/decide")) await window.come;
+        return response;
+    };
+}"""
+
+
+@pytest.mark.parametrize("key", ["Backspace", "1"])
+def test_what_is_changed_before_the_service_has_said_that_it_was_taken_is_changed_behind_it(
+    desk: World, browser: Chromium, key: str
+) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        page.evaluate(_SLOW)
+        page.keyboard.press("2")
+        wait_until(lambda: len(labels(desk)) == 1, "the answer did not come")
+        page.keyboard.press("z")
+        expect(page.locator("#banner-text")).to_contain_text("You answered fraud")
+        page.keyboard.press(key)
+        expect(page.locator("#said")).to_contain_text("as soon as the answer has arrived")
+        expect(page.locator("#banner")).to_be_hidden()
+        page.evaluate("window.letCome()")
+        wait_until(lambda: len(labels(desk)) == 2, "the change was lost")
+        expect(page.locator("#said")).to_contain_text("taken back" if key == "Backspace" else "corrected to legitimate")
+    answered, changed = labels(desk)
+    assert changed.supersedes == answered.annotation_id
+    assert (changed.status, changed.label) == (
+        ("retracted", None) if key == "Backspace" else ("answered", "legitimate")
+    )
+
+
+def test_what_is_changed_while_the_service_is_away_is_changed_when_it_is_back_though_the_page_is_loaded_anew(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    pipeline = fraud_pipeline()
+    with world(tmp_path, pipeline) as its:
+        its.take_in(*fraud_cases().candidates[-8:])
+        port = int(its.server.address.rpartition(":")[2])
+        with browser.page() as page:
+            sign_in(page, its)
+            expect(page.locator("#waiting")).to_have_text("5")
+            its.server.stop()
+            page.keyboard.press("2")
+            expect(page.locator("#banner-text")).to_contain_text("answer is kept here")
+            page.keyboard.press("z")
+            page.keyboard.press("1")
+            page.on("dialog", lambda dialog: dialog.accept())
+            page.reload()
+            with serve(pipeline, its.settings, options=Options(), address=port) as again:
+                its.server = again
+                wait_until(lambda: len(labels(its)) == 2, "the change was lost")
+                answered, corrected = labels(its)
+    assert (answered.label, corrected.label) == ("fraud", "legitimate")
+    assert corrected.supersedes == answered.annotation_id
 
 
 _FAILING = """told => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from collections import defaultdict
@@ -81,6 +82,14 @@ def test_nothing_is_lost_and_doubles_have_one_identity_whenever_the_process_is_k
     assert len(identities) == LABELS
     assert all(len(events) == 1 for events in identities.values()), "an identity is of one event"
     assert len(told) < 2 * LABELS, "and few come twice"
+
+
+def test_what_a_kill_cut_off_is_no_request_that_came() -> None:
+    with receiving() as receiver, socket.create_connection(("127.0.0.1", receiver.port)) as sender:
+        sender.sendall(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        sender.shutdown(socket.SHUT_WR)
+        assert sender.recv(1_000) == b"", "nobody is told that it was taken"
+        assert receiver.requests == []
 
 
 def test_a_broker_that_dies_and_comes_back_loses_no_delivery(unique: str, tmp_path: Path) -> None:

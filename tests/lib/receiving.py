@@ -78,7 +78,11 @@ def receiving(say: Say = taken, *, tls: Files | None = None, port: int = 0) -> I
             connections.append(self.connection)
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            length = int(self.headers.get("content-length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # its sender died within it: nobody can answer it, and nobody has heard it
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, self.path, headers, body, self.client_address)
             with receiver.lock:

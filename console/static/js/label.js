@@ -232,6 +232,14 @@ const outbox = new Outbox(call, `${page.dataset.base}:${page.dataset.who}`, {
     if (item.kind === "answer") state.answered -= 1 + (item.others?.length ?? 0);
     say(`${item.name}: not taken. ${error.message}`, true);
   },
+  changed(item, change, told) {
+    const entry = state.past.find((each) => each.id === item.id) ?? { id: item.id, name: item.name, kind: item.kind, others: 0 };
+    amended(entry, change.label, told);
+    if (state.looking === entry) lookAhead();
+  },
+  unchanged(item, error) {
+    say(`${item.name}: not changed. ${error.message}`, true);
+  },
   away(since) {
     awaySince = since;
     showBanner(`The service is away. ${unsent()}`);
@@ -325,29 +333,40 @@ function lookAhead() {
 
 async function amend(label) {
   const entry = state.looking;
-  if (entry.annotation_id === null) return say("Wait: this answer is still on its way.");
   const others = entry.others ?? 0;
+  const change = { label, text: entry.text ?? "", bulk: others > 0 };
+  if (outbox.amend(entry.id, change)) {
+    lookAhead();
+    return say(`${entry.name}: ${label === null ? "taken back" : `corrected to ${label}`} as soon as the answer has arrived.`);
+  }
+  let told;
   try {
-    const told = await call("label/amend", { annotation_id: entry.annotation_id, label, text: entry.text ?? "", bulk: others > 0 });
-    entry.annotation_id = told.annotation_id;
-    if (told.refused > 0) say(`${entry.name}: ${told.refused} of ${others + 1} were left as they are: they were corrected by themselves, or are asked again.`, true);
+    told = await call("label/amend", { annotation_id: entry.annotation_id, ...change });
   } catch (error) {
     if (!(error instanceof CallError)) throw error;
     if (error.ended) return end();
     return say(error.away ? "The service is away: try again in a moment." : `Not taken. ${error.message}`, true);
   }
+  if (state.looking === entry) lookAhead();
+  amended(entry, label, told);
+}
+
+// What the service has taken: label null took it back.
+function amended(entry, label, told) {
+  const others = entry.others ?? 0;
+  const withOthers = others > 0 ? `, with ${others} like it` : "";
+  entry.annotation_id = told.annotation_id;
   if (entry.kind === "answer") state.answered -= 1 + others;
   if (label === null) {
     state.past = state.past.filter((each) => each !== entry);
-    lookAhead();
-    say(`${entry.name}: taken back${others > 0 ? `, with ${others} like it` : ""}`);
+    say(`${entry.name}: taken back${withOthers}`);
   } else {
     entry.kind = "answer";
     entry.label = label;
     state.answered += 1 + others;
-    lookAhead();
-    say(`${entry.name}: corrected to ${label}${others > 0 ? `, with ${others} like it` : ""}`);
+    say(`${entry.name}: corrected to ${label}${withOthers}`);
   }
+  if (told.refused > 0) say(`${entry.name}: ${told.refused} of ${others + 1} were left as they are: they were corrected by themselves, or are asked again.`, true);
   figures();
 }
 

@@ -11,7 +11,7 @@ export class Outbox {
   constructor(call, name, tell) {
     this.call = call;
     this.key = `tidemark-outbox:${name}`;
-    this.tell = tell; // {delivered(item, answer), refused(item, error), away(since), back(), ended()}
+    this.tell = tell; // {delivered(item, answer), refused(item, error), changed(item, change, answer), unchanged(item, error), away(since), back(), ended()}
     this.items = this.#kept();
     this.running = false;
     this.ended = false;
@@ -27,6 +27,15 @@ export class Outbox {
     this.deliver();
   }
 
+  // Change or take back what is still kept here, as soon as the service has it. False: nothing of this id is kept.
+  amend(id, change) {
+    const item = this.items.find((each) => each.id === id);
+    if (item === undefined) return false;
+    item.change = change; // {label: null takes it back, text, bulk}; the last one counts
+    this.#keep();
+    return true;
+  }
+
   async deliver() {
     if (this.running || this.ended) return;
     this.running = true;
@@ -40,11 +49,15 @@ export class Outbox {
     while (this.items.length > 0) {
       const item = this.items[0];
       try {
-        const { event_id, token, kind, label, text, others = [], bulk = "" } = item;
-        const answer = await this.call("label/decide", { event_id, token, kind, label, text, others, bulk });
-        back();
-        this.#shift();
-        this.tell.delivered(item, answer);
+        if (item.annotation_id === undefined) {
+          const { event_id, token, kind, label, text, others = [], bulk = "" } = item;
+          const answer = await this.call("label/decide", { event_id, token, kind, label, text, others, bulk });
+          back();
+          item.annotation_id = answer.annotation_id;
+          this.tell.delivered(item, answer);
+        }
+        await this.#changed(item, back);
+        this.#remove(item);
       } catch (error) {
         if (!(error instanceof CallError)) throw error;
         if (error.ended) {
@@ -54,8 +67,9 @@ export class Outbox {
         }
         if (!error.away) {
           back();
-          this.#shift();
-          this.tell.refused(item, error);
+          this.#remove(item);
+          if (item.annotation_id === undefined) this.tell.refused(item, error);
+          else this.tell.unchanged(item, error);
           continue;
         }
         if (error.status !== 0 && error.status !== 429) this.#letOthersGoFirst(item);
@@ -74,8 +88,21 @@ export class Outbox {
     this.#keep();
   }
 
-  #shift() {
-    this.items.shift();
+  // What the person changed while the answer was on its way is told behind it, before anything else.
+  async #changed(item, back) {
+    while (item.change !== undefined) {
+      const change = item.change;
+      this.#keep();
+      const told = await this.call("label/amend", { annotation_id: item.annotation_id, ...change });
+      back();
+      item.annotation_id = told.annotation_id;
+      if (item.change === change) delete item.change;
+      this.tell.changed(item, change, told);
+    }
+  }
+
+  #remove(item) {
+    this.items = this.items.filter((each) => each !== item);
     this.#keep();
   }
 
