@@ -85,6 +85,10 @@ class _Pipelines(Collector):
     def _labeling(self) -> Iterator[Metric]:
         reachable = self._family("tidemark_labeling_up", "Whether the labeling service answers.")
         waiting = self._family("tidemark_labeling_cases_waiting", "Cases that wait for an answer.", "drawn")
+        overdue = self._family("tidemark_labeling_cases_overdue", "Open cases whose due time has passed.")
+        late = self._family(
+            "tidemark_labeling_overdue_seconds", "For how long the case that was due first is overdue; 0: none is."
+        )
         ended = CounterMetricFamily("tidemark_labeling_cases_ended", "Cases that ended.", labels=("pipeline", "how"))
         for status in self._statuses:
             queue = status.labeling
@@ -93,9 +97,11 @@ class _Pipelines(Collector):
                 continue
             waiting.add_metric((status.pipeline, "random"), queue.waiting_random)
             waiting.add_metric((status.pipeline, "chosen"), queue.waiting_active)
+            overdue.add_metric((status.pipeline,), queue.overdue)
+            late.add_metric((status.pipeline,), max(status.at - (queue.first_due or status.at), 0.0))
             for how, count in (("answered", queue.answered), ("skipped", queue.skipped), ("expired", queue.expired)):
                 ended.add_metric((status.pipeline, how), count)
-        yield from (reachable, waiting, ended)
+        yield from (reachable, waiting, overdue, late, ended)
 
     def _webhooks(self) -> Iterator[Metric]:
         runs = self._family("tidemark_webhook_up", "Whether a webhook runs.", "webhook")

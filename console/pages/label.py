@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final, Literal
 
 import msgspec
@@ -239,7 +240,7 @@ async def _details(visit: Visit, task: Task) -> CaseDetails | None:
 
 
 def _case(layout: CaseLayout, task: Task, details: CaseDetails | None) -> dict[str, object]:
-    view = layout.of(task, details)
+    view = layout.of(task, details, time.time_ns() // 1_000)
     return {
         "event_id": task.event_id,
         "token": task.token,

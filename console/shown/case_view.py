@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from console.shown.facts import FactBook, Facts, words
-from console.shown.formatting import number, share
+from console.shown.formatting import due_in, number, share
 from console.shown.timeline import Timeline, kind_of, timeline
 from labeling_grpc.client.reasons import why_asked
 from labeling_grpc.client.values import Case, CaseDetails, Task
@@ -83,7 +83,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """The case. opinion: None where it is hidden, or there is none."""
+    """The case. opinion: None where it is hidden, or there is none.  left: seconds until it is due, None: it never is.
+
+    due: in words, which the page's script keeps up to date.  due_at: the moment.
+    """
 
     event_id: str
     name: str
@@ -92,6 +95,9 @@ class CaseView:
     when: str
     iso: str
     until: str
+    left: int | None
+    due: str
+    due_at: str
     why: str
     uncertainty: str
     review: bool
@@ -119,12 +125,13 @@ class CaseLayout:
         """What the model thinks of a case that was answered; None where there is no model."""
         return self._opinion(details.record.case, details)
 
-    def of(self, task: Task, details: CaseDetails | None) -> CaseView:
+    def of(self, task: Task, details: CaseDetails | None, now: int) -> CaseView:
         """A case.
 
         Args:
             task: the case.
             details: more about it; None where it could not be had.
+            now: wall clock, µs.
 
         Returns:
             What the page shows.
@@ -134,6 +141,7 @@ class CaseLayout:
         current = "" if details is None else details.contributions_model
         blind = self.blind
         times = self._book.times
+        left = None if task.due is None else (task.due - now) // 1_000_000
         return CaseView(
             event_id=task.event_id,
             name=task.business_id or task.event_id,
@@ -142,6 +150,9 @@ class CaseLayout:
             when=times.moment(task.time),
             iso=times.iso(task.time),
             until="" if task.expires_at is None else times.moment(task.expires_at),
+            left=left,
+            due="" if left is None else due_in(left),
+            due_at="" if task.due is None else times.moment(task.due),
             why=why_asked(task, current),
             uncertainty="" if blind or task.uncertainty is None else number(task.uncertainty, 2),
             review=task.review,

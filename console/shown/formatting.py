@@ -78,6 +78,13 @@ def duration(seconds: float) -> str:
     return sign + " ".join(part for part in parts if part)
 
 
+def due_in(seconds: float) -> str:
+    """How long until something is due, or for how long it is overdue, to the minute. seconds: below 0 once overdue."""
+    minutes = int(abs(seconds) // 60)
+    words = duration(60.0 * minutes) if minutes else "less than a minute"
+    return f"due in {words}" if seconds > 0 else f"overdue by {words}"
+
+
 def share(value: float) -> str:
     """A probability in percent: never 0 or 100 where it is not."""
     if not math.isfinite(value):

@@ -172,7 +172,9 @@ class Details:
         blinding = Blinding(caller, golden=bool(self._pipeline.labeling.gold_every))
         row, annotations = case
         looks = blinding.over(connection, [event_id]).get(event_id)
-        return blinding, row if looks is None else queries.under(row, looks, caller.name), annotations, looks
+        if looks is not None:
+            row = queries.under(row, looks, blinding, connection, self._pipeline.labeling)
+        return blinding, row, annotations, looks
 
     def _own(self, comments: Sequence[Comment], caller: Caller, looks: Looks | None) -> Sequence[Comment]:
         """Of a case whose answer is hidden, what others said tells its answer, and that it has one."""

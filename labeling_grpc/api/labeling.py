@@ -197,6 +197,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.ListCasesResponse:
         """Cases page by page."""
         asked = admin_validation.case_filter(self._checks, request)
+        if request.overdue:
+            asked = replace(asked, due_by=self._writer.store.clock.wall())
         most = size(request.page_size)
         after = int(self._pages.after(request, int, 0))
         names = self._categories.response()

@@ -125,6 +125,7 @@ class LiveStats:
         stats.question.CopyFrom(self.question)
         stats.annotators.extend(self._annotators.values())
         stats.waiting_review, stats.paused = overview.review, overview.paused
+        stats.overdue, stats.first_due_us = overview.overdue, overview.first_due
         if overview.segments.keys() - {""}:
             for segment, waiting in overview.segments.items():
                 stats.segments.add(segment=segment, waiting=waiting)
@@ -136,7 +137,7 @@ class LiveStats:
         if begun >= self._overview_at:
             self._overview_at = math.inf  # of all who ask meanwhile one counts
             try:
-                self._overview = await self._reader.ask(queries.overview)
+                self._overview = await self._reader.ask(queries.overview, self._writer.store.clock.wall())
             except RefusedError as error:
                 log.info("what waits is not counted: %s", error)
             finally:

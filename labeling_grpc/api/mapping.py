@@ -53,6 +53,8 @@ def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int, nam
     task = response.tasks.add(
         lease_token=leased.token, lease_expires_at_us=leased.until, lease_count=leased.leases, review=leased.review
     )
+    if leased.due is not None:
+        task.due_at_us = leased.due
     _fill(task.case, decode_candidate(leased.candidate), leased, names)
     if leased.comments:
         shown = newest(leased.comments, room)
@@ -98,6 +100,7 @@ def case_record(row: CaseRow, names: CategoryNames) -> pb.CaseRecord:
         confidence=row.confidence,
         answers=row.answers,
         review=row.review,
+        due_at_us=row.due,
     )
     _fill(record.case, row.candidate, row, names)
     return record

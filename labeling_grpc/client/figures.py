@@ -53,6 +53,8 @@ def stats_of(stats: pb.QueueStats) -> Stats:
         annotators={row.annotator: (row.answered, row.skipped) for row in stats.annotators},
         paused=stats.paused,
         ranked_by=stats.ranked_by,
+        overdue=stats.overdue,
+        first_due=stats.first_due_us,
     )
 
 

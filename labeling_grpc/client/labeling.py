@@ -246,6 +246,7 @@ class LabelingClient(Blocking):
         segments: Sequence[str] = (),
         key: str = "",
         review: bool = False,
+        overdue: bool = False,
         page: int = 0,
     ) -> Iterator[CaseRecord]:
         """Cases in the order in which they came, read page by page of at most `page` (0: the service's default).
@@ -257,7 +258,7 @@ class LabelingClient(Blocking):
             UnreachableError: the service can't be reached.
 
         """
-        request = self._calls.cases(states, segments, key, page, review=review)
+        request = self._calls.cases(states, segments, key, page, review=review, overdue=overdue)
         return (case_record(record) for record in self._paged("ListCases", request, "records"))
 
     def progress(self, annotator: str = "") -> Progress:

@@ -155,10 +155,11 @@ class AsyncLabelingClient(Asyncio):
         segments: Sequence[str] = (),
         key: str = "",
         review: bool = False,
+        overdue: bool = False,
         page: int = 0,
     ) -> AsyncIterator[CaseRecord]:
         """As `LabelingClient.cases`."""
-        request = self._calls.cases(states, segments, key, page, review=review)
+        request = self._calls.cases(states, segments, key, page, review=review, overdue=overdue)
         async for record in self._paged("ListCases", request, "records"):
             yield case_record(record)
 

@@ -146,7 +146,14 @@ class Calls:
         )
 
     def cases(
-        self, states: Sequence[CaseState], segments: Sequence[str], key: str, page: int, *, review: bool
+        self,
+        states: Sequence[CaseState],
+        segments: Sequence[str],
+        key: str,
+        page: int,
+        *,
+        review: bool,
+        overdue: bool,
     ) -> pb.ListCasesRequest:
         """Ask for cases. page: how many a page."""
         return pb.ListCasesRequest(
@@ -156,6 +163,7 @@ class Calls:
             key=key,
             page_size=page,
             review=review,
+            overdue=overdue,
         )
 
     def progress(self, annotator: str) -> pb.GetProgressRequest:
@@ -197,6 +205,7 @@ def tasks(response: pb.LeaseTasksResponse) -> list[Task]:
             classes=classes,
             positive=question.positive,
             earlier_comments=task.earlier_comments,
+            due=task.due_at_us if task.HasField("due_at_us") else None,
         )
         for task in response.tasks
     ]
@@ -241,6 +250,7 @@ def case_record(record: pb.CaseRecord) -> CaseRecord:
         confidence=record.confidence if record.HasField("confidence") else None,
         answers=record.answers,
         review=record.review,
+        due=record.due_at_us if record.HasField("due_at_us") else None,
     )
 
 

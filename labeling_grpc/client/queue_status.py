@@ -29,6 +29,8 @@ def queue_status(stats: Stats, address: str, model: str) -> LabelingStatus:
         skipped=stats.skipped,
         expired=stats.expired,
         unpublished=stats.unpublished,
+        overdue=stats.overdue,
+        first_due=stats.first_due / 1e6 if stats.first_due else None,
         model=model,
         annotators=[
             AnnotatorStatus(name=name, answered=answered, skipped=skipped)

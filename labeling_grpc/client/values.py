@@ -80,7 +80,8 @@ class Task(Case):
 
     lease_expires_at: the service's clock, µs.  leases: how often the case was leased, this time included.  review: it
     is given to reviewers alone.  comments: what others said about it, oldest first.  earlier_comments: how many older
-    ones were left out; `LabelingClient.comments` reads them all.
+    ones were left out; `LabelingClient.comments` reads them all.  due: by when it should be answered, µs, by the
+    service's clock; None: there is no such time.
     """
 
     token: str
@@ -92,6 +93,7 @@ class Task(Case):
     classes: tuple[str, ...]
     positive: str
     earlier_comments: int = 0
+    due: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ class Stats:
     """The queue in numbers (see QueueStats in the contract).
 
     annotators: name to (answered, skipped).  paused: why an administrator paused the queue, "" where it is open.
-    ranked_by: version of the model that ranks what waits, "" before the first.
+    ranked_by: version of the model that ranks what waits, "" before the first.  overdue: open cases whose due time has
+    passed.  first_due: when the first open case is or was due, by the service's clock, µs; 0: none has a due time.
     """
 
     pipeline: str
@@ -157,6 +160,8 @@ class Stats:
     annotators: dict[str, tuple[int, int]]
     paused: str = ""
     ranked_by: str = ""
+    overdue: int = 0
+    first_due: int = 0
 
     @property
     def waiting(self) -> int:
@@ -200,7 +205,7 @@ class Update:
 class CaseRecord:
     """A case and where it is. annotator: who has it, while it is leased, else "".  label: the verdict, None before.
 
-    answers: so far.  review: it waits for a reviewer, or was given to one.
+    answers: so far.  review: it waits for a reviewer, or was given to one.  due: as `Task`'s, None of closed cases.
     """
 
     case: Case
@@ -210,6 +215,7 @@ class CaseRecord:
     confidence: float | None
     answers: int
     review: bool
+    due: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

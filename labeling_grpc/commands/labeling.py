@@ -274,7 +274,8 @@ class Comment:
 class LeasedCase(msgspec.Struct, frozen=True):
     """A case in somebody's hands. `until`: queue time, µs.
 
-    comments: the newest of what was said about it.  earlier: how many were said before those.
+    comments: the newest of what was said about it.  earlier: how many were said before those.  due: by when it should
+    be answered, wall clock, µs.
     """
 
     event_id: str
@@ -287,6 +288,7 @@ class LeasedCase(msgspec.Struct, frozen=True):
     review: bool = False
     comments: tuple[Comment, ...] = ()
     earlier: int = 0
+    due: int | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):

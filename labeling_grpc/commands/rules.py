@@ -7,6 +7,7 @@ from typing import Final, Literal, Self
 
 from labeling_grpc.contract.message_sizes import MAX_CASES
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.model import Due
 
 AUDITED: Final = 0.1
 """Share of programs' cases that people answer too, where the pipeline's file does not say."""
@@ -33,6 +34,7 @@ class QueueRules:
     consensus: Literal["majority", "dawid_skene", "glad"] = "dawid_skene"
     gold_every: int = 0
     programs_audited: float = AUDITED
+    due: Due | None = None
 
     @classmethod
     def of(cls, pipeline: Pipeline, **limits: int) -> Self:
@@ -48,6 +50,7 @@ class QueueRules:
             consensus=labeling.consensus,
             gold_every=labeling.gold_every,
             programs_audited=AUDITED if labeling.programs_audited is None else labeling.programs_audited,
+            due=labeling.due,
             **limits,
         )
 

@@ -26,6 +26,9 @@ Looks = Literal["leased", "answered", "waiting"]
 _HELD = sa.select(gold_leases.c.event_id).where(
     gold_leases.c.event_id.in_(PART), gold_leases.c.annotator == sa.bindparam("who")
 )
+_TOLD_DUE = sa.select(gold_leases.c.due_at).where(
+    gold_leases.c.event_id == sa.bindparam("event"), gold_leases.c.annotator == sa.bindparam("who")
+)
 _MEASURED = sa.select(answers.c.event_id).where(
     answers.c.event_id.in_(PART), answers.c.annotator == sa.bindparam("who"), answers.c.status == "gold"
 )
@@ -74,6 +77,12 @@ class Blinding:
                 asked = {"part": part, "who": self.caller.name}
                 looks |= dict.fromkeys(connection.execute(hidden_ids, asked).scalars(), look)
         return looks
+
+    def told_due(self, connection: sa.Connection, event_id: str) -> int | None:
+        """When a gold case in the caller's hands is due, as they were told, wall clock, µs; None: they were not."""
+        asked = {"event": event_id, "who": self.caller.name}
+        due: int | None = connection.execute(_TOLD_DUE, asked).scalars().first()
+        return due
 
     def unanswered(self, connection: sa.Connection, event_ids: Iterable[str]) -> set[str]:
         """Find the cases whose label must not be shown beside another case.

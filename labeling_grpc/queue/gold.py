@@ -31,7 +31,7 @@ from labeling_grpc.queue import sql
 from labeling_grpc.queue.answer_checks import known_too_early
 from labeling_grpc.queue.consensus import GoldAnswer, ended, known
 from labeling_grpc.queue.open_cases import GoldLease
-from labeling_grpc.queue.routing import explores, segment_of, skill_of
+from labeling_grpc.queue.routing import due_within, explores, segment_of, skill_of
 from labeling_grpc.queue.unit_of_work import UnitOfWork, parts
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables.schema import answers, cases, gold, gold_leases, queue
@@ -77,11 +77,14 @@ class GoldTurns:
         self._every = every
         self._given: dict[str, int] = {}
 
-    def take(self, work: UnitOfWork, request: LeaseCases, skills: tuple[str, ...] | None) -> LeasedCase | None:
+    def take(
+        self, work: UnitOfWork, request: LeaseCases, skills: tuple[str, ...] | None, due: int | None
+    ) -> LeasedCase | None:
         """The gold case that comes before the next true one; None: it is a true one's turn. Called once for each.
 
-        skills: of who asks, None for every one. What they would not be given of true cases they are not given of these:
-        it would tell them apart. So would one that is not like the others, where cases like another one are asked for.
+        due: of the next true one.  skills: of who asks, None for every one. What they would not be given of true cases
+        they are not given of these: it would tell them apart. So would one that is not like the others, where cases
+        like another one are asked for.
         """
         if not self._every:
             return None
@@ -106,17 +109,27 @@ class GoldTurns:
             row = fresh[self._drawn(who, ~number) % len(fresh)]
         token = base64.urlsafe_b64encode(work.entropy.draw(18)).decode()
         until = work.now + request.lease_us
-        lease = {"token": token, "event_id": row.event_id, "annotator": who, "lease_until": until}
+        candidate = decode_candidate(row.candidate)
+        seems = _seems_due(work, candidate, due, self._drawn(who, ~number) >> 32)
+        lease = {"token": token, "event_id": row.event_id, "annotator": who, "lease_until": until, "due_at": seems}
         work.connection.execute(gold_leases.insert().values(**lease, leased_at=work.wall))
         work.golden.add(token)
         work.tell("leased", row.event_id, who, gold=True)
-        candidate = decode_candidate(row.candidate)
         segment, skill = segment_of(candidate, work.rules), skill_of(candidate, work.rules) or ""
-        return LeasedCase(row.event_id, row.candidate, token, until, 1, segment=segment, skill=skill)
+        return LeasedCase(row.event_id, row.candidate, token, until, 1, segment=segment, skill=skill, due=seems)
 
     def _drawn(self, annotator: str, number: int) -> int:
         text = f"{number} {annotator}".encode()
         return int.from_bytes(hashlib.blake2b(text, key=self._secret, digest_size=8).digest())
+
+
+def _seems_due(work: UnitOfWork, candidate: Candidate, beside: int | None, drawn: int) -> int | None:
+    """When a gold case seems due, which never is: shortly before the true one `beside` it."""
+    within = due_within(candidate, work.rules)
+    if within is None:
+        return None
+    latest = work.wall + within
+    return (latest if beside is None else min(beside, latest)) - drawn % max(within // 100, 1)
 
 
 def _is_for(candidate: Candidate, rules: QueueRules, request: LeaseCases, skills: tuple[str, ...] | None) -> bool:

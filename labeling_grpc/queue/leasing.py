@@ -1,4 +1,4 @@
-"""Giving out: the most urgent cases first, exploration cases in turn with the others, segments in turn.
+"""Giving out: what is due first, then the most urgent, exploration cases in turn with the others, segments in turn.
 
 Cases wait in stacks: those of one lane, tier, segment and audience, by rank. Whoever may be given one of a stack may be
 given all of it, but for what they just released; so a lease looks at cases it can give, however many there are that it
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -32,6 +32,9 @@ _PAGE: Final = 500
 _EVERYBODY: Final = "\n"
 """Audience of a case that asks for no skill and that nobody has answered."""
 
+_ALWAYS: Final = 2**63 - 1
+"""A time, µs, before which every case is due."""
+
 _Row = sa.Row[*tuple[Any, ...]]
 
 
@@ -39,7 +42,8 @@ _Row = sa.Row[*tuple[Any, ...]]
 class Stack:
     """Waiting cases of one kind; `rows` are the first of them that are not given, in order. `whole`: there are no more.
 
-    skill: what its audience is skilled in.  seen: those who have answered all of them.  most: rows of the next look.
+    skill: what its audience is skilled in.  seen: those who have answered all of them.  due_by: those alone that are
+    due by this time, the earliest first, µs; None: all, by rank.  most: rows of the next look.
     """
 
     lane: int
@@ -48,6 +52,7 @@ class Stack:
     audience: str
     skill: str | None
     seen: frozenset[str]
+    due_by: int | None = None
     most: int = 0
     rows: deque[_Row] = field(default_factory=deque)
     whole: bool = False
@@ -62,6 +67,10 @@ class Stack:
             "in_segment": self.segment,
             "in_audience": self.audience,
         }
+
+    def order(self, row: _Row) -> tuple[float, ...]:
+        """What its rows, and those of others of its kind, are ordered by."""
+        return (row.rank, row.case_id) if self.due_by is None else (row.due_at, row.rank, row.case_id)
 
     @property
     def plain(self) -> bool:
@@ -107,6 +116,7 @@ class _Offer:
 
     explore: list[Stack] = field(default_factory=list)
     active: dict[str, list[Stack]] = field(default_factory=dict)
+    due: list[Stack] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -138,7 +148,8 @@ class Leasing:
         self._gone: set[int] = set()
         self.looked = stacks is None
         """Whether it is known that there are no other stacks than these."""
-        self.stacks = find_stacks(work.connection) if stacks is None else stacks
+        self.stacks: list[Stack] = []
+        self._add(find_stacks(work.connection) if stacks is None else stacks)
 
     def lease(self, asked: Sequence[LeaseCases]) -> list[list[LeasedCase] | RefusedError]:
         """Cases for each request, in its order, or why there are none for it; `write` is to follow."""
@@ -148,6 +159,16 @@ class Leasing:
     def write(self) -> None:
         """Write down what was given."""
         sql.LEASE.execute(self._work.connection, self._updates)
+
+    def _add(self, stacks: Sequence[Stack]) -> None:
+        """Take stacks, and active ones a second time, by due time, where the pipeline has due times."""
+        self.stacks += stacks
+        due = self._work.rules.due
+        if due is not None:
+            due_by = _ALWAYS if due.lead is None else self._work.wall + due.lead
+            self.stacks += [
+                replace(stack, due_by=due_by, rows=deque()) for stack in stacks if stack.lane == Lane.ACTIVE
+            ]
 
     def _prepare(self, total: int) -> None:
         """Guess how many cases of each stack are needed: while both lanes have some each gives half."""
@@ -179,7 +200,8 @@ class Leasing:
                 offer = self._next(offers, request)
             if offer is None or (taken and size + offer.row.size > self._work.rules.max_bytes):
                 break
-            if (gold := self._gold.take(self._work, request, self._access.of(request.annotator).skills)) is not None:
+            skills = self._access.of(request.annotator).skills
+            if (gold := self._gold.take(self._work, request, skills, offer.row.due_at)) is not None:
                 size += 3 * len(gold.candidate)  # more than its message can take
                 taken.append(gold)
                 continue
@@ -203,7 +225,7 @@ class Leasing:
                 break
             gold = None
             if len(taken) < allowed:
-                gold = self._gold.take(self._work, request, skills)
+                gold = self._gold.take(self._work, request, skills, row.due_at)
             if gold is not None:
                 size += 3 * len(gold.candidate)
                 taken.append(gold)
@@ -232,6 +254,8 @@ class Leasing:
             offer = offers[stack.tier]
             if stack.lane == Lane.EXPLORE:
                 offer.explore.append(stack)
+            elif stack.due_by is not None:
+                offer.due.append(stack)
             else:
                 offer.active.setdefault(stack.segment, []).append(stack)
         return list(offers.values())
@@ -240,7 +264,7 @@ class Leasing:
         """The case whose turn it is."""
         for offer in offers:
             explore = self._first(offer.explore, request)
-            active = self._first_in_turn(offer.active, request)
+            active = self._first(offer.due, request) or self._first_in_turn(offer.active, request)
             chosen = (explore if self._turns.explore_next else active) or explore or active
             if chosen is not None:
                 chosen.both = explore is not None and active is not None
@@ -258,9 +282,11 @@ class Leasing:
         if len(stacks) == 1:
             return self._first_of(stacks[0], request)
         firsts = [first for stack in stacks if (first := self._first_of(stack, request)) is not None]
-        return min(firsts, key=lambda first: (first.row.rank, first.row.case_id), default=None)
+        return min(firsts, key=lambda first: first.stack.order(first.row), default=None)
 
     def _first_of(self, stack: Stack, request: LeaseCases) -> _Found | None:
+        while stack.rows and stack.rows[0].case_id in self._gone:  # given from the other stack that it is in
+            stack.rows.popleft()
         if stack.rows:
             first = stack.rows[0]
             if first.passed_by is None and first.seen is None:  # as nearly all are
@@ -269,7 +295,7 @@ class Leasing:
         while True:
             for row in islice(stack.rows, index, None):
                 held = row.passed_by == request.annotator and row.passed_until > self._work.now
-                if not held and request.annotator not in _names(row.seen):
+                if not held and row.case_id not in self._gone and request.annotator not in _names(row.seen):
                     return _Found(stack, index, row)
                 index += 1
             if stack.whole:
@@ -280,12 +306,18 @@ class Leasing:
         """Look up the next rows of a stack."""
         most = stack.most
         here = stack.place | {"most": most}
+        by_due_time = stack.due_by is not None
+        if by_due_time:
+            here["due_by"] = stack.due_by
         if stack.last is None:
-            rows = self._work.connection.execute(sql.HEAD, here).all()
-            self._notice(here, len(rows))
+            rows = self._work.connection.execute(sql.DUE if by_due_time else sql.HEAD, here).all()
+            if not by_due_time:
+                self._notice(here, len(rows))
         else:
             here |= {"after_rank": stack.last.rank, "after_case": stack.last.case_id}
-            rows = self._work.connection.execute(sql.HEAD_AFTER, here).all()
+            if by_due_time:
+                here["after_due"] = stack.last.due_at
+            rows = self._work.connection.execute(sql.DUE_AFTER if by_due_time else sql.HEAD_AFTER, here).all()
         stack.rows.extend(row for row in rows if row.case_id not in self._gone)
         stack.whole = len(rows) < most
         if rows:
@@ -299,14 +331,14 @@ class Leasing:
 
     def _short(self) -> bool:
         """Whether more cases wait than these stacks have."""
-        return self._work.counts.waiting > sum(len(stack.rows) for stack in self.stacks)
+        return self._work.counts.waiting > sum(len(stack.rows) for stack in self.stacks if stack.due_by is None)
 
     def _look(self) -> None:
         known = [stack.place for stack in self.stacks]
         for stack in find_stacks(self._work.connection):
             if stack.place not in known:
                 stack.most = _SLACK
-                self.stacks.append(stack)
+                self._add([stack])
         self.looked = True
 
     def _give(self, offer: _Found, request: LeaseCases) -> LeasedCase:
@@ -347,4 +379,5 @@ class Leasing:
             segment=segment,
             skill=skill or "",
             review=review,
+            due=row.due_at,
         )

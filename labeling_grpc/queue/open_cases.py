@@ -38,4 +38,5 @@ class GoldLease:
     annotator: str
     lease_until: int
     leased_at: int
+    due_at: int | None
     label: str | None

@@ -42,17 +42,24 @@ _READ_AHEAD: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class CaseFilter:
-    """Which cases are asked for. states: names of `CaseState`, lower case; empty: all, as `segments` and `key`."""
+    """Which cases are asked for. states: names of `CaseState`, lower case; empty: all, as `segments` and `key`.
+
+    due_by: open ones that are due by this time alone, wall clock, µs; None: whenever they are due.
+    """
 
     states: AbstractSet[str]
     segments: AbstractSet[str]
     key: str
     review: bool
+    due_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CaseRow:
-    """A case and where it is. state: name of a `CaseState`, lower case.  answers: answers so far, votes included."""
+    """A case and where it is. state: name of a `CaseState`, lower case.  answers: answers so far, votes included.
+
+    due: by when it should be answered, wall clock, µs; None of closed ones.
+    """
 
     number: int
     candidate: Candidate
@@ -64,6 +71,7 @@ class CaseRow:
     answers: int
     segment: str
     skill: str
+    due: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +89,23 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What waits, by whom it is for. segments: of active cases.  paused: why nothing is given out, "" while all is."""
+    """What waits, by whom it is for. segments: of active cases.  paused: why nothing is given out, "" while all is.
+
+    overdue: open cases whose due time has passed.  first_due: when the first is or was due, wall clock, µs, 0 for none.
+    """
 
     segments: Mapping[str, int]
     review: int
     paused: str
+    overdue: int = 0
+    first_due: int = 0
 
 
 NOTHING_WAITS: Final = Overview({}, 0, "")
 
 
-def overview(connection: sa.Connection) -> Overview:
-    """What waits now, counted in the index."""
+def overview(connection: sa.Connection, wall: int) -> Overview:
+    """What waits now, counted in the indexes. wall: µs."""
     kinds = (queue.c.lane, queue.c.tier, queue.c.segment)
     counted = sa.select(*kinds, sa.func.count().label("number")).where(queue.c.state == int(State.WAITING))
     segments: defaultdict[str, int] = defaultdict(int)
@@ -103,7 +116,11 @@ def overview(connection: sa.Connection) -> Overview:
         if row.tier == Tier.REVIEWERS:
             review += row.number
     paused = connection.execute(sa.select(meta.c.value).where(meta.c.key == meta_keys.PAUSED)).scalar_one_or_none()
-    return Overview(dict(sorted(segments.items())), review, paused or "")
+    overdue: int = connection.execute(sa.select(sa.func.count()).where(queue.c.due_at <= wall)).scalar_one()
+    first: int | None = connection.execute(
+        sa.select(sa.func.min(queue.c.due_at)).where(queue.c.due_at.is_not(None))
+    ).scalar_one()
+    return Overview(dict(sorted(segments.items())), review, paused or "", overdue, first or 0)
 
 
 def case_page(
@@ -130,7 +147,7 @@ def case_page(
                 return records, after
             record = _case_row(row, labeling, case_annotations)
             if blinding is not None and (looks := covered.get(row["event_id"])) is not None:
-                record = under(record, looks, blinding.caller.name)
+                record = under(record, looks, blinding, connection, labeling)
             if _passes(record, asked):
                 records.append(record)
                 size += weight(record.candidate, len(row["candidate"]))
@@ -151,22 +168,31 @@ def case_row(
     return None
 
 
-def under(row: CaseRow, looks: Looks, name: str) -> CaseRow:
+def under(row: CaseRow, looks: Looks, blinding: Blinding, connection: sa.Connection, labeling: Labeling) -> CaseRow:
     """A case of which others' answers must not be told.
 
     Args:
         row: The case.
         looks: What it looks like to the caller.
-        name: Who the caller is.
+        blinding: Whose, of the caller.
+        connection: To the queue's database.
+        labeling: The pipeline's.
 
     Returns:
         The case, as it looks.
 
     """
+    due = None
+    if labeling.due is not None and looks == "leased":
+        due = blinding.told_due(connection, row.candidate.event_id)
+    elif labeling.due is not None and looks == "waiting":  # as one that has waited ever since
+        within = labeling.due.within(row.segment)
+        due = None if within is None else row.candidate.time + within
     return replace(
         row,
         state=looks,
-        holder=name if looks == "leased" else NOBODY,
+        due=due,
+        holder=blinding.caller.name if looks == "leased" else NOBODY,
         review=False,
         label=None,
         confidence=None,
@@ -175,15 +201,18 @@ def under(row: CaseRow, looks: Looks, name: str) -> CaseRow:
 
 
 def _cases(asked: CaseFilter) -> sa.Select[Any]:
-    held = (queue.c.state, queue.c.annotator, queue.c.tier)
+    held = (queue.c.state, queue.c.annotator, queue.c.tier, queue.c.due_at)
     query = sa.select(cases.c.id, cases.c.event_id, cases.c.candidate, *held)
     open_ = asked.states and asked.states <= {"waiting", "leased"}
-    joined = cases.join(queue, queue.c.case_id == cases.c.id, isouter=not (open_ or asked.review))
+    inner = open_ or asked.review or asked.due_by is not None
+    joined = cases.join(queue, queue.c.case_id == cases.c.id, isouter=not inner)
     query = query.select_from(joined).order_by(cases.c.id)
     if asked.key:
         query = query.where(cases.c.key == lookup(asked.key))
     if asked.review:
         query = query.where(queue.c.tier == int(Tier.REVIEWERS))
+    if asked.due_by is not None:
+        query = query.where(queue.c.due_at <= asked.due_by)
     if open_ and len(asked.states) == 1:
         query = query.where(queue.c.state == int(State.WAITING if "waiting" in asked.states else State.LEASED))
     if asked.states and asked.states.isdisjoint({"waiting", "leased"}):
@@ -225,6 +254,7 @@ def _case_row(row: Row, labeling: Labeling, annotations: Sequence[Row]) -> CaseR
         answers=len(classes(votes(annotations))) or int(verdict is not None),
         segment=named(candidate, labeling.segment),
         skill=named(candidate, labeling.skill),
+        due=row["due_at"],
     )
 
 

@@ -31,6 +31,11 @@ def skill_of(candidate: Candidate, rules: QueueRules) -> str | None:
     return None if explores(candidate) else named(candidate, rules.skill) or None
 
 
+def due_within(candidate: Candidate, rules: QueueRules) -> int | None:
+    """Time in which a case is to be answered, µs, exploration's by its segment as others'; None: it is never due."""
+    return None if rules.due is None else rules.due.within(named(candidate, rules.segment))
+
+
 class Segments:
     """Segments of the cases that one transaction takes in: a bounded number of values, the others share one."""
 

@@ -94,6 +94,7 @@ _WAITS = (
     queue.c.seen,
     queue.c.passed_by,
     queue.c.passed_until,
+    queue.c.due_at,
     cases.c.event_id,
     cases.c.candidate,
 )
@@ -115,6 +116,25 @@ HEAD = (
 HEAD_AFTER = HEAD.where(
     sa.tuple_(queue.c.rank, queue.c.case_id)
     > sa.tuple_(sa.bindparam("after_rank", type_=sa.Float(53)), sa.bindparam("after_case", type_=sa.BigInteger))
+)
+_BY_DUE_TIME = (queue.c.due_at, queue.c.rank, queue.c.case_id)
+DUE = (
+    sa.select(*_WAITS)
+    .select_from(queue.join(cases, cases.c.id == queue.c.case_id))
+    .where(*_OF_STACK, queue.c.due_at <= sa.bindparam("due_by"))
+    .order_by(*_BY_DUE_TIME)
+    .limit(sa.bindparam("most"))
+    .with_for_update(of=queue, skip_locked=True)
+)
+"""Of a stack those that are due by some time, the earliest first."""
+
+DUE_AFTER = DUE.where(
+    sa.tuple_(*_BY_DUE_TIME)
+    > sa.tuple_(
+        sa.bindparam("after_due", type_=sa.BigInteger),
+        sa.bindparam("after_rank", type_=sa.Float(53)),
+        sa.bindparam("after_case", type_=sa.BigInteger),
+    )
 )
 ALIKE = (
     sa.select(*_WAITS, queue.c.segment, queue.c.skill)
@@ -188,7 +208,8 @@ ANNOTATE = BulkStatement(answers.insert(), *answers.c.keys())
 PUBLISH = BulkStatement(outbox.insert(), *(column.name for column in outbox.c if column.name != "seq"))
 ENQUEUE = BulkStatement(
     queue.insert(),
-    *("case_id", "state", "lane", "tier", "segment", "skill", "rank", "size", "expires_at", "leases", "votes", "seen"),
+    *("case_id", "state", "lane", "tier", "segment", "skill", "rank", "size", "expires_at", "due_at"),
+    *("leases", "votes", "seen"),
 )
 ENDED = (
     sa.select(cases.c.event_id)

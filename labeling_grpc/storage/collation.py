@@ -15,7 +15,10 @@ _TABLES: Final = (
     *("access_tokens", "annotations", "annotators", "audit", "cases", "confusion", "gold", "gold_leases"),
     *("leader", "meta", "outbox", "positions", "queue"),
 )
-_ORDER: Final = "state, lane, tier, segment, audience, rank, case_id"
+_INDEXES: Final = sa.text(
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'queue' "
+    "AND indexdef LIKE '%audience%' ORDER BY indexname"
+)
 
 
 def order_by_bytes(connection: sa.Connection) -> None:
@@ -30,9 +33,11 @@ def order_by_bytes(connection: sa.Connection) -> None:
     columns = connection.execute(_TEXTS, {"tables": list(_TABLES)}).all()
     quoted = connection.dialect.identifier_preparer.quote
     computed = any(row.table_name == "queue" for row in columns)
-    definition = ""
+    definition, indexes = "", list[str]()
     if computed:  # a column that another is computed from can't be changed
-        connection.execute(sa.text("DROP INDEX queue_order"))
+        for index in connection.execute(_INDEXES).all():
+            connection.execute(sa.text(f"DROP INDEX {quoted(index.indexname)}"))
+            indexes.append(index.indexdef)
         definition = connection.execute(
             sa.text(
                 "SELECT generation_expression FROM information_schema.columns WHERE table_schema = current_schema() "
@@ -47,4 +52,5 @@ def order_by_bytes(connection: sa.Connection) -> None:
         connection.exec_driver_sql(
             f'ALTER TABLE queue ADD audience text COLLATE "C" GENERATED ALWAYS AS ({definition}) STORED'
         )
-        connection.execute(sa.text(f"CREATE INDEX queue_order ON queue ({_ORDER})"))
+        for index_definition in indexes:
+            connection.exec_driver_sql(index_definition)

@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """Newest migration (`labeling_grpc/storage/migrations`): what a database must be at to be used."""
 
 
@@ -45,6 +45,7 @@ learn that it can't."""
 
 LEASED: Final = "lease_until IS NOT NULL"
 EXPIRING: Final = "expires_at IS NOT NULL"
+DUE: Final = "due_at IS NOT NULL"
 IN_BULK: Final = "bulk IS NOT NULL"
 """Rows that the indexes of these columns are of: in an index of all, those without a time lie in no order that a lease
 or an answer follows, and each changes a page of its own."""
@@ -74,6 +75,7 @@ queue = sa.Table(
     sa.Column("rank", sa.Float(53), nullable=False),  # ascending: minus the priority; at random in the exploration lane
     sa.Column("size", sa.Integer, nullable=False),  # bytes that the case takes in a response, at most
     sa.Column("expires_at", sa.BigInteger),  # Kafka's clock, µs
+    sa.Column("due_at", sa.BigInteger),  # by when it should be answered: wall clock, µs
     sa.Column("token", sa.Text),
     sa.Column("annotator", sa.Text),
     sa.Column("lease_until", sa.BigInteger),  # queue time, µs
@@ -87,6 +89,12 @@ queue = sa.Table(
     sa.Index("queue_order", "state", "lane", "tier", "segment", "audience", "rank", "case_id"),
     sa.Index("queue_lease", "lease_until", sqlite_where=sa.text(LEASED), postgresql_where=sa.text(LEASED)),
     sa.Index("queue_expiry", "expires_at", sqlite_where=sa.text(EXPIRING), postgresql_where=sa.text(EXPIRING)),
+    sa.Index(
+        *("queue_due", "state", "lane", "tier", "segment", "audience", "due_at", "rank", "case_id"),
+        sqlite_where=sa.text(DUE),
+        postgresql_where=sa.text(DUE),
+    ),
+    sa.Index("queue_overdue", "due_at", sqlite_where=sa.text(DUE), postgresql_where=sa.text(DUE)),
 )
 
 answers = sa.Table(
@@ -185,6 +193,7 @@ gold_leases = sa.Table(
     sa.Column("annotator", sa.Text, nullable=False),
     sa.Column("lease_until", sa.BigInteger, nullable=False),  # queue time, µs
     sa.Column("leased_at", sa.BigInteger, nullable=False),  # wall clock, µs
+    sa.Column("due_at", sa.BigInteger),  # what its holder is told, wall clock, µs: true cases have one
     sa.Index("gold_leases_holder", "annotator", "event_id"),
     sa.Index("gold_leases_end", "lease_until"),
 )

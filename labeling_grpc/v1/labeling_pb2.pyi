@@ -419,6 +419,7 @@ class Task(_message.Message):
     REVIEW_FIELD_NUMBER: _builtins.int
     COMMENTS_FIELD_NUMBER: _builtins.int
     EARLIER_COMMENTS_FIELD_NUMBER: _builtins.int
+    DUE_AT_US_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Proof of the lease, asked for by every call that ends or renews it."""
     lease_expires_at_us: _builtins.int
@@ -429,6 +430,8 @@ class Task(_message.Message):
     """Given to reviewers alone: it was escalated, or answers to it disagree."""
     earlier_comments: _builtins.int
     """Older comments that were left out to keep the response small: GetCase gives them."""
+    due_at_us: _builtins.int
+    """Wall clock by which the case should be answered; not set: there is no such time."""
     @_builtins.property
     def case(self) -> Global___Case: ...
     @_builtins.property
@@ -445,12 +448,15 @@ class Task(_message.Message):
         review: _builtins.bool = ...,
         comments: _abc.Iterable[Global___Comment] | None = ...,
         earlier_comments: _builtins.int = ...,
+        due_at_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_due_at_us", b"_due_at_us", "case", b"case", "due_at_us", b"due_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "comments", b"comments", "earlier_comments", b"earlier_comments", "lease_count", b"lease_count", "lease_expires_at_us", b"lease_expires_at_us", "lease_token", b"lease_token", "review", b"review"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_due_at_us", b"_due_at_us", "case", b"case", "comments", b"comments", "due_at_us", b"due_at_us", "earlier_comments", b"earlier_comments", "lease_count", b"lease_count", "lease_expires_at_us", b"lease_expires_at_us", "lease_token", b"lease_token", "review", b"review"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__due_at_us: _TypeAlias = _typing.Literal["due_at_us"]  # noqa: Y015
+    _WhichOneofArgType__due_at_us: _TypeAlias = _typing.Literal["_due_at_us", b"_due_at_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__due_at_us) -> _WhichOneofReturnType__due_at_us | None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
@@ -1267,6 +1273,7 @@ class CaseRecord(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
+    DUE_AT_US_FIELD_NUMBER: _builtins.int
     state: Global___CaseState.ValueType
     annotator: _builtins.str
     """Who has it, while it is leased; shown to those who may see others'."""
@@ -1278,6 +1285,8 @@ class CaseRecord(_message.Message):
     """Answers so far."""
     review: _builtins.bool
     """Waits for a reviewer, or was given to one."""
+    due_at_us: _builtins.int
+    """As in Task; of open cases alone."""
     @_builtins.property
     def case(self) -> Global___Case: ...
     def __init__(
@@ -1290,14 +1299,20 @@ class CaseRecord(_message.Message):
         confidence: _builtins.float | None = ...,
         answers: _builtins.int = ...,
         review: _builtins.bool = ...,
+        due_at_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "case", b"case", "confidence", b"confidence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_due_at_us", b"_due_at_us", "case", b"case", "confidence", b"confidence", "due_at_us", b"due_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "annotator", b"annotator", "answers", b"answers", "case", b"case", "confidence", b"confidence", "label", b"label", "review", b"review", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_due_at_us", b"_due_at_us", "annotator", b"annotator", "answers", b"answers", "case", b"case", "confidence", b"confidence", "due_at_us", b"due_at_us", "label", b"label", "review", b"review", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    _WhichOneofReturnType__due_at_us: _TypeAlias = _typing.Literal["due_at_us"]  # noqa: Y015
+    _WhichOneofArgType__due_at_us: _TypeAlias = _typing.Literal["_due_at_us", b"_due_at_us"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__due_at_us) -> _WhichOneofReturnType__due_at_us | None: ...
 
 Global___CaseRecord: _TypeAlias = CaseRecord  # noqa: Y015
 
@@ -1312,6 +1327,7 @@ class ListCasesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     page_size: _builtins.int
     """At most this many, 1 to 500; 0 means 50."""
@@ -1321,6 +1337,8 @@ class ListCasesRequest(_message.Message):
     """Of this entity alone."""
     review: _builtins.bool
     """Those for reviewers alone."""
+    overdue: _builtins.bool
+    """Open ones whose due time has passed alone."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___CaseState.ValueType]:
         """Of these states alone; empty: all."""
@@ -1339,10 +1357,11 @@ class ListCasesRequest(_message.Message):
         page_token: _builtins.str = ...,
         key: _builtins.str = ...,
         review: _builtins.bool = ...,
+        overdue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "page_size", b"page_size", "page_token", b"page_token", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1732,6 +1751,8 @@ class QueueStats(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     RANKED_BY_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    FIRST_DUE_US_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     waiting_explore: _builtins.int
     waiting_active: _builtins.int
@@ -1759,6 +1780,10 @@ class QueueStats(_message.Message):
     """Empty where the queue is open, else why an administrator paused it."""
     ranked_by: _builtins.str
     """Version of the model that ranks what waits; empty while it waits as it came."""
+    overdue: _builtins.int
+    """Open cases, waiting or leased, whose due time has passed."""
+    first_due_us: _builtins.int
+    """Wall clock at which the first open case is or was due; 0: none has a due time."""
     @_builtins.property
     def question(self) -> Global___Question: ...
     @_builtins.property
@@ -1792,10 +1817,12 @@ class QueueStats(_message.Message):
         paused: _builtins.str = ...,
         segments: _abc.Iterable[Global___SegmentStats] | None = ...,
         ranked_by: _builtins.str = ...,
+        overdue: _builtins.int = ...,
+        first_due_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotators", b"annotators", "answered", b"answered", "event_clock_us", b"event_clock_us", "expired", b"expired", "intake_problem", b"intake_problem", "leased", b"leased", "now_us", b"now_us", "paused", b"paused", "pipeline", b"pipeline", "publishing_problem", b"publishing_problem", "question", b"question", "ranked_by", b"ranked_by", "rejected", b"rejected", "segments", b"segments", "skipped", b"skipped", "unpublished", b"unpublished", "waiting_active", b"waiting_active", "waiting_explore", b"waiting_explore", "waiting_review", b"waiting_review", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotators", b"annotators", "answered", b"answered", "event_clock_us", b"event_clock_us", "expired", b"expired", "first_due_us", b"first_due_us", "intake_problem", b"intake_problem", "leased", b"leased", "now_us", b"now_us", "overdue", b"overdue", "paused", b"paused", "pipeline", b"pipeline", "publishing_problem", b"publishing_problem", "question", b"question", "ranked_by", b"ranked_by", "rejected", b"rejected", "segments", b"segments", "skipped", b"skipped", "unpublished", b"unpublished", "waiting_active", b"waiting_active", "waiting_explore", b"waiting_explore", "waiting_review", b"waiting_review", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -107,7 +107,8 @@ class LabelingServiceServicer:
     """
 
     def LeaseTasks(self, request, context):
-        """Leases up to `max_tasks` cases to one annotator: the most urgent first, exploration cases in turn with the others.
+        """Leases up to `max_tasks` cases to one annotator: what is due first, then the most urgent, exploration cases in turn
+        with the others.
         Waits up to `wait_ms` when there is none. Each case is leased to at most one annotator at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -52,7 +52,8 @@ class LabelingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LabelingServiceAsyncStub: ...
     LeaseTasks: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.LeaseTasksRequest, _labeling_pb2.LeaseTasksResponse]
-    """Leases up to `max_tasks` cases to one annotator: the most urgent first, exploration cases in turn with the others.
+    """Leases up to `max_tasks` cases to one annotator: what is due first, then the most urgent, exploration cases in turn
+    with the others.
     Waits up to `wait_ms` when there is none. Each case is leased to at most one annotator at a time.
     """
     RenewLease: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.RenewLeaseRequest, _labeling_pb2.RenewLeaseResponse]
@@ -92,7 +93,8 @@ class LabelingServiceAsyncStub(LabelingServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     LeaseTasks: _aio.UnaryUnaryMultiCallable[_labeling_pb2.LeaseTasksRequest, _labeling_pb2.LeaseTasksResponse]  # type: ignore[assignment]
-    """Leases up to `max_tasks` cases to one annotator: the most urgent first, exploration cases in turn with the others.
+    """Leases up to `max_tasks` cases to one annotator: what is due first, then the most urgent, exploration cases in turn
+    with the others.
     Waits up to `wait_ms` when there is none. Each case is leased to at most one annotator at a time.
     """
     RenewLease: _aio.UnaryUnaryMultiCallable[_labeling_pb2.RenewLeaseRequest, _labeling_pb2.RenewLeaseResponse]  # type: ignore[assignment]
@@ -135,7 +137,8 @@ class LabelingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _labeling_pb2.LeaseTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_labeling_pb2.LeaseTasksResponse, _abc.Awaitable[_labeling_pb2.LeaseTasksResponse]]:
-        """Leases up to `max_tasks` cases to one annotator: the most urgent first, exploration cases in turn with the others.
+        """Leases up to `max_tasks` cases to one annotator: what is due first, then the most urgent, exploration cases in turn
+        with the others.
         Waits up to `wait_ms` when there is none. Each case is leased to at most one annotator at a time.
         """
 

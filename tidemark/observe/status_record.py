@@ -192,7 +192,8 @@ class LabelingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The labeling service. problem: why it can't be asked, or what keeps it from its work; "" where all is well.
 
     waiting_random, waiting_active: cases that nobody has on the screen.  leased: that somebody has.  unpublished:
-    answers that are not in Kafka yet.  model: version that cases are ranked by.
+    answers that are not in Kafka yet.  model: version that cases are ranked by.  overdue: open cases whose due time has
+    passed.  first_due: when the first open case is or was due, seconds since 1970, None where none has a due time.
     """
 
     reachable: bool
@@ -205,6 +206,8 @@ class LabelingStatus(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     expired: int = 0
     unpublished: int = 0
+    overdue: int = 0
+    first_due: float | None = None
     model: str = ""
     annotators: list[AnnotatorStatus] = []
 

@@ -83,6 +83,8 @@ def labeling_words(found: LabelingStatus) -> str:
         return f"runs at {found.address}; see below"
     waiting = found.waiting_random + found.waiting_active
     text = f"{waiting:,} cases wait ({found.waiting_random:,} random), {found.leased:,} are being answered"
+    if found.overdue:
+        text += f", {found.overdue:,} are overdue"
     if found.unpublished:
         text += f", {found.unpublished:,} answers on their way to Kafka"
     return text

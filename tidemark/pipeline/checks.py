@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.column_checks import column_problems, duplicate_problems
 from tidemark.pipeline.durations import format_duration
-from tidemark.pipeline.model import DecisionRule, Pipeline
+from tidemark.pipeline.model import DecisionRule, Due, Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.source_checks import source_problems
 from tidemark.pipeline.training_params import problems as problems_of
@@ -301,6 +301,15 @@ def _labeling(pipeline: Pipeline) -> Iterator[Problem]:
             "labeling.max_answers",
             f"{labeling.max_answers} is less than labeling.answers = {labeling.answers}; raise it, or leave it out",
         )
+    if labeling.due is not None:
+        yield from _due(labeling.due, labeling.segment)
+
+
+def _due(due: Due, segment: str | None) -> Iterator[Problem]:
+    if due.default is None and not due.segments:
+        yield Problem("labeling.due", "no case gets a due time; write default = '4h', or times of segments")
+    if due.segments and segment is None:
+        yield Problem("labeling.due.segments", "there are no segments; name their column by labeling.segment")
 
 
 def _reaction(pipeline: Pipeline) -> Iterator[Problem]:

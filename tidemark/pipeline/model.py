@@ -390,6 +390,22 @@ class LabelSpec(Section):
     """Columns that tell the answer and so must not be used."""
 
 
+class Due(Section):
+    """By when cases should be answered, counted from when they were asked by Kafka's clock."""
+
+    default: Duration | None = None
+    """Time for cases of segments without one of their own. Without it, those have no due time."""
+    segments: Unless[dict[str, Duration]] = None
+    """Time for cases of these values of `labeling.segment`."""
+    lead: Unless[Duration] = None
+    """An active case comes before others from this long before it is due; until then its priority counts. Without it,
+    active cases come in the order of their due times."""
+
+    def within(self, segment: str) -> int | None:
+        """Time in which a case of a segment is to be answered, µs; None: it has no due time."""
+        return (self.segments or {}).get(segment, self.default)
+
+
 class Labeling(Section):
     """How cases are given out and how many answers they get."""
 
@@ -418,6 +434,8 @@ class Labeling(Section):
     default it is shown."""
     hidden: dict[str, list[Literal["annotator", "reviewer", "admin", "viewer", "program"]]] = {}
     """Context columns, and the roles that may not see them."""
+    due: Unless[Due] = None
+    """By when cases should be answered; without it, they have no due times."""
 
 
 class Segments(Section):

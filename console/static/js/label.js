@@ -2,6 +2,7 @@
 
 import { CallError, caller, pause } from "./calls.js";
 import { askFor, backToCase, findClass, lookAtAll, open, showKeys } from "./dialogs.js";
+import { noteDue, tellDue } from "./due.js";
 import { Outbox } from "./outbox.js";
 
 const AHEAD = 2; // cases held besides the one that is shown
@@ -49,6 +50,7 @@ function fragment(html) {
 }
 
 function paint(node) {
+  tellDue(node);
   place.replaceChildren(node);
   main.scrollTop = 0;
 }
@@ -163,7 +165,9 @@ async function fetchMore() {
       state.progress = told.progress ?? state.progress;
       for (const task of told.cases) {
         const { event_id, token, name, html } = task;
-        state.ahead.push({ event_id, token, name, node: fragment(html) });
+        const node = fragment(html);
+        noteDue(node);
+        state.ahead.push({ event_id, token, name, node });
       }
       figures();
       if (state.shown === null && state.ahead.length > 0) {
@@ -525,5 +529,6 @@ window.addEventListener("pagehide", () => {
 backToCase();
 setInterval(renew, RENEW_MS);
 setInterval(figures, 5_000);
+setInterval(() => tellDue(place), 5_000);
 outbox.deliver();
 fetchMore();

@@ -17,11 +17,14 @@ from labeling_grpc.queue import consensus, sql
 from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.offsets import move, position
-from labeling_grpc.queue.routing import Segments, explores, skill_of
+from labeling_grpc.queue.routing import Segments, due_within, explores, skill_of
 from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork, parts
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, cases
 from tidemark.records import Candidate
+
+_LATEST: Final = 2**62
+"""µs: no due time is later, whatever a record says."""
 
 _ORDER: Final = b"explore.order"
 """Sets this hash apart from others over event ids."""
@@ -113,7 +116,11 @@ def _enqueue(work: UnitOfWork, added: dict[str, Arrival]) -> None:
         if candidate is None or case_outcome(known).closing is not None:
             continue
         arrival = added[event_id]
-        row = waiting_row(work, case_id, candidate, len(arrival.value), known, segments, priority=arrival.priority)
+        row = waiting_row(
+            *(work, case_id, candidate, len(arrival.value), known, segments),
+            priority=arrival.priority,
+            asked_at=arrival.at,
+        )
         rows.append(row)
         work.waiting(row["lane"], 1)
         work.tell("added", event_id, NOBODY)
@@ -129,10 +136,12 @@ def waiting_row(
     segments: Segments,
     *,
     priority: float | None = None,
+    asked_at: int | None = None,
 ) -> dict[str, Any]:
     """Row of the queue for a case that nobody has.
 
-    size: bytes of the candidate's JSON.  said: what was said of it before.  priority: None for the candidate's own.
+    size: bytes of the candidate's JSON.  annotations: what was said of it before.  priority: None for the candidate's
+    own.  asked_at: when it was asked by Kafka's clock, µs; None for the event's own time.
     """
     place = work.placed(annotations)
     lane = Lane.EXPLORE if explores(candidate) else Lane.ACTIVE
@@ -148,10 +157,20 @@ def waiting_row(
         else -(candidate.priority if priority is None else priority),
         "size": weight(candidate, size),
         "expires_at": candidate.expires_at,
+        "due_at": _due_at(work, candidate, annotations, candidate.time if asked_at is None else asked_at),
         "leases": 0,
         "votes": place.votes,
         "seen": msgspec.json.encode(place.seen).decode() if place.seen else None,
     }
+
+
+def _due_at(work: UnitOfWork, candidate: Candidate, annotations: Sequence[consensus.Row], asked_at: int) -> int | None:
+    """By when a case should be answered, counted from when it was asked, or put back last: the same in each replay."""
+    within = due_within(candidate, work.rules)
+    if within is None:
+        return None
+    put_back = [row["answered_at"] for row in annotations if row["status"] == "requeued"]
+    return min(max(put_back, default=asked_at) + within, _LATEST)
 
 
 def _shuffled(candidate: Candidate) -> float:

@@ -40,9 +40,11 @@ from labeling_grpc.commands.labeling import (
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.database import postgres_store, sqlite_store
+from labeling_grpc.queue.queries import overview
 from labeling_grpc.storage.postgres import PostgresStore
 from labeling_grpc.storage.sqlite import SqliteStore
 from labeling_grpc.tables.schema import annotators
+from tidemark.pipeline.model import Due
 from tidemark.records import Candidate, Label, decode
 from tidemark.records.topics import Topics
 
@@ -51,6 +53,9 @@ HOLD = 500
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a fresh folder in it: flushes cost nothing
 RULES = QueueRules(classes=CLASSES, max_open=6, release_hold_us=HOLD)
 SEGMENTED = replace(RULES, max_open=9, segment="area", skill="needs")
+DUE = Due.model_construct(segments={"north": 1_000_100, "south": 1_000_400}, lead=200)
+"""Of the wall clock, which is about 1,000,000 where event times begin at 0. Cases of no area have no due time."""
+WITH_DUE_TIMES = replace(SEGMENTED, due=DUE)
 AREAS = ("", "north", "south")
 SKILLS = (None, "cards", "loans")
 
@@ -75,6 +80,12 @@ class Case:
     @property
     def area(self) -> str:
         return str(self.candidate.context.get("area", ""))
+
+    def due(self, rules: QueueRules) -> int | None:
+        """An area's time after the event's, for no record says when the case was asked."""
+        if rules.due is None or self.area not in {"north", "south"}:
+            return None
+        return self.candidate.time + {"north": 1_000_100, "south": 1_000_400}[self.area]
 
     @property
     def needs(self) -> str | None:
@@ -169,7 +180,16 @@ class Model:
         skills = self.skills.get(annotator)
         return (not areas or case.area in areas) and (case.needs is None or skills is None or case.needs in skills)
 
-    def lease(self, annotator: str, count: int, now: int, replica: int = 0, areas: tuple[str, ...] = ()) -> list[str]:
+    def presses(self, case: Case, wall: int) -> bool:
+        """Whether a case is given by its due time, no longer by its priority."""
+        due = case.due(self.rules)
+        if due is None or self.rules.due is None:
+            return False
+        return self.rules.due.lead is None or due - self.rules.due.lead <= wall
+
+    def lease(
+        self, annotator: str, count: int, now: int, wall: int, replica: int = 0, areas: tuple[str, ...] = ()
+    ) -> list[str]:
         given: list[str] = []
         while len(given) < count:
             offered = [case for case in self.in_state("waiting") if self.offered(case, annotator, areas, now)]
@@ -182,7 +202,14 @@ class Model:
                 self.explore_next[replica] = not self.explore_next[replica]
             else:
                 exploring = bool(explore)
-            case = explore[0] if exploring else self.in_turn(active, replica)
+            pressing = [case for case in active if self.presses(case, wall)]
+            if exploring:
+                case = explore[0]
+            elif pressing:
+                case = min(pressing, key=lambda c: (c.due(self.rules) or 0, -c.candidate.priority, c.order))
+                self.took_its_turn(case.area, replica)
+            else:
+                case = self.in_turn(active, replica)
             case.state = "leased"
             given.append(case.candidate.event_id)
         return given
@@ -191,11 +218,17 @@ class Model:
         """Of the area whose next case starts first: when its last one ended, or now."""
         if self.rules.segment is None:
             return active[0]
-        ends, clock = self.ends[replica], self.clocks[replica]
-        starts = {case.area: max(clock, ends.get(case.area, 0)) for case in active}
-        area = min(starts, key=lambda name: (starts[name], name))
-        self.clocks[replica], ends[area] = starts[area], starts[area] + 1
+        areas = {case.area for case in active}
+        area = min(areas, key=lambda name: (self.starts(name, replica), name))
+        self.took_its_turn(area, replica)
         return next(case for case in active if case.area == area)
+
+    def starts(self, area: str, replica: int) -> int:
+        return max(self.clocks[replica], self.ends[replica].get(area, 0))
+
+    def took_its_turn(self, area: str, replica: int) -> None:
+        start = self.clocks[replica] = self.starts(area, replica)
+        self.ends[replica][area] = start + 1
 
     def holds(self, event_id: str, token: str, now: int) -> Reason | None:
         case = self.cases.get(event_id)
@@ -294,7 +327,7 @@ class QueueMachine(RuleBasedStateMachine):
     def lease(self, annotator: str, count: int, length: int, areas: tuple[str, ...]) -> object:
         self.model.end_leases(self.clock.time)
         areas = areas if self.held_to.segment else ()
-        expected = self.model.lease(annotator, count, self.clock.time, self.replica, areas)
+        expected = self.model.lease(annotator, count, self.clock.time, self.clock.wall(), self.replica, areas)
         given = self.apply(LeaseCases(annotator, count, length, areas))
         assert isinstance(given, list)
         tasks = [task for task in given if isinstance(task, LeasedCase)]
@@ -305,6 +338,7 @@ class QueueMachine(RuleBasedStateMachine):
             case.leases += 1
             assert task.leases == case.leases
             assert task.until == self.clock.time + length
+            assert task.due == case.due(self.held_to)
             assert decode(Candidate, task.candidate) == case.candidate
         return multiple(*((task.event_id, task.token) for task in tasks))
 
@@ -336,6 +370,7 @@ class QueueMachine(RuleBasedStateMachine):
             case.state, case.token, case.annotator, case.until = "leased", task.token, annotator, task.until
             case.leases += 1
             assert (task.leases, task.until) == (case.leases, self.clock.time + 200)
+            assert task.due == case.due(self.held_to)
         return multiple(*((task.event_id, task.token) for task in tasks))
 
     @rule(
@@ -550,6 +585,17 @@ class QueueMachine(RuleBasedStateMachine):
         assert counts.event_clock == model.event_clock
 
     @invariant()
+    def what_is_overdue_is_counted(self) -> None:
+        if not hasattr(self, "stores"):
+            return
+        times = [case.due(self.held_to) for case in self.model.in_state("waiting") + self.model.in_state("leased")]
+        due = [time for time in times if time is not None]
+        wall = self.clock.wall()
+        with self.store.engine.connect() as connection:
+            counted = overview(connection, wall)
+        assert (counted.overdue, counted.first_due) == (sum(time <= wall for time in due), min(due, default=0))
+
+    @invariant()
     def each_closed_case_is_published_once_and_each_acknowledged_answer_is_among_them(self) -> None:
         if not hasattr(self, "stores"):
             return
@@ -595,6 +641,18 @@ class SegmentedMachine(QueueMachine):
     held_to = SEGMENTED
 
 
+class DueMachine(QueueMachine):
+    """The same with due times."""
+
+    held_to = WITH_DUE_TIMES
+
+
+class AlwaysByDueMachine(QueueMachine):
+    """The same, where due times count from the beginning."""
+
+    held_to = replace(WITH_DUE_TIMES, due=DUE.model_copy(update={"lead": None}))
+
+
 SEARCH = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -604,6 +662,19 @@ def test_the_queue_follows_its_rules_in_sqlite() -> None:
 
 def test_the_queue_follows_its_rules_in_sqlite_with_segments_and_skills() -> None:
     run_state_machine_as_test(SegmentedMachine, settings=SEARCH)
+
+
+def test_the_queue_gives_first_what_would_miss_its_due_time_in_sqlite() -> None:
+    run_state_machine_as_test(DueMachine, settings=SEARCH)
+    run_state_machine_as_test(AlwaysByDueMachine, settings=settings(SEARCH, max_examples=20))
+
+
+def test_the_queue_gives_first_what_would_miss_its_due_time_in_postgresql(postgres: PostgresServer) -> None:
+    class Here(ReplicatedMachine):
+        url = postgres.url
+        held_to = WITH_DUE_TIMES
+
+    run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=15))
 
 
 def test_the_queue_follows_its_rules_in_postgresql_with_two_replicas(postgres: PostgresServer) -> None:

@@ -180,6 +180,12 @@ def test_the_fraud_pipeline_is_right() -> None:
             "[labeling]\nanswers = 3\nmax_answers = 2\n[label]",
             "labeling.max_answers: 2 is less than labeling.answers = 3; raise it, or leave it out",
         ),
+        ("[label]", "[labeling.due]\nlead = '5m'\n[label]", "labeling.due: no case gets a due time; write default"),
+        (
+            "[label]",
+            "[labeling.due]\nsegments = { north = '5m' }\n[label]",
+            "labeling.due.segments: there are no segments; name their column by labeling.segment",
+        ),
         (
             "[label]",
             "[training]\nmin_positive = 30\n[label]",
