@@ -1,4 +1,6 @@
-"""Rows N3 and N4: mistakes of first users, and how soon commands start. `python -m benchmarks first-hour [--quick]`.
+"""Rows N1, N3 and N4: the way to a first champion, mistakes of first users, and how soon commands start.
+
+`make bench-first-hour`, `python -m benchmarks first-hour [--quick] [--data FOLDER]`; the way is left out when quick.
 
 Times are what a person waits, medians of several runs in a home of their own whose pipeline file was found right by the
 run before; the processor's seconds stand beside. `N4 check edited` is of a file that is new each time.
@@ -6,6 +8,7 @@ run before; the processor's seconds stand beside. `N4 check edited` is of a file
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import subprocess
@@ -15,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.loop.first_champion import first_champions
 from benchmarks.support.report import write
 from tests.mistakes import MISTAKES, prepared, shortcomings
 
@@ -33,10 +37,15 @@ _STARTS: Final = {
 _SECONDS: Final = 3.0
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Measure, and write the rows."""
-    quick = "--quick" in argv
-    rows = [_start(name, words, target, 3 if quick else 9) for name, (words, target) in _STARTS.items()]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TIDEMARK_DATA", "data")))
+    given = parser.parse_args()
+    quick = given.quick
+    rows = [] if quick else first_champions(given.data)
+    rows += [_start(name, words, target, 3 if quick else 9) for name, (words, target) in _STARTS.items()]
     write("first_hour.quick" if quick else "first_hour", [*rows, _mistakes(list(MISTAKES)[:: 8 if quick else 1])])
 
 
@@ -95,4 +104,4 @@ def _run(words: list[str], environment: dict[str, str]) -> tuple[str, int, float
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
