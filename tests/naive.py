@@ -1,9 +1,10 @@
 """The slow, obvious version of every kernel, to compare the fast ones with."""
 
+import functools
 import math
 import struct
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Protocol
 
@@ -56,20 +57,13 @@ def windows(
     moved = times if bounded is None else bounded
     out = np.empty((len(keys) - first, len(specs)))
     for row in range(first, len(keys)):
-        t, log = int(times[row]), np.arange(len(keys))
-        latest = max(t, int(moved[:row].max()) - lateness) if row else t
+        t, mine = int(times[row]), np.flatnonzero(keys[: row + 1] == keys[row])
+        past = Past(times[mine], stream.values[mine], max(t, int(moved[:row].max()) - lateness) if row else t)
         for m, spec in enumerate(specs):
-            mine = (keys == keys[row]) & (log <= row)
-            inside = mine & window_holds(spec, t, latest, times)
-            if spec.gap:
-                inside &= session(times, inside, row, spec.gap)
-            if spec.rows:
-                inside &= newest(spec, stream, mine, inside, row, latest)
-            if spec.column >= 0:
-                inside &= ~np.isnan(stream.values[:, spec.column])
-            earlier = np.flatnonzero(inside & (log < row))
-            rows = np.flatnonzero(inside) if spec.include_current else earlier
-            since = (t - times[earlier]) / 1e6
+            inside = past.inside(spec)
+            earlier = inside[inside < past.own]
+            rows = inside if spec.include_current else earlier
+            since = (t - past.times[earlier]) / 1e6
             if spec.aggregate == "since_last":
                 out[row - first, m] = since.min() if len(earlier) else np.nan
             elif spec.aggregate == "since_first":
@@ -79,15 +73,59 @@ def windows(
             elif spec.aggregate == "count":
                 out[row - first, m] = len(rows)
             else:
-                x, own = stream.values[rows, spec.column], float(stream.values[row, spec.column])
+                x, own = past.values[rows, spec.column], float(past.values[past.own, spec.column])
                 out[row - first, m] = (
                     zscore(x, own)
                     if spec.aggregate == "zscore"
-                    else slope(x, t - times[rows])
+                    else slope(x, t - past.times[rows])
                     if spec.aggregate == "slope"
-                    else window_aggregate(spec, x, t - times[rows])
+                    else window_aggregate(spec, x, t - past.times[rows])
                 )
     return out
+
+
+class Past:
+    """The rows of one key in the order of the log, the row that is looked at last."""
+
+    def __init__(self, times: NDArray[np.int64], values: Array, latest: int) -> None:
+        self.times, self.values, self.latest = times, values, latest
+        self.own = len(times) - 1
+        self._known: dict[tuple[object, ...], NDArray[np.intp]] = {}
+
+    def inside(self, spec: Spec) -> NDArray[np.intp]:
+        """Which rows the window holds; aggregates of one window share the answer."""
+        kind = spec.aggregate if spec.aggregate.startswith("approx") else ""
+        window = (kind, spec.size, spec.rows, spec.gap, spec.column, spec.rows > 0 and spec.include_current)
+        if window not in self._known:
+            self._known[window] = np.flatnonzero(self._holds(spec))
+        return self._known[window]
+
+    def _holds(self, spec: Spec) -> NDArray[np.bool_]:
+        inside = window_holds(spec, int(self.times[-1]), self.latest, self.times)
+        if spec.gap:
+            inside &= session(self.times, inside, self.own, spec.gap)
+        if spec.rows:
+            inside &= self._newest(spec, inside)
+        if spec.column >= 0:
+            inside &= ~np.isnan(self.values[:, spec.column])
+        return inside
+
+    def _newest(self, spec: Spec, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which rows are the newest of a window; of a row that is too late, also of those that may still be kept."""
+        complete = np.full(len(inside), True) if spec.column < 0 else ~np.isnan(self.values[:, spec.column])
+        others = np.arange(len(inside)) != self.own
+
+        def last(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            listed = np.flatnonzero(rows & complete)
+            in_time = listed[np.argsort(self.times[listed], kind="stable")]  # those of one time as the log has them
+            found = np.zeros(len(rows), np.bool_)
+            found[in_time[-spec.rows :]] = True
+            return found
+
+        found = last(inside & (others | spec.include_current))
+        if self.times[-1] < self.latest:
+            found &= last(others & (self.times <= self.latest)) | ~others
+        return found
 
 
 def session(times: NDArray[np.int64], inside: NDArray[np.bool_], row: int, gap: int) -> NDArray[np.bool_]:
@@ -100,32 +138,22 @@ def session(times: NDArray[np.int64], inside: NDArray[np.bool_], row: int, gap: 
     return np.asarray(times >= begin)
 
 
-def newest(
-    spec: Spec, stream: WindowRows, mine: NDArray[np.bool_], inside: NDArray[np.bool_], row: int, latest: int
-) -> NDArray[np.bool_]:
-    """Which rows are the newest of a window; of a row that is too late, also of those that may still be kept."""
-
-    def last(rows: NDArray[np.bool_]) -> set[int]:
-        listed = [
-            i for i in np.flatnonzero(rows).tolist() if spec.column < 0 or not np.isnan(stream.values[i, spec.column])
-        ]
-        return set(sorted(listed, key=lambda i: (stream.times[i], i))[-spec.rows :])
-
-    others = np.arange(len(mine)) != row
-    found = last(inside & (others | spec.include_current))
-    if stream.times[row] < latest:
-        found &= last(mine & others & (stream.times <= latest)) | {row}
-    return np.isin(np.arange(len(mine)), list(found))
+def over_one_denominator(x: Iterable[float]) -> tuple[list[int], int]:
+    """Finite numbers as numerators over the denominator of all, a power of two: nothing is rounded."""
+    ratios = [float(each).as_integer_ratio() for each in x]
+    common = max(denominator for _, denominator in ratios)
+    return [numerator * (common // denominator) for numerator, denominator in ratios], common
 
 
 def zscore(x: Array, own: float) -> float:
-    """In fractions, whose squares are exact, but for the root."""
-    if len(x) < 2 or np.isinf(x).any() or not np.isfinite(own):
+    """In integers, whose squares are exact, but for the root."""
+    n = len(x)
+    if n < 2 or np.isinf(x).any() or not np.isfinite(own):
         return np.nan
-    exact = [Fraction(each) for each in x]
-    mean = sum(exact, Fraction(0)) / len(exact)
-    variance = sum(((each - mean) ** 2 for each in exact), Fraction(0)) / (len(exact) - 1)
-    return root(Fraction(own) - mean, variance)
+    (compared, *exact), denominator = over_one_denominator([own, *x])
+    total = sum(exact)
+    variance = Fraction(n * sum(each**2 for each in exact) - total**2, n * (n - 1) * denominator**2)
+    return root(Fraction(n * compared - total, n * denominator), variance)
 
 
 def root(distance: Fraction, variance: Fraction) -> float:
@@ -143,14 +171,15 @@ def root(distance: Fraction, variance: Fraction) -> float:
 
 
 def slope(x: Array, age: NDArray[np.int64]) -> float:
-    """By fractions: exact but for the last rounding."""
-    if len(x) < 2 or np.isinf(x).any() or len(set(age.tolist())) < 2:
+    """In integers, by least squares: exact but for the last rounding."""
+    n = len(x)
+    if n < 2 or np.isinf(x).any() or len(set(age.tolist())) < 2:
         return np.nan
-    exact, seconds = [Fraction(each) for each in x], [Fraction(-int(each), 10**6) for each in age]
-    middle, mean = sum(seconds) / len(x), sum(exact) / len(x)
-    products = sum((s - middle) * (each - mean) for s, each in zip(seconds, exact, strict=True))
+    (exact, denominator), at = over_one_denominator(x), [-int(each) for each in age]
+    products = n * sum(t * each for t, each in zip(at, exact, strict=True)) - sum(at) * sum(exact)
+    squares = n * sum(t * t for t in at) - sum(at) ** 2
     try:
-        return float(products / sum((s - middle) ** 2 for s in seconds))
+        return float(Fraction(products * 10**6, squares * denominator))
     except OverflowError:
         return np.nan
 
@@ -197,11 +226,12 @@ def window_aggregate(spec: Spec, x: Array, age: NDArray[np.int64]) -> float:
 def hyperloglog(x: Array, precision: int) -> float:
     """Ertl 2017, algorithm 6, over XXH64 of the values' bytes."""
     m, q = 2**precision, 64 - precision
-    ranks = dict.fromkeys(range(m), 0)
+    ranks: dict[int, int] = {}  # of registers that a value has met
     for value in x:
         register, rest = divmod(xxh64(struct.pack("<d", value or 0.0)), 2**q)
-        ranks[register] = max(ranks[register], q - rest.bit_length() + 1)
+        ranks[register] = max(ranks.get(register, 0), q - rest.bit_length() + 1)
     counts = Counter(ranks.values())
+    counts[0] = m - len(ranks)
     total = m * tau(1 - counts[q + 1] / m)
     for k in range(q, 0, -1):
         total = 0.5 * (total + counts[k])
@@ -221,6 +251,7 @@ def tau(x: float) -> float:
 # ---- hashing
 
 
+@functools.lru_cache(1 << 16)
 def xxh64(data: bytes, seed: int = 0) -> int:
     """XXH64 as its specification puts it, in Python integers."""
     p1, p2, p3, p4, p5 = (
