@@ -69,7 +69,8 @@ warm: setup-dev
 	@$(VENV)/tidemark warm
 
 # In three processes on two cores, for tests wait for Kafka and for processes that they start; each test file, and its
-# brokers, stays in one. The longest are begun first (tests/lib/longest.py).
+# brokers, stays in one. The longest are begun first (tests/lib/longest.py). Frames of a few rows are the slower for a
+# second thread of Polars', which the flows go without as well.
 WORKERS ?= 3
 
 # Types are checked beside the tests, which wait a good part of their time. What is compiled is so once for all workers.
@@ -77,7 +78,7 @@ test: style
 	@$(MAKE) --no-print-directory -j2 types pytest
 
 pytest: warm
-	OPENBLAS_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Against a real Label Studio, in an environment of its own in the user's cache.
 test-label-studio: setup-dev

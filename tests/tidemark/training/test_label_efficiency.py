@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.labels.efficiency import Trial, changed, ratio
+from benchmarks.labels.efficiency import Point, Trial, changed, ratio
 from tidemark.registry.sandbox import Sandbox
 from tidemark.simulators import simulate
 
@@ -18,22 +18,30 @@ def trial() -> Trial:
     return Trial.of(changed(_FILE, []), simulate("fraud", 11, 20_000), 6_000)
 
 
-def test_a_trial_finds_the_same_champions_again(trial: Trial) -> None:
+@pytest.fixture(scope="module")
+def champions(trial: Trial) -> list[Point]:
     with Sandbox() as sandbox:
-        first, again = list(trial.active(sandbox)), list(trial.active(sandbox))
-    assert first == again
-    assert len(first) > 3
-    labels = [point.labels for point in first]
+        return list(trial.active(sandbox))
+
+
+def test_a_trial_finds_the_same_champions_again(trial: Trial, champions: list[Point]) -> None:
+    with Sandbox() as sandbox:
+        again = list(trial.active(sandbox))
+    assert champions == again
+    assert len(champions) > 3
+    labels = [point.labels for point in champions]
     assert labels == sorted(set(labels))
     assert labels[-1] <= trial.pipeline.selection.budget * len(set(trial.stream.tiles.tolist()))
 
 
-def test_the_ratio_is_of_the_first_champion_that_is_as_good_as_the_random_arms_last(trial: Trial) -> None:
+def test_the_ratio_is_of_the_first_champion_that_is_as_good_as_the_random_arms_last(
+    trial: Trial, champions: list[Point]
+) -> None:
     with Sandbox() as sandbox:
         found = ratio(trial, sandbox, 11)
-        spent = dict.fromkeys(trial.stream.tiles.tolist(), trial.pipeline.selection.budget)
-        goal = trial.goal(spent, 11)
-        good = [point.labels for point in trial.active(sandbox) if point.average_precision >= goal]
+    spent = dict.fromkeys(trial.stream.tiles.tolist(), trial.pipeline.selection.budget)
+    goal = trial.goal(spent, 11)
+    good = [point.labels for point in champions if point.average_precision >= goal]
     assert found == (good[0] / sum(spent.values()) if good else 1.0)
 
 
