@@ -38,6 +38,7 @@ _STATES: Final = {
     Reason.QUEUE_PAUSED: "paused",
     Reason.ANNOTATOR_STOPPED: "stopped",
     Reason.QUOTA_REACHED: "quota",
+    Reason.ANNOTATOR_ABSENT: "stopped",
 }
 
 

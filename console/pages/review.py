@@ -6,6 +6,7 @@ All of it is asked of the labeling service with the person's own token: it rules
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -15,10 +16,11 @@ from console.pages.common import Visit, frame, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, form
 from console.shown.agreement import Agreements
+from console.shown.allocation import abilities, allotted, moment_of, skill_names
 from console.shown.formatting import share
 from console.shown.review_view import contested, name_of, person_of
 from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, RefusedError, Task
-from labeling_grpc.client.administration import Annotator, AuditEntry
+from labeling_grpc.client.administration import Annotator, AsyncLabelingAdminClient, AuditEntry
 from tidemark.errors import LabelingError
 from tidemark.records import encode
 
@@ -33,6 +35,7 @@ _HELD: Final = 100
 """Cases that are taken into hand to find the one that is adjudicated; the others are given back at once."""
 _LEASE_SECONDS: Final = 30.0
 _LONGEST: Final = 2_000
+_DIGITS: Final = 9
 
 
 async def show(visit: Visit) -> Response:
@@ -115,7 +118,8 @@ async def act(visit: Visit) -> Response:
     if len(why) > _LONGEST:
         raise RejectedError(400, f"write at most {_LONGEST:,} characters")
     try:
-        told = await _done(visit, what, fields, why)
+        does = _allocated if what in {"assign", "abilities"} else _done
+        told = await does(visit, what, fields, why)
         bad = False
     except RefusedError as refusal:
         told, bad = str(refusal), True
@@ -149,6 +153,36 @@ async def _done(visit: Visit, what: str, fields: dict[str, str], why: str) -> st
     raise RejectedError(400, "this is none of the things that are done here")
 
 
+async def _allocated(visit: Visit, what: str, fields: dict[str, str], why: str) -> str:
+    name = fields.get("name", "")
+    async with visit.site.connections.administration(visit.session) as admin:
+        if what == "assign":
+            return await _assigned(admin, fields.get("event_id", ""), name, _needed(why))
+        return await _able(visit, admin, name, fields)
+
+
+async def _assigned(admin: AsyncLabelingAdminClient, event_id: str, name: str, why: str) -> str:
+    """Offer a case to one person alone, or (name "") to whoever may have it."""
+    changed = await admin.assign([event_id], name, why)
+    if not changed.number:
+        return "It is left as it is: it is closed, drawn at random, or not for this person."
+    return f"It is offered to {name} alone." if name else "It is offered to whoever may have it."
+
+
+async def _able(visit: Visit, admin: AsyncLabelingAdminClient, name: str, fields: dict[str, str]) -> str:
+    """Say what somebody is skilled in, how many cases a day they take, and until when they are absent."""
+    skills, quota, absent = (fields.get(key, "").strip() for key in ("skills", "quota", "absent"))
+    if not quota.isdecimal() or len(quota) > _DIGITS:
+        raise RejectedError(400, "cases a day are a whole number; 0 for no bound")
+    until = moment_of(absent, visit.site.times) if absent else 0
+    if until is None or until < 0:
+        raise RejectedError(400, "write until when as a day and a time")
+    await admin.update(
+        name, skills="any" if skills == "any" else skill_names(skills), quota=int(quota), absent_until=until
+    )
+    return f"{name} is absent; what was assigned to them is offered to others." if until else f"Noted for {name}."
+
+
 async def _adjudicated(visit: Visit, event_id: str, label: str, why: str) -> str:
     """Answer one of the reviewers' cases, in the person's name."""
     client = visit.client
@@ -177,6 +211,9 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
     """The page's inside. paused: why the queue is paused, where that was changed just now: its figures come later."""
     records = await _first(visit, _CASES, review=True, states=("waiting", "leased"))
     details = await asyncio.gather(*(_details(visit, record) for record in records))
+    late = await _first(visit, _CASES, overdue=True)
+    owned = await _first(visit, _CASES, assigned=True)
+    now = time.time_ns() // 1_000
     people: list[Annotator] = []
     async with visit.site.connections.administration(visit.session) as admin:
         async for person in admin.annotators():
@@ -189,7 +226,9 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
         "review_list.html",
         **frame(visit.site, visit.session, "review"),
         cases=[contested(visit.site.pipeline, record, known) for record, known in zip(records, details, strict=True)],
-        people=[person_of(person) for person in people],
+        people=[(person_of(person), abilities(person, visit.site.times, now)) for person in people],
+        allotted=allotted([*late, *owned], now),
+        zone=visit.site.times.name,
         classes=visit.site.pipeline.label.classes,
         paused=paused,
         admin=role == ADMIN,

@@ -98,6 +98,7 @@ class CaseView:
     left: int | None
     due: str
     due_at: str
+    assigned: bool
     why: str
     uncertainty: str
     review: bool
@@ -153,6 +154,7 @@ class CaseLayout:
             left=left,
             due="" if left is None else due_in(left),
             due_at="" if task.due is None else times.moment(task.due),
+            assigned=task.assigned,
             why=why_asked(task, current),
             uncertainty="" if blind or task.uncertainty is None else number(task.uncertainty, 2),
             review=task.review,

@@ -11,6 +11,7 @@ from labeling_grpc.api.validation import Checks
 from labeling_grpc.commands.administration import (
     AddComment,
     AnnotatorState,
+    AssignCases,
     ExpireCases,
     ImportedLabel,
     ImportLabels,
@@ -74,6 +75,7 @@ def case_filter(checks: Checks, request: pb.ListCasesRequest) -> CaseFilter:
         segments=frozenset(_names("segments", request.segments)),
         key=fields.name("key", request.key, MAX_EVENT_ID) if request.key else "",
         review=request.review,
+        assigned=request.assigned,
     )
 
 
@@ -87,6 +89,8 @@ def update(checks: Checks, request: admin_pb2.UpdateAnnotatorRequest, by: Caller
             "state must be active or paused, or not set: it is the service that puts into quarantine",
             field="state",
         )
+    if state is not None and by.role is not Role.ADMIN:
+        raise RefusedError(Reason.FORBIDDEN, "administrators alone pause annotators and let them go on", field="state")
     why = fields.text("why", request.why) or ""
     if state is not None and not why:
         raise RefusedError(Reason.INVALID_FIELD, "say why the state changes, for the audit trail", field="why")
@@ -97,6 +101,7 @@ def update(checks: Checks, request: admin_pb2.UpdateAnnotatorRequest, by: Caller
             raise RefusedError(
                 Reason.INVALID_FIELD, "set skills or any_skill: who has every skill needs none named", field="skills"
             )
+    absent_until = request.absent_until_us if request.HasField("absent_until_us") else None
     return UpdateAnnotator(
         by=by,
         name=fields.person("name", request.name),
@@ -105,6 +110,20 @@ def update(checks: Checks, request: admin_pb2.UpdateAnnotatorRequest, by: Caller
         skills=skills,
         any_skill=request.HasField("skills") and request.skills.any_skill,
         quota=fields.between("quota", request.quota, 0, MAX_QUOTA) if request.HasField("quota") else None,
+        absent_until=None
+        if absent_until is None
+        else fields.between("absent_until_us", absent_until, 0, fields.MAX_TIME_US),
+    )
+
+
+def assign(checks: Checks, request: admin_pb2.AssignCasesRequest, by: Caller) -> AssignCases:
+    """The cases, and whose they are to be."""
+    checks.served(request.pipeline)
+    return AssignCases(
+        by=by,
+        event_ids=_event_ids(request.event_ids),
+        annotator=fields.person("annotator", request.annotator) if request.annotator else "",
+        why=_said("why", request.why),
     )
 
 

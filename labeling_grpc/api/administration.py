@@ -95,6 +95,16 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         figures = await self._reader.ask(qualities, self._rules, [row.name])
         return admin_pb2.UpdateAnnotatorResponse(annotator=_annotator(row, figures[row.name]))
 
+    async def AssignCases(  # noqa: N802
+        self, request: admin_pb2.AssignCasesRequest, _context: Context
+    ) -> admin_pb2.AssignCasesResponse:
+        """Offer cases to one annotator alone."""
+        command = admin_validation.assign(self._checks, request, caller.get())
+        changed = cast("Changed | RefusedError", await self._calls.call(command))
+        if isinstance(changed, RefusedError):
+            raise changed
+        return admin_pb2.AssignCasesResponse(assigned=len(changed.done), left=changed.left)
+
     async def PauseQueue(  # noqa: N802
         self, request: admin_pb2.PauseQueueRequest, _context: Context
     ) -> admin_pb2.PauseQueueResponse:
@@ -235,6 +245,7 @@ def _annotator(row: AnnotatorRow, quality: AnnotatorQuality) -> admin_pb2.Annota
         skills=row.skills or (),
         any_skill=row.skills is None,
         quota=row.quota,
+        absent_until_us=row.absent_until,
         quality=admin_pb2.AnnotatorQuality(
             answered=quality.answered,
             skipped=quality.skipped,

@@ -55,6 +55,7 @@ def add_task(response: pb.LeaseTasksResponse, leased: LeasedCase, room: int, nam
     )
     if leased.due is not None:
         task.due_at_us = leased.due
+    task.assigned = leased.assigned
     _fill(task.case, decode_candidate(leased.candidate), leased, names)
     if leased.comments:
         shown = newest(leased.comments, room)
@@ -101,6 +102,7 @@ def case_record(row: CaseRow, names: CategoryNames) -> pb.CaseRecord:
         answers=row.answers,
         review=row.review,
         due_at_us=row.due,
+        assignee=row.assignee,
     )
     _fill(record.case, row.candidate, row, names)
     return record

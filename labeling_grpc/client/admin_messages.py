@@ -55,7 +55,10 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Annotator:
-    """Somebody who labels. since: the service's clock, µs.  skills: None for every one.  quota: a day, 0: no bound."""
+    """Somebody who labels. since: the service's clock, µs.  skills: None for every one.  quota: a day, 0: no bound.
+
+    absent_until: by the service's clock, µs; past or 0: they are there.
+    """
 
     name: str
     state: AnnotatorState
@@ -64,6 +67,7 @@ class Annotator:
     skills: tuple[str, ...] | None
     quota: int
     quality: Quality
+    absent_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,12 @@ class AdminCalls:
         why: str,
         skills: Sequence[str] | Literal["any"] | None,
         quota: int | None,
+        absent_until: int | None,
     ) -> admin_pb2.UpdateAnnotatorRequest:
         """Change what somebody may do."""
-        request = admin_pb2.UpdateAnnotatorRequest(pipeline=self._pipeline, name=name, why=why, quota=quota)
+        request = admin_pb2.UpdateAnnotatorRequest(
+            pipeline=self._pipeline, name=name, why=why, quota=quota, absent_until_us=absent_until
+        )
         if state is not None:
             request.state = admin_pb2.AnnotatorState.Value(f"ANNOTATOR_STATE_{state.upper()}")
         if skills == "any":
@@ -144,6 +151,11 @@ class AdminCalls:
             request.skills.SetInParent()
             request.skills.skills.extend(skills)
         return request
+
+    def assign(self, event_ids: Sequence[str], annotator: str, why: str) -> Iterator[admin_pb2.AssignCasesRequest]:
+        """Offer cases to one person alone, in as many requests as it takes."""
+        for part in _parts(event_ids):
+            yield admin_pb2.AssignCasesRequest(pipeline=self._pipeline, event_ids=part, annotator=annotator, why=why)
 
     def pause(self, why: str) -> admin_pb2.PauseQueueRequest:
         """Give nothing out."""
@@ -243,6 +255,7 @@ def annotator(message: admin_pb2.Annotator) -> Annotator:
         since=message.since_us,
         skills=None if message.any_skill else tuple(message.skills),
         quota=message.quota,
+        absent_until=message.absent_until_us,
         quality=Quality(
             answered=quality.answered,
             skipped=quality.skipped,
@@ -280,6 +293,12 @@ def requeued(responses: Iterable[admin_pb2.RequeueCasesResponse]) -> Changed:
     """What became of the cases."""
     answered = list(responses)
     return Changed(sum(r.requeued for r in answered), tuple(event_id for r in answered for event_id in r.left))
+
+
+def assigned(responses: Iterable[admin_pb2.AssignCasesResponse]) -> Changed:
+    """What was assigned, or taken back."""
+    told = list(responses)
+    return Changed(sum(each.assigned for each in told), tuple(event for each in told for event in each.left))
 
 
 def expired(responses: Iterable[admin_pb2.ExpireCasesResponse]) -> Changed:

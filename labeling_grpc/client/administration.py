@@ -73,10 +73,19 @@ class LabelingAdminClient(Blocking):
         why: str = "",
         skills: Skills | None = None,
         quota: int | None = None,
+        absent_until: int | None = None,
     ) -> Annotator:
-        """Change what somebody may do; what is None stays. why: required with `state`.  skills: "any" for every one."""
-        request = self._admin.update(name, state, why, skills, quota)
+        """Change what somebody may do; what is None stays.
+
+        why: required with `state`.  skills: "any" for every one.  absent_until: µs since 1970, 0: is there again.
+        """
+        request = self._admin.update(name, state, why, skills, quota, absent_until)
         return messages.annotator(self._call("UpdateAnnotator", request).annotator)
+
+    def assign(self, event_ids: Sequence[str], annotator: str, why: str) -> Changed:
+        """Offer open cases to one annotator alone; annotator "": to whoever may have them, again."""
+        requests = self._admin.assign(event_ids, annotator, why)
+        return messages.assigned(self._call("AssignCases", request) for request in requests)
 
     def pause(self, why: str) -> None:
         """Give nothing out any more; leases go on, answers are taken. why: told to whoever asks for cases."""
@@ -169,10 +178,16 @@ class AsyncLabelingAdminClient(Asyncio):
         why: str = "",
         skills: Skills | None = None,
         quota: int | None = None,
+        absent_until: int | None = None,
     ) -> Annotator:
         """As `LabelingAdminClient.update`."""
-        request = self._admin.update(name, state, why, skills, quota)
+        request = self._admin.update(name, state, why, skills, quota, absent_until)
         return messages.annotator((await self._call("UpdateAnnotator", request)).annotator)
+
+    async def assign(self, event_ids: Sequence[str], annotator: str, why: str) -> Changed:
+        """As `LabelingAdminClient.assign`."""
+        requests = self._admin.assign(event_ids, annotator, why)
+        return messages.assigned([await self._call("AssignCases", request) for request in requests])
 
     async def pause(self, why: str) -> None:
         """As `LabelingAdminClient.pause`."""

@@ -156,10 +156,11 @@ class AsyncLabelingClient(Asyncio):
         key: str = "",
         review: bool = False,
         overdue: bool = False,
+        assigned: bool = False,
         page: int = 0,
     ) -> AsyncIterator[CaseRecord]:
         """As `LabelingClient.cases`."""
-        request = self._calls.cases(states, segments, key, page, review=review, overdue=overdue)
+        request = self._calls.cases(states, segments, key, page, review=review, overdue=overdue, assigned=assigned)
         async for record in self._paged("ListCases", request, "records"):
             yield case_record(record)
 

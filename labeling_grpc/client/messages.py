@@ -154,6 +154,7 @@ class Calls:
         *,
         review: bool,
         overdue: bool,
+        assigned: bool,
     ) -> pb.ListCasesRequest:
         """Ask for cases. page: how many a page."""
         return pb.ListCasesRequest(
@@ -164,6 +165,7 @@ class Calls:
             page_size=page,
             review=review,
             overdue=overdue,
+            assigned=assigned,
         )
 
     def progress(self, annotator: str) -> pb.GetProgressRequest:
@@ -206,6 +208,7 @@ def tasks(response: pb.LeaseTasksResponse) -> list[Task]:
             positive=question.positive,
             earlier_comments=task.earlier_comments,
             due=task.due_at_us if task.HasField("due_at_us") else None,
+            assigned=task.assigned,
         )
         for task in response.tasks
     ]
@@ -251,6 +254,7 @@ def case_record(record: pb.CaseRecord) -> CaseRecord:
         answers=record.answers,
         review=record.review,
         due=record.due_at_us if record.HasField("due_at_us") else None,
+        assignee=record.assignee,
     )
 
 

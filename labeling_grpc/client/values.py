@@ -81,7 +81,7 @@ class Task(Case):
     lease_expires_at: the service's clock, µs.  leases: how often the case was leased, this time included.  review: it
     is given to reviewers alone.  comments: what others said about it, oldest first.  earlier_comments: how many older
     ones were left out; `LabelingClient.comments` reads them all.  due: by when it should be answered, µs, by the
-    service's clock; None: there is no such time.
+    service's clock; None: there is no such time.  assigned: to this annotator, by a reviewer.
     """
 
     token: str
@@ -94,6 +94,7 @@ class Task(Case):
     positive: str
     earlier_comments: int = 0
     due: int | None = None
+    assigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,7 @@ class CaseRecord:
     """A case and where it is. annotator: who has it, while it is leased, else "".  label: the verdict, None before.
 
     answers: so far.  review: it waits for a reviewer, or was given to one.  due: as `Task`'s, None of closed cases.
+    assignee: who alone is offered it, "" where whoever may have it is.
     """
 
     case: Case
@@ -216,6 +218,7 @@ class CaseRecord:
     answers: int
     review: bool
     due: int | None = None
+    assignee: str = ""
 
 
 @dataclass(frozen=True, slots=True)

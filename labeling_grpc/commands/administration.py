@@ -25,7 +25,10 @@ class AddComment:
 
 @dataclass(frozen=True, slots=True)
 class UpdateAnnotator:
-    """Change what an annotator may do; None: as it is. skills: () is none; `any_skill` gives all in their place."""
+    """Change what an annotator may do; None: as it is. skills: () is none; `any_skill` gives all in their place.
+
+    absent_until: wall clock, µs; 0, or a time that has passed: is there.
+    """
 
     by: Caller
     name: str
@@ -34,6 +37,17 @@ class UpdateAnnotator:
     skills: tuple[str, ...] | None
     any_skill: bool
     quota: int | None
+    absent_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignCases:
+    """Offer open cases to one annotator alone; annotator "": to whoever may have them, again."""
+
+    by: Caller
+    event_ids: tuple[str, ...]
+    annotator: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +103,9 @@ class WriteDown:
     acts: tuple[Act, ...]
 
 
-Administer = AddComment | UpdateAnnotator | PauseQueue | RequeueCases | ExpireCases | ImportLabels | WriteDown
+Administer = (
+    AddComment | UpdateAnnotator | AssignCases | PauseQueue | RequeueCases | ExpireCases | ImportLabels | WriteDown
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,7 @@ class AnnotatorRow:
     """What an annotator may do.
 
     since: wall clock of the last change of state, µs, 0 for none.  skills: None for every one.  quota: 0 for no bound.
+    absent_until: wall clock, µs; past: is there.
     """
 
     name: str
@@ -105,6 +122,11 @@ class AnnotatorRow:
     since: int = 0
     skills: tuple[str, ...] | None = None
     quota: int = 0
+    absent_until: int = 0
+
+    def works(self, wall: int) -> bool:
+        """Whether they are given cases. wall: µs."""
+        return self.state == "active" and self.absent_until <= wall
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +142,7 @@ def event_ids(command: Administer) -> Sequence[str]:
     match command:
         case AddComment():
             return (command.event_id,)
-        case RequeueCases() | ExpireCases():
+        case RequeueCases() | ExpireCases() | AssignCases():
             return command.event_ids
         case ImportLabels():
             return tuple(label.event_id for label in command.labels)

@@ -275,7 +275,7 @@ class LeasedCase(msgspec.Struct, frozen=True):
     """A case in somebody's hands. `until`: queue time, µs.
 
     comments: the newest of what was said about it.  earlier: how many were said before those.  due: by when it should
-    be answered, wall clock, µs.
+    be answered, wall clock, µs.  assigned: to who has it.
     """
 
     event_id: str
@@ -289,6 +289,7 @@ class LeasedCase(msgspec.Struct, frozen=True):
     comments: tuple[Comment, ...] = ()
     earlier: int = 0
     due: int | None = None
+    assigned: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     ANNOTATOR_STOPPED = "ANNOTATOR_STOPPED"
     QUOTA_REACHED = "QUOTA_REACHED"
     UNKNOWN_ANNOTATOR = "UNKNOWN_ANNOTATOR"
+    ANNOTATOR_ABSENT = "ANNOTATOR_ABSENT"
 
 
 _CODES: Final[dict[Reason, grpc.StatusCode]] = {
@@ -62,6 +63,7 @@ _CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.ANNOTATOR_STOPPED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.QUOTA_REACHED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.UNKNOWN_ANNOTATOR: grpc.StatusCode.NOT_FOUND,
+    Reason.ANNOTATOR_ABSENT: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 

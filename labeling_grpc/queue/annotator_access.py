@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import msgspec
@@ -17,6 +18,9 @@ from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import annotators, meta
 
 _DAY: Final = 86_400_000_000
+_YEAR_SECONDS: Final = 365 * 86_400.0
+_LATEST: Final = 253_000_000_000_000_000
+"""µs: the last year that has four digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class AnnotatorAccess:
                 Reason.ANNOTATOR_STOPPED,
                 f"{request.annotator!r} is {annotator.state}: {annotator.why}; an administrator can change that",
             )
+        if annotator.absent_until > work.wall:
+            return absent(annotator, work.wall)
         if not annotator.quota:
             return request.count
         midnight = work.wall - work.wall % _DAY
@@ -66,6 +72,16 @@ class AnnotatorAccess:
         )
 
 
+def absent(annotator: AnnotatorRow, wall: int) -> RefusedError:
+    """Why somebody who is away gets nothing. wall: µs."""
+    until = datetime.fromtimestamp(min(annotator.absent_until, _LATEST) / 1e6, UTC)
+    return RefusedError(
+        Reason.ANNOTATOR_ABSENT,
+        f"{annotator.name!r} is absent until {until:%Y-%m-%d %H:%M} UTC; a reviewer can change that",
+        retry_after=min((annotator.absent_until - wall) / 1e6, _YEAR_SECONDS),
+    )
+
+
 def annotator(connection: sa.Connection, name: str) -> AnnotatorRow:
     """What an annotator may do; who is not in the table may do everything."""
     row = connection.execute(sa.select(annotators).where(annotators.c.name == name)).one_or_none()
@@ -75,4 +91,5 @@ def annotator(connection: sa.Connection, name: str) -> AnnotatorRow:
 def annotator_row(row: sa.Row[Any]) -> AnnotatorRow:
     """A row of the table."""
     skills = None if row.skills is None else tuple(msgspec.json.decode(row.skills, type=list[str]))
-    return AnnotatorRow(row.name, cast("AnnotatorState", row.state), row.why, row.since, skills, row.quota)
+    state = cast("AnnotatorState", row.state)
+    return AnnotatorRow(row.name, state, row.why, row.since, skills, row.quota, row.absent_until)

@@ -51,9 +51,10 @@ from labeling_grpc.queue.handlers.leases import Held, apply_held, leases_of
 from labeling_grpc.queue.handlers.outbox import adopt_labels, mark_published, take_identity
 from labeling_grpc.queue.handlers.quarantine import quarantine
 from labeling_grpc.queue.handlers.ranking import rescore
-from labeling_grpc.queue.leasing import Leasing, plain_stacks
+from labeling_grpc.queue.leasing import Leasing
 from labeling_grpc.queue.offsets import position
 from labeling_grpc.queue.program_audit import ProgramAudit
+from labeling_grpc.queue.stacks import plain_stacks
 from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.security import audit
 from labeling_grpc.tables import meta_keys

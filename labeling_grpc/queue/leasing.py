@@ -14,100 +14,22 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
-import msgspec
-import sqlalchemy as sa
-
 from labeling_grpc.commands.labeling import LeaseCases, LeasedCase
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.annotator_access import AnnotatorAccess
 from labeling_grpc.queue.fair_queueing import FairQueueing
 from labeling_grpc.queue.gold import GoldTurns
+from labeling_grpc.queue.handlers.assignments import end_assignments
+from labeling_grpc.queue.stacks import Stack, Waiting, find_stacks, names
 from labeling_grpc.queue.unit_of_work import UnitOfWork
-from labeling_grpc.tables.schema import AUDIENCE_SEEN, Lane, Tier
+from labeling_grpc.tables.schema import Lane, Tier
 
 _SLACK: Final = 2
 """Rows beyond those that are needed, for some that an annotator just gave back; more are looked up when need be."""
 _PAGE: Final = 500
-_EVERYBODY: Final = "\n"
-"""Audience of a case that asks for no skill and that nobody has answered."""
-
 _ALWAYS: Final = 2**63 - 1
 """A time, µs, before which every case is due."""
-
-_Row = sa.Row[*tuple[Any, ...]]
-
-
-@dataclass(slots=True, eq=False)
-class Stack:
-    """Waiting cases of one kind; `rows` are the first of them that are not given, in order. `whole`: there are no more.
-
-    skill: what its audience is skilled in.  seen: those who have answered all of them.  due_by: those alone that are
-    due by this time, the earliest first, µs; None: all, by rank.  most: rows of the next look.
-    """
-
-    lane: int
-    tier: int
-    segment: str
-    audience: str
-    skill: str | None
-    seen: frozenset[str]
-    due_by: int | None = None
-    most: int = 0
-    rows: deque[_Row] = field(default_factory=deque)
-    whole: bool = False
-    last: _Row | None = None
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """Parameters of the statements about it."""
-        return {
-            "in_lane": self.lane,
-            "in_tier": self.tier,
-            "in_segment": self.segment,
-            "in_audience": self.audience,
-        }
-
-    def order(self, row: _Row) -> tuple[float, ...]:
-        """What its rows, and those of others of its kind, are ordered by."""
-        return (row.rank, row.case_id) if self.due_by is None else (row.due_at, row.rank, row.case_id)
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is one of `plain_stacks`, or for reviewers, who ask for those by themselves."""
-        return self.tier != Tier.ANYONE or (not self.segment and self.audience == _EVERYBODY)
-
-    def is_for(self, request: LeaseCases, skills: tuple[str, ...] | None) -> bool:
-        """Whether the one who asks may be given its cases."""
-        if self.tier != Tier.ANYONE and not request.review:
-            return False
-        if request.annotator in self.seen:
-            return False
-        if self.lane == Lane.EXPLORE:  # to leave out some would bias what they measure
-            return True
-        if request.segments and self.segment not in request.segments:
-            return False
-        return self.skill is None or skills is None or self.skill in skills
-
-
-def plain_stacks() -> list[Stack]:
-    """The two that there are without segments, skills, reviewers and second answers."""
-    return [Stack(int(lane), int(Tier.ANYONE), "", _EVERYBODY, None, frozenset()) for lane in Lane]
-
-
-def find_stacks(connection: sa.Connection) -> list[Stack]:
-    """Those that have cases: a look-up each, however many cases there are."""
-    return [
-        Stack(row.lane, row.tier, row.segment, row.audience, row.skill, _names(row.seen, whole=True))
-        for row in connection.execute(sql.STACKS)
-    ]
-
-
-def _names(seen: str | None, *, whole: bool = False) -> frozenset[str]:
-    """Who has answered a case; of a stack (`whole`), nobody where the audience was cut, and is not told apart by it."""
-    if seen is None or (whole and len(seen) >= AUDIENCE_SEEN):
-        return frozenset()
-    return frozenset(msgspec.json.decode(seen, type=list[str]))
 
 
 @dataclass(slots=True)
@@ -125,7 +47,7 @@ class _Found:
 
     stack: Stack
     index: int
-    row: _Row
+    row: Waiting
     both: bool = False
 
 
@@ -149,7 +71,7 @@ class Leasing:
         self.looked = stacks is None
         """Whether it is known that there are no other stacks than these."""
         self.stacks: list[Stack] = []
-        self._add(find_stacks(work.connection) if stacks is None else stacks)
+        self._add(self._found() if stacks is None else stacks)
 
     def lease(self, asked: Sequence[LeaseCases]) -> list[list[LeasedCase] | RefusedError]:
         """Cases for each request, in its order, or why there are none for it; `write` is to follow."""
@@ -159,6 +81,13 @@ class Leasing:
     def write(self) -> None:
         """Write down what was given."""
         sql.LEASE.execute(self._work.connection, self._updates)
+
+    def _found(self) -> list[Stack]:
+        """The stacks that there are, once assignments that have lasted until now are over."""
+        stacks = find_stacks(self._work.connection)
+        if any(stack.assignee is not None for stack in stacks) and end_assignments(self._work):
+            stacks = find_stacks(self._work.connection)
+        return stacks
 
     def _add(self, stacks: Sequence[Stack]) -> None:
         """Take stacks, and active ones a second time, by due time, where the pipeline has due times."""
@@ -237,28 +166,31 @@ class Leasing:
             stack.rows = deque(row for row in stack.rows if row.case_id not in self._gone)
         return sorted(taken, key=lambda task: place[task.event_id])
 
-    def _may_have(self, row: _Row, request: LeaseCases, skills: tuple[str, ...] | None) -> bool:
+    def _may_have(self, row: Waiting, request: LeaseCases, skills: tuple[str, ...] | None) -> bool:
         """Whether a case of the active lane that anyone may have may be given to the one who asks."""
         held = row.passed_by == request.annotator and row.passed_until > self._work.now
+        if row.assignee not in {None, request.annotator}:
+            return False
         known = not request.segments or row.segment in request.segments
         skilled = row.skill is None or skills is None or row.skill in skills
-        return known and skilled and not held and request.annotator not in _names(row.seen)
+        return known and skilled and not held and request.annotator not in names(row.seen)
 
     def _offers(self, request: LeaseCases) -> list[_Offer]:
-        """What there is for a request, by tier: reviewers' cases before the others."""
+        """What there is for a request: what is assigned to who asks, then reviewers' cases, then the others."""
         skills = self._access.of(request.annotator).skills
+        assigned = _Offer()
         offers = {int(tier): _Offer() for tier in (Tier.REVIEWERS, Tier.ANYONE)}
         for stack in self.stacks:
             if not stack.is_for(request, skills):
                 continue
-            offer = offers[stack.tier]
+            offer = offers[stack.tier] if stack.assignee is None else assigned
             if stack.lane == Lane.EXPLORE:
                 offer.explore.append(stack)
             elif stack.due_by is not None:
                 offer.due.append(stack)
             else:
                 offer.active.setdefault(stack.segment, []).append(stack)
-        return list(offers.values())
+        return [assigned, *offers.values()]
 
     def _next(self, offers: list[_Offer], request: LeaseCases) -> _Found | None:
         """The case whose turn it is."""
@@ -289,13 +221,14 @@ class Leasing:
             stack.rows.popleft()
         if stack.rows:
             first = stack.rows[0]
-            if first.passed_by is None and first.seen is None:  # as nearly all are
+            if first.passed_by is None and first.seen is None and first.assignee is None:  # as nearly all are
                 return _Found(stack, 0, first)
         index = 0
         while True:
             for row in islice(stack.rows, index, None):
                 held = row.passed_by == request.annotator and row.passed_until > self._work.now
-                if not held and row.case_id not in self._gone and request.annotator not in _names(row.seen):
+                held = held or row.assignee not in {None, request.annotator}
+                if not held and row.case_id not in self._gone and request.annotator not in names(row.seen):
                     return _Found(stack, index, row)
                 index += 1
             if stack.whole:
@@ -335,7 +268,7 @@ class Leasing:
 
     def _look(self) -> None:
         known = [stack.place for stack in self.stacks]
-        for stack in find_stacks(self._work.connection):
+        for stack in self._found():
             if stack.place not in known:
                 stack.most = _SLACK
                 self._add([stack])
@@ -346,13 +279,13 @@ class Leasing:
         del stack.rows[offer.index]
         if offer.both:
             self._turns.explore_next = not self._turns.explore_next
-        if stack.lane == Lane.ACTIVE:
+        if stack.lane == Lane.ACTIVE and stack.assignee is None:
             self._turns.took(stack.segment)
         review = stack.tier != Tier.ANYONE
         return self._lease(row, request, stack.lane, stack.segment, stack.skill, review=review)
 
     def _lease(
-        self, row: _Row, request: LeaseCases, lane: int, segment: str, skill: str | None, *, review: bool = False
+        self, row: Waiting, request: LeaseCases, lane: int, segment: str, skill: str | None, *, review: bool = False
     ) -> LeasedCase:
         self._gone.add(row.case_id)
         token = base64.urlsafe_b64encode(self._work.entropy.draw(18)).decode()
@@ -380,4 +313,5 @@ class Leasing:
             skill=skill or "",
             review=review,
             due=row.due_at,
+            assigned=row.assignee is not None,
         )

@@ -10,7 +10,7 @@ from labeling_grpc.queue.consensus import Placement
 
 @dataclass(slots=True)
 class OpenCase:
-    """A case as the transaction sees it. `in_queue`: it is waiting or leased."""
+    """A case as the transaction sees it. `in_queue`: it is waiting or leased. `unassigned`: its assignment ends."""
 
     case_id: int
     event_id: str
@@ -23,10 +23,12 @@ class OpenCase:
     expires_at: int | None
     tier: int
     leased_at: int | None
+    assignee: str | None
     in_queue: bool
     change: Literal["renewed", "returned"] | None = None
     passed_by: str | None = None
     place: Placement | None = None
+    unassigned: bool = False
 
 
 @dataclass(slots=True)

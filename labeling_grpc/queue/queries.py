@@ -45,6 +45,7 @@ class CaseFilter:
     """Which cases are asked for. states: names of `CaseState`, lower case; empty: all, as `segments` and `key`.
 
     due_by: open ones that are due by this time alone, wall clock, µs; None: whenever they are due.
+    assigned: those that are assigned to somebody alone.
     """
 
     states: AbstractSet[str]
@@ -52,6 +53,7 @@ class CaseFilter:
     key: str
     review: bool
     due_by: int | None = None
+    assigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class CaseRow:
     segment: str
     skill: str
     due: int | None = None
+    assignee: str = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +204,10 @@ def under(row: CaseRow, looks: Looks, blinding: Blinding, connection: sa.Connect
 
 
 def _cases(asked: CaseFilter) -> sa.Select[Any]:
-    held = (queue.c.state, queue.c.annotator, queue.c.tier, queue.c.due_at)
+    held = (queue.c.state, queue.c.annotator, queue.c.tier, queue.c.due_at, queue.c.assignee)
     query = sa.select(cases.c.id, cases.c.event_id, cases.c.candidate, *held)
     open_ = asked.states and asked.states <= {"waiting", "leased"}
-    inner = open_ or asked.review or asked.due_by is not None
+    inner = open_ or asked.review or asked.due_by is not None or asked.assigned
     joined = cases.join(queue, queue.c.case_id == cases.c.id, isouter=not inner)
     query = query.select_from(joined).order_by(cases.c.id)
     if asked.key:
@@ -213,6 +216,8 @@ def _cases(asked: CaseFilter) -> sa.Select[Any]:
         query = query.where(queue.c.tier == int(Tier.REVIEWERS))
     if asked.due_by is not None:
         query = query.where(queue.c.due_at <= asked.due_by)
+    if asked.assigned:
+        query = query.where(queue.c.assignee.is_not(None))
     if open_ and len(asked.states) == 1:
         query = query.where(queue.c.state == int(State.WAITING if "waiting" in asked.states else State.LEASED))
     if asked.states and asked.states.isdisjoint({"waiting", "leased"}):
@@ -255,6 +260,7 @@ def _case_row(row: Row, labeling: Labeling, annotations: Sequence[Row]) -> CaseR
         segment=named(candidate, labeling.segment),
         skill=named(candidate, labeling.skill),
         due=row["due_at"],
+        assignee=row["assignee"] or NOBODY,
     )
 
 

@@ -66,6 +66,7 @@ LOAD = (
         queue.c.expires_at,
         queue.c.tier,
         queue.c.leased_at,
+        queue.c.assignee,
     )
     .select_from(cases.outerjoin(queue, queue.c.case_id == cases.c.id))
     .where(cases.c.event_id.in_(PART))
@@ -95,6 +96,7 @@ _WAITS = (
     queue.c.passed_by,
     queue.c.passed_until,
     queue.c.due_at,
+    queue.c.assignee,
     cases.c.event_id,
     cases.c.candidate,
 )
@@ -203,6 +205,26 @@ PLACE = BulkStatement(
     .where(queue.c.case_id == sa.bindparam("case"))
     .values(tier=sa.bindparam("its_tier"), votes=sa.bindparam("number"), seen=sa.bindparam("seen_by"))
 )
+ASSIGN = BulkStatement(
+    queue.update()
+    .where(queue.c.case_id == sa.bindparam("case"))
+    .values(assignee=sa.bindparam("to"), assigned_until=sa.bindparam("until"))
+)
+ASSIGNABLE = sa.select(queue.c.case_id, queue.c.lane, queue.c.skill, queue.c.seen, queue.c.due_at).where(
+    queue.c.case_id.in_(PART)
+)
+ASSIGNED_TO = (
+    sa.select(queue.c.case_id)
+    .where(queue.c.assignee == sa.bindparam("who"))
+    .order_by(queue.c.case_id)
+    .with_for_update()
+)
+ENDED_ASSIGNMENTS = (
+    sa.select(queue.c.case_id)
+    .where(queue.c.assigned_until <= sa.bindparam("at"))
+    .order_by(queue.c.case_id)
+    .with_for_update(skip_locked=True)
+)
 DROP = BulkStatement(queue.delete().where(queue.c.case_id == sa.bindparam("case")))
 ANNOTATE = BulkStatement(answers.insert(), *answers.c.keys())
 PUBLISH = BulkStatement(outbox.insert(), *(column.name for column in outbox.c if column.name != "seq"))
@@ -231,7 +253,7 @@ _stacks = _kinds(
     queue.c.lane, queue.c.tier, queue.c.segment, queue.c.audience, where=(queue.c.state == int(State.WAITING),)
 )
 STACKS = sa.select(
-    queue.c.lane, queue.c.tier, queue.c.segment, queue.c.audience, queue.c.skill, queue.c.seen
+    *(queue.c.lane, queue.c.tier, queue.c.segment, queue.c.audience, queue.c.skill, queue.c.seen, queue.c.assignee)
 ).select_from(queue.join(_stacks, _stacks.c.case_id == queue.c.case_id))
 """Kinds of waiting cases."""
 
@@ -245,6 +267,7 @@ _RANKED = (
     queue.c.lane == int(Lane.ACTIVE),
     queue.c.tier == int(Tier.ANYONE),
     queue.c.votes == 0,
+    queue.c.assignee.is_(None),
 )
 ACTIVE_AFTER = (
     sa.select(queue.c.case_id, cases.c.candidate)

@@ -107,7 +107,7 @@ class UnitOfWork:
         """Read the cases and the answers that they have."""
         for part in parts(sorted(set(event_ids))):
             for row in self.connection.execute(sql.LOAD, {"part": part}).all():
-                self.cases[row[1]] = OpenCase(*row, in_queue=row[4] is not None)
+                self.cases[row[1]] = OpenCase(*[*row, row[4] is not None])
             self.load_keys(part)
 
     def load_keys(self, event_ids: Iterable[str]) -> None:
@@ -129,7 +129,7 @@ class UnitOfWork:
 
     def flush(self) -> None:
         """Write what was decided since the last time."""
-        renewed, returned, placed = [], [], []
+        renewed, returned, placed, unassigned = [], [], [], []
         for case in self.cases.values():
             if case.in_queue and case.change == "renewed":
                 renewed.append({"case": case.case_id, "until": case.lease_until})
@@ -140,11 +140,15 @@ class UnitOfWork:
                 seen = msgspec.json.encode(case.place.seen).decode() if case.place.seen else None
                 row = {"case": case.case_id, "its_tier": int(case.place.tier), "seen_by": seen}
                 placed.append({**row, "number": case.place.votes})
+            if case.in_queue and case.unassigned:
+                unassigned.append({"case": case.case_id, "to": None, "until": None})
             case.change = case.place = None
+            case.unassigned = False
         for statement, rows in (
             (sql.RENEW, renewed),
             (sql.RETURN, returned),
             (sql.PLACE, placed),
+            (sql.ASSIGN, unassigned),
             (sql.DROP, self._dropped),
             (sql.ANNOTATE, self._annotations),
             (sql.PUBLISH, self._outbox),
@@ -177,6 +181,8 @@ class UnitOfWork:
             return
         case.state, case.token, case.annotator, case.lease_until = State.WAITING, None, None, None
         case.change, case.passed_by = "returned", passed_by
+        if case.assignee is not None and not case.unassigned:
+            self.note_annotators_changed()  # it waits apart from others: who gives out must look which stacks there are
         self.counts.leased -= 1
         self.waiting(case.lane, 1)
         self.tell("returned", case.event_id, holder)

@@ -49,6 +49,7 @@ def put_back(work: UnitOfWork, case: OpenCase, *, passed_by: str | None) -> None
     """Return a leased case to where it belongs by what was said of it."""
     case.place = work.placed(work.annotations_by_event[case.event_id])
     case.tier = case.place.tier
+    case.unassigned = case.assignee is not None and (case.assignee == case.annotator or case.tier == Tier.REVIEWERS)
     work.give_back(case, passed_by=passed_by)
 
 

@@ -64,7 +64,9 @@ MATRIX: Final[dict[str, dict[Role, Scope]]] = {
     "ListPipelines": _row(Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),
     # How well each one labels: for those who decide on it.
     "ListAnnotators": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.NONE, Scope.NONE),
-    "UpdateAnnotator": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
+    # Reviewers say who can what, how much and when; administrators alone stop somebody, or go on with them.
+    "UpdateAnnotator": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.NONE, Scope.NONE),
+    "AssignCases": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.NONE, Scope.NONE),
     "PauseQueue": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
     "ResumeQueue": _row(Scope.NONE, Scope.NONE, Scope.ANY, Scope.NONE, Scope.NONE),
     "RequeueCases": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.NONE, Scope.NONE),

@@ -33,7 +33,7 @@ def order_by_bytes(connection: sa.Connection) -> None:
     columns = connection.execute(_TEXTS, {"tables": list(_TABLES)}).all()
     quoted = connection.dialect.identifier_preparer.quote
     computed = any(row.table_name == "queue" for row in columns)
-    definition, indexes = "", list[str]()
+    definition, indexes = None, list[str]()
     if computed:  # a column that another is computed from can't be changed
         for index in connection.execute(_INDEXES).all():
             connection.execute(sa.text(f"DROP INDEX {quoted(index.indexname)}"))
@@ -43,12 +43,12 @@ def order_by_bytes(connection: sa.Connection) -> None:
                 "SELECT generation_expression FROM information_schema.columns WHERE table_schema = current_schema() "
                 "AND table_name = 'queue' AND column_name = 'audience'"
             )
-        ).scalar_one()
-        connection.execute(sa.text("ALTER TABLE queue DROP COLUMN audience"))
+        ).scalar_one_or_none()
+        connection.execute(sa.text("ALTER TABLE queue DROP COLUMN IF EXISTS audience"))
     for row in columns:
         column = quoted(row.column_name)
         connection.execute(sa.text(f'ALTER TABLE {quoted(row.table_name)} ALTER {column} TYPE text COLLATE "C"'))
-    if computed:
+    if definition:
         connection.exec_driver_sql(
             f'ALTER TABLE queue ADD audience text COLLATE "C" GENERATED ALWAYS AS ({definition}) STORED'
         )

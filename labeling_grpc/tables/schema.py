@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 """Newest migration (`labeling_grpc/storage/migrations`): what a database must be at to be used."""
 
 
@@ -39,13 +39,21 @@ class Lane(IntEnum):
 AUDIENCE_SEEN: Final = 400
 """Characters of `seen` that an audience is told apart by: an index of PostgreSQL's has room for 2,700 bytes."""
 
-AUDIENCE: Final = f"coalesce(skill, '') || '\n' || substr(coalesce(seen, ''), 1, {AUDIENCE_SEEN})"
+AUDIENCE_ASSIGNEE: Final = 32
+"""Characters of an assignee's name that an audience is told apart by."""
+
+AUDIENCE: Final = (
+    f"coalesce(skill, '') || '\n' || substr(coalesce(seen, ''), 1, {AUDIENCE_SEEN})"
+    f" || coalesce('\n' || substr(assignee, 1, {AUDIENCE_ASSIGNEE}), '')"
+)
 """Who may be given a case: cases of one audience may be given to the same people, so that none need be looked at to
 learn that it can't."""
 
 LEASED: Final = "lease_until IS NOT NULL"
 EXPIRING: Final = "expires_at IS NOT NULL"
 DUE: Final = "due_at IS NOT NULL"
+ASSIGNED: Final = "assignee IS NOT NULL"
+ASSIGNED_FOR_A_TIME: Final = "assigned_until IS NOT NULL"
 IN_BULK: Final = "bulk IS NOT NULL"
 """Rows that the indexes of these columns are of: in an index of all, those without a time lie in no order that a lease
 or an answer follows, and each changes a page of its own."""
@@ -85,6 +93,8 @@ queue = sa.Table(
     sa.Column("seen", sa.Text),  # JSON list of who has answered it, and is not asked again; null: nobody
     sa.Column("passed_by", sa.Text),  # who released it last
     sa.Column("passed_until", sa.BigInteger),  # queue time until which it is not offered to them again
+    sa.Column("assignee", sa.Text),  # who alone is offered it; null: whoever may have it
+    sa.Column("assigned_until", sa.BigInteger),  # wall clock, µs; null: until it is taken back
     sa.Column("audience", sa.Text, sa.Computed(AUDIENCE, persisted=True)),
     sa.Index("queue_order", "state", "lane", "tier", "segment", "audience", "rank", "case_id"),
     sa.Index("queue_lease", "lease_until", sqlite_where=sa.text(LEASED), postgresql_where=sa.text(LEASED)),
@@ -93,6 +103,12 @@ queue = sa.Table(
         *("queue_due", "state", "lane", "tier", "segment", "audience", "due_at", "rank", "case_id"),
         sqlite_where=sa.text(DUE),
         postgresql_where=sa.text(DUE),
+    ),
+    sa.Index("queue_assignee", "assignee", sqlite_where=sa.text(ASSIGNED), postgresql_where=sa.text(ASSIGNED)),
+    sa.Index(
+        *("queue_assigned", "assigned_until"),
+        sqlite_where=sa.text(ASSIGNED_FOR_A_TIME),
+        postgresql_where=sa.text(ASSIGNED_FOR_A_TIME),
     ),
     sa.Index("queue_overdue", "due_at", sqlite_where=sa.text(DUE), postgresql_where=sa.text(DUE)),
 )
@@ -174,6 +190,7 @@ annotators = sa.Table(
     sa.Column("since", sa.BigInteger, nullable=False),  # wall clock, µs
     sa.Column("skills", sa.Text),  # JSON list; null: every skill
     sa.Column("quota", sa.BigInteger, nullable=False),  # cases a day (UTC); 0: no bound
+    sa.Column("absent_until", sa.BigInteger, nullable=False, server_default="0"),  # wall clock, µs; past: is there
 )
 
 gold = sa.Table(

@@ -95,6 +95,7 @@ class Annotator(_message.Message):
     ANY_SKILL_FIELD_NUMBER: _builtins.int
     QUOTA_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
+    ABSENT_UNTIL_US_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     state: Global___AnnotatorState.ValueType
     why: _builtins.str
@@ -105,6 +106,8 @@ class Annotator(_message.Message):
     """Has every skill: what one is until an administrator says otherwise."""
     quota: _builtins.int
     """Cases a day (UTC); 0: as many as there are."""
+    absent_until_us: _builtins.int
+    """Wall clock until which they are absent, and get no cases; past or 0: they are there."""
     @_builtins.property
     def skills(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Cases that ask for a skill come to those who have it. Empty: to nobody but those who may do all (`any_skill`)."""
@@ -122,10 +125,11 @@ class Annotator(_message.Message):
         any_skill: _builtins.bool = ...,
         quota: _builtins.int = ...,
         quality: Global___AnnotatorQuality | None = ...,
+        absent_until_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["quality", b"quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_skill", b"any_skill", "name", b"name", "quality", b"quality", "quota", b"quota", "since_us", b"since_us", "skills", b"skills", "state", b"state", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent_until_us", b"absent_until_us", "any_skill", b"any_skill", "name", b"name", "quality", b"quality", "quota", b"quota", "since_us", b"since_us", "skills", b"skills", "state", b"state", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,6 +327,7 @@ class UpdateAnnotatorRequest(_message.Message):
     WHY_FIELD_NUMBER: _builtins.int
     SKILLS_FIELD_NUMBER: _builtins.int
     QUOTA_FIELD_NUMBER: _builtins.int
+    ABSENT_UNTIL_US_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     name: _builtins.str
     """1 to 128 characters."""
@@ -332,6 +337,10 @@ class UpdateAnnotatorRequest(_message.Message):
     """Why, for the annotator and the audit trail; required with a change of state."""
     quota: _builtins.int
     """As in Annotator; not set: as it is."""
+    absent_until_us: _builtins.int
+    """Absent from now on until this wall clock; 0: is there again; not set: as it is. What is assigned to who is absent
+    is offered to others again.
+    """
     @_builtins.property
     def skills(self) -> Global___SkillSet:
         """What to have from now on; not set: as it is."""
@@ -345,13 +354,19 @@ class UpdateAnnotatorRequest(_message.Message):
         why: _builtins.str = ...,
         skills: Global___SkillSet | None = ...,
         quota: _builtins.int | None = ...,
+        absent_until_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_quota", b"_quota", "quota", b"quota", "skills", b"skills"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_absent_until_us", b"_absent_until_us", "_quota", b"_quota", "absent_until_us", b"absent_until_us", "quota", b"quota", "skills", b"skills"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quota", b"_quota", "name", b"name", "pipeline", b"pipeline", "quota", b"quota", "skills", b"skills", "state", b"state", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_absent_until_us", b"_absent_until_us", "_quota", b"_quota", "absent_until_us", b"absent_until_us", "name", b"name", "pipeline", b"pipeline", "quota", b"quota", "skills", b"skills", "state", b"state", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__absent_until_us: _TypeAlias = _typing.Literal["absent_until_us"]  # noqa: Y015
+    _WhichOneofArgType__absent_until_us: _TypeAlias = _typing.Literal["_absent_until_us", b"_absent_until_us"]  # noqa: Y015
     _WhichOneofReturnType__quota: _TypeAlias = _typing.Literal["quota"]  # noqa: Y015
     _WhichOneofArgType__quota: _TypeAlias = _typing.Literal["_quota", b"_quota"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__absent_until_us) -> _WhichOneofReturnType__absent_until_us | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__quota) -> _WhichOneofReturnType__quota | None: ...
 
 Global___UpdateAnnotatorRequest: _TypeAlias = UpdateAnnotatorRequest  # noqa: Y015
@@ -400,6 +415,66 @@ class UpdateAnnotatorResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateAnnotatorResponse: _TypeAlias = UpdateAnnotatorResponse  # noqa: Y015
+
+@_typing.final
+class AssignCasesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    ANNOTATOR_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    annotator: _builtins.str
+    """Who alone is offered them; empty: whoever may have them, again."""
+    why: _builtins.str
+    """For the audit trail: 1 to 4,000 characters."""
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+        event_ids: _abc.Iterable[_builtins.str] | None = ...,
+        annotator: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "event_ids", b"event_ids", "pipeline", b"pipeline", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignCasesRequest: _TypeAlias = AssignCasesRequest  # noqa: Y015
+
+@_typing.final
+class AssignCasesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSIGNED_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    assigned: _builtins.int
+    @_builtins.property
+    def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Event ids that were left as they are: not open, of the random draw, answered by this annotator before, or asking for
+        a skill that they don't have; where assignments are taken back, those that are assigned to nobody.
+        """
+
+    def __init__(
+        self,
+        *,
+        assigned: _builtins.int = ...,
+        left: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "left", b"left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignCasesResponse: _TypeAlias = AssignCasesResponse  # noqa: Y015
 
 @_typing.final
 class PauseQueueRequest(_message.Message):

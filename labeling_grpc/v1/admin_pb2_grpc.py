@@ -50,6 +50,11 @@ class LabelingAdminServiceStub:
                 request_serializer=labeling__grpc_dot_v1_dot_admin__pb2.UpdateAnnotatorRequest.SerializeToString,
                 response_deserializer=labeling__grpc_dot_v1_dot_admin__pb2.UpdateAnnotatorResponse.FromString,
                 _registered_method=True)
+        self.AssignCases = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingAdminService/AssignCases',
+                request_serializer=labeling__grpc_dot_v1_dot_admin__pb2.AssignCasesRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_admin__pb2.AssignCasesResponse.FromString,
+                _registered_method=True)
         self.PauseQueue = channel.unary_unary(
                 '/labeling_grpc.v1.LabelingAdminService/PauseQueue',
                 request_serializer=labeling__grpc_dot_v1_dot_admin__pb2.PauseQueueRequest.SerializeToString,
@@ -121,7 +126,16 @@ class LabelingAdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAnnotator(self, request, context):
-        """Changes what an annotator may do: skills, quota, paused or not, out of quarantine. Makes a new one known.
+        """Changes what an annotator may do: skills, quota, absence, paused or not, out of quarantine. Makes a new one known.
+        Reviewers change no state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignCases(self, request, context):
+        """Offers open cases to one annotator alone, until they have answered, a reviewer takes it back, they are absent or
+        stopped, or the case is due. An exploration case is assigned to nobody: that would bias what it measures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +229,11 @@ def add_LabelingAdminServiceServicer_to_server(servicer, server):
                     servicer.UpdateAnnotator,
                     request_deserializer=labeling__grpc_dot_v1_dot_admin__pb2.UpdateAnnotatorRequest.FromString,
                     response_serializer=labeling__grpc_dot_v1_dot_admin__pb2.UpdateAnnotatorResponse.SerializeToString,
+            ),
+            'AssignCases': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignCases,
+                    request_deserializer=labeling__grpc_dot_v1_dot_admin__pb2.AssignCasesRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_admin__pb2.AssignCasesResponse.SerializeToString,
             ),
             'PauseQueue': grpc.unary_unary_rpc_method_handler(
                     servicer.PauseQueue,
@@ -349,6 +368,33 @@ class LabelingAdminService:
             '/labeling_grpc.v1.LabelingAdminService/UpdateAnnotator',
             labeling__grpc_dot_v1_dot_admin__pb2.UpdateAnnotatorRequest.SerializeToString,
             labeling__grpc_dot_v1_dot_admin__pb2.UpdateAnnotatorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignCases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingAdminService/AssignCases',
+            labeling__grpc_dot_v1_dot_admin__pb2.AssignCasesRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_admin__pb2.AssignCasesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,7 +40,13 @@ class LabelingAdminServiceStub:
     ListAnnotators: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAnnotatorsRequest, _admin_pb2.ListAnnotatorsResponse]
     """Annotators with what they may do and how well they do it, page by page in the order of their names."""
     UpdateAnnotator: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UpdateAnnotatorRequest, _admin_pb2.UpdateAnnotatorResponse]
-    """Changes what an annotator may do: skills, quota, paused or not, out of quarantine. Makes a new one known."""
+    """Changes what an annotator may do: skills, quota, absence, paused or not, out of quarantine. Makes a new one known.
+    Reviewers change no state.
+    """
+    AssignCases: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AssignCasesRequest, _admin_pb2.AssignCasesResponse]
+    """Offers open cases to one annotator alone, until they have answered, a reviewer takes it back, they are absent or
+    stopped, or the case is due. An exploration case is assigned to nobody: that would bias what it measures.
+    """
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PauseQueueRequest, _admin_pb2.PauseQueueResponse]
     """Gives nothing out any more. Leases go on, answers are taken."""
     ResumeQueue: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResumeQueueRequest, _admin_pb2.ResumeQueueResponse]
@@ -74,7 +80,13 @@ class LabelingAdminServiceAsyncStub(LabelingAdminServiceStub):
     ListAnnotators: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAnnotatorsRequest, _admin_pb2.ListAnnotatorsResponse]  # type: ignore[assignment]
     """Annotators with what they may do and how well they do it, page by page in the order of their names."""
     UpdateAnnotator: _aio.UnaryUnaryMultiCallable[_admin_pb2.UpdateAnnotatorRequest, _admin_pb2.UpdateAnnotatorResponse]  # type: ignore[assignment]
-    """Changes what an annotator may do: skills, quota, paused or not, out of quarantine. Makes a new one known."""
+    """Changes what an annotator may do: skills, quota, absence, paused or not, out of quarantine. Makes a new one known.
+    Reviewers change no state.
+    """
+    AssignCases: _aio.UnaryUnaryMultiCallable[_admin_pb2.AssignCasesRequest, _admin_pb2.AssignCasesResponse]  # type: ignore[assignment]
+    """Offers open cases to one annotator alone, until they have answered, a reviewer takes it back, they are absent or
+    stopped, or the case is due. An exploration case is assigned to nobody: that would bias what it measures.
+    """
     PauseQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.PauseQueueRequest, _admin_pb2.PauseQueueResponse]  # type: ignore[assignment]
     """Gives nothing out any more. Leases go on, answers are taken."""
     ResumeQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeQueueRequest, _admin_pb2.ResumeQueueResponse]  # type: ignore[assignment]
@@ -123,7 +135,19 @@ class LabelingAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.UpdateAnnotatorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.UpdateAnnotatorResponse, _abc.Awaitable[_admin_pb2.UpdateAnnotatorResponse]]:
-        """Changes what an annotator may do: skills, quota, paused or not, out of quarantine. Makes a new one known."""
+        """Changes what an annotator may do: skills, quota, absence, paused or not, out of quarantine. Makes a new one known.
+        Reviewers change no state.
+        """
+
+    @_abc_1.abstractmethod
+    def AssignCases(
+        self,
+        request: _admin_pb2.AssignCasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.AssignCasesResponse, _abc.Awaitable[_admin_pb2.AssignCasesResponse]]:
+        """Offers open cases to one annotator alone, until they have answered, a reviewer takes it back, they are absent or
+        stopped, or the case is due. An exploration case is assigned to nobody: that would bias what it measures.
+        """
 
     @_abc_1.abstractmethod
     def PauseQueue(

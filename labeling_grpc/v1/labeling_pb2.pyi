@@ -12,7 +12,7 @@ its prefix) in the status details, a BadRequest where a field is at fault, a Res
   INVALID_ARGUMENT     a field is malformed; an unknown class; an idempotency key used again with another answer
   NOT_FOUND            no such case, no such annotation, no such pipeline
   FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already; an annotation that is superseded;
-                       a queue that is paused; an annotator who is paused, quarantined or at the end of a quota
+                       a queue that is paused; an annotator who is paused, quarantined, absent or at the end of a quota
   UNAUTHENTICATED      no valid access token, where the service asks for one
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
@@ -115,6 +115,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The annotator had as many cases today as the quota allows."""
     ERROR_REASON_UNKNOWN_ANNOTATOR: _ErrorReason.ValueType  # 18
     """Nobody of this name was ever seen."""
+    ERROR_REASON_ANNOTATOR_ABSENT: _ErrorReason.ValueType  # 19
+    """The annotator is absent; the message says until when."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of a refusal, in google.rpc.ErrorInfo.reason without the prefix ERROR_REASON_."""
@@ -156,6 +158,8 @@ ERROR_REASON_QUOTA_REACHED: ErrorReason.ValueType  # 17
 """The annotator had as many cases today as the quota allows."""
 ERROR_REASON_UNKNOWN_ANNOTATOR: ErrorReason.ValueType  # 18
 """Nobody of this name was ever seen."""
+ERROR_REASON_ANNOTATOR_ABSENT: ErrorReason.ValueType  # 19
+"""The annotator is absent; the message says until when."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _CaseState:
@@ -420,6 +424,7 @@ class Task(_message.Message):
     COMMENTS_FIELD_NUMBER: _builtins.int
     EARLIER_COMMENTS_FIELD_NUMBER: _builtins.int
     DUE_AT_US_FIELD_NUMBER: _builtins.int
+    ASSIGNED_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Proof of the lease, asked for by every call that ends or renews it."""
     lease_expires_at_us: _builtins.int
@@ -432,6 +437,8 @@ class Task(_message.Message):
     """Older comments that were left out to keep the response small: GetCase gives them."""
     due_at_us: _builtins.int
     """Wall clock by which the case should be answered; not set: there is no such time."""
+    assigned: _builtins.bool
+    """A reviewer assigned it to this annotator."""
     @_builtins.property
     def case(self) -> Global___Case: ...
     @_builtins.property
@@ -449,10 +456,11 @@ class Task(_message.Message):
         comments: _abc.Iterable[Global___Comment] | None = ...,
         earlier_comments: _builtins.int = ...,
         due_at_us: _builtins.int | None = ...,
+        assigned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_due_at_us", b"_due_at_us", "case", b"case", "due_at_us", b"due_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_due_at_us", b"_due_at_us", "case", b"case", "comments", b"comments", "due_at_us", b"due_at_us", "earlier_comments", b"earlier_comments", "lease_count", b"lease_count", "lease_expires_at_us", b"lease_expires_at_us", "lease_token", b"lease_token", "review", b"review"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_due_at_us", b"_due_at_us", "assigned", b"assigned", "case", b"case", "comments", b"comments", "due_at_us", b"due_at_us", "earlier_comments", b"earlier_comments", "lease_count", b"lease_count", "lease_expires_at_us", b"lease_expires_at_us", "lease_token", b"lease_token", "review", b"review"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__due_at_us: _TypeAlias = _typing.Literal["due_at_us"]  # noqa: Y015
     _WhichOneofArgType__due_at_us: _TypeAlias = _typing.Literal["_due_at_us", b"_due_at_us"]  # noqa: Y015
@@ -1274,6 +1282,7 @@ class CaseRecord(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
     DUE_AT_US_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
     state: Global___CaseState.ValueType
     annotator: _builtins.str
     """Who has it, while it is leased; shown to those who may see others'."""
@@ -1287,6 +1296,8 @@ class CaseRecord(_message.Message):
     """Waits for a reviewer, or was given to one."""
     due_at_us: _builtins.int
     """As in Task; of open cases alone."""
+    assignee: _builtins.str
+    """Who alone is offered it; shown to those who may see others', and to themselves. Empty: whoever may have it."""
     @_builtins.property
     def case(self) -> Global___Case: ...
     def __init__(
@@ -1300,10 +1311,11 @@ class CaseRecord(_message.Message):
         answers: _builtins.int = ...,
         review: _builtins.bool = ...,
         due_at_us: _builtins.int | None = ...,
+        assignee: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_due_at_us", b"_due_at_us", "case", b"case", "confidence", b"confidence", "due_at_us", b"due_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_due_at_us", b"_due_at_us", "annotator", b"annotator", "answers", b"answers", "case", b"case", "confidence", b"confidence", "due_at_us", b"due_at_us", "label", b"label", "review", b"review", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_due_at_us", b"_due_at_us", "annotator", b"annotator", "answers", b"answers", "assignee", b"assignee", "case", b"case", "confidence", b"confidence", "due_at_us", b"due_at_us", "label", b"label", "review", b"review", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -1328,6 +1340,7 @@ class ListCasesRequest(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
     OVERDUE_FIELD_NUMBER: _builtins.int
+    ASSIGNED_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     page_size: _builtins.int
     """At most this many, 1 to 500; 0 means 50."""
@@ -1339,6 +1352,8 @@ class ListCasesRequest(_message.Message):
     """Those for reviewers alone."""
     overdue: _builtins.bool
     """Open ones whose due time has passed alone."""
+    assigned: _builtins.bool
+    """Those that are assigned to somebody alone."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___CaseState.ValueType]:
         """Of these states alone; empty: all."""
@@ -1358,10 +1373,11 @@ class ListCasesRequest(_message.Message):
         key: _builtins.str = ...,
         review: _builtins.bool = ...,
         overdue: _builtins.bool = ...,
+        assigned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "key", b"key", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

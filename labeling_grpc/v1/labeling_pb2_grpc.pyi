@@ -12,7 +12,7 @@ its prefix) in the status details, a BadRequest where a field is at fault, a Res
   INVALID_ARGUMENT     a field is malformed; an unknown class; an idempotency key used again with another answer
   NOT_FOUND            no such case, no such annotation, no such pipeline
   FAILED_PRECONDITION  a stale or foreign lease token; a case that is closed already; an annotation that is superseded;
-                       a queue that is paused; an annotator who is paused, quarantined or at the end of a quota
+                       a queue that is paused; an annotator who is paused, quarantined, absent or at the end of a quota
   UNAUTHENTICATED      no valid access token, where the service asks for one
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later

@@ -196,6 +196,29 @@ def test_with_dry_run_cases_stay_as_they_are(tmp_path: Path, monkeypatch: pytest
         assert [record.state for record in client.cases()] == ["answered", "waiting", "waiting"]
 
 
+def test_cases_are_assigned_and_people_are_absent_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+    path = tmp_path / "pay.toml"
+    path.write_text(PIPELINE.replace("NAME", "pay"))
+    with serve(pipeline("pay"), Settings(state_dir=tmp_path).at("127.0.0.1:9")) as server:
+        server._writer.call(TakeIn(SOURCE, None, 2, arrivals([candidate(1), candidate(2, explore=True)])))
+        here = [str(path), "--address", server.address]
+        events = [candidate(number).event_id for number in (1, 2)]
+        told = run("assign", *here, *events, "--to", "ada", "--why", "knows the customer")
+        assert "1 assigned to ada, 1 left as they are" in told
+        with LabelingClient(server.address, "ada", pipeline="pay") as client:
+            assert [record.assignee for record in client.cases(assigned=True)] == ["ada"]
+        assert "1 taken back" in run("assign", *here, events[0], "--nobody", "--why", "at capacity")
+        assert "say to whom" in run("assign", *here, events[0], "--why", "x", exit_code=1)
+        told = run(
+            "annotator", *here, "ada", "--skills", "cards,loans", "--quota", "20", "--absent-until", "2999-12-07"
+        )
+        assert "ada: active, skilled in cards, loans, 20 cases a day, absent until 2999-12-07 00:00 UTC" in told
+        told = run("annotator", *here, "ada", "--back", "--skills", "any", "--quota", "0")
+        assert "ada: active, every skill, no bound a day" in told
+        assert "is past" in run("annotator", *here, "ada", "--absent-until", "1999-01-01", exit_code=1)
+
+
 def test_what_is_not_in_kafka_yet_is_not_thrown_away_unasked(unique: str, file: Path) -> None:
     database = queue_database(Settings.from_environment(), unique, "")
     store = open_store(database, Topics(unique), QueueRules(classes=("genuine", "fraud")))

@@ -182,8 +182,20 @@ TABLE: Final[list[tuple[str, str, frozenset[Role], Maker]]] = [
     ("Stats", "the queue", ALL, lambda _: pb.StatsRequest()),
     ("ListPipelines", "all", ALL, lambda _: admin_pb2.ListPipelinesRequest()),
     ("ListAnnotators", "all", PEOPLE, lambda _: admin_pb2.ListAnnotatorsRequest()),
-    ("UpdateAnnotator", "another", BOSS, lambda _: admin_pb2.UpdateAnnotatorRequest(name="eve", quota=3)),
-    ("UpdateAnnotator", "oneself", BOSS, lambda _: admin_pb2.UpdateAnnotatorRequest(name=ME, quota=0)),
+    ("UpdateAnnotator", "another", PEOPLE, lambda _: admin_pb2.UpdateAnnotatorRequest(name="eve", quota=3)),
+    ("UpdateAnnotator", "oneself", PEOPLE, lambda _: admin_pb2.UpdateAnnotatorRequest(name=ME, quota=0)),
+    (
+        "UpdateAnnotator",
+        "another's state",
+        BOSS,
+        lambda _: admin_pb2.UpdateAnnotatorRequest(name="eve", state=admin_pb2.ANNOTATOR_STATE_ACTIVE, why="a look"),
+    ),
+    (
+        "AssignCases",
+        "case in another's hands",
+        PEOPLE,
+        lambda w: admin_pb2.AssignCasesRequest(event_ids=[w.leased(OTHER).event_id], annotator="eve", why="a look"),
+    ),
     ("PauseQueue", "the queue", BOSS, lambda _: admin_pb2.PauseQueueRequest(why="a look")),
     ("ResumeQueue", "the queue", BOSS, lambda _: admin_pb2.ResumeQueueRequest()),
     (

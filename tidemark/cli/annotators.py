@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.pipeline_file import load
+from tidemark.errors import ConfigError
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from labeling_grpc.client.administration import Annotator, Skills
     from labeling_grpc.quality.annotator_metrics import AnnotatorQuality
 
 
@@ -48,6 +51,36 @@ def annotators(pipeline: PipelineFile) -> None:
                 out.print(f"! {safe(name)}: {safe(its.suspicion)}", style="yellow", soft_wrap=True)
         for name, (state, why) in stopped.items():
             out.print(f"! {safe(name)} is {state}: {safe(why)}", soft_wrap=True)
+
+
+def absence(text: str, *, back: bool) -> int | None:
+    """Until when somebody is absent, µs since 1970, 0 for no longer; None where nothing is said of it."""
+    if back and text:
+        raise ConfigError("say --back or --absent-until, not both")
+    if not text:
+        return 0 if back else None
+    try:
+        until = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--absent-until: {text!r} is no time; write 2026-12-07 or 2026-12-07T13:00") from None
+    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+    if until <= datetime.now(UTC):
+        raise ConfigError(f"--absent-until: {text} is past; --back says that somebody is there again")
+    return round(until.timestamp() * 1_000_000)
+
+
+def skill_names(text: str) -> Skills:
+    """Skills of an option."""
+    return "any" if text == "any" else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def abilities(person: Annotator) -> str:
+    """What somebody may do, in words."""
+    skills = "every skill" if person.skills is None else f"skilled in {', '.join(person.skills) or 'nothing'}"
+    quota = f"{person.quota:,} cases a day" if person.quota else "no bound a day"
+    until = datetime.fromtimestamp(person.absent_until / 1_000_000, UTC)
+    away = f", absent until {until:%Y-%m-%d %H:%M} UTC" if until > datetime.now(UTC) else ""
+    return f"{person.state}, {skills}, {quota}{away}"
 
 
 def _annotators(found: Mapping[str, AnnotatorQuality], stopped: Mapping[str, tuple[str, str]]) -> Table:

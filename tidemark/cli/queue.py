@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from tidemark.cli.annotators import annotators
+from tidemark.cli.annotators import abilities, absence, annotators, skill_names
 from tidemark.cli.console import DryRun, PipelineFile, out, told
 from tidemark.cli.operator import operator
 from tidemark.cli.pipeline_file import load
@@ -187,6 +187,50 @@ def expire(pipeline: PipelineFile, event_ids: Events, why: Why, address: Address
             _would(pipeline, address, _named(event_ids), "closed", {"waiting", "leased"})
             return
         _show_changed("closed", admin.expire(_named(event_ids), why))
+
+
+@app.command()
+def assign(
+    pipeline: PipelineFile,
+    event_ids: Events,
+    why: Why,
+    to: Annotated[str, typer.Option(metavar="NAME", help="Who alone is offered them.")] = "",
+    nobody: Annotated[bool, typer.Option("--nobody", help="Offer them to whoever may have them, again.")] = False,
+    address: Address = "",
+) -> None:
+    """Offer open cases to one person alone, until they are answered or due."""
+    with told():
+        if bool(to) == nobody:
+            raise ConfigError("say to whom, by --to NAME, or take assignments back, by --nobody")
+        with _admin(pipeline, address) as admin:
+            _show_changed(f"assigned to {safe(to)}" if to else "taken back", admin.assign(_named(event_ids), to, why))
+
+
+@app.command()
+def annotator(
+    pipeline: PipelineFile,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who.")],
+    skills: Annotated[
+        str, typer.Option(metavar="A,B", help="What they are skilled in; 'any' for everything, '' for nothing.")
+    ] = "-",
+    quota: Annotated[int, typer.Option(min=-1, metavar="CASES", help="Cases a day (UTC); 0: no bound.")] = -1,
+    absent_until: Annotated[
+        str, typer.Option(metavar="TIME", help="Absent from now on until 2026-12-07 or 2026-12-07T13:00 (UTC).")
+    ] = "",
+    back: Annotated[bool, typer.Option("--back", help="Is there again.")] = False,
+    address: Address = "",
+) -> None:
+    """Say what somebody is skilled in, how many cases a day they take, and until when they are absent."""
+    with told():
+        until = absence(absent_until, back=back)
+        with _admin(pipeline, address) as admin:
+            person = admin.update(
+                name,
+                skills=None if skills == "-" else skill_names(skills),
+                quota=None if quota < 0 else quota,
+                absent_until=until,
+            )
+        out.print(f"{safe(person.name)}: {safe(abilities(person))}", soft_wrap=True)
 
 
 def _admin(pipeline: PipelineFile, address: str) -> LabelingAdminClient:

@@ -15,6 +15,7 @@ from labeling_grpc.commands.administration import (
     AddComment,
     Administer,
     AnnotatorRow,
+    AssignCases,
     Changed,
     ExpireCases,
     ImportedLabel,
@@ -33,6 +34,7 @@ from labeling_grpc.queue.annotator_access import annotator
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.comments import COMMENTS
+from labeling_grpc.queue.handlers.assignments import assign, return_assigned
 from labeling_grpc.queue.handlers.intake import waiting_row
 from labeling_grpc.queue.open_cases import OpenCase
 from labeling_grpc.queue.routing import Segments
@@ -63,6 +65,8 @@ def _applied(work: UnitOfWork, command: Administer) -> Result:
             result = _comment(work, command)
         case UpdateAnnotator():
             result = _update(work, command)
+        case AssignCases():
+            result = assign(work, command)
         case PauseQueue():
             _pause(work, command)
         case RequeueCases():
@@ -110,23 +114,28 @@ def _update(work: UnitOfWork, command: UpdateAnnotator) -> AnnotatorRow:
         after = replace(after, skills=command.skills)
     if command.quota is not None:
         after = replace(after, quota=command.quota)
+    if command.absent_until is not None:
+        after = replace(after, absent_until=command.absent_until)
     values = {
         "state": after.state,
         "why": after.why,
         "since": after.since,
         "skills": None if after.skills is None else msgspec.json.encode(after.skills).decode(),
         "quota": after.quota,
+        "absent_until": after.absent_until,
     }
     insert = work.insert(annotators).values(name=command.name, **values)
     work.connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
     work.note_annotators_changed()
+    if not after.works(work.wall):
+        return_assigned(work, command.name)
     detail = {"why": command.why, "before": _told(before), "after": _told(after)}
     work.acts.append(act(command.by, "UpdateAnnotator", command.name, detail))
     return after
 
 
 def _told(row: AnnotatorRow) -> dict[str, Any]:
-    return {"state": row.state, "skills": row.skills, "quota": row.quota}
+    return {"state": row.state, "skills": row.skills, "quota": row.quota, "absent_until": row.absent_until}
 
 
 def _pause(work: UnitOfWork, command: PauseQueue) -> None:

@@ -15,9 +15,9 @@ from labeling_grpc.contract.message_sizes import weight
 from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import consensus, sql
 from labeling_grpc.queue.case_state import case_outcome
-from labeling_grpc.queue.leasing import find_stacks
 from labeling_grpc.queue.offsets import move, position
 from labeling_grpc.queue.routing import Segments, due_within, explores, skill_of
+from labeling_grpc.queue.stacks import find_stacks
 from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork, parts
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import Lane, State, cases

@@ -7,6 +7,7 @@ import logging
 import sqlalchemy as sa
 
 from labeling_grpc.commands.labeling import Quarantine
+from labeling_grpc.queue.handlers.assignments import return_assigned
 from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.security.audit import Act
 from labeling_grpc.tables.schema import annotators
@@ -23,5 +24,6 @@ def quarantine(work: UnitOfWork, command: Quarantine) -> None:
     row = work.insert(annotators).values(name=command.annotator, quota=0, **values)
     work.connection.execute(row.on_conflict_do_update(index_elements=["name"], set_=values))
     work.note_annotators_changed()
+    return_assigned(work, command.annotator)
     work.acts.append(Act("", "service", "quarantine", command.annotator, {"why": command.why}))
     log.warning("annotator %r is quarantined: %s", command.annotator, command.why)

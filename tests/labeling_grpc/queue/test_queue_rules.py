@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate, place_of_exploration
 
 from benchmarks.support.postgres import PostgresServer
+from labeling_grpc.commands.administration import AnnotatorRow, AssignCases, Changed, UpdateAnnotator
 from labeling_grpc.commands.labeling import (
     Accepted,
     Amend,
@@ -41,6 +42,7 @@ from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.queue.queries import overview
+from labeling_grpc.security.caller import SERVICE
 from labeling_grpc.storage.postgres import PostgresStore
 from labeling_grpc.storage.sqlite import SqliteStore
 from labeling_grpc.tables.schema import annotators
@@ -71,6 +73,8 @@ class Case:
     held_from: str = ""
     held_until: int = 0
     leases: int = 0
+    assignee: str = ""
+    assigned_until: int | None = None
     answers: dict[str, tuple[Answer | Amend, str]] = field(default_factory=dict)
 
     @property
@@ -117,6 +121,8 @@ class Model:
         self.cases: dict[str, Case] = {}
         self.skills: dict[str, list[str]] = {}
         """Of those who have not every one."""
+        self.away: dict[str, int] = {}
+        """Until when people are absent."""
         self.clocks = [0, 0]
         self.ends: list[dict[str, int]] = [{}, {}]
         """Of each replica: the virtual time of its newest active case, and when each area's last one ends in it."""
@@ -124,6 +130,8 @@ class Model:
         self.explore_next = [True, True]
         """Of each replica: whose turn it is among the lanes."""
         self.position: int | None = None
+        self.asked = 0
+        """The replica that is asked."""
         self.published: list[tuple[str, str]] = []
 
     def in_state(self, state: str) -> list[Case]:
@@ -172,7 +180,41 @@ class Model:
                 case.held_from = ""
                 self.give_back(case)
 
+    def end_assignments(self, wall: int) -> None:
+        for case in self.in_state("waiting") + self.in_state("leased"):
+            if case.assigned_until is not None and case.assigned_until <= wall:
+                case.assignee, case.assigned_until = "", None
+
+    def leave(self, name: str) -> None:
+        for case in self.cases.values():
+            if case.assignee == name:
+                case.assignee, case.assigned_until = "", None
+
+    def assign(self, event_ids: tuple[str, ...], name: str, wall: int) -> tuple[list[str], list[str]]:
+        done: list[str] = []
+        left: list[str] = []
+        for event_id in dict.fromkeys(event_ids):
+            case = self.cases.get(event_id)
+            if case is None or case.state not in {"waiting", "leased"}:
+                can = False
+            elif not name:
+                can = bool(case.assignee)
+            else:
+                skills = self.skills.get(name)
+                needs = case.needs if self.rules.skill else None
+                can = not case.explores and (needs is None or skills is None or needs in skills)
+            (done if can else left).append(event_id)
+            if can and case is not None:
+                due = case.due(self.rules)
+                case.assignee = name
+                case.assigned_until = due if name and due is not None and due > wall else None
+        return done, left
+
     def offered(self, case: Case, annotator: str, areas: tuple[str, ...], now: int) -> bool:
+        if case.assignee and case.assignee != annotator:
+            return False
+        if case.assignee:
+            areas = ()
         if case.held_from == annotator and case.held_until > now:
             return False
         if case.explores or self.rules.segment is None:
@@ -191,12 +233,19 @@ class Model:
         self, annotator: str, count: int, now: int, wall: int, replica: int = 0, areas: tuple[str, ...] = ()
     ) -> list[str]:
         given: list[str] = []
+        self.asked = replica
         while len(given) < count:
+            self.end_assignments(wall)
             offered = [case for case in self.in_state("waiting") if self.offered(case, annotator, areas, now)]
             explore = sorted((c for c in offered if c.explores), key=_place)
             active = sorted((c for c in offered if not c.explores), key=lambda c: (-c.candidate.priority, c.order))
             if not explore and not active:
                 break
+            if own := [case for case in active if case.assignee]:
+                case = self.first_of_own(own, wall)
+                case.state = "leased"
+                given.append(case.candidate.event_id)
+                continue
             if explore and active:
                 exploring = self.explore_next[replica]
                 self.explore_next[replica] = not self.explore_next[replica]
@@ -213,6 +262,16 @@ class Model:
             case.state = "leased"
             given.append(case.candidate.event_id)
         return given
+
+    def first_of_own(self, own: list[Case], wall: int) -> Case:
+        """Of assigned cases: due ones first, then areas in the order of their turns, which are not moved on."""
+        pressing = [case for case in own if self.presses(case, wall)]
+        if pressing:
+            return min(pressing, key=lambda c: (c.due(self.rules) or 0, -c.candidate.priority, c.order))
+        if self.rules.segment is None:
+            return own[0]
+        area = min({case.area for case in own}, key=lambda name: (self.starts(name, self.asked), name))
+        return next(case for case in own if case.area == area)
 
     def in_turn(self, active: list[Case], replica: int) -> Case:
         """Of the area whose next case starts first: when its last one ended, or now."""
@@ -327,8 +386,10 @@ class QueueMachine(RuleBasedStateMachine):
     def lease(self, annotator: str, count: int, length: int, areas: tuple[str, ...]) -> object:
         self.model.end_leases(self.clock.time)
         areas = areas if self.held_to.segment else ()
-        expected = self.model.lease(annotator, count, self.clock.time, self.clock.wall(), self.replica, areas)
         given = self.apply(LeaseCases(annotator, count, length, areas))
+        if self.is_away(annotator, given):
+            return multiple()
+        expected = self.model.lease(annotator, count, self.clock.time, self.clock.wall(), self.replica, areas)
         assert isinstance(given, list)
         tasks = [task for task in given if isinstance(task, LeasedCase)]
         assert [task.event_id for task in tasks] == expected
@@ -339,6 +400,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert task.leases == case.leases
             assert task.until == self.clock.time + length
             assert task.due == case.due(self.held_to)
+            assert task.assigned == bool(case.assignee)
             assert decode(Candidate, task.candidate) == case.candidate
         return multiple(*((task.event_id, task.token) for task in tasks))
 
@@ -352,6 +414,7 @@ class QueueMachine(RuleBasedStateMachine):
     def lease_cases_alike(self, annotator: str, count: int, picked: list[int], areas: tuple[str, ...]) -> object:
         self.model.end_leases(self.clock.time)
         areas = areas if self.held_to.segment else ()
+        self.model.end_assignments(self.clock.wall())
         alike = tuple(candidate(number).event_id for number in picked)
         known = [self.model.cases[event_id] for event_id in alike if event_id in self.model.cases]
         expected = [
@@ -362,6 +425,8 @@ class QueueMachine(RuleBasedStateMachine):
             and self.model.offered(case, annotator, areas, self.clock.time)
         ][:count]
         given = self.apply(LeaseCases(annotator, count, 200, areas, alike=alike))
+        if self.is_away(annotator, given):
+            return multiple()
         assert isinstance(given, list)
         tasks = [task for task in given if isinstance(task, LeasedCase)]
         assert [task.event_id for task in tasks] == expected
@@ -372,6 +437,36 @@ class QueueMachine(RuleBasedStateMachine):
             assert (task.leases, task.until) == (case.leases, self.clock.time + 200)
             assert task.due == case.due(self.held_to)
         return multiple(*((task.event_id, task.token) for task in tasks))
+
+    def is_away(self, annotator: str, given: object) -> bool:
+        away = self.model.away.get(annotator, 0) > self.clock.wall()
+        assert away == (isinstance(given, RefusedError) and given.reason is Reason.ANNOTATOR_ABSENT)
+        return away
+
+    @rule(
+        picked=st.lists(st.integers(0, 30), min_size=1, max_size=4),
+        annotator=st.sampled_from(["", *ANNOTATORS]),
+    )
+    def a_reviewer_assigns(self, picked: list[int], annotator: str) -> None:
+        event_ids = tuple(candidate(number).event_id for number in picked)
+        outcome = self.apply(AssignCases(SERVICE, event_ids, annotator, "because"))
+        if self.model.away.get(annotator, 0) > self.clock.wall():
+            assert reason(outcome) is Reason.ANNOTATOR_ABSENT
+        else:
+            done, left = self.model.assign(event_ids, annotator, self.clock.wall())
+            assert outcome == Changed(tuple(done), tuple(left))
+        self.model.end_leases(self.clock.time)
+
+    @rule(annotator=st.sampled_from(ANNOTATORS), ahead=st.integers(-100, 2_000))
+    def somebody_is_absent(self, annotator: str, ahead: int) -> None:
+        until = max(0, self.clock.wall() + ahead)
+        outcome = self.apply(UpdateAnnotator(SERVICE, annotator, None, "", None, False, None, until))
+        assert isinstance(outcome, AnnotatorRow)
+        assert outcome.absent_until == until
+        self.model.away[annotator] = until
+        if until > self.clock.wall():
+            self.model.leave(annotator)
+        self.model.end_leases(self.clock.time)
 
     @rule(
         lease=leases,
@@ -554,7 +649,10 @@ class QueueMachine(RuleBasedStateMachine):
             connection.execute(annotators.delete().where(annotators.c.name == annotator))
             if skills is not None:
                 known = {"name": annotator, "state": "active", "why": "", "since": 0, "quota": 0}
+                known["absent_until"] = self.model.away.get(annotator, 0)
                 connection.execute(annotators.insert().values(known | {"skills": json.dumps(skills)}))
+        if skills is None:
+            self.model.away.pop(annotator, None)
         self.model.skills.pop(annotator, None)
         if skills is not None:
             self.model.skills[annotator] = skills

@@ -93,6 +93,7 @@ def request(method: str, lease: pb.Lease, annotator: str) -> Any:  # noqa: ANN40
         "ListPipelines": admin_pb2.ListPipelinesRequest(),
         "ListAnnotators": admin_pb2.ListAnnotatorsRequest(),
         "UpdateAnnotator": admin_pb2.UpdateAnnotatorRequest(name="eve", quota=5),
+        "AssignCases": admin_pb2.AssignCasesRequest(event_ids=[lease.event_id], why="a look"),
         "PauseQueue": admin_pb2.PauseQueueRequest(why="a look"),
         "ResumeQueue": admin_pb2.ResumeQueueRequest(),
         "RequeueCases": admin_pb2.RequeueCasesRequest(event_ids=[lease.event_id], why="a look"),

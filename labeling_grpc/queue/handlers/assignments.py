@@ -1,0 +1,85 @@
+"""Assigned cases: offered to one person alone, until they have answered, are away, or the case is due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from labeling_grpc.commands.administration import AssignCases, Changed
+from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.queue import sql
+from labeling_grpc.queue.annotator_access import absent, annotator
+from labeling_grpc.queue.open_cases import OpenCase
+from labeling_grpc.queue.unit_of_work import UnitOfWork
+from labeling_grpc.security.caller import act
+from labeling_grpc.tables.schema import Lane
+
+
+def assign(work: UnitOfWork, command: AssignCases) -> Changed | RefusedError:
+    """Offer open cases to one person alone, or to everybody again; `work.load` came before."""
+    skills: tuple[str, ...] | None = None
+    if command.annotator:
+        person = annotator(work.connection, command.annotator)
+        if person.absent_until > work.wall:
+            return absent(person, work.wall)
+        if person.state != "active":
+            return RefusedError(
+                Reason.ANNOTATOR_STOPPED,
+                f"{person.name!r} is {person.state}: {person.why}; nothing is assigned to them",
+            )
+        skills = person.skills
+    waiting = {case.case_id: case for case in work.cases.values() if case.in_queue}
+    rows: dict[int, sa.Row[Any]] = {}
+    for part in _parts(waiting):
+        rows |= {row.case_id: row for row in work.connection.execute(sql.ASSIGNABLE, {"part": part})}
+    done: list[str] = []
+    left: list[str] = []
+    changes: list[dict[str, Any]] = []
+    for event_id in dict.fromkeys(command.event_ids):
+        case = work.cases.get(event_id)
+        row = None if case is None else rows.get(case.case_id)
+        if case is None or row is None or not _can_be(case, row, command.annotator, skills):
+            left.append(event_id)
+            continue
+        until = row.due_at if command.annotator and row.due_at is not None and row.due_at > work.wall else None
+        changes.append({"case": case.case_id, "to": command.annotator or None, "until": until})
+        done.append(event_id)
+    sql.ASSIGN.execute(work.connection, changes)
+    if done:
+        work.note_annotators_changed()
+    detail = {"annotator": command.annotator, "why": command.why, "cases": done}
+    work.acts.append(act(command.by, "AssignCases", command.annotator or work.topics.pipeline, detail))
+    return Changed(tuple(done), tuple(left))
+
+
+def _can_be(case: OpenCase, row: sa.Row[Any], name: str, skills: tuple[str, ...] | None) -> bool:
+    """Whether a case may be assigned to somebody ("": is assigned, and may be offered to others again)."""
+    if not name:
+        return case.assignee is not None
+    if row.lane == Lane.EXPLORE:  # who answers it, and when, must not follow from what it is
+        return False
+    answered = row.seen is not None and name in msgspec.json.decode(row.seen, type=list[str])
+    return not answered and (row.skill is None or skills is None or row.skill in skills)
+
+
+def _parts(waiting: dict[int, OpenCase]) -> list[list[int]]:
+    """Case ids, in their order, in lists that are short enough for one statement."""
+    numbers = sorted(waiting)
+    return [numbers[start : start + sql.SWEEP] for start in range(0, len(numbers), sql.SWEEP)]
+
+
+def return_assigned(work: UnitOfWork, name: str) -> None:
+    """Offer what is assigned to somebody to others again."""
+    held = work.connection.execute(sql.ASSIGNED_TO, {"who": name}).scalars().all()
+    sql.ASSIGN.execute(work.connection, [{"case": case, "to": None, "until": None} for case in held])
+    if held:
+        work.note_annotators_changed()
+
+
+def end_assignments(work: UnitOfWork) -> bool:
+    """Offer assigned cases that are due by now to others again; whether there were any."""
+    ended = work.connection.execute(sql.ENDED_ASSIGNMENTS, {"at": work.wall}).scalars().all()
+    sql.ASSIGN.execute(work.connection, [{"case": case, "to": None, "until": None} for case in ended])
+    return bool(ended)
