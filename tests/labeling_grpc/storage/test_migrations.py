@@ -13,12 +13,15 @@ from alembic.script import ScriptDirectory
 from labeling import CLASSES, SOURCE, arrivals, candidate
 
 from benchmarks.support.postgres import PostgresServer
+from labeling_grpc.commands.administration import AnnotatorRow
 from labeling_grpc.commands.labeling import LeaseCases, TakeIn
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.database import sqlite_store
+from labeling_grpc.queue.annotator_access import annotator
+from labeling_grpc.queue.stacks import find_stacks
 from labeling_grpc.storage.base import StoreError
 from labeling_grpc.storage.migrate import MIGRATIONS, prepare, tables
-from labeling_grpc.tables.schema import HEAD, cases
+from labeling_grpc.tables.schema import HEAD, cases, queue
 from tidemark.records.topics import Topics
 
 RULES = QueueRules(classes=CLASSES)
@@ -85,6 +88,25 @@ def test_an_older_database_goes_through_its_migrations(database: Open) -> None:
         assert prepare(connection, "older")["publisher"] == "p"
         assert differences(connection) == []
         assert connection.execute(sa.select(cases.c.event_id)).scalars().all() == ["e"]
+
+
+def test_cases_that_wait_are_kept_by_the_migrations_with_who_may_have_them(database: Open) -> None:
+    with opened(database, "waiting") as connection:
+        command.upgrade(alembic(connection), "0007")
+        connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES ('publisher', 'p')")
+        connection.exec_driver_sql("INSERT INTO annotators VALUES ('ada', 'active', '', 0, '[\"cards\"]', 5)")
+        connection.execute(cases.insert().values(id=1, event_id="e", candidate=b"{}"))
+        connection.exec_driver_sql(
+            "INSERT INTO queue (case_id, state, lane, tier, segment, skill, rank, size, leases, votes, seen) "
+            "VALUES (1, 0, 1, 0, 'north', 'cards', -0.5, 9, 1, 1, '[\"ben\"]')"
+        )
+        prepare(connection, "waiting")
+        (stack,) = find_stacks(connection)
+        assert (stack.segment, stack.skill, stack.seen, stack.assignee) == ("north", "cards", frozenset({"ben"}), None)
+        (row,) = connection.execute(sa.select(queue)).mappings().all()
+        assert (row["due_at"], row["assignee"], row["assigned_until"], row["votes"]) == (None, None, None, 1)
+        assert row["audience"] == 'cards\n["ben"]'
+        assert annotator(connection, "ada") == AnnotatorRow("ada", skills=("cards",), quota=5)
 
 
 def test_a_file_of_before_there_were_migrations_is_gone_on_with(tmp_path: Path) -> None:

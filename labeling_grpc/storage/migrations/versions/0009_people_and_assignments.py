@@ -11,8 +11,7 @@ revision = "0009"
 down_revision = "0008"
 
 _AUDIENCE = (
-    "coalesce(skill, '') || '\\n' || substr(coalesce(seen, ''), 1, 400)"
-    " || coalesce('\\n' || substr(assignee, 1, 32), '')"
+    "coalesce(skill, '') || '\n' || substr(coalesce(seen, ''), 1, 400) || coalesce('\n' || substr(assignee, 1, 32), '')"
 )
 _DUE = sa.text("due_at IS NOT NULL")
 _ASSIGNED = sa.text("assignee IS NOT NULL")
