@@ -222,7 +222,8 @@ ASSIGNED_TO = (
 ENDED_ASSIGNMENTS = (
     sa.select(queue.c.case_id)
     .where(queue.c.assigned_until <= sa.bindparam("at"))
-    .order_by(queue.c.case_id)
+    .order_by(queue.c.assigned_until)
+    .limit(SWEEP)
     .with_for_update(skip_locked=True)
 )
 DROP = BulkStatement(queue.delete().where(queue.c.case_id == sa.bindparam("case")))

@@ -80,6 +80,8 @@ def return_assigned(work: UnitOfWork, name: str) -> None:
 
 def end_assignments(work: UnitOfWork) -> bool:
     """Offer assigned cases that are due by now to others again; whether there were any."""
-    ended = work.connection.execute(sql.ENDED_ASSIGNMENTS, {"at": work.wall}).scalars().all()
-    sql.ASSIGN.execute(work.connection, [{"case": case, "to": None, "until": None} for case in ended])
-    return bool(ended)
+    some = False
+    while ended := work.connection.execute(sql.ENDED_ASSIGNMENTS, {"at": work.wall}).scalars().all():
+        sql.ASSIGN.execute(work.connection, [{"case": case, "to": None, "until": None} for case in ended])
+        some = True
+    return some

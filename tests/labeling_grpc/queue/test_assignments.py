@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from desk import Desk, Open
-from labeling import CLASSES, SOURCE, candidate
+from labeling import CLASSES, SOURCE, MovedClock, candidate
 
 from labeling_grpc.commands.administration import AssignCases, Changed, UpdateAnnotator
 from labeling_grpc.commands.labeling import (
@@ -26,11 +27,14 @@ from labeling_grpc.commands.labeling import (
 )
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import Reason, RefusedError
+from labeling_grpc.database import sqlite_store
+from labeling_grpc.queue.sql import ASSIGNED_TO, ENDED_ASSIGNMENTS
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.tables.schema import audit, cases
 from tidemark.pipeline.model import Due
 from tidemark.records import encode
+from tidemark.records.topics import Topics
 
 MINUTE = 60_000_000
 RULES = QueueRules(classes=CLASSES)
@@ -200,3 +204,14 @@ def test_names_that_begin_alike_share_no_assignments(opened: Open) -> None:
     assign(desk, two, 1)
     assert given(desk, two) == [*events(1)]
     assert given(desk, one) == [*events(0)]
+
+
+def test_a_lease_looks_up_ended_assignments_in_their_index_however_many_cases_wait(tmp_path: Path) -> None:
+    store = sqlite_store(tmp_path / "q.db", Topics("pay"), RULES, MovedClock())
+    for statement, index in ((ENDED_ASSIGNMENTS, "queue_assigned"), (ASSIGNED_TO, "queue_assignee")):
+        text = str(statement.compile(store.engine, compile_kwargs={"render_postcompile": True}))
+        with store.engine.connect() as connection:
+            values = (1,) * text.count("?")
+            plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+        assert [(index in line, line.startswith("SEARCH")) for line in plan] == [(True, True)]
+    store.close()
