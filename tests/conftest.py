@@ -56,6 +56,7 @@ def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKaf
     with EmbeddedKafka(tmp_path_factory.mktemp("kafka"), settings=Settings.from_environment({})) as kafka:
         yield kafka
         close_feeders()
+        _kill_nodes(kafka)
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +71,13 @@ def kafka_cluster3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
     folder = tmp_path_factory.mktemp("kafka3")
     with EmbeddedKafka(folder, 3, settings=Settings.from_environment({}), heap_mb=256) as kafka:
         yield kafka
+        _kill_nodes(kafka)
+
+
+def _kill_nodes(kafka: EmbeddedKafka) -> None:
+    """End nodes whose folder nobody reads again: closing the logs of all tests' topics takes them seconds."""
+    for node in list(kafka.pids):
+        kafka.kill(node)
 
 
 @pytest.fixture
