@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from browser import Chromium, barriers
 from console_world import World, cases_alike, console, fraud_cases, fraud_pipeline, world
+from labeling import SOURCE
 from msgspec.structs import replace
 from playwright.sync_api import Page, expect
 
+from console.shown.formatting import due_in
 from labeling_grpc.client import LabelingClient, Task
+from labeling_grpc.commands.labeling import Arrival, TakeIn
 from labeling_grpc.options import Options
 from labeling_grpc.server import serve
 from support import wait_until
 from tidemark.pipeline import parse
-from tidemark.records import Candidate, Label, decode
+from tidemark.records import Candidate, Label, decode, encode
 
 
 def sign_in(page: Page, its: World, name: str = "ada") -> None:
@@ -152,6 +156,25 @@ def _reviewed(its: World) -> Callable[[], bool]:
             return any(record.review for record in client.cases(states=["waiting"]))
 
     return asked
+
+
+def test_the_page_says_how_long_a_case_has_and_counts_on(tmp_path: Path, browser: Chromium) -> None:
+    case, now = fraud_cases().candidates[0], time.time_ns() // 1_000
+    with world(tmp_path, fraud_pipeline('\n[labeling.due]\ndefault = "1h"\n')) as its:
+        arrived = (Arrival(0, case, encode(case), at=now - 30 * 60_000_000),)
+        its.server._writer.call(TakeIn(SOURCE, None, 1, arrived))
+        with browser.page() as page:
+            sign_in(page, its)
+            tag = page.locator(".case-head [data-due]")
+            expect(tag).to_have_text(re.compile(r"^due in (29|30) min$"))
+            tag.evaluate("(node) => { node.dataset.due = Date.now() - 61_000; }")
+            expect(tag).to_have_text("overdue by 1 min", timeout=20_000)
+            expect(tag).to_have_class("tag bad")
+            script = page.locator('script[src*="label.js"]').get_attribute("src") or ""
+            address = script.replace("label.js", "due.js")
+            for seconds in (86_400 * 3 + 7_300, 3_661, 3_600, 119, 60, 59, 0, -1, -60, -3_720, -90_000):
+                told = page.evaluate(f"async (s) => (await import('{address}')).dueIn(s)", seconds)
+                assert told == due_in(seconds)
 
 
 def test_a_held_key_answers_one_case(desk: World, browser: Chromium) -> None:
