@@ -1,8 +1,9 @@
 """Row N1: from a clone to a champion that serves, by the tutorial, with its machines and with a stream of one's own.
 
-Who follows it types without a pause and answers by program, so the time is what the machine takes. One's own stream is
-the electricity market of New South Wales (docs/how-to/real-data.md names the folder): what the page calls machines is
-called market, its feed and its answers come from the file, and the tables that the page writes are written for it.
+Who follows it types without a pause and answers by program, so the time is what the machine takes. Kernels are compiled
+anew, in an empty cache; packages come from the installer's cache where it has them. One's own stream is the electricity
+market of New South Wales (docs/how-to/real-data.md names the folder): what the page calls machines is called market,
+its feed and its answers come from the file, and the tables that the page writes are written for it.
 """
 
 from __future__ import annotations
@@ -82,6 +83,20 @@ explore = 3
 """
 
 
+def market(data: Path) -> Own | None:
+    """The electricity market as somebody's own stream; None where its file is not in the folder."""
+    file = data / _FILE
+    if not file.is_file():
+        return None
+    return Own(
+        "market",
+        {"feed.py": _FEED, "answer.py": _ANSWER},
+        _TABLES,
+        {"7": "944", "3.5": "472"},
+        {"MARKET": str(file.resolve())},
+    )
+
+
 def first_champions(data: Path) -> list[dict[str, Any]]:
     """Rows N1.
 
@@ -99,15 +114,7 @@ def first_champions(data: Path) -> list[dict[str, Any]]:
         subprocess.run(["make", "setup"], cwd=clone, check=True, stdout=subprocess.DEVNULL)  # noqa: S607
         setup = time.monotonic() - begin
         rows = [_row("N1 tutorial", Path(folder) / "tutorial", clone, setup, None)]
-        file = data / _FILE
-        if file.is_file():
-            own = Own(
-                "market",
-                {"feed.py": _FEED, "answer.py": _ANSWER},
-                _TABLES,
-                {"7": "944", "3.5": "472"},
-                {"MARKET": str(file.resolve())},
-            )
+        if own := market(data):
             rows.append(_row("N1 own stream", Path(folder) / "own", clone, setup, own))
         else:
             Console(stderr=True).print(f"{_FILE} is not in {data}; name the folder with --data")
@@ -117,10 +124,11 @@ def first_champions(data: Path) -> list[dict[str, Any]]:
 def _row(name: str, folder: Path, clone: Path, setup: float, own: Own | None) -> dict[str, Any]:
     folder.mkdir()
     newcomer = Newcomer(folder, clone / ".venv" / "bin", own)
+    newcomer.environment["TIDEMARK_CACHE"] = str(folder / "cache")
     try:
         way = follow_tutorial(newcomer)
-        quality = _quality(newcomer)
-        right = None if own is None else _right(newcomer)
+        quality = headline(newcomer)
+        right = None if own is None else right_predictions(newcomer)
         newcomer.stop()
     finally:
         newcomer.leave()
@@ -146,7 +154,7 @@ def _told(name: str, way: Followed, setup: float, more: dict[str, Any]) -> dict[
     }
 
 
-def _quality(newcomer: Newcomer) -> dict[str, Any] | None:
+def headline(newcomer: Newcomer) -> dict[str, Any] | None:
     """The headline, once it rests on enough answers to tell something, or after a minute; the seconds that took."""
     begin = time.monotonic()
     while True:
@@ -164,7 +172,7 @@ def _quality(newcomer: Newcomer) -> dict[str, Any] | None:
     return {**told, "n": newest.n, "seconds_behind_the_champion": round(seconds, 1)}
 
 
-def _right(newcomer: Newcomer) -> dict[str, Any] | None:
+def right_predictions(newcomer: Newcomer) -> dict[str, Any] | None:
     """Share of predictions by a champion that name the file's class, and that of the commoner class."""
     messages = read_all(newcomer.settings, f"{newcomer.name}.predictions")
     predictions = [each for each in (decode(Prediction, message.value()) for message in messages) if each.probabilities]
