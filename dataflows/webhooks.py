@@ -11,22 +11,16 @@ if __name__ == "__main__":  # before what takes a second to import
 
     take_signals()
 
-import logging
 import sys
 
 from dataflows.engine.config import EngineConfig
-from dataflows.engine.environment import connected, pipeline_and_settings
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.webhook_task import WebhookTask
-from dataflows.run import exit_status
-from tidemark.kafka import connect
+from dataflows.named_task import run_named
 from tidemark.pipeline.model import Pipeline
 from tidemark.registry.signature import signing_key
-from tidemark.runtime.logs import log_to_stderr
 from tidemark.runtime.settings import Settings
 from tidemark.webhooks.declared import requests_of, spec_of
-
-_log = logging.getLogger(__name__)
 
 
 def task_of(pipeline: Pipeline, settings: Settings, name: str, stop: Stop) -> WebhookTask:
@@ -60,23 +54,7 @@ def task_of(pipeline: Pipeline, settings: Settings, name: str, stop: Stop) -> We
 
 def main(argv: list[str]) -> int:
     """Run a webhook until it is asked to stop; the exit status."""
-    log_to_stderr()
-    if len(argv) != 2:
-        _log.error("usage: python -m dataflows.webhooks PIPELINE WEBHOOK")
-        return 2
-    stop = Stop().on_signals()
-    try:
-        pipeline, settings = pipeline_and_settings(argv[0])
-        task = task_of(pipeline, settings, argv[1], stop)
-        connect(connected(settings))
-        task.run()
-    except Exception as error:
-        status = exit_status(error)
-        if status is None:
-            raise
-        return status
-    _log.info("webhook '%s' has stopped; %d deliveries wait", argv[1], len(task.outbox))
-    return 0
+    return run_named("webhook", argv, task_of, lambda task: f"{len(task.outbox)} deliveries wait")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tidemark.errors import ConfigError
+from tidemark.pipeline.declared import declared
 from tidemark.pipeline.model import Pipeline, WebhookSpec
 from tidemark.runtime.secrets import secret
-from tidemark.runtime.suggestions import did_you_mean
 from tidemark.runtime.web_addresses import web_address
 from tidemark.webhooks.client import Client
 from tidemark.webhooks.requests import Requests
@@ -17,25 +17,8 @@ from tidemark.webhooks.signing import keys_of
 
 
 def spec_of(pipeline: Pipeline, name: str) -> WebhookSpec:
-    """A webhook of a pipeline.
-
-    Args:
-        pipeline: whose webhooks are looked through.
-        name: of the webhook.
-
-    Returns:
-        Its table of the file.
-
-    Raises:
-        ConfigError: there is none of this name.
-
-    """
-    found = [webhook for webhook in pipeline.webhooks if webhook.name == name]
-    if not found:
-        names = [webhook.name for webhook in pipeline.webhooks]
-        remedy = did_you_mean(name, names) if names else "declare it in [[webhooks]] (docs/how-to/webhooks.md)"
-        raise ConfigError(f"pipeline '{pipeline.name}' has no webhook '{name[:60]}'; {remedy}")
-    return found[0]
+    """A webhook of a pipeline; raises ConfigError where there is none of the name."""
+    return declared(pipeline, "webhook", pipeline.webhooks, name)
 
 
 def keys_for(pipeline: Pipeline, spec: WebhookSpec) -> list[bytes]:

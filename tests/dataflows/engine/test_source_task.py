@@ -19,12 +19,12 @@ from sourcing import Running, headers, pipeline_of, raw, running, values
 
 from dataflows.engine import source_task
 from dataflows.engine.transactional_producer import TransactionFailed, Transactions
-from dataflows.sources import spec_of
 from support import wait_until
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.kafka import ensure_topics, read_all
 from tidemark.observe.sources import Sources
 from tidemark.observe.status_record import SourceStatus
+from tidemark.pipeline.declared import declared
 from tidemark.records import Metric, decode
 from tidemark.records.source_telling import Telling
 from tidemark.records.topics import TopicSpec
@@ -258,4 +258,4 @@ def test_a_source_whose_records_can_never_be_committed_ends_with_the_reason_thou
 def test_a_source_that_is_not_declared_is_told_with_the_names_that_are() -> None:
     pipeline = pipeline_of("http", {"address": "127.0.0.1:0"})
     with pytest.raises(ConfigError, match="has no source 'web'; known are s"):
-        spec_of(pipeline, "web")
+        declared(pipeline, "source", pipeline.sources, "web")
