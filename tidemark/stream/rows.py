@@ -21,8 +21,6 @@ from tidemark.stream.fitting import Fitting
 from tidemark.stream.hops import Hop
 
 _FEATURE: Final = "f_"
-_PORTION: Final = 10_000
-"""Rows of hops that are handled together: enough for columns to pay, and bounded in memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,3 @@ def _batch(partition: Partition, messages: list[Message]) -> Batch:
 
 def _bytes(content: str | bytes | None) -> bytes | None:
     return content.encode() if isinstance(content, str) else content
-
-
-def _place(partition: Partition) -> tuple[str, int]:
-    return partition.topic, partition.index
