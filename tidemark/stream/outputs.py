@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Final
@@ -24,7 +25,7 @@ from tidemark.selection.reaction import widest
 from tidemark.selection.scoring import Ranker, Ranking, Scores
 from tidemark.selection.segments import first_of_segments
 from tidemark.stream.coins import coins_of
-from tidemark.stream.pieces import Headers, in_pieces
+from tidemark.stream.pieces import RECORD_BYTES, Headers, in_pieces
 from tidemark.stream.rows import Rows, renamed
 
 Floats = NDArray[np.float64]
@@ -51,14 +52,23 @@ class Scored:
     scores: Scores
     features: pl.DataFrame
 
-    def part(self, begin: int, end: int) -> Scored:
-        """Rows `begin` to `end`."""
-        rows, own = self.rows, slice(begin, end)
-        columns, features = rows.columns[own], rows.features[own]
-        keys = [key[own] for key in rows.keys]
-        origin, offsets, times, late = rows.origin[own], rows.offsets[own], rows.times[own], rows.late[own]
-        cut = Rows(rows.origins, origin, offsets, times, rows.bounded[own], late, keys, columns, features)
-        return Scored(cut, self.identity[own], self.scores.only(own), self.features[own])
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """n rows of one partition, ranked.
+
+    begin: the first of them among the scored rows.  tiles, coins, draws: (n,) of each.
+    whole: what is proposed of them, if they are one record.
+    """
+
+    begin: int
+    meta: Meta
+    tiles: NDArray[np.int64]
+    coins: NDArray[np.uint64]
+    draws: NDArray[np.uint64]
+    ranking: Ranking
+    choice: Choice
+    whole: Chosen
 
 
 class Offers:
@@ -98,9 +108,9 @@ class Offers:
         fields = zip(repeat(topic), lines, keys.cast(pl.Binary).to_list(), repeat(None), repeat(()), strict=False)
         return list(map(Output._make, fields))  # half as long as a call of `Output` for each
 
-    def features(self, scored: Scored, partition: int) -> list[Output]:
-        """The batch's features as Arrow records: event id, business id, key, time, late, and the features."""
-        frame = scored.identity.hstack([pl.Series("late", scored.rows.late)]).hstack(scored.features)
+    def features(self, scored: Scored, rows: slice, partition: int) -> list[Output]:
+        """A batch's features as Arrow records: event id, business id, key, time, late, and the features."""
+        frame = scored.identity.hstack([pl.Series("late", scored.rows.late)]).hstack(scored.features)[rows]
 
         def encode(begin: int, end: int) -> tuple[bytes, Headers]:
             return to_ipc(frame[begin:end], portable=True), ()
@@ -108,70 +118,103 @@ class Offers:
         topic, size = self._pipeline.topics.features, int(frame.estimated_size())
         return [Output(topic, value, partition=partition) for _, _, value, _ in in_pieces(len(frame), size, encode)]
 
-    def proposals(self, scored: Scored, tiles: NDArray[np.int64], meta: Meta) -> list[Output]:
-        """What the batch has to offer, in one record or, if that is too large, as if the batch had been several.
+    def proposals(
+        self, scored: Scored, tiles: NDArray[np.int64], metas: Sequence[tuple[int, int, Meta]]
+    ) -> list[list[Output]]:
+        """What batches have to offer, each in one record or, if that is too large, as if it had been several.
 
-        Only the last record tells the watermark after the batch: no tile closes between two of them.
+        Only the last record of a batch tells the watermark after it: no tile closes between two of them.
 
         Args:
             scored: n rows.
             tiles: (n,) tile of each row.
-            meta: where they come from.
+            metas: the rows at which each batch begins and ends, and where they come from.
 
         Returns:
-            Records, at least one.
+            Records of each batch, at least one.
 
         """
-        n = len(tiles)
-        rows, scores = scored.rows, scored.scores
-        coins, draws = self._coins(rows)
+        coins, draws = self._coins(scored.rows)
         if self._selection.focused:
-            coins = stretched(coins, scores.probabilities)
-        ranking = self._ranker(scores, scored.features, draws)
-        value, unsure = ranking.value, _mean_by_tile(tiles, ranking.unsure)
+            coins = stretched(coins, scored.scores.probabilities)
+        batches = [self._batch(scored, tiles, coins, draws, *place) for place in metas]
+        # To build a frame costs the same for a few rows as for many: those of all batches are built as one.
+        counts = [len(batch.whole) if self._least(batch.whole) <= RECORD_BYTES else 0 for batch in batches]
+        pairs = [(batch, batch.whole) for batch, count in zip(batches, counts, strict=True) if count]
+        frame = self._offered(scored, pairs) if pairs else pl.DataFrame()
+        ends = np.cumsum(counts).tolist()
+        return [
+            self._records(scored, batch, frame[end - count : end] if count else None)
+            for batch, count, end in zip(batches, counts, ends, strict=True)
+        ]
+
+    def _batch(
+        self,
+        scored: Scored,
+        tiles: NDArray[np.int64],
+        coins: NDArray[np.uint64],
+        draws: NDArray[np.uint64],
+        begin: int,
+        end: int,
+        meta: Meta,
+    ) -> _Batch:
+        """Ranks rows `begin` to `end`, by themselves: a strategy may score a row by the others of its batch."""
+        own = slice(begin, end)
+        tiles, coins, draws, scores = tiles[own], coins[own], draws[own], scored.scores.only(own)
+        ranking = self._ranker(scores, scored.features[own], draws)
         cold = scores.probabilities is None
         explore, active = rows_to_propose(self._selection, self._pipeline.start, cold=cold, stage=ranking.stage)
         segments = self._selection.segments
-        besides = None if segments is None else first_of_segments(tiles, draws, rows.columns[segments.column])
-        choice = Choice(tiles, coins, value, draws, explore, active, besides)
+        column = None if segments is None else scored.rows.columns[segments.column][own]
+        besides = None if column is None else first_of_segments(tiles, draws, column)
+        choice = Choice(tiles, coins, ranking.value, draws, explore, active, besides)
+        return _Batch(begin, meta, tiles, coins, draws, ranking, choice, choice.of(0, end - begin))
+
+    def _least(self, chosen: Chosen) -> int:
+        """Bytes that a record of the chosen rows surely has."""
+        return len(chosen) * self._row_bytes
+
+    def _records(self, scored: Scored, batch: _Batch, frame: pl.DataFrame | None) -> list[Output]:
+        """Records of a batch. frame: of all that is proposed of it; None: it is surely too large for one record."""
+        n, ranking = len(batch.tiles), batch.ranking
+        unsure = _mean_by_tile(batch.tiles, ranking.unsure)
         chosen: dict[tuple[int, int], Chosen] = {}
 
         def least(begin: int, end: int) -> int:
-            chosen[begin, end] = choice.of(begin, end)
-            return len(chosen[begin, end]) * self._row_bytes
+            chosen[begin, end] = batch.whole if end - begin == n else batch.choice.of(begin, end)
+            return self._least(chosen[begin, end])
 
         def encode(begin: int, end: int) -> tuple[bytes, Headers]:
             own = chosen.pop((begin, end))
             # Nothing is gathered but what is proposed: a batch of a backlog has far more rows.
-            numbers = [
-                pl.Series("tile", tiles[own.rows]),
-                pl.Series("coin", coins[own.rows]),
-                pl.Series("explore", own.explore),
-                pl.Series("score", value[own.rows]),
-                pl.Series("draw", draws[own.rows]),
-                pl.Series("active", own.active),
-            ]
-            frame = self._offered(scored, own.rows, numbers)
-            told = meta if end == n else replace(meta, watermark=None)
+            rows = frame if own is batch.whole and frame is not None else self._offered(scored, [(batch, own)])
+            told = batch.meta if end == n else replace(batch.meta, watermark=None)
             of_tiles = None if unsure is None else {tile: unsure[tile] for tile in own.tiles}
-            return self._encode(told, frame, own.tiles, scores.model, idle=False, ranking=ranking, unsure=of_tiles)
+            model = scored.scores.model
+            return self._encode(told, rows, own.tiles, model, idle=False, ranking=ranking, unsure=of_tiles)
 
         pieces = in_pieces(n, 0, encode, least=least)
         return [self._output(value, headers) for _, _, value, headers in pieces]
 
-    def _offered(self, scored: Scored, chosen: NDArray[np.int64], numbers: list[pl.Series]) -> pl.DataFrame:
-        """Frame of a record. numbers: columns that are of the chosen rows alone."""
-        rows, scores = scored.rows, scored.scores.only(chosen)
+    def _offered(self, scored: Scored, pairs: Sequence[tuple[_Batch, Chosen]]) -> pl.DataFrame:
+        """Frame of what is chosen of each batch, one after the other."""
+        places = np.concatenate([batch.begin + own.rows for batch, own in pairs])
+        rows, scores = scored.rows, scored.scores.only(places)
         own = [
-            *numbers,
-            _probabilities(scores, len(chosen)),
+            pl.Series("tile", np.concatenate([batch.tiles[own.rows] for batch, own in pairs])),
+            pl.Series("coin", np.concatenate([batch.coins[own.rows] for batch, own in pairs])),
+            pl.Series("explore", np.concatenate([own.explore for _, own in pairs])),
+            pl.Series("score", np.concatenate([batch.ranking.value[own.rows] for batch, own in pairs])),
+            pl.Series("draw", np.concatenate([batch.draws[own.rows] for batch, own in pairs])),
+            pl.Series("active", np.concatenate([own.active for _, own in pairs])),
+            _probabilities(scores, len(places)),
             pl.Series("uncertainty", scores.uncertainty),
-            _constant("model", scores.model, len(chosen)),
+            _constant("model", scores.model, len(places)),
         ]
         features = renamed(scored.features, map(_feature, scored.features.columns))
-        offered = scored.identity.hstack(features)[chosen].hstack(own)
+        offered = scored.identity.hstack(features)[places].hstack(own)
         if self._context:
-            offered = offered.hstack(rows.columns[list(self._context)][chosen].select(self._shown))
+            offered = offered.hstack(rows.columns[list(self._context)][places].select(self._shown))
         return offered[list(self._schema)]
 
     def idle(self, meta: Meta, model: str) -> Output:

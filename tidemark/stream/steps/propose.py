@@ -24,10 +24,11 @@ class ProposeStep:
         """Proposals of the scored rows, and of each partition that has just become idle a record that says so."""
         outputs: list[Output] = []
         for portion in predicted.portions:
-            for begin, end, meta in portion.metas:
-                part = portion.scored if len(portion.metas) == 1 else portion.scored.part(begin, end)
-                outputs += self._offers.proposals(part, portion.tiles[begin:end], meta)
+            scored = portion.scored
+            proposals = self._offers.proposals(scored, portion.tiles, portion.metas)
+            for (begin, end, meta), records in zip(portion.metas, proposals, strict=True):
+                outputs += records
                 if self._tells_features:
-                    outputs += self._offers.features(part, meta.partition.index)
+                    outputs += self._offers.features(scored, slice(begin, end), meta.partition.index)
         outputs += [self._offers.idle(meta, predicted.model) for meta in predicted.idle]
         return outputs
