@@ -214,7 +214,7 @@ ASSIGNABLE = sa.select(queue.c.case_id, queue.c.lane, queue.c.skill, queue.c.see
     queue.c.case_id.in_(PART)
 )
 ASSIGNED_TO = (
-    sa.select(queue.c.case_id)
+    sa.select(queue.c.case_id, queue.c.skill)
     .where(queue.c.assignee == sa.bindparam("who"))
     .order_by(queue.c.case_id)
     .with_for_update()

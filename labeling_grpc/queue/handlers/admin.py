@@ -34,7 +34,7 @@ from labeling_grpc.queue.annotator_access import annotator
 from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
 from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.comments import COMMENTS
-from labeling_grpc.queue.handlers.assignments import assign, return_assigned
+from labeling_grpc.queue.handlers.assignments import assign, return_assigned, return_unskilled
 from labeling_grpc.queue.handlers.intake import waiting_row
 from labeling_grpc.queue.open_cases import OpenCase
 from labeling_grpc.queue.routing import Segments
@@ -129,6 +129,8 @@ def _update(work: UnitOfWork, command: UpdateAnnotator) -> AnnotatorRow:
     work.note_annotators_changed()
     if not after.works(work.wall):
         return_assigned(work, command.name)
+    elif after.skills != before.skills:
+        return_unskilled(work, command.name, after.skills)
     detail = {"why": command.why, "before": _told(before), "after": _told(after)}
     work.acts.append(act(command.by, "UpdateAnnotator", command.name, detail))
     return after

@@ -61,7 +61,7 @@ def _can_be(case: OpenCase, row: sa.Row[Any], name: str, skills: tuple[str, ...]
     if row.lane == Lane.EXPLORE:  # who answers it, and when, must not follow from what it is
         return False
     answered = row.seen is not None and name in msgspec.json.decode(row.seen, type=list[str])
-    return not answered and (row.skill is None or skills is None or row.skill in skills)
+    return not answered and _skilled(row.skill, skills)
 
 
 def _parts(waiting: dict[int, OpenCase]) -> list[list[int]]:
@@ -72,10 +72,24 @@ def _parts(waiting: dict[int, OpenCase]) -> list[list[int]]:
 
 def return_assigned(work: UnitOfWork, name: str) -> None:
     """Offer what is assigned to somebody to others again."""
-    held = work.connection.execute(sql.ASSIGNED_TO, {"who": name}).scalars().all()
+    _return(work, [row.case_id for row in work.connection.execute(sql.ASSIGNED_TO, {"who": name})])
+
+
+def return_unskilled(work: UnitOfWork, name: str, skills: tuple[str, ...] | None) -> None:
+    """Offer what is assigned to somebody, and asks for a skill that they have no longer, to others again."""
+    held = work.connection.execute(sql.ASSIGNED_TO, {"who": name}).all()
+    _return(work, [row.case_id for row in held if not _skilled(row.skill, skills)])
+
+
+def _return(work: UnitOfWork, held: list[int]) -> None:
     sql.ASSIGN.execute(work.connection, [{"case": case, "to": None, "until": None} for case in held])
     if held:
         work.note_annotators_changed()
+
+
+def _skilled(asked: str | None, skills: tuple[str, ...] | None) -> bool:
+    """Whether one of these skills (None: all) is what a case asks for, if it asks for any."""
+    return asked is None or skills is None or asked in skills
 
 
 def end_assignments(work: UnitOfWork) -> bool:

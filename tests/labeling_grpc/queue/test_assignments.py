@@ -132,6 +132,17 @@ def test_neither_a_closed_an_exploration_nor_an_answered_case_nor_one_beyond_som
     assert assign(desk, "ada", 0, 1, 2, 3, 4) == Changed(events(0), events(1, 2, 3, 4))
 
 
+def test_what_asks_for_a_skill_that_somebody_has_no_longer_returns_and_the_rest_stays_theirs(opened: Open) -> None:
+    desk = opened(QueueRules(classes=CLASSES, skill="needs"))
+    desk.take_in(candidate(0, context={"needs": "cards"}), candidate(1, context={"needs": "loans"}), candidate(2))
+    assign(desk, "ada", 0, 1, 2)
+    update(desk, "ada", skills=("loans",))
+    assert given(desk, "ben") == [*events(0)]
+    update(desk, "ada", skills=())
+    assert given(desk, "ben") == [*events(1)]
+    assert given(desk, "ada") == [*events(2)]
+
+
 @pytest.mark.parametrize("how", ["absent", "paused", "quarantined"])
 def test_who_is_away_or_stopped_gets_nothing_and_what_is_assigned_to_them_returns(opened: Open, how: str) -> None:
     desk = opened(RULES)

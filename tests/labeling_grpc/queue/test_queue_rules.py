@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from uuid import uuid4
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -45,7 +43,6 @@ from labeling_grpc.queue.queries import overview
 from labeling_grpc.security.caller import SERVICE
 from labeling_grpc.storage.postgres import PostgresStore
 from labeling_grpc.storage.sqlite import SqliteStore
-from labeling_grpc.tables.schema import annotators
 from tidemark.pipeline.model import Due
 from tidemark.records import Candidate, Label, decode
 from tidemark.records.topics import Topics
@@ -183,6 +180,15 @@ class Model:
     def end_assignments(self, wall: int) -> None:
         for case in self.in_state("waiting") + self.in_state("leased"):
             if case.assigned_until is not None and case.assigned_until <= wall:
+                case.assignee, case.assigned_until = "", None
+
+    def learn(self, name: str, skills: list[str] | None) -> None:
+        self.skills.pop(name, None)
+        if skills is None:
+            return
+        self.skills[name] = skills
+        for case in self.cases.values():
+            if case.assignee == name and case.needs is not None and case.needs not in skills:
                 case.assignee, case.assigned_until = "", None
 
     def leave(self, name: str) -> None:
@@ -645,19 +651,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(annotator=st.sampled_from(ANNOTATORS), skills=st.none() | st.lists(st.sampled_from(SKILLS[1:]), unique=True))
     def an_administrator_says_what_somebody_is_skilled_in(self, annotator: str, skills: list[str] | None) -> None:
-        with self.store.engine.begin() as connection:
-            connection.execute(annotators.delete().where(annotators.c.name == annotator))
-            if skills is not None:
-                known = {"name": annotator, "state": "active", "why": "", "since": 0, "quota": 0}
-                known["absent_until"] = self.model.away.get(annotator, 0)
-                connection.execute(annotators.insert().values(known | {"skills": json.dumps(skills)}))
-        if skills is None:
-            self.model.away.pop(annotator, None)
-        self.model.skills.pop(annotator, None)
-        if skills is not None:
-            self.model.skills[annotator] = skills
-        for store in self.stores:
-            store._queue.adopt_annotators(uuid4().hex)
+        told = None if skills is None else tuple(skills)
+        outcome = self.apply(UpdateAnnotator(SERVICE, annotator, None, "", told, skills is None, None, None))
+        assert isinstance(outcome, AnnotatorRow)
+        assert outcome.skills == told
+        self.model.learn(annotator, skills)
+        self.model.end_leases(self.clock.time)
 
     @rule(start=st.integers(0, 100))
     def intake_from_another_position_takes_nothing(self, start: int) -> None:
