@@ -36,7 +36,7 @@ def check_present(rows: pl.DataFrame, names: Collection[str], what: str) -> None
         RecordError: one has not.
 
     """
-    lacking = [name for name in names if rows[name].null_count()]
+    lacking = [name for name in names if rows.get_column(name).null_count()]
     if lacking:
         raise RecordError("decode", f"{what} without {', '.join(lacking)}")
 
