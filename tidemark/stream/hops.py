@@ -50,6 +50,7 @@ _SCHEMA: Final[dict[str, pl.DataType]] = {
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 _Incarnation = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
 _Origin = tuple[str, _Index, _Incarnation]
+_TEXTS: Final = {"head": pl.String(), "tail": pl.String()}
 _MANY_ORIGINS: Final = 100
 _decoder: Final = msgspec.json.Decoder(list[_Origin])
 
@@ -133,7 +134,8 @@ def event_ids(origins: Sequence[Partition], origin: NDArray[np.uint32], offsets:
     if len(origins) == 1:
         head, tail = pl.Series(heads), pl.Series(tails)
     else:
-        head, tail = pl.Series(heads, dtype=pl.String).gather(origin), pl.Series(tails, dtype=pl.String).gather(origin)
+        # Rows of a frame are taken without a query, unlike those of a series.
+        head, tail = pl.DataFrame({"head": heads, "tail": tails}, schema_overrides=_TEXTS)[origin].get_columns()
     return (head + offset + tail).alias("event_id")
 
 
@@ -142,9 +144,12 @@ def merge(hops: Sequence[Hop]) -> Hop:
     if len(hops) == 1:
         return hops[0]
     origins: dict[Partition, int] = {}
-    frames = []
+    moved = []
     for hop in hops:
         index = np.array([origins.setdefault(origin, len(origins)) for origin in hop.origins], np.uint32)
-        moved = pl.Series("_origin", index[hop.rows["_origin"].to_numpy()], dtype=pl.UInt32())
-        frames.append(hop.rows.with_columns(moved))
-    return Hop(list(origins), pl.concat(frames, rechunk=True))
+        moved.append(index[hop.rows["_origin"].to_numpy()])
+    rows = pl.concat([hop.rows for hop in hops], rechunk=True)
+    rows.replace_column(
+        rows.get_column_index("_origin"), pl.Series("_origin", np.concatenate(moved), dtype=pl.UInt32())
+    )
+    return Hop(list(origins), rows)
