@@ -52,7 +52,7 @@ class KeyWindows:
         n is the height of `columns`: a pipeline may have no features of its own.
         """
         numbers = [features[name].cast(pl.Float64).to_numpy() for name in self.features]
-        numbers += [as_numbers(columns[name]).fill_null(float("nan")).to_numpy() for name in self.columns]
+        numbers += [as_numbers(columns[name]).to_numpy() for name in self.columns]
         matrix = np.empty((len(columns), len(numbers)))
         for i, values in enumerate(numbers):
             matrix[:, i] = np.where(np.isfinite(values), values, np.nan)

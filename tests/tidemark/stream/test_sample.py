@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from streaming import DAY, MemoryEngine, load_rows, purchases, shop
 
 from tidemark.pipeline.definitions import feature_ids
@@ -17,6 +21,8 @@ from tidemark.records import Prediction, decode
 from tidemark.records.background import Sampled, sampled
 from tidemark.runtime.processor import Output
 from tidemark.stream.chances import Counted, halvings
+from tidemark.stream.outputs import Scored
+from tidemark.stream.steps import SampleStep
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -144,3 +150,22 @@ def test_events_are_drawn_with_the_chance_that_they_tell_and_spread_over_all_pla
     assert abs(total - rows) < 4 * spread
     assert len({event.place for event in events}) > 48
     assert min(event.chance for event in events) < 0.2
+
+
+def test_what_is_missing_or_infinite_of_an_event_is_null_in_the_sample() -> None:
+    engine = engine_of(1_000)
+    named = engine.pipeline.feature_names
+    values = [float("nan"), float("inf"), float("-inf"), *range(len(named) - 3)]
+
+    class Told(SampleStep):
+        def _lines(self, scored: Scored, own: NDArray[np.int64], chances: NDArray[np.float64]) -> list[bytes]:
+            features = pl.DataFrame([values] * len(scored.features), schema=list(named), orient="row")
+            return super()._lines(replace(scored, features=features.cast(pl.Float64)), own, chances)
+
+    engine.processor._sample = Told(engine.pipeline)
+    load_rows(engine, purchases(5, 30))
+    engine.drain(lambda: 10_000)
+    lines = [json.loads(output.value or b"") for output in drawn(engine)]
+    assert lines
+    for line in lines:
+        assert list(line["features"].values()) == [None, None, None, *map(float, range(len(named) - 3))]

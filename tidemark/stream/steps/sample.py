@@ -91,7 +91,6 @@ class SampleStep:
 
     def _lines(self, scored: Scored, own: NDArray[np.int64], chances: NDArray[np.float64]) -> list[bytes]:
         scores = scored.scores.only(own)
-        features = scored.features[own].select(pl.when(pl.all().is_finite()).then(pl.all()))
         probabilities = (
             pl.Series("probabilities", [None], dtype=pl.List(pl.Float64)).new_from_index(0, len(own))
             if scores.probabilities is None
@@ -102,7 +101,8 @@ class SampleStep:
                 pl.Series("inclusion_probability", chances),
                 pl.Series("model", [scores.model], dtype=pl.String).new_from_index(0, len(own)),
                 probabilities,
-                features.to_struct("features"),
+                scored.features[own].to_struct("features"),
             ]
         )
+        # JSON has neither NaN nor infinity: Polars writes null for both.
         return frame.write_ndjson().encode().split(b"\n")
