@@ -165,7 +165,7 @@ async def _assigned(admin: AsyncLabelingAdminClient, event_id: str, name: str, w
     """Offer a case to one person alone, or (name "") to whoever may have it."""
     changed = await admin.assign([event_id], name, why)
     if not changed.number:
-        return "It is left as it is: it is closed, drawn at random, or not for this person."
+        return "It is left as it is: it is closed, drawn at random, before the reviewers, or not for this person."
     return f"It is offered to {name} alone." if name else "It is offered to whoever may have it."
 
 
@@ -180,7 +180,8 @@ async def _able(visit: Visit, admin: AsyncLabelingAdminClient, name: str, fields
     await admin.update(
         name, skills="any" if skills == "any" else skill_names(skills), quota=int(quota), absent_until=until
     )
-    return f"{name} is absent; what was assigned to them is offered to others." if until else f"Noted for {name}."
+    away = until > time.time() * 1e6
+    return f"{name} is absent; what was assigned to them is offered to others." if away else f"Noted for {name}."
 
 
 async def _adjudicated(visit: Visit, event_id: str, label: str, why: str) -> str:

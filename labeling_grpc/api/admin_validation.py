@@ -24,6 +24,7 @@ from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.contract.message_sizes import MAX_CANDIDATE
 from labeling_grpc.contract.text import MAX_EVENT_ID
 from labeling_grpc.kafka.record_validation import misfit
+from labeling_grpc.queue.annotator_access import LATEST
 from labeling_grpc.queue.queries import CaseFilter
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
@@ -110,9 +111,7 @@ def update(checks: Checks, request: admin_pb2.UpdateAnnotatorRequest, by: Caller
         skills=skills,
         any_skill=request.HasField("skills") and request.skills.any_skill,
         quota=fields.between("quota", request.quota, 0, MAX_QUOTA) if request.HasField("quota") else None,
-        absent_until=None
-        if absent_until is None
-        else fields.between("absent_until_us", absent_until, 0, fields.MAX_TIME_US),
+        absent_until=None if absent_until is None else fields.between("absent_until_us", absent_until, 0, LATEST),
     )
 
 

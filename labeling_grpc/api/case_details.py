@@ -95,7 +95,7 @@ class Details:
         response = pb.GetCaseResponse(record=mapping.case_record(row, names))
         if blind:
             self._cover(connection, response.record, answers_shown, caller.name)
-            response.record.assignee = row.assignee if row.assignee == caller.name else ""
+            response.record.assignee = ""  # a gold case has none, and must look like the others in their hands
         comments, earlier = comments_of(connection, [event_id]).get(event_id, ((), 0))
         place = self._comment(response, self._own(comments, caller, looks), more=earlier > 0 and looks is None)
         whole = {"history": self._history(connection, response, row, most, blinding, names)}

@@ -19,8 +19,8 @@ from labeling_grpc.tables.schema import annotators, meta
 
 _DAY: Final = 86_400_000_000
 _YEAR_SECONDS: Final = 365 * 86_400.0
-_LATEST: Final = 253_000_000_000_000_000
-"""µs: the last year that has four digits."""
+LATEST: Final = 253_000_000_000_000_000
+"""µs: the latest end of an absence, in a year that every time zone writes with four digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class AnnotatorAccess:
 
 def absent(annotator: AnnotatorRow, wall: int) -> RefusedError:
     """Why somebody who is away gets nothing. wall: µs."""
-    until = datetime.fromtimestamp(min(annotator.absent_until, _LATEST) / 1e6, UTC)
+    until = datetime.fromtimestamp(min(annotator.absent_until, LATEST) / 1e6, UTC)
     return RefusedError(
         Reason.ANNOTATOR_ABSENT,
         f"{annotator.name!r} is absent until {until:%Y-%m-%d %H:%M} UTC; a reviewer can change that",

@@ -32,6 +32,7 @@ from labeling_grpc.queue.answer_checks import known_too_early
 from labeling_grpc.queue.consensus import GoldAnswer, ended, known
 from labeling_grpc.queue.open_cases import GoldLease
 from labeling_grpc.queue.routing import due_within, explores, segment_of, skill_of
+from labeling_grpc.queue.stacks import Waiting
 from labeling_grpc.queue.unit_of_work import UnitOfWork, parts
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables.schema import answers, cases, gold, gold_leases, queue
@@ -78,13 +79,13 @@ class GoldTurns:
         self._given: dict[str, int] = {}
 
     def take(
-        self, work: UnitOfWork, request: LeaseCases, skills: tuple[str, ...] | None, due: int | None
+        self, work: UnitOfWork, request: LeaseCases, skills: tuple[str, ...] | None, beside: Waiting
     ) -> LeasedCase | None:
         """The gold case that comes before the next true one; None: it is a true one's turn. Called once for each.
 
-        due: of the next true one.  skills: of who asks, None for every one. What they would not be given of true cases
+        beside: the next true one.  skills: of who asks, None for every one. What they would not be given of true cases
         they are not given of these: it would tell them apart. So would one that is not like the others, where cases
-        like another one are asked for.
+        like another one are asked for, and one that is not assigned to them among those that are.
         """
         if not self._every:
             return None
@@ -110,13 +111,24 @@ class GoldTurns:
         token = base64.urlsafe_b64encode(work.entropy.draw(18)).decode()
         until = work.now + request.lease_us
         candidate = decode_candidate(row.candidate)
-        seems = _seems_due(work, candidate, due, self._drawn(who, ~number) >> 32)
+        seems = _seems_due(work, candidate, beside.due_at, self._drawn(who, ~number) >> 32)
         lease = {"token": token, "event_id": row.event_id, "annotator": who, "lease_until": until, "due_at": seems}
         work.connection.execute(gold_leases.insert().values(**lease, leased_at=work.wall))
         work.golden.add(token)
         work.tell("leased", row.event_id, who, gold=True)
         segment, skill = segment_of(candidate, work.rules), skill_of(candidate, work.rules) or ""
-        return LeasedCase(row.event_id, row.candidate, token, until, 1, segment=segment, skill=skill, due=seems)
+        assigned = beside.assignee is not None
+        return LeasedCase(
+            row.event_id,
+            row.candidate,
+            token,
+            until,
+            1,
+            segment=segment,
+            skill=skill,
+            due=seems,
+            assigned=assigned,
+        )
 
     def _drawn(self, annotator: str, number: int) -> int:
         text = f"{number} {annotator}".encode()

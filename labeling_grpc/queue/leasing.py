@@ -130,7 +130,7 @@ class Leasing:
             if offer is None or (taken and size + offer.row.size > self._work.rules.max_bytes):
                 break
             skills = self._access.of(request.annotator).skills
-            if (gold := self._gold.take(self._work, request, skills, offer.row.due_at)) is not None:
+            if (gold := self._gold.take(self._work, request, skills, offer.row)) is not None:
                 size += 3 * len(gold.candidate)  # more than its message can take
                 taken.append(gold)
                 continue
@@ -154,7 +154,7 @@ class Leasing:
                 break
             gold = None
             if len(taken) < allowed:
-                gold = self._gold.take(self._work, request, skills, row.due_at)
+                gold = self._gold.take(self._work, request, skills, row)
             if gold is not None:
                 size += 3 * len(gold.candidate)
                 taken.append(gold)

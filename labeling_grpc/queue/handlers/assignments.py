@@ -14,7 +14,7 @@ from labeling_grpc.queue.annotator_access import absent, annotator
 from labeling_grpc.queue.open_cases import OpenCase
 from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.security.caller import act
-from labeling_grpc.tables.schema import Lane
+from labeling_grpc.tables.schema import Lane, Tier
 
 
 def assign(work: UnitOfWork, command: AssignCases) -> Changed | RefusedError:
@@ -59,6 +59,8 @@ def _can_be(case: OpenCase, row: sa.Row[Any], name: str, skills: tuple[str, ...]
     if not name:
         return case.assignee is not None
     if row.lane == Lane.EXPLORE:  # who answers it, and when, must not follow from what it is
+        return False
+    if case.tier == Tier.REVIEWERS:  # nobody else would be offered it, and who reviews is not known here
         return False
     answered = row.seen is not None and name in msgspec.json.decode(row.seen, type=list[str])
     return not answered and _skilled(row.skill, skills)

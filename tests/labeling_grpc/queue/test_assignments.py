@@ -13,6 +13,7 @@ from labeling import CLASSES, SOURCE, MovedClock, candidate
 
 from labeling_grpc.commands.administration import AssignCases, Changed, UpdateAnnotator
 from labeling_grpc.commands.labeling import (
+    AddGold,
     Answer,
     Arrival,
     Escalate,
@@ -141,6 +142,28 @@ def test_what_asks_for_a_skill_that_somebody_has_no_longer_returns_and_the_rest_
     update(desk, "ada", skills=())
     assert given(desk, "ben") == [*events(1)]
     assert given(desk, "ada") == [*events(2)]
+
+
+def test_a_gold_case_among_those_that_are_assigned_looks_assigned(opened: Open) -> None:
+    desk = opened(QueueRules(classes=CLASSES, gold_every=3))
+    desk.take_in(*(candidate(number) for number in range(8)))
+    closed = desk.lease("zoe", 2)
+    known = {task.event_id for task in closed}
+    desk.store.transact([SubmitAnswers(tuple(Answer(t.event_id, t.token, "answered", "fraud") for t in closed))])
+    desk.store.transact([AddGold(tuple((event_id, "fraud") for event_id in sorted(known)), BOSS)])
+    assign(desk, "ada", *(number for number in range(8) if events(number)[0] not in known))
+    tasks = desk.lease("ada", 9)
+    assert known & {task.event_id for task in tasks}, "no gold case among them"
+    assert all(task.assigned for task in tasks)
+
+
+def test_a_case_that_waits_for_the_reviewers_is_assigned_to_nobody(opened: Open) -> None:
+    desk = opened(RULES)
+    desk.take_in(candidate(0))
+    (case,) = desk.lease("ben")
+    desk.store.transact([Escalate(case.event_id, case.token, "too hard")])
+    assert assign(desk, "ada", 0) == Changed((), events(0))
+    assert [task.event_id for task in desk.lease("rita", 9, review=True)] == [case.event_id]
 
 
 @pytest.mark.parametrize("how", ["absent", "paused", "quarantined"])
