@@ -217,6 +217,8 @@ def test_cases_are_assigned_and_people_are_absent_by_command(tmp_path: Path, mon
         told = run("annotator", *here, "ada", "--back", "--skills", "any", "--quota", "0")
         assert "ada: active, every skill, no bound a day" in told
         assert "is past" in run("annotator", *here, "ada", "--absent-until", "1999-01-01", exit_code=1)
+        for until in ("9999-12-31", "9999-12-31T23:59-12:00"):  # whose year not every zone can write
+            assert "absent_until_us" in run("annotator", *here, "ada", "--absent-until", until, exit_code=1)
 
 
 def test_what_is_not_in_kafka_yet_is_not_thrown_away_unasked(unique: str, file: Path) -> None:
