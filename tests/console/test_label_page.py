@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -191,24 +192,39 @@ def test_a_held_key_answers_one_case(desk: World, browser: Chromium) -> None:
 def test_answers_given_while_the_service_is_away_are_sent_when_it_is_back_though_the_page_is_loaded_anew(
     tmp_path: Path, browser: Chromium
 ) -> None:
+    with _away(tmp_path, browser) as (its, page, back):
+        page.keyboard.press("1")
+        page.keyboard.press("2")
+        expect(page.locator("#banner-text")).to_contain_text("2 answers are kept here")
+        with back():
+            wait_until(lambda: len(labels(its)) == 2, "what was answered while it was away was lost")
+            expect(page.locator("article.case")).to_be_visible()
+            assert [label.label for label in labels(its)] == ["legitimate", "fraud"]
+
+
+@contextmanager
+def _away(
+    tmp_path: Path, browser: Chromium
+) -> Iterator[tuple[World, Page, Callable[[], AbstractContextManager[None]]]]:
+    """A page whose service is away, and how the page is loaded anew and the service comes back."""
     pipeline = fraud_pipeline()
     with world(tmp_path, pipeline) as its:
         its.take_in(*fraud_cases().candidates[-8:])
         port = int(its.server.address.rpartition(":")[2])
-        with browser.page() as page:
-            sign_in(page, its)
-            expect(page.locator("#waiting")).to_have_text("5")
-            its.server.stop()
-            page.keyboard.press("1")
-            page.keyboard.press("2")
-            expect(page.locator("#banner-text")).to_contain_text("2 answers are kept here")
+
+        @contextmanager
+        def back() -> Iterator[None]:
             page.on("dialog", lambda dialog: dialog.accept())
             page.reload()
             with serve(pipeline, its.settings, options=Options(), address=port) as again:
                 its.server = again
-                wait_until(lambda: len(labels(its)) == 2, "what was answered while it was away was lost")
-                expect(page.locator("article.case")).to_be_visible()
-                assert [label.label for label in labels(its)] == ["legitimate", "fraud"]
+                yield
+
+        with browser.page() as page:
+            sign_in(page, its)
+            expect(page.locator("#waiting")).to_have_text("5")
+            its.server.stop()
+            yield its, page, back
 
 
 _SLOW = """() => {
@@ -249,24 +265,14 @@ def test_what_is_changed_before_the_service_has_said_that_it_was_taken_is_change
 def test_what_is_changed_while_the_service_is_away_is_changed_when_it_is_back_though_the_page_is_loaded_anew(
     tmp_path: Path, browser: Chromium
 ) -> None:
-    pipeline = fraud_pipeline()
-    with world(tmp_path, pipeline) as its:
-        its.take_in(*fraud_cases().candidates[-8:])
-        port = int(its.server.address.rpartition(":")[2])
-        with browser.page() as page:
-            sign_in(page, its)
-            expect(page.locator("#waiting")).to_have_text("5")
-            its.server.stop()
-            page.keyboard.press("2")
-            expect(page.locator("#banner-text")).to_contain_text("answer is kept here")
-            page.keyboard.press("z")
-            page.keyboard.press("1")
-            page.on("dialog", lambda dialog: dialog.accept())
-            page.reload()
-            with serve(pipeline, its.settings, options=Options(), address=port) as again:
-                its.server = again
-                wait_until(lambda: len(labels(its)) == 2, "the change was lost")
-                answered, corrected = labels(its)
+    with _away(tmp_path, browser) as (its, page, back):
+        page.keyboard.press("2")
+        expect(page.locator("#banner-text")).to_contain_text("answer is kept here")
+        page.keyboard.press("z")
+        page.keyboard.press("1")
+        with back():
+            wait_until(lambda: len(labels(its)) == 2, "the change was lost")
+            answered, corrected = labels(its)
     assert (answered.label, corrected.label) == ("fraud", "legitimate")
     assert corrected.supersedes == answered.annotation_id
 
