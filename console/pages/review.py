@@ -16,11 +16,11 @@ from console.pages.common import Visit, frame, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, form
 from console.shown.agreement import Agreements
-from console.shown.allocation import abilities, allotted, moment_of, skill_names
+from console.shown.allocation import abilities, allotted, moment_of
 from console.shown.formatting import share
 from console.shown.review_view import contested, name_of, person_of
 from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, RefusedError, Task
-from labeling_grpc.client.administration import Annotator, AsyncLabelingAdminClient, AuditEntry
+from labeling_grpc.client.administration import Annotator, AsyncLabelingAdminClient, AuditEntry, skills_of
 from tidemark.errors import LabelingError
 from tidemark.records import encode
 
@@ -177,9 +177,7 @@ async def _able(visit: Visit, admin: AsyncLabelingAdminClient, name: str, fields
     until = moment_of(absent, visit.site.times) if absent else 0
     if until is None or until < 0:
         raise RejectedError(400, "write until when as a day and a time")
-    await admin.update(
-        name, skills="any" if skills == "any" else skill_names(skills), quota=int(quota), absent_until=until
-    )
+    await admin.update(name, skills=skills_of(skills), quota=int(quota), absent_until=until)
     away = until > time.time() * 1e6
     return f"{name} is absent; what was assigned to them is offered to others." if away else f"Noted for {name}."
 

@@ -66,11 +66,6 @@ def abilities(person: Annotator, times: Times, now: int) -> Abilities:
     )
 
 
-def skill_names(text: str) -> list[str]:
-    """Names from a field, separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def moment_of(text: str, times: Times) -> int | None:
     """A time of the pipeline's zone as a form's field has it, µs; None: it is none."""
     try:

@@ -44,6 +44,11 @@ State = Literal["active", "paused"]
 Skills = Sequence[str] | Literal["any"]
 
 
+def skills_of(text: str) -> Skills:
+    """What somebody is skilled in, as a person writes it: names separated by commas, or `any` for everything."""
+    return "any" if text == "any" else [name.strip() for name in text.split(",") if name.strip()]
+
+
 class LabelingAdminClient(Blocking):
     """Blocking client, made as `LabelingClient` is: whatever it does, it does as the holder of its token.
 

@@ -210,6 +210,9 @@ ASSIGN = BulkStatement(
     .where(queue.c.case_id == sa.bindparam("case"))
     .values(assignee=sa.bindparam("to"), assigned_until=sa.bindparam("until"))
 )
+UNASSIGN = BulkStatement(
+    queue.update().where(queue.c.case_id == sa.bindparam("case")).values(assignee=sa.null(), assigned_until=sa.null())
+)
 ASSIGNABLE = sa.select(queue.c.case_id, queue.c.lane, queue.c.skill, queue.c.seen, queue.c.due_at).where(
     queue.c.case_id.in_(PART)
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -38,6 +38,7 @@ NOBODY: Final = ""
 """Annotator of an annotation that no person made (an expiry)."""
 
 _BIND_LIMIT: Final = 10_000
+_Value = TypeVar("_Value")
 
 Said = Answer | Amend | Escalate | votes.Verdict | votes.GoldAnswer
 """What an annotation is made of."""
@@ -141,14 +142,14 @@ class UnitOfWork:
                 row = {"case": case.case_id, "its_tier": int(case.place.tier), "seen_by": seen}
                 placed.append({**row, "number": case.place.votes})
             if case.in_queue and case.unassigned:
-                unassigned.append({"case": case.case_id, "to": None, "until": None})
+                unassigned.append({"case": case.case_id})
             case.change = case.place = None
             case.unassigned = False
         for statement, rows in (
             (sql.RENEW, renewed),
             (sql.RETURN, returned),
             (sql.PLACE, placed),
-            (sql.ASSIGN, unassigned),
+            (sql.UNASSIGN, unassigned),
             (sql.DROP, self._dropped),
             (sql.ANNOTATE, self._annotations),
             (sql.PUBLISH, self._outbox),
@@ -392,7 +393,7 @@ class UnitOfWork:
         self.events.append(CaseEvent(kind, event_id, annotator, label, self.now, gold))
 
 
-def parts(values: Sequence[str]) -> Iterable[list[str]]:
+def parts(values: Sequence[_Value]) -> Iterable[list[_Value]]:
     """Lists that are short enough for one statement."""
     for start in range(0, len(values), _BIND_LIMIT):
         yield list(values[start : start + _BIND_LIMIT])

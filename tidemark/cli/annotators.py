@@ -17,7 +17,7 @@ from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from labeling_grpc.client.administration import Annotator, Skills
+    from labeling_grpc.client.administration import Annotator
     from labeling_grpc.quality.annotator_metrics import AnnotatorQuality
 
 
@@ -67,11 +67,6 @@ def absence(text: str, *, back: bool) -> int | None:
     if until <= datetime.now(UTC):
         raise ConfigError(f"--absent-until: {text} is past; --back says that somebody is there again")
     return round(until.timestamp() * 1_000_000)
-
-
-def skill_names(text: str) -> Skills:
-    """Skills of an option."""
-    return "any" if text == "any" else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def abilities(person: Annotator) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from tidemark.cli.annotators import abilities, absence, annotators, skill_names
+from tidemark.cli.annotators import abilities, absence, annotators
 from tidemark.cli.console import DryRun, PipelineFile, out, told
 from tidemark.cli.operator import operator
 from tidemark.cli.pipeline_file import load
@@ -221,12 +221,14 @@ def annotator(
     address: Address = "",
 ) -> None:
     """Say what somebody is skilled in, how many cases a day they take, and until when they are absent."""
+    from labeling_grpc.client.administration import skills_of
+
     with told():
         until = absence(absent_until, back=back)
         with _admin(pipeline, address) as admin:
             person = admin.update(
                 name,
-                skills=None if skills == "-" else skill_names(skills),
+                skills=None if skills == "-" else skills_of(skills),
                 quota=None if quota < 0 else quota,
                 absent_until=until,
             )

@@ -12,7 +12,7 @@ from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.annotator_access import absent, annotator
 from labeling_grpc.queue.open_cases import OpenCase
-from labeling_grpc.queue.unit_of_work import UnitOfWork
+from labeling_grpc.queue.unit_of_work import UnitOfWork, parts
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables.schema import Lane, Tier
 
@@ -30,9 +30,8 @@ def assign(work: UnitOfWork, command: AssignCases) -> Changed | RefusedError:
                 f"{person.name!r} is {person.state}: {person.why}; nothing is assigned to them",
             )
         skills = person.skills
-    waiting = {case.case_id: case for case in work.cases.values() if case.in_queue}
     rows: dict[int, sa.Row[Any]] = {}
-    for part in _parts(waiting):
+    for part in parts(sorted(case.case_id for case in work.cases.values() if case.in_queue)):
         rows |= {row.case_id: row for row in work.connection.execute(sql.ASSIGNABLE, {"part": part})}
     done: list[str] = []
     left: list[str] = []
@@ -43,10 +42,13 @@ def assign(work: UnitOfWork, command: AssignCases) -> Changed | RefusedError:
         if case is None or row is None or not _can_be(case, row, command.annotator, skills):
             left.append(event_id)
             continue
-        until = row.due_at if command.annotator and row.due_at is not None and row.due_at > work.wall else None
-        changes.append({"case": case.case_id, "to": command.annotator or None, "until": until})
+        if command.annotator:
+            until = row.due_at if row.due_at is not None and row.due_at > work.wall else None
+            changes.append({"case": case.case_id, "to": command.annotator, "until": until})
+        else:
+            changes.append({"case": case.case_id})
         done.append(event_id)
-    sql.ASSIGN.execute(work.connection, changes)
+    (sql.ASSIGN if command.annotator else sql.UNASSIGN).execute(work.connection, changes)
     if done:
         work.note_annotators_changed()
     detail = {"annotator": command.annotator, "why": command.why, "cases": done}
@@ -66,12 +68,6 @@ def _can_be(case: OpenCase, row: sa.Row[Any], name: str, skills: tuple[str, ...]
     return not answered and _skilled(row.skill, skills)
 
 
-def _parts(waiting: dict[int, OpenCase]) -> list[list[int]]:
-    """Case ids, in their order, in lists that are short enough for one statement."""
-    numbers = sorted(waiting)
-    return [numbers[start : start + sql.SWEEP] for start in range(0, len(numbers), sql.SWEEP)]
-
-
 def return_assigned(work: UnitOfWork, name: str) -> None:
     """Offer what is assigned to somebody to others again."""
     _return(work, [row.case_id for row in work.connection.execute(sql.ASSIGNED_TO, {"who": name})])
@@ -84,7 +80,7 @@ def return_unskilled(work: UnitOfWork, name: str, skills: tuple[str, ...] | None
 
 
 def _return(work: UnitOfWork, held: list[int]) -> None:
-    sql.ASSIGN.execute(work.connection, [{"case": case, "to": None, "until": None} for case in held])
+    sql.UNASSIGN.execute(work.connection, [{"case": case} for case in held])
     if held:
         work.note_annotators_changed()
 
@@ -98,6 +94,6 @@ def end_assignments(work: UnitOfWork) -> bool:
     """Offer assigned cases that are due by now to others again; whether there were any."""
     some = False
     while ended := work.connection.execute(sql.ENDED_ASSIGNMENTS, {"at": work.wall}).scalars().all():
-        sql.ASSIGN.execute(work.connection, [{"case": case, "to": None, "until": None} for case in ended])
+        sql.UNASSIGN.execute(work.connection, [{"case": case} for case in ended])
         some = True
     return some
