@@ -80,8 +80,8 @@ def _trial(pipeline: Pipeline, settings: Settings, since: int) -> Trial:
 
 def _batches(settings: Settings, topic: str) -> Iterator[Batch]:
     """A topic's records, some thousands of a partition together."""
+    from tidemark.kafka.batches import batch_of
     from tidemark.kafka.reading import each_record
-    from tidemark.lineage.derivation import batch_of
     from tidemark.runtime.processor import Partition
 
     held: dict[int, list[Message]] = {}

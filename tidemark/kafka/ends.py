@@ -36,6 +36,16 @@ def beginnings(client: AdminClient, partitions: Partitions, *, timeout: float = 
     return _offsets(client, partitions, OffsetSpec.earliest(), timeout)
 
 
+def at_time(
+    client: AdminClient, partitions: Partitions, milliseconds: int, *, timeout: float = 10.0
+) -> dict[str, list[int]]:
+    """The first offset of each partition whose Kafka timestamp is not before a time, -1 where there is none.
+
+    Arguments, result and errors are those of `ends`. milliseconds: since 1970.
+    """
+    return _offsets(client, partitions, OffsetSpec.for_timestamp(milliseconds), timeout)
+
+
 def _offsets(client: AdminClient, partitions: Partitions, spec: OffsetSpec, timeout: float) -> dict[str, list[int]]:
     asked = {TopicPartition(topic, index): spec for topic, all_ in partitions.items() for index in all_}
 

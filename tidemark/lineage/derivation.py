@@ -8,24 +8,21 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from kernels.windows.specs import PANES
 from tidemark.features.windows import NO_WATERMARK
-from tidemark.kafka import headers_of_each
 from tidemark.lineage.story import WindowPart, WindowRow
-from tidemark.lineage.topic_reader import milliseconds, offset_of, value_of
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Window
 from tidemark.runtime.broker_time import wall_clock
-from tidemark.runtime.by_topic import Received
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.steps import RoundContext
+from tidemark.stream.arriving import Arriving
 from tidemark.stream.checkpoint import Position
 from tidemark.stream.rows import Arrival, Rows
-from tidemark.stream.stages import Stage, cleaned_schema, stages
-from tidemark.stream.steps import DecodeStep, ReceiveStep, RowFeaturesStep, WindowFeaturesStep
+from tidemark.stream.stages import Stage
+from tidemark.stream.steps import WindowFeaturesStep
 from tidemark.stream.steps.window_features import Featured
 
 _LISTED: Final = 20
@@ -81,34 +78,18 @@ class Derivation:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self.cleaned = cleaned_schema(pipeline)
-        self.stages = stages(pipeline, self.cleaned)
-        self._decode, self._features = DecodeStep(pipeline), RowFeaturesStep(pipeline)
-        self._receive = {
-            stage.arriving.topic: ReceiveStep(pipeline, stage.arriving.topic, stage.arriving.layout)
-            for stage in self.stages
-            if stage.arriving is not None
-        }
+        self._arriving = Arriving(pipeline)
+        self.stages = self._arriving.stages
 
     def reach(self, stage: Stage) -> int:
         """How far before an event's time a row can matter, µs."""
-        drops = self._pipeline.deduplicate if stage.arriving is None else None
-        return stage.windows.reach + (0 if drops is None else drops.within)
+        return self._arriving.reach(stage)
 
     def arrivals(self, stage: Stage, batch: Batch) -> tuple[list[Arrival], list[tuple[int, str]]]:
         """Rows of records that reach a stage; offset and reason of each record that is refused."""
-        now = wall_clock()
-        received, context = Received([batch], [now]), RoundContext(now, [batch.partition])
-        if stage.arriving is not None:
-            outcome = self._receive[stage.arriving.topic].process(received, context)
-            refused = outcome.errs
-            found = outcome.oks
-        else:
-            decoded = self._decode.process(received, context)
-            outcome = self._features.process(decoded.oks, context)
-            refused = [*decoded.errs, *outcome.errs]
-            found = outcome.oks
-        return found, [(int(each.batch.offsets[each.row]), f"{each.step}: {each.reason}") for each in refused]
+        found = self._arriving.rows(stage, batch)
+        refused = [(int(each.batch.offsets[each.row]), f"{each.step}: {each.reason}") for each in found.errs]
+        return found.oks, refused
 
     def at(self, stage: Stage, arrivals: Sequence[Arrival], event: Event) -> AtStage:
         """The event behind the windows of a stage.
@@ -244,18 +225,6 @@ class _Seen:
         return found
 
 
-def batch_of(partition: Partition, messages: Sequence[Message]) -> Batch:
-    """Records of a partition as the steps take them."""
-    return Batch(
-        partition,
-        np.array([offset_of(message) for message in messages], np.int64),
-        np.array([milliseconds(message) for message in messages], np.int64),
-        [_bytes(message.key()) for message in messages],
-        [None if message.value() is None else value_of(message) for message in messages],
-        headers_of_each(messages),
-    )
-
-
 def known(value: float | None) -> float | None:
     """A number as records have it: none where it is missing."""
     return None if value is None or not np.isfinite(value) else float(value)
@@ -268,10 +237,6 @@ def columns_of(frame: pl.DataFrame) -> dict[str, str | float | int | bool | None
         name: value if value is None or isinstance(value, bool | int | float | str) else str(value)
         for name, value in row.items()
     }
-
-
-def _bytes(content: str | bytes | None) -> bytes | None:
-    return content.encode() if isinstance(content, str) else content
 
 
 def _same(one: Partition, other: Partition) -> bool:

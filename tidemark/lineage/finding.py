@@ -13,7 +13,8 @@ from tidemark.errors import RecordError
 from tidemark.features.windows import key_hashes
 from tidemark.formats.arrow import from_ipc
 from tidemark.kafka import headers_of
-from tidemark.lineage.derivation import Derivation, Event, batch_of, known
+from tidemark.kafka.batches import batch_of
+from tidemark.lineage.derivation import Derivation, Event, known
 from tidemark.lineage.partitioning import partition_of
 from tidemark.lineage.topic_reader import TopicReader, milliseconds, offset_of, value_of
 from tidemark.pipeline import Pipeline

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 
 from tidemark.features.rows import DerivedFeatures
-from tidemark.lineage.derivation import AtStage, Derivation, Event, batch_of, columns_of, known
+from tidemark.kafka.batches import batch_of
+from tidemark.lineage.derivation import AtStage, Derivation, Event, columns_of, known
 from tidemark.lineage.finding import MOST_ROWS, Finder
 from tidemark.lineage.story import Shown, WindowPart
 from tidemark.lineage.topic_reader import TopicReader, offset_of

@@ -15,7 +15,7 @@ from tidemark.records import Prediction, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.stream import StreamProcessor
 from tidemark.stream.checkpoint import unpack
-from tidemark.stream.replaying import FeatureReplay
+from tidemark.stream.replaying import Events, FeatureReplay, Found, gather
 
 NOTE = '[[windows]]\nname = "place_kinds"\nkey = "place"\naggregate = "distinct"\ncolumn = "kind"\nsize = "40s"\n'
 
@@ -116,15 +116,15 @@ WIDER = (
 RECOMPUTED = ["big", "who_mean", "place_sum"]
 
 
-def replayed(engine: MemoryEngine, pipeline: Pipeline, wanted: list[str], first: int = 0) -> FeatureReplay:
+def replayed(engine: MemoryEngine, pipeline: Pipeline, wanted: list[str], first: int = 0) -> Found:
     """Features of some events, from the logs of an engine that ran another file. first: offsets before it are gone."""
-    replay = FeatureReplay(pipeline, [parse_event_id(each) for each in wanted])
+    replay, found = FeatureReplay(pipeline, Events([parse_event_id(each) for each in wanted])), Found()
     for partition, log in engine.logs.items():
         left = [record for record in log if record.offset >= first]
         replay.begin(partition, truncated=len(left) < len(log))
         for begin in range(0, len(left), 13):
-            replay.take(engine.batch(partition, left[begin : begin + 13]))
-    return replay
+            gather(found, replay.take(engine.batch(partition, left[begin : begin + 13]))[0])
+    return found
 
 
 @pytest.mark.parametrize("every", [1, 7])
@@ -136,7 +136,7 @@ def test_what_is_recomputed_is_what_the_stream_would_have_computed_under_the_edi
         engine.drain()
     expected = features(engines[1])
     wanted = expected["event_id"].to_list()[::every]
-    found = replayed(engines[0], after, wanted).found
+    found = replayed(engines[0], after, wanted)
     assert sorted(found) == wanted
     plain = [name for name in after.feature_names if name not in {"ratio", "capped"}]
     for row in expected.filter(pl.col("event_id").is_in(wanted)).to_dicts():
@@ -155,7 +155,7 @@ def test_windows_that_reach_beyond_what_is_left_are_missing_and_others_are_whole
         load_rows(engine, purchases(5, 400))
         engine.drain()
     expected = {row["event_id"]: row for row in features(engines[1]).to_dicts()}
-    found = replayed(engines[0], after, sorted(expected), first=40).found
+    found = replayed(engines[0], after, sorted(expected), first=40)
     whole, short = 0, 0
     for event, ours in found.items():
         for name in ("who_mean", "who_last"):
