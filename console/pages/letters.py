@@ -24,6 +24,7 @@ from tidemark.kafka import read_record, topic_incarnation
 from tidemark.replay import Group, Letter, Mark, Marks, Replay, Report, State, grouped, letters, whole
 from tidemark.replay.grouping import kind
 from tidemark.runtime.settings import Settings
+from tidemark.sources.resending import Resending
 
 _LISTED: Final = 50
 """Newest letters of a kind that are listed."""
@@ -87,7 +88,9 @@ class _Place:
         return letter, self.marks().of(letter)
 
     def deal(self, what: str, chosen: list[Letter], note: str) -> Report:
-        with Replay(self.settings, self.visit.site.pipeline.topics, self.visit.session.name) as dealing:
+        pipeline = self.visit.site.pipeline
+        again = Resending(pipeline)
+        with Replay(self.settings, pipeline.topics, self.visit.session.name, again=again) as dealing:
             if what == "resolve":
                 return dealing.resolve(chosen, note)
             still = [each if dealing.marks.of(each) else whole(self.settings, each) for each in chosen]

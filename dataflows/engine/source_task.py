@@ -27,6 +27,7 @@ from dataflows.engine.transactional_ids import Slot, claim_slot
 from dataflows.engine.transactional_producer import RecordTooLarge, TransactionFailed, Transactions, size_of
 from dataflows.engine.watchdog import Watchdog
 from tidemark.errors import BrokerError, TopicError
+from tidemark.formats.arrow_rows import NoRowsError
 from tidemark.kafka import ensure_topics, producer_config, read_all, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import SourceSpec
@@ -34,12 +35,15 @@ from tidemark.records.dead_letter import dead_letter
 from tidemark.records.source_kinds import SOURCE_KINDS
 from tidemark.records.source_telling import Counts, Telling
 from tidemark.runtime.processor import Batch, Output, Partition
+from tidemark.sources.batches import Batches
 from tidemark.sources.keying import Keyed
 from tidemark.sources.ledger import SourcePosition, decode_position, is_position, position_key
 from tidemark.sources.source import LARGEST, Draining, Positions, Setting, Source, SourceRecord
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 2_000
+_BODIES: Final = 8
+"""Bodies of many rows that are read at once: their rows are in one transaction."""
 _WAIT: Final = 0.1
 _TIMEOUT: Final = 5.0
 _SMALLEST: Final = 1_000
@@ -88,6 +92,8 @@ class SourceTask:
         self._placed = False
         self._alone = kind.alone
         self._keyed = Keyed(pipeline, spec, self._topic)
+        self._batches = Batches(pipeline, spec) if spec.body == "arrow" else None
+        self._most = _CHUNK if self._batches is None else _BODIES
         self._ledger = pipeline.topics.ingest
         self._telling = Telling(pipeline.topics.metrics, spec.name)
         self._largest = LARGEST
@@ -150,7 +156,7 @@ class SourceTask:
         try:
             if not self._placed:
                 self._place()
-            records = self._source.read(_CHUNK, 0.0 if transactions.is_open else self._wait)
+            records = self._source.read(self._most, 0.0 if transactions.is_open else self._wait)
             if records:
                 self._send(records)
             due = transactions.age >= self._config.commit_interval or transactions.rows >= self._config.commit_rows
@@ -191,13 +197,29 @@ class SourceTask:
             _log.warning("source '%s': what came last is not in Kafka: %s", self._spec.name, failure)
 
     def _send(self, records: Sequence[SourceRecord]) -> None:
+        self._transactions.begin()
+        if self._batches is None:
+            self._send_each(records)
+            return
+        for record in records:
+            try:
+                pieces = self._batches.rows(record)
+            except NoRowsError as error:  # the body as a whole, so that what is repaired comes back whole
+                self._transactions.send([self._dead_letter(self._keyed.refused(record), str(error))])
+                self._transactions.rows += 1
+                self._open.records += 1
+                self._open.refused += 1
+                continue
+            for piece in pieces:
+                self._send_each(piece)
+
+    def _send_each(self, records: Sequence[SourceRecord]) -> None:
         outputs = self._keyed.outputs(records)
         for number, (record, output) in enumerate(zip(records, outputs, strict=True)):
             reason = self._too_large(output) or self._keyed.refusal(record)
             if reason is not None:
                 outputs[number] = self._dead_letter(output, reason)
                 self._open.refused += 1
-        self._transactions.begin()
         self._transactions.send(outputs)
         self._transactions.rows += len(records)
         self._open.records += len(records)

@@ -110,7 +110,7 @@ def replay(pipeline: PipelineFile, selection: Selection, dry_run: DryRun = False
         if dry_run:
             _would(chosen, place.marks(), "replayed")
             return
-        with Replay(place.settings, place.pipeline.topics, operator()) as sending:
+        with Replay(place.settings, place.pipeline.topics, operator(), again=place.again) as sending:
             still = [letter if sending.marks.of(letter) else whole(place.settings, letter) for letter in chosen]
             if selection.offset and any(letter.truncated and not sending.marks.of(letter) for letter in still):
                 _refuse_cut(still)
@@ -197,7 +197,7 @@ def edit(
         if dry_run or not changed or not (yes or typer.confirm(f"send {len(changed):,} repaired records?")):
             out.print("nothing is sent")
             return
-        with Replay(place.settings, place.pipeline.topics, operator()) as sending:
+        with Replay(place.settings, place.pipeline.topics, operator(), again=place.again) as sending:
             _tell(sending.send([repaired for _, repaired in changed], edited=True), "repaired and replayed")
 
 

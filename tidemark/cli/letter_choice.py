@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tidemark.replay import Chosen, Letter, Marks
+    from tidemark.runtime.processor import Output
 
 _MOST: Final = 100_000
 """Dead letters that one call deals with: they are held in memory."""
@@ -76,6 +78,13 @@ class Place:
                 raise TidemarkError(f"more than {_MOST:,} dead letters are meant: choose fewer, by --since and --until")
         return found
 
+    @property
+    def again(self) -> Callable[[Letter], list[Output]]:
+        """Makes the records of what a source refused."""
+        from tidemark.sources.resending import Resending
+
+        return Resending(self.pipeline)
+
     def types(self) -> dict[str, pl.DataType]:
         """Types of the columns of raw records, for fields that are null."""
         import polars as pl
@@ -108,8 +117,9 @@ class Place:
         from tidemark.runtime.processor import Partition as Whence
 
         raw = [each for each in repaired if each.source and each.source.topic in self.pipeline.raw_topics]
+        found = [wrong for each in repaired if each.sender for wrong in self._still_wrong_rows(each)]
         if not raw:
-            return []
+            return found
         now = time.time_ns() // 1_000_000
         batch = Batch(
             Whence(raw[0].source.topic if raw[0].source else "", 0, ""),
@@ -119,7 +129,30 @@ class Place:
             [each.value for each in raw],
             [list(each.headers) for each in raw],
         )
-        return [(raw[bad.row], bad.reason) for bad in Decoder(self.pipeline).decode(batch).bad]
+        return found + [(raw[bad.row], bad.reason) for bad in Decoder(self.pipeline).decode(batch).bad]
+
+    def _still_wrong_rows(self, repaired: Letter) -> list[tuple[Letter, str]]:
+        """The same of what a source refused: the first of its rows that could not be decoded."""
+        import numpy as np
+
+        from tidemark.formats.decoder import Decoder
+        from tidemark.runtime.processor import Batch
+        from tidemark.runtime.processor import Partition as Whence
+
+        try:
+            made = self.again(repaired)
+        except ValueError as error:
+            return [(repaired, str(error))]
+        batch = Batch(
+            Whence(repaired.sender.topic if repaired.sender else "", 0, ""),
+            np.arange(len(made)),
+            np.full(len(made), time.time_ns() // 1_000_000, np.int64),
+            [each.key for each in made],
+            [each.value for each in made],
+            [list(each.headers) for each in made],
+        )
+        bad = Decoder(self.pipeline).decode(batch).bad
+        return [(repaired, f"row {bad[0].row + 1}: {bad[0].reason}")] if bad else []
 
 
 def meant(*selection: object, every: bool) -> None:

@@ -13,6 +13,8 @@ _BEGINNINGS: Final = (
     (b"\x1f\x8b", "is compressed (gzip); let Kafka compress (compression.type), and write plain JSON"),
     (b"\x28\xb5\x2f\xfd", "is compressed (zstd); let Kafka compress (compression.type), and write plain JSON"),
     (b"Obj\x01", "is an Avro file; write JSON"),
+    (b"\xff\xff\xff\xff", 'is an Arrow stream of many rows; have a source take it, with body = "arrow"'),
+    (b"ARROW1", "is an Arrow file; write JSON, or ingest the file"),
     (b"PAR1", "is a Parquet file; write JSON, one object a record"),
 )
 _FRAME: Final = 5

@@ -1,4 +1,6 @@
-"""The process that reads a Parquet file: `python -m tidemark.formats.parquet_child FILE`, asked over standard input.
+"""The process that reads a Parquet or an Arrow file, asked over standard input.
+
+`python -m tidemark.formats.parquet_child KIND FILE`, where KIND is `parquet` or `arrow`.
 
 It answers over standard output, in frames (see `tidemark.formats.parquet_rows`).
 """
@@ -64,13 +66,19 @@ def _lines(frame: pl.LazyFrame, schema: pl.Schema, asked: Asked) -> Iterator[byt
             yield line
 
 
-def _serve(path: str, source: BinaryIO, sink: BinaryIO) -> None:
+def _scanned(kind: str, path: str) -> pl.LazyFrame:
+    if kind == "arrow":
+        return pl.scan_ipc(path, glob=False, hive_partitioning=False)
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False, low_memory=True)
+
+
+def _serve(kind: str, path: str, source: BinaryIO, sink: BinaryIO) -> None:
     def send(kind: bytes, payload: bytes) -> None:
         sink.write(FRAME.pack(kind, len(payload)) + payload)
         sink.flush()
 
     try:
-        frame = pl.scan_parquet(path, glob=False, hive_partitioning=False, low_memory=True)
+        frame = _scanned(kind, path)
         schema = _schema(frame)
         count = int(frame.select(pl.len()).collect().item())
         send(b"S", msgspec.json.encode(Schema(count, {name: str(dtype)[:100] for name, dtype in schema.items()})))
@@ -113,7 +121,7 @@ def main() -> None:
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
             os.dup2(nowhere.fileno(), 1)
         _limit_memory()
-        _serve(sys.argv[1], sys.stdin.buffer, sink)
+        _serve(sys.argv[1], sys.argv[2], sys.stdin.buffer, sink)
 
 
 if __name__ == "__main__":

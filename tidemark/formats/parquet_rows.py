@@ -33,6 +33,7 @@ _MOST_FRAME: Final = 64 << 20
 class ParquetRows:
     """Rows of a Parquet file, its declared columns alone."""
 
+    kind = "parquet"
     whole = True
     closed = True
 
@@ -45,13 +46,13 @@ class ParquetRows:
             most_rows: a file of more is refused.
 
         Raises:
-            ConfigError: it is no Parquet file, lacks a column, or holds one that can't be what it is declared.
+            ConfigError: it is no such file, lacks a column, or holds one that can't be what it is declared.
 
         """
         self.path = path
         self._declared = declared
-        _check_footer(path)
-        with _Child(path) as child:
+        self._check(path)
+        with _Child(path, self.kind) as child:
             schema = child.schema
             self._kinds = {name: kind for name in schema.columns if (kind := declared.kind_of(name)) is not None}
             self.count = schema.rows
@@ -71,12 +72,22 @@ class ParquetRows:
     def rows(self, since: Standpoint) -> Iterator[Row]:
         """The rows behind a standpoint."""
         number = since.rows
-        with _Child(self.path) as child:
+        with _Child(self.path, self.kind) as child:
             child.ask(self._asked(since.position))
             for payload in child.payloads():
                 for value in payload.split(b"\n"):
                     number += 1
                     yield Row(number, value, number)
+
+    @staticmethod
+    def _check(path: Path) -> None:
+        """Whether the file may be one at all.
+
+        Raises:
+            ConfigError: it is none.
+
+        """
+        _check_footer(path)
 
     def _asked(self, begin: int) -> Asked:
         return Asked(begin, self._kinds, self._declared.time)
@@ -100,13 +111,13 @@ def _check_footer(path: Path) -> None:
 class _Child:
     """The process that reads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, form: str) -> None:
         self._path = path
         root = str(Path(__file__).resolve().parents[2])
         kept = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
         env = {name: os.environ[name] for name in kept if name in os.environ}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tidemark.formats.parquet_child", str(path.resolve())],
+            [sys.executable, "-P", "-m", "tidemark.formats.parquet_child", form, str(path.resolve())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from tidemark.errors import ConfigError
+from tidemark.formats.arrow_file_rows import ArrowFileRows
 from tidemark.formats.csv_rows import CsvRows
 from tidemark.formats.declared import Declared
 from tidemark.formats.ndjson_rows import NdjsonRows
@@ -74,6 +75,10 @@ def _parquet(path: Path, reading: Reading) -> RowFile:
     return ParquetRows(path, reading.declared, most_rows=reading.most_rows)
 
 
+def _arrow(path: Path, reading: Reading) -> RowFile:
+    return ArrowFileRows(path, reading.declared, most_rows=reading.most_rows)
+
+
 def _csv(path: Path, reading: Reading) -> RowFile:
     return CsvRows(path, reading.declared, reading.restore)
 
@@ -83,7 +88,10 @@ def _ndjson(path: Path, _: Reading) -> RowFile:
 
 
 SOURCES: Final = Plugins[Source](
-    "kind of file", GROUP, {"parquet": _parquet, "csv": _csv, "ndjson": _ndjson, "jsonl": _ndjson}, _accept
+    "kind of file",
+    GROUP,
+    {"parquet": _parquet, "arrow": _arrow, "feather": _arrow, "csv": _csv, "ndjson": _ndjson, "jsonl": _ndjson},
+    _accept,
 )
 """Every kind of file by the ending of its names."""
 

@@ -142,9 +142,10 @@ class SourceSpec(Section):
     """What it reads (docs/how-to/sources.md). Another package may add a kind."""
     topic: Unless[str] = None
     """The raw topic that its records are for; by default the first."""
-    body: Unless[Literal["record", "text"]] = None
-    """What a body is: a `record` of the raw topic's format, or a `text`, which becomes a column by
-    `columns = { NAME = "body" }`. By default what the kind's bodies are."""
+    body: Unless[Literal["record", "text", "arrow"]] = None
+    """What a body is: a `record` of the raw topic's format; a `text`, which becomes a column by
+    `columns = { NAME = "body" }`; or `arrow`, an Arrow IPC stream of many rows, each of which becomes a record. By
+    default what the kind's bodies are."""
     columns: dict[str, str] = {}
     """Columns that the source tells: column to attribute, such as `{ device = "topic.1" }` of MQTT. A record that gives
     the column itself as well is a dead letter."""

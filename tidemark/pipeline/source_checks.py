@@ -37,6 +37,7 @@ def source_problems(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(f"{key}.topic", f"'{source.topic}' is no raw topic; {remedy}")
         kind = SOURCE_KINDS.get(source.kind)
         yield from _events(key, source, pipeline)
+        yield from _batches(key, source, kind)
         yield from _columns(key, source, kind, pipeline)
         yield from _options(key, source, kind)
 
@@ -51,10 +52,20 @@ def _events(key: str, source: SourceSpec, pipeline: Pipeline) -> Iterator[Proble
         )
 
 
+def _batches(key: str, source: SourceSpec, kind: SourceKind) -> Iterator[Problem]:
+    if source.body == "arrow" and not kind.binary:
+        instead = {
+            "http": "leave it out: a request says by its Content-Type that it is Arrow",
+            "folder": "leave it out: a file says by its ending that it is Arrow",
+        }.get(source.kind, f"the bodies of {source.kind} are no messages of their own; use kafka, mqtt, http or folder")
+        yield Problem(f"{key}.body", f'can\'t be "arrow" here; {instead}')
+
+
 def _columns(key: str, source: SourceSpec, kind: SourceKind, pipeline: Pipeline) -> Iterator[Problem]:
     if source.is_text and not source.columns:
         yield Problem(f"{key}.columns", 'is missing: bodies are texts; say which column is what, as { note = "body" }')
-    if source.columns and not source.is_text and isinstance(FORMATS.get(pipeline.raw[0].format), ColumnFormat):
+    as_records = source.columns and not source.is_text and source.body != "arrow"
+    if as_records and isinstance(FORMATS.get(pipeline.raw[0].format), ColumnFormat):
         yield Problem(
             f"{key}.columns",
             f"columns can't be written into records of format {pipeline.raw[0].format}; have their senders tell them",

@@ -44,6 +44,7 @@ class SourceKind:
         open: makes a `tidemark.sources.source.Source` of a `tidemark.sources.source.Setting`.
         alone: one process at a time, because it keeps positions; others wait for the same records.
         text: a record's body is a text by default, of which columns are made, and no record of the topic's format.
+        binary: a body is all bytes of one message, so that it may be an Arrow stream (`body = "arrow"`).
 
     """
 
@@ -53,6 +54,7 @@ class SourceKind:
     open: Callable[[Any], Any]
     alone: bool = False
     text: bool = False
+    binary: bool = False
 
 
 class BuiltIn(Mapping[str, SourceKind]):

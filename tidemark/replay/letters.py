@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from tidemark.kafka import each_record, headers_of
 from tidemark.records.dead_letter import OWN_HEADER
+from tidemark.records.raw_record import POSITION_HEADER, SOURCE_HEADER, TOLD_HEADER
 from tidemark.runtime.settings import Settings
 
 _LARGEST: Final = 2**63 - 1
@@ -41,10 +42,24 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """A source of the pipeline that refused what it read, before there was a record.
+
+    name: of the source.  topic: raw topic that it is for.  position: where it stood there.  told: attributes, as JSON.
+    """
+
+    name: str
+    topic: str
+    position: str
+    told: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """A dead letter.
 
     partition, offset: in the dead-letter topic.  source: None where it names no record (a gap, or another's record).
+    sender: of one that a source made; it names no record.
     at: when it was made, µs since 1970; None if it does not tell.  key, value, headers: the record's own.
     size: bytes of the record's value.  sha256: of the whole value, where the value was cut.
     """
@@ -61,10 +76,13 @@ class Letter:
     truncated: bool
     size: int
     sha256: str | None
+    sender: Sender | None = None
 
     @property
     def origin(self) -> str:
         """Where its record was, for a person."""
+        if self.sender is not None:
+            return f"{self.sender.name}: {self.sender.position}"
         if self.source is None:
             return "–"
         return f"{self.source.topic}[{self.source.partition}] {self.source.offset}"
@@ -79,19 +97,22 @@ class Letter:
                 said.setdefault(name, (value or b"").decode(errors="replace"))
         value = message.value()
         size = _number(said.get("size"))
+        source = _source(said)
+        own = tuple((n.removeprefix(OWN_HEADER), v) for n, v in pairs if n.startswith(OWN_HEADER))
         return cls(
             partition=_position(message.partition()),
             offset=_position(message.offset()),
-            source=_source(said),
+            source=source,
             step=said.get("step", ""),
             reason=said.get("reason", "" if said else "(no dead letter of Tidemark's: it has no headers)"),
             at=_number(said.get("at")),
             key=message.key(),
             value=value,
-            headers=tuple((n.removeprefix(OWN_HEADER), v) for n, v in pairs if n.startswith(OWN_HEADER)),
+            headers=own,
             truncated="truncated" in said,
             size=len(value or b"") if size is None else size,
             sha256=said.get("sha256"),
+            sender=None if source is not None else _sender(said, dict(own)),
         )
 
 
@@ -152,6 +173,14 @@ def _source(said: dict[str, str]) -> Source | None:
         return None
     timestamp = _number(said.get("source_timestamp"))
     return Source(topic, partition, offset, incarnation, timestamp)
+
+
+def _sender(said: dict[str, str], own: dict[str, bytes | None]) -> Sender | None:
+    name = (own.get(SOURCE_HEADER) or b"").decode(errors="replace")
+    if not name or said.get("step") != f"source {name}":
+        return None
+    position = (own.get(POSITION_HEADER) or b"").decode(errors="replace")
+    return Sender(name, said.get("source_topic", ""), position, own.get(TOLD_HEADER) or b"")
 
 
 def _number(text: str | None) -> int | None:

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -22,7 +22,7 @@ from tidemark.kafka.passing import topic_metadata
 from tidemark.records.topics import Topics, TopicSpec
 from tidemark.replay.letters import Letter, Source
 from tidemark.replay.marks import Mark, Marks, packed
-from tidemark.runtime.processor import Headers
+from tidemark.runtime.processor import Headers, Output
 from tidemark.runtime.settings import Settings
 
 REPLAYED_FROM: Final = "replayed_from"
@@ -33,6 +33,7 @@ _LETTERS: Final = 500
 _BYTES: Final = 16_000_000
 _SECONDS: Final = 30.0
 _COMMIT_SECONDS: Final = 8.0
+_FULL_SECONDS: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -47,7 +48,9 @@ class Report:
 class Replay:
     """The one process that deals with a pipeline's dead letters; a later one ends it.
 
-    by: who does it, for the marks.  clock: seconds since 1970.  hook: called with a moment's name, for tests.
+    by: who does it, for the marks.  again: makes the records of what a source refused, in place of one that never was;
+    it raises ValueError with the reason where it can't.  clock: seconds since 1970.  hook: called with a moment's name,
+    for tests.
 
     Raises:
         BrokerError: Kafka does not answer, or refuses the transactional id.
@@ -60,11 +63,13 @@ class Replay:
         topics: Topics,
         by: str,
         *,
+        again: Callable[[Letter], Sequence[Output]] | None = None,
         clock: Callable[[], float] = time.time,
         hook: Callable[[str], None] = lambda _moment: None,
     ) -> None:
         self._settings = settings
         self._by = by
+        self._again = again
         self._clock = clock
         self._hook = hook
         self._topics = topics
@@ -108,12 +113,12 @@ class Replay:
             if mark is not None:
                 report.known.append((letter, mark))
                 continue
-            source = letter.source
-            why = "it names no record that could be sent again" if source is None else self._refusal(letter, source)
+            why = self._refusal(letter)
             if why is not None:
                 report.refused.append((letter, why))
-            elif source is not None:
-                waiting.setdefault(source.name, []).append(letter)
+            else:
+                name = f"letter {letter.partition}-{letter.offset}" if letter.source is None else letter.source.name
+                waiting.setdefault(name, []).append(letter)
         for group in _chunks(list(waiting.values())):
             self._transaction(group, edited=edited)
             report.sent += [letter for alike in group for letter in alike]
@@ -145,15 +150,28 @@ class Replay:
             self._commit([(self.marks.key(each), self._mark("resolved", each, note=note)) for each in chunk])
         return report
 
-    def _refusal(self, letter: Letter, source: Source) -> str | None:
+    def _refusal(self, letter: Letter) -> str | None:
         """Why a dead letter can't be sent; None if it can."""
+        source = letter.source
+        if source is None and (letter.sender is None or self._again is None):
+            return "it names no record that could be sent again"
         if letter.truncated:
             return f"it holds only a part of its record ({letter.size:,} bytes): send the whole from its origin"
+        if source is None:
+            return self._refusal_of_sender(letter)
         count = self._partitions_of(source.topic)
         if count == 0:
             return f"there is no topic {source.topic!r} any more"
         if source.partition >= count:
             return f"topic {source.topic!r} has no partition {source.partition} any more"
+        return None
+
+    def _refusal_of_sender(self, letter: Letter) -> str | None:
+        """The same of what a source refused."""
+        try:
+            self._records(letter)
+        except ValueError as error:
+            return str(error)
         return None
 
     def _partitions_of(self, topic: str) -> int:
@@ -186,7 +204,8 @@ class Replay:
             if error is not None:
                 failures.append(f"dead letter {letter.offset}: {error.str()}")
             else:
-                placed[letter.offset, letter.partition] = f"{message.topic()}-{message.partition()}-{message.offset()}"
+                place = f"{message.topic()}-{message.partition()}-{message.offset()}"
+                placed.setdefault((letter.offset, letter.partition), place)  # of several the first
 
         def report(letter: Letter) -> Callable[[KafkaError | None, Message], None]:
             return lambda error, message: delivered(letter, error, message)
@@ -194,8 +213,8 @@ class Replay:
         try:
             self._producer.begin_transaction()
             for letter in records:
-                self._producer.produce(**self._record(letter), on_delivery=report(letter))
-                self._producer.poll(0)
+                for record in self._records(letter):
+                    self._put(record, report(letter))
             left = self._producer.flush(_SECONDS)
         except (KafkaException, BufferError) as error:
             self._abort()
@@ -209,8 +228,38 @@ class Replay:
         self._hook("produced")
         return True, placed
 
-    def _record(self, letter: Letter) -> dict[str, Any]:
-        source = cast("Source", letter.source)
+    def _put(self, record: dict[str, Any], report: Callable[[KafkaError | None, Message], None]) -> None:
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            try:
+                self._producer.produce(**record, on_delivery=report)
+            except BufferError:  # a letter may hold more rows than the client's queue has room for
+                if time.monotonic() > deadline:
+                    raise
+                self._producer.poll(_FULL_SECONDS)
+                continue
+            self._producer.poll(0)
+            return
+
+    def _records(self, letter: Letter) -> list[dict[str, Any]]:
+        """What to produce: one record, or those that a source would have made.
+
+        Raises:
+            ValueError: it can't be made; says why.
+
+        """
+        replayed = (REPLAYED_FROM, str(letter.offset).encode())
+        if letter.source is not None:
+            return [self._record(letter, letter.source)]
+        made = [] if self._again is None else self._again(letter)
+        if not made:
+            raise ValueError("nothing is in it that could be sent")
+        return [
+            {"topic": each.topic, "key": each.key, "value": each.value, "headers": [*each.headers, replayed]}
+            for each in made
+        ]
+
+    def _record(self, letter: Letter, source: Source) -> dict[str, Any]:
         own = letter.headers
         if source.topic == self._topics.labels:
             own = tuple((name, value) for name, value in own if name not in _OF_THE_PUBLISHER)

@@ -12,14 +12,11 @@ from tidemark.formats.cells import CASTS
 from tidemark.formats.declared import Declared
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import SourceSpec
+from tidemark.records.raw_record import POSITION_HEADER, SOURCE_HEADER, TOLD_HEADER, RawRecord
 from tidemark.records.record_formats import FORMATS, Format
 from tidemark.runtime.processor import Output
 from tidemark.sources.source import LONGEST_POSITION, SourceRecord
 
-SOURCE_HEADER: Final = "tidemark-source"
-"""Header of a raw record that names its source."""
-POSITION_HEADER: Final = "tidemark-position"
-"""Header of a raw record that tells where it stood there."""
 _SPACE: Final = b" \t\r\n"
 
 
@@ -59,22 +56,33 @@ class Keyed:
             RegistryError: the records' schemas are with a registry that does not answer.
 
         """
-        if self._untouched:
-            keyed = self._records.as_they_are([record.value for record in records])
-        else:
-            keyed = self._records.records([self._object(record) for record in records])
         return [
-            Output(
-                self._topic,
-                raw.value,
-                raw.key,
-                headers=(
-                    (SOURCE_HEADER, self._name),
-                    (POSITION_HEADER, record.position[:LONGEST_POSITION].encode(errors="backslashreplace")),
-                ),
-            )
-            for record, raw in zip(records, keyed, strict=True)
+            self.origin(record)._replace(value=raw.value, key=raw.key)
+            for record, raw in zip(records, self._keyed(records), strict=True)
         ]
+
+    def origin(self, record: SourceRecord) -> Output:
+        """A record as it came, without a key, with where it came from in its headers."""
+        position = record.position[:LONGEST_POSITION].encode(errors="backslashreplace")
+        return Output(self._topic, record.value, headers=((SOURCE_HEADER, self._name), (POSITION_HEADER, position)))
+
+    def _keyed(self, records: Sequence[SourceRecord]) -> list[RawRecord]:
+        """Raw records with their keys. Rows are written in the topic's format; records are of it already."""
+        rows = [i for i, record in enumerate(records) if record.is_row or not self._untouched]
+        written = self._records.records([self._object(records[i]) for i in rows])
+        if len(rows) == len(records):
+            return written
+        others = [i for i, record in enumerate(records) if not (record.is_row or not self._untouched)]
+        whole = self._records.as_they_are([records[i].value for i in others])
+        found = dict(zip([*rows, *others], [*written, *whole], strict=True))
+        return [found[i] for i in range(len(records))]
+
+    def refused(self, record: SourceRecord) -> Output:
+        """A record as it came, of which none is made; with what the source tells of it, so that it may be later."""
+        whole = self.origin(record)
+        wanted = {told for _, told, _ in self._columns}
+        told = {name: _whole(text) for name, text in record.attributes.items() if name in wanted}
+        return whole._replace(headers=(*whole.headers, (TOLD_HEADER, msgspec.json.encode(told)))) if told else whole
 
     def refusal(self, record: SourceRecord) -> str | None:
         """Why a record is a dead letter before it is in the topic; None if it is not.
@@ -93,7 +101,7 @@ class Keyed:
         """A record as a JSON object; as it is where it is no record of the topic's format."""
         if self._text:
             return self._of_text(record)
-        if self._form is None or not self._columns:
+        if record.is_row or self._form is None or not self._columns:
             return self._with_columns(record.value, record.attributes)
         try:
             told: object = self._form.to_json(record.value)

@@ -30,12 +30,14 @@ class SourceRecord(NamedTuple):
         value: its body: a record of the raw topic's format, or a text of which columns are made.
         position: where it stood, as a person would look for it.
         attributes: what the source tells of it, by the names that the kind lists.
+        is_row: its body is a JSON object of columns, whatever the raw topic's format: a row of a file or of a batch.
 
     """
 
     value: bytes
     position: str
     attributes: Mapping[str, str] = {}
+    is_row: bool = False
 
 
 class Positions(NamedTuple):

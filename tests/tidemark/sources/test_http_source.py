@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from arrow_bodies import batch
 from certificates import certificate
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ from sourcing import Committing, committing, pipeline_of, source_of
 
 from support import wait_until
 from tidemark.errors import ConfigError
+from tidemark.formats.arrow_rows import MEDIA_TYPE, ArrowRows
+from tidemark.formats.declared import Declared
 from tidemark.sources.intake import Room, weight
 from tidemark.sources.kinds.http import HttpSource
 from tidemark.sources.listening.http_body import Held, Refused, read_body, records_of
@@ -27,6 +30,7 @@ from tidemark.sources.listening.http_protocol import Bounded
 from tidemark.sources.source import Positions
 
 NDJSON = "application/x-ndjson"
+BATCHES = ArrowRows(Declared.of(pipeline_of("http", {"address": "127.0.0.1:0"})))
 EVENT = {"specversion": "1.0", "id": "e1", "source": "/meters", "type": "reading"}
 
 
@@ -73,6 +77,19 @@ def test_json_is_a_record_and_an_array_is_as_many_as_it_has(served: Committing, 
     assert post(port, b' {"a": 1} ', "application/json; charset=utf-8").status == 202
     assert post(port, b'[{"a": 12345678901234567890.10}, 7]', "application/json").status == 202
     assert bodies(served) == [b'{"a": 1}', b'{"a": 12345678901234567890.10}', b"7"]
+
+
+def test_an_arrow_stream_is_as_many_rows_as_it_has_and_is_refused_whole(served: Committing, port: int) -> None:
+    rows = [{"key": f"k{i}", "time": "t", "a": i / 2, "b": 1.0, "c": None, "more": [i]} for i in range(3)]
+    assert post(port, batch(rows), MEDIA_TYPE).status == 202
+    assert [json.loads(body) for body in bodies(served)] == [
+        {name: row[name] for name in ("key", "time", "a", "b", "c")} for row in rows
+    ]
+    answer = post(port, batch(rows)[:-9], MEDIA_TYPE)
+    assert (answer.status, b"the body is no Arrow IPC stream that can be read" in answer.read_all) == (400, True)  # type: ignore[attr-defined]
+    many = post(port, batch([{"key": None, "time": None, "a": None, "b": None, "c": None}] * 20_001), MEDIA_TYPE)
+    assert many.status == 413
+    assert len(served.records) == 3
 
 
 def test_a_structured_cloud_event_gives_its_data_and_its_attributes(served: Committing, port: int) -> None:
@@ -328,6 +345,7 @@ KINDS = [
     "application/cloudevents+json",
     "application/cloudevents-batch+json",
     "x; charset=",
+    MEDIA_TYPE,
 ]
 PIECES = [
     b"{",
@@ -344,6 +362,7 @@ PIECES = [
     b'"id"',
     b'"data"',
     b'"specversion":"1.0"',
+    batch([{"key": "k", "time": "t", "a": 1.0, "b": 2.0, "c": 3.0}]),
 ]
 ANY_BODY = st.binary(max_size=80) | st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=40).map(b"".join)
 EVENTS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
@@ -363,7 +382,7 @@ def test_whatever_is_posted_is_records_or_refused_with_a_reason(body: bytes, kin
     headers = {"content-type": kind, **({"ce-specversion": "1.0", "ce-id": "\xff", "ce-x\x00": "%"} if binary else {})}
     told: tuple[int, bool] | None = None
     try:
-        records = records_of(body, headers, "r", held)
+        records = records_of(body, headers, "r", held, BATCHES)
     except Refused as refused:
         told = (refused.status, bool(str(refused)))
     else:

@@ -125,7 +125,7 @@ class FolderSource:
         self._written[reading.progress.key] = reading.progress
         self._claimed[reading.progress.key] = reading.version[:2]
         return [
-            SourceRecord(value, f"{file.path} row {number}", {"path": str(file.path), "row": str(number)})
+            SourceRecord(value, f"{file.path} row {number}", {"path": str(file.path), "row": str(number)}, is_row=True)
             for number, value in enumerate(values, begin + 1)
         ]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from tidemark.errors import ConfigError
+from tidemark.formats.arrow_rows import ArrowRows
 from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
 from tidemark.runtime.secrets import secret
@@ -108,6 +109,7 @@ class HttpSource:
             most_bytes=options.max_body,
             body_seconds=options.body_timeout / 1e6,
             answer_seconds=options.answer_timeout / 1e6,
+            batches=ArrowRows(self._setting.declared),
         )
         config = uvicorn.Config(
             door.app(options.path),
@@ -175,7 +177,7 @@ class HttpSource:
 
 
 KIND: Final = SourceKind(
-    meaning="Records that services post: JSON, NDJSON, or CloudEvents.",
+    meaning="Records that services post: JSON, NDJSON, CloudEvents, or Arrow.",
     options=HttpOptions,
     attributes={
         "id": "Id of a CloudEvent.",

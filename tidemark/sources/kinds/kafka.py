@@ -273,4 +273,5 @@ KIND: Final = SourceKind(
     },
     open=KafkaSource,
     alone=True,
+    binary=True,
 )

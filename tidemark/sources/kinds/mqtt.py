@@ -304,4 +304,5 @@ KIND: Final = SourceKind(
     },
     open=MqttSource,
     alone=True,
+    binary=True,
 )

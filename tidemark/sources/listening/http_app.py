@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from tidemark.formats.arrow_rows import ArrowRows
 from tidemark.sources.intake import Intake, Parcel
 from tidemark.sources.listening.http_body import Held, Refused, read_body, records_of
 
@@ -32,6 +33,7 @@ class Door:
         most_bytes: of a body.
         body_seconds: in which a body must be there.
         answer_seconds: in which Kafka must have it, or the sender is told to try again.
+        batches: reads a body of Arrow.
 
     """
 
@@ -43,8 +45,9 @@ class Door:
         most_bytes: int,
         body_seconds: float,
         answer_seconds: float,
+        batches: ArrowRows,
     ) -> None:
-        self._intake = intake
+        self._intake, self._batches = intake, batches
         self._tokens = [token.encode() for token in tokens]
         self._most, self._body_seconds, self._answer_seconds = most_bytes, body_seconds, answer_seconds
 
@@ -96,7 +99,7 @@ class Door:
         except TimeoutError:
             raise Refused(408, f"the body was not there within {self._body_seconds:g} s") from None
         number = uuid.uuid4().hex
-        records = records_of(body, request.headers, number, held)
+        records = records_of(body, request.headers, number, held, self._batches)
         del body
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bool] = loop.create_future()

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 
+from tidemark.formats.arrow_rows import MEDIA_TYPE, ArrowRows, NoRowsError
 from tidemark.sources.intake import Room, weight
 from tidemark.sources.listening.cloud_events import NotAnEvent, batch, binary, elements, structured
 from tidemark.sources.source import SourceRecord
@@ -101,7 +102,9 @@ def _inflated(inflater: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
         rest = inflater.unconsumed_tail or inflater.unused_data
 
 
-def records_of(body: bytes, headers: Mapping[str, str], request: str, held: Held) -> list[SourceRecord]:
+def records_of(
+    body: bytes, headers: Mapping[str, str], request: str, held: Held, batches: ArrowRows
+) -> list[SourceRecord]:
     """The records of a body.
 
     Args:
@@ -109,6 +112,7 @@ def records_of(body: bytes, headers: Mapping[str, str], request: str, held: Held
         headers: by small names.
         request: id of the request, with which positions begin.
         held: the room that they take up.
+        batches: reads a body of Arrow.
 
     Returns:
         Records in their order; such as are broken too, which become dead letters.
@@ -121,8 +125,15 @@ def records_of(body: bytes, headers: Mapping[str, str], request: str, held: Held
     content = content.strip().lower()
     if _charset(parameters) not in {"", "utf-8", "utf8", "us-ascii"}:
         raise Refused(415, "the charset must be utf-8")
+    positions = (f"{request}/{i}" for i in range(MOST_RECORDS + 1))
     try:
-        records = _records(content, body, headers, (f"{request}/{i}" for i in range(MOST_RECORDS + 1)))
+        records = (
+            _rows(batches.read(body), positions, held)
+            if content == MEDIA_TYPE
+            else _records(content, body, headers, positions)
+        )
+    except NoRowsError as error:
+        raise Refused(400, f"the body {error}") from error
     except NotAnEvent as error:
         raise Refused(400, str(error)) from error
     if len(records) > MOST_RECORDS:
@@ -148,7 +159,22 @@ def _records(content: str, body: bytes, headers: Mapping[str, str], positions: I
             return [SourceRecord(inner, next(positions))] if inner else []
         found = elements(_array(inner))
         return [SourceRecord(value, position) for value, position in zip(found, positions, strict=False)]
-    raise Refused(415, f"Content-Type must be application/json, application/x-ndjson, {_EVENT} or {_EVENTS}")
+    kinds = f"application/json, application/x-ndjson, {_EVENT}, {_EVENTS} or {MEDIA_TYPE}"
+    raise Refused(415, f"Content-Type must be {kinds}")
+
+
+def _rows(pieces: Iterator[list[bytes]], positions: Iterator[str], held: Held) -> list[SourceRecord]:
+    """Rows of a batch, for which room is taken as they are unpacked; one more than may be, at most."""
+    records: list[SourceRecord] = []
+    size = held.size
+    for piece in pieces:
+        fresh = [SourceRecord(value, position, is_row=True) for value, position in zip(piece, positions, strict=False)]
+        records += fresh
+        size += weight(fresh)
+        held.set(size)
+        if len(records) > MOST_RECORDS:
+            break
+    return records
 
 
 def _array(body: bytes) -> bytes:
