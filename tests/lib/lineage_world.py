@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,12 +46,14 @@ class LineageWorld:
     refused: int = 0
     candidates: list[Candidate] = field(default_factory=list)
 
-    def produce(self, outputs: Iterable[Output]) -> None:
-        """Write records."""
+    def produce(self, outputs: Iterable[Output], came: Sequence[int] | None = None) -> None:
+        """Write records. came: Kafka's timestamp of each, ms."""
         producer = Producer(producer_config(self.settings))
-        for output in outputs:
+        for number, output in enumerate(outputs):
             # The client would take a missing partition for number 0.
             place: dict[str, Any] = {} if output.partition is None else {"partition": output.partition}
+            if came is not None:
+                place["timestamp"] = came[number]
             producer.produce(output.topic, output.value, output.key, headers=list(output.headers), **place)
         assert producer.flush(60) == 0
 
@@ -95,36 +97,63 @@ class LineageWorld:
         publish_model(self, version, [held], known_until=max(label.known_at for label in labels))
 
 
-def run_shop(settings: Settings, name: str, rows: int = 300, *, bad: int = 3) -> LineageWorld:
+def run_shop(
+    settings: Settings, name: str, rows: int = 300, *, bad: int = 3, lost: int | None = None, stamped: bool = False
+) -> LineageWorld:
     """The shop of `streaming`, over two keys: raw records, hops, predictions, features, proposals, candidates.
 
-    The first third of the rows comes before the first model. bad: raw records that are none.
+    The first third of the rows comes before the first model. bad: raw records that are none.  lost: as `run` has it.
+    stamped: records come when their events happen.
     """
     text = shop(features_topic=True).model_dump(mode="python")
     pipeline = Pipeline.model_validate(text | {"name": name, "raw": [{"topic": f"{name}.raw"}]})
+    purchased = purchases(7, rows)
+    records = [
+        (str(row["who"]).encode(), json.dumps(row).encode() if number % (rows // bad) else b'{"at": "never"}')
+        for number, row in enumerate(purchased)
+    ]
+    came = [int(str(row["at"])) // 1_000 for row in purchased] if stamped else None
+    return run(settings, pipeline, records, bad=bad, lost=lost, came=came)
+
+
+def run(
+    settings: Settings,
+    pipeline: Pipeline,
+    records: Iterable[tuple[bytes | None, bytes]],
+    *,
+    bad: int = 0,
+    lost: int | None = None,
+    came: Sequence[int] | None = None,
+) -> LineageWorld:
+    """A pipeline that has read records: keys and values.
+
+    lost: number of a prediction that is never written.  came: Kafka's timestamp of each record, ms; None: now.
+    """
     its = LineageWorld(settings, pipeline, refused=bad)
-    topics = pipeline.topics
+    topics, (raw, *_) = pipeline.topics, pipeline.raw_topics
     specs = topics.specs(
         raw=pipeline.raw_topics, hops=pipeline.hops, partitions=pipeline.partitions, retention_ms=10**12
     )
     ensure_topics(settings, [TopicSpec(spec.name, spec.partitions, spec.config) for spec in specs])
-    purchased = purchases(7, rows)
-    its.produce(
-        Output(f"{name}.raw", json.dumps(row).encode() if number % (rows // bad) else b'{"at": "never"}', key)
-        for number, row in enumerate(purchased)
-        for key in [str(row["who"]).encode()]
-    )
+    its.produce((Output(raw, value, key) for key, value in records), came)
     processor = StreamProcessor(pipeline, its_models := _Models())
-    for topic in [f"{name}.raw", *pipeline.hop_topics]:
+    predicted = 0
+    for topic in [raw, *pipeline.hop_topics]:
         incarnation = topic_incarnation(settings, topic)
         for index in range(pipeline.partitions):
             processor.open(Partition(topic, index, incarnation), "")
-        batches = its.batches(topic)
+        batches, last = its.batches(topic), topic == [raw, *pipeline.hop_topics][-1]
         for number, batch in enumerate(batches):
-            if topic in pipeline.hop_topics and number == len(batches) // 3:
+            if last and number == len(batches) // 3:
                 publish_model(its, "v000001-0000000a", [])
                 its_models.model = its.model
-            its.produce(processor.process(batch))
+            outputs = []
+            for output in processor.process(batch):
+                is_prediction = output.topic == topics.predictions
+                if not (is_prediction and predicted == lost):
+                    outputs.append(output)
+                predicted += is_prediction
+            its.produce(outputs)
     for now in (1.0, _LONG_AFTER):
         its.produce(processor.tick(now))
     select = SelectProcessor(pipeline)
@@ -147,7 +176,8 @@ def publish_model(its: LineageWorld, version: str, trained_on: list[LabelRange],
     """Train a small model on noise and put it in force."""
     schema, rng = ModelSchema.of(its.pipeline), np.random.default_rng(3)
     features = rng.normal(20, 30, size=(200, len(schema.features)))
-    target = (features.sum(axis=1) > np.median(features.sum(axis=1))).astype(np.int64)
+    cuts = np.quantile(features.sum(axis=1), np.linspace(0, 1, len(schema.classes) + 1)[1:-1])
+    target = np.searchsorted(cuts, features.sum(axis=1), side="left").astype(np.int64)
     ids = tuple(f"{its.pipeline.name}.raw-0-{number}-0a1b2c3d" for number in range(200))
     data = Dataset(features, target, ids, np.arange(200), known_until)
     model = train(data, schema, {"num_iterations": 8})

@@ -35,6 +35,7 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
         "doctor": "Is this machine ready? What to do where not.",
         "status": "Show flows, lag, quality, and what is wrong.",
         "why": "How one event came to its score, compared.",
+        "replay": "Past events once more, compared with then.",
         "decisions": "What the rules would have decided on the past.",
         "models": "Models: list, compare, promote, pin.",
         "metrics": "Every metric that is published, and what it means.",

@@ -18,7 +18,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.runtime.processor import Partition
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
-from tidemark.times.iso8601 import UNREADABLE, iso_times
+from tidemark.times.places import read_place
 
 app = typer.Typer(add_completion=False)
 _AGAIN: Final = "--publish-again"
@@ -155,22 +155,18 @@ def _targets(group: StoppedGroup, places: Sequence[Place], to: str) -> dict[Part
         ConfigError: it is nowhere.
 
     """
-    if to == "earliest":
+    wanted = read_place(to, "--to")
+    if wanted.kind == "earliest":
         return {place.partition: place.low for place in places}
-    if to == "latest":
+    if wanted.kind == "latest":
         return {place.partition: place.end for place in places}
-    if to.isascii() and to.isdecimal() and len(to) < 19:
-        offset = int(to)
-        wrong = next((place for place in places if not place.low <= offset <= place.end), None)
-        if wrong is not None:
-            raise ConfigError(
-                f"--to {offset}: {wrong.partition.topic} partition {wrong.partition.index} has offsets {wrong.low} to "
-                f"{wrong.end}; name one of them, or a time"
-            )
-        return {place.partition: offset for place in places}
-    (time,) = iso_times([to]).tolist()
-    if time == UNREADABLE or time < 0:
+    if wanted.kind == "time":
+        return group.at_time(places, wanted.number // 1_000)
+    offset = wanted.number
+    wrong = next((place for place in places if not place.low <= offset <= place.end), None)
+    if wrong is not None:
         raise ConfigError(
-            f"--to {to!r} is none of earliest, latest, an offset, and a time such as 2026-11-28T06:00:00Z"
+            f"--to {offset}: {wrong.partition.topic} partition {wrong.partition.index} has offsets {wrong.low} to "
+            f"{wrong.end}; name one of them, or a time"
         )
-    return group.at_time(places, time // 1_000)
+    return {place.partition: offset for place in places}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tidemark.kafka.passing import asked_until
@@ -13,13 +13,16 @@ from tidemark.kafka.passing import asked_until
 Partitions = Mapping[str, Iterable[int]]
 
 
-def ends(client: AdminClient, partitions: Partitions, *, timeout: float = 10.0) -> dict[str, list[int]]:
+def ends(
+    client: AdminClient, partitions: Partitions, *, timeout: float = 10.0, committed: bool = False
+) -> dict[str, list[int]]:
     """The end of each partition, markers of transactions among what was written.
 
     Args:
         client: asks Kafka.
         partitions: indices, by topic.
         timeout: seconds.
+        committed: the end for a reader of committed records: before transactions that are still open.
 
     Returns:
         By topic, in the order of its partitions.
@@ -28,7 +31,8 @@ def ends(client: AdminClient, partitions: Partitions, *, timeout: float = 10.0) 
         KafkaException: Kafka does not answer.
 
     """
-    return _offsets(client, partitions, OffsetSpec.latest(), timeout)
+    isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    return _offsets(client, partitions, OffsetSpec.latest(), timeout, isolation)
 
 
 def beginnings(client: AdminClient, partitions: Partitions, *, timeout: float = 10.0) -> dict[str, list[int]]:
@@ -46,13 +50,21 @@ def at_time(
     return _offsets(client, partitions, OffsetSpec.for_timestamp(milliseconds), timeout)
 
 
-def _offsets(client: AdminClient, partitions: Partitions, spec: OffsetSpec, timeout: float) -> dict[str, list[int]]:
+def _offsets(
+    client: AdminClient,
+    partitions: Partitions,
+    spec: OffsetSpec,
+    timeout: float,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[str, list[int]]:
     asked = {TopicPartition(topic, index): spec for topic, all_ in partitions.items() for index in all_}
 
     def ask() -> dict[str, list[int]]:
         found: dict[str, list[int]] = {topic: [] for topic in partitions}
         if asked:
-            for partition, answer in client.list_offsets(asked, request_timeout=timeout).items():
+            for partition, answer in client.list_offsets(
+                asked, isolation_level=isolation, request_timeout=timeout
+            ).items():
                 found[partition.topic].append(answer.result(timeout).offset)
         return found
 

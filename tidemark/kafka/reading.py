@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Final
 
@@ -51,7 +51,7 @@ def read_all(settings: Settings, topic: str, *, timeout: float = 60.0, settled: 
 
 def each_record(
     settings: Settings, topic: str, *, timeout: float = 60.0, settled: bool = False, last: int | None = None
-) -> Iterator[Message]:
+) -> Generator[Message, None, None]:
     """As `read_all`, record by record as they come: of each partition in order, and no more held than was fetched.
 
     Args:

@@ -43,6 +43,35 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec], *, timeout: fl
         raise unreachable(settings, error.args[0].str()) from error
 
 
+def delete_topic(settings: Settings, topic: str, *, timeout: float = 30.0) -> None:
+    """Delete a topic with all its records, and wait until it is gone.
+
+    Args:
+        settings: that name the Kafka.
+        topic: its name. Where there is none, nothing is done.
+        timeout: seconds.
+
+    Raises:
+        TopicError: Kafka refuses.
+        BrokerError: Kafka does not answer, or the topic is not gone in time.
+
+    """
+    client = connect(settings, timeout=timeout, down=DOWN)
+    deadline = time.monotonic() + timeout
+    try:
+        client.delete_topics([topic], operation_timeout=timeout, request_timeout=timeout)[topic].result(
+            timeout + _GRACE_SECONDS
+        )
+    except KafkaException as error:
+        cause: KafkaError = error.args[0]
+        if cause.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise TopicError(f"Kafka refuses to delete topic {topic!r}: {cause.str()}") from error
+    while topic in client.list_topics(timeout=timeout).topics:
+        if time.monotonic() > deadline:
+            raise BrokerError(f"topic {topic!r} is not gone after {timeout:g} s; see the broker's log")
+        time.sleep(0.02)
+
+
 def _settle(client: AdminClient, wanted: dict[str, TopicSpec], timeout: float, deadline: float) -> list[str]:
     present = client.list_topics(timeout=timeout).topics
     missing = [spec for name, spec in wanted.items() if name not in present]

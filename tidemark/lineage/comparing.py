@@ -8,8 +8,10 @@ from typing import Final
 
 from tidemark.lineage.story import Difference, Shown
 
-_SAME: Final = 1e-9
+SAME: Final = 1e-9
 """Relative: sums over a batch of another size round their last bits otherwise."""
+SMALLEST: Final = 1e-12
+"""Absolute: for what is nearly zero."""
 
 
 class Comparison:
@@ -58,7 +60,7 @@ def same(one: Shown, other: Shown) -> bool:
         return one == other
     if isinstance(one, int) and isinstance(other, int):
         return one == other
-    return math.isclose(one, other, rel_tol=_SAME, abs_tol=1e-12)
+    return math.isclose(one, other, rel_tol=SAME, abs_tol=SMALLEST)
 
 
 def _plain(value: Shown) -> str | float | int | None:

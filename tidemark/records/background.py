@@ -76,7 +76,7 @@ def sampled(
     if len(event.model) > 100 or len(event.features) > _MOST:
         raise RecordError(_STEP, f"a model's name of {len(event.model)} letters, or {len(event.features)} features")
     _check_probabilities(event.probabilities)
-    names = {identity: name for name, identity in _definitions(headers).items()}
+    names = {identity: name for name, identity in definitions_of(headers).items()}
     place = int(key)
     if place >= size or not all(identity in names and names[identity] in event.features for identity in ids):
         return None
@@ -92,7 +92,19 @@ def sampled(
     )
 
 
-def _definitions(headers: Sequence[tuple[str, bytes | None]] | None) -> Mapping[str, str]:
+def definitions_of(headers: Sequence[tuple[str, bytes | None]] | None) -> Mapping[str, str]:
+    """By what definition each feature of a record was computed, by the feature's name.
+
+    Args:
+        headers: of the record.
+
+    Returns:
+        The ids.
+
+    Raises:
+        RecordError: it does not tell.
+
+    """
     told = next((content for name, content in headers or [] if name == DEFINITIONS), None)
     if not told:
         raise RecordError(_STEP, f"no header '{DEFINITIONS}' where an event of the sample was expected")

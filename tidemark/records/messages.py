@@ -48,6 +48,17 @@ class Prediction(Record, frozen=True, kw_only=True):
     late: bool = False
 
 
+class ShadowPrediction(Prediction, frozen=True, kw_only=True):
+    """`P.shadow.NAME`: an event that was replayed, scored by the model that its prediction names.
+
+    `incomplete` names features of which not all rows could be read: their values may be others than those of the
+    stream. Probabilities are null where the model takes one of them.
+    """
+
+    features: dict[str, float | None]
+    incomplete: list[str] = []
+
+
 class Decision(Record, frozen=True, kw_only=True):
     """`P.decisions`: what a rule makes of an event that is likely enough.
 

@@ -113,6 +113,10 @@ class Topics:
         """That topic as it should be."""
         return TopicSpec(self.webhooks, 1, _COMPACTED | _SMALL_SEGMENTS)
 
+    def shadow(self, name: str) -> str:
+        """What a replay called `name` gave: predictions with their features. Made and removed by `tidemark replay`."""
+        return f"{self.pipeline}.shadow.{name}"
+
     def specs(
         self,
         *,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Final
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.expressions import Schema
 from tidemark.pipeline.sql.values import TIMESTAMP
+from tidemark.records.background import DEFINITIONS
 from tidemark.runtime.processor import Output, Partition
 from tidemark.selection.proposals import ProposalMeta, encode_proposals, rows_to_propose, schema
 from tidemark.selection.ranking import Choice, Chosen
@@ -82,6 +84,7 @@ class Offers:
         self._schema = schema(pipeline, self._context)
         self._row_bytes = least_bytes(self._schema.values())
         self._definitions = feature_ids(pipeline)
+        self._told: Headers = ((DEFINITIONS, msgspec.json.encode(self._definitions)),)
         self._ranker = Ranker(pipeline)
         self._coin = hash64(pipeline.selection.version.encode())
         self._draw = hash64((pipeline.selection.version + _DRAW).encode())
@@ -109,14 +112,18 @@ class Offers:
         return list(map(Output._make, fields))  # half as long as a call of `Output` for each
 
     def features(self, scored: Scored, rows: slice, partition: int) -> list[Output]:
-        """A batch's features as Arrow records: event id, business id, key, time, late, and the features."""
+        """A batch's features as Arrow records: event id, business id, key, time, late, and the features.
+
+        The header `definitions` tells by what definition each feature was computed.
+        """
         frame = scored.identity.hstack([pl.Series("late", scored.rows.late)]).hstack(scored.features)[rows]
 
         def encode(begin: int, end: int) -> tuple[bytes, Headers]:
-            return to_ipc(frame[begin:end], portable=True), ()
+            return to_ipc(frame[begin:end], portable=True), self._told
 
         topic, size = self._pipeline.topics.features, int(frame.estimated_size())
-        return [Output(topic, value, partition=partition) for _, _, value, _ in in_pieces(len(frame), size, encode)]
+        pieces = in_pieces(len(frame), size, encode)
+        return [Output(topic, value, partition=partition, headers=headers) for _, _, value, headers in pieces]
 
     def proposals(
         self, scored: Scored, tiles: NDArray[np.int64], metas: Sequence[tuple[int, int, Meta]]

@@ -73,7 +73,7 @@ class Past:
         try:
             indexes = sorted(topic_metadata(self._client, topic, _TIMEOUT).partitions)
             low = beginnings(self._client, {topic: indexes}, timeout=_TIMEOUT)[topic]
-            high = ends(self._client, {topic: indexes}, timeout=_TIMEOUT)[topic]
+            high = ends(self._client, {topic: indexes}, timeout=_TIMEOUT, committed=True)[topic]
         except (KafkaException, TimeoutError) as error:
             raise _untold(topic, error) from error
         places = zip(indexes, low, high, strict=True)

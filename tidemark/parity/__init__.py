@@ -1,0 +1,4 @@
+"""The stream's definition once more over what topics hold, compared with what was recorded.
+
+`tidemark replay` runs a `Replay` over a range of events, into a shadow topic.
+"""
