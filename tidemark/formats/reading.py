@@ -90,7 +90,7 @@ def _ndjson(path: Path, _: Reading) -> RowFile:
 SOURCES: Final = Plugins[Source](
     "kind of file",
     GROUP,
-    {"parquet": _parquet, "arrow": _arrow, "feather": _arrow, "csv": _csv, "ndjson": _ndjson, "jsonl": _ndjson},
+    {"parquet": _parquet, "csv": _csv, "ndjson": _ndjson, "jsonl": _ndjson, "arrow": _arrow, "feather": _arrow},
     _accept,
 )
 """Every kind of file by the ending of its names."""
