@@ -29,6 +29,7 @@ from tidemark.monitoring.steps import (
     DecodePredictionsStep,
     JoinOutcomesStep,
     KeepLabelsStep,
+    LabelOutcomesStep,
     MeasureStep,
     WatchLabelsStep,
     WatchSampleStep,
@@ -69,6 +70,7 @@ def build(
     outcomes = tm.step_with_errors("decode_outcomes", told, make=partial(DecodeOutcomesStep, pipeline))
     join = partial(JoinOutcomesStep, pipeline, options)
     joined = tm.step_with_errors("join_outcomes", read, predictions.oks, outcomes.oks, make=join)
+    labeled = tm.step("label_outcomes", joined.oks, partial(LabelOutcomesStep, pipeline))
     held = tm.together("held", predictions.oks, labels.oks, joined.oks)
     metrics = tm.step("measure", held, partial(MeasureStep, pipeline, options, delays))
     announce = announcing(pipeline)
@@ -78,7 +80,7 @@ def build(
     judged = tm.step("watch_labels", answered, partial(WatchLabelsStep, pipeline, options, announce))
     errs = predictions.errs, labels.errs, outcomes.errs, joined.errs, watched.errs
     letters = tm.dead_letters("dead_letters", *errs, topic=topics.deadletter)
-    tm.commit("commit", sink, letters, metrics, watched.oks, judged, state=partial(MonitorState, pipeline))
+    tm.commit("commit", sink, letters, labeled, metrics, watched.oks, judged, state=partial(MonitorState, pipeline))
     return flow
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-PREFIX: Final = "program:"
+from tidemark.records import PROGRAM
+
+PREFIX: Final = PROGRAM
 """What the name of an annotator that is a program begins with; nobody else has such a name."""
 
 

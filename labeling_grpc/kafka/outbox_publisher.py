@@ -36,7 +36,7 @@ from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
 from tidemark import kafka
 from tidemark.errors import BrokerError, LabelingError, RecordError, TidemarkError
 from tidemark.kafka import headers_of, read_spans
-from tidemark.records import Label, decode
+from tidemark.records import OUTCOME, Label, decode
 from tidemark.records.topics import Topics
 from tidemark.runtime.settings import Settings
 
@@ -296,9 +296,12 @@ class Publisher:
         for message in messages:
             offset = cast("int", message.offset())
             try:
-                labels.append((offset, fitting(decode(Label, message.value()))))
+                label = fitting(decode(Label, message.value()))
             except RecordError:
                 self._pass_over(source, offset, "is no label")
+                continue
+            if label.reason != OUTCOME:  # nobody answered: the world said it, of events that may be no case
+                labels.append((offset, label))
         self._adopt_fitting(source, labels)
 
     def _adopt_fitting(self, source: Source, labels: Sequence[tuple[int, Label]]) -> None:

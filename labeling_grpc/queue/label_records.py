@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from labeling_grpc.commands.labeling import Amend, Answer
 from labeling_grpc.queue.consensus import GoldAnswer, Verdict, read
-from tidemark.records import Candidate, Label
+from labeling_grpc.queue.open_cases import OpenCase
+from labeling_grpc.tables.schema import Tier
+from tidemark.records import Candidate, Label, LabelSource
 
 
 def bulk_of(content: object, rows: Iterable[Mapping[Any, Any]], supersedes: str | None) -> str | None:
@@ -28,6 +32,36 @@ def bulk_of(content: object, rows: Iterable[Mapping[Any, Any]], supersedes: str 
         return None
     bulk: str | None = next(row["bulk"] for row in rows if row["id"] == supersedes)
     return bulk
+
+
+def sourced(record: Label, content: object, rows: Iterable[Mapping[Any, Any]], case: OpenCase | None) -> Label:
+    """A record with whose word it is, where it does not tell by itself.
+
+    Args:
+        record: of the annotation.
+        content: what the annotation is made of.
+        rows: what was said of the event before.
+        case: that it is of; None where it is not at hand, for it was closed before.
+
+    Returns:
+        The record. Its source is `import` for a label of a file; `review` for a reviewer's answer to a case that was
+        for reviewers, and for what somebody else's answer was amended to.
+
+    """
+    source: LabelSource | None = None
+    if record.status != "answered":
+        return record
+    if isinstance(content, Answer):
+        if not content.token:
+            source = "import"  # whoever was asked had a lease
+        elif case is not None and case.tier == Tier.REVIEWERS:
+            source = "review"
+    elif isinstance(content, Amend):
+        rows = list(rows)
+        author = next((row["annotator"] for row in rows if row["id"] == record.supersedes), None)
+        if record.annotator != author or any(row["status"] == "escalated" for row in rows):
+            source = "review"
+    return record if source is None else msgspec.structs.replace(record, source=source)
 
 
 def label_of(row: Mapping[Any, Any], candidate: Candidate, verdict: Verdict | None = None) -> Label:

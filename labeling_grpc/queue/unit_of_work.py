@@ -24,7 +24,7 @@ from labeling_grpc.queue import sql
 from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.comments import COMMENTS
 from labeling_grpc.queue.entropy import Entropy
-from labeling_grpc.queue.label_records import bulk_of, label_of
+from labeling_grpc.queue.label_records import bulk_of, label_of, sourced
 from labeling_grpc.queue.open_cases import GoldLease, OpenCase
 from labeling_grpc.queue.program_audit import ProgramAudit
 from labeling_grpc.security.audit import Act
@@ -322,7 +322,8 @@ class UnitOfWork:
         self.annotate(stored)
         if key is not None:
             self.keyed[candidate.event_id, key] = stored
-        record = label_of(stored, candidate, verdict)
+        before = self.annotations_by_event[candidate.event_id][:-1]
+        record = sourced(label_of(stored, candidate, verdict), content, before, self.cases.get(candidate.event_id))
         self.publish(Message(self.topics.labels, candidate.event_id.encode(), encode(record)), annotation_id)
         return annotation_id
 

@@ -10,7 +10,7 @@ from typing import Final
 from tidemark.errors import RecordError
 from tidemark.kafka import read_all
 from tidemark.pipeline.model import Pipeline
-from tidemark.records import Label
+from tidemark.records import SOURCES, Label, LabelSource
 from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.settings import Settings
 from tidemark.training.dataset import check, dataset
@@ -64,10 +64,16 @@ def to_review(pipeline: Pipeline, settings: Settings, most: int) -> Review:
             labels.append((place, check(value if isinstance(value, bytes) else None, schema, pipeline.raw_topics)))
         except RecordError:
             continue  # retrain has made a dead letter of it
-    return review_of(labels, schema, most, int(time.time() * 1e6))
+    return review_of(labels, schema, most, int(time.time() * 1e6), pipeline.label.order)
 
 
-def review_of(labels: Sequence[tuple[int, Label]], schema: ModelSchema, most: int, now: int) -> Review:
+def review_of(
+    labels: Sequence[tuple[int, Label]],
+    schema: ModelSchema,
+    most: int,
+    now: int,
+    sources: Sequence[LabelSource] = SOURCES,
+) -> Review:
     """The same of labels that were read.
 
     Args:
@@ -75,6 +81,7 @@ def review_of(labels: Sequence[tuple[int, Label]], schema: ModelSchema, most: in
         schema: features and classes.
         most: cases within a day.
         now: µs since 1970.
+        sources: whose word counts, first to last.
 
     Returns:
         The most doubtful cases; none that came back for it before, nor one that was imported.
@@ -83,7 +90,7 @@ def review_of(labels: Sequence[tuple[int, Label]], schema: ModelSchema, most: in
     back = [label for _, label in labels if label.status == "requeued" and label.comment == WHY]
     today = sum(now - _DAY < label.answered_at <= now + _DAY for label in back)
     before = {label.event_id for label in back}
-    rows = dataset(labels, schema)
+    rows = dataset(labels, schema, sources=sources)
     trust = measured(rows, Task(schema))
     if trust is None:
         return Review([], 0, len(rows), today)

@@ -66,7 +66,7 @@ def export(
         topic = loaded.topics.labels
         settings = started(loaded, pipeline, topic)
         labels = [decode(Label, message.value()) for message in read_all(settings, topic, settled=True)]
-        found = final_labels(labels) if verdicts else labels
+        found = final_labels(labels, loaded.label.order) if verdicts else labels
         write(found, to)
         out.print(f"{len(found):,} written to {safe(str(to))}", soft_wrap=True)
 

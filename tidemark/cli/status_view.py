@@ -14,6 +14,7 @@ from tidemark.observe.words import (
     alert_words,
     decision_words,
     gain_words,
+    label_words,
     labeling_words,
     quality_words,
     rate_words,
@@ -113,7 +114,7 @@ def _model_facts(status: Status, table: Table) -> None:
         table.add_row("decisions", Text(safe(decision_words(status.decisions))))
     champion = status.champion
     if champion is not None:
-        text = f"{champion.version}, learnt from {champion.labels:,} labels; {champion.decision}"
+        text = f"{champion.version}, learnt from {champion.labels:,} labels{label_words(champion)}; {champion.decision}"
         table.add_row("champion", Text(safe(text)))
 
 

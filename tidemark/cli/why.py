@@ -14,6 +14,7 @@ from rich.text import Text
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
+from tidemark.observe.words import SOURCE_WORDS
 from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def _judged(found: Lineage) -> list[tuple[str, str]]:
             for each in found.answers
         )))  # fmt: skip
     if found.verdict is not None:
-        lines.append(("verdict", found.verdict))
+        others = "; others said another class" if found.conflict else ""
+        lines.append(("verdict", f"{found.verdict}, the word of {SOURCE_WORDS.get(found.word or '', '?')[0]}{others}"))
     if found.models:
         names = [f"{model.version}{'' if model.promoted else ' (refused)'}" for model in found.models]
         lines.append(

@@ -14,8 +14,8 @@ from tidemark.comparison.story import Compared, Figure, MadeOf, Side
 from tidemark.errors import ModelError
 from tidemark.evaluation import measures
 from tidemark.evaluation.curves import calibration_error, precision_recall, reliability
-from tidemark.evaluation.draw import is_drawn, weights_of
-from tidemark.evaluation.labels import final_labels
+from tidemark.evaluation.draw import answered_weights
+from tidemark.evaluation.labels import drawn_labels
 from tidemark.evaluation.measures import Measured, Sample
 from tidemark.evaluation.metrics import Floats
 from tidemark.pipeline import Pipeline
@@ -64,8 +64,9 @@ def on_labels(
 ) -> Compared:
     """As `compared`, of labels that were read."""
     schema, about = ModelSchema.of(pipeline), pipeline.label.positive
-    rows = dataset(read.unseen, schema)
-    weights = weights_of([label for label in final_labels(label for _, label in read.unseen) if is_drawn(label)])
+    sources = pipeline.label.order
+    rows = dataset(read.unseen, schema, sources=sources)
+    weights = answered_weights(drawn_labels((label for _, label in read.unseen), sources))
     tested = np.argsort(rows.known, kind="stable")
     drawn = any(rows.event_ids[place] in weights for place in tested.tolist())
     if drawn:
@@ -167,7 +168,8 @@ def _made_of(manifest: ModelManifest, pipeline: Pipeline, read: LabelsRead, plac
     rows = labels_of(manifest, annotations, schema, topic, read.incarnation)
     said: dict[str, Label] = {label.event_id: label for _, label in annotations}
     reasons = Counter(said[event].reason for event in rows.event_ids)
-    people = Counter(source or "several, or from elsewhere" for source in rows.sources or ())
+    elsewhere = ("outcomes" if word == "outcome" else "several, or from elsewhere" for word in rows.words or ())
+    people = Counter(source or other for source, other in zip(rows.sources or (), elsewhere, strict=True))
     return MadeOf(
         labels=manifest.used,
         classes=dict(zip(manifest.classes, manifest.class_counts, strict=False)),

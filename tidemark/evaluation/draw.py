@@ -47,6 +47,21 @@ def weights_of(drawn: Iterable[Label]) -> dict[str, float]:
     return weights
 
 
+def answered_weights(drawn: Iterable[Label]) -> dict[str, float]:
+    """Events that each drawn one stands for that was answered.
+
+    Args:
+        drawn: `tidemark.evaluation.labels.drawn_labels`.
+
+    Returns:
+        By event.
+
+    """
+    drawn = [label for label in drawn if is_drawn(label)]
+    weights = weights_of(drawn)
+    return {label.event_id: weights[label.event_id] for label in drawn if label.status == "answered"}
+
+
 def shares_of(drawn: Iterable[Label]) -> dict[str, float]:
     """How many times as many events each drawn one stands for as those drawn from its tile do on average.
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from kernels.sampling.estimates import Estimate, stratified_ratio
 from tidemark.evaluation import intervals, metrics
 from tidemark.evaluation.draw import shares_of
-from tidemark.evaluation.labels import final_labels
+from tidemark.evaluation.labels import drawn_labels
 from tidemark.evaluation.metrics import Floats
-from tidemark.records import NO_MODEL, Label, Metric
+from tidemark.records import NO_MODEL, SOURCES, Label, LabelSource, Metric
 from tidemark.records.metric_kind import MetricKind
 
 METRICS: Final = (
@@ -35,7 +35,13 @@ METRICS: Final = (
 
 
 def quality(
-    labels: Iterable[Label], *, classes: Sequence[str], positive: str, at: int, threshold: float = 0.5
+    labels: Iterable[Label],
+    *,
+    classes: Sequence[str],
+    positive: str,
+    at: int,
+    threshold: float = 0.5,
+    sources: Sequence[LabelSource] = SOURCES,
 ) -> list[Metric]:
     """Estimates of each model version that scored exploration cases, as records of source `labels`.
 
@@ -45,10 +51,10 @@ def quality(
     figure rests on; `detail` tells how many cases were drawn and got no answer (skipped or expired), which are taken
     to be missing at random within their tile. A figure that rests on fewer than two answers is not given.
 
-    labels: records of one or more policies, in the order of `P.labels`.  at: µs, the metrics' time.
+    labels: records of one or more policies.  at: µs, the metrics' time.  sources: whose word counts, first to last.
     Raises ValueError for an answer that is not in `classes`, or probabilities of another length.
     """
-    drawn = [label for label in final_labels(labels) if label.inclusion_probability is not None]
+    drawn = drawn_labels(labels, sources)
     models = sorted({label.model for label in drawn if label.probabilities is not None} - {NO_MODEL})
     if not models:
         return []

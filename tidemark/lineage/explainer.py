@@ -14,7 +14,7 @@ from tidemark.lineage.derivation import Derivation, Event
 from tidemark.lineage.finding import Finder
 from tidemark.lineage.judging import Judge
 from tidemark.lineage.models import Models
-from tidemark.lineage.spoken import Spoken, answer, verdict
+from tidemark.lineage.spoken import Spoken, answer, final
 from tidemark.lineage.story import Lineage, ModelPart, RawPart
 from tidemark.lineage.topic_reader import TopicReader, milliseconds
 from tidemark.lineage.tracing import Tracer, Trail
@@ -122,6 +122,7 @@ class Explainer:
         if not any((trail.message, prediction, said)):
             raise UnknownEventError(f"nothing is known of {trail.event_id}: {'; '.join(trail.notes)}")
         business_id = self._business_id(trail, prediction or said)
+        settled = final(labels, self._pipeline.label.order)
         lineage = Lineage(
             event_id=trail.event_id,
             business_id=business_id,
@@ -135,7 +136,9 @@ class Explainer:
             prediction=prediction,
             candidate=candidate,
             answers=[answer(offset, label) for offset, label in labels],
-            verdict=verdict(labels),
+            verdict=None if settled is None else settled.label.label,
+            word=None if settled is None else settled.source,
+            conflict=settled is not None and settled.conflict,
             models=_attempt(trail, lambda: self._learned(labels), []),
             outcomes=self._spoken.outcomes(trail.event_id, business_id),
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from confluent_kafka import Message
 
 from tidemark.errors import RecordError
+from tidemark.evaluation.labels import FinalLabel, resolved, source_of
 from tidemark.lineage.index import MOST, EventIndex
 from tidemark.lineage.story import AnswerPart, OutcomePart
 from tidemark.lineage.topic_reader import TopicReader, offset_of, value_of
-from tidemark.records import Candidate, Label, Outcome, Record, decode
+from tidemark.records import Candidate, Label, LabelSource, Outcome, Record, decode
 from tidemark.records.topics import Topics
 
 _MOST_RECORDS: Final = 200
@@ -77,15 +79,20 @@ def answer(offset: int, label: Label) -> AnswerPart:
         annotation_id=label.annotation_id,
         supersedes=label.supersedes,
         annotators=label.annotators or [],
+        source=source_of(label),
     )
 
 
-def verdict(labels: list[tuple[int, Label]]) -> str | None:
-    """What the annotations of an event come to: the class, or None."""
-    said: str | None = None
-    for _, label in labels:
-        if label.status == "answered":
-            said = label.label
-        elif label.status in {"retracted", "withdrawn", "requeued"}:
-            said = None
-    return said
+def final(labels: list[tuple[int, Label]], sources: Sequence[LabelSource]) -> FinalLabel | None:
+    """What the annotations of an event come to; None where nothing is learnt from them.
+
+    Args:
+        labels: of the event, with their offsets.
+        sources: whose word counts, first to last.
+
+    Returns:
+        Its final label.
+
+    """
+    found = resolved((label for _, label in labels), sources)
+    return found[0] if found and found[0].source is not None else None

@@ -80,7 +80,7 @@ class ScorePart(Told, frozen=True, kw_only=True):
 
 
 class AnswerPart(Told, frozen=True, kw_only=True):
-    """One record of `P.labels` about the event."""
+    """One record of `P.labels` about the event. source: whose word it is (`tidemark.evaluation.labels.source_of`)."""
 
     offset: int
     annotator: str
@@ -93,6 +93,7 @@ class AnswerPart(Told, frozen=True, kw_only=True):
     annotation_id: str | None
     supersedes: str | None
     annotators: list[str]
+    source: str = ""
 
 
 class ModelPart(Told, frozen=True, kw_only=True):
@@ -126,7 +127,8 @@ class Lineage(Told, frozen=True, kw_only=True):
     refused: why it was not processed, and at which step.  compared: figures that were compared with recorded ones.
     notes: what could not be looked at, and why.  others: further events of the business id that was asked for.
     contributions: to `of_class`, the largest first, added to `base`.  derived_probabilities: by the model that the
-    prediction names.
+    prediction names.  verdict, word: the class that is learnt, and whose word it is.  conflict: whether others said
+    another one.
     """
 
     event_id: str
@@ -149,6 +151,8 @@ class Lineage(Told, frozen=True, kw_only=True):
     candidate: Candidate | None = None
     answers: list[AnswerPart] = []
     verdict: str | None = None
+    word: str | None = None
+    conflict: bool = False
     models: list[ModelPart] = []
     outcomes: list[OutcomePart] = []
     compared: int = 0

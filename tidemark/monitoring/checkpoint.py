@@ -19,7 +19,8 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     rewind: offset to read again from; None if nothing before the committed offset is needed.  last: offset of the last
     row processed.  clock: latest event time.  given_up: outcomes without a prediction that wait until this time have
     been given up, where their offset is at most `decided`.  reached: latest event time of this partition.  saved: of
-    the sample, whether its topic held at that time what was watched in it.
+    the sample, whether its topic held at that time what was watched in it.  told: whether all outcomes that had met
+    their events by then had become labels, where the pipeline learns from them.
     """
 
     rewind: int | None
@@ -29,6 +30,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     decided: int
     reached: int = NEVER
     saved: bool = False
+    told: bool = False
 
     def encode(self) -> str:
         """ASCII text, to commit."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kernels import hash_strings
 from tidemark.errors import RecordError
+from tidemark.monitoring.event_names import EventNames
 from tidemark.monitoring.joined import NEVER, UNKNOWN, prediction_dtype
 from tidemark.pipeline.model import LabelSpec
 from tidemark.records import Prediction, decode
@@ -41,15 +42,16 @@ class Models:
 
 
 def predictions(
-    batch: Batch, spec: LabelSpec, models: Models, latest: NDArray[np.int64]
+    batch: Batch, spec: LabelSpec, models: Models, latest: NDArray[np.int64], names: EventNames | None = None
 ) -> tuple[NDArray[Any], NDArray[np.int64], Bad]:
     """Rows of a batch of `P.predictions`, the batch's rows they come from, and what is wrong with the others.
 
     latest: (n,) event time, µs, beyond which each record's can't be: an earlier version let such events through.
+    names: where events' names are kept; None: they are not.
     """
     found, at, bad = sound_predictions(batch, spec, latest)
     classes = len(spec.classes)
-    rows = np.zeros(len(found), prediction_dtype(classes))
+    rows = np.zeros(len(found), prediction_dtype(classes, named=names is not None))
     rows["partition"] = batch.partition.index
     rows["event"] = hashes([one.event_id for one in found])
     rows["business"] = hashes([one.business_id or "" for one in found])
@@ -60,6 +62,8 @@ def predictions(
     unscored = [np.nan] * classes
     scored = [of_these_classes(one.probabilities, classes) or unscored for one in found]
     rows["p"] = np.array(scored, np.float32).reshape(len(found), classes)
+    if names is not None:
+        names.number(rows, found, batch.offsets[at])
     return rows, np.array(at, np.int64), bad
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemark.monitoring.event_names import FIELDS
 from tidemark.monitoring.index import HashIndex, Rows
 from tidemark.monitoring.table import RollingTable
 
@@ -27,15 +29,29 @@ OUTCOME: Final = np.dtype(
         ("by", "u1"),
         ("label", "i2"),
         ("known_at", "i8"),
+        ("came", "i8"),
         ("matched", "?"),
     ]
 )
+"""Outcomes; `known_at` by whoever wrote it, `came` by Kafka, µs."""
 
 
-def prediction_dtype(classes: int) -> np.dtype[Any]:
+@dataclass(frozen=True, slots=True)
+class Met:
+    """An outcome and a prediction of whose event it is the newest: a row of each.
+
+    before: class that the event had by the outcome before, or `UNKNOWN`.
+    """
+
+    prediction: NDArray[Any]
+    outcome: NDArray[Any]
+    before: int
+
+
+def prediction_dtype(classes: int, *, named: bool = False) -> np.dtype[Any]:
     """Rows of predictions: hashes of the ids, time (µs), model's number, truth and since when, probabilities.
 
-    Probabilities are NaN for a prediction without a model.
+    Probabilities are NaN for a prediction without a model. named: with what events are called (`event_names`).
     """
     return np.dtype(
         [
@@ -48,6 +64,7 @@ def prediction_dtype(classes: int) -> np.dtype[Any]:
             ("truth", "i2"),
             ("truth_at", "i8"),
             ("p", "f4", (classes,)),
+            *(FIELDS if named else ()),
         ]
     )
 
@@ -57,12 +74,14 @@ class Joined:
 
     patience: µs after an event's time by which its truth must be known (and not before the event). Whether an outcome
     meets a prediction is so a matter of these two alone, and not of what has been forgotten meanwhile.
-    A prediction takes about 80 bytes (two classes), an outcome about 50.
+    A prediction takes about 50 bytes (two classes), 30 more with its name, an outcome about 50.
+    named: whether events' names are kept.  met: where they are, what has met, in order; whoever looks empties it.
     """
 
-    def __init__(self, classes: int, patience: int) -> None:
-        self._patience = patience
-        self.predictions = RollingTable(prediction_dtype(classes))
+    def __init__(self, classes: int, patience: int, *, named: bool = False) -> None:
+        self._patience, self._named = patience, named
+        self.met: list[Met] = []
+        self.predictions = RollingTable(prediction_dtype(classes, named=named))
         self.outcomes = RollingTable(OUTCOME)
         self._index()
 
@@ -146,11 +165,22 @@ class Joined:
         order = np.lexsort((known["offset"][of], known["known_at"][of]))  # the latest comes last, and stays
         of, at = of[order], at[order]
         newer = known["known_at"][of] >= told["truth_at"][at]
+        if self._named:
+            self._note(of[newer], at[newer])
         told["truth"][at[newer]] = known["label"][of[newer]]
         told["truth_at"][at[newer]] = known["known_at"][of[newer]]
         fresh = np.unique(of[~known["matched"][of]])
         known["matched"][fresh] = True
         return _pairs(known["partition"][fresh].tolist(), known["offset"][fresh].tolist())
+
+    def _note(self, of: Rows, at: Rows) -> None:
+        """Keep what has met, before the predictions' truth is changed."""
+        truth: dict[int, int] = {}
+        for outcome, prediction in zip(of.tolist(), at.tolist(), strict=True):
+            told, known = self.predictions.rows[prediction].copy(), self.outcomes.rows[outcome].copy()
+            before = truth.get(prediction, int(told["truth"]))
+            truth[prediction] = int(known["label"])
+            self.met.append(Met(told, known, before))
 
 
 def _pairs(partitions: Iterable[int], offsets: Iterable[int]) -> list[tuple[int, int]]:

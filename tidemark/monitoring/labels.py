@@ -10,10 +10,11 @@ from typing import Final, Literal
 import msgspec
 
 from tidemark.errors import RecordError
-from tidemark.evaluation import final_labels, intervals, quality
+from tidemark.evaluation import intervals, quality
+from tidemark.evaluation.labels import drawn_labels, source_of
 from tidemark.monitoring.decoding import of_these_classes, probabilities_problem
 from tidemark.pipeline.model import LabelSpec
-from tidemark.records import ENDING, Label, Metric, Reason
+from tidemark.records import ENDING, Label, Metric
 from tidemark.records.metric_kind import MetricKind
 
 METRICS: Final = (
@@ -28,13 +29,17 @@ _STEP: Final = "monitor"
 
 
 class LabelBook:
-    """At most `most` labels, in the order of `P.labels`. An estimate needs hundreds; a label takes about 600 bytes."""
+    """At most `most` labels, in the order of `P.labels`. An estimate needs hundreds; a label takes about 600 bytes.
+
+    Of outcomes as many again: they say what drawn cases are, and count for no other.
+    """
 
     def __init__(self, spec: LabelSpec, *, most: int, threshold: float) -> None:
         self._spec = spec
         self._most = most
         self._threshold = threshold
         self._labels: deque[tuple[int, Label]] = deque()
+        self._outcomes: deque[tuple[int, Label]] = deque(maxlen=most)
         self._tiles: dict[tuple[str, int], tuple[int, Counter[str]]] = {}
 
     def add(self, label: Label, offset: int) -> None:
@@ -57,29 +62,40 @@ class LabelBook:
             label = msgspec.structs.replace(label, probabilities=None)
         if label.inclusion_probability is not None:
             self._enter_tile(label, label.inclusion_probability)
-        self._labels.append((offset, msgspec.structs.replace(label, features={}, comment=None)))
+        kept = msgspec.structs.replace(label, features={}, comment=None)
+        if source_of(label) == "outcome":
+            self._outcomes.append((offset, kept))
+            return
+        self._labels.append((offset, kept))
         while len(self._labels) > self._most:
             self._leave_tile(self._labels.popleft()[1])
 
     def rewind(self) -> int | None:
         """Offset of the oldest label that is held."""
-        return self._labels[0][0] if self._labels else None
+        return min((held[0][0] for held in (self._labels, self._outcomes) if held), default=None)
 
     def metrics(self, at: int) -> Iterator[Metric]:
         """Quality by model version from the random draw, the draw's response rate, and answers by status."""
         labels = [label for _, label in self._labels]
         drawn = [label for label in labels if label.inclusion_probability is not None]
+        events = {label.event_id for label in drawn}
+        drawn += [label for _, label in self._outcomes if label.event_id in events]
         yield from quality(
-            drawn, classes=self._spec.classes, positive=self._spec.positive, at=at, threshold=self._threshold
+            drawn,
+            classes=self._spec.classes,
+            positive=self._spec.positive,
+            at=at,
+            threshold=self._threshold,
+            sources=self._spec.order,
         )
-        final = final_labels(drawn)
+        final = drawn_labels(drawn, self._spec.order)
         if final:
             answered = sum(label.status == "answered" for label in final)
             share = answered / len(final)
             low, high = intervals.wilson(share, len(final))
             yield _metric("response_rate", share, len(final), at, "labels", low=low, high=high)
         for status in ("answered", "skipped", "expired", "withdrawn"):
-            reasons = Counter(label.reason for label in labels if label.status == status)
+            reasons: Counter[str] = Counter(label.reason for label in labels if label.status == status)
             yield _metric(f"labels_{status}", float(reasons.total()), len(labels), at, "budget", detail=reasons)
 
     def _enter_tile(self, label: Label, inclusion: float) -> None:
@@ -119,7 +135,7 @@ def _metric(
     *,
     low: float | None = None,
     high: float | None = None,
-    detail: Mapping[Reason, int] | None = None,
+    detail: Mapping[str, int] | None = None,
 ) -> Metric:
-    counts: dict[str, str | float | int | None] = {str(reason): count for reason, count in (detail or {}).items()}
+    counts: dict[str, str | float | int | None] = dict(detail or {})
     return Metric(name=name, value=value, low=low, high=high, n=n, at=at, model="", source=source, detail=counts)

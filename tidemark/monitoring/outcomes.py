@@ -59,6 +59,7 @@ class OutcomeReader:
         rows["id"] = hashes([name for _, name, _, _ in found])
         rows["label"] = [label for _, _, label, _ in found]
         rows["known_at"] = [known_at for _, _, _, known_at in found]
+        rows["came"] = [came[row] for row in at]
         return rows, np.array(at, np.int64), bad
 
     def _read(self, value: bytes | None, came: int) -> tuple[int, str, int, int]:

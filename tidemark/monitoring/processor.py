@@ -17,6 +17,7 @@ from tidemark.monitoring.steps import (
     DecodePredictionsStep,
     JoinOutcomesStep,
     KeepLabelsStep,
+    LabelOutcomesStep,
     MeasureStep,
     WatchLabelsStep,
     WatchSampleStep,
@@ -57,6 +58,7 @@ class MonitorProcessor(MonitorState):
             ByTopicStep([topic]) for topic in (topics.predictions, topics.labels, topics.outcomes, topics.sample)
         )
         self._decode_outcomes = DecodeOutcomesStep(pipeline, wall)
+        self._label_outcomes = LabelOutcomesStep(pipeline)
         super().__init__(
             pipeline,
             {
@@ -87,10 +89,11 @@ class MonitorProcessor(MonitorState):
         answered = self._kept.process(batches, context)
         labels = self.labels.process(answered, context)
         joined = self.join.process((batches, predictions.oks, outcomes.oks), context)
+        labeled = self._label_outcomes.process(joined.oks, context)
         metrics = self.measure.process((predictions.oks, labels.oks, joined.oks), context)
         watched = self.watch.process(self._sampled.process(batches, context), context)
         judged = self.answers.process(answered, context)
         if context.replay:
             return []
         refused = [*predictions.errs, *outcomes.errs, *labels.errs, *joined.errs, *watched.errs]
-        return [*dead_letters(self._topics.deadletter, batches, refused), *metrics, *watched.oks, *judged]
+        return [*dead_letters(self._topics.deadletter, batches, refused), *labeled, *metrics, *watched.oks, *judged]

@@ -69,7 +69,7 @@ class MonitorState:
         self._sources[partition.topic].close(partition)
         nothing_held = self.join.close(partition)
         if nothing_held:
-            self.decode.forget_models()
+            self.decode.forget_names()
             self.measure.reset()
         if nothing_held or partition.topic == self._topics.labels:
             self.labels.reset()

@@ -177,7 +177,14 @@ def _champion(snapshot: Snapshot) -> ChampionStatus | None:
     found = snapshot.champion
     if found is None:
         return None
-    return ChampionStatus(version=found.version, parent=found.parent, labels=found.used, decision=found.decision)
+    return ChampionStatus(
+        version=found.version,
+        parent=found.parent,
+        labels=found.used,
+        decision=found.decision,
+        sources=dict(found.source_counts),
+        conflicts=found.conflicts,
+    )
 
 
 def _budget(metric: Metric | None) -> BudgetStatus | None:

@@ -136,12 +136,18 @@ class AlertsStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChampionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The model in force. labels: that it learnt from.  decision: why it replaced the one before."""
+    """The model in force. labels: that it learnt from.  decision: why it replaced the one before.
+
+    sources: labels by whose word counted (outcome, review, person, program, import).  conflicts: labels of which
+    somebody else said another class.
+    """
 
     version: str
     parent: str | None
     labels: int
     decision: str
+    sources: dict[str, int] = {}
+    conflicts: int = 0
 
 
 class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):

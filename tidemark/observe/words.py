@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tidemark.observe.status_record import AlertsStatus, DecisionsStatus, LabelingStatus, QualityStatus
+from tidemark.observe.status_record import AlertsStatus, ChampionStatus, DecisionsStatus, LabelingStatus, QualityStatus
 
 _MEASURES: Final = {
     "accuracy": "accuracy",
     "average_precision": "average precision",
     "macro_recall": "mean recall of the classes",
 }
+
+
+SOURCE_WORDS: Final = {
+    "outcome": ("an outcome", "outcomes"),
+    "review": ("a reviewer", "reviewers"),
+    "person": ("a person who was asked", "people"),
+    "program": ("a program", "programs"),
+    "import": ("a file", "files"),
+}
+"""Whose word a label is, for people: of one label, and of many."""
+
+
+def label_words(found: ChampionStatus) -> str:
+    """Whose word the labels are that a model learnt from, where there are several: `, 80 of people and 40 of files`."""
+    told = [f"{count:,} of {SOURCE_WORDS[name][1]}" for name, count in found.sources.items() if name in SOURCE_WORDS]
+    text = f", {' and '.join([', '.join(told[:-1]), told[-1]])}" if len(told) > 1 else ""
+    if found.conflicts:
+        text += f" ({found.conflicts:,} of them contradicted)"
+    return text
 
 
 def quality_words(found: QualityStatus) -> str:

@@ -269,6 +269,7 @@ def _label(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(
                 "label.business_id", f"column '{label.business_id}' is a {column.type}; an id is a string or an int"
             )
+    yield from _sources(pipeline)
     if label.zone is not None and not _is_zone(label.zone):
         yield Problem("label.zone", f"'{label.zone}' is no time zone of this machine; write one as 'Europe/Berlin'")
     leaks: list[tuple[str, str | None]] = [("label.column", label.column)]
@@ -276,6 +277,28 @@ def _label(pipeline: Pipeline) -> Iterator[Problem]:
     for key, leak in leaks:
         if leak is not None and leak in pipeline.columns:
             yield Problem(key, f"'{leak}' tells the answer, and the stream must not hold it; remove columns.{leak}")
+
+
+def _sources(pipeline: Pipeline) -> Iterator[Problem]:
+    label, outcomes = pipeline.label, pipeline.label.outcomes
+    if len(set(label.order)) != len(label.order):
+        yield Problem("label.sources", f"{list(label.order)} has one twice; write each once")
+    if outcomes is None:
+        if label.sources is not None and "outcome" in label.sources:
+            yield Problem("label.sources", "outcomes are learnt from only with [label.outcomes]; add it")
+        return
+    if "outcome" not in label.order:
+        yield Problem("label.sources", "[label.outcomes] says which outcomes are labels; add 'outcome' here")
+    for name in outcomes.share:
+        if name not in label.classes:
+            yield Problem(f"label.outcomes.share.{name}", f"'{name}' is no class; {did_you_mean(name, label.classes)}")
+    shares = {outcomes.share.get(name, 1.0) for name in label.classes}
+    if outcomes.of == "all" and len(shares) > 1 and pipeline.learner == "boosted":
+        yield Problem(
+            "label.outcomes.share",
+            "the learner 'boosted' can't allow for shares that differ by class; take training.learner = 'mean', or one "
+            "share for all",
+        )
 
 
 def _is_zone(name: str) -> bool:

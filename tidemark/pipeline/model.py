@@ -26,6 +26,7 @@ from tidemark.pipeline.aggregates import AGGREGATES, here
 from tidemark.pipeline.durations import PATTERN, format_duration, parse_duration
 from tidemark.pipeline.names import OneOf
 from tidemark.pipeline.record_keys import KeyForm
+from tidemark.records import SOURCES, LabelSource
 from tidemark.records.record_formats import FORMATS
 from tidemark.records.source_kinds import SOURCE_KINDS
 from tidemark.records.topics import Topics
@@ -366,6 +367,19 @@ class Derived(Section):
     """`module:function`, as in a feature, over the frame of features (float, null where missing)."""
 
 
+class Outcomes(Section):
+    """Outcomes that are learnt from: records of `P.outcomes` become labels. Without this table they measure alone."""
+
+    of: Literal["all", "some"]
+    """Which events have one in the end. `all`: each, whatever it is; then an outcome is learnt from once its event is
+    `label.delay` + `label.grace` old, as those of one class often come sooner. `some`: those of one class, or those
+    that something was done about; they are learnt from at once, and are taken for no sample of the stream."""
+    share: Annotated[dict[str, Annotated[float, Field(gt=0, le=1), Unit("share")]], Field(max_length=1_000)] = {}
+    """Of each class the share of its outcomes that are learnt from, by a coin that the event's id tosses; of one that
+    is not named, all. Of a stream with an outcome of every event a small share of the common class is enough: labels
+    are kept for ever. It is allowed for: a model still learns how common each class is."""
+
+
 class LabelSpec(Section):
     """What people are asked: the classes in order, the positive one, the natural delay of truth."""
 
@@ -389,6 +403,17 @@ class LabelSpec(Section):
     """Column of a historic file that holds the class; never part of the stream."""
     leaks: list[str] = []
     """Columns that tell the answer and so must not be used."""
+    sources: Unless[Annotated[list[LabelSource], Field(min_length=1)]] = None
+    """Whose word counts where labels of an event contradict each other, first to last: by default `outcome`, `review`
+    (a reviewer), `person`, `program`, `import`. Labels of one that is left out are neither learnt from nor measured
+    with."""
+    outcomes: Unless[Outcomes] = None
+    """Which outcomes are learnt from."""
+
+    @property
+    def order(self) -> tuple[LabelSource, ...]:
+        """`sources`, or their default."""
+        return SOURCES if self.sources is None else tuple(self.sources)
 
 
 class Due(Section):

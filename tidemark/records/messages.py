@@ -20,6 +20,14 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer of a record. Whoever writes more is refused here: columns, databases and packed states have 64
 bits. A label's times are checked, and named, by who learns from them."""
 Reason = Literal["explore", "uncertain", "diverse", "cold", "imported"]
+LabelSource = Literal["outcome", "review", "person", "program", "import"]
+SOURCES: Final[tuple[LabelSource, ...]] = ("outcome", "review", "person", "program", "import")
+"""Who says what an event is, the one whose word counts first by default: the world (`P.outcomes`), a reviewer, whoever
+was asked, a program that was asked, a file that was brought in."""
+PROGRAM: Final = "program:"
+"""What the names of programs that answer begin with."""
+OUTCOME: Final = "outcome"
+"""Annotator and reason of a label that was made of an outcome."""
 Decided = Literal["alert", "abstain", "suppressed", "over_budget"]
 LabelStatus = Literal[
     "answered", "skipped", "expired", "retracted", "withdrawn", "vote", "gold", "escalated", "commented", "requeued"
@@ -115,6 +123,10 @@ class Label(Record, frozen=True, kw_only=True):
     A label is usable for training and measuring only from `known_at`. The header `seq` of the Kafka
     record carries the outbox sequence. `definitions` are the candidate's. `bulk` names the answers that somebody gave
     together, after a look at each; null where a case was answered by itself.
+
+    `source` says whose word it is where the other fields do not tell (`tidemark.evaluation.labels.source_of`). A label
+    of an event that nobody was asked about, made of an outcome, has the reason `outcome`; its `share` is the chance by
+    which such an outcome is learnt from, where every event has one in the end; null: nobody knows which have.
     """
 
     event_id: str
@@ -126,7 +138,7 @@ class Label(Record, frozen=True, kw_only=True):
     annotator: str
     known_at: int
     answered_at: int
-    reason: Reason
+    reason: Reason | Literal["outcome"]
     inclusion_probability: float | None
     tile: Int64
     tile_count: Int64
@@ -144,6 +156,8 @@ class Label(Record, frozen=True, kw_only=True):
     consensus: list[float] | None = None
     definitions: dict[str, str] | None = None
     bulk: str | None = None
+    source: LabelSource | None = None
+    share: float | None = None
 
 
 class Outcome(Record, frozen=True, kw_only=True):
@@ -208,6 +222,8 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     decides or explains a prediction (splits, leaves, counts), as numbers. `definitions` has the id of what each
     feature means. `copy_of` is the version of an earlier model that this one is, promoted again. `class_counts` are
     the labels of each of `classes` that were learnt from, `drawn_counts` those of them of cases drawn at random.
+    `source_counts` are the same labels by whose word counted, `conflicts` counts those of which another said another
+    class. `sources` is the order in which words counted; empty: that of `SOURCES`.
     """
 
     version: str
@@ -233,6 +249,9 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     copy_of: str | None = None
     class_counts: list[Int64] = []
     drawn_counts: list[Int64] = []
+    source_counts: dict[str, Int64] = {}
+    conflicts: Int64 = 0
+    sources: list[LabelSource] = []
 
 
 class Champion(Record, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The training set: what `P.labels` says, up to an offset and a time.
 
 A label counts from its `known_at`. Several annotations of an event, corrections and retractions become one verdict
-(`tidemark.evaluation.labels.final_labels`).
+(`tidemark.evaluation.labels`).
 
 Labels belong to events, not to a pipeline file. A feature of a labeled event is what was recorded of it if that was
 computed by the same definition, else what was recomputed from the raw topic, else missing.
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
-from tidemark.evaluation.labels import final_labels
-from tidemark.records import ENDING, NO_MODEL, Label, decode
+from tidemark.evaluation.labels import FinalLabel, resolved
+from tidemark.records import ENDING, NO_MODEL, SOURCES, Label, LabelSource, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.values import Values
@@ -47,9 +47,12 @@ class Dataset:
     known_at: (n,) int64, µs: when each row's label was known. None: in the order of the rows.
     inclusion: (n,) float64, the probability by which each event was drawn to be labeled; NaN where it was chosen for
         what it is. None: nothing is known of it.
+    uneven: whether that probability depends on the class: of a common one fewer outcomes are taken.
     keys: of each event the value of the pipeline's first key, None where nobody knows. None: of no event.
     times: (n,) int64, µs, of the events. None: nothing is known of them.
     sources: who said each row's class; None of a source that is beyond doubt. None: nothing is known of them.
+    words: whose word counted, of each row. None: nothing is known of them.
+    conflicts: rows of which somebody else said another class.  order: whose word counts, first to last.
     trust: (n,) what each label counts (`tidemark.training.trust`), 0 to 1. None: all alike.
     """
 
@@ -64,6 +67,10 @@ class Dataset:
     times: NDArray[np.int64] | None = None
     sources: tuple[str | None, ...] | None = None
     trust: NDArray[np.float64] | None = None
+    words: tuple[LabelSource, ...] | None = None
+    conflicts: int = 0
+    order: tuple[LabelSource, ...] = SOURCES
+    uneven: bool = False
 
     def __len__(self) -> int:
         """Rows."""
@@ -94,6 +101,9 @@ class Dataset:
             None if self.times is None else self.times[chosen],
             None if self.sources is None else _chosen(self.sources, chosen),
             None if self.trust is None else self.trust[chosen],
+            None if self.words is None else _chosen(self.words, chosen),
+            order=self.order,
+            uneven=self.uneven,
         )
 
     @property
@@ -144,6 +154,7 @@ def dataset(
     schema: ModelSchema,
     recomputed: Recomputed = _NOTHING,
     values: Values | None = None,
+    sources: Sequence[LabelSource] = SOURCES,
 ) -> Dataset:
     """Training set of annotations, each with its position, in order.
 
@@ -152,6 +163,7 @@ def dataset(
         schema: features and classes of the rows.
         recomputed: features that the annotations lack.
         values: how recorded features are read; by default those without definitions are taken for the schema's.
+        sources: whose word counts, first to last.
 
     Returns:
         A row for each event with a verdict. What is known of a feature by another definition only is missing.
@@ -163,8 +175,12 @@ def dataset(
     for position, label in ordered:
         first.setdefault(label.event_id, position)
     place = {name: index for index, name in enumerate(schema.classes)}
-    verdicts = final_labels(label for _, label in ordered)
-    answered = [label for label in verdicts if label.status == "answered" and label.label in place]
+    verdicts = [
+        each
+        for each in resolved((label for _, label in ordered), sources)
+        if each.label.status == "answered" and each.label.label in place
+    ]
+    answered = [each.label for each in verdicts]
     features = values.rows([(label.features, label.definitions) for label in answered])
     for row, label in enumerate(answered):
         if again := recomputed.get(label.event_id):
@@ -179,16 +195,30 @@ def dataset(
         first_seen=np.array([first[label.event_id] for label in answered], np.int64),
         known_until=max((label.known_at for _, label in ordered), default=0),
         known_at=np.array([label.known_at for label in answered], np.int64),
-        inclusion=np.array([label.inclusion_probability or np.nan for label in answered], np.float64),
+        inclusion=np.array([_inclusion(label) for label in answered], np.float64),
         keys=tuple(label.key for label in answered),
         times=np.array([label.time for label in answered], np.int64),
-        sources=tuple(_source(label) for label in answered),
+        sources=tuple(_source(each) for each in verdicts),
+        words=tuple(each.source for each in verdicts if each.source is not None),
+        conflicts=sum(each.conflict for each in verdicts),
+        order=tuple(sources),
+        uneven=len({label.share for label in answered if label.share is not None}) > 1,
     )
 
 
-def _source(label: Label) -> str | None:
+def _source(final: FinalLabel) -> str | None:
     """Who said a label's class; None where that is beyond doubt: brought in from elsewhere, or said by several."""
-    return None if label.reason == "imported" or label.answers is not None else label.annotator
+    label = final.label
+    beyond_doubt = final.source in {"outcome", "import"} or label.reason == "imported" or label.answers is not None
+    return None if beyond_doubt else label.annotator
+
+
+def _inclusion(label: Label) -> float:
+    """By what chance a label is there: the event was drawn, or its outcome taken, each by a coin of its own."""
+    drawn, taken = label.inclusion_probability, label.share
+    if taken is None:
+        return drawn or np.nan
+    return taken if drawn is None else 1 - (1 - drawn) * (1 - taken)
 
 
 def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str], former: Collection[str] = ()) -> Label:
@@ -232,11 +262,13 @@ class LabelLog:
     The log's time is the latest that its records tell of: it needs no clock, so a replay comes to the same.
 
     labels: annotations with their offsets, in order.  now: the log's time, µs.  ever: events that could be learnt
-    from at some time so far.
+    from at some time so far, one that turned out to be of another class once more.
+    sources: whose word counts, first to last.
     """
 
-    def __init__(self, schema: ModelSchema) -> None:
+    def __init__(self, schema: ModelSchema, sources: Sequence[LabelSource] = SOURCES) -> None:
         self._schema = schema
+        self._sources = sources
         self._counts = [0] * len(schema.classes)
         self.labels: list[tuple[int, Label]] = []
         self._waiting: list[tuple[int, int, Label]] = []
@@ -246,7 +278,7 @@ class LabelLog:
         self._by_origin: dict[Origin, list[int]] = {}
         self.now = 0
         self.ever = 0
-        self._seen: set[str] = set()
+        self._seen: dict[str, int] = {}
 
     def __len__(self) -> int:
         """Annotations read."""
@@ -279,7 +311,7 @@ class LabelLog:
     def dataset(self, recomputed: Recomputed = _NOTHING, values: Values | None = None) -> Dataset:
         """Training set at the log's time; arguments as `dataset` has them."""
         known = ((at, label) for at, label in self.labels if label.known_at <= self.now)
-        return dataset(known, self._schema, recomputed, values)
+        return dataset(known, self._schema, recomputed, values, self._sources)
 
     def _make_known(self, offset: int, label: Label) -> None:
         event = label.event_id
@@ -288,13 +320,13 @@ class LabelLog:
         before = self._target.pop(event, None)
         if before is not None:
             self._count(event, before, -1)
-        verdict = final_labels(known for _, known in annotations)
-        if verdict and verdict[0].status == "answered":
-            target = self._target[event] = self._schema.classes.index(verdict[0].label or "")
-            self._origin[event] = _origin(verdict[0])
+        final = resolved((known for _, known in annotations), self._sources)
+        if final and final[0].label.status == "answered":
+            target = self._target[event] = self._schema.classes.index(final[0].label.label or "")
+            self._origin[event] = _origin(final[0].label)
             self._count(event, target, 1)
-            if event not in self._seen:
-                self._seen.add(event)
+            if self._seen.get(event) != target:
+                self._seen[event] = target
                 self.ever += 1
 
     def _count(self, event: str, target: int, by: int) -> None:

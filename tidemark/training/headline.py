@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.evaluation.draw import is_drawn, weights_of
+from tidemark.evaluation.draw import answered_weights, is_drawn
 from tidemark.evaluation.headline import Headline, headline
-from tidemark.evaluation.labels import final_labels
+from tidemark.evaluation.labels import drawn_labels
 from tidemark.evaluation.measures import Sample
 from tidemark.evaluation.thresholds import guaranteed
 from tidemark.pipeline import Pipeline
@@ -91,9 +91,8 @@ class Headliner:
             The metrics `quality` and `alert_threshold`; a value is None where nothing can be said yet.
 
         """
-        final = final_labels(labels)
-        drawn = [label for label in final if is_drawn(label)]
-        weights = weights_of(drawn)
+        drawn = [label for label in drawn_labels(labels, self._pipeline.label.order) if is_drawn(label)]
+        weights = answered_weights(drawn)
         answers = self._unseen.probabilities(rows, learnt, champion.probabilities)
         answered = np.isfinite(answers.table[:, 0]) & rows.counts
         places = [place for place, event in enumerate(rows.event_ids) if answered[place] and event in weights]

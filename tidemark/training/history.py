@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from tidemark.evaluation.draw import is_drawn, weights_of
-from tidemark.evaluation.labels import final_labels
+from tidemark.evaluation.draw import answered_weights
+from tidemark.evaluation.labels import drawn_labels, final_labels
 from tidemark.pipeline import Pipeline
+from tidemark.records import Label
 from tidemark.registry.label_counts import LabelCounts
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
@@ -45,7 +46,7 @@ class LabelHistory:
         progress = msgspec.json.decode(metadata, type=_Progress) if metadata else _Progress(0, 0, 0)
         self._pipeline, self._hash = pipeline, schema.hash
         self.partition = partition
-        self.log = LabelLog(schema)
+        self.log = LabelLog(schema, pipeline.label.order)
         self.first: int | None = None
         self.next = 0
         self._caught_up_at = progress.next
@@ -84,8 +85,17 @@ class LabelHistory:
     @property
     def drawn(self) -> dict[str, float]:
         """Events of the random draw that were answered, with what each stands for."""
-        known = final_labels(label for _, label in self.log.labels if label.known_at <= self.log.now)
-        return weights_of(label for label in known if is_drawn(label))
+        return answered_weights(drawn_labels(self.known, self._pipeline.label.order))
+
+    @property
+    def known(self) -> list[Label]:
+        """Annotations that are known by now, in order."""
+        return [label for _, label in self.log.labels if label.known_at <= self.log.now]
+
+    @property
+    def final(self) -> list[Label]:
+        """What they come to."""
+        return final_labels(self.known, self._pipeline.label.order)
 
     def out_of_force(self, champion: ActiveModel | None) -> bool:
         """Whether models were trained, none of them serves this pipeline file, and none was tried under it."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.records import Label, LabelRange, ModelManifest
+from tidemark.records import SOURCES, Label, LabelRange, ModelManifest
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.values import Ids, Values
 from tidemark.training.dataset import Dataset, Recomputed, dataset
@@ -49,8 +50,17 @@ def describe(
         structure_sha256=model.structure_sha256,
         definitions=schema.ids,
         class_counts=_by_class(rows.target, schema),
-        drawn_counts=[] if rows.inclusion is None else _by_class(rows.target[~np.isnan(rows.inclusion)], schema),
+        drawn_counts=[] if rows.inclusion is None else _by_class(rows.target[_drawn(rows)], schema),
+        source_counts={} if rows.words is None else dict(sorted(Counter(rows.words).items())),
+        conflicts=rows.conflicts,
+        sources=list(rows.order),
     )
+
+
+def _drawn(rows: Dataset) -> NDArray[np.bool_]:
+    """Which rows are of cases that were drawn at random; an outcome is no case."""
+    known = np.zeros(len(rows), np.bool_) if rows.inclusion is None else ~np.isnan(rows.inclusion)
+    return known if rows.words is None else known & np.array([word != "outcome" for word in rows.words], np.bool_)
 
 
 def _by_class(target: NDArray[np.int64], schema: ModelSchema) -> list[int]:
@@ -91,4 +101,5 @@ def labels_of(
         for offset, label in labels
         if label.known_at <= manifest.known_until and any(each.start <= offset < each.end for each in ranges)
     )
-    return dataset(inside, schema, recomputed or {}, Values(schema, assumed))
+    sources = manifest.sources or SOURCES
+    return dataset(inside, schema, recomputed or {}, Values(schema, assumed), sources)

@@ -163,4 +163,13 @@ def _weights(rows: Dataset, task: Task, *, forget: bool) -> Weights:
 
 def _model(rows: Dataset, task: Task, learner: LearnerName, weights: Weights) -> Model:
     order = None if rows.known_at is None else np.argsort(rows.known_at, kind="stable")
-    return model_of(learner, rows.features, rows.target, task, order=order, inclusion=rows.inclusion, weights=weights)
+    return model_of(
+        learner,
+        rows.features,
+        rows.target,
+        task,
+        order=order,
+        inclusion=rows.inclusion,
+        weights=weights,
+        uneven=rows.uneven,
+    )

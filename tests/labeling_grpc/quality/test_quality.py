@@ -188,6 +188,22 @@ def test_an_escalated_case_comes_to_reviewers_with_its_reason_and_to_no_other(de
     here.answer(task, "genuine")
     told = [(label.status, label.label, label.annotator, label.comment) for label in here.labels()]
     assert told == [("escalated", None, "ada", "two signatures"), ("answered", "genuine", "eve", None)]
+    assert here.labels()[-1].source == "review"
+
+
+def test_whose_word_an_answer_is_stands_in_its_label(desk: Opened) -> None:
+    here = desk(QueueRules(classes=CLASSES, release_hold_us=0))
+    here.take_in(1)
+    (task,) = here.lease("ada")
+    given = here.answer(task, "fraud")
+    own = here.apply(Amend(given.annotation_id, "answered", "genuine"))
+    assert isinstance(own, Accepted)
+    here.apply(Amend(own.annotation_id, "answered", "fraud", "eve"))
+    assert [(label.annotator, label.source) for label in here.labels()] == [
+        ("ada", None),
+        ("ada", None),
+        ("eve", "review"),
+    ]
 
 
 def test_a_corrected_vote_corrects_the_verdict_and_what_is_known_of_annotators(desk: Opened) -> None:

@@ -180,6 +180,7 @@ def test_imported_labels_close_the_cases_that_ask_for_them_even_leased_ones(stor
     outcomes = imported(store, *(label_of(event_id) for event_id in EVENTS[:2]))
     assert all(isinstance(outcome, Accepted) and not outcome.duplicate for outcome in outcomes)
     assert (store.counts.open, store.counts.answered) == (0, 2)
+    assert {label.source for label in published(store)} == {"import"}
     assert reason(answered(store, held)) is Reason.CASE_CLOSED
     again = imported(store, *(label_of(event_id) for event_id in EVENTS[:2]))
     assert [(its.annotation_id, its.duplicate) for its in again if isinstance(its, Accepted)] == [

@@ -98,9 +98,24 @@ def test_candidates_answers_verdicts_models_and_outcomes_are_told(its: LineageWo
     assert told.score is not None
     assert told.score.proposed
     assert [(answer.annotator, answer.status) for answer in told.answers] == [("ben", "vote"), ("ada", "answered")]
-    assert told.verdict == "good"
+    assert (told.verdict, told.word, told.conflict) == ("good", "person", False)
     assert [model.version for model in told.models] == ["v000002-0000000b"]
     assert [each.label for each in told.outcomes] == ["bad"]
+    assert told.differences == []
+
+
+def test_the_word_that_counts_is_told_and_that_others_said_another_class(
+    its: LineageWorld, explainer: Explainer
+) -> None:
+    candidate = its.candidates[2]
+    label = its.label(candidate)
+    learnt = msgspec.structs.replace(
+        label, label="bad", annotator="outcome", reason="outcome", source="outcome", features={}, annotation_id="o1"
+    )
+    its.produce([Output(its.pipeline.topics.labels, encode(each)) for each in (learnt, label)])
+    told = explainer.of(candidate.event_id)
+    assert (told.verdict, told.word, told.conflict) == ("bad", "outcome", True)
+    assert [(answer.source, answer.label) for answer in told.answers] == [("outcome", "bad"), ("person", "good")]
     assert told.differences == []
 
 

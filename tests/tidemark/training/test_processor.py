@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
@@ -128,6 +129,39 @@ def test_models_are_trained_on_the_way_and_the_last_one_is_champion(plain: Engin
     assert champion.version == plain.versions[-1]
     assert plain.manifests[0].decision == "first champion"
     assert plain.manifests[1].decision.startswith("replaces: ")
+
+
+def test_outcomes_that_contradict_answers_bring_a_model_that_has_learnt_what_they_say() -> None:
+    engine = Engine()
+    values = VALUES[:60]
+    engine.run(values, [])
+    taught = [decode(Label, value) for value in values]
+    said = Counter(label.label for label in taught)
+    told = [
+        msgspec.structs.replace(
+            label,
+            label="no" if label.label == "yes" else "yes",
+            annotator="outcome",
+            reason="outcome",
+            source="outcome",
+            features={},
+            definitions={},
+            known_at=label.known_at + 1,
+            annotation_id=f"{label.event_id}/outcome",
+        )
+        for label in taught[:20]
+    ]
+    engine.run([*values, *map(encode, told)], [])
+    last = engine.manifests[-1]
+    assert [manifest.used for manifest in engine.manifests[:2]] == [20, 50]
+    assert (last.used, last.source_counts, last.conflicts) == (60, {"outcome": 20, "person": 40}, 20)
+    assert last.sources == ["outcome", "review", "person", "program", "import"]
+    assert last.decision.startswith("replaces: ")
+    assert dict(zip(last.classes, last.class_counts, strict=True)) != said
+    labels = [(at, decode(Label, value)) for at, value in enumerate([*values, *map(encode, told)])]
+    made = labels_of(last, labels, SCHEMA, "p.labels", "0a1b2c3d")
+    assert (len(made), made.event_ids_sha256) == (last.used, last.event_ids_sha256)
+    assert not np.isnan(made.features).all(axis=1).any()  # the answers' features are those of the outcomes
 
 
 def test_every_published_model_passes_the_checks_of_its_readers(plain: Engine) -> None:

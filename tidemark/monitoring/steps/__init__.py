@@ -3,6 +3,7 @@
 from tidemark.monitoring.steps.decode import DecodedRows, DecodeOutcomesStep, DecodePredictionsStep
 from tidemark.monitoring.steps.join_outcomes import JoinOutcomesStep
 from tidemark.monitoring.steps.keep_labels import KeepLabelsStep, KeptLabels
+from tidemark.monitoring.steps.label_outcomes import LabelOutcomesStep
 from tidemark.monitoring.steps.measure import MeasureStep
 from tidemark.monitoring.steps.watch_labels import WatchLabelsStep
 from tidemark.monitoring.steps.watch_sample import WatchSampleStep
@@ -14,6 +15,7 @@ __all__ = [
     "JoinOutcomesStep",
     "KeepLabelsStep",
     "KeptLabels",
+    "LabelOutcomesStep",
     "MeasureStep",
     "WatchLabelsStep",
     "WatchSampleStep",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.monitoring import decoding
+from tidemark.monitoring.event_names import EventNames
 from tidemark.monitoring.outcomes import OutcomeReader
 from tidemark.pipeline.model import Pipeline
 from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
@@ -23,7 +24,8 @@ class DecodedRows:
     """The good rows of a batch (`tidemark.monitoring.joined`).
 
     at: (n,) int64, the record of the batch that each row comes from.  latest: µs, how far they move event time; None
-    where there are none.  models: versions by the number in the rows.
+    where there are none.  models: versions by the number in the rows.  names: what events are called, where the rows
+    tell.
     """
 
     batch: Batch
@@ -31,6 +33,7 @@ class DecodedRows:
     at: NDArray[np.int64]
     latest: int | None
     models: Sequence[str] = ()
+    names: EventNames | None = None
 
 
 class DecodePredictionsStep:
@@ -43,11 +46,13 @@ class DecodePredictionsStep:
         self._spec = pipeline.label
         self._wall = wall
         self._max_ahead, self._skew = pipeline.time.max_ahead, pipeline.time.most_skew
-        self._models = decoding.Models()
+        self._raw_topics, self._learns = pipeline.raw_topics, pipeline.label.outcomes is not None
+        self.forget_names()
 
-    def forget_models(self) -> None:
-        """Number models anew: no row is held that has a number."""
+    def forget_names(self) -> None:
+        """Number models, and what events are called, anew: no row is held that has a number."""
         self._models = decoding.Models()
+        self._names = EventNames(self._raw_topics) if self._learns else None
 
     def process(self, received: Received, context: RoundContext) -> Outcome[list[DecodedRows]]:  # noqa: ARG002
         """The rows of each batch, and the records that are no predictions."""
@@ -55,9 +60,9 @@ class DecodePredictionsStep:
         for batch in received.batches:
             came = broker_times(batch.timestamps, self._wall())
             limits = came + 2 * self._max_ahead + self._skew  # once more for the clocks of two machines
-            rows, at, bad = decoding.predictions(batch, self._spec, self._models, limits)
+            rows, at, bad = decoding.predictions(batch, self._spec, self._models, limits, self._names)
             latest = int(moved_to(rows["time"], came[at], self._skew).max()) if rows.shape[0] else None
-            decoded.append(DecodedRows(batch, rows, at, latest, self._models.names))
+            decoded.append(DecodedRows(batch, rows, at, latest, self._models.names, self._names))
             refused += _refused(batch, bad)
         return Outcome(decoded, refused)
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.monitoring.checkpoint import Mark
-from tidemark.monitoring.joined import NEVER, Joined
+from tidemark.monitoring.event_names import EventNames
+from tidemark.monitoring.joined import NEVER, Joined, Met
 from tidemark.monitoring.options import Options
 from tidemark.monitoring.steps.decode import DecodedRows
 from tidemark.pipeline.model import Pipeline
@@ -31,13 +32,15 @@ STEP: Final = "monitor"
 class _Progress:
     """How far an open partition is.
 
-    replay_until: offset of the last row that was processed before.  reached: latest event time.  latest: that of the
+    replay_until: offset of the last row that was processed before.  told: that up to which outcomes that had met events
+    are labels already.  reached: latest event time.  latest: that of the
     last batch.  moved: whether rows have come since the last tick; silent_since: when they did (wall seconds).
     silent: for so long that none are waited for.
     """
 
     last: int = -1
     decided: int = -1
+    told: int = -1
     replay_until: int = -1
     reached: int = NEVER
     latest: int | None = None
@@ -74,12 +77,14 @@ class JoinOutcomesStep:
     """Joins outcomes to predictions.
 
     joined: what is held of both.  waiting: outcomes without a prediction, by partition and offset.
+    names: what events are called, where outcomes are learnt from.
     """
 
     def __init__(self, pipeline: Pipeline, options: Options, wall: Callable[[], int] = wall_clock) -> None:
         self._spec, self._topics, self._options = pipeline.label, pipeline.topics, options
         self._wall, self._skew = wall, pipeline.time.most_skew
         self._patience = pipeline.label.delay + pipeline.label.grace
+        self._raw_topics, self._learns = pipeline.raw_topics, pipeline.label.outcomes is not None
         self._keep = self._patience + options.window
         self._most = options.most_events, options.most_outcomes
         self._progress: dict[Partition, _Progress] = {}
@@ -87,7 +92,9 @@ class JoinOutcomesStep:
 
     def _reset(self) -> None:
         self._clock = self._given_up = self._forgotten = NEVER
-        self.joined = Joined(len(self._spec.classes), self._patience)
+        self.joined = Joined(len(self._spec.classes), self._patience, named=self._learns)
+        self.names = EventNames(self._raw_topics)
+        self._met: list[Met] = []
         self.models: Sequence[str] = ()
         self.waiting: dict[tuple[int, int], _Waiting] = {}
         self._due: list[tuple[int, int, int]] = []
@@ -99,6 +106,7 @@ class JoinOutcomesStep:
             return
         possible = self._wall() + self._skew  # an earlier version let impossible times through
         progress.decided, progress.reached = mark.decided, min(mark.reached, possible)
+        progress.told = mark.last if mark.told else -1
         if mark.rewind is not None:
             progress.replay_until = mark.last
         else:
@@ -127,7 +135,8 @@ class JoinOutcomesStep:
     def mark(self, partition: Partition, rewind: int | None) -> Mark:
         """What to commit of a partition."""
         progress = self._progress[partition]
-        return Mark(rewind, progress.last, self._clock, self._given_up, progress.decided, progress.reached)
+        told = self._learns and not self._met
+        return Mark(rewind, progress.last, self._clock, self._given_up, progress.decided, progress.reached, told=told)
 
     def latest(self, partition: Partition) -> int | None:
         """Latest event time of predictions, latest `known_at` of outcomes in a partition's last batch."""
@@ -170,11 +179,29 @@ class JoinOutcomesStep:
                 refused += self._give_up()
         return Outcome(self, refused)
 
+    def take_met(self) -> list[Met]:
+        """What has met since this was asked last, where outcomes are learnt from; the caller tells of all."""
+        met, self._met = self._met, []
+        return met
+
+    def _note_met(self) -> None:
+        """Keep what has met and was not told before: not what an earlier process has joined and committed."""
+        met, self.joined.met = self.joined.met, []
+        told = {(partition.topic, partition.index): each.told for partition, each in self._progress.items()}
+        predictions, outcomes = self._topics.predictions, self._topics.outcomes
+        self._met += [
+            each
+            for each in met
+            if each.prediction["offset"] > told[predictions, int(each.prediction["partition"])]
+            or each.outcome["offset"] > told[outcomes, int(each.outcome["partition"])]
+        ]
+
     def _take_predictions(self, decoded: DecodedRows) -> int | None:
         batch = decoded.batch
-        self.models = decoded.models
+        self.models, self.names = decoded.models, decoded.names or self.names
         for place in self.joined.add_predictions(decoded.rows, batch.partition.index, int(batch.offsets[0])):
             self.waiting.pop(place, None)
+        self._note_met()
         if decoded.latest is not None:
             self._clock = max(self._clock, decoded.latest)
         return decoded.latest
@@ -182,6 +209,7 @@ class JoinOutcomesStep:
     def _take_outcomes(self, decoded: DecodedRows) -> int | None:
         batch, rows = decoded.batch, decoded.rows
         matched = self.joined.add_outcomes(rows, batch.partition.index, int(batch.offsets[0]))
+        self._note_met()
         decided = self._progress[batch.partition].decided
         for row in np.flatnonzero(~matched).tolist():
             offset, until = int(rows["offset"][row]), int(rows["known_at"][row]) + self._spec.grace
@@ -210,6 +238,8 @@ class JoinOutcomesStep:
             return
         self._forgotten = max(self._forgotten, reached)
         self.joined.forget(max(reached - self._keep, NEVER), *self._most)
+        if self._learns and not self._met:  # what has met names its events by these numbers
+            self.names.forget(self.joined.predictions.rows)
 
     def _give_up(self) -> list[Refused]:
         """Outcomes that have waited their time, or for which there is no room.

@@ -137,6 +137,30 @@ def shifted(
     return Scale(_rounded(scale.slope * float(np.exp(found[0]))), intercept)
 
 
+def to_shares(scale: Scale, y: NDArray[np.int64], classes: int, weights: NDArray[np.float64]) -> Scale:
+    """The scale for a stream of which some classes were taken more often than others, each by a chance that is known.
+
+    The log-odds move by how much rarer a class is in the stream than among the labels (King and Zeng 2001, "Logistic
+    regression in rare events data", prior correction).
+
+    Args:
+        scale: fitted on the labels.
+        y: (n,) classes.
+        classes: of the task.
+        weights: (n,) inverse of the probability by which each row was taken, 0 where it is not known.
+
+    Returns:
+        The scale. A class that has no such row stays where it was.
+
+    """
+    labels, stream = np.bincount(y, minlength=classes), np.bincount(y, weights, minlength=classes)
+    told = stream > 0
+    moved = np.zeros(classes)
+    moved[told] = np.log(stream[told] / stream.sum() * labels[told].sum() / labels[told])
+    moved = moved[1:] - moved[0] if classes == 2 else moved - moved.mean()
+    return Scale(scale.slope, np.array([_rounded(each) for each in (scale.intercept + moved).tolist()]))
+
+
 def _rounded(number: float) -> float:
     return float(f"{number:.{_DIGITS}g}")
 

@@ -52,20 +52,22 @@ def importance(inclusion: NDArray[np.float64] | None, y: NDArray[np.int64]) -> N
     return inverse(inclusion)
 
 
-def inverse(inclusion: NDArray[np.float64]) -> NDArray[np.float64]:
+def inverse(inclusion: NDArray[np.float64], *, bounded: bool = True) -> NDArray[np.float64]:
     """Inverse of each label's inclusion probability, 0 where there is none; the sum is what they are worth.
 
     Args:
         inclusion: (n,) as `importance` has them, of which some are probabilities.
+        bounded: whether no weight is above ten times their median. Where the probability depends on the class it must
+            not be: the classes would come in wrong shares.
 
     Returns:
-        Weights (n,), none above ten times their median. Their sum is Kish's effective number of labels.
+        Weights (n,). Their sum is Kish's effective number of labels.
 
     """
     drawn = _drawn(inclusion)
     weights = np.where(drawn, 1 / np.where(drawn, inclusion, 1.0), 0.0)
-    most = 10 * float(np.median(weights[drawn]))
-    weights = np.minimum(weights, most)
+    if bounded:
+        weights = np.minimum(weights, 10 * float(np.median(weights[drawn])))
     effective = float(weights.sum() ** 2 / (weights**2).sum())
     return np.asarray(weights * effective / weights.sum())
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.pipeline.model import LearnerName
-from tidemark.training.learners.calibration import Scale, log_likelihoods, scale_of, shifted
+from tidemark.training.learners.calibration import Scale, log_likelihoods, scale_of, shifted, to_shares
 from tidemark.training.learners.evidence import importance, inverse, partly_drawn, weights_of
 from tidemark.training.learners.linear import LINEAR
 from tidemark.training.learners.member import LEAST_ROWS, MANY_ROWS, Member, Model, Task, Weighted, Weights, part
@@ -55,6 +55,7 @@ def model_of(
     order: NDArray[np.int64] | None = None,
     inclusion: NDArray[np.float64] | None = None,
     weights: Weights = None,
+    uneven: bool = False,
 ) -> Model:
     """A model of rows.
 
@@ -66,6 +67,7 @@ def model_of(
         order: rows in the order in which their labels became known. None: as they stand.
         inclusion: (n,) probability by which each event was drawn to be labeled, NaN where there is none.
         weights: of the rows, when members learn.
+        uneven: whether `inclusion` depends on the class.
 
     Returns:
         A model whose scores are log-odds; the same from the same arguments.
@@ -75,8 +77,11 @@ def model_of(
 
     """
     if learner in MEMBERS:
-        return mixed([calibrated(MEMBERS[learner], x, y, task, weights, inclusion)], np.ones(1))
-    members = {name: calibrated(member, x, y, _own(name, task), weights, inclusion) for name, member in MEMBERS.items()}
+        return mixed([calibrated(MEMBERS[learner], x, y, task, weights, inclusion, uneven=uneven)], np.ones(1))
+    members = {
+        name: calibrated(member, x, y, _own(name, task), weights, inclusion, uneven=uneven)
+        for name, member in MEMBERS.items()
+    }
     if learner == "mean":
         shares = np.full(len(members), 1 / len(members))
     else:
@@ -91,6 +96,8 @@ def calibrated(
     task: Task,
     weights: Weights = None,
     inclusion: NDArray[np.float64] | None = None,
+    *,
+    uneven: bool = False,
 ) -> Calibrated:
     """A member that has learnt from rows; arguments as `model_of` has them."""
     fitted = member.fit_held_out(x, y, task, weights)
@@ -101,8 +108,9 @@ def calibrated(
     slope = member.slope(min(max(share, 0.01), 0.99))
     if known.any():
         scale = scale_of(fitted.held_out[known], y[known], task.classes, slope)
-        if inclusion is not None and partly_drawn(inclusion):
-            drawn = np.where(known, inverse(inclusion), 0.0)
+        if inclusion is not None and (uneven or partly_drawn(inclusion)):
+            drawn = np.where(known, inverse(inclusion, bounded=not uneven), 0.0)
+            scale = to_shares(scale, y[known], task.classes, drawn[known]) if uneven else scale
             scale = shifted(scale, fitted.held_out, y, task.classes, drawn)
     else:  # as if every score were 0
         scale = scale_of(np.zeros_like(fitted.held_out), y, task.classes, slope)

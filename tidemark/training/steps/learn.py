@@ -103,14 +103,14 @@ class LearnStep:
         self._values = Values(self._schema)
         self.former: frozenset[str] = frozenset()
         self._headliner = Headliner(pipeline, self._stand_in)
-        self._learnt_by: tuple[str, frozenset[str]] = "", frozenset()
+        self._learnt_by: tuple[str, dict[str, int]] = "", {}
         self._shadow = Shadow(self._stand_in)
         self._trust: tuple[object, Trust | None] | None = None
 
     def open(self, partition: Partition, metadata: str) -> None:
         """Begin with the labels: they are read again from the first one."""
         history = self._history = LabelHistory(self._pipeline, self._schema, partition, metadata)
-        self._learnt_by = "", frozenset()
+        self._learnt_by = "", {}
         self._settle()
         self._models.open()
         manifests = sorted(self._models.registry.manifests.values(), key=lambda each: (each.created_at, each.version))
@@ -206,8 +206,7 @@ class LearnStep:
             kept = Verdict(passed=False, reason=reason, metric=self._pipeline.gates.metric)
             outputs.append(self._metric(verdict_metric(kept, champion.version, history.log.now)))
             return
-        known = (label for _, label in history.log.labels if label.known_at <= history.log.now)
-        outputs += self._recomputed.complete(known, self._values)
+        outputs += self._recomputed.complete(history.final, self._values)
         rows = self._trusted(history.log.dataset(self._recomputed.values, self._values), history, outputs)
         parent, at = self._models.version or NO_MODEL, history.log.now
         try:
@@ -261,7 +260,7 @@ class LearnStep:
             return self._shadow.compare(rows, unseen, champion.probabilities, drawn, positive=index, gates=gates)
         return gate.compare(
             rows,
-            unseen,
+            unseen | self._corrected(history, champion, rows),
             champion.probabilities,
             self._stand_in,
             schema=self._schema,
@@ -299,6 +298,15 @@ class LearnStep:
         seen = self._learnt_from(history, champion)
         return np.array([event not in seen for event in rows.event_ids], np.bool_) & rows.counts
 
+    def _corrected(self, history: LabelHistory, champion: ActiveModel, rows: Dataset) -> NDArray[np.bool_]:
+        """Which rows the champion has learnt from as of another class: what it was taught there is no longer said.
+
+        They judge it while labels are few. Once proof is asked for they don't: they are no sample of events to come.
+        """
+        seen = self._learnt_from(history, champion)
+        changed = [seen.get(event, target) != target for event, target in zip(rows.event_ids, rows.target, strict=True)]
+        return np.array(changed, np.bool_) & rows.counts
+
     def _trusted(self, rows: Dataset, history: LabelHistory, outputs: list[Output]) -> Dataset:
         """Rows with what each label counts by who said it, and what was found of that, where several answer."""
         if self._pipeline.training.trust == "all" or not several(rows):
@@ -314,8 +322,8 @@ class LearnStep:
         outputs += map(self._metric, trust_metrics(trust, rows.target, version, history.log.now))
         return rows.trusted(trust.weights)
 
-    def _learnt_from(self, history: LabelHistory, champion: ActiveModel) -> frozenset[str]:
-        """Events that the champion has learnt from."""
+    def _learnt_from(self, history: LabelHistory, champion: ActiveModel) -> dict[str, int]:
+        """Events that the champion has learnt from, and of which class; -1: of one that is gone."""
         if self._learnt_by[0] != champion.version:
             known = labels_of(
                 champion.manifest,
@@ -326,7 +334,11 @@ class LearnStep:
                 self._recomputed.values,
                 self._assumed,
             )
-            self._learnt_by = champion.version, frozenset(known.event_ids)
+            place = {name: index for index, name in enumerate(self._schema.classes)}
+            named = champion.manifest.classes if champion.manifest.definitions else self._schema.classes
+            classes = [place.get(name, -1) for name in named]
+            learnt = {event: classes[at] for event, at in zip(known.event_ids, known.target.tolist(), strict=True)}
+            self._learnt_by = champion.version, learnt
         return self._learnt_by[1]
 
     def _tell_headline(self, history: LabelHistory, outputs: list[Output]) -> None:
@@ -340,7 +352,7 @@ class LearnStep:
         learnt = self._learnt_from(history, champion)
         measured = self._headliner.measure(
             champion,
-            (label for _, label in history.log.labels if label.known_at <= history.log.now),
+            history.known,
             rows,
             np.array([event in learnt for event in rows.event_ids], np.bool_),
             history.log.now,

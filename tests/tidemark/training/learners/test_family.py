@@ -179,6 +179,31 @@ def test_probabilities_are_those_of_the_stream_where_most_labels_were_asked_for(
     assert average_precision(target[later] == 1, given) > average_precision(target[later] == 1, unknowing) - 0.01
 
 
+@OTHERS
+@pytest.mark.parametrize("classes", [2, 3])
+def test_probabilities_are_those_of_the_stream_where_of_a_common_class_one_in_fifty_is_taken(
+    learner: LearnerName, classes: int
+) -> None:
+    """One event in a hundred is of a rare class, and half of the labels are."""
+    rng = np.random.default_rng(7)
+    features = rng.normal(size=(60_000, 3))
+    share = 1 / (1 + np.exp(6.2 - 2 * features[:, 0]))
+    target = (rng.random(len(share)) < share).astype(np.int64) * rng.integers(1, classes, len(share))
+    kept = np.where(target > 0, 1.0, 0.02)
+    taken = np.flatnonzero(rng.random(len(share)) < kept)[:700]
+    data = replace(dataset_of(features[taken], target[taken]), inclusion=kept[taken], uneven=True)
+    rate, later = (target > 0).mean(), features[30_000:]
+    given = 1 - train(data, SCHEMAS[classes], learner=learner).probabilities(later)[:, 0].mean()
+    believed = (
+        1
+        - train(replace(data, inclusion=None, uneven=False), SCHEMAS[classes], learner=learner)
+        .probabilities(later)[:, 0]
+        .mean()
+    )
+    assert given == pytest.approx(rate, rel=0.4)
+    assert believed > 5 * rate
+
+
 @pytest.mark.parametrize("learner", ["forest", "extra_trees"])
 @pytest.mark.parametrize("given", [{"subsample_freq": 0}, {"bagging_fraction": 1.0}, {"extra_trees": True}], ids=str)
 def test_what_would_end_the_training_of_a_forest_is_refused_with_a_sentence(
