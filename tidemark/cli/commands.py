@@ -27,6 +27,7 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
     "Label": {
         "console": "Pages to label cases and watch the loop, in a browser.",
         "label": "Answer cases in the terminal.",
+        "label-studio": "The bridge to Label Studio: cases answered there.",
         "queue": "The labeling service's queue.",
         "token": "Access tokens of the labeling service.",
         "audit": "The labeling service's audit trail.",
@@ -50,5 +51,5 @@ PANELS: Final[Mapping[str, Mapping[str, str]]] = {
 COMMANDS: Final[Mapping[str, str]] = {name: line for panel in PANELS.values() for name, line in panel.items()}
 """Each is a module of this package with a Typer `app`: of one command, or of several under its name."""
 
-MODULES: Final[Mapping[str, str]] = {"console": "console_pages"}
+MODULES: Final[Mapping[str, str]] = {"console": "console_pages", "label-studio": "label_studio"}
 """Modules of commands whose name another module has."""

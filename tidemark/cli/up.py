@@ -47,6 +47,7 @@ def processes(
     folder: Path | None = None,
     sources: Iterable[str] = (),
     webhooks: Iterable[str] = (),
+    label_studio: bool = False,
 ) -> list[ProcessSpec]:
     """Every process of a pipeline.
 
@@ -58,6 +59,7 @@ def processes(
         folder: from which the file names other files; by default its own.
         sources: names of the pipeline's sources, each of which has a process of its own.
         webhooks: names of its webhooks, the same.
+        label_studio: whether cases are answered in Label Studio too.
 
     Returns:
         What the supervisor keeps running.
@@ -92,11 +94,15 @@ def processes(
             environment=environment,
         )
 
+    bridge = ProcessSpec(
+        name="label-studio", module="labeling_grpc.label_studio", arguments=(str(file),), environment=environment
+    )
     return [
         *(flow(spec.name, slot) for spec in flows for slot in range(streams if spec.divided else 1)),
         ProcessSpec(name="labeling", module="labeling_grpc", arguments=(str(file),), environment=environment),
         *(source(name) for name in sources),
         *(webhook(name) for name in webhooks),
+        *([bridge] if label_studio else []),
     ]
 
 
@@ -147,6 +153,7 @@ def up(
                         streams=streams,
                         sources=names,
                         webhooks=[each.name for each in of.webhooks],
+                        label_studio=of.label_studio is not None,
                         folder=pipeline.parent,
                     )
                     return [*specs, *([console_process(pinned.copy, settings, pipeline.parent)] if shown else [])]

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.column_checks import column_problems, duplicate_problems
 from tidemark.pipeline.durations import format_duration
+from tidemark.pipeline.label_studio_checks import label_studio_problems
 from tidemark.pipeline.model import DecisionRule, Due, Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.source_checks import source_problems
@@ -68,6 +69,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *_selection(pipeline),
         *source_problems(pipeline),
         *webhook_problems(pipeline),
+        *label_studio_problems(pipeline),
         *(
             Problem(f"training.params.{name}", wrong)
             for name, wrong in problems_of(pipeline.training.params, pipeline.learner)

@@ -218,6 +218,43 @@ class WebhookSpec(Section):
     those that the system trusts."""
 
 
+class LabelStudioSpec(Section):
+    """A project of Label Studio in which cases are answered as well. `tidemark up` runs the bridge to it."""
+
+    url: str
+    """Where Label Studio is, `https://` alone but for this machine."""
+    project: Unless[Annotated[int, Field(ge=1), Unit("number")]] = None
+    """Number of the project, as in its address. `tidemark label-studio project` makes one, and says its number."""
+    token_file: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """File of the access token of a user of Label Studio, from the pipeline file's folder."""
+    token_env: Unless[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]] = None
+    """Environment variable that holds the token, instead of a file."""
+    offered: Annotated[int, Field(ge=1, le=1_000), Unit("cases")] = 50
+    """Cases that are offered there at a time. Nobody is given them here meanwhile."""
+    lease: Duration = 600_000_000
+    """How long offered cases stay there after the bridge has died: then they go back to the queue."""
+    poll: Duration = 30_000_000
+    """How often Label Studio is asked what changed; webhooks tell sooner."""
+    users: Unless[Annotated[dict[str, str], Field(min_length=1, max_length=10_000)]] = None
+    """Annotators by the e-mail address with which they sign in there; who is not named stands under their address."""
+    choices: Unless[Annotated[dict[str, str], Field(min_length=1)]] = None
+    """Classes by the choice of the project that stands for them, where it has another name."""
+    listen: Unless[Annotated[str, Field(min_length=1, max_length=300)]] = None
+    """`host:port` of this machine at which Label Studio's webhooks arrive, as `127.0.0.1:8431`. Without it, polling
+    alone tells what changed."""
+    webhook_url: Unless[Annotated[str, Field(min_length=1, max_length=2_000)]] = None
+    """Address by which Label Studio reaches `listen`, through your proxy: the bridge registers it there by itself."""
+    secret_file: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """File of the secret that a webhook must show, from the pipeline file's folder."""
+    secret_env: Unless[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]] = None
+    """Environment variable that holds that secret, instead of a file."""
+    private_host: Unless[Annotated[str, Field(min_length=1, max_length=253)]] = None
+    """The host of `url` once more, where it may be of a private network or this machine."""
+    ca_file: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """PEM file of the authority that signed Label Studio's certificate, from the pipeline file's folder; by default
+    those that the system trusts."""
+
+
 class Time(Section):
     """Event time: the column, how it is written, and how far out of order rows may be."""
 
@@ -749,6 +786,8 @@ class Pipeline(Section):
     """Predictions and candidates in other topics and forms (docs/how-to/outputs.md)."""
     webhooks: Annotated[list[WebhookSpec], Field(exclude_if=lambda value: not value, max_length=20)] = []
     """Programs elsewhere that are told what happens (docs/how-to/webhooks.md)."""
+    label_studio: Unless[LabelStudioSpec] = None
+    """Where cases are answered besides (docs/how-to/label-studio.md)."""
     features_topic: bool = False
     """Whether the features of every event are written to `P.features`."""
     _folder: Path = PrivateAttr(default=Path())

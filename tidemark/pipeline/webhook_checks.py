@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tidemark.pipeline.address_checks import address_problems
 from tidemark.pipeline.model import Pipeline, WebhookSpec
 from tidemark.pipeline.problem import Problem
 from tidemark.runtime.suggestions import did_you_mean
-from tidemark.runtime.web_addresses import WebAddress, refusal, web_address
 
 
 def webhook_problems(pipeline: Pipeline) -> Iterator[Problem]:
@@ -25,39 +25,9 @@ def webhook_problems(pipeline: Pipeline) -> Iterator[Problem]:
         key = f"webhooks[{i}]"
         if webhook.name in names[:i]:
             yield Problem(f"{key}.name", f"'{webhook.name}' is named twice; rename one")
-        yield from _address(key, webhook)
+        yield from address_problems(key, webhook.url, webhook.private_host, webhook.ca_file)
         yield from _secret(key, webhook)
         yield from _filters(key, webhook, pipeline)
-
-
-def _address(key: str, webhook: WebhookSpec) -> Iterator[Problem]:
-    try:
-        address = web_address(webhook.url)
-    except ValueError as error:
-        yield Problem(f"{key}.url", str(error))
-        return
-    allowed = webhook.private_host
-    if allowed is not None and allowed.lower() != address.host:
-        yield Problem(f"{key}.private_host", f"'{allowed}' is not the host of url; write '{address.host}'")
-    if address.scheme == "http" and not address.is_loopback:
-        yield Problem(f"{key}.url", "http is not encrypted; write https, as for every receiver on another machine")
-    elif why := _refused(address, private=allowed is not None):
-        yield Problem(f"{key}.url", why)
-    if webhook.ca_file is not None and address.scheme == "http":
-        yield Problem(f"{key}.ca_file", "http has no certificates; remove it")
-
-
-def _refused(address: WebAddress, *, private: bool) -> str | None:
-    """Why an address is refused by how it is written; others are judged when a connection is made."""
-    number = address.number
-    if number is None:
-        if address.is_loopback and not private:
-            return f'{address.host} is this machine itself; allow it by private_host = "{address.host}"'
-        return None
-    why = refusal(number, private=private)
-    if why is None or refusal(number, private=True) is not None:
-        return why
-    return f'{why}; allow it by private_host = "{address.host}"'
 
 
 def _secret(key: str, webhook: WebhookSpec) -> Iterator[Problem]:

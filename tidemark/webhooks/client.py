@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from tidemark.runtime.judged_connection import JudgedConnection
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.web_addresses import Resolve, WebAddress, numbers_of, web_address
 
 DEADLINE: Final = 15.0
 """Seconds of an attempt, the look-up of the name apart."""
-_CONNECT_SECONDS: Final = 5.0
 _KEPT_SECONDS: Final = 30.0
 """Seconds for which a connection may be used again: then the name is looked up anew."""
 _MOST_READ: Final = 16_384
@@ -52,56 +52,6 @@ class Attempt:
         return not self.reason
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection to one of some numbers, whatever the host's name leads to by now."""
-
-    auto_open = 0
-
-    def __init__(
-        self,
-        address: WebAddress,
-        numbers: list[str],
-        context: ssl.SSLContext | None,
-        opened: Callable[[socket.socket], None],
-    ) -> None:
-        self.default_port = 443 if context is not None else 80
-        super().__init__(address.host, address.port)
-        self._numbers, self._context, self._opened = numbers, context, opened
-
-    def connect(self) -> None:
-        """Connect to the first number that answers.
-
-        Raises:
-            OSError: none does.
-
-        """
-        failure: OSError | None = None
-        for number in self._numbers:
-            family = socket.AF_INET6 if ":" in number else socket.AF_INET
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                self._opened(sock)
-                sock.settimeout(_CONNECT_SECONDS)
-                sock.connect((number, self.port))
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError as error:
-                sock.close()
-                failure = error
-            else:
-                break
-        else:
-            raise failure or OSError("it has no address")
-        sock.settimeout(DEADLINE)
-        self.sock = sock
-        self._opened(sock)  # once more: the deadline may have passed while nothing could be shut
-        if self._context is not None:
-            # The handshake comes apart, so that the deadline knows of the socket by then.
-            wrapped = self._context.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock = wrapped
-            self._opened(wrapped)
-            wrapped.do_handshake()
-
-
 class Client:
     """Sends to one receiver, one request after the other over one connection. Used by one thread, but for `cancel`."""
 
@@ -132,7 +82,7 @@ class Client:
         self._address, self._private, self._resolve = address, private, resolve
         self._deadline, self._clock = deadline, clock
         self._context = ssl.create_default_context(cafile=ca_file) if address.scheme == "https" else None
-        self._connection: _Connection | None = None
+        self._connection: JudgedConnection | None = None
         self._opened_at = 0.0
         self._lock = threading.RLock()  # a signal's handler may cancel in the midst of it
         self._socket: socket.socket | None = None
@@ -187,7 +137,9 @@ class Client:
         try:
             if self._connection is None:
                 numbers = numbers_of(self._address, private=self._private, resolve=self._resolve)
-                self._connection = _Connection(self._address, numbers, self._context, self._note)
+                self._connection = JudgedConnection(
+                    self._address, numbers, self._context, self._note, deadline=DEADLINE
+                )
                 self._opened_at = self._clock()
                 timer.start()
                 self._connection.connect()
@@ -212,7 +164,7 @@ class Client:
         return Attempt(reason=f"did not answer within {self._deadline:g} s", away=True)
 
     def _asked(
-        self, connection: _Connection, body: bytes, headers: Mapping[str, str], late: threading.Event
+        self, connection: JudgedConnection, body: bytes, headers: Mapping[str, str], late: threading.Event
     ) -> Attempt:
         connection.request("POST", self._address.path, body, dict(headers))
         response = connection.getresponse()

@@ -259,7 +259,7 @@ def test_a_deadline_that_passes_while_it_connects_ends_the_attempt_once_it_has()
 def test_a_name_with_many_numbers_gets_no_longer_than_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tidemark.webhooks.client._CONNECT_SECONDS", 1.5)
+    monkeypatch.setattr("tidemark.runtime.judged_connection._CONNECT_SECONDS", 1.5)
     with socket.create_server(("127.0.0.2", 0), backlog=0) as full:
         port = full.getsockname()[1]
         waiting = [socket.socket() for _ in range(4)]  # fills the backlog, so that a connection is not made

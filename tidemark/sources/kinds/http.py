@@ -14,9 +14,10 @@ from tidemark.errors import ConfigError
 from tidemark.formats.arrow_rows import ArrowRows
 from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
+from tidemark.runtime.listen_addresses import is_loopback, parted
 from tidemark.runtime.secrets import secret
 from tidemark.sources.intake import Intake, Room
-from tidemark.sources.listening.address import Address, check_tls, is_loopback, listening, parted, server_tls
+from tidemark.sources.listening.address import Address, check_tls, listening, server_tls
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from pydantic import Field, field_validator, model_validator
 from tidemark.errors import ConfigError
 from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
+from tidemark.runtime.listen_addresses import parted
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.secrets import secret
 from tidemark.sources.intake import Intake, Parcel, Room, weight
-from tidemark.sources.listening.address import check_pair, parted
+from tidemark.sources.listening.address import check_pair
 from tidemark.sources.source import Positions, Setting, SourceRecord
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from pydantic import Field, model_validator
 from tidemark.errors import ConfigError
 from tidemark.pipeline.model import Duration
 from tidemark.records.source_kinds import SourceKind, SourceOptions
+from tidemark.runtime.listen_addresses import is_loopback, parted
 from tidemark.runtime.safe_text import safe
 from tidemark.sources.intake import Intake, Parcel, Room, weight
-from tidemark.sources.listening.address import Address, check_tls, is_loopback, listening, parted, server_tls
+from tidemark.sources.listening.address import Address, check_tls, listening, server_tls
 from tidemark.sources.listening.syslog_message import BadFrameError, Frames, record_of
 from tidemark.sources.source import Positions, Setting, SourceRecord
 

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
-from ipaddress import ip_address
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
 from tidemark.errors import ConfigError
+from tidemark.runtime.listen_addresses import parted
 
 _BACKLOG: Final = 512
-
-
-def parted(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`.
-
-    Raises:
-        ValueError: it is none.
-
-    """
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
-        raise ValueError(f"{address[:60]!r} is not host:port; write 127.0.0.1:8080")
-    return host, int(port)
 
 
 def _checked(address: str) -> str:
@@ -58,14 +44,6 @@ def check_tls(certificate: str | None, key: str | None, authority: str | None) -
     check_pair(certificate, key)
     if authority is not None and certificate is None:
         raise ValueError("tls_ca needs tls_cert and tls_key")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone; no name but `localhost` is, whatever it may resolve to."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def listening(source: str, address: str) -> socket.socket:
