@@ -135,7 +135,7 @@ UV_LOCK := $(VENV)/uv pip compile --quiet --upgrade --universal --fork-strategy 
 PEERS := scikit-activeml modAL-python river apricot-select treelite lleaves onnxruntime onnxmltools
 
 lock: setup-dev
-	$(UV_LOCK) pyproject.toml --extra demo --extra console --group build -o requirements.txt
+	$(UV_LOCK) pyproject.toml --extra demo --extra console --extra oidc --group build -o requirements.txt
 	$(UV_LOCK) pyproject.toml --extra demo --extra console --extra dev --extra bench --group build -c requirements.txt \
 		-o requirements-dev.txt
 	$(UV_LOCK) pyproject.toml --extra docs -c requirements-dev.txt -o requirements-docs.txt

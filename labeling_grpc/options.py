@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self, cast
 
+from labeling_grpc.security.oidc.settings import ISSUER, SignInRules
 from labeling_grpc.security.tls import Certificates
 from tidemark.errors import ConfigError, LabelingError
 from tidemark.runtime.settings import Settings
@@ -35,6 +36,7 @@ class Options:
       twice as many; unlimited without it
     - `TIDEMARK_LABELING_DATABASE`: `postgresql://user@host/database`, which several replicas may share; without it an
       SQLite file in the pipeline's state folder.  `_FILE`: read the URL from a file
+    - `TIDEMARK_OIDC_*`: people sign in by an identity provider, see `labeling_grpc.security.oidc.settings`; with tokens
     - `TIDEMARK_LABELING_TLS_CERT`, `_KEY`: PEM files; the service then speaks TLS alone.  `_CA`: callers must show a
       certificate that it signed
     """
@@ -48,6 +50,7 @@ class Options:
     tls: Certificates | None = None
     rate: int = 0
     database: str = field(default="", repr=False)
+    sign_in: SignInRules | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -62,6 +65,12 @@ class Options:
         default = cls()
         tls = Certificates.from_environment(env)
         tokens = _flag(env, "TOKENS", default=default.tokens)
+        sign_in = SignInRules.from_environment(env)
+        if sign_in is not None and not tokens:
+            raise ConfigError(
+                f"{ISSUER} is set, but the service asks for no tokens, so that everybody may do everything: set "
+                f"{PREFIX}TOKENS=on, or unset {ISSUER}"
+            )
         return cls(
             address=listened(env.get(PREFIX + "ADDRESS", default.address), guarded=tokens or tls is not None),
             lease_us=_duration(env, "LEASE", default.lease_us),
@@ -72,6 +81,7 @@ class Options:
             tls=tls,
             rate=_count(env, "RATE", 0) if PREFIX + "RATE" in env else 0,
             database=database_url(env),
+            sign_in=sign_in,
         )
 
 

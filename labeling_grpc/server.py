@@ -32,6 +32,7 @@ from labeling_grpc.api.interceptor import NAMES, CallInterceptor
 from labeling_grpc.api.labeling import LabelingService
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages
+from labeling_grpc.api.sign_in import SignIns
 from labeling_grpc.api.validation import Checks
 from labeling_grpc.api.writer_calls import WriterCalls
 from labeling_grpc.assist.champion_follower import Champion
@@ -206,7 +207,8 @@ class LabelingServer:
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
         calls = WriterCalls(self._loop, self._writer)
         stats = LiveStats(self.pipeline, self._question, self._writer, self._problems, reader)
-        service = LabelingService(checks, self._writer, calls, stats, reader, pages, self._details, self._pipeline)
+        sign_ins = SignIns(self.pipeline, self._options.sign_in, calls, self._forbidden)
+        service = LabelingService(checks, calls, stats, reader, pages, self._details, self._pipeline, sign_ins)
         admin = LabelingAdminService(checks, calls, stats, reader, pages, self._masks, self._rules)
         labeling_pb2_grpc.add_LabelingServiceServicer_to_server(service, server)
         admin_pb2_grpc.add_LabelingAdminServiceServicer_to_server(admin, server)

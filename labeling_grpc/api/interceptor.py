@@ -15,11 +15,11 @@ from grpc_status import rpc_status
 
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.security.authentication import Authenticator
-from labeling_grpc.security.caller import Caller, caller
+from labeling_grpc.security.caller import STRANGER, Caller, caller
 from labeling_grpc.security.masks import Mask
 from labeling_grpc.security.quiet import Tally, described
 from labeling_grpc.security.rates import Rates
-from labeling_grpc.security.roles import SERVICES, Role
+from labeling_grpc.security.roles import OPEN, SERVICES, Role
 from labeling_grpc.security.token_throttle import address_of
 
 NAMES: Final = tuple(service.full_name for service in SERVICES)
@@ -86,6 +86,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
         async def admitted(sent: bytes, context: Context) -> tuple[Message, Mask | None]:
             address = address_of(context.peer())
+            if self._authenticator is not None and method.name in OPEN:
+                self._authenticator.throttle.spend(address)
+                caller.set(STRANGER)
+                return _parsed(kind, sent), None
             if self._authenticator is None:  # this machine alone reaches the service, or whoever has a certificate
                 who = Caller(address, Role.ADMIN, known=False)
                 if self._rates is not None:
@@ -112,7 +116,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             behave = cast("Callable[..., AsyncIterator[Message]]", handler.unary_stream)
             return grpc.unary_stream_rpc_method_handler(_stream(failed, admitted, behave), None, serialize)
         answer = cast("Callable[..., Awaitable[Message]]", handler.unary_unary)
+        if self._authenticator is not None and method.name in OPEN:
+            answer = _given_back(answer, self._authenticator)
         return grpc.unary_unary_rpc_method_handler(_unary(failed, admitted, answer), None, serialize)
+
+
+def _given_back(
+    behave: Callable[..., Awaitable[Message]], authenticator: Authenticator
+) -> Callable[..., Awaitable[Message]]:
+    """A call that needs no token, and counts as one that was refused unless it is answered."""
+
+    async def call(request: Message, context: Context) -> Message:
+        response = await behave(request, context)
+        authenticator.throttle.give_back(address_of(context.peer()))
+        return response
+
+    return call
 
 
 def _unary(

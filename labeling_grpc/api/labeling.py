@@ -14,6 +14,7 @@ from labeling_grpc.api.category_names import Categories
 from labeling_grpc.api.interceptor import Context
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages, size
+from labeling_grpc.api.sign_in import SignIns
 from labeling_grpc.api.validation import Checks, good
 from labeling_grpc.api.writer_calls import WriterCalls
 from labeling_grpc.commands.labeling import (
@@ -27,6 +28,7 @@ from labeling_grpc.commands.labeling import (
     SubmitAnswers,
 )
 from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.commands.sessions import EndSession
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.contract.message_sizes import share
 from labeling_grpc.quality.annotator_metrics import own_agreement
@@ -34,7 +36,6 @@ from labeling_grpc.queue import queries
 from labeling_grpc.queue.blinding import Blinding
 from labeling_grpc.security.caller import caller
 from labeling_grpc.security.roles import Role
-from labeling_grpc.storage.group_commit import Writer
 from labeling_grpc.storage.read_pool import Reader
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
@@ -55,18 +56,19 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     def __init__(
         self,
         checks: Checks,
-        writer: Writer,
         calls: WriterCalls,
         stats: LiveStats,
         reader: Reader,
         pages: Pages,
         details: Details,
         pipeline: Pipeline,
+        sign_ins: SignIns,
     ) -> None:
-        """Serve what `writer` writes. pipeline: whose queue it is."""
+        """Serve what the writer of `calls` writes. pipeline: whose queue it is."""
         self._checks = checks
-        self._writer = writer
+        self._writer = calls.writer
         self._calls = calls
+        self._sign_ins = sign_ins
         self._stats = stats
         self._reader = reader
         self._pages = pages
@@ -254,6 +256,20 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         return pb.StatsResponse(
             stats=await self._stats.message(), caller=pb.Caller(name=who.name, role=who.role.value, known=who.known)
         )
+
+    async def ExchangeToken(  # noqa: N802
+        self, request: pb.ExchangeTokenRequest, _context: Context
+    ) -> pb.ExchangeTokenResponse:
+        """An access token for an ID token."""
+        self._checks.served(request.pipeline)
+        return await self._sign_ins.exchange(request)
+
+    async def EndSession(  # noqa: N802
+        self, request: pb.EndSessionRequest, _context: Context
+    ) -> pb.EndSessionResponse:
+        """The end of a sign-in's token."""
+        self._checks.served(request.pipeline)
+        return pb.EndSessionResponse(ended=bool(await self._calls.call(EndSession(caller.get()))))
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, _context: Context

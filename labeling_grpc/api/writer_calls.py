@@ -19,6 +19,11 @@ class WriterCalls:
         self._loop = loop
         self._writer = writer
 
+    @property
+    def writer(self) -> Writer:
+        """The writer."""
+        return self._writer
+
     async def call(self, command: Command, wait: float = 0.0) -> Result:
         """Result of a command; see `together`."""
         (result,) = await self.together((command, wait))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from labeling_grpc.client.values import Caller, CaseEvent, EventKind, Progress, Stats, Update
+from labeling_grpc.client.values import Caller, CaseEvent, EventKind, Progress, SignedIn, Stats, Update
 from labeling_grpc.v1 import labeling_pb2 as pb
 
 
@@ -30,6 +30,12 @@ def progress_of(response: pb.GetProgressResponse) -> Progress:
 def caller_of(response: pb.StatsResponse) -> Caller:
     """Who the caller is."""
     return Caller(response.caller.name, response.caller.role, response.caller.known)
+
+
+def signed_in(response: pb.ExchangeTokenResponse) -> SignedIn:
+    """The token, and whose it is."""
+    caller = Caller(response.caller.name, response.caller.role, response.caller.known)
+    return SignedIn(response.access_token, caller, response.expires_at_us)
 
 
 def stats_of(stats: pb.QueueStats) -> Stats:

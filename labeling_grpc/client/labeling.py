@@ -14,7 +14,7 @@ from typing import cast
 import grpc
 
 from labeling_grpc.client.channel import Blocking, UnreachableError, translated
-from labeling_grpc.client.figures import caller_of, progress_of, stats_of, update_of
+from labeling_grpc.client.figures import caller_of, progress_of, signed_in, stats_of, update_of
 from labeling_grpc.client.messages import (
     amended,
     case_record,
@@ -35,6 +35,7 @@ from labeling_grpc.client.values import (
     Comment,
     Held,
     Progress,
+    SignedIn,
     Stats,
     Submitted,
     Task,
@@ -285,6 +286,27 @@ class LabelingClient(Blocking):
     def caller(self) -> Caller:
         """Who the service takes this client for."""
         return caller_of(self._call("Stats", self._calls.stats()))
+
+    def exchange_token(self, id_token: str, nonce: str) -> SignedIn:
+        """Exchange an OpenID Connect ID token for an access token.
+
+        Args:
+            id_token: as the provider gave it.
+            nonce: that the provider was asked to put into it: the pipeline, a dot, 16 characters or more.
+
+        Returns:
+            The token, shown this once, and whose it is.
+
+        Raises:
+            RefusedError: it does not hold, or is of somebody without a role here.
+            UnreachableError: the service can't be reached.
+
+        """
+        return signed_in(self._call("ExchangeToken", self._calls.exchange(id_token, nonce)))
+
+    def end_session(self) -> bool:
+        """End this client's token, if it came of `exchange_token`; whether it was."""
+        return bool((self._call("EndSession", self._calls.end_session())).ended)
 
     def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> Generator[Update, None, None]:
         """What happens, at most one update per `interval` seconds, until the service stops or the iterator is closed.

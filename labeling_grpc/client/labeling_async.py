@@ -10,7 +10,7 @@ from typing import cast
 import grpc
 
 from labeling_grpc.client.channel import Asyncio, UnreachableError, translated
-from labeling_grpc.client.figures import caller_of, progress_of, stats_of, update_of
+from labeling_grpc.client.figures import caller_of, progress_of, signed_in, stats_of, update_of
 from labeling_grpc.client.messages import (
     amended,
     case_record,
@@ -31,6 +31,7 @@ from labeling_grpc.client.values import (
     Comment,
     Held,
     Progress,
+    SignedIn,
     Stats,
     Submitted,
     Task,
@@ -175,6 +176,14 @@ class AsyncLabelingClient(Asyncio):
     async def caller(self) -> Caller:
         """As `LabelingClient.caller`."""
         return caller_of(await self._call("Stats", self._calls.stats()))
+
+    async def exchange_token(self, id_token: str, nonce: str) -> SignedIn:
+        """As `LabelingClient.exchange_token`."""
+        return signed_in(await self._call("ExchangeToken", self._calls.exchange(id_token, nonce)))
+
+    async def end_session(self) -> bool:
+        """As `LabelingClient.end_session`."""
+        return bool((await self._call("EndSession", self._calls.end_session())).ended)
 
     async def watch(self, interval: float = 1.0, *, stats_only: bool = False) -> AsyncGenerator[Update, None]:
         """As `LabelingClient.watch`."""

@@ -176,6 +176,14 @@ class Calls:
         """Ask for the numbers."""
         return pb.StatsRequest(pipeline=self.pipeline)
 
+    def exchange(self, id_token: str, nonce: str) -> pb.ExchangeTokenRequest:
+        """Ask for an access token."""
+        return pb.ExchangeTokenRequest(pipeline=self.pipeline, id_token=id_token, nonce=nonce)
+
+    def end_session(self) -> pb.EndSessionRequest:
+        """Give it back."""
+        return pb.EndSessionRequest(pipeline=self.pipeline)
+
     def watch(self, interval: float, *, stats_only: bool) -> pb.WatchRequest:
         """Ask for what happens."""
         return pb.WatchRequest(pipeline=self.pipeline, interval_ms=ms(interval), stats_only=stats_only)

@@ -183,6 +183,15 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What an ID token was exchanged for. expires_at: wall clock, µs."""
+
+    token: str = field(repr=False)
+    caller: Caller
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class CaseEvent:
     """Something that happened to a case. at: the service's clock, µs."""
 

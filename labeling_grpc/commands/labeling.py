@@ -12,9 +12,11 @@ import msgspec
 
 from labeling_grpc.commands.administration import Administer, AnnotatorRow, Changed
 from labeling_grpc.commands.events import CaseEvent
+from labeling_grpc.commands.sessions import Session
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.security.audit import Entry
 from labeling_grpc.security.caller import SERVICE, Caller
+from labeling_grpc.security.tokens import Token
 from tidemark.records import Candidate, Label, LabelStatus
 
 
@@ -258,6 +260,7 @@ Command = (
     | Quarantine
     | Sweep
     | Administer
+    | Session
 )
 
 
@@ -329,6 +332,7 @@ Result = (
     | RefusedError
     | int
     | TakenIn
+    | Token
     | Changed
     | AnnotatorRow
     | GoldAdded

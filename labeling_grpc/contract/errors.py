@@ -42,6 +42,7 @@ class Reason(StrEnum):
     QUOTA_REACHED = "QUOTA_REACHED"
     UNKNOWN_ANNOTATOR = "UNKNOWN_ANNOTATOR"
     ANNOTATOR_ABSENT = "ANNOTATOR_ABSENT"
+    PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
 
 
 _CODES: Final[dict[Reason, grpc.StatusCode]] = {
@@ -64,6 +65,7 @@ _CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.QUOTA_REACHED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.UNKNOWN_ANNOTATOR: grpc.StatusCode.NOT_FOUND,
     Reason.ANNOTATOR_ABSENT: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.PROVIDER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 
 

@@ -12,7 +12,10 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from labeling_grpc.v1 import admin_pb2, labeling_pb2
 from tidemark.errors import ConfigError
 
-NOT_SERVED: Final[dict[str, str]] = {}
+NOT_SERVED: Final[dict[str, str]] = {
+    "ExchangeToken": "people sign in at the console's page; as REST, whoever asks would share the console's address in "
+    "the service's throttle, and could keep people from signing in",
+}
 """Calls without a route, each with the reason."""
 SERVICES: Final[tuple[ServiceDescriptor, ...]] = (
     labeling_pb2.DESCRIPTOR.services_by_name["LabelingService"],

@@ -38,6 +38,7 @@ from labeling_grpc.commands.labeling import (
     TakeIn,
 )
 from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.commands.sessions import Session
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.annotator_access import AnnotatorAccess
@@ -51,6 +52,7 @@ from labeling_grpc.queue.handlers.leases import Held, apply_held, leases_of
 from labeling_grpc.queue.handlers.outbox import adopt_labels, mark_published, take_identity
 from labeling_grpc.queue.handlers.quarantine import quarantine
 from labeling_grpc.queue.handlers.ranking import rescore
+from labeling_grpc.queue.handlers.sessions import change_session
 from labeling_grpc.queue.leasing import Leasing
 from labeling_grpc.queue.offsets import position
 from labeling_grpc.queue.program_audit import ProgramAudit
@@ -66,7 +68,7 @@ FromKafka = TakeIn | Rescore | AdoptLabels | MarkPublished | TakeIdentity
 _FRESH: Final = 1_000_000
 """µs of queue time for which what is known of annotators, and of stacks, is not looked up again."""
 
-_USUAL: Final = (LeaseCases, Held, Amend, FromKafka, Sweep)
+_USUAL: Final = (LeaseCases, Held, Amend, FromKafka, Sweep, Session)
 """Commands that make plain stacks, and change annotators through `UnitOfWork.note_annotators_changed` alone."""
 
 
@@ -230,6 +232,8 @@ def _administer(work: UnitOfWork, commands: Sequence[Command], results: list[Res
     for index, command in enumerate(commands):
         if isinstance(command, Administer):
             results[index] = administer(work, command)
+        elif isinstance(command, Session):
+            results[index] = change_session(work, command)
 
 
 def _apart(work: UnitOfWork, command: Command) -> Result:

@@ -89,7 +89,7 @@ class Authenticator:
         self.throttle.accepted(attempt, token.annotator)
         if refused is not None:
             raise refused
-        return Caller(token.annotator, token.role)
+        return Caller(token.annotator, token.role, token=token.id)
 
     def _check(self, method: str, request: Message, secret: str) -> tuple[Token | None, RefusedError | None]:
         """The valid token of a secret, if any, and why it may not do what it is shown for. Called by some thread."""

@@ -85,12 +85,7 @@ class TokenThrottle:
         name = self._valid.get(shown, "")
         if not name:
             # Counted before the look-up, for many may be under way at once; given back if it turns out valid.
-            self._by_address.spend(address)
-            try:
-                self._all.spend("")
-            except RefusedError:
-                self._by_address.give_back(address)
-                raise
+            self.spend(address)
         elif self._rates is not None:
             self._rates.spend(name)
         return TokenAttempt(secret, shown, address, name)
@@ -112,10 +107,36 @@ class TokenThrottle:
             self._valid.popitem(last=False)
         if attempt.name:
             return
-        self._by_address.give_back(attempt.address)
-        self._all.give_back("")
+        self.give_back(attempt.address)
         if self._rates is not None:
             self._rates.spend(name)
+
+    def spend(self, address: str) -> None:
+        """Count a call of somebody who is not known: a first look-up, or the exchange of another kind of token.
+
+        Args:
+            address: Where it comes from.
+
+        Raises:
+            RefusedError: Such calls come too fast.
+
+        """
+        self._by_address.spend(address)
+        try:
+            self._all.spend("")
+        except RefusedError:
+            self._by_address.give_back(address)
+            raise
+
+    def give_back(self, address: str) -> None:
+        """Count a call as not made, for it was somebody's after all.
+
+        Args:
+            address: Where it came from.
+
+        """
+        self._by_address.give_back(address)
+        self._all.give_back("")
 
     def rejected(self, attempt: TokenAttempt) -> None:
         """Note a token that is not valid: one that was revoked, or ended, or never was, is so for good.

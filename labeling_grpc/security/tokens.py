@@ -20,7 +20,7 @@ from labeling_grpc.contract.programs import is_program
 from labeling_grpc.contract.text import is_name, is_reserved
 from labeling_grpc.security.audit import Act, record, tell
 from labeling_grpc.security.roles import Role
-from labeling_grpc.tables.tokens import tokens
+from labeling_grpc.tables.tokens import identities, tokens
 from tidemark.errors import LabelingError
 
 PREFIX: Final = "tdm_"
@@ -33,7 +33,10 @@ class TokenError(LabelingError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token. Times in µs of the wall clock."""
+    """What is known of a token. Times in µs of the wall clock.
+
+    subject: who signed in for it, as the identity provider knows them; None: an operator made it.
+    """
 
     id: str
     role: Role
@@ -41,6 +44,7 @@ class Token:
     created_at: int
     expires_at: int
     revoked_at: int | None
+    subject: str | None = None
 
     def valid(self, now: int) -> bool:
         """Whether it opens anything at `now`."""
@@ -58,6 +62,26 @@ class Issued:
 def digest(secret: str) -> str:
     """SHA-256 of a secret, hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_secret() -> str:
+    """A secret that nobody can guess."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def insert(connection: sa.Connection, token: Token, secret_digest: str) -> None:
+    """Store a token, in the transaction of the connection."""
+    connection.execute(
+        tokens.insert().values(
+            id=token.id,
+            digest=secret_digest,
+            role=token.role.value,
+            annotator=token.annotator,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            subject=token.subject,
+        )
+    )
 
 
 def wall_clock() -> int:
@@ -118,18 +142,9 @@ class TokenStore:
         if lifetime_us <= 0:
             raise TokenError(f"a token's lifetime ({lifetime_us} µs) must be above 0; write 90d")
         now = self._now()
-        secret = PREFIX + secrets.token_urlsafe(32)
+        secret = new_secret()
         token = Token(secrets.token_hex(6), role, annotator, now, now + lifetime_us, None)
-        connection.execute(
-            tokens.insert().values(
-                id=token.id,
-                digest=digest(secret),
-                role=role.value,
-                annotator=annotator,
-                created_at=now,
-                expires_at=token.expires_at,
-            )
-        )
+        insert(connection, token, digest(secret))
         return Issued(token, secret)
 
     def rotate(self, token_id: str, lifetime_us: int, overlap_us: int) -> Issued:
@@ -143,6 +158,8 @@ class TokenStore:
         now = self._now()
         if old is None or not old.valid(now):
             raise TokenError(f"there is no valid token {token_id!r}: see `tidemark token list`, and create one")
+        if old.subject is not None:
+            raise TokenError(f"token {token_id!r} came of a sign-in, and ends with it: create one instead")
         with self._changing() as (connection, acts):
             fresh = self._insert(connection, old.role, old.annotator, lifetime_us)
             ends = min(old.expires_at, now + max(overlap_us, 0))
@@ -167,6 +184,26 @@ class TokenStore:
             if not changed.rowcount:
                 raise TokenError(f"there is no token {token_id!r}: see `tidemark token list`")
             acts.append(self._act("token revoke", token_id, {}))
+
+    def link(self, annotator: str, subject: str = "") -> None:
+        """Let somebody who signs in by the identity provider have an annotator id, and nobody else.
+
+        Args:
+            annotator: the id; it may be one that a token made here has, or that has answered here.
+            subject: who, as the provider knows them (`sub`); "": whoever signs in under the id next.
+
+        Raises:
+            TokenError: nobody can have this id, or the database fails.
+
+        """
+        if not is_name(annotator, 128) or is_reserved(annotator) or is_program(annotator):
+            raise TokenError(f"nobody who signs in can have the annotator id {annotator!r}")
+        with self._changing() as (connection, acts):
+            connection.execute(identities.delete().where(identities.c.annotator == annotator))
+            connection.execute(
+                identities.insert().values(annotator=annotator, issuer="", subject=subject, since=self._now())
+            )
+            acts.append(self._act("token link", annotator, {"subject": subject}))
 
     def _act(self, action: str, token_id: str, detail: Mapping[str, object]) -> Act:
         return Act(self._operator, "operator", action, token_id, detail)
@@ -209,7 +246,15 @@ class TokenStore:
             return [
                 (
                     row.digest,
-                    Token(row.id, Role(row.role), row.annotator, row.created_at, row.expires_at, row.revoked_at),
+                    Token(
+                        row.id,
+                        Role(row.role),
+                        row.annotator,
+                        row.created_at,
+                        row.expires_at,
+                        row.revoked_at,
+                        row.subject,
+                    ),
                 )
                 for row in connection.execute(query)
             ]

@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 """Newest migration (`labeling_grpc/storage/migrations`): what a database must be at to be used."""
 
 

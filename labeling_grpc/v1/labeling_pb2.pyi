@@ -16,7 +16,8 @@ its prefix) in the status details, a BadRequest where a field is at fault, a Res
   UNAUTHENTICATED      no valid access token, where the service asks for one
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
-  UNAVAILABLE          the service is stopping, or its database is: repeat the call, all of them are safe to repeat
+  UNAVAILABLE          the service is stopping, or its database or the identity provider is away: repeat the call, all
+                       of them are safe to repeat
 
 Each call says by google.api.http how the console serves it as REST under /api (docs/how-to/api.md).
 """
@@ -117,6 +118,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Nobody of this name was ever seen."""
     ERROR_REASON_ANNOTATOR_ABSENT: _ErrorReason.ValueType  # 19
     """The annotator is absent; the message says until when."""
+    ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 20
+    """The identity provider can't be reached, or does not say what it must: nobody is signed in until it does."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Machine-readable reason of a refusal, in google.rpc.ErrorInfo.reason without the prefix ERROR_REASON_."""
@@ -160,6 +163,8 @@ ERROR_REASON_UNKNOWN_ANNOTATOR: ErrorReason.ValueType  # 18
 """Nobody of this name was ever seen."""
 ERROR_REASON_ANNOTATOR_ABSENT: ErrorReason.ValueType  # 19
 """The annotator is absent; the message says until when."""
+ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 20
+"""The identity provider can't be reached, or does not say what it must: nobody is signed in until it does."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _CaseState:
@@ -1740,6 +1745,102 @@ class Caller(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Caller: _TypeAlias = Caller  # noqa: Y015
+
+@_typing.final
+class ExchangeTokenRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    ID_TOKEN_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    id_token: _builtins.str
+    """The ID token, a signed JWT of at most 64 KiB whose audience is the operator's client."""
+    nonce: _builtins.str
+    """What the sign-in asked the provider to put into it: the pipeline's name, a dot and 16 characters or more."""
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+        id_token: _builtins.str = ...,
+        nonce: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id_token", b"id_token", "nonce", b"nonce", "pipeline", b"pipeline"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeTokenRequest: _TypeAlias = ExchangeTokenRequest  # noqa: Y015
+
+@_typing.final
+class ExchangeTokenResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_US_FIELD_NUMBER: _builtins.int
+    access_token: _builtins.str
+    """Shown this once."""
+    expires_at_us: _builtins.int
+    """Wall clock at which it ends."""
+    @_builtins.property
+    def caller(self) -> Global___Caller:
+        """Whose it is: annotator id and role."""
+
+    def __init__(
+        self,
+        *,
+        access_token: _builtins.str = ...,
+        caller: Global___Caller | None = ...,
+        expires_at_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "caller", b"caller", "expires_at_us", b"expires_at_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeTokenResponse: _TypeAlias = ExchangeTokenResponse  # noqa: Y015
+
+@_typing.final
+class EndSessionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_FIELD_NUMBER: _builtins.int
+    pipeline: _builtins.str
+    def __init__(
+        self,
+        *,
+        pipeline: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pipeline", b"pipeline"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndSessionRequest: _TypeAlias = EndSessionRequest  # noqa: Y015
+
+@_typing.final
+class EndSessionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDED_FIELD_NUMBER: _builtins.int
+    ended: _builtins.bool
+    """The token was ended; not set: it was made by an operator, or there was none."""
+    def __init__(
+        self,
+        *,
+        ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndSessionResponse: _TypeAlias = EndSessionResponse  # noqa: Y015
 
 @_typing.final
 class QueueStats(_message.Message):

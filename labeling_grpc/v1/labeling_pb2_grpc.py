@@ -95,6 +95,16 @@ class LabelingServiceStub:
                 request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.StatsRequest.SerializeToString,
                 response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.StatsResponse.FromString,
                 _registered_method=True)
+        self.ExchangeToken = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingService/ExchangeToken',
+                request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.ExchangeTokenRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.ExchangeTokenResponse.FromString,
+                _registered_method=True)
+        self.EndSession = channel.unary_unary(
+                '/labeling_grpc.v1.LabelingService/EndSession',
+                request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.EndSessionRequest.SerializeToString,
+                response_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.EndSessionResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/labeling_grpc.v1.LabelingService/Watch',
                 request_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.WatchRequest.SerializeToString,
@@ -195,6 +205,22 @@ class LabelingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExchangeToken(self, request, context):
+        """Exchanges an OpenID Connect ID token for an access token of this service (RFC 8693 in spirit): who signed in at the
+        operator's identity provider gets the role that the operator has given one of their groups. Needs no access token,
+        and is made over gRPC alone. An ID token is exchanged once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndSession(self, request, context):
+        """Ends the access token that the call is made with, if it came of ExchangeToken; a token that an operator made stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """What happens to cases, as it happens, with the counts; at most one message per `interval_ms`.
         """
@@ -264,6 +290,16 @@ def add_LabelingServiceServicer_to_server(servicer, server):
                     servicer.Stats,
                     request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.StatsRequest.FromString,
                     response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.StatsResponse.SerializeToString,
+            ),
+            'ExchangeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeToken,
+                    request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.ExchangeTokenRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.ExchangeTokenResponse.SerializeToString,
+            ),
+            'EndSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndSession,
+                    request_deserializer=labeling__grpc_dot_v1_dot_labeling__pb2.EndSessionRequest.FromString,
+                    response_serializer=labeling__grpc_dot_v1_dot_labeling__pb2.EndSessionResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -596,6 +632,60 @@ class LabelingService:
             '/labeling_grpc.v1.LabelingService/Stats',
             labeling__grpc_dot_v1_dot_labeling__pb2.StatsRequest.SerializeToString,
             labeling__grpc_dot_v1_dot_labeling__pb2.StatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingService/ExchangeToken',
+            labeling__grpc_dot_v1_dot_labeling__pb2.ExchangeTokenRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_labeling__pb2.ExchangeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/labeling_grpc.v1.LabelingService/EndSession',
+            labeling__grpc_dot_v1_dot_labeling__pb2.EndSessionRequest.SerializeToString,
+            labeling__grpc_dot_v1_dot_labeling__pb2.EndSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,7 +16,8 @@ its prefix) in the status details, a BadRequest where a field is at fault, a Res
   UNAUTHENTICATED      no valid access token, where the service asks for one
   PERMISSION_DENIED    the token's role may not do this, or the lease is another annotator's
   RESOURCE_EXHAUSTED   more waiting calls or watchers than the service holds: come back later
-  UNAVAILABLE          the service is stopping, or its database is: repeat the call, all of them are safe to repeat
+  UNAVAILABLE          the service is stopping, or its database or the identity provider is away: repeat the call, all
+                       of them are safe to repeat
 
 Each call says by google.api.http how the console serves it as REST under /api (docs/how-to/api.md).
 """
@@ -84,6 +85,13 @@ class LabelingServiceStub:
     """How far one annotator is: today, in all, what is left to do."""
     Stats: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.StatsRequest, _labeling_pb2.StatsResponse]
     """Counts, clocks and the state of intake and publishing."""
+    ExchangeToken: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.ExchangeTokenRequest, _labeling_pb2.ExchangeTokenResponse]
+    """Exchanges an OpenID Connect ID token for an access token of this service (RFC 8693 in spirit): who signed in at the
+    operator's identity provider gets the role that the operator has given one of their groups. Needs no access token,
+    and is made over gRPC alone. An ID token is exchanged once.
+    """
+    EndSession: _grpc.UnaryUnaryMultiCallable[_labeling_pb2.EndSessionRequest, _labeling_pb2.EndSessionResponse]
+    """Ends the access token that the call is made with, if it came of ExchangeToken; a token that an operator made stays."""
     Watch: _grpc.UnaryStreamMultiCallable[_labeling_pb2.WatchRequest, _labeling_pb2.WatchResponse]
     """What happens to cases, as it happens, with the counts; at most one message per `interval_ms`."""
 
@@ -125,6 +133,13 @@ class LabelingServiceAsyncStub(LabelingServiceStub):
     """How far one annotator is: today, in all, what is left to do."""
     Stats: _aio.UnaryUnaryMultiCallable[_labeling_pb2.StatsRequest, _labeling_pb2.StatsResponse]  # type: ignore[assignment]
     """Counts, clocks and the state of intake and publishing."""
+    ExchangeToken: _aio.UnaryUnaryMultiCallable[_labeling_pb2.ExchangeTokenRequest, _labeling_pb2.ExchangeTokenResponse]  # type: ignore[assignment]
+    """Exchanges an OpenID Connect ID token for an access token of this service (RFC 8693 in spirit): who signed in at the
+    operator's identity provider gets the role that the operator has given one of their groups. Needs no access token,
+    and is made over gRPC alone. An ID token is exchanged once.
+    """
+    EndSession: _aio.UnaryUnaryMultiCallable[_labeling_pb2.EndSessionRequest, _labeling_pb2.EndSessionResponse]  # type: ignore[assignment]
+    """Ends the access token that the call is made with, if it came of ExchangeToken; a token that an operator made stays."""
     Watch: _aio.UnaryStreamMultiCallable[_labeling_pb2.WatchRequest, _labeling_pb2.WatchResponse]  # type: ignore[assignment]
     """What happens to cases, as it happens, with the counts; at most one message per `interval_ms`."""
 
@@ -235,6 +250,25 @@ class LabelingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_labeling_pb2.StatsResponse, _abc.Awaitable[_labeling_pb2.StatsResponse]]:
         """Counts, clocks and the state of intake and publishing."""
+
+    @_abc_1.abstractmethod
+    def ExchangeToken(
+        self,
+        request: _labeling_pb2.ExchangeTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_labeling_pb2.ExchangeTokenResponse, _abc.Awaitable[_labeling_pb2.ExchangeTokenResponse]]:
+        """Exchanges an OpenID Connect ID token for an access token of this service (RFC 8693 in spirit): who signed in at the
+        operator's identity provider gets the role that the operator has given one of their groups. Needs no access token,
+        and is made over gRPC alone. An ID token is exchanged once.
+        """
+
+    @_abc_1.abstractmethod
+    def EndSession(
+        self,
+        request: _labeling_pb2.EndSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_labeling_pb2.EndSessionResponse, _abc.Awaitable[_labeling_pb2.EndSessionResponse]]:
+        """Ends the access token that the call is made with, if it came of ExchangeToken; a token that an operator made stays."""
 
     @_abc_1.abstractmethod
     def Watch(

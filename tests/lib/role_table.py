@@ -180,6 +180,7 @@ TABLE: Final[list[tuple[str, str, frozenset[Role], Maker]]] = [
         lambda w: pb.GetProgressRequest(annotator=w.seen(OTHER)),
     ),
     ("Stats", "the queue", ALL, lambda _: pb.StatsRequest()),
+    ("EndSession", "own token", ALL, lambda _: pb.EndSessionRequest()),
     ("ListPipelines", "all", ALL, lambda _: admin_pb2.ListPipelinesRequest()),
     ("ListAnnotators", "all", PEOPLE, lambda _: admin_pb2.ListAnnotatorsRequest()),
     ("UpdateAnnotator", "another", PEOPLE, lambda _: admin_pb2.UpdateAnnotatorRequest(name="eve", quota=3)),

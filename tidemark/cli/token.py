@@ -1,4 +1,4 @@
-"""`tidemark token create|list|revoke|rotate`: who may call a pipeline's labeling service."""
+"""`tidemark token create|list|revoke|link|rotate`: who may call a pipeline's labeling service."""
 
 from __future__ import annotations
 
@@ -98,12 +98,13 @@ def list_tokens(pipeline: PipelineFile) -> None:
     """List tokens, never their secrets."""
     with told(), _store(pipeline) as store:
         table = Table(box=None, pad_edge=False)
-        for name in ("id", "annotator", "role", "made", "ends", "state"):
+        for name in ("id", "annotator", "role", "made", "by", "ends", "state"):
             table.add_column(name, overflow="fold")
         now = time.time_ns() // 1_000
         for token in store.all():
             made, ends = _day(token.created_at), _day(token.expires_at)
-            table.add_row(token.id, safe(token.annotator), token.role.value, made, ends, _state(token, now))
+            by = "operator" if token.subject is None else "sign-in"
+            table.add_row(token.id, safe(token.annotator), token.role.value, made, by, ends, _state(token, now))
         out.print(table)
 
 
@@ -116,6 +117,25 @@ def revoke(pipeline: PipelineFile, token: TokenId, dry_run: DryRun = False) -> N
             return
         store.revoke(token)
         out.print(f"token {safe(token)} is revoked")
+
+
+@app.command()
+def link(
+    pipeline: PipelineFile,
+    annotator: Annotated[str, typer.Option("--as", metavar="NAME", help="Annotator id.")],
+    subject: Annotated[
+        str, typer.Option(metavar="SUB", help="Who has it, as the identity provider knows them; else the next one.")
+    ] = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Let an account of the identity provider have an annotator id that is known here, and no other account."""
+    with told(), _store(pipeline) as store:
+        who = f"the account {safe(subject)}" if subject else f"whoever signs in as {safe(annotator)} next"
+        if dry_run:
+            out.print(f"the annotator id {safe(annotator)} would belong to {who}", soft_wrap=True)
+            return
+        store.link(annotator, subject)
+        out.print(f"the annotator id {safe(annotator)} belongs to {who}", soft_wrap=True)
 
 
 @app.command()

@@ -130,5 +130,32 @@ CONSOLE: Final = (
         "Names, separated by commas, under which browsers reach the console on another machine.",
     ),
 )
-VARIABLES: Final = (*INSTALLATION, *FLOWS, *LABELING, *CONSOLE)
+OIDC: Final = (
+    Variable(
+        "TIDEMARK_OIDC_ISSUER",
+        "",
+        "Issuer of the identity provider by which people sign in (OpenID Connect), as its tokens name it: `https://…`. "
+        "Needs `TIDEMARK_LABELING_TOKENS=on`.",
+    ),
+    Variable("TIDEMARK_OIDC_CLIENT_ID", "", "The id that the provider has given Tidemark."),
+    Variable(
+        "TIDEMARK_OIDC_ROLES",
+        "",
+        "Which groups have which role: `admin=GROUP, reviewer=GROUP, annotator=GROUP, viewer=GROUP`. A role may be "
+        "named again with another group; of several roles the highest counts.",
+    ),
+    Variable("TIDEMARK_OIDC_GROUPS", "`groups`", "Claim of the ID token that lists a person's groups."),
+    Variable(
+        "TIDEMARK_OIDC_NAME",
+        "`sub`",
+        "Claim of the ID token that is the annotator's id. An id stays with the account that had it first.",
+    ),
+    Variable("TIDEMARK_OIDC_LIFETIME", "`12h`", "How long a sign-in lasts, from `1m` to `12h`."),
+    Variable(
+        "TIDEMARK_OIDC_CA",
+        "the system's",
+        "PEM file: the authority that must have signed the provider's certificate.",
+    ),
+)
+VARIABLES: Final = (*INSTALLATION, *FLOWS, *LABELING, *CONSOLE, *OIDC)
 """All of them; a test compares the table with the names that the code reads."""

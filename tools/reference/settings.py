@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tidemark.runtime.settings import FIXED
-from tidemark.runtime.variables import CONSOLE, FLOWS, INSTALLATION, LABELING, Variable
+from tidemark.runtime.variables import CONSOLE, FLOWS, INSTALLATION, LABELING, OIDC, Variable
 from tools.reference.markdown import code, prose, table
 
 _INTRO: Final = """# Settings
@@ -29,6 +29,7 @@ def settings_page() -> str:
         ("Flows", FLOWS),
         ("Labeling service and its clients", LABELING),
         ("Console", CONSOLE),
+        ("Sign-in by an identity provider", OIDC),
     ):
         parts += [f"## {heading}\n", _variables(variables)]
     fixed = table(["property", "why"], [(code(name), prose(why)) for name, why in FIXED.items()])

@@ -197,6 +197,8 @@ def test_a_call_without_a_row_in_the_table_keeps_the_service_from_starting() -> 
         check_matrix({method: row for method, row in MATRIX.items() if method != "Skip"})
     with pytest.raises(ConfigError, match="Watch"):
         check_matrix(MATRIX | {"Watch": {Role.ADMIN: Scope.ANY}})
+    with pytest.raises(ConfigError, match="ExchangeToken"):
+        check_matrix(MATRIX | {"ExchangeToken": dict.fromkeys(Role, Scope.ANY)})
 
 
 def test_a_token_ends_with_its_time(store: TokenStore, clock: MovedClock) -> None:
