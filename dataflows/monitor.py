@@ -22,9 +22,11 @@ from dataflows.engine.work import Done, Work
 from tidemark.errors import BrokerError, TopicError
 from tidemark.monitoring import Options
 from tidemark.monitoring.delays import Delays
+from tidemark.monitoring.parity import Checking
 from tidemark.monitoring.read_back import ReadBack, read_sample
 from tidemark.monitoring.state import MonitorState
 from tidemark.monitoring.steps import (
+    CheckParityStep,
     DecodeOutcomesStep,
     DecodePredictionsStep,
     JoinOutcomesStep,
@@ -45,6 +47,7 @@ def build(
     pipeline: Pipeline,
     delays: Delays | None = None,
     read_back: Callable[[], ReadBack] = ReadBack,
+    checking: Callable[[], Checking] | None = None,
 ) -> Dataflow:
     """The flow between a source and a sink.
 
@@ -54,6 +57,7 @@ def build(
         pipeline: that is measured.
         delays: asks how long predictions took.
         read_back: what the sample's topic holds.
+        checking: begins to check parity; None: it is not checked.
 
     Returns:
         The flow.
@@ -77,10 +81,12 @@ def build(
     watch = partial(WatchSampleStep, pipeline, options, read_back, announce)
     sampled = tm.by_topic("sample", read, [topics.sample])
     watched = tm.step_with_errors("watch_sample", sampled, make=watch)
+    parity = tm.step("check_parity", sampled, partial(CheckParityStep, pipeline, checking))
     judged = tm.step("watch_labels", answered, partial(WatchLabelsStep, pipeline, options, announce))
     errs = predictions.errs, labels.errs, outcomes.errs, joined.errs, watched.errs
     letters = tm.dead_letters("dead_letters", *errs, topic=topics.deadletter)
-    tm.commit("commit", sink, letters, labeled, metrics, watched.oks, judged, state=partial(MonitorState, pipeline))
+    figures = metrics, watched.oks, parity, judged
+    tm.commit("commit", sink, letters, labeled, *figures, state=partial(MonitorState, pipeline))
     return flow
 
 
@@ -104,8 +110,15 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop) -> tuple[Dataflow, 
     def held() -> ReadBack:
         return read_sample(connected(settings), pipeline.topics.sample, pipeline.sample.size)
 
+    def checking() -> Checking:
+        from tidemark.parity.checker import Checker, ParityCheck  # noqa: PLC0415 - once there is an event to check
+
+        return Checker(lambda: ParityCheck(pipeline, connected(settings)))
+
     return over_kafka(
-        lambda source, sink: build(source, sink, pipeline, delays, held), lambda: prepared(pipeline, settings), stop
+        lambda source, sink: build(source, sink, pipeline, delays, held, checking),
+        lambda: prepared(pipeline, settings),
+        stop,
     )
 
 

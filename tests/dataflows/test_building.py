@@ -26,7 +26,17 @@ STEPS = {
     "retrain": ["read", "labels", "check_labels", "learn", "dead_letters", "commit"],
     "monitor": [
         *("read", "predictions", "decode_predictions", "labels", "keep_labels", "outcomes", "decode_outcomes"),
-        *("join_outcomes", "held", "measure", "sample", "watch_sample", "watch_labels", "dead_letters", "commit"),
+        *(
+            "join_outcomes",
+            "held",
+            "measure",
+            "sample",
+            "watch_sample",
+            "check_parity",
+            "watch_labels",
+            "dead_letters",
+            "commit",
+        ),
     ],
     "decide": ["read", "told", "decide", "dead_letters", "commit"],
     "publish": ["read", "told", "write", "dead_letters", "commit"],

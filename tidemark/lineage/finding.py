@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -25,14 +26,30 @@ from tidemark.stream.hops import decode_hop
 from tidemark.stream.rows import Arrival
 from tidemark.stream.stages import Stage
 
-MOST_ROWS: Final = 200_000
-"""Records of a partition that are read back for an event's windows."""
-_FIRST_READ: Final = 4_000
 _GROWTH: Final = 4
 _BEFORE: Final = 100
 """Rows in a row that lie before all windows: nothing older is in them."""
 _PIECES: Final = 6
 """Records of one batch's proposals that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of a partition is read back for an event's windows.
+
+    first: records that are read first.  records, rows: at most; a hop's record holds many rows.
+    """
+
+    first: int = 4_000
+    records: int = 200_000
+    rows: int | None = None
+
+    def next_read(self, size: int, records: int, rows: int) -> int:
+        """How many records to read next, 0: no more. size: read last.  records, rows: read so far."""
+        left = self.records - records
+        if self.rows is not None:
+            left = min(left, (self.rows - rows) * records // max(rows, 1))
+        return max(min(size * _GROWTH, left), 0)
 
 
 class Finder:
@@ -44,7 +61,7 @@ class Finder:
         self._derivation = derivation
 
     def history(
-        self, stage: Stage, partition: Partition, last: int, time: int, *, most: int, whole: bool = False
+        self, stage: Stage, partition: Partition, last: int, time: int, bounds: Bounds, *, whole: bool = False
     ) -> tuple[list[Arrival], bool]:
         """Rows of a partition up to a record, as far back as they can be in its windows.
 
@@ -53,8 +70,8 @@ class Finder:
             partition: of the stage's topic.
             last: offset of the record.
             time: event time, µs.
-            most: records that are read.
-            whole: read so many, wherever the windows seem to begin.
+            bounds: of what is read.
+            whole: read so much, wherever the windows seem to begin.
 
         Returns:
             The rows, oldest first; and whether the beginnings of the windows were reached.
@@ -62,18 +79,19 @@ class Finder:
         """
         low, _ = self._reader.bounds(partition.topic, partition.index)
         since = time - self._derivation.reach(stage)
-        begin, size = last + 1, _FIRST_READ
+        begin, size, rows = last + 1, bounds.first, 0
         arrivals: list[Arrival] = []
-        while begin > low and last + 1 - begin < most:
-            start = max(low, begin - size, last + 1 - most)
+        while begin > low and size:
+            start = max(low, begin - size)
             messages = list(self._reader.read(partition.topic, partition.index, start, begin))
             if messages:
                 found, _ = self._derivation.arrivals(stage, batch_of(partition, messages))
                 arrivals = [*found, *arrivals]
+                rows += sum(len(arrival.rows) for arrival in found)
                 if not whole and found and _lies_before(found[0], since):
                     return arrivals, True
-            begin, size = start, size * _GROWTH
-        return arrivals, begin <= low
+            begin, size = start, bounds.next_read(size, last + 1 - start, rows)
+        return arrivals, begin <= low == 0
 
     def hop(self, stage: Stage, event: Event, key: str) -> Message | None:
         """The record that handed an event on to a stage; None: it is not there (any more, or yet)."""
@@ -246,6 +264,11 @@ class _PlaceInProposals:
         if meta is None or meta.first_offset is None or meta.last_offset is None:
             return False
         return meta.first_offset <= self._offset <= meta.last_offset
+
+
+def oldest_time(arrivals: Sequence[Arrival]) -> int:
+    """Event time, µs, up to which rows may lie before those that were read. arrivals: oldest first, some of them."""
+    return int(arrivals[0].rows.times[:_BEFORE].max())
 
 
 def _lies_before(arrival: Arrival, since: int) -> bool:

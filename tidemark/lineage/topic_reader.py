@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Self, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -31,12 +31,13 @@ _RINGS: Final = (500, 3_000, 20_000, 200_000)
 class TopicReader:
     """Reads committed records. Used by one thread at a time."""
 
-    def __init__(self, settings: Settings, *, timeout: float = 20.0) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = 20.0, rings: Sequence[int] = _RINGS) -> None:
         """Connect to Kafka.
 
         Args:
             settings: that name it.
             timeout: seconds for each reading.
+            rings: offsets before and after a place within which `near` looks, the nearest first.
 
         Raises:
             BrokerError: Kafka does not answer.
@@ -45,6 +46,7 @@ class TopicReader:
         self._client = connect(settings, timeout=timeout)
         self._settings = settings
         self._timeout = timeout
+        self._rings = rings
         self._partitions: dict[str, list[int]] = {}
         self._bounds: dict[tuple[str, int], tuple[int, int]] = {}
         # As `tidemark.kafka.spans` has it: an end behind a marker is told without waiting.
@@ -171,7 +173,7 @@ class TopicReader:
         """
         low, high = self.bounds(topic, partition)
         first, last = min(max(around, low), high), min(max(around, low), high)
-        for ring in _RINGS:
+        for ring in self._rings:
             begin, end = max(low, around - ring), min(high, around + ring)
             for start, stop in ((last, end), (begin, first)):
                 for message in self.read(topic, partition, start, stop):

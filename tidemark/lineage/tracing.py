@@ -9,7 +9,7 @@ from confluent_kafka import Message
 from tidemark.features.rows import DerivedFeatures
 from tidemark.kafka.batches import batch_of
 from tidemark.lineage.derivation import AtStage, Derivation, Event, columns_of, known
-from tidemark.lineage.finding import MOST_ROWS, Finder
+from tidemark.lineage.finding import Bounds, Finder, oldest_time
 from tidemark.lineage.story import Shown, WindowPart
 from tidemark.lineage.topic_reader import TopicReader, offset_of
 from tidemark.pipeline import Pipeline
@@ -24,8 +24,8 @@ class Trail:
     """What has been found of an event so far.
 
     message: its raw record.  time: µs.  stages: those that it has passed.  hops: records that handed it on.
-    features: empty where it has not passed all stages.  refused: why it goes no further.  notes: what could not be
-    looked at.
+    features: empty where it has not passed all stages.  refused: why it goes no further.  partial: features of which
+    not all rows were read.  notes: what could not be looked at.
     """
 
     event: Event
@@ -39,6 +39,7 @@ class Trail:
     windows: list[WindowPart] = field(default_factory=list)
     features: dict[str, float | None] = field(default_factory=dict)
     refused: str | None = None
+    partial: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -48,10 +49,19 @@ class Trail:
 
 
 class Tracer:
-    """Follows events of one pipeline."""
+    """Follows events of one pipeline. bounds: of what is read back for windows."""
 
-    def __init__(self, pipeline: Pipeline, reader: TopicReader, derivation: Derivation, finder: Finder) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        reader: TopicReader,
+        derivation: Derivation,
+        finder: Finder,
+        bounds: Bounds | None = None,
+    ) -> None:
         self._pipeline = pipeline
+        self._bounds = bounds or Bounds()
+        self._sizes = {window.name: window.size for window in pipeline.windows}
         self._reader = reader
         self._derivation = derivation
         self._finder = finder
@@ -120,11 +130,15 @@ class Tracer:
         return True
 
     def _pass(self, trail: Trail, stage: Stage, partition: Partition, offset: int, *, whole: bool) -> bool:
-        arrivals, reached = self._finder.history(stage, partition, offset, trail.time or 0, most=MOST_ROWS, whole=whole)
+        time = trail.time or 0
+        arrivals, reached = self._finder.history(stage, partition, offset, time, self._bounds, whole=whole)
         if not reached:
+            since = oldest_time(arrivals) + self._pipeline.time.lateness
+            trail.partial |= {name for name in stage.windows.names if time - self._sizes[name] <= since}
+        if not reached and trail.partial & set(stage.windows.names):
             trail.notes.append(
-                f"of {partition.topic}[{partition.index}] the {MOST_ROWS:,} records before it were read, and its "
-                "windows reach further back"
+                f"{partition.topic}[{partition.index}] was not read as far back as its windows reach: retention has "
+                f"removed records, or they are more than {self._bounds.records:,}"
             )
         at = self._derivation.at(stage, arrivals, trail.event)
         if at.row is None:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from tidemark.monitoring.alarms import Announce
 from tidemark.monitoring.delays import Delays
 from tidemark.monitoring.options import Options
+from tidemark.monitoring.parity import Checking
 from tidemark.monitoring.read_back import ReadBack
 from tidemark.monitoring.state import MonitorState
 from tidemark.monitoring.steps import (
+    CheckParityStep,
     DecodeOutcomesStep,
     DecodePredictionsStep,
     JoinOutcomesStep,
@@ -41,6 +43,7 @@ class MonitorProcessor(MonitorState):
         delays: Delays | None = None,
         read_sample: Callable[[], ReadBack] = ReadBack,
         announce: Announce | None = None,
+        checking: Callable[[], Checking] | None = None,
     ) -> None:
         """Begin with nothing.
 
@@ -51,6 +54,7 @@ class MonitorProcessor(MonitorState):
             delays: asks how long predictions took; None: not measured.
             read_sample: what the sample's topic holds.
             announce: makes the record of an alarm that is followed; None where nobody follows.
+            checking: begins to check parity; None: it is not checked.
 
         """
         options, topics = options or Options(), pipeline.topics
@@ -71,6 +75,7 @@ class MonitorProcessor(MonitorState):
                 "join_outcomes": JoinOutcomesStep(pipeline, options, wall),
                 "measure": MeasureStep(pipeline, options, delays),
                 "watch_sample": WatchSampleStep(pipeline, options, read_sample, announce),
+                "check_parity": CheckParityStep(pipeline, checking),
                 "watch_labels": WatchLabelsStep(pipeline, options, announce),
             },
         )
@@ -91,9 +96,11 @@ class MonitorProcessor(MonitorState):
         joined = self.join.process((batches, predictions.oks, outcomes.oks), context)
         labeled = self._label_outcomes.process(joined.oks, context)
         metrics = self.measure.process((predictions.oks, labels.oks, joined.oks), context)
-        watched = self.watch.process(self._sampled.process(batches, context), context)
+        sampled = self._sampled.process(batches, context)
+        watched, parity = self.watch.process(sampled, context), self.parity.process(sampled, context)
         judged = self.answers.process(answered, context)
         if context.replay:
             return []
         refused = [*predictions.errs, *outcomes.errs, *labels.errs, *joined.errs, *watched.errs]
-        return [*dead_letters(self._topics.deadletter, batches, refused), *labeled, *metrics, *watched.oks, *judged]
+        letters = dead_letters(self._topics.deadletter, batches, refused)
+        return [*letters, *labeled, *metrics, *watched.oks, *parity, *judged]

@@ -14,6 +14,7 @@ import msgspec
 
 from tidemark.monitoring.checkpoint import decode_mark
 from tidemark.monitoring.steps import (
+    CheckParityStep,
     DecodePredictionsStep,
     JoinOutcomesStep,
     KeepLabelsStep,
@@ -43,6 +44,7 @@ class MonitorState:
         self.labels = step_of(steps, KeepLabelsStep)
         self.measure = step_of(steps, MeasureStep)
         self.watch = step_of(steps, WatchSampleStep)
+        self.parity = step_of(steps, CheckParityStep)
         self.answers = step_of(steps, WatchLabelsStep)
 
     @property
@@ -76,6 +78,7 @@ class MonitorState:
             self.answers.reset()
         if partition.topic == self._topics.sample:
             self.watch.close()
+            self.parity.reset()
 
     def metadata(self, partition: Partition) -> str:
         """Where to rewind to, and the clock."""

@@ -23,6 +23,7 @@ _HOMES: Final = (
     "tidemark.monitoring.labels",
     "tidemark.monitoring.steps.measure",
     "tidemark.monitoring.steps.watch_sample",
+    "tidemark.monitoring.steps.check_parity",
     "tidemark.monitoring.steps.watch_labels",
     "tidemark.stream.lateness",
     "tidemark.stream.steps.rule_counts",

@@ -84,6 +84,21 @@ def cleaning_problems(metrics: Mapping[str, Metric], now: float) -> list[str]:
     return [f"rules changed many values of the last {metric.n:,} rows: {told}"] if told else []
 
 
+def parity_problems(metrics: Mapping[str, Metric], now: float, file: str) -> list[str]:
+    """What the latest metrics say of features that come out otherwise than they were scored. now: s since 1970."""
+    metric = metrics.get("parity_differing")
+    if metric is None or not metric.value or now - metric.at / 1e6 > _RECENT_SECONDS:
+        return []
+    names = [
+        f"{metric.detail[f'feature_{i}']} ({metric.detail.get(f'events_{i}', '')})"
+        for i in range(1, 4)
+        if f"feature_{i}" in metric.detail
+    ]
+    event = metric.detail.get("event_id", "EVENT")
+    what = f"{metric.value:,.0f} of {metric.n:,} sampled events have other features than were scored"
+    return [f"{what}, {', '.join(names)}; see `tidemark why {file} {event}` and docs/how-to/replay.md"]
+
+
 class Observer:
     """Takes snapshots of a pipeline; the first reads its metrics and models from the beginning.
 
@@ -308,6 +323,7 @@ class Observer:
             ]
         shown, now = self._figures.shown(self._champion), time.time()
         problems += [*late_problems(shown, now), *cleaning_problems(shown, now)]
+        problems += parity_problems(shown, now, self._file)
         problems += [
             f"the {flow.name} flow is {flow.lag:,} records behind; add processes, or see its log"
             for flow in flows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import ConfigResource
 from lineage_world import LineageWorld, run, run_shop
 from offsets import read_settled
-from streaming import DAY, NOW_MS, START
+from streaming import DAY, NOW_MS, START, purchases, shop
 
 from tidemark.errors import ConfigError, ModelError, TopicError
 from tidemark.features.raw_records import Records
@@ -26,6 +27,7 @@ from tidemark.parity.replay import CHAMPION, Replay, Wanted
 from tidemark.parity.report import ReplayReport
 from tidemark.parity.shadow import Shadow, listed
 from tidemark.pipeline import Pipeline, load
+from tidemark.pipeline.model import Deduplicate
 from tidemark.records import NO_MODEL, Prediction, ShadowPrediction, decode, encode
 from tidemark.records.background import DEFINITIONS
 from tidemark.runtime.processor import Output
@@ -257,6 +259,26 @@ def test_features_whose_rows_retention_has_removed_are_not_compared_and_it_is_sa
     assert sum(bool(each.incomplete) for each in shadow(its, "cut")) == report.incomplete
     asked = replayed(its, Wanted(Place("offset", 3), Place("latest")))
     assert any("what was before is gone" in note for note in asked.notes)
+
+
+@pytest.mark.parametrize("keys", [1, 2])
+def test_records_keyed_by_something_else_and_sent_twice_replay_to_what_was_predicted(
+    kafka: Settings, unique: str, keys: int
+) -> None:
+    pipeline = shop(keys=keys, features_topic=True)
+    raw = pipeline.raw[0].model_copy(update={"topic": f"{unique}.raw", "key": "other"})
+    drops = Deduplicate.model_validate({"key": "id", "within": "30s"})
+    pipeline = pipeline.model_copy(update={"name": unique, "raw": [raw], "deduplicate": drops})
+    rows = [row for number, row in enumerate(purchases(3, 120)) for _ in range(1 + (number % 7 == 0))]
+    its = run(kafka, pipeline, [(str(row["place"]).encode(), json.dumps(row).encode()) for row in rows])
+    predicted = len(predictions(its))  # of late rows some are not known to be there twice
+    assert 120 <= predicted < len(rows) - 5
+    report = replayed(its, Wanted(*ALL, name="dropped"))
+    assert report.differences == []
+    assert report.reasons == []
+    assert (report.equal, report.events, report.refused) == (predicted, predicted, len(rows) - predicted)
+    assert report.agrees
+    assert len(shadow(its, "dropped")) == predicted
 
 
 @pytest.mark.parametrize("use_case", ["fraud", "maintenance", "customer", "healthcare"])

@@ -1,5 +1,6 @@
 """The steps of the monitor flow: records decoded, outcomes joined to predictions, labels kept, both measured."""
 
+from tidemark.monitoring.steps.check_parity import CheckParityStep
 from tidemark.monitoring.steps.decode import DecodedRows, DecodeOutcomesStep, DecodePredictionsStep
 from tidemark.monitoring.steps.join_outcomes import JoinOutcomesStep
 from tidemark.monitoring.steps.keep_labels import KeepLabelsStep, KeptLabels
@@ -9,6 +10,7 @@ from tidemark.monitoring.steps.watch_labels import WatchLabelsStep
 from tidemark.monitoring.steps.watch_sample import WatchSampleStep
 
 __all__ = [
+    "CheckParityStep",
     "DecodeOutcomesStep",
     "DecodePredictionsStep",
     "DecodedRows",
