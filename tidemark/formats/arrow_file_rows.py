@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from tidemark.errors import ConfigError
-from tidemark.formats.arrow_rows import MARK
 from tidemark.formats.parquet_rows import ParquetRows
 
 _MAGIC: Final = b"ARROW1"
@@ -21,6 +20,8 @@ class ArrowFileRows(ParquetRows):
 
     @staticmethod
     def _check(path: Path) -> None:
+        from tidemark.formats.arrow_rows import MARK  # noqa: PLC0415 - Polars, which a command's help needs not
+
         size = path.stat().st_size
         with path.open("rb") as file:
             first = file.read(len(_MAGIC))
