@@ -29,6 +29,7 @@ from tidemark.runtime.settings import Settings
 from tidemark.training.recomputing import Recomputer
 from tidemark.training.state import RetrainState
 from tidemark.training.steps import CheckLabelsStep, LearnStep
+from tidemark.training.unlabeled import unlabeled
 
 _LONGEST_TRAINING = 1_800.0
 """Seconds after which the group takes a member that trains for one that hangs."""
@@ -74,6 +75,8 @@ class Trainers:
         self._secret = signing_key()
         sandbox = self._sandbox = Sandbox()
         ensure_added(pipeline, settings, pipeline.topics.label_features)
+        if pipeline.scales:
+            ensure_added(pipeline, settings, pipeline.topics.sample)
         config = EngineConfig(
             group=f"{pipeline.name}.retrain",
             settings=settings,
@@ -104,6 +107,7 @@ class Trainers:
             secret=self._secret,
             settle=self._settle,
             alarmed=self._alarms.newest,
+            unlabeled=lambda: unlabeled(settings, pipeline),
         )
 
     def _registry(self) -> Registry:

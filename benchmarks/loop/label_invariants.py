@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from confluent_kafka import Message
@@ -36,6 +36,7 @@ from tidemark.records import (
 from tidemark.registry.codec import Registry
 from tidemark.registry.reading import read_registry, record_of
 from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.scaling import Scaling
 from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.settings import Settings
@@ -212,7 +213,8 @@ def of_models(pipeline: Pipeline, evidence: Evidence) -> dict[str, int]:
         digest = hashlib.sha256("".join(f"{event}\n" for event in sorted(named)).encode()).hexdigest()
         unnamed += (len(named), digest) != (manifest.used, manifest.event_ids_sha256)
         rows = labels_of(manifest, labels, schema, partition.topic, partition.incarnation)
-        again = train(rows, schema, pipeline.training.params, learner=pipeline.learner).text if len(rows) else ""
+        options: Any = {"learner": pipeline.learner, "scaling": Scaling.of_manifest(manifest)}
+        again = train(rows, schema, pipeline.training.params, **options).text if len(rows) else ""
         other += hashlib.sha256(again.encode()).hexdigest() != manifest.sha256
     registry, verdicts = _trained_again(pipeline, evidence.labels)
     champion = registry.champion.version if registry.champion else None

@@ -290,7 +290,7 @@ class Details:
         rows = rows_of(self._pipeline, [candidate])
         response.current_probabilities.extend(model.probabilities(rows)[0].tolist())
         row, names, classes = model.own(rows)[0], model.manifest.features, model.manifest.classes
-        parts = model.forest.contributions(row)
+        parts = model.forest.contributions(model.inputs(rows)[0])
         if self._pipeline.label.positive not in classes:
             return True  # a class that came after the model
         place = classes.index(self._pipeline.label.positive)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import grpc_tools
 import pytest
+from arrow_bodies import batch
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_tools import protoc
 from schemas import avro_record, batch_of, registry_running
@@ -17,6 +18,8 @@ from tidemark.features.raw_records import Records
 from tidemark.formats.decoder import Decoded, Decoder
 from tidemark.pipeline import Pipeline, parse
 from tidemark.replay.corrections import corrections
+from tidemark.sources.batches import Batches
+from tidemark.sources.source import SourceRecord
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "how-to" / "formats.md").read_text(encoding="utf-8")
 BLOCKS: Final = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL))
@@ -124,3 +127,18 @@ def test_the_corrections_of_the_page_are_corrections(tmp_path: Path) -> None:
     lines = corrections(path)
     assert set(lines) == {(0, 3), (0, 4)}
     assert json.loads(bytes(lines[0, 3].value)) == row()  # type: ignore[arg-type]  # it is set
+
+
+def test_the_arrow_batches_of_the_page_are_taken_apart_and_each_row_is_read(tmp_path: Path) -> None:
+    pipeline = pipeline_of("arrow", tmp_path)
+    assert pipeline.sources[0].body == "arrow"
+    batches = Batches(pipeline, pipeline.sources[0])
+    whole = SourceRecord(batch([row(), row()]), "plant.batches[0] 17")
+    (records,) = batches.rows(whole)
+    assert [record.position for record in records] == ["plant.batches[0] 17 row 1", "plant.batches[0] 17 row 2"]
+    for record in records:
+        checked(Decoder(pipeline).decode(batch_of([record.value])))
+
+
+def test_the_scale_of_the_page_is_of_the_window(tmp_path: Path) -> None:
+    assert pipeline_of("scaled", tmp_path).scales == {"temperature_mean": "robust"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -52,8 +53,14 @@ class Loop:
         self._pipeline, self._sandbox, self._keys = pipeline, sandbox, keys
         self._topic: list[Output] = []
         self._labels = Partition(pipeline.topics.labels, 0, _INCARNATION)
+        self._came: deque[NDArray[np.float64]] = deque()
         self._retrain = RetrainProcessor(
-            pipeline, read_registry=self._registry, sandbox=sandbox, seed=seed, headline=headline
+            pipeline,
+            read_registry=self._registry,
+            sandbox=sandbox,
+            seed=seed,
+            headline=headline,
+            unlabeled=self._unlabeled,
         )
         self._retrain.open(self._labels, "")
         self._keeper = ChampionKeeper(ModelSchema.of(pipeline), None, _refuse)
@@ -88,6 +95,7 @@ class Loop:
 
         """
         self._events[number] = len(rows)
+        self._keep(features)
         topic = self._pipeline.raw_topics[0]
         ids = [f"{topic}-0-{row}-{_INCARNATION}" for row in rows.tolist()]
         events = TileEvents(number, f"{topic}@{_INCARNATION}", 0, rows, ids, features, askable)
@@ -131,6 +139,17 @@ class Loop:
             return None
         self._keeper.adopt(self._sandbox)
         return self._keeper.current
+
+    def _keep(self, features: NDArray[np.float64]) -> None:
+        """Keep as many of the newest events as the background sample holds, if scales are learnt of them."""
+        if not self._pipeline.scales:
+            return
+        self._came.append(features)
+        while sum(map(len, self._came)) - len(self._came[0]) >= self._pipeline.sample.size > 0:
+            self._came.popleft()
+
+    def _unlabeled(self) -> NDArray[np.float64]:
+        return np.concatenate(self._came) if self._came else np.empty((0, len(self._pipeline.feature_names)))
 
     def _registry(self) -> Registry:
         registry = Registry()

@@ -99,7 +99,7 @@ class Models:
         positive = self._pipeline.label.positive
         if positive not in classes:
             return 0.0, []
-        parts, place = model.forest.contributions(row), classes.index(positive)
+        parts, place = model.forest.contributions(model.inputs(features)[0]), classes.index(positive)
         # Where there are two classes, there is one score: the second one's.
         parts = parts[place] if parts.ndim == 2 else parts if place else -parts
         order = np.argsort(-np.abs(parts[:-1]), kind="stable").tolist()

@@ -65,6 +65,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *_label(pipeline),
         *tried.context,
         *_labeling(pipeline),
+        *_scales(pipeline),
         *_strategy(pipeline),
         *_selection(pipeline),
         *source_problems(pipeline),
@@ -218,6 +219,14 @@ def _keys(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(f"keys[{i}]", f"'{key}' is named twice; remove one")
         if key == pipeline.time.column and not bare:
             yield Problem(f"keys[{i}]", f"'{key}' is the time column; a key is an entity, such as a customer")
+
+
+def _scales(pipeline: Pipeline) -> Iterator[Problem]:
+    for i, feature in enumerate(pipeline.features):
+        if feature.scale is not None and feature.categories is not None:
+            yield Problem(f"features[{i}].scale", "categories have no scale; leave one of the two out")
+    if pipeline.scales and not pipeline.sample.size:
+        yield Problem("sample.size", f"'{min(pipeline.scales)}' is scaled by what the sample tells; let it hold events")
 
 
 def _time(pipeline: Pipeline) -> Iterator[Problem]:

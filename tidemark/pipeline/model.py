@@ -325,6 +325,10 @@ class Deduplicate(Section):
     their event times lie no further apart than this."""
 
 
+ScaleKind = Literal["standard", "robust", "minmax"]
+"""Rules by which a feature is scaled."""
+
+
 class Feature(Section):
     """A feature of the row's own columns: SQL, or `module:function`; by default the column of the same name.
 
@@ -340,6 +344,11 @@ class Feature(Section):
     """`module:function` instead of SQL, from an installed package or a folder in `PYTHONPATH`."""
     categories: list[str] | None = None
     """Texts in order; the feature is the index. Any other text is missing."""
+    scale: Unless[ScaleKind] = None
+    """How a model takes the feature's values (docs/how-to/formats.md): `standard`, less the mean and by the standard
+    deviation; `robust`, less the median and by the range between the quartiles; `minmax`, 0 to 1 within what was seen.
+    Learnt from events without labels when a model is trained, and kept with it. Windows, `derived` and what people are
+    shown have the values as they are."""
 
 
 def _called_here(name: object) -> object:
@@ -383,6 +392,8 @@ class Window(Section):
     relation to itself, by default 0.01."""
     include_current: bool = False
     """Whether the row itself counts."""
+    scale: Unless[ScaleKind] = None
+    """As of a feature of the row."""
 
     @property
     def span(self) -> str:
@@ -402,6 +413,8 @@ class Derived(Section):
     """SQL over all features, windows and earlier derived features."""
     function: str | None = None
     """`module:function`, as in a feature, over the frame of features (float, null where missing)."""
+    scale: Unless[ScaleKind] = None
+    """As of a feature of the row."""
 
 
 class Outcomes(Section):
@@ -805,6 +818,12 @@ class Pipeline(Section):
             *(window.name for window in self.windows),
             *(derived.name for derived in self.derived),
         ]
+
+    @property
+    def scales(self) -> dict[str, ScaleKind]:
+        """Rules of the features that models take scaled."""
+        scaled: list[Feature | Window | Derived] = [*self.features, *self.windows, *self.derived]
+        return {each.name: each.scale for each in scaled if each.scale is not None}
 
     @property
     def learner(self) -> LearnerName:

@@ -16,6 +16,8 @@ def schema_hash(pipeline: Pipeline) -> str:
     missing values and the classes. A model of another hash is refused.
     """
     parts = pipeline.model_dump(mode="json", include={"clean", "features", "windows", "derived"})
+    for each in (*parts["features"], *parts["windows"], *parts["derived"]):
+        each.pop("scale", None)  # it is the model's, which says by what it scales
     parts["lateness"] = pipeline.time.lateness
     parts["missing"] = {name: column.missing for name, column in pipeline.columns.items() if column.missing}
     defaults = {name: column.default for name, column in pipeline.columns.items() if column.default is not None}

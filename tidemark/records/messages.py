@@ -213,6 +213,18 @@ class LabelRange(Record, frozen=True, kw_only=True):
     incarnation: str = ""
 
 
+class Scale(Record, frozen=True, kw_only=True):
+    """How a model's values of a feature are scaled: less `center`, divided by `spread`.
+
+    `kind` is the rule of the pipeline file that it was learnt by, from `n` values of events without labels.
+    """
+
+    kind: str
+    center: float
+    spread: float
+    n: Int64
+
+
 class ModelManifest(Record, frozen=True, kw_only=True):
     """`P.models`, key `VERSION`: everything about a model but its text, which is in `chunks` records.
 
@@ -224,6 +236,7 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     the labels of each of `classes` that were learnt from, `drawn_counts` those of them of cases drawn at random.
     `source_counts` are the same labels by whose word counted, `conflicts` counts those of which another said another
     class. `sources` is the order in which words counted; empty: that of `SOURCES`.
+    `scales` are of features whose values the model takes scaled; `golden` rows are scaled.
     """
 
     version: str
@@ -252,6 +265,7 @@ class ModelManifest(Record, frozen=True, kw_only=True):
     source_counts: dict[str, Int64] = {}
     conflicts: Int64 = 0
     sources: list[LabelSource] = []
+    scales: dict[str, Scale] = {}
 
 
 class Champion(Record, frozen=True, kw_only=True):

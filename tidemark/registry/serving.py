@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kernels.forest.forest import Forest
 from tidemark.errors import ModelError
 from tidemark.registry.codec import Registry
+from tidemark.registry.scaling import Scaling
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import CheckedModel, golden_difference, golden_rows, parse
 
@@ -23,7 +24,8 @@ class ActiveModel:
     version: as predictions and labels name it.  schema_hash: of the pipeline it was trained for.
     classes: names of the columns of `probabilities`, the pipeline's.  class_counts: labels of each of them that it has
     learnt from, none where that is not known.  drawn_counts: of these, the labels of cases drawn at random.
-    forest: for what else it can tell (virtual ensembles, contributions) of rows that `own` gives.
+    forest: for what else it can tell (virtual ensembles, contributions) of rows that `inputs` gives.
+    scaling: what it does to rows of its own features before the forest sees them.
 
     Raises:
         ModelError: our own forest gives the golden rows other scores than LightGBM did.
@@ -38,6 +40,7 @@ class ActiveModel:
         self.forest = Forest(model.forest)
         self.class_counts = _counts(model, model.manifest.class_counts)
         self.drawn_counts = _counts(model, model.manifest.drawn_counts)
+        self.scaling = Scaling.of_manifest(model.manifest)
         self._columns = np.array(model.columns, np.intp)
         self._places = np.array(model.places, np.intp)
         rows, expected = golden_rows(self.manifest)
@@ -51,9 +54,22 @@ class ActiveModel:
             return rows
         return np.ascontiguousarray(rows[:, self._columns])
 
+    def inputs(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the forest takes of rows (n, features of the pipeline): the model's own features, scaled."""
+        return self.scaling(self.own(rows))
+
+    def scaled(self, rows: NDArray[np.float64]) -> dict[str, int]:
+        """How many values of rows (n, features of the pipeline) each scale changes, by feature and rule."""
+        if not self.scaling.scales:
+            return {}
+        own = self.own(rows)[:, self.scaling.columns]
+        counts = np.count_nonzero(~np.isnan(own), axis=0).tolist()
+        named = self.scaling.scales.items()
+        return {f"{name}.{scale.kind}": count for (name, scale), count in zip(named, counts, strict=True) if count}
+
     def probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities (n, classes), each row sums to 1, of rows (n, features) float64; NaN is missing."""
-        given = self._probabilities(self.own(rows))
+        given = self._probabilities(self.inputs(rows))
         if given.shape[1] == len(self.classes):
             return given
         table = np.zeros((len(rows), len(self.classes)))
@@ -62,7 +78,7 @@ class ActiveModel:
 
     def disagreement(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) what the stages of the forest disagree about, in nats, of rows (n, features): a virtual ensemble's."""
-        return self.forest.virtual_ensemble(self.own(rows))[2]
+        return self.forest.virtual_ensemble(self.inputs(rows))[2]
 
     def _probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         given = self.forest.probability(rows)

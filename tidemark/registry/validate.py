@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from kernels.forest.model_text import ForestModel, ModelTextError, parse_model
 from tidemark.errors import ModelError
 from tidemark.records import ModelManifest
+from tidemark.registry import scaling
 from tidemark.registry.codec import MAX_TEXT, Registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
@@ -155,6 +156,8 @@ class Validator:
             len(row) != width for row in manifest.golden_raw
         ):
             raise ModelError("golden rows of other widths than its features")
+        if why := scaling.problem(manifest):
+            raise ModelError(why)
 
 
 def golden_rows(manifest: ModelManifest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -28,6 +29,15 @@ class ModelSource(Protocol):
 
     def current(self) -> ActiveModel | None:
         """The model in force now; None before the first. Never waits."""
+        ...
+
+
+@runtime_checkable
+class Scales(Protocol):
+    """A model that scales some of what it is given."""
+
+    def scaled(self, rows: NDArray[np.float64], /) -> Mapping[str, int]:
+        """How many values of rows (n, features) each scale changes, by feature and rule."""
         ...
 
 

@@ -22,6 +22,7 @@ from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.records import LabelRange, ModelManifest
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.scaling import FEWEST, Scaling
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse, structure_sha256
 from tidemark.registry.versions import next_version
@@ -73,14 +74,27 @@ def from_history(
 
     """
     schema = ModelSchema.of(pipeline)
-    rows, times = _labeled(pipeline, history, source, all_known=all_known)
+    features = backfill(pipeline, history)
+    rows, times = _labeled(pipeline, history, features, source, all_known=all_known)
+    table = features.select(pipeline.feature_names).to_numpy().astype(np.float64) if pipeline.scales else None
+    scaling = _scaling(pipeline, schema, table)
     positive = schema.classes.index(pipeline.label.positive)
     counts = np.bincount(rows.target, minlength=len(schema.classes))
     if np.count_nonzero(counts) < 2:
         raise ModelError(f"{source}: {len(rows)} usable labels, all of one class; a model needs two")
-    figures = _backtest(rows, times, schema, pipeline, positive, num_threads)
+    begun = int(times[_first_held_out(rows)])
+    before = None if table is None else table[features["_time"].to_numpy() < begun]
+    figures = _backtest(rows, times, schema, pipeline, positive, num_threads, _scaling(pipeline, schema, before))
     training, forget = pipeline.training, pipeline.training.forget == "auto"
-    model = train(rows, schema, training.params, learner=pipeline.learner, num_threads=num_threads, forget=forget)
+    model = train(
+        rows,
+        schema,
+        training.params,
+        learner=pipeline.learner,
+        num_threads=num_threads,
+        forget=forget,
+        scaling=scaling,
+    )
     if model.splits == 0:
         raise ModelError(f"{source}: {len(rows)} labels are too few or too alike to learn from")
     manifest = describe(
@@ -163,8 +177,19 @@ def publish_first(
     return write_models(settings, pipeline, compose, secret=secret)
 
 
+def _scaling(pipeline: Pipeline, schema: ModelSchema, table: NDArray[np.float64] | None) -> Scaling:
+    """The scaling that rows of a history tell, with a label or without; of the newest, as many as the sample holds."""
+    if table is None:
+        return Scaling()
+    return Scaling.learnt(pipeline.scales, schema.features, table[-max(pipeline.sample.size, FEWEST) :])
+
+
+def _first_held_out(rows: Dataset) -> int:
+    return int(len(rows) * (1 - _HELD_OUT))
+
+
 def _labeled(
-    pipeline: Pipeline, history: pl.DataFrame, source: str, *, all_known: bool
+    pipeline: Pipeline, history: pl.DataFrame, computed: pl.DataFrame, source: str, *, all_known: bool
 ) -> tuple[Dataset, NDArray[np.int64]]:
     """The rows with a label that may be used, in the order of their event times; and these times, µs."""
     column = pipeline.label.column
@@ -178,7 +203,7 @@ def _labeled(
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from error
     labeled = np.flatnonzero(classes != NO_CLASS)
-    features = backfill(pipeline, history)[labeled]
+    features = computed[labeled]
     times = features["_time"].to_numpy()
     known = times + pipeline.label.delay
     usable = np.ones(len(times), np.bool_) if all_known else known <= times.max(initial=0)
@@ -205,12 +230,13 @@ def _backtest(
     pipeline: Pipeline,
     positive: int,
     num_threads: int,
+    scaling: Scaling,
 ) -> dict[str, float | None]:
     """Figures, on the last rows, of a model of the labels that were known when the first of them happened.
 
-    times: (n,) event times of the rows, µs, ascending.
+    times: (n,) event times of the rows, µs, ascending.  scaling: of the rows before them.
     """
-    first = int(len(rows) * (1 - _HELD_OUT))
+    first = _first_held_out(rows)
     earlier = rows.rows(rows.known_before(int(times[first])))
     truth = rows.target[first:] == positive
     sizes: dict[str, float | None] = {
@@ -221,7 +247,15 @@ def _backtest(
     if len(np.unique(earlier.target)) < 2 or not 0 < int(truth.sum()) < len(truth):
         return sizes
     training, forget = pipeline.training, pipeline.training.forget == "auto"
-    model = train(earlier, schema, training.params, learner=pipeline.learner, num_threads=num_threads, forget=forget)
+    model = train(
+        earlier,
+        schema,
+        training.params,
+        learner=pipeline.learner,
+        num_threads=num_threads,
+        forget=forget,
+        scaling=scaling,
+    )
     given = model.probabilities(rows.features[first:])
     precision = average_precision(truth, given[:, positive])
     low, high = intervals.logit(precision, float(truth.sum()))

@@ -49,6 +49,7 @@ def describe(
         golden_raw=model.golden_raw.tolist(),
         structure_sha256=model.structure_sha256,
         definitions=schema.ids,
+        scales=dict(model.scaling.scales),
         class_counts=_by_class(rows.target, schema),
         drawn_counts=[] if rows.inclusion is None else _by_class(rows.target[_drawn(rows)], schema),
         source_counts={} if rows.words is None else dict(sorted(Counter(rows.words).items())),

@@ -8,8 +8,7 @@ Trying half of the features or fewer at each split, and bagging, help most; weig
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from kernels.forest.model_writer import write_model
 from tidemark.errors import ConfigError
 from tidemark.pipeline import training_params
 from tidemark.pipeline.model import LearnerName
+from tidemark.registry.scaling import Scaling
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse, structure_sha256
 from tidemark.training.dataset import Dataset
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 class TrainedModel:
     """A model fresh from training.
 
-    text: LightGBM's.  golden: (g, d) rows of the training set, NaN is missing, chosen so that together they reach
-    every leaf if so few can.  golden_raw: (g, outputs) their raw scores.  splits: in all trees; 0 is a constant.
+    text: LightGBM's.  golden: (g, d) rows of the training set, scaled, NaN is missing, chosen so that together they
+    reach every leaf if so few can.  golden_raw: (g, outputs) their raw scores.  splits: in all trees; 0 is a constant.
+    scaling: what is done to rows before the booster sees them.
     """
 
     text: str
@@ -48,10 +49,11 @@ class TrainedModel:
     structure_sha256: str
     splits: int
     booster: lgb.Booster
+    scaling: Scaling = field(default_factory=Scaling)
 
     def probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probabilities (n, classes) of rows (n, d)."""
-        return probabilities(self.booster, rows)
+        """Probabilities (n, classes) of rows (n, d), as they are."""
+        return probabilities(self.booster, self.scaling(rows))
 
 
 def probabilities(booster: lgb.Booster, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -80,11 +82,13 @@ def train(
     num_threads: int = 1,
     seed: int = 0,
     forget: bool = False,
+    scaling: Scaling | None = None,
 ) -> TrainedModel:
-    """Model of the rows; the same from the same rows, parameters, learner, threads and seed.
+    """Model of the rows; the same from the same rows, parameters, learner, threads, seed and scaling.
 
     given: LightGBM parameters that replace the learner's defaults; of `mean` and `auto`, those of boosted trees.
     forget: let old labels count less where the newest ones are foretold better then.
+    scaling: what is done to rows before the model sees them; None: nothing.
 
     Raises:
         ModelError: LightGBM can't train on these rows.
@@ -94,7 +98,8 @@ def train(
     task = _task(schema, given, learner, num_threads, seed)
     import lightgbm as lgb  # noqa: PLC0415 a second, which what trains nothing yet does not wait for
 
-    rows = rows if rows.trust is None else rows.rows(rows.counts)
+    scaling = scaling or Scaling()
+    rows = _counting(rows, scaling)
     weights = _weights(rows, task, forget=forget)
     if learner == "boosted":
         text = boosted(rows.features, rows.target, task, weights).model_to_string(num_iteration=-1)
@@ -105,7 +110,7 @@ def train(
     booster = lgb.Booster(model_str=text)
     golden = choose(Forest(model), rows.features)
     raw = np.asarray(booster.predict(golden, raw_score=True, num_threads=1), np.float64).reshape(len(golden), -1)
-    return TrainedModel(text, golden, raw, structure_sha256(model), len(model.split_feature), booster)
+    return TrainedModel(text, golden, raw, structure_sha256(model), len(model.split_feature), booster, scaling)
 
 
 def stand_in(
@@ -117,6 +122,7 @@ def stand_in(
     num_threads: int = 1,
     seed: int = 0,
     forget: bool = False,
+    scaling: Scaling | None = None,
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """What `train` would make, for whoever wants its probabilities alone: no text is written, no golden row chosen.
 
@@ -128,6 +134,7 @@ def stand_in(
         num_threads: as `train` has it.
         seed: as `train` has it.
         forget: as `train` has it.
+        scaling: as `train` has it.
 
     Returns:
         Gives probabilities (n, classes) of rows (n, d).
@@ -138,13 +145,20 @@ def stand_in(
 
     """
     task = _task(schema, given, learner, num_threads, seed)
-
-    rows = rows if rows.trust is None else rows.rows(rows.counts)
+    scaling = scaling or Scaling()
+    rows = _counting(rows, scaling)
     weights = _weights(rows, task, forget=forget)
     if learner == "boosted":
-        return partial(probabilities, boosted(rows.features, rows.target, task, weights))
+        booster = boosted(rows.features, rows.target, task, weights)
+        return lambda asked: probabilities(booster, scaling(asked))
     model = _model(rows, task, learner, weights)
-    return lambda asked: probabilities_of(model.scores(asked))
+    return lambda asked: probabilities_of(model.scores(scaling(asked)))
+
+
+def _counting(rows: Dataset, scaling: Scaling) -> Dataset:
+    """The rows that count, scaled."""
+    rows = rows if rows.trust is None else rows.rows(rows.counts)
+    return replace(rows, features=scaling(rows.features)) if scaling.scales else rows
 
 
 def _task(schema: ModelSchema, given: Parameters | None, learner: LearnerName, num_threads: int, seed: int) -> Task:

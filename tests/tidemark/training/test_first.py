@@ -19,6 +19,7 @@ from tidemark.pipeline.model import LearnerName, Start
 from tidemark.records.topics import TopicSpec
 from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
+from tidemark.registry.scaling import Scaling
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
 from tidemark.runtime.processor import Partition
@@ -152,9 +153,10 @@ def test_figures_are_of_a_model_of_the_labels_that_were_known_when_the_last_fift
         learner: LearnerName = "boosted",
         num_threads: int = 1,
         forget: bool = False,
+        scaling: Scaling | None = None,
     ) -> TrainedModel:
         learnt.append(rows)
-        return train(rows, schema, given, learner=learner, num_threads=num_threads, forget=forget)
+        return train(rows, schema, given, learner=learner, num_threads=num_threads, forget=forget, scaling=scaling)
 
     monkeypatch.setattr("tidemark.training.first.train", spied)
     for all_known, count in ((True, COUNT), (False, COUNT - delay)):

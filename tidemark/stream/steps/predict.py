@@ -21,8 +21,9 @@ from tidemark.runtime.steps import RoundContext
 from tidemark.selection.scoring import score
 from tidemark.stream.hops import event_ids
 from tidemark.stream.lateness import Punctuality
-from tidemark.stream.models import ActiveModel, CountsLabels, ModelSource
+from tidemark.stream.models import ActiveModel, CountsLabels, ModelSource, Scales
 from tidemark.stream.outputs import Meta, Offers, Scored
+from tidemark.stream.steps.rule_counts import SCALED, RuleCounts
 from tidemark.stream.steps.window_features import Featured, Windowed
 
 
@@ -63,6 +64,7 @@ class PredictStep:
         self._offers = Offers(pipeline, cleaned)
         self._model: ActiveModel | None = None
         self._punctuality = Punctuality()
+        self._scaled = RuleCounts(pipeline.topics.metrics, SCALED)
         self._rebuilding = False
 
     def process(self, windowed: Windowed, context: RoundContext) -> Predicted:
@@ -99,7 +101,8 @@ class PredictStep:
         rebuilding, self._rebuilding = self._rebuilding, False
         told = self._punctuality.tell(now, self._version, rebuilding=rebuilding)
         topic = self._pipeline.topics.metrics
-        return [Output(topic, encode(metric), metric.name.encode()) for metric in told]
+        metrics = [Output(topic, encode(metric), metric.name.encode()) for metric in told]
+        return [*metrics, *self._scaled.tell(now)]
 
     def _scored(self, featured: Featured) -> Portion:
         rows = featured.rows
@@ -117,7 +120,10 @@ class PredictStep:
     def _probabilities(self, features: pl.DataFrame) -> tuple[str, NDArray[np.float64] | None]:
         if self._model is None:
             return NO_MODEL, None
-        given = self._model.probabilities(features.to_numpy(order="c"))
+        table = features.to_numpy(order="c")
+        if isinstance(self._model, Scales):
+            self._scaled.add(len(table), self._model.scaled(table))
+        given = self._model.probabilities(table)
         expected = (len(features), len(self._pipeline.label.classes))
         if given.shape != expected:
             raise ModelError(

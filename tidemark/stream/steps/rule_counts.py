@@ -23,6 +23,13 @@ METRICS: Final = (
         "Values that the rules of columns changed, in relation to rows. The detail counts them by column and rule.",
     ),
     MetricKind(
+        "scaled_share",
+        "share",
+        "stream",
+        "stream",
+        "Values that the model's scales changed, in relation to rows. The detail counts them by feature and rule.",
+    ),
+    MetricKind(
         "duplicate_share",
         "share",
         "stream",
@@ -31,6 +38,7 @@ METRICS: Final = (
     ),
 )
 CLEANED: Final = "cleaned_share"
+SCALED: Final = "scaled_share"
 DUPLICATES: Final = "duplicate_share"
 _EVERY: Final = 10.0
 _MOST_TOLD: Final = 50
@@ -42,7 +50,7 @@ def has_rules(pipeline: Pipeline) -> bool:
     return any(column.convert or column.range or column.vocabulary for column in pipeline.columns.values())
 
 
-class _Counts:
+class RuleCounts:
     """Counts by name, told as one metric every ten seconds in which there were any; then once more."""
 
     def __init__(self, topic: str, metric: str) -> None:
@@ -88,7 +96,7 @@ class RuleCountsStep:
     """Counts what rules change."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._counts = _Counts(pipeline.topics.metrics, CLEANED)
+        self._counts = RuleCounts(pipeline.topics.metrics, CLEANED)
 
     def process(self, decoded: Sequence[DecodedBatches], context: RoundContext) -> list[Output]:
         """The metric, if it is time."""
@@ -104,7 +112,7 @@ class DuplicateCountsStep:
     """Counts the rows that were dropped as duplicates."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._counts = _Counts(pipeline.topics.metrics, DUPLICATES)
+        self._counts = RuleCounts(pipeline.topics.metrics, DUPLICATES)
 
     def process(self, windowed: Windowed, context: RoundContext) -> list[Output]:
         """The metric, if it is time."""

@@ -28,6 +28,7 @@ from tidemark.registry.label_counts import LabelCounts, counts_record
 from tidemark.registry.news import model_metric
 from tidemark.registry.promotion import copied
 from tidemark.registry.sandbox import Sandbox
+from tidemark.registry.scaling import Scaling
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import ActiveModel
 from tidemark.registry.values import Values
@@ -68,6 +69,7 @@ class LearnStep:
     settle: waits until what an earlier process published can be read.
     headline: whether champions are measured, from which nothing follows here.
     former: classes of earlier pipeline files.
+    unlabeled: features of events drawn at random, (n, features), of which scales are learnt; None: there are none.
     alarmed: the newest alarm of drift that is to be followed; None where there is none.
     """
 
@@ -84,6 +86,7 @@ class LearnStep:
         seed: int = 0,
         headline: bool = True,
         alarmed: Callable[[], Alarm | None] = lambda: None,
+        unlabeled: Callable[[], NDArray[np.float64]] | None = None,
     ) -> None:
         check_parameters(pipeline.training.params, pipeline.learner)
         self._pipeline = pipeline
@@ -92,6 +95,8 @@ class LearnStep:
         self._settle = settle
         self._headline = headline
         self._alarmed = alarmed
+        self._unlabeled = unlabeled
+        self._scaling = Scaling()
         forget = pipeline.training.forget == "auto"
         self._options: Any = {"learner": pipeline.learner, "num_threads": num_threads, "seed": seed, "forget": forget}
         self._models = ChampionPublisher(
@@ -200,6 +205,7 @@ class LearnStep:
         """Train and judge a model. because: why now, where that is not the number of labels."""
         history.trained()
         self._models.refresh(history.log.now)
+        self._scaling = self._learnt_scaling()
         pin, champion = self._models.registry.pinned, self._models.champion
         if pin is not None and champion is not None:
             reason = f"kept: {pin.by} has pinned the champion; `tidemark models unpin` lets it be replaced"
@@ -232,12 +238,19 @@ class LearnStep:
         told = [verdict_metric(verdict, version, at), size, model_metric(FLOW, version, at=at)]
         outputs += map(self._metric, told)
 
+    def _learnt_scaling(self) -> Scaling:
+        """The scaling of the next model, of the events that there are now."""
+        kinds = self._pipeline.scales
+        if not kinds or self._unlabeled is None:
+            return Scaling()
+        return Scaling.learnt(kinds, self._schema.features, self._unlabeled())
+
     def _learn(self, rows: Dataset) -> TrainedModel:
-        return train(rows, self._schema, self._pipeline.training.params, **self._options)
+        return train(rows, self._schema, self._pipeline.training.params, **self._options, scaling=self._scaling)
 
     def _stand_in(self, rows: Dataset) -> Probabilities:
         """What a model of some labels would say, for whoever judges models."""
-        return stand_in(rows, self._schema, self._pipeline.training.params, **self._options)
+        return stand_in(rows, self._schema, self._pipeline.training.params, **self._options, scaling=self._scaling)
 
     def _challenger(self, rows: Dataset) -> TrainedModel:
         model = self._learn(rows)
