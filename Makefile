@@ -32,7 +32,7 @@ endef
 help:
 	@echo "make demo      watch a model learn fraud from a stream, on a real Kafka"
 	@echo "make test      linters, type checker, all tests"
-	@echo "make test-label-studio  what is exported is imported by a real Label Studio: minutes"
+	@echo "make test-label-studio  export and bridge with a real Label Studio: minutes"
 	@echo "make coverage  branch coverage, kernels without the compiler: slow"
 	@echo "make docs      the documentation as a site, in site/; fails on a broken link"
 	@echo "make lint      linters and type checker alone"
@@ -82,7 +82,7 @@ pytest: warm
 
 # Against a real Label Studio, in an environment of its own in the user's cache.
 test-label-studio: setup-dev
-	$(VENV)/python -m pytest -m label_studio tests/labeling_grpc/files/test_label_studio.py
+	$(VENV)/python -m pytest -m label_studio tests/labeling_grpc
 
 # The kernels once without the compiler, whose lines coverage can't see, and then everything as it runs.
 coverage: setup-dev

@@ -123,7 +123,7 @@ class LabelStudioApi:
 
     def tasks(self, project: int, order: str = "tasks:id") -> Iterator[Task]:
         """Tasks with their annotations, page by page. order: as the data manager has it, `-` before it: descending."""
-        query = json.dumps({"ordering": [order]})
+        query, read = json.dumps({"ordering": [order]}), 0
         for page in range(1, _MOST_PAGES):
             asked = {"project": project, "page": page, "page_size": _PAGE, "fields": "all", "query": query}
             try:
@@ -133,7 +133,8 @@ class LabelStudioApi:
                     return  # it answers so where there is no such page
                 raise
             yield from found.tasks
-            if len(found.tasks) < _PAGE or page * _PAGE >= found.total:
+            read += len(found.tasks)
+            if not found.tasks or read >= found.total:
                 return
 
     def task(self, task: int) -> Task | None:

@@ -58,6 +58,7 @@ class TaskMaker:
         for name in ("business_id", "key"):
             value = getattr(case, name)
             data[name] = safe(value)[:_LONGEST] if value is not None and name not in fields else ""
+        data["case"] = data["business_id"] or data["key"] or case.event_id
         task: dict[str, Any] = {"data": data, "meta": {EVENT: case.event_id, "model": case.model}}
         if len(case.probabilities) == len(label.classes) and not self.pipeline.labeling.blind:
             task["predictions"] = [self._prediction(case)]
@@ -90,7 +91,7 @@ def label_config(classes: Sequence[str]) -> str:
     """The labeling interface of a project that asks which of the classes a case is: XML."""
     view = ET.Element("View")
     ET.SubElement(view, "Header", value="$question")
-    ET.SubElement(view, "Text", name=OBJECT, value="$business_id")
+    ET.SubElement(view, "Text", name=OBJECT, value="$case")
     ET.SubElement(view, "Text", name="time", value="$time")
     ET.SubElement(view, "Text", name="why", value="$why")
     ET.SubElement(view, "Table", name="facts", value="$facts")

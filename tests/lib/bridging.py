@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from labeling import PIPELINE
 from role_table import World, served
-from studio import OWNER, TOKEN, Studio, standing_in
+from studio import OWNER, TOKEN, standing_in
 
 from labeling_grpc.client import LabelingAdminClient, LabelingClient
 from labeling_grpc.client.values import CaseDetails
@@ -51,14 +51,15 @@ def bridged_pipeline(more: str = "") -> Pipeline:
 
 @dataclass
 class Bridged:
-    """The three of them. now: the bridge's clock, seconds."""
+    """The three of them. studio: the stand-in, or what has a real one's `url`.  now: the bridge's clock, seconds."""
 
     world: World
-    studio: Studio
+    studio: Any
     folder: Path
     project: int
     boss: LabelingClient
     admin: LabelingAdminClient
+    token: str = TOKEN
     pipeline: Pipeline = field(default_factory=bridged_pipeline)
     offered: int = 3
     lease: float = 600.0
@@ -76,7 +77,7 @@ class Bridged:
         """A bridge that begins, in the place of the one that ran."""
         self.end()
         address = web_address(self.studio.url)
-        api = LabelStudioApi(address, lambda: TOKEN, private=True, sleep=lambda _: None)
+        api = LabelStudioApi(address, lambda: self.token, private=True, sleep=lambda _: None)
         self.clients = Clients("pay", self.settings)
         self.clients.identify()
         self.ledger = Ledger(ledger_path(self.settings, "pay"), f"{self.project}")
@@ -106,7 +107,8 @@ class Bridged:
 
     def task(self, event_id: str) -> dict[str, Any]:
         """The newest task of an event."""
-        return self.studio.of_event(event_id)[-1]
+        newest: dict[str, Any] = self.studio.of_event(event_id)[-1]
+        return newest
 
     def labels(self) -> list[Label]:
         """All that the queue has published, in order."""
@@ -125,20 +127,28 @@ class Bridged:
 @contextmanager
 def bridged(folder: Path) -> Iterator[Bridged]:
     """A service with tokens, a stand-in for Label Studio with a project, and a bridge that has not begun."""
-    with served(folder) as world, standing_in() as studio:
-        token = world.tokens.create(Role.ADMIN, "label-studio", 10**12).secret
-        boss = world.tokens.create(Role.ADMIN, "boss", 10**12).secret
+    with standing_in() as studio:
         project = studio.answer("POST", "/api/projects/", project_fields("pay", ("genuine", "fraud")))[1]["id"]
+        with bridged_to(studio, project, folder) as built:
+            yield built
+
+
+@contextmanager
+def bridged_to(studio: Any, project: int, folder: Path, token: str = TOKEN) -> Iterator[Bridged]:  # noqa: ANN401
+    """A service with tokens, and a bridge to a project of a Label Studio, which has not begun."""
+    with served(folder) as world:
+        own = world.tokens.create(Role.ADMIN, "label-studio", 10**12).secret
+        boss = world.tokens.create(Role.ADMIN, "boss", 10**12).secret
         with (
-            patch.dict(os.environ, {"TIDEMARK_LABELING_TOKEN": token, "LABEL_STUDIO_TOKEN": TOKEN}),
+            patch.dict(os.environ, {"TIDEMARK_LABELING_TOKEN": own, "LABEL_STUDIO_TOKEN": token}),
             LabelingClient(world.server.address, "boss", token=boss) as client,
             LabelingAdminClient(world.server.address, "boss", token=boss) as admin,
         ):
-            built = Bridged(world, studio, folder, project, client, admin)
+            built = Bridged(world, studio, folder, project, client, admin, token)
             try:
                 yield built
             finally:
                 built.end()
 
 
-__all__ = ["OWNER", "Bridged", "bridged", "bridged_pipeline"]
+__all__ = ["OWNER", "Bridged", "bridged", "bridged_pipeline", "bridged_to"]
