@@ -8,7 +8,11 @@ from labeling import PIPELINE
 from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline, parse
 
-RIGHT: dict[str, str | None] = {"url": '"https://label.example.com"', "project": "7", "token_env": '"LABEL_STUDIO_TOKEN"'}
+RIGHT: dict[str, str | None] = {
+    "url": '"https://label.example.com"',
+    "project": "7",
+    "token_env": '"LABEL_STUDIO_TOKEN"',
+}
 LISTENS: dict[str, str | None] = {"listen": '"127.0.0.1:8431"', "secret_env": '"SECRET"'}
 
 
