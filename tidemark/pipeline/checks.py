@@ -8,7 +8,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tidemark.pipeline.checked import CheckedTexts
-from tidemark.pipeline.column_checks import column_problems, duplicate_problems
+from tidemark.pipeline.column_checks import column_problems, duplicate_problems, scale_problems
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.label_studio_checks import label_studio_problems
 from tidemark.pipeline.model import DecisionRule, Due, Pipeline
@@ -65,7 +65,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *_label(pipeline),
         *tried.context,
         *_labeling(pipeline),
-        *_scales(pipeline),
+        *scale_problems(pipeline),
         *_strategy(pipeline),
         *_selection(pipeline),
         *source_problems(pipeline),
@@ -219,14 +219,6 @@ def _keys(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(f"keys[{i}]", f"'{key}' is named twice; remove one")
         if key == pipeline.time.column and not bare:
             yield Problem(f"keys[{i}]", f"'{key}' is the time column; a key is an entity, such as a customer")
-
-
-def _scales(pipeline: Pipeline) -> Iterator[Problem]:
-    for i, feature in enumerate(pipeline.features):
-        if feature.scale is not None and feature.categories is not None:
-            yield Problem(f"features[{i}].scale", "categories have no scale; leave one of the two out")
-    if pipeline.scales and not pipeline.sample.size:
-        yield Problem("sample.size", f"'{min(pipeline.scales)}' is scaled by what the sample tells; let it hold events")
 
 
 def _time(pipeline: Pipeline) -> Iterator[Problem]:

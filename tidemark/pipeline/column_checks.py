@@ -1,4 +1,4 @@
-"""What `[columns]` of a pipeline file must be beyond its shape."""
+"""What `[columns]` of a pipeline file, and the scales of its features, must be beyond their shape."""
 
 from __future__ import annotations
 
@@ -100,3 +100,12 @@ def _rule_values(column: Column, key: str) -> Iterator[Problem]:
             yield Problem(f"{key}.range", f"{column.range} of an int must be whole numbers")
     if column.vocabulary is not None and len(set(column.vocabulary)) < len(column.vocabulary):
         yield Problem(f"{key}.vocabulary", "names a text twice; remove one")
+
+
+def scale_problems(pipeline: Pipeline) -> Iterator[Problem]:
+    """What is wrong with the scales of a pipeline's features."""
+    for i, feature in enumerate(pipeline.features):
+        if feature.scale is not None and feature.categories is not None:
+            yield Problem(f"features[{i}].scale", "categories have no scale; leave one of the two out")
+    if pipeline.scales and not pipeline.sample.size:
+        yield Problem("sample.size", f"'{min(pipeline.scales)}' is scaled by what the sample tells; let it hold events")
