@@ -1,9 +1,10 @@
 """`make bench-budget`: is ever more asked than may be spent?
 
-L8: histories of the select flow with random streams, budgets (a tile's, an hour's, a day's, in all, a part saved) and
-crashes after random records, between which it takes up what is committed. What was asked is counted anew from the
-candidates that were committed, and from Kafka's timestamps of the records that closed their tiles. The value is the
-largest share of any bound that was ever spent.
+L8: histories of the select flow with random streams, budgets (a tile's, an hour's, a day's, in all, a part saved; in
+cases, or in what they cost, which depends on the case or does not) and crashes after random records, between which it
+takes up what is committed. What was asked is counted anew from the candidates that were committed, each at what its
+context says that it costs, and from Kafka's timestamps of the records that closed their tiles. The value is the largest
+share of any bound that was ever spent.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def history(seed: int) -> tuple[dict[str, float], int]:
     def maybe(low: int, high: int) -> int | None:
         return int(rng.integers(low, high)) if rng.random() < 0.7 else None
 
-    budget, total = int(rng.integers(1, 7)), maybe(6, 30)
+    budget, cost = int(rng.integers(1, 7)), _cost(rng)
+    scale = 1 if cost is None else 3
+    total = maybe(6 * scale, 30 * scale)
     pipe = pipeline(
         partitions=int(rng.integers(1, 3)),
         budget=budget,
@@ -38,8 +41,9 @@ def history(seed: int) -> tuple[dict[str, float], int]:
         policy="margin",
         draw="focused" if rng.random() < 0.5 else None,
         total=total,
-        per_hour=maybe(1, 12),
-        per_day=maybe(1, 25),
+        per_hour=maybe(1, 12 * scale),
+        per_day=maybe(1, 25 * scale),
+        **({} if cost is None else {"cost": cost}),
         saved=float(rng.choice([0.2, 0.5, 1.0])) if total and rng.random() < 0.5 else None,
     )
     log = stream(pipe, rng, records=_RECORDS, rows=10, pace=float(rng.choice([60.0, 200.0])))
@@ -48,18 +52,38 @@ def history(seed: int) -> tuple[dict[str, float], int]:
     flow.crashing_at(crashes)
     metrics = [decode(Metric, each.value) for each in flow.committed if each.topic == pipe.topics.metrics]
     came = {metric.detail["tile"]: metric.at for metric in metrics}
-    tiles = [decode(Candidate, each.value).tile for each in flow.committed if each.topic == pipe.topics.candidates]
-    selection = pipe.selection
+    cases = [decode(Candidate, each.value) for each in flow.committed if each.topic == pipe.topics.candidates]
+    selection, unit = pipe.selection, "" if cost is None else ", cost"
     spent: dict[str, tuple[Counter[Any], int | None]] = {
-        "tile": (Counter(tiles), selection.budget),
-        "hour": (Counter(came[tile] // _HOUR for tile in tiles), selection.per_hour),
-        "day": (Counter(came[tile] // _DAY for tile in tiles), selection.per_day),
-        "in all": (Counter("" for _ in tiles), selection.total),
+        "tile": (Counter(case.tile for case in cases), selection.budget),
+        f"hour{unit}": (Counter(), selection.per_hour),
+        f"day{unit}": (Counter(), selection.per_day),
+        f"in all{unit}": (Counter(), selection.total),
     }
+    for case in cases:
+        price = 1 if cost is None else _price(cost, case)
+        spent[f"hour{unit}"][0][came[case.tile] // _HOUR] += price
+        spent[f"day{unit}"][0][came[case.tile] // _DAY] += price
+        spent[f"in all{unit}"][0][""] += price
     shares = {
         name: max(counts.values(), default=0) / bound for name, (counts, bound) in spent.items() if bound is not None
     }
     return shares, len(crashes)
+
+
+def _cost(rng: np.random.Generator) -> dict[str, Any] | None:
+    """What cases cost: nothing is said of it, all alike, or by whether their `x` is below 0."""
+    kind = rng.integers(0, 3)
+    if kind == 0:
+        return None
+    case, other = rng.integers(1, 6, 2).tolist()
+    plain = {"unit": "minutes", "case": case}
+    return plain if kind == 1 else plain | {"column": "kind", "of": {"left": other}}
+
+
+def _price(cost: dict[str, Any], case: Candidate) -> int:
+    price: int = cost["case"]
+    return int(cost["of"]["left"]) if "of" in cost and case.context["kind"] == "left" else price
 
 
 def bounded(histories: int) -> dict[str, Any]:
@@ -77,7 +101,7 @@ def bounded(histories: int) -> dict[str, Any]:
     return {
         "id": "L8",
         "value": value,
-        "unit": "cases asked over those that may be, the largest of all bounds and histories",
+        "unit": "asked over what may be, in cases or what they cost, the largest of all bounds and histories",
         "target": 1.0,
         "reached": value <= 1,
         "detail": {"histories": histories, "crashes": crashes, "most": most, "bound_reached_in": dict(reached)},

@@ -26,8 +26,14 @@ INCARNATION = "0badcafe"
 
 
 def pipeline(**selection: object) -> Pipeline:
-    """A small pipeline with one raw topic; tiles of 1 ms; `selection` as in a pipeline file, and `partitions`."""
-    partitions = selection.pop("partitions", 3)
+    """A small pipeline with one raw topic; tiles of 1 ms; `selection` as in a pipeline file, and `partitions`.
+
+    People see the column `kind` (`left` where `x` is below 0, else `right`) if what cases cost depends on it.
+    """
+    partitions, cost = selection.pop("partitions", 3), selection.get("cost")
+    kind = isinstance(cost, dict) and "column" in cost
+    context = ["x", "kind"] if kind else ["x"]
+    columns = {"k": "string", "x": "float", "y": "float", **({"kind": "string"} if kind else {})}
     return Pipeline.model_validate(
         {
             "name": "p",
@@ -35,9 +41,9 @@ def pipeline(**selection: object) -> Pipeline:
             "raw": [{"topic": "p.raw"}],
             "keys": ["k"],
             "time": {"column": "t"},
-            "columns": {"k": {"type": "string"}, "x": {"type": "float"}, "y": {"type": "float"}},
+            "columns": {name: {"type": each} for name, each in columns.items()},
             "features": [{"name": "x"}, {"name": "y"}],
-            "label": {"classes": ["good", "bad"], "positive": "bad", "delay": "1s", "context": ["x"]},
+            "label": {"classes": ["good", "bad"], "positive": "bad", "delay": "1s", "context": context},
             "selection": {"tile": "1ms", **selection},
         }
     )
@@ -120,6 +126,9 @@ def propose(pipe: Pipeline, events: Events, watermark: int | None) -> Record:
             "c_x": events.x[keep, 0],
         }
     )
+    if "kind" in pipe.label.context:
+        side = pl.when(pl.col("f_x") < 0).then(pl.lit("left")).otherwise(pl.lit("right"))
+        rows = rows.with_columns(side.alias("c_kind"))
     if not scored.all():
         rows = rows.with_columns(pl.when(pl.col("model") != NO_MODEL).then("probabilities").alias("probabilities"))
     numbers, counts = np.unique(tile, return_counts=True)
@@ -151,7 +160,9 @@ def silence(pipe: Pipeline, partition: int, watermark: int | None) -> Record:
         policy=pipe.selection.version,
         model=NO_MODEL,
     )
-    value, headers = encode_proposals(meta, pl.DataFrame(schema=schema(pipe, {"x": pl.Float64()})))
+    types = {"x": pl.Float64(), "kind": pl.String()}
+    types = {name: types[name] for name in pipe.label.context}
+    value, headers = encode_proposals(meta, pl.DataFrame(schema=schema(pipe, types)))
     return Record(value, list(headers), partition, watermark)
 
 

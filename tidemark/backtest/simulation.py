@@ -19,6 +19,8 @@ from tidemark.backtest.result import ArmCurve, Simulation
 from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.durations import format_duration
+from tidemark.pipeline.model import Cost
+from tidemark.selection.cost import in_cases
 
 
 def simulate(  # noqa: PLR0913 - all but the first three are options
@@ -54,9 +56,9 @@ def simulate(  # noqa: PLR0913 - all but the first three are options
         ModelError: a model of our own was refused, which is a bug.
 
     """
-    pace = paced(history, pipeline.selection, labels)
+    pace = paced(history, in_cases(pipeline).selection, labels)
     same: Settings = {"selection": pace.settings}
-    at_pace = [Arm(arm.name, arm.settings, with_settings(arm.pipeline, same, checked=True)) for arm in arms]
+    at_pace = [Arm(arm.name, arm.settings, with_settings(in_cases(arm.pipeline), same, checked=True)) for arm in arms]
     found = played(pace.stream, at_pace, range(seeds), minutes=minutes, show=show)
     by_arm = {arm.name: [play for play in found.plays if play.arm == arm.name] for arm in arms}
     if not by_arm[OWN]:
@@ -73,6 +75,7 @@ def simulate(  # noqa: PLR0913 - all but the first three are options
     chosen = _best(gains)
     stop = stops_paying(grid, curves[chosen].mean)
     exam = int(pace.stream.askable[pace.stream.exam :].sum())
+    cost = pipeline.selection.cost
     goal = float(curves[RANDOM if RANDOM in curves else OWN].mean[-1])
     return Simulation(
         source=source,
@@ -94,8 +97,8 @@ def simulate(  # noqa: PLR0913 - all but the first three are options
         ],
         chosen=chosen,
         stop=stop,
-        toml=toml_of(_settings(arms, chosen, pace, stop)),
-        notes=[*notes, *_notes(pipeline, history, pace, found, by_arm)],
+        toml=toml_of(_settings(arms, chosen, pace, stop, 1 if cost is None else cost.case)),
+        notes=[*notes, *_costs(cost, pace.labels, stop), *_notes(pipeline, history, pace, found, by_arm)],
         seconds=round(sum(play.seconds for play in found.plays), 1),
     )
 
@@ -119,11 +122,22 @@ def _best(gains: Mapping[str, Gain | None]) -> str:
     return max(worth, key=lambda name: worth[name], default=OWN)
 
 
-def _settings(arms: Sequence[Arm], chosen: str, pace: Pace, stop: int | None) -> Settings:
+def _costs(cost: Cost | None, labels: int, stop: int | None) -> list[str]:
+    """What the labels cost, where they have a cost."""
+    if cost is None:
+        return []
+    text = f"{labels:,} labels cost {labels * cost.case:,} {cost.unit}, each reckoned at {cost.case:,}"
+    return [f"{text}; more than {stop * cost.case:,} {cost.unit} hardly pay" if stop else text]
+
+
+def _settings(arms: Sequence[Arm], chosen: str, pace: Pace, stop: int | None, each: int) -> Settings:
+    """Tables to paste. each: what a case costs, by which `total` is counted."""
     own = next(arm for arm in arms if arm.name == chosen).settings
     selection = {**own.get("selection", {}), **pace.settings}
     if stop:
         selection["total"] = stop
+    if "total" in selection:
+        selection["total"] *= each
     return {"selection": selection, **{table: keys for table, keys in own.items() if table != "selection"}}
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from tidemark.observe.status_record import LabelingStatus, Status
 from tidemark.observe.words import (
     alert_words,
+    budget_words,
     decision_words,
     gain_words,
     label_words,
@@ -79,14 +80,7 @@ def _facts(status: Status) -> Table:
     table.add_column(overflow="fold")
     _model_facts(status, table)
     if status.budget is not None:
-        budget = status.budget
-        of = "" if budget.total is None else f" of {budget.total:,}"
-        last = f"{budget.tile} of {budget.tile_budget} in the last tile"
-        if budget.per_hour is not None:
-            last += f", {budget.in_hour or 0:,} of {budget.per_hour:,} in its hour"
-        if budget.per_day is not None:
-            last += f", {budget.in_day or 0:,} of {budget.per_day:,} on its day"
-        table.add_row("budget", f"{budget.in_all:,}{of} cases asked in all; {last}")
+        table.add_row("budget", Text(safe(budget_words(status.budget))))
     if status.sample is not None:
         table.add_row("sample", f"{status.sample.events:,} of {status.sample.size:,} events, drawn at random")
     if status.labeling is not None:

@@ -191,7 +191,7 @@ def _budget(metric: Metric | None) -> BudgetStatus | None:
     if metric is None:
         return None
     total, detail = _number(metric.detail.get("total")), metric.detail
-    until = _count(detail.get("follows_until"))
+    until, unit = _count(detail.get("follows_until")), detail.get("unit")
     hour, day = _count(detail.get("per_hour")), _count(detail.get("per_day"))
     return BudgetStatus(
         in_all=int(_number(metric.detail.get("spent_in_all")) or 0),
@@ -205,6 +205,8 @@ def _budget(metric: Metric | None) -> BudgetStatus | None:
         follows_until=None if until is None else until / 1e6,
         extra=None if until is None else _count(detail.get("extra")),
         most_extra=None if until is None else _count(detail.get("most_extra")),
+        unit=None if unit is None else str(unit),
+        tile_cost=None if unit is None else _count(detail.get("cost")),
     )
 
 

@@ -156,6 +156,7 @@ class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_hour, in_day: in the hour and the day (UTC) of that tile, of at most `per_hour` and `per_day`; null: no bound.
     follows_until: until when (seconds since 1970) an alarm of drift is followed; null where none was by the last tile.
     extra: cases asked beyond the usual ones since that alarm, of at most `most_extra`.
+    unit: what all but the tile's cases are counted in, where cases have a cost; null: cases.  tile_cost: of the tile.
     """
 
     in_all: int
@@ -169,6 +170,8 @@ class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
     follows_until: float | None = None
     extra: int | None = None
     most_extra: int | None = None
+    unit: str | None = None
+    tile_cost: int | None = None
 
 
 class LatencyStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tidemark.observe.status_record import AlertsStatus, ChampionStatus, DecisionsStatus, LabelingStatus, QualityStatus
+from tidemark.observe.status_record import (
+    AlertsStatus,
+    BudgetStatus,
+    ChampionStatus,
+    DecisionsStatus,
+    LabelingStatus,
+    QualityStatus,
+)
 
 _MEASURES: Final = {
     "accuracy": "accuracy",
@@ -30,6 +37,20 @@ def label_words(found: ChampionStatus) -> str:
     text = f", {' and '.join([', '.join(told[:-1]), told[-1]])}" if len(told) > 1 else ""
     if found.conflicts:
         text += f" ({found.conflicts:,} of them contradicted)"
+    return text
+
+
+def budget_words(found: BudgetStatus) -> str:
+    """What was spent, of what may be."""
+    of = "" if found.total is None else f" of {found.total:,}"
+    what = "cases asked" if found.unit is None else f"{found.unit} spent on cases"
+    text = f"{found.in_all:,}{of} {what} in all; {found.tile} of {found.tile_budget} cases in the last tile"
+    if found.tile_cost is not None:
+        text += f" for {found.tile_cost:,} {found.unit}"
+    if found.per_hour is not None:
+        text += f", {found.in_hour or 0:,} of {found.per_hour:,} in its hour"
+    if found.per_day is not None:
+        text += f", {found.in_day or 0:,} of {found.per_day:,} on its day"
     return text
 
 

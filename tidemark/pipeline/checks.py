@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tidemark.pipeline.budget_checks import budget_problems
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.column_checks import column_problems, duplicate_problems, scale_problems
 from tidemark.pipeline.durations import format_duration
@@ -373,15 +374,7 @@ def _selection(pipeline: Pipeline) -> Iterator[Problem]:
             "selection.explore",
             f"{selection.explore} is more than the budget of {selection.budget}; write at most {selection.budget}",
         )
-    if selection.total is not None and selection.total < selection.budget:
-        yield Problem(
-            "selection.total", f"{selection.total} is less than one tile's budget of {selection.budget}; raise it"
-        )
-    for key, most in (("per_hour", selection.per_hour), ("per_day", selection.per_day)):
-        if most is not None and most < selection.explore:
-            yield Problem(
-                f"selection.{key}", f"{most} is less than the random cases of one tile, {selection.explore}; raise it"
-            )
+    yield from budget_problems(pipeline)
     if selection.focused and (selection.policy == "random" or not selection.explore):
         yield Problem("selection.draw", "'focused' needs random cases beside active ones; set explore, or leave it out")
     yield from _reaction(pipeline)

@@ -5,6 +5,7 @@ Longer than 400 lines: one class for each table of the file, whose keys' docstri
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -526,6 +527,34 @@ class Segments(Section):
     """Share of a tile's active cases that one segment may have, where others have events to ask about."""
 
 
+class Cost(Section):
+    """What answers cost, in whole units of whatever is short: seconds of people's time, cents that a lab test takes.
+
+    With it `selection.total`, `per_hour` and `per_day` are in this unit; a tile's `budget` and `explore` stay cases.
+    """
+
+    unit: Annotated[str, Field(min_length=1, max_length=20)]
+    """The unit, for people: `seconds`, `cents`."""
+    case: Annotated[Count, Unit("cost")] = 1
+    """Cost of a case, answered or not: what is asked is spent."""
+    column: Unless[str] = None
+    """Context column on whose value the cost depends."""
+    of: Annotated[dict[str, Annotated[Count, Unit("cost")]], Field(max_length=1_000)] = {}
+    """Cost of cases of these values of the column, `true` and `false` of truth values. All others cost `case`."""
+
+    @property
+    def dearest(self) -> int:
+        """Most that a case can cost."""
+        return max([self.case, *self.of.values()])
+
+    def of_case(self, context: Mapping[str, object]) -> int:
+        """Cost of a case. context: of it, as the person sees it."""
+        value = None if self.column is None else context.get(self.column)
+        if value is None:
+            return self.case
+        return self.of.get(str(value).lower() if isinstance(value, bool) else str(value), self.case)
+
+
 class Selection(Section):
     """Policy and budget: at most `budget` cases in a tile, of which `explore` are reserved for the unbiased draw."""
 
@@ -547,11 +576,14 @@ class Selection(Section):
     unsure of (`focused`), each counted by the chance that it had. Figures need fewer labels then, above all of a rare
     class."""
     total: Annotated[Count, Unit("cases")] | None = None
-    """Cases in all, ever."""
+    """Cases in all, ever; with `cost`, their cost."""
     per_hour: Unless[Annotated[Count, Unit("cases")]] = None
-    """Most cases that are asked in an hour of Kafka's clock (UTC), whatever the event times: what people can answer."""
+    """Most cases that are asked in an hour of Kafka's clock (UTC), whatever the event times: what people can answer.
+    With `cost`, what they cost."""
     per_day: Unless[Annotated[Count, Unit("cases")]] = None
     """The same for a day."""
+    cost: Unless[Cost] = None
+    """What answers cost; without it each case counts as one."""
     saved: Unless[Annotated[float, Field(gt=0, le=1), Unit("share")]] = None
     """Share of `total` that is saved for change: once no more is left a tile asks fewer and fewer cases. So most is
     spent at the start, where labels teach most, and something is there when the stream changes."""

@@ -21,6 +21,7 @@ from tidemark.evaluation import focus
 from tidemark.pipeline.model import Selection, Start
 from tidemark.records import Reason
 from tidemark.selection.asked import AskedCases
+from tidemark.selection.cost import cost_of, dearest
 from tidemark.selection.proposals import has_start
 from tidemark.selection.segments import due
 from tidemark.selection.start import AT_FIRST, pick_cold
@@ -51,6 +52,7 @@ def choose(
     left: int | None,
     start: Start | None = None,
     asked: AskedCases | None = None,
+    units: int | None = None,
 ) -> Iterator[Pick]:
     """Picks of a tile that closes, at most `selection.budget` and at most `left` of them, no event twice.
 
@@ -61,14 +63,17 @@ def choose(
     Active: a case of each segment that was asked about too little, then the strategy's picks among the rest of the best
     scores, first pick highest priority. An event that both ways would choose is an exploration case, and the strategy's
     next one takes its place. Near-duplicates of what was asked, and rows beyond a segment's quota, come last.
+    All together they cost at most `units`. How many are drawn must not depend on which, so each drawn one is reckoned
+    as the dearest; what is left goes to the strategy's picks, those that it suffices for.
 
     Args:
         tile: what was proposed of it.
         selection: the pipeline's settings.
-        left: what remains of `selection.total`; None if there is no such bound. Exploration goes first where it runs
+        left: cases that may be asked; None if only `selection.budget` bounds them. Exploration goes first where it runs
             short.
         start: the pipeline's settings for events without a model.
         asked: what was asked before this tile; None: nothing.
+        units: what they may cost; None if nothing bounds it.
 
     Yields:
         The picks.
@@ -77,7 +82,8 @@ def choose(
     strategy, start = make(selection), start or Start()
     budget = selection.budget if left is None else min(selection.budget, left)
     special = _special(tile, selection, start, max(budget - selection.explore, 0))
-    drawn = tile.smallest[: min(_drawn(tile, strategy, selection, special), budget, tile.drawable)]
+    affordable = budget if units is None else units // dearest(selection)
+    drawn = tile.smallest[: min(_drawn(tile, strategy, selection, special), budget, affordable, tile.drawable)]
     beyond = tile.smallest[len(drawn) : len(drawn) + 1]
     for proposal in drawn:
         yield Pick(proposal, "explore", EXPLORE_PRIORITY, _inclusion(proposal, beyond, selection))
@@ -85,7 +91,8 @@ def choose(
         return
     slots = budget - len(drawn)
     asked = asked or AskedCases(selection)
-    floors = _floors(tile, selection, asked, drawn, slots)
+    purse = _Purse(selection, units, drawn)
+    floors = purse.paid(_floors(tile, selection, asked, drawn, slots))
     taken = {proposal.event_id for proposal in (*drawn, *floors)}
     pool = [proposal for proposal in tile.best if proposal.event_id not in taken]
     seed = hash64(f"{selection.version}/{tile.number}".encode())
@@ -94,9 +101,39 @@ def choose(
         return _picks(strategy, selection, start, tile.events, rows, most, special or 0, seed)
 
     picks: list[Reasoned] = [(row, "diverse") for row in floors]
-    picks += _spread_out(pick, pool, slots - len(picks), asked, [asked.segment(row) for row in floors])
+    while len(picks) < slots:
+        gone = {row.event_id for row, _ in picks}
+        rows = [row for row in pool if row.event_id not in gone and purse.suffices(row)]
+        found = _spread_out(pick, rows, slots - len(picks), asked, [asked.segment(row) for row, _ in picks])
+        bought = set(map(id, purse.paid([row for row, _ in found])))
+        picks += [each for each in found if id(each[0]) in bought]
+        if len(bought) == len(found):
+            break
     for rank, (proposal, reason) in enumerate(picks):
         yield Pick(proposal, reason, 1 - (rank + 1) / (slots + 1), None)
+
+
+class _Purse:
+    """What a tile may still spend. units: in all; None: nothing bounds it.  drawn: what is asked anyway."""
+
+    def __init__(self, selection: Selection, units: int | None, drawn: Sequence[Proposal]) -> None:
+        self._selection = selection
+        self._left = None if units is None else units - sum(cost_of(selection, row.context) for row in drawn)
+
+    def suffices(self, row: Proposal) -> bool:
+        """Whether a case can be paid for."""
+        return self._left is None or cost_of(self._selection, row.context) <= self._left
+
+    def paid(self, rows: Sequence[Proposal]) -> list[Proposal]:
+        """Of cases in order those that can be paid for, paid."""
+        if self._left is None:
+            return list(rows)
+        paid = []
+        for row in rows:
+            if self.suffices(row):
+                self._left -= cost_of(self._selection, row.context)
+                paid.append(row)
+        return paid
 
 
 def _inclusion(drawn: Proposal, beyond: list[Proposal], selection: Selection) -> float:

@@ -18,10 +18,10 @@ _DAY: Final = 24 * _HOUR
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What was spent. hour, day: number since 1970 of the one that was reached; in_hour, in_day: spent in it.
+    """What was spent: cases, or their cost in the pipeline's unit.
 
-    alarm: time (µs) of the alarm of drift that is followed or was last; 0: none.  extra: cases asked beyond the usual
-    ones since.
+    hour, day: number since 1970 of the one that was reached; in_hour, in_day: spent in it.  alarm: time (µs) of the
+    alarm of drift that is followed or was last; 0: none.  extra: cases asked beyond the usual ones since.
     """
 
     in_all: int = 0
@@ -48,7 +48,7 @@ class Ledger:
         return replace(self, alarm=alarm, extra=0)
 
     def spent(self, cost: int, extra: int = 0) -> Ledger:
-        """The ledger after spending. extra: cases of them beyond the usual ones."""
+        """The ledger after spending. extra: cases that were asked beyond the usual ones."""
         in_all, in_hour, in_day = self.in_all + cost, self.in_hour + cost, self.in_day + cost
         return replace(self, in_all=in_all, in_hour=in_hour, in_day=in_day, extra=self.extra + extra)
 

@@ -18,6 +18,7 @@ from tidemark.registry.label_counts import LabelCounts
 from tidemark.selection.asked import AskedCases
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.cost import bounds, cost_of
 from tidemark.selection.ledger import Ledger
 from tidemark.selection.proposals import active_rows, rows_to_keep, rows_to_propose
 from tidemark.selection.ranking import Choice
@@ -69,12 +70,13 @@ class OfflineSelection:
         version = pipeline.selection.version
         self._coin, self._draw = hash64(version.encode()), hash64(f"{version}/draw".encode())
         self._ledger = Ledger()
+        self._asked = 0
         self._cases = AskedCases(pipeline.selection)
 
     @property
     def asked(self) -> int:
         """Cases asked so far."""
-        return self._ledger.in_all
+        return self._asked
 
     def ask(self, events: TileEvents, model: Model | None, counts: LabelCounts | None = None) -> list[Pick]:
         """Picks of a tile, by the model in force.
@@ -137,10 +139,10 @@ class OfflineSelection:
         unsure = None if ranking.unsure is None else float(ranking.unsure.mean())
         tile.merge(Part(events.number, n, len(by_coin), len(rows), by_coin, by_score, unsure, ranking.share), version)
         ledger = self._ledger.at((events.number + 1) * selection.tile)
-        left, allowed = ledger.left(selection), ledger.allowance(selection)
-        most = allowed if left is None else min(allowed, left)
-        picks = list(choose(tile, selection, most, start, self._cases))
-        self._ledger = ledger.spent(len(picks))
+        cases, units = bounds(selection, ledger.allowance(selection), ledger.left(selection))
+        picks = list(choose(tile, selection, cases, start, self._cases, units))
+        self._ledger = ledger.spent(sum(cost_of(selection, pick.proposal.context) for pick in picks))
+        self._asked += len(picks)
         self._cases.add(pick.proposal for pick in picks)
         return picks
 

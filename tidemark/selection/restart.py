@@ -15,6 +15,7 @@ from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.processor import Batch, Headers, Partition
 from tidemark.selection.checkpoint import LONG_AGO, Checkpoint
 from tidemark.selection.clock import Watermarks
+from tidemark.selection.cost import cost_of
 from tidemark.selection.ledger import Ledger
 from tidemark.selection.processor import SelectProcessor
 from tidemark.selection.reading import Lanes
@@ -63,8 +64,9 @@ def ledger(pipeline: Pipeline, candidates: Iterable[Stored], metrics: Iterable[S
         except RecordError:
             continue  # somebody else's: it cost nothing
         if candidate.reason != "imported":
-            asked += 1
-            latest = latest.at(min(record.timestamp * 1_000, now)).spent(1)
+            cost = cost_of(selection, candidate.context)
+            asked += cost
+            latest = latest.at(min(record.timestamp * 1_000, now)).spent(cost)
             undecided = decided(candidate.tile, record.timestamp)
     for record in metrics:
         try:

@@ -41,7 +41,14 @@ from tidemark.observe.status_record import (
     TopicStatus,
     WebhookStatus,
 )
-from tidemark.observe.words import alert_words, decision_words, gain_words, quality_words
+from tidemark.observe.words import (
+    alert_words,
+    budget_words,
+    decision_words,
+    gain_words,
+    label_words,
+    quality_words,
+)
 from tidemark.records import Metric
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
@@ -104,6 +111,25 @@ STATUS = Status(
         )
     ],
 )
+
+
+def test_a_budget_is_told_in_the_unit_that_cases_cost() -> None:
+    plain = BudgetStatus(in_all=1_456, total=2_000, tile=8, tile_budget=8)
+    assert budget_words(plain) == "1,456 of 2,000 cases asked in all; 8 of 8 cases in the last tile"
+    costly = BudgetStatus(
+        in_all=9_000, total=None, tile=3, tile_budget=8, in_day=1_200, per_day=14_400, unit="seconds", tile_cost=420
+    )
+    assert budget_words(costly) == (
+        "9,000 seconds spent on cases in all; 3 of 8 cases in the last tile for 420 seconds, 1,200 of 14,400 on its day"
+    )
+
+
+def test_whose_word_the_labels_are_is_told_where_there_are_several() -> None:
+    champion = ChampionStatus(version="v1", parent=None, labels=120, decision="", sources={"person": 120})
+    assert label_words(champion) == ""
+    mixed = {"outcome": 40, "person": 79, "review": 1}
+    told = ChampionStatus(version="v1", parent=None, labels=120, decision="", sources=mixed, conflicts=3)
+    assert label_words(told) == ", 40 of outcomes, 79 of people and 1 of reviewers (3 of them contradicted)"
 
 
 def test_a_command_that_is_longer_than_a_line_is_printed_in_one_piece() -> None:

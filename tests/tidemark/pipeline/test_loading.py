@@ -187,6 +187,56 @@ def test_the_fraud_pipeline_is_right() -> None:
             "labeling.due.segments: there are no segments; name their column by labeling.segment",
         ),
         (
+            'positive = "bad"',
+            'positive = "bad"\nsources = ["person", "person"]',
+            "label.sources: ['person', 'person'] has one twice; write each once",
+        ),
+        (
+            'positive = "bad"',
+            'positive = "bad"\nsources = ["outcome"]',
+            "label.sources: outcomes are learnt from only with [label.outcomes]; add it",
+        ),
+        (
+            'positive = "bad"',
+            'positive = "bad"\nsources = ["person"]\noutcomes = { of = "all" }',
+            "label.sources: [label.outcomes] says which outcomes are labels; add 'outcome' here",
+        ),
+        (
+            'positive = "bad"',
+            'positive = "bad"\noutcomes = { of = "all", share = { goood = 0.1 } }',
+            "label.outcomes.share.goood: 'goood' is no class; did you mean 'good'?",
+        ),
+        (
+            "[label]",
+            "[training]\nlearner = 'boosted'\n[label]\noutcomes = { of = 'all', share = { good = 0.1 } }",
+            "label.outcomes.share: the learner 'boosted' can't allow for shares that differ by class",
+        ),
+        (
+            "explore = 1",
+            "explore = 1\nper_hour = 4\ncost = { unit = 's', case = 5 }",
+            "selection.per_hour: 4 is less than the random cases of one tile, 5 s; raise it",
+        ),
+        (
+            "explore = 1",
+            "explore = 1\ntotal = 9\ncost = { unit = 's', case = 5 }",
+            "selection.total: 9 is less than one tile's budget of 10 s; raise it",
+        ),
+        (
+            "explore = 1",
+            "explore = 1\nper_day = 60\ncost = { unit = 's', column = 'idd' }",
+            "selection.cost.column: 'idd' is no column of label.context; did you mean 'id'?",
+        ),
+        (
+            "explore = 1",
+            "explore = 1\nper_day = 60\ncost = { unit = 's', of = { phone = 9 } }",
+            "selection.cost.of: it names values of a column; say which, by column",
+        ),
+        (
+            "explore = 1",
+            "explore = 1\ncost = { unit = 's' }",
+            "selection.cost: nothing is bounded by it; add selection.total, per_hour or per_day",
+        ),
+        (
             "[label]",
             "[training]\nmin_positive = 30\n[label]",
             "training.min_positive: 30 is more than training.min_labels",

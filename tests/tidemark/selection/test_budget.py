@@ -42,13 +42,21 @@ histories = st.fixed_dictionaries(
 )
 
 
-def run(history: dict[str, int]) -> tuple[Selection, list[Output], str]:
+def _cost(case: int, other: int | None) -> dict[str, object]:
+    plain: dict[str, object] = {"unit": "minutes", "case": case}
+    return plain | ({"column": "kind", "of": {"left": other}} if other else {})
+
+
+costs = st.builds(_cost, st.integers(1, 5), st.none() | st.integers(1, 5))
+
+
+def run(history: dict[str, int], cost: dict[str, object] | None = None) -> tuple[Selection, list[Output], str]:
     chosen: dict[str, object] = dict(history)
     seed, apart, crashes = (chosen.pop(name) for name in ("seed", "apart", "crashes"))
     assert isinstance(crashes, list)
     if chosen["total"] is None:
         chosen["saved"] = None
-    pipe = pipeline(explore=1, policy="margin", **chosen)
+    pipe = pipeline(explore=1, policy="margin", **chosen, **({} if cost is None else {"cost": cost}))
     log = stream(pipe, np.random.default_rng(int(str(seed))), records=25, rows=12, pace=150.0)
     flow = Run(pipe, log, apart=int(str(apart)))
     flow.crashing_at(crashes)
@@ -69,6 +77,62 @@ def test_no_hour_no_day_and_no_history_spends_more_than_it_may_whatever_dies(his
     assert selection.total is None or in_all <= selection.total
     assert selection.per_hour is None or max(hours.values(), default=0) <= selection.per_hour
     assert selection.per_day is None or max(days.values(), default=0) <= selection.per_day
+
+
+@given(histories, costs)
+@settings(max_examples=60, deadline=None)
+def test_what_is_asked_costs_no_more_than_it_may_whatever_dies(
+    history: dict[str, int], cost: dict[str, object]
+) -> None:
+    selection, outputs, metadata = run(history, cost)
+    came = {metric.detail["tile"]: metric.at for metric in _metrics(outputs)}
+    cases = [decode(Candidate, output.value) for output in outputs if output.topic == "p.candidates"]
+    hours, days, in_all, tiles = Counter[int](), Counter[int](), 0, Counter[int]()
+    for case in cases:
+        price = _price(cost, case)
+        hours[came[case.tile] // HOUR] += price
+        days[came[case.tile] // DAY] += price
+        in_all += price
+        tiles[case.tile] += 1
+    assert max(tiles.values(), default=0) <= selection.budget
+    assert selection.total is None or in_all <= selection.total
+    assert selection.per_hour is None or max(hours.values(), default=0) <= selection.per_hour
+    assert selection.per_day is None or max(days.values(), default=0) <= selection.per_day
+    assert not metadata or Checkpoint.decode(metadata).ledger.in_all == in_all
+    told = [metric for metric in _metrics(outputs) if metric.name == "budget_spent"]
+    assert sum(int(metric.detail["cost"] or 0) for metric in told) == in_all
+    assert {metric.detail["unit"] for metric in told} <= {"minutes"}
+
+
+def _price(cost: dict[str, object], case: Candidate) -> int:
+    left = "of" in cost and case.context["kind"] == "left"
+    return int(str(cost["of"]["left"] if left else cost["case"]))  # type: ignore[index]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 5), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_how_many_cases_are_drawn_at_random_does_not_depend_on_what_they_cost(
+    seed: int, case: int, other: int, hour: int
+) -> None:
+    """Else the drawn ones would be the cheap ones, and their recorded chances wrong."""
+    drawn = []
+    for left, right in ((case, other), (other, case)):
+        cost = _cost(right, left)
+        pipe = pipeline(explore=3, budget=3, policy="margin", per_hour=hour, cost=cost, partitions=1)
+        log = stream(pipe, np.random.default_rng(seed), records=12, rows=12, pace=150.0)
+        flow = Run(pipe, log)
+        flow.to(len(log))
+        first = min((int(str(metric.detail["tile"])) for metric in _metrics(flow.committed)), default=0)
+        cases = [decode(Candidate, each.value) for each in flow.committed if each.topic == "p.candidates"]
+        drawn.append(
+            [
+                (each.event_id, each.inclusion_probability)
+                for each in cases
+                if each.tile == first and each.reason == "explore"  # what later tiles may spend follows from the first
+            ]
+        )
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) <= hour // max(case, other)
 
 
 @given(histories)

@@ -11,6 +11,7 @@ from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.steps import RoundContext
 from tidemark.selection.asked import AskedCases, remembered
 from tidemark.selection.choice import Pick, choose
+from tidemark.selection.cost import bounds, cost_of
 from tidemark.selection.ledger import Ledger
 from tidemark.selection.reaction import in_force, most_asked, noticed, raised
 from tidemark.selection.steps.close_tiles import ClosedTile
@@ -21,8 +22,8 @@ from tidemark.selection.tiles import OpenTile
 class Choice:
     """What is asked of a tile.
 
-    ledger: what is spent with it.  at: when it closed, µs.  budget: cases that it might ask.  follows: until when (µs)
-    an alarm of drift is followed; 0 where none is.
+    ledger: what is spent with it.  at: when it closed, µs.  budget: cases that it might ask.  cost: of the picks.
+    follows: until when (µs) an alarm of drift is followed; 0 where none is.
     """
 
     tile: OpenTile
@@ -30,6 +31,7 @@ class Choice:
     ledger: Ledger
     at: int
     budget: int
+    cost: int
     follows: int = 0
 
 
@@ -70,14 +72,13 @@ class ChooseStep:
         for closed in tiles:
             now = min(closed.at, self._wall())
             selection, most, ledger, follows = self._settings(self.ledger.at(now), now)
-            left = ledger.left(selection)
-            picks = list(
-                choose(closed.tile, selection, most if left is None else min(most, left), self._start, self._asked)
-            )
+            cases, units = bounds(selection, most, ledger.left(selection))
+            picks = list(choose(closed.tile, selection, cases, self._start, self._asked, units))
+            cost = sum(cost_of(selection, pick.proposal.context) for pick in picks)
             self._asked.add(pick.proposal for pick in picks)
             extra = max(len(picks) - ledger.allowance(self._selection), 0) if follows else 0
-            self.ledger = ledger.spent(len(picks), extra)
-            choices.append(Choice(closed.tile, picks, self.ledger, closed.at, selection.budget, follows))
+            self.ledger = ledger.spent(cost, extra)
+            choices.append(Choice(closed.tile, picks, self.ledger, closed.at, selection.budget, cost, follows))
         return choices
 
     def _settings(self, ledger: Ledger, now: int) -> tuple[Selection, int, Ledger, int]:

@@ -15,7 +15,13 @@ from tidemark.selection.choice import Pick
 from tidemark.selection.steps.choose import Choice
 
 METRICS: Final = (
-    MetricKind("budget_spent", "cases", "select", "budget", "Cases asked in a tile; the detail has the sum over all."),
+    MetricKind(
+        "budget_spent",
+        "cases",
+        "select",
+        "budget",
+        "Cases asked in a tile; the detail has what is spent in all.",
+    ),
     MetricKind(
         "budget_offered", "cases", "select", "budget", "Cases that a tile might have asked, with what was carried."
     ),
@@ -90,6 +96,8 @@ class BudgetMetricsStep:
             "total": self._selection.total,
             "policy": self._selection.version,
         }
+        if self._selection.cost is not None:
+            detail |= {"unit": self._selection.cost.unit, "cost": choice.cost}
         if self._selection.per_hour is not None or self._selection.per_day is not None:
             detail |= {
                 "hour": ledger.hour,
