@@ -17,6 +17,7 @@ from console.shown.formatting import NOTHING, number, share
 from tidemark.errors import TidemarkError
 from tidemark.lineage import Lineage
 from tidemark.lineage.story import Shown, WindowPart
+from tidemark.observe.words import word_words
 from tidemark.pipeline import Pipeline
 
 _LONGEST: Final = 1_000
@@ -80,6 +81,7 @@ class View:
     outcomes: list[tuple[str, str]]
     drawn: str
     differences: list[tuple[str, str, str, str]]
+    word: str
 
 
 async def show(visit: Visit) -> Response:
@@ -136,6 +138,7 @@ def _view(visit: Visit, found: Lineage) -> View:
         outcomes=[(each.label, times.minute(each.known_at)) for each in found.outcomes],
         drawn="" if drawn is None else number(drawn),
         differences=[(each.what, _any(each.derived), _any(each.recorded), each.where) for each in found.differences],
+        word=word_words(found.word, conflict=found.conflict),
     )
 
 

@@ -54,6 +54,7 @@ def test_an_event_is_told_and_its_texts_are_text(its: World, ran: LineageWorld) 
         assert "figures that were derived again equal what was recorded" in page
         assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e" in page
         assert first.event_id in page
+        assert "</strong>, the word of a person who was asked." in page
     assert "no event" in unknown
     for page in (by_id, by_name, unknown):
         assert "<script>alert" not in page

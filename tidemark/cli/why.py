@@ -14,7 +14,7 @@ from rich.text import Text
 from tidemark.cli.console import PipelineFile, out, told
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
-from tidemark.observe.words import SOURCE_WORDS
+from tidemark.observe.words import word_words
 from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def _judged(found: Lineage) -> list[tuple[str, str]]:
             for each in found.answers
         )))  # fmt: skip
     if found.verdict is not None:
-        others = "; others said another class" if found.conflict else ""
-        lines.append(("verdict", f"{found.verdict}, the word of {SOURCE_WORDS.get(found.word or '', '?')[0]}{others}"))
+        lines.append(("verdict", f"{found.verdict}, {word_words(found.word, conflict=found.conflict)}"))
     if found.models:
         names = [f"{model.version}{'' if model.promoted else ' (refused)'}" for model in found.models]
         lines.append(

@@ -31,6 +31,12 @@ SOURCE_WORDS: Final = {
 """Whose word a label is, for people: of one label, and of many."""
 
 
+def word_words(source: str | None, *, conflict: bool) -> str:
+    """Whose word a verdict is, and whether it was contradicted."""
+    told = f"the word of {SOURCE_WORDS.get(source or '', ('nobody',))[0]}"
+    return f"{told}; others said another class" if conflict else told
+
+
 def label_words(found: ChampionStatus) -> str:
     """Whose word the labels are that a model learnt from, where there are several: `, 80 of people and 40 of files`."""
     told = [f"{count:,} of {SOURCE_WORDS[name][1]}" for name, count in found.sources.items() if name in SOURCE_WORDS]
