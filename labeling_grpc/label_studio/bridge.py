@@ -28,7 +28,7 @@ _SLACK: Final = 60_000_000
 """µs by which polls overlap: what Label Studio was writing while it answered has an earlier time."""
 _SWEEP: Final = 900.0
 """Seconds after which every task is looked at."""
-_REFRESH: Final = 60.0
+_DOUBT: Final = 60.0
 _PAUSES: Final = (1.0, 60.0)
 _BATCH: Final = 100
 
@@ -73,7 +73,7 @@ class Bridge:
         self._project, self._pace, self._api, self._ledger = project, pace, api, ledger
         self._settler, self._offering, self._hints, self._clock = settler, offering, hints, clock
         self._newest = 0
-        self._swept = self._polled = self._renewed = self._refreshed = -float("inf")
+        self._swept = self._polled = self._renewed = self._doubted = -float("inf")
         self._reached = clock()
         self._pause, self._problem = _PAUSES[0], ""
 
@@ -104,9 +104,9 @@ class Bridge:
             LabelingError: the labeling service can't be reached, or refuses.
 
         """
-        if self._is_due(self._refreshed, _REFRESH):
-            self._settler.refresh()
-            self._refreshed = self._clock()
+        if self._is_due(self._doubted, _DOUBT):
+            self._settler.doubt()
+            self._doubted = self._clock()
         self._look()
         self._reached = self._clock()
         if self._is_due(self._renewed, self._pace.renew):

@@ -59,15 +59,13 @@ class Settler:
         self._queue, self._admin, self._named = clients.queue, clients.admin, clients.named
         self._people: dict[int, Person] = {}
         self._stopped: dict[str, str] = {}
-        self._foreign = False
+        self._current = self._foreign = False
         self.labels = 0
         """Labels that were taken since it began, amendments among them."""
 
-    def refresh(self) -> None:
-        """Look again who may annotate: called once in a while."""
-        self._stopped = {
-            each.name: f"{each.name} is {each.state}" for each in self._admin.annotators() if each.state != "active"
-        }
+    def doubt(self) -> None:
+        """Look again who may annotate, before the next answer is taken."""
+        self._current = False
 
     def settle(self, task: Task) -> None:
         """Take what is said of a task, and was not taken before.
@@ -114,7 +112,7 @@ class Settler:
 
     def _take(self, task: Task, said: Statement) -> None:
         event_id = task.event_id
-        refused = said.unclear or self._stopped.get(said.who, "")
+        refused = said.unclear or self._may_not(said.who)
         given = ""
         if refused:
             self._refuse(event_id, said, refused)
@@ -129,6 +127,14 @@ class Settler:
                 refused = safe(str(refusal))
                 self._refuse(event_id, said, refused)
         self._ledger.take(Taken(said.annotation, task.id, event_id, said.who, said.version, given, refused))
+
+    def _may_not(self, who: str) -> str:
+        """Why nothing is taken of somebody, "" where it is."""
+        if not self._current:
+            everybody = self._admin.annotators()
+            self._stopped = {each.name: f"{each.name} is {each.state}" for each in everybody if each.state != "active"}
+            self._current = True
+        return self._stopped.get(who, "")
 
     def _give(self, event_id: str, said: Statement, *, begun: bool) -> tuple[str, str]:
         """Step by step; as which annotation, and why not."""

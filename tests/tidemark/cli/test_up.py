@@ -179,3 +179,11 @@ def test_each_source_of_a_pipeline_has_a_process_of_its_own(tmp_path: Path) -> N
     assert specs["source-web"].module == "dataflows.sources"
     assert specs["source-web"].arguments == (str(FILE), "web")
     assert "source-sensors" in specs
+
+
+def test_the_bridge_to_label_studio_is_a_process_of_its_own_where_the_file_declares_it() -> None:
+    settings = Settings().at("127.0.0.1:9092")
+    with_one = {spec.name: spec for spec in processes(FILE, settings, label_studio=True)}
+    assert with_one["label-studio"].module == "labeling_grpc.label_studio"
+    assert with_one["label-studio"].arguments == (str(FILE),)
+    assert "label-studio" not in {spec.name for spec in processes(FILE, settings)}
