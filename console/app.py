@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -18,13 +18,18 @@ from starlette.types import Scope
 
 from console.api import calls
 from console.options import Options
-from console.pages import label, letters, loop, models, review, sign_in, why
+from console.pages import label, letters, loop, models, provider, review, sign_in, why
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
+from console.security.attempts import CALLBACK, Attempts
 from console.security.headers import SecurityHeaders
 from console.security.sessions import Sessions
 from console.site import Site
+from tidemark.errors import ConfigError
+
+if TYPE_CHECKING:
+    from console.security.provider import ProviderClient
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
@@ -47,6 +52,9 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/sign-in", sign_in.show, methods=["GET"]),
         Route("/p/{pipeline}/sign-in", sign_in.sign_in, methods=["POST"]),
         Route("/p/{pipeline}/sign-out", sign_in.sign_out, methods=["POST"]),
+        Route("/p/{pipeline}/sign-in/provider", provider.begin, methods=["GET"]),
+        Route("/p/{pipeline}/signed-out", provider.signed_out, methods=["GET"]),
+        Route(CALLBACK, provider.callback, methods=["GET"]),
         Route("/p/{pipeline}/label", visited("label", label.show), methods=["GET"]),
         *(
             Route(f"/p/{{pipeline}}/label/{name}", visited("label", endpoint), methods=["POST"])
@@ -84,6 +92,20 @@ def routes() -> list[BaseRoute]:
     ]
 
 
+def _provider(options: Options) -> ProviderClient | None:
+    """The identity provider, if one is set."""
+    if options.sign_in is None:
+        return None
+    try:
+        from console.security.provider import ProviderClient  # noqa: PLC0415 - of an extra
+    except ImportError as error:
+        raise ConfigError(
+            f"signing in by an identity provider needs a package that is not installed ({error.name}): "
+            "pip install 'tidemark[oidc]'"
+        ) from error
+    return ProviderClient(options.sign_in, options.origin)
+
+
 def create_app(sites: Iterable[Site], options: Options, key: bytes) -> Starlette:
     """The console of some pipelines.
 
@@ -117,4 +139,6 @@ def create_app(sites: Iterable[Site], options: Options, key: bytes) -> Starlette
     app.state.stopping = asyncio.Event()
     app.state.options = options
     app.state.sessions = Sessions(key, secure=options.secure, port=options.port)
+    app.state.attempts = Attempts(key, secure=options.secure, port=options.port)
+    app.state.provider = _provider(options)
     return app

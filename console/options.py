@@ -4,16 +4,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from labeling_grpc.contract.text import is_name
 from labeling_grpc.options import is_loopback
+from labeling_grpc.security.oidc.settings import Provider, checked_address
 from tidemark.errors import ConfigError
+from tidemark.runtime.web_addresses import web_address
 
 PREFIX: Final = "TIDEMARK_CONSOLE_"
 DEFAULT_PORT: Final = 8420
+TITLE: Final = "TIDEMARK_OIDC_TITLE"
+SCOPES: Final = "TIDEMARK_OIDC_SCOPES"
+SECRET: Final = "TIDEMARK_OIDC_CLIENT_SECRET"  # noqa: S105 - the name of one
+_LONGEST_TITLE: Final = 40
 _MOST_NAMES: Final = 20
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """Signing in by an identity provider.
+
+    secret: of the client, "" where it has none.  title: what people call the provider.  scopes: what is asked for; ():
+    what the provider lists of openid, profile, email and groups.
+    """
+
+    provider: Provider
+    title: str
+    secret: str = field(default="", repr=False)
+    scopes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Self | None:
+        """What variables say of it, None where they name no provider.
+
+        Raises:
+            ConfigError: one is wrong.
+
+        """
+        provider = Provider.from_environment(env)
+        if provider is None:
+            return None
+        title = env.get(TITLE, "").strip() or provider.address.host
+        if not is_name(title, _LONGEST_TITLE):
+            raise ConfigError(f"{TITLE}: write at most {_LONGEST_TITLE} characters: what people call the provider")
+        scopes = tuple(env.get(SCOPES, "").split())
+        if scopes and "openid" not in scopes:
+            raise ConfigError(f"{SCOPES} must have openid among them: write openid profile groups")
+        return cls(provider, title, _secret(env), scopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +63,9 @@ class Options:
     - `TIDEMARK_CONSOLE_ADDRESS`: `127.0.0.1:8420`; without it another free port is taken where that one is not free
     - `TIDEMARK_CONSOLE_TLS_CERT`, `_KEY`: PEM files; the console then speaks HTTPS alone. Without them only this
       machine may be listened on
+    - `TIDEMARK_CONSOLE_URL`: where browsers find the console, `https://cases.bank.example`; the identity provider sends
+      them back to it
+    - `TIDEMARK_OIDC_*`: signing in by an identity provider
     - `TIDEMARK_CONSOLE_HOSTS`: names, separated by commas, under which browsers reach the console on another machine
     """
 
@@ -32,6 +75,13 @@ class Options:
     certificate: Path | None = None
     key: Path | None = None
     hosts: tuple[str, ...] = ()
+    public: str = ""
+    sign_in: SignIn | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where browsers find the console, without a slash at the end."""
+        return self.public or f"{'https' if self.secure else 'http'}://{self.host}:{self.port}"
 
     @property
     def secure(self) -> bool:
@@ -46,7 +96,8 @@ class Options:
     @property
     def allowed_hosts(self) -> list[str]:
         """Names by which a browser may ask: of another name, a page elsewhere could have led it here."""
-        return ["127.0.0.1", "localhost", "[::1]", self.host.strip("[]"), *self.hosts]
+        public = [web_address(self.public).host] if self.public else []
+        return ["127.0.0.1", "localhost", "[::1]", self.host.strip("[]"), *self.hosts, *public]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -82,6 +133,15 @@ class Options:
         hosts = tuple(name.strip() for name in env.get(PREFIX + "HOSTS", "").split(",") if name.strip())
         if len(hosts) > _MOST_NAMES or any("*" in name or "/" in name for name in hosts):
             raise ConfigError(f"{PREFIX}HOSTS: write at most {_MOST_NAMES} names of hosts, separated by commas")
+        sign_in = SignIn.from_environment(env)
+        public = env.get(PREFIX + "URL", "")
+        if public:
+            public = checked_address(PREFIX + "URL", public).origin
+        elif sign_in is not None and not is_loopback(address):
+            raise ConfigError(
+                f"{PREFIX}URL is not set: the identity provider must know where it sends browsers back to; write "
+                "https://HOST, as browsers reach the console"
+            )
         return cls(
             host=host,
             port=int(port),
@@ -89,4 +149,16 @@ class Options:
             certificate=None if certificate is None else Path(certificate),
             key=None if key is None else Path(key),
             hosts=hosts,
+            public=public,
+            sign_in=sign_in,
         )
+
+
+def _secret(env: Mapping[str, str]) -> str:
+    file = env.get(f"{SECRET}_FILE", "").strip()
+    if not file:
+        return env.get(SECRET, "").strip()
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{SECRET}_FILE names {file!r}, which can't be read; correct the path") from error

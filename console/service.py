@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from console.security.sessions import Session
-from labeling_grpc.client import AsyncLabelingClient, Caller
+from labeling_grpc.client import AsyncLabelingClient, Caller, SignedIn
 from labeling_grpc.client.administration import AsyncLabelingAdminClient
 
 TIMEOUT: Final = 5.0
@@ -84,6 +84,24 @@ class Connections:
         )
         try:
             yield client
+        finally:
+            await client.close()
+
+    async def exchange(self, id_token: str, nonce: str) -> SignedIn:
+        """The access token of who has signed in by the identity provider.
+
+        Args:
+            id_token: as the provider gave it.
+            nonce: of the sign-in.
+
+        Raises:
+            RefusedError: the service does not take it.
+            UnreachableError: it does not answer.
+
+        """
+        client = self._made("", "")
+        try:
+            return await client.exchange_token(id_token, nonce)
         finally:
             await client.close()
 

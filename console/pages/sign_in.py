@@ -1,8 +1,12 @@
-"""Signing in: by access token, or, where the service asks for none and only this machine reaches it, by name."""
+"""Signing in: by access token, or, where the service asks for none and only this machine reaches it, by name.
+
+By an identity provider: `console.pages.provider`.
+"""
 
 from __future__ import annotations
 
 import getpass
+from contextlib import suppress
 from typing import Final
 
 from starlette.requests import Request
@@ -41,8 +45,8 @@ async def show(request: Request) -> Response:
     site = site_of(request)
     session = sessions_of(request).of(request, site.name)
     if session is not None:
-        return RedirectResponse(_start(site, session.role), 303)
-    return await _form(request, site, "", 200)
+        return RedirectResponse(first_page(site, session.role), 303)
+    return await form_page(request, site, "", 200)
 
 
 async def sign_in(request: Request) -> Response:
@@ -53,37 +57,42 @@ async def sign_in(request: Request) -> Response:
     if await asks_for_tokens(site):
         token = fields.get("token", "").strip()
         if not token or len(token) > _TOKEN or not (token.isascii() and token.isprintable()):
-            return await _form(request, site, "Paste the access token that you were given.", 400)
+            return await form_page(request, site, "Paste the access token that you were given.", 400)
         try:
             async with site.connections.introduced("", token) as (_, caller):
                 session = begun(caller.name, caller.role, token)
         except RefusedError as refusal:
             if refusal.reason is not Reason.UNAUTHENTICATED:
                 raise
-            return await _form(request, site, "This token is unknown, has expired, or was revoked.", 403)
+            return await form_page(request, site, "This token is unknown, has expired, or was revoked.", 403)
     else:
         if not request.app.state.options.local:
             raise RejectedError(403, "without access tokens the console signs in on this machine alone")
         name = fields.get("name", "").strip()
         if not name or len(name) > _NAME or not name.isprintable():
-            return await _form(request, site, f"Write your name, in at most {_NAME} characters.", 400)
+            return await form_page(request, site, f"Write your name, in at most {_NAME} characters.", 400)
         session = begun(name, "admin", "")
     if not menu(session.role):
-        return await _form(request, site, f"The role {session.role} has no pages here.", 403)
-    response = RedirectResponse(_start(site, session.role), 303)
+        return await form_page(request, site, f"The role {session.role} has no pages here.", 403)
+    response = RedirectResponse(first_page(site, session.role), 303)
     sessions_of(request).give(response, site.name, session)
     return response
 
 
 async def sign_out(request: Request) -> Response:
-    """Forget the cookie."""
+    """Forget the cookie, and end the token of who came by the identity provider: nobody else has it."""
     site = site_of(request)
     check_origin(request)
     sessions = sessions_of(request)
     session = sessions.of(request, site.name)
+    after = "sign-in"
     if session is not None:
         check_csrf(session, (await form(request)).get("csrf", ""))
-    response = RedirectResponse(f"/p/{site.name}/sign-in", 303)
+        if session.by_provider:
+            with suppress(LabelingError):  # away, or ended before: without its cookie the token is in nobody's hands
+                await site.connections.of(session).end_session()
+            after = "signed-out" if request.app.state.provider is not None else after
+    response = RedirectResponse(f"/p/{site.name}/{after}", 303)
     sessions.take(response, site.name)
     return response
 
@@ -92,7 +101,7 @@ async def start(request: Request) -> Response:
     """The pipeline's first page."""
     site = site_of(request)
     session = sessions_of(request).of(request, site.name)
-    return RedirectResponse(f"/p/{site.name}/sign-in" if session is None else _start(site, session.role), 303)
+    return RedirectResponse(f"/p/{site.name}/sign-in" if session is None else first_page(site, session.role), 303)
 
 
 async def home(request: Request) -> Response:
@@ -103,17 +112,20 @@ async def home(request: Request) -> Response:
     return page("home.html", sites=sites.values())
 
 
-def _start(site: Site, role: str) -> str:
+def first_page(site: Site, role: str) -> str:
+    """Where a role begins."""
     return f"/p/{site.name}/{menu(role)[0]}"
 
 
-async def _form(request: Request, site: Site, problem: str, status: int) -> Response:
+async def form_page(request: Request, site: Site, problem: str, status: int) -> Response:
+    """The form, with what was wrong, "" for nothing."""
     try:
         tokens = await asks_for_tokens(site)
         away = ""
     except (UnreachableError, LabelingError) as error:
         tokens, away = True, str(error)
         status = 503
+    provider = request.app.state.provider
     by_name = not tokens and request.app.state.options.local
     return page(
         "sign_in.html",
@@ -122,6 +134,7 @@ async def _form(request: Request, site: Site, problem: str, status: int) -> Resp
         problem=problem,
         away=away,
         by_name=by_name,
+        provider=provider.title if provider is not None and tokens else "",
         name=_own_name() if by_name else "",
     )
 

@@ -27,17 +27,19 @@ class Session:
 
     name: of the annotator.  role: as the service said at the sign-in; the service rules, and pages that read Kafka ask
     it again.  token: access token, "" where the service has none.  csrf: what a form must bring back.
+    by_provider: the person came by the identity provider.
     """
 
     name: str
     role: str
     token: str
     csrf: str
+    by_provider: bool = False
 
 
-def begun(name: str, role: str, token: str) -> Session:
+def begun(name: str, role: str, token: str, *, by_provider: bool = False) -> Session:
     """A new session, whose secret nobody could know before."""
-    return Session(name, role, token, secrets.token_urlsafe(24))
+    return Session(name, role, token, secrets.token_urlsafe(24), by_provider)
 
 
 def signing_key(folder: Path) -> bytes:

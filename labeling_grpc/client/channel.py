@@ -86,6 +86,11 @@ class _Client:
         self._connected = ""
         self._stub: Any = None
 
+    def _bear(self) -> None:
+        """Keep what is sent from now on from being read on the way: what a token is given for, as a token itself."""
+        self._bears = True
+        self._guard(self._address())
+
     def _guard(self, address: str) -> None:
         """Keep a token from being sent where others can read it.
 

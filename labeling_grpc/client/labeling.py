@@ -302,6 +302,7 @@ class LabelingClient(Blocking):
             UnreachableError: the service can't be reached.
 
         """
+        self._bear()
         return signed_in(self._call("ExchangeToken", self._calls.exchange(id_token, nonce)))
 
     def end_session(self) -> bool:

@@ -179,6 +179,7 @@ class AsyncLabelingClient(Asyncio):
 
     async def exchange_token(self, id_token: str, nonce: str) -> SignedIn:
         """As `LabelingClient.exchange_token`."""
+        self._bear()
         return signed_in(await self._call("ExchangeToken", self._calls.exchange(id_token, nonce)))
 
     async def end_session(self) -> bool:

@@ -17,13 +17,14 @@ from labeling import SOURCE, arrivals
 from msgspec.structs import replace as struct_replace
 
 from console.app import create_app
-from console.options import Options
+from console.options import Options, SignIn
 from console.server import ConsoleServer, configuration
 from console.site import Site
 from labeling_grpc.client import Annotation, LabelingClient
 from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.database import sqlite_tokens
 from labeling_grpc.options import Options as ServiceOptions
+from labeling_grpc.security.oidc.settings import SignInRules
 from labeling_grpc.security.roles import Role
 from labeling_grpc.server import LabelingServer, serve
 from support import wait_until
@@ -216,22 +217,34 @@ class World:
 
 @contextmanager
 def world(
-    folder: Path, pipeline: Pipeline, *, tokens: bool = False, settings: Settings | None = None
+    folder: Path,
+    pipeline: Pipeline,
+    *,
+    tokens: bool = False,
+    settings: Settings | None = None,
+    sign_in: tuple[SignInRules, SignIn] | None = None,
+    port: int = 0,
 ) -> Iterator[World]:
-    """A service and the console, on free ports; without `settings` there is no Kafka."""
+    """A service and the console, on free ports; without `settings` there is no Kafka.
+
+    sign_in: by an identity provider, what the service and the console know of it.  port: of the console.
+    """
     settings = settings or Settings(state_dir=folder).at(NO_KAFKA)
-    with serve(pipeline, settings, options=ServiceOptions(tokens=tokens)) as server:
+    rules, client = (None, None) if sign_in is None else sign_in
+    with serve(pipeline, settings, options=ServiceOptions(tokens=tokens, sign_in=rules)) as server:
         its = World(pipeline, folder, server, settings)
-        with console([its.site()]) as its.url:
+        with console([its.site()], port, sign_in=client) as its.url:
             yield its
 
 
 @contextmanager
-def console(sites: Sequence[Site], port: int = 0, *, local: bool = True) -> Iterator[str]:
+def console(
+    sites: Sequence[Site], port: int = 0, *, local: bool = True, sign_in: SignIn | None = None
+) -> Iterator[str]:
     """The console in a thread of its own; where it is. local: false makes it believe that other machines reach it."""
     listening = socket.create_server(("127.0.0.1", port))
     port = listening.getsockname()[1]
-    options = Options(port=port)
+    options = Options(port=port, sign_in=sign_in)
     app = create_app(sites, options, KEY)
     app.state.options = options if local else replace(options, host="0.0.0.0")  # noqa: S104 - believed, not done
     server = ConsoleServer(configuration(app, options), app.state.stopping)

@@ -125,6 +125,11 @@ CONSOLE: Final = (
     Variable("TIDEMARK_CONSOLE_TLS_CERT", "", "PEM file: certificate of the console, which then speaks HTTPS alone."),
     Variable("TIDEMARK_CONSOLE_TLS_KEY", "", "PEM file: the key of that certificate."),
     Variable(
+        "TIDEMARK_CONSOLE_URL",
+        "`http://` and the address",
+        "Where browsers find the console, as `https://cases.bank.example`: an identity provider sends them back there.",
+    ),
+    Variable(
         "TIDEMARK_CONSOLE_HOSTS",
         "",
         "Names, separated by commas, under which browsers reach the console on another machine.",
@@ -138,6 +143,18 @@ OIDC: Final = (
         "Needs `TIDEMARK_LABELING_TOKENS=on`.",
     ),
     Variable("TIDEMARK_OIDC_CLIENT_ID", "", "The id that the provider has given Tidemark."),
+    Variable(
+        "TIDEMARK_OIDC_CLIENT_SECRET",
+        "",
+        "The client's secret there, where it has one. The console alone needs it.",
+        from_file=True,
+    ),
+    Variable("TIDEMARK_OIDC_TITLE", "the issuer's host", "What people call the provider: `Sign in with …`."),
+    Variable(
+        "TIDEMARK_OIDC_SCOPES",
+        "`openid`, and what the provider lists of `profile`, `email` and `groups`",
+        "What the console asks the provider for, separated by spaces.",
+    ),
     Variable(
         "TIDEMARK_OIDC_ROLES",
         "",
