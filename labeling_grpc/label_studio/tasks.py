@@ -51,7 +51,7 @@ class TaskMaker:
             PIPELINE: self.pipeline.name,
             "question": safe(label.question or "")[:_LONGEST],
             "why": _WHY.get(case.reason, case.reason),
-            "time": datetime.fromtimestamp(case.time / 1e6, UTC).isoformat(timespec="seconds"),
+            "time": f"{datetime.fromtimestamp(case.time / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC",
             "facts": self._facts(case),
         }
         fields = frozenset() if self.mask is None else self.mask.fields
@@ -64,7 +64,7 @@ class TaskMaker:
             task["predictions"] = [self._prediction(case)]
         return task
 
-    def _facts(self, case: Case) -> dict[str, str | float | bool]:
+    def _facts(self, case: Case) -> dict[str, str | float]:
         hidden = frozenset() if self.mask is None else self.mask.columns
         told = {**case.features, **case.context, **case.categories}
         return {name: _shown(value) for name, value in told.items() if name not in hidden and value is not None}
@@ -79,12 +79,12 @@ class TaskMaker:
         }
 
 
-def _shown(value: object) -> str | float | bool:
-    if isinstance(value, str):
-        return safe(value)[:_LONGEST]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _WHOLE:
-        return str(value)
-    return value if isinstance(value, bool | int | float) else str(value)
+def _shown(value: object) -> str | float:
+    if isinstance(value, bool):
+        return "yes" if value else "no"  # its table shows nothing for a truth value
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) <= _WHOLE):
+        return value
+    return safe(str(value))[:_LONGEST]
 
 
 def label_config(classes: Sequence[str]) -> str:

@@ -183,6 +183,11 @@ def test_nobody_gets_a_name_that_is_not_theirs_to_have(email: str) -> None:
     assert NAMES.annotator(Person(1, email)) == ""
 
 
+def test_facts_are_what_label_studios_table_can_show() -> None:
+    facts = TaskMaker(bridged_pipeline(), NAMES, None)(case())["data"]["facts"]
+    assert facts == {"amount": 1.0, "channel": "online", "terminal": 1, "night": "yes", "ratio": 0.5}
+
+
 def test_what_annotators_may_not_see_is_in_no_task() -> None:
     text = PIPELINE.replace("NAME", "pay").replace("question =", 'context = ["amount", "customer"]\nquestion =')
     pipeline = parse(text + '[labeling.hidden]\namount = ["annotator"]\ncustomer = ["annotator"]\n', "p.toml")
