@@ -1,8 +1,9 @@
 """`python -m benchmarks format-fuzz`, row I4: mutated records through every decoder, good ones between them.
 
 Each execution is one mutated record. It must be read or refused with a reason, and the good records beside it must be
-read as they are alone. What is not so is written to `format_fuzz_failures.json` with its seed, and ends the run with an
-error. A seed names a batch: the same seed gives the same records.
+read as they are alone. Streams of Arrow, of many rows each, are rows or refused whole. What is not so is written to
+`format_fuzz_failures.json` with its seed, and ends the run with an error. A seed names a batch: the same seed gives the
+same records.
 """
 
 from __future__ import annotations
@@ -12,15 +13,23 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+import polars as pl
 
 from benchmarks.sources.records import FORMATS, batch_of, encoded, pipeline_of, rows
 from benchmarks.support.report import RESULTS, write
+from tidemark.formats.arrow_rows import ArrowRows, NoRowsError
+from tidemark.formats.declared import Declared
 from tidemark.formats.decoder import Decoder
 
 _BATCH: Final = 1_000
+_COMPRESSIONS: Final[tuple[Literal["uncompressed", "lz4", "zstd"], ...]] = ("uncompressed", "lz4", "zstd")
 _FEW: Final = 20_000
 _MANY: Final = 10_000_000
 _TELL_SECONDS: Final = 60.0
@@ -68,6 +77,41 @@ def wrong(decoder: Decoder, good: bytes, seed: int, sample: list[bytes]) -> str 
     return None
 
 
+def _check(form: str, folder: Path) -> Callable[[int], str | None]:
+    """What is wrong with the batch of a seed."""
+    if form == "arrow":
+        reader, bodies = ArrowRows(Declared.of(pipeline_of("json", folder))), streams()
+        return lambda seed: wrong_stream(reader, seed, bodies)
+    sample, decoder = encoded(form, rows(50)), Decoder(pipeline_of(form, folder))
+    return lambda seed: wrong(decoder, sample[0], seed, sample)
+
+
+def streams() -> list[bytes]:
+    """Streams of Arrow: plain, with dictionaries, compressed."""
+    plain = pl.DataFrame(rows(40))
+    frames = [plain, plain.with_columns(pl.col("machine").cast(pl.Categorical))]
+    found = []
+    for frame, compression in product(frames, _COMPRESSIONS):
+        written = BytesIO()
+        frame.write_ipc_stream(written, compression=compression, compat_level=pl.CompatLevel.oldest())
+        found.append(written.getvalue())
+    return found
+
+
+def wrong_stream(reader: ArrowRows, seed: int, sample: list[bytes]) -> str | None:
+    """The same of a batch of streams, each of which is rows or refused whole."""
+    draw = Random(seed)  # noqa: S311 no secret
+    for _ in range(_BATCH):
+        try:
+            for piece in reader.read(mutated(draw.choice(sample), draw)):
+                if not all(row.startswith(b"{") for row in piece):
+                    return "a row is no object"
+        except NoRowsError as refused:
+            if not str(refused):
+                return "a stream is refused without a reason"
+    return None
+
+
 def run(executions: int, first_seed: int) -> list[dict[str, Any]]:
     """Rows for the record.
 
@@ -75,17 +119,16 @@ def run(executions: int, first_seed: int) -> list[dict[str, Any]]:
         SystemExit: a decoder failed; its seed is written down.
 
     """
-    each = executions // len(FORMATS)
+    each = executions // (len(FORMATS) + 1)
     done: dict[str, int] = {}
     begun = told = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        for form in FORMATS:
-            sample = encoded(form, rows(50))
-            decoder = Decoder(pipeline_of(form, Path(folder)))
+        for form in [*FORMATS, "arrow"]:
+            check = _check(form, Path(folder))
             done[form] = 0
             seed = first_seed
             while done[form] < each:
-                reason = wrong(decoder, sample[0], seed, sample)
+                reason = check(seed)
                 if reason is not None:
                     found = {"format": form, "seed": seed, "what": reason}
                     (RESULTS / "format_fuzz_failures.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
