@@ -10,7 +10,7 @@ from typing import Final
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline, WebhookSpec
-from tidemark.records import Champion, Decision, Label, Metric, ModelManifest, decode
+from tidemark.records import OUTCOME, Champion, Decision, Label, Metric, ModelManifest, decode
 from tidemark.registry import signature
 from tidemark.registry.codec import CHAMPION_KEY
 from tidemark.registry.versions import serial_of
@@ -152,7 +152,7 @@ class Teller:
     def _label(self, record: Received) -> Event | None:
         label = decode(Label, record.value)
         kind = {"answered": "label.completed", "retracted": "label.retracted"}.get(label.status)
-        if kind not in self._spec.events:
+        if kind not in self._spec.events or label.reason == OUTCOME:  # no case: the world said it, as it was told
             return None
         data: Data
         if kind == "label.retracted":

@@ -118,6 +118,12 @@ def test_what_ends_no_case_with_a_label_is_not_told(status: LabelStatus) -> None
     assert teller("label.completed", "label.retracted").event(at("p.labels", encode(label(status, None)))) is None
 
 
+def test_an_outcome_that_is_learnt_from_is_told_to_nobody() -> None:
+    said = msgspec.structs.replace(label(), annotator="outcome", reason="outcome", source="outcome")
+    record = at("p.labels", encode(said))
+    assert teller("label.completed").event(record) is None
+
+
 def test_a_label_that_was_taken_back_is_told_where_that_is_asked_for() -> None:
     record = at("p.labels", encode(label("retracted", None, supersedes="n1")))
     assert teller("label.completed").event(record) is None
