@@ -65,6 +65,7 @@ def test_a_bridge_that_is_killed_at_any_moment_loses_no_answer_and_doubles_none(
             wait_until(
                 lambda: its.studio.open_tasks() or process.poll() is not None or len(said) == len(events),
                 log.read_text,
+                timeout=120,
             )
             assert process.poll() is None, log.read_text()
             for task in its.studio.open_tasks()[:3]:
@@ -78,9 +79,10 @@ def test_a_bridge_that_is_killed_at_any_moment_loses_no_answer_and_doubles_none(
         wait_until(
             lambda: all((its.label(event) or ("",))[0] == "answered" for event in said),
             lambda: f"{[(event, its.label(event)) for event in said]} {log.read_text()}",
+            timeout=120,
         )
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     assert len(said) >= 5
     assert {event: its.label(event) for event in said} == {event: ("answered", said[event], "ada") for event in said}
     assert len(its.labels()) == len(said)
@@ -89,7 +91,7 @@ def test_a_bridge_that_is_killed_at_any_moment_loses_no_answer_and_doubles_none(
 def test_a_project_that_does_not_serve_ends_the_bridge_with_what_to_do(its: Bridged, tmp_path: Path) -> None:
     its.studio.projects[its.project]["label_config"] = "<View/>"
     with running(its, tmp_path / "log") as process:
-        assert process.wait(60) == 1
+        assert process.wait(120) == 1
     told = (tmp_path / "log").read_text()
     assert 'has no control <Choices name="label">' in told
     assert "tidemark label-studio project" in told
