@@ -35,6 +35,8 @@ _SHARE: Final = 0.02
 """Of the time in which it may be busy."""
 _SHORTEST: Final = 0.5
 _AFTER_FAILURE: Final = 60.0
+_AFTER_START: Final = 60.0
+"""Seconds before the first event: while all processes start and compile, they need the machine for themselves."""
 _CHANGED: Final = "defined otherwise"
 _GONE: Final = "its rows are gone, or too many"
 
@@ -119,13 +121,19 @@ class Checker:
     an event is bounded, and so is what waits and what is kept. Whatever fails is logged; the flow goes on.
 
     make: what checks; made, used and left by the thread.  share: of the time, in which it may be busy.
-    clock: seconds, that only go forward.
+    after: seconds before the first event.  clock: seconds, that only go forward.
     """
 
     def __init__(
-        self, make: Callable[[], ParityCheck], *, share: float = _SHARE, clock: Callable[[], float] = time.monotonic
+        self,
+        make: Callable[[], ParityCheck],
+        *,
+        share: float = _SHARE,
+        after: float = _AFTER_START,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make, self._share, self._clock = make, share, clock
+        self._after = after
         self._lock = threading.Lock()
         self._waiting: deque[tuple[bytes | None, Headers | None]] = deque(maxlen=_WAITING)
         self._kept: deque[Checked] = deque(maxlen=_KEPT)
@@ -150,6 +158,7 @@ class Checker:
         self._come.set()
 
     def _run(self) -> None:
+        self._stop.wait(self._after)
         while not self._stop.is_set():
             try:
                 with self._make() as check:

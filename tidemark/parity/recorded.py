@@ -209,31 +209,52 @@ def _of_batches(batch: Batch) -> Iterator[_Recorded]:
 
 def _of_sample(batch: Batch) -> Iterator[_Recorded]:
     """Of `P.sample`."""
+    together = _Together()
     for at, value in enumerate(batch.values):
         key = batch.keys[at]
         if key is None or not key.isdigit():
             continue  # what the watch over the sample has saved
         try:
             event = decode(SampledEvent, value)
-            known = definitions_of(batch.headers[at])
+            together.add(event.event_id, event.features, definitions_of(batch.headers[at]))
         except RecordError:
             continue
-        yield [event.event_id], _columns(event.features), known
+    return together.groups()
 
 
 def _of_candidates(batch: Batch) -> Iterator[_Recorded]:
     """Of `P.candidates`."""
+    together = _Together()
     for value in batch.values:
         try:
             candidate = decode(Candidate, value)
         except RecordError:
             continue
-        yield [candidate.event_id], _columns(candidate.features), candidate.definitions
+        together.add(candidate.event_id, candidate.features, candidate.definitions)
+    return together.groups()
+
+
+class _Together:
+    """Events one by one, put together by their definitions: columns cost the same for one as for many."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[tuple[str, str], ...] | None, tuple[list[str], list[Mapping[str, float | None]]]] = {}
+
+    def add(self, event: str, features: Mapping[str, float | None], known: Mapping[str, str] | None) -> None:
+        ids, rows = self._groups.setdefault(None if known is None else tuple(known.items()), ([], []))
+        ids.append(event)
+        rows.append(features)
+
+    def groups(self) -> Iterator[_Recorded]:
+        for known, (ids, rows) in self._groups.items():
+            names = [name for name, _ in known or ()]
+            columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in names}
+            yield ids, columns, None if known is None else dict(known)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 def _told(batch: Batch, at: int) -> bool:
     return any(name == DEFINITIONS for name, _ in batch.headers[at] or [])
-
-
-def _columns(features: Mapping[str, float | None]) -> dict[str, Floats]:
-    return {name: np.array([np.nan if value is None else value]) for name, value in features.items()}

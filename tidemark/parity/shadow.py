@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -206,7 +206,7 @@ def _frame(pipeline: Pipeline, table: EventTable, scoring: Scoring, rows: NDArra
             pl.Series("model", [scoring.versions[number] for number in scoring.model[rows].tolist()]),
             pl.Series("late", table.late[rows]),
             pl.DataFrame(table.features[rows], schema=table.names).to_struct("features"),
-            pl.Series("incomplete", list(_incomplete(table, rows)), dtype=pl.List(pl.String)),
+            _incomplete(table, rows),
         ]
     )
 
@@ -224,7 +224,10 @@ def _uncertainty(
     return found
 
 
-def _incomplete(table: EventTable, rows: NDArray[np.int64]) -> Iterator[list[str]]:
-    whole = table.whole[rows]
-    for at, lacks in enumerate(np.logical_not(np.all(whole, axis=1)).tolist()):
-        yield [table.names[column] for column in np.flatnonzero(~whole[at]).tolist()] if lacks else []
+def _incomplete(table: EventTable, rows: NDArray[np.int64]) -> pl.Series:
+    """Names of the features of each event that are not whole."""
+    whole, kind = table.whole[rows], pl.List(pl.String)
+    if whole.all():
+        return pl.Series("incomplete", [[]], dtype=kind).new_from_index(0, len(rows))
+    names = [[table.names[column] for column in np.flatnonzero(~each).tolist()] for each in whole]
+    return pl.Series("incomplete", names, dtype=kind)

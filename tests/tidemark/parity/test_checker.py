@@ -121,7 +121,7 @@ def test_the_monitor_flow_tells_what_differs_in_metrics_and_in_words(its: Lineag
     checkers: list[Checker] = []
 
     def begin() -> Checker:
-        checkers.append(Checker(make, share=1.0))
+        checkers.append(Checker(make, share=1.0, after=0))
         return checkers[0]
 
     processor = MonitorProcessor(its.pipeline, checking=begin)
@@ -174,7 +174,7 @@ def going() -> Iterator[threading.Event]:
 
 def test_a_check_that_hangs_holds_up_nobody_and_what_waits_is_bounded(going: threading.Event) -> None:
     slow = Slow(going)
-    checker = Checker(lambda: slow, share=1.0)  # type: ignore[arg-type,return-value]  # a check for tests
+    checker = Checker(lambda: slow, share=1.0, after=0)  # type: ignore[arg-type,return-value]  # a check for tests
     checker.offer(b"first", None)
     assert slow.begun.wait(30)
     for number in range(1_000):
@@ -190,7 +190,7 @@ def test_it_rests_49_times_as_long_as_it_was_busy(going: threading.Event, monkey
     going.set()
     times = iter([10.0, 12.0])
     rests: list[float] = []
-    checker = Checker(lambda: Slow(going), clock=lambda: next(times))  # type: ignore[arg-type,return-value]
+    checker = Checker(lambda: Slow(going), after=0, clock=lambda: next(times))  # type: ignore[arg-type,return-value]
 
     def rest(seconds: float) -> None:
         rests.append(seconds)
@@ -207,7 +207,7 @@ def test_what_fails_is_logged_and_the_next_offer_is_taken(
     going: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     going.set()
-    checker = Checker(lambda: Slow(going, fails=True))  # type: ignore[arg-type,return-value]
+    checker = Checker(lambda: Slow(going, fails=True), after=0)  # type: ignore[arg-type,return-value]
     checker.offer(b"one", None)
     wait_until(lambda: "parity is not checked for 60 s: Kafka is away" in caplog.text, "nothing was logged")
     checker.offer(b"two", None)
