@@ -1,25 +1,33 @@
 from __future__ import annotations
 
+import gc
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import hypothesis
 import psutil
 import pytest
 from feeding import close_feeders
 from longest import LONGEST
+from run_kafka import RunKafka
 
 from tidemark.broker import EmbeddedKafka
 from tidemark.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 # The same examples every time, so that a red run tells of a change; how long one takes depends on the machine's load.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
+_SHARED: Final = pytest.StashKey[RunKafka]()
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it, for the user alone
 _LEAST_FREE: Final = 4 << 30
 """Bytes; the tests use a few hundred million."""
@@ -50,19 +58,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: begun.get(item.path.name, len(begun)))
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over modules and tests, which live to the end: a tenth of the time goes there."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell each of xdist's workers where the Kafka is that they share."""
+    node.workerinput["kafka"] = _shared_by_workers(node.config).told()
+
+
 @pytest.fixture(scope="session")
-def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+def run_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunKafka]:
     """One embedded node for the whole run. Tests that kill or restart a broker start their own."""
+    workerinput = getattr(request.config, "workerinput", None)
+    if workerinput is not None:
+        yield RunKafka.of(workerinput["kafka"])
+        close_feeders()
+        return
     with EmbeddedKafka(tmp_path_factory.mktemp("kafka"), settings=Settings.from_environment({})) as kafka:
-        yield kafka
+        yield RunKafka(kafka.bootstrap_servers, kafka.data_dir, os.getpid())
         close_feeders()
         _kill_nodes(kafka)
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_node: EmbeddedKafka) -> Settings:
+def kafka(run_kafka: RunKafka) -> Settings:
     """Settings that name the run's Kafka: topics that already exist there belong to other tests."""
-    return Settings.from_environment({}).at(kafka_node.bootstrap_servers)
+    return Settings.from_environment({}).at(run_kafka.bootstrap_servers)
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +97,19 @@ def kafka_cluster3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
     with EmbeddedKafka(folder, 3, settings=Settings.from_environment({}), heap_mb=256) as kafka:
         yield kafka
         _kill_nodes(kafka)
+
+
+def _shared_by_workers(config: pytest.Config) -> RunKafka:
+    """The Kafka of all workers, which ends after the last of them."""
+    if _SHARED not in config.stash:
+        folder = tempfile.TemporaryDirectory(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"), ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        kafka = EmbeddedKafka(Path(folder.name) / "kafka", settings=Settings.from_environment({}))
+        config.add_cleanup(kafka.stop)
+        kafka.start()
+        config.add_cleanup(partial(_kill_nodes, kafka))
+        config.stash[_SHARED] = RunKafka(kafka.bootstrap_servers, kafka.data_dir, os.getpid())
+    return config.stash[_SHARED]
 
 
 def _kill_nodes(kafka: EmbeddedKafka) -> None:

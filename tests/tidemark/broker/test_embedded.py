@@ -14,12 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 from confluent_kafka import Producer
+from run_kafka import RunKafka
 
 from support import wait_until
 from tidemark.broker import EmbeddedKafka, broker_dir, broker_status, kafka_for, resolve_bootstrap
 from tidemark.broker.layout import HOST, settle_cluster, write_node_files
 from tidemark.errors import BrokerError
-from tidemark.kafka import ensure_topics, producer_config, read_all
+from tidemark.kafka import connect, ensure_topics, producer_config, read_all
 from tidemark.records.topics import TopicSpec
 from tidemark.runtime.settings import Settings
 
@@ -104,11 +105,11 @@ def test_an_owner_that_is_killed_takes_its_node_along_and_its_stale_lock_is_expl
     assert not runs(jvm)
 
 
-def test_a_second_owner_is_refused_and_told_who_has_it(kafka_node: EmbeddedKafka) -> None:
-    with pytest.raises(BrokerError, match=f"is run by process {os.getpid()} .*; stop that, or use another folder"):
-        EmbeddedKafka(kafka_node.data_dir).start()
+def test_a_second_owner_is_refused_and_told_who_has_it(run_kafka: RunKafka, kafka: Settings) -> None:
+    with pytest.raises(BrokerError, match=f"is run by process {run_kafka.owner} .*; stop that, or use another folder"):
+        EmbeddedKafka(run_kafka.folder).start()
 
-    assert kafka_node.running()
+    assert connect(kafka).list_topics(timeout=30).brokers
 
 
 def test_a_port_that_someone_else_took_is_explained(tmp_path: Path) -> None:
