@@ -107,7 +107,7 @@ def _kind_of_file(copy: Copy) -> None:
     )
     path = "tidemark/formats/reading.py"
     copy.after(path, "from tidemark.formats.rows import Row, RowFile, Standpoint\n", _TSV_IMPORT)
-    copy.replaced(path, '"jsonl": _ndjson}', '"jsonl": _ndjson, "tabbed": Tsv}')
+    copy.replaced(path, '"feather": _arrow}', '"feather": _arrow, "tabbed": Tsv}')
 
 
 _TSV_IMPORT: Final = "from tidemark.formats.tabbed_rows import Tsv\n"
