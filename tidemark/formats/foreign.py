@@ -13,11 +13,12 @@ _BEGINNINGS: Final = (
     (b"\x1f\x8b", "is compressed (gzip); let Kafka compress (compression.type), and write plain JSON"),
     (b"\x28\xb5\x2f\xfd", "is compressed (zstd); let Kafka compress (compression.type), and write plain JSON"),
     (b"Obj\x01", "is an Avro file; write JSON"),
-    (b"\xff\xff\xff\xff", 'is an Arrow stream of many rows; have a source take it, with body = "arrow"'),
     (b"ARROW1", "is an Arrow file; write JSON, or ingest the file"),
     (b"PAR1", "is a Parquet file; write JSON, one object a record"),
 )
 _FRAME: Final = 5
+_ARROW: Final = b"\xff\xff\xff\xff"
+"""Begins each message of an Arrow IPC stream; the length of its metadata follows, little-endian, four bytes."""
 
 
 def foreign(value: bytes) -> str | None:
@@ -25,6 +26,8 @@ def foreign(value: bytes) -> str | None:
     for beginning, name in _BEGINNINGS:
         if value.startswith(beginning):
             return name
+    if value.startswith(_ARROW) and 0 < int.from_bytes(value[4:8], "little", signed=True) < len(value):
+        return 'is an Arrow stream of many rows; have a source take it, with body = "arrow"'
     if len(value) >= 4 and value[1:2] == b"\x00" and value[3:4] == b"\x00" and value[:1] in b'{[" \n':
         return "is UTF-16; write UTF-8"
     if len(value) >= 4 and value[:1] == b"\x00" and value[2:3] == b"\x00" and value[1:2] in b'{[" \n':
