@@ -54,6 +54,8 @@ _WITH_SQRT = ("regression", "regression_l1", "quantile", "mape")
 
 _NUMERICAL_TYPES = (0, 2, 4, 6, 8, 10)  # default-left bit 2, missing type (none 0, zero 4, NaN 8)
 _CATEGORICAL_TYPES = (1, 5, 9)
+_IS_TYPE = np.isin(np.arange(max(_NUMERICAL_TYPES) + 1), _NUMERICAL_TYPES + _CATEGORICAL_TYPES)
+_NO_NODES = np.empty(0, np.int64)
 
 
 class ModelTextError(ValueError):
@@ -301,7 +303,7 @@ def _tree(cursor: _Cursor, index: int, features: int) -> _Tree:
     cursor.reals(b"internal_weight", nodes)
     node_count = cursor.integers(b"internal_count", nodes, 0, 2**31 - 1)
     boundaries, words = _category_sets(cursor, sets)
-    wrong = np.flatnonzero(categorical & ~np.isin(threshold, np.arange(sets)))
+    wrong = np.flatnonzero(categorical & ~np.isin(threshold, np.arange(sets))) if categorical.any() else _NO_NODES
     if len(wrong):
         raise ModelTextError(
             threshold_line,
@@ -327,7 +329,7 @@ def _is_empty(cursor: _Cursor, key: bytes) -> bool:
 
 
 def _decision_types(cursor: _Cursor, decision_type: NDArray[np.int64]) -> NDArray[np.bool_]:
-    wrong = np.flatnonzero(~np.isin(decision_type, _NUMERICAL_TYPES + _CATEGORICAL_TYPES))
+    wrong = np.flatnonzero(~_IS_TYPE[decision_type])
     if len(wrong):
         raise cursor.error(f"decision_type[{wrong[0]}]: there is no decision type {decision_type[wrong[0]]}")
     return np.asarray(decision_type & 1, dtype=np.bool_)
