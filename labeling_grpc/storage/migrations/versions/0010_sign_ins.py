@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from labeling_grpc.storage.collation import order_by_bytes
+
 revision = "0010"
 down_revision = "0009"
 
@@ -25,3 +27,4 @@ def upgrade() -> None:
         sa.Column("digest", sa.Text, primary_key=True),
         sa.Column("until", sa.BigInteger, nullable=False),
     )
+    order_by_bytes(op.get_bind())
