@@ -13,7 +13,7 @@ _TEXTS: Final = sa.text(
 )
 _TABLES: Final = (
     *("access_tokens", "annotations", "annotators", "audit", "cases", "confusion", "gold", "gold_leases"),
-    *("leader", "meta", "outbox", "positions", "queue"),
+    *("exchanged_tokens", "identities", "leader", "meta", "outbox", "positions", "queue"),
 )
 _INDEXES: Final = sa.text(
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'queue' "
