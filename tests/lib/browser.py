@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 MISSING: Final = (
     "no Chromium is on this machine, so the pages are not tried in a browser: `apt-get install chromium` brings it"
@@ -40,14 +40,28 @@ class Chromium:
         self._browser = browser
 
     @contextmanager
-    def page(self, width: int = 1440, height: int = 900, scheme: Any = "light") -> Iterator[Page]:  # noqa: ANN401
-        """A page. What its scripts throw, and what the browser refuses to run, fails the test."""
+    def page(
+        self,
+        width: int = 1440,
+        height: int = 900,
+        scheme: Any = "light",  # noqa: ANN401 - a literal of Playwright's
+        ours: str = "",
+    ) -> Iterator[Page]:
+        """A page. What its scripts throw, and what the browser refuses to run, fails the test.
+
+        ours: what the addresses of our pages begin with; nothing is expected of others.
+        """
         context = self._browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         page = context.new_page()
         page.set_default_timeout(_PATIENCE)
         wrong: list[str] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+
+        def refused(said: ConsoleMessage) -> None:
+            if "Content Security Policy" in said.text and said.location["url"].startswith(ours):
+                wrong.append(said.text)
+
+        page.on("pageerror", lambda error: wrong.append(str(error)) if page.url.startswith(ours) else None)
+        page.on("console", refused)
         try:
             yield page
         finally:
