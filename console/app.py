@@ -54,6 +54,7 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/sign-out", sign_in.sign_out, methods=["POST"]),
         Route("/p/{pipeline}/sign-in/provider", provider.begin, methods=["GET"]),
         Route("/p/{pipeline}/signed-out", provider.signed_out, methods=["GET"]),
+        Route("/p/{pipeline}/signed-out/provider", provider.signed_out_there, methods=["GET"]),
         Route(CALLBACK, provider.callback, methods=["GET"]),
         Route("/p/{pipeline}/label", visited("label", label.show), methods=["GET"]),
         *(

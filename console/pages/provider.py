@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from console.pages.common import frame, sessions_of, site_of
-from console.pages.sign_in import asks_for_tokens, first_page, form_page
+from console.pages.sign_in import asks_for_tokens, form_page
 from console.rendering import page
 from console.security.access import menu
 from console.security.attempts import Attempts, SignInError, attempt
@@ -81,10 +81,11 @@ async def _signed_in(request: Request, site: Site, id_token: str, nonce: str) ->
         if refusal.reason in {Reason.FORBIDDEN, Reason.PROVIDER_UNAVAILABLE, Reason.TOO_MANY_CALLS}:
             raise SignInError(_sentence(refusal)) from refusal
         raise
-    if not menu(given.caller.role):
+    pages = menu(given.caller.role)
+    if not pages:
         raise SignInError(f"The role {given.caller.role} has no pages here.")
     session = begun(given.caller.name, given.caller.role, given.token, by_provider=True)
-    response = page("signed_in.html", site=site, name=session.name, onward=first_page(site, session.role))
+    response = page("signed_in.html", site=site, base=f"/p/{site.name}", name=session.name, first=pages[0])
     sessions_of(request).give(response, site.name, session)
     return response
 
@@ -97,7 +98,14 @@ def _sentence(refusal: RefusedError) -> str:
 async def signed_out(request: Request) -> Response:
     """Say that somebody is signed out here, and where they sign out of the provider too."""
     site, provider = site_of(request), provider_of(request)
-    return page("signed_out.html", **frame(site, None), title=provider.title, elsewhere=await provider.end_session())
+    elsewhere = bool(await provider.end_session())
+    return page("signed_out.html", **frame(site, None), title=provider.title, elsewhere=elsewhere)
+
+
+async def signed_out_there(request: Request) -> Response:
+    """Send a browser to where the provider signs people out."""
+    site, provider = site_of(request), provider_of(request)
+    return RedirectResponse(await provider.end_session() or f"/p/{site.name}/signed-out", 303)
 
 
 def _attempts(request: Request) -> Attempts:

@@ -103,7 +103,10 @@ def test_signing_out_ends_the_token_and_leads_to_the_providers_own_way_out(
     response = visitor.http.post(f"{its.base}/sign-out", data={"csrf": csrf[1]})
     assert response.headers["location"] == "/p/fraud/signed-out"
     page = visitor.get("signed-out").text
-    assert f'href="{idp.issuer}/logout?client_id={CLIENT}"' in page
+    assert 'href="/p/fraud/signed-out/provider"' in page
+    there = visitor.get("signed-out/provider")
+    assert there.status_code == 303
+    assert there.headers["location"] == f"{idp.issuer}/logout?client_id={CLIENT}"
     stolen = httpx2.post(
         f"{its.base}/label/next",
         json={"count": 1},

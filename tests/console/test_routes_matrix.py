@@ -26,6 +26,7 @@ OPEN: Final = {
     "/p/{pipeline}/sign-in/provider": "leads to the identity provider, where one is set",
     "/oidc/callback": "ends the sign-in that this browser has begun there: tests/console/test_provider.py",
     "/p/{pipeline}/signed-out": "says that nobody is signed in, where there is a provider",
+    "/p/{pipeline}/signed-out/provider": "leads to where the provider signs people out",
     "/p/{pipeline}/sign-out": "takes the cookie of who has one",
     "/metrics": "asks for a token by itself: tests/console/test_loop.py",
     "/api/openapi.json": "a description, the same for everybody",
