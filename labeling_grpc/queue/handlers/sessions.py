@@ -32,7 +32,8 @@ def _start(work: UnitOfWork, command: StartSession) -> Token | RefusedError:
     person = command.person
     work.connection.execute(exchanged.delete().where(exchanged.c.until < work.wall))
     proof = work.insert(exchanged).values(digest=person.proof, until=person.proof_until)
-    if not work.connection.execute(proof.on_conflict_do_nothing(index_elements=["digest"])).rowcount:
+    fresh = proof.on_conflict_do_nothing(index_elements=["digest"]).returning(exchanged.c.digest)
+    if work.connection.execute(fresh).first() is None:  # not every driver counts the rows of an INSERT
         return RefusedError(
             Reason.UNAUTHENTICATED,
             "the identity provider's token is not taken: it was exchanged before; sign in again",

@@ -14,6 +14,7 @@ from identity_provider import IdentityProvider, providing
 from labeling import PIPELINE, SOURCE, arrivals, candidate, pipeline
 from typer.testing import CliRunner
 
+from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.client import LabelingAdminClient, LabelingClient, SignedIn
 from labeling_grpc.commands.labeling import TakeIn
 from labeling_grpc.contract.errors import Reason, RefusedError
@@ -289,3 +290,24 @@ def test_links_at_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(app, ["token", "link", str(file), "--as", "ada", "--subject", "u-7"])
     assert "u-7" in result.output
     assert CliRunner().invoke(app, ["token", "link", str(file), "--as", "consensus"]).exit_code == 1
+
+
+def test_in_the_shared_database_too_a_token_is_exchanged_once_and_a_name_has_one_account(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    with providing() as idp:
+        options = Options(tokens=True, sign_in=idp.rules(name_claim="preferred_username"))
+        settings = Settings(state_dir=tmp_path).at("127.0.0.1:9")
+        with serve(pipeline("pay"), settings, options=options, database=postgres.url) as server:
+            desk = Desk(idp, server, tmp_path)
+            said = nonce()
+            id_token = idp.token(said, preferred_username="grace", sub="u-grace")
+            signed_in = desk.exchange(id_token, said)
+            with pytest.raises(RefusedError, match="exchanged before"):
+                desk.exchange(id_token, said)
+            assert "another account" in str(desk.refusal(preferred_username="grace", sub="u-other"))
+            with LabelingClient(server.address, "", token=signed_in.token, patience=0) as client:
+                assert client.caller().name == "grace"
+                assert client.end_session()
+                with pytest.raises(RefusedError):
+                    client.caller()
