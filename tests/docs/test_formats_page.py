@@ -25,10 +25,11 @@ PAGE: Final = (Path(__file__).parents[2] / "docs" / "how-to" / "formats.md").rea
 BLOCKS: Final = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL))
 READ: Final = {"machine": "pump 7", "temperature": 70.5, "city": "Ulm"}
 MILLIS: Final = 1_735_689_601_000
-REST: Final = """
+FEATURES: Final = 'features = [{ name = "temperature" }]'
+REST: Final = f"""
 name = "plant"
 keys = ["machine"]
-features = [{ name = "temperature" }]
+{FEATURES}
 [time]
 column = "at"
 format = "epoch_ms"
@@ -48,6 +49,8 @@ def pipeline_of(name: str, folder: Path, **other: str) -> Pipeline:
     for old, new in other.items():
         text = text.replace(old, new)
     head, _, tables = REST.partition("[time]")
+    if "[[features]]" in text:
+        head = head.replace(FEATURES, "")
     return parse(f"{head}{text}\n[time]{tables}", str(folder / "plant.toml"))
 
 
@@ -140,5 +143,5 @@ def test_the_arrow_batches_of_the_page_are_taken_apart_and_each_row_is_read(tmp_
         checked(Decoder(pipeline).decode(batch_of([record.value])))
 
 
-def test_the_scale_of_the_page_is_of_the_window(tmp_path: Path) -> None:
-    assert pipeline_of("scaled", tmp_path).scales == {"temperature_mean": "robust"}
+def test_the_scale_of_the_page_is_of_the_feature(tmp_path: Path) -> None:
+    assert pipeline_of("scaled", tmp_path).scales == {"warmth": "robust"}

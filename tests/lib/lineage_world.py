@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,8 +104,9 @@ def run_shop(
     """The shop of `streaming`, over two keys: raw records, hops, predictions, features, proposals, candidates.
 
     The first third of the rows comes before the first model. bad: raw records that are none.  lost: as `run` has it.
-    stamped: records come when their events happen.
+    stamped: records come when their events happen.  name: begins the pipeline's name, which no other run has.
     """
+    name = f"{name}-{uuid.uuid4().hex[:8]}"
     text = shop(features_topic=True).model_dump(mode="python")
     pipeline = Pipeline.model_validate(text | {"name": name, "raw": [{"topic": f"{name}.raw"}]})
     purchased = purchases(7, rows)
