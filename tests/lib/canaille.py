@@ -5,11 +5,9 @@ Its packages are installed on first use into the user's cache, as those of Label
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,16 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import uv
 from joserfc.jwk import RSAKey
 
+from benchmarks.support.environments import environment
 from benchmarks.support.ports import lasting_port
 from labeling_grpc.security.oidc.settings import Provider
 from support import wait_until
-from tidemark.runtime.settings import Settings
 
-_REQUIREMENTS: Final = Path(__file__).parents[2] / "requirements-canaille.txt"
-_COMPLETE: Final = "complete"
 _SECONDS: Final = 120.0
 CLIENT: Final = "tidemark"
 SECRET: Final = "a secret of this client"  # noqa: S105 - of the test's provider
@@ -76,19 +71,6 @@ class Canaille:
         return Provider(self.issuer, CLIENT)
 
 
-def environment() -> Path:
-    """The folder of its virtual environment, made on first use."""
-    name = hashlib.sha256(_REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = Settings.from_environment().cache_dir / f"canaille-{name}"
-    if not (folder / _COMPLETE).exists():
-        uv_program, python = uv.find_uv_bin(), folder / "bin" / "python"
-        subprocess.run([uv_program, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        install = (uv_program, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", _REQUIREMENTS)
-        subprocess.run(install, check=True)
-        (folder / _COMPLETE).touch()
-    return folder
-
-
 @contextmanager
 def canaille(folder: Path, groups: dict[str, list[str]], redirect: str) -> Iterator[Canaille]:
     """A Canaille with people in groups, all with `PASSWORD`.
@@ -125,7 +107,7 @@ def canaille(folder: Path, groups: dict[str, list[str]], redirect: str) -> Itera
         "secret": SECRET,
         "redirect": redirect,
     }
-    programs = environment() / "bin"
+    programs = environment("canaille") / "bin"
     made = subprocess.run(
         [programs / "python", "-c", _SET_UP],
         input=json.dumps(given),
