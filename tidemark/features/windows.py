@@ -97,6 +97,12 @@ def key_hashes(keys: pl.Series) -> NDArray[np.uint64]:
     return hash_strings(offsets, np.frombuffer(encoded, np.uint8))
 
 
+def partitions_of(keys: pl.Series, partitions: int) -> NDArray[np.int64]:
+    """Number of the partition that keeps the windows of each key, of so many: (n,)."""
+    found: NDArray[np.int64] = (key_hashes(keys) % np.uint64(partitions)).astype(np.int64)
+    return found
+
+
 @dataclass(slots=True)
 class _Segment:
     """Rows in a row of the log: where they begin, the watermark before them, their latest time."""

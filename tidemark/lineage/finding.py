@@ -11,7 +11,7 @@ import polars as pl
 from confluent_kafka import Message
 
 from tidemark.errors import RecordError
-from tidemark.features.windows import key_hashes
+from tidemark.features.windows import partitions_of
 from tidemark.formats.arrow import from_ipc
 from tidemark.kafka import headers_of
 from tidemark.kafka.batches import batch_of
@@ -193,7 +193,7 @@ class Finder:
         return at, None
 
     def _hop_partition(self, key: str) -> int:
-        return int(key_hashes(pl.Series([key]))[0] % np.uint64(self._pipeline.partitions))
+        return int(partitions_of(pl.Series([key]), self._pipeline.partitions)[0])
 
     def _around(self, topic: str, index: int, event: Event, hops: Sequence[Message]) -> int:
         if hops:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from tidemark.errors import TopicError
-from tidemark.features.windows import key_hashes
+from tidemark.features.windows import partitions_of
 from tidemark.parity.event_table import EventTable
 from tidemark.parity.spans import Offsets
 from tidemark.pipeline import Pipeline
@@ -96,12 +94,6 @@ class Recomputation:
             return
         for index in partitions_of(replayed.rows.keys[leaving.key], self._pipeline.partitions).tolist():
             self._waiting[index] = self._waiting.get(index, 0) + 1
-
-
-def partitions_of(keys: pl.Series, partitions: int) -> NDArray[np.int64]:
-    """Number of the partition that keeps the windows of each key."""
-    found: NDArray[np.int64] = (key_hashes(keys) % np.uint64(partitions)).astype(np.int64)
-    return found
 
 
 def full_from(table: EventTable) -> tuple[int | None, int]:

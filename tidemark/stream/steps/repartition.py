@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tidemark.features.windows import key_hashes
+from tidemark.features.windows import partitions_of
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.processor import Output
 from tidemark.runtime.steps import RoundContext
@@ -31,7 +31,7 @@ class RepartitionStep:
         In the order of event times, so that rows from one partition do not come late behind those from another.
         """
         hop = self._hop
-        target = key_hashes(rows.keys[hop.key]) % np.uint64(self._partitions)
+        target = partitions_of(rows.keys[hop.key], self._partitions)
         order = np.lexsort((rows.times, target))
         frame = hop.layout.pack(rows)[order]
         partitions, begins = np.unique(target[order], return_index=True)
