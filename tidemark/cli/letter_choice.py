@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tidemark.replay import Chosen, Letter, Marks
-    from tidemark.runtime.processor import Output
+    from tidemark.runtime.processor import Batch, Output
 
 _MOST: Final = 100_000
 """Dead letters that one call deals with: they are held in memory."""
@@ -110,49 +110,41 @@ class Place:
 
     def still_wrong(self, repaired: list[Letter]) -> list[tuple[Letter, str]]:
         """Those of a raw topic that could not be decoded either, and why."""
-        import numpy as np
-
         from tidemark.formats.decoder import Decoder
-        from tidemark.runtime.processor import Batch
-        from tidemark.runtime.processor import Partition as Whence
 
+        decoder, again, found = Decoder(self.pipeline), self.again, []
+        for letter in (each for each in repaired if each.sender):
+            topic = letter.sender.topic if letter.sender else ""
+            try:
+                bad = decoder.decode(_batch(topic, again(letter))).bad[:1]
+            except ValueError as error:
+                found.append((letter, str(error)))
+            else:
+                found += [(letter, f"row {first.row + 1}: {first.reason}") for first in bad]
         raw = [each for each in repaired if each.source and each.source.topic in self.pipeline.raw_topics]
-        found = [wrong for each in repaired if each.sender for wrong in self._still_wrong_rows(each)]
-        if not raw:
-            return found
-        now = time.time_ns() // 1_000_000
-        batch = Batch(
-            Whence(raw[0].source.topic if raw[0].source else "", 0, ""),
-            np.arange(len(raw)),
-            np.array([(each.source.timestamp if each.source else None) or now for each in raw], np.int64),
-            [each.key for each in raw],
-            [each.value for each in raw],
-            [list(each.headers) for each in raw],
-        )
-        return found + [(raw[bad.row], bad.reason) for bad in Decoder(self.pipeline).decode(batch).bad]
+        if raw:
+            times = [each.source.timestamp if each.source else None for each in raw]
+            batch = _batch(raw[0].source.topic if raw[0].source else "", raw, times)
+            found += [(raw[bad.row], bad.reason) for bad in decoder.decode(batch).bad]
+        return found
 
-    def _still_wrong_rows(self, repaired: Letter) -> list[tuple[Letter, str]]:
-        """The same of what a source refused: the first of its rows that could not be decoded."""
-        import numpy as np
 
-        from tidemark.formats.decoder import Decoder
-        from tidemark.runtime.processor import Batch
-        from tidemark.runtime.processor import Partition as Whence
+def _batch(topic: str, records: Sequence[Letter | Output], times: Sequence[int | None] = ()) -> Batch:
+    """Records as a decoder takes them. times: their timestamps, ms; now where there is none."""
+    import numpy as np
 
-        try:
-            made = self.again(repaired)
-        except ValueError as error:
-            return [(repaired, str(error))]
-        batch = Batch(
-            Whence(repaired.sender.topic if repaired.sender else "", 0, ""),
-            np.arange(len(made)),
-            np.full(len(made), time.time_ns() // 1_000_000, np.int64),
-            [each.key for each in made],
-            [each.value for each in made],
-            [list(each.headers) for each in made],
-        )
-        bad = Decoder(self.pipeline).decode(batch).bad
-        return [(repaired, f"row {bad[0].row + 1}: {bad[0].reason}")] if bad else []
+    from tidemark.runtime.processor import Batch
+    from tidemark.runtime.processor import Partition as Whence
+
+    now = time.time_ns() // 1_000_000
+    return Batch(
+        Whence(topic, 0, ""),
+        np.arange(len(records)),
+        np.array([each or now for each in times or [now] * len(records)], np.int64),
+        [each.key for each in records],
+        [each.value for each in records],
+        [list(each.headers) for each in records],
+    )
 
 
 def meant(*selection: object, every: bool) -> None:
