@@ -26,7 +26,7 @@ from console.security.attempts import CALLBACK, Attempts
 from console.security.headers import SecurityHeaders
 from console.security.sessions import Sessions
 from console.site import Site
-from tidemark.errors import ConfigError
+from labeling_grpc.security.oidc.settings import lacking
 
 if TYPE_CHECKING:
     from console.security.provider import ProviderClient
@@ -100,10 +100,7 @@ def _provider(options: Options) -> ProviderClient | None:
     try:
         from console.security.provider import ProviderClient  # noqa: PLC0415 - of an extra
     except ImportError as error:
-        raise ConfigError(
-            f"signing in by an identity provider needs a package that is not installed ({error.name}): "
-            "pip install 'tidemark[oidc]'"
-        ) from error
+        raise lacking(error) from error
     return ProviderClient(options.sign_in, options.origin)
 
 

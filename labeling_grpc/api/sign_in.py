@@ -10,10 +10,9 @@ from labeling_grpc.api.writer_calls import WriterCalls
 from labeling_grpc.commands.sessions import StartSession
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.security.audit import Act
-from labeling_grpc.security.oidc.settings import SignInRules
+from labeling_grpc.security.oidc.settings import SignInRules, lacking
 from labeling_grpc.security.tokens import Token, digest, new_secret
 from labeling_grpc.v1 import labeling_pb2 as pb
-from tidemark.errors import ConfigError
 
 _NONCE: Final = 256
 _LEAST: Final = 16
@@ -47,10 +46,7 @@ class SignIns:
             from labeling_grpc.security.oidc.id_tokens import Verifier  # noqa: PLC0415 - of an extra
             from labeling_grpc.security.oidc.keys import Keys  # noqa: PLC0415 - the same
         except ImportError as error:
-            raise ConfigError(
-                f"signing in by an identity provider needs a package that is not installed ({error.name}): "
-                "pip install 'tidemark[oidc]'"
-            ) from error
+            raise lacking(error) from error
         self._verifier = Verifier(rules, Keys(rules.provider))
 
     async def exchange(self, request: pb.ExchangeTokenRequest) -> pb.ExchangeTokenResponse:

@@ -34,7 +34,7 @@ from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.golden import choose, made_up
 from tidemark.training.manifest import describe
-from tidemark.training.trainer import train
+from tidemark.training.trainer import TrainedModel, train
 
 _HELD_OUT: Final = 0.2
 
@@ -85,16 +85,7 @@ def from_history(
     begun = int(times[_first_held_out(rows)])
     before = None if table is None else table[features["_time"].to_numpy() < begun]
     figures = _backtest(rows, times, schema, pipeline, positive, num_threads, _scaling(pipeline, schema, before))
-    training, forget = pipeline.training, pipeline.training.forget == "auto"
-    model = train(
-        rows,
-        schema,
-        training.params,
-        learner=pipeline.learner,
-        num_threads=num_threads,
-        forget=forget,
-        scaling=scaling,
-    )
+    model = _trained(rows, schema, pipeline, num_threads, scaling)
     if model.splits == 0:
         raise ModelError(f"{source}: {len(rows)} labels are too few or too alike to learn from")
     manifest = describe(
@@ -223,6 +214,20 @@ def _labeled(
     return rows, times[order]
 
 
+def _trained(
+    rows: Dataset, schema: ModelSchema, pipeline: Pipeline, num_threads: int, scaling: Scaling
+) -> TrainedModel:
+    return train(
+        rows,
+        schema,
+        pipeline.training.params,
+        learner=pipeline.learner,
+        num_threads=num_threads,
+        forget=pipeline.training.forget == "auto",
+        scaling=scaling,
+    )
+
+
 def _backtest(
     rows: Dataset,
     times: NDArray[np.int64],
@@ -246,16 +251,7 @@ def _backtest(
     }
     if len(np.unique(earlier.target)) < 2 or not 0 < int(truth.sum()) < len(truth):
         return sizes
-    training, forget = pipeline.training, pipeline.training.forget == "auto"
-    model = train(
-        earlier,
-        schema,
-        training.params,
-        learner=pipeline.learner,
-        num_threads=num_threads,
-        forget=forget,
-        scaling=scaling,
-    )
+    model = _trained(earlier, schema, pipeline, num_threads, scaling)
     given = model.probabilities(rows.features[first:])
     precision = average_precision(truth, given[:, positive])
     low, high = intervals.logit(precision, float(truth.sum()))

@@ -115,6 +115,14 @@ class SignInRules:
         return next((role for role in _HIGHEST_FIRST if role in given), None)
 
 
+def lacking(error: ImportError) -> ConfigError:
+    """What to tell where a package of the extra is missing."""
+    return ConfigError(
+        f"signing in by an identity provider needs a package that is not installed ({error.name}): "
+        "pip install 'tidemark[oidc]'"
+    )
+
+
 def checked_address(what: str, text: str, *, loopback: bool = True) -> WebAddress:
     """An address that secrets are sent to, or keys are had from.
 
