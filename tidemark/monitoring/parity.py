@@ -31,7 +31,12 @@ class Checking(Protocol):
         ...
 
     def told(self) -> Sequence[Checked]:
-        """What was looked at lately, the newest last."""
+        """What was looked at lately, the newest last.
+
+        Raises:
+            RuntimeError: a bug ended whoever looks.
+
+        """
         ...
 
     def close(self) -> None:

@@ -148,7 +148,14 @@ class Checker:
         self._come.set()
 
     def told(self) -> list[Checked]:
-        """As `Checking` has it."""
+        """As `Checking` has it.
+
+        Raises:
+            RuntimeError: a bug ended the thread, so that the figures would stand still.
+
+        """
+        if not self._thread.is_alive() and not self._stop.is_set():
+            raise RuntimeError("parity is no longer checked: a bug ended the thread; see the log")
         with self._lock:
             return list(self._kept)
 

@@ -213,3 +213,15 @@ def test_what_fails_is_logged_and_the_next_offer_is_taken(
     checker.offer(b"two", None)
     assert checker.told() == []
     checker.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_that_ends_the_thread_is_told_instead_of_figures_that_stand_still() -> None:
+    def broken() -> ParityCheck:
+        raise ZeroDivisionError
+
+    checker = Checker(broken, after=0)
+    wait_until(lambda: not checker._thread.is_alive(), "the thread did not end")
+    with pytest.raises(RuntimeError, match="parity is no longer checked"):
+        checker.told()
+    checker.close()
