@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tidemark.pipeline.budget_checks import budget_problems
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.column_checks import column_problems, duplicate_problems, scale_problems
 from tidemark.pipeline.durations import format_duration
+from tidemark.pipeline.label_checks import label_problems
 from tidemark.pipeline.label_studio_checks import label_studio_problems
 from tidemark.pipeline.model import DecisionRule, Due, Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
@@ -63,7 +63,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *tried.expressions,
         *tried.names,
         *(problem for problem in tried.windows if not (keys and problem.key.endswith(".key"))),
-        *_label(pipeline),
+        *label_problems(pipeline),
         *tried.context,
         *_labeling(pipeline),
         *scale_problems(pipeline),
@@ -255,62 +255,6 @@ def _time(pipeline: Pipeline) -> Iterator[Problem]:
             f"'{format_duration(time.skew)}' is more than time.lateness, so one clock that runs ahead would make other "
             f"rows late; write at most '{format_duration(time.lateness)}', or leave it out",
         )
-
-
-def _label(pipeline: Pipeline) -> Iterator[Problem]:
-    label = pipeline.label
-    if len(set(label.classes)) != len(label.classes) or "" in label.classes:
-        yield Problem("label.classes", f"{label.classes} has an empty class or one twice; write each once")
-    if label.positive not in label.classes:
-        yield Problem(
-            "label.positive", f"'{label.positive}' is no class; {did_you_mean(label.positive, label.classes)}"
-        )
-    if label.business_id is not None:
-        column = pipeline.columns.get(label.business_id)
-        if column is None:
-            yield unknown_column("label.business_id", label.business_id, pipeline.columns)
-        elif column.type not in ("string", "int"):
-            yield Problem(
-                "label.business_id", f"column '{label.business_id}' is a {column.type}; an id is a string or an int"
-            )
-    yield from _sources(pipeline)
-    if label.zone is not None and not _is_zone(label.zone):
-        yield Problem("label.zone", f"'{label.zone}' is no time zone of this machine; write one as 'Europe/Berlin'")
-    leaks: list[tuple[str, str | None]] = [("label.column", label.column)]
-    leaks += [(f"label.leaks[{i}]", name) for i, name in enumerate(label.leaks)]
-    for key, leak in leaks:
-        if leak is not None and leak in pipeline.columns:
-            yield Problem(key, f"'{leak}' tells the answer, and the stream must not hold it; remove columns.{leak}")
-
-
-def _sources(pipeline: Pipeline) -> Iterator[Problem]:
-    label, outcomes = pipeline.label, pipeline.label.outcomes
-    if len(set(label.order)) != len(label.order):
-        yield Problem("label.sources", f"{list(label.order)} has one twice; write each once")
-    if outcomes is None:
-        if label.sources is not None and "outcome" in label.sources:
-            yield Problem("label.sources", "outcomes are learnt from only with [label.outcomes]; add it")
-        return
-    if "outcome" not in label.order:
-        yield Problem("label.sources", "[label.outcomes] says which outcomes are labels; add 'outcome' here")
-    for name in outcomes.share:
-        if name not in label.classes:
-            yield Problem(f"label.outcomes.share.{name}", f"'{name}' is no class; {did_you_mean(name, label.classes)}")
-    shares = {outcomes.share.get(name, 1.0) for name in label.classes}
-    if outcomes.of == "all" and len(shares) > 1 and pipeline.learner == "boosted":
-        yield Problem(
-            "label.outcomes.share",
-            "the learner 'boosted' can't allow for shares that differ by class; take training.learner = 'mean', or one "
-            "share for all",
-        )
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder
-        return False
-    return True
 
 
 def _labeling(pipeline: Pipeline) -> Iterator[Problem]:

@@ -432,14 +432,25 @@ class Outcomes(Section):
 
 
 class LabelSpec(Section):
-    """What people are asked: the classes in order, the positive one, the natural delay of truth."""
+    """What people are asked: a class or a number, and the natural delay of truth."""
 
     business_id: str | None = None
     """Column by which outcomes name an event."""
-    classes: Annotated[list[str], Field(min_length=2)]
-    """Names of the classes, two or more, in the order in which probabilities are written."""
-    positive: str
+    type: Annotated[Literal["class", "number"], Field(exclude_if=lambda value: value == "class")] = "class"
+    """What an answer is: one of `classes`, or a number from `min` to `max`."""
+    classes: Annotated[list[str], Field(min_length=2, exclude_if=lambda value: not value)] = []
+    """Names of the classes, two or more, in the order in which probabilities are written. Of a number there are none.
+    """
+    positive: Annotated[str, Field(exclude_if=lambda value: not value)] = ""
     """The class that is looked for: precision, recall and the threshold are about it."""
+    unit: Unless[Annotated[str, Field(min_length=1, max_length=20)]] = None
+    """Of a number: what it is of, as it is written behind it (`h`, `°C`, `EUR`)."""
+    min: Unless[Annotated[float | int, Field(ge=-1e100, le=1e100), Unit("the label's own")]] = None
+    """Of a number, the least that can be right. An answer below it is refused."""
+    max: Unless[Annotated[float | int, Field(ge=-1e100, le=1e100), Unit("the label's own")]] = None
+    """Of a number, the greatest that can be right. An answer above it is refused."""
+    tolerance: Unless[Annotated[float | int, Field(ge=0, le=1e100), Unit("the label's own")]] = None
+    """Of a number: two answers that differ by no more agree. By default they agree where they are the same."""
     delay: Duration
     """After which time truth arrives by itself."""
     grace: Duration = 86_400_000_000
@@ -460,6 +471,11 @@ class LabelSpec(Section):
     with."""
     outcomes: Unless[Outcomes] = None
     """Which outcomes are learnt from."""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether an answer is a number."""
+        return self.type == "number"
 
     @property
     def order(self) -> tuple[LabelSource, ...]:

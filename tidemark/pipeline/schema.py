@@ -29,6 +29,8 @@ def schema_hash(pipeline: Pipeline) -> str:
     if pipeline.deduplicate is not None:
         parts["deduplicate"] = pipeline.deduplicate.model_dump(mode="json")
     parts["classes"] = pipeline.label.classes
+    if pipeline.label.is_number:
+        parts["label"] = pipeline.label.type  # its bounds don't change what a model learns
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 

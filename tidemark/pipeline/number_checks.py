@@ -1,0 +1,53 @@
+"""What a pipeline file must be where its label is a number, and what numbers can't do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tidemark.pipeline.model import LabelSpec, Pipeline
+from tidemark.pipeline.problem import Problem
+
+NEEDS_CLASSES: Final = {
+    "alerts": "flags events of a class",
+    "decisions": "decide by the probability of a class",
+    "label_studio": "asks for classes",
+    "webhooks": "tell of classes",
+}
+"""Tables that a label which is a number can't have, and why."""
+
+
+def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
+    """What is wrong with a label that is a number, and with tables that need classes.
+
+    Args:
+        pipeline: whose shape is right and whose label is a number.
+
+    Yields:
+        The problems, in the order of the file.
+
+    """
+    label = pipeline.label
+    yield from _bounds(label)
+    for key, why in NEEDS_CLASSES.items():
+        if getattr(pipeline, key):
+            yield Problem(key, f"{why}, and the label is a number; remove it")
+    if label.outcomes is not None:
+        yield Problem("label.outcomes", "outcomes that are numbers can't be learnt from yet; remove it")
+    if max(pipeline.labeling.answers, pipeline.labeling.max_answers or 1) > 1:
+        yield Problem("labeling.answers", "several numbers can't become one label yet; write 1")
+    yield Problem("label.type", "a label that is a number can't be learnt from yet; write classes")
+
+
+def _bounds(label: LabelSpec) -> Iterator[Problem]:
+    for key in ("classes", "positive"):
+        if getattr(label, key):
+            yield Problem(f"label.{key}", "a label that is a number has no classes; remove it")
+    for key, which in (("min", "least"), ("max", "greatest")):
+        if getattr(label, key) is None:
+            yield Problem(f"label.{key}", f"is missing; add it: the {which} number that can be right")
+    if label.min is not None and label.max is not None:
+        if not label.min < label.max:
+            yield Problem("label.max", f"{label.max} is not above label.min = {label.min}; raise it")
+        elif label.tolerance is not None and label.tolerance >= label.max - label.min:
+            yield Problem("label.tolerance", "is as large as all from label.min to label.max; write less")
