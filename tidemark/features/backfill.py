@@ -15,14 +15,17 @@ from tidemark.features.rows import Cleaner, DerivedFeatures, RowFeatures, surviv
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, key_hashes
 from tidemark.formats.column_rules import ColumnRules
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.expressions import columns_schema
+from tidemark.pipeline.expressions import TYPES, columns_schema
 from tidemark.pipeline.sql.values import TIMESTAMP
+from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.suggestions import did_you_mean
+from tidemark.times.time_formats import LATEST, TIME_FORMATS
+from tidemark.times.time_patterns import time_pattern
 
 TOPIC: Final = "_topic"
 """Column of a history that tells the raw topic of each row."""
-_LATEST: Final = 253_402_214_400_000_000
-"""The last day of the year 9999, up to which the stream takes event times."""
+_EXACT: Final = 2**53
+"""Up to here float64 holds every whole number."""
 
 
 def backfill(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
@@ -155,6 +158,7 @@ def _as_declared(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame | No
     None of any other, which goes through the decoder of the stream: for its conversions, or for its reason.
     """
     columns: dict[str, pl.Series] = {}
+    latest = min(wall_clock() + pipeline.time.max_ahead, LATEST)
     for name, dtype in columns_schema(pipeline).items():
         declared = pipeline.columns[name]
         if name not in history.columns:
@@ -162,7 +166,7 @@ def _as_declared(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame | No
                 return None
             columns[name] = pl.Series(name, [None] * len(history), dtype=dtype)
             continue
-        column = history[name]
+        column = _as_type(history[name], dtype, pipeline)
         if column.dtype != dtype:
             return None
         if dtype == pl.Float64:
@@ -171,9 +175,25 @@ def _as_declared(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame | No
                 return None
         if declared.required and declared.default is None and column.null_count():
             return None
-        if dtype == TIMESTAMP and not column.to_physical().is_between(0, _LATEST).all():
+        if dtype == TIMESTAMP and not column.to_physical().is_between(0, latest).all():
             return None
         columns[name] = column
     ruled = ColumnRules(pipeline)(pl.DataFrame(columns))
     lacks_key = any(ruled.frame[key].null_count() for key in pipeline.keys)
     return None if lacks_key or ruled.refused else ruled.frame
+
+
+def _as_type(column: pl.Series, dtype: pl.DataType, pipeline: Pipeline) -> pl.Series:
+    """A column as its declared type where the decoder would read it so; else as it is."""
+    if dtype == pl.Float64 and column.dtype.is_integer():
+        whole = column.cast(pl.Int64, strict=False)
+        fits = whole.null_count() == column.null_count() and whole.is_between(-_EXACT, _EXACT).all()
+        return column.cast(dtype) if fits else column
+    time = pipeline.time
+    if column.name != time.column or column.dtype != TYPES[pipeline.columns[column.name].type]:
+        return column
+    if column.null_count() or (column.dtype == pl.Float64 and column.is_nan().any()):
+        return column
+    patterns = [time_pattern(text) for text in time.patterns or []]
+    read = TIME_FORMATS.get(time.format).read(column.to_list(), patterns)
+    return pl.Series(column.name, read).cast(dtype)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 import numpy as np
@@ -101,6 +102,70 @@ def test_iso_times_of_a_history_are_read() -> None:
     )
     times = backfill(iso(shop(keys=1)), rows)["_time"].to_list()
     assert times == [START, START, START + 25 * 3_600_000_000]
+
+
+def of_records(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same history with a column of a type that is not the declared one: it is read record by record."""
+    return rows.with_columns(pl.col("kind").cast(pl.Categorical))
+
+
+MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2025, 1, 1))  # noqa: DTZ001 - written with any offset, or none
+TIMES = st.one_of(
+    st.tuples(MOMENTS, st.sampled_from(["", "Z", "z", "+02:00", "-0930", "+14"])).map(
+        lambda t: f"{t[0].isoformat()}{t[1]}"
+    ),
+    MOMENTS.map(lambda t: t.isoformat(" ").replace(".", ",")),
+    MOMENTS.map(lambda t: t.date().isoformat()),
+    MOMENTS.map(lambda t: t.strftime("%G-W%V-%u")),
+    MOMENTS.map(lambda t: t.strftime("%d.%m.%Y %H:%M")),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(TIMES, min_size=1, max_size=9))
+def test_times_of_a_history_are_those_of_its_records_however_they_are_written(texts: list[str]) -> None:
+    pipeline = iso(shop(keys=1))
+    time = pipeline.time.model_copy(update={"patterns": ["%d.%m.%Y %H:%M"]})
+    pipeline = pipeline.model_copy(update={"time": time})
+    rows = history(in_order(4, len(texts))).with_columns(at=pl.Series(texts))
+    assert backfill(pipeline, rows).equals(backfill(pipeline, of_records(rows)))
+
+
+@pytest.mark.parametrize("amounts", [[3, None, 2**53], [0, 2**60], [7, -(2**53) - 1]])
+def test_whole_numbers_of_a_float_column_are_taken_or_refused_as_in_records(amounts: list[int | None]) -> None:
+    def read(rows: pl.DataFrame) -> object:
+        try:
+            return backfill(shop(keys=1), rows).to_dicts()
+        except ConfigError as error:
+            return str(error)
+
+    rows = history(in_order(4, len(amounts))).with_columns(amount=pl.Series(amounts))
+    assert str(read(rows)) == str(read(of_records(rows)))
+
+
+@pytest.mark.parametrize("kind", [pl.Float64, pl.String, pl.Int64])
+def test_a_history_of_a_time_that_the_stream_would_refuse_is_refused(kind: type[pl.DataType]) -> None:
+    form, declared = {pl.Float64: ("epoch_s", "float"), pl.Int64: ("epoch_s", "int"), pl.String: ("iso8601", "string")}[
+        kind
+    ]
+    pipeline = shop(keys=1)
+    columns = pipeline.columns | {"at": pipeline.columns["at"].model_copy(update={"type": declared})}
+    pipeline = pipeline.model_copy(
+        update={"columns": columns, "time": pipeline.time.model_copy(update={"format": form})}
+    )
+    for wrong, why in ((float("nan"), "expected a number"), (4e9, "at most 400d"), (-1.0, "before 1970")):
+        if math.isnan(wrong) and kind != pl.Float64:
+            continue
+        value = pl.Series([0.0, wrong])
+        told = (
+            value
+            if kind == pl.Float64
+            else pl.from_epoch(value, "s").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+            if kind == pl.String
+            else value.cast(kind)
+        )
+        with pytest.raises(ConfigError, match=f"row 1: at: .*{why}"):
+            backfill(pipeline, history(in_order(4, 2)).with_columns(at=told))
 
 
 @pytest.mark.parametrize(
