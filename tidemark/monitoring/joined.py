@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,18 +40,19 @@ OUTCOME: Final = np.dtype(
 class Met:
     """An outcome and a prediction of whose event it is the newest: a row of each.
 
-    before: class that the event had by the outcome before, or `UNKNOWN`.
+    share: largest of the shares of the classes that the event's outcomes have said so far, this one among them.
     """
 
     prediction: NDArray[Any]
     outcome: NDArray[Any]
-    before: int
+    share: float
 
 
 def prediction_dtype(classes: int, *, named: bool = False) -> np.dtype[Any]:
     """Rows of predictions: hashes of the ids, time (µs), model's number, truth and since when, probabilities.
 
-    Probabilities are NaN for a prediction without a model. named: with what events are called (`event_names`).
+    Probabilities are NaN for a prediction without a model. named: with what events are called (`event_names`), and the largest
+    share of a class that their outcomes have said.
     """
     return np.dtype(
         [
@@ -64,7 +65,7 @@ def prediction_dtype(classes: int, *, named: bool = False) -> np.dtype[Any]:
             ("truth", "i2"),
             ("truth_at", "i8"),
             ("p", "f4", (classes,)),
-            *(FIELDS if named else ()),
+            *([*FIELDS, ("share", "f8")] if named else ()),
         ]
     )
 
@@ -74,14 +75,15 @@ class Joined:
 
     patience: µs after an event's time by which its truth must be known (and not before the event). Whether an outcome
     meets a prediction is so a matter of these two alone, and not of what has been forgotten meanwhile.
-    A prediction takes about 50 bytes (two classes), 30 more with its name, an outcome about 50.
-    named: whether events' names are kept.  met: where they are, what has met, in order; whoever looks empties it.
+    A prediction takes about 50 bytes (two classes), 40 more with its name, an outcome about 50.
+    shares: of each class the share of its outcomes that are learnt from; None: of none, and no event's name is kept.
+    met: where there are shares, what has met, in order; whoever looks empties it.
     """
 
-    def __init__(self, classes: int, patience: int, *, named: bool = False) -> None:
-        self._patience, self._named = patience, named
+    def __init__(self, classes: int, patience: int, shares: Sequence[float] | None = None) -> None:
+        self._patience, self._shares = patience, shares
         self.met: list[Met] = []
-        self.predictions = RollingTable(prediction_dtype(classes, named=named))
+        self.predictions = RollingTable(prediction_dtype(classes, named=shares is not None))
         self.outcomes = RollingTable(OUTCOME)
         self._index()
 
@@ -165,22 +167,20 @@ class Joined:
         order = np.lexsort((known["offset"][of], known["known_at"][of]))  # the latest comes last, and stays
         of, at = of[order], at[order]
         newer = known["known_at"][of] >= told["truth_at"][at]
-        if self._named:
-            self._note(of[newer], at[newer])
+        if self._shares is not None:
+            self._note(of[newer], at[newer], self._shares)
         told["truth"][at[newer]] = known["label"][of[newer]]
         told["truth_at"][at[newer]] = known["known_at"][of[newer]]
         fresh = np.unique(of[~known["matched"][of]])
         known["matched"][fresh] = True
         return _pairs(known["partition"][fresh].tolist(), known["offset"][fresh].tolist())
 
-    def _note(self, of: Rows, at: Rows) -> None:
-        """Keep what has met, before the predictions' truth is changed."""
-        truth: dict[int, int] = {}
+    def _note(self, of: Rows, at: Rows, shares: Sequence[float]) -> None:
+        """Keep what has met."""
         for outcome, prediction in zip(of.tolist(), at.tolist(), strict=True):
-            told, known = self.predictions.rows[prediction].copy(), self.outcomes.rows[outcome].copy()
-            before = truth.get(prediction, int(told["truth"]))
-            truth[prediction] = int(known["label"])
-            self.met.append(Met(told, known, before))
+            told, known = self.predictions.rows[prediction], self.outcomes.rows[outcome].copy()
+            told["share"] = max(float(told["share"]), shares[int(known["label"])])
+            self.met.append(Met(told.copy(), known, float(told["share"])))
 
 
 def _pairs(partitions: Iterable[int], offsets: Iterable[int]) -> list[tuple[int, int]]:

@@ -92,6 +92,8 @@ def _learnt(kind: str, column: NDArray[np.float64]) -> Scale | None:
     values = np.sort(column[np.isfinite(column)])
     if len(values) < FEWEST:
         return None
+    if values[0] == values[-1]:  # a mean of equal numbers may be another, and their deviation then not 0
+        return Scale(kind=kind, center=float(values[0]), spread=1.0, n=len(values))
     with np.errstate(over="ignore", invalid="ignore"):
         if kind == "standard":
             center, spread = float(values.mean()), float(values.std())

@@ -134,6 +134,20 @@ def test_a_corrected_outcome_is_a_label_too_and_the_one_that_was_known_last_coun
     assert labeled(SOME, [prediction(1, 0)], [told(1, "bad", 10)])[0].annotation_id != said[-1].annotation_id
 
 
+@pytest.mark.parametrize("of", [SOME, ALL])
+def test_the_outcome_that_was_known_last_counts_whichever_came_first_and_in_whichever_partition(of: Pipeline) -> None:
+    late, early = told(1, "good", 20), told(1, "bad", -15)
+    first = prediction(1, -20)
+    processor = opened(of)
+    outputs = [*processor.process(batch(OUTCOMES, [late, early])), *processor.process(batch(OTHER, [first]))]
+    assert [label.label for label in final_labels(labels_of(outputs))] == ["good"]
+    processor, elsewhere = opened(of), Partition("p.outcomes", 1, "0badcafe")
+    processor.open(elsewhere, "")
+    batches = [batch(OTHER, [first]), batch(elsewhere, [early]), batch(OUTCOMES, [late])]
+    outputs = [output for each in batches for output in processor.process(each)]
+    assert [label.label for label in final_labels(labels_of(outputs))] == ["good"]
+
+
 def test_of_a_common_class_so_many_outcomes_are_taken_as_its_share_says_and_of_the_others_all() -> None:
     of = pipe(Outcomes(of="all", share={"good": 0.25}))
     events = [prediction(number, number) for number in range(2_000)]
@@ -153,6 +167,22 @@ def test_what_corrects_a_label_that_was_taken_is_taken_as_well() -> None:
         (event(1), "bad", 1.0),
         (event(1), "good", 1.0),
     ]
+
+
+def test_what_corrects_a_correction_that_was_taken_is_taken_as_well() -> None:
+    rare = pipe(Outcomes(of="all", share={"good": 1e-6, "fair": 1e-6}))
+    classes = {"classes": ["good", "fair", "bad"]}
+    of = rare.model_copy(update={"label": rare.label.model_copy(update=classes)})
+    events = [msgspec.structs.replace(prediction(n, 0), probabilities=[0.5, 0.25, 0.25]) for n in (1, 2)]
+    last = [told(1, "bad", 10), told(1, "good", 20), told(1, "fair", 30), told(2, "good", 10), told(2, "fair", 20)]
+    said = labeled(of, events, last)
+    assert [(label.event_id, label.label, label.share) for label in said] == [
+        (event(1), name, 1.0) for name in ("bad", "good", "fair")
+    ]
+    processor = opened(of)
+    outputs = processor.process(batch(PREDICTIONS, events))
+    outputs += [output for at, each in enumerate(last) for output in processor.process(batch(OUTCOMES, [each], at))]
+    assert labels_of(outputs) == said, "one after the other as all at once"
 
 
 def test_an_outcome_that_is_a_label_measures_drawn_cases_and_is_no_answer_of_theirs() -> None:
@@ -199,11 +229,12 @@ class Engine:
     committed: list[Output] = field(default_factory=list)
     metadata: dict[Partition, str] = field(default_factory=dict)
     position: dict[Partition, int] = field(default_factory=dict)
+    of: Pipeline = SOME
     processor: MonitorProcessor = field(default_factory=lambda: MonitorProcessor(SOME, Options(window=DELAY)))
 
     def start(self, order: Sequence[Partition], new: Sequence[Partition] = ()) -> None:
         """A process takes over and replays, in this order; rows of some come while others are still read again."""
-        self.processor = MonitorProcessor(SOME, Options(window=DELAY))
+        self.processor = MonitorProcessor(self.of, Options(window=DELAY))
         rewind = {lane: self.processor.open(lane, self.metadata.get(lane, "")) for lane in self.logs}
         for lane in order:
             first, last = rewind[lane], self.position.get(lane, 0)
@@ -232,7 +263,8 @@ def logs_of(seed: int, size: int) -> dict[Partition, list[Record]]:
             label = "bad" if rng.random() < 0.5 else "good"
             after = int(rng.integers(0, DELAY))
             logs[OUTCOMES].append(told(number, label, time + after, by_business=bool(rng.random() < 0.5)))
-    logs[OUTCOMES].sort(key=lambda record: record.known_at if isinstance(record, Outcome) else 0)
+    if seed % 3:  # else in the order of the events, whose outcomes come in any
+        logs[OUTCOMES].sort(key=lambda record: record.known_at if isinstance(record, Outcome) else 0)
     return logs
 
 
@@ -243,6 +275,7 @@ def logs_of(seed: int, size: int) -> dict[Partition, list[Record]]:
     st.lists(
         st.tuples(st.integers(0, 36), st.permutations([*LANES, LABELS]), st.sets(st.sampled_from(LANES))), max_size=4
     ),
+    st.sampled_from([SOME, ALL]),
 )
 @settings(deadline=None, max_examples=120)
 def test_a_run_with_crashes_comes_to_the_same_labels(
@@ -250,9 +283,10 @@ def test_a_run_with_crashes_comes_to_the_same_labels(
     size: int,
     slices: list[list[Partition]],
     crashes: list[tuple[int, Sequence[Partition], set[Partition]]],
+    of: Pipeline,
 ) -> None:
     logs = logs_of(seed, size)
-    engine = Engine(logs)
+    engine = Engine(logs, of=of)
     engine.start(list(logs))
     steps = [(lane, (i + 1) / len(slices)) for i, order in enumerate(slices) for lane in order]
     for number, (lane, share) in enumerate(steps):

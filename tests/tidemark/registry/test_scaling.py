@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from models import batch_of, dataset_of, label_values, pipeline_text, registry_of, rows
 from numpy.typing import NDArray
@@ -87,13 +87,18 @@ def test_scales_are_what_statistics_says_whatever_the_order_and_what_is_missing(
             assert spread == pytest.approx(0, abs=1e-6) or spread == pytest.approx(1)
 
 
-def test_nothing_is_learnt_of_few_values_and_what_is_constant_is_only_moved() -> None:
+def test_nothing_is_learnt_of_few_values_nor_of_those_whose_squares_are_no_numbers() -> None:
     assert of("standard", [1.0] * (FEWEST - 1)) is None
     assert of("standard", [1e308, -1e308] * FEWEST) is None, "their squares are no numbers"
-    for kind in KINDS:
-        scale = of(kind, [7.0] * FEWEST)
-        assert scale is not None
-        assert (scale.center, scale.spread) == (7.0, 1.0)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(FEWEST, 5_000), st.sampled_from(KINDS))
+@example(0.1, FEWEST, "standard")
+@example(1e9 + 0.1, 4_096, "standard")
+def test_what_is_constant_is_only_moved(value: float, n: int, kind: str) -> None:
+    scale = of(kind, [value] * n)
+    assert scale is not None
+    assert (scale.center, scale.spread) == (value, 1.0)
 
 
 VALUES = st.floats() | st.sampled_from([5e-324, 1.7976931348623157e308, -0.0])

@@ -21,6 +21,8 @@ from tidemark.runtime.steps import RoundContext
 
 _SALT: Final = "outcome/"
 """The coins are others than those of the random draw."""
+_SHIFT: Final = 2**62
+"""Added to times in ids, so that those before 1970 are in their order as texts."""
 
 
 class LabelOutcomesStep:
@@ -42,14 +44,13 @@ class LabelOutcomesStep:
         if spec.outcomes is None or named is None:
             return None
         event, key = named
-        shares = spec.outcomes.share
-        said = {spec.classes[place] for place in (met.before, int(met.outcome["label"])) if place >= 0}
-        share = max(shares.get(name, 1.0) for name in said)  # what corrects a label that was taken is taken as well
+        share = met.share  # what corrects a label that was taken is taken as well
         if unit(hash64(f"{_SALT}{event}".encode())) > share:
             return None
         time, known_at = int(met.prediction["time"]), int(met.outcome["known_at"])
         of_all = spec.outcomes.of == "all"
-        where = f"{int(met.outcome['partition']):010}-{int(met.outcome['offset']):019}"
+        # Labels that are known at the same time are put in order by their ids, so by when their outcomes were known.
+        place = f"{int(met.outcome['partition']):010}-{int(met.outcome['offset']):019}"
         return Label(
             event_id=event,
             business_id=None,
@@ -70,7 +71,7 @@ class LabelOutcomesStep:
             probabilities=None,
             uncertainty=None,
             model=joined.models[int(met.prediction["model"])],
-            annotation_id=f"{event}/outcome-{where}",
+            annotation_id=f"{event}/outcome-{known_at + _SHIFT:019}-{place}",
             source="outcome",
             share=share if of_all else None,
         )
