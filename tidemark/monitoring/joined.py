@@ -51,8 +51,8 @@ class Met:
 def prediction_dtype(classes: int, *, named: bool = False) -> np.dtype[Any]:
     """Rows of predictions: hashes of the ids, time (µs), model's number, truth and since when, probabilities.
 
-    Probabilities are NaN for a prediction without a model. named: with what events are called (`event_names`), and the largest
-    share of a class that their outcomes have said.
+    Probabilities are NaN for a prediction without a model. named: with what events are called (`event_names`), and the
+    largest share of a class that their outcomes have said.
     """
     return np.dtype(
         [
