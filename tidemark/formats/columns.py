@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 import msgspec
@@ -15,7 +16,11 @@ from tidemark.times.time_formats import TIME_FORMATS
 
 _EXACT: Final = 2**53
 """From here on a float may stand for a whole number beside it."""
+_BEYOND: Final = 2**63
 _DAY_US: Final = 86_400_000_000
+_UNITS: Final = {"ms": Fraction(1_000), "us": Fraction(1), "ns": Fraction(1, 1_000)}
+_YEARS: Final = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Years that four digits can write, µs since 1970."""
 _WANTED: Final = {
     "string": "text",
     "int": "whole numbers",
@@ -98,15 +103,35 @@ def _classes(column: pl.Series) -> list[object]:
 
 
 def _texts(column: pl.Series) -> list[object]:
-    dtype = column.dtype
-    if isinstance(dtype, pl.Datetime):
-        moment = column if dtype.time_zone is None else column.dt.convert_time_zone("UTC")
-        return moment.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{'' if dtype.time_zone is None else 'Z'}").to_list()
-    if dtype == pl.Time:
-        return column.dt.strftime("%H:%M:%S%.f").to_list()
-    if dtype.is_decimal():
+    if column.dtype.is_temporal():
+        return _written_times(column)
+    if column.dtype.is_decimal():
         return [None if value is None else f"{value:f}" for value in column.to_list()]
     return column.cast(pl.String).to_list()
+
+
+def _written_times(column: pl.Series) -> list[object]:
+    """Times as texts; one that no calendar of four digits has stays a number, which its reader refuses."""
+    dtype, stamps = column.dtype, column.to_physical().cast(pl.Int64)
+    low, high = (max(_YEARS[0] // _unit(dtype), -_BEYOND), min(_YEARS[1] // _unit(dtype), _BEYOND - 1))
+    if dtype == pl.Time:
+        low, high = 0, _DAY_US * 1_000 - 1
+    written = column.alias("at").to_frame().select(pl.when(stamps.is_between(low, high)).then("at"))["at"]
+    if isinstance(dtype, pl.Datetime):
+        moment = written if dtype.time_zone is None else written.dt.convert_time_zone("UTC")
+        texts = moment.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{'' if dtype.time_zone is None else 'Z'}").to_list()
+    else:
+        texts = written.dt.strftime("%Y-%m-%d" if dtype == pl.Date else "%H:%M:%S%.f").to_list()
+    for row in (written.is_null() & stamps.is_not_null()).arg_true().to_list():
+        texts[row] = stamps[row]
+    return texts
+
+
+def _unit(dtype: pl.DataType) -> Fraction:
+    """What a whole number of a time is, µs."""
+    if isinstance(dtype, pl.Datetime):
+        return _UNITS[dtype.time_unit]
+    return Fraction(_DAY_US)
 
 
 def _wholes(column: pl.Series) -> list[object]:
@@ -145,14 +170,11 @@ def _numbers(column: pl.Series) -> list[object]:
 
 
 def _moments(column: pl.Series, written: str) -> list[object]:
-    if column.dtype == pl.Date:
-        times = column.to_physical().cast(pl.Int64) * _DAY_US
-    else:
-        unit = column.dtype.time_unit if isinstance(column.dtype, pl.Datetime) else "us"
-        stamps = column.to_physical()  # of nanoseconds the digits beyond microseconds are cut, as of a text
-        times = {"ms": stamps * 1_000, "us": stamps, "ns": stamps // 1_000}[unit]
+    unit = _unit(column.dtype)  # of nanoseconds the digits beyond microseconds are cut, as of a text
+    stamps = column.to_physical().to_list()
+    times = [None if stamp is None else stamp * unit.numerator // unit.denominator for stamp in stamps]
     tell = TIME_FORMATS.get(written).write
-    return [None if at is None else tell(at) for at in times.to_list()]
+    return [None if at is None else tell(at) for at in times]
 
 
 _CONVERT: Final[dict[Kind, Callable[[pl.Series], list[object]]]] = {

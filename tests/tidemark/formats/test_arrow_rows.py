@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pytest
 from arrow_bodies import BrokenBatch, Compression, broken_batches, stream
 from broken_corpus import ROW, pipeline_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tidemark.errors import ConfigError
@@ -96,6 +96,49 @@ def test_event_times_are_told_as_the_stream_reads_them() -> None:
     ):
         reader = ArrowRows(Declared({"at": kind}.get, (), ("at", form)))  # type: ignore[arg-type]  # a kind
         assert rows(stream(frame), reader) == [f'{{"at":{told}}}'.encode(), b'{"at":null}']
+
+
+STAMPS = st.integers(-(2**63) + 1, 2**63 - 1) | st.integers(-(10**14), 10**14) | st.sampled_from([2**62, -1, 0])
+PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+@given(
+    st.lists(STAMPS | st.none(), min_size=1, max_size=6),
+    st.sampled_from(["ms", "us", "ns"]),
+    st.sampled_from([None, "UTC", "Europe/Berlin"]),
+)
+@example([2**63 - 1, 0], "us", None)
+@example([10**18], "ms", "UTC")
+def test_times_of_any_number_are_told_as_they_are_or_refuse_their_own_row(
+    stamps: list[int | None], unit: Literal["ms", "us", "ns"], zone: str | None
+) -> None:
+    column = pl.Series(stamps, dtype=pl.Int64).cast(pl.Datetime(unit, zone))
+    reader = ArrowRows(Declared({"x": "string", "at": "int"}.get, (), ("at", "epoch_us")))  # type: ignore[arg-type]  # kinds
+    found = [json.loads(row) for row in rows(stream(pl.DataFrame({"x": column, "at": column})), reader)]
+    for stamp, row in zip(stamps, found, strict=True):
+        if stamp is None:
+            assert row == {"x": None, "at": None}
+            continue
+        micros, nanos = stamp * 1_000_000 // PER_SECOND[unit], stamp * 1_000_000_000 // PER_SECOND[unit]
+        assert row["at"] == micros
+        try:
+            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+        except OverflowError:
+            assert row["x"] == stamp, "no text, so that the stream refuses this row alone"
+            continue
+        told, _, fraction = row["x"].removesuffix("Z").partition(".")
+        assert row["x"].endswith("Z") is (zone is not None)
+        assert told == moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+        assert int(fraction.ljust(9, "0")) == nanos % 10**9
+
+
+@pytest.mark.parametrize("days", [2**31 - 1, -(2**31), 2_932_896, 2_932_897])
+def test_a_day_that_no_calendar_has_refuses_its_own_row(days: int) -> None:
+    column = pl.Series([days, 0], dtype=pl.Int32).cast(pl.Date)
+    reader = ArrowRows(Declared({"x": "string", "at": "int"}.get, (), ("at", "epoch_us")))  # type: ignore[arg-type]  # kinds
+    found, whole = (json.loads(row) for row in rows(stream(pl.DataFrame({"x": column, "at": column})), reader))
+    assert whole == {"x": "1970-01-01", "at": 0}
+    assert found == {"x": "9999-12-31" if days == 2_932_896 else days, "at": days * 86_400_000_000}
 
 
 def test_fields_of_structs_are_named_with_a_dot() -> None:
