@@ -227,6 +227,21 @@ def _away(
             yield its, page, back
 
 
+def test_an_outage_leaves_the_words_of_who_looks_back_at_a_decision(tmp_path: Path, browser: Chromium) -> None:
+    with _away(tmp_path, browser) as (its, page, back):
+        page.keyboard.press("2")
+        expect(page.locator("#banner-text")).to_contain_text("answer is kept here")
+        page.keyboard.press("z")
+        for _ in range(2):  # the second tells that the page has dealt with the first
+            with page.expect_response("**/label/decide"):
+                pass
+        expect(page.locator("#banner-text")).to_contain_text("You answered fraud")
+        page.keyboard.press("Escape")
+        expect(page.locator("#banner-text")).to_contain_text("answer is kept here")
+        with back():
+            wait_until(lambda: len(labels(its)) == 1, "the answer was lost")
+
+
 _SLOW = """() => {
     const real = window.fetch;
     window.come = new Promise((resolve) => (window.letCome = resolve));

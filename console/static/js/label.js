@@ -246,11 +246,11 @@ const outbox = new Outbox(call, `${page.dataset.base}:${page.dataset.who}`, {
   },
   away(since) {
     awaySince = since;
-    showBanner(`The service is away. ${unsent()}`);
+    if (state.looking === null) showBanner(`The service is away. ${unsent()}`);
   },
   back() {
     awaySince = null;
-    showBanner("");
+    if (state.looking === null) showBanner("");
     say("The service is back: everything is sent.");
     fetchMore();
   },
