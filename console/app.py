@@ -22,11 +22,11 @@ from console.pages import label, letters, loop, models, provider, review, sign_i
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
-from console.security.attempts import CALLBACK, Attempts
+from console.security.attempts import Attempts
 from console.security.headers import SecurityHeaders
 from console.security.sessions import Sessions
 from console.site import Site
-from labeling_grpc.security.oidc.settings import lacking
+from labeling_grpc.security.oidc.settings import CALLBACK, lacking
 
 if TYPE_CHECKING:
     from console.security.provider import ProviderClient

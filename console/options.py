@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from labeling_grpc.contract.text import is_name
 from labeling_grpc.options import is_loopback
-from labeling_grpc.security.oidc.settings import Provider, checked_address
+from labeling_grpc.security.oidc.settings import Provider, checked_address, client_secret
 from tidemark.errors import ConfigError
 from tidemark.runtime.web_addresses import web_address
 
@@ -18,7 +18,6 @@ PREFIX: Final = "TIDEMARK_CONSOLE_"
 DEFAULT_PORT: Final = 8420
 TITLE: Final = "TIDEMARK_OIDC_TITLE"
 SCOPES: Final = "TIDEMARK_OIDC_SCOPES"
-SECRET: Final = "TIDEMARK_OIDC_CLIENT_SECRET"  # noqa: S105 - the name of one
 _LONGEST_TITLE: Final = 40
 _MOST_NAMES: Final = 20
 
@@ -53,7 +52,7 @@ class SignIn:
         scopes = tuple(env.get(SCOPES, "").split())
         if scopes and "openid" not in scopes:
             raise ConfigError(f"{SCOPES} must have openid among them: write openid profile groups")
-        return cls(provider, title, _secret(env), scopes)
+        return cls(provider, title, client_secret(env), scopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +151,3 @@ class Options:
             public=public,
             sign_in=sign_in,
         )
-
-
-def _secret(env: Mapping[str, str]) -> str:
-    file = env.get(f"{SECRET}_FILE", "").strip()
-    if not file:
-        return env.get(SECRET, "").strip()
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{SECRET}_FILE names {file!r}, which can't be read; correct the path") from error

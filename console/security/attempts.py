@@ -10,7 +10,8 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
-CALLBACK: Final = "/oidc/callback"
+from labeling_grpc.security.oidc.settings import CALLBACK
+
 SECONDS: Final = 600
 """That a sign-in may take at the provider."""
 

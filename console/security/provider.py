@@ -12,13 +12,13 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from console.options import SignIn
-from console.security.attempts import CALLBACK, Attempt, SignInError
+from console.security.attempts import Attempt, SignInError
 from labeling_grpc.security.oidc.kept import Kept, ProviderError
 from labeling_grpc.security.oidc.provider import MOST_BYTES, Discovery, discover, settings_of
+from labeling_grpc.security.oidc.settings import CALLBACK
 
 _WANTED: Final = ("openid", "profile", "email", "groups")
 _LONGEST_CODE: Final = 4_096
-_USUAL: Final = "client_secret_basic"
 
 
 class ProviderClient:
@@ -114,13 +114,11 @@ class ProviderClient:
 
     def _client(self, discovery: Discovery) -> Any:  # noqa: ANN401 - Authlib's, without types
         settings = self._settings
-        listed = discovery.methods
-        method = "none" if not settings.secret else _USUAL if not listed or _USUAL in listed else "client_secret_post"
         scopes = settings.scopes or [each for each in _WANTED if each == "openid" or each in discovery.scopes]
         return AsyncOAuth2Client(
             settings.provider.client_id,
             settings.secret or None,
-            token_endpoint_auth_method=method,
+            token_endpoint_auth_method=discovery.method(settings.secret),
             scope=" ".join(scopes),
             redirect_uri=self.public + CALLBACK,
             code_challenge_method="S256",

@@ -30,6 +30,10 @@ def check(pipeline: PipelineFile) -> None:
         out.print(summary(loaded))
         for line in compared(loaded):
             out.print(Text(safe(line), style="dim"), soft_wrap=True)
+        from tidemark.cli.sign_in_checks import sentences  # what only few installations need
+
+        for line in sentences():
+            out.print(Text(safe(line), style="dim"), soft_wrap=True)
 
 
 def check_schemas(pipeline: Pipeline) -> None:

@@ -25,11 +25,13 @@ _STYLES: Final = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON list.")] = False,
 ) -> None:
-    """Look at Python, packages, Java, Kafka, folders, disk, memory, ports, clock and compiled kernels.
+    """Look at Python, packages, Java, Kafka, folders, disk, memory, ports, clock, compiled kernels and sign-in.
 
     Each line is ok, a note, or wrong with what to do. Exit code 1 if anything is wrong.
     """
-    findings = list(examine(_settings()))
+    from tidemark.cli.sign_in_checks import examine_sign_in  # what only few installations need
+
+    findings = [*examine(_settings()), *examine_sign_in()]
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

@@ -43,8 +43,7 @@ class Keys:
     """The provider's keys, kept. Lives in one event loop."""
 
     def __init__(self, provider: Provider, clock: Callable[[], float] = time.monotonic) -> None:
-        self._provider = provider
-        self._kept = Kept(self._read, clock)
+        self._kept = Kept(lambda: read_keys(provider), clock)
 
     async def find(self, key_id: str, algorithm: str) -> PublicKey | None:
         """The key that a token names, or, where it names none, the only one that fits; None: there is none.
@@ -62,12 +61,19 @@ class Keys:
             found = _matching(await self._kept.again(), key_id, algorithm)
         return found
 
-    async def _read(self) -> tuple[SigningKey, ...]:
-        discovery = await discover(self._provider)
-        listed = (await answer(self._provider, discovery.jwks)).get("keys")
-        if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
-            raise ProviderError(f"{discovery.jwks} has no list of at most {_MOST_KEYS} keys")
-        return tuple(key for each in listed if isinstance(each, dict) and (key := _signing_key(each)) is not None)
+
+async def read_keys(provider: Provider) -> tuple[SigningKey, ...]:
+    """The keys that the provider serves, as far as a token may be signed with them.
+
+    Raises:
+        ProviderError: they can't be read.
+
+    """
+    discovery = await discover(provider)
+    listed = (await answer(provider, discovery.jwks)).get("keys")
+    if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
+        raise ProviderError(f"{discovery.jwks} has no list of at most {_MOST_KEYS} keys")
+    return tuple(key for each in listed if isinstance(each, dict) and (key := _signing_key(each)) is not None)
 
 
 def _matching(keys: tuple[SigningKey, ...], key_id: str, algorithm: str) -> PublicKey | None:

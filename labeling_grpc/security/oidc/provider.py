@@ -20,15 +20,16 @@ MOST_BYTES: Final = 256 * 1024
 SECONDS: Final = 8.0
 """For an answer, all in all."""
 
-_WELL_KNOWN: Final = "/.well-known/openid-configuration"
+WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _MOST_NAMES: Final = 200
+_USUAL: Final = "client_secret_basic"
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
     """The provider's discovery document, as far as it is used. end_session: "" where it has none.
 
-    scopes, algorithms, methods: that it lists; empty: it lists none.  names_issuer: its answers do, by `iss`.
+    scopes, claims, algorithms, methods: that it lists; empty: it lists none.  names_issuer: its answers do, by `iss`.
     """
 
     authorization: str
@@ -36,9 +37,16 @@ class Discovery:
     jwks: str
     end_session: str = ""
     scopes: frozenset[str] = frozenset()
+    claims: frozenset[str] = frozenset()
     algorithms: frozenset[str] = frozenset()
     methods: frozenset[str] = frozenset()
     names_issuer: bool = False
+
+    def method(self, secret: str) -> str:
+        """How a client with this secret tells who it is, by its name in OAuth."""
+        if not secret:
+            return "none"
+        return _USUAL if not self.methods or _USUAL in self.methods else "client_secret_post"
 
 
 async def discover(provider: Provider) -> Discovery:
@@ -48,7 +56,7 @@ async def discover(provider: Provider) -> Discovery:
         ProviderError: it can't be read, is another issuer's, or names addresses that are not safe.
 
     """
-    document = await answer(provider, provider.issuer.rstrip("/") + _WELL_KNOWN)
+    document = await answer(provider, provider.issuer.rstrip("/") + WELL_KNOWN)
     issuer = document.get("issuer")
     if issuer != provider.issuer:
         told = repr(issuer[:200]) if isinstance(issuer, str) else "none"
@@ -59,6 +67,7 @@ async def discover(provider: Provider) -> Discovery:
         jwks=_endpoint(provider, document, "jwks_uri"),
         end_session=_endpoint(provider, document, "end_session_endpoint") if "end_session_endpoint" in document else "",
         scopes=_names(document, "scopes_supported"),
+        claims=_names(document, "claims_supported"),
         algorithms=_names(document, "id_token_signing_alg_values_supported"),
         methods=_names(document, "token_endpoint_auth_methods_supported"),
         names_issuer=document.get("authorization_response_iss_parameter_supported") is True,

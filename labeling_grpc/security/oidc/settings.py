@@ -17,12 +17,16 @@ from tidemark.runtime.web_addresses import WebAddress, web_address
 ISSUER: Final = "TIDEMARK_OIDC_ISSUER"
 CLIENT_ID: Final = "TIDEMARK_OIDC_CLIENT_ID"
 CA: Final = "TIDEMARK_OIDC_CA"
+SECRET: Final = "TIDEMARK_OIDC_CLIENT_SECRET"  # noqa: S105 - the name of one
 NAME: Final = "TIDEMARK_OIDC_NAME"
 GROUPS: Final = "TIDEMARK_OIDC_GROUPS"
 ROLES: Final = "TIDEMARK_OIDC_ROLES"
 LIFETIME: Final = "TIDEMARK_OIDC_LIFETIME"
 LONGEST_LIFETIME: Final = 12 * 3_600 * 1_000_000
 """µs: a shift."""
+
+CALLBACK: Final = "/oidc/callback"
+"""Where the provider sends browsers back to, behind the console's address."""
 
 SHORTEST_LIFETIME: Final = 60 * 1_000_000
 _HIGHEST_FIRST: Final = (Role.ADMIN, Role.REVIEWER, Role.ANNOTATOR, Role.VIEWER)
@@ -121,6 +125,22 @@ def lacking(error: ImportError) -> ConfigError:
         f"signing in by an identity provider needs a package that is not installed ({error.name}): "
         "pip install 'tidemark[oidc]'"
     )
+
+
+def client_secret(env: Mapping[str, str]) -> str:
+    """The secret that the provider has given Tidemark, "" for none.
+
+    Raises:
+        ConfigError: the file that holds it can't be read.
+
+    """
+    file = env.get(f"{SECRET}_FILE", "").strip()
+    if not file:
+        return env.get(SECRET, "").strip()
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{SECRET}_FILE names {file!r}, which can't be read; correct the path") from error
 
 
 def checked_address(what: str, text: str, *, loopback: bool = True) -> WebAddress:
