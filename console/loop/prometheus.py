@@ -56,6 +56,7 @@ class _Pipelines(Collector):
         yield from self._flows()
         yield from self._labeling()
         yield from self._webhooks()
+        yield from self._label_studio()
         yield from self._figures()
 
     def _family(self, name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
@@ -123,6 +124,27 @@ class _Pipelines(Collector):
                 taken.add_metric(of, each.delivered)
                 lost.add_metric(of, each.given_up)
         yield from (runs, waiting, failing, taken, lost)
+
+    def _label_studio(self) -> Iterator[Metric]:
+        runs = self._family("tidemark_label_studio_up", "Whether the bridge to Label Studio runs.")
+        offered = self._family("tidemark_label_studio_cases_offered", "Cases that wait for an answer there.")
+        failing = self._family(
+            "tidemark_label_studio_failing_seconds", "For how long the bridge has not got through; 0: it does."
+        )
+        ended = CounterMetricFamily(
+            "tidemark_label_studio_annotations", "Annotations that were dealt with.", labels=("pipeline", "how")
+        )
+        for status in self._statuses:
+            bridge = status.label_studio
+            if bridge is None:
+                continue
+            since = bridge.failing_since
+            runs.add_metric((status.pipeline,), float(bridge.runs))
+            offered.add_metric((status.pipeline,), bridge.offered)
+            failing.add_metric((status.pipeline,), 0.0 if since is None else max(status.at - since, 0.0))
+            for how, count in (("taken", bridge.taken), ("refused", bridge.refused)):
+                ended.add_metric((status.pipeline, how), count)
+        yield from (runs, offered, failing, ended)
 
     def _figures(self) -> Iterator[Metric]:
         """Each figure of `P.metrics`, its interval's ends and how many it rests on as further families."""

@@ -24,6 +24,7 @@ from console.shown.formatting import share
 from console.site import Site
 from labeling_grpc.client import AsyncLabelingClient, RefusedError, UnreachableError
 from labeling_grpc.client.queue_status import queue_status
+from labeling_grpc.label_studio.status import bridge_status
 from tidemark.errors import LabelingError, TidemarkError
 from tidemark.observe.status import status_of
 from tidemark.observe.status_record import LabelingStatus, QualityStatus, Status, TopicStatus
@@ -116,7 +117,7 @@ async def _live(visit: Visit) -> str:
     except TidemarkError as error:
         return rendered("loop_live.html", status=None, why=str(error), site=site)
     status = await _status(site, visit.client, look)
-    quality, latency = status.quality, status.latency
+    quality, latency, bridge = status.quality, status.latency, status.label_studio
     return rendered(
         "loop_live.html",
         site=site,
@@ -132,6 +133,8 @@ async def _live(visit: Visit) -> str:
         latency=None if latency is None else (seconds_words(latency.p50), seconds_words(latency.p99)),
         late=_late(look),
         champions=_champions(site, look),
+        bridge=bridge,
+        reached=None if bridge is None or bridge.reached is None else site.times.minute(int(1e6 * bridge.reached)),
     )
 
 
@@ -143,7 +146,8 @@ async def _status(site: Site, client: AsyncLabelingClient, look: Look) -> Status
         labeling = queue_status(await client.stats(), "", look.snapshot.ranked_by)
     except LabelingError as error:
         labeling = LabelingStatus(reachable=False, problem=str(error))
-    return status_of(site.pipeline, site.file, look.snapshot, look.sample, labeling)
+    bridge = await asyncio.to_thread(bridge_status, site.pipeline, site.settings, look.snapshot.at)
+    return status_of(site.pipeline, site.file, look.snapshot, look.sample, labeling, bridge)
 
 
 def headline_of(quality: QualityStatus | None) -> str | None:

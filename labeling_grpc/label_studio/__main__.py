@@ -10,6 +10,7 @@ if __name__ == "__main__":  # before what takes a second to import
 import logging
 import os
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -115,8 +116,9 @@ def run(pipeline: Pipeline, settings: Settings) -> None:
         clients = Clients(pipeline.name, settings)
         stack.callback(clients.close)
         ledger = stack.enter_context(Ledger(ledger_path(settings, pipeline.name), f"{api.origin} {spec.url} {project}"))
+        stack.callback(ledger.stopped)
         _listen(stack, pipeline, spec, hints)
-        while not asked.to_stop and not _begun(pipeline, spec, api, clients):
+        while not asked.to_stop and not _begun(pipeline, spec, api, clients, ledger):
             hints.wait(_AGAIN)
         if asked.to_stop:
             return
@@ -134,8 +136,8 @@ def _listen(stack: ExitStack, pipeline: Pipeline, spec: LabelStudioSpec, hints: 
     log.info("webhooks of Label Studio arrive at port %d", port)
 
 
-def _begun(pipeline: Pipeline, spec: LabelStudioSpec, api: LabelStudioApi, clients: Clients) -> bool:
-    """Whether both services answer, and all is as it must be."""
+def _begun(pipeline: Pipeline, spec: LabelStudioSpec, api: LabelStudioApi, clients: Clients, ledger: Ledger) -> bool:
+    """Whether both services answer, and all is as it must be; what is not stands in the ledger."""
     try:
         project = project_of(spec)
         clients.identify()
@@ -143,8 +145,13 @@ def _begun(pipeline: Pipeline, spec: LabelStudioSpec, api: LabelStudioApi, clien
         if spec.webhook_url is not None:
             register_webhook(api, project, spec.webhook_url, secret_of(pipeline, spec)().strip())
     except DeniedError as error:
+        ledger.fared(time.time(), safe(str(error)))
         raise ConfigError(safe(str(error))) from error
+    except ConfigError as error:
+        ledger.fared(time.time(), safe(str(error)))
+        raise
     except (AwayError, UnreachableError) as error:
+        ledger.fared(time.time(), safe(str(error)))
         log.warning("%s; it is tried again", safe(str(error)))
         return False
     return True

@@ -93,6 +93,7 @@ class Bridge:
                 if self._problem:
                     log.info("the bridge to Label Studio goes on")
                 self._pause, self._problem = _PAUSES[0], ""
+                self._ledger.fared(time.time())
                 self._hints.wait(min(self._pace.poll, self._pace.renew))
 
     def turn(self) -> None:
@@ -189,6 +190,7 @@ class Bridge:
 
     def _failed(self, error: Exception) -> None:
         text = safe(str(error))
+        self._ledger.fared(time.time(), text)
         if text != self._problem:
             log.warning("%s; what was said is not lost: it is tried again, after up to a minute", text)
         self._problem = text

@@ -31,6 +31,13 @@ CREATE TABLE taken (
 CREATE INDEX taken_task ON taken (task);
 CREATE INDEX taken_event ON taken (event_id, who);
 """
+_CONTACT: Final = """
+CREATE TABLE IF NOT EXISTS contact (
+    one INTEGER PRIMARY KEY CHECK (one = 1), at REAL NOT NULL, runs INTEGER NOT NULL, reached REAL, failing_since REAL,
+    problem TEXT NOT NULL
+)
+"""
+"""How the bridge fares. Times are seconds since 1970."""
 
 OfferState = Literal["held", "ended", "closed"]
 """Of a case: the bridge has its lease; it has it no longer, and tasks are still to be marked; nothing is left to do."""
@@ -83,12 +90,15 @@ class Ledger:
     def _begin(self, studio: str) -> None:
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            names = [row[0] for row in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            self._database.execute(_CONTACT)
+            listed = "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'contact'"
+            names = [row[0] for row in self._database.execute(listed)]
             known = "about" in names and self._database.execute("SELECT version, studio FROM about").fetchone()
             if known == (_VERSION, studio):
                 return
             for name in names:
                 self._database.execute(f'DROP TABLE "{name}"')
+            self._database.execute("DELETE FROM contact")
             for statement in _TABLES.split(";"):
                 self._database.execute(statement)
             self._database.execute("INSERT INTO about VALUES (?, ?)", (_VERSION, studio))
@@ -103,6 +113,22 @@ class Ledger:
         """Close the file."""
         self._database.close()
         self._lock.close()
+
+    # --- how the bridge fares
+
+    def fared(self, at: float, problem: str = "") -> None:
+        """Note that the bridge has looked. problem: why it could not, "" where it could."""
+        self._database.execute(
+            "INSERT INTO contact VALUES (1, :at, 1, iif(:problem = '', :at, NULL), iif(:problem = '', NULL, :at), "
+            ":problem) ON CONFLICT DO UPDATE SET at = :at, runs = 1, problem = :problem, "
+            "reached = iif(:problem = '', :at, reached), "
+            "failing_since = iif(:problem = '', NULL, ifnull(failing_since, :at))",
+            {"at": at, "problem": problem},
+        )
+
+    def stopped(self) -> None:
+        """Note that the bridge was asked to stop, or gives up."""
+        self._database.execute("UPDATE contact SET runs = 0")
 
     # --- cases
 
@@ -218,12 +244,21 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The ledger in numbers. held: cases offered now.  newest: annotations that were not taken, the newest first."""
+    """The ledger in numbers. held: cases offered now.  newest: annotations that were not taken, the newest first.
+
+    at: when the bridge looked last, None: nobody knows.  runs: it has not been stopped since.  reached: when it last
+    reached both services.  failing_since: since when it has not.  problem: why not.  Times are seconds since 1970.
+    """
 
     held: int
     taken: int
     refused: int
     newest: tuple[Taken, ...]
+    at: float | None = None
+    runs: bool = False
+    reached: float | None = None
+    failing_since: float | None = None
+    problem: str = ""
 
 
 def look(path: Path, most: int) -> Seen:
@@ -247,6 +282,13 @@ def look(path: Path, most: int) -> Seen:
                 "SELECT count(*) FILTER (WHERE refused = ''), count(*) FILTER (WHERE refused != '') FROM taken"
             ).fetchone()
             rows = database.execute("SELECT * FROM taken WHERE refused != '' ORDER BY annotation DESC LIMIT ?", (most,))
-            return Seen(held, taken, refused, tuple(Taken(*row) for row in rows))
+            newest = tuple(Taken(*row) for row in rows)
+            known = "SELECT 1 FROM sqlite_master WHERE name = 'contact'"  # a bridge of an earlier version has none
+            fared = "SELECT at, runs, reached, failing_since, problem FROM contact"
+            row = database.execute(fared).fetchone() if database.execute(known).fetchone() else None
+            if row is None:
+                return Seen(held, taken, refused, newest)
+            at, runs, reached, since, problem = row
+            return Seen(held, taken, refused, newest, at, bool(runs), reached, since, problem)
     except sqlite3.Error as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -23,19 +23,23 @@ from prometheus_client.parser import text_string_to_metric_families
 from console.loop.prometheus import exposition, name_of
 from console.loop.series import MOST_DRAWN, Series
 from console.pages.loop import headline_of
+from labeling_grpc.client import Held
+from labeling_grpc.label_studio.declared import ledger_path
+from labeling_grpc.label_studio.ledger import Ledger, Taken
 from tidemark.kafka import ensure_topics
 from tidemark.observe import catalog
 from tidemark.observe.status_record import (
     FigureStatus,
     FlowStatus,
     LabelingStatus,
+    LabelStudioStatus,
     QualityStatus,
     Status,
     TopicStatus,
     WebhookStatus,
 )
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.model import SourceSpec, WebhookSpec
+from tidemark.pipeline.model import LabelStudioSpec, SourceSpec, WebhookSpec
 from tidemark.records import Metric, encode
 from tidemark.records.source_telling import Counts, Telling
 from tidemark.records.webhook_telling import Deliveries, WebhookTelling
@@ -98,7 +102,8 @@ def sourced(pipeline: Pipeline) -> Pipeline:
         WebhookSpec(name=name, url="https://hooks.example.com/secret", events=["label.completed"], secret_env="S")  # noqa: S106
         for name in ("siem", "crm", "pager")
     ]
-    return pipeline.model_copy(update={"sources": sources, "webhooks": webhooks})
+    bridge = LabelStudioSpec(url="https://studio.example.com/tenant", project=3, token_env="S")  # noqa: S106
+    return pipeline.model_copy(update={"sources": sources, "webhooks": webhooks, "label_studio": bridge})
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +113,11 @@ def looped(kafka: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     pipeline = sourced(small_pipeline("console-loop"))
     settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
     started(settings, pipeline)
+    with Ledger(ledger_path(settings, pipeline.name), "of the test") as ledger:
+        ledger.hold([Held(f"e-{number}", "t") for number in range(7)])
+        ledger.take(Taken(1, 1, "e-1", "ada", "v", "a-1", ""))
+        ledger.fared(time.time() - 120)
+        ledger.fared(time.time(), f"Label Studio answered 503 {_HOSTILE}")
     with world(folder, pipeline, tokens=True, settings=settings) as its:
         yield its
 
@@ -155,6 +165,13 @@ def test_the_page_says_what_status_says_and_shows_text_from_topics_as_text(loope
     assert ["crm", "https://hooks.example.com", "delivers", "1,234", "0", "0"] in shown
     assert ["pager", "https://hooks.example.com", "does", "not", "run", "0", "0", "0"] in shown
     assert "is refused" in page
+    (bridge,) = re.findall(r"The bridge to Label Studio.*?<tbody>(.*?)</tbody>", page, re.DOTALL)
+    told = " ".join(re.sub(r"<[^>]+>", " ", bridge).split())
+    assert told.startswith(
+        "https://studio.example.com project 3 does not get through Label Studio answered 503 &lt;img"
+    )
+    assert re.search(r" 7 of 50 1 0 \d+ \w+ \d{4}, \d\d:\d\d$", told), told
+    assert "/tenant" not in page
     assert "webhook &#39;siem&#39;: https://hooks.example.com answered 503" in page
     assert "/secret" not in page
     assert "<img" not in page
@@ -220,6 +237,19 @@ def full_status() -> Status:
                 at=1.0,
             )
         ],
+        label_studio=LabelStudioStatus(
+            address="https://studio.example.com",
+            project=3,
+            runs=True,
+            most=50,
+            offered=12,
+            taken=9,
+            refused=1,
+            reached=0.5,
+            failing_since=0.5,
+            problem="it is away",
+            at=1.0,
+        ),
         topics=[TopicStatus(name="p.raw", records=3, exact=True, per_second=1.0)],
         figures=[
             FigureStatus(
@@ -259,6 +289,23 @@ def test_each_webhook_has_its_own_figures() -> None:
         "tidemark_webhook_given_up": 1,
     }
     assert {sample.labels["webhook"] for sample in found.values()} == {"siem"}
+
+
+def test_the_bridge_to_label_studio_has_figures() -> None:
+    text = exposition([full_status(), Status(pipeline="q", file="q.toml", at=1.0, state="well")]).decode()
+    found = {
+        (sample.name, sample.labels.get("how")): sample.value
+        for family in text_string_to_metric_families(text)
+        if family.name.startswith("tidemark_label_studio_")
+        for sample in family.samples
+    }
+    assert found == {
+        ("tidemark_label_studio_up", None): 1,
+        ("tidemark_label_studio_cases_offered", None): 12,
+        ("tidemark_label_studio_failing_seconds", None): 0.5,
+        ("tidemark_label_studio_annotations_total", "taken"): 9,
+        ("tidemark_label_studio_annotations_total", "refused"): 1,
+    }
 
 
 def test_the_example_of_alert_rules_names_metrics_that_there_are() -> None:

@@ -17,7 +17,7 @@ from tidemark.cli.labeling_status import labeling_status
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.status_view import printed, rendered
 from tidemark.errors import BrokerError
-from tidemark.observe.status_record import EXIT, Status
+from tidemark.observe.status_record import EXIT, LabelStudioStatus, Status
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
 from tidemark.supervisor.folder import supervised_by
@@ -103,4 +103,12 @@ def _look(pipeline: Pipeline, file: Path, settings: Settings, observer: Observer
         return _not_started(pipeline, file)
     sample = observer.sample(snapshot, shown_topics(pipeline))
     labeling = labeling_status(settings, pipeline.name, snapshot.ranked_by)
-    return status_of(pipeline, str(file), snapshot, sample, labeling)
+    return status_of(pipeline, str(file), snapshot, sample, labeling, _bridge(pipeline, settings))
+
+
+def _bridge(pipeline: Pipeline, settings: Settings) -> LabelStudioStatus | None:
+    if pipeline.label_studio is None:
+        return None
+    from labeling_grpc.label_studio.status import bridge_status  # SQLite, and what few pipelines have
+
+    return bridge_status(pipeline, settings, time.time())

@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tidemark.observe.label_studio import bridge_words
 from tidemark.observe.status_record import LabelingStatus, Status
 from tidemark.observe.words import (
     alert_words,
@@ -85,6 +86,8 @@ def _facts(status: Status) -> Table:
         table.add_row("sample", f"{status.sample.events:,} of {status.sample.size:,} events, drawn at random")
     if status.labeling is not None:
         table.add_row("labeling", Text(safe(labeling_words(status.labeling))))
+    if status.label_studio is not None:
+        table.add_row("label studio", Text(safe(bridge_words(status.label_studio))))
     if status.latency is not None:
         latency = status.latency
         table.add_row(

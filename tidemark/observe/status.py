@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
+from tidemark.observe.label_studio import bridge_notes, bridge_problems
 from tidemark.observe.sampling import Sample
 from tidemark.observe.snapshot import Snapshot
 from tidemark.observe.status_record import (
@@ -14,6 +15,7 @@ from tidemark.observe.status_record import (
     FigureStatus,
     FlowStatus,
     LabelingStatus,
+    LabelStudioStatus,
     LatencyStatus,
     QualityStatus,
     SampleStatus,
@@ -30,7 +32,14 @@ _ALERTS: Final = "alert_threshold"
 _DECISIONS: Final = "decisions_of_day"
 
 
-def status_of(pipeline: Pipeline, file: str, snapshot: Snapshot, sample: Sample, labeling: LabelingStatus) -> Status:
+def status_of(
+    pipeline: Pipeline,
+    file: str,
+    snapshot: Snapshot,
+    sample: Sample,
+    labeling: LabelingStatus,
+    bridge: LabelStudioStatus | None = None,
+) -> Status:
     """A pipeline's status.
 
     Args:
@@ -39,6 +48,7 @@ def status_of(pipeline: Pipeline, file: str, snapshot: Snapshot, sample: Sample,
         snapshot: what Kafka tells.
         sample: counts and latency, of `shown_topics`.
         labeling: what the labeling service tells.
+        bridge: how the bridge to Label Studio fares; None where there is none.
 
     Returns:
         It.
@@ -47,6 +57,9 @@ def status_of(pipeline: Pipeline, file: str, snapshot: Snapshot, sample: Sample,
     problems, notes = list(snapshot.problems), list(snapshot.notes)
     if labeling.problem and any(flow.members for flow in snapshot.flows):
         problems.append(labeling.problem)
+    if any(flow.members for flow in snapshot.flows):
+        problems += bridge_problems(bridge, file)
+    notes += bridge_notes(bridge, file)
     if sample.event_times:
         notes.append(
             "producers write the events' own times as Kafka's timestamps, so the latency from append can't be told"
@@ -72,6 +85,7 @@ def status_of(pipeline: Pipeline, file: str, snapshot: Snapshot, sample: Sample,
         ],
         sources=snapshot.sources,
         webhooks=snapshot.webhooks,
+        label_studio=bridge,
         topics=[
             TopicStatus(name=topic, records=count.records, exact=count.exact, per_second=count.a_second)
             for topic in shown_topics(pipeline)

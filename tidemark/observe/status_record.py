@@ -55,6 +55,28 @@ class WebhookStatus(msgspec.Struct, frozen=True, kw_only=True):
     at: float | None
 
 
+class LabelStudioStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The bridge to Label Studio, as far as it has run on this machine. runs: it has looked in the last three minutes.
+
+    offered: cases that wait there for an answer, of at most `most`.  taken: annotations that became labels, or
+    corrected one.  refused: that could not.  reached: when it last reached both Label Studio and the labeling service,
+    seconds since 1970, null: it never did.  failing_since: since when it has not; null where it does.  problem: why
+    not.  at: when it last looked; null: it has not run on this machine.
+    """
+
+    address: str
+    project: int
+    runs: bool
+    most: int
+    offered: int = 0
+    taken: int = 0
+    refused: int = 0
+    reached: float | None = None
+    failing_since: float | None = None
+    problem: str = ""
+    at: float | None = None
+
+
 class TopicStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A topic. records: held now, transactions' markers left out; about so many where `exact` is false.
 
@@ -255,5 +277,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     flows: list[FlowStatus] = []
     sources: list[SourceStatus] = []
     webhooks: list[WebhookStatus] = []
+    label_studio: LabelStudioStatus | None = None
     topics: list[TopicStatus] = []
     figures: list[FigureStatus] = []

@@ -74,7 +74,7 @@ def receiver_problems(webhooks: Collection[WebhookStatus]) -> list[str]:
             wait = "1 delivery waits" if webhook.waiting == 1 else f"{webhook.waiting:,} deliveries wait"
             problems.append(
                 f"webhook '{webhook.name}': {webhook.receiver} {webhook.reason or 'takes nothing'}, since "
-                f"{_utc(webhook.failing_since)}; {wait}. Once the receiver is mended they go by themselves, within a "
+                f"{utc(webhook.failing_since)}; {wait}. Once the receiver is mended they go by themselves, within a "
                 "day"
             )
     return problems
@@ -97,7 +97,8 @@ def given_up_notes(webhooks: Collection[WebhookStatus], file: str) -> list[str]:
     return notes
 
 
-def _utc(seconds: float) -> str:
+def utc(seconds: float) -> str:
+    """A time as problems tell it, to a minute. seconds: since 1970."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError, OSError):

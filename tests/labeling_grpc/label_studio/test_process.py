@@ -17,6 +17,8 @@ from bridging import Bridged, bridged
 from labeling import PIPELINE
 from studio import ADA
 
+from labeling_grpc.label_studio.declared import ledger_path
+from labeling_grpc.label_studio.ledger import look
 from support import wait_until
 
 TABLE = """
@@ -81,8 +83,10 @@ def test_a_bridge_that_is_killed_at_any_moment_loses_no_answer_and_doubles_none(
             lambda: f"{[(event, its.label(event)) for event in said]} {log.read_text()}",
             timeout=120,
         )
+        assert look(ledger_path(its.settings, "pay"), 0).runs
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
+    assert not look(ledger_path(its.settings, "pay"), 0).runs
     assert len(said) >= 5
     assert {event: its.label(event) for event in said} == {event: ("answered", said[event], "ada") for event in said}
     assert len(its.labels()) == len(said)
@@ -96,3 +100,6 @@ def test_a_project_that_does_not_serve_ends_the_bridge_with_what_to_do(its: Brid
     assert 'has no control <Choices name="label">' in told
     assert "tidemark label-studio project" in told
     assert "Traceback" not in told
+    seen = look(ledger_path(its.settings, "pay"), 0)
+    assert not seen.runs
+    assert 'has no control <Choices name="label">' in seen.problem

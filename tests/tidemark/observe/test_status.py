@@ -34,6 +34,7 @@ from tidemark.observe.status_record import (
     FigureStatus,
     FlowStatus,
     LabelingStatus,
+    LabelStudioStatus,
     LatencyStatus,
     QualityStatus,
     SourceStatus,
@@ -104,6 +105,19 @@ STATUS = Status(
             at=1.0,
         ),
     ],
+    label_studio=LabelStudioStatus(
+        address="https://" + "s" * 90,
+        project=3,
+        runs=True,
+        most=1_000,
+        offered=1_000,
+        taken=123_456,
+        refused=3,
+        reached=1.0,
+        failing_since=2.0,
+        problem="away\x1b[2J",
+        at=3.0,
+    ),
     topics=[TopicStatus(name="fraud." + "x" * 90, records=1_234_567, exact=False, per_second=2.5)],
     figures=[
         FigureStatus(
@@ -241,7 +255,7 @@ def test_every_field_of_the_json_is_documented() -> None:
         each for each in vars(status_record).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)
     ]
     names = {field.name for kind in kinds for field in msgspec.structs.fields(kind)}
-    assert len(kinds) == 15
+    assert len(kinds) == 16
     assert {name for name in names if f"`{name}`" not in DOCUMENTED} == set()
     assert f"`{status_record.SCHEMA}`" in DOCUMENTED
     for state, code in status_record.EXIT.items():
