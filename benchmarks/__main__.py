@@ -31,6 +31,7 @@ BENCHMARKS: Final = {
     "models": "benchmarks.models.suite",
     "pass": "benchmarks.loop.pass_through",
     "real": "benchmarks.loop.real",
+    "scale": "benchmarks.stream.scale",
     "selection": "benchmarks.labels.selection",
     "simulate": "benchmarks.labels.forecast",
     "sources": "benchmarks.sources.suite",
