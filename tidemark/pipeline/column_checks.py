@@ -96,8 +96,10 @@ def _rule_values(column: Column, key: str) -> Iterator[Problem]:
     if column.range is not None:
         if not column.range[0] < column.range[1]:
             yield Problem(f"{key}.range", f"{column.range} holds no number; write the least, and then the greatest")
-        elif column.type == "int" and not all(float(end).is_integer() for end in column.range):
-            yield Problem(f"{key}.range", f"{column.range} of an int must be whole numbers")
+        elif column.type == "int" and not all(
+            float(end).is_integer() and -(2**63) <= end < 2**63 for end in column.range
+        ):
+            yield Problem(f"{key}.range", f"{column.range} of an int must be whole numbers of 64 bits")
     if column.vocabulary is not None and len(set(column.vocabulary)) < len(column.vocabulary):
         yield Problem(f"{key}.vocabulary", "names a text twice; remove one")
 
