@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 import polars as pl
 
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import columns_schema
-from tidemark.pipeline.model import Column
+from tidemark.pipeline.model import OTHER, Column
 from tidemark.pipeline.units import Conversion, conversion
 
-OTHER: Final = "other"
-"""What a text becomes that is not in its column's vocabulary, by default."""
 Apply = Callable[[pl.Series], pl.Series]
 
 

@@ -20,6 +20,7 @@ from tidemark.pipeline.expressions import (
     compile_expression,
 )
 from tidemark.pipeline.model import Derived, Feature, Pipeline, Window
+from tidemark.pipeline.named_values import named_value_problems
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.sql import parse_sql
 from tidemark.runtime.suggestions import did_you_mean
@@ -44,7 +45,7 @@ def expressed(pipeline: Pipeline) -> Expressed:
         expressions if pipeline.time.column in pipeline.columns else [],
         list(_names(pipeline, schema)),
         list(_windows(pipeline, schema)),
-        list(_context(pipeline, schema)),
+        [*_context(pipeline, schema), *named_value_problems(pipeline, schema)],
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -278,6 +278,10 @@ class Time(Section):
     def most_skew(self) -> int:
         """`skew`, or its default, µs."""
         return min(self.lateness // 2, 60_000_000) if self.skew is None else self.skew
+
+
+OTHER: Final = "other"
+"""What a text becomes that is not in its column's vocabulary, by default."""
 
 
 class Column(Section):
@@ -568,6 +572,8 @@ class Cost(Section):
         value = None if self.column is None else context.get(self.column)
         if value is None:
             return self.case
+        if isinstance(value, float):
+            value += 0.0  # of -0.0 the sign is gone
         return self.of.get(str(value).lower() if isinstance(value, bool) else str(value), self.case)
 
 

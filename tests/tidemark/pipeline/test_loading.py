@@ -6,11 +6,13 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models import pipeline_text
 from streaming import PIPELINE, SECOND_KEY
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline import format_duration, json_schema, load, parse, parse_duration, schema_hash
 from tidemark.pipeline.expressions import compile_expression, evaluate
+from tidemark.pipeline.model import Cost
 
 FRAUD = Path(__file__).parents[3] / "pipelines" / "fraud.toml"
 SHOP = PIPELINE.format(keys='["who", "place"]', second=SECOND_KEY)
@@ -48,6 +50,11 @@ def test_the_fraud_pipeline_is_right() -> None:
         ),
         ("budget = 2", 'budget = "two"', "selection.budget: 'two' is wrong; it should be a valid integer"),
         ("budget = 2", "budget = 0", "selection.budget: 0 is wrong; it should be greater than or equal to 1"),
+        (
+            "who = { type = ",
+            'n = { type = "int", range = [0, 1e19] }\nwho = { type = ',
+            "columns.n.range: [0, 1e+19] of an int must be whole numbers of 64 bits",
+        ),
         ("missing = [-1]", "missing = [[]]", "columns.amount.missing[0]: [] is wrong; it should be a valid string or"),
         (
             "missing = [-1]",
@@ -423,3 +430,68 @@ def test_durations_survive_being_written(number: int, unit: str) -> None:
 def test_what_is_no_duration_is_told_with_a_remedy(text: str, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("column", "named", "reason"),
+    [
+        ('"float"', "1", "'1' is no value of 'kind', which holds Float64; write '1.0'"),
+        ('"float"', "1e3", "'1e3' is no value of 'kind', which holds Float64; write '1000.0'"),
+        ('"float"', "-0.0", "'-0.0' is no value of 'kind', which holds Float64; write '0.0'"),
+        ('"float"', "one", "'one' is no value of 'kind', which holds Float64; remove it"),
+        ('"int"', "007", "'007' is no value of 'kind', which holds Int64; write '7'"),
+        ('"int"', "1.0", "'1.0' is no value of 'kind', which holds Int64; remove it"),
+        ('"bool"', "True", "'True' is no value of 'kind', which holds Boolean; write 'true'"),
+        ('"bool"', "yes", "'yes' is no value of 'kind', which holds Boolean; remove it"),
+        (
+            '"string", vocabulary = ["phone", "web"]',
+            "Phone",
+            "'Phone' is not in the vocabulary of 'kind'; did you mean",
+        ),
+    ],
+)
+@pytest.mark.parametrize("where", ["selection.cost.of", "labeling.due.segments"])
+def test_a_value_that_no_event_can_have_is_refused_where_it_is_named(
+    column: str, named: str, reason: str, where: str
+) -> None:
+    text = pipeline_text(label='context = ["kind"]', extra=_naming(where, named))
+    text = text.replace('c = { type = "float" }', f'c = {{ type = "float" }}\nkind = {{ type = {column} }}')
+    assert errors_of(text)[0].partition(f"{where}.")[2].partition(": ")[2].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("column", "named"),
+    [
+        ('"float"', ["1.0", "1e+22", "0.0", "-2.5"]),
+        ('"int"', ["7", "-1", "0"]),
+        ('"bool"', ["true", "false"]),
+        ('"string"', ["phone", "007", "=1+1"]),
+        ('"string", vocabulary = ["phone"]', ["phone", "other"]),
+        ('"string", vocabulary = ["phone"], other = "rest"', ["phone", "rest"]),
+    ],
+)
+@pytest.mark.parametrize("where", ["selection.cost.of", "labeling.due.segments"])
+def test_a_value_that_an_event_can_have_is_taken_where_it_is_named(column: str, named: list[str], where: str) -> None:
+    for value in named:
+        text = pipeline_text(label='context = ["kind"]', extra=_naming(where, value))
+        parse(text.replace('c = { type = "float" }', f'c = {{ type = "float" }}\nkind = {{ type = {column} }}'), "p")
+
+
+def test_a_segment_is_named_as_the_queue_tells_it() -> None:
+    text = pipeline_text(label='context = ["kind"]', extra=_naming("labeling.due.segments", "a  b"))
+    text = text.replace('c = { type = "float" }', 'c = { type = "float" }\nkind = { type = "string" }')
+    assert "segments are told as 'a b'; write it so" in errors_of(text)[0]
+
+
+def _naming(where: str, value: str) -> str:
+    if where == "selection.cost.of":
+        return f'total = 100\n[selection.cost]\nunit = "s"\ncolumn = "kind"\nof = {{ "{value}" = 9 }}'
+    return f'[labeling]\nsegment = "kind"\n[labeling.due]\nsegments = {{ "{value}" = "1h" }}'
+
+
+@pytest.mark.parametrize(
+    ("value", "cost"), [(1.0, 9), (-0.0, 8), (0.0, 8), (True, 7), (5, 6), (None, 1), ("x", 1), (1e22, 5)]
+)
+def test_a_case_costs_what_its_value_is_named_with(value: object, cost: int) -> None:
+    of = {"1.0": 9, "0.0": 8, "true": 7, "5": 6, "1e+22": 5}
+    assert Cost(unit="s", column="x", of=of).of_case({"x": value}) == cost
