@@ -90,7 +90,7 @@ class Seen:
 
 
 def duplicate_keys(pipeline: Pipeline, columns: pl.DataFrame, first_keys: pl.Series) -> NDArray[np.uint64]:
-    """Hashes of the keys by which duplicates are found, 0 where a row has none.
+    """Hashes of the keys by which duplicates are found, 0 where a row has none. An empty text is none.
 
     Args:
         pipeline: whose `[deduplicate]` counts.
@@ -106,7 +106,8 @@ def duplicate_keys(pipeline: Pipeline, columns: pl.DataFrame, first_keys: pl.Ser
         return np.zeros(len(columns), np.uint64)
     keys = columns[rule.key].cast(pl.String)
     hashes = key_hashes(keys.fill_null("")) * _ODD ^ key_hashes(first_keys)
-    return np.where(keys.is_null().to_numpy(), np.uint64(0), np.maximum(hashes, np.uint64(1)))
+    named = (keys != "").fill_null(value=False).to_numpy()
+    return np.where(named, np.maximum(hashes, np.uint64(1)), np.uint64(0))
 
 
 def without_duplicates(pipeline: Pipeline, history: pl.DataFrame, times: NDArray[np.int64]) -> NDArray[np.bool_]:

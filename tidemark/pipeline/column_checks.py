@@ -51,6 +51,9 @@ def duplicate_problems(pipeline: Pipeline) -> Iterator[Problem]:
         yield unknown_column("deduplicate.key", rule.key, pipeline.columns)
     elif column.type not in ("string", "int"):
         yield Problem("deduplicate.key", f"column '{rule.key}' is a {column.type}; a key is a string or an int")
+    elif column.default is not None:
+        why = f"column '{rule.key}' has a default, so all records without a key would have the same; remove the default"
+        yield Problem("deduplicate.key", why)
     if rule.within <= 0:
         yield Problem("deduplicate.within", "is no time; write one such as '10m'")
 

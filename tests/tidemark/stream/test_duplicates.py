@@ -205,6 +205,19 @@ def test_a_record_that_is_sent_again_is_neither_predicted_nor_counted_in_windows
     assert msgspec.json.decode(metric.value or b"")["detail"] == {"duplicates": 2}
 
 
+def test_records_with_an_empty_key_have_none_and_are_all_kept(tmp_path: Path) -> None:
+    engine = MemoryEngine(deduplicated())
+    values = [row("", 0, amount=1.0), row("", 0, amount=2.0), row(" ", 1), row("", 2), row(" ", 3)]
+    for value in values:
+        engine.produce(RAW, value, b"w")
+    while engine.waiting(RAW):
+        engine.round({RAW: 3})
+    assert len(predictions(engine)) == 4, "a space is a key"
+    path = tmp_path / "rows.ndjson"
+    path.write_bytes(b"\n".join(values) + b"\n")
+    assert len(read_history(deduplicated(), path)) == 4
+
+
 def offsets_of(engine: MemoryEngine, numbers: tuple[int, ...]) -> list[int]:
     return [engine.logs[RAW][number].offset for number in numbers]
 
@@ -229,9 +242,11 @@ def test_dropping_is_part_of_what_a_window_means_and_of_nothing_else() -> None:
     [
         ('key = "nothing"\nwithin = "1m"', "deduplicate.key"),
         ('key = "a"\nwithin = "1m"', "deduplicate.key: column 'a' is a float; a key is a string or an int"),
+        ('key = "id"\nwithin = "1m"', "deduplicate.key: column 'id' has a default, so all records without a key"),
     ],
 )
 def test_a_key_that_can_not_tell_records_apart_is_refused(text: str, says: str) -> None:
+    columns = '[columns]\nid = { type = "string", required = false, default = "none" }'
     with pytest.raises(ConfigError) as refused:
-        parse(pipeline_text("p", extra=f"[deduplicate]\n{text}"), "p.toml")
+        parse(pipeline_text("p", extra=f"[deduplicate]\n{text}").replace("[columns]", columns), "p.toml")
     assert says in str(refused.value)
