@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.fact_table import fact_table
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
 from tidemark.pipeline import Pipeline
@@ -108,12 +109,7 @@ def _manage(pipeline: Pipeline, file: Path, remove: str | None, *, as_json: bool
 
 
 def _print(report: ReplayReport) -> None:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in _lines(report):
-        table.add_row(name, Text(safe(text, lines=True)))
-    out.print(table)
+    out.print(fact_table(_lines(report)))
     for each in report.differences[:_SHOWN]:
         out.print(Text(safe(_difference(each)), style="red"), soft_wrap=True)
     if len(report.differences) > _SHOWN:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from tidemark.cli.console import PipelineFile, out, told
+from tidemark.cli.fact_table import fact_table
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
 from tidemark.observe.words import word_words
@@ -51,12 +51,7 @@ def why(
 
 
 def _print(found: Lineage) -> None:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in _lines(found):
-        table.add_row(name, Text(safe(text, lines=True)))
-    out.print(table)
+    out.print(fact_table(_lines(found)))
     if found.differences:
         differing = Table("differs", "derived", "recorded", "in", box=None, pad_edge=False, style="red")
         for each in found.differences:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tidemark.kafka.clients import admin, connect, consumer, consumer_config, producer, producer_config
+from tidemark.kafka.content import as_bytes
 from tidemark.kafka.headers import headers_of, headers_of_each
 from tidemark.kafka.reading import each_record, read_all, read_record, wait_settled
 from tidemark.kafka.spans import read_spans
@@ -10,6 +11,7 @@ from tidemark.kafka.topics import ensure_topics, topic_incarnation
 
 __all__ = [
     "admin",
+    "as_bytes",
     "connect",
     "consumer",
     "consumer_config",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from confluent_kafka import Message
 
+from tidemark.kafka.content import as_bytes
 from tidemark.kafka.headers import headers_of_each
 from tidemark.runtime.processor import Batch, Partition
 
@@ -26,11 +27,7 @@ def batch_of(partition: Partition, messages: Sequence[Message]) -> Batch:
         partition,
         np.array([-1 if (offset := message.offset()) is None else offset for message in messages], np.int64),
         np.array([message.timestamp()[1] for message in messages], np.int64),
-        [_bytes(message.key()) for message in messages],
-        [_bytes(message.value()) for message in messages],
+        [as_bytes(message.key()) for message in messages],
+        [as_bytes(message.value()) for message in messages],
         headers_of_each(messages),
     )
-
-
-def _bytes(content: str | bytes | None) -> bytes | None:
-    return content.encode() if isinstance(content, str) else content

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tidemark.drift import saved
 from tidemark.drift.saved import Saved
 from tidemark.errors import RecordError
-from tidemark.kafka import each_record
+from tidemark.kafka import as_bytes, each_record
 from tidemark.runtime.settings import Settings
 
 
@@ -69,8 +69,4 @@ def read_sample(settings: Settings, topic: str, size: int) -> ReadBack:
 
     """
     messages = each_record(settings, topic, timeout=120.0, settled=True)
-    return read_back(((_bytes(each.key()), _bytes(each.value())) for each in messages), size)
-
-
-def _bytes(content: str | bytes | None) -> bytes | None:
-    return content.encode() if isinstance(content, str) else content
+    return read_back(((as_bytes(each.key()), as_bytes(each.value())) for each in messages), size)

@@ -7,7 +7,7 @@ import logging
 from confluent_kafka import Message
 
 from tidemark.errors import ModelError
-from tidemark.kafka import headers_of, read_all
+from tidemark.kafka import as_bytes, headers_of, read_all
 from tidemark.registry.codec import Headers, Registry
 from tidemark.runtime.settings import Settings
 
@@ -45,8 +45,4 @@ def read_registry(
 
 def record_of(message: Message) -> tuple[bytes | None, bytes | None, Headers]:
     """Key, value and headers of a consumed record, as the registry takes them."""
-    return _bytes(message.key()), _bytes(message.value()), headers_of(message)
-
-
-def _bytes(content: str | bytes | None) -> bytes | None:
-    return content.encode() if isinstance(content, str) else content
+    return as_bytes(message.key()), as_bytes(message.value()), headers_of(message)
