@@ -182,7 +182,7 @@ class LabelingAdminService(admin_pb2_grpc.LabelingAdminServiceServicer):
         self._checks.served(request.pipeline)
         most = size(request.page_size)
         after = str(self._pages.after(request, str, ""))
-        records = await self._reader.ask(gold.page, after, most)
+        records = await self._reader.ask(gold.page, self._rules.scale, after, most)
         return admin_pb2.ListGoldResponse(
             records=[
                 admin_pb2.GoldRecord(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, Self
 
 from labeling_grpc.contract.message_sizes import MAX_CASES
+from tidemark.consensus.scales import Scale, scale_of
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.model import Due
+from tidemark.pipeline.model import Due, LabelSpec
 
 AUDITED: Final = 0.1
 """Share of programs' cases that people answer too, where the pipeline's file does not say."""
@@ -18,8 +19,8 @@ class QueueRules:
     """What a pipeline's queue is held to.
 
     max_open: cases waiting or leased, never more.  release_hold_us: how long a released case is kept from the one
-    who released it.  max_bytes: of the cases of one lease call.  The others: as `tidemark.pipeline.model.Labeling`
-    has them.
+    who released it.  max_bytes: of the cases of one lease call.  number: the pipeline's label, where an answer is a
+    number; else it is one of the classes.  The others: as `tidemark.pipeline.model.Labeling` has them.
     """
 
     classes: tuple[str, ...]
@@ -35,6 +36,12 @@ class QueueRules:
     gold_every: int = 0
     programs_audited: float = AUDITED
     due: Due | None = None
+    number: LabelSpec | None = None
+    scale: Scale = field(init=False, repr=False, compare=False)
+    """What an answer is."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", scale_of(self.classes, self.number))
 
     @classmethod
     def of(cls, pipeline: Pipeline, **limits: int) -> Self:
@@ -51,6 +58,7 @@ class QueueRules:
             gold_every=labeling.gold_every,
             programs_audited=AUDITED if labeling.programs_audited is None else labeling.programs_audited,
             due=labeling.due,
+            number=pipeline.label if pipeline.label.is_number else None,
             **limits,
         )
 

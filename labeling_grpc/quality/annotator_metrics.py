@@ -14,7 +14,8 @@ from labeling_grpc.queue.case_state import TELLING
 from labeling_grpc.queue.consensus import CONSENSUS, Row, Trust, ended, read
 from labeling_grpc.queue.unit_of_work import NOBODY, parts
 from labeling_grpc.tables.schema import annotators, answers, confusion
-from tidemark.consensus import Agreement, Answers, krippendorff_alpha, screen
+from tidemark.consensus import Agreement
+from tidemark.consensus.scales import Scale
 from tidemark.evaluation.intervals import newcombe, of_median, wilson
 
 NEWEST: Final = 5_000
@@ -144,7 +145,7 @@ def qualities(connection: sa.Connection, rules: QueueRules, wanted: Iterable[str
     for name in wanted:
         rows = _newest(connection, name, ("answered", "skipped", "vote", "gold"), NEWEST)
         verdicts = _verdicts(connection, [row["event_id"] for row in rows if row["status"] == "vote"])
-        quality = _quality(rows, verdicts, rules.classes)
+        quality = _quality(rows, verdicts, rules.scale)
         figures[name] = replace(quality, consensus_accuracy=trust.accuracy(name), suspicion=doubts.get(name, ""))
     return figures
 
@@ -163,7 +164,7 @@ def own_agreement(connection: sa.Connection, rules: QueueRules, name: str) -> Ow
     """
     rows = _newest(connection, name, ("vote",), _OWN)
     verdicts = _verdicts(connection, [row["event_id"] for row in rows])
-    voted = _judged(rows, verdicts, rules.classes)
+    voted = _judged(rows, verdicts, rules.scale)
     if not voted:
         return None
     found = float(np.mean(voted))
@@ -172,11 +173,11 @@ def own_agreement(connection: sa.Connection, rules: QueueRules, name: str) -> Ow
 
 def agreement(connection: sa.Connection, rules: QueueRules) -> Agreement:
     """How far annotators agree beyond chance on cases that several answered: Krippendorff's alpha."""
-    return krippendorff_alpha(_votes(connection, rules, {}))
+    return rules.scale.agreement(_votes(connection, rules, {}))
 
 
 def suspects(connection: sa.Connection, rules: QueueRules) -> list[Suspect]:
-    """Active annotators whose answers look like guesses, or like classes turned round.
+    """Active annotators whose answers look like guesses, or like answers turned round.
 
     What somebody said before an administrator made them active again is not held against them.
     """
@@ -188,7 +189,7 @@ def _doubts(connection: sa.Connection, rules: QueueRules) -> list[Suspect]:
     again = sa.select(annotators.c.name, annotators.c.since).where(annotators.c.state == "active")
     cut = {row.name: row.since for row in connection.execute(again)}
     by_gold = _by_gold(connection, rules, cut)
-    compared = [doubt for doubt in screen(_votes(connection, rules, cut)) if doubt.quarantined]
+    compared = [doubt for doubt in rules.scale.screened(_votes(connection, rules, cut)) if doubt.quarantined]
     reasons = {doubt.annotator: doubt.why for doubt in compared} | {doubt.annotator: doubt.why for doubt in by_gold}
     return [Suspect(name, why) for name, why in sorted(reasons.items())]
 
@@ -196,7 +197,7 @@ def _doubts(connection: sa.Connection, rules: QueueRules) -> list[Suspect]:
 def _by_gold(connection: sa.Connection, rules: QueueRules, since: Mapping[str, int]) -> list[Suspect]:
     shares: dict[str, tuple[float, int]] = {}
     for name in _measured(connection):
-        right = _judged(_newest(connection, name, ("gold",), NEWEST, since.get(name, 0)), {}, rules.classes)
+        right = _judged(_newest(connection, name, ("gold",), NEWEST, since.get(name, 0)), {}, rules.scale)
         if len(right) >= _GOLD_LEAST:
             shares[name] = float(np.mean(right)), len(right)
     doubts = []
@@ -213,14 +214,14 @@ def _by_gold(connection: sa.Connection, rules: QueueRules, since: Mapping[str, i
     return doubts
 
 
-def _votes(connection: sa.Connection, rules: QueueRules, since: Mapping[str, int]) -> Answers:
+def _votes(connection: sa.Connection, rules: QueueRules, since: Mapping[str, int]) -> list[tuple[str, str, str]]:
+    """Answers to cases as (case, annotator, answer)."""
     labels: dict[tuple[str, str], str] = {}
     for name in _measured(connection):
         for row in _newest(connection, name, ("vote",), _SCREENED, since.get(name, 0)):
-            if row["label"] in rules.classes:
+            if rules.scale.holds(row["label"]):
                 labels.setdefault((row["event_id"], name), row["label"])
-    triples = sorted((event_id, name, label) for (event_id, name), label in labels.items())
-    return Answers.of(triples, rules.classes)
+    return sorted((event_id, name, label) for (event_id, name), label in labels.items())
 
 
 def _measured(connection: sa.Connection) -> list[str]:
@@ -235,7 +236,7 @@ def _newest(connection: sa.Connection, name: str, statuses: Sequence[str], most:
 
 
 def _verdicts(connection: sa.Connection, event_ids: Sequence[str]) -> dict[str, str]:
-    """Classes that became of cases."""
+    """Answers that became of cases."""
     annotations: dict[str, list[Row]] = {}
     for part in parts(sorted(set(event_ids))):
         rows = connection.execute(_TOLD, {"part": part}).mappings().all()
@@ -245,23 +246,23 @@ def _verdicts(connection: sa.Connection, event_ids: Sequence[str]) -> dict[str, 
     return {event_id: row["label"] for event_id, row in verdicts.items() if row is not None and row["label"]}
 
 
-def _right(row: Row, verdicts: Mapping[str, str], classes: Sequence[str]) -> bool | None:
+def _right(row: Row, verdicts: Mapping[str, str], scale: Scale) -> bool | None:
     """Whether an answer was right; None: it is not known."""
     truth = verdicts.get(row["event_id"]) if row["status"] == "vote" else None
-    if row["status"] == "gold" and (shares := read(row["consensus"])):
-        truth = classes[int(np.argmax(shares))]
-    return None if truth is None or row["label"] is None else bool(row["label"] == truth)
+    if row["status"] == "gold":
+        truth = scale.truth(read(row["consensus"]))
+    return None if truth is None or row["label"] is None else scale.agree(row["label"], truth)
 
 
-def _judged(rows: Iterable[Row], verdicts: Mapping[str, str], classes: Sequence[str]) -> list[bool]:
+def _judged(rows: Iterable[Row], verdicts: Mapping[str, str], scale: Scale) -> list[bool]:
     """Whether each answer of which it is known was right, newest first."""
-    return [right for row in rows if (right := _right(row, verdicts, classes)) is not None]
+    return [right for row in rows if (right := _right(row, verdicts, scale)) is not None]
 
 
-def _quality(rows: Sequence[Row], verdicts: Mapping[str, str], classes: Sequence[str]) -> AnnotatorQuality:
-    gold = _judged((row for row in rows if row["status"] == "gold"), {}, classes)
-    voted = _judged((row for row in rows if row["status"] == "vote"), verdicts, classes)
-    judged = _judged(rows, verdicts, classes)
+def _quality(rows: Sequence[Row], verdicts: Mapping[str, str], scale: Scale) -> AnnotatorQuality:
+    gold = _judged((row for row in rows if row["status"] == "gold"), {}, scale)
+    voted = _judged((row for row in rows if row["status"] == "vote"), verdicts, scale)
+    judged = _judged(rows, verdicts, scale)
     alone = [row for row in rows if row["leased_at"] is not None and row["bulk"] is None]
     took = [(row["answered_at"] - row["leased_at"]) / 1_000 for row in alone]
     low, high = wilson(float(np.mean(gold)), len(gold)) if gold else (None, None)

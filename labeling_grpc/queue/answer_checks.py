@@ -1,25 +1,60 @@
-"""What an answer or an amendment says, and what is asked of both alike."""
+"""What an answer or an amendment says, and what is asked of both alike.
+
+Whatever a way in is called (gRPC, REST, the console, a file, a program, a bulk), its answers come to the queue as
+commands. `canonical` is where each of them becomes the one text by which it is kept and compared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from labeling_grpc.commands.labeling import Accepted, Amend, Answer, Escalate
-from labeling_grpc.commands.rules import QueueRules
+import msgspec
+
+from labeling_grpc.commands.administration import ImportLabels
+from labeling_grpc.commands.labeling import Accepted, AddGold, Amend, Answer, Command, Escalate, SubmitAnswers
 from labeling_grpc.contract.errors import Reason, RefusedError
+from tidemark.consensus.scales import Scale
 from tidemark.records import Candidate
 
 
-def unknown_class(answer: Answer | Amend, rules: QueueRules, event_id: str) -> RefusedError | None:
-    """Why it is refused, if it answers with none of the classes."""
-    if answer.status != "answered" or answer.label in rules.classes:
+def canonical(command: Command, scale: Scale) -> Command:
+    """A command with its answers as they are kept. What is no answer stays: the handlers refuse it, each by itself."""
+    match command:
+        case SubmitAnswers(answers):
+            return replace(command, answers=tuple(_answer(each, scale) for each in answers))
+        case ImportLabels(labels=labels):
+            return replace(command, labels=tuple(replace(each, label=_kept(each.label, scale)) for each in labels))
+        case Amend(label=str(label)):
+            return replace(command, label=_kept(label, scale))
+        case AddGold(answers):
+            return replace(command, answers=tuple((event, _kept(label, scale)) for event, label in answers))
+        case _:
+            return command
+
+
+def _answer(answer: Answer, scale: Scale) -> Answer:
+    return answer if answer.label is None else msgspec.structs.replace(answer, label=_kept(answer.label, scale))
+
+
+def _kept(label: str, scale: Scale) -> str:
+    try:
+        return scale.read(label)
+    except ValueError:
+        return label
+
+
+def no_answer(
+    label: str | None, scale: Scale, event_id: str = "", *, field: str = "label", status: str = "answered"
+) -> RefusedError | None:
+    """Why a label is refused, if it is neither a class nor a number within the bounds, where the status needs one."""
+    if status != "answered":
         return None
-    return RefusedError(
-        Reason.UNKNOWN_CLASS,
-        f"{answer.label!r} is none of the classes: {', '.join(rules.classes)}",
-        field="label",
-        event_id=event_id,
-    )
+    try:
+        scale.read(label or "")
+    except ValueError as error:
+        return RefusedError(Reason.UNKNOWN_CLASS, str(error), field=field, event_id=event_id)
+    return None
 
 
 def known_too_early(answer: Answer | Amend, candidate: Candidate, what: str) -> RefusedError | None:

@@ -13,29 +13,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue.case_state import case_outcome, current
 from labeling_grpc.tables.schema import Tier, confusion
-from tidemark.consensus.glad import ability
-from tidemark.consensus.glad import weighed as weighed_by_ease
-from tidemark.consensus.online import cautious, weighed
+from tidemark.consensus.scales import Scale
 
 CONSENSUS: Final = "consensus"
 """Annotator of a verdict on several answers."""
 
-_UNIT: Final = 1_000_000
-_PRIOR: Final = ""
-"""Annotator under whom the table keeps how frequent the classes are."""
+_COMMON: Final = ""
+"""Annotator under whom the table keeps what is true of all."""
 
 Row = Mapping[str, Any]
 """An annotation, as the table `annotations` has it."""
 
 Evidence = Counter[tuple[str, str, str]]
-"""(annotator, true class, class said): millionths of cases."""
+"""(annotator, and the two texts of `tidemark.consensus.scales`): millionths of cases."""
 
 _ADD = sa.text(
     "INSERT INTO confusion (annotator, truth, said, weight) VALUES (:annotator, :truth, :said, :weight) "
@@ -46,11 +41,14 @@ _KNOWN = sa.select(confusion).where(confusion.c.annotator.in_(sa.bindparam("name
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What votes come to. consensus: probability of each class, in the rules' order.  annotators: who gave them."""
+    """What votes come to. consensus: probability of each class, in the rules' order; None for a number.
+
+    annotators: who gave them.
+    """
 
     label: str
     confidence: float
-    consensus: tuple[float, ...]
+    consensus: tuple[float, ...] | None
     annotators: tuple[str, ...]
     known_at: int
     comment: str | None = None
@@ -58,7 +56,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class GoldAnswer:
-    """What was said of a case whose class is known. consensus: probability of each class.  bulk: as `Answer`'s."""
+    """What was said of a case whose answer is known.
+
+    consensus: probability of each class, or the one number.  bulk: as `Answer`'s.
+    """
 
     label: str | None
     confidence: float | None
@@ -81,7 +82,7 @@ FRESH: Final = Placement(Tier.ANYONE, 0, ())
 
 
 def votes(rows: Iterable[Row]) -> list[Row]:
-    """The votes that stand, one an annotator, oldest first; one without a class is an abstention."""
+    """The votes that stand, one an annotator, oldest first; one without an answer is an abstention."""
     rows = current(rows)
     superseded = {row["supersedes"] for row in rows}
     latest: dict[str, Row] = {}
@@ -91,8 +92,8 @@ def votes(rows: Iterable[Row]) -> list[Row]:
     return sorted(latest.values(), key=_order)
 
 
-def classes(cast: Iterable[Row]) -> list[Row]:
-    """The votes that say a class."""
+def answered(cast: Iterable[Row]) -> list[Row]:
+    """The votes that say an answer."""
     return [row for row in cast if row["label"] is not None]
 
 
@@ -112,33 +113,34 @@ def place(rows: Sequence[Row], rules: QueueRules, stopped: Container[str]) -> Pl
     return Placement(Tier.REVIEWERS if review else Tier.ANYONE, asked, tuple(sorted(seen)))
 
 
-def evidence(rows: Iterable[Row], names: Sequence[str]) -> Evidence:
+def evidence(rows: Iterable[Row], scale: Scale) -> Evidence:
     """What a case says of its annotators.
 
-    Gold cases do, and verdicts: a reviewer's for certain, a consensus by its probabilities. The consensus of one vote
-    does not, for nobody is their own witness.
+    Gold cases do, and verdicts: a reviewer's for certain, a consensus as sure as it is. The consensus of one vote does
+    not, for nobody is their own witness.
     """
     rows = list(rows)
     counts: Evidence = Counter()
     superseded = {row["supersedes"] for row in rows}
     for row in rows:
         if row["status"] == "gold" and row["id"] not in superseded and row["label"] is not None:
-            for truth, weight in _weights(row, names):
-                counts[row["annotator"], truth, row["label"]] += weight
-    labeled = classes(votes(rows))
+            for truth, answer, weight in scale.told(read(row["consensus"]), row["label"]):
+                counts[row["annotator"], truth, answer] += weight
+    labeled = [row for row in answered(votes(rows)) if scale.holds(row["label"])]
     verdict = ended(rows)
-    if not labeled or verdict is None or verdict["label"] is None:
+    if not labeled or verdict is None or not scale.holds(verdict["label"]):
         return counts
     if verdict["annotator"] != CONSENSUS:
-        truths = [(verdict["label"], _UNIT)]
+        known = scale.known(verdict["label"])
     elif len(labeled) > 1:
-        truths = _weights(verdict, names)
+        known = scale.of_votes(read(verdict["consensus"]), [row["label"] for row in labeled])
     else:
         return counts
-    for truth, weight in truths:
-        counts[_PRIOR, truth, truth] += weight
-        for row in labeled:
-            counts[row["annotator"], truth, row["label"]] += weight
+    for truth, answer, weight in scale.frequent(known):
+        counts[_COMMON, truth, answer] += weight
+    for row in labeled:
+        for truth, answer, weight in scale.told(known, row["label"]):
+            counts[row["annotator"], truth, answer] += weight
     return counts
 
 
@@ -152,19 +154,14 @@ def read(consensus: str | None) -> tuple[float, ...]:
     return tuple(msgspec.json.decode(consensus or "[]"))
 
 
-def known(label: str, names: Sequence[str]) -> tuple[float, ...]:
-    """Probabilities of the classes where one is the truth."""
-    return tuple(float(label == name) for name in names)
-
-
 class Trust:
     """What is known of annotators, in one transaction: read when it is asked for, written once at the end."""
 
     def __init__(self, connection: sa.Connection, rules: QueueRules) -> None:
         self._connection = connection
         self._rules = rules
-        self._numbers = {name: number for number, name in enumerate(rules.classes)}
-        self._counts: dict[str, NDArray[np.int64]] = {}
+        self._scale = rules.scale
+        self._tallies: dict[str, Any] = {}
         self._learnt: Evidence = Counter()
 
     def learn(self, before: Evidence, after: Evidence) -> None:
@@ -172,35 +169,30 @@ class Trust:
         for key in before.keys() | after.keys():
             change = after[key] - before[key]
             self._learnt[key] += change
-            if key[0] in self._counts:
+            if key[0] in self._tallies:
                 self._count(*key, change)
 
     def verdict(self, cast_votes: Sequence[Row]) -> Verdict | None:
-        """What votes with a class come to; None of none."""
-        numbered = [
-            (row["annotator"], self._numbers[row["label"]]) for row in cast_votes if row["label"] in self._numbers
-        ]
-        if not numbered:
+        """What votes with an answer come to; None of none."""
+        given = [(row["annotator"], row["label"]) for row in cast_votes if self._scale.holds(row["label"])]
+        if not given:
             return None
-        self._load(name for name, _ in numbered)
-        consensus = tuple(round(float(share), 6) for share in self._posterior(numbered))
-        best = int(np.argmax(consensus))
+        self._load(name for name, _ in given)
+        found = self._scale.weigh(
+            self._tallies[_COMMON], [(self._tallies[name], label) for name, label in given], self._rules.consensus
+        )
         return Verdict(
-            self._rules.classes[best],
-            consensus[best],
-            consensus,
-            tuple(name for name, _ in numbered),
+            found.answer,
+            found.confidence,
+            found.shares,
+            tuple(name for name, _ in given),
             max(row["known_at"] for row in cast_votes),
         )
 
     def accuracy(self, annotator: str) -> float | None:
         """Expected share of right answers over cases as they come; None: nothing is known of the annotator."""
         self._load([annotator])
-        counts = self._counts[annotator]
-        if not counts.any():
-            return None
-        matrix = self._before + counts / _UNIT
-        return float(self._priors() @ (np.diag(matrix) / matrix.sum(axis=1)))
+        return self._scale.right(self._tallies[_COMMON], self._tallies[annotator])
 
     def write(self) -> None:
         """Add what was learnt; in one order, so that no two replicas wait in a circle."""
@@ -213,30 +205,11 @@ class Trust:
             self._connection.execute(_ADD, rows)
         self._learnt.clear()
 
-    def _posterior(self, numbered: Sequence[tuple[str, int]]) -> NDArray[np.float64]:
-        if self._rules.consensus == "majority":
-            return np.bincount([label for _, label in numbered], minlength=len(self._numbers)) / len(numbered)
-        priors = self._priors()
-        matrices = [(self._before + self._counts[name] / _UNIT, label) for name, label in numbered]
-        if self._rules.consensus == "dawid_skene":
-            return weighed(priors, matrices)
-        able = [(ability(float(np.trace(matrix) / matrix.sum())), label) for matrix, label in matrices]
-        return weighed_by_ease(priors, able)
-
-    def _priors(self) -> NDArray[np.float64]:
-        frequent = np.diag(self._counts[_PRIOR]) / _UNIT + 1.0
-        return np.asarray(frequent / frequent.sum(), np.float64)
-
-    @property
-    def _before(self) -> NDArray[np.float64]:
-        return cautious(len(self._numbers))
-
     def _load(self, names: Iterable[str]) -> None:
-        unknown = sorted({_PRIOR, *names} - self._counts.keys())
+        unknown = sorted({_COMMON, *names} - self._tallies.keys())
         if not unknown:
             return
-        size = len(self._numbers)
-        self._counts |= {name: np.zeros((size, size), np.int64) for name in unknown}
+        self._tallies |= {name: self._scale.tally() for name in unknown}
         for row in self._connection.execute(_KNOWN, {"names": unknown}):
             self._count(*row)
         for (annotator, truth, answer), weight in self._learnt.items():
@@ -244,14 +217,8 @@ class Trust:
                 self._count(annotator, truth, answer, weight)
 
     def _count(self, annotator: str, truth: str, answer: str, weight: int) -> None:
-        if truth in self._numbers and answer in self._numbers:  # of classes that the pipeline has now
-            self._counts[annotator][self._numbers[truth], self._numbers[answer]] += weight
+        self._scale.count(self._tallies[annotator], truth, answer, weight)
 
 
 def _order(row: Row) -> tuple[int, str]:
     return row["answered_at"], row["id"]
-
-
-def _weights(row: Row, names: Sequence[str]) -> list[tuple[str, int]]:
-    shares = zip(names, read(row["consensus"]), strict=False)
-    return [(name, weight) for name, share in shares if (weight := round(share * _UNIT))]

@@ -42,6 +42,7 @@ from labeling_grpc.commands.sessions import Session
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import gold
 from labeling_grpc.queue.annotator_access import AnnotatorAccess
+from labeling_grpc.queue.answer_checks import canonical
 from labeling_grpc.queue.case_state import ENDS, counted
 from labeling_grpc.queue.comments import with_comments
 from labeling_grpc.queue.fair_queueing import FairQueueing
@@ -142,6 +143,7 @@ class Queue:
 
         now, wall: queue time and wall clock, µs.  decided: called when most that is left is for the database to do.
         """
+        commands = [canonical(command, self._rules.scale) for command in commands]
         counts = replace(self.counts)
         work = UnitOfWork(
             connection, self._topics, self._rules, counts, now, wall, shared=self._shared, audit=self._audit

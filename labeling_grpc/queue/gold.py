@@ -28,14 +28,15 @@ from labeling_grpc.commands.labeling import (
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.answer_checks import known_too_early
-from labeling_grpc.queue.consensus import GoldAnswer, ended, known
+from labeling_grpc.queue.answer_checks import known_too_early, no_answer
+from labeling_grpc.queue.consensus import GoldAnswer, ended
 from labeling_grpc.queue.open_cases import GoldLease
 from labeling_grpc.queue.routing import due_within, explores, segment_of, skill_of
 from labeling_grpc.queue.stacks import Waiting
 from labeling_grpc.queue.unit_of_work import UnitOfWork, parts
 from labeling_grpc.security.caller import act
 from labeling_grpc.tables.schema import answers, cases, gold, gold_leases, queue
+from tidemark.consensus.scales import Scale
 from tidemark.records import Candidate
 from tidemark.records.messages import decode_candidate
 
@@ -174,7 +175,7 @@ def answer(work: UnitOfWork, lease: GoldLease, reply: Answer | Escalate, key: st
     if isinstance(reply, Answer) and (refused := known_too_early(reply, candidate, "answer")) is not None:
         return refused
     known_at = work.wall if reply.known_at is None else reply.known_at
-    truth = () if lease.label is None else known(lease.label, work.rules.classes)
+    truth = () if lease.label is None else work.rules.scale.known(lease.label)
     bulk = reply.bulk if isinstance(reply, Answer) else ""
     gold_answer = GoldAnswer(reply.label, reply.confidence, reply.comment, truth, bulk)
     stored = work.record(candidate, "gold", lease.annotator, known_at, gold_answer, key=key, token=reply.token)
@@ -203,13 +204,9 @@ def release(work: UnitOfWork, lease: GoldLease) -> int:
 
 def add(work: UnitOfWork, command: AddGold) -> GoldAdded | RefusedError:
     """Make closed cases gold; one that is already gets the new label."""
-    wrong = next((label for _, label in command.answers if label not in work.rules.classes), None)
-    if wrong is not None:
-        return RefusedError(
-            Reason.UNKNOWN_CLASS,
-            f"{wrong!r} is none of the classes: {', '.join(work.rules.classes)}",
-            field="answers",
-        )
+    for _, label in command.answers:
+        if (refused := no_answer(label, work.rules.scale, field="answers")) is not None:
+            return refused
     work.load(event_id for event_id, _ in command.answers)
     added: list[str] = []
     left: list[str] = []
@@ -244,32 +241,34 @@ class GoldRecord:
     wrong: int
 
 
-def page(connection: sa.Connection, after: str, most: int) -> list[GoldRecord]:
-    """Gold cases with an event id above `after`, in the order of the ids."""
+def page(connection: sa.Connection, scale: Scale, after: str, most: int) -> list[GoldRecord]:
+    """Gold cases with an event id above `after`, in the order of the ids. scale: what an answer is."""
     newer = answers.alias()
-    records = connection.execute(
-        sa.select(
-            gold.c.event_id,
-            gold.c.label,
-            sa.func.count(answers.c.id).filter(answers.c.label == gold.c.label),
-            sa.func.count(answers.c.id).filter(answers.c.label != gold.c.label),
-        )
+    shown = sa.select(gold).where(gold.c.event_id > after).order_by(gold.c.event_id).limit(most).subquery()
+    told = connection.execute(
+        sa.select(shown.c.event_id, shown.c.label, answers.c.label, sa.func.count(answers.c.id))
         .select_from(
-            gold.outerjoin(
+            shown.outerjoin(
                 answers,
                 sa.and_(
-                    answers.c.event_id == gold.c.event_id,
+                    answers.c.event_id == shown.c.event_id,
                     answers.c.status == "gold",
+                    answers.c.label.is_not(None),
                     ~sa.exists().where(newer.c.supersedes == answers.c.id),
                 ),
             )
         )
-        .where(gold.c.event_id > after)
-        .group_by(gold.c.event_id, gold.c.label)
-        .order_by(gold.c.event_id)
-        .limit(most)
+        .group_by(shown.c.event_id, shown.c.label, answers.c.label)
+        .order_by(shown.c.event_id)
     )
-    return [GoldRecord(*row) for row in records]
+    records: dict[str, GoldRecord] = {}
+    for event_id, label, answer_given, count in told:
+        known = records.get(event_id, GoldRecord(event_id, label, 0, 0))
+        if answer_given is not None:
+            right = count if scale.agree(answer_given, label) else 0
+            known = GoldRecord(event_id, label, known.right + right, known.wrong + count - right)
+        records[event_id] = known
+    return list(records.values())
 
 
 def _end(work: UnitOfWork, lease: GoldLease, until: int) -> None:

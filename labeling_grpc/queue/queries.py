@@ -18,7 +18,7 @@ from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue.annotator_access import annotator, annotator_row
 from labeling_grpc.queue.blinding import Blinding, Looks
 from labeling_grpc.queue.case_state import ENDS, NOTHING, Row, case_outcome
-from labeling_grpc.queue.consensus import CONSENSUS, classes, votes
+from labeling_grpc.queue.consensus import CONSENSUS, answered, votes
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.queue.routing import named
 from labeling_grpc.queue.unit_of_work import NOBODY
@@ -256,7 +256,7 @@ def _case_row(row: Row, labeling: Labeling, annotations: Sequence[Row]) -> CaseR
         review=row["tier"] == Tier.REVIEWERS,
         label=None if verdict is None else verdict["label"],
         confidence=None if verdict is None else verdict["confidence"],
-        answers=len(classes(votes(annotations))) or int(verdict is not None),
+        answers=len(answered(votes(annotations))) or int(verdict is not None),
         segment=named(candidate, labeling.segment),
         skill=named(candidate, labeling.skill),
         due=row["due_at"],

@@ -235,10 +235,10 @@ class UnitOfWork:
         ]
 
     def judged(self, event_id: str, cast: Sequence[votes.Row]) -> votes.Verdict | None:
-        """What votes come to by what other cases say of who gave them; None: nobody says a class."""
-        own = votes.evidence(self.annotations_by_event.get(event_id, ()), self.rules.classes)
+        """What votes come to by what other cases say of who gave them; None: nobody gives an answer."""
+        own = votes.evidence(self.annotations_by_event.get(event_id, ()), self.rules.scale)
         self.trust.learn(own, votes.Evidence())
-        verdict = self.trust.verdict(votes.classes(cast))
+        verdict = self.trust.verdict(votes.answered(cast))
         self.trust.learn(votes.Evidence(), own)
         return verdict
 
@@ -247,7 +247,7 @@ class UnitOfWork:
         self.close(case, candidate, "answered", votes.CONSENSUS, verdict.known_at, answer=verdict)
 
     def supersede(self, row: votes.Row, candidate: Candidate, verdict: votes.Verdict | None) -> None:
-        """Let a verdict on votes give way to what they come to now; None: nobody says a class any more."""
+        """Let a verdict on votes give way to what they come to now; None: nobody gives an answer any more."""
         content = verdict or Amend(row["id"], "retracted")
         status: LabelStatus = "retracted" if verdict is None else "answered"
         known_at = self.wall if verdict is None else verdict.known_at
@@ -331,10 +331,10 @@ class UnitOfWork:
         """Keep an annotation, and what it tells of annotators; its event's were loaded before."""
         rows = self.annotations_by_event.setdefault(row["event_id"], [])
         telling = rows or row["status"] == "gold"  # the first and only answer to a case is measured by nothing
-        before = votes.evidence(rows, self.rules.classes) if telling else None
+        before = votes.evidence(rows, self.rules.scale) if telling else None
         rows.append(row)
         if before is not None:
-            self.trust.learn(before, votes.evidence(rows, self.rules.classes))
+            self.trust.learn(before, votes.evidence(rows, self.rules.scale))
         self._annotations.append(row)
         if row["status"] in COMMENTS and not self.counts.has_comments:
             self.counts.has_comments = True

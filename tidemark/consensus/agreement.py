@@ -1,4 +1,4 @@
-"""How far annotators agree beyond chance: Krippendorff's alpha, Cohen's and Fleiss' kappa, nominal classes.
+"""How far annotators agree beyond chance: Krippendorff's alpha of classes and of numbers, Cohen's and Fleiss' kappa.
 
 Intervals are percentile bootstraps over cases (Efron 1979), the unit that was drawn; all three are functions of sums
 over cases, so that a resample is a weighting of them.
@@ -7,7 +7,7 @@ over cases, so that a resample is a weighting of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +37,32 @@ def krippendorff_alpha(answers: Answers, *, seed: int = 0) -> Agreement:
     """Krippendorff 2011, "Computing Krippendorff's alpha-reliability": any number of answers a case."""
     counts = answers.counts()
     return _bootstrapped(counts[counts.sum(axis=1) >= 2], _alpha, seed)
+
+
+def krippendorff_alpha_of_numbers(answers: Iterable[tuple[str, float]], *, seed: int = 0) -> Agreement:
+    """Krippendorff 2011 for interval data: how far two numbers disagree is the square of their difference.
+
+    Args:
+        answers: (case, number) of each answer, finite; any number of answers a case.
+        seed: of the bootstrap.
+
+    Returns:
+        Alpha and its interval, over the cases of two answers or more.
+
+    """
+    by_case: dict[str, list[float]] = {}
+    for case, number in answers:
+        by_case.setdefault(case, []).append(number)
+    cases = [numbers for numbers in by_case.values() if len(numbers) > 1]
+    every = np.array([number for numbers in cases for number in numbers])
+    largest = float(np.abs(every).max(initial=0.0)) or 1.0
+    middle = float(np.mean(every / largest)) if len(every) else 0.0
+    rows = np.zeros((len(cases), 4))  # of numbers from -2 to 2 around 0: their squares neither overflow nor cancel
+    for row, numbers in zip(rows, cases, strict=True):
+        apart = np.array(numbers) / largest - middle
+        disagreement = 2 * len(numbers) ** 2 * np.var(apart) / (len(numbers) - 1)
+        row[:] = len(numbers), disagreement, apart.sum(), np.sum(apart**2)
+    return _bootstrapped(rows, _alpha_of_numbers, seed)
 
 
 def fleiss_kappa(answers: Answers, *, seed: int = 0) -> Agreement:
@@ -98,6 +124,12 @@ def _alpha(weights: Array2, counts: Array2) -> Array1:
     apart = (answers**2 - np.sum(counts**2, axis=1)) / (answers - 1)
     total, by_class = weights @ answers, weights @ counts
     return _beyond_chance(weights @ apart / total, (total**2 - np.sum(by_class**2, axis=1)) / (total * (total - 1)))
+
+
+def _alpha_of_numbers(weights: Array2, rows: Array2) -> Array1:
+    """rows: of each case its answers, their disagreement, their sum and their sum of squares."""
+    total, apart, sums, squares = (weights @ column for column in rows.T)
+    return _beyond_chance(apart / total, 2 * (total * squares - sums**2) / (total * (total - 1)))
 
 
 def _fleiss(weights: Array2, counts: Array2) -> Array1:

@@ -518,7 +518,8 @@ class Labeling(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1), Unit("probability")] = 0.9
     """Probability of a class from which on the consensus is sure."""
     consensus: Literal["majority", "dawid_skene", "glad"] = "dawid_skene"
-    """How several answers become one label: shares of votes, or annotators' accuracies as two models estimate them."""
+    """How several answers become one label: shares of votes, or annotators' accuracies as two models estimate them. Of
+    numbers `majority` is the plain median; by default it is weighted by how far each annotator was off before."""
     gold_every: Annotated[int, Field(ge=0), Unit("cases")] = 0
     """One case in so many that an annotator is given has a known answer; 0: none."""
     programs_audited: Unless[Annotated[float, Field(ge=0, le=1), Unit("share")]] = None

@@ -34,8 +34,8 @@ def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(key, f"{why}, and the label is a number; remove it")
     if label.outcomes is not None:
         yield Problem("label.outcomes", "outcomes that are numbers can't be learnt from yet; remove it")
-    if max(pipeline.labeling.answers, pipeline.labeling.max_answers or 1) > 1:
-        yield Problem("labeling.answers", "several numbers can't become one label yet; write 1")
+    if pipeline.labeling.consensus == "glad":
+        yield Problem("labeling.consensus", "glad is a model of classes; remove it, or write 'majority'")
     yield Problem("label.type", "a label that is a number can't be learnt from yet; write classes")
 
 

@@ -31,7 +31,7 @@ from labeling_grpc.contract.errors import Reason, RefusedError, unknown_case
 from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.annotator_access import annotator
-from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
+from labeling_grpc.queue.answer_checks import known_too_early, no_answer, repeated
 from labeling_grpc.queue.case_state import case_outcome
 from labeling_grpc.queue.comments import COMMENTS
 from labeling_grpc.queue.handlers.assignments import assign, return_assigned, return_unskilled
@@ -281,8 +281,8 @@ def _said(label: ImportedLabel) -> Answer:
 
 
 def _refused(work: UnitOfWork, label: ImportedLabel, candidate: Candidate) -> RefusedError | None:
-    answer = _said(label)
-    return unknown_class(answer, work.rules, label.event_id) or known_too_early(answer, candidate, "label")
+    refused = no_answer(label.label, work.rules.scale, label.event_id)
+    return refused or known_too_early(_said(label), candidate, "label")
 
 
 def _now_of(work: UnitOfWork, candidate: Candidate) -> int:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from labeling_grpc.commands.labeling import Accepted, Amend, Command
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.queue import sql
-from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
+from labeling_grpc.queue.answer_checks import known_too_early, no_answer, repeated
 from labeling_grpc.queue.case_state import ENDS
 from labeling_grpc.queue.consensus import GoldAnswer, read
 from labeling_grpc.queue.unit_of_work import UnitOfWork, parts
@@ -152,7 +152,7 @@ def _amended(work: UnitOfWork, command: Amend, row: sa.Row[Any] | None) -> Accep
 
 
 def _refused(work: UnitOfWork, command: Amend, row: sa.Row[Any]) -> RefusedError | None:
-    if (refused := unknown_class(command, work.rules, row.event_id)) is not None:
+    if (refused := no_answer(command.label, work.rules.scale, row.event_id, status=command.status)) is not None:
         return refused
     superseded = any(annotation["supersedes"] == row.id for annotation in work.annotations_by_event[row.event_id])
     if superseded or row.status not in _AMENDABLE:

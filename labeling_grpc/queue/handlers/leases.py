@@ -16,7 +16,7 @@ from labeling_grpc.commands.labeling import (
 )
 from labeling_grpc.contract.errors import Reason, RefusedError, unknown_case
 from labeling_grpc.queue import gold
-from labeling_grpc.queue.answer_checks import known_too_early, repeated, unknown_class
+from labeling_grpc.queue.answer_checks import known_too_early, no_answer, repeated
 from labeling_grpc.queue.open_cases import OpenCase
 from labeling_grpc.queue.unit_of_work import NOBODY, UnitOfWork
 from labeling_grpc.queue.voting import put_back, vote
@@ -67,7 +67,7 @@ def _write_down_bulks(work: UnitOfWork, command: SubmitAnswers, outcomes: Sequen
 
 def _answer(work: UnitOfWork, answer: Answer) -> Accepted | RefusedError:
     """Close a leased case with an answer or a skip; or keep that as a vote, where a case has several."""
-    if (refused := unknown_class(answer, work.rules, answer.event_id)) is not None:
+    if (refused := no_answer(answer.label, work.rules.scale, answer.event_id, status=answer.status)) is not None:
         return refused
     key = answer.key or answer.token
     if (earlier := work.keyed.get((answer.event_id, key))) is not None:

@@ -178,7 +178,7 @@ def test_lists_are_in_the_same_order_in_both_stores_whatever_the_locale(
             listed: list[str] = []
             while page := queries.annotator_page(connection, listed[-1] if listed else "", 2):
                 listed += [its.name for its in page]
-            gold_listed = [its.event_id for its in gold.page(connection, "", 100)]
+            gold_listed = [its.event_id for its in gold.page(connection, RULES.scale, "", 100)]
         people = [name for name in listed if name in names]
         assert people == sorted(names)
         assert gold_listed == sorted(names)

@@ -314,8 +314,8 @@ def test_gold_cases_are_listed_with_how_they_were_answered_and_removed_ones_are_
         for task in here.lease(who, 3):
             here.answer(task, "fraud" if who == "ada" else truth[task.event_id])
     with here.store.engine.connect() as connection:
-        first, *rest = gold.page(connection, "", 2)
-        rest += gold.page(connection, rest[-1].event_id, 2)
+        first, *rest = gold.page(connection, RULES.scale, "", 2)
+        rest += gold.page(connection, RULES.scale, rest[-1].event_id, 2)
     assert {row.event_id: (row.label, row.right, row.wrong) for row in (first, *rest)} == {
         event_id: (label, 2, 0) if label == "fraud" else (label, 1, 1) for event_id, label in truth.items()
     }

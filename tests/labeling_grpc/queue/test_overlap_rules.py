@@ -6,10 +6,11 @@ import dataclasses
 import itertools
 import json
 import random
+import statistics
 import tempfile
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from labeling import CLASSES, SOURCE, MovedClock, arrivals, candidate
+from msgspec import structs
 
 from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.commands.administration import Changed, RequeueCases
@@ -60,13 +62,20 @@ from labeling_grpc.security.roles import Role
 from labeling_grpc.storage.base import Store
 from labeling_grpc.storage.postgres import PostgresStore
 from labeling_grpc.tables.schema import annotators, answers, cases, confusion, queue
+from tidemark.consensus.numbers import accuracy, error_bin, estimate
+from tidemark.pipeline.model import LabelSpec
 from tidemark.records import Candidate, Label, decode
 from tidemark.records.topics import Topics
 
 ANNOTATORS = ("ada", "ben", "cyd", "dan", "eve")
+PICKS = range(6)
+"""Things that annotators say, of which a pipeline of two classes has fewer."""
 HOLD = 500
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a fresh folder in it: flushes cost nothing
 RULES = QueueRules(classes=CLASSES, max_open=1_000, release_hold_us=HOLD, answers=2, max_answers=3, gold_every=3)
+HOURS = LabelSpec.model_validate({"type": "number", "min": -50, "max": 900, "tolerance": 2, "unit": "h", "delay": "1d"})
+WRITTEN = {written: repr(float(written)) for written in ("12", "013.5", " 12.0 ", "1.6e1", "880", "-50")}
+NUMBERS = dataclasses.replace(RULES, classes=(), number=HOURS)
 
 
 @dataclass
@@ -217,17 +226,46 @@ class Model:
         return given
 
 
+class NumberModel(Model):
+    """The same where an answer is a number: a verdict is the one number, with its probability."""
+
+    def errors(self, apart: Case | None) -> dict[str, Counter[int]]:
+        """Errors of annotators by their bins, from the cases that ended, but for one."""
+        found: dict[str, Counter[int]] = defaultdict(Counter)
+        for case in self.cases.values():
+            given = {who: float(label) for who, label in case.given.items()}
+            if case is apart or not given or not case.truth or (case.ended_by == "consensus" and len(given) < 2):
+                continue
+            truth = float(next(iter(case.truth)))
+            if case.ended_by == "consensus":
+                truth = statistics.median(given.values())
+            for who, said in given.items():
+                found[who][error_bin(said - truth, 2.0)] += 1
+        for who, known, label in self.gold_said:
+            found[who][error_bin(float(label) - float(known), 2.0)] += 1
+        return found
+
+    def consensus(self, given: dict[str, str], apart: Case | None = None) -> dict[str, float]:
+        errors = self.errors(apart)
+        found = estimate([(float(label), accuracy(errors[who], 2.0, 2.0)) for who, label in given.items()], 2.0)
+        return {repr(min(max(found.number, -50.0), 900.0)): round(found.confidence, 6)}
+
+
 class OverlapMachine(RuleBasedStateMachine):
     """Every command answered by the queue as by the model."""
 
     leases = Bundle("leases")
     replicas = 1
+    held_to = RULES
+    model_of: type[Model] = Model
+    said_as: Mapping[str, str] = {name: name for name in CLASSES}
+    """What annotators may say, and as which answer it is kept."""
     made = itertools.count()
 
     @initialize()
     def begin(self) -> None:
         self.clock = MovedClock()
-        self.model = Model()
+        self.model = self.model_of()
         self.number = 0
         self.replica = 0
         self.blocks: dict[tuple[int, str], list[bool]] = defaultdict(list)
@@ -239,10 +277,12 @@ class OverlapMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
 
     def open(self) -> Store:
-        return sqlite_store(Path(self.folder.name) / "q.db", Topics("pay"), RULES, self.clock)
+        return sqlite_store(Path(self.folder.name) / "q.db", Topics("pay"), self.held_to, self.clock)
 
     def fresh(self) -> Store:
-        return sqlite_store(Path(self.folder.name) / f"fresh{next(self.made)}.db", Topics("pay"), RULES, self.clock)
+        return sqlite_store(
+            Path(self.folder.name) / f"fresh{next(self.made)}.db", Topics("pay"), self.held_to, self.clock
+        )
 
     @property
     def store(self) -> Store:
@@ -263,15 +303,22 @@ class OverlapMachine(RuleBasedStateMachine):
         """Leases that ran out end after the commands of a group; consensus is taken over to the last digit."""
         self.model.end_leases(self.clock.time)
         verdicts = {
-            label.event_id: label.consensus
+            label.event_id: label
             for label in self.labels()
             if label.annotator == "consensus" and label.status == "answered"
         }
-        for event_id, consensus in verdicts.items():
+        for event_id, verdict in verdicts.items():
             case = self.model.cases[event_id]
             if case.ended_by == "consensus":
-                assert consensus == pytest.approx([case.truth[name] for name in CLASSES], abs=5e-6)
-                case.truth = dict(zip(CLASSES, consensus or (), strict=True))
+                self.take_over(case, verdict)
+
+    def take_over(self, case: Case, verdict: Label) -> None:
+        assert verdict.consensus == pytest.approx([case.truth[name] for name in CLASSES], abs=5e-6)
+        case.truth = dict(zip(CLASSES, verdict.consensus or (), strict=True))
+
+    def some(self, pick: int) -> str:
+        """One of the things that annotators say."""
+        return list(self.said_as)[pick % len(self.said_as)]
 
     def labels(self) -> list[Label]:
         return [decode(Label, row.message.value) for row in self.store.unpublished(0, 10_000)]
@@ -310,16 +357,16 @@ class OverlapMachine(RuleBasedStateMachine):
 
     @rule(
         annotator=st.sampled_from(ANNOTATORS),
-        labels=st.lists(st.sampled_from((*CLASSES, *CLASSES[:1] * 3)), min_size=1, max_size=4),
+        picks=st.lists(st.sampled_from((0, 0, 0, *PICKS)), min_size=1, max_size=4),
     )
-    def one_works_for_a_while(self, annotator: str, labels: list[str]) -> None:
-        for lease, label in zip(self.lease(annotator, len(labels), 1_000, review=False), labels, strict=False):
-            self.say(lease, label, "")
+    def one_works_for_a_while(self, annotator: str, picks: list[int]) -> None:
+        for lease, pick in zip(self.lease(annotator, len(picks), 1_000, review=False), picks, strict=False):
+            self.say(lease, pick, "")
 
-    @rule(annotator=st.sampled_from(ANNOTATORS), label=st.sampled_from(CLASSES) | st.none())
-    def one_reviews(self, annotator: str, label: str | None) -> None:
+    @rule(annotator=st.sampled_from(ANNOTATORS), pick=st.sampled_from(PICKS) | st.none())
+    def one_reviews(self, annotator: str, pick: int | None) -> None:
         for lease in self.lease(annotator, 1, 1_000, review=True):
-            self.say(lease, label, "")
+            self.say(lease, pick, "")
 
     def lease(self, annotator: str, count: int, length: int, *, review: bool) -> list[tuple[str, str]]:
         self.clock.time += 1
@@ -362,16 +409,18 @@ class OverlapMachine(RuleBasedStateMachine):
             return Reason.STALE_LEASE
         return None
 
-    @rule(lease=leases, label=st.sampled_from(CLASSES) | st.none(), key=st.sampled_from(["", "k1"]))
-    def answer(self, lease: tuple[str, str], label: str | None, key: str) -> None:
-        self.say(lease, label, key)
+    @rule(lease=leases, pick=st.sampled_from(PICKS) | st.none(), key=st.sampled_from(["", "k1"]))
+    def answer(self, lease: tuple[str, str], pick: int | None, key: str) -> None:
+        self.say(lease, pick, key)
 
-    def say(self, lease: tuple[str, str], label: str | None, key: str) -> None:
+    def say(self, lease: tuple[str, str], pick: int | None, key: str) -> None:
         event_id, token = lease
-        answer = Answer(event_id, token, "skipped" if label is None else "answered", label, key)
+        typed = None if pick is None else self.some(pick)
+        label = None if typed is None else self.said_as[typed]
+        answer = Answer(event_id, token, "skipped" if label is None else "answered", typed, key)
         result = self.apply(SubmitAnswers((answer,)))
         assert isinstance(result, list)
-        self.said(event_id, token, answer, result[0], key or token, label)
+        self.said(event_id, token, structs.replace(answer, label=label), result[0], key or token, label)
         self.after()
 
     @rule(lease=leases, key=st.sampled_from(["", "k1"]))
@@ -421,14 +470,16 @@ class OverlapMachine(RuleBasedStateMachine):
                 case.held_from = ""
                 self.model.give_back(case)
 
-    @rule(pick=st.integers(0, 50), label=st.sampled_from(CLASSES) | st.none())
-    def amend_a_vote(self, pick: int, label: str | None) -> None:
+    @rule(pick=st.integers(0, 50), to=st.sampled_from(PICKS) | st.none())
+    def amend_a_vote(self, pick: int, to: int | None) -> None:
         standing = [(case, who) for case in self.model.cases.values() for who in case.votes]
         if not standing:
             return
         case, who = standing[pick % len(standing)]
         vote = case.votes[who]
-        outcome = self.apply(Amend(vote.id, "retracted" if label is None else "answered", label, who))
+        typed = None if to is None else self.some(to)
+        label = None if typed is None else self.said_as[typed]
+        outcome = self.apply(Amend(vote.id, "retracted" if label is None else "answered", typed, who))
         assert isinstance(outcome, Accepted)
         event_id = case.candidate.event_id
         self.model.published.append((event_id, "vote", label, who))
@@ -476,8 +527,8 @@ class OverlapMachine(RuleBasedStateMachine):
             self.model.give_back(case)
         self.after()
 
-    @rule(pick=st.integers(0, 20), label=st.sampled_from(CLASSES), closed=st.sampled_from([True, True, False]))
-    def add_gold(self, pick: int, label: str, closed: bool) -> None:
+    @rule(pick=st.integers(0, 20), to=st.sampled_from(PICKS), closed=st.sampled_from([True, True, False]))
+    def add_gold(self, pick: int, to: int, closed: bool) -> None:
         states = {"waiting", "leased"}
         fitting = [case for case in self.model.cases.values() if (case.state not in states) is closed]
         if not fitting:
@@ -488,9 +539,9 @@ class OverlapMachine(RuleBasedStateMachine):
             return
         is_open = case.state in {"waiting", "leased"}
         expected = GoldAdded(0, (event_id,)) if is_open else GoldAdded(1, ())
-        assert self.apply(AddGold(((event_id, label),))) == expected
+        assert self.apply(AddGold(((event_id, self.some(to)),))) == expected
         if not is_open:
-            self.model.gold[event_id] = label
+            self.model.gold[event_id] = self.said_as[self.some(to)]
         self.after()
 
     @rule(pick=st.integers(0, 20))
@@ -627,16 +678,45 @@ class ReplicatedMachine(OverlapMachine):
         self.topics = Topics(f"overlap{next(self.made)}")
 
     def open(self) -> Store:
-        return postgres_store(self.url, self.topics, RULES, self.clock)
+        return postgres_store(self.url, self.topics, self.held_to, self.clock)
 
     def fresh(self) -> Store:
-        return postgres_store(self.url, Topics(f"overlap{next(self.made)}"), RULES, self.clock)
+        return postgres_store(self.url, Topics(f"overlap{next(self.made)}"), self.held_to, self.clock)
 
     @rule()
     def the_other_replica_is_asked(self) -> None:
         self.replica = 1 - self.replica
         self.apply(Sweep())  # a replica's counts are those of its last transaction
         self.after()
+
+
+def take_over_number(case: Case, verdict: Label) -> None:
+    ((label, confidence),) = case.truth.items()
+    assert verdict.consensus is None
+    assert float(verdict.label or "") == pytest.approx(float(label), abs=1e-9)
+    assert verdict.confidence == pytest.approx(confidence, abs=5e-6)
+
+
+class NumberMachine(OverlapMachine):
+    """Answers are numbers, written in any way."""
+
+    held_to = NUMBERS
+    model_of = NumberModel
+    said_as = WRITTEN
+
+    def take_over(self, case: Case, verdict: Label) -> None:
+        take_over_number(case, verdict)
+
+
+class ReplicatedNumberMachine(ReplicatedMachine):
+    """The same in PostgreSQL."""
+
+    held_to = NUMBERS
+    model_of = NumberModel
+    said_as = WRITTEN
+
+    def take_over(self, case: Case, verdict: Label) -> None:
+        take_over_number(case, verdict)
 
 
 SEARCH = settings(max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -648,6 +728,17 @@ def test_several_answers_follow_their_rules_in_sqlite() -> None:
 
 def test_several_answers_follow_their_rules_in_postgresql_with_two_replicas(postgres: PostgresServer) -> None:
     class Here(ReplicatedMachine):
+        url = postgres.url
+
+    run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=8, stateful_step_count=20))
+
+
+def test_several_numbers_follow_their_rules_in_sqlite() -> None:
+    run_state_machine_as_test(NumberMachine, settings=SEARCH)
+
+
+def test_several_numbers_follow_their_rules_in_postgresql_with_two_replicas(postgres: PostgresServer) -> None:
+    class Here(ReplicatedNumberMachine):
         url = postgres.url
 
     run_state_machine_as_test(Here, settings=settings(SEARCH, max_examples=8, stateful_step_count=20))

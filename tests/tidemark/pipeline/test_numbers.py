@@ -146,6 +146,10 @@ def test_a_label_that_is_a_number_needs_bounds_and_no_classes() -> None:
     assert problems('type = "number"\nmin = 0\nmax = 5\ntolerance = 5\n') == [
         "label.tolerance: is as large as all from label.min to label.max; write less"
     ]
+    assert problems(number, '\n[labeling]\nanswers = 3\nconsensus = "glad"\n') == [
+        "labeling.consensus: glad is a model of classes; remove it, or write 'majority'"
+    ]
+    assert problems(number, "\n[labeling]\nanswers = 3\n") == []
     assert problems(number, "\n[alerts]\nrecall = 0.8\n") == [
         "alerts: flags events of a class, and the label is a number; remove it"
     ]
