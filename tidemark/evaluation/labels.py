@@ -24,12 +24,14 @@ class FinalLabel:
     drawn: the verdict as the random draw may count it, answered only if somebody who was asked has answered; None where
         the event was not drawn.
     conflict: whether different classes were said, none of which was taken back or corrected.
+    share: by what chance the event's outcome was taken, whoever's word counts; None where none was, or nobody knows.
     """
 
     label: Label
     source: LabelSource | None
     drawn: Label | None
     conflict: bool
+    share: float | None = None
 
 
 def source_of(label: Label) -> LabelSource:
@@ -102,11 +104,11 @@ def _resolved(said: list[Label], superseded: set[str], rank: dict[LabelSource, i
     if verdict is None or source is None:
         base = verdict or max(asked, key=_given, default=outcome)
         told = msgspec.structs.replace(_told(base, outcome), reason=OUTCOME, inclusion_probability=None)
-        return FinalLabel(told, "outcome", drawn, conflict)
+        return FinalLabel(told, "outcome", drawn, conflict, outcome.share)
     if rank["outcome"] > rank[source]:
-        return FinalLabel(verdict, source, drawn, conflict)
+        return FinalLabel(verdict, source, drawn, conflict, outcome.share)
     told = _told(verdict, outcome)
-    return FinalLabel(told, "outcome", None if drawn is None else told, conflict)
+    return FinalLabel(told, "outcome", None if drawn is None else told, conflict, outcome.share)
 
 
 def _standing(labels: list[Label], superseded: set[str]) -> list[Label]:

@@ -26,6 +26,7 @@ from tidemark.records import ENDING, NO_MODEL, SOURCES, Label, LabelSource, deco
 from tidemark.records.event_id import parse_event_id
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.values import Values
+from tidemark.training.inclusion import inclusion_of, is_uneven
 
 _FARTHEST: Final = 2**62
 STEP: Final = "label"
@@ -45,8 +46,8 @@ class Dataset:
     event_ids: n of them.  first_seen: (n,) int64, position of the event's first annotation among all.
     known_until: µs, the latest `known_at` of the annotations that were taken into account.
     known_at: (n,) int64, µs: when each row's label was known. None: in the order of the rows.
-    inclusion: (n,) float64, the probability by which each event was drawn to be labeled; NaN where it was chosen for
-        what it is. None: nothing is known of it.
+    inclusion: (n,) float64, the probability by which each event was drawn to be labeled, or what is to it as their
+        weights are (`tidemark.training.inclusion`); NaN where it was chosen for what it is. None: nothing is known.
     uneven: whether that probability depends on the class: of a common one fewer outcomes are taken.
     keys: of each event the value of the pipeline's first key, None where nobody knows. None: of no event.
     times: (n,) int64, µs, of the events. None: nothing is known of them.
@@ -188,6 +189,8 @@ def dataset(
                 value = None if source is not None else again.get(schema.definitions[column])
                 if value is not None:
                     features[row, column] = value
+    drawn = np.array([label.inclusion_probability or np.nan for label in answered], np.float64)
+    taken = np.array([np.nan if each.share is None else each.share for each in verdicts], np.float64)
     return Dataset(
         features=features,
         target=np.array([place[label.label or ""] for label in answered], np.int64),
@@ -195,14 +198,14 @@ def dataset(
         first_seen=np.array([first[label.event_id] for label in answered], np.int64),
         known_until=max((label.known_at for _, label in ordered), default=0),
         known_at=np.array([label.known_at for label in answered], np.int64),
-        inclusion=np.array([_inclusion(label) for label in answered], np.float64),
+        inclusion=inclusion_of(drawn, taken),
         keys=tuple(label.key for label in answered),
         times=np.array([label.time for label in answered], np.int64),
         sources=tuple(_source(each) for each in verdicts),
         words=tuple(each.source for each in verdicts if each.source is not None),
         conflicts=sum(each.conflict for each in verdicts),
         order=tuple(sources),
-        uneven=len({label.share for label in answered if label.share is not None}) > 1,
+        uneven=is_uneven(taken),
     )
 
 
@@ -211,14 +214,6 @@ def _source(final: FinalLabel) -> str | None:
     label = final.label
     beyond_doubt = final.source in {"outcome", "import"} or label.reason == "imported" or label.answers is not None
     return None if beyond_doubt else label.annotator
-
-
-def _inclusion(label: Label) -> float:
-    """By what chance a label is there: the event was drawn, or its outcome taken, each by a coin of its own."""
-    drawn, taken = label.inclusion_probability, label.share
-    if taken is None:
-        return drawn or np.nan
-    return taken if drawn is None else 1 - (1 - drawn) * (1 - taken)
 
 
 def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str], former: Collection[str] = ()) -> Label:
