@@ -6,6 +6,7 @@ holds g sketches side by side, one a key or group.
 """
 
 import math
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -252,6 +253,11 @@ def _edges(layout: QuantileLayout, buckets: NDArray[np.int64]) -> NDArray[np.flo
 
 def middles_of(layout: QuantileLayout) -> NDArray[np.float64]:
     """(columns,) float64: what a number of each bucket is taken for, the harmonic mean of the bucket's ends."""
+    return _middles(layout).copy()
+
+
+@lru_cache(maxsize=64)
+def _middles(layout: QuantileLayout) -> NDArray[np.float64]:
     bounds = _edges(layout, np.arange(layout.size + 1))
     middles = 2.0 * bounds[:-1] * bounds[1:] / (bounds[:-1] + bounds[1:])
     return np.concatenate([-middles[::-1], [0.0], middles])

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import msgspec
+import plain_http
 import pytest
 from browser import Chromium, barriers
 from console_visitor import Visitor
@@ -201,12 +201,12 @@ def test_the_page_is_kept_live_until_the_token_is_revoked(looped: World) -> None
 
 
 def test_prometheus_reads_the_figures_with_a_token_and_not_without(looped: World) -> None:
-    refused = httpx2.get(f"{looped.url}/metrics", headers={"accept": "application/json"})
+    refused = plain_http.get(f"{looped.url}/metrics", headers={"accept": "application/json"})
     assert refused.status_code == 401
     read = {}
     for role in ("annotator", "viewer"):
         headers = {"authorization": f"Bearer {looped.token(role, role)}"}
-        read[role] = httpx2.get(f"{looped.url}/metrics", headers=headers)
+        read[role] = plain_http.get(f"{looped.url}/metrics", headers=headers)
     assert {role: response.status_code for role, response in read.items()} == {"annotator": 403, "viewer": 200}
     families = {family.name: family for family in text_string_to_metric_families(read["viewer"].text)}
     (sample,) = families["tidemark_quality_ratio"].samples

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import plain_http
 import pytest
 from console_visitor import Visitor
 from console_world import World, console, fraud_pipeline, world
@@ -57,7 +58,7 @@ def begun(visitor: Visitor) -> str:
     """Where the provider sends the browser back to, with the answer in it."""
     started = visitor.get("sign-in/provider")
     assert started.status_code == 303, started.text
-    return str(httpx2.get(started.headers["location"]).headers["location"])
+    return str(plain_http.get(started.headers["location"]).headers["location"])
 
 
 def back(visitor: Visitor, address: str) -> httpx2.Response:
@@ -82,7 +83,7 @@ def test_the_way_to_the_provider_and_back(its: World, idp: IdentityProvider, vis
     assert asked["nonce"][0].startswith("fraud.")
     cookie = started.headers["set-cookie"].lower()
     assert {"httponly", "samesite=lax", "path=/oidc/callback", f"max-age={SECONDS}"} <= set(cookie.split("; "))
-    response = back(visitor, str(httpx2.get(started.headers["location"]).headers["location"]))
+    response = back(visitor, str(plain_http.get(started.headers["location"]).headers["location"]))
     assert response.status_code == 200
     assert '<meta http-equiv="refresh" content="0;url=/p/fraud/label">' in response.text
     cookies = response.headers.get_list("set-cookie")
@@ -107,7 +108,7 @@ def test_signing_out_ends_the_token_and_leads_to_the_providers_own_way_out(
     there = visitor.get("signed-out/provider")
     assert there.status_code == 303
     assert there.headers["location"] == f"{idp.issuer}/logout?client_id={CLIENT}"
-    stolen = httpx2.post(
+    stolen = plain_http.post(
         f"{its.base}/label/next",
         json={"count": 1},
         cookies=kept,
@@ -191,7 +192,7 @@ def test_nothing_in_an_address_says_where_a_sign_in_leads(idp: IdentityProvider,
     started = visitor.http.get(f"{visitor.base}/sign-in/provider", params=params)
     asked = parse_qs(urlsplit(started.headers["location"]).query)
     assert asked["redirect_uri"] == [visitor.base.replace("/p/fraud", "/oidc/callback")]
-    answer = str(httpx2.get(started.headers["location"]).headers["location"])
+    answer = str(plain_http.get(started.headers["location"]).headers["location"])
     text = visitor.http.get(f"{answer}&{httpx2.QueryParams(params)}").text
     assert "evil" not in text
     assert "javascript" not in text
@@ -203,10 +204,10 @@ def test_the_providers_answer_is_expected_where_the_operator_says_and_never_wher
 ) -> None:
     assert idp.issuer
     for header in ("x-forwarded-host", "x-original-host", "forwarded"):
-        started = httpx2.get(f"{its.base}/sign-in/provider", headers={header: "host=evil.example"})
+        started = plain_http.get(f"{its.base}/sign-in/provider", headers={header: "host=evil.example"})
         assert "evil" not in started.headers["location"]
     port = urlsplit(its.url).port
-    other = httpx2.get(f"http://localhost:{port}/p/fraud/sign-in/provider")
+    other = plain_http.get(f"http://localhost:{port}/p/fraud/sign-in/provider")
     assert other.headers["location"] == f"{its.base}/sign-in/provider", "cookies are of one name of the machine"
     assert "set-cookie" not in other.headers
 
@@ -236,7 +237,7 @@ def test_a_sign_in_that_was_forged_or_is_another_purposes_opens_nothing(its: Wor
         (session,) = other.http.cookies.jar
     forged = str(cookie.value)
     for value in (forged[:-4] + "AAAA", str(session.value), "e30.e30.e30", "x" * 5_000, ""):
-        response = httpx2.get(answer, headers={"cookie": f"{cookie.name}={value}"})
+        response = plain_http.get(answer, headers={"cookie": f"{cookie.name}={value}"})
         assert response.status_code == 400
 
 
@@ -249,7 +250,7 @@ def test_a_sign_in_to_one_pipeline_opens_no_other(its: World, idp: IdentityProvi
         back(someone, begun(someone))
         (session,) = [each for each in someone.http.cookies.jar if each.path == "/p/fraud"]
     assert idp.issuer
-    response = httpx2.get(f"{its.url}/p/other/label", headers={"cookie": f"{session.name}={session.value}"})
+    response = plain_http.get(f"{its.url}/p/other/label", headers={"cookie": f"{session.name}={session.value}"})
     assert response.status_code == 404
 
 
@@ -356,9 +357,9 @@ def test_while_the_provider_is_away_the_page_says_so_and_a_token_still_opens(its
 
 def test_without_a_provider_there_is_no_way_to_one(its: World) -> None:
     with console([its.site()]) as url:
-        assert httpx2.get(f"{url}/p/fraud/sign-in/provider").status_code == 404
-        assert httpx2.get(f"{url}/oidc/callback?code=x&state=y").status_code == 400
-        assert "Sign in with" not in httpx2.get(f"{url}/p/fraud/sign-in").text
+        assert plain_http.get(f"{url}/p/fraud/sign-in/provider").status_code == 404
+        assert plain_http.get(f"{url}/oidc/callback?code=x&state=y").status_code == 400
+        assert "Sign in with" not in plain_http.get(f"{url}/p/fraud/sign-in").text
 
 
 SET = {"TIDEMARK_OIDC_ISSUER": "https://login.bank.example", "TIDEMARK_OIDC_CLIENT_ID": "tidemark"}

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import httpx2
+import plain_http
 import pytest
 from console_visitor import Visitor
 from console_world import World, fraud_cases, fraud_pipeline, world
@@ -83,7 +84,7 @@ def test_every_route_is_open_for_a_reason_a_call_or_behind_the_sign_in() -> None
 
 @pytest.mark.parametrize(("verb", "path"), CLOSED)
 def test_nobody_who_is_not_signed_in_gets_further_than_the_form(its: World, verb: str, path: str) -> None:
-    response = httpx2.request(verb, its.url + filled(path), headers={"sec-fetch-site": "same-origin"})
+    response = plain_http.request(verb, its.url + filled(path), headers={"sec-fetch-site": "same-origin"})
     assert response.status_code in {303, 401}
     assert response.headers.get("location", "/p/fraud/sign-in") == "/p/fraud/sign-in"
 
@@ -92,7 +93,7 @@ def test_nobody_who_is_not_signed_in_gets_further_than_the_form(its: World, verb
     ("verb", "path"), [*ALL, ("GET", "/nowhere"), ("PUT", "/p/{pipeline}/label"), ("PUT", "/api/x")]
 )
 def test_no_response_whatever_can_be_framed_or_taken_for_another_kind(its: World, verb: str, path: str) -> None:
-    response = httpx2.request(verb, its.url + filled(path), headers={"sec-fetch-site": "same-origin"})
+    response = plain_http.request(verb, its.url + filled(path), headers={"sec-fetch-site": "same-origin"})
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
     assert "access-control-allow-origin" not in response.headers
 
@@ -105,7 +106,9 @@ def test_no_other_sites_page_makes_a_signed_in_person_change_anything(
     someone = visitors["admin"]
     cookies = {cookie.name: str(cookie.value) for cookie in someone.http.cookies.jar}
     sent = {**headers, "x-csrf-token": someone.csrf, "accept": "application/json"}
-    response = httpx2.request(verb, its.url + filled(path), headers=sent, cookies=cookies, data={"csrf": someone.csrf})
+    response = plain_http.request(
+        verb, its.url + filled(path), headers=sent, cookies=cookies, data={"csrf": someone.csrf}
+    )
     assert response.status_code == 403
     assert "set-cookie" not in response.headers
 
@@ -167,11 +170,11 @@ def test_a_session_of_one_pipeline_opens_no_other_and_a_planted_one_is_replaced(
         signed = victim.http.post(f"{its.base}/sign-in", data=fields, headers={"cookie": f"{name}={planted}"})
         given = signed.headers["set-cookie"].partition(";")[0].partition("=")[2]
         assert given != planted
-        page = httpx2.get(f"{its.base}/label", cookies={name: given}).text
+        page = plain_http.get(f"{its.base}/label", cookies={name: given}).text
         assert attacker.csrf not in page
         assert "mallory" not in page
         for forged in (planted[:-1], planted + "x", planted.replace(".", "", 1), given[:20] + planted[20:]):
-            assert httpx2.get(f"{its.base}/label", cookies={name: forged}).status_code == 303
+            assert plain_http.get(f"{its.base}/label", cookies={name: forged}).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -186,7 +189,7 @@ def test_a_session_of_one_pipeline_opens_no_other_and_a_planted_one_is_replaced(
 @pytest.mark.parametrize("signed_in", [False, True])
 def test_no_address_leads_to_another_site(visitors: dict[str, Visitor], its: World, path: str, signed_in: bool) -> None:
     cookies = {each.name: str(each.value) for each in visitors["admin"].http.cookies.jar} if signed_in else {}
-    response = httpx2.get(httpx2.URL(its.url).copy_with(raw_path=path.encode()), cookies=cookies)
+    response = plain_http.get(httpx2.URL(its.url).copy_with(raw_path=path.encode()), cookies=cookies)
     location = response.headers.get("location")
     if location is not None:
         where = urlsplit(location)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import httpx2
+import plain_http
 import pytest
 from console_visitor import Visitor
 from console_world import World, console, fraud_pipeline, world
@@ -107,12 +107,12 @@ def test_nothing_changes_without_the_sessions_secret(path: str, visitor: Visitor
 @pytest.mark.parametrize("path", [path for path in _POST if "sign-in" not in path and "sign-out" not in path])
 def test_nothing_is_done_for_who_is_not_signed_in(path: str, open_world: World) -> None:
     url = open_world.url + filled(path)
-    response = httpx2.post(url, json={}, headers={"sec-fetch-site": "same-origin", "accept": "application/json"})
+    response = plain_http.post(url, json={}, headers={"sec-fetch-site": "same-origin", "accept": "application/json"})
     assert response.status_code == 401
 
 
 def test_a_name_that_leads_here_by_another_sites_will_is_refused(open_world: World) -> None:
-    response = httpx2.get(open_world.url, headers={"host": "evil.example"})
+    response = plain_http.get(open_world.url, headers={"host": "evil.example"})
     assert response.status_code == 400
 
 
@@ -128,7 +128,7 @@ def test_signing_in_replaces_whatever_cookie_was_planted_and_a_forged_one_opens_
         before = someone.http.cookies[name]
         assert someone.sign_in(name="ben").headers["set-cookie"].partition(";")[0] != f"{name}={before}"
     for forged in ("x", before[:-4] + "AAAA", "e30.e30.e30"):
-        response = httpx2.get(f"{open_world.base}/label", cookies={name: forged})
+        response = plain_http.get(f"{open_world.base}/label", cookies={name: forged})
         assert response.headers["location"] == "/p/fraud/sign-in"
 
 
@@ -161,7 +161,9 @@ def test_each_role_sees_its_pages_and_no_other(role: str, guarded: World) -> Non
 
 @pytest.mark.parametrize("token", ["", "tdm_nobody", "x" * 600, "tdm_\x00", "é"])
 def test_a_token_that_opens_nothing_signs_nobody_in(token: str, guarded: World) -> None:
-    response = httpx2.post(f"{guarded.base}/sign-in", data={"token": token}, headers={"sec-fetch-site": "same-origin"})
+    response = plain_http.post(
+        f"{guarded.base}/sign-in", data={"token": token}, headers={"sec-fetch-site": "same-origin"}
+    )
     assert response.status_code in {400, 403}
     assert "set-cookie" not in response.headers
     assert token == "" or token not in response.text
@@ -190,7 +192,7 @@ def test_tokens_that_open_nothing_take_nobodys_connection(guarded: World, monkey
         before = list(_Counted.open)
         for number in range(6):
             headers = {"authorization": f"Bearer tdm_nobody{number}", "accept": "application/json"}
-            assert httpx2.get(f"{url}/metrics", headers=headers).status_code == 401
+            assert plain_http.get(f"{url}/metrics", headers=headers).status_code == 401
             with Visitor(someone.base) as stranger:
                 assert stranger.sign_in(token=f"tdm_nobody{number}").status_code == 403
         assert _Counted.open == before
@@ -204,7 +206,7 @@ def test_where_no_tokens_are_asked_for_a_made_up_one_takes_nobodys_connection(
     monkeypatch.setattr(_Counted, "open", [])
     with console([open_world.site()]) as url:
         for number in range(2):
-            httpx2.get(f"{url}/metrics", headers={"authorization": f"Bearer tdm_nobody{number}"}, timeout=60)
+            plain_http.get(f"{url}/metrics", headers={"authorization": f"Bearer tdm_nobody{number}"}, timeout=60)
         assert _Counted.open == []
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
+import plain_http
 import pytest
 
 from console.options import DEFAULT_PORT, Options
@@ -44,7 +44,7 @@ def test_the_command_says_where_it_is_serves_and_ends_cleanly_though_somebody_wa
         wait_until(lambda: "the console is at" in log.read_text(), log.read_text, 60)
         found = re.search(r"the console is at (http://127\.0\.0\.1:\d+)/", log.read_text())
         assert found is not None
-        page = httpx2.get(f"{found[1]}/", follow_redirects=True)
+        page = plain_http.get(f"{found[1]}/", follow_redirects=True)
         assert "The labeling service does not answer" in page.text
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0

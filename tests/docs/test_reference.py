@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from functools import cache
 from pathlib import Path
 
 from bytewax.dataflow import Dataflow, Operator
@@ -166,6 +167,7 @@ def test_every_name_of_the_python_api_is_there_and_documented() -> None:
             assert getattr(importlib.import_module(module), name).__doc__, name
 
 
+@cache
 def _trees() -> list[ast.AST]:
     folders = ("tidemark", "dataflows")
     files = [path for folder in folders for path in (_ROOT / folder).rglob("*.py")]

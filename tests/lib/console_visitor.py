@@ -7,6 +7,7 @@ import re
 from typing import Any, Self
 
 import httpx2
+import plain_http
 
 
 class Visitor:
@@ -14,7 +15,7 @@ class Visitor:
 
     def __init__(self, base: str) -> None:
         self.base = base
-        self.http = httpx2.Client(timeout=30, headers={"sec-fetch-site": "same-origin"})
+        self.http = plain_http.Client(timeout=30, headers={"sec-fetch-site": "same-origin"})
         self.csrf = ""
 
     def __enter__(self) -> Self:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -46,6 +47,12 @@ def keys() -> dict[str, Key]:
         "ec": ECKey.generate_key("P-256", {"kid": "ec", "use": "sig"}),
         "ed": OKPKey.generate_key("Ed25519", {"kid": "ed", "use": "sig"}),
     }
+
+
+@lru_cache(maxsize=64)
+def _imported(kind: type[Key], described: str) -> Key:
+    """A key for one algorithm. To import one takes ten times as long as to sign with it."""
+    return kind.import_key(json.loads(described))
 
 
 def segment(content: object) -> str:
@@ -95,7 +102,7 @@ class IdentityProvider:
         header = {each: value for each, value in header.items() if value is not None}
         content = {each: value for each, value in told.items() if value is not None}
         signing = self.keys[name]
-        unbound = type(signing).import_key({**signing.as_dict(private=True), "alg": header["alg"]})
+        unbound = _imported(type(signing), json.dumps({**signing.as_dict(private=True), "alg": header["alg"]}))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)  # of the older name of Ed25519, which providers use
             return jwt.encode(header, content, unbound, algorithms=[header["alg"]])

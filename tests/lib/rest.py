@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import httpx2
+import plain_http
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
@@ -25,7 +26,7 @@ OPERATIONS: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
 """Path, verb and description of each call, by its name."""
 
 
-_HTTP: Final = httpx2.Client(timeout=30)
+_HTTP: Final = plain_http.Client(timeout=30)
 """Made once: what it is to trust is read at each making."""
 
 

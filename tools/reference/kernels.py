@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ own programs and selection strategies may.
 """
 
 
+@cache
 def used_by() -> dict[str, set[str]]:
     """Which modules of the product import each kernel.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
+import plain_http
 import pytest
 from console_world import console
 from console_world import world as open_world
@@ -81,7 +82,7 @@ def test_every_field_of_a_request_is_told_by_the_path_the_query_or_the_body() ->
 
 
 def test_the_description_is_served_with_what_it_refers_to(url: str) -> None:
-    served = httpx2.get(f"{url}/api/openapi.json").json()
+    served = plain_http.get(f"{url}/api/openapi.json").json()
     assert served == DESCRIPTION
     named = set(re.findall(r"#/components/schemas/([\w.]+)", json.dumps(served)))
     assert named <= served["components"]["schemas"].keys()
@@ -141,7 +142,7 @@ def test_one_of_several_answers_that_is_refused_says_why_beside_those_that_are_t
 def test_what_happens_is_watched_line_by_line_until_the_reader_leaves(world: World, url: str) -> None:
     headers = {"authorization": f"Bearer {secret(world)}"}
     where = f"{url}/api/v1/pipelines/pay/watch?interval_ms=50&stats_only=false"
-    with httpx2.stream("GET", where, headers=headers, timeout=30) as response:
+    with plain_http.stream("GET", where, headers=headers, timeout=30) as response:
         assert response.headers["content-type"] == "application/x-ndjson"
         lines = response.iter_lines()
         assert json.loads(next(lines))["stats"]["pipeline"] == "pay"
@@ -155,7 +156,7 @@ def test_what_happens_is_watched_line_by_line_until_the_reader_leaves(world: Wor
 @pytest.mark.parametrize("path", ["watch", "labels"])
 def test_a_look_at_the_head_of_a_stream_ends(world: World, url: str, path: str) -> None:
     headers = {"authorization": f"Bearer {secret(world)}"}
-    with httpx2.Client(headers=headers, timeout=30) as client:
+    with plain_http.Client(headers=headers, timeout=30) as client:
         for _ in range(2):  # on one connection: the first answer has ended
             response = client.head(f"{url}/api/v1/pipelines/pay/{path}")
             assert response.status_code == 200
@@ -166,7 +167,7 @@ def test_a_call_for_cases_whose_caller_has_gone_takes_none(tmp_path: Path) -> No
     with served(tmp_path) as world, console([site(world)]) as url:
         token = secret(world, Role.ANNOTATOR, "gone")
         with pytest.raises(httpx2.ReadTimeout):
-            httpx2.post(
+            plain_http.post(
                 f"{url}/api/v1/pipelines/pay/leases",
                 json={"wait_ms": 60_000},
                 headers={"authorization": f"Bearer {token}"},
@@ -223,7 +224,7 @@ def test_what_is_wrong_with_a_call_is_told_as_a_problem(
     reason: str | None,
 ) -> None:
     headers = {"authorization": f"Bearer {secret(world)}"}
-    response = httpx2.request(verb, f"{url}/api/{path}", json=body, headers=headers, timeout=30)
+    response = plain_http.request(verb, f"{url}/api/{path}", json=body, headers=headers, timeout=30)
     assert (response.status_code, response.json().get("reason")) == (status, reason), response.text
     assert response.headers["content-type"] == "application/problem+json"
     assert unlike(response.json(), {"$ref": "#/components/schemas/Problem"}) == []
@@ -263,7 +264,7 @@ HOSTILE = st.one_of(
 @given(HOSTILE)
 def test_no_body_whatever_is_more_than_a_refusal(world: World, url: str, content: bytes) -> None:
     headers = {"authorization": f"Bearer {_ADMIN.setdefault(url, secret(world))}", "content-type": "application/json"}
-    response = httpx2.post(f"{url}/api/v1/pipelines/pay/answers", content=content, headers=headers, timeout=30)
+    response = plain_http.post(f"{url}/api/v1/pipelines/pay/answers", content=content, headers=headers, timeout=30)
     assert response.status_code in {400, 404, 409}, response.text
     assert response.headers["content-type"] == "application/problem+json"
 
@@ -274,7 +275,7 @@ _ADMIN: dict[str, str] = {}
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
 def test_a_body_that_a_form_of_another_site_could_send_is_not_taken(world: World, url: str, kind: str) -> None:
     headers = {"authorization": f"Bearer {secret(world)}", "content-type": kind}
-    response = httpx2.post(f"{url}/api/v1/pipelines/pay/queue/resume", content=b"{}", headers=headers)
+    response = plain_http.post(f"{url}/api/v1/pipelines/pay/queue/resume", content=b"{}", headers=headers)
     assert response.status_code == 415
 
 
@@ -292,13 +293,13 @@ def test_a_body_that_a_form_of_another_site_could_send_is_not_taken(world: World
 def test_no_page_of_another_site_makes_a_call(url: str, call: str, headers: dict[str, str]) -> None:
     path, verb, _ = OPERATIONS[call]
     where = f"{url}/api{path}".replace("{pipeline}", "pay").replace("{event_id}", "x").replace("{name}", "x")
-    response = httpx2.request(verb.upper(), where, headers=headers, content=b"{}")
+    response = plain_http.request(verb.upper(), where, headers=headers, content=b"{}")
     assert response.status_code == 403
     assert "access-control-allow-origin" not in response.headers
 
 
 def test_a_signed_in_persons_cookie_makes_no_call(world: World, url: str) -> None:
-    with httpx2.Client(headers={"sec-fetch-site": "same-origin"}) as browser:
+    with plain_http.Client(headers={"sec-fetch-site": "same-origin"}) as browser:
         signed = browser.post(f"{url}/p/pay/sign-in", data={"token": secret(world)})
         cookie = signed.headers["set-cookie"].partition(";")[0]
         response = browser.get(f"{url}/api/v1/pipelines/pay/stats", headers={"cookie": cookie})
@@ -307,13 +308,15 @@ def test_a_signed_in_persons_cookie_makes_no_call(world: World, url: str) -> Non
 
 def test_a_large_body_is_refused_before_it_is_read(world: World, url: str) -> None:
     headers = {"authorization": f"Bearer {secret(world)}", "content-type": "application/json"}
-    response = httpx2.post(f"{url}/api/v1/pipelines/pay/answers", content=b" " * 3_000_000, headers=headers, timeout=30)
+    response = plain_http.post(
+        f"{url}/api/v1/pipelines/pay/answers", content=b" " * 3_000_000, headers=headers, timeout=30
+    )
     assert response.status_code == 413
 
 
 @pytest.mark.parametrize("told", ["Basic YTpi", "Bearer", "Bearer \x7f", "Bearer " + "x" * 600])
 def test_what_is_no_token_is_refused_without_a_call(url: str, told: str) -> None:
-    response = httpx2.get(f"{url}/api/v1/pipelines/pay/stats", headers={"authorization": told})
+    response = plain_http.get(f"{url}/api/v1/pipelines/pay/stats", headers={"authorization": told})
     assert response.status_code == 401
 
 
@@ -328,7 +331,7 @@ def test_a_service_that_is_away_is_told_with_when_to_come_back(world: World) -> 
 def test_from_another_machine_a_stranger_is_refused_before_the_body_is_read(world: World) -> None:
     headers = {"authorization": "Bearer tdm_nobody", "content-type": "application/json"}
     with console([site(world)], local=False) as url:
-        response = httpx2.post(f"{url}/api/v1/pipelines/pay/answers", content=b"{", headers=headers, timeout=30)
+        response = plain_http.post(f"{url}/api/v1/pipelines/pay/answers", content=b"{", headers=headers, timeout=30)
     assert response.status_code == 401
 
 
@@ -345,10 +348,10 @@ def test_from_another_machine_a_service_without_tokens_hides_no_pipeline_of_one_
 def test_where_no_tokens_are_asked_for_calls_are_taken_from_this_machine_alone(tmp_path: Path) -> None:
     with open_world(tmp_path, pipeline("pay")) as its:
         its.take_in(candidate(1))
-        leased = httpx2.post(f"{its.url}/api/v1/pipelines/pay/leases", json={"annotator": "ida"}, timeout=30).json()
+        leased = plain_http.post(f"{its.url}/api/v1/pipelines/pay/leases", json={"annotator": "ida"}, timeout=30).json()
         assert len(leased["tasks"]) == 1
         with console([its.site()], local=False) as url:
-            response = httpx2.get(f"{url}/api/v1/pipelines/pay/stats", headers={"authorization": "Bearer tdm_x"})
+            response = plain_http.get(f"{url}/api/v1/pipelines/pay/stats", headers={"authorization": "Bearer tdm_x"})
     assert response.status_code == 403
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import plain_http
 import psutil
 import pytest
 
@@ -117,12 +118,12 @@ def test_the_demo_says_first_where_its_console_is_and_serves_it_while_it_runs(de
     def served() -> bool:
         assert demo.process.poll() is None, demo.text[-2_000:]
         try:
-            return httpx2.get(f"{found[1]}/p/fraud/sign-in", timeout=5).status_code == 200
+            return plain_http.get(f"{found[1]}/p/fraud/sign-in", timeout=5).status_code == 200
         except httpx2.TransportError:
             return False
 
     wait_until(served, lambda: f"nothing is served there: {demo.text[-2_000:]}", _REACHED_WITHIN)
-    with httpx2.Client(base_url=found[1], follow_redirects=True, timeout=10) as someone:
+    with plain_http.Client(base_url=found[1], follow_redirects=True, timeout=10) as someone:
         form = someone.get("/p/fraud/sign-in").text
         assert "Card fraud" in form or "fraud" in form
         assert "<form" in form
