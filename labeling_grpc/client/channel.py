@@ -30,7 +30,9 @@ TOKEN_VARIABLE: Final = "TIDEMARK_LABELING_TOKEN"  # noqa: S105 - the name of on
 _PAUSE: Final = (0.05, 1.0)
 _CHANNEL: Final[list[tuple[str, Any]]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Not a pause, whatever its name: how long an attempt may take, with TLS and HTTP/2's first words. An attempt that
+    # is given up too early is never followed by one that is given longer.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
