@@ -136,6 +136,7 @@ def _windows() -> None:
     rows = 4_096
     keys = kernels.hash_int64(np.arange(rows) % 512)
     state.update(keys, np.arange(rows) ^ 3, np.ones((rows, 1)))
+    state.peek(keys[:2], np.full(2, rows), np.ones((2, 1)))
     kernels.WindowState.from_bytes(state.to_bytes())
 
 

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.windows._look import seen_by
 from kernels.windows._store import (
     NO_WATERMARK,
     PAGE_WANTED,
@@ -64,6 +65,17 @@ class Part(ABC):
             done = self._run(done, keys, times, bounded, values, out)
         if self.store.counters[PAGE_WANTED]:
             self._grow()
+
+    def peek(
+        self, keys: NDArray[np.int64], times: NDArray[np.int64], values: NDArray[np.float64], out: NDArray[np.float64]
+    ) -> None:
+        """Write the features that each row would have if it came now, alone; what is kept stays as it is."""
+        kept, numbers = self.store, np.arange(keys.shape[0])
+        self.store = seen_by(kept, self._shape, keys, self._horizon())
+        try:
+            self.update(numbers, times, np.minimum(times, self.watermark), values, out)
+        finally:
+            self.store = kept
 
     def rows(self) -> Rows:
         """What is kept and still relevant: the same for the same rows, however they were reached."""

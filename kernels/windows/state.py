@@ -177,21 +177,46 @@ class WindowState:
         Returns (n, len(specs)) float64. Of an empty window count, distinct, sum and decayed_sum are 0 and all others
         NaN. Raises ValueError, before any row is added, where an array does not fit.
         """
-        checked_keys = array("keys", keys, np.uint64, (None,)).view(np.int64)
+        checked_keys, checked_times, checked_values = self._checked(keys, times, values)
         n = checked_keys.shape[0]
-        checked_times = array("times", times, np.int64, (n,))
         checked_bounded = checked_times if bounded is None else array("bounded", bounded, np.int64, (n,))
         if bounded is not None and np.any(checked_bounded > checked_times):
             row = int(np.argmax(checked_bounded > checked_times))
             raise ValueError(f"bounded[{row}]: {checked_bounded[row]} lies after the row's time {checked_times[row]}")
-        checked_values = array("values", values, np.float64, (n, self._n_columns))
-        row = _first_beyond(checked_times)
-        if row < n:
-            raise ValueError(f"times[{row}]: {checked_times[row]} µs lies beyond ±{TIME_LIMIT}")
         out = np.empty((n, self._width))
         for part in self._parts:
             part.update(checked_keys, checked_times, checked_bounded, checked_values, out)
         return out if self._columns is None else out[:, self._columns]
+
+    def peek(
+        self, keys: NDArray[np.uint64], times: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the features that each row would have if it came now, alone; the state stays as it is, bit by bit.
+
+        What ``update`` would give is given, for each row as if none of the others came before it. The rows of each
+        key are copied, so a look costs as much as the key has rows.
+
+        keys, times, values: as for ``update``.
+
+        Returns (n, len(specs)) float64. Raises ValueError where an array does not fit.
+        """
+        checked_keys, checked_times, checked_values = self._checked(keys, times, values)
+        out = np.empty((checked_keys.shape[0], self._width))
+        for part in self._parts:
+            part.peek(checked_keys, checked_times, checked_values, out)
+        return out if self._columns is None else out[:, self._columns]
+
+    def _checked(
+        self, keys: NDArray[np.uint64], times: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        checked_keys = array("keys", keys, np.uint64, (None,)).view(np.int64)
+        n = checked_keys.shape[0]
+        checked_times = array("times", times, np.int64, (n,))
+        checked_values = array("values", values, np.float64, (n, self._n_columns))
+        row = _first_beyond(checked_times)
+        if row < n:
+            raise ValueError(f"times[{row}]: {checked_times[row]} µs lies beyond ±{TIME_LIMIT}")
+        return checked_keys, checked_times, checked_values
 
     def to_bytes(self) -> bytes:
         """The rows still relevant as bytes: the same for the same rows, however they were reached."""
