@@ -15,8 +15,8 @@ from tidemark.features.windows import partitions_of
 from tidemark.formats.arrow import from_ipc
 from tidemark.kafka import headers_of
 from tidemark.kafka.batches import batch_of
+from tidemark.kafka.partitioning import partition_of
 from tidemark.lineage.derivation import Derivation, Event, known
-from tidemark.lineage.partitioning import partition_of
 from tidemark.lineage.topic_reader import TopicReader, milliseconds, offset_of, value_of
 from tidemark.pipeline import Pipeline
 from tidemark.records import Prediction, decode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidemark.lineage.partitioning import murmur2, partition_of
+from tidemark.kafka.partitioning import murmur2, partition_of
 
 
 @pytest.mark.parametrize(
