@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
@@ -15,11 +15,14 @@ from dataflows.engine.added_topics import ensure_added
 from dataflows.engine.config import EngineConfig, commit_interval, commit_interval_set, gap_accepted
 from dataflows.engine.environment import connected, of_environment
 from dataflows.engine.flow import over_kafka
+from dataflows.engine.kept import SessionWindows
 from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
-from dataflows.engine.warmup import as_json, rehearse
+from dataflows.engine.warmup import as_json, made_up, rehearse
 from dataflows.engine.work import Done, Work
+from tidemark.asking import Answerer
+from tidemark.errors import ConfigError
 from tidemark.pipeline import Pipeline
 from tidemark.registry.deployed import record_deployed
 from tidemark.registry.follower import ModelWatcher
@@ -29,6 +32,9 @@ from tidemark.runtime.settings import Settings
 from tidemark.stream.models import ActiveModel, ModelSource
 from tidemark.stream.processor import StreamProcessor
 from tidemark.stream.steps import has_rules
+
+if TYPE_CHECKING:
+    from prediction_grpc.server import PredictionServer
 
 _log = logging.getLogger(__name__)
 _QUIET_INTERVAL: Final = 0.01
@@ -73,6 +79,9 @@ Build = Callable[[Source[Work], Sink[Done], Pipeline, ModelSource], Dataflow]
 """What makes a flow between a source and a sink: `build`, or a user's own."""
 
 
+_BUILD: Final[Build] = build
+
+
 class Champion:
     """The model in force, once the flow runs."""
 
@@ -82,6 +91,10 @@ class Champion:
     def current(self) -> ActiveModel | None:
         """The model in force now; None before the first. Never waits."""
         return None if self.watcher is None else self.watcher.current()
+
+    def shadow(self) -> ActiveModel | None:
+        """The model that is asked beside it; None where there is none. Never waits."""
+        return None if self.watcher is None else self.watcher.shadow()
 
     def label_counts(self) -> LabelCounts | None:
         """What labels had told when there was no model; None where nothing is known. Never waits."""
@@ -100,37 +113,55 @@ def over(pipeline: Pipeline, settings: Settings, stop: Stop, build: Build = buil
     Returns:
         The flow, and the sessions that it will have.
 
+    Raises:
+        ConfigError: the pipeline has `[ask]`, and the flow is a user's own.
+
     """
-    champion = Champion()
-    return over_kafka(
+    if pipeline.ask is not None and build is not _BUILD:
+        raise ConfigError(
+            f"pipeline '{pipeline.name}': [ask] answers by the steps of Tidemark's own stream flow, and this flow is "
+            "another; remove [ask], or run `tidemark run stream`"
+        )
+    champion, kept = Champion(), SessionWindows()
+    flow, kept.sessions = over_kafka(
         lambda source, sink: build(source, sink, pipeline, champion),
-        lambda: prepared(pipeline, settings, champion),
+        lambda: prepared(pipeline, settings, champion, kept),
         stop,
     )
+    return flow, kept.sessions
 
 
-def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Running:
+def prepared(pipeline: Pipeline, settings: Settings, champion: Champion, kept: SessionWindows) -> Running:
     """Kernels are warm and the champion is known before the group is joined.
 
     Raises:
-        TidemarkError: the models topic can't be read, or offsets are gone and what was published is there.
+        TidemarkError: the models topic can't be read, offsets are gone and what was published is there, or nobody can
+            be answered where the pipeline says.
 
     """
     settings = connected(settings)
     check_offsets(pipeline, settings, "stream")
     ensure_added(pipeline, settings, pipeline.topics.sample)
     secret = signing_key()
-    watcher = champion.watcher = ModelWatcher(settings, pipeline, secret=secret).start()
+    shadow = None if pipeline.ask is None else pipeline.ask.shadow
+    watcher = champion.watcher = ModelWatcher(settings, pipeline, secret=secret, shadow=shadow).start()
     try:
         watcher.wait_ready()
         record_deployed(settings, pipeline, secret=secret)
         _log.info("warming up: a first start compiles kernels, which takes up to a minute; later ones take seconds")
         plain = as_json(pipeline)
         rehearse(StreamProcessor(plain, watcher), plain)
+        answering = answers(pipeline, settings, champion, kept)
         _log.info("warm; joining the group")
     except BaseException:
         watcher.close()
         raise
+
+    def close() -> None:
+        if answering is not None:
+            answering.close()
+        watcher.close()
+
     last = tuple(pipeline.hop_topics[-1:])
     config = EngineConfig(
         group=f"{pipeline.name}.stream",
@@ -151,7 +182,26 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion) -> Runn
         accept_gap=gap_accepted(),
         deadletter=pipeline.topics.deadletter,
     )
-    return Running(config, close=watcher.close)
+    return Running(config, close=close)
+
+
+def answers(
+    pipeline: Pipeline, settings: Settings, champion: Champion, kept: SessionWindows
+) -> PredictionServer | None:
+    """What answers calls, where the pipeline has `[ask]`: it listens at once, and refuses until the windows are there.
+
+    Raises:
+        TidemarkError: it can't listen; says what to do.
+
+    """
+    if pipeline.ask is None:
+        return None
+    from prediction_grpc.server import PredictionServer  # noqa: PLC0415 - only where somebody is answered
+
+    ensure_added(pipeline, settings, pipeline.topics.answered)
+    plain = as_json(pipeline)
+    Answerer(plain, champion, kept, max_lag=0.0).warm(made_up(plain)[0])
+    return PredictionServer(pipeline, settings, champion, kept).start()
 
 
 def flow() -> Dataflow:

@@ -1,4 +1,4 @@
-"""Generate labeling_grpc/v1 from proto/: `python tools/generate_protos.py`, or `--check` to compare only.
+"""Generate the modules of each contract in proto/: `python tools/generate_protos.py`, or `--check` to compare only.
 
 The path of the .proto mirrors its package, so what protoc writes is imported as it is.
 """
@@ -13,14 +13,19 @@ from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = Path("labeling_grpc/v1")
-SOURCES = ("labeling_grpc/v1/labeling.proto", "labeling_grpc/v1/admin.proto")
-DESCRIPTION = PACKAGE / "openapi.json"
+LABELING, PREDICTION = Path("labeling_grpc/v1"), Path("prediction_grpc/v1")
+PACKAGES = (LABELING, PREDICTION)
+SOURCES = (
+    "labeling_grpc/v1/labeling.proto",
+    "labeling_grpc/v1/admin.proto",
+    "prediction_grpc/v1/prediction.proto",
+)
+DESCRIPTION = LABELING / "openapi.json"
 PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 
 def generate(target: Path) -> None:
-    """Write the modules and stubs of every .proto, and the description of the REST calls, below `target`.
+    """Write the modules and stubs of every .proto, and the description of the labeling calls over REST, below `target`.
 
     Raises:
         RuntimeError: protoc refuses a source; its message is on stderr.
@@ -53,7 +58,8 @@ def generate(target: Path) -> None:
         raise RuntimeError(f"protoc ended with {code}; see its message above")
     contract = FileDescriptorSet.FromString((target / "contract").read_bytes())
     (target / "contract").unlink()
-    described = json.dumps(openapi(contract), indent=1, ensure_ascii=False)
+    labeling = FileDescriptorSet(file=[file for file in contract.file if file.package == "labeling_grpc.v1"])
+    described = json.dumps(openapi(labeling), indent=1, ensure_ascii=False)
     (target / DESCRIPTION).write_text(described + "\n", encoding="utf-8")
 
 
@@ -61,10 +67,11 @@ def differences(root: Path = ROOT) -> list[str]:
     """Names of generated files that are missing, left over or differ from what proto/ gives now."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        fresh = {path.name: path.read_text() for path in (Path(folder) / PACKAGE).iterdir()}
+        fresh = {path.name: path.read_text() for package in PACKAGES for path in (Path(folder) / package).iterdir()}
     committed = {
         path.name: path.read_text()
-        for path in (root / PACKAGE).iterdir()
+        for package in PACKAGES
+        for path in (root / package).iterdir()
         if path.suffix in {".py", ".pyi", ".json"} and path.name != "__init__.py"
     }
     return sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
@@ -79,7 +86,7 @@ def main() -> int:
         return 0
     stale = differences()
     for name in stale:
-        print(f"{PACKAGE / name} is out of date: run python tools/generate_protos.py")
+        print(f"{name} is out of date: run python tools/generate_protos.py")
     return 1 if stale else 0
 
 

@@ -28,5 +28,6 @@ def ensure_added(pipeline: Pipeline, settings: Settings, topic: str) -> None:
         retention_ms=pipeline.retention.events // 1_000,
         predictions_retention_ms=predictions_retention(pipeline) // 1_000,
         decisions=bool(pipeline.decisions),
+        asked=pipeline.ask is not None,
     )
     ensure_topics(settings, [spec for spec in specs if spec.name == topic])

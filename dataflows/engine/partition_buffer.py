@@ -37,6 +37,7 @@ class Lane:
     all_told: the client had no more to give when it was asked last, so that an empty partition is one.
     given_up: it had no rows for too long, though it is not at its end: nobody waits for it until one comes.
     stamp: Kafka timestamp (ms) of the last row that came; -1 where there was none, or it has none.
+    taken_stamp: the same of the last row that was given to the processor; -1 where there was none.
     end: offset after the last row that came, whether it was read or handed over.
     asked: offset from which the client was last told to read.
     ended_at: where its log ended for readers of committed records when that was last told.
@@ -62,6 +63,7 @@ class Lane:
     all_told: bool = True
     given_up: bool = False
     stamp: int = -1
+    taken_stamp: int = -1
     end: int = 0
     asked: int = 0
     ended_at: int = 0
@@ -94,13 +96,23 @@ class Lane:
         self.committed = committed
         self.dirty = self.at_end = self.paused = False
         self.event_time, self.arrived, self.pace, self.last_row = None, None, 0.0, now
-        self.behind_since, self.given_up, self.stamp = -math.inf, False, -1
+        self.behind_since, self.given_up, self.stamp, self.taken_stamp = -math.inf, False, -1, -1
         self._forget()
 
     def shut(self) -> None:
         """Drop what was read; whatever of it is under way is stale from now on."""
         self.is_open, self.generation, self.dirty = False, -1, False
         self._forget()
+
+    def lag(self, now: float, wall: float) -> float:
+        """Seconds by which what was given to the processor is behind the log; infinite where that is not known.
+
+        Any thread may ask. now: monotonic seconds.  wall: seconds since 1970.
+        """
+        if self.is_open and self.at_end and not self.rows:
+            return 0.0
+        read = math.inf if self.taken_stamp < 0 else max(wall - self.taken_stamp / 1_000, 0.0)
+        return min(now - self.behind_since, read) if self.is_open else math.inf
 
     def end_replay(self) -> None:
         """The log ends, and the last rows below the committed offset are no more: there is nothing left to replay.
@@ -141,7 +153,7 @@ class Lane:
         self.rows += len(messages)
         self.bytes += sum(map(len, messages))
         if self.at_end:
-            self.at_end, self.behind_since = False, now
+            self.behind_since, self.at_end = now, False
         self.last_row, self.given_up = now, False
         self.stamp = messages[-1].timestamp()[1]
         self.end = _offset(messages[-1]) + 1
@@ -202,7 +214,7 @@ class Lane:
         self.rows -= len(taken)
         self.told = max(0, self.told - len(taken))
         self.bytes -= sum(map(len, taken))
-        self.taken = int(batch.offsets[-1]) + 1
+        self.taken, self.taken_stamp = int(batch.offsets[-1]) + 1, int(batch.timestamps[-1])
         return batch
 
     def _forget(self) -> None:

@@ -80,6 +80,11 @@ class Sessions:
         self._sessions[worker] = session
         return session
 
+    @property
+    def running(self) -> list[Session]:
+        """The sessions that have begun and not ended. Any thread may ask."""
+        return list(self._sessions.values())
+
     def finish(self, worker: int) -> None:
         """End a worker's session in order, if it has begun."""
         session = self._sessions.pop(worker, None)

@@ -114,6 +114,21 @@ class Session:
         """The partitions this worker has, by topic and number."""
         return self._membership.lanes
 
+    @property
+    def steps(self) -> Mapping[str, Any]:
+        """The steps of this worker, by name."""
+        return self._steps
+
+    @property
+    def partitions(self) -> frozenset[tuple[str, int]]:
+        """Topic and number of every partition of the flow, whoever has it; empty until the topics were looked at."""
+        return self._topics.partitions
+
+    def lag(self) -> float:
+        """Seconds by which the partition that is furthest behind is. Any thread may ask."""
+        now, wall = self._clock(), self._wall()
+        return max((lane.lag(now, wall) for lane in list(self._membership.lanes.values())), default=0.0)
+
     # -- the source's side ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:

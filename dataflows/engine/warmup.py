@@ -30,7 +30,7 @@ _EXAMPLES: dict[str, object] = {"string": "1", "int": 1, "float": 1.5, "bool": T
 def rehearse(processor: Processor, pipeline: Pipeline) -> Counter[str]:
     """Run made-up records through all stages of `processor`, outside Kafka; how many outputs it gave to each topic."""
     raw = pipeline.raw_topics[0]
-    records = Records(pipeline).records(_records(pipeline))
+    records = Records(pipeline).records(made_up(pipeline))
     ready = {raw: [Output(raw, record.value, record.key) for record in records]}
     given: Counter[str] = Counter()
     for topic in (raw, *pipeline.hop_topics):
@@ -45,7 +45,7 @@ def rehearse(processor: Processor, pipeline: Pipeline) -> Counter[str]:
     return given
 
 
-def _records(pipeline: Pipeline) -> list[bytes]:
+def made_up(pipeline: Pipeline) -> list[bytes]:
     """JSON of rows a minute apart that fit the pipeline's columns."""
     records = []
     tell = TIME_FORMATS.get(pipeline.time.format).write

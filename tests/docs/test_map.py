@@ -8,7 +8,7 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[2]
 _MAP = _ROOT / "docs" / "contributing" / "map.md"
 _PATH = re.compile(r"`([a-z_]+/[\w/.]*)`")
-_PACKAGES = ("tidemark", "dataflows", "kernels", "labeling_grpc", "console")
+_PACKAGES = ("tidemark", "dataflows", "kernels", "labeling_grpc", "prediction_grpc", "console")
 _INSIDE = {"labeling_grpc/storage/migrations/", "labeling_grpc/storage/migrations/versions/", "tidemark/"}
 """Folders of packages that are no room of their own."""
 

@@ -13,6 +13,7 @@ from bytewax.dataflow import Dataflow, Operator
 import kernels
 from kernels.windows.specs import AGGREGATES, KINDS
 from labeling_grpc.v1 import admin_pb2, labeling_pb2
+from prediction_grpc.v1 import prediction_pb2
 from tidemark.flows import FLOWS
 from tidemark.observe.catalog import metrics
 from tidemark.pipeline.model import Pipeline
@@ -112,7 +113,7 @@ def _made_by(flow: Dataflow, stream: str) -> str:
 
 def test_every_call_message_and_value_of_the_contract_is_on_its_page() -> None:
     page = _page("grpc")
-    for module in (labeling_pb2, admin_pb2):
+    for module in (labeling_pb2, admin_pb2, prediction_pb2):
         file = module.DESCRIPTOR
         for service in file.services_by_name.values():
             assert f"## {service.name}\n" in page

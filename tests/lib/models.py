@@ -85,6 +85,7 @@ def small_model(
 ) -> tuple[TrainedModel, ModelManifest]:
     """A trained model and its manifest, to be published; `wrong`: it has learnt the opposite."""
     features, target = rows(count, seed, len(schema.classes))
+    features = np.tile(features, -(-len(schema.features) // features.shape[1]))[:, : len(schema.features)]
     data = dataset_of(features, len(schema.classes) - 1 - target if wrong else target)
     model = train(data, schema, {"num_iterations": trees})
     manifest = describe(

@@ -4,8 +4,8 @@ import ast
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-_CODE = ("tidemark", "dataflows", "kernels", "labeling_grpc", "console", "benchmarks", "tools")
-_GENERATED = ("labeling_grpc/v1/",)
+_CODE = ("tidemark", "dataflows", "kernels", "labeling_grpc", "prediction_grpc", "console", "benchmarks", "tools")
+_GENERATED = ("labeling_grpc/v1/", "prediction_grpc/v1/")
 _MOST = 400
 _REASON = f"Longer than {_MOST} lines: "
 

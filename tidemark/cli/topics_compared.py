@@ -72,4 +72,5 @@ def _specs(pipeline: Pipeline, retention: int) -> list[TopicSpec]:
         short_retention_ms=proposals_retention(pipeline) // 1_000,
         predictions_retention_ms=predictions_retention(pipeline) // 1_000,
         decisions=bool(pipeline.decisions),
+        asked=pipeline.ask is not None,
     )

@@ -21,6 +21,7 @@ from tidemark.cli.costs import costs
 from tidemark.cli.raw_topics import empty_topics
 from tidemark.cli.supervised import Asked, Supervised
 from tidemark.cli.topics_compared import made, topics_lack
+from tidemark.errors import ConfigError
 from tidemark.flows import FLOWS, FlowSpec, flows_of
 from tidemark.kafka import ensure_topics
 from tidemark.pipeline import Pipeline
@@ -121,6 +122,10 @@ def up(
             text = read(pipeline)
             loaded = parse(text, str(pipeline))
             check_schemas(loaded)
+            if loaded.ask is not None and streams > 1:
+                raise ConfigError(
+                    "[ask] needs one stream process, for none of several has all windows; leave --streams out, or [ask]"
+                )
             flows_of(loaded)  # refuses one of a package that is broken, before Kafka is started
             wanted = Settings.from_environment()
             folder = pipeline_folder(wanted, loaded.name)

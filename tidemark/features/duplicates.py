@@ -68,6 +68,19 @@ class Seen:
             self._look_at = 2 * len(self._times) + _MOST
         return keep
 
+    def has(self, hashes: NDArray[np.uint64], times: NDArray[np.int64], watermark: int) -> NDArray[np.bool_]:
+        """Which rows would be duplicates if each came now, alone. Arguments as for `first`; nothing is changed."""
+        forgotten = NO_WATERMARK if watermark == NO_WATERMARK else watermark - self._back
+        return np.array(
+            [
+                key != 0
+                and at > forgotten
+                and any(time > forgotten and abs(at - time) <= self._within for time in self._times.get(key, ()))
+                for key, at in zip(hashes.tolist(), times.tolist(), strict=True)
+            ],
+            np.bool_,
+        )
+
     def _is_first(self, known: list[int], at: int, forgotten: int) -> bool:
         """Whether no time of a key lies near to `at`, which is among them from then on."""
         del known[: bisect_right(known, forgotten)]

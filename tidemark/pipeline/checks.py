@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from tidemark.pipeline.ask_checks import ask_problems
 from tidemark.pipeline.budget_checks import budget_problems
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.column_checks import column_problems, duplicate_problems, scale_problems
@@ -72,6 +73,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
         *source_problems(pipeline),
         *webhook_problems(pipeline),
         *label_studio_problems(pipeline),
+        *ask_problems(pipeline),
         *(
             Problem(f"training.params.{name}", wrong)
             for name, wrong in problems_of(pipeline.training.params, pipeline.learner)
@@ -92,7 +94,7 @@ def _expressed(pipeline: Pipeline, checked: CheckedTexts | None) -> Expressed:
 
 
 def _own_topics(pipeline: Pipeline, raw: list[str]) -> set[str]:
-    specs = pipeline.topics.specs(raw=raw, hops=pipeline.keys, partitions=1, retention_ms=1, decisions=True)
+    specs = pipeline.topics.specs(raw=raw, hops=pipeline.keys, partitions=1, retention_ms=1, decisions=True, asked=True)
     return {spec.name for spec in specs} | {pipeline.topics.webhooks}
 
 

@@ -256,6 +256,33 @@ class LabelStudioSpec(Section):
     those that the system trusts."""
 
 
+class AskSpec(Section):
+    """Answers at once: the `stream` process is asked over gRPC what its windows and its model say of an event."""
+
+    address: Annotated[str, Field(min_length=1, max_length=300)] = "127.0.0.1:50061"
+    """`host:port` to listen on; port 0 takes a free one, which the log names. Any but this machine's own needs a
+    token, or certificates of the callers."""
+    token_file: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """File of tokens, one a line, of which a call must show one as `authorization: Bearer TOKEN`; from the pipeline
+    file's folder."""
+    token_env: Unless[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]] = None
+    """Environment variable of a token, instead of a file."""
+    tls_cert: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """PEM file of the certificate, from the pipeline file's folder."""
+    tls_key: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """PEM file of its key."""
+    tls_ca: Unless[Annotated[str, Field(min_length=1, max_length=1_000)]] = None
+    """PEM file of who must have signed the callers' certificates, if callers must show one."""
+    calls: Annotated[int, Field(ge=1, le=10_000), Unit("calls")] = 200
+    """Calls under way at once, of which more are refused: a caller's deadline is worth more than a place in a queue."""
+    shadow: Unless[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]] = None
+    """Version of a model that is asked beside the one in force, of the same features and in the same answer; or
+    `previous`, the champion before. It decides nothing."""
+    max_lag: Duration = 10_000_000
+    """How far the windows may be behind the raw topics: beyond it calls are refused, for the rows that are missing are
+    the very burst that a caller wants to know of."""
+
+
 class Time(Section):
     """Event time: the column, how it is written, and how far out of order rows may be."""
 
@@ -856,6 +883,8 @@ class Pipeline(Section):
     """Programs elsewhere that are told what happens (docs/how-to/webhooks.md)."""
     label_studio: Unless[LabelStudioSpec] = None
     """Where cases are answered besides (docs/how-to/label-studio.md)."""
+    ask: Unless[AskSpec] = None
+    """Answers at once, over gRPC (docs/how-to/ask-now.md). Without this table nobody is answered."""
     features_topic: bool = False
     """Whether the features of every event are written to `P.features`."""
     _folder: Path = PrivateAttr(default=Path())

@@ -67,6 +67,20 @@ class ShadowPrediction(Prediction, frozen=True, kw_only=True):
     incomplete: list[str] = []
 
 
+class Answered(Prediction, frozen=True, kw_only=True):
+    """`P.answered`: what a caller was told of an event at once (`[ask]`), before the stream predicted it.
+
+    `at` is this machine's clock, µs since 1970. `windows` are those that were looked at: topic and partition, and the
+    offset after the last record in them; null where there was none. `shadow` is the version of a model that was asked
+    besides (`ask.shadow`), and `shadow_probabilities` what it said.
+    """
+
+    at: Int64
+    windows: list[tuple[str, int, int | None]]
+    shadow: str | None = None
+    shadow_probabilities: list[float] | None = None
+
+
 class Decision(Record, frozen=True, kw_only=True):
     """`P.decisions`: what a rule makes of an event that is likely enough.
 

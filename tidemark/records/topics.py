@@ -64,6 +64,11 @@ class Topics:
         return f"{self.pipeline}.decisions"
 
     @property
+    def answered(self) -> str:
+        """What callers were told at once, one JSON record for each event. Only where the pipeline has `[ask]`."""
+        return f"{self.pipeline}.answered"
+
+    @property
     def labels(self) -> str:
         """Annotations, kept forever."""
         return f"{self.pipeline}.labels"
@@ -127,12 +132,14 @@ class Topics:
         short_retention_ms: int = 6 * 3_600_000,
         predictions_retention_ms: int = 0,
         decisions: bool = False,
+        asked: bool = False,
     ) -> list[TopicSpec]:
         """Every topic of the pipeline; `partitions` is the number of raw partitions.
 
         short_retention_ms: of the proposals, which selection reads again from the beginning of an open tile.
         predictions_retention_ms: of the predictions, if longer: they are joined to outcomes that come late.
         decisions: whether the pipeline has rules.
+        asked: whether it has `[ask]`.
         """
         time, kept = {"retention.ms": str(retention_ms)}, max(retention_ms, predictions_retention_ms)
         compacted = dict(_COMPACTED)
@@ -144,6 +151,7 @@ class Topics:
             TopicSpec(self.proposals, 1, {"retention.ms": str(short_retention_ms)}),
             TopicSpec(self.sample, 1, compacted | _SMALL_SEGMENTS),
             TopicSpec(self.candidates, 1, dict(time)),
+            *([TopicSpec(self.answered, partitions, {"retention.ms": str(kept)})] if asked else []),
             *([TopicSpec(self.decisions, 1, {"retention.ms": str(kept + _OUTLIVES_MS)})] if decisions else []),
             TopicSpec(self.labels, 1, dict(_FOREVER)),
             TopicSpec(self.outcomes, partitions, dict(_FOREVER)),

@@ -19,6 +19,8 @@ from tidemark.registry.versions import serial_of
 
 _log = logging.getLogger(__name__)
 _REMEMBERED: Final = 100
+PREVIOUS: Final = "previous"
+"""In place of a shadow's version: whichever was champion before the one in force."""
 
 
 class ChampionKeeper:
@@ -27,17 +29,26 @@ class ChampionKeeper:
     Before there is any, the newest earlier champion that passes is taken.
 
     report: told what was refused (a version, or a record) and why.
+    shadow: version of a model that is had ready beside the champion, or `PREVIOUS`; None for none.
     current: the model in force, None before the first.  refused: why the latest refused ones were.
     label_counts: what labels had told when there was no model, None where nothing is known.
     """
 
-    def __init__(self, schema: ModelSchema, secret: bytes | None, report: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        schema: ModelSchema,
+        secret: bytes | None,
+        report: Callable[[str, str], None],
+        shadow: str | None = None,
+    ) -> None:
         self._schema = schema
         self._secret = secret
         self._report = report
         self._registry = Registry(secret)
         self._incarnation: str | None = None
+        self._wanted = shadow
         self.current: ActiveModel | None = None
+        self.shadow: ActiveModel | None = None
         self.refused: dict[str, str] = {}
         self.label_counts: LabelCounts | None = None
 
@@ -68,11 +79,15 @@ class ChampionKeeper:
             return False
 
     def adopt(self, sandbox: Sandbox) -> None:
-        """Put the champion in force if it passes every check."""
+        """Put the champion in force if it passes every check, and have the shadow ready if it does."""
+        validator = Validator(self._schema, sandbox)
+        self._adopt_champion(validator)
+        self._adopt_shadow(validator)
+
+    def _adopt_champion(self, validator: Validator) -> None:
         candidates = self._registry.candidates()
         if self.current is not None:
             candidates = candidates[:1]
-        validator = Validator(self._schema, sandbox)
         for version in candidates:
             if self._in_force(version):
                 return
@@ -83,6 +98,22 @@ class ChampionKeeper:
                 continue
             _log.info("model %s is in force", version)
             return
+
+    def _adopt_shadow(self, validator: Validator) -> None:
+        version = self._wanted
+        if version == PREVIOUS:
+            others = (each for each in self._registry.candidates() if each != self.version)
+            version = next(others, None)
+        if version is None or version == self.version or version not in self._registry.manifests:
+            self.shadow = None
+        elif self.shadow is None or self.shadow.version != version:
+            self.shadow = None
+            try:
+                self.shadow = ActiveModel(validator.check(self._registry, version))
+            except ModelError as error:
+                _log.warning("model %s can't be asked as a shadow: %s", version, error)
+            else:
+                _log.info("model %s is asked beside it, as a shadow", version)
 
     def _in_force(self, version: str) -> bool:
         current = self.current

@@ -47,10 +47,17 @@ class ModelWatcher:
     Each version that comes in force is told as well, as the metric `model_in_force`.
 
     secret: key that models must be signed with.  flow: who serves the models, for people.
+    shadow: version of a model to have ready beside the champion, or `previous`.
     """
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, *, secret: bytes | None = None, flow: str = "stream"
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        *,
+        secret: bytes | None = None,
+        flow: str = "stream",
+        shadow: str | None = None,
     ) -> None:
         self._flow = flow
         self._told: str | None = None
@@ -58,7 +65,7 @@ class ModelWatcher:
         self._settings = settings
         self._topics = pipeline.topics
         self._admin: AdminClient | None = None
-        self._keeper = ChampionKeeper(ModelSchema.of(pipeline), secret, self._report)
+        self._keeper = ChampionKeeper(ModelSchema.of(pipeline), secret, self._report, shadow)
         self._sandbox = Sandbox()
         self._adopted_at = 0.0
         self._failure: TidemarkError | None = None
@@ -74,6 +81,10 @@ class ModelWatcher:
     def label_counts(self) -> LabelCounts | None:
         """What labels had told when there was no model; None where nothing is known. Never waits."""
         return self._keeper.label_counts
+
+    def shadow(self) -> ActiveModel | None:
+        """The model that is had ready beside the champion; None where there is none. Never waits."""
+        return self._keeper.shadow
 
     def start(self) -> Self:
         """Begin to follow the topic."""

@@ -50,6 +50,15 @@ class CountsLabels(Protocol):
         ...
 
 
+@runtime_checkable
+class Shadows(Protocol):
+    """A source of models that has another ready beside the one in force."""
+
+    def shadow(self) -> ActiveModel | None:
+        """The other model; None where there is none. Never waits."""
+        ...
+
+
 class NoModel:
     """A source that has no model yet."""
 

@@ -21,12 +21,14 @@ from tools.reference.markdown import code, prose, table
 
 _INTRO: Final = """# The gRPC contract
 
-The labeling service serves these services. The sources are in `proto/`. Python clients are in
-[`labeling_grpc.client`](python.md); [security](../how-to/security.md) says which role may make which call.
+The labeling service serves the first two of these services, the `stream` process of a pipeline with `[ask]` the third.
+The sources are in `proto/`. Python clients are in [`labeling_grpc.client`](python.md) and
+[`prediction_grpc.client`](../how-to/ask-now.md); [security](../how-to/security.md) says which role may make which call
+of the labeling service.
 """
 _FILE_MESSAGES, _FILE_ENUMS, _FILE_SERVICES = 4, 5, 6
 _MESSAGE_FIELDS, _MESSAGE_NESTED, _MESSAGE_ENUMS, _ENUM_VALUES, _METHODS = 2, 3, 4, 2, 2
-_PREFIX: Final = ".labeling_grpc.v1."
+_PREFIXES: Final = (".labeling_grpc.v1.", ".prediction_grpc.v1.")
 Comments = dict[tuple[int, ...], str]
 Path_ = tuple[int, ...]
 
@@ -128,7 +130,8 @@ def _type(field: FieldDescriptorProto, maps: dict[str, DescriptorProto]) -> str:
 
 
 def _link(name: str) -> str:
-    if not name.startswith(_PREFIX):
+    prefix = next((each for each in _PREFIXES if name.startswith(each)), None)
+    if prefix is None:
         return code(name.removeprefix("."))
-    short = name.removeprefix(_PREFIX)
+    short = name.removeprefix(prefix)
     return f"[{code(short)}](#{short.lower().replace('.', '')})"

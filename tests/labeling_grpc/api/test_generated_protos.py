@@ -31,7 +31,8 @@ def test_the_generated_code_is_what_the_contract_gives(tool: ModuleType) -> None
 
 
 def test_an_edited_or_missing_module_is_found(tool: ModuleType, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "labeling_grpc/v1", tmp_path / "labeling_grpc/v1")
+    for package in ("labeling_grpc/v1", "prediction_grpc/v1"):
+        shutil.copytree(ROOT / package, tmp_path / package)
     edited = tmp_path / "labeling_grpc/v1/labeling_pb2.py"
     edited.write_text(edited.read_text() + "\n")
     (tmp_path / "labeling_grpc/v1/labeling_pb2_grpc.py").unlink()

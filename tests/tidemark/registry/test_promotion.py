@@ -169,3 +169,37 @@ def test_a_description_shares_all_splits_out_among_the_features() -> None:
     assert model.trees == 6
     assert sum(model.splits.values()) == pytest.approx(1)
     assert next(iter(model.splits)) == "a"  # the class follows from it most
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ready"),
+    [
+        (None, None),
+        ("previous", VERSIONS[1]),
+        (VERSIONS[0], VERSIONS[0]),
+        (VERSIONS[2], None),
+        ("v000009-00000009", None),
+    ],
+)
+def test_a_shadow_is_had_ready_beside_the_champion_and_never_is_it(wanted: str | None, ready: str | None) -> None:
+    with Sandbox() as sandbox:
+        keeper = ChampionKeeper(SCHEMA, None, lambda what, why: pytest.fail(f"{what}: {why}"), wanted)
+        for output in OUTPUTS:
+            keeper.take(output.key, output.value, output.headers, "here")
+        keeper.adopt(sandbox)
+    assert keeper.version == VERSIONS[2]
+    assert (None if keeper.shadow is None else keeper.shadow.version) == ready
+
+
+def test_a_shadow_that_does_not_pass_its_checks_leaves_the_champion_as_it_is() -> None:
+    registry = registry_of(OUTPUTS)
+    other = msgspec.structs.replace(registry.manifests[VERSIONS[0]], features=["x", "y", "z"], schema_hash="0" * 16)
+    with Sandbox() as sandbox:
+        keeper = ChampionKeeper(SCHEMA, None, lambda what, why: pytest.fail(f"{what}: {why}"), "previous")
+        for output in [
+            *OUTPUTS,
+            signed(TOPIC, VERSIONS[1].encode(), encode(msgspec.structs.replace(other, version=VERSIONS[1])), None),
+        ]:
+            keeper.take(output.key, output.value, output.headers, "here")
+        keeper.adopt(sandbox)
+    assert (keeper.version, keeper.shadow) == (VERSIONS[2], None)

@@ -123,11 +123,29 @@ class PredictStep:
         table = features.to_numpy(order="c")
         if isinstance(self._model, Scales):
             self._scaled.add(len(table), self._model.scaled(table))
-        given = self._model.probabilities(table)
-        expected = (len(features), len(self._pipeline.label.classes))
-        if given.shape != expected:
-            raise ModelError(
-                f"model {self._model.version} gives probabilities of shape {given.shape}, expected {expected}: "
-                "it was trained for other classes; retrain it"
-            )
-        return self._model.version, given
+        return self._model.version, probabilities_of(self._model, table, len(self._pipeline.label.classes))
+
+
+def probabilities_of(model: ActiveModel, table: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
+    """What a model says of rows.
+
+    Args:
+        model: of the pipeline.
+        table: (n, features) in the order of `Pipeline.feature_names`; NaN is missing.
+        classes: how many the pipeline has.
+
+    Returns:
+        (n, classes), each row sums to 1.
+
+    Raises:
+        ModelError: the model gives probabilities of another shape.
+
+    """
+    given = model.probabilities(table)
+    expected = (len(table), classes)
+    if given.shape != expected:
+        raise ModelError(
+            f"model {model.version} gives probabilities of shape {given.shape}, expected {expected}: "
+            "it was trained for other classes; retrain it"
+        )
+    return given

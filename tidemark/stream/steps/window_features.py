@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kernels import WindowState
-from tidemark.features.duplicates import Seen, duplicate_keys
+from tidemark.features.duplicates import Seen as SeenKeys
+from tidemark.features.duplicates import duplicate_keys
 from tidemark.features.windows import NO_WATERMARK, KeyWindows, Rewind, key_hashes, running_watermarks
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.processor import EARLIEST, Partition
@@ -45,10 +47,45 @@ class Windowed:
     dropped: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What windows must know of n rows that look at them.
+
+    hashes: (n,) uint64 of their keys.  times: (n,) event times, µs.  values: (n, columns aggregated).
+    ids: (n,) uint64 hashes of their `[deduplicate]` keys; 0 where there is none.
+    """
+
+    hashes: NDArray[np.uint64]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+    ids: NDArray[np.uint64]
+
+    def only(self, keep: NDArray[np.bool_]) -> Looks:
+        """Some of the rows. keep: (n,) which."""
+        return Looks(self.hashes[keep], self.times[keep], self.values[keep], self.ids[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What rows would see of a partition if they came now, each alone.
+
+    added: (n, windows) features.  watermark: before them.  follows: offset after the last record of the partition
+    whose rows are in the windows; None where there was none.  known: (n,) bool, rows that were there before.
+    """
+
+    added: NDArray[np.float64]
+    watermark: int
+    follows: int | None
+    known: NDArray[np.bool_]
+
+
 @dataclass(slots=True)
 class _State:
     """What is kept of one partition.
 
+    lock: held while rows enter the windows, and by others while they look.
+    whole: all rows that the windows need are in them, as far as the partition was processed before.
+    follows: offset after the last record whose rows are in the windows.
     latest: event time that the batch last processed moved to.
     reached: watermark at the end of the replay, until that is over; None: as far as the replayed rows move it.
     touched: rows have come since the last tick.  quiet_since: wall time, s, of the first tick without rows.
@@ -60,10 +97,13 @@ class _State:
     rewind: Rewind
     reached: int | None = None
     latest: int | None = None
-    seen: Seen | None = None
+    seen: SeenKeys | None = None
     touched: bool = True
     quiet_since: float = 0.0
     idle: bool = False
+    whole: bool = False
+    follows: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin_anew(self, windows: KeyWindows) -> None:
         """Forget the watermark as well: all that the topic still holds is read again."""
@@ -75,11 +115,14 @@ class _State:
 
         What is in the windows follows from the rows and this watermark alone, whatever way it came there.
         """
-        reached, self.reached = self.reached, None
-        if reached is not None and reached > self.watermark:
-            self.watermark = reached
-            if self.windows is not None:
-                self.windows.watermark = reached
+        if self.whole:
+            return
+        with self.lock:
+            reached, self.reached, self.whole = self.reached, None, True
+            if reached is not None and reached > self.watermark:
+                self.watermark = reached
+                if self.windows is not None:
+                    self.windows.watermark = reached
 
     def moved_to(self, bounded: NDArray[np.int64]) -> NDArray[np.int64]:
         """How far rows move the watermark: not beyond where it was when they were first processed."""
@@ -110,7 +153,7 @@ class WindowFeaturesStep:
         windows = self._windows
         watermark = NO_WATERMARK if position.watermark is None else position.watermark
         state = _State(partition, watermark, windows.state(watermark), Rewind(self._reach), reached=position.reached)
-        state.seen = Seen(self._pipeline) if self._drops else None
+        state.seen = SeenKeys(self._pipeline) if self._drops else None
         self._states[partition] = state
         if position.rebuild or (position.reach is not None and self._reach > position.reach):
             # The pipeline file was edited since, and what was kept to rebuild shorter windows is too little; or the
@@ -138,6 +181,33 @@ class WindowFeaturesStep:
     def latest(self, partition: Partition) -> int | None:
         """How far the batch last processed of the partition moved event time; None if it had no good row."""
         return self._states[partition].latest
+
+    def look(self, partition: Partition, looks: Looks) -> Seen | None:
+        """What rows would see if they came now, each alone, and by this partition. Any thread may ask.
+
+        Args:
+            partition: by which the rows' key is kept.
+            looks: n rows.
+
+        Returns:
+            What they would see; None where the partition is not kept here, or its windows are being rebuilt.
+
+        """
+        state = self._states.get(partition)
+        if state is None or not state.whole:
+            return None
+        known = np.zeros(len(looks.times), np.bool_)
+        added = np.empty((len(looks.times), 0))
+        with state.lock:
+            if state.windows is not None:
+                added = state.windows.peek(looks.hashes, looks.times, looks.values)
+            if state.seen is not None:
+                known = state.seen.has(looks.ids, looks.times, state.watermark)
+            return Seen(added, state.watermark, state.follows, known)
+
+    def kept(self) -> list[Partition]:
+        """Partitions whose windows are whole. Any thread may ask."""
+        return [partition for partition, state in list(self._states.items()) if state.whole]
 
     def process(self, arrivals: Sequence[Arrival], context: RoundContext) -> Windowed:
         """The rows with their windows' features; nothing where they are replayed."""
@@ -181,7 +251,8 @@ class WindowFeaturesStep:
             state, own = self._states[part.partition], slice(part.begin, part.end)
             if state.seen is not None:
                 bounded = state.moved_to(rows.bounded[own])
-                keep[own] = state.seen.first(hashes[own], rows.times[own], bounded, state.watermark)
+                with state.lock:
+                    keep[own] = state.seen.first(hashes[own], rows.times[own], bounded, state.watermark)
             latest = int(np.minimum(rows.times[own], rows.bounded[own] + self._max_ahead).max())
             state.rewind.add(part.first_offset, state.watermark, latest, part.end - part.begin)
         if keep.all():
@@ -214,7 +285,9 @@ class WindowFeaturesStep:
             latest = int(bounded.max())
             before[own] = running_watermarks(state.watermark, bounded)
             if state.windows is not None and hashes is not None:
-                added[own] = state.windows.update(hashes[own], times, values[own], bounded)
+                with state.lock:
+                    added[own] = state.windows.update(hashes[own], times, values[own], bounded)
+                    state.follows = part.last_offset + 1
                 # A hop of an older version may hold a time that is refused today: it must not be kept for ever.
                 kept = int(np.minimum(times, rows.bounded[own] + self._max_ahead).max())
                 state.rewind.add(part.first_offset, state.watermark, kept, len(times))

@@ -1,0 +1,1 @@
+"""Generated from proto/prediction_grpc/v1 by tools/generate_protos.py."""

@@ -1,0 +1,94 @@
+"""Events that were asked about, in the raw topic as any other; and what was answered, in `P.answered`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from tidemark.asking.answerer import Answer
+from tidemark.kafka import producer
+from tidemark.pipeline import Pipeline
+from tidemark.records import Answered, encode
+from tidemark.records.event_id import event_id
+from tidemark.runtime.broker_time import wall_clock
+from tidemark.runtime.settings import Settings
+
+_TIMEOUT_MS: Final = 10_000
+"""After it an event that Kafka has not acknowledged is given up, and its caller is told so."""
+_POLL: Final = 0.05
+_LAST_SECONDS: Final = 3.0
+
+Recorded = Callable[[str | None, str], None]
+"""Told the event's id, or None and why it could not be recorded. Called in the recorder's thread."""
+
+
+class Recorder:
+    """Produces both. `close` it."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        """Connect. settings: that name the Kafka."""
+        self._topic = pipeline.topics.answered
+        self._producer: Producer = producer(settings, linger_ms=0, message_timeout_ms=_TIMEOUT_MS)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name=f"answered-{pipeline.name}", daemon=True)
+        self._thread.start()
+
+    def record(self, answer: Answer, recorded: Recorded) -> None:
+        """Append the event to its raw topic, in the partition of its key.
+
+        Args:
+            answer: to a call that is about it.
+            recorded: called once, when Kafka has it or it is given up.
+
+        """
+        place, record = answer.place, answer.record
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            offset = message.offset()
+            if error is not None or offset is None:
+                recorded(None, error.str() if error is not None else "Kafka did not say where it is")
+                return
+            recorded(event_id(place.topic, place.index, offset, place.incarnation), "")
+
+        try:
+            self._producer.produce(place.topic, record.value, record.key, partition=place.index, on_delivery=delivered)
+        except BufferError:
+            recorded(None, "too many events wait for Kafka")
+        except KafkaException as error:
+            recorded(None, error.args[0].str())
+
+    def tell(self, answer: Answer, event: str) -> None:
+        """Say what was answered, behind the answer: nobody waits for it. event: the event's id."""
+        told = Answered(
+            event_id=event,
+            business_id=answer.business_id,
+            key=answer.key,
+            time=answer.time,
+            probabilities=None if answer.probabilities is None else list(answer.probabilities),
+            uncertainty=answer.uncertainty,
+            model=answer.model,
+            late=answer.late,
+            at=wall_clock(),
+            shadow=None if answer.shadow is None else answer.shadow.model,
+            shadow_probabilities=None if answer.shadow is None else list(answer.shadow.probabilities),
+            windows=[(each.partition.topic, each.partition.index, each.follows) for each in answer.windows],
+        )
+        try:
+            self._producer.produce(self._topic, encode(told), answer.key.encode())
+        except (BufferError, KafkaException):
+            return  # it was answered; the event's own prediction is what counts
+
+    def close(self) -> None:
+        """Wait shortly for what is on its way, and let the client go."""
+        self._stop.set()
+        self._thread.join()
+        self._producer.flush(_LAST_SECONDS)
+        self._producer.purge()
+        self._producer.close()
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(_POLL)
