@@ -90,7 +90,7 @@ def paced(rig: Rig, engine: Engine, rate: int, warm: int, warm_seconds: float, s
     with rig.started(engine) as (process, run):
         earlier = datetime.now(UTC) - timedelta(milliseconds=warm)
         moments = (earlier + timedelta(milliseconds=number) for number in range(warm))
-        told = ((key, _at(value, moment)) for (key, value), moment in zip(records, moments, strict=False))
+        told = ((key, stamped(value, moment)) for (key, value), moment in zip(records, moments, strict=False))
         send(rig.settings, run.source, told)
         visibility = Visibility(rig.admin, run.target, rig.pipeline.partitions)
         deadline = time.monotonic() + _PATIENCE
@@ -151,7 +151,7 @@ def _feed(
         due = min(len(records), int(passed * rate))
         for number in range(sent, due):
             key, value = records[number]
-            producer.produce(topic, _at(value, datetime.fromtimestamp(began + number / rate, UTC)), key)
+            producer.produce(topic, stamped(value, datetime.fromtimestamp(began + number / rate, UTC)), key)
         sent = due
         producer.poll(0)
         if not used and passed >= warm_seconds:
@@ -162,7 +162,7 @@ def _feed(
     return began, used
 
 
-def _at(value: bytes, when: datetime) -> bytes:
+def stamped(value: bytes, when: datetime) -> bytes:
     """The event at another time."""
     mark = b'"time":"'
     begin = value.index(mark) + len(mark)

@@ -25,7 +25,7 @@ class Rig:
     """The broker, the model and the events of one invocation."""
 
     def __init__(self, folder: Path, stack: ExitStack, events: int) -> None:
-        self._folder = folder
+        self.folder = folder
         kafka, self.settings = stack.enter_context(own_kafka(folder))
         self.broker_pid = next(iter(kafka.pids.values()))
         self.pipeline = set_up(self.settings)
@@ -40,7 +40,7 @@ class Rig:
     def started(self, engine: Engine) -> Iterator[tuple[EngineProcess, Run]]:
         """An engine on new topics."""
         self._runs += 1
-        folder = self._folder / f"run{self._runs}"
+        folder = self.folder / f"run{self._runs}"
         folder.mkdir()
         engine.prepare()
         if engine.name == TIDEMARK:

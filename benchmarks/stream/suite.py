@@ -3,8 +3,9 @@
 All work on the same events, features, model, broker and topics (four partitions). S1, which is also P1: the whole
 backlog, from when its first record is visible to when the last prediction is, over the pass-through, in pairs and in
 turn. S3: processor time an event without the broker. S4: events a second beside Python's engines. S6: from append to a
-visible prediction at a rate. A figure of ours is void where a prediction is missing, doubled, or not that of the
-computation in event order. What peers get wrong is told, and their figure stands: they are taken at their best.
+visible prediction at a rate. S11: callers who ask at a rate. A figure of ours is void where a prediction is missing,
+doubled, or not that of the computation in event order. What peers get wrong is told, and their figure stands: they are
+taken at their best.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.stream.asking import TARGET, Asking, asking
 from benchmarks.stream.backlog import Worked, work_off
 from benchmarks.stream.engines import OURS, Engine
 from benchmarks.stream.pace import Paced, paced
@@ -35,7 +37,10 @@ _JVM: Final = [engine.name for engine in JVM]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured. warm: events, which fill windows of seven days.  backlog: events; of pass-through, too."""
+    """How much is measured. warm: events, which fill windows of seven days.  backlog: events; of pass-through, too.
+
+    calls: a second.
+    """
 
     warm: int
     backlog: int
@@ -44,6 +49,7 @@ class Size:
     warm_seconds: float
     seconds: float
     settle: float
+    calls: int = 1_000
 
 
 _FULL: Final = Size(80_000, 6_000_000, 2, (2_000, 5_000), 10.0, 60.0, 4.0)
@@ -55,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks stream", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="60,000 events of backlog, 5 seconds of a feed")
     parser.add_argument("--peers", action="store_true", help="run other engines too; needs Java and Maven")
-    parser.add_argument("--only", choices=("backlog", "pace"), help="one half of it; nothing is recorded")
+    parser.add_argument("--only", choices=("backlog", "pace", "ask"), help="one part of it; nothing is recorded")
     given = parser.parse_args(arguments)
     size = _QUICK if given.quick else _FULL
     compared = [*OURS, *JVM, *PYTHON] if given.peers else list(OURS)
@@ -63,21 +69,26 @@ def main(arguments: Sequence[str]) -> None:
     events = size.warm + max(size.backlog, int(fed))
     worked: list[Worked] = []
     feeds: list[Paced] = []
+    asked: list[Asking] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemark-bench-")))
         rig = Rig(folder, stack, events)
-        if given.only != "pace":
+        if given.only in {None, "backlog"}:
             worked = _backlogs(rig, size, compared)
-        if given.only != "backlog":
+        if given.only in {None, "pace"}:
             beside = [engine for engine in compared if engine.name in {OURS[0].name, KAFKA_STREAMS}]
             for rate in size.rates:
                 for engine in beside:
                     feeds.append(paced(rig, engine, rate, min(size.warm, 10_000), size.warm_seconds, size.seconds))
                     print(feeds[-1].told(), flush=True)
+        if given.only in {None, "ask"}:
+            asked.append(asking(rig, size.calls, min(size.warm, 10_000), size.warm_seconds, size.seconds))
+            print(asked[-1].told(), flush=True)
         version = rig.version
     detail = {"model": version, "quick": given.quick, "load": os.getloadavg()[0], "seed_events": events}
     if given.only is None:
-        write("stream.quick" if given.quick else "stream", [*rows_of(worked, detail), *latency_rows(feeds, detail)])
+        rows = [*rows_of(worked, detail), *latency_rows(feeds, detail), *asking_rows(asked, detail)]
+        write("stream.quick" if given.quick else "stream", rows)
 
 
 def _backlogs(rig: Rig, size: Size, compared: Sequence[Engine]) -> list[Worked]:
@@ -159,6 +170,33 @@ def latency_rows(feeds: Sequence[Paced], detail: dict[str, Any]) -> list[dict[st
                     "detail": {**detail, "feeds": beside},
                 }
             )
+    return rows
+
+
+def asking_rows(asked: Sequence[Asking], detail: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of S11: p50 and p99 of answers.
+
+    Args:
+        asked: how each went.
+        detail: for each row.
+
+    Returns:
+        The rows.
+
+    """
+    rows = []
+    for each in asked:
+        p50, p99, _ = each.latencies
+        rows.append(
+            {
+                "id": f"S11 {each.rate}/s",
+                "value": [round(p50, 2), round(p99, 2)] if each.is_right else None,
+                "unit": "ms from a call to its answer, p50 and p99",
+                "target": list(TARGET),
+                "reached": each.is_right and p50 <= TARGET[0] and p99 <= TARGET[1],
+                "detail": {**detail, "calls": each.told()},
+            }
+        )
     return rows
 
 

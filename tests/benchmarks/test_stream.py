@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmarks.stream.asking import Asking
 from benchmarks.stream.backlog import Worked
 from benchmarks.stream.oracle import features
-from benchmarks.stream.suite import rows_of
+from benchmarks.stream.suite import asking_rows, rows_of
 from benchmarks.stream.workload import Agreement, Workload
 from tidemark.features.backfill import backfill
 from tidemark.pipeline import load
@@ -46,3 +47,15 @@ def test_a_figure_is_void_where_a_prediction_differs_from_event_order(different:
     (row,) = rows_of([ours, passed], {})
     assert (row["value"], row["reached"]) == ((0.25, False) if not different else (None, False))
     assert row["detail"]["runs"][0]["different_from_event_order"] == different
+
+
+@pytest.mark.parametrize(
+    ("refused", "missing", "value", "reached"),
+    [({}, 0, [2.5, 9.0], True), ({"UNAVAILABLE": 1}, 0, None, False), ({}, 1, None, False)],
+)
+def test_how_fast_callers_are_answered_is_void_where_one_is_refused_or_an_event_is_not_predicted_once(
+    refused: dict[str, int], missing: int, value: list[float] | None, reached: bool
+) -> None:
+    asked = Asking(1_000, 60.0, [2.5, 9.0, 40.0], refused, missing, 0.001, 500.0)
+    (row,) = asking_rows([asked], {})
+    assert (row["id"], row["value"], row["reached"]) == ("S11 1000/s", value, reached)
