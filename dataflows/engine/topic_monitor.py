@@ -106,7 +106,7 @@ class TopicWatch:
     @property
     def partitions(self) -> frozenset[tuple[str, int]]:
         """Topic and number of every partition, as last seen."""
-        return frozenset((name, index) for name, seen in self._seen.items() for index in range(seen.partitions))
+        return frozenset((name, index) for name, seen in list(self._seen.items()) for index in range(seen.partitions))
 
     def look_now(self) -> None:
         """Something is odd: look at once."""
