@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from labeling_grpc.commands.labeling import LeaseCases, LeasedCase
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.queue import sql
 from labeling_grpc.queue.annotator_access import AnnotatorAccess
+from labeling_grpc.queue.error_costs import WINDOW, careful, choose, cost_of
 from labeling_grpc.queue.fair_queueing import FairQueueing
 from labeling_grpc.queue.gold import GoldTurns
 from labeling_grpc.queue.handlers.assignments import end_assignments
@@ -68,6 +70,8 @@ class Leasing:
         self._gold = gold
         self._updates: list[dict[str, Any]] = []
         self._gone: set[int] = set()
+        self._careful: dict[str, bool] | None = None
+        self._costs: dict[int, float] = {}
         self.looked = stacks is None
         """Whether it is known that there are no other stacks than these."""
         self.stacks: list[Stack] = []
@@ -196,7 +200,7 @@ class Leasing:
         """The case whose turn it is."""
         for offer in offers:
             explore = self._first(offer.explore, request)
-            active = self._first(offer.due, request) or self._first_in_turn(offer.active, request)
+            active = self._first_due(offer.due, request) or self._first_in_turn(offer.active, request)
             chosen = (explore if self._turns.explore_next else active) or explore or active
             if chosen is not None:
                 chosen.both = explore is not None and active is not None
@@ -208,6 +212,47 @@ class Leasing:
             if (offer := self._first(active[segment], request)) is not None:
                 return offer
         return None
+
+    def _first_due(self, stacks: Sequence[Stack], request: LeaseCases) -> _Found | None:
+        """The case that would miss its due time first, or one that is due about then, by what an error costs."""
+        first, due = self._first(stacks, request), self._work.rules.due
+        if first is None or due is None or due.error_cost is None:
+            return first
+        if self._careful is None:
+            self._careful = careful(self._work.connection)
+        is_careful = self._careful.get(request.annotator)
+        if is_careful is None:
+            return first
+        until = first.row.due_at + due.about
+        offered = [self._offered(stack, request, until) for stack in stacks]
+        found = list(islice(merge(*offered, key=lambda each: each.stack.order(each.row)), WINDOW))
+        costs = [self._cost(each.row, due.error_cost) for each in found]
+        return found[choose(costs, is_careful=is_careful)]
+
+    def _cost(self, row: Waiting, column: str) -> float:
+        if row.case_id not in self._costs:
+            self._costs[row.case_id] = cost_of(row.candidate, column)
+        return self._costs[row.case_id]
+
+    def _offered(self, stack: Stack, request: LeaseCases, until: int) -> Iterator[_Found]:
+        """Cases of a stack by due time that the one who asks may have and that are due by some time."""
+        index = 0
+        while True:
+            for row in islice(stack.rows, index, None):
+                if row.due_at > until:
+                    return
+                if self._is_offered(row, request):
+                    yield _Found(stack, index, row)
+                index += 1
+            if stack.whole:
+                return
+            self._extend(stack)
+
+    def _is_offered(self, row: Waiting, request: LeaseCases) -> bool:
+        """Whether a case of a stack that the one who asks may have is not kept from them, nor given."""
+        held = row.passed_by == request.annotator and row.passed_until > self._work.now
+        held = held or row.assignee not in {None, request.annotator}
+        return not held and row.case_id not in self._gone and request.annotator not in names(row.seen)
 
     def _first(self, stacks: Sequence[Stack], request: LeaseCases) -> _Found | None:
         """The first case of all the stacks, in their order, that the one who asks may have."""
@@ -226,9 +271,7 @@ class Leasing:
         index = 0
         while True:
             for row in islice(stack.rows, index, None):
-                held = row.passed_by == request.annotator and row.passed_until > self._work.now
-                held = held or row.assignee not in {None, request.annotator}
-                if not held and row.case_id not in self._gone and request.annotator not in names(row.seen):
+                if self._is_offered(row, request):
                     return _Found(stack, index, row)
                 index += 1
             if stack.whole:

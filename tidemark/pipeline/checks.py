@@ -276,6 +276,8 @@ def _labeling(pipeline: Pipeline) -> Iterator[Problem]:
         )
     if labeling.due is not None:
         yield from _due(labeling.due, labeling.segment)
+        if labeling.due.error_cost is not None:
+            yield from _error_cost(pipeline, labeling.due.error_cost)
 
 
 def _due(due: Due, segment: str | None) -> Iterator[Problem]:
@@ -283,6 +285,23 @@ def _due(due: Due, segment: str | None) -> Iterator[Problem]:
         yield Problem("labeling.due", "no case gets a due time; write default = '4h', or times of segments")
     if due.segments and segment is None:
         yield Problem("labeling.due.segments", "there are no segments; name their column by labeling.segment")
+    if due.together is not None and due.error_cost is None:
+        yield Problem("labeling.due.together", "nothing goes by it; name a column by labeling.due.error_cost")
+
+
+def _error_cost(pipeline: Pipeline, column: str) -> Iterator[Problem]:
+    where, labeling = "labeling.due.error_cost", pipeline.labeling
+    if column not in pipeline.label.context:
+        remedy = did_you_mean(column, pipeline.label.context) if pipeline.label.context else "add it there"
+        yield Problem(where, f"'{column}' is no column of label.context; {remedy}")
+    elif pipeline.columns[column].type not in {"float", "int"}:
+        yield Problem(where, f"column '{column}' is no number; name one of type float or int")
+    if labeling.gold_every == 0 and max(labeling.answers, labeling.max_answers or 1) == 1:
+        yield Problem(
+            where,
+            "nobody's errors are ever known: every case has one answer and none a known one; set labeling.gold_every, "
+            "or labeling.answers above 1",
+        )
 
 
 def _reaction(pipeline: Pipeline) -> Iterator[Problem]:

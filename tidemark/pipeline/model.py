@@ -524,6 +524,17 @@ class Due(Section):
     lead: Unless[Duration] = None
     """An active case comes before others from this long before it is due; until then its priority counts. Without it,
     active cases come in the order of their due times."""
+    error_cost: Unless[str] = None
+    """Context column of numbers: what a wrong answer costs. Of cases that are due about the same time, people whose
+    known answers err no more than all people's get first the one whose error costs most, the others the one whose error
+    costs least. Who is not known well enough gets them in the order of their due times."""
+    together: Unless[Duration] = None
+    """With `error_cost`: cases due within so long of the first are due about the same time; `10m` by default."""
+
+    @property
+    def about(self) -> int:
+        """`together`, or its default, µs."""
+        return 600_000_000 if self.together is None else self.together
 
     def within(self, segment: str) -> int | None:
         """Time in which a case of a segment is to be answered, µs; None: it has no due time."""

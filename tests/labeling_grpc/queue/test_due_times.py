@@ -15,9 +15,11 @@ from labeling_grpc.client import AsyncLabelingClient, LabelingClient
 from labeling_grpc.commands.administration import RequeueCases
 from labeling_grpc.commands.labeling import AddGold, Answer, Arrival, SubmitAnswers, TakeIn
 from labeling_grpc.commands.rules import QueueRules
+from labeling_grpc.queue.error_costs import WINDOW
 from labeling_grpc.queue.queries import overview
 from labeling_grpc.security.caller import SERVICE
 from labeling_grpc.server import serve
+from labeling_grpc.tables.schema import confusion
 from tidemark.pipeline.model import Due
 from tidemark.records import Candidate, encode
 from tidemark.runtime.settings import Settings
@@ -189,3 +191,62 @@ def test_clients_are_told_due_times_and_what_is_overdue(tmp_path: Path) -> None:
             assert (record.case.event_id, record.due) == (cases[late].event_id, late + WITHIN["west"])
             assert client.case(cases[early].event_id).record.due == early + WITHIN["west"]
         assert asyncio.run(overdue(server.address)) == [cases[late].event_id]
+
+
+COSTLY = replace(RULES, gold_every=5, due=Due.model_validate({"default": "4h", "error_cost": "stake"}))
+
+
+def staked(*stakes: object) -> list[Candidate]:
+    return [candidate(number, context={"stake": stake}) for number, stake in enumerate(stakes)]
+
+
+def known_of(desk: Desk, name: str, answers: int, right: int) -> None:
+    for said, count in (("fraud", right), ("genuine", answers - right)):
+        row = {"annotator": name, "truth": "fraud", "said": said, "weight": 1_000_000 * count}
+        desk.write(confusion.insert().values(row))
+
+
+def given(desk: Desk, annotator: str, count: int) -> list[int]:
+    numbers = {candidate(number).event_id: number for number in range(100)}
+    return [numbers[case.event_id] for case in desk.lease(annotator, count)]
+
+
+def test_who_errs_less_gets_the_cases_whose_error_costs_most_and_who_errs_more_the_others(opened: Open) -> None:
+    desk = opened(COSTLY)
+    known_of(desk, "ada", 40, 39)
+    known_of(desk, "ben", 40, 25)
+    known_of(desk, "cyd", 19, 19)
+    take_in(desk, *staked(5, 80, None, 2.5, 80, "much", True, -9), asked=desk.clock.wall())
+    assert given(desk, "ada", 2) == [1, 4]
+    assert given(desk, "ben", 2) == [2, 5]
+    assert given(desk, "cyd", 1) == [0], "nineteen answers tell too little: by due time"
+    assert given(desk, "dan", 1) == [3]
+
+
+def test_a_case_is_not_passed_over_for_one_that_is_due_much_later(opened: Open) -> None:
+    desk = opened(replace(COSTLY, due=COSTLY.due.model_copy(update={"together": 5 * MINUTE}) if COSTLY.due else None))
+    known_of(desk, "ada", 40, 39)
+    began = desk.clock.wall()
+    take_in(desk, *staked(1), asked=began)
+    take_in(desk, candidate(1, context={"stake": 7}), asked=began + 5 * MINUTE)
+    take_in(desk, candidate(2, context={"stake": 99}), asked=began + 6 * MINUTE)
+    assert given(desk, "ada", 3) == [1, 0, 2]
+
+
+def test_no_more_cases_are_compared_than_a_bound_however_many_are_due(opened: Open) -> None:
+    desk = opened(COSTLY)
+    known_of(desk, "ada", 40, 39)
+    take_in(desk, *staked(*range(WINDOW + 4)), asked=desk.clock.wall())
+    assert given(desk, "ada", 5) == [WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + 2, WINDOW + 3]
+    assert given(desk, "ada", 1) == [WINDOW - 2]
+
+
+def test_priority_and_turns_are_as_they_are_where_nothing_is_due_yet(opened: Open) -> None:
+    due = Due.model_validate({"default": "4h", "lead": "5m", "error_cost": "stake"})
+    desk = opened(replace(COSTLY, due=due))
+    known_of(desk, "ada", 40, 39)
+    cases = [candidate(number, priority=number / 10, context={"stake": 9 - number}) for number in range(4)]
+    take_in(desk, *cases, asked=desk.clock.wall())
+    assert given(desk, "ada", 2) == [3, 2]
+    desk.clock.time += 236 * MINUTE
+    assert given(desk, "ada", 2) == [0, 1]
