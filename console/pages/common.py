@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -15,6 +16,8 @@ from console.security.requests import CSRF_HEADER, RejectedError, check_csrf, ch
 from console.security.sessions import Session, Sessions
 from console.site import Site
 from labeling_grpc.client import AsyncLabelingClient
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,39 @@ async def verified(visit: Visit) -> str:
     if not may(role, visit.name):
         raise RejectedError(403, f"this page is not for the role {role}")
     return role
+
+
+async def attended(request: Request, call: Coroutine[Any, Any, T]) -> T:
+    """What a call that may take long comes to; it is cancelled when nobody is there any more to be told.
+
+    Args:
+        request: that it is made for, whose body was read.
+        call: to the labeling service.
+
+    Returns:
+        Its result.
+
+    Raises:
+        RejectedError: the page has closed, or the console is asked to stop.
+
+    """
+    stopping: asyncio.Event = request.app.state.stopping
+    task = asyncio.ensure_future(call)
+    ends = [asyncio.ensure_future(_closed(request)), asyncio.ensure_future(stopping.wait())]
+    try:
+        await asyncio.wait([task, *ends], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return await task
+        raise RejectedError(503, "the console is stopping: this page looks again by itself", "AWAY")
+    finally:
+        for each in (task, *ends):
+            each.cancel()
+        await asyncio.gather(task, *ends, return_exceptions=True)
+
+
+async def _closed(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 Endpoint = Callable[[Visit], Awaitable[Response]]

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 from starlette.responses import JSONResponse, Response
 
-from console.pages.common import Visit
+from console.pages.common import Visit, attended
 from console.rendering import rendered
 from console.security.requests import RejectedError, said
 from console.shown.alike import listing
@@ -19,7 +19,6 @@ from labeling_grpc.client import (
     AsyncLabelingClient,
     CaseDetails,
     Held,
-    Progress,
     Reason,
     RefusedError,
     Task,
@@ -125,13 +124,15 @@ async def following(visit: Visit) -> Response:
     wait = min(max(asked.wait, 0.0), _LONGEST_WAIT)
     client = visit.client
     try:
-        tasks = await client.lease(count, wait=wait, lease=LEASE_SECONDS)
+        tasks = await attended(visit.request, client.lease(count, wait=wait, lease=LEASE_SECONDS))
     except RefusedError as refusal:
         state = _STATES.get(refusal.reason)
         if state is None:
             raise
         return JSONResponse({"cases": [], "state": state, "why": str(refusal), "progress": await _figures(visit)})
     details = await asyncio.gather(*(_details(visit, task) for task in tasks))
+    if tasks and await visit.request.is_disconnected():  # else nobody is given them until the lease ends
+        await client.release(tasks)
     cases = [_case(visit.site.layout, task, known) for task, known in zip(tasks, details, strict=True)]
     return JSONResponse({"cases": cases, "state": "", "why": "", "progress": await _figures(visit)})
 
@@ -264,13 +265,5 @@ async def _figures(visit: Visit) -> dict[str, int | str] | None:
         "quota": progress.quota,
         "waiting": progress.waiting,
         "median_ms": progress.median_answer_ms,
-        "agreement": _agreement(progress),
+        "agreement": progress.agreed,
     }
-
-
-def _agreement(progress: Progress) -> str:
-    """How far verdicts agree with the person, "" where there are none."""
-    if progress.agreement is None or progress.agreement_interval is None:
-        return ""
-    low, high = (f"{100 * end:.0f}" for end in progress.agreement_interval)
-    return f"{100 * progress.agreement:.0f} % ({low}\u2013{high})"

@@ -251,6 +251,14 @@ class Progress:
     agreement_interval: tuple[float, float] | None = None
     agreement_answers: int = 0
 
+    @property
+    def agreed(self) -> str:
+        """`agreement` in percent with its interval, as a person reads it; "" where there is none."""
+        if self.agreement is None or self.agreement_interval is None:
+            return ""
+        low, high = (f"{100 * end:.0f}" for end in self.agreement_interval)
+        return f"{100 * self.agreement:.0f} % ({low}\u2013{high})"
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryPoint:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 from console_visitor import Visitor
-from console_world import World, fraud_cases, fraud_pipeline, world
+from console_world import World, console, fraud_cases, fraud_pipeline, world
 from labeling import candidate
 
-from labeling_grpc.client import LabelingAdminClient, LabelingClient
+from labeling_grpc.client import AsyncLabelingClient, LabelingAdminClient, LabelingClient
 from support import wait_until
 from tidemark.pipeline import parse
 from tidemark.records import Label, decode
@@ -171,3 +175,36 @@ def test_a_zone_that_is_none_is_refused_with_its_place() -> None:
     for wrong in ("Mars/Olympus", "../etc/passwd", "Europe"):
         with pytest.raises(Exception, match=r"label\.zone"):
             parse(text.replace("[label]\n", f'[label]\nzone = "{wrong}"\n'), "fraud.toml")
+
+
+def test_a_page_that_closes_while_it_waits_for_a_case_is_given_none(tmp_path: Path) -> None:
+    with world(tmp_path, fraud_pipeline()) as its, Visitor(its.base) as someone:
+        someone.sign_in(name="ada")
+        someone.http.timeout = httpx2.Timeout(1.0)
+        with pytest.raises(httpx2.ReadTimeout):
+            someone.call("label/next", {"count": 1, "wait": 10})
+        its.take_in(fraud_cases().candidates[0])
+        with LabelingClient(its.server.address, "ben") as client:
+            wait_until(lambda: client.lease(1), "the case was given to a page that is gone")
+
+
+def test_a_console_that_stops_while_a_page_waits_says_so_and_logs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = threading.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    with world(tmp_path, fraud_pipeline()) as its, ThreadPoolExecutor(1) as beside:
+        with console([its.site()]) as url:
+            someone = Visitor(f"{url}/p/fraud")
+            someone.sign_in(name="ada")
+            monkeypatch.setattr(AsyncLabelingClient, "lease", never)
+            answer = beside.submit(someone.call, "label/next", {"count": 1, "wait": 10})
+            assert asked.wait(30)
+            capfd.readouterr()
+        assert answer.result(30).json()["error"]["reason"] == "AWAY"
+        someone.http.close()
+    assert "Traceback" not in capfd.readouterr().err
