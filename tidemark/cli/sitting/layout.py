@@ -212,6 +212,8 @@ def _progress(sitting: Sitting) -> Text:
         parts.append(f"{sitting.escalated} escalated")
     if sitting.minute_rate is not None:
         parts.append(f"{sitting.minute_rate:.0f} a minute")
+    if sitting.agreed:
+        parts.append(f"verdicts agree with {sitting.agreed}")
     if sitting.stats is not None:
         parts.append(f"{sitting.stats.waiting:,} waiting")
     return Text(" · ".join(parts), style="dim")

@@ -73,6 +73,7 @@ class Sitting:
         self.comments: list[Comment] = []
         self.comment = ""
         self.stats: Stats | None = None
+        self.agreed = ""
         self.notice = ""
         self.away_since: float | None = None
         self.unsent: Intent | None = None
@@ -360,10 +361,14 @@ class Sitting:
         """How much waits, and, once there is a model, what it says of the case now."""
         try:
             self.stats = await self._client.stats()
+            self.agreed = (await self._client.progress()).agreed
+        except RefusedError as refusal:
+            if refusal.reason is not Reason.UNKNOWN_ANNOTATOR:  # of somebody who has answered nothing yet
+                return
         except LabelingError:
             return  # the figures of before stay; the next call that decides something tells
         self.changed()
-        if self.stats.ranked_by:
+        if self.stats is not None and self.stats.ranked_by:
             await self.look_up()
 
     async def _give_back(self, task: Task) -> None:

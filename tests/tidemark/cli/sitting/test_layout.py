@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from labeling_grpc.client import AsyncLabelingClient, CaseDetails, CaseRecord, Comment, Contribution, Stats, Task
-from labeling_grpc.client.values import Case, HistoryPoint, SimilarCase
+from labeling_grpc.client.values import Case, HistoryPoint, Progress, SimilarCase
 from tidemark.cli.sitting.case_text import reason
 from tidemark.cli.sitting.decisions import Decision
 from tidemark.cli.sitting.layout import Look, compose
@@ -239,3 +239,10 @@ def test_an_earlier_case_has_keys_of_its_own() -> None:
     text = "\n".join(drawn(before, Look()))
     assert "an earlier case: T0: skipped" in text
     assert re.search(r"Backspace +take back", text)
+
+
+def test_own_agreement_stands_beside_the_progress_where_there_is_one() -> None:
+    before = sitting(case())
+    assert not any("verdicts agree" in line for line in drawn(before, Look()))
+    before.agreed = Progress("ada", 3, 0, 120, 0, 7, 0, 0, 0.88, (0.79, 0.94), 60).agreed
+    assert any("verdicts agree with 88 % (79\u201394) · 3 waiting" in line for line in drawn(before, Look(), 100))

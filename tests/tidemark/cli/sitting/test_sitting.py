@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import cast
 
-from labeling_grpc.client import AsyncLabelingClient, Stats, Task
+from labeling_grpc.client import AsyncLabelingClient, Progress, Stats, Task
 from tidemark.cli.sitting.sitting import Sitting
 
 
@@ -47,3 +47,28 @@ def test_a_case_is_told_as_soon_as_it_is_there() -> None:
 
     asyncio.run(sit())
     assert seen[0] == "pay-0-1-0a1b2c3d"
+
+
+class Agreeing(Client):
+    """A service that knows how far verdicts agree with the person."""
+
+    async def stats(self) -> Stats:
+        return Stats("pay", 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, "", "", "?", (), {})
+
+    async def progress(self) -> Progress:
+        return Progress("ada", 3, 0, 120, 0, 7, 0, 0, 0.88, (0.79, 0.94), 60)
+
+
+def test_own_agreement_is_looked_up_with_each_case() -> None:
+    async def sit() -> str:
+        sitting = Sitting(cast("AsyncLabelingClient", Agreeing()))
+        told = asyncio.Event()
+        sitting.changed = lambda: told.set() if sitting.agreed else None
+        work = asyncio.create_task(sitting.run())
+        async with asyncio.timeout(10):
+            await told.wait()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        return sitting.agreed
+
+    assert asyncio.run(sit()) == "88 % (79\u201394)"
