@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 BENCHMARKS: Final = {
     "budget": "benchmarks.labels.budget",
     "console": "benchmarks.console.suite",
+    "console-crowd": "benchmarks.console.crowd",
     "console-killed": "benchmarks.console.killed",
     "demo": "benchmarks.loop.demo",
     "drift": "benchmarks.labels.drift",

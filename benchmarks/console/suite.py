@@ -1,6 +1,7 @@
 """`make bench-console`: the Label page in Chromium: key to paint (W1), first load (W3), barriers (W4); `why` (W7).
 
-Kills (W6) are run by themselves as well, in parts: `python -m benchmarks console-killed --seed 2 --moments 25`.
+The crowd (W5) and kills (W6) are run by themselves as well: `python -m benchmarks console-crowd`, and in parts
+`python -m benchmarks console-killed --seed 2 --moments 25`.
 
 Service, console, browser and the other people are all on this machine: they share its cores.
 """
@@ -25,7 +26,7 @@ from browser import MISSING, Chromium, barriers, chromium, chromium_path  # noqa
 from console_world import World, fraud_cases, fraud_pipeline, world  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
 
-from benchmarks.console import killed, why  # noqa: E402
+from benchmarks.console import crowd, killed, why  # noqa: E402
 from benchmarks.support.report import write  # noqa: E402
 from labeling_grpc.client import LabelingClient  # noqa: E402
 
@@ -63,7 +64,7 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
         its.use(cases.model)
         with chromium(path) as browser:
             found = [_first_load(its, browser), _keys(its, browser, quick=quick), _barriers(its, browser)]
-            found.append(killed.row(browser, quick=quick))
+            found += [crowd.row(browser, quick=quick), killed.row(browser, quick=quick)]
     return [*found, why.row(quick=quick)]
 
 

@@ -1,0 +1,233 @@
+"""Two hundred people on the Label page at once: how long its calls take, what is lost, how memory grows (W5).
+
+Nearly all of them make the page's own calls without a browser, a few label in Chromium. Everything is on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import html
+import random
+import re
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import numpy as np
+import psutil
+from browser import MISSING, Chromium, chromium, chromium_path
+
+from benchmarks.console.killed import mistakes
+from benchmarks.console.people import CLASSES, Deeds, Person
+from benchmarks.console.place import Place
+from benchmarks.loop.fraud_loop import own_kafka
+from benchmarks.support.flow_process import FlowProcess
+from benchmarks.support.report import write
+from tidemark.runtime.settings import Settings
+
+_PEOPLE: Final = 200
+_IN_BROWSERS: Final = 3
+_SECONDS: Final = 600.0
+_RAMP: Final = 15.0
+"""Seconds over which people come; what they wait for meanwhile counts as well, but memory is looked at afterwards."""
+_PACE: Final = (5.0, 15.0)
+"""Seconds that somebody looks at a case."""
+_HELD: Final = 3
+"""Cases that the page holds: the one that is shown, and those ahead."""
+_RENEWED: Final = 60.0
+_TARGET_MS: Final = 300.0
+_FLAT: Final = 0.05
+"""Share of its memory by which a process may grow from the second quarter of the time to the last."""
+_TIMEOUT: Final = 30.0
+
+
+@dataclass
+class Caller:
+    """Somebody at the page without a browser. took: of each call, seconds, by its name."""
+
+    base: str
+    name: str
+    seed: int
+    took: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.did = Deeds(self.name)
+        self._chance = random.Random(self.seed)  # noqa: S311 - seeded, no secret
+        self._csrf = ""
+
+    async def sit(self, until: float) -> None:
+        """Label until so late, by the clock of `time.monotonic`, and give back what is left."""
+        await asyncio.sleep(self._chance.random() * _RAMP)
+        headers = {"sec-fetch-site": "same-origin", "accept": "application/json"}
+        async with httpx2.AsyncClient(timeout=_TIMEOUT, headers=headers) as http:
+            await self._sign_in(http)
+            held: list[dict[str, str]] = []
+            renewed = time.monotonic()
+            while time.monotonic() < until:
+                if missing := _HELD - len(held):
+                    held += (await self._call(http, "next", {"count": missing, "wait": 0}))["cases"]
+                if not held:
+                    await asyncio.sleep(1.0)
+                    continue
+                await asyncio.sleep(self._chance.uniform(*_PACE))
+                if time.monotonic() - renewed > _RENEWED:
+                    await self._call(http, "renew", {"leases": _leases(held)})
+                    renewed = time.monotonic()
+                await self._decide(http, held.pop(0))
+            await self._call(http, "release", {"leases": _leases(held)})
+
+    async def _sign_in(self, http: httpx2.AsyncClient) -> None:
+        signed = await http.post(f"{self.base}/sign-in", data={"name": self.name})
+        page = await http.get(f"{self.base}/label")
+        found = re.search(r'data-csrf="([^"]+)"', page.text)
+        if found is None:
+            raise RuntimeError(f"{self.name} can't sign in: {signed.status_code}, {page.status_code}")
+        self._csrf = html.unescape(found[1])
+
+    async def _decide(self, http: httpx2.AsyncClient, case: dict[str, str]) -> None:
+        label = self._chance.choice(CLASSES)
+        self.did.decided.setdefault(case["name"], []).append(label)
+        await self._call(http, "decide", {**_leases([case])[0], "kind": "answer", "label": label})
+
+    async def _call(self, http: httpx2.AsyncClient, name: str, content: dict[str, Any]) -> dict[str, Any]:
+        began = time.monotonic()
+        response = await http.post(f"{self.base}/label/{name}", json=content, headers={"x-csrf-token": self._csrf})
+        self.took.setdefault(name, []).append(time.monotonic() - began)
+        told: dict[str, Any] = response.json()
+        if not response.is_success:
+            self.did.refused.append(f"{name}: {told}")
+            return {"cases": []}
+        return told
+
+
+def _leases(held: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    return [{"event_id": case["event_id"], "token": case["token"]} for case in held]
+
+
+@dataclass
+class Crowd:
+    """People without browsers, in a thread with an event loop of its own."""
+
+    callers: list[Caller]
+    until: float
+
+    def __post_init__(self) -> None:
+        self._failed: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def rest(self) -> None:
+        """Return when all have left; raise what ended one of them."""
+        self._thread.join()
+        if self._failed:
+            raise self._failed[0]
+
+    def _run(self) -> None:
+        async def together() -> None:
+            found = await asyncio.gather(*(each.sit(self.until) for each in self.callers), return_exceptions=True)
+            self._failed += [each for each in found if isinstance(each, BaseException)]
+
+        asyncio.run(together())
+
+
+class Memory:
+    """Resident memory of processes, looked at now and then. bytes."""
+
+    def __init__(self, processes: Sequence[FlowProcess]) -> None:
+        self._processes = {each.slot: psutil.Process(each.pid) for each in processes}
+        self._seen: dict[str, list[int]] = {name: [] for name in self._processes}
+
+    def look(self) -> None:
+        """Note what each has now."""
+        for name, process in self._processes.items():
+            self._seen[name].append(process.memory_info().rss)
+
+    def growth(self) -> dict[str, dict[str, float]]:
+        """Of each process its megabytes in the last quarter of the time, and the share it grew by since the second."""
+        grown = {}
+        for name, seen in self._seen.items():
+            quarter = max(len(seen) // 4, 1)
+            before, after = statistics.median(seen[quarter : 2 * quarter]), statistics.median(seen[-quarter:])
+            grown[name] = {"megabytes": round(after / 1e6, 1), "growth": round(after / before - 1, 4)}
+        return grown
+
+
+def row(browser: Chromium, *, quick: bool, people: int = _PEOPLE) -> dict[str, Any]:
+    """The row W5."""
+    seconds = 60.0 if quick else _SECONDS
+    cases = int(people * (_HELD + seconds / _PACE[0])) + 100
+    with tempfile.TemporaryDirectory() as folder, own_kafka(Path(folder)) as (_, settings):
+        return _row(browser, settings, Path(folder), people, seconds, cases)
+
+
+def _row(
+    browser: Chromium, settings: Settings, folder: Path, people: int, seconds: float, cases: int
+) -> dict[str, Any]:
+    with ExitStack() as stack:
+        place = stack.enter_context(Place(settings, "crowd", folder, cases))
+        seated = [
+            stack.enter_context(Person(browser, f"browser {number}", place.base, number))
+            for number in range(_IN_BROWSERS)
+        ]
+        until = time.monotonic() + _RAMP + seconds
+        callers = [Caller(place.base, f"person {number}", number) for number in range(people - _IN_BROWSERS)]
+        crowd, memory, began = Crowd(callers, until), Memory(place.processes), time.monotonic()
+        while time.monotonic() < until:
+            for person in seated:
+                person.act()
+            if time.monotonic() - began > _RAMP:
+                memory.look()
+        crowd.rest()
+        for person in seated:
+            person.finish()
+        place.published()
+        deeds = [*(each.did for each in callers), *(each.did for each in seated)]
+        wrong = mistakes(deeds, place.events, place.labels())
+        grown = memory.growth()
+    took = {name: np.array([one for each in callers for one in each.took.get(name, [])]) for name in ("next", "decide")}
+    calls = np.concatenate(list(took.values())) * 1_000
+    p95 = round(float(np.quantile(calls, 0.95)), 1)
+    flat = all(each["growth"] <= _FLAT for each in grown.values())
+    detail = {
+        "what": "calls of the Label page while so many people label, p95; nothing lost or twice, memory flat",
+        "people": people,
+        "in_chromium": _IN_BROWSERS,
+        "seconds": seconds,
+        "calls": len(calls),
+        "p50": round(float(np.quantile(calls, 0.5)), 1),
+        "worst": round(float(calls.max()), 1),
+        "p95_of": {name: round(1_000 * float(np.quantile(each, 0.95)), 1) for name, each in took.items()},
+        "answers": sum(each.count for each in deeds),
+        "memory": grown,
+        "wrong": wrong[:20],
+    }
+    reached = p95 <= _TARGET_MS and not wrong and flat
+    return {"id": "W5", "value": p95, "target": _TARGET_MS, "reached": reached, "unit": "ms", "detail": detail}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the row by itself."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a minute instead of ten")
+    parser.add_argument("--people", type=int, default=_PEOPLE)
+    arguments = parser.parse_args(argv)
+    path = chromium_path()
+    if path is None:
+        sys.exit(MISSING)
+    with chromium(path) as browser:
+        found = row(browser, quick=arguments.quick, people=arguments.people)
+    write("console_crowd.quick" if arguments.quick else "console_crowd", [found])
+    return 0 if found["reached"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
