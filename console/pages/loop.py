@@ -28,7 +28,15 @@ from labeling_grpc.label_studio.status import bridge_status
 from tidemark.errors import LabelingError, TidemarkError
 from tidemark.observe.status import status_of
 from tidemark.observe.status_record import LabelingStatus, QualityStatus, Status, TopicStatus
-from tidemark.observe.words import alert_words, decision_words, gain_words, quality_words, seconds_words
+from tidemark.observe.words import (
+    alert_words,
+    budget_words,
+    decision_words,
+    gain_words,
+    label_words,
+    quality_words,
+    seconds_words,
+)
 
 _EVERY_SECONDS: Final = 2.0
 _MOST_SECONDS: Final = 3_600.0
@@ -41,13 +49,14 @@ _HOURS: Final = {"1": 1, "6": 6, "24": 24, "168": 168}
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A model in the timeline."""
+    """A model in the timeline. sources: whose word its labels are, in words, "" where it is one kind's."""
 
     version: str
     when: str
     labels: int
     decision: str
     state: str
+    sources: str = ""
 
 
 async def show(visit: Visit) -> Response:
@@ -130,6 +139,7 @@ async def _live(visit: Visit) -> str:
         gain="" if quality is None else gain_words(quality),
         alerts="" if status.alerts is None else alert_words(status.alerts),
         decisions=decision_words(status.decisions),
+        budget="" if status.budget is None else budget_words(status.budget),
         latency=None if latency is None else (seconds_words(latency.p50), seconds_words(latency.p99)),
         late=_late(look),
         champions=_champions(site, look),
@@ -204,6 +214,7 @@ def _champions(site: Site, look: Look) -> list[Champion]:
             else "replaced"
             if manifest.promoted
             else "refused",
+            label_words(manifest.source_counts, manifest.conflicts).removeprefix(", "),
         )
         for manifest in look.manifests[:_CHAMPIONS]
     ]

@@ -72,7 +72,8 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     specs = pipeline.topics.specs(raw=pipeline.raw_topics, hops=pipeline.hops, partitions=1, retention_ms=3_600_000)
     ensure_topics(settings, specs)
     model, manifest = small_model(ModelSchema.of(pipeline), version="v000001-0000000a", trees=3)
-    manifest = msgspec.structs.replace(manifest, decision=f"first {_HOSTILE}")
+    whose = {"person": 80, "outcome": 40}
+    manifest = msgspec.structs.replace(manifest, decision=f"first {_HOSTILE}", source_counts=whose, conflicts=3)
     outputs = publish(manifest, model.text, topic=pipeline.topics.models)
     write_models(settings, pipeline, lambda _: (outputs, None))
     producer = feeder(settings)
@@ -88,7 +89,7 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
         metric("quality", 0.62, now, metric="average_precision", of_class="yes", way="cross-fitting", more=0),
         metric("late_share", 0.01, now),
         *(metric("prediction_rate", float(i), now + i * 1_000_000) for i in range(5)),
-        metric("budget_spent", 3.0, now, spent_in_all=12, budget=4, total=100),
+        metric("budget_spent", 3.0, now, spent_in_all=1_200, budget=4, total=9_000, unit="seconds", cost=420),
     ]
     for figure in figures:
         producer.produce(pipeline.topics.metrics, encode(figure))
@@ -158,7 +159,8 @@ def test_the_page_says_what_status_says_and_shows_text_from_topics_as_text(loope
     assert "no flow is running: `tidemark up console-loop.toml` starts them all" in page
     assert "average precision of yes 0.62 (95 %: 0.31 to 0.62) on 40 random answers" in page
     assert "v000001-0000000a" in page
-    assert "of 100" in page
+    assert "1,200 of 9,000 seconds spent on cases in all; 3 of 4 cases in the last tile for 420 seconds" in page
+    assert "80 of people and 40 of outcomes (3 of them contradicted)" in page
     shown = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", page)]
     assert ["hall", "http", "1", "1,234", "0", "5"] in shown
     assert ["yard", "http", "does", "not", "run", "0", "0", "0"] in shown

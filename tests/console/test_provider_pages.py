@@ -13,15 +13,15 @@ from playwright.sync_api import Page, expect
 
 from console.options import SignIn
 
-TITLE = "the login of a bank with a name that is long"
+TITLE = "the login of a bank with a long name"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, IdentityProvider]]:
     with providing() as idp:
-        sign_in = idp.rules(), SignIn(idp.provider, TITLE[:40], SECRET)
+        sign_in = idp.rules(), SignIn(idp.provider, TITLE, SECRET)
         with world(tmp_path_factory.mktemp("provider"), fraud_pipeline(), tokens=True, sign_in=sign_in) as its:
-            its.take_in(*fraud_cases().candidates[-8:])
+            its.take_in(*fraud_cases().candidates[-40:])
             yield its, idp
 
 
@@ -64,7 +64,7 @@ def test_nothing_of_a_sign_in_by_a_provider_bars_anybody(
 
 def test_nothing_bars_anybody_while_the_service_or_the_provider_is_away(tmp_path: Path, browser: Chromium) -> None:
     with providing() as idp:
-        sign_in = idp.rules(), SignIn(idp.provider, TITLE[:40], SECRET)
+        sign_in = idp.rules(), SignIn(idp.provider, TITLE, SECRET)
         with world(tmp_path, fraud_pipeline(), tokens=True, sign_in=sign_in) as its:
             for width, scheme in ((360, "dark"), (1440, "light")):
                 idp.said["/.well-known/openid-configuration"] = (503, {}, b"")

@@ -111,7 +111,8 @@ def _model_facts(status: Status, table: Table) -> None:
         table.add_row("decisions", Text(safe(decision_words(status.decisions))))
     champion = status.champion
     if champion is not None:
-        text = f"{champion.version}, learnt from {champion.labels:,} labels{label_words(champion)}; {champion.decision}"
+        whose = label_words(champion.sources, champion.conflicts)
+        text = f"{champion.version}, learnt from {champion.labels:,} labels{whose}; {champion.decision}"
         table.add_row("champion", Text(safe(text)))
 
 

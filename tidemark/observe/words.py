@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tidemark.observe.status_record import (
     AlertsStatus,
     BudgetStatus,
-    ChampionStatus,
     DecisionsStatus,
     LabelingStatus,
     QualityStatus,
@@ -37,12 +36,12 @@ def word_words(source: str | None, *, conflict: bool) -> str:
     return f"{told}; others said another class" if conflict else told
 
 
-def label_words(found: ChampionStatus) -> str:
+def label_words(sources: Mapping[str, int], conflicts: int) -> str:
     """Whose word the labels are that a model learnt from, where there are several: `, 80 of people and 40 of files`."""
-    told = [f"{count:,} of {SOURCE_WORDS[name][1]}" for name, count in found.sources.items() if name in SOURCE_WORDS]
+    told = [f"{count:,} of {SOURCE_WORDS[name][1]}" for name, count in sources.items() if name in SOURCE_WORDS]
     text = f", {' and '.join([', '.join(told[:-1]), told[-1]])}" if len(told) > 1 else ""
-    if found.conflicts:
-        text += f" ({found.conflicts:,} of them contradicted)"
+    if conflicts:
+        text += f" ({conflicts:,} of them contradicted)"
     return text
 
 

@@ -296,7 +296,9 @@ def _error_cost(pipeline: Pipeline, column: str) -> Iterator[Problem]:
         yield Problem(where, f"'{column}' is no column of label.context; {remedy}")
     elif pipeline.columns[column].type not in {"float", "int"}:
         yield Problem(where, f"column '{column}' is no number; name one of type float or int")
-    if labeling.gold_every == 0 and max(labeling.answers, labeling.max_answers or 1) == 1:
+    if pipeline.label.is_number:
+        yield Problem(where, "answers that are numbers are not right or wrong, so nobody's share of errors is known")
+    elif labeling.gold_every == 0 and max(labeling.answers, labeling.max_answers or 1) == 1:
         yield Problem(
             where,
             "nobody's errors are ever known: every case has one answer and none a known one; set labeling.gold_every, "

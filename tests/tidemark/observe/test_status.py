@@ -140,10 +140,13 @@ def test_a_budget_is_told_in_the_unit_that_cases_cost() -> None:
 
 def test_whose_word_the_labels_are_is_told_where_there_are_several() -> None:
     champion = ChampionStatus(version="v1", parent=None, labels=120, decision="", sources={"person": 120})
-    assert label_words(champion) == ""
+    assert label_words(champion.sources, champion.conflicts) == ""
     mixed = {"outcome": 40, "person": 79, "review": 1}
     told = ChampionStatus(version="v1", parent=None, labels=120, decision="", sources=mixed, conflicts=3)
-    assert label_words(told) == ", 40 of outcomes, 79 of people and 1 of reviewers (3 of them contradicted)"
+    assert (
+        label_words(told.sources, told.conflicts)
+        == ", 40 of outcomes, 79 of people and 1 of reviewers (3 of them contradicted)"
+    )
 
 
 def test_a_command_that_is_longer_than_a_line_is_printed_in_one_piece() -> None:

@@ -194,6 +194,26 @@ def test_the_fraud_pipeline_is_right() -> None:
             "labeling.due.segments: there are no segments; name their column by labeling.segment",
         ),
         (
+            "[label]",
+            "[labeling.due]\ndefault = '4h'\ntogether = '5m'\n[label]",
+            "labeling.due.together: nothing goes by it; name a column by labeling.due.error_cost",
+        ),
+        (
+            "[label]",
+            "[labeling]\ngold_every = 9\n[labeling.due]\ndefault = '4h'\nerror_cost = 'idd'\n[label]",
+            "labeling.due.error_cost: 'idd' is no column of label.context; did you mean 'id'?",
+        ),
+        (
+            "[label]",
+            "[labeling]\ngold_every = 9\n[labeling.due]\ndefault = '4h'\nerror_cost = 'id'\n[label]",
+            "labeling.due.error_cost: column 'id' is no number; name one of type float or int",
+        ),
+        (
+            "[label]",
+            "[labeling.due]\ndefault = '4h'\nerror_cost = 'id'\n[label]",
+            "labeling.due.error_cost: nobody's errors are ever known",
+        ),
+        (
             'positive = "bad"',
             'positive = "bad"\nsources = ["person", "person"]',
             "label.sources: ['person', 'person'] has one twice; write each once",
