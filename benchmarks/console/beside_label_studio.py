@@ -92,7 +92,7 @@ def _there(browser: Chromium, pipeline: Pipeline, cases: Sequence[Case], keys: S
     make = TaskMaker(pipeline, Names(tuple(pipeline.label.classes), {}, {}), None)
     with LabelStudio(["owner"]) as studio, browser.page(ours="nothing of ours") as page:
         owner = studio.owner
-        project = int(owner.call("POST", "/api/projects/", project_fields("W2", pipeline.label.classes))["id"])
+        project = int(owner.call("POST", "/api/projects/", project_fields("W2 cases", pipeline.label.classes))["id"])
         owner.import_tasks(project, [make(case) for case in cases])
         names = [str(make(case)["data"]["case"]) for case in cases]
         _enter(page, studio, project)

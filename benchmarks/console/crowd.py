@@ -52,12 +52,16 @@ _TIMEOUT: Final = 30.0
 
 @dataclass
 class Caller:
-    """Somebody at the page without a browser. took: of each call, seconds, by its name."""
+    """Somebody at the page without a browser.
+
+    took: of each call, seconds, by its name.  away: calls that were tried again, for the service did not answer.
+    """
 
     base: str
     name: str
     seed: int
     took: dict[str, list[float]] = field(default_factory=dict)
+    away: int = 0
 
     def __post_init__(self) -> None:
         self.did = Deeds(self.name)
@@ -99,14 +103,19 @@ class Caller:
         await self._call(http, "decide", {**_leases([case])[0], "kind": "answer", "label": label})
 
     async def _call(self, http: httpx2.AsyncClient, name: str, content: dict[str, Any]) -> dict[str, Any]:
-        began = time.monotonic()
-        response = await http.post(f"{self.base}/label/{name}", json=content, headers={"x-csrf-token": self._csrf})
-        self.took.setdefault(name, []).append(time.monotonic() - began)
-        told: dict[str, Any] = response.json()
-        if not response.is_success:
-            self.did.refused.append(f"{name}: {told}")
-            return {"cases": []}
-        return told
+        """As the page does: what failed on the way is tried again, what was refused is not."""
+        while True:
+            began = time.monotonic()
+            response = await http.post(f"{self.base}/label/{name}", json=content, headers={"x-csrf-token": self._csrf})
+            self.took.setdefault(name, []).append(time.monotonic() - began)
+            told: dict[str, Any] = response.json()
+            if response.is_success:
+                return told
+            if not (response.status_code == httpx2.codes.TOO_MANY_REQUESTS or response.is_server_error):
+                self.did.refused.append(f"{name}: {told}")
+                return {"cases": []}
+            self.away += 1
+            await asyncio.sleep(1.0)
 
 
 def _leases(held: Sequence[dict[str, str]]) -> list[dict[str, str]]:
@@ -139,17 +148,23 @@ class Crowd:
         asyncio.run(together())
 
 
-class Memory:
-    """Resident memory of processes, looked at now and then. bytes."""
+class Usage:
+    """Resident memory of processes in bytes, looked at now and then, and their time on a processor."""
 
     def __init__(self, processes: Sequence[FlowProcess]) -> None:
         self._processes = {each.slot: psutil.Process(each.pid) for each in processes}
         self._seen: dict[str, list[int]] = {name: [] for name in self._processes}
+        self._began = {name: sum(each.cpu_times()[:2]) for name, each in self._processes.items()}
 
     def look(self) -> None:
         """Note what each has now."""
         for name, process in self._processes.items():
             self._seen[name].append(process.memory_info().rss)
+
+    def processor(self) -> dict[str, float]:
+        """Seconds of a processor that each has used since this began."""
+        now = {name: sum(each.cpu_times()[:2]) for name, each in self._processes.items()}
+        return {name: seconds - self._began[name] for name, seconds in now.items()}
 
     def growth(self) -> dict[str, dict[str, float]]:
         """Of each process its megabytes in the last quarter of the time, and the share it grew by since the second."""
@@ -180,22 +195,24 @@ def _row(
         ]
         until = time.monotonic() + _RAMP + seconds
         callers = [Caller(place.base, f"person {number}", number) for number in range(people - _IN_BROWSERS)]
-        crowd, memory, began = Crowd(callers, until), Memory(place.processes), time.monotonic()
+        usage, crowd, began = Usage(place.processes), Crowd(callers, until), time.monotonic()
         while time.monotonic() < until:
             for person in seated:
                 person.act()
             if time.monotonic() - began > _RAMP:
-                memory.look()
+                usage.look()
         crowd.rest()
+        used = usage.processor()
         for person in seated:
             person.finish()
         place.published()
         deeds = [*(each.did for each in callers), *(each.did for each in seated)]
         wrong = mistakes(deeds, place.events, place.labels())
-        grown = memory.growth()
+        grown = usage.growth()
     took = {name: np.array([one for each in callers for one in each.took.get(name, [])]) for name in ("next", "decide")}
     calls = np.concatenate(list(took.values())) * 1_000
     p95 = round(float(np.quantile(calls, 0.95)), 1)
+    answers = sum(each.count for each in deeds)
     flat = all(each["growth"] <= _FLAT for each in grown.values())
     detail = {
         "what": "calls of the Label page while so many people label, p95; nothing lost or twice, memory flat",
@@ -206,7 +223,9 @@ def _row(
         "p50": round(float(np.quantile(calls, 0.5)), 1),
         "worst": round(float(calls.max()), 1),
         "p95_of": {name: round(1_000 * float(np.quantile(each, 0.95)), 1) for name, each in took.items()},
-        "answers": sum(each.count for each in deeds),
+        "answers": answers,
+        "tried_again": sum(each.away for each in callers),
+        "processor_ms_an_answer": {name: round(1_000 * each / answers, 1) for name, each in used.items()},
         "memory": grown,
         "wrong": wrong[:20],
     }
