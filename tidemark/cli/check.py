@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -30,10 +32,11 @@ def check(pipeline: PipelineFile) -> None:
         out.print(summary(loaded))
         for line in compared(loaded):
             out.print(Text(safe(line), style="dim"), soft_wrap=True)
-        from tidemark.cli.sign_in_checks import sentences  # what only few installations need
+        if any(name.startswith("TIDEMARK_OIDC_") for name in os.environ):
+            from tidemark.cli.sign_in_checks import sentences  # asyncio and HTTP, which only few installations need
 
-        for line in sentences():
-            out.print(Text(safe(line), style="dim"), soft_wrap=True)
+            for line in sentences():
+                out.print(Text(safe(line), style="dim"), soft_wrap=True)
 
 
 def check_schemas(pipeline: Pipeline) -> None:

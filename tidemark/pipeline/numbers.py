@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from tidemark.pipeline.classes import Value
 from tidemark.pipeline.model import LabelSpec
+
+if TYPE_CHECKING:  # whoever reads single answers reads no columns
+    import polars as pl
+
+    from tidemark.pipeline.classes import Value
 
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _NAN: Final = "nan"
@@ -78,6 +81,8 @@ class NumberReader:
             ValueError: a value means no number; names some of them and says what was expected.
 
         """
+        import polars as pl  # noqa: PLC0415 - as at the top
+
         if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Null)):
             raise ValueError(f"column {column.name!r} is of type {column.dtype}; expected {self.expected}")
         meaning: dict[object, float] = {}
