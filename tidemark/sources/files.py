@@ -26,6 +26,8 @@ from tidemark.sources.progress import BEGINNINGS, Matching, Prefix, Progress, be
 _log = logging.getLogger(__name__)
 QUIET: Final = 2.0
 """Seconds without a change after which the last row of a CSV counts as written to its end, newline or not."""
+_EDGE: Final = 4_096
+_CHANGED: Final = "was changed while it was read; ingest it again when it is complete"
 
 
 class RecordFile:
@@ -67,6 +69,7 @@ class RecordFile:
         self._beginnings: list[str] = []
         self._reading: Iterator[Row] | None = None
         self._last: tuple[Row, int, float] | None = None
+        self._edges: tuple[int, bytes] | None = None
         self.held: str | None = None
 
     @property
@@ -94,7 +97,7 @@ class RecordFile:
             ConfigError: the file was read before, and was cut or changed within that.
 
         """
-        self._reading, self._last, self.held = None, None, None
+        self._reading, self._last, self._edges, self.held = None, None, None, None
         self._since, self._ended, self._prefix, self._beginnings = Standpoint(), True, Prefix(self.path), []
         found = None if again else self._matching.find(known)
         if found is not None:
@@ -128,6 +131,29 @@ class RecordFile:
             ConfigError: the file can't be read further.
 
         """
+        if not self.is_same():
+            raise ConfigError(f"{self.path} {_CHANGED}")
+        values = self._values(count)
+        if not self._rows.whole:
+            self._edges = self._since.position, self._edges_at(self._since.position)
+        return values
+
+    def is_same(self) -> bool:
+        """Whether what was read still stands there, as far as its beginning and its end tell.
+
+        A file may be written over in place, with its name and its inode: to read on in it would be to miss the
+        beginning of another one.
+        """
+        return self._edges is None or self._edges_at(self._edges[0]) == self._edges[1]
+
+    def _edges_at(self, position: int) -> bytes:
+        """The first and the last bytes before a position."""
+        with self.path.open("rb") as file:
+            head = file.read(min(position, _EDGE))
+            file.seek(max(position - _EDGE, 0))
+            return head + file.read(min(position, _EDGE))
+
+    def _values(self, count: int) -> list[bytes] | None:
         values: list[bytes] = []
         self.held = None
         while len(values) < count and (row := self._next()) is not None:
@@ -155,7 +181,7 @@ class RecordFile:
         elif _version(self.path.stat()) != _version(status):
             content = None
         if content is None:
-            raise ConfigError(f"{self.path} was changed while it was read; ingest it again when it is complete")
+            raise ConfigError(f"{self.path} {_CHANGED}")
         return Progress(
             topic=topic,
             incarnation=incarnation,

@@ -56,6 +56,9 @@ class Reader:
         while came := self.source.read(7, 0.004):
             self._uncommitted += came
 
+    def some(self, most: int) -> None:
+        self._uncommitted += self.source.read(most, 0.004)
+
     def commit(self) -> None:
         self.files |= self.source.positions().files
         self.source.committed()
@@ -118,6 +121,30 @@ def test_a_file_that_is_broken_stops_no_other_and_is_read_once_it_is_mended(
     (tmp_path / "a.csv").write_text(HEAD + csv(3, 5))
     pl.DataFrame([row(n) for n in range(5, 7)]).write_parquet(tmp_path / "b.parquet")
     assert sorted(reader.all()) == list(range(7))
+
+
+@pytest.mark.parametrize("ends", ["", 'k5,2025-01-01T00:00:00Z,"5', "k5,2025"], ids=["whole", "quoted", "half"])
+@pytest.mark.parametrize("first", [7, None], ids=["while it is read", "when it was read"])
+@pytest.mark.parametrize("count", [3, 50, 90])
+def test_a_file_that_is_written_over_in_place_is_another_file(
+    tmp_path: Path, ends: str, first: int | None, count: int
+) -> None:
+    reader, path = Reader(tmp_path), tmp_path / "a.csv"
+    path.write_text(HEAD + csv(100, 150) + ends)
+    if first is None:
+        reader.read()
+    else:
+        reader.some(first)
+    reader.commit()
+    before = [json.loads(each.value) for each in reader.records]
+    path.write_text(HEAD + csv(200, 200 + count))
+    reader.read()
+    reader.commit()
+    reader.crash()
+    reader.read()
+    reader.commit()
+    after = [json.loads(each.value) for each in reader.records[len(before) :]]
+    assert [int(each["a"]) for each in after] == list(range(200, 200 + count))
 
 
 def test_what_ingest_sent_is_not_sent_again(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class FolderSource:
             try:
                 version = _version(path)
                 held = self._held.pop(path, None)
-                if held is not None and held.version[:2] == version[:2] and version[2] >= held.version[2]:
+                if held is not None and held.version[:2] == version[:2] and held.file.is_same():
                     held.version = version
                     held.file.read_on()
                     self._reading = held
