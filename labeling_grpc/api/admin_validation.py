@@ -188,6 +188,10 @@ def _imported(label: admin_pb2.ImportedLabel, by: Caller) -> ImportedLabel:
             "known_at_us must be set where the event comes along: the event time from which the label may be used",
             field="known_at_us",
         )
+    if label.asked and (candidate is not None or not label.annotator):
+        raise RefusedError(
+            Reason.INVALID_FIELD, "asked is of a case of the queue, and needs the annotator who was", field="asked"
+        )
     return ImportedLabel(
         event_id=event_id,
         label=label.label,
@@ -195,6 +199,7 @@ def _imported(label: admin_pb2.ImportedLabel, by: Caller) -> ImportedLabel:
         known_at=known_at,
         confidence=fields.confidence(label),
         candidate=candidate,
+        asked=label.asked,
     )
 
 

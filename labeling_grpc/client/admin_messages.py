@@ -83,6 +83,7 @@ class Imported:
     """A label from elsewhere. known_at: event time, µs.
 
     time, key, business_id, features: of the event, where no candidate was ever of it; `known_at` must be set then.
+    asked: the annotator was asked about the case, elsewhere: it is their answer, and no label of a file.
     """
 
     event_id: str
@@ -94,6 +95,7 @@ class Imported:
     key: str | None = None
     business_id: str | None = None
     features: dict[str, float | None] = field(default_factory=dict)
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ def _imported(label: Imported) -> admin_pb2.ImportedLabel:
         annotator=label.annotator,
         known_at_us=label.known_at,
         confidence=label.confidence,
+        asked=label.asked,
     )
     if label.time is not None:
         message.case.CopyFrom(

@@ -78,7 +78,10 @@ class ExpireCases:
 
 @dataclass(frozen=True, slots=True)
 class ImportedLabel:
-    """A label from elsewhere. known_at: event time, µs; None for the wall clock.  candidate: of an unknown event."""
+    """A label from elsewhere. known_at: event time, µs; None for the wall clock.  candidate: of an unknown event.
+
+    asked: the annotator was asked about the case, elsewhere.
+    """
 
     event_id: str
     label: str
@@ -86,6 +89,7 @@ class ImportedLabel:
     known_at: int | None
     confidence: float | None
     candidate: Candidate | None
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Answer(msgspec.Struct, frozen=True):
     """The end of a leased case: answered with a label, or skipped without.
 
     key: idempotency key, "" for the token.  known_at: µs of event time, None for the wall clock.  bulk: names the bulk
-    that it is part of, "" where the case is answered by itself.
+    that it is part of, "" where the case is answered by itself.  asked: they were, though by no lease of theirs.
     """
 
     event_id: str
@@ -75,6 +75,7 @@ class Answer(msgspec.Struct, frozen=True):
     confidence: float | None = None
     comment: str | None = None
     bulk: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

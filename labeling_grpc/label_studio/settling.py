@@ -193,7 +193,7 @@ class Settler:
         raise AssertionError(step)
 
     def _import(self, event_id: str, said: Statement, annotator: str) -> str | set[str]:
-        (outcome,) = self._admin.import_labels([Imported(event_id, said.label or "", annotator)])
+        (outcome,) = self._admin.import_labels([Imported(event_id, said.label or "", annotator, asked=True)])
         if isinstance(outcome, Submitted):
             if outcome.duplicate:
                 return {annotator}  # whether it still stands, the case tells

@@ -44,8 +44,9 @@ def sourced(record: Label, content: object, rows: Iterable[Mapping[Any, Any]], c
         case: that it is of; None where it is not at hand, for it was closed before.
 
     Returns:
-        The record. Its source is `import` for a label of a file; `review` for a reviewer's answer to a case that was
-        for reviewers, and for what somebody else's answer was amended to.
+        The record. Its source is `import` for a label of a file, and none for what somebody said who was asked
+        elsewhere; `review` for a reviewer's answer to a case that was for reviewers, and for what somebody else's
+        answer was amended to.
 
     """
     source: LabelSource | None = None
@@ -53,7 +54,7 @@ def sourced(record: Label, content: object, rows: Iterable[Mapping[Any, Any]], c
         return record
     if isinstance(content, Answer):
         if not content.token:
-            source = "import"  # whoever was asked had a lease
+            source = None if content.asked else "import"  # whoever was asked here had a lease
         elif case is not None and case.tier == Tier.REVIEWERS:
             source = "review"
     elif isinstance(content, Amend):

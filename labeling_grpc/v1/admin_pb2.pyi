@@ -739,6 +739,7 @@ class ImportedLabel(_message.Message):
     KNOWN_AT_US_FIELD_NUMBER: _builtins.int
     CASE_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of a case in the queue, open or closed; or of an event that `case` brings along."""
     label: _builtins.str
@@ -748,6 +749,10 @@ class ImportedLabel(_message.Message):
     """As in Annotation; required for an event that has no case."""
     confidence: _builtins.float
     """0 to 1."""
+    asked: _builtins.bool
+    """Whether `annotator` was asked about this case, though elsewhere: then it is their answer as any other, and no label
+    of a file.
+    """
     @_builtins.property
     def case(self) -> _labeling_pb2.Case:
         """For an event that is no case here: key, time, features as the model would have seen them."""
@@ -761,10 +766,11 @@ class ImportedLabel(_message.Message):
         known_at_us: _builtins.int | None = ...,
         case: _labeling_pb2.Case | None = ...,
         confidence: _builtins.float | None = ...,
+        asked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "case", b"case", "confidence", b"confidence", "known_at_us", b"known_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "annotator", b"annotator", "case", b"case", "confidence", b"confidence", "event_id", b"event_id", "known_at_us", b"known_at_us", "label", b"label"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_known_at_us", b"_known_at_us", "annotator", b"annotator", "asked", b"asked", "case", b"case", "confidence", b"confidence", "event_id", b"event_id", "known_at_us", b"known_at_us", "label", b"label"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

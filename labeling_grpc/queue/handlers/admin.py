@@ -276,7 +276,13 @@ def _imported(work: UnitOfWork, label: ImportedLabel) -> Accepted | RefusedError
 
 def _said(label: ImportedLabel) -> Answer:
     return Answer(
-        label.event_id, "", "answered", label=label.label, known_at=label.known_at, confidence=label.confidence
+        label.event_id,
+        "",
+        "answered",
+        label=label.label,
+        known_at=label.known_at,
+        confidence=label.confidence,
+        asked=label.asked,
     )
 
 

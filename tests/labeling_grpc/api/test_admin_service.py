@@ -337,6 +337,8 @@ def test_the_clients_of_the_administration_do_what_the_calls_do(server: Labeling
         wrong, right = admin.import_labels([Imported("nobody", "fraud"), new])
         assert isinstance(wrong, RefusedError)
         assert isinstance(right, Submitted)
+        (unsaid,) = admin.import_labels([Imported(candidate(4).event_id, "fraud", asked=True)])
+        assert (unsaid.reason, unsaid.field) == (Reason.INVALID_FIELD, "asked")  # type: ignore[union-attr]  # a refusal
         exported = list(admin.export())
         (brought,) = (label for label in exported if label.event_id == "new")
         assert brought.features == {"amount": 2.5, "count_1d": None}

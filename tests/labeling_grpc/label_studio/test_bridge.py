@@ -13,6 +13,8 @@ from labeling_grpc.client import Annotation
 from labeling_grpc.label_studio.declared import ledger_path
 from labeling_grpc.label_studio.ledger import look
 from labeling_grpc.label_studio.messages import MARK
+from tidemark.evaluation.labels import source_of
+from tidemark.records import Label, decode
 
 UNKNOWN = 99
 
@@ -52,6 +54,8 @@ def test_an_answer_becomes_a_label_of_the_annotator_that_the_user_is_once(its: B
     assert its.label(first) == ("answered", "fraud", "ada")
     assert its.label(second) == ("answered", "genuine", "ben@bank.example")
     assert len(its.labels()) == 2
+    published = [decode(Label, row.message.value) for row in its.world.server.store.unpublished(0, 100)]
+    assert [source_of(label) for label in published] == ["person", "person"], "they were asked, and it is no file"
 
 
 def test_a_webhook_brings_an_answer_without_waiting_for_the_poll(its: Bridged) -> None:

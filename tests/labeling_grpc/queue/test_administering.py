@@ -45,6 +45,7 @@ from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.storage.base import Store
 from labeling_grpc.tables.schema import cases, meta, queue
+from tidemark.evaluation.labels import source_of
 from tidemark.records import Candidate, Label, decode
 from tidemark.records.topics import Topics
 
@@ -172,6 +173,13 @@ def test_open_cases_are_closed_as_expired_with_the_reason(store: Store) -> None:
 
 def label_of(event_id: str, label: str = "fraud", brought: Candidate | None = None) -> ImportedLabel:
     return ImportedLabel(event_id, label, "import", 50_000 if brought else None, None, brought)
+
+
+def test_what_somebody_said_who_was_asked_elsewhere_is_no_label_of_a_file(store: Store) -> None:
+    take_in(store, [candidate(0), candidate(1)])
+    imported(store, replace(label_of(EVENTS[0]), annotator="ada"))
+    imported(store, replace(label_of(EVENTS[1]), annotator="ada", asked=True))
+    assert [source_of(label) for label in published(store)] == ["import", "person"]
 
 
 def test_imported_labels_close_the_cases_that_ask_for_them_even_leased_ones(store: Store) -> None:
