@@ -176,10 +176,15 @@ class Joined:
         return _pairs(known["partition"][fresh].tolist(), known["offset"][fresh].tolist())
 
     def _note(self, of: Rows, at: Rows, shares: Sequence[float]) -> None:
-        """Keep what has met."""
+        """Keep what has met, before the predictions' truth is changed; what says the same again is no news."""
+        truth: dict[int, int] = {}
         for outcome, prediction in zip(of.tolist(), at.tolist(), strict=True):
             told, known = self.predictions.rows[prediction], self.outcomes.rows[outcome].copy()
-            told["share"] = max(float(told["share"]), shares[int(known["label"])])
+            label = int(known["label"])
+            if truth.get(prediction, int(told["truth"])) == label:
+                continue
+            truth[prediction] = label
+            told["share"] = max(float(told["share"]), shares[label])
             self.met.append(Met(told.copy(), known, float(told["share"])))
 
 

@@ -128,7 +128,7 @@ def test_where_every_event_has_an_outcome_a_label_is_known_once_all_classes_have
 
 def test_a_corrected_outcome_is_a_label_too_and_the_one_that_was_known_last_counts() -> None:
     said = labeled(SOME, [prediction(1, 0)], [told(1, "bad", 10), told(1, "good", 20), told(1, "bad", 15)])
-    assert [label.label for label in said] == ["bad", "bad", "good"]  # of a batch in the order in which they were known
+    assert [label.label for label in said] == ["bad", "good"]  # of a batch in the order in which they were known
     (final,) = final_labels(said[::-1])
     assert final.label == "good"
     assert labeled(SOME, [prediction(1, 0)], [told(1, "bad", 10)])[0].annotation_id != said[-1].annotation_id
@@ -146,6 +146,18 @@ def test_the_outcome_that_was_known_last_counts_whichever_came_first_and_in_whic
     batches = [batch(OTHER, [first]), batch(elsewhere, [early]), batch(OUTCOMES, [late])]
     outputs = [output for each in batches for output in processor.process(each)]
     assert [label.label for label in final_labels(labels_of(outputs))] == ["good"]
+
+
+@pytest.mark.parametrize("of", [SOME, ALL])
+def test_an_outcome_that_says_the_same_again_is_no_further_label(of: Pipeline) -> None:
+    processor = opened(of)
+    outputs = list(processor.process(batch(PREDICTIONS, [prediction(2, 0)])))
+    for night in range(3):  # all of the last days once more, as they are dumped
+        again = [told(2, "bad", 10), told(2, "bad", 10 + night), told(2, "bad", 10, by_business=True)]
+        outputs += processor.process(batch(OUTCOMES, again, 3 * night))
+    assert [label.label for label in labels_of(outputs)] == ["bad"]
+    outputs += processor.process(batch(OUTCOMES, [told(2, "good", 30), told(2, "bad", 40)], 9))
+    assert [label.label for label in labels_of(outputs)] == ["bad", "good", "bad"]
 
 
 def test_of_a_common_class_so_many_outcomes_are_taken_as_its_share_says_and_of_the_others_all() -> None:
