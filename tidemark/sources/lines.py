@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
@@ -14,6 +14,9 @@ from tidemark.errors import ConfigError
 from tidemark.formats.cells import CASTS
 from tidemark.records.raw_record import RawRecord
 from tidemark.runtime.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _TABLES: Final = {".csv", ".parquet"}
 _LINES: Final = {".json", ".ndjson", ".jsonl"}
@@ -98,19 +101,32 @@ def _checked(stream: IO[bytes], path: Path) -> Iterator[bytes]:
 
 def _table(path: Path, suffix: str) -> Iterator[bytes]:
     import polars as pl  # noqa: PLC0415 half a second, which lines of JSON need not wait for
-    from polars.exceptions import PolarsError  # noqa: PLC0415 as above
+    from polars.exceptions import PanicException, PolarsError  # noqa: PLC0415 as above
 
     try:
         if suffix == ".parquet":
-            yield from pl.read_parquet(path).write_ndjson().encode().splitlines()
+            table = pl.read_parquet(path)
+            for column in table:
+                if why := _no_json(column):
+                    raise ConfigError(f"{path}: column '{column.name}' {why}")
+            yield from table.write_ndjson().encode().splitlines()
             return
         frame = pl.read_csv(path, infer_schema=False)
         columns = [_typed(column.to_list()) for column in frame]
         for row in zip(*columns, strict=True):
             yield msgspec.json.encode(dict(zip(frame.columns, row, strict=True)))
-    except PolarsError as error:
+    except (PolarsError, PanicException) as error:
         told = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ConfigError(f"{path}: is no {suffix[1:]} file that can be read: {told}") from error
+
+
+def _no_json(column: pl.Series) -> str | None:
+    """Why a column can't be written as JSON as it is; None if it can."""
+    if "Binary" in repr(column.dtype):
+        return "holds bytes, which JSON does not have; write them as text, or leave it out"
+    if column.dtype.is_float() and (rows := column.is_infinite().arg_true()).len():
+        return f"is infinite in row {rows[0] + 1:,}, which JSON does not have; write what was meant, or nothing"
+    return None
 
 
 def _typed(cells: Sequence[str | None]) -> Sequence[object]:

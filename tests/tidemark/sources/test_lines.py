@@ -103,3 +103,18 @@ def test_a_misspelt_file_is_told_what_was_meant(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"there is no such file; did you mean 'rows.csv'\?"):
         list(records_of(tmp_path / "row.csv", None))
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        (pl.Series([1.0, float("inf")]), "column 'x' is infinite in row 2, which JSON does not have"),
+        (pl.Series([b"\xff", None]), "column 'x' holds bytes, which JSON does not have"),
+        (pl.Series([{"a": b"\xff"}, None]), "column 'x' holds bytes, which JSON does not have"),
+    ],
+)
+def test_what_json_does_not_have_is_refused_by_its_column(tmp_path: Path, column: pl.Series, reason: str) -> None:
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame({"k": ["a", "b"], "x": column}).write_parquet(path)
+    with pytest.raises(ConfigError, match=reason):
+        list(records_of(path, "k"))
