@@ -26,6 +26,8 @@ FIELDS: Final = (
 _STEP: Final = "monitor"
 _WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
 _SHOWN: Final = 60
+_EXACT: Final = 2**53
+"""From here on a float may stand for a whole number beside it."""
 
 
 class OutcomeReader:
@@ -82,6 +84,8 @@ class OutcomeReader:
             raise RecordError(_STEP, problem)
         if outcome.event_id is not None:
             return BY_EVENT, outcome.event_id, label, outcome.known_at
+        if outcome.business_id == "":
+            raise RecordError(_STEP, "business_id is an empty text, which is of every event without one; leave it out")
         if outcome.business_id is not None:
             return BY_BUSINESS, self._business_id(outcome.business_id), label, outcome.known_at
         raise RecordError(_STEP, f"an outcome that names neither event_id nor business_id; {FIELDS}")
@@ -107,6 +111,11 @@ class OutcomeReader:
                 return value
             what = "the pipeline has no label.business_id" if self._column is None else f"{self._column!r} is a text"
             raise RecordError(_STEP, f"business_id is the number {value}, and {what}: write it in quotes as events do")
+        if isinstance(value, float) and abs(value) >= _EXACT:
+            raise RecordError(
+                _STEP,
+                f"business_id is {value!r}, by which several whole numbers may be meant; write it without a point",
+            )
         whole = int(value) if not isinstance(value, str) and value == value // 1 else None
         if isinstance(value, str) and _WHOLE.fullmatch(value):
             whole = int(value)
