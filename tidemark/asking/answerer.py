@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -154,9 +154,8 @@ class Answerer:
         for stage in self._stages:
             state, looks = stage.windows.state(NO_WATERMARK), self._looks(rows, stage)
             if state is not None:
-                added = state.peek(looks.hashes, looks.times, looks.values)
-                rows = _with_features(rows, added, stage.windows.names)
-        self._derived(rows.features[self._computed])
+                state.peek(looks.hashes, looks.times, looks.values)
+        self._derived(pl.DataFrame({name: [math.nan] for name in self._computed}))
 
     def _rows(self, topic: str, own: Sequence[int], records: Sequence[RawRecord], look: _Look) -> Rows | None:
         """The events as rows, whose offsets are their numbers among the calls; None if none of them can be one."""
@@ -182,6 +181,7 @@ class Answerer:
         topic = rows.origins[0].topic
         keys = [records[number].key for number in rows.offsets.tolist()]
         raw = np.array([partition_of(key or b"", look.places.counts.get(topic, 1)) for key in keys], np.int64)
+        given = {name: rows.features[name].to_numpy() for name in rows.features.columns}
         for stage in self._stages:
             numbers = raw if stage.arriving is None else partitions_of(rows.keys[stage.key], self._pipeline.partitions)
             name = topic if stage.arriving is None else stage.arriving.topic
@@ -190,8 +190,8 @@ class Answerer:
             for number in np.unique(numbers).tolist():
                 found = added, late, known, stood
                 _look_at(look, (name, number), rows, looks, numbers == number, stage, found)
-            rows = _with_features(rows, added, stage.windows.names)
-        features = self._derived(rows.features[self._computed])
+            given |= dict(zip(stage.windows.names, added.T, strict=True))
+        features = self._derived(pl.DataFrame([pl.Series(name, given[name]) for name in self._computed]))
         table = features.to_numpy(order="c")
         said, beside = self._opinions(model, table), self._opinions(self._shadow(), table)
         business = self._pipeline.label.business_id
@@ -292,13 +292,3 @@ def _look_at(
         late[mask] |= rows.times[mask] + stage.windows.lateness < seen.watermark
     for i in own:
         stood[i].append(Stood(partition, seen.follows))
-
-
-def _with_features(rows: Rows, added: NDArray[np.float64], names: Sequence[str]) -> Rows:
-    """The rows with the features of more windows."""
-    if not names:
-        return rows
-    features = pl.DataFrame(added, schema=list(names))
-    if rows.features.width:
-        features = rows.features.hstack(features)
-    return replace(rows, features=features)
