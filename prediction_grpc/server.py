@@ -130,6 +130,7 @@ class PredictionServer:
             else:
                 port = server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
+            service.close()
             raise ConfigError(
                 f"[ask]: can't listen on {address}: the port is taken, or the address is not this machine's; name "
                 "another in ask.address, or port 0 for a free one"
@@ -141,6 +142,7 @@ class PredictionServer:
         self._ready.set()
         await self._stop.wait()
         await server.stop(_GRACE_SECONDS)
+        service.close()
 
 
 def _path(pipeline: Pipeline, name: str | None) -> str | None:

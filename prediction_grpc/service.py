@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar
 import grpc
 
 from prediction_grpc.tokens import Tokens
+from prediction_grpc.turns import Turns
 from prediction_grpc.v1 import prediction_pb2 as pb
 from prediction_grpc.v1 import prediction_pb2_grpc
 from tidemark.asking import Answer, Answerer, Asked, Refusal
@@ -23,8 +24,6 @@ from tidemark.runtime.safe_text import safe
 
 MOST_BYTES: Final = 1_000_000
 """Of an event."""
-_TOGETHER: Final = 64
-"""Calls that are answered at once: more make the first of them wait for the last."""
 _LONGEST: Final = 900
 _CODES: Final = {Why.EVENT: grpc.StatusCode.INVALID_ARGUMENT, Why.NOT_NOW: grpc.StatusCode.UNAVAILABLE}
 
@@ -52,13 +51,17 @@ class _RefusedError(Exception):
 
 
 class PredictionService(prediction_pb2_grpc.PredictionServiceServicer):
-    """Answers calls in one event loop: those that have come meanwhile are answered together."""
+    """Answers calls. Made and closed in an event loop."""
 
     def __init__(self, pipeline: Pipeline, answerer: Answerer, recorder: Records, tokens: Tokens, calls: int) -> None:
         """Prepare. calls: most that are under way at once."""
-        self._pipeline, self._answerer, self._recorder, self._tokens = pipeline, answerer, recorder, tokens
+        self._pipeline, self._recorder, self._tokens = pipeline, recorder, tokens
         self._most, self._under_way = calls, 0
-        self._waiting: list[tuple[Asked, asyncio.Future[Answer | Refusal]]] = []
+        self._turns = Turns(answerer.answer)
+
+    def close(self) -> None:
+        """Answer nobody any more."""
+        self._turns.close()
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
         """What the model in force says of an event, which is recorded."""
@@ -131,31 +134,10 @@ class PredictionService(prediction_pb2_grpc.PredictionServiceServicer):
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"event.topic: the pipeline's raw topics are {', '.join(self._pipeline.raw_topics)}",
             )
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[Answer | Refusal] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._answer_waiting)
-        self._waiting.append((Asked(topic, event.json), turn))
-        given = await turn
+        given = await self._turns.answered(Asked(topic, event.json))
         if isinstance(given, Refusal):
             raise _RefusedError(_CODES[given.why], given.reason)
         return given
-
-    def _answer_waiting(self) -> None:
-        turns, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._answer_waiting)
-        turns = [(asked, turn) for asked, turn in turns if not turn.done()]  # whose callers still wait
-        if not turns:
-            return
-        try:
-            answers = self._answerer.answer([asked for asked, _ in turns])
-        except Exception as error:  # noqa: BLE001 told to each of them
-            for _, turn in turns:
-                turn.set_exception(error)
-            return
-        for (_, turn), answer in zip(turns, answers, strict=True):
-            turn.set_result(answer)
 
     async def _recorded(self, answer: Answer) -> str:
         """The id of the event, once Kafka has it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from streaming import NOW_MS, MemoryEngine, purchases, shop
 import prediction_grpc.server
 from prediction_grpc.client import NotAnsweredError, PredictionClient
 from prediction_grpc.server import PredictionServer
+from prediction_grpc.service import PredictionService
 from prediction_grpc.v1 import prediction_pb2 as pb
 from prediction_grpc.v1 import prediction_pb2_grpc
 from support import wait_until
-from tidemark.asking import Answer, Standing
+from tidemark.asking import Answer, Answerer, Asked, Refusal, Standing
 from tidemark.errors import ConfigError
 from tidemark.kafka.partitioning import partition_of
 from tidemark.pipeline import Pipeline
@@ -84,6 +86,13 @@ class World:
 
     def __init__(self, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ledger = Ledger()
+        self.services: list[PredictionService] = []
+
+        def service(*arguments: Any) -> PredictionService:  # noqa: ANN401 as the service's
+            self.services.append(PredictionService(*arguments))
+            return self.services[-1]
+
+        monkeypatch.setattr(prediction_grpc.server, "PredictionService", service)
         monkeypatch.setattr(prediction_grpc.server, "Recorder", lambda *_: self.ledger)
         self.engine = MemoryEngine(pipeline)
         self.engine.processor.tick(NOW_MS / 1_000)
@@ -190,6 +199,71 @@ def test_an_event_that_could_not_be_recorded_is_not_answered(world_of: Callable[
     assert world.ledger.told == []
 
 
+@contextmanager
+def looks_held_up(world: World) -> Iterator[None]:
+    """As while a batch enters the windows of every partition."""
+    with ExitStack() as stack:
+        for state in world.engine.processor._stages[0].windows._states.values():
+            stack.enter_context(state.lock)
+        yield
+
+
+def test_calls_that_wait_are_refused_beyond_the_bound_and_answered_together(
+    world_of: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: list[int] = []
+    answer = Answerer.answer
+
+    def counted(self: Answerer, asked: Sequence[Asked]) -> list[Answer | Refusal]:
+        together.append(len(asked))
+        return answer(self, asked)
+
+    monkeypatch.setattr(Answerer, "answer", counted)
+    world = world_of(asked(calls=9))
+    events = purchases(2, 9)
+    with world.client(timeout=60) as client, world.client() as other:
+        with looks_held_up(world):
+            threads = [threading.Thread(target=client.predict, args=(event,)) for event in events]
+            threads[0].start()
+            wait_until(lambda: together == [1], "the first call is not looked at")
+            for thread in threads[1:]:
+                thread.start()
+            wait_until(lambda: world.services[0]._under_way == 9, "nine calls are not under way")
+            with pytest.raises(NotAnsweredError, match="9 calls are under way") as refused:
+                other.features(EVENT)
+            assert code_of(refused) == "RESOURCE_EXHAUSTED"
+        for thread in threads:
+            thread.join()
+    assert len(world.ledger.events) == 9
+    assert len(together) < 6, "calls that waited together are answered one by one"
+
+
+def test_a_call_whose_deadline_passes_while_it_waits_is_not_recorded(
+    world_of: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    answer = Answerer.answer
+
+    def counted(self: Answerer, asked: Sequence[Asked]) -> list[Answer | Refusal]:
+        looks.append(len(asked))
+        return answer(self, asked)
+
+    monkeypatch.setattr(Answerer, "answer", counted)
+    world = world_of()
+    events = purchases(2, 3)
+    with world.client() as client, world.client(timeout=0.5) as hasty:
+        with looks_held_up(world):
+            first = threading.Thread(target=client.predict, args=(events[0],))
+            first.start()
+            wait_until(lambda: looks == [1], "the first call is not looked at")
+            with pytest.raises(NotAnsweredError) as refused:
+                hasty.predict(events[1])
+            assert code_of(refused) == "DEADLINE_EXCEEDED"
+        first.join()
+        client.predict(events[2])
+    assert [json.loads(event)["id"] for event in world.ledger.events] == [events[0]["id"], events[2]["id"]]
+
+
 def test_a_call_ends_with_its_caller_s_deadline(world_of: Callable[..., World]) -> None:
     world = world_of()
     world.ledger.holds = True
@@ -241,13 +315,14 @@ def test_a_call_for_another_pipeline_is_refused(world_of: Callable[..., World]) 
     assert code_of(refused) == "NOT_FOUND"
 
 
-def test_a_bug_is_told_without_its_words(world_of: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
-    world = world_of()
-
+def test_a_bug_is_told_without_its_words(
+    world_of: Callable[..., World], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("secret of the event")
 
-    world.server._answerer.answer = broken  # type: ignore[assignment]
+    monkeypatch.setattr(Answerer, "answer", broken)
+    world = world_of()
     with world.client() as client, pytest.raises(NotAnsweredError, match="its log tells") as refused:
         client.predict(EVENT)
     assert code_of(refused) == "INTERNAL"
