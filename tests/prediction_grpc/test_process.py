@@ -103,14 +103,13 @@ class World:
             feeder(self.kafka).produce(f"{self.pipeline.name}.raw", json.dumps(row).encode(), str(row["who"]).encode())
         assert feeder(self.kafka).flush(60) == 0
 
-    def start(self, *command: str) -> Process:
+    def start(self) -> Process:
         environment = {
             "TIDEMARK_HOME": str(self.folder / f"home{len(self.processes)}"),
             "TIDEMARK_BOOTSTRAP_SERVERS": str(self.kafka.bootstrap_servers),
-            "TIDEMARK_PIPELINE": str(self.file),
         }
-        run = list(command) or ["-m", "dataflows.run", "stream", str(self.file)]
-        self.processes.append(Process([sys.executable, "-P", *run], environment))
+        run = [sys.executable, "-P", "-m", "dataflows.run", "stream", str(self.file)]
+        self.processes.append(Process(run, environment))
         return self.processes[-1]
 
     def features(self) -> dict[str, dict[str, float]]:
@@ -173,16 +172,9 @@ def caught_up(world: World, n: int) -> Callable[[], bool]:
     return lambda: len(world.predictions()) == n
 
 
-COMMANDS: Final = {
-    "one worker": (),
-    "two workers": ("-m", "bytewax.run", "-w", "2", "dataflows.stream:flow"),
-}
-
-
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
-def test_an_answer_is_what_the_stream_then_predicts_of_the_event(command: tuple[str, ...], world: World) -> None:
+def test_an_answer_is_what_the_stream_then_predicts_of_the_event(world: World) -> None:
     world.send(ROWS[:90])
-    with world.start(*command).client() as client:
+    with world.start().client() as client:
         wait_until(caught_up(world, 90), lambda: f"the stream does not go on: {world.processes[0].told}", 120)
         answers = []
         for number, row in enumerate(ROWS[90:98]):
