@@ -29,6 +29,7 @@ from tidemark.records.event_id import parse_event_id
 from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.settings import Settings
 
+pytestmark = pytest.mark.timeout(420)  # several starts of a process, each with its waits
 ROOT: Final = Path(__file__).parents[2]
 ROWS: Final = purchases(5, 120)
 ASK: Final = """
@@ -103,13 +104,14 @@ class World:
             feeder(self.kafka).produce(f"{self.pipeline.name}.raw", json.dumps(row).encode(), str(row["who"]).encode())
         assert feeder(self.kafka).flush(60) == 0
 
-    def start(self) -> Process:
+    def start(self, *command: str) -> Process:
         environment = {
             "TIDEMARK_HOME": str(self.folder / f"home{len(self.processes)}"),
             "TIDEMARK_BOOTSTRAP_SERVERS": str(self.kafka.bootstrap_servers),
+            "TIDEMARK_PIPELINE": str(self.file),
         }
-        run = [sys.executable, "-P", "-m", "dataflows.run", "stream", str(self.file)]
-        self.processes.append(Process(run, environment))
+        run = command or ("-m", "dataflows.run", "stream", str(self.file))
+        self.processes.append(Process([sys.executable, "-P", *run], environment))
         return self.processes[-1]
 
     def features(self) -> dict[str, dict[str, float]]:
@@ -172,9 +174,21 @@ def caught_up(world: World, n: int) -> Callable[[], bool]:
     return lambda: len(world.predictions()) == n
 
 
-def test_an_answer_is_what_the_stream_then_predicts_of_the_event(world: World) -> None:
+TWO_WORKERS: Final = """
+import runpy, sys
+from tidemark.runtime.logs import log_to_stderr
+
+log_to_stderr()
+sys.argv = ["bytewax.run", "-w", "2", "dataflows.stream:flow"]
+runpy.run_module("bytewax.run", run_name="__main__")
+"""
+"""Bytewax's own command tells no address, for it shows no log."""
+
+
+@pytest.mark.parametrize("command", [(), ("-c", TWO_WORKERS)], ids=["one worker", "two workers"])
+def test_an_answer_is_what_the_stream_then_predicts_of_the_event(command: tuple[str, ...], world: World) -> None:
     world.send(ROWS[:90])
-    with world.start().client() as client:
+    with world.start(*command).client() as client:
         wait_until(caught_up(world, 90), lambda: f"the stream does not go on: {world.processes[0].told}", 120)
         answers = []
         for number, row in enumerate(ROWS[90:98]):
