@@ -1,11 +1,11 @@
 """By what chance labels are there, where some events were drawn to be asked about and others have an outcome.
 
 Draw and outcomes are two samples of one stream. An event's chance to be in either one would do for both, but nobody
-knows the chance of the draw for events that it has passed over. Where the share of outcomes that is taken depends on
-the class, that chance can't be left out: an event of a common class is then nearly always there because it was drawn,
-one of a rare class because of its outcome, and the common class would count twice. So the two samples are weighted each
-by itself, and together by what each is worth (Hartley 1962, "Multiple frame surveys"): their weights' totals are shares
-of the stream in each, and so in any mean of them.
+knows the chance of the draw for events that it has passed over. Where not all outcomes are taken, that chance can't be
+left out: an event of a common class is then nearly always there because it was drawn, one of a rare class because of
+its outcome, and the common class would count twice. So the two samples are weighted each by itself, and together by
+what each is worth (Hartley 1962, "Multiple frame surveys"): their weights' totals are shares of the stream in each, and
+so in any mean of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def inclusion_of(drawn: NDArray[np.float64], taken: NDArray[np.float64]) -> NDAr
         (n,) above 0, at most 1; NaN where an event was neither drawn nor its outcome taken.
 
     """
-    if not is_uneven(taken):
+    if not (taken < 1).any():  # false for NaN
         both = 1 - (1 - drawn) * (1 - taken)
         return np.where(np.isnan(taken), drawn, np.where(np.isnan(drawn), taken, both))
     weights, worths = zip(*(_weights(chances) for chances in (drawn, taken)), strict=True)

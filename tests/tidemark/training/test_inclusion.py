@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -19,21 +19,28 @@ from tidemark.training.learners.evidence import inverse
 
 RARE, EVENTS = 0.02, 40_000
 SHARE = {"no": 0.02, "yes": 1.0}
+ALIKE = {"no": 1.0, "yes": 1.0}
 
 
-def stream(drawn: float, chosen: float) -> list[Label]:
-    """Labels of events of which each has an outcome: people answer those drawn, and of the rare class some chosen."""
+def stream(
+    drawn: float, chosen: float, share: Mapping[str, float] = SHARE, focus: Mapping[str, float] = ALIKE
+) -> list[Label]:
+    """Labels of events of which each has an outcome: people answer those drawn, and of the rare class some chosen.
+
+    focus: how much likelier events of a class are drawn, each by its own chance.
+    """
     rng = np.random.default_rng(11)
     labels = []
     for event in range(EVENTS):
         name = "yes" if rng.random() < RARE else "no"
         base = label_of(event, [0.0, 0.0, 0.0], name, annotation_id=f"a{event}")
-        if rng.random() < drawn:
-            labels.append(msgspec.structs.replace(base, reason="explore", inclusion_probability=drawn))
+        chance = drawn * focus[name]
+        if rng.random() < chance:
+            labels.append(msgspec.structs.replace(base, reason="explore", inclusion_probability=chance))
         elif rng.random() < (chosen if name == "yes" else chosen / 50):
             labels.append(base)
-        if rng.random() < SHARE[name]:
-            outcome = {"annotator": OUTCOME, "annotation_id": f"o{event}", "source": "outcome", "share": SHARE[name]}
+        if rng.random() < share[name]:
+            outcome = {"annotator": OUTCOME, "annotation_id": f"o{event}", "source": "outcome", "share": share[name]}
             labels.append(msgspec.structs.replace(base, reason="outcome", **outcome))
     return labels
 
@@ -47,6 +54,15 @@ def test_a_class_counts_as_often_as_it_is_in_the_stream_however_many_were_drawn_
     rows = dataset(enumerate(stream(drawn, chosen)), ModelSchema.of(small_pipeline()), sources=sources)
     assert rows.inclusion is not None
     assert rows.uneven
+    weights = inverse(rows.inclusion, bounded=False)
+    assert weights[rows.target == 1].sum() / weights.sum() == pytest.approx(RARE, rel=0.15)
+
+
+@pytest.mark.parametrize("taken", [0.1, 0.5, 1.0])
+def test_so_it_does_where_events_are_drawn_by_chances_that_differ(taken: float) -> None:
+    labels = stream(0.05, 0.5, {"no": taken, "yes": taken}, {"no": 1.0, "yes": 18.0})
+    rows = dataset(enumerate(labels), ModelSchema.of(small_pipeline()))
+    assert rows.inclusion is not None
     weights = inverse(rows.inclusion, bounded=False)
     assert weights[rows.target == 1].sum() / weights.sum() == pytest.approx(RARE, rel=0.15)
 
