@@ -82,6 +82,72 @@ def joined(models: Sequence[ForestModel]) -> ForestModel:
     )
 
 
+def stacked(models: Sequence[ForestModel]) -> ForestModel:
+    """The forest of several outputs whose scores are those of several forests of one.
+
+    Args:
+        models: forests of the same features and objective, each of one output whose scores are sums.
+
+    Returns:
+        Their trees in turn; of a forest with fewer trees than another, the rest are constants of 0.
+
+    Raises:
+        ValueError: there are none, or they are other forests than that.
+
+    """
+    if not models or any(model.outputs != 1 or not model.trees for model in models):
+        raise ValueError("expected forests with trees, of one output each")
+    trees = range(max(model.trees for model in models))
+    parts = [_tree(model, tree) if tree < model.trees else _nothing(model) for tree in trees for model in models]
+    return replace(joined(parts), outputs=len(models), classes=len(models))
+
+
+def _tree(model: ForestModel, tree: int) -> ForestModel:
+    """A tree as a forest of its own."""
+    nodes = slice(int(model.node_start[tree]), int(model.node_start[tree + 1]))
+    leaves = slice(int(model.leaf_start[tree]), int(model.leaf_start[tree + 1]))
+    first, last = int(model.set_first[tree]), int(model.set_first[tree + 1])
+    sets = model.set_start[first : last + 1]
+    return replace(
+        model,
+        split_feature=model.split_feature[nodes],
+        threshold=model.threshold[nodes],
+        decision_type=model.decision_type[nodes],
+        left=model.left[nodes],
+        right=model.right[nodes],
+        node_count=model.node_count[nodes],
+        node_start=np.array([0, nodes.stop - nodes.start]),
+        leaf_value=model.leaf_value[leaves],
+        leaf_weight=model.leaf_weight[leaves],
+        leaf_count=model.leaf_count[leaves],
+        leaf_start=np.array([0, leaves.stop - leaves.start]),
+        set_first=np.array([0, last - first]),
+        set_start=sets - sets[0],
+        words=model.words[int(sets[0]) : int(sets[-1])],
+    )
+
+
+def _nothing(model: ForestModel) -> ForestModel:
+    """A tree of one leaf, which adds nothing."""
+    return replace(
+        model,
+        split_feature=model.split_feature[:0],
+        threshold=model.threshold[:0],
+        decision_type=model.decision_type[:0],
+        left=model.left[:0],
+        right=model.right[:0],
+        node_count=model.node_count[:0],
+        node_start=np.zeros(2, np.int64),
+        leaf_value=np.zeros(1),
+        leaf_weight=np.zeros(1),
+        leaf_count=np.ones(1, np.int64),
+        leaf_start=np.array([0, 1]),
+        set_first=np.zeros(2, np.int64),
+        set_start=np.zeros(1, np.int64),
+        words=model.words[:0],
+    )
+
+
 def _starts(starts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Starts in arrays that lie one after the other, and the end of the last."""
     shifts = np.cumsum([0, *(each[-1] for each in starts)])

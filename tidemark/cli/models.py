@@ -16,6 +16,7 @@ from tidemark.cli.console import DryRun, PipelineFile, connected, out, told
 from tidemark.cli.operator import operator
 from tidemark.cli.pipeline_file import load
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.number_checks import refuse_number
 from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def diff(pipeline: PipelineFile, first: Version, second: Version, *, as_json: Js
         from tidemark.registry.promotion import named
 
         loaded = load(pipeline)
+        refuse_number(loaded, "tidemark models diff")
         registry = _registry(loaded)
         manifests = named(registry, first), named(registry, second)
         found = difference(registry, *manifests)

@@ -17,6 +17,7 @@ from tidemark.cli.fact_table import fact_table
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.number_checks import refuse_number
 from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def replay(
     """
     with told():
         loaded = load(pipeline)
+        refuse_number(loaded, "tidemark replay")
         if list_ or remove is not None:
             _manage(loaded, pipeline, remove, as_json=as_json)
             return

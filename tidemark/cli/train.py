@@ -14,6 +14,7 @@ from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
 from tidemark.formats.reading import kind_of
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.number_checks import refuse_number
 from tidemark.registry.signature import signing_key
 from tidemark.runtime.safe_text import safe
 
@@ -49,6 +50,7 @@ def train(
         if (history is None) == (model is None):
             raise ConfigError("give either --from HISTORY or --model FILE")
         read = load(pipeline)
+        refuse_number(read, "tidemark train")
         if history is not None:
             _from_history(read, history, topic=topic, all_known=all_known, replace=replace, threads=threads)
         elif model is not None:

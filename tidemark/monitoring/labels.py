@@ -14,6 +14,7 @@ from tidemark.evaluation import intervals, quality
 from tidemark.evaluation.labels import drawn_labels, source_of
 from tidemark.monitoring.decoding import of_these_classes, probabilities_problem
 from tidemark.pipeline.model import LabelSpec
+from tidemark.pipeline.numbers import answer_text
 from tidemark.records import ENDING, Label, Metric
 from tidemark.records.metric_kind import MetricKind
 
@@ -47,14 +48,17 @@ class LabelBook:
 
         Raises:
             RecordError: it can't be measured with: an unknown class, other classes than the pipeline's, an inclusion
-                probability that is none, or a tile of another size than its other labels say.
+                probability that is none, a number out of bounds, or a tile of another size than its other labels say.
 
         """
         if label.status not in ENDING:
             return
         spec = self._spec
-        if label.status == "answered" and label.label not in spec.classes:
-            raise RecordError(_STEP, f"unknown class {label.label!r}; the classes are {', '.join(spec.classes)}")
+        try:
+            if label.status == "answered":
+                answer_text(spec, label.label or "")
+        except ValueError as error:
+            raise RecordError(_STEP, str(error)) from error
         problem = probabilities_problem(label.probabilities, len(spec.classes))
         if problem is not None:
             raise RecordError(_STEP, problem)
@@ -80,14 +84,15 @@ class LabelBook:
         drawn = [label for label in labels if label.inclusion_probability is not None]
         events = {label.event_id for label in drawn}
         drawn += [label for _, label in self._outcomes if label.event_id in events]
-        yield from quality(
-            drawn,
-            classes=self._spec.classes,
-            positive=self._spec.positive,
-            at=at,
-            threshold=self._threshold,
-            sources=self._spec.order,
-        )
+        if not self._spec.is_number:  # how far off numbers are `retrain` measures
+            yield from quality(
+                drawn,
+                classes=self._spec.classes,
+                positive=self._spec.positive,
+                at=at,
+                threshold=self._threshold,
+                sources=self._spec.order,
+            )
         final = drawn_labels(drawn, self._spec.order)
         if final:
             answered = sum(label.status == "answered" for label in final)

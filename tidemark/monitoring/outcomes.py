@@ -75,6 +75,8 @@ class OutcomeReader:
             outcome = decode(Outcome, value)
         except RecordError as error:
             raise RecordError(error.step, f"{error.reason}; {FIELDS}") from error
+        if not self._classes.classes:
+            raise RecordError(_STEP, "the label is a number, and outcomes that are numbers are not read yet")
         try:
             label = self._classes.index(outcome.label)
         except ValueError as error:

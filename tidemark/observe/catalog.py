@@ -30,6 +30,7 @@ _HOMES: Final = (
     "tidemark.registry.news",
     "tidemark.training.alerting",
     "tidemark.training.metrics",
+    "tidemark.training.number_headline",
     "tidemark.selection.steps.outputs",
     "tidemark.deciding.step",
     "tidemark.records.source_telling",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tidemark.pipeline.model import LabelSpec, Pipeline
+from tidemark.pipeline.model import NumberMetric, Pipeline
 from tidemark.pipeline.number_checks import number_problems
 from tidemark.pipeline.problem import Problem, unknown_column
 from tidemark.runtime.suggestions import did_you_mean
@@ -22,7 +23,7 @@ def label_problems(pipeline: Pipeline) -> Iterator[Problem]:
 
     """
     label = pipeline.label
-    yield from number_problems(pipeline) if label.is_number else _classes(label)
+    yield from number_problems(pipeline) if label.is_number else _classes(pipeline)
     if label.business_id is not None:
         column = pipeline.columns.get(label.business_id)
         if column is None:
@@ -41,12 +42,15 @@ def label_problems(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(key, f"'{leak}' tells the answer, and the stream must not hold it; remove columns.{leak}")
 
 
-def _classes(label: LabelSpec) -> Iterator[Problem]:
+def _classes(pipeline: Pipeline) -> Iterator[Problem]:
+    label = pipeline.label
     for key in ("unit", "min", "max", "tolerance"):
         if getattr(label, key) is not None:
             yield Problem(
                 f"label.{key}", "is of a number, and the label is a class; remove it, or write type = 'number'"
             )
+    if pipeline.gates.metric in get_args(NumberMetric):
+        yield Problem("gates.metric", f"'{pipeline.gates.metric}' is of numbers; write 'log_loss', or leave it out")
     if not label.classes:
         yield Problem("label.classes", "is missing; add it: the names of the classes that people tell apart")
         return

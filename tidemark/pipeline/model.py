@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -694,14 +694,15 @@ class Training(Section):
     min_labels: Annotated[Count, Unit("labels")] = 16
     """Labels that the first model needs."""
     min_positive: Annotated[Count, Unit("labels")] = 1
-    """Labels of the positive class that the first model needs; with more than two classes, of all but the commonest."""
+    """Labels of the positive class that the first model needs; with more than two classes, of all but the commonest. Of
+    a number it says nothing."""
     max_interval: Duration | None = None
     """A new model is trained after this time at the latest, if there is a new label."""
     learner: Unless[LearnerName] = None
     """What learns from the labels: `boosted` trees, a random `forest`, `extra_trees`, `linear` (a ridge regression on
     ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. Of up to ten classes the
     default is `mean`, which makes most of few labels; of more it is `boosted`, which has more for each class and
-    predicts four times as many rows a second."""
+    predicts four times as many rows a second. Of a number it is `auto`."""
     forget: Literal["never", "auto"] = "never"
     """`auto`: labels of old events count less, where the newest labels are foretold better then. How fast they do is
     chosen at each training; where nothing has changed all count alike. A training takes several times as long."""
@@ -713,20 +714,27 @@ class Training(Section):
     """Parameters of LightGBM. The how-to guide on operations lists those that may be set."""
 
 
+NumberMetric = Literal["rmse", "mae"]
+"""What models of a number are compared by: root of the mean squared error, or mean absolute error."""
+GateMetric = Literal["log_loss", "average_precision", "rmse", "mae"]
+
+
 class Gates(Section):
     """When a challenger replaces the champion."""
 
-    metric: Literal["log_loss", "average_precision"] = "log_loss"
-    """What champion and challenger are compared by."""
+    metric: GateMetric = "log_loss"
+    """What champion and challenger are compared by. Of a number: `rmse` (root of the mean squared error; its default)
+    or `mae` (mean absolute error)."""
     tolerance: Annotated[float, Field(ge=0), Unit("the metric's own")] = 0.02
-    """How much worse than the champion a challenger may be. One that is worse by more is refused if the
-    difference is no chance: if its 95 % interval leaves out 0."""
+    """How much worse than the champion a challenger may be; of a number a share of the champion's error. One that is
+    worse by more is refused if the difference is no chance: if its 95 % interval leaves out 0."""
     min_holdout: Annotated[Count, Unit("labels")] = 10
     """Labels that neither model has learnt from, before the two are compared."""
     proof_from: Annotated[Count, Unit("labels")] = 2_000
     """Once the champion has learnt from so many labels, a challenger replaces it only if it is shown to be better: by a
     test that errs in 5 % of champions at most, however often it is looked at. While labels are few one that is not
-    shown to be worse replaces it, for it has learnt from more."""
+    shown to be worse replaces it, for it has learnt from more. Of a number there is no such test: one that is not shown
+    to be worse always does."""
 
 
 class Alerts(Section):
@@ -921,8 +929,16 @@ class Pipeline(Section):
         return {each.name: each.scale for each in scaled if each.scale is not None}
 
     @property
+    def gate_metric(self) -> GateMetric:
+        """What models are compared by: `gates.metric`, whose default is of classes, or that of numbers."""
+        numbers = get_args(NumberMetric)
+        return "rmse" if self.label.is_number and self.gates.metric not in numbers else self.gates.metric
+
+    @property
     def learner(self) -> LearnerName:
         """What learns from the labels: `training.learner`, or what is best by default for so many classes."""
+        if self.label.is_number:
+            return self.training.learner or "auto"
         by_default: LearnerName = "mean" if len(self.label.classes) <= _FEW_CLASSES else "boosted"
         return self.training.learner or by_default
 

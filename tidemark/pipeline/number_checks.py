@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, get_args
 
-from tidemark.pipeline.model import LabelSpec, Pipeline
+from tidemark.errors import ConfigError
+from tidemark.pipeline.model import LabelSpec, NumberMetric, Pipeline
 from tidemark.pipeline.problem import Problem
+from tidemark.strategies import STRATEGIES
 
 NEEDS_CLASSES: Final = {
     "alerts": "flags events of a class",
@@ -36,6 +38,8 @@ def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
         yield Problem("label.outcomes", "outcomes that are numbers can't be learnt from yet; remove it")
     if pipeline.labeling.consensus == "glad":
         yield Problem("labeling.consensus", "glad is a model of classes; remove it, or write 'majority'")
+    yield from _choice(pipeline)
+    yield from _learning(pipeline)
     yield Problem("label.type", "a label that is a number can't be learnt from yet; write classes")
 
 
@@ -51,3 +55,35 @@ def _bounds(label: LabelSpec) -> Iterator[Problem]:
             yield Problem("label.max", f"{label.max} is not above label.min = {label.min}; raise it")
         elif label.tolerance is not None and label.tolerance >= label.max - label.min:
             yield Problem("label.tolerance", "is as large as all from label.min to label.max; write less")
+
+
+def _choice(pipeline: Pipeline) -> Iterator[Problem]:
+    selection = pipeline.selection
+    why = STRATEGIES.get(selection.policy).of_classes
+    if why:
+        yield Problem("selection.policy", f"'{selection.policy}' is of classes, and the label is a number: {why}")
+    if selection.focused:
+        yield Problem("selection.draw", "'focused' draws by the odds of classes, and the label is a number; remove it")
+
+
+def _learning(pipeline: Pipeline) -> Iterator[Problem]:
+    gates, training = pipeline.gates, pipeline.training
+    if "metric" in gates.model_fields_set and gates.metric not in get_args(NumberMetric):
+        yield Problem("gates.metric", f"'{gates.metric}' is of classes; of a number write 'rmse' or 'mae'")
+    if training.forget != "never":
+        yield Problem("training.forget", "labels of numbers can't be forgotten by age yet; write 'never'")
+
+
+def refuse_number(pipeline: Pipeline, what: str) -> None:
+    """Refuse what can't be done where the label is a number.
+
+    Args:
+        pipeline: that was checked.
+        what: can't be done, as the subject of a sentence.
+
+    Raises:
+        ConfigError: its label is a number.
+
+    """
+    if pipeline.label.is_number:
+        raise ConfigError(f"{what} needs classes, and the label of {pipeline.name} is a number; it can't be done yet")

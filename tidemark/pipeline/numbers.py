@@ -58,17 +58,7 @@ class NumberReader:
             ValueError: it means none, or one out of bounds; says what was expected.
 
         """
-        if isinstance(value, bool) or (isinstance(value, str) and not _DECIMAL.fullmatch(value.strip())):
-            raise ValueError(f"{_shown(value)} is no number; expected {self.expected}, with a point for decimals")
-        try:
-            number = float(value)
-        except (OverflowError, ValueError):  # an int beyond float64, a Decimal that is a signalling NaN
-            number = math.nan
-        if not math.isfinite(number):
-            raise ValueError(f"{_shown(value)} is no finite number; expected {self.expected}")
-        if not self.least <= number <= self.greatest:
-            raise ValueError(f"{_shown(value)} is out of bounds; expected {self.expected}")
-        return number + 0.0
+        return number_within(value, self.least, self.greatest, self.expected)
 
     def text(self, value: Value) -> str:
         """The canonical text of the number that a value means; arguments and errors as `number` has them."""
@@ -97,6 +87,21 @@ class NumberReader:
                 f"column {column.name!r} holds {', '.join(sorted(wrong)[:_SHOWN])}; expected {self.expected}"
             )
         return np.array([meaning.get(value, math.nan) for value in column.to_list()], np.float64)
+
+
+def number_within(value: Value, least: float, greatest: float, expected: str = "a number within the bounds") -> float:
+    """The number that a value means, as `NumberReader.number` has it. expected: for people, where it means none."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _DECIMAL.fullmatch(value.strip())):
+        raise ValueError(f"{_shown(value)} is no number; expected {expected}, with a point for decimals")
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):  # an int beyond float64, a Decimal that is a signalling NaN
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{_shown(value)} is no finite number; expected {expected}")
+    if not least <= number <= greatest:
+        raise ValueError(f"{_shown(value)} is out of bounds; expected {expected}")
+    return number + 0.0
 
 
 def answer_text(label: LabelSpec, text: str) -> str:

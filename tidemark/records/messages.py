@@ -44,7 +44,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prediction(Record, frozen=True, kw_only=True):
-    """`P.predictions`: what the model said of one event. Probabilities are null before the first model."""
+    """`P.predictions`: what the model said of one event. Probabilities are null before the first model.
+
+    Where the label is a number they are null, and `value` is the number, from `low` to `high` of which nine events of
+    ten lie; null before the first model.
+    """
 
     event_id: str
     business_id: str | None
@@ -54,6 +58,9 @@ class Prediction(Record, frozen=True, kw_only=True):
     uncertainty: float | None
     model: str
     late: bool = False
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class ShadowPrediction(Prediction, frozen=True, kw_only=True):
@@ -108,6 +115,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     `inclusion_probability` is set for exploration picks only: the exact chance with which the event was
     drawn from all `tile_count` events of its tile. `arm` names the policy that asked. `definitions` tells by what
     definition each feature was computed (ids of `tidemark.pipeline.definitions`); null in records of earlier versions.
+    `value`, `low` and `high` are the prediction's, where the label is a number.
     """
 
     event_id: str
@@ -127,6 +135,9 @@ class Candidate(Record, frozen=True, kw_only=True):
     model: str
     expires_at: Int64 | None = None
     definitions: dict[str, str] | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class Label(Record, frozen=True, kw_only=True):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline, schema_hash
 from tidemark.pipeline.definitions import feature_ids
+from tidemark.pipeline.numbers import number_within
 from tidemark.records import ModelManifest
 
 _SHOWN: Final = 5
@@ -21,29 +23,56 @@ class ModelSchema:
     features: columns in order.  classes: in order; a binary model gives the probability of the second.
     hash: of the pipeline file's features and classes as they are written.
     definitions: id of what each feature means (`tidemark.pipeline.definitions`), in the order of `features`.
+    bounds: where the label is a number, the least and the greatest that can be right. A model of a number has no
+    classes; it gives the number and half the width of its interval.
     """
 
     features: tuple[str, ...]
     classes: tuple[str, ...]
     hash: str
     definitions: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> ModelSchema:
         """Schema of a pipeline's models."""
         ids = feature_ids(pipeline)
-        return cls(tuple(ids), tuple(pipeline.label.classes), schema_hash(pipeline), tuple(ids.values()))
+        label = pipeline.label
+        bounds = (float(label.min or 0), float(label.max or 0)) if label.is_number else None
+        return cls(tuple(ids), tuple(label.classes), schema_hash(pipeline), tuple(ids.values()), bounds)
 
     @classmethod
     def of_manifest(cls, manifest: ModelManifest) -> ModelSchema:
         """Schema that a model was trained for."""
         ids = tuple(manifest.definitions.get(name, "") for name in manifest.features)
-        return cls(tuple(manifest.features), tuple(manifest.classes), manifest.schema_hash, ids)
+        bounds = None if manifest.classes else (-math.inf, math.inf)
+        return cls(tuple(manifest.features), tuple(manifest.classes), manifest.schema_hash, ids, bounds)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the label is a number."""
+        return self.bounds is not None
+
+    @property
+    def width(self) -> int:
+        """What a model says of a row: a probability of each class, or two scores of a number."""
+        return 2 if self.is_number else len(self.classes)
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """LightGBM objectives that give probabilities of these classes."""
+        """LightGBM objectives that give probabilities of these classes, or scores as they are."""
+        if self.is_number:
+            return ("custom",)
         return ("binary",) if len(self.classes) == 2 else ("multiclass", "multiclassova")
+
+    def answer(self, text: str) -> float | None:
+        """What the text of an answer means: the index of a class, or a number within the bounds; None: neither."""
+        if self.bounds is None:
+            return self.classes.index(text) if text in self.classes else None
+        try:
+            return number_within(text, *self.bounds)
+        except ValueError:
+            return None
 
     @property
     def ids(self) -> dict[str, str]:
@@ -101,8 +130,12 @@ class ModelSchema:
             ModelError: it has a class that is none of these, or in another order.
 
         """
+        if self.is_number and not manifest.classes:
+            return ()
         places = [self.classes.index(name) for name in manifest.classes if name in self.classes]
         if len(places) != len(manifest.classes) or places != sorted(set(places)) or len(places) < 2:
+            if self.is_number or not manifest.classes:
+                raise ModelError(f"it is a model of {_kind(manifest.classes)}, and the label is {_kind(self.classes)}")
             raise ModelError(f"its classes are {manifest.classes}, the pipeline's {list(self.classes)}")
         return tuple(places)
 
@@ -115,6 +148,10 @@ class ModelSchema:
                 f"it was trained on features of the schema {manifest.schema_hash}, the pipeline's is {self.hash}: "
                 "a definition changed; train a new champion"
             )
+
+
+def _kind(classes: Sequence[str]) -> str:
+    return "classes" if classes else "a number"
 
 
 def _lost(changed: list[str], gone: list[str]) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kernels.forest.forest import Forest
 from tidemark.errors import ModelError
 from tidemark.registry.codec import Registry
+from tidemark.registry.estimates import estimates_of
 from tidemark.registry.scaling import Scaling
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import CheckedModel, golden_difference, golden_rows, parse
@@ -46,7 +47,12 @@ class ActiveModel:
         rows, expected = golden_rows(self.manifest)
         if why := golden_difference(self.forest.raw(rows).reshape(expected.shape), expected):
             raise ModelError(f"model {self.version}: our forest disagrees with LightGBM: {why}")
-        self._probabilities(np.repeat(rows[:1], _WARM_ROWS, axis=0))
+        self._bounds = model.bounds
+        warm = np.repeat(rows[:1], _WARM_ROWS, axis=0)
+        if self._bounds is None:
+            self._probabilities(warm)
+        else:
+            self._estimates(warm, self._bounds)
 
     def own(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """The model's own features, in its order, of rows (n, features of the pipeline)."""
@@ -76,9 +82,27 @@ class ActiveModel:
         table[:, self._places] = given
         return table
 
+    def estimates(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Estimates (n, 3) of a number (`tidemark.registry.estimates`), of rows as `probabilities` has them.
+
+        Raises:
+            ModelError: the label is a class.
+
+        """
+        if self._bounds is None:
+            raise ModelError(f"model {self.version} gives probabilities of classes, and no number")
+        return self._estimates(self.inputs(rows), self._bounds)
+
+    def says(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities, or estimates where the label is a number: what models are judged by."""
+        return self.probabilities(rows) if self._bounds is None else self.estimates(rows)
+
     def disagreement(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) what the stages of the forest disagree about, in nats, of rows (n, features): a virtual ensemble's."""
         return self.forest.virtual_ensemble(self.inputs(rows))[2]
+
+    def _estimates(self, rows: NDArray[np.float64], bounds: tuple[float, float]) -> NDArray[np.float64]:
+        return estimates_of(self.forest.raw(rows), bounds)
 
     def _probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         given = self.forest.probability(rows)
@@ -113,5 +137,7 @@ def active(registry: Registry, version: str, schema: ModelSchema) -> ActiveModel
     text = registry.text(version)
     forest = parse(text, ModelSchema.of_manifest(manifest))
     return ActiveModel(
-        CheckedModel(manifest, text, forest, schema.columns(manifest), schema.classes, schema.places(manifest))
+        CheckedModel(
+            manifest, text, forest, schema.columns(manifest), schema.classes, schema.places(manifest), schema.bounds
+        )
     )

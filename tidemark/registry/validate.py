@@ -38,7 +38,7 @@ class CheckedModel:
     """A model that passed every check.
 
     columns: for each of its features, the pipeline's feature that it is.  classes: the pipeline's.  places: for each of
-    its classes, the pipeline's class that it is.
+    its classes, the pipeline's class that it is.  bounds: of the pipeline's label where it is a number.
     """
 
     manifest: ModelManifest
@@ -47,6 +47,7 @@ class CheckedModel:
     columns: tuple[int, ...]
     classes: tuple[str, ...]
     places: tuple[int, ...]
+    bounds: tuple[float, float] | None = None
 
 
 def structure_sha256(model: ForestModel) -> str:
@@ -74,13 +75,12 @@ def parse(text: str, schema: ModelSchema) -> ForestModel:
 
     """
     try:
-        model = parse_model(
-            text, max_bytes=MAX_TEXT, expect_features=schema.features, expect_classes=len(schema.classes)
-        )
+        model = parse_model(text, max_bytes=MAX_TEXT, expect_features=schema.features, expect_classes=schema.width)
     except ModelTextError as error:
         raise ModelError(str(error)) from error
     if model.objective not in schema.objectives:
-        raise ModelError(f"the objective is {model.objective!r}; {' or '.join(schema.objectives)} gives probabilities")
+        gives = "is a number's" if schema.is_number else "gives probabilities"
+        raise ModelError(f"the objective is {model.objective!r}; {' or '.join(schema.objectives)} {gives}")
     if model.trees == 0:
         raise ModelError("the model has no trees")
     return model
@@ -107,7 +107,8 @@ class Validator:
         manifest = registry.manifests[version]
         try:
             columns, places = self.schema.columns(manifest), self.schema.places(manifest)
-            return CheckedModel(manifest, text, self._check(manifest, text), columns, self.schema.classes, places)
+            forest, schema = self._check(manifest, text), self.schema
+            return CheckedModel(manifest, text, forest, columns, schema.classes, places, schema.bounds)
         except ModelError as error:
             raise ModelError(f"model {version}: {error}") from error
 

@@ -11,7 +11,8 @@ The value is an Arrow IPC stream of rows, possibly none; the header `meta` is a 
 | `score` | float | what the policy ranks by; NaN where there is no model and no rule, or the policy is random |
 | `draw` | uint64 | a second, independent coin: settles equal scores, and ranks rows without a score |
 | `active` | bool | among the batch's `active_rows` first of its tile by `ranked` |
-| `probabilities` | list of float | null without a model |
+| `probabilities` | list of float | null without a model; of a number what it is doubted by |
+| `value`, `low`, `high` | float | of a number, as in the prediction; of classes there are none |
 | `uncertainty` | float | as in the prediction; NaN without a model |
 | `model` | text | version |
 | `f_NAME` | float | each feature as scored; NaN is missing |
@@ -42,6 +43,7 @@ from tidemark.formats.arrow_columns import (
 )
 from tidemark.pipeline.model import Pipeline, Selection, Start
 from tidemark.records import Record, decode, encode
+from tidemark.registry.estimates import COLUMNS
 from tidemark.runtime.processor import Headers
 from tidemark.strategies import STRATEGIES
 
@@ -174,8 +176,10 @@ def ranked(rows: pl.DataFrame) -> pl.DataFrame:
 
 def schema(pipeline: Pipeline, context: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
     """Columns of a pipeline's proposals; `context` has the types of the columns that people are shown."""
+    estimates = {name: pl.Float64() for name in COLUMNS} if pipeline.label.is_number else {}
     return {
         **_SCHEMA,
+        **estimates,
         **{f"f_{name}": pl.Float64() for name in pipeline.feature_names},
         **{f"c_{name}": dtype for name, dtype in context.items()},
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline
+from tidemark.registry.estimates import COLUMNS
 from tidemark.selection.asked import segment_of
 from tidemark.selection.proposals import ProposalMeta, Proposals
 from tidemark.selection.segments import first_of_segments
-from tidemark.selection.tiles import Bars, Part, Proposal
+from tidemark.selection.tiles import Bars, Estimate, Part, Proposal
 
 _STEP: Final = "select"
 _REQUIRED: Final = ["event_id", "time", "tile", "coin", "explore", "score", "draw", "active", "model"]
@@ -107,6 +108,7 @@ def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_], meta: ProposalMeta
     columns = kept.to_dict(as_series=False)
     features = {name[2:]: values for name, values in columns.items() if name.startswith("f_")}
     context = {name[2:]: values for name, values in columns.items() if name.startswith("c_")}
+    estimates = _estimates(columns)
     return [
         Proposal(
             event_id=columns["event_id"][row],
@@ -123,9 +125,18 @@ def _proposals(rows: pl.DataFrame, needed: NDArray[np.bool_], meta: ProposalMeta
             context={name: values[row] for name, values in context.items()},
             definitions=meta.definitions,
             stage=meta.stage,
+            estimate=None if estimates is None else estimates[row],
         )
         for row in range(kept.height)
     ]
+
+
+def _estimates(columns: Mapping[str, list[Any]]) -> list[Estimate | None] | None:
+    """Of each row the number and the ends of its interval, None without a model; None where labels are classes."""
+    if not columns.keys() >= set(COLUMNS):
+        return None
+    table = zip(*(columns[name] for name in COLUMNS), strict=True)
+    return [None if any(_present(end) is None for end in row) else (row[0], row[1], row[2]) for row in table]
 
 
 def _present(value: float | None) -> float | None:

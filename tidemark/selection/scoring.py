@@ -30,17 +30,26 @@ class Scores:
     """What the model in force says of n rows. Without a model, `probabilities` is None and the uncertainty NaN.
 
     source: the model itself, for what else it can tell; without one the `LabelCounts`, where they are known.
+    estimates: (n, 3) where the label is a number; `probabilities` are then what it is doubted by
+    (`tidemark.selection.doubt`).
     """
 
     model: str
     probabilities: Floats | None
     uncertainty: Floats
     source: object = None
+    estimates: Floats | None = None
+
+    @property
+    def of_classes(self) -> Floats | None:
+        """Probabilities of the label's classes; None without a model, and of a number."""
+        return self.probabilities if self.estimates is None else None
 
     def only(self, rows: NDArray[np.int64] | slice) -> Scores:
         """Those of some rows."""
         probabilities = None if self.probabilities is None else self.probabilities[rows]
-        return Scores(self.model, probabilities, self.uncertainty[rows], self.source)
+        estimates = None if self.estimates is None else self.estimates[rows]
+        return Scores(self.model, probabilities, self.uncertainty[rows], self.source, estimates)
 
 
 def score(selection: Selection, model: str, probabilities: Floats | None, n: int, source: object = None) -> Scores:
@@ -70,7 +79,7 @@ class Ranker:
     def __init__(self, pipeline: Pipeline) -> None:
         label, self._start = pipeline.label, pipeline.start
         self._strategy = make(pipeline.selection, label.classes)
-        self._positive = label.classes.index(label.positive)
+        self._positive = 0 if label.is_number else label.classes.index(label.positive)
         schema: Schema = dict.fromkeys(pipeline.feature_names, pl.Float64())
         rule = self._start.rule
         self._rule = None if rule is None else compile_expression("rule", rule, None, schema)
@@ -92,7 +101,7 @@ class Ranker:
         return Ranking(self._strategy.score(rows), unsure, "")
 
     def _share_of_odd(self, source: object) -> float | None:
-        if not isinstance(source, LabelCounts):
+        if not isinstance(source, LabelCounts) or not self._classes:
             return None
         counts = source.of(self._classes)
         return share_of_odd(self._start, counts.drawn, counts.chosen, self._positive)

@@ -13,12 +13,16 @@ _ANY_COIN: Final = 2**64 - 1
 _MOST_SEGMENTS: Final = 1_000
 """Segments of a tile that a row is kept of."""
 
+Estimate = tuple[float, float, float]
+"""A number and the ends of its interval."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """One proposed event. score: NaN where there is none; higher is more worth asking about.
 
     coin, draw: its two independent coins, for the random draw and for the order of equal or missing scores.
+    estimate: where the label is a number, what the model says it is.
     """
 
     event_id: str
@@ -35,6 +39,7 @@ class Proposal:
     context: dict[str, str | float | int | bool | None]
     definitions: dict[str, str] | None = None
     stage: str = ""
+    estimate: Estimate | None = None
 
     @property
     def cold(self) -> bool:

@@ -153,6 +153,9 @@ class Strategy:
     """Whether `random_share` may be above 0."""
     ranks: ClassVar[bool] = True
     """Whether it chooses at all, beside what is drawn."""
+    of_classes: ClassVar[str] = ""
+    """Why it means nothing where the label is a number, whose probabilities are those of `tidemark.selection.doubt`; ""
+    where it does."""
 
     def __init__(self, settings: Settings, classes: Sequence[str] = ()) -> None:
         self.settings = settings

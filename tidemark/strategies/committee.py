@@ -27,6 +27,7 @@ class VirtualEnsemble(Strategy):
     name = "committee"
     source = "Malinin et al. 2021; Houlsby et al. 2011 (BALD)"
     fails = "the forest has few trees: its stages are much alike"
+    of_classes = "its members disagree about classes"
 
     def score(self, rows: Scored) -> Floats:
         """(n,) in nats."""

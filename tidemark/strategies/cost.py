@@ -16,6 +16,7 @@ class Cost(Strategy):
     name = "cost"
     source = "Elkan 2001; Margineantu 2005"
     fails = "costs are guessed, or probabilities far from calibrated"
+    of_classes = "its costs are of classes"
 
     @classmethod
     def problems(cls, settings: Settings, classes: Sequence[str]) -> Iterator[str]:

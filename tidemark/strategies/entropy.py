@@ -14,6 +14,7 @@ class Entropy(Strategy):
     name = "entropy"
     source = "Shannon 1948; Settles 2009, 2.3"
     fails = "there are many classes, whose small probabilities add up"
+    of_classes = "the entropy is of classes' probabilities; margin asks about the widest intervals"
 
     def uncertainty(self, probabilities: Floats) -> Floats:
         """(n,) in nats."""

@@ -14,6 +14,7 @@ class LeastConfidence(Strategy):
     name = "least_confidence"
     source = "Lewis and Gale 1994"
     fails = "as margin"
+    of_classes = "confidence is a class's probability; margin asks about the widest intervals"
 
     def uncertainty(self, probabilities: Floats) -> Floats:
         """(n,) one less the likeliest class's probability."""

@@ -13,6 +13,7 @@ class Likeliest(Strategy):
     name = "likeliest"
     source = "Garnett et al. 2012, active search"
     fails = "what is wanted is a good model: it asks what is known already"
+    of_classes = "it looks for a class"
 
     def score(self, rows: Scored) -> Floats:
         """(n,) probability of the positive class."""

@@ -33,6 +33,15 @@ class ModelSource(Protocol):
 
 
 @runtime_checkable
+class Estimates(Protocol):
+    """A model of a number."""
+
+    def estimates(self, rows: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """(n, 3) the number and the ends of its interval (`tidemark.registry.estimates`), of rows as above."""
+        ...
+
+
+@runtime_checkable
 class Scales(Protocol):
     """A model that scales some of what it is given."""
 

@@ -20,6 +20,7 @@ from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.expressions import Schema
 from tidemark.pipeline.sql.values import TIMESTAMP
 from tidemark.records.background import DEFINITIONS
+from tidemark.registry.estimates import COLUMNS
 from tidemark.runtime.processor import Output, Partition
 from tidemark.selection.proposals import ProposalMeta, encode_proposals, rows_to_propose, schema
 from tidemark.selection.ranking import Choice, Chosen
@@ -101,10 +102,11 @@ class Offers:
         topic, scores, keys = self._pipeline.topics.predictions, scored.scores, scored.rows.keys[0]
         frame = scored.identity.hstack(
             [
-                _probabilities(scores, len(keys)),
+                _probabilities(scores.of_classes, len(keys)),
                 _nullable("uncertainty", scores.uncertainty, missing=scores.probabilities is None),
                 _constant("model", scores.model, len(keys)),
                 pl.Series("late", scored.rows.late),
+                *(_estimates(scores.estimates, len(keys)) if self._pipeline.label.is_number else ()),
             ]
         )
         lines = frame.write_ndjson().encode().split(b"\n")
@@ -214,9 +216,10 @@ class Offers:
             pl.Series("score", np.concatenate([batch.ranking.value[own.rows] for batch, own in pairs])),
             pl.Series("draw", np.concatenate([batch.draws[own.rows] for batch, own in pairs])),
             pl.Series("active", np.concatenate([own.active for _, own in pairs])),
-            _probabilities(scores, len(places)),
+            _probabilities(scores.probabilities, len(places)),
             pl.Series("uncertainty", scores.uncertainty),
             _constant("model", scores.model, len(places)),
+            *(_estimates(scores.estimates, len(places)) if self._pipeline.label.is_number else ()),
         ]
         features = renamed(scored.features, map(_feature, scored.features.columns))
         offered = scored.identity.hstack(features)[places].hstack(own)
@@ -292,11 +295,17 @@ def _nullable(name: str, numbers: Floats, *, missing: bool) -> pl.Series:
     )
 
 
-def _probabilities(scores: Scores, n: int) -> pl.Series:
+def _probabilities(given: Floats | None, n: int) -> pl.Series:
     """Column `probabilities`: a list for each row, null without a model."""
-    if scores.probabilities is None:
+    if given is None:
         return pl.Series("probabilities", [None], dtype=pl.List(pl.Float64)).new_from_index(0, n)
-    return pl.Series("probabilities", scores.probabilities).cast(pl.List(pl.Float64))
+    return pl.Series("probabilities", given).cast(pl.List(pl.Float64))
+
+
+def _estimates(given: Floats | None, n: int) -> list[pl.Series]:
+    """Columns of a number and its interval, null without a model."""
+    table = np.full((n, len(COLUMNS)), np.nan) if given is None else given
+    return [_nullable(name, table[:, at], missing=given is None) for at, name in enumerate(COLUMNS)]
 
 
 def shown_type(dtype: pl.DataType) -> pl.DataType:

@@ -55,6 +55,7 @@ class Dataset:
     words: whose word counted, of each row. None: nothing is known of them.
     conflicts: rows of which somebody else said another class.  order: whose word counts, first to last.
     trust: (n,) what each label counts (`tidemark.training.trust`), 0 to 1. None: all alike.
+    numbers: (n,) float64, where labels are numbers; `target` is 0 then. None: they are classes.
     """
 
     features: NDArray[np.float64]
@@ -72,10 +73,29 @@ class Dataset:
     conflicts: int = 0
     order: tuple[LabelSource, ...] = SOURCES
     uneven: bool = False
+    numbers: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Rows."""
         return len(self.event_ids)
+
+    @property
+    def of_numbers(self) -> NDArray[np.float64]:
+        """(n,) `numbers`.
+
+        Raises:
+            ValueError: the labels are classes.
+
+        """
+        if self.numbers is None:
+            raise ValueError("these labels are classes, and not numbers")
+        return self.numbers
+
+    @property
+    def answers(self) -> list[int] | list[float]:
+        """What each row's label says: the index of a class, or a number."""
+        answers: list[int] | list[float] = (self.target if self.numbers is None else self.numbers).tolist()
+        return answers
 
     @property
     def known(self) -> NDArray[np.int64]:
@@ -105,6 +125,7 @@ class Dataset:
             None if self.words is None else _chosen(self.words, chosen),
             order=self.order,
             uneven=self.uneven,
+            numbers=None if self.numbers is None else self.numbers[chosen],
         )
 
     @property
@@ -138,8 +159,8 @@ class Dataset:
 
     @property
     def content_sha256(self) -> str:
-        """SHA-256 over the sorted event ids with their classes: another answer is another training set."""
-        lines = sorted(f"{event} {target}\n" for event, target in zip(self.event_ids, self.target, strict=True))
+        """SHA-256 over the sorted event ids with their answers: another answer is another training set."""
+        lines = sorted(f"{event} {answer}\n" for event, answer in zip(self.event_ids, self.answers, strict=True))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -175,13 +196,13 @@ def dataset(
     first: dict[str, int] = {}
     for position, label in ordered:
         first.setdefault(label.event_id, position)
-    place = {name: index for index, name in enumerate(schema.classes)}
     verdicts = [
         each
         for each in resolved((label for _, label in ordered), sources)
-        if each.label.status == "answered" and each.label.label in place
+        if each.label.status == "answered" and schema.answer(each.label.label or "") is not None
     ]
     answered = [each.label for each in verdicts]
+    answers = [schema.answer(label.label or "") for label in answered]
     features = values.rows([(label.features, label.definitions) for label in answered])
     for row, label in enumerate(answered):
         if again := recomputed.get(label.event_id):
@@ -193,7 +214,7 @@ def dataset(
     taken = np.array([np.nan if each.share is None else each.share for each in verdicts], np.float64)
     return Dataset(
         features=features,
-        target=np.array([place[label.label or ""] for label in answered], np.int64),
+        target=np.array([0] * len(answers) if schema.is_number else answers, np.int64),
         event_ids=tuple(label.event_id for label in answered),
         first_seen=np.array([first[label.event_id] for label in answered], np.int64),
         known_until=max((label.known_at for _, label in ordered), default=0),
@@ -206,6 +227,7 @@ def dataset(
         conflicts=sum(each.conflict for each in verdicts),
         order=tuple(sources),
         uneven=is_uneven(taken),
+        numbers=np.array(answers, np.float64) if schema.is_number else None,
     )
 
 
@@ -244,10 +266,13 @@ def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str], f
         )
     if label.status != "answered":
         return label
-    if label.label in schema.classes:
+    if schema.answer(label.label or "") is not None:
         return label
     if label.label in former:
         return msgspec.structs.replace(label, status="withdrawn", label=None)
+    if schema.bounds is not None:
+        least, greatest = schema.bounds
+        raise RecordError(STEP, f"{label.label!r} is no number from {least:g} to {greatest:g}, as the label is")
     raise RecordError(STEP, f"unknown class {label.label!r}; the classes are {list(schema.classes)}")
 
 
@@ -264,7 +289,7 @@ class LabelLog:
     def __init__(self, schema: ModelSchema, sources: Sequence[LabelSource] = SOURCES) -> None:
         self._schema = schema
         self._sources = sources
-        self._counts = [0] * len(schema.classes)
+        self._counts = [0] * self._columns
         self.labels: list[tuple[int, Label]] = []
         self._waiting: list[tuple[int, int, Label]] = []
         self._known: dict[str, list[tuple[int, Label]]] = {}
@@ -273,7 +298,11 @@ class LabelLog:
         self._by_origin: dict[Origin, list[int]] = {}
         self.now = 0
         self.ever = 0
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, float] = {}
+
+    @property
+    def _columns(self) -> int:
+        return 1 if self._schema.is_number else len(self._schema.classes)
 
     def __len__(self) -> int:
         """Annotations read."""
@@ -281,12 +310,12 @@ class LabelLog:
 
     @property
     def counts(self) -> list[int]:
-        """Events that can be learnt from now, of each class."""
+        """Events that can be learnt from now, of each class; of a number, one count of all."""
         return list(self._counts)
 
     def counts_of(self, origin: Origin) -> list[int]:
         """As `counts`, of the cases that were asked about for one reason."""
-        return list(self._by_origin.get(origin, [0] * len(self._schema.classes)))
+        return list(self._by_origin.get(origin, [0] * self._columns))
 
     def add(self, offset: int, label: Label) -> None:
         """Take in an annotation that `check` accepted; what was said on the way to a label is passed over."""
@@ -317,17 +346,18 @@ class LabelLog:
             self._count(event, before, -1)
         final = resolved((known for _, known in annotations), self._sources)
         if final and final[0].label.status == "answered":
-            target = self._target[event] = self._schema.classes.index(final[0].label.label or "")
+            answer = self._schema.answer(final[0].label.label or "") or 0
+            target = self._target[event] = 0 if self._schema.is_number else int(answer)
             self._origin[event] = _origin(final[0].label)
             self._count(event, target, 1)
-            if self._seen.get(event) != target:
-                self._seen[event] = target
+            if self._seen.get(event) != answer:
+                self._seen[event] = answer
                 self.ever += 1
 
     def _count(self, event: str, target: int, by: int) -> None:
         self._counts[target] += by
         origin = self._origin[event]
-        self._by_origin.setdefault(origin, [0] * len(self._schema.classes))[target] += by
+        self._by_origin.setdefault(origin, [0] * self._columns)[target] += by
 
 
 def _origin(label: Label) -> Origin:

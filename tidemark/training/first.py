@@ -96,7 +96,7 @@ def from_history(
         parent=None,
         created_at=time.time_ns() // 1_000,
         trained_on=[LabelRange(topic=f"file:{source}", partition=0, start=0, end=len(history))],
-        verdict=Verdict(passed=True, reason=f"first champion, from {source}", metric=pipeline.gates.metric),
+        verdict=Verdict(passed=True, reason=f"first champion, from {source}", metric=pipeline.gate_metric),
     )
     manifest = msgspec.structs.replace(manifest, metrics=figures)
     return FirstModel(manifest, model.text, rows.content_sha256, tuple(counts.tolist()))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tidemark.errors import ModelError
 from tidemark.evaluation.intervals import normal
 from tidemark.evaluation.metrics import average_precision, losses
-from tidemark.pipeline.model import Gates
+from tidemark.pipeline.model import GateMetric, Gates, NumberMetric
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset
 
@@ -47,7 +47,7 @@ class Verdict:
 
     passed: bool
     reason: str
-    metric: Literal["log_loss", "average_precision"]
+    metric: GateMetric
     n: int = 0
     champion: float | None = None
     challenger: float | None = None
@@ -109,6 +109,8 @@ def compare(
             return Verdict(passed=False, reason=f"kept: the challenger can't be trained ({error})", metric=gates.metric)
     tested = np.concatenate(blocks[1:])
     ours, theirs = np.concatenate(answers), champion(rows.features[tested])
+    if rows.numbers is not None:
+        return number_not_worse(rows.numbers[tested], ours, theirs, gates)
     return not_worse(rows.target[tested], ours, theirs, positive=schema.classes.index(positive), gates=gates)
 
 
@@ -131,6 +133,55 @@ def not_worse(
     if gates.metric == "average_precision" and 0 < int((truth == positive).sum()) < len(truth):
         return _by_average_precision(truth == positive, ours[:, positive], theirs[:, positive], gates.tolerance)
     return _by_log_loss(truth, ours, theirs, gates.tolerance)
+
+
+def number_not_worse(
+    truth: NDArray[np.float64], ours: NDArray[np.float64], theirs: NDArray[np.float64], gates: Gates
+) -> Verdict:
+    """Verdict on a challenger by labels that neither has learnt from: it replaces unless it is shown to be worse.
+
+    Args:
+        truth: (n,) numbers.
+        ours: (n, 3) the challenger's estimates.
+        theirs: the champion's.
+        gates: metric and tolerance, which is a share of the champion's figure.
+
+    Returns:
+        The verdict. The interval of a difference of roots is by linearisation.
+
+    """
+    metric: NumberMetric = "mae" if gates.metric == "mae" else "rmse"
+    challenger, champion = (np.abs(each[:, 0] - truth) for each in (ours, theirs))
+    if metric == "mae":
+        mine, others = float(challenger.mean()), float(champion.mean())
+        pairs = challenger - champion
+    else:
+        mine, others = (math.sqrt(float(np.square(each).mean())) for each in (challenger, champion))
+        pairs = _part_of_root(challenger, mine) - _part_of_root(champion, others)
+    n, difference = len(truth), mine - others
+    error = float(pairs.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    low, high = normal(difference, error) if math.isfinite(error) else (-math.inf, math.inf)
+    tolerance = gates.tolerance * others
+    what = "RMSE" if metric == "rmse" else "mean absolute error"
+    passed = not (difference > tolerance and low > 0)
+    return Verdict(
+        passed,
+        f"{_why(difference, tolerance, passed=passed)}: {what} {mine:.4g} against the champion's {others:.4g} "
+        f"on the {n} newest labels, difference {difference:+.4g} [{low:+.4g}, {high:+.4g}]",
+        metric,
+        n,
+        others,
+        mine,
+        difference,
+        low,
+        high,
+    )
+
+
+def _part_of_root(errors: NDArray[np.float64], root: float) -> NDArray[np.float64]:
+    """(n,) what each error has to do with the root of the mean square."""
+    part: NDArray[np.float64] = np.square(errors) / (2 * root) if root > 0 else np.zeros(len(errors))
+    return part
 
 
 def _by_log_loss(

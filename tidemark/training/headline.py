@@ -6,7 +6,7 @@ of `P.labels` that follow from the log alone, so that a crash neither leaves one
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from tidemark.evaluation.draw import answered_weights, is_drawn
 from tidemark.evaluation.headline import Headline, headline
 from tidemark.evaluation.labels import drawn_labels
 from tidemark.evaluation.measures import Sample
+from tidemark.evaluation.numbers import NumberSample
 from tidemark.evaluation.thresholds import guaranteed
 from tidemark.pipeline import Pipeline
 from tidemark.records import Label, Metric
@@ -23,7 +24,9 @@ from tidemark.registry.serving import ActiveModel
 from tidemark.training.alerting import alert_metric, events_a_day
 from tidemark.training.dataset import Dataset
 from tidemark.training.folds import are_many, entities
-from tidemark.training.unseen import Answers, Learner, Unseen
+from tidemark.training.number_headline import number_metrics
+from tidemark.training.target import target_of
+from tidemark.training.unseen import Learner, Unseen
 
 NAME: Final = "quality"
 MOST: Final = 2_000
@@ -68,7 +71,7 @@ class Headliner:
     def __init__(self, pipeline: Pipeline, learn: Learner) -> None:
         self._pipeline = pipeline
         reach = max((window.size for window in pipeline.windows), default=0)
-        self._unseen = Unseen(learn, len(pipeline.label.classes), reach)
+        self._unseen = Unseen(learn, target_of(pipeline), reach)
 
     def measure(
         self,
@@ -88,32 +91,36 @@ class Headliner:
             at: µs, of the record.
 
         Returns:
-            The metrics `quality` and `alert_threshold`; a value is None where nothing can be said yet.
+            The metrics `quality` and `alert_threshold`; of a number `quality`, `rmse`, `mae` and `interval_coverage`. A
+            value is None where nothing can be said yet.
 
         """
         drawn = [label for label in drawn_labels(labels, self._pipeline.label.order) if is_drawn(label)]
         weights = answered_weights(drawn)
-        answers = self._unseen.probabilities(rows, learnt, champion.probabilities)
+        answers = self._unseen.probabilities(rows, learnt, champion.says)
         answered = np.isfinite(answers.table[:, 0]) & rows.counts
         places = [place for place, event in enumerate(rows.event_ids) if answered[place] and event in weights]
         order = np.argsort(rows.known[places], kind="stable")[-MOST:]
         chosen = np.array(places, np.int64)[order]
         weight = np.array([weights[rows.event_ids[place]] for place in chosen.tolist()], np.float64)
         entity = entities(rows)[chosen]
-        sample = Sample(
-            rows.target[chosen], answers.table[chosen], weight, entity if len(chosen) and are_many(entity) else None
-        )
+        of_many = entity if len(chosen) and are_many(entity) else None
+        since = int((~learnt[chosen]).sum())
+        rest: dict[str, str | float | int | None] = {
+            "since_champion": since,
+            "learnt_from": len(chosen) - since,
+            "drawn": len(drawn),
+            "unanswered": sum(label.status != "answered" for label in drawn),
+            "way": answers.way,
+            "cross_fitting_ahead": answers.ahead,
+        }
         spec, alerts = self._pipeline.label, self._pipeline.alerts
+        if spec.is_number:
+            numbers = NumberSample(rows.of_numbers[chosen], answers.table[chosen], weight, of_many)
+            return number_metrics(numbers, spec.unit, champion.version, at, rest)
+        sample = Sample(rows.target[chosen], answers.table[chosen], weight, of_many)
         found = headline(sample, spec.classes, spec.positive)
-        quality = _metric(
-            found,
-            champion.version,
-            at,
-            answers,
-            since=int((~learnt[chosen]).sum()),
-            drawn=len(drawn),
-            unanswered=sum(label.status != "answered" for label in drawn),
-        )
+        quality = _metric(found, champion.version, at, rest)
         if alerts is None:
             return [quality]
         a_day = events_a_day(drawn, self._pipeline.selection.tile)
@@ -121,9 +128,7 @@ class Headliner:
         return [quality, alert_metric(told, alerts, a_day, champion.version, at)]
 
 
-def _metric(
-    found: Headline, version: str, at: int, answers: Answers, *, since: int, drawn: int, unanswered: int
-) -> Metric:
+def _metric(found: Headline, version: str, at: int, rest: Mapping[str, str | float | int | None]) -> Metric:
     return Metric(
         name=NAME,
         value=found.value,
@@ -141,11 +146,6 @@ def _metric(
             "base_rate_high": found.base_high,
             "chance": found.chance,
             "more": found.more,
-            "since_champion": since,
-            "learnt_from": found.n - since,
-            "drawn": drawn,
-            "unanswered": unanswered,
-            "way": answers.way,
-            "cross_fitting_ahead": answers.ahead,
+            **rest,
         },
     )

@@ -65,7 +65,9 @@ def _drawn(rows: Dataset) -> NDArray[np.bool_]:
 
 
 def _by_class(target: NDArray[np.int64], schema: ModelSchema) -> list[int]:
-    """How many rows are of each class."""
+    """How many rows are of each class; of a number there are none."""
+    if schema.is_number:
+        return []
     counts: list[int] = np.bincount(target.astype(np.int64), minlength=len(schema.classes)).tolist()
     return counts
 

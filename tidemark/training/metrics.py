@@ -21,7 +21,8 @@ METRICS: Final = (
         "retrain",
         "labels",
         "How good the champion is, on randomly drawn labels it has not learnt from. The detail names the measure "
-        "(accuracy, average_precision or macro_recall), the base rate, and how many more answers are needed to tell.",
+        "(accuracy, average_precision, macro_recall, or r_squared of a number), the base rate, and how many more "
+        "answers are needed to tell.",
     ),
     MetricKind("training_labels", "labels", "retrain", "labels", "Labels that a new model learnt from, by class."),
     MetricKind(
@@ -37,6 +38,20 @@ METRICS: Final = (
         "retrain",
         "labels",
         "The same where `gates.metric` is average_precision.",
+    ),
+    MetricKind(
+        "gate_rmse_difference",
+        "the label's own",
+        "retrain",
+        "labels",
+        "The same where the label is a number and `gates.metric` is rmse.",
+    ),
+    MetricKind(
+        "gate_mae_difference",
+        "the label's own",
+        "retrain",
+        "labels",
+        "The same where the label is a number and `gates.metric` is mae.",
     ),
     MetricKind(
         "distrusted_sources",
@@ -145,7 +160,7 @@ def size_metric(rows: Dataset, classes: Sequence[str], model: str, at: int) -> M
         The record.
 
     """
-    counts = np.bincount(rows.target, minlength=len(classes))
+    counts = np.bincount(rows.target, minlength=len(classes))[: len(classes)]
     return Metric(
         name="training_labels",
         value=float(len(rows)),

@@ -19,8 +19,11 @@ def first_is_due(pipeline: Pipeline, counts: Sequence[int]) -> bool:
     """Whether there are labels enough for a first champion. counts: labels of each class, in the classes' order.
 
     With more than two classes the first champion waits for labels of any but the commonest, not for the positive one.
+    Of a number there is one count, of all labels.
     """
     training = pipeline.training
+    if pipeline.label.is_number:
+        return sum(counts) >= training.min_labels
     enough = sum(counts) >= training.min_labels and looked_for(pipeline, counts) >= training.min_positive
     return enough and sum(count > 0 for count in counts) >= 2
 

@@ -19,15 +19,18 @@ from kernels.forest.model_writer import write_model
 from tidemark.errors import ConfigError
 from tidemark.pipeline import training_params
 from tidemark.pipeline.model import LearnerName
+from tidemark.registry.estimates import estimates_of, value_alone
 from tidemark.registry.scaling import Scaling
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import parse, structure_sha256
 from tidemark.training.dataset import Dataset
+from tidemark.training.folds import Folds
 from tidemark.training.forgetting import weights_by_age
 from tidemark.training.golden import choose
 from tidemark.training.learners.calibration import probabilities_of
 from tidemark.training.learners.family import model_of
-from tidemark.training.learners.member import Model, Parameters, Task, Weights
+from tidemark.training.learners.member import FOLDS, Model, Parameters, Task, Weights
+from tidemark.training.learners.numbers import Labeled, number_model, value_model
 from tidemark.training.learners.trees import boosted
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class TrainedModel:
 
     text: LightGBM's.  golden: (g, d) rows of the training set, scaled, NaN is missing, chosen so that together they
     reach every leaf if so few can.  golden_raw: (g, outputs) their raw scores.  splits: in all trees; 0 is a constant.
-    scaling: what is done to rows before the booster sees them.
+    scaling: what is done to rows before the booster sees them.  bounds: of a number.
     """
 
     text: str
@@ -51,9 +54,16 @@ class TrainedModel:
     booster: lgb.Booster
     scaling: Scaling = field(default_factory=Scaling)
 
+    bounds: tuple[float, float] | None = None
+
     def probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities (n, classes) of rows (n, d), as they are."""
         return probabilities(self.booster, self.scaling(rows))
+
+    def estimates(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Estimates (n, 3) of a number, of rows (n, d), as they are (`tidemark.registry.estimates`)."""
+        scores = np.asarray(self.booster.predict(self.scaling(rows), raw_score=True, num_threads=1), np.float64)
+        return estimates_of(scores.reshape(len(rows), -1), self.bounds or (-np.inf, np.inf))
 
 
 def probabilities(booster: lgb.Booster, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -101,7 +111,10 @@ def train(
     scaling = scaling or Scaling()
     rows = _counting(rows, scaling)
     weights = _weights(rows, task, forget=forget)
-    if learner == "boosted":
+    if schema.is_number:
+        model = number_model(learner, _numbers(rows, weights), task).forest()
+        text = write_model(model)
+    elif learner == "boosted":
         text = boosted(rows.features, rows.target, task, weights).model_to_string(num_iteration=-1)
         model = parse(text, schema)
     else:
@@ -110,7 +123,8 @@ def train(
     booster = lgb.Booster(model_str=text)
     golden = choose(Forest(model), rows.features)
     raw = np.asarray(booster.predict(golden, raw_score=True, num_threads=1), np.float64).reshape(len(golden), -1)
-    return TrainedModel(text, golden, raw, structure_sha256(model), len(model.split_feature), booster, scaling)
+    sha256, splits = structure_sha256(model), len(model.split_feature)
+    return TrainedModel(text, golden, raw, sha256, splits, booster, scaling, schema.bounds)
 
 
 def stand_in(
@@ -137,7 +151,7 @@ def stand_in(
         scaling: as `train` has it.
 
     Returns:
-        Gives probabilities (n, classes) of rows (n, d).
+        Gives probabilities (n, classes) of rows (n, d); of a number, estimates (n, 3) without an interval.
 
     Raises:
         ModelError: LightGBM can't train on these rows.
@@ -148,6 +162,9 @@ def stand_in(
     scaling = scaling or Scaling()
     rows = _counting(rows, scaling)
     weights = _weights(rows, task, forget=forget)
+    if schema.bounds is not None:
+        value, bounds = value_model(learner, _numbers(rows, weights), task), schema.bounds
+        return lambda asked: value_alone(value.scores(scaling(asked)), bounds)
     if learner == "boosted":
         booster = boosted(rows.features, rows.target, task, weights)
         return lambda asked: probabilities(booster, scaling(asked))
@@ -173,6 +190,11 @@ def _weights(rows: Dataset, task: Task, *, forget: bool) -> Weights:
         return by_age
     both = rows.trust if by_age is None else rows.trust * by_age
     return np.asarray(both / both.mean())
+
+
+def _numbers(rows: Dataset, weights: Weights) -> Labeled:
+    order = np.argsort(rows.known, kind="stable")
+    return Labeled(rows.features, rows.of_numbers, Folds(rows, 0).number % FOLDS, order, rows.inclusion, weights)
 
 
 def _model(rows: Dataset, task: Task, learner: LearnerName, weights: Weights) -> Model:

@@ -30,9 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.errors import ModelError
-from tidemark.evaluation.metrics import Floats, by_entity, losses
+from tidemark.evaluation.metrics import Floats, by_entity
 from tidemark.training.dataset import Dataset
 from tidemark.training.folds import FOLDS, Folds, are_many, entities
+from tidemark.training.target import Target
 
 Probabilities = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Learner = Callable[[Dataset], Probabilities]
@@ -69,15 +70,15 @@ class Answers:
 class Unseen:
     """Answers for labeled events. Keeps stand-ins from one call to the next.
 
-    learn: makes a model of rows.  classes: number of columns of what models answer.  reach: µs that windows reach back.
+    learn: makes a model of rows.  target: what labels are.  reach: µs that windows reach back.
     """
 
-    def __init__(self, learn: Learner, classes: int, reach: int = 0) -> None:
+    def __init__(self, learn: Learner, target: Target, reach: int = 0) -> None:
         self._learn = learn
-        self._classes = classes
+        self._target = target
         self._reach = reach
         self._base = ""
-        self._of_base: Answers = Answers(np.empty((0, classes)), "cross-fitting")
+        self._of_base: Answers = Answers(np.empty((0, target.width)), "cross-fitting")
         self._after: Probabilities | None = None
 
     def probabilities(self, rows: Dataset, learnt: NDArray[np.bool_], champion: Probabilities) -> Answers:
@@ -92,7 +93,7 @@ class Unseen:
             A row for each row.
 
         """
-        table = np.full((len(rows), self._classes), np.nan)
+        table = np.full((len(rows), self._target.width), np.nan)
         fresh = np.flatnonzero(~learnt)
         if len(fresh):
             table[fresh] = champion(rows.features[fresh])
@@ -124,7 +125,8 @@ class Unseen:
         entity = entities(rows)[base]
         forward = np.full_like(crossed, np.nan)
         self._answer_forward(rows, base, newest, forward, entity)
-        ahead, error = _difference(rows.target[base[newest]], forward[newest], crossed[newest], entity[newest])
+        forth, across = (self._target.losses(rows, base[newest], each[newest]) for each in (forward, crossed))
+        ahead, error = _difference(forth, across, entity[newest])
         if ahead <= _SURE * error:
             self._of_base = Answers(crossed, "cross-fitting", ahead)
             return
@@ -150,7 +152,7 @@ class Unseen:
         """(base, classes) each fold by a stand-in that has learnt from the others."""
         places = np.sort(base)  # as `Dataset.rows` has them
         folds = Folds(rows.rows(_chosen(rows, base)), self._reach)
-        answers = np.full((len(rows), self._classes), np.nan)
+        answers = np.full((len(rows), self._target.width), np.nan)
         for fold in np.unique(folds.number).tolist():
             own = places[folds.number == fold]
             answers[own] = self._stand_in(rows, places[folds.learnable(fold)])(rows.features[own])
@@ -165,8 +167,8 @@ class Unseen:
             except ModelError as error:
                 _log.debug("no stand-in from %d labels: %s", len(chosen), error)
         # To leave these labels out would leave out those of a class that only they have, and flatter the model.
-        shares = (np.bincount(rows.target[chosen], minlength=self._classes) + 1) / (len(chosen) + self._classes)
-        return lambda features: np.tile(shares, (len(features), 1))
+        constant = self._target.constant(rows.rows(_chosen(rows, chosen)))
+        return lambda features: np.tile(constant, (len(features), 1))
 
 
 def base_size(labels: int) -> int:
@@ -179,11 +181,9 @@ def base_size(labels: int) -> int:
     return size
 
 
-def _difference(
-    truth: NDArray[np.int64], forward: Floats, crossed: Floats, entity: NDArray[np.int64]
-) -> tuple[float, float]:
-    """Nats by which cross-fitting is better, and the standard error over entities."""
-    gain = np.minimum(losses(truth, forward), _MOST) - np.minimum(losses(truth, crossed), _MOST)
+def _difference(forward: Floats, crossed: Floats, entity: NDArray[np.int64]) -> tuple[float, float]:
+    """Nats by which cross-fitting is better, and the standard error over entities. forward, crossed: (n,) losses."""
+    gain = np.minimum(forward, _MOST) - np.minimum(crossed, _MOST)
     mean = float(gain.mean())
     sums = by_entity(gain - mean, entity)
     n = len(sums)

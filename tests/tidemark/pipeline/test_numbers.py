@@ -25,10 +25,12 @@ def problems(label: str, rest: str = "") -> list[str]:
     text = PIPELINE.format(keys='["who", "place"]', second=SECOND_KEY)
     assert 'classes = ["good", "bad"]\npositive = "bad"\n' in text
     text = text.replace('classes = ["good", "bad"]\npositive = "bad"\n', label) + rest
-    with pytest.raises(ConfigError) as raised:
+    try:
         parse(text, "wear.toml")
-    lines = [line.partition(": ")[2] for line in str(raised.value).splitlines()]
-    return [line for line in lines if not line.startswith(NOT_YET)]
+    except ConfigError as error:
+        lines = [line.partition(": ")[2] for line in str(error).splitlines()]
+        return [line for line in lines if not line.startswith(NOT_YET)]
+    return []
 
 
 @given(st.floats(min_value=-5, max_value=500.5))

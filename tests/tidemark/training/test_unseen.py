@@ -13,6 +13,7 @@ from tidemark.errors import ModelError
 from tidemark.evaluation.metrics import average_precision
 from tidemark.training.dataset import Dataset
 from tidemark.training.folds import FOLDS
+from tidemark.training.target import ClassTarget
 from tidemark.training.unseen import Probabilities, Unseen, base_size
 
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ def test_every_label_is_answered_by_a_model_that_learnt_neither_from_it_nor_from
 
         return answers
 
-    found = Unseen(learn, 2).probabilities(given, learnt, sure)
+    found = Unseen(learn, ClassTarget(2)).probabilities(given, learnt, sure)
     assert np.isfinite(found.table).all()
 
 
@@ -82,7 +83,7 @@ def test_a_stand_in_has_learnt_from_nearly_as_many_labels_as_the_champion() -> N
         return sure
 
     given = numbered(400)
-    Unseen(learn, 2).probabilities(given, first(given, 400), sure)
+    Unseen(learn, ClassTarget(2)).probabilities(given, first(given, 400), sure)
     assert min(sizes) >= 0.6 * 400
 
 
@@ -94,7 +95,7 @@ def test_stand_ins_are_made_anew_only_when_the_labels_have_grown_by_a_quarter() 
         trained.append(len(part))
         return sure
 
-    unseen = Unseen(learn, 2)
+    unseen = Unseen(learn, ClassTarget(2))
     for used in range(100, 400, 10):
         unseen.probabilities(given, first(given, used), sure)
     sizes = {base_size(used) for used in range(100, 400, 10)}
@@ -106,7 +107,7 @@ def test_labels_whose_stand_in_cannot_be_trained_are_not_left_out() -> None:
         raise ModelError("one class only")
 
     given = numbered(30)
-    found = Unseen(learn, 2).probabilities(given, np.ones(30, np.bool_), sure)
+    found = Unseen(learn, ClassTarget(2)).probabilities(given, np.ones(30, np.bool_), sure)
     assert np.isfinite(found.table).all()
     assert found.table.sum(axis=1) == pytest.approx(1)
 
@@ -137,7 +138,7 @@ def test_where_the_stream_changes_only_answers_by_models_of_earlier_labels_count
     distrusted = 0
     for seed in range(10):
         given = stream(600, seed, changing=True)
-        found = Unseen(neighbours, 2).probabilities(given, first(given, 600), sure)
+        found = Unseen(neighbours, ClassTarget(2)).probabilities(given, first(given, 600), sure)
         if found.way == "forward validation":
             distrusted += 1
             assert (found.ahead or 0) > 0
@@ -151,7 +152,7 @@ def test_where_it_does_not_all_count_but_for_one_base_in_twenty() -> None:
     ways = []
     for seed in range(60):
         given = stream(300, seed, changing=False)
-        ways.append(Unseen(neighbours, 2).probabilities(given, first(given, 300), sure).way)
+        ways.append(Unseen(neighbours, ClassTarget(2)).probabilities(given, first(given, 300), sure).way)
     assert ways.count("forward validation") <= 6
 
 
@@ -185,7 +186,7 @@ def test_with_a_rare_class_the_figure_is_about_what_the_champion_reaches() -> No
         later, truth = drawn(4_000)
         given = labeled(features, target)
         champion = prototypes(given)
-        found = Unseen(prototypes, 2).probabilities(given, np.ones(150, np.bool_), champion).table
+        found = Unseen(prototypes, ClassTarget(2)).probabilities(given, np.ones(150, np.bool_), champion).table
         answered = np.isfinite(found[:, 0])
         said = average_precision(target[answered] == 1, np.ascontiguousarray(found[answered, 1]))
         differences.append(said - average_precision(truth == 1, np.ascontiguousarray(champion(later)[:, 1])))
@@ -200,4 +201,4 @@ def test_two_days_of_the_same_entities_leave_nothing_to_learn_from_and_still_hav
         assert len(part) > 0
         return sure
 
-    assert np.isfinite(Unseen(learn, 2).probabilities(given, first(given, 200), sure).table).all()
+    assert np.isfinite(Unseen(learn, ClassTarget(2)).probabilities(given, first(given, 200), sure).table).all()

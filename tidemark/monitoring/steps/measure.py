@@ -42,7 +42,8 @@ class MeasureStep:
     def __init__(self, pipeline: Pipeline, options: Options, delays: Delays | None = None) -> None:
         self._delays = delays
         self._topic = pipeline.topics.metrics
-        self._positive = pipeline.label.classes.index(pipeline.label.positive)
+        label = pipeline.label
+        self._positive = None if label.is_number else label.classes.index(label.positive)
         self._options = options
         self._last: float | None = None
         self._model = NO_MODEL
@@ -95,6 +96,8 @@ class MeasureStep:
 
     def _quality(self, labels: KeptLabels, joined: JoinOutcomesStep, at: int) -> Iterator[Metric]:
         yield from labels.book.metrics(at)
+        if self._positive is None:
+            return
         yield from figures.from_outcomes(
             joined.matured, joined.models, positive=self._positive, at=at, threshold=self._options.threshold
         )

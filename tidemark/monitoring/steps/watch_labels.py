@@ -66,7 +66,8 @@ _MOST_CLASSES: Final = 20
 class WatchLabelsStep:
     """Watches answers for change, in the order in which they come, however late.
 
-    It begins with the oldest label that is held, as the labels are read again from there.
+    It begins with the oldest label that is held, as the labels are read again from there. Of answers that are numbers
+    it says nothing.
 
     announce: makes the record of an alarm that is followed; None where nobody follows.
     """
@@ -76,7 +77,7 @@ class WatchLabelsStep:
         self._every = options.every
         self._topic, self._classes = pipeline.topics.metrics, pipeline.label.classes
         alarms = pipeline.drift.alarms_per_year
-        self._looks = alarms > 0
+        self._looks = alarms > 0 and not pipeline.label.is_number
         alarms = alarms or 1.0
         numbers = np.arange(min(len(self._classes), _MOST_CLASSES), dtype=np.float64)
         self._shares = Detector(["class"], alarms=alarms * _LABELS, bins=fixed(numbers))

@@ -48,6 +48,7 @@ class CandidatesStep:
 
     def _candidate(self, choice: Choice, pick: Pick) -> Candidate:
         row, expires_after = pick.proposal, self._selection.expires_after
+        value, low, high = row.estimate or (None, None, None)
         return Candidate(
             event_id=row.event_id,
             business_id=row.business_id,
@@ -61,11 +62,14 @@ class CandidatesStep:
             policy=self._selection.version + (MARK if self._selection.focused else ""),
             features=row.features,
             context=row.context,
-            probabilities=row.probabilities,
+            probabilities=row.probabilities if row.estimate is None else None,
             uncertainty=row.uncertainty,
             model=row.model,
             expires_at=None if expires_after is None else choice.at + expires_after,
             definitions=row.definitions,
+            value=value,
+            low=low,
+            high=high,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,14 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import Schema
 from tidemark.records import NO_MODEL, encode
 from tidemark.registry.label_counts import LabelCounts
+from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.processor import Output, Partition
 from tidemark.runtime.steps import RoundContext
-from tidemark.selection.scoring import score
+from tidemark.selection.doubt import doubt_of
+from tidemark.selection.scoring import Scores, score
 from tidemark.stream.hops import event_ids
 from tidemark.stream.lateness import Punctuality
-from tidemark.stream.models import ActiveModel, CountsLabels, ModelSource, Scales
+from tidemark.stream.models import ActiveModel, CountsLabels, Estimates, ModelSource, Scales
 from tidemark.stream.outputs import Meta, Offers, Scored
 from tidemark.stream.steps.rule_counts import SCALED, RuleCounts
 from tidemark.stream.steps.window_features import Featured, Windowed
@@ -66,6 +68,7 @@ class PredictStep:
         self._punctuality = Punctuality()
         self._scaled = RuleCounts(pipeline.topics.metrics, SCALED)
         self._rebuilding = False
+        self._bounds = ModelSchema.of(pipeline).bounds
 
     def process(self, windowed: Windowed, context: RoundContext) -> Predicted:
         """Predictions.
@@ -109,7 +112,7 @@ class PredictStep:
         self._punctuality.add(rows)
         features = self._derived(rows.features[self._computed])
         known = self._model if self._model is not None else self._label_counts()
-        scores = score(self._pipeline.selection, *self._probabilities(features), len(rows), known)
+        scores = self._scores(features, known)
         tiles = np.maximum(featured.watermarks, rows.bounded) // self._pipeline.selection.tile
         ids = event_ids(rows.origins, rows.origin, rows.offsets)
         return Portion(Scored(rows, self._offers.identity(rows, ids), scores, features), tiles, featured.metas)
@@ -117,13 +120,22 @@ class PredictStep:
     def _label_counts(self) -> LabelCounts | None:
         return self._models.label_counts() if isinstance(self._models, CountsLabels) else None
 
-    def _probabilities(self, features: pl.DataFrame) -> tuple[str, NDArray[np.float64] | None]:
-        if self._model is None:
-            return NO_MODEL, None
+    def _scores(self, features: pl.DataFrame, known: ActiveModel | LabelCounts | None) -> Scores:
+        selection, model, n = self._pipeline.selection, self._model, len(features)
+        if model is None:
+            return score(selection, NO_MODEL, None, n, known)
         table = features.to_numpy(order="c")
-        if isinstance(self._model, Scales):
-            self._scaled.add(len(table), self._model.scaled(table))
-        return self._model.version, probabilities_of(self._model, table, len(self._pipeline.label.classes))
+        if isinstance(model, Scales):
+            self._scaled.add(len(table), model.scaled(table))
+        if self._bounds is None:
+            return score(
+                selection, model.version, probabilities_of(model, table, len(self._pipeline.label.classes)), n, known
+            )
+        if not isinstance(model, Estimates):
+            raise ModelError(f"model {model.version} gives no number: it was trained for classes; retrain it")
+        estimates = model.estimates(table)
+        doubted = score(selection, model.version, doubt_of(estimates, self._bounds), n, known)
+        return replace(doubted, estimates=estimates)
 
 
 def probabilities_of(model: ActiveModel, table: NDArray[np.float64], classes: int) -> NDArray[np.float64]:

@@ -93,8 +93,8 @@ class SampleStep:
         scores = scored.scores.only(own)
         probabilities = (
             pl.Series("probabilities", [None], dtype=pl.List(pl.Float64)).new_from_index(0, len(own))
-            if scores.probabilities is None
-            else pl.Series("probabilities", scores.probabilities).cast(pl.List(pl.Float64))
+            if scores.of_classes is None
+            else pl.Series("probabilities", scores.of_classes).cast(pl.List(pl.Float64))
         )
         frame = scored.identity[["event_id", "time"]][own].hstack(
             [

@@ -45,7 +45,7 @@ def importance(inclusion: NDArray[np.float64] | None, y: NDArray[np.int64]) -> N
     alike = np.ones(len(y))
     if inclusion is None:
         return alike
-    drawn = _drawn(inclusion)
+    drawn = drawn_of(inclusion)
     counts = np.sort(np.bincount(y[drawn], minlength=2))
     if drawn.sum() < LEAST_DRAWN or counts[-2] < LEAST_OF_CLASS:
         return alike
@@ -64,7 +64,7 @@ def inverse(inclusion: NDArray[np.float64], *, bounded: bool = True) -> NDArray[
         Weights (n,). Their sum is Kish's effective number of labels.
 
     """
-    drawn = _drawn(inclusion)
+    drawn = drawn_of(inclusion)
     weights = np.where(drawn, 1 / np.where(drawn, inclusion, 1.0), 0.0)
     if bounded:
         weights = np.minimum(weights, 10 * float(np.median(weights[drawn])))
@@ -76,11 +76,12 @@ def partly_drawn(inclusion: NDArray[np.float64] | None) -> bool:
     """Whether some labels were drawn and others were not: all together are no sample of the stream."""
     if inclusion is None:
         return False
-    drawn = _drawn(inclusion)
+    drawn = drawn_of(inclusion)
     return bool(drawn.any() and not drawn.all())
 
 
-def _drawn(inclusion: NDArray[np.float64]) -> NDArray[np.bool_]:
+def drawn_of(inclusion: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) which labels have an inclusion probability (n,)."""
     return (inclusion > 0) & (inclusion <= 1)  # false for NaN
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import scipy  # its parts are imported on first use: half a second, which what trains nothing does not wait for
 from numpy.typing import NDArray
 
-from tidemark.training.learners.member import Fitted, Grown, Member, Model, Task, Weights
+from tidemark.training.learners.member import Fitted, Grown, Labels, Member, Model, Task, Weights
 from tidemark.training.learners.steps import Step, step_forest
 
 _BINS: Final = 32
@@ -128,9 +128,9 @@ def _ridge(columns: NDArray[np.float64], shares: NDArray[np.float64], weights: N
     return _Ridge(slopes, left_out)
 
 
-def _fit_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, given: Weights = None, /) -> Fitted:
+def _fit_held_out(x: NDArray[np.float64], y: Labels, task: Task, given: Weights = None, /) -> Fitted:
     weights = np.ones(len(y)) if given is None else given
-    shares = (y[:, None] == (1 if task.outputs == 1 else np.arange(task.outputs))).astype(np.float64)
+    shares = _wanted(y, task)
     encoded = {at: each for at in range(x.shape[1]) if (each := _encoded(x[:, at])) is not None}
     most = min(_FEATURES, max(_LEAST_FEATURES, _TREES // task.outputs))
     ridge, steps = _learnt(encoded, shares, weights)
@@ -143,6 +143,13 @@ def _fit_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, give
     trees = [Step(at, encoded[at].cuts, _rounded(steps[at]), encoded[at].counts) for at in encoded]
     left_out = shares * 0 + mean if ridge is None else ridge.left_out
     return Fitted(Grown(step_forest(trees, _rounded(mean), task.schema)), left_out)
+
+
+def _wanted(y: Labels, task: Task) -> NDArray[np.float64]:
+    """What the regression is of, (n, outputs): indicators of the classes, or the number."""
+    if task.is_number:
+        return np.asarray(y[:, None], np.float64)
+    return np.asarray(y[:, None] == (1 if task.outputs == 1 else np.arange(task.outputs)), np.float64)
 
 
 def _learnt(
@@ -165,7 +172,7 @@ def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([float(f"{value:.{_DIGITS}g}") for value in values.ravel().tolist()]).reshape(values.shape)
 
 
-def _fit(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Model:
+def _fit(x: NDArray[np.float64], y: Labels, task: Task, weights: Weights = None, /) -> Model:
     return _fit_held_out(x, y, task, weights).model
 
 

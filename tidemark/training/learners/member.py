@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +30,19 @@ class Task:
     params: Parameters | None = None
 
     @property
+    def is_number(self) -> bool:
+        """Whether a number is learnt."""
+        return self.schema.is_number
+
+    @property
     def classes(self) -> int:
         """Classes of the task."""
         return len(self.schema.classes)
 
     @property
     def outputs(self) -> int:
-        """Scores of a row: one for two classes, else one for each class."""
-        return 1 if self.classes == 2 else self.classes
+        """Scores of a row: one for two classes or a number, else one for each class."""
+        return 1 if self.is_number or self.classes == 2 else self.classes
 
 
 class Model(Protocol):
@@ -100,17 +105,21 @@ Weights = NDArray[np.float64] | None
 """Of rows (n,), on average about 1; None: all alike."""
 
 
-class Fit(Protocol):
-    """Learns from rows (n, d), NaN is missing, their classes (n,) and their weights."""
+Labels = NDArray[Any]
+"""Of rows (n,): int64, the classes, or float64, the numbers where the task is one."""
 
-    def __call__(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Model:
+
+class Fit(Protocol):
+    """Learns from rows (n, d), NaN is missing, their labels (n,) and their weights."""
+
+    def __call__(self, x: NDArray[np.float64], y: Labels, task: Task, weights: Weights = None, /) -> Model:
         """The model."""
 
 
 class FitHeldOut(Protocol):
     """Learns as `Fit`, and scores each row by a model that has not learnt from it."""
 
-    def __call__(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Fitted:
+    def __call__(self, x: NDArray[np.float64], y: Labels, task: Task, weights: Weights = None, /) -> Fitted:
         """The model and the scores."""
 
 

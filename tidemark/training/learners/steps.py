@@ -57,7 +57,7 @@ def step_forest(steps: Sequence[Step], constant: NDArray[np.float64], schema: Mo
         sigmoid=1.0,
         sqrt=False,
         outputs=outputs,
-        classes=len(schema.classes),
+        classes=len(schema.classes) or outputs,
         average_output=False,
         split_feature=np.concatenate([shape.feature for shape, _ in trees]).astype(np.int32),
         threshold=np.concatenate([shape.threshold for shape, _ in trees]),

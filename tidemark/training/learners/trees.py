@@ -19,15 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.forest.combination import affine
-from kernels.forest.model_text import ForestModel
+from kernels.forest.model_text import ForestModel, parse_model
 from tidemark.errors import ModelError
 from tidemark.pipeline import training_params
+from tidemark.registry.codec import MAX_TEXT
 from tidemark.registry.validate import parse
 from tidemark.training.learners.member import (
     FOLDS,
     LEAST_ROWS,
     MANY_ROWS,
     Fitted,
+    Labels,
     Member,
     Model,
     Parameters,
@@ -94,13 +96,13 @@ def extra_trees_parameters(rows: int, features: int, outputs: int = 1) -> Parame
 
 
 def booster_of(
-    x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters, weights: Weights = None
+    x: NDArray[np.float64], y: Labels, task: Task, chosen: Parameters, weights: Weights = None
 ) -> lgb.Booster:
     """LightGBM's model of rows; the same from the same rows, parameters, threads and seed.
 
     Args:
         x: (n, d) rows, NaN is missing.
-        y: (n,) classes.
+        y: (n,) classes, or numbers.
         task: what is learnt.
         chosen: parameters, `num_iterations` among them.
         weights: of the rows.
@@ -122,7 +124,7 @@ def booster_of(
         "num_threads": task.threads,
         "deterministic": True,
         "force_row_wise": True,
-        "objective": task.schema.objectives[0],
+        "objective": "regression" if task.is_number else task.schema.objectives[0],
     }
     if task.classes > 2:
         parameters["num_class"] = task.classes
@@ -145,7 +147,7 @@ def _named(task: Task) -> Parameters:
     return training_params.named(task.params or {})
 
 
-def boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None) -> lgb.Booster:
+def boosted(x: NDArray[np.float64], y: Labels, task: Task, weights: Weights = None) -> lgb.Booster:
     """Boosted trees as LightGBM makes them; arguments as `booster_of` has them."""
     chosen = boosted_parameters(len(x), x.shape[1]) | _named(task)
     return booster_of(x, y, task, chosen, weights)
@@ -169,15 +171,22 @@ class _Booster:
 
     def forest(self) -> ForestModel:
         """As `Model.forest`. The slope of its sigmoid is 1: a calibration gives scores a slope of its own."""
-        model = replace(parse(self.booster.model_to_string(num_iteration=-1), self.task.schema), sigmoid=1.0)
+        model = self._parsed(self.booster.model_to_string(num_iteration=-1))
         return affine(model, 1.0, np.zeros(self.task.outputs)) if model.average_output else model
 
+    def _parsed(self, text: str) -> ForestModel:
+        schema = self.task.schema
+        if not self.task.is_number:
+            return replace(parse(text, schema), sigmoid=1.0)
+        model = parse_model(text, max_bytes=MAX_TEXT, expect_features=schema.features, expect_objective="regression")
+        return replace(model, objective=schema.objectives[0])
 
-def _boosted(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Model:
+
+def _boosted(x: NDArray[np.float64], y: Labels, task: Task, weights: Weights = None, /) -> Model:
     return _Booster(boosted(x, y, task, weights), task)
 
 
-def _boosted_held_out(x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Fitted:
+def _boosted_held_out(x: NDArray[np.float64], y: Labels, task: Task, weights: Weights = None, /) -> Fitted:
     if len(x) < LEAST_ROWS:
         return unknown(_boosted(x, y, task, weights), len(x), task)
     folds = folds_of(y)
@@ -194,12 +203,10 @@ class _Forest:
         self._fixed: Parameters = {"boosting": "rf", "boost_from_average": False}
         self._extra = extra
 
-    def fit(self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /) -> Model:
+    def fit(self, x: NDArray[np.float64], y: Labels, task: Task, weights: Weights = None, /) -> Model:
         return self._grown(x, y, task, self._chosen(x, task), weights)
 
-    def fit_held_out(
-        self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, weights: Weights = None, /
-    ) -> Fitted:
+    def fit_held_out(self, x: NDArray[np.float64], y: Labels, task: Task, weights: Weights = None, /) -> Fitted:
         if len(x) < LEAST_ROWS:
             return unknown(self.fit(x, y, task, weights), len(x), task)
         folds = folds_of(y)
@@ -220,9 +227,7 @@ class _Forest:
     def _chosen(self, x: NDArray[np.float64], task: Task) -> Parameters:
         return self._defaults(len(x), x.shape[1], task.outputs) | _named(task) | self._fixed
 
-    def _grown(
-        self, x: NDArray[np.float64], y: NDArray[np.int64], task: Task, chosen: Parameters, weights: Weights
-    ) -> Model:
+    def _grown(self, x: NDArray[np.float64], y: Labels, task: Task, chosen: Parameters, weights: Weights) -> Model:
         booster = booster_of(x, y, task, chosen, weights)
         return _Booster(booster, task, booster.current_iteration())
 

@@ -90,6 +90,7 @@ class LearnStep:
     ) -> None:
         check_parameters(pipeline.training.params, pipeline.learner)
         self._pipeline = pipeline
+        self._gates = pipeline.gates.model_copy(update={"metric": pipeline.gate_metric})
         self._schema = ModelSchema.of(pipeline)
         self._secret = secret
         self._settle = settle
@@ -108,7 +109,7 @@ class LearnStep:
         self._values = Values(self._schema)
         self.former: frozenset[str] = frozenset()
         self._headliner = Headliner(pipeline, self._stand_in)
-        self._learnt_by: tuple[str, dict[str, int]] = "", {}
+        self._learnt_by: tuple[str, dict[str, float]] = "", {}
         self._shadow = Shadow(self._stand_in)
         self._trust: tuple[object, Trust | None] | None = None
 
@@ -187,7 +188,7 @@ class LearnStep:
 
     def _counts(self, history: LabelHistory) -> list[Output]:
         """What labels have told, where it has changed and there is no model to tell it."""
-        if self._models.champion is not None:
+        if self._models.champion is not None or self._schema.is_number:
             return []
         drawn, chosen = history.log.counts_of("drawn"), history.log.counts_of("chosen")
         counts = LabelCounts(classes=list(self._schema.classes), drawn=drawn, chosen=chosen)
@@ -209,7 +210,7 @@ class LearnStep:
         pin, champion = self._models.registry.pinned, self._models.champion
         if pin is not None and champion is not None:
             reason = f"kept: {pin.by} has pinned the champion; `tidemark models unpin` lets it be replaced"
-            kept = Verdict(passed=False, reason=reason, metric=self._pipeline.gates.metric)
+            kept = Verdict(passed=False, reason=reason, metric=self._gates.metric)
             outputs.append(self._metric(verdict_metric(kept, champion.version, history.log.now)))
             return
         outputs += self._recomputed.complete(history.final, self._values)
@@ -230,7 +231,7 @@ class LearnStep:
             outputs += self._publication(history, rows, model, version, verdict)
         except ModelError as error:
             _log.warning("no model from %d labels: %s", len(rows), error)
-            refused = Verdict(passed=False, reason=str(error), metric=self._pipeline.gates.metric)
+            refused = Verdict(passed=False, reason=str(error), metric=self._gates.metric)
             outputs.append(self._metric(verdict_metric(refused, parent, at)))
             return
         _log.info("model %s from %d labels %s", version, len(rows), verdict.reason)
@@ -245,15 +246,13 @@ class LearnStep:
             return Scaling()
         return Scaling.learnt(kinds, self._schema.features, self._unlabeled())
 
-    def _learn(self, rows: Dataset) -> TrainedModel:
-        return train(rows, self._schema, self._pipeline.training.params, **self._options, scaling=self._scaling)
-
     def _stand_in(self, rows: Dataset) -> Probabilities:
         """What a model of some labels would say, for whoever judges models."""
         return stand_in(rows, self._schema, self._pipeline.training.params, **self._options, scaling=self._scaling)
 
     def _challenger(self, rows: Dataset) -> TrainedModel:
-        model = self._learn(rows)
+        params = self._pipeline.training.params
+        model = train(rows, self._schema, params, **self._options, scaling=self._scaling)
         if model.splits == 0:
             raise ModelError(f"{len(rows)} labels are too few or too alike to learn from")
         return model
@@ -264,17 +263,17 @@ class LearnStep:
             reason = "first champion"
             if self._models.registry.champion is not None:
                 reason = "first champion of the changed pipeline"
-            return Verdict(passed=True, reason=reason, metric=self._pipeline.gates.metric)
+            return Verdict(passed=True, reason=reason, metric=self._gates.metric)
         unseen = self._unseen(history, champion, rows)
-        gates, positive = self._pipeline.gates, self._pipeline.label.positive
-        if champion.manifest.used >= gates.proof_from:
+        gates, positive = self._gates, self._pipeline.label.positive
+        if champion.manifest.used >= gates.proof_from and not self._schema.is_number:
             index = self._schema.classes.index(positive)
             drawn = history.drawn
             return self._shadow.compare(rows, unseen, champion.probabilities, drawn, positive=index, gates=gates)
         return gate.compare(
             rows,
             unseen | self._corrected(history, champion, rows),
-            champion.probabilities,
+            champion.says,
             self._stand_in,
             schema=self._schema,
             positive=positive,
@@ -284,7 +283,7 @@ class LearnStep:
     def _back_again(self, history: LabelHistory, rows: Dataset) -> list[Output]:
         """Publish the model before the champion once more, if it is shown to be better."""
         champion, before = self._models.champion, self._models.replaced
-        if champion is None or before is None or champion.manifest.copy_of is not None:
+        if champion is None or before is None or champion.manifest.copy_of is not None or self._schema.is_number:
             return []  # what a person, or this very test, has brought back was already compared with the one before it
         unseen = self._unseen(history, champion, rows)
         models = champion.probabilities, before.probabilities
@@ -317,12 +316,12 @@ class LearnStep:
         They judge it while labels are few. Once proof is asked for they don't: they are no sample of events to come.
         """
         seen = self._learnt_from(history, champion)
-        changed = [seen.get(event, target) != target for event, target in zip(rows.event_ids, rows.target, strict=True)]
-        return np.array(changed, np.bool_) & rows.counts
+        answers = zip(rows.event_ids, rows.answers, strict=True)
+        return np.array([seen.get(event, answer) != answer for event, answer in answers], np.bool_) & rows.counts
 
     def _trusted(self, rows: Dataset, history: LabelHistory, outputs: list[Output]) -> Dataset:
         """Rows with what each label counts by who said it, and what was found of that, where several answer."""
-        if self._pipeline.training.trust == "all" or not several(rows):
+        if self._pipeline.training.trust == "all" or self._schema.is_number or not several(rows):
             return rows
         labels = rows.content_sha256, rows.sources
         if self._trust is None or self._trust[0] != labels:
@@ -335,8 +334,8 @@ class LearnStep:
         outputs += map(self._metric, trust_metrics(trust, rows.target, version, history.log.now))
         return rows.trusted(trust.weights)
 
-    def _learnt_from(self, history: LabelHistory, champion: ActiveModel) -> dict[str, int]:
-        """Events that the champion has learnt from, and of which class; -1: of one that is gone."""
+    def _learnt_from(self, history: LabelHistory, champion: ActiveModel) -> dict[str, float]:
+        """Events that the champion has learnt from, and as what: a number, or a class; -1: of one that is gone."""
         if self._learnt_by[0] != champion.version:
             known = labels_of(
                 champion.manifest,
@@ -350,8 +349,8 @@ class LearnStep:
             place = {name: index for index, name in enumerate(self._schema.classes)}
             named = champion.manifest.classes if champion.manifest.definitions else self._schema.classes
             classes = [place.get(name, -1) for name in named]
-            learnt = {event: classes[at] for event, at in zip(known.event_ids, known.target.tolist(), strict=True)}
-            self._learnt_by = champion.version, learnt
+            answers = known.answers if self._schema.is_number else [classes[at] for at in known.target.tolist()]
+            self._learnt_by = champion.version, dict(zip(known.event_ids, answers, strict=True))
         return self._learnt_by[1]
 
     def _tell_headline(self, history: LabelHistory, outputs: list[Output]) -> None:

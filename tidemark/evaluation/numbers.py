@@ -1,0 +1,135 @@
+"""Measures of estimates of a number on answers of the random draw, each with a 95 % interval.
+
+Each answer counts for as many events as it was drawn from: a weighted mean over all weights (Hájek 1971). Answers of
+one entity tell each other's, so that errors are those of entities (Särndal, Swensson and Wretman 1992, section 8.3).
+Intervals of errors are those of their logarithms, by linearisation: errors are skewed, and no figure is below 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.sampling._distributions import t_quantile
+from tidemark.evaluation.measures import effective_number, share_of
+from tidemark.evaluation.metrics import Floats, by_entity
+
+NARROW: Final = 0.1
+"""Half the width of the interval of R² that is narrow enough to tell how good a model is."""
+_LEVEL: Final = 0.975
+_FEWEST: Final = 3
+"""Entities below which nothing is said."""
+_MOST_MORE: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSample:
+    """Answers to measure with, in parallel arrays.
+
+    truth: (n,) numbers.  estimates: (n, 3) the number and the ends of its interval, of a model that had not learnt from
+    the row; ends are NaN where it tells none.  weight: (n,) above 0, how many events each answer stands for.
+    entity: (n,) whose event each is; None: each of an entity of its own.
+    """
+
+    truth: Floats
+    estimates: Floats
+    weight: Floats
+    entity: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        """Answers."""
+        return len(self.truth)
+
+    @property
+    def errors(self) -> Floats:
+        """(n,) what was said less what is true."""
+        return np.asarray(self.estimates[:, 0] - self.truth, np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFigure:
+    """A figure with its 95 % interval, of n answers; None where nothing can be said."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def rmse(sample: NumberSample) -> NumberFigure:
+    """Root of the mean squared error, in the number's unit."""
+    return _of_mean(np.square(sample.errors), sample, 0.5)
+
+
+def mae(sample: NumberSample) -> NumberFigure:
+    """Mean absolute error, in the number's unit."""
+    return _of_mean(np.abs(sample.errors), sample, 1.0)
+
+
+def r_squared(sample: NumberSample) -> NumberFigure:
+    """Share of the numbers' variance that is foretold: 1 less the mean squared error over the variance."""
+    n, weight = len(sample), sample.weight
+    if n < _FEWEST:
+        return NumberFigure(None, None, None, n)
+    off, squares = np.square(sample.truth - _mean(sample.truth, weight)), np.square(sample.errors)
+    variance, error = _mean(off, weight), _mean(squares, weight)
+    if not (variance > 0 and error > 0):
+        return NumberFigure(1.0 if variance > 0 else None, None, None, n)
+    influence = weight * (squares / error - off / variance)
+    ratio = error / variance
+    width = _width(influence, sample)
+    if width is None:
+        return NumberFigure(1 - ratio, None, None, n)
+    return NumberFigure(1 - ratio, 1 - ratio * math.exp(width), 1 - ratio * math.exp(-width), n)
+
+
+def coverage(sample: NumberSample) -> NumberFigure:
+    """Share of events whose number lies in its interval, of those with one."""
+    low, high = sample.estimates[:, 1], sample.estimates[:, 2]
+    known = ~np.isnan(low)
+    if not known.any():
+        return NumberFigure(None, None, None, 0)
+    hits = (low <= sample.truth) & (sample.truth <= high)
+    entity = None if sample.entity is None else sample.entity[known]
+    found = share_of(hits[known], sample.weight[known], entity)
+    return NumberFigure(found.value, found.low, found.high, int(known.sum()))
+
+
+def more_answers(found: NumberFigure) -> int:
+    """About how many more answers the interval of an R² needs to be narrow, if its width falls with their root."""
+    if found.value is None or found.low is None or found.high is None:
+        return math.ceil(1 / NARROW**2)
+    return max(0, min(math.ceil(found.n * (((found.high - found.low) / 2 / NARROW) ** 2 - 1)), _MOST_MORE))
+
+
+def _of_mean(values: Floats, sample: NumberSample, power: float) -> NumberFigure:
+    """A power of the weighted mean of values above 0."""
+    n = len(sample)
+    if n < _FEWEST:
+        return NumberFigure(None, None, None, n)
+    mean = _mean(values, sample.weight)
+    if not mean > 0:
+        return NumberFigure(0.0, None, None, n)
+    width = _width(sample.weight * (values / mean - 1), sample)
+    if width is None:
+        return NumberFigure(mean**power, None, None, n)
+    return NumberFigure(mean**power, (mean * math.exp(-width)) ** power, (mean * math.exp(width)) ** power, n)
+
+
+def _width(influence: Floats, sample: NumberSample) -> float | None:
+    """Half the width of the interval of a logarithm. influence: (n,) of each answer, whose sum is about 0."""
+    sums = by_entity(influence, sample.entity)
+    n = len(sums)
+    if n < _FEWEST:
+        return None
+    error = math.sqrt(float(np.square(sums).sum()) * n / (n - 1)) / float(sample.weight.sum())
+    freedom = max(effective_number(by_entity(sample.weight, sample.entity)) - 1, 1.0)
+    return t_quantile(_LEVEL, freedom) * error
+
+
+def _mean(values: Floats, weight: Floats) -> float:
+    return float((weight * values).sum() / weight.sum())
