@@ -2,12 +2,14 @@
 
 Each answer counts for as many events as it was drawn from: a weighted mean over all weights (Hájek 1971). Answers of
 one entity tell each other's, so that errors are those of entities (Särndal, Swensson and Wretman 1992, section 8.3).
-Intervals of errors are those of their logarithms, by linearisation: errors are skewed, and no figure is below 0.
+Intervals of errors are those of their logarithms, by the jackknife over entities (Efron and Stein 1981, "The jackknife
+estimate of variance"): errors are skewed, no figure is below 0, and linearisation is too sure of few answers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,13 +77,14 @@ def r_squared(sample: NumberSample) -> NumberFigure:
     n, weight = len(sample), sample.weight
     if n < _FEWEST:
         return NumberFigure(None, None, None, n)
-    off, squares = np.square(sample.truth - _mean(sample.truth, weight)), np.square(sample.errors)
+    centred = sample.truth - _mean(sample.truth, weight)
+    off, squares = np.square(centred), np.square(sample.errors)
     variance, error = _mean(off, weight), _mean(squares, weight)
     if not (variance > 0 and error > 0):
         return NumberFigure(1.0 if variance > 0 else None, None, None, n)
-    influence = weight * (squares / error - off / variance)
     ratio = error / variance
-    width = _width(influence, sample)
+    parts = np.column_stack((weight, weight * squares, weight * centred, weight * off))
+    width = _width(parts, sample, _log_ratio)
     if width is None:
         return NumberFigure(1 - ratio, None, None, n)
     return NumberFigure(1 - ratio, 1 - ratio * math.exp(width), 1 - ratio * math.exp(-width), n)
@@ -114,21 +117,41 @@ def _of_mean(values: Floats, sample: NumberSample, power: float) -> NumberFigure
     mean = _mean(values, sample.weight)
     if not mean > 0:
         return NumberFigure(0.0, None, None, n)
-    width = _width(sample.weight * (values / mean - 1), sample)
+    width = _width(np.column_stack((sample.weight, sample.weight * values)), sample, _log_mean)
     if width is None:
         return NumberFigure(mean**power, None, None, n)
     return NumberFigure(mean**power, (mean * math.exp(-width)) ** power, (mean * math.exp(width)) ** power, n)
 
 
-def _width(influence: Floats, sample: NumberSample) -> float | None:
-    """Half the width of the interval of a logarithm. influence: (n,) of each answer, whose sum is about 0."""
-    sums = by_entity(influence, sample.entity)
-    n = len(sums)
+def _width(parts: Floats, sample: NumberSample, figure: Callable[[Floats], Floats]) -> float | None:
+    """Half the width of the interval of a figure of sums; None where it can't be told without some entity.
+
+    parts: (n, k) what each answer adds to the sums.  figure: of (m, k) sums.
+    """
+    own = np.column_stack([by_entity(parts[:, at], sample.entity) for at in range(parts.shape[1])])
+    n = len(own)
     if n < _FEWEST:
         return None
-    error = math.sqrt(float(np.square(sums).sum()) * n / (n - 1)) / float(sample.weight.sum())
-    freedom = max(effective_number(by_entity(sample.weight, sample.entity)) - 1, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without = figure(own.sum(axis=0) - own)
+    if not np.isfinite(without).all():
+        return None
+    error = math.sqrt((n - 1) / n * float(np.square(without - without.mean()).sum()))
+    freedom = max(effective_number(own[:, 0]) - 1, 1.0)
     return t_quantile(_LEVEL, freedom) * error
+
+
+def _log_mean(sums: Floats) -> Floats:
+    """Of (m, 2) sums of weights and of weighted values."""
+    found: Floats = np.log(sums[:, 1] / sums[:, 0])
+    return found
+
+
+def _log_ratio(sums: Floats) -> Floats:
+    """Of (m, 4) sums of weights, of weighted squared errors, of weighted numbers and of their squares."""
+    weight, squares, numbers, squared = sums.T
+    found: Floats = np.log(squares / (squared - np.square(numbers) / weight))
+    return found
 
 
 def _mean(values: Floats, weight: Floats) -> float:

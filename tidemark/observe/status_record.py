@@ -92,11 +92,12 @@ class TopicStatus(msgspec.Struct, frozen=True, kw_only=True):
 class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The headline: how good the model in force is (docs/explanation/quality.md).
 
-    metric: accuracy, average_precision or macro_recall.  value, low, high: the figure, null where nothing can be said
-    yet, and its 95 % interval.  n: answers.  of_class: whose average precision and base rate it is.  chance: what a
-    guess reaches.  more: about how many more answers are needed to tell.  at: seconds since 1970.
+    metric: accuracy, average_precision, macro_recall, or r_squared of a number.  value, low, high: the figure, null
+    where nothing can be said yet, and its 95 % interval.  n: answers.  of_class: whose average precision and base rate
+    it is.  chance: what a guess reaches.  more: about how many more answers are needed to tell.  at: seconds since
+    1970.
     way: how labels that the model has learnt from were answered: "cross-fitting", "forward validation", or "" where
-    nobody tells.
+    nobody tells.  rmse, mae: of a number, how far off the model is, in its `unit`; null of classes.
     next_hundred, next_hundred_most: what a hundred more labels bring, about and at most (95 %); null where that can't
     be told yet.  enough: even the most is so little that labels may stop.
     """
@@ -113,6 +114,9 @@ class QualityStatus(msgspec.Struct, frozen=True, kw_only=True):
     more: int
     at: float
     way: str = ""
+    rmse: float | None = None
+    mae: float | None = None
+    unit: str = ""
     next_hundred: float | None = None
     next_hundred_most: float | None = None
     enough: bool = False

@@ -17,6 +17,7 @@ _MEASURES: Final = {
     "accuracy": "accuracy",
     "average_precision": "average precision",
     "macro_recall": "mean recall of the classes",
+    "r_squared": "R²",
 }
 
 
@@ -70,6 +71,9 @@ def quality_words(found: QualityStatus) -> str:
     low, high = found.low or 0.0, 1.0 if found.high is None else found.high
     text = f"{measure}{of} {found.value:.2f} (95 %: {low:.2f} to {high:.2f}) on {found.n:,} random answers it had not "
     text += "learnt from"
+    if found.rmse is not None and found.mae is not None:
+        unit = f" {found.unit}" if found.unit else ""
+        text += f", off by {found.mae:.3g}{unit} on average (RMSE {found.rmse:.3g}{unit})"
     if found.way == "forward validation":
         text += ", the newest, as older ones no longer tell"
     if found.chance is not None:

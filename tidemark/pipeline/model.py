@@ -700,9 +700,9 @@ class Training(Section):
     """A new model is trained after this time at the latest, if there is a new label."""
     learner: Unless[LearnerName] = None
     """What learns from the labels: `boosted` trees, a random `forest`, `extra_trees`, `linear` (a ridge regression on
-    ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. Of up to ten classes the
-    default is `mean`, which makes most of few labels; of more it is `boosted`, which has more for each class and
-    predicts four times as many rows a second. Of a number it is `auto`."""
+    ranks), their `mean`, or `auto`, which weighs them by how well they foretell labels. Of up to ten classes, and of a
+    number, the default is `mean`, which makes most of few labels; of more it is `boosted`, which has more for each
+    class and predicts four times as many rows a second."""
     forget: Literal["never", "auto"] = "never"
     """`auto`: labels of old events count less, where the newest labels are foretold better then. How fast they do is
     chosen at each training; where nothing has changed all count alike. A training takes several times as long."""
@@ -937,8 +937,6 @@ class Pipeline(Section):
     @property
     def learner(self) -> LearnerName:
         """What learns from the labels: `training.learner`, or what is best by default for so many classes."""
-        if self.label.is_number:
-            return self.training.learner or "auto"
         by_default: LearnerName = "mean" if len(self.label.classes) <= _FEW_CLASSES else "boosted"
         return self.training.learner or by_default
 

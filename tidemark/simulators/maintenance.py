@@ -2,7 +2,7 @@
 
 Each machine's wear grows by its own, slowly changing rate; vibration and temperature follow the wear noisily, and
 the load more. At a threshold of its own it fails, is mended, and begins anew. The question asked of a reading: does
-this machine fail within the next two days?
+this machine fail within the next two days? Its truth also tells how many hours are left, of ten days at most.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import polars as pl
 from tidemark.simulators.simulation import DAY, START, Simulation, iso_time
 
 HORIZON = 2 * DAY
-_INTERVAL = DAY // 24
+MOST_LEFT = 240.0
+"""Hours that a machine is told to have left, at most: nothing of a failure further ahead can be seen."""
+_HOUR = DAY // 24
+_INTERVAL = _HOUR
 _MACHINES_PER_LINE = 8
 
 
@@ -54,6 +57,7 @@ def simulate(seed: int, events: int) -> Simulation:
                 "vibration": np.round(vibration, 3).ravel(),
                 "temperature": np.round(temperature, 2).ravel(),
                 "pressure": np.where(rng.random(shape) < 0.01, np.nan, np.round(pressure, 3)).ravel(),
+                "hours_left": np.minimum(hours_to_failure * (_INTERVAL / _HOUR), MOST_LEFT).ravel(),
                 "fails": (hours_to_failure * _INTERVAL <= HORIZON).ravel(),
             }
         )
@@ -76,6 +80,7 @@ def simulate(seed: int, events: int) -> Simulation:
         pl.when("fails").then(pl.lit("fails")).otherwise(pl.lit("runs")).alias("label"),
         pl.col("time"),
         (pl.col("time") + HORIZON).alias("known_at"),
+        pl.col("hours_left"),
     )
     return Simulation(events=rows, truth=truth)
 

@@ -1,12 +1,14 @@
 """Forests that are put together and written are LightGBM models like others."""
 
+from dataclasses import replace
+
 import forests
 import lightgbm as lgb
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels.forest.combination import affine, joined
+from kernels.forest.combination import affine, joined, stacked
 from kernels.forest.forest import Forest
 from kernels.forest.model_text import ForestModel, parse_model
 from kernels.forest.model_writer import write_model
@@ -71,3 +73,18 @@ def test_forests_of_other_tasks_are_not_added() -> None:
         joined([])
     with pytest.raises(ValueError, match="1 intercepts"):
         affine(model("binary"), 1.0, np.zeros(2))
+
+
+def test_stacked_forests_have_the_scores_of_each_whatever_their_numbers_of_trees() -> None:
+    first, second = model("binary_categorical"), affine(model("binary"), 0.5, np.array([1.0]))
+    few = joined([second, second, second])
+    both = replace(stacked([first, few]), objective=None)
+    np.testing.assert_allclose(scores(both), np.hstack([scores(first), scores(few)]), rtol=1e-12)
+    np.testing.assert_array_equal(Forest(both).raw(ROWS), scores(both))
+
+
+def test_what_has_several_outputs_is_not_stacked() -> None:
+    with pytest.raises(ValueError, match="one output each"):
+        stacked([model("multiclass_categorical")])
+    with pytest.raises(ValueError, match="one output each"):
+        stacked([])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tidemark.errors import ModelError
 from tidemark.pipeline.model import Gates
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset
-from tidemark.training.gate import Learner, Probabilities, Verdict, compare, needed
+from tidemark.training.gate import Learner, Probabilities, Verdict, compare, needed, number_not_worse
 from tidemark.training.schedule import first_is_due, pause
 
 SCHEMA = ModelSchema.of(small_pipeline())
@@ -190,3 +191,28 @@ def test_the_sentence_says_why_a_challenger_that_looks_worse_replaces_the_champi
         expected = f"replaces: looks worse, which may be chance as the interval holds 0, {learnt}"
         assert (verdict.low or 0) <= 0 <= (verdict.high or 0)
     assert verdict.reason.startswith(expected)
+
+
+def numbers_said(off: float, seed: int, count: int = 60) -> NDArray[np.float64]:
+    """Estimates of 100 that are off by so much."""
+    value = 100 + off * np.random.default_rng(seed).normal(size=count)
+    return np.column_stack((value, value - 1, value + 1))
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_a_challenger_whose_numbers_are_further_off_than_chance_allows_is_refused(
+    metric: Literal["rmse", "mae"],
+) -> None:
+    truth, gates = np.full(60, 100.0), Gates(metric=metric)
+    worse = number_not_worse(truth, numbers_said(20, 1), numbers_said(5, 2), gates)
+    assert (worse.passed, worse.metric) == (False, metric)
+    assert worse.reason.startswith("kept: the challenger is worse by more than the tolerance")
+    assert worse.low is not None
+    assert worse.low > 0
+    better = number_not_worse(truth, numbers_said(5, 1), numbers_said(20, 2), gates)
+    assert better.passed
+    assert better.reason.startswith("replaces: better")
+    alike = number_not_worse(truth, numbers_said(5.2, 1), numbers_said(5, 2), gates)
+    assert alike.passed
+    same = number_not_worse(truth, numbers_said(5, 1), numbers_said(5, 1), gates)
+    assert (same.difference, same.passed) == (0.0, True)

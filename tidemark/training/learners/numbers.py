@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from kernels.forest.combination import stacked
 from kernels.forest.model_text import ForestModel
+from tidemark.errors import ModelError
 from tidemark.pipeline.model import LearnerName
 from tidemark.registry.estimates import LEVEL
 from tidemark.training.learners.evidence import LEAST_DRAWN, drawn_of, inverse, weights_of
@@ -117,6 +118,7 @@ def number_model(learner: LearnerName, rows: Labeled, task: Task) -> NumberModel
         ModelError: nothing can be learnt from these rows.
 
     """
+    _check(rows.y)
     unit = _Unit.of(rows.y)
     z = unit(rows.y)
     members, shares = _members(learner, rows, z, task)
@@ -127,6 +129,7 @@ def number_model(learner: LearnerName, rows: Labeled, task: Task) -> NumberModel
 
 def value_model(learner: LearnerName, rows: Labeled, task: Task) -> Model:
     """What `number_model` says of the number alone; arguments as it has them."""
+    _check(rows.y)
     unit = _Unit.of(rows.y)
     z, names = unit(rows.y), _names(learner)
     if learner == "auto":
@@ -141,6 +144,11 @@ def _members(learner: LearnerName, rows: Labeled, z: Floats, task: Task) -> tupl
     members = {name: _fitted(MEMBERS[name], rows, z, _own(name, learner, task)) for name in _names(learner)}
     shares = _judged(members, rows, z, task) if learner == "auto" else np.full(len(members), 1 / len(members))
     return list(members.values()), shares
+
+
+def _check(y: Floats) -> None:
+    if not len(y) or y.min() == y.max():
+        raise ModelError(f"{len(y)} labels are too few or too alike to learn from")
 
 
 def _names(learner: LearnerName) -> list[LearnerName]:

@@ -1,0 +1,61 @@
+"""Measures of numbers against their plain formulas, and intervals against the truth by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+from tidemark.evaluation.numbers import NumberSample, coverage, mae, more_answers, r_squared, rmse
+
+
+def sample(n: int, seed: int, *, entities: int | None = None) -> NumberSample:
+    """Estimates of numbers; those of the heavier answers are worse, and so are all of some entities."""
+    rng = np.random.default_rng(seed)
+    truth = rng.gamma(2.0, 20.0, n)
+    weight = rng.choice([1.0, 4.0], n)
+    entity = None if entities is None else rng.integers(0, entities, n)
+    off = 0.0 if entity is None else np.random.default_rng(seed + 1).normal(size=entities)[entity] * 8
+    value = truth + off + rng.normal(size=n) * np.where(weight > 1, 8.0, 4.0)
+    return NumberSample(truth, np.column_stack((value, value - 10, value + 10)), weight, entity)
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    given = sample(200, 0)
+    value, weight = given.estimates[:, 0], given.weight
+    assert rmse(given).value == pytest.approx(root_mean_squared_error(given.truth, value, sample_weight=weight))
+    assert mae(given).value == pytest.approx(mean_absolute_error(given.truth, value, sample_weight=weight))
+    assert r_squared(given).value == pytest.approx(r2_score(given.truth, value, sample_weight=weight))
+    inside = np.abs(given.errors) <= 10
+    assert coverage(given).value == pytest.approx(np.average(inside, weights=weight))
+
+
+@pytest.mark.parametrize("entities", [None, 30])
+@pytest.mark.parametrize("n", [40, 300])
+def test_intervals_hold_the_truth_as_often_as_they_say(n: int, entities: int | None) -> None:
+    measures = (rmse, mae, r_squared)
+    whole = [sample(4_000, seed, entities=None if entities is None else 2_000) for seed in range(1_000, 1_010)]
+    truths = [np.mean([measure(each).value for each in whole]) for measure in measures]
+    held = np.zeros(3)
+    for seed in range(300):
+        given = sample(n, 10 * seed, entities=entities)
+        for place, (measure, truth) in enumerate(zip(measures, truths, strict=True)):
+            found = measure(given)
+            assert found.low is not None
+            assert found.high is not None
+            held[place] += found.low <= truth <= found.high
+    assert (held / 300 > 0.88).all(), held / 300
+
+
+def test_of_few_answers_nothing_is_said_and_more_are_asked_for() -> None:
+    few = sample(2, 0)
+    assert rmse(few).value is None
+    assert r_squared(few).value is None
+    assert more_answers(r_squared(few)) == 100
+    assert coverage(NumberSample(few.truth, np.full((2, 3), np.nan), few.weight)).n == 0
+
+
+def test_answers_without_an_interval_count_for_no_coverage() -> None:
+    given = sample(50, 0)
+    given.estimates[:40, 1:] = np.nan
+    assert coverage(given).n == 10
