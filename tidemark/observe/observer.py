@@ -359,11 +359,9 @@ class Observer:
                 "lifts that"
             )
         if champion is None:
-            training, positive = self._pipeline.training, self._pipeline.label.positive
-            notes.append(
-                f"there is no model yet: the first is trained from {training.min_labels} labels, "
-                f"{training.min_positive} of them {positive!r}"
-            )
+            training, label = self._pipeline.training, self._pipeline.label
+            of_class = "" if label.is_number else f", {training.min_positive} of them {label.positive!r}"
+            notes.append(f"there is no model yet: the first is trained from {training.min_labels} labels{of_class}")
         return notes
 
     def _starting(self) -> frozenset[str]:

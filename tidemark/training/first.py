@@ -16,9 +16,11 @@ from kernels.forest.forest import Forest
 from tidemark.errors import ConfigError, ModelError
 from tidemark.evaluation import intervals
 from tidemark.evaluation.metrics import average_precision, log_loss
+from tidemark.evaluation.numbers import NumberSample, coverage, mae, r_squared, rmse
 from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.classes import NO_CLASS, ClassReader
+from tidemark.pipeline.numbers import NumberReader
 from tidemark.records import LabelRange, ModelManifest
 from tidemark.registry.codec import Registry, publish
 from tidemark.registry.sandbox import Sandbox
@@ -78,13 +80,10 @@ def from_history(
     rows, times = _labeled(pipeline, history, features, source, all_known=all_known)
     table = features.select(pipeline.feature_names).to_numpy().astype(np.float64) if pipeline.scales else None
     scaling = _scaling(pipeline, schema, table)
-    positive = schema.classes.index(pipeline.label.positive)
-    counts = np.bincount(rows.target, minlength=len(schema.classes))
-    if np.count_nonzero(counts) < 2:
-        raise ModelError(f"{source}: {len(rows)} usable labels, all of one class; a model needs two")
+    counts = _counts(rows, schema, source)
     begun = int(times[_first_held_out(rows)])
     before = None if table is None else table[features["_time"].to_numpy() < begun]
-    figures = _backtest(rows, times, schema, pipeline, positive, num_threads, _scaling(pipeline, schema, before))
+    figures = _backtest(rows, times, schema, pipeline, num_threads, _scaling(pipeline, schema, before))
     model = _trained(rows, schema, pipeline, num_threads, scaling)
     if model.splits == 0:
         raise ModelError(f"{source}: {len(rows)} labels are too few or too alike to learn from")
@@ -99,7 +98,7 @@ def from_history(
         verdict=Verdict(passed=True, reason=f"first champion, from {source}", metric=pipeline.gate_metric),
     )
     manifest = msgspec.structs.replace(manifest, metrics=figures)
-    return FirstModel(manifest, model.text, rows.content_sha256, tuple(counts.tolist()))
+    return FirstModel(manifest, model.text, rows.content_sha256, counts)
 
 
 def from_model_file(pipeline: Pipeline, text: str, source: str) -> FirstModel:
@@ -175,6 +174,23 @@ def _scaling(pipeline: Pipeline, schema: ModelSchema, table: NDArray[np.float64]
     return Scaling.learnt(pipeline.scales, schema.features, table[-max(pipeline.sample.size, FEWEST) :])
 
 
+def _counts(rows: Dataset, schema: ModelSchema, source: str) -> tuple[int, ...]:
+    """Labels of each class; of a number there are none.
+
+    Raises:
+        ModelError: all are of one class, or the same number.
+
+    """
+    if schema.is_number:
+        if len(np.unique(rows.of_numbers)) < 2:
+            raise ModelError(f"{source}: {len(rows)} usable labels, all of one number; a model needs two")
+        return ()
+    counts = np.bincount(rows.target, minlength=len(schema.classes))
+    if np.count_nonzero(counts) < 2:
+        raise ModelError(f"{source}: {len(rows)} usable labels, all of one class; a model needs two")
+    return tuple(counts.tolist())
+
+
 def _first_held_out(rows: Dataset) -> int:
     return int(len(rows) * (1 - _HELD_OUT))
 
@@ -186,11 +202,17 @@ def _labeled(
     column = pipeline.label.column
     if column is None or column not in history.columns:
         raise ConfigError(
-            f"{source} has no column {column!r} with the class; set label.column in the pipeline's file to one of "
+            f"{source} has no column {column!r} with the label; set label.column in the pipeline's file to one of "
             f"{history.columns}"
         )
+    label = pipeline.label
+    numbers = None
     try:
-        classes = ClassReader(pipeline.label.classes, pipeline.label.positive).column(history[column])
+        if label.is_number:
+            numbers = NumberReader(label).column(history[column])
+            classes = np.where(np.isnan(numbers), NO_CLASS, 0)
+        else:
+            classes = ClassReader(label.classes, label.positive).column(history[column])
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from error
     labeled = np.flatnonzero(classes != NO_CLASS)
@@ -210,6 +232,7 @@ def _labeled(
         first_seen=np.arange(len(order)),
         known_until=int(known[order].max()),
         known_at=known[order],
+        numbers=None if numbers is None else numbers[labeled][order],
     )
     return rows, times[order]
 
@@ -233,7 +256,6 @@ def _backtest(
     times: NDArray[np.int64],
     schema: ModelSchema,
     pipeline: Pipeline,
-    positive: int,
     num_threads: int,
     scaling: Scaling,
 ) -> dict[str, float | None]:
@@ -243,12 +265,18 @@ def _backtest(
     """
     first = _first_held_out(rows)
     earlier = rows.rows(rows.known_before(int(times[first])))
-    truth = rows.target[first:] == positive
     sizes: dict[str, float | None] = {
-        "holdout_rows": float(len(truth)),
-        "holdout_positives": float(truth.sum()),
+        "holdout_rows": float(len(rows) - first),
         "holdout_learnt_from": float(len(earlier)),
     }
+    if schema.is_number:
+        if len(np.unique(earlier.of_numbers)) < 2:
+            return sizes
+        model = _trained(earlier, schema, pipeline, num_threads, scaling)
+        return sizes | _of_numbers(rows.of_numbers[first:], model.estimates(rows.features[first:]))
+    positive = schema.classes.index(pipeline.label.positive)
+    truth = rows.target[first:] == positive
+    sizes |= {"holdout_positives": float(truth.sum())}
     if len(np.unique(earlier.target)) < 2 or not 0 < int(truth.sum()) < len(truth):
         return sizes
     model = _trained(earlier, schema, pipeline, num_threads, scaling)
@@ -260,4 +288,18 @@ def _backtest(
         "holdout_average_precision_low": low,
         "holdout_average_precision_high": high,
         "holdout_log_loss": log_loss(rows.target[first:], given),
+    }
+
+
+def _of_numbers(truth: NDArray[np.float64], given: NDArray[np.float64]) -> dict[str, float | None]:
+    """Figures of estimates (n, 3) of numbers (n,)."""
+    sample = NumberSample(truth, given, np.ones(len(truth)))
+    error = rmse(sample)
+    return {
+        "holdout_rmse": error.value,
+        "holdout_rmse_low": error.low,
+        "holdout_rmse_high": error.high,
+        "holdout_mae": mae(sample).value,
+        "holdout_r_squared": r_squared(sample).value,
+        "holdout_interval_coverage": coverage(sample).value,
     }
