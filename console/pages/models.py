@@ -59,6 +59,8 @@ async def show(visit: Visit) -> Response:
 async def compare(visit: Visit) -> Response:
     """Two models side by side."""
     await verified(visit)
+    if visit.site.pipeline.label.is_number:
+        raise RejectedError(400, "models of a number can't be compared yet")
     asked = [visit.request.query_params.get(name, "") for name in ("first", "second")]
     if any(not version or len(version) > _LONGEST for version in asked):
         raise RejectedError(400, "choose two models of the list")

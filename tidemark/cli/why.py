@@ -15,7 +15,6 @@ from tidemark.cli.fact_table import fact_table
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
 from tidemark.observe.words import word_words
-from tidemark.pipeline.number_checks import refuse_number
 from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ def why(
         from tidemark.lineage import Explainer  # half a second, which help need not wait for
 
         loaded = load(pipeline)
-        refuse_number(loaded, "tidemark why")
         with Explainer(loaded, started(loaded, pipeline, loaded.topics.predictions)) as explainer:
             found = explainer.of(event)
         if as_json:
