@@ -101,6 +101,7 @@ class Ranker:
 
     def _uncertainty(self, model: ActiveModel, candidates: list[Candidate]) -> list[float]:
         """What the stream flow would say now of each candidate."""
+        from tidemark.selection.doubt import doubt_of  # noqa: PLC0415
         from tidemark.selection.scoring import score  # noqa: PLC0415 - the kernels, which a service without a model lacks
 
         known = {
@@ -108,7 +109,8 @@ class Ranker:
         }
         others = [candidate for candidate in candidates if known.get(candidate.event_id) is None]
         if others:
-            probabilities = model.probabilities(rows_of(self._pipeline, others))
+            rows, bounds = rows_of(self._pipeline, others), ModelSchema.of(self._pipeline).bounds
+            probabilities = model.probabilities(rows) if bounds is None else doubt_of(model.estimates(rows), bounds)
             scores = score(self._pipeline.selection, model.version, probabilities, len(others))
             known |= dict(zip((candidate.event_id for candidate in others), scores.uncertainty.tolist(), strict=True))
         return [cast("float", known[candidate.event_id]) for candidate in candidates]

@@ -14,6 +14,7 @@ NEEDS_CLASSES: Final = {
     "alerts": "flags events of a class",
     "decisions": "decide by the probability of a class",
     "label_studio": "asks for classes",
+    "ask": "answers with probabilities of classes",
     "webhooks": "tell of classes",
 }
 """Tables that a label which is a number can't have, and why."""
@@ -40,7 +41,6 @@ def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
         yield Problem("labeling.consensus", "glad is a model of classes; remove it, or write 'majority'")
     yield from _choice(pipeline)
     yield from _learning(pipeline)
-    yield Problem("label.type", "a label that is a number can't be learnt from yet; write classes")
 
 
 def _bounds(label: LabelSpec) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models import pipeline_text
 from streaming import PIPELINE, SECOND_KEY
 
 from tidemark.errors import ConfigError
@@ -17,19 +18,19 @@ from tidemark.pipeline.numbers import NumberReader, answer_text
 
 WEAR = LabelSpec.model_validate({"type": "number", "unit": "h", "min": -5, "max": 500.5, "delay": "1d"})
 KIND = LabelSpec.model_validate({"classes": ["good", "bad"], "positive": "bad", "delay": "1d"})
-NOT_YET = "label.type: a label that is a number can't be learnt from yet"
+
+NUMBER = 'type = "number"\nmin = 0\nmax = 5\n'
 
 
 def problems(label: str, rest: str = "") -> list[str]:
-    """What is wrong with the shop's file with another [label] table, without what no number can do yet."""
+    """What is wrong with the shop's file with another [label] table."""
     text = PIPELINE.format(keys='["who", "place"]', second=SECOND_KEY)
     assert 'classes = ["good", "bad"]\npositive = "bad"\n' in text
     text = text.replace('classes = ["good", "bad"]\npositive = "bad"\n', label) + rest
     try:
         parse(text, "wear.toml")
     except ConfigError as error:
-        lines = [line.partition(": ")[2] for line in str(error).splitlines()]
-        return [line for line in lines if not line.startswith(NOT_YET)]
+        return [line.partition(": ")[2] for line in str(error).splitlines()]
     return []
 
 
@@ -166,3 +167,34 @@ def test_a_label_that_is_a_class_has_no_unit_and_no_bounds() -> None:
     assert problems('classes = ["good", "bad"]\n') == [
         "label.positive: is missing; add it: the class that is looked for"
     ]
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"),
+    [
+        (
+            '[selection]\npolicy = "entropy"',
+            "selection.policy: 'entropy' is of classes, and the label is a number",
+        ),
+        ('[selection]\ndraw = "focused"', "selection.draw: 'focused' draws by the odds of classes, and the label is a"),
+        ('[gates]\nmetric = "log_loss"', "gates.metric: 'log_loss' is of classes; of a number write 'rmse' or 'mae'"),
+        ('[training]\nforget = "auto"', "training.forget: labels of numbers can't be forgotten by age yet"),
+        ('[label.outcomes]\nof = "all"', "label.outcomes: outcomes that are numbers can't be learnt from yet"),
+        ('[ask]\naddress = "127.0.0.1:8432"', "ask: answers with probabilities of classes, and the label is a number"),
+    ],
+)
+def test_what_needs_classes_is_refused_in_a_sentence(rest: str, told: str) -> None:
+    table, _, key = rest.partition("\n")
+    text = pipeline_text(label="").replace("classes = ['no', 'yes']\npositive = \"yes\"", NUMBER.rstrip())
+    edited = text.replace(table, rest, 1) if table == "[selection]" else f"{text}\n{table}\n{key}\n"
+    with pytest.raises(ConfigError) as raised:
+        parse(edited, "p.toml")
+    assert told in str(raised.value)
+
+
+def test_a_number_can_be_compared_by_either_of_its_errors_and_a_class_by_neither() -> None:
+    numbers = pipeline_text().replace("classes = ['no', 'yes']\npositive = \"yes\"", NUMBER.rstrip())
+    assert parse(numbers, "p.toml").gate_metric == "rmse"
+    assert parse(f'{numbers}\n[gates]\nmetric = "mae"\n', "p.toml").gate_metric == "mae"
+    with pytest.raises(ConfigError, match=r"gates\.metric: 'mae' is of numbers; write 'log_loss', or leave it out"):
+        parse(pipeline_text(extra='[gates]\nmetric = "mae"'), "p.toml")

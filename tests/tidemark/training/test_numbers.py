@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import numpy as np
 import polars as pl
 import pytest
@@ -11,7 +9,7 @@ from models import INCARNATION, label_of, pipeline_text
 
 from tidemark.cli.train import _off
 from tidemark.errors import ConfigError, ModelError, RecordError
-from tidemark.pipeline import Pipeline
+from tidemark.pipeline import Pipeline, parse
 from tidemark.records import encode
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import LabelLog, check
@@ -23,7 +21,7 @@ NUMBER = 'type = "number"\nmin = -10\nmax = 10\ncolumn = "truth"'
 def numbered(extra: str = "") -> Pipeline:
     text = pipeline_text(extra=extra).replace("classes = ['no', 'yes']\npositive = \"yes\"", NUMBER)
     assert NUMBER in text
-    return Pipeline.model_validate(tomllib.loads(text))
+    return parse(text, "p.toml")
 
 
 def history(count: int = 400) -> pl.DataFrame:
