@@ -199,10 +199,10 @@ def _labeled(
     pipeline: Pipeline, history: pl.DataFrame, computed: pl.DataFrame, source: str, *, all_known: bool
 ) -> tuple[Dataset, NDArray[np.int64]]:
     """The rows with a label that may be used, in the order of their event times; and these times, µs."""
-    column = pipeline.label.column
+    column, what = pipeline.label.column, "number" if pipeline.label.is_number else "class"
     if column is None or column not in history.columns:
         raise ConfigError(
-            f"{source} has no column {column!r} with the label; set label.column in the pipeline's file to one of "
+            f"{source} has no column {column!r} with the {what}; set label.column in the pipeline's file to one of "
             f"{history.columns}"
         )
     label = pipeline.label

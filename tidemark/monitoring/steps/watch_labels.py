@@ -79,7 +79,7 @@ class WatchLabelsStep:
         alarms = pipeline.drift.alarms_per_year
         self._looks = alarms > 0 and not pipeline.label.is_number
         alarms = alarms or 1.0
-        numbers = np.arange(min(len(self._classes), _MOST_CLASSES), dtype=np.float64)
+        numbers = np.arange(min(max(len(self._classes), 1), _MOST_CLASSES), dtype=np.float64)  # one where none looks
         self._shares = Detector(["class"], alarms=alarms * _LABELS, bins=fixed(numbers))
         self._worse = Detector(["error"], alarms=alarms * _QUALITY, first=_FIRST, upward=True)
         self._better = Detector(["error"], alarms=alarms * _QUALITY, first=_FIRST, upward=True)
