@@ -13,7 +13,6 @@ from tidemark.cli.console import PipelineFile, connected, out, told
 from tidemark.cli.pipeline_file import load
 from tidemark.errors import BrokerError, ConfigError
 from tidemark.pipeline import Pipeline, format_duration, schema_hash
-from tidemark.pipeline.numbers import NumberReader
 from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
@@ -108,6 +107,8 @@ def summary(pipeline: Pipeline) -> RenderableType:
     )
     facts.add_row("columns", safe(", ".join(f"{name}: {column.type}" for name, column in pipeline.columns.items())))
     if label.is_number:
+        from tidemark.pipeline.numbers import NumberReader  # noqa: PLC0415 numpy, which a class needs not
+
         facts.add_row("label", safe(f"{NumberReader(label).expected}, known after {_d(label.delay)}"))
     else:
         classes = f"{', '.join(label.classes)} (positive: {label.positive}), known after {_d(label.delay)}"
