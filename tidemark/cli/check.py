@@ -107,7 +107,7 @@ def summary(pipeline: Pipeline) -> RenderableType:
     )
     facts.add_row("columns", safe(", ".join(f"{name}: {column.type}" for name, column in pipeline.columns.items())))
     if label.is_number:
-        from tidemark.pipeline.numbers import NumberReader  # noqa: PLC0415 numpy, which a class needs not
+        from tidemark.pipeline.numbers import NumberReader  # numpy, which a class needs not
 
         facts.add_row("label", safe(f"{NumberReader(label).expected}, known after {_d(label.delay)}"))
     else:
