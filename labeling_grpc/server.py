@@ -32,6 +32,7 @@ from labeling_grpc.api.interceptor import NAMES, CallInterceptor
 from labeling_grpc.api.labeling import LabelingService
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages
+from labeling_grpc.api.question import question_of
 from labeling_grpc.api.sign_in import SignIns
 from labeling_grpc.api.validation import Checks
 from labeling_grpc.api.writer_calls import WriterCalls
@@ -56,7 +57,6 @@ from labeling_grpc.storage.base import Store
 from labeling_grpc.storage.group_commit import FutureReply, Stopping, Writer
 from labeling_grpc.storage.read_pool import Reader
 from labeling_grpc.v1 import admin_pb2_grpc, labeling_pb2_grpc
-from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.broker import resolve_bootstrap
 from tidemark.errors import ConfigError, LabelingError, TidemarkError
 from tidemark.pipeline import Pipeline, load
@@ -115,11 +115,6 @@ class LabelingServer:
         self.ended = threading.Event()
         """Set when the service can't go on; `failed` tells why."""
         self._options = options
-        self._question = pb.Question(
-            text=pipeline.label.question or f"Which is it? ({', '.join(pipeline.label.classes)})",
-            classes=pipeline.label.classes,
-            positive=pipeline.label.positive,
-        )
         self._masks = masks(pipeline)
         self._rules = rules
         self._pipeline = pipeline
@@ -206,7 +201,7 @@ class LabelingServer:
         server = grpc.aio.server(interceptors=[calls_pass], options=_GRPC, maximum_concurrent_rpcs=MAX_CALLS)
         reader, pages = Reader(self.store.engine), Pages(self.store.publisher)
         calls = WriterCalls(self._loop, self._writer)
-        stats = LiveStats(self.pipeline, self._question, self._writer, self._problems, reader)
+        stats = LiveStats(self.pipeline, question_of(self._pipeline.label), self._writer, self._problems, reader)
         sign_ins = SignIns(self.pipeline, self._options.sign_in, calls, self._forbidden)
         service = LabelingService(checks, calls, stats, reader, pages, self._details, self._pipeline, sign_ins)
         admin = LabelingAdminService(checks, calls, stats, reader, pages, self._masks, self._rules)

@@ -13,6 +13,7 @@ from console.pages.common import Visit, attended
 from console.rendering import rendered
 from console.security.requests import RejectedError, said
 from console.shown.alike import listing
+from console.shown.answers import AnswerBook
 from console.shown.case_view import CaseLayout
 from labeling_grpc.client import (
     Annotation,
@@ -107,14 +108,9 @@ class Remark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def show(visit: Visit) -> Response:
     """The page, to which its script brings the cases."""
     label = visit.site.pipeline.label
-    question = label.question or "Which is it?"
-    kinds = ["positive" if name == label.positive else "negative" for name in label.classes]
-    return visit.page(
-        "label.html",
-        "label",
-        question=question,
-        classes=[(number, name, kind) for number, (name, kind) in enumerate(zip(label.classes, kinds, strict=True), 1)],
-    )
+    book = AnswerBook(label)
+    question = label.question or ("Which number is it?" if book.number else "Which is it?")
+    return visit.page("label.html", "label", question=question, classes=book.choices, number=book.number)
 
 
 async def following(visit: Visit) -> Response:
@@ -248,7 +244,16 @@ def _case(layout: CaseLayout, task: Task, details: CaseDetails | None) -> dict[s
         "token": task.token,
         "name": view.name,
         "html": rendered("case.html", case=view),
+        "usual": _usual(task),
     }
+
+
+def _usual(task: Task) -> dict[str, object] | None:
+    """Where most answers lie, where an answer is a number and that is known."""
+    if task.number is None or task.number.usual is None:
+        return None
+    low, high = task.number.usual
+    return {"low": low, "high": high, "text": task.number.usually}
 
 
 async def _figures(visit: Visit) -> dict[str, int | str] | None:

@@ -17,11 +17,14 @@ from console.rendering import rendered
 from console.security.requests import RejectedError, form
 from console.shown.agreement import Agreements
 from console.shown.allocation import abilities, allotted, moment_of
+from console.shown.answers import AnswerBook
 from console.shown.formatting import share
 from console.shown.review_view import contested, name_of, person_of
-from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, RefusedError, Task
+from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, Reason, RefusedError, Task
 from labeling_grpc.client.administration import Annotator, AsyncLabelingAdminClient, AuditEntry, skills_of
+from tidemark.consensus.scales import scale_of
 from tidemark.errors import LabelingError
+from tidemark.pipeline.numbers import answer_text
 from tidemark.records import encode
 
 ADMIN: Final = "admin"
@@ -73,7 +76,8 @@ async def audit(visit: Visit) -> Response:
 async def agreement(visit: Visit) -> Response:
     """How often each two people agree, counted from all that was said."""
     await verified(visit)
-    counted, count = Agreements(), 0
+    spec = visit.site.pipeline.label
+    counted, count = Agreements(scale_of(spec.classes, spec if spec.is_number else None).agree), 0
     async with visit.site.connections.administration(visit.session) as admin:
         async for label in admin.export():
             counted.take(label)
@@ -184,6 +188,10 @@ async def _able(visit: Visit, admin: AsyncLabelingAdminClient, name: str, fields
 
 async def _adjudicated(visit: Visit, event_id: str, label: str, why: str) -> str:
     """Answer one of the reviewers' cases, in the person's name."""
+    try:
+        answer_text(visit.site.pipeline.label, label)
+    except ValueError as error:  # before the case is taken: given back, it would be kept from them for a while
+        raise RefusedError(Reason.UNKNOWN_CLASS, str(error), field="label", event_id=event_id) from error
     client = visit.client
     tasks = await client.lease(_HELD, review=True, lease=_LEASE_SECONDS)
     mine = next((task for task in tasks if task.event_id == event_id), None)
@@ -195,7 +203,7 @@ async def _adjudicated(visit: Visit, event_id: str, label: str, why: str) -> str
         if isinstance(outcome, RefusedError):
             others.append(mine)
             raise outcome
-        return f"Decided: {label}."
+        return f"Decided: {AnswerBook(visit.site.pipeline.label).words(label)}."
     finally:
         await client.release(others)
 
@@ -229,6 +237,7 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
         allotted=allotted([*late, *owned], now),
         zone=visit.site.times.name,
         classes=visit.site.pipeline.label.classes,
+        number=AnswerBook(visit.site.pipeline.label).number,
         paused=paused,
         admin=role == ADMIN,
         told=told,
@@ -239,7 +248,10 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
 async def _closed(visit: Visit, role: str, told: str, *, bad: bool = False) -> str:
     records = await _first(visit, _CLOSED, states=("answered",))
     times = visit.site.times
-    rows = [(record, name_of(record), times.minute(record.case.time)) for record in records]
+    written = AnswerBook(visit.site.pipeline.label).words
+    rows = [
+        (record, name_of(record), times.minute(record.case.time), written(record.label or "")) for record in records
+    ]
     return rendered(
         "review_closed_list.html",
         **frame(visit.site, visit.session, "review"),

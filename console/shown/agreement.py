@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +29,9 @@ class Cell:
 class Agreements:
     """Counts pairs. Of bounded size, whatever comes."""
 
-    def __init__(self, events: int = _EVENTS) -> None:
+    def __init__(self, agree: Callable[[str, str], bool], events: int = _EVENTS) -> None:
+        """agree: whether two answers say the same.  events: whose votes are held."""
+        self._agree = agree
         self._events = events
         self._votes: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._same: Counter[tuple[str, str]] = Counter()
@@ -69,4 +72,4 @@ class Agreements:
                 if pair not in self._both and len(self._both) >= _PAIRS:
                     continue
                 self._both[pair] += 1
-                self._same[pair] += votes[first] == votes[second]
+                self._same[pair] += self._agree(votes[first], votes[second])

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from console.shown.answers import AnswerBook
 from console.shown.facts import FactBook, Facts, words
 from console.shown.formatting import due_in, number, share
-from console.shown.timeline import Timeline, kind_of, timeline
+from console.shown.timeline import Timeline, timeline
 from labeling_grpc.client.reasons import why_asked
 from labeling_grpc.client.values import Case, CaseDetails, Task
 from tidemark.pipeline import Pipeline
@@ -120,6 +121,7 @@ class CaseLayout:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._book = FactBook(pipeline)
+        self._answers = AnswerBook(pipeline.label)
         self.blind = bool(pipeline.labeling.blind)
 
     def opinion(self, details: CaseDetails) -> Opinion | None:
@@ -170,11 +172,10 @@ class CaseLayout:
             complete=details is not None,
         )
 
-    def _kind(self, label: str) -> str:
-        return kind_of(label, self._pipeline.label.positive, self._pipeline.label.classes)
-
     def _opinion(self, task: Case, details: CaseDetails | None) -> Opinion | None:
         classes, positive = self._pipeline.label.classes, self._pipeline.label.positive
+        if not classes:
+            return None
         chances, version, earlier = task.probabilities, "" if task.model == NO_MODEL else task.model, ""
         if details is not None and details.current_probabilities:
             if version and details.contributions_model != version and len(chances) == len(classes):
@@ -184,7 +185,9 @@ class CaseLayout:
         if len(chances) != len(classes):
             return None
         likely = sorted(zip(classes, chances, strict=True), key=lambda each: -each[1])[:_LIKELY]
-        shown = [Chance(name, self._kind(name), share(chance), round(100 * chance, 2)) for name, chance in likely]
+        shown = [
+            Chance(name, self._answers.kind(name), share(chance), round(100 * chance, 2)) for name, chance in likely
+        ]
         parts, more = ([], 0) if details is None else self._parts(task, details)
         return Opinion(version, shown, earlier, parts, more, positive)
 
@@ -214,7 +217,11 @@ class CaseLayout:
             close = "very near" if case.distance < near else "near" if case.distance < middling else "far"
             found.append(
                 Alike(
-                    case.label, self._kind(case.label), self._book.times.minute(case.time), close, _telling(differing)
+                    self._answers.words(case.label),
+                    self._answers.kind(case.label),
+                    self._book.times.minute(case.time),
+                    close,
+                    _telling(differing),
                 )
             )
         return found
@@ -226,7 +233,7 @@ class CaseLayout:
         times = self._book.times
         said = [Said(each.annotator, times.minute(each.at), each.text, "", each.cut) for each in task.comments]
         for answer in () if details is None else details.answers:
-            told = answer.label or answer.status
+            told = self._answers.words(answer.label) if answer.label else answer.status
             said.append(Said(answer.annotator, times.minute(answer.at), answer.comment, told, cut=False))
         return said
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from console.shown.answers import AnswerBook
 from console.shown.facts import FactBook
 from console.shown.formatting import NOTHING, duration, share
 from labeling_grpc.client import CaseDetails, CaseRecord
@@ -60,6 +61,7 @@ def contested(pipeline: Pipeline, record: CaseRecord, details: CaseDetails | Non
     book = FactBook(pipeline)
     times = book.times
     answers = () if details is None else details.answers
+    written = AnswerBook(pipeline.label).words
     told = {(each.annotator, each.comment) for each in answers}
     remarks = () if details is None else details.comments
     return Contested(
@@ -67,7 +69,10 @@ def contested(pipeline: Pipeline, record: CaseRecord, details: CaseDetails | Non
         name_of(record),
         times.moment(record.case.time),
         [(fact.words, fact.value) for fact in book.of(record.case, ()).context],
-        [Said(each.annotator, each.status, each.label or "", times.minute(each.at), each.comment) for each in answers],
+        [
+            Said(each.annotator, each.status, written(each.label or ""), times.minute(each.at), each.comment)
+            for each in answers
+        ],
         [(each.annotator, each.text) for each in remarks if (each.annotator, each.text) not in told],
         record.annotator,
     )

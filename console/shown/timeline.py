@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from console.shown.answers import AnswerBook
 from console.shown.facts import FactBook, words
 from labeling_grpc.client.values import Case, HistoryPoint
 from tidemark.pipeline import Pipeline, format_duration
@@ -58,15 +59,6 @@ class Timeline:
     """Of each kind that there is: kind, words, how many."""
 
 
-def kind_of(label: str | None, case_positive: str, classes: Sequence[str]) -> str:
-    """How a verdict is drawn: by shape and colour."""
-    if label is None:
-        return "open"
-    if label == case_positive:
-        return "positive"
-    return "negative" if len(classes) == 2 or label == classes[0] else "other"
-
-
 def plotted(pipeline: Pipeline, case: Case) -> str | None:
     """The feature that is plotted: the first number of the context that is a feature, else the first number."""
     numbers = [name for name, value in case.features.items() if value is not None and name not in case.categories]
@@ -106,19 +98,20 @@ def timeline(pipeline: Pipeline, book: FactBook, case: Case, history: Sequence[H
     def down(number: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * (height(number) - height(low)) / reach, 1)
 
-    classes, positive = pipeline.label.classes, pipeline.label.positive
+    answers = AnswerBook(pipeline.label)
     points = [
         Point(
             across(point.time),
             down(each),
-            kind_of(point.label, positive, classes),
-            f"{book.times.minute(point.time)}: {book.number(name, each)}, {point.label or 'not answered'}",
+            answers.kind(point.label),
+            f"{book.times.minute(point.time)}: {book.number(name, each)}, "
+            f"{'not answered' if point.label is None else answers.words(point.label)}",
         )
         for point, each in zip(known, values, strict=True)
     ]
     counts: dict[str, tuple[str, int]] = {}
     for point, drawn in zip(known, points, strict=True):
-        said = "other classes" if drawn.kind == "other" else point.label or "not answered"
+        said = answers.group(point.label)
         counts[drawn.kind] = said, counts.get(drawn.kind, (said, 0))[1] + 1
     event = Point(across(case.time), down(value), "event", f"this case: {book.number(name, value)}")
     return Timeline(

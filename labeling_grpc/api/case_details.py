@@ -269,14 +269,15 @@ class Details:
         verdict = case_outcome(annotations).verdict if annotations else None
         label = self._pipeline.label
         probabilities = candidate.probabilities or ()
-        place = label.classes.index(label.positive)
         return pb.HistoryPoint(
             event_id=candidate.event_id,
             time_us=candidate.time,
             features=[self._feature(name, value) for name, value in candidate.features.items()],
             label="" if verdict is None else verdict["label"] or "",
-            # One scored when the pipeline had other classes says nothing of these.
-            probability=probabilities[place] if len(probabilities) == len(label.classes) else None,
+            # One scored when the pipeline had other classes says nothing of these, and of a number there are none.
+            probability=probabilities[label.classes.index(label.positive)]
+            if label.classes and len(probabilities) == len(label.classes)
+            else None,
         )
 
     def _feature(self, name: str, value: float | None) -> pb.Feature:
@@ -285,7 +286,7 @@ class Details:
     def _explain(self, response: pb.GetCaseResponse, candidate: Candidate) -> bool:
         """Add what moved the score of the positive class, largest effect first; whether all of it fits."""
         model = self._champion.current()
-        if model is None:
+        if model is None or self._pipeline.label.is_number:
             return True
         rows = rows_of(self._pipeline, [candidate])
         response.current_probabilities.extend(model.probabilities(rows)[0].tolist())

@@ -14,6 +14,7 @@ from labeling_grpc.api.category_names import Categories
 from labeling_grpc.api.interceptor import Context
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages, size
+from labeling_grpc.api.question import AskedQuestion
 from labeling_grpc.api.sign_in import SignIns
 from labeling_grpc.api.validation import Checks, good
 from labeling_grpc.api.writer_calls import WriterCalls
@@ -76,6 +77,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._labeling = pipeline.labeling
         self._rules = QueueRules.of(pipeline)
         self._categories = Categories(pipeline)
+        self._question = AskedQuestion(pipeline, reader)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -97,12 +99,12 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         if request.like:
             command, wait = replace(command, alike=await self._like(command, request.like)), 0.0
             if not command.alike:
-                self._fill(response, [])
+                await self._fill(response, [])
                 return response
         result = await self._calls.call(command, wait)
         if isinstance(result, RefusedError):
             raise result
-        self._fill(response, cast("list[LeasedCase]", result))
+        await self._fill(response, cast("list[LeasedCase]", result))
         return response
 
     async def _like(self, command: LeaseCases, event_id: str) -> tuple[str, ...]:
@@ -146,7 +148,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             if isinstance(result, RefusedError):
                 response.next_error.CopyFrom(result.status())
             else:
-                self._fill(response.next, cast("list[LeasedCase]", result))
+                await self._fill(response.next, cast("list[LeasedCase]", result))
         return response
 
     async def Skip(  # noqa: N802
@@ -302,9 +304,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     def _blinding(self) -> Blinding:
         return Blinding(caller.get(), golden=bool(self._labeling.gold_every))
 
-    def _fill(self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase]) -> None:
+    async def _fill(self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase]) -> None:
         room, names = share(len(leased)), self._categories.response()
         for case in leased:
             mapping.add_task(response, case, room, names)
-        response.question.CopyFrom(self._stats.question)
+        response.question.CopyFrom(await self._question.message())
         response.waiting = self._writer.store.counts.waiting

@@ -17,6 +17,7 @@ from labeling_grpc.client.values import (
     GivenAnswer,
     Held,
     HistoryPoint,
+    NumberRange,
     SimilarCase,
     Submitted,
     Task,
@@ -203,6 +204,7 @@ def tasks(response: pb.LeaseTasksResponse) -> list[Task]:
     """The leased cases."""
     question = response.question
     classes = tuple(question.classes)
+    number = number_range(question)
     return [
         Task(
             **_case(task.case),
@@ -217,9 +219,19 @@ def tasks(response: pb.LeaseTasksResponse) -> list[Task]:
             earlier_comments=task.earlier_comments,
             due=task.due_at_us if task.HasField("due_at_us") else None,
             assigned=task.assigned,
+            number=number,
         )
         for task in response.tasks
     ]
+
+
+def number_range(question: pb.Question) -> NumberRange | None:
+    """Which numbers can be an answer; None: an answer is a class."""
+    if not question.HasField("number"):
+        return None
+    number = question.number
+    usual = (number.usual_low, number.usual_high) if number.HasField("usual_low") else None
+    return NumberRange(number.unit, number.min, number.max, number.tolerance, usual)
 
 
 def _case(case: pb.Case) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`@labeler`: a function that answers cases, run as an annotator that is a program.
 
-The function is given a case and says its class, or None where it leaves the case to people. What it answers stands in
-the labels under a name that begins with `program:`; a known share of its cases goes to people too
+The function is given a case and says its class or number, or None where it leaves the case to people. What it answers
+stands in the labels under a name that begins with `program:`; a known share of its cases goes to people too
 (`labeling.programs_audited`).
 """
 
@@ -31,12 +31,12 @@ _LATE: Final = {Reason.STALE_LEASE, Reason.CASE_CLOSED, Reason.UNKNOWN_CASE}
 class Decision:
     """What a program says of a case. confidence: 0 to 1, where it has one."""
 
-    label: str
+    label: str | float
     confidence: float | None = None
     comment: str = ""
 
 
-Said = str | Decision | None
+Said = str | float | Decision | None
 Function = Callable[[Task], Said] | Callable[[Task], Awaitable[Said]]
 
 
@@ -177,9 +177,10 @@ def _check(caller: str, name: str, *, known: bool) -> None:
 def _answers(said: Sequence[tuple[Task, Said]]) -> list[Annotation]:
     answers = []
     for task, word in said:
-        decision = Decision(word) if isinstance(word, str) else word
+        decision = word if word is None or isinstance(word, Decision) else Decision(word)
         if decision is not None:
-            answers.append(Annotation(task, decision.label, confidence=decision.confidence, comment=decision.comment))
+            label = decision.label if isinstance(decision.label, str) else repr(float(decision.label))
+            answers.append(Annotation(task, label, confidence=decision.confidence, comment=decision.comment))
     return answers
 
 

@@ -95,6 +95,36 @@ class Task(Case):
     earlier_comments: int = 0
     due: int | None = None
     assigned: bool = False
+    number: NumberRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRange:
+    """Which numbers can be an answer.
+
+    unit: as it is written behind a number, or "".  tolerance: two answers that differ by no more agree.  usual: between
+    which nine of ten of the newest answers lie; None while there are few, or where labeling is blind.
+    """
+
+    unit: str
+    least: float
+    greatest: float
+    tolerance: float
+    usual: tuple[float, float] | None = None
+
+    def written(self, number: float) -> str:
+        """A number with its unit, for people."""
+        return f"{number:,.10g} {self.unit}".rstrip()
+
+    @property
+    def bounds(self) -> str:
+        """From where to where, for people."""
+        return f"{self.least:,.10g} to {self.written(self.greatest)}"
+
+    @property
+    def usually(self) -> str:
+        """Where most answers lie, for people; "" where that is not known."""
+        return "" if self.usual is None else f"{self.usual[0]:,.10g} to {self.written(self.usual[1])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from tidemark.formats.repeated import Repeated
 from tidemark.formats.rows import Row, Standpoint
 from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.pipeline.model import LabelSpec
+from tidemark.pipeline.numbers import NumberReader
 
 MOST_ROWS: Final = 500_000
 MOST_BYTES: Final = 256 << 20
@@ -51,7 +53,7 @@ _WANTED: Final[dict[Kind, str]] = {
     "string": "text",
     "int": "a whole number within 64 bits",
     "float": "a number",
-    "class": "a class",
+    "class": "a class or a number",
     "numbers": "an object of names and numbers (or columns f_NAME)",
 }
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -69,7 +71,7 @@ def read(path: Path, spec: LabelSpec | None = None) -> list[Imported]:
     Args:
         path: of the file.
         spec: the pipeline's label, whose classes the column `label` may also give as numbers or truth values
-            (`tidemark.pipeline.classes`). None: texts are left to the service to check.
+            (`tidemark.pipeline.classes`), or which is a number. None: texts are left to the service to check.
 
     Raises:
         ConfigError: the file can't be read, is too large, or holds a value that is not of its column's type; names
@@ -127,17 +129,23 @@ def _value(path: Path, row: Row, name: str, kind: Kind, raw: msgspec.Raw) -> obj
 
 
 def _named(path: Path, rows: list[dict[str, Any]], spec: LabelSpec | None) -> list[str | None]:
-    """The labels as the pipeline names them. Texts that name none stay: the service refuses them one by one."""
+    """The labels as the pipeline names them. Texts that are no answers stay: the service refuses them one by one."""
     labels = class_column(path, "label", [row.get("label") for row in rows])
     if spec is not None:
         try:
-            classes = ClassReader(spec.classes, spec.positive).column(labels)
+            return _read(labels, spec)
         except ValueError as error:
             if labels.dtype != pl.String:
                 raise ConfigError(f"{path}: {error}") from error
-        else:
-            return [None if index == NO_CLASS else spec.classes[index] for index in classes.tolist()]
     return labels.cast(pl.String).to_list()
+
+
+def _read(labels: pl.Series, spec: LabelSpec) -> list[str | None]:
+    if spec.is_number:
+        numbers = NumberReader(spec).column(labels)
+        return [None if math.isnan(number) else repr(number) for number in numbers.tolist()]
+    classes = ClassReader(spec.classes, spec.positive).column(labels)
+    return [None if index == NO_CLASS else spec.classes[index] for index in classes.tolist()]
 
 
 def _standing(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

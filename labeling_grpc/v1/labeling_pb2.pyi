@@ -83,7 +83,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
     """A field is missing, too long, out of range or holds characters that are not allowed."""
     ERROR_REASON_UNKNOWN_CLASS: _ErrorReason.ValueType  # 2
-    """The label is none of the question's classes."""
+    """The label is none of the question's classes, or no number within its range."""
     ERROR_REASON_UNKNOWN_CASE: _ErrorReason.ValueType  # 3
     """No case has this event id."""
     ERROR_REASON_UNKNOWN_PIPELINE: _ErrorReason.ValueType  # 4
@@ -128,7 +128,7 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
 """A field is missing, too long, out of range or holds characters that are not allowed."""
 ERROR_REASON_UNKNOWN_CLASS: ErrorReason.ValueType  # 2
-"""The label is none of the question's classes."""
+"""The label is none of the question's classes, or no number within its range."""
 ERROR_REASON_UNKNOWN_CASE: ErrorReason.ValueType  # 3
 """No case has this event id."""
 ERROR_REASON_UNKNOWN_PIPELINE: ErrorReason.ValueType  # 4
@@ -291,12 +291,17 @@ class Question(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     POSITIVE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     positive: _builtins.str
     """The class that is looked for (a fraud, a failure)."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Classes in the pipeline's order; `probabilities` of a case are in this order too."""
+        """Classes in the pipeline's order; `probabilities` of a case are in this order too. Empty where an answer is a number."""
+
+    @_builtins.property
+    def number(self) -> Global___NumberRange:
+        """Set where an answer is a number. It travels as text wherever a label does: a decimal such as `12`, `0.5` or `1e3`."""
 
     def __init__(
         self,
@@ -304,14 +309,63 @@ class Question(_message.Message):
         text: _builtins.str = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
         positive: _builtins.str = ...,
+        number: Global___NumberRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_number", b"_number", "number", b"number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "positive", b"positive", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_number", b"_number", "classes", b"classes", "number", b"number", "positive", b"positive", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__number: _TypeAlias = _typing.Literal["number"]  # noqa: Y015
+    _WhichOneofArgType__number: _TypeAlias = _typing.Literal["_number", b"_number"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__number) -> _WhichOneofReturnType__number | None: ...
 
 Global___Question: _TypeAlias = Question  # noqa: Y015
+
+@_typing.final
+class NumberRange(_message.Message):
+    """Which numbers can be an answer. Any other is refused as `UNKNOWN_CLASS`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_FIELD_NUMBER: _builtins.int
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    USUAL_LOW_FIELD_NUMBER: _builtins.int
+    USUAL_HIGH_FIELD_NUMBER: _builtins.int
+    unit: _builtins.str
+    """As it is written behind a number, such as `h` or `°C`; may be empty."""
+    min: _builtins.float
+    max: _builtins.float
+    tolerance: _builtins.float
+    """Two answers that differ by no more agree."""
+    usual_low: _builtins.float
+    """Between which nine of ten of the newest answers lie; not set while there are few, or where labeling is blind."""
+    usual_high: _builtins.float
+    def __init__(
+        self,
+        *,
+        unit: _builtins.str = ...,
+        min: _builtins.float = ...,
+        max: _builtins.float = ...,
+        tolerance: _builtins.float = ...,
+        usual_low: _builtins.float | None = ...,
+        usual_high: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_usual_high", b"_usual_high", "_usual_low", b"_usual_low", "usual_high", b"usual_high", "usual_low", b"usual_low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_usual_high", b"_usual_high", "_usual_low", b"_usual_low", "max", b"max", "min", b"min", "tolerance", b"tolerance", "unit", b"unit", "usual_high", b"usual_high", "usual_low", b"usual_low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__usual_high: _TypeAlias = _typing.Literal["usual_high"]  # noqa: Y015
+    _WhichOneofArgType__usual_high: _TypeAlias = _typing.Literal["_usual_high", b"_usual_high"]  # noqa: Y015
+    _WhichOneofReturnType__usual_low: _TypeAlias = _typing.Literal["usual_low"]  # noqa: Y015
+    _WhichOneofArgType__usual_low: _TypeAlias = _typing.Literal["_usual_low", b"_usual_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usual_high) -> _WhichOneofReturnType__usual_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usual_low) -> _WhichOneofReturnType__usual_low | None: ...
+
+Global___NumberRange: _TypeAlias = NumberRange  # noqa: Y015
 
 @_typing.final
 class Case(_message.Message):

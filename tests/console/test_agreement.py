@@ -21,7 +21,7 @@ def vote(event: int, who: str, label: str) -> Label:
 
 @given(votes=VOTES)
 def test_each_two_people_are_counted_over_the_cases_that_both_answered_last(votes: list[tuple[int, str, str]]) -> None:
-    counted = Agreements()
+    counted = Agreements(str.__eq__)
     for one in votes:
         counted.take(vote(*one))
     names, rows = counted.matrix()
@@ -37,7 +37,7 @@ def test_each_two_people_are_counted_over_the_cases_that_both_answered_last(vote
 
 
 def test_more_events_than_are_held_are_counted_all_the_same() -> None:
-    counted = Agreements(events=3)
+    counted = Agreements(str.__eq__, events=3)
     for event in range(20):
         counted.take(vote(event, "ada", "yes"))
         counted.take(vote(event, "ben", "no"))
@@ -49,6 +49,6 @@ def test_more_events_than_are_held_are_counted_all_the_same() -> None:
 
 
 def test_what_is_no_vote_counts_for_nobody() -> None:
-    counted = Agreements()
+    counted = Agreements(str.__eq__)
     counted.take(label_of(1, [1.0, 2.0, 3.0], "yes", annotator="ada"))
     assert counted.matrix() == ([], [])

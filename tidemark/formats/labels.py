@@ -1,4 +1,4 @@
-"""A column of classes, as values were found in a file."""
+"""A column of classes or numbers, as values were found in a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LABELS: Final = {bool: pl.Boolean(), int: pl.Int64(), float: pl.Float64(), str:
 
 
 def class_column(path: Path, name: str, found: Sequence[object]) -> pl.Series:
-    """Texts, numbers or truth values as a column, for `tidemark.pipeline.classes` to read.
+    """Texts, numbers or truth values as a column, for `tidemark.pipeline.classes` or `numbers` to read.
 
     Args:
         path: of the file, for errors.
@@ -36,6 +36,8 @@ def class_column(path: Path, name: str, found: Sequence[object]) -> pl.Series:
     for kind, row in first.items():
         if kind not in _LABELS:
             raise ConfigError(f"{path}, row {row + 1}: {name}: expected a class, got {str(values[row])[:60]!r}")
+    if first.keys() == {int, float}:
+        return pl.Series(name, values, pl.Float64, strict=False)
     if len(first) > 1:
         (kind, row), (other, elsewhere) = list(first.items())[:2]
         raise ConfigError(

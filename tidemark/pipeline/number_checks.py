@@ -37,6 +37,8 @@ def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(key, f"{why}, and the label is a number; remove it")
     if label.outcomes is not None:
         yield Problem("label.outcomes", "outcomes that are numbers can't be learnt from yet; remove it")
+    if pipeline.labeling.due is not None and pipeline.labeling.due.error_cost is not None:
+        yield Problem("labeling.due.error_cost", "goes by how often classes are wrong; remove it")
     if pipeline.labeling.consensus == "glad":
         yield Problem("labeling.consensus", "glad is a model of classes; remove it, or write 'majority'")
     yield from _choice(pipeline)

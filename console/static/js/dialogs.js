@@ -1,5 +1,7 @@
 // The small windows: for a text, for a class among many, and the keys.
 
+import { onTogether } from "./number.js";
+
 const ask = document.getElementById("ask");
 const text = document.getElementById("ask-text");
 const problem = document.getElementById("ask-problem");
@@ -118,12 +120,12 @@ export function lookAtAll(node) {
         event.preventDefault();
         take(verdict.dataset.label);
       } else if (event.key === "Enter") {
-        if (event.target.tagName !== "BUTTON") event.preventDefault();
+        if (event.target.tagName !== "BUTTON" && event.target.id !== "bulk-number") event.preventDefault();
       }
     };
     bulk.addEventListener("cancel", cancelled);
     bulk.addEventListener("keydown", pressed);
-    bulk.querySelector("form").onsubmit = (event) => event.preventDefault();
+    if (!onTogether(take)) bulk.querySelector("form").onsubmit = (event) => event.preventDefault();
     document.getElementById("bulk-no").onclick = () => close(null);
     for (const verdict of verdicts) verdict.onclick = () => take(verdict.dataset.label);
   });

@@ -3,6 +3,7 @@
 import { CallError, caller, pause } from "./calls.js";
 import { askFor, backToCase, findClass, lookAtAll, open, showKeys } from "./dialogs.js";
 import { noteDue, tellDue } from "./due.js";
+import { enableNumber, hintOf, onNumber, spoken, takesKey, unusual } from "./number.js";
 import { Outbox } from "./outbox.js";
 
 const AHEAD = 2; // cases held besides the one that is shown
@@ -61,6 +62,7 @@ function showCase(task) {
   state.typed = "";
   if (state.looking !== null) return; // it is painted when the person comes back to it
   paint(task.node);
+  hintOf(task.usual);
   enable();
   announce(`Case ${task.name}.`);
 }
@@ -79,6 +81,7 @@ function showState(name, why = "") {
 
 function enable() {
   const can = state.looking !== null || state.shown !== null;
+  enableNumber(can, state.looking !== null && state.looking.kind === "answer" ? state.looking.label : "");
   for (const button of buttons) {
     const does = button.dataset.do;
     if (does === "undo" || does === "help") continue;
@@ -164,10 +167,10 @@ async function fetchMore() {
       state.looked = true;
       state.progress = told.progress ?? state.progress;
       for (const task of told.cases) {
-        const { event_id, token, name, html } = task;
+        const { event_id, token, name, html, usual } = task;
         const node = fragment(html);
         noteDue(node);
-        state.ahead.push({ event_id, token, name, node });
+        state.ahead.push({ event_id, token, name, node, usual });
       }
       figures();
       if (state.shown === null && state.ahead.length > 0) {
@@ -280,10 +283,11 @@ function decide(kind, label, text, others = []) {
     state.past.push({ id, event_id, name, node, kind, label, text, annotation_id: null, others: others.length });
     while (state.past.length > UNDONE) state.past.shift();
   }
-  const together = others.length === 0 ? label : `${label}, with ${others.length} like it`;
+  const together = others.length === 0 ? spoken(label) : `${spoken(label)}, with ${others.length} like it`;
   const did = { answer: together, skip: "skipped", escalate: "escalated to the reviewers", release: "given back" }[kind];
   showNext();
-  say(`${name}: ${did}${kind === "answer" || kind === "skip" ? "  (z undoes it)" : ""}`);
+  const odd = kind === "answer" && unusual(label, task.usual) ? `, where ${task.usual.text} is usual` : "";
+  say(`${name}: ${did}${odd}${kind === "answer" || kind === "skip" ? "  (z undoes it)" : ""}`);
   figures();
   outbox.add({ id, event_id, token, name, kind, label, text, others, bulk: others.length > 0 ? id : "" });
 }
@@ -302,8 +306,8 @@ function lookBack() {
   paint(state.looking.node);
   const others = state.looking.others ?? 0;
   const with_ = others > 0 ? `, with ${others} like it` : "";
-  const was = state.looking.kind === "skip" ? "skipped" : `answered ${state.looking.label}${with_}`;
-  showBanner(`You ${was}. Another class corrects ${others > 0 ? "them all" : "it"}.`, "back");
+  const was = state.looking.kind === "skip" ? "skipped" : `answered ${spoken(state.looking.label)}${with_}`;
+  showBanner(`You ${was}. Another answer corrects ${others > 0 ? "them all" : "it"}.`, "back");
   enable();
   announce(`Looking back at ${state.looking.name}, which you ${was}.`);
   reveal(state.looking);
@@ -341,7 +345,7 @@ async function amend(label) {
   const change = { label, text: entry.text ?? "", bulk: others > 0 };
   if (outbox.amend(entry.id, change)) {
     lookAhead();
-    return say(`${entry.name}: ${label === null ? "taken back" : `corrected to ${label}`} as soon as the answer has arrived.`);
+    return say(`${entry.name}: ${label === null ? "taken back" : `corrected to ${spoken(label)}`} as soon as the answer has arrived.`);
   }
   let told;
   try {
@@ -368,7 +372,7 @@ function amended(entry, label, told) {
     entry.kind = "answer";
     entry.label = label;
     state.answered += 1 + others;
-    say(`${entry.name}: corrected to ${label}${withOthers}`);
+    say(`${entry.name}: corrected to ${spoken(label)}${withOthers}`);
   }
   if (told.refused > 0) say(`${entry.name}: ${told.refused} of ${others + 1} were left as they are: they were corrected by themselves, or are asked again.`, true);
   figures();
@@ -475,7 +479,8 @@ function digit(key) {
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.repeat || event.ctrlKey || event.metaKey || event.altKey || open()) return;
-  if (/^[0-9]$/.test(event.key)) {
+  if (takesKey(event)) return;
+  if (/^[0-9]$/.test(event.key) && classes.length > 0) {
     event.preventDefault();
     return digit(event.key);
   }
@@ -500,7 +505,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-for (const button of buttons) {
+onNumber((label) => {
+  answer(label);
+  backToCase();
+}, say);
+for (const button of buttons.filter((each) => each.id !== "number-send")) {
   button.addEventListener("click", () => {
     if (button.dataset.label !== undefined) answer(button.dataset.label);
     else does[button.dataset.do]();

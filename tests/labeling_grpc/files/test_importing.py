@@ -19,6 +19,7 @@ from labeling_grpc.files.importing import read
 from labeling_grpc.server import LabelingServer, serve
 from tidemark.cli.app import app
 from tidemark.errors import ConfigError
+from tidemark.pipeline.model import LabelSpec
 from tidemark.records import Label
 from tidemark.runtime.settings import Settings
 
@@ -70,6 +71,9 @@ def test_what_one_queue_exported_another_takes_in(
         assert taken[label.event_id].features == candidate(int(label.event_id.split("-")[2])).features
     assert taken[tasks[1].event_id].known_at == 5_000
     assert taken[tasks[1].event_id].confidence == 0.75
+
+
+HOURS = LabelSpec.model_validate({"type": "number", "unit": "h", "min": 0, "max": 500, "delay": "1d"})
 
 
 def test_a_plain_list_of_answers_is_enough(tmp_path: Path) -> None:
@@ -203,3 +207,17 @@ def test_a_small_file_of_many_rows_is_refused_before_it_is_read(tmp_path: Path) 
     pl.select(event_id=pl.repeat("e", 3_000_000), label=pl.repeat("fraud", 3_000_000)).write_parquet(path)
     with pytest.raises(ConfigError, match="holds 3,000,000 rows; at most 500,000 are taken of a file"):
         read(path)
+
+
+def test_numbers_of_a_file_are_read_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("event_id,label\n1,12\n2,012.50\n3,\n4,1e2\n")
+    assert [each.label for each in read(tmp_path / "l.csv", HOURS)] == ["12.0", "12.5", "100.0"]
+    (tmp_path / "l.ndjson").write_text(
+        '{"event_id": "1", "label": 12}\n{"event_id": "2", "label": 12.5}\n{"event_id": "3", "label": null}\n'
+    )
+    assert [each.label for each in read(tmp_path / "l.ndjson", HOURS)] == ["12.0", "12.5"]
+    (tmp_path / "far.ndjson").write_text('{"event_id": "1", "label": 1200}\n')
+    with pytest.raises(ConfigError, match="holds 1200; expected a number from 0 to 500 h"):
+        read(tmp_path / "far.ndjson", HOURS)
+    (tmp_path / "text.csv").write_text("event_id,label\n1,soon\n2,12\n")
+    assert [each.label for each in read(tmp_path / "text.csv", HOURS)] == ["soon", "12"]

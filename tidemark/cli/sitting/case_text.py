@@ -168,6 +168,8 @@ def _title(text: str) -> Text:
 
 def _opinion(task: Task, details: CaseDetails | None) -> RenderableType:
     """What the model in force says, or the one that asked while that is not known."""
+    if task.number is not None:
+        return Text("")
     probabilities, version = task.probabilities, "" if task.model == NO_MODEL else task.model
     earlier = ""
     if details is not None and details.current_probabilities and details.contributions_model != task.model:

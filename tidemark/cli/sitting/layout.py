@@ -15,8 +15,9 @@ from rich.text import Text
 
 from labeling_grpc.client import Task
 from tidemark.cli.console import SafeConsole
+from tidemark.cli.sitting.answer_keys import AnswerKeys, ClassKeys, keys_of
 from tidemark.cli.sitting.case_text import case_body, identity, more_body, reason, safe
-from tidemark.cli.sitting.class_keys import COMMANDS, FIND, MANY, letters_of, numbers_of
+from tidemark.cli.sitting.class_keys import COMMANDS, FIND
 from tidemark.cli.sitting.sitting import UNDONE, Sitting
 
 Page = Literal["case", "more", "help"]
@@ -34,9 +35,8 @@ _FEW: Final = ("s", "z", "q", "?", "Backspace", "Esc")
 _BESIDE: Final[Mapping[str, str]] = {"Tab": "more", "?": "help"}
 _BACK: Final[Mapping[str, str]] = {"z": "further back", "Backspace": "take back", "c": "comment", "Esc": "leave it"}
 
+_FINDING: Final = ((FIND, "answer with a class that you type some of the name of"),)
 _HELP: Final = (
-    ("1 2 3 …", "answer with this class; so does its first letter, where it is shown"),
-    (FIND, "answer with a class that you type some of the name of"),
     ("s", "skip: nobody is asked again, the case counts as not answered"),
     ("u", "give back: others are asked at once, you after a while"),
     ("c", "write a comment that goes with your answer"),
@@ -52,18 +52,22 @@ _HELP: Final = (
 
 @dataclass(slots=True)
 class Look:
-    """What of a sitting is looked at. top: first line of the body that is shown.  typed: digits of a number so far."""
+    """What of a sitting is looked at. top: first line of the body that is shown.  typed: of an answer so far.
+
+    problem: what is wrong with that, "" for nothing.
+    """
 
     page: Page = "case"
     top: int = 0
     typed: str = ""
+    problem: str = ""
     blind: bool = False
     body_height: int = 1
     body_lines: int = 0
 
     def turn(self, page: Page) -> None:
         """Show another page, from its first line."""
-        self.page, self.top, self.typed = page, 0, ""
+        self.page, self.top, self.typed, self.problem = page, 0, "", ""
 
     def scroll(self, lines: int) -> None:
         """Move what is shown of the body, within it."""
@@ -129,11 +133,12 @@ def _body(sitting: Sitting, task: Task | None, look: Look) -> RenderableType:
 
 def _foot(sitting: Sitting, task: Task | None, look: Look, width: int) -> list[str]:
     """What there is to be told, the keys, and how far one is: the keys are last, so that they are always there."""
-    lines = _cut(_message(sitting, look), width, 2)
+    lines = _cut(_message(sitting, task, look), width, 2)
     if task is not None:
-        lines += _classes(task, width)
+        lines += _answers(task, width)
     open_page = {"more": {"Tab": "back"}, "help": {"?": "back"}, "case": {}}[look.page]
-    commands = _BACK if sitting.looking_back is not None else {**COMMANDS, FIND: "find", **_BESIDE, **open_page}
+    finds = {FIND: "find"} if task is not None and keys_of(task).finds else {}
+    commands = _BACK if sitting.looking_back is not None else {**COMMANDS, **finds, **_BESIDE, **open_page}
     shown = {"q": "quit"} if task is None else commands
     keys = _flow([_key(key, what) for key, what in shown.items()], width)
     if len(keys) > _KEYS:
@@ -142,7 +147,7 @@ def _foot(sitting: Sitting, task: Task | None, look: Look, width: int) -> list[s
     return [*lines, *keys, *_cut(_progress(sitting), width, 1)]
 
 
-def _message(sitting: Sitting, look: Look) -> Text:
+def _message(sitting: Sitting, task: Task | None, look: Look) -> Text:
     if sitting.away_since is not None:
         when = time.strftime("%H:%M:%S", time.localtime(sitting.away_since))
         kept = (
@@ -150,7 +155,8 @@ def _message(sitting: Sitting, look: Look) -> Text:
         )
         return Text(f" the service is away since {when}{kept} ", style="reverse")
     if look.typed:
-        return Text(f"class {look.typed}_ (Enter takes it, Backspace mends it)", style="bold")
+        prompt = "" if task is None else keys_of(task).prompt(look.typed)
+        return Text(look.problem or prompt, style="bold")
     if sitting.notice:
         return Text(sitting.notice, style="bold")
     if sitting.unsent is not None:
@@ -178,15 +184,9 @@ def _named(sitting: Sitting) -> str:
     return f" ({safe(sitting.unsent.text)})" if sitting.unsent is not None and sitting.unsent.text else ""
 
 
-def _classes(task: Task, width: int) -> list[str]:
-    """The classes beside the keys that answer with them; of many, those that have room, and how the rest is found."""
-    letters = {name: letter for letter, name in letters_of(task.classes).items()}
-    keys = [
-        Text.assemble(
-            (f" {number}{' ' + letters[name] if name in letters else ''} ", "bold reverse"), (f" {safe(name)}", "bold")
-        )
-        for number, name in numbers_of(task.classes).items()
-    ]
+def _answers(task: Task, width: int) -> list[str]:
+    """The answers beside their keys; of many, those that have room, and how the rest is found."""
+    keys = keys_of(task).shown()
     lines = _flow(keys, width)
     if len(lines) <= _CLASSES:
         return lines
@@ -196,11 +196,12 @@ def _classes(task: Task, width: int) -> list[str]:
 
 def _help(task: Task | None) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    for key, what in _HELP:
+    keys: AnswerKeys = ClassKeys(()) if task is None else keys_of(task)
+    for key, what in (*keys.help, *(_FINDING if keys.finds else ()), *_HELP):
         table.add_row(Text(key, style="bold"), what)
-    if task is None or len(task.classes) < MANY:
+    if not keys.listed:
         return table
-    numbered = [Text(f"{number} {safe(name)}") for number, name in numbers_of(task.classes).items()]
+    numbered = [Text(each) for each in keys.listed]
     return Group(table, Text(""), Text("classes", style="bold"), Columns(numbered, padding=(0, 2)))
 
 

@@ -14,8 +14,9 @@ from prompt_toolkit.keys import ALL_KEYS, Keys
 from prompt_toolkit.layout import ConditionalContainer, HSplit, Layout, Window
 
 from labeling_grpc.client import AsyncLabelingClient
+from tidemark.cli.sitting.answer_keys import Typed, keys_of
 from tidemark.cli.sitting.box import Box
-from tidemark.cli.sitting.class_keys import FIND, MANY, can_become, letters_of, matching, numbers_of, typed_number
+from tidemark.cli.sitting.class_keys import FIND, matching, numbers_of
 from tidemark.cli.sitting.decisions import Intent
 from tidemark.cli.sitting.drawn import Drawn
 from tidemark.cli.sitting.layout import Look
@@ -147,59 +148,44 @@ class Screen:
             "c": lambda: self._ask("comment to your answer", self._comment, self.sitting.draft),
             "+": lambda: self._ask("tell whoever is given this case", self._tell),
             "!": lambda: self._ask("what makes it hard, for the reviewers", self._escalate),
-            FIND: lambda: self._ask("class", self._find),
         }
+        task = self.sitting.shown
+        if task is None or keys_of(task).finds:
+            commands[FIND] = lambda: self._ask("class", self._find)
         if not self._answered(key):
             commands.get(key, lambda: self._wrong(key))()
         self._app.invalidate()
 
     def _answered(self, key: str) -> bool:
-        """Answer with the class that a key stands for, or take a digit of its number."""
+        """Take a key that is part of an answer, or all of it."""
         task = self.sitting.shown
-        if task is None:
-            return False
-        if not (key.isdecimal() and key.isascii()):
-            name = letters_of(task.classes).get(key)
-            if name is not None:
-                self._decide(name)
-            return name is not None
-        numbers = numbers_of(task.classes)
-        self.look.typed += key
-        name = typed_number(self.look.typed, numbers)
-        if name is not None:
-            self._decide(name)
-        elif not can_become(self.look.typed, numbers):
-            self._no_class(numbers)
-        return True
+        typed = None if task is None else keys_of(task).press(self.look.typed, key)
+        if typed is not None:
+            self._take(typed)
+        return typed is not None
 
-    def _decide(self, name: str) -> None:
-        self.look.typed = ""
-        self.sitting.decide(Intent("answer", name))
-
-    def _no_class(self, numbers: dict[str, str]) -> None:
-        typed, self.look.typed = self.look.typed, ""
-        self.sitting.say(f"there is no class {typed}: they go from 1 to {len(numbers)}")
+    def _take(self, typed: Typed) -> None:
+        self.look.typed, self.look.problem = typed.text, typed.problem
+        if typed.answer is not None:
+            self.sitting.decide(Intent("answer", typed.answer))
+        elif typed.problem and not typed.text:
+            self.sitting.say(typed.problem)
 
     def _wrong(self, key: str) -> None:
         task = self.sitting.shown
-        numbers = "" if task is None or len(task.classes) >= MANY else f" 1 to {len(task.classes)} answer,"
-        self.sitting.say(f"{key!r} is no key here:{numbers} ? shows all keys")
+        hint = "" if task is None else keys_of(task).hint
+        self.sitting.say(f"{key!r} is no key here:{hint} ? shows all keys")
 
     def _enter(self) -> None:
         task = self.sitting.shown
         if not self.look.typed or task is None:
             self.sitting.confirm()
-            return
-        numbers = numbers_of(task.classes)
-        name = typed_number(self.look.typed, numbers, ended=True)
-        if name is None:
-            self._no_class(numbers)
         else:
-            self._decide(name)
+            self._take(keys_of(task).enter(self.look.typed))
 
     def _backspace(self) -> None:
         if self.look.typed:
-            self.look.typed = self.look.typed[:-1]
+            self.look.typed, self.look.problem = self.look.typed[:-1], ""
         else:
             self.sitting.take_back()
 
@@ -208,7 +194,7 @@ class Screen:
 
     def _escape(self) -> None:
         if self.look.typed:
-            self.look.typed = ""
+            self.look.typed = self.look.problem = ""
         elif self.look.page != "case":
             self.look.turn("case")
         elif self.sitting.looking_back is not None:
@@ -279,7 +265,7 @@ class Screen:
             return True
         found = matching(text, task.classes)
         if len(found) == 1:
-            self._decide(found[0])
+            self._take(Typed(answer=found[0]))
             return True
         numbers = {name: number for number, name in numbers_of(task.classes).items()}
         names = ", ".join(f"{numbers[name]} {name}" for name in found[:_NAMED])

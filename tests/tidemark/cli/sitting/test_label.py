@@ -19,6 +19,7 @@ from labeling_grpc.server import LabelingServer, serve
 from tidemark.cli.app import app
 from tidemark.evaluation import final_labels
 from tidemark.pipeline import parse
+from tidemark.pipeline.model import LabelSpec
 from tidemark.records import Candidate, Label, decode
 from tidemark.runtime.settings import Settings
 
@@ -302,3 +303,36 @@ def test_a_case_of_forty_classes_is_answered_by_number_and_by_name(settings: Set
             terminal.press("s")
             assert terminal.status() == 0
         assert [label.label for label in labels_of(server)] == ["kind 39", "kind 7", "kind 1", "kind 3", None]
+
+
+def test_a_number_is_typed_sent_by_enter_and_corrected(settings: Settings) -> None:
+    made = pipeline("pay")
+    spec = {"type": "number", "unit": "h", "min": 0, "max": 500, "delay": "7d", "question": "How long will it last?"}
+    wear = made.model_copy(update={"label": LabelSpec.model_validate(spec)})
+    with serve(wear, settings) as server:
+        queued(server, *[candidate(i, priority=1 - i / 10) for i in range(3)])
+        with labeling(settings, "pay", "--as", "ada") as terminal:
+            first = terminal.wait_for("0 to 500 h", "2 waiting")
+            assert first.startswith("How long will it last?\nid T0")
+            assert "find" not in first
+            terminal.press("x")
+            terminal.wait_for("'x' is no key here: digits and Enter answer")
+            terminal.press("41.55")
+            terminal.press("\x7f")
+            terminal.wait_for("number 41.5_ h (Enter sends it")
+            terminal.press("\r")
+            terminal.wait_for("T0: 41.5", "id T1")
+            terminal.press("900")
+            terminal.press("\r")
+            terminal.wait_for("900 is no number from 0 to 500 h", "id T1")
+            terminal.press("\x1b")
+            terminal.press("z")
+            terminal.wait_for("an earlier case: T0: 41.5")
+            terminal.press("42")
+            terminal.press("\r")
+            terminal.wait_for("corrected: T0: 42.0", "id T1")
+            terminal.press("?")
+            terminal.wait_for("type the number; Enter sends it")
+            terminal.press("q")
+        given, corrected = labels_of(server)
+    assert (given.label, corrected.label, corrected.supersedes) == ("41.5", "42.0", given.annotation_id)
