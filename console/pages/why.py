@@ -19,6 +19,7 @@ from tidemark.lineage import Lineage
 from tidemark.lineage.story import Shown, WindowPart
 from tidemark.observe.words import word_words
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.number_checks import refuse_number
 
 _LONGEST: Final = 1_000
 _PARTS: Final = 12
@@ -95,6 +96,7 @@ async def show(visit: Visit) -> Response:
     found, problem = None, ""
     if asked:
         try:
+            refuse_number(visit.site.pipeline, "this page")
             await visit.site.watch.look()  # says within seconds that Kafka is down
             found = await visit.site.lineages.of(asked)
         except TidemarkError as error:
