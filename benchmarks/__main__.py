@@ -11,6 +11,7 @@ BENCHMARKS: Final = {
     "budget": "benchmarks.labels.budget",
     "console": "benchmarks.console.suite",
     "console-crowd": "benchmarks.console.crowd",
+    "console-label-studio": "benchmarks.console.beside_label_studio",
     "console-killed": "benchmarks.console.killed",
     "demo": "benchmarks.loop.demo",
     "drift": "benchmarks.labels.drift",

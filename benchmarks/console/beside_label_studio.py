@@ -32,7 +32,10 @@ _CASES: Final = 100
 _PATIENCE_MS: Final = 120_000
 _SUBMIT: Final = "Control+Enter"
 _CHANGED: Final = "before => document.getElementById('case-name')?.textContent !== before"
-_SHOWN: Final = "name => document.body.innerText.includes(name) && document.querySelector('input[type=radio]') !== null"
+_SHOWN: Final = """
+name => document.body.innerText.includes(name)
+  && [...document.querySelectorAll("button")].some(each => each.innerText.trim() === "Submit" && !each.disabled)
+"""
 
 
 def row(browser: Chromium, *, quick: bool) -> dict[str, Any]:
@@ -93,8 +96,11 @@ def _there(browser: Chromium, pipeline: Pipeline, cases: Sequence[Case], keys: S
     with LabelStudio(["owner"]) as studio, browser.page(ours="nothing of ours") as page:
         owner = studio.owner
         project = int(owner.call("POST", "/api/projects/", project_fields("W2 cases", pipeline.label.classes))["id"])
-        owner.import_tasks(project, [make(case) for case in cases])
-        names = [str(make(case)["data"]["case"]) for case in cases]
+        tasks = [make(case) for case in cases]
+        for task in tasks:  # as a choice that is made already, which the key would take back
+            task.pop("predictions", None)
+        owner.import_tasks(project, tasks)
+        names = [str(task["data"]["case"]) for task in tasks]
         _enter(page, studio, project)
         page.wait_for_function(_SHOWN, arg=names[0], timeout=_PATIENCE_MS)
 
@@ -125,7 +131,7 @@ def _enter(page: Page, studio: LabelStudio, project: int) -> None:
     page.fill("input[name=email]", "owner@localhost.example")
     page.fill("input[name=password]", studio.tokens["owner"])
     page.press("input[name=password]", "Enter")
-    page.wait_for_url(f"{url}/projects**", timeout=_PATIENCE_MS)
+    page.wait_for_url(lambda now: "/user/login" not in now, timeout=_PATIENCE_MS)
     page.goto(f"{url}/projects/{project}/data?labeling=1")
 
 
