@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import pytest
-from streaming import PIPELINE, SECOND_KEY, purchases
+from streaming import purchases
 
 import prediction_grpc.client
 from prediction_grpc.client import NotAnsweredError, Predicted
@@ -19,8 +19,8 @@ BLOCKS: Final = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```', PAGE, re.
 
 
 def test_the_table_of_the_page_is_taken() -> None:
-    text = PIPELINE.format(keys='["who", "place"]', second=SECOND_KEY)
-    pipeline = parse(f"{text}\n{BLOCKS['ask']}", "shop.toml")
+    text = (Path(__file__).parents[2] / "pipelines" / "fraud.toml").read_text(encoding="utf-8")
+    pipeline = parse(f"{text}\n{BLOCKS['ask']}", "fraud.toml")
     assert pipeline.ask is not None
     assert f"({pipeline.ask.max_lag // 1_000_000} s)" in PAGE
     assert f"as many calls as `calls` ({pipeline.ask.calls})" in PAGE

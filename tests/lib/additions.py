@@ -18,7 +18,18 @@ from outside import OWN_SOURCE, examples
 
 ROOT: Final = Path(__file__).parents[2]
 _COPIED: Final = (
-    *("benchmarks", "dataflows", "docs", "kernels", "labeling_grpc", "pipelines", "proto", "tests", "tidemark"),
+    *(
+        "benchmarks",
+        "dataflows",
+        "docs",
+        "kernels",
+        "labeling_grpc",
+        "pipelines",
+        "prediction_grpc",
+        "proto",
+        "tests",
+        "tidemark",
+    ),
     *("tools", "pyproject.toml"),
 )
 _LEFT_OUT: Final = shutil.ignore_patterns("*.nbi", "*.nbc", "results", "captures", ".hypothesis")
