@@ -153,6 +153,8 @@ def test_a_label_that_is_a_number_needs_bounds_and_no_classes() -> None:
         "labeling.consensus: glad is a model of classes; remove it, or write 'majority'"
     ]
     assert problems(number, "\n[labeling]\nanswers = 3\n") == []
+    due = '\n[labeling]\ngold_every = 9\n[labeling.due]\ndefault = "4h"\nerror_cost = "amount"\n'
+    assert "labeling.due.error_cost: goes by how often classes are wrong; remove it" in problems(number, due)
     assert problems(number, "\n[alerts]\nrecall = 0.8\n") == [
         "alerts: flags events of a class, and the label is a number; remove it"
     ]
