@@ -34,6 +34,8 @@ Function: TypeAlias = Callable[[pl.DataFrame], object]
 
 _PROBE_ROWS: Final = 24
 _SHOWN: Final = 60
+_ROW: Final = "\N{PILCROW SIGN}row"
+"""No feature is called so: their names are identifiers."""
 _EPOCH: Final = datetime(2024, 2, 28, 21, 59, 58)  # noqa: DTZ001 - UTC without a zone, as in expressions
 
 
@@ -121,7 +123,7 @@ def evaluate(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataF
 
     """
     computed = [e.sql for e in expressions if e.sql is not None]
-    columns = _select(frame, computed) if computed else None
+    columns = _row_by_row(frame, computed) if computed else None
     _refuse_failures(expressions, frame)
     if len(computed) < len(expressions):
         called = pl.DataFrame([_call(e.name, e.function, frame) for e in expressions if e.function is not None])
@@ -129,8 +131,20 @@ def evaluate(expressions: Sequence[Expression], frame: pl.DataFrame) -> pl.DataF
     if columns is None:
         return frame.select()
     if any(e.last is not None for e in expressions):
-        return _select(columns, [pl.col(e.name) if e.last is None else e.last for e in expressions])
+        return _row_by_row(columns, [pl.col(e.name) if e.last is None else e.last for e in expressions])
     return columns[[e.name for e in expressions]] if len(computed) < len(expressions) else columns
+
+
+def _row_by_row(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
+    """As many values of each expression as there are rows.
+
+    Polars 2.1 gives one value for all rows where every row of a batch takes the same constant branch, and nothing else
+    is selected that has the length of the frame.
+    """
+    found = _select(frame, expressions)
+    if len(found) == len(frame):
+        return found
+    return _select(frame, [pl.int_range(pl.len()).alias(_ROW), *expressions]).drop(_ROW)
 
 
 def _select(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame:

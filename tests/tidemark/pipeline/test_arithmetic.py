@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.support.offline_sql import Refused, parse
@@ -189,6 +189,32 @@ def test_any_expression_gives_what_plain_python_computes_or_its_row_is_refused(
         if expected is None and value is Refused:
             continue  # what does not fit stands beside NULL, which makes the result NULL: refused all the same
         assert same(value, expected), (sql, row, value, expected)
+
+
+MISSING: dict[str, Any] = dict.fromkeys(SCHEMA)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(GRAMMAR)).flatmap(GRAMMAR.__getitem__), ROWS | st.just(MISSING), st.integers(0, 5))
+@example("(0 = STRPOS(u, 'x'))", MISSING, 2)  # Polars gave one value for both rows
+def test_rows_that_are_all_alike_have_a_value_each(sql: str, row: dict[str, Any], count: int) -> None:
+    try:
+        expression = compile_expression("r", f"CASE WHEN i IS NULL THEN {sql} ELSE {sql} END", None, SCHEMA)
+    except ValueError:  # refused when the file is read
+        assume(condition=False)
+        raise
+    try:
+        found = evaluate([expression], pl.DataFrame([row] * count, schema=SCHEMA, orient="row"))
+    except EvaluationError:
+        return  # all of them are refused
+    assert len(found) == count
+    assert found["r"].n_unique() <= 1
+
+
+@pytest.mark.parametrize("sql", ["i + (-(-9223372036854775808))", "s || (-(-9223372036854775808))"])
+def test_a_constant_that_no_whole_number_holds_is_refused_in_a_sentence(sql: str) -> None:
+    with pytest.raises(ValueError, match="9223372036854775808 never fits into a whole number of 64 bits"):
+        compile_expression("r", sql, None, SCHEMA)
 
 
 LATE: dict[str, Any] = {

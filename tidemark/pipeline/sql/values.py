@@ -97,11 +97,17 @@ def kind_of(dtype: pl.DataType) -> Kind:
 
 
 def literal(value: str | float | bool | None, kind: Kind) -> Value:  # noqa: FBT001 - a literal may be a truth
-    """A constant."""
-    expr = pl.lit(value, DTYPES[kind])
-    if kind is Kind.WHOLE and value is not None:
-        return Value(expr, kind, int(value), int(value), constant=value)
-    return Value(expr, kind, constant=value)
+    """A constant.
+
+    Raises:
+        ValueError: a whole number does not fit into 64 bits.
+
+    """
+    if kind is not Kind.WHOLE or value is None:
+        return Value(pl.lit(value, DTYPES[kind]), kind, constant=value)
+    if not LOWEST <= int(value) <= HIGHEST:
+        raise ValueError(f"{value} never fits into a whole number of 64 bits")
+    return Value(pl.lit(value, DTYPES[kind]), kind, int(value), int(value), constant=value)
 
 
 def finite(value: Value) -> Value:
