@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -281,7 +282,7 @@ class Details:
         )
 
     def _feature(self, name: str, value: float | None) -> pb.Feature:
-        return pb.Feature(name=name, value=None if value is None or np.isnan(value) else value)
+        return pb.Feature(name=name, value=None if value is None or math.isnan(value) else value)
 
     def _explain(self, response: pb.GetCaseResponse, candidate: Candidate) -> bool:
         """Add what moved the score of the positive class, largest effect first; whether all of it fits."""
@@ -305,7 +306,7 @@ class Details:
 
 
 def _contribution(name: str, value: float, part: float) -> pb.Contribution:
-    return pb.Contribution(name=name, value=None if np.isnan(value) else float(value), contribution=float(part))
+    return pb.Contribution(name=name, value=None if math.isnan(value) else float(value), contribution=float(part))
 
 
 def _answer(row: Row, *, blind: bool) -> pb.GivenAnswer:
