@@ -16,7 +16,8 @@ from tidemark.errors import ConfigError
 from tidemark.replay import Letter, Source
 from tidemark.replay.corrections import Repair, corrected, corrections, difference
 
-_SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=8)
+_FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+_SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | _FLOATS | st.text(max_size=8)
 _NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6).filter(lambda name: name != "amount")
 
 
