@@ -108,13 +108,13 @@ for _ in warmup.warm():
     + TRAINED
     + """
 import msgspec
-from dataflows.engine.warmup import _batch, _records
+from dataflows.engine.warmup import _batch, made_up
 from tidemark.runtime.processor import Output
 
 rehearse(StreamProcessor(small, Source()), small)
 processor = StreamProcessor(small, Source())
 partition = Partition(small.raw_topics[0], 0, "00000000")
-batch = _batch(partition, [Output(partition.topic, _records(small)[0], b"a")])
+batch = _batch(partition, [Output(partition.topic, made_up(small)[0], b"a")])
 processor.open(partition, "")
 begin, worked = time.perf_counter(), time.process_time()
 outputs = processor.process(batch)

@@ -77,16 +77,19 @@ def test_a_bridge_that_is_killed_at_any_moment_loses_no_answer_and_doubles_none(
             time.sleep(draw.uniform(0, 1.5))  # the moment of the kill, drawn; nothing waits for it
             process.kill()
             process.wait()
+    started, ledger = time.time(), ledger_path(its.settings, "pay")
     with running(its, log) as process:
         wait_until(
             lambda: all((its.label(event) or ("",))[0] == "answered" for event in said),
             lambda: f"{[(event, its.label(event)) for event in said]} {log.read_text()}",
             timeout=120,
         )
-        assert look(ledger_path(its.settings, "pay"), 0).runs
+        # Not before it has looked itself: what was killed left word that it runs.
+        wait_until(lambda: (look(ledger, 0).at or 0.0) > started, log.read_text, timeout=120)
+        assert look(ledger, 0).runs
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
-    assert not look(ledger_path(its.settings, "pay"), 0).runs
+    assert not look(ledger, 0).runs
     assert len(said) >= 5
     assert {event: its.label(event) for event in said} == {event: ("answered", said[event], "ada") for event in said}
     assert len(its.labels()) == len(said)
