@@ -16,16 +16,13 @@ from tidemark.features.windows import NO_WATERMARK, KeyWindows, key_hashes
 from tidemark.formats.column_rules import ColumnRules
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import TYPES, columns_schema
-from tidemark.pipeline.sql.values import TIMESTAMP
+from tidemark.pipeline.sql.values import EXACT, TIMESTAMP
 from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.suggestions import did_you_mean
-from tidemark.times.time_formats import LATEST, TIME_FORMATS
-from tidemark.times.time_patterns import time_pattern
+from tidemark.times.time_formats import LATEST, time_reader
 
 TOPIC: Final = "_topic"
 """Column of a history that tells the raw topic of each row."""
-_EXACT: Final = 2**53
-"""Up to here float64 holds every whole number."""
 
 
 def backfill(pipeline: Pipeline, history: pl.DataFrame) -> pl.DataFrame:
@@ -187,13 +184,12 @@ def _as_type(column: pl.Series, dtype: pl.DataType, pipeline: Pipeline) -> pl.Se
     """A column as its declared type where the decoder would read it so; else as it is."""
     if dtype == pl.Float64 and column.dtype.is_integer():
         whole = column.cast(pl.Int64, strict=False)
-        fits = whole.null_count() == column.null_count() and whole.is_between(-_EXACT, _EXACT).all()
+        fits = whole.null_count() == column.null_count() and whole.is_between(-EXACT, EXACT).all()
         return column.cast(dtype) if fits else column
     time = pipeline.time
     if column.name != time.column or column.dtype != TYPES[pipeline.columns[column.name].type]:
         return column
     if column.null_count() or (column.dtype == pl.Float64 and column.is_nan().any()):
         return column
-    patterns = [time_pattern(text) for text in time.patterns or []]
-    read = TIME_FORMATS.get(time.format).read(column.to_list(), patterns)
-    return pl.Series(column.name, read).cast(dtype)
+    times = time_reader(time.format, time.patterns)(column.to_list())
+    return pl.Series(column.name, times).cast(dtype)

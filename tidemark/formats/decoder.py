@@ -26,8 +26,7 @@ from tidemark.records.record_formats import FORMATS, ColumnFormat, Format, Recor
 from tidemark.runtime.broker_time import broker_times, moved_to, wall_clock
 from tidemark.runtime.processor import UNKNOWN_TIME, Batch
 from tidemark.times.iso8601 import UNREADABLE
-from tidemark.times.time_formats import LATEST, TIME_FORMATS
-from tidemark.times.time_patterns import time_pattern
+from tidemark.times.time_formats import LATEST, time_reader
 
 _STEP: Final = "decode"
 
@@ -127,8 +126,7 @@ class Decoder:
         timed = [each for each in columns if each.name == self._time.column]
         self._time_reader = _reader(pipeline, name, timed, examined=False)
         self._floats = [each.name for each in columns if each.kind == "float" and each.name != self._time.column]
-        self._read_times = TIME_FORMATS.get(self._time.format).read
-        self._patterns = [time_pattern(text) for text in self._time.patterns or []]
+        self._read_times = time_reader(self._time.format, self._time.patterns)
         self._rules = ColumnRules(pipeline)
 
     def decode(self, batch: Batch, now: int | NDArray[np.int64] | None = None) -> Decoded:
@@ -211,7 +209,7 @@ class Decoder:
         came: (n,) when the records came, µs.  believed: (n,) whether that is Kafka's timestamp.
         """
         values = values.to_list() if isinstance(values, pl.Series) else values
-        times = self._read_times(values, self._patterns)
+        times = self._read_times(values)
         limits = np.minimum(came + self._time.max_ahead, LATEST)
         wrong = (times < 0) | (times > limits)
         reasons = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from tidemark.runtime.plugins import Plugins
-from tidemark.times.time_patterns import TimePattern
+from tidemark.times.time_patterns import TimePattern, time_pattern
 
 if TYPE_CHECKING:  # whoever reads a pipeline file reads no times
     import numpy as np
@@ -134,3 +134,18 @@ TIME_FORMATS: Final = Plugins(
     _accept,
 )
 """Every time format by its name."""
+
+
+def time_reader(name: str, patterns: Sequence[str] | None) -> Callable[[Sequence[Any]], NDArray[np.int64]]:
+    """What reads the times of a pipeline.
+
+    Args:
+        name: of a time format.
+        patterns: that the pipeline file names besides.
+
+    Returns:
+        Of n values their (n,) int64 µs since 1970, as `TimeFormat.read` has it.
+
+    """
+    read, known = TIME_FORMATS.get(name).read, [time_pattern(text) for text in patterns or ()]
+    return lambda values: read(values, known)
