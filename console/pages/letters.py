@@ -24,7 +24,6 @@ from tidemark.kafka import read_record, topic_incarnation
 from tidemark.replay import Group, Letter, Mark, Marks, Replay, Report, State, grouped, letters, whole
 from tidemark.replay.grouping import kind
 from tidemark.runtime.settings import Settings
-from tidemark.sources.resending import Resending
 
 _LISTED: Final = 50
 """Newest letters of a kind that are listed."""
@@ -88,6 +87,8 @@ class _Place:
         return letter, self.marks().of(letter)
 
     def deal(self, what: str, chosen: list[Letter], note: str) -> Report:
+        from tidemark.sources.resending import Resending  # noqa: PLC0415 half a second, which the start does not wait for
+
         pipeline = self.visit.site.pipeline
         again = Resending(pipeline)
         with Replay(self.settings, pipeline.topics, self.visit.session.name, again=again) as dealing:

@@ -15,7 +15,7 @@ from console.rendering import rendered
 from console.security.requests import RejectedError, form
 from console.shown.curves import drawings
 from console.shown.formatting import Times, number, share
-from tidemark.comparison import Compared, basis_words, compared, difference_words, figure_words, made_words
+from tidemark.comparison import Compared, basis_words, difference_words, figure_words, made_words
 from tidemark.errors import ModelError, TidemarkError, TopicError
 from tidemark.records import ModelManifest
 from tidemark.registry import operations
@@ -68,6 +68,8 @@ async def compare(visit: Visit) -> Response:
     settings = kafka_settings(visit.site.settings)
 
     def read() -> tuple[Described, Described, Difference, Compared]:
+        from tidemark.comparison.comparing import compared  # noqa: PLC0415 a second, which the start does not wait for
+
         registry = operations.registry_of(settings, visit.site.pipeline)
         first, second = (named(registry, version) for version in asked)
         measured = compared(settings, visit.site.pipeline, registry, first, second)

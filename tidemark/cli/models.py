@@ -90,7 +90,8 @@ def show(pipeline: PipelineFile, version: Version, *, as_json: Json = False) -> 
 def diff(pipeline: PipelineFile, first: Version, second: Version, *, as_json: Json = False) -> None:
     """Tell how the second model differs from the first."""
     with told():
-        from tidemark.comparison import compared, compared_words
+        from tidemark.comparison import compared_words
+        from tidemark.comparison.comparing import compared
         from tidemark.registry.describing import difference
         from tidemark.registry.promotion import named
 

@@ -1,6 +1,9 @@
-"""Two models on labels that neither has learnt from: `tidemark models diff` and the console's Models page."""
+"""Two models on labels that neither has learnt from: `tidemark models diff` and the console's Models page.
 
-from tidemark.comparison.comparing import compared
+`comparing.compared` is imported where it is called: it needs Numba and Polars, a second that who only shows a
+comparison does not wait for.
+"""
+
 from tidemark.comparison.story import Compared, Figure, MadeOf, Side
 from tidemark.comparison.words import basis_words, compared_words, difference_words, figure_words, made_words
 
@@ -10,7 +13,6 @@ __all__ = [
     "MadeOf",
     "Side",
     "basis_words",
-    "compared",
     "compared_words",
     "difference_words",
     "figure_words",

@@ -131,6 +131,7 @@ MODULES: dict[str, set[str]] = {
     "dataflows.monitor": {"sqlglot", "lightgbm"},
     "dataflows.stream": {"lightgbm"},
     "labeling_grpc.server": {"sqlglot", "polars", "numba", "lightgbm", "bytewax"},
+    "console.server": {"sqlglot", "polars", "numba", "lightgbm", "bytewax"},
 }
 """Of what long-running processes are made, and what each has no use for."""
 
