@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import grpc
 import msgspec
 
-from prediction_grpc.tokens import HEADER, SCHEME
+from prediction_grpc.tokens import HEADER, SCHEME, is_shown
 from prediction_grpc.v1 import prediction_pb2 as pb
 from prediction_grpc.v1 import prediction_pb2_grpc
 from tidemark.errors import ConfigError, TidemarkError
@@ -20,7 +20,7 @@ from tidemark.runtime.safe_text import safe
 
 _CHANNEL: Final[list[tuple[str, Any]]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # no pause, whatever its name: how long an attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_retries", 0),  # a call that is repeated may record its event twice: the caller knows whether it may
 ]
@@ -115,9 +115,12 @@ class PredictionClient:
             certificate: PEM files of the caller's own certificate and its key, where one must be shown.
 
         Raises:
-            ConfigError: a token would be sent in the clear to another machine.
+            ConfigError: a token would be sent in the clear to another machine, or no header can show it.
 
         """
+        token = None if token is None else token.strip()
+        if token and not is_shown(token):
+            raise ConfigError("the token has characters that no token has: copy it anew")
         if token is not None and authority is None and not is_loopback(parted(address)[0]):
             raise ConfigError(
                 f"{safe(address)} is not this machine: without TLS the token could be read on the way; name the "

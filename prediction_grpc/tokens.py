@@ -15,6 +15,11 @@ SCHEME: Final = "Bearer "
 _SHORTEST: Final = 16
 
 
+def is_shown(token: str) -> bool:
+    """Whether a header can show a token: ASCII, and nothing that is not printed."""
+    return token.isascii() and token.isprintable()
+
+
 class Tokens:
     """Which tokens let a caller in."""
 
@@ -36,6 +41,9 @@ class Tokens:
         """
         text = secret("[ask]", "token", file, spec.token_env)
         tokens = [] if text is None else [line.strip() for line in text.splitlines() if line.strip()]
+        for token in tokens:
+            if not is_shown(token):
+                raise ConfigError("[ask]: a token has characters that no token has: copy it anew")
         if any(len(token) < _SHORTEST for token in tokens):
             raise ConfigError(
                 f"[ask]: a token has fewer than {_SHORTEST} characters, which can be guessed; make one with "

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from certificates import certificate
+from slow_network import slow_network
 from streaming import NOW_MS, MemoryEngine, purchases, shop
 
 import prediction_grpc.server
@@ -32,6 +33,7 @@ from tidemark.stream.steps import WindowFeaturesStep
 
 EVENT = purchases(1, 1)[0]
 TOKEN = "0123456789abcdef" * 2
+VARIABLE = "ASK_TOKEN"
 
 
 class Kept:
@@ -123,6 +125,38 @@ def world_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., World]]:
 
 def code_of(refused: pytest.ExceptionInfo[NotAnsweredError]) -> str:
     return refused.value.code
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_process_is_reached_whose_first_word_takes_longer_than_a_second(world_of: Callable[..., World]) -> None:
+    with (
+        slow_network(world_of().server.address) as address,
+        PredictionClient(address, timeout=20.0) as client,
+    ):
+        assert client.predict(EVENT).event_id == "e0"
+
+
+def test_a_token_is_shown_as_the_file_of_it_is_read_and_one_that_no_header_can_show_is_refused(
+    world_of: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, TOKEN)
+    world = world_of(asked(token_env=VARIABLE))
+    with world.client(token=f" {TOKEN}\n") as client:
+        assert client.predict(EVENT).event_id == "e0"
+    for token in (f"{TOKEN[:16]}\n{TOKEN[16:]}", f"{TOKEN}\u00e9", f"{TOKEN}\x7f"):
+        with pytest.raises(ConfigError, match="characters that no token has") as refused:
+            world.client(token=token)
+        assert TOKEN[:16] not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\u00e9", f"{TOKEN[:16]}\t{TOKEN[16:]}"])
+def test_a_token_that_nobody_can_show_is_refused_when_the_process_starts(
+    world_of: Callable[..., World], monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, token)
+    with pytest.raises(ConfigError, match="characters that no token has") as refused:
+        world_of(asked(token_env=VARIABLE))
+    assert TOKEN[:16] not in str(refused.value)
 
 
 def test_a_prediction_names_its_event_and_features_are_told_where_they_are_asked_for(
