@@ -13,7 +13,7 @@ from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue.case_state import TELLING
 from labeling_grpc.queue.consensus import CONSENSUS, Row, Trust, ended, read
 from labeling_grpc.queue.unit_of_work import NOBODY, parts
-from labeling_grpc.tables.schema import annotators, answers, confusion
+from labeling_grpc.tables.schema import annotators, answers, confusion, gold
 from tidemark.consensus import Agreement
 from tidemark.consensus.scales import Scale
 from tidemark.evaluation.intervals import newcombe, of_median, wilson
@@ -55,6 +55,9 @@ _TOLD = sa.select(
     answers.c.answered_at,
     answers.c.supersedes,
 ).where(answers.c.event_id.in_(sa.bindparam("part", expanding=True)), answers.c.status.in_(TELLING))
+_KNOWN_ANSWER = sa.select(gold.c.event_id, gold.c.label).where(
+    gold.c.event_id.in_(sa.bindparam("part", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +147,7 @@ def qualities(connection: sa.Connection, rules: QueueRules, wanted: Iterable[str
     figures = {}
     for name in wanted:
         rows = _newest(connection, name, ("answered", "skipped", "vote", "gold"), NEWEST)
-        verdicts = _verdicts(connection, [row["event_id"] for row in rows if row["status"] == "vote"])
-        quality = _quality(rows, verdicts, rules.scale)
+        quality = _quality(rows, _truths(connection, rows, rules.scale), rules.scale)
         figures[name] = replace(quality, consensus_accuracy=trust.accuracy(name), suspicion=doubts.get(name, ""))
     return figures
 
@@ -163,8 +165,7 @@ def own_agreement(connection: sa.Connection, rules: QueueRules, name: str) -> Ow
 
     """
     rows = _newest(connection, name, ("vote",), _OWN)
-    verdicts = _verdicts(connection, [row["event_id"] for row in rows])
-    voted = _judged(rows, verdicts, rules.scale)
+    voted = _judged(rows, _truths(connection, rows, rules.scale), rules.scale)
     if not voted:
         return None
     found = float(np.mean(voted))
@@ -197,7 +198,8 @@ def _doubts(connection: sa.Connection, rules: QueueRules) -> list[Suspect]:
 def _by_gold(connection: sa.Connection, rules: QueueRules, since: Mapping[str, int]) -> list[Suspect]:
     shares: dict[str, tuple[float, int]] = {}
     for name in _measured(connection):
-        right = _judged(_newest(connection, name, ("gold",), NEWEST, since.get(name, 0)), {}, rules.scale)
+        rows = _newest(connection, name, ("gold",), NEWEST, since.get(name, 0))
+        right = _judged(rows, _truths(connection, rows, rules.scale), rules.scale)
         if len(right) >= _GOLD_LEAST:
             shares[name] = float(np.mean(right)), len(right)
     doubts = []
@@ -235,7 +237,7 @@ def _newest(connection: sa.Connection, name: str, statuses: Sequence[str], most:
     return cast("Sequence[Row]", connection.execute(_OF, wanted).mappings().all())
 
 
-def _verdicts(connection: sa.Connection, event_ids: Sequence[str]) -> dict[str, str]:
+def _verdicts(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, str]:
     """Answers that became of cases."""
     annotations: dict[str, list[Row]] = {}
     for part in parts(sorted(set(event_ids))):
@@ -246,32 +248,52 @@ def _verdicts(connection: sa.Connection, event_ids: Sequence[str]) -> dict[str, 
     return {event_id: row["label"] for event_id, row in verdicts.items() if row is not None and row["label"]}
 
 
-def _right(row: Row, verdicts: Mapping[str, str], scale: Scale) -> bool | None:
-    """Whether an answer was right; None: it is not known."""
-    truth = verdicts.get(row["event_id"]) if row["status"] == "vote" else None
-    if row["status"] == "gold":
-        truth = scale.truth(read(row["consensus"]))
-    return None if truth is None or row["label"] is None else scale.agree(row["label"], truth)
+def _golden(connection: sa.Connection, event_ids: Iterable[str]) -> dict[str, str]:
+    """Known answers of gold cases."""
+    labels: dict[str, str] = {}
+    for part in parts(sorted(set(event_ids))):
+        labels |= {row.event_id: row.label for row in connection.execute(_KNOWN_ANSWER, {"part": part})}
+    return labels
 
 
-def _judged(rows: Iterable[Row], verdicts: Mapping[str, str], scale: Scale) -> list[bool]:
-    """Whether each answer of which it is known was right, newest first."""
-    return [right for row in rows if (right := _right(row, verdicts, scale)) is not None]
+def _truths(connection: sa.Connection, rows: Sequence[Row], scale: Scale) -> dict[str, str]:
+    """What the right answer is, by the id of each of these annotations of which it is known.
+
+    Of a gold case it is the text that is kept of it: the probabilities beside an old answer are in the order that the
+    classes had then. They count only where the case is gold no more.
+    """
+    verdicts = _verdicts(connection, (row["event_id"] for row in rows if row["status"] == "vote"))
+    golden = _golden(connection, (row["event_id"] for row in rows if row["status"] == "gold"))
+    truths = {}
+    for row in rows:
+        truth = verdicts.get(row["event_id"]) if row["status"] == "vote" else None
+        if row["status"] == "gold":
+            truth = golden.get(row["event_id"]) or scale.truth(read(row["consensus"]))
+            truth = truth if scale.holds(truth) else None
+        if truth is not None:
+            truths[row["id"]] = truth
+    return truths
 
 
-def _quality(rows: Sequence[Row], verdicts: Mapping[str, str], scale: Scale) -> AnnotatorQuality:
-    gold = _judged((row for row in rows if row["status"] == "gold"), {}, scale)
-    voted = _judged((row for row in rows if row["status"] == "vote"), verdicts, scale)
-    judged = _judged(rows, verdicts, scale)
+def _judged(rows: Iterable[Row], truths: Mapping[str, str], scale: Scale) -> list[bool]:
+    """Whether each answer of which it is known was right, newest first. truths: by the annotation's id."""
+    known = ((row["label"], truths.get(row["id"])) for row in rows)
+    return [scale.agree(label, truth) for label, truth in known if label is not None and truth is not None]
+
+
+def _quality(rows: Sequence[Row], truths: Mapping[str, str], scale: Scale) -> AnnotatorQuality:
+    golden = _judged((row for row in rows if row["status"] == "gold"), truths, scale)
+    voted = _judged((row for row in rows if row["status"] == "vote"), truths, scale)
+    judged = _judged(rows, truths, scale)
     alone = [row for row in rows if row["leased_at"] is not None and row["bulk"] is None]
     took = [(row["answered_at"] - row["leased_at"]) / 1_000 for row in alone]
-    low, high = wilson(float(np.mean(gold)), len(gold)) if gold else (None, None)
+    low, high = wilson(float(np.mean(golden)), len(golden)) if golden else (None, None)
     around = of_median(took)
     return AnnotatorQuality(
         answered=sum(row["label"] is not None for row in rows),
         skipped=sum(row["label"] is None for row in rows),
-        gold_answered=len(gold),
-        gold_accuracy=float(np.mean(gold)) if gold else None,
+        gold_answered=len(golden),
+        gold_accuracy=float(np.mean(golden)) if golden else None,
         gold_low=low,
         gold_high=high,
         agreement=float(np.mean(voted)) if voted else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,7 +50,7 @@ _ENDED: Final = 0
 """`lease_until` of a lease that was given back."""
 
 _UNSEEN = (
-    sa.select(gold.c.event_id, cases.c.candidate)
+    sa.select(gold.c.event_id, gold.c.label, cases.c.candidate)
     .select_from(gold.join(cases, cases.c.event_id == gold.c.event_id))
     .where(
         ~sa.exists().where(queue.c.case_id == cases.c.id),
@@ -59,7 +59,7 @@ _UNSEEN = (
     )
     .order_by(gold.c.event_id)
 )
-_FRESH = _UNSEEN.limit(_CHOICE)
+_FRESH = _UNSEEN.where(gold.c.event_id > sa.bindparam("after")).limit(_CHOICE)
 _FRESH_ALIKE = _UNSEEN.where(gold.c.event_id.in_(sql.PART))
 _HELD = (
     sa.select(*gold_leases.c, gold.c.label)
@@ -98,11 +98,7 @@ class GoldTurns:
         block, place = divmod(number, self._every)
         if place != self._drawn(who, block) % self._every:
             return None
-        if request.alike:
-            candidates = work.connection.execute(_FRESH_ALIKE, {"asker": who, "part": request.alike}).all()
-        else:
-            candidates = work.connection.execute(_FRESH, {"asker": who}).all()
-        fresh = [row for row in candidates if _is_for(decode_candidate(row.candidate), work.rules, request, skills)]
+        fresh = _fresh(work, request, skills)
         if not fresh:
             return None
         if request.alike:
@@ -134,6 +130,24 @@ class GoldTurns:
     def _drawn(self, annotator: str, number: int) -> int:
         text = f"{number} {annotator}".encode()
         return int.from_bytes(hashlib.blake2b(text, key=self._secret, digest_size=8).digest())
+
+
+def _fresh(work: UnitOfWork, request: LeaseCases, skills: tuple[str, ...] | None) -> list[sa.Row[str, str, bytes]]:
+    """Gold cases that who asks has not had and may have: all that are alike, else the first page that has some."""
+
+    def fitting(rows: Sequence[sa.Row[str, str, bytes]]) -> list[sa.Row[str, str, bytes]]:
+        # What is known of a case may be an answer that there was before the pipeline's file was changed.
+        known = (row for row in rows if work.rules.scale.holds(row.label))
+        return [row for row in known if _is_for(decode_candidate(row.candidate), work.rules, request, skills)]
+
+    if request.alike:
+        return fitting(work.connection.execute(_FRESH_ALIKE, {"asker": request.annotator, "part": request.alike}).all())
+    after = ""
+    while True:
+        page_of = work.connection.execute(_FRESH, {"asker": request.annotator, "after": after}).all()
+        if (found := fitting(page_of)) or len(page_of) < _CHOICE:
+            return found
+        after = page_of[-1].event_id
 
 
 def _seems_due(work: UnitOfWork, candidate: Candidate, beside: int | None, drawn: int) -> int | None:
@@ -175,7 +189,8 @@ def answer(work: UnitOfWork, lease: GoldLease, reply: Answer | Escalate, key: st
     if isinstance(reply, Answer) and (refused := known_too_early(reply, candidate, "answer")) is not None:
         return refused
     known_at = work.wall if reply.known_at is None else reply.known_at
-    truth = () if lease.label is None else work.rules.scale.known(lease.label)
+    scale = work.rules.scale
+    truth = scale.known(lease.label) if lease.label is not None and scale.holds(lease.label) else ()
     bulk = reply.bulk if isinstance(reply, Answer) else ""
     gold_answer = GoldAnswer(reply.label, reply.confidence, reply.comment, truth, bulk)
     stored = work.record(candidate, "gold", lease.annotator, known_at, gold_answer, key=key, token=reply.token)

@@ -123,8 +123,8 @@ class ClassScale:
         return tuple(float(answer == name) for name in self._classes)
 
     def truth(self, known: Sequence[float]) -> str | None:
-        """The likeliest class."""
-        return self._classes[int(np.argmax(known))] if len(known) else None
+        """The likeliest class; None where none is, for the truth was none of these classes."""
+        return self._classes[int(np.argmax(known))] if len(known) == len(self._classes) and any(known) else None
 
     def of_votes(self, shares: Sequence[float], answers: Sequence[str]) -> tuple[float, ...]:  # noqa: ARG002
         """As the verdict says."""
