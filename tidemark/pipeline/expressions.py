@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import cycle, islice
 from typing import Final, TypeAlias
 
@@ -56,6 +57,8 @@ class Expression:
     """Rows on which SQL has no right value."""
     last: pl.Expr | None = None
     """What is done to the result, which is a column of this name by then."""
+    source: tuple[str, bool] | None = None
+    """The SQL it was compiled from, and whether its whole numbers were made float64; None of a function."""
 
     def then(self, step: Callable[[pl.Expr], pl.Expr]) -> Expression:
         """The expression with one more step on its result."""
@@ -83,14 +86,16 @@ def compile_expression(
     """
     if function is not None:
         return Expression(name, None, import_function(function), tuple(schema))
-    parsed = parse_sql(f'"{name}"' if sql is None else sql)
+    written = f'"{name}"' if sql is None else sql
+    parsed = parse_sql(written)
     for column in parsed.columns:
         if column not in schema:
             raise ValueError(f"there is no column '{column}'; {did_you_mean(column, schema)}")
     compiled = compile_sql(parsed, schema, number=number)
     if not parsed.columns:
         raise ValueError("it reads no column, so it is the same for every row; remove it")
-    return Expression(name, compiled.expr.alias(name), None, parsed.columns, compiled.failures)
+    expr = compiled.expr.alias(name)
+    return Expression(name, expr, None, parsed.columns, compiled.failures, source=(written, number))
 
 
 def import_function(name: str) -> Function:
@@ -194,6 +199,19 @@ def check_expression(expression: Expression, schema: Schema) -> pl.DataType:
         ValueError: it fails on every row, gives several rows for one, or looks at other rows.
 
     """
+    if expression.source is None or expression.last is not None:
+        return _tried(expression, schema)
+    return _tried_sql(expression.name, *expression.source, tuple(schema.items()))
+
+
+@lru_cache(maxsize=1_024)
+def _tried_sql(name: str, sql: str, number: bool, columns: tuple[tuple[str, pl.DataType], ...]) -> pl.DataType:  # noqa: FBT001 - a key
+    """What `_tried` says of SQL, which is the same each time: a start checks a file and then uses it."""
+    schema = dict(columns)
+    return _tried(compile_expression(name, sql, None, schema, number=number), schema)
+
+
+def _tried(expression: Expression, schema: Schema) -> pl.DataType:
     probe = pl.DataFrame(
         {column: _probe_values(dtype, seed) for seed, (column, dtype) in enumerate(schema.items())}, schema=schema
     )
