@@ -25,7 +25,11 @@ from tidemark.runtime.safe_text import safe
 MOST_BYTES: Final = 1_000_000
 """Of an event."""
 _LONGEST: Final = 900
-_CODES: Final = {Why.EVENT: grpc.StatusCode.INVALID_ARGUMENT, Why.NOT_NOW: grpc.StatusCode.UNAVAILABLE}
+_CODES: Final = {
+    Why.EVENT: grpc.StatusCode.INVALID_ARGUMENT,
+    Why.NOT_NOW: grpc.StatusCode.UNAVAILABLE,
+    Why.ELSEWHERE: grpc.StatusCode.FAILED_PRECONDITION,
+}
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")

@@ -90,6 +90,20 @@ def _copy_rows(source: Store, target: Store, keys: NDArray[np.int64], horizon: i
     counters[ORDER] = source.counters[ORDER]
 
 
+@lean
+def _mark_held(store: Store, keys: NDArray[np.int64], horizon: int, held: NDArray[np.bool_]) -> None:
+    for i in range(keys.shape[0]):
+        entry = entry_of(store.table, keys[i])
+        if store.table[entry, CHUNK] != -1:
+            head, tail = store.table[entry, HEAD], store.table[entry, TAIL]
+            held[i] |= first_after(store.times, head, tail, horizon) < tail
+
+
+def mark_held(store: Store, keys: NDArray[np.int64], horizon: int, held: NDArray[np.bool_]) -> None:
+    """Set ``held`` (n,) of each key (n,) that has a row above the horizon."""
+    _mark_held(store, keys, horizon, held)
+
+
 def seen_by(store: Store, shape: StoreShape, keys: NDArray[np.int64], horizon: int) -> Store:
     """What rows would see: a store in which key number i has the rows of ``keys[i]``, with room for one more.
 

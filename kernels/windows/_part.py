@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.windows._look import seen_by
+from kernels.windows._look import mark_held, seen_by
 from kernels.windows._store import (
     NO_WATERMARK,
     PAGE_WANTED,
@@ -76,6 +76,10 @@ class Part(ABC):
             self.update(numbers, times, np.minimum(times, self.watermark), values, out)
         finally:
             self.store = kept
+
+    def holds(self, keys: NDArray[np.int64], held: NDArray[np.bool_]) -> None:
+        """Set ``held`` (n,) of each key (n,) of which a row can still matter."""
+        mark_held(self.store, keys, self._horizon(), held)
 
     def rows(self) -> Rows:
         """What is kept and still relevant: the same for the same rows, however they were reached."""

@@ -206,6 +206,19 @@ class WindowState:
             part.peek(checked_keys, checked_times, checked_values, out)
         return out if self._columns is None else out[:, self._columns]
 
+    def holds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which keys have a row that can still enter a window; the state stays as it is.
+
+        keys: (n,) uint64.
+
+        Returns (n,) bool. Raises ValueError where the array does not fit.
+        """
+        checked = array("keys", keys, np.uint64, (None,)).view(np.int64)
+        held = np.zeros(checked.shape[0], np.bool_)
+        for part in self._parts:
+            part.holds(checked, held)
+        return held
+
     def _checked(
         self, keys: NDArray[np.uint64], times: NDArray[np.int64], values: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:

@@ -30,7 +30,8 @@ class PredictionServiceStub:
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
     INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
+    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
     """
 
     @_typing.overload
@@ -49,7 +50,8 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
     INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
+    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -64,7 +66,8 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
     INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
+    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
     """
 
     @_abc_1.abstractmethod

@@ -46,6 +46,7 @@ class Why(Enum):
 
     EVENT = "the event can't be processed"
     NOT_NOW = "the windows or the model are not there now"
+    ELSEWHERE = "the key's records are not where their key says"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,8 @@ class Answerer:
             numbers = raw if stage.arriving is None else partitions_of(rows.keys[stage.key], self._pipeline.partitions)
             name = topic if stage.arriving is None else stage.arriving.topic
             looks = self._looks(rows, stage)
+            if stage.arriving is None:
+                _refuse_elsewhere(look, topic, rows, looks, raw)
             added = np.full((len(rows), len(stage.windows.names)), np.nan)
             for number in np.unique(numbers).tolist():
                 found = added, late, known, stood
@@ -265,6 +268,24 @@ class _Look:
 
 
 _Found = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], list[list[Stood]]]
+
+
+def _refuse_elsewhere(look: _Look, topic: str, rows: Rows, looks: Looks, raw: NDArray[np.int64]) -> None:
+    """Refuse rows whose key has records in another raw partition than its own: part of the windows is no answer.
+
+    raw: (n,) partition of each row's key, by the hash of Kafka's Java clients.
+    """
+    for number in range(look.places.counts.get(topic, 0)):
+        step, partition = look.places.held.get((topic, number), (None, _NOBODY))
+        if step is None:
+            continue
+        for i in np.flatnonzero(step.holds(partition, looks) & (raw != number)).tolist():
+            reason = (
+                f"records of this key lie in partition {number} of {topic}, and in {raw[i]} by the hash of Kafka's "
+                "Java clients, by which events that are asked about are recorded. Let the topic's producers set "
+                'partitioner = murmur2_random, or write key = "other" at [[raw]]'
+            )
+            look.refuse(int(rows.offsets[i]), Why.ELSEWHERE, reason)
 
 
 def _look_at(

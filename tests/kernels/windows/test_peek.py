@@ -73,6 +73,22 @@ def test_looks_between_rows_change_no_feature() -> None:
         assert looked.update(*part).tobytes() == left.update(*part).tobytes()
 
 
+@settings(max_examples=sized(30, 4), deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), lateness=st.sampled_from([0, 20]), disorder=st.sampled_from([0, 60]))
+def test_a_state_holds_the_keys_of_rows_that_can_enter_a_window_and_no_others(
+    seed: int, lateness: int, disorder: int
+) -> None:
+    stream = random_stream(seed, 90, disorder=disorder)
+    state = WindowState(every_spec((3, 40)), 2, lateness)
+    state.update(*stream.part(0, 60))
+    horizon = state.horizon()
+    alive = set(stream.keys[:60][stream.times[:60] > horizon].tolist())
+    keys = np.unique(np.append(stream.keys, np.uint64(123)))
+    memory_before = memory(state)
+    assert set(keys[state.holds(keys)].tolist()) == alive
+    assert memory(state) == memory_before
+
+
 @many_rows
 @pytest.mark.parametrize("disorder", [0, 30])
 def test_a_look_at_long_windows_gives_the_bits_that_the_row_is_given(disorder: int) -> None:

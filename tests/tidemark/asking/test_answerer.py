@@ -213,3 +213,25 @@ def test_a_caller_who_asks_again_is_told_that_the_event_is_known() -> None:
     assert answered(ask.answer([Asked("shop.raw", event)])).known
     other = json.dumps(json.loads(event) | {"id": "another"}).encode()
     assert not answered(ask.answer([Asked("shop.raw", other)])).known
+
+
+@pytest.mark.parametrize("duplicates", [False, True], ids=["windows", "duplicates alone"])
+def test_a_key_whose_records_another_partitioner_has_put_elsewhere_is_refused(duplicates: bool) -> None:
+    """librdkafka's own default is not that of Kafka's Java clients: the windows of such a key lie elsewhere."""
+    pipeline = shop()
+    if duplicates:
+        rule = Deduplicate.model_validate({"key": "id", "within": "1h"})
+        pipeline = pipeline.model_copy(update={"deduplicate": rule, "windows": [], "derived": []})
+    engine = settled(MemoryEngine(pipeline))
+    ask, topic = answerer(engine), pipeline.raw_topics[0]
+    first, *_ = events = purchases(6, 40)
+    own = home(pipeline, first)
+    other = Partition(own.topic, (own.index + 1) % pipeline.partitions, own.incarnation)
+    engine.produce(other, first)
+    engine.drain()
+    refusal = refused(ask.answer([Asked(topic, first)]))
+    assert refusal.why is Why.ELSEWHERE
+    assert f"lie in partition {other.index} of shop.raw, and in {own.index}" in refusal.reason
+    key = json.loads(first)[pipeline.keys[0]]
+    stranger = next(each for each in events if json.loads(each)[pipeline.keys[0]] != key)
+    assert isinstance(ask.answer([Asked(topic, stranger)])[0], Answer)

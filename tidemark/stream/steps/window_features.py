@@ -205,6 +205,27 @@ class WindowFeaturesStep:
                 known = state.seen.has(looks.ids, looks.times, state.watermark)
             return Seen(added, state.watermark, state.follows, known)
 
+    def holds(self, partition: Partition, looks: Looks) -> NDArray[np.bool_]:
+        """Whose keys have rows in a partition's windows, or have been seen there. Any thread may ask.
+
+        Args:
+            partition: another than that by which the keys should be kept.
+            looks: n rows.
+
+        Returns:
+            (n,) bool.
+
+        """
+        state, held = self._states.get(partition), np.zeros(len(looks.times), np.bool_)
+        if state is None:
+            return held
+        with state.lock:
+            if state.windows is not None:
+                held |= state.windows.holds(looks.hashes)
+            if state.seen is not None:
+                held |= state.seen.has(looks.ids, looks.times, state.watermark)
+        return held
+
     def kept(self) -> list[Partition]:
         """Partitions whose windows are whole. Any thread may ask."""
         return [partition for partition, state in list(self._states.items()) if state.whole]
