@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import numbers
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -179,9 +180,19 @@ def _answers(said: Sequence[tuple[Task, Said]]) -> list[Annotation]:
     for task, word in said:
         decision = word if word is None or isinstance(word, Decision) else Decision(word)
         if decision is not None:
-            label = decision.label if isinstance(decision.label, str) else repr(float(decision.label))
+            label = _text(decision.label)
             answers.append(Annotation(task, label, confidence=decision.confidence, comment=decision.comment))
     return answers
+
+
+def _text(said: object) -> str:
+    """An answer as it travels: of a fraction its shortest decimal, of anything else what it shows.
+
+    True is no number, though Python takes it for 1: a program that says so compares where it should measure.
+    """
+    if isinstance(said, numbers.Real) and not isinstance(said, numbers.Integral):
+        return repr(float(said))
+    return str(said)
 
 
 def _count(done: Answered, outcomes: Sequence[Submitted | RefusedError]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from labeling_grpc.contract.errors import RefusedError
+from tidemark.pipeline.numbers import DIGITS
 from tidemark.records import LabelStatus
 from tidemark.records import Reason as CaseReason
 
@@ -114,17 +115,17 @@ class NumberRange:
 
     def written(self, number: float) -> str:
         """A number with its unit, for people."""
-        return f"{number:,.10g} {self.unit}".rstrip()
+        return f"{number:,.{DIGITS}g} {self.unit}".rstrip()
 
     @property
     def bounds(self) -> str:
         """From where to where, for people."""
-        return f"{self.least:,.10g} to {self.written(self.greatest)}"
+        return f"{self.least:,.{DIGITS}g} to {self.written(self.greatest)}"
 
     @property
     def usually(self) -> str:
         """Where most answers lie, for people; "" where that is not known."""
-        return "" if self.usual is None else f"{self.usual[0]:,.10g} to {self.written(self.usual[1])}"
+        return "" if self.usual is None else f"{self.usual[0]:,.{DIGITS}g} to {self.written(self.usual[1])}"
 
 
 @dataclass(frozen=True, slots=True)

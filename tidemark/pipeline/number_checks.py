@@ -19,6 +19,11 @@ NEEDS_CLASSES: Final = {
 }
 """Tables that a label which is a number can't have, and why."""
 
+_LEAST_SPAN: Final = 1e-200
+"""From the least number to the greatest one: parts of it are counted in (`tidemark.consensus.scales`)."""
+_FINEST: Final = 1e-15
+"""Share of that span below which float64 tells no numbers apart."""
+
 
 def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
     """What is wrong with a label that is a number, and with tables that need classes.
@@ -31,7 +36,7 @@ def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
 
     """
     label = pipeline.label
-    yield from _bounds(label)
+    yield from number_bounds(label)
     for key, why in NEEDS_CLASSES.items():
         if getattr(pipeline, key):
             yield Problem(key, f"{why}, and the label is a number; remove it")
@@ -45,7 +50,8 @@ def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
     yield from _learning(pipeline)
 
 
-def _bounds(label: LabelSpec) -> Iterator[Problem]:
+def number_bounds(label: LabelSpec) -> Iterator[Problem]:
+    """What is wrong with the numbers that a label may be. label: whose type is `number`."""
     for key in ("classes", "positive"):
         if getattr(label, key):
             yield Problem(f"label.{key}", "a label that is a number has no classes; remove it")
@@ -55,8 +61,12 @@ def _bounds(label: LabelSpec) -> Iterator[Problem]:
     if label.min is not None and label.max is not None:
         if not label.min < label.max:
             yield Problem("label.max", f"{label.max} is not above label.min = {label.min}; raise it")
+        elif label.max - label.min < _LEAST_SPAN:
+            yield Problem("label.max", f"{label.max} is too near to label.min = {label.min} to count in; raise it")
         elif label.tolerance is not None and label.tolerance >= label.max - label.min:
             yield Problem("label.tolerance", "is as large as all from label.min to label.max; write less")
+        elif label.tolerance and label.tolerance < _FINEST * (label.max - label.min):
+            yield Problem("label.tolerance", "is finer than numbers from label.min to label.max can be told; remove it")
 
 
 def _choice(pipeline: Pipeline) -> Iterator[Problem]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # whoever reads single answers reads no columns
     from tidemark.pipeline.classes import Value
 
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?", re.ASCII)
+DIGITS: Final = 15
+"""Significant digits by which people are told a number of a label: as many as decimals keep in float64."""
 _NAN: Final = "nan"
 """How a column of numbers writes in a CSV file that there is none."""
 _SHOWN: Final = 5
@@ -43,7 +45,7 @@ class NumberReader:
     @property
     def expected(self) -> str:
         """What a label may be, for people."""
-        return f"a number from {self.least:g} to {self.greatest:g}{self._unit}"
+        return f"a number {from_to(self.least, self.greatest)}{self._unit}"
 
     def number(self, value: Value) -> float:
         """The number that a value means.
@@ -102,6 +104,11 @@ def number_within(value: Value, least: float, greatest: float, expected: str = "
     if not least <= number <= greatest:
         raise ValueError(f"{_shown(value)} is out of bounds; expected {expected}")
     return number + 0.0
+
+
+def from_to(least: float, greatest: float) -> str:
+    """Two bounds, for people."""
+    return f"from {least:.{DIGITS}g} to {greatest:.{DIGITS}g}"
 
 
 def answer_text(label: LabelSpec, text: str) -> str:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tidemark.errors import RecordError
 from tidemark.evaluation.labels import FinalLabel, resolved
+from tidemark.pipeline.numbers import from_to
 from tidemark.records import ENDING, NO_MODEL, SOURCES, Label, LabelSource, decode
 from tidemark.records.event_id import parse_event_id
 from tidemark.registry.schema import ModelSchema
@@ -271,8 +272,7 @@ def check(value: bytes | None, schema: ModelSchema, raw_topics: Sequence[str], f
     if label.label in former:
         return msgspec.structs.replace(label, status="withdrawn", label=None)
     if schema.bounds is not None:
-        least, greatest = schema.bounds
-        raise RecordError(STEP, f"{label.label!r} is no number from {least:g} to {greatest:g}, as the label is")
+        raise RecordError(STEP, f"{label.label!r} is no number {from_to(*schema.bounds)}, as the label is")
     raise RecordError(STEP, f"unknown class {label.label!r}; the classes are {list(schema.classes)}")
 
 

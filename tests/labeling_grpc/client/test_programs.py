@@ -6,12 +6,14 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 from role_table import World, served
 
 from labeling_grpc.client import Decision, LabelingAdminClient, LabelingClient, RefusedError, Task, labeler
-from labeling_grpc.client.programs import Labeler, Said
+from labeling_grpc.client.programs import Labeler, Said, _answers
 from labeling_grpc.security.roles import Role
 from labeling_grpc.security.tokens import TokenError
 from support import wait_until
@@ -88,6 +90,16 @@ def test_a_class_that_there_is_not_ends_the_program_with_the_services_words(worl
     world.fresh()
     with pytest.raises(RefusedError, match="none of the classes"):
         made(world, lambda _task: "nonsense").run()
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [(True, "True"), (np.True_, "True"), (3, "3"), (np.int64(3), "3"), (0.1, "0.1"), (1e300, "1e+300")],
+)
+def test_a_truth_value_is_told_as_one_and_is_no_number(said: Said, text: str) -> None:
+    """Of a label that is a number, `value > 5` where `value` was meant would be an answer of 1."""
+    task = cast("Task", None)
+    assert [each.label for each in _answers([(task, said)])] == [text]
 
 
 def test_a_program_is_stopped_from_another_thread(world: World) -> None:

@@ -6,14 +6,17 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from models import pipeline_text
 from streaming import PIPELINE, SECOND_KEY
 
+from labeling_grpc.client import NumberRange
+from tidemark.consensus.scales import scale_of
 from tidemark.errors import ConfigError
 from tidemark.pipeline import parse
 from tidemark.pipeline.model import LabelSpec
+from tidemark.pipeline.number_checks import number_bounds
 from tidemark.pipeline.numbers import NumberReader, answer_text
 
 WEAR = LabelSpec.model_validate({"type": "number", "unit": "h", "min": -5, "max": 500.5, "delay": "1d"})
@@ -92,6 +95,23 @@ def test_what_is_no_number_within_the_bounds_is_refused_with_what_was_expected(w
     assert len(str(raised.value)) < 200
 
 
+@pytest.mark.parametrize(
+    ("least", "greatest", "told"),
+    [
+        (0, 1_234_567, "from 0 to 1234567 EUR"),
+        (-0.1234567, 99_999_999.99, "from -0.1234567 to 99999999.99 EUR"),
+        (0, 1e21, "from 0 to 1e+21 EUR"),
+        (0.1, 0.3, "from 0.1 to 0.3 EUR"),
+    ],
+)
+def test_bounds_are_told_with_all_their_digits(least: float, greatest: float, told: str) -> None:
+    label = WEAR.model_copy(update={"min": least, "max": greatest, "unit": "EUR"})
+    assert NumberReader(label).expected == f"a number {told}"
+    shown = NumberRange("EUR", least, greatest, 0.0)
+    assert shown.bounds.replace(",", "").replace(" to ", " ").split()[:2] == told.split()[1:4:2]
+    assert shown.written(12_345_678_901.5) == "12,345,678,901.5 EUR"
+
+
 @given(st.text(max_size=30))
 def test_any_text_is_a_number_within_the_bounds_or_refused(text: str) -> None:
     try:
@@ -158,6 +178,36 @@ def test_a_label_that_is_a_number_needs_bounds_and_no_classes() -> None:
     assert problems(number, "\n[alerts]\nrecall = 0.8\n") == [
         "alerts: flags events of a class, and the label is a number; remove it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ("min = 0\nmax = 5e-324\n", "label.max: 5e-324 is too near to label.min = 0 to count in; raise it"),
+        ("min = -1e100\nmax = 1e100\ntolerance = 1e-300\n", "label.tolerance: is finer than numbers"),
+        ("min = 0\nmax = 1\ntolerance = 5e-324\n", "label.tolerance: is finer than numbers"),
+    ],
+)
+def test_bounds_in_which_errors_could_not_be_counted_are_refused(numbers: str, told: str) -> None:
+    (problem,) = problems(f'type = "number"\n{numbers}')
+    assert problem.startswith(told)
+
+
+@given(least=st.floats(-1e100, 1e100), greatest=st.floats(-1e100, 1e100), tolerance=st.none() | st.floats(0, 1e100))
+def test_answers_within_bounds_that_are_taken_are_counted(
+    least: float, greatest: float, tolerance: float | None
+) -> None:
+    """Whatever the check lets through: no answer ends the service."""
+    label = WEAR.model_copy(update={"min": least, "max": greatest, "tolerance": tolerance})
+    assume(not any(number_bounds(label)))
+    scale = scale_of((), label)
+    low, high = scale.read(repr(least)), scale.read(repr(greatest))
+    tally = scale.tally()
+    for cell in [*scale.told(scale.known(low), high), *scale.told(scale.known(high), low)]:
+        scale.count(tally, *cell)
+    found = scale.weigh(None, [(tally, low), (tally, high)], "dawid_skene")
+    assert scale.holds(found.answer)
+    assert 0 < found.confidence < 1
 
 
 def test_a_label_that_is_a_class_has_no_unit_and_no_bounds() -> None:
