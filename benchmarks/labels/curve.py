@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import lightgbm as lgb
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.labels.arms import Arm
 from benchmarks.labels.drafted_sets import DraftedSet
@@ -83,22 +84,20 @@ def played(data: DraftedSet, name: str, arm: Arm, seed: int, sandbox: Sandbox) -
     on_exam = exam.constant
     for at, moment in enumerate(play(data.stream, pipeline, loop)):
         if moment.champion is not None:
-            on_exam = exam.of(moment.champion.probabilities(exam.features))
+            on_exam = exam.of(moment.champion.says(exam.features))
             points.append((moment.known, on_exam))
         if at in moments:
             period = next_period(data, pipeline, moment.last + 1)
             model = loop.champion
-            now = period.constant if model is None else period.of(model.probabilities(period.features))
+            now = period.constant if model is None else period.of(model.says(period.features))
             track.append((moment.known, now, on_exam, moment.positives))
     labels = dataset(loop.labels, ModelSchema.of(pipeline))
     final, log_loss = exam.constant, float("nan")
-    if len(np.unique(labels.target)) > 1:
+    if len(set(labels.answers)) > 1:
         training = pipeline.training
         of_all = train(labels, ModelSchema.of(pipeline), training.params, learner=pipeline.learner, seed=seed)
-        given = of_all.probabilities(exam.features)
-        final = exam.of(given)
-        own = given[np.arange(len(exam.truth)), exam.truth]
-        log_loss = float(-np.log(np.clip(own, 1e-6, 1)).mean())
+        final = exam.of(of_all.says(exam.features))
+        log_loss = float("nan") if pipeline.label.is_number else _log_loss(of_all.probabilities(exam.features), exam)
     kept = [bool(metric.detail["passed"]) for metric in loop.metrics if metric.name.startswith("gate_")]
     return Run(
         set=data.name,
@@ -115,6 +114,11 @@ def played(data: DraftedSet, name: str, arm: Arm, seed: int, sandbox: Sandbox) -
         log_loss=round(log_loss, 5),
         seconds=round(time.process_time() - begun, 2),
     )
+
+
+def _log_loss(given: NDArray[np.float64], exam: Examination) -> float:
+    own = given[np.arange(len(exam.truth)), exam.truth]
+    return float(-np.log(np.clip(own, 1e-6, 1)).mean())
 
 
 def moments_of(data: DraftedSet) -> set[int]:
@@ -134,11 +138,16 @@ def next_period(data: DraftedSet, pipeline: Pipeline, after: int) -> Examination
 
 def _by_lightgbm(labels: Dataset, data: DraftedSet, exam: Examination) -> float:
     """Quality of a model of LightGBM's defaults."""
-    if len(np.unique(labels.target)) < 2:
+    if len(set(labels.answers)) < 2:
         return exam.constant
-    classes = int(data.target.max()) + 1
-    task = {"objective": "binary"} if classes == 2 else {"objective": "multiclass", "num_class": classes}
-    rows = lgb.Dataset(labels.features, labels.target, params={"verbosity": -1})
+    if labels.numbers is not None:
+        task: dict[str, Any] = {"objective": "regression"}
+    else:
+        classes = int(data.target.max()) + 1
+        task = {"objective": "binary"} if classes == 2 else {"objective": "multiclass", "num_class": classes}
+    rows = lgb.Dataset(labels.features, labels.answers, params={"verbosity": -1})
     booster = lgb.train({**task, "verbosity": -1, "num_threads": 1}, rows)
     given = np.asarray(booster.predict(exam.features, num_threads=1), np.float64)
+    if labels.numbers is not None:
+        return exam.of(given[:, None])
     return exam.of(given if given.ndim == 2 else np.column_stack((1 - given, given)))

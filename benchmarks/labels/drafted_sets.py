@@ -5,6 +5,11 @@ A file as in `benchmarks.labels.labeled_sets`, with two more keys where they app
     time = "column"    event time; left out: rows come a minute apart
     key = "column"     entity whose windows are kept; left out: one for all rows
 
+Where the label is a number, one key and two bounds stand in for `label` and `positive`:
+
+    number = "SQL"     over the columns, what is asked for; rows without it are left out
+    min, max = 0, 100  what can be right; a number beyond them is at the bound
+
 Only the draft knows a set. What a person fills in after it are the classes, and here the length of a tile and the
 budget by one rule for all sets. Of a set that has a pipeline file, features come from the file and the rest from the
 draft.
@@ -25,6 +30,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.labels.labeled_sets import PIPELINES, STREAMED, classes_of, described_in
+from tidemark.backtest.answers import Truth
 from tidemark.backtest.stream import LabeledStream
 from tidemark.datasets import DATASETS
 from tidemark.features.backfill import backfill
@@ -35,6 +41,7 @@ _SAMPLED: Final = 2_000
 """Records that `tidemark init` looks at."""
 _TIME: Final = "event_time"
 _KEY: Final = "source"
+_NUMBER: Final = "_number"
 _START: Final = 1_600_000_000_000
 _MINUTE: Final = 60_000
 _TILES: Final = 64
@@ -48,14 +55,14 @@ _FROM_DRAFT: Final = ("selection", "training", "gates", "start")
 class DraftedSet:
     """A set, ready to stream: rows in the order of time, the first four fifths are the stream, the rest an exam.
 
-    document: the pipeline file.  features: (n, d), NaN is missing.  target: (n,) classes.  tiles: (n,) tile of each
-    row.
+    document: the pipeline file.  features: (n, d), NaN is missing.  target: (n,) classes, or numbers.  tiles: (n,)
+    tile of each row.
     """
 
     name: str
     document: dict[str, Any]
     features: NDArray[np.float64]
-    target: NDArray[np.int64]
+    target: Truth
     tiles: NDArray[np.int64]
 
     @property
@@ -97,10 +104,11 @@ def drafted_sets(folder: Path, described: Path, names: list[str] | None = None) 
 
 def _plain(name: str, folder: Path, given: dict[str, Any]) -> DraftedSet:
     frame = pl.read_parquet(folder / f"{name}.parquet").gather_every(given.get("every", 1))
-    label = frame[given["label"]].cast(pl.String)
-    target, count = classes_of(label, given.get("positive"))
-    names = ["other", str(given["positive"])] if "positive" in given else sorted(label.unique().to_list())
-    events = frame.drop(given["label"], *given.get("leave", []))
+    if "number" in given:
+        frame = frame.with_columns(pl.sql_expr(given["number"]).alias(_NUMBER)).drop_nulls(_NUMBER)
+    asked = given.get("label", _NUMBER)
+    target, label = (_numbers if "number" in given else _classes)(frame[asked], given)
+    events = frame.drop(asked, *given.get("leave", []))
     if "time" not in given:
         times = pl.int_range(len(frame), dtype=pl.Int64, eager=True) * _MINUTE + _START
         events = events.with_columns(times.alias(_TIME))
@@ -113,9 +121,25 @@ def _plain(name: str, folder: Path, given: dict[str, Any]) -> DraftedSet:
     for column in events.columns:
         if events[column].null_count() and column in document["columns"] and column not in (time, key):
             document["columns"][column]["required"] = False
-    positive = 1 if count == 2 else int(np.argsort(-np.bincount(target, minlength=count), kind="stable")[1])
-    document["label"] |= {"classes": names, "positive": names[positive]}
+    for key in ("classes", "positive"):
+        document["label"].pop(key, None)
+    document["label"] |= label
     return _streamed(name, document, events, target)
+
+
+def _classes(column: pl.Series, given: dict[str, Any]) -> tuple[Truth, dict[str, Any]]:
+    """The class of each row, and what a person fills in of `[label]`."""
+    label = column.cast(pl.String)
+    target, count = classes_of(label, given.get("positive"))
+    names = ["other", str(given["positive"])] if "positive" in given else sorted(label.unique().to_list())
+    positive = 1 if count == 2 else int(np.argsort(-np.bincount(target, minlength=count), kind="stable")[1])
+    return target, {"classes": names, "positive": names[positive]}
+
+
+def _numbers(column: pl.Series, given: dict[str, Any]) -> tuple[Truth, dict[str, Any]]:
+    """The number of each row, and what a person fills in of `[label]`."""
+    target = np.clip(column.cast(pl.Float64).to_numpy(), given["min"], given["max"])
+    return target, {"type": "number", "min": given["min"], "max": given["max"]}
 
 
 def _as_records(events: pl.DataFrame) -> pl.DataFrame:
@@ -144,9 +168,7 @@ def _computed(name: str, folder: Path, given: dict[str, Any]) -> DraftedSet:
     return _streamed(name, document, whole.events, target, skip)
 
 
-def _streamed(
-    name: str, document: dict[str, Any], events: pl.DataFrame, target: NDArray[np.int64], skip: int = 0
-) -> DraftedSet:
+def _streamed(name: str, document: dict[str, Any], events: pl.DataFrame, target: Truth, skip: int = 0) -> DraftedSet:
     """The set with the features of its pipeline, cut into tiles; `skip` rows come before it."""
     pipeline = Pipeline.model_validate(document)
     table = backfill(pipeline, events)[skip:]

@@ -1,7 +1,7 @@
 """`make bench-label-curves`: labels that the product needs on labelled streams, against labels drawn at random.
 
 The product's loop is played over each set (`benchmarks.labels.curve`), by several arms (`benchmarks.labels.arms`) and
-seeds. Quality is average precision for two classes, macro-F1 for more. Rows:
+seeds. Quality is average precision for two classes, macro-F1 for more, R² for numbers (`--numbers`). Rows:
 
     L1   labels until a champion of the arm is as good on the exam as LightGBM's defaults trained on all of random's
          labels, over these
@@ -12,7 +12,7 @@ seeds. Quality is average precision for two classes, macro-F1 for more. Rows:
 Runs are kept as JSON lines and not made again while the code that they rest on is the same.
 
     python -m benchmarks label-curves [--data FOLDER] [--sets FOLDER] [--of SET ...] [--arms NAME ...]
-        [--arm NAME TABLE.KEY=VALUE ...] [--seeds 0 1 2] [--minutes N] [--peers] [--quick]
+        [--arm NAME TABLE.KEY=VALUE ...] [--seeds 0 1 2] [--minutes N] [--peers] [--numbers] [--quick]
 """
 
 from __future__ import annotations
@@ -82,17 +82,21 @@ def main() -> None:
     """Play what was not played yet, then print and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("TIDEMARK_DATA", "data")))
-    parser.add_argument("--sets", type=Path, default=OURS, help="folder of TOML files; by default the project's")
+    parser.add_argument("--sets", type=Path, help="folder of TOML files; by default the project's")
     parser.add_argument("--of", nargs="+", help="names of sets; by default all whose files are there")
     parser.add_argument("--arms", nargs="+", default=list(_USUAL), choices=list(ARMS))
     parser.add_argument("--arm", nargs="+", action="append", default=[], metavar=("NAME", "TABLE.KEY=VALUE"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, default=_ROOT / "build" / "label_curves.jsonl", help="file of runs")
+    parser.add_argument("--numbers", action="store_true", help="the project's sets whose labels are numbers")
+    parser.add_argument("--runs", type=Path, help="file of runs; by default one in build/")
     parser.add_argument("--minutes", type=float, default=600, help="after which no run is begun")
     parser.add_argument("--report", action="store_true", help="of the runs that are there, whatever code made them")
     parser.add_argument("--peers", action="store_true", help="and strategies of other packages")
     parser.add_argument("--quick", action="store_true", help="one seed, two arms")
     given = parser.parse_args()
+    name = "label_numbers" if given.numbers else "label_curves"
+    given.sets = given.sets or (OURS / "numbers" if given.numbers else OURS)
+    given.runs = given.runs or _ROOT / "build" / f"{name}.jsonl"
     arms = arms_of((RANDOM, DRAFT) if given.quick else given.arms, given.arm)
     seeds = [0] if given.quick else given.seeds
     runs = kept_runs(given.runs)
@@ -103,7 +107,7 @@ def main() -> None:
     if not runs:
         raise SystemExit(f"{given.data} holds the file of none of the sets in {given.sets}; name it with --data")
     rows, table = curve_report.rows_of(runs)
-    report.write("label_curves.quick" if given.quick else "label_curves", rows)
+    report.write(f"{name}.quick" if given.quick else name, rows)
     Console(width=200).print(table, markup=False, highlight=False)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.labels.curve import Run, final_exam, moments_of, next_period
 from benchmarks.labels.drafted_sets import DraftedSet
+from tidemark.backtest.answers import answers_of
 from tidemark.training.schedule import pause
 
 _SCIKIT: Final = ("Split", "VariableUncertainty", "RandomVariableUncertainty", "FixedUncertainty")
@@ -62,7 +63,8 @@ def played(data: DraftedSet, name: str, seed: int) -> Run:
         if at in moments:
             period = next_period(data, pipeline, int(rows[-1]) + 1)
             now = period.constant if model is None else period.of(model(period.features))
-            track.append((len(asked), now, on_exam, int((data.target[asked] == exam.positive).sum())))
+            positives = int(answers_of(pipeline).sought(data.target[asked]).sum())
+            track.append((len(asked), now, on_exam, positives))
     final = exam.constant
     if len(np.unique(data.target[asked])) > 1:
         final = exam.of(_Model(learner, data, asked, classes, seed)(exam.features))

@@ -59,13 +59,27 @@ min_holdout = 6
 """
 
 
+HOURS_PIPELINE = PIPELINE.replace(
+    'classes = ["good", "bad"]\npositive = "bad"\n', 'type = "number"\nunit = "h"\nmin = 0\nmax = 240\n'
+).replace('column = "truth"', 'column = "hours"')
+
+
 def shop(**changes: str) -> Pipeline:
     """The pipeline. changes: by the text that is replaced, `_` for a blank."""
-    text = PIPELINE
+    return parse(shop_text(PIPELINE, **changes), "shop.toml")
+
+
+def shop_text(text: str, **changes: str) -> str:
+    """A pipeline file with some values changed; `changes` as `shop` has them."""
     for key, value in changes.items():
         lines = [line for line in text.splitlines() if line.startswith(f"{key} = ")]
         text = text.replace(lines[0], f"{key} = {value}")
-    return parse(text, "shop.toml")
+    return text
+
+
+def hours_shop(**changes: str) -> Pipeline:
+    """The pipeline, of a number from 0 to 240 h instead of a class. changes: as `shop` has them."""
+    return parse(shop_text(HOURS_PIPELINE, **changes), "shop.toml")
 
 
 def frame(events: int = 900, seed: int = 0, unlabeled: float = 0.0, rate: float = 0.15) -> pl.DataFrame:
@@ -83,6 +97,15 @@ def frame(events: int = 900, seed: int = 0, unlabeled: float = 0.0, rate: float 
             "truth": pl.Series(truth).set(pl.Series(rng.random(events) < unlabeled), None),
         }
     )
+
+
+def hours_frame(events: int = 900, seed: int = 0, unlabeled: float = 0.0) -> pl.DataFrame:
+    """The same events, with hours that follow from x, the less exactly the larger y."""
+    rows, rng = frame(events, seed), np.random.default_rng([seed, 1])
+    noise = 3 * (1 + rows["y"].abs().to_numpy()) * rng.normal(size=events)
+    hours = np.clip(100 + 30 * rows["x"].to_numpy() + noise, 0, 240)
+    hidden = pl.Series(rng.random(events) < unlabeled)
+    return rows.drop("truth").with_columns(hours=pl.Series(hours).set(hidden, None))
 
 
 def history(pipeline: Pipeline | None = None, **options: float) -> History:

@@ -91,7 +91,7 @@ def with_settings(pipeline: Pipeline, settings: Settings, *, checked: bool = Fal
         ConfigError: the pipeline can't have them; says why.
 
     """
-    changed = dict(pipeline.model_dump())
+    changed = dict(pipeline.model_dump(exclude_unset=True))
     for table, keys in settings.items():
         changed[table] = {**changed.get(table, {}), **keys}
         if "policy" in keys:

@@ -9,19 +9,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tidemark.backtest.answers import Answers, Truth, answers_of, missing
 from tidemark.backtest.stream import LabeledStream
 from tidemark.errors import ConfigError
 from tidemark.features.backfill import backfill
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.pipeline.durations import format_duration
-from tidemark.training.schedule import first_is_due, looked_for
+from tidemark.training.schedule import first_is_due
 
 STREAMED: Final = 0.8
 """Share of the labels that come before the exam."""
 _FEWEST: Final = 20
 """Labels that an exam needs."""
-_FEWEST_POSITIVE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,8 @@ def prepared(
         ConfigError: it has no labels, holds a class that is not the pipeline's, or has too few labels.
 
     """
-    target = _classes(pipeline, frame, source)
+    answered = answers_of(pipeline)
+    target = _labels(answered, pipeline, frame, source)
     table = backfill(pipeline, frame)
     times = table["_time"].to_numpy()
     order = np.argsort(times, kind="stable")
@@ -82,24 +82,23 @@ def prepared(
     times, target, order = times[:used], target[:used], order[:used]
     delay = pipeline.label.delay if answers is None else answers
     features = np.ascontiguousarray(table.select(pipeline.feature_names).to_numpy()[order].astype(np.float64))
-    labeled = np.flatnonzero(target != NO_CLASS)
+    labeled = np.flatnonzero(~missing(target))
     exam = _exam(times, labeled) if len(labeled) else used
     stream = LabeledStream(features, target, times // pipeline.selection.tile, times + delay, exam=exam)
-    _check(pipeline, stream, source, times, delay)
-    positive = pipeline.label.classes.index(pipeline.label.positive)
-    return History(stream, used, len(labeled), int((target == positive).sum()), too_new, delay)
+    _check(answered, pipeline, stream, source, times, delay)
+    return History(stream, used, len(labeled), int(answered.sought(target).sum()), too_new, delay)
 
 
-def _classes(pipeline: Pipeline, frame: pl.DataFrame, source: str) -> NDArray[np.int64]:
+def _labels(answered: Answers, pipeline: Pipeline, frame: pl.DataFrame, source: str) -> Truth:
     column = pipeline.label.column
     if column is None or column not in frame.columns:
         name = "no label.column" if column is None else f"label.column = {column!r}"
         raise ConfigError(
             f"{source}: the pipeline has {name}, so that no row has a label; set label.column to the column of the "
-            "class"
+            f"{'number' if pipeline.label.is_number else 'class'}"
         )
     try:
-        return ClassReader(pipeline.label.classes, pipeline.label.positive).column(frame[column])
+        return answered.column(frame[column])
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from error
 
@@ -109,30 +108,28 @@ def _exam(times: NDArray[np.int64], labeled: NDArray[np.int64]) -> int:
     return int(np.searchsorted(times, times[labeled[int(len(labeled) * STREAMED)]], side="left"))
 
 
-def _check(pipeline: Pipeline, stream: LabeledStream, source: str, times: NDArray[np.int64], delay: int) -> None:
+def _check(
+    answered: Answers, pipeline: Pipeline, stream: LabeledStream, source: str, times: NDArray[np.int64], delay: int
+) -> None:
     """Raises ConfigError where there is too little to learn from, or to be examined on."""
-    classes = pipeline.label.classes
     begins = int(times[min(stream.exam, len(times) - 1)])
     askable = stream.askable
     before = stream.target[: stream.exam][askable[: stream.exam]]
     known = stream.target[: stream.exam][askable[: stream.exam] & (stream.known_at[: stream.exam] <= begins)]
     after = stream.target[stream.exam :][askable[stream.exam :]]
-    learnt, examined = (np.bincount(each, minlength=len(classes)).tolist() for each in (known, after))
     training = pipeline.training
-    rare = looked_for(pipeline, examined)
-    enough = len(after) >= _FEWEST and rare >= _FEWEST_POSITIVE and np.count_nonzero(examined) > 1
-    if enough and first_is_due(pipeline, learnt):
+    enough = len(after) >= _FEWEST and answered.tell_apart(after)
+    if enough and first_is_due(pipeline, answered.counts(known)):
         return
-    what = f"'{pipeline.label.positive}'" if len(classes) == 2 else "not of the commonest class"
-    if enough and first_is_due(pipeline, np.bincount(before, minlength=len(classes)).tolist()):
+    if enough and first_is_due(pipeline, answered.counts(before)):
         raise ConfigError(
             f"{source}: of {len(before):,} labels before the exam (the last fifth), {len(known):,} are known when it "
             f"begins, for an answer takes {format_duration(delay)} (label.delay)\n"
             "give a longer history, or how long answers take with --answers"
         )
     raise ConfigError(
-        f"{source}: too few labels: {len(known):,} before the exam ({looked_for(pipeline, learnt):,} {what}), "
-        f"{len(after):,} in the exam, which is the last fifth ({rare:,} {what})\n"
-        f"a simulation needs {training.min_labels:,} ({training.min_positive:,}) and {_FEWEST} ({_FEWEST_POSITIVE}), "
-        "of two classes at least; give a longer history"
+        f"{source}: too few labels: {len(known):,} before the exam{answered.shown(known)}, "
+        f"{len(after):,} in the exam, which is the last fifth{answered.shown(after)}\n"
+        f"a simulation needs {training.min_labels:,}{answered.first} and {_FEWEST}{answered.needs}; give a longer "
+        "history"
     )

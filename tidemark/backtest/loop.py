@@ -105,7 +105,7 @@ class Loop:
         """The new champion, if these answers bring one.
 
         Args:
-            answers: each pick with its class.
+            answers: each pick with what was answered.
             known_at: when each answer came, µs, in ascending order; by default when its tile began.
 
         Returns:
@@ -175,7 +175,7 @@ class Loop:
             tile_count=self._events[tile],
             policy=selection.version + (MARK if selection.focused else ""),
             features=case.features,
-            probabilities=case.probabilities,
+            probabilities=case.probabilities if case.estimate is None else None,
             uncertainty=case.uncertainty,
             model=case.model,
         )

@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tidemark.backtest.answers import answers_of
 from tidemark.backtest.loop import Loop
 from tidemark.backtest.stream import LabeledStream
 from tidemark.pipeline import Pipeline
@@ -46,16 +47,16 @@ def play(stream: LabeledStream, pipeline: Pipeline, loop: Loop) -> Iterator[Mome
         What holds after each tile that has events. What is asked too late to be known by the end is never learnt from.
 
     """
-    classes, length = pipeline.label.classes, pipeline.selection.tile
-    positive, askable = classes.index(pipeline.label.positive), stream.askable
+    answers_are, length = answers_of(pipeline), pipeline.selection.tile
+    positive, askable = answers_are.sought(stream.target), stream.askable
     waiting: list[tuple[int, int, Pick, str]] = []
     asked = positives = 0
     for number, rows in stream.by_tile():
         picks = loop.ask(number, rows, stream.features[rows], askable[rows])
         for pick in picks:
             row = parse_event_id(pick.proposal.event_id).offset
-            positives += int(stream.target[row] == positive)
-            heapq.heappush(waiting, (int(stream.known_at[row]), asked, pick, classes[stream.target[row]]))
+            positives += int(positive[row])
+            heapq.heappush(waiting, (int(stream.known_at[row]), asked, pick, answers_are.text(stream.target[row])))
             asked += 1
         end = (number + 1) * length
         answers, times = [], []

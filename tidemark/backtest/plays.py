@@ -128,6 +128,6 @@ def _played(
             gone[place] += 1
             asked, known = moment.asked, moment.known
             if moment.champion is not None:
-                points.append(Point(known, *exam.with_blocks(moment.champion.probabilities(exam.features), BLOCKS)))
+                points.append(Point(known, *exam.with_blocks(moment.champion.says(exam.features), BLOCKS)))
     constant = Point(0, *exam.constant_with_blocks(BLOCKS))
     return Play(arm.name, seed, constant, tuple(points), known, asked, time.thread_time() - begun)

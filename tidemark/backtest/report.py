@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tidemark.backtest.picture import svg
 from tidemark.backtest.result import Simulation
-from tidemark.backtest.sentence import about, sentence
+from tidemark.backtest.sentence import about, capital, sentence
 from tidemark.reports.page import figures, page, section, table, text
 from tidemark.reports.picture import DARK, LIGHT
 
@@ -17,7 +17,7 @@ def html(found: Simulation) -> str:
         f"""<h1>{text(found.title)}, simulated</h1>
 <p class="lead">{text(sentence(found))}</p>
 <div class="figures">{_figures(found)}</div>
-<h2>{text(found.metric.capitalize())} by labels</h2>
+<h2>{text(capital(found.metric))} by labels</h2>
 <p class="soft">{text(about(found))} A model that says the same of every event has {found.constant:.3f}. A shade is
 where 95 % of runs like it are to be expected, on a later period as long as the exam.</p>
 <div class="light">{svg(found, LIGHT)}</div><div class="dark">{svg(found, DARK)}</div>
@@ -41,10 +41,10 @@ def _figures(found: Simulation) -> str:
     return figures(
         (
             (f"{found.events:,}", "events in the history"),
-            (f"{found.labels:,}", f"labels, {found.positives:,} {found.positive}"),
+            (f"{found.labels:,}", f"labels, {found.positives:,} {found.positive}" if found.positive else "labels"),
             (f"{found.played:,}", "events streamed"),
             (f"{found.exam:,}", "later labels that models are examined on"),
-            (f"{arm.mean[-1]:.3f}", f"{found.metric} after {arm.grid[-1]:,} labels"),
+            (f"{arm.mean[-1]:.3f}", f"{found.metric}{found.off(arm.mean[-1])} after {arm.grid[-1]:,} labels"),
             ("–" if found.stop is None else f"{found.stop:,}", "labels from which on more stop paying"),
         )
     )
@@ -54,7 +54,7 @@ def _arms(found: Simulation) -> str:
     rows = [
         (
             arm.name,
-            f"{arm.mean[-1]:.3f}",
+            found.told(arm.mean[-1]),
             f"{arm.low[-1]:.3f} to {arm.high[-1]:.3f}",
             f"{arm.area:.3f}",
             "" if arm.gain is None else f"{arm.gain:+.3f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -35,11 +36,12 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     """A whole simulation.
 
     source: name of the history.  metric: what quality is.  constant: quality of a model that says the same of all.
-    events, labels, positives, unlabeled: of the history; positives of the class `positive`.  played: events that were
-    streamed.  exam: labels that models were examined on.  budget: labels to spend.  arms: the pipeline as it is first.
-    chosen: name of the arm whose settings are advised.  stop: labels from which on more stop paying in it, None if
-    they pay to the end.  toml: the settings to paste.  notes: what was cut, left out, or can't be told.  seconds: of
-    processor time.
+    spread, unit: where labels are numbers, the standard deviation of the exam's, and what they are numbers of.
+    events, labels, positives, unlabeled: of the history; positives of the class `positive`, "" where there is none.
+    played: events that were streamed.  exam: labels that models were examined on.  budget: labels to spend.
+    arms: the pipeline as it is first.  chosen: name of the arm whose settings are advised.  stop: labels from which on
+    more stop paying in it, None if they pay to the end.  toml: the settings to paste.  notes: what was cut, left out,
+    or can't be told.  seconds: of processor time.
     """
 
     source: str
@@ -47,6 +49,8 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     positive: str
     constant: float
+    spread: float | None = None
+    unit: str = ""
     events: int
     labels: int
     positives: int
@@ -65,6 +69,16 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     def own(self) -> ArmCurve:
         """The pipeline as it is."""
         return self.arms[0]
+
+    def told(self, value: float) -> str:
+        """A quality for people; of numbers also how far off a model of this R² is."""
+        return f"{value:.3f}{self.off(value)}"
+
+    def off(self, value: float) -> str:
+        """Where labels are numbers, how far off a model of an R² is, in brackets; "" where they are classes."""
+        if self.spread is None:
+            return ""
+        return f" (RMSE {self.spread * math.sqrt(max(0.0, 1 - value)):.3g}{f' {self.unit}' if self.unit else ''})"
 
     def arm(self, name: str) -> ArmCurve:
         """The arm of a name."""

@@ -15,7 +15,12 @@ _TOO_FEW: Final = 2 * NEXT
 def about(found: Simulation) -> str:
     """What quality is measured on."""
     what = f" of '{found.positive}'" if found.metric == "average precision" else ""
-    return f"{found.metric.capitalize()}{what} on {found.exam:,} later labels that none of the models has learnt from."
+    return f"{capital(found.metric)}{what} on {found.exam:,} later labels that none of the models has learnt from."
+
+
+def capital(words: str) -> str:
+    """Words as a sentence begins; what is written with capitals stays so."""
+    return words[:1].upper() + words[1:]
 
 
 def sentence(found: Simulation) -> str:
@@ -34,13 +39,13 @@ def _pays(found: Simulation) -> str:
     arm = found.arm(found.chosen)
     last = arm.grid[-1]
     if found.stop is None:
-        end = f"{arm.mean[-1]:.3f} [{arm.low[-1]:.3f}, {arm.high[-1]:.3f}] after {last:,}"
+        end = f"{arm.mean[-1]:.3f} [{arm.low[-1]:.3f}, {arm.high[-1]:.3f}]{found.off(arm.mean[-1])} after {last:,}"
         if last < _TOO_FEW:
             return f"{last:,} labels are too few to tell when more stop paying: {end}."
         return f"Labels pay as far as can be told: {end}{_following(arm)}."
     at = arm.grid.index(found.stop)
-    here = f"{arm.mean[at]:.3f} [{arm.low[at]:.3f}, {arm.high[at]:.3f}]"
-    end = f"{arm.mean[-1]:.3f} after {last:,}{_following(arm)}"
+    here = f"{arm.mean[at]:.3f} [{arm.low[at]:.3f}, {arm.high[at]:.3f}]{found.off(arm.mean[at])}"
+    end = f"{found.told(arm.mean[-1])} after {last:,}{_following(arm)}"
     return f"More than {found.stop:,} labels stop paying: {here} there, {end}."
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemark.backtest.advice import Gain, gain, stops_paying
+from tidemark.backtest.answers import answers_of
 from tidemark.backtest.arms import OWN, RANDOM, Arm, Settings, with_settings
 from tidemark.backtest.curves import Curve, curve_of, grid_of
 from tidemark.backtest.history import History
@@ -74,21 +75,24 @@ def simulate(  # noqa: PLR0913 - all but the first three are options
     }
     chosen = _best(gains)
     stop = stops_paying(grid, curves[chosen].mean)
-    exam = int(pace.stream.askable[pace.stream.exam :].sum())
+    answered = answers_of(pipeline)
+    examined = pace.stream.target[pace.stream.exam :][pace.stream.askable[pace.stream.exam :]]
     cost = pipeline.selection.cost
     goal = float(curves[RANDOM if RANDOM in curves else OWN].mean[-1])
     return Simulation(
         source=source,
         title=pipeline.title or pipeline.name,
-        metric="average precision" if len(pipeline.label.classes) == 2 else "mean F1 of the classes",
+        metric=answered.metric,
         positive=pipeline.label.positive,
         constant=by_arm[OWN][0].constant.value,
+        spread=answered.spread(examined),
+        unit=pipeline.label.unit or "",
         events=history.events,
         labels=history.labels,
         positives=history.positives,
         unlabeled=history.unlabeled,
         played=pace.stream.exam - pace.stream.begin,
-        exam=exam,
+        exam=len(examined),
         budget=pace.labels,
         arms=[
             _arm_curve(arm, by_arm[arm.name], grid, curves[arm.name], gains.get(arm.name), goal)

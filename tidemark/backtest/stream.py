@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemark.pipeline.classes import NO_CLASS
+from tidemark.backtest.answers import Truth, missing
 
 
 @dataclass(frozen=True, slots=True)
 class LabeledStream:
     """Events in the order of their tiles: those before `exam` are streamed, the others are what models are examined on.
 
-    features: (n, d), NaN is missing.  target: (n,) classes, `NO_CLASS` where there is no label.  tiles: (n,) tile of
-    each event.  known_at: (n,) µs, when the label of each is known, once it is asked for.  begin: the first event that
-    is streamed.  exam: the first one that models are examined on.
+    features: (n, d), NaN is missing.  target: (n,) the label of each (`tidemark.backtest.answers.Truth`).  tiles: (n,)
+    tile of each event.  known_at: (n,) µs, when the label of each is known, once it is asked for.  begin: the first
+    event that is streamed.  exam: the first one that models are examined on.
     """
 
     features: NDArray[np.float64]
-    target: NDArray[np.int64]
+    target: Truth
     tiles: NDArray[np.int64]
     known_at: NDArray[np.int64]
     exam: int
@@ -30,7 +30,7 @@ class LabeledStream:
     @property
     def askable(self) -> NDArray[np.bool_]:
         """(n,) which events have a label."""
-        return np.asarray(self.target != NO_CLASS)
+        return ~missing(self.target)
 
     def by_tile(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Number and rows of each tile that is streamed."""

@@ -13,7 +13,6 @@ import typer
 from tidemark.cli.console import PipelineFile, err, out, told
 from tidemark.cli.pipeline_file import load
 from tidemark.errors import ConfigError
-from tidemark.pipeline.number_checks import refuse_number
 from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ def simulate(
         from tidemark.cli.simulation_view import Progress
 
         read = load(pipeline)
-        refuse_number(read, "tidemark simulate")
         arms = arms_of(read, _names(strategies), _names(learners), _names(schedules))
         with Progress(err) if err.is_terminal else nullcontext() as progress:
             history, notes = _history(read, data, events, topic, answers, all_known=all_known)

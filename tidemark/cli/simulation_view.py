@@ -69,8 +69,8 @@ def shown(found: Simulation, width: int, height: int | None = None) -> Renderabl
     """
     head = Text.assemble(
         (safe(found.title), "bold"),
-        f" on {safe(found.source)}: {found.events:,} events, {found.labels:,} with a label, {found.positives:,} "
-        f"'{safe(found.positive)}'",
+        f" on {safe(found.source)}: {found.events:,} events, {found.labels:,} with a label",
+        f", {found.positives:,} '{safe(found.positive)}'" if found.positive else "",
     )
     axis = Text(f"{safe(about(found))} {_BAND}: 95 % of runs as it is", style="dim")
     advice, settings = safe(sentence(found)), found.toml.strip()

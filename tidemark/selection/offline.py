@@ -15,6 +15,7 @@ from tidemark.evaluation.focus import stretched
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import NO_MODEL
 from tidemark.registry.label_counts import LabelCounts
+from tidemark.registry.schema import ModelSchema
 from tidemark.selection.asked import AskedCases
 from tidemark.selection.choice import Pick, choose
 from tidemark.selection.clock import Watermarks
@@ -22,8 +23,8 @@ from tidemark.selection.cost import bounds, cost_of
 from tidemark.selection.ledger import Ledger
 from tidemark.selection.proposals import active_rows, rows_to_keep, rows_to_propose
 from tidemark.selection.ranking import Choice
-from tidemark.selection.scoring import Ranker, score
-from tidemark.selection.tiles import OpenTile, Part, Proposal
+from tidemark.selection.scoring import Ranker, Scores, score, score_number
+from tidemark.selection.tiles import Estimate, OpenTile, Part, Proposal
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +39,10 @@ class Model(Protocol):
 
     def probabilities(self, rows: Floats, /) -> Floats:
         """(n, classes) of rows (n, features)."""
+        ...
+
+    def estimates(self, rows: Floats, /) -> Floats:
+        """(n, 3) numbers of rows (n, features), with the ends of their intervals."""
         ...
 
 
@@ -67,6 +72,7 @@ class OfflineSelection:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._rank = Ranker(pipeline)
+        self._bounds = ModelSchema.of(pipeline).bounds
         version = pipeline.selection.version
         self._coin, self._draw = hash64(version.encode()), hash64(f"{version}/draw".encode())
         self._ledger = Ledger()
@@ -91,9 +97,8 @@ class OfflineSelection:
 
         """
         selection, n = self._pipeline.selection, len(events.offsets)
-        probabilities = None if model is None else model.probabilities(events.features)
-        version = NO_MODEL if model is None else model.version
-        scores = score(selection, version, probabilities, n, counts if model is None else model)
+        scores = self._scores(events.features, model, counts)
+        probabilities, estimates, version = scores.probabilities, scores.estimates, scores.model
         stream = hash64(events.stream.encode())
         coins = coin(stream, events.partition, events.offsets, self._coin)
         draws = coin(stream, events.partition, events.offsets, self._draw)
@@ -122,6 +127,7 @@ class OfflineSelection:
                 features=dict(zip(names, _present(events.features[row]), strict=True)),
                 context={},
                 stage=ranking.stage,
+                estimate=None if estimates is None else _estimate(estimates[row]),
             )
             for row in asks[chosen.rows].tolist()
         ]
@@ -145,6 +151,19 @@ class OfflineSelection:
         self._asked += len(picks)
         self._cases.add(pick.proposal for pick in picks)
         return picks
+
+    def _scores(self, features: Floats, model: Model | None, counts: LabelCounts | None) -> Scores:
+        selection = self._pipeline.selection
+        if model is None:
+            return score(selection, NO_MODEL, None, len(features), counts)
+        if self._bounds is not None:
+            return score_number(selection, model.version, model.estimates(features), self._bounds, model)
+        return score(selection, model.version, model.probabilities(features), len(features), model)
+
+
+def _estimate(row: Floats) -> Estimate:
+    value, low, high = row.tolist()
+    return value, low, high
 
 
 def _present(values: Floats) -> list[float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from tidemark.pipeline import Pipeline
 from tidemark.pipeline.expressions import EvaluationError, Expression, Schema, compile_expression, evaluate
 from tidemark.pipeline.model import Selection
 from tidemark.registry.label_counts import LabelCounts
+from tidemark.selection.doubt import doubt_of
 from tidemark.selection.start import Sought, looks_for_positives, share_of_odd
 from tidemark.strategies import Scored, make
 
@@ -57,6 +58,14 @@ def score(selection: Selection, model: str, probabilities: Floats | None, n: int
     if probabilities is None:
         return Scores(model, None, np.full(n, np.nan), source)
     return Scores(model, probabilities, make(selection).uncertainty(probabilities), source)
+
+
+def score_number(  # the arguments are those of `score`, and the label's bounds
+    selection: Selection, model: str, estimates: Floats, bounds: tuple[float, float], source: object = None
+) -> Scores:
+    """Uncertainty of n rows, whose estimates are (n, 3), by the strategy's measure of what they are doubted by."""
+    doubted = score(selection, model, doubt_of(estimates, bounds), len(estimates), source)
+    return replace(doubted, estimates=estimates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,10 @@ class TrainedModel:
         """Probabilities (n, classes) of rows (n, d), as they are."""
         return probabilities(self.booster, self.scaling(rows))
 
+    def says(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities, or estimates where the label is a number: what models are judged by."""
+        return self.probabilities(rows) if self.bounds is None else self.estimates(rows)
+
     def estimates(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Estimates (n, 3) of a number, of rows (n, d), as they are (`tidemark.registry.estimates`)."""
         scores = np.asarray(self.booster.predict(self.scaling(rows), raw_score=True, num_threads=1), np.float64)

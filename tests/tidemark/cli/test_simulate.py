@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from histories import PIPELINE, frame, shop
+from histories import HOURS_PIPELINE, PIPELINE, frame, hours_frame, shop
 from terminal import Terminal
 from typer.testing import CliRunner
 
@@ -111,6 +111,21 @@ def test_a_history_with_too_few_labels_is_told_what_it_needs(folder: Path) -> No
     assert done.exit_code == 1
     assert "too few labels" in done.output
     assert "a simulation needs 12 (2) and 20 (5)" in " ".join(done.output.split())
+
+
+def test_of_numbers_it_is_told_how_far_off_models_are_in_their_unit(folder: Path) -> None:
+    (folder / "hours.toml").write_text(HOURS_PIPELINE)
+    hours_frame(1_500).write_parquet(folder / "hours.parquet")
+    page = folder / "hours.html"
+    command = ["simulate", str(folder / "hours.toml"), "--data", str(folder / "hours.parquet"), "--html", str(page)]
+    done = CliRunner().invoke(app, [*command, *QUICK, "--budget", "60"])
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    assert "R² on 296 later labels" in text
+    assert re.search(r"0\.\d{3} \[[^]]*\] \(RMSE \d+\.?\d* h\) after 60", text), text
+    assert "'" not in text.split("R²")[0], "there is no positive class"
+    shown = page.read_text()
+    assert re.search(r"<td>random</td><td>0\.\d{3} \(RMSE \d+\.?\d* h\)</td>", shown)
 
 
 def test_names_of_a_stranger_are_shown_as_text(folder: Path) -> None:

@@ -169,6 +169,9 @@ def test_while_positives_are_looked_for_the_others_are_drawn_with_their_inclusio
             p = 1 / (1 + np.exp(-rows[:, 0]))
             return np.column_stack([1 - p, p])
 
+        def estimates(self, rows: np.ndarray) -> np.ndarray:
+            raise AssertionError(f"the label is a class, and numbers of {len(rows)} rows are asked for")
+
     for policy in ("margin", "robust"):
         pipe = pipeline(budget=9, explore=1, policy=policy)
         given = events(3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,7 @@ from tidemark.registry.label_counts import LabelCounts
 from tidemark.registry.schema import ModelSchema
 from tidemark.runtime.processor import Output, Partition
 from tidemark.runtime.steps import RoundContext
-from tidemark.selection.doubt import doubt_of
-from tidemark.selection.scoring import Scores, score
+from tidemark.selection.scoring import Scores, score, score_number
 from tidemark.stream.hops import event_ids
 from tidemark.stream.lateness import Punctuality
 from tidemark.stream.models import ActiveModel, CountsLabels, Estimates, ModelSource, Scales
@@ -133,9 +132,7 @@ class PredictStep:
             )
         if not isinstance(model, Estimates):
             raise ModelError(f"model {model.version} gives no number: it was trained for classes; retrain it")
-        estimates = model.estimates(table)
-        doubted = score(selection, model.version, doubt_of(estimates, self._bounds), n, known)
-        return replace(doubted, estimates=estimates)
+        return score_number(selection, model.version, model.estimates(table), self._bounds, known)
 
 
 def probabilities_of(model: ActiveModel, table: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
