@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Message, Producer
+from confluent_kafka import Message
+from feeding import feeder
 from offsets import read_settled
 from streaming import purchases, shop
 
-from tidemark.kafka import ensure_topics, headers_of_each, producer_config, topic_incarnation
+from tidemark.kafka import ensure_topics, headers_of_each, topic_incarnation
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate, Label, LabelRange, decode, encode
 from tidemark.records.topics import TopicSpec
@@ -49,7 +50,7 @@ class LineageWorld:
 
     def produce(self, outputs: Iterable[Output], came: Sequence[int] | None = None) -> None:
         """Write records. came: Kafka's timestamp of each, ms."""
-        producer = Producer(producer_config(self.settings))
+        producer = feeder(self.settings)
         for number, output in enumerate(outputs):
             # The client would take a missing partition for number 0.
             place: dict[str, Any] = {} if output.partition is None else {"partition": output.partition}

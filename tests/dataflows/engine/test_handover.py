@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Message, Producer
 from counting import CountingProcessor, expected
+from feeding import feeder
 from hypothesis import given
 from hypothesis import strategies as st
 from offsets import read_settled
@@ -210,7 +211,7 @@ class Topics:
         return session, processor
 
     def feed(self, count: int) -> None:
-        producer = Producer(producer_config(self.settings))
+        producer = feeder(self.settings)
         for number in range(self.fed, self.fed + count):
             producer.produce(f"{self.name}.in", b"%d" % (number // 3), b"k%d" % (number % 7), number % 3)
         assert producer.flush(60) == 0
