@@ -41,6 +41,8 @@ class EngineConfig:
         cut at one event time.
     idle_timeout: a partition without rows for so long holds nobody back.
     tick_interval: between two calls of the processor's `tick`.
+    idle_wait: most time that a worker which has nothing to do waits within Kafka's client, where a record wakes it.
+    poll_interval: between two looks otherwise: of one that waits for Kafka's answers, or for others' rows.
     fixed_partitions: topics whose number of partitions must be this: keys are spread over them by the flow itself.
     elect_by: topic of a single partition by which one process is elected that has all partitions of all topics, while
         others stand by; None: processes share the partitions.
@@ -72,6 +74,7 @@ class EngineConfig:
     last: tuple[str, ...] = ()
     idle_timeout: float = 0.5
     tick_interval: float = 0.2
+    idle_wait: float = 0.03
     poll_interval: float = 0.002
     fixed_partitions: Mapping[str, int] = field(default_factory=dict)
     elect_by: str | None = None

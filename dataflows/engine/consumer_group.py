@@ -136,8 +136,11 @@ class Membership:
         except KafkaException as error:
             _log.info("%s: %s; closing all the same", self._config.group, error.args[0].str())
 
-    def read(self) -> None:
+    def read(self, wait: float = 0.0) -> None:
         """Rows that have come, to their lanes; partitions that have come and gone.
+
+        Args:
+            wait: seconds to wait for the first row, if none has come.
 
         Raises:
             TopicError: records that are needed are gone.
@@ -149,6 +152,8 @@ class Membership:
         hidden = any(lane.is_open and not lane.rows and not lane.is_told for lane in self.lanes.values())
         asked = records_to_read(held, self._config.batch_rows, hidden=hidden)
         messages = self._joined.consume(asked, 0)
+        if not messages and wait > 0 and (first := self._joined.poll(wait)) is not None:
+            messages = [first, *self._joined.consume(asked - 1, 0)]  # `consume` alone waits for all that it may give
         if self._callback_error is not None:
             raise self._callback_error
         if messages:

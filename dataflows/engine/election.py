@@ -52,8 +52,11 @@ class Election:
         )
         self._waiting_since = self._clock()
 
-    def won(self) -> bool:
+    def won(self, wait: float = 0.0) -> bool:
         """Whether this process is the active one now.
+
+        Args:
+            wait: seconds that one which stands by waits for its turn.
 
         Raises:
             BrokerError: Kafka refuses to let it stand.
@@ -61,7 +64,7 @@ class Election:
         """
         if self._consumer is None:
             return False
-        message = self._consumer.poll(0)
+        message = self._consumer.poll(0 if self._elected else wait)
         error = None if message is None else message.error()
         if error is not None and (error.code() in REFUSED or error.fatal()):
             raise self._refused(error.str())

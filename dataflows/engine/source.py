@@ -126,13 +126,15 @@ class _Reader(StatelessSourcePartition[Work]):
         self._session = session
         self._pause = timedelta(seconds=session.poll_interval)
         self._idle = False
+        self._asked = datetime.now(UTC)
 
     def next_batch(self) -> list[Work]:
         if self._session.stopping:
             raise StopIteration
-        work = self._session.poll()
+        self._asked = datetime.now(UTC)
+        work = self._session.poll(wait=True)
         self._idle = not work
         return work
 
     def next_awake(self) -> datetime | None:
-        return datetime.now(UTC) + self._pause if self._idle else None
+        return self._asked + self._pause if self._idle else None  # Bytewax counts from then, too

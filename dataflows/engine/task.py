@@ -147,8 +147,11 @@ class Session:
             self.abandon()
             raise
 
-    def poll(self) -> list[Work]:
+    def poll(self, *, wait: bool = False) -> list[Work]:
         """What there is to do now; empty when there is nothing, or when the sink has not handled the last yet.
+
+        Args:
+            wait: for a record for a moment, where there is nothing else to do.
 
         Raises:
             TopicError, BrokerError: the flow can't go on; says what to do.
@@ -159,7 +162,7 @@ class Session:
                 self._look_for_lost_rounds()
                 return []
             self._waits = 0
-            return self._poll()
+            return self._poll(self._patience() if wait else 0.0)
         except BaseException:
             self.abandon()
             raise
@@ -181,15 +184,24 @@ class Session:
         """Whether the flow was asked to stop and everything read has been handled."""
         return self._stop.requested and self._in_flight == 0
 
-    def _poll(self) -> list[Work]:
+    def _patience(self) -> float:
+        """Seconds for which nothing but a record gives this worker something to do."""
+        if self._commits.pending or self._commits.broken is not None or self._stop.requested:
+            return 0.0
+        if any(lane.rows or not lane.is_open for lane in self._membership.lanes.values()):
+            return 0.0
+        until_tick = self._last_tick + self._config.tick_interval - self._clock()
+        return max(0.0, min(self._config.idle_wait, until_tick))
+
+    def _poll(self, patience: float) -> list[Work]:
         self._look_at_topics()
         if self._commits.broken is not None:
             self._commits.recover(self._clock() + self._config.recovery_timeout)
-        if not self._active():
+        if not self._active(patience):
             return []
         if not self._commits.hand_over():
             return []
-        self._membership.read()
+        self._membership.read(patience)
         for gap in self._membership.gaps():
             self._commits.step_over(gap)
         if self._commits.broken is not None:
@@ -232,11 +244,11 @@ class Session:
         else:
             self._election.join()
 
-    def _active(self) -> bool:
+    def _active(self, patience: float) -> bool:
         """Whether this process may read. One that has just been elected joins; one that no longer is leaves."""
         if self._election is None:
             return True
-        active = self._election.won()
+        active = self._election.won(patience)
         if active and self._membership.consumer is None:
             self._membership.join()
         elif not active and self._membership.consumer is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -149,6 +150,40 @@ def test_a_full_transaction_is_committed_whatever_its_age(bench: Bench) -> None:
     session, _ = bench.session(commit_interval=3_600, commit_rows=90)
     bench.times(90)
     pump(session, bench.all_committed(), "the full transaction was not committed")
+
+
+def _polled(session: Session) -> tuple[list[Work], float]:
+    """What a poll that may wait gives, and the seconds that it took; what it gives is processed."""
+    begun = time.monotonic()
+    work = session.poll(wait=True)
+    took = time.monotonic() - begun
+    session.handle([session.process(each) for each in work])
+    return work, took
+
+
+def test_a_worker_that_has_nothing_to_do_waits_for_a_record_and_is_woken_by_it(bench: Bench) -> None:
+    """It took a twentieth of a processor for polling, and flows of pipelines rest most of the time."""
+    bench.times(30)
+    session, _ = bench.session(idle_wait=0.3, tick_interval=3_600)
+    pump(session, bench.all_committed(), "the rows were not committed")
+    wait_until(lambda: _polled(session)[1] >= 0.3, "it never waits")
+    patient, _ = bench.session(idle_wait=60, tick_interval=3_600)
+    session.finish()
+    pump(patient, lambda: len(patient.lanes) == PARTITIONS, "it was given no partitions")
+    waiting = threading.Thread(target=bench.times, args=(1,))
+    waiting.start()
+    begun = time.monotonic()
+    while not _polled(patient)[0]:
+        pass
+    assert time.monotonic() - begun < 30
+    waiting.join()
+
+
+def test_a_worker_waits_for_no_record_while_it_has_to_commit(bench: Bench) -> None:
+    session, processor = bench.session(idle_wait=60, commit_interval=3_600, tick_interval=3_600)
+    bench.times(30)
+    pump(session, lambda: sum(map(len, processor.batches)) == 30, "the rows were not processed")
+    assert [took for _, took in (_polled(session) for _ in range(5)) if took > 30] == []
 
 
 def test_a_refused_record_aborts_the_transaction_and_all_is_done_again_from_what_is_committed(bench: Bench) -> None:
