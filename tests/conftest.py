@@ -90,9 +90,9 @@ def kafka(run_kafka: RunKafka) -> Settings:
     return Settings.from_environment({}).at(run_kafka.bootstrap_servers)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka_cluster3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
-    """Three embedded nodes. A test that stops one starts it again."""
+    """Three embedded nodes. A test that stops one starts it again. They cost a tenth of a processor even at rest."""
     folder = tmp_path_factory.mktemp("kafka3")
     with EmbeddedKafka(folder, 3, settings=Settings.from_environment({}), heap_mb=256) as kafka:
         yield kafka

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -48,12 +50,23 @@ def main(argv: list[str]) -> int:
         os._exit(0)  # no waiting, no warning about a child that is meant to live on
     sys.stdout.close()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the JVM is stopped by its owner; this process follows it
-    while True:
-        try:
-            return abs(jvm.wait(_POLL_SECONDS))
-        except subprocess.TimeoutExpired:
-            if os.getppid() != watched:
-                return _end(jvm)
+    ends = _ends_of(jvm.pid, watched)
+    while (status := jvm.poll()) is None:
+        if os.getppid() != watched:
+            return _end(jvm)
+        if ends:
+            select.select(ends, [], [])
+        else:
+            time.sleep(_POLL_SECONDS)
+    return abs(status)
+
+
+def _ends_of(*processes: int) -> list[int]:
+    """File descriptors of which one can be read once its process has ended; none where the system has no such thing."""
+    try:
+        return [os.pidfd_open(process) for process in processes] if sys.platform == "linux" else []
+    except OSError:  # an old kernel; or the parent has ended, which its child finds by asking
+        return []
 
 
 def _end(jvm: subprocess.Popen[bytes]) -> int:
