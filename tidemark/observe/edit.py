@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tidemark.errors import ModelError
 from tidemark.pipeline import Pipeline, format_duration
+from tidemark.pipeline.numbers import from_to
 from tidemark.records import ModelManifest
 from tidemark.registry.deployed import Deployed
 from tidemark.registry.schema import ModelSchema
@@ -26,6 +27,8 @@ class Edit:
     new_classes: list[str]
     old_classes: list[str]
     further: dict[str, tuple[int, int]]
+    label: list[str] = field(default_factory=list)
+    """What has changed about a label that is or was a number, in sentences."""
 
     @classmethod
     def of(cls, before: Deployed, after: Deployed) -> Edit:
@@ -45,12 +48,16 @@ class Edit:
                 for key, reach in after.reach.items()
                 if reach > before.reach.get(key, 0)
             },
+            label=list(_label(before, after)),
         )
 
     def __bool__(self) -> bool:
         """Whether anything has changed that features, labels or models are concerned with."""
         return any(
-            (self.added, self.changed, self.removed, self.renamed, self.new_classes, self.old_classes, self.further)
+            (
+                *(self.added, self.changed, self.removed, self.renamed),
+                *(self.new_classes, self.old_classes, self.further, self.label),
+            )
         )
 
 
@@ -81,10 +88,7 @@ def sentences(pipeline: Pipeline, before: Deployed, champion: ModelManifest | No
         yield f"renamed  {old} to {new}: its values stay"
     for name in edit.removed:
         yield f"removed  {name} ({_short(before, name)}): its values stay in {pipeline.topics.labels}, unused"
-    for name in edit.new_classes:
-        yield f"class    {name} is new: a champion that has not seen it gives it the probability 0"
-    for name in edit.old_classes:
-        yield f"class    {name} is gone: its answers count no more"
+    yield from _answers(edit)
     for key, (was_reach, reach) in edit.further.items():
         yield (
             f"windows  by {key} reach back {format_duration(reach)} instead of {format_duration(was_reach)}: "
@@ -93,6 +97,37 @@ def sentences(pipeline: Pipeline, before: Deployed, champion: ModelManifest | No
     yield f"labels   all stay ({labels:,} records in {pipeline.topics.labels}); answers of cases that wait count too"
     if champion is not None:
         yield _champion(pipeline, champion)
+
+
+def _answers(edit: Edit) -> Iterator[str]:
+    for name in edit.new_classes:
+        yield f"class    {name} is new: a champion that has not seen it gives it the probability 0"
+    for name in edit.old_classes:
+        yield f"class    {name} is gone: its answers count no more"
+    for sentence in edit.label:
+        yield f"label    {sentence}"
+
+
+def _label(before: Deployed, after: Deployed) -> Iterator[str]:
+    was, now = before.number, after.number
+    if was is None or now is None:
+        if was != now:
+            kinds = ("a number", "a class") if now is None else ("a class", "a number")
+            yield f"was {kinds[0]}, is {kinds[1]}: answers of before count no more, and the champion goes out of force"
+        return
+    if was.unit != now.unit:
+        units = " and is ".join(f"'{each.unit}'" if each.unit else "without a unit" for each in (was, now))
+        yield (
+            f"was {units}: answers of before are not converted, and count as if they were given in the new unit. Where "
+            "the numbers mean something else now, give the pipeline another name"
+        )
+    if now.least > was.least or now.greatest < was.greatest:
+        yield (
+            f"goes {from_to(now.least, now.greatest)}, where it went {from_to(was.least, was.greatest)}: answers "
+            "beyond count no more"
+        )
+    elif (now.least, now.greatest) != (was.least, was.greatest):
+        yield f"goes {from_to(now.least, now.greatest)}, where it went {from_to(was.least, was.greatest)}"
 
 
 def _champion(pipeline: Pipeline, champion: ModelManifest) -> str:

@@ -12,6 +12,7 @@ from tidemark.errors import BrokerError, RecordError, TopicError
 from tidemark.kafka import read_all
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import definitions
+from tidemark.pipeline.numbers import NumberReader
 from tidemark.records import Record, decode, encode
 from tidemark.registry import signature
 from tidemark.registry.codec import signed
@@ -30,15 +31,25 @@ class DeployedFeature(Record, frozen=True, kw_only=True):
     text: str
 
 
+class DeployedNumber(Record, frozen=True, kw_only=True):
+    """A label that is a number: of what, and between which bounds."""
+
+    unit: str
+    least: float
+    greatest: float
+
+
 class Deployed(Record, frozen=True, kw_only=True):
     """`P.models`, key `pipeline/deployed`.
 
     features: in the file's order.  reach: how far behind the watermark rows matter to the windows of each key, µs.
+    number: of a label that is one, which has no classes.
     """
 
     features: dict[str, DeployedFeature]
     classes: list[str]
     reach: dict[str, int]
+    number: DeployedNumber | None = None
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Deployed:
@@ -48,7 +59,11 @@ class Deployed(Record, frozen=True, kw_only=True):
         }
         sizes = {key: [window.size for window in pipeline.windows if window.key == key] for key in pipeline.keys}
         reach = {key: max(each, default=0) + pipeline.time.lateness for key, each in sizes.items()}
-        return cls(features=features, classes=list(pipeline.label.classes), reach=reach)
+        label, number = pipeline.label, None
+        if label.is_number:
+            reader = NumberReader(label)
+            number = DeployedNumber(unit=label.unit or "", least=reader.least, greatest=reader.greatest)
+        return cls(features=features, classes=list(label.classes), reach=reach, number=number)
 
 
 def read_deployed(

@@ -5,6 +5,7 @@ from models import pipeline_text, small_model, small_pipeline
 
 from tidemark.observe.edit import Edit, sentences
 from tidemark.pipeline import Pipeline, parse
+from tidemark.records import decode, encode
 from tidemark.registry.deployed import Deployed
 from tidemark.registry.schema import ModelSchema
 
@@ -68,3 +69,36 @@ def test_a_column_s_change_names_the_features_that_are_made_of_it() -> None:
     shown = told(('a = { type = "float" }', 'a = { type = "float", missing = [-1] }'))
     assert "changed  a (a: what it is made of has changed)" in shown
     assert "changed  sum_a (sum of a over 1h by key: what it is made of has changed)" in shown
+
+
+NUMBER = 'type = "number"\nunit = "h"\nmin = 0\nmax = 500'
+CLASSES = "classes = ['no', 'yes']\npositive = \"yes\""
+
+
+def told_of_numbers(before: str, after: str) -> str:
+    assert CLASSES in TEXT
+    files = (parse(TEXT.replace(CLASSES, label), "p.toml") for label in (before, after))
+    was, now = files
+    return "\n".join(sentences(now, Deployed.of(was), None, 785))
+
+
+def test_an_edit_of_a_label_that_is_a_number_is_told_with_what_it_does_to_answers() -> None:
+    assert told_of_numbers(NUMBER, NUMBER) == "no feature, window or class differs from what the flows ran with last"
+    shown = told_of_numbers(NUMBER, NUMBER.replace('"h"', '"min"'))
+    assert "label    was 'h' and is 'min': answers of before are not converted, and count as if" in shown
+    shown = told_of_numbers(NUMBER, NUMBER.replace('unit = "h"\n', "").replace("500", "240.5"))
+    assert "label    was 'h' and is without a unit: answers of before" in shown
+    assert "label    goes from 0 to 240.5, where it went from 0 to 500: answers beyond count no more" in shown
+    shown = told_of_numbers(NUMBER, NUMBER.replace("500", "600"))
+    assert shown.splitlines()[1] == "label    goes from 0 to 600, where it went from 0 to 500"
+    shown = told_of_numbers(CLASSES, NUMBER)
+    assert "label    was a class, is a number: answers of before count no more" in shown
+    assert "class    yes is gone" in shown
+    assert "label    was a number, is a class: answers of before count no more" in told_of_numbers(NUMBER, CLASSES)
+
+
+def test_what_was_deployed_before_numbers_were_told_is_read() -> None:
+    known = Deployed.of(OLD)
+    assert decode(Deployed, encode(known)) == known
+    older = encode(known).replace(b',"number":null', b"")
+    assert decode(Deployed, older) == known
