@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from tidemark.errors import LabelingError, TidemarkError
 from tidemark.observe.status import status_of
 from tidemark.observe.status_record import LabelingStatus, QualityStatus, Status, TopicStatus
 from tidemark.observe.words import (
+    R_SQUARED,
     alert_words,
     budget_words,
     decision_words,
@@ -80,7 +82,9 @@ async def series(visit: Visit) -> Response:
     look = await visit.site.watch.look()
     begin = time.time() - 3_600 * hours
     over_time = {name: _columns(look.series.since(name, begin)) for name in CHARTED if name != "quality"}
-    return JSONResponse({"begin": begin, "end": time.time(), "series": over_time, "learning": _learning(look)})
+    shares = not visit.site.pipeline.label.is_number
+    learning = {"learning": _learning(look), "shares": shares}
+    return JSONResponse({"begin": begin, "end": time.time(), "series": over_time, **learning})
 
 
 async def metrics(request: Request) -> Response:
@@ -164,8 +168,19 @@ def headline_of(quality: QualityStatus | None) -> str | None:
     """The one large figure of quality: its interval where that is so wide that a figure would mislead."""
     if quality is None or quality.value is None:
         return None
-    low, high = quality.low or 0.0, 1.0 if quality.high is None else quality.high
-    return share(quality.value) if high - low <= _WIDEST else f"{share(low)} to {share(high)}"
+    if quality.metric == R_SQUARED:
+        written, lowest = _written, -math.inf
+    else:
+        written, lowest = share, 0.0
+    low, high = lowest if quality.low is None else quality.low, 1.0 if quality.high is None else quality.high
+    if high - low <= _WIDEST or math.isinf(low):
+        return written(quality.value)
+    return f"{written(low)} to {written(high)}"
+
+
+def _written(number: float) -> str:
+    """R², which is no share."""
+    return f"{number:.2f}"
 
 
 def _late(look: Look) -> str | None:

@@ -152,6 +152,36 @@ def test_quality_is_one_large_figure_only_where_its_interval_is_narrow(
     assert headline_of(None) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [
+        (0.62, 0.58, 0.66, "0.62"),
+        (-0.31, -0.4, -0.22, "-0.31"),
+        (0.1, -0.9, 0.6, "-0.90 to 0.60"),
+        (1.0, None, None, "1.00"),
+        (-2.0, None, None, "-2.00"),
+        (None, None, None, None),
+    ],
+)
+def test_r_squared_is_no_share_and_may_be_below_0(
+    value: float | None, low: float | None, high: float | None, shown: str | None
+) -> None:
+    quality = QualityStatus(
+        model="m",
+        metric="r_squared",
+        value=value,
+        low=low,
+        high=high,
+        n=40,
+        of_class="",
+        base_rate=None,
+        chance=0.0,
+        more=0,
+        at=0.0,
+    )
+    assert headline_of(quality) == shown
+
+
 def test_the_page_says_what_status_says_and_shows_text_from_topics_as_text(looped: World) -> None:
     with Visitor(looped.base) as someone:
         someone.sign_in(token=looped.token("viewer", "vera"))

@@ -13,11 +13,13 @@ from tidemark.observe.status_record import (
     QualityStatus,
 )
 
+R_SQUARED: Final = "r_squared"
+"""The one measure that is no share: below 0 for a model that is worse than to say the mean."""
 _MEASURES: Final = {
     "accuracy": "accuracy",
     "average_precision": "average precision",
     "macro_recall": "mean recall of the classes",
-    "r_squared": "R²",
+    R_SQUARED: "R²",
 }
 
 
@@ -68,9 +70,8 @@ def quality_words(found: QualityStatus) -> str:
     if found.value is None:
         so_far = f"{found.n:,} random answers so far" if found.n else "no random answer yet"
         return f"{measure}{of}: cannot be told yet, {so_far}; {more}"
-    low, high = found.low or 0.0, 1.0 if found.high is None else found.high
-    text = f"{measure}{of} {found.value:.2f} (95 %: {low:.2f} to {high:.2f}) on {found.n:,} random answers it had not "
-    text += "learnt from"
+    interval = "" if found.low is None or found.high is None else f" (95 %: {found.low:.2f} to {found.high:.2f})"
+    text = f"{measure}{of} {found.value:.2f}{interval} on {found.n:,} random answers it had not learnt from"
     if found.rmse is not None and found.mae is not None:
         unit = f" {found.unit}" if found.unit else ""
         text += f", off by {found.mae:.3g}{unit} on average (RMSE {found.rmse:.3g}{unit})"
@@ -118,10 +119,14 @@ def gain_words(found: QualityStatus) -> str:
     """What a hundred more labels would bring, in words; "" where that can't be told."""
     if found.next_hundred is None or found.next_hundred_most is None:
         return ""
-    about, most = 100 * found.next_hundred, 100 * found.next_hundred_most
+    about, most = found.next_hundred, found.next_hundred_most
+    if found.metric == R_SQUARED:
+        told, bound, least = f"R² up by about {about:.3f}", f"{most:.3f}", "0.005"
+    else:
+        told, bound, least = f"about {100 * about:.1f} points", f"{100 * most:.1f}", "half a point"
     if found.enough:
-        return f"enough: a hundred more labels bring about {about:.1f} points, less than half a point in any case"
-    return f"a hundred more bring about {about:.1f} points, at most {most:.1f}"
+        return f"enough: a hundred more labels bring {told}, less than {least} in any case"
+    return f"a hundred more bring {told}, at most {bound}"
 
 
 def labeling_words(found: LabelingStatus) -> str:

@@ -50,8 +50,8 @@ const CHARTS = {
   learning: {
     data: (t) => [t.learning[0], t.learning[2], t.learning[3], t.learning[1]],
     time: false,
-    range: [0, 1],
-    value: percent,
+    range: (u, low) => [told.shares ? 0 : Math.max(-1, Math.min(0, low ?? 0)), 1], // R² falls below 0, and far at first
+    value: (value) => (told.shares ? percent(value) : plain(value)),
     series: [{ label: "low", stroke: "transparent" }, { label: "high", stroke: "transparent" }, { label: "quality", stroke: "--accent", points: true }],
     band: true,
   },

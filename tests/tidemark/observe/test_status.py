@@ -223,6 +223,18 @@ def test_what_a_hundred_more_labels_bring_is_told_in_a_sentence() -> None:
     )
 
 
+def test_r_squared_is_told_as_it_is_and_without_an_interval_where_none_is_known() -> None:
+    found = msgspec.structs.replace(
+        QUALITY, metric="r_squared", of_class="", value=-0.5, low=None, high=None, rmse=3.0, mae=2.0, unit="h"
+    )
+    assert quality_words(found).startswith("R² -0.50 on ")
+    assert "95 %: -1.20 to 0.30)" in quality_words(msgspec.structs.replace(found, low=-1.2, high=0.3))
+    more = msgspec.structs.replace(found, next_hundred=0.0123, next_hundred_most=0.021)
+    assert gain_words(more) == "a hundred more bring R² up by about 0.012, at most 0.021"
+    enough = msgspec.structs.replace(found, next_hundred=0.001, next_hundred_most=0.004, enough=True)
+    assert gain_words(enough) == "enough: a hundred more labels bring R² up by about 0.001, less than 0.005 in any case"
+
+
 def test_what_rules_decided_on_the_latest_day_is_told_in_a_sentence() -> None:
     pipeline = small_pipeline(
         extra="""
