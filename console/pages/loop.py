@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -169,7 +169,8 @@ def headline_of(quality: QualityStatus | None) -> str | None:
     if quality is None or quality.value is None:
         return None
     if quality.metric == R_SQUARED:
-        written, lowest = _written, -math.inf
+        written: Callable[[float], str] = _written
+        lowest = -math.inf
     else:
         written, lowest = share, 0.0
     low, high = lowest if quality.low is None else quality.low, 1.0 if quality.high is None else quality.high
