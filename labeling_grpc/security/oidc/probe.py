@@ -21,6 +21,10 @@ from labeling_grpc.security.oidc.settings import Provider
 
 _REDIRECTS: Final = {301, 302, 303, 307, 308}
 _LONGEST_CODE: Final = 60
+_LONGEST_AGE: Final = 10
+"""Digits of the seconds for which a cache may have kept an answer."""
+_UNTOLD: Final = {401, 403, 405, 406, 429}
+"""Answers of whatever stands before the provider, or to who is no browser: of the redirect address they say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class Client:
         if status in _REDIRECTS:
             back = location.partition("?")[0] == self.redirect
             return True if back and parse_qs(urlsplit(location).query).get("state") == [query["state"]] else None
-        return False if httpx2.codes.is_client_error(status) else None
+        return False if httpx2.codes.is_client_error(status) and status not in _UNTOLD else None
 
 
 async def skew(provider: Provider, now: Callable[[], float] = time.time) -> float | None:
@@ -99,9 +103,11 @@ async def skew(provider: Provider, now: Callable[[], float] = time.time) -> floa
 
     """
     async with _asked(provider, "GET", provider.issuer.rstrip("/") + WELL_KNOWN) as response:
-        told = response.headers.get("date", "")
+        told, age = response.headers.get("date", ""), response.headers.get("age", "0").strip()
+    # The date is that of the answer's making: since then a cache before the provider may have kept it (RFC 9111, 5.1).
+    kept = int(age) if age.isascii() and age.isdecimal() and len(age) <= _LONGEST_AGE else 0
     try:
-        return parsedate_to_datetime(told).timestamp() - now()
+        return parsedate_to_datetime(told).timestamp() + kept - now()
     except (ValueError, OverflowError):
         return None
 

@@ -131,6 +131,9 @@ def test_an_answer_that_is_none_of_oauths_is_wrong(idp: IdentityProvider, conten
     ("answer", "state"),
     [
         ((400, {}, b"redirect_uri is not registered"), "wrong"),
+        ((404, {}, b""), "wrong"),
+        ((403, {"content-type": "text/html"}, b"are you a robot?"), "note"),
+        ((429, {}, b""), "note"),
         ((200, {"content-type": "text/html"}, b"<form>"), "note"),
         ((302, {"location": "https://elsewhere.example/"}, b""), "note"),
         ((302, {"location": f"{REDIRECT}?state=of-somebody-else"}, b""), "note"),
@@ -151,6 +154,20 @@ def test_a_clock_that_is_another_than_the_providers_is_told(idp: IdentityProvide
     clock = next(each for each in findings if each.name == "sign-in: clock")
     assert clock.state == state, clock
     assert clock.state == "ok" or clock.remedy
+
+
+@pytest.mark.parametrize(
+    ("ahead", "age", "state"), [(1_200, "1200", "ok"), (1_200, "", "wrong"), (0, "9" * 40, "ok"), (0, "-5", "ok")]
+)
+def test_a_clock_is_not_told_by_an_answer_that_a_cache_has_kept(
+    idp: IdentityProvider, ahead: int, age: str, state: str
+) -> None:
+    document = json.dumps(idp._discovery()).encode()
+    headers = {"content-type": "application/json"} | ({"age": age} if age else {})
+    idp.said["/.well-known/openid-configuration"] = 200, headers, document
+    findings = examine_sign_in(environment(idp), lambda: time.time() + ahead)
+    clock = next(each for each in findings if each.name == "sign-in: clock")
+    assert clock.state == state, clock
 
 
 def test_roles_by_which_nobody_may_answer_a_case_are_wrong(idp: IdentityProvider) -> None:
