@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from desk import DAY, Desk, Open
 from labeling import MovedClock
+from shared_statements import share_statements
 
 from benchmarks.support.postgres import PostgresServer
 from labeling_grpc.commands.rules import QueueRules
@@ -13,6 +14,8 @@ from labeling_grpc.database import postgres_store, sqlite_store
 from labeling_grpc.storage.postgres import PostgresStore
 from labeling_grpc.storage.sqlite import SqliteStore
 from tidemark.records.topics import Topics
+
+share_statements()
 
 
 @pytest.fixture(scope="session")
