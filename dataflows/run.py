@@ -5,9 +5,11 @@ from __future__ import annotations
 if __name__ == "__main__":  # before what takes a second to import
     import os
 
+    from tidemark.runtime import garbage_collection
     from tidemark.runtime.signals import take_signals
 
     take_signals()
+    garbage_collection.after_imports()
     # Matrices are small: more threads than one cost up to half of the processor's time of a training, and save none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -25,6 +27,7 @@ from tidemark.errors import ConfigError, TidemarkError, TopicError
 from tidemark.flows import FLOWS, FlowSpec
 from tidemark.kafka import connect
 from tidemark.pipeline import Pipeline
+from tidemark.runtime.garbage_collection import from_now_on
 from tidemark.runtime.logs import log_to_stderr
 from tidemark.runtime.settings import Settings
 from tidemark.supervisor import NEEDS_A_PERSON
@@ -104,6 +107,7 @@ def main(argv: list[str]) -> int:
         spec = FLOWS.get(argv[0])
         pipeline, settings = pipeline_and_settings(argv[1])
         flow, sessions = built(spec, pipeline, settings, stop)
+        from_now_on()
         connect(connected(settings))  # here: what fails in Bytewax is told with a Rust panic before its sentence
     except Exception as error:
         status = exit_status(error)

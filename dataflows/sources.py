@@ -7,9 +7,11 @@ is `dataflows.engine.source_task`.
 from __future__ import annotations
 
 if __name__ == "__main__":  # before what takes a second to import
+    from tidemark.runtime import garbage_collection
     from tidemark.runtime.signals import take_signals
 
     take_signals()
+    garbage_collection.after_imports()
 
 import sys
 
@@ -19,6 +21,7 @@ from dataflows.engine.source_task import SourceTask
 from dataflows.named_task import run_named
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.declared import declared
+from tidemark.runtime.garbage_collection import from_now_on
 from tidemark.runtime.settings import Settings
 
 
@@ -51,4 +54,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from_now_on()
     sys.exit(main(sys.argv[1:]))

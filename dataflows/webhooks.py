@@ -7,9 +7,11 @@ another. The loop that reads, sends and commits is `dataflows.engine.webhook_tas
 from __future__ import annotations
 
 if __name__ == "__main__":  # before what takes a second to import
+    from tidemark.runtime import garbage_collection
     from tidemark.runtime.signals import take_signals
 
     take_signals()
+    garbage_collection.after_imports()
 
 import sys
 
@@ -19,6 +21,7 @@ from dataflows.engine.webhook_task import WebhookTask
 from dataflows.named_task import run_named
 from tidemark.pipeline.model import Pipeline
 from tidemark.registry.signature import signing_key
+from tidemark.runtime.garbage_collection import from_now_on
 from tidemark.runtime.settings import Settings
 from tidemark.webhooks.declared import requests_of, spec_of
 
@@ -58,4 +61,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from_now_on()
     sys.exit(main(sys.argv[1:]))
