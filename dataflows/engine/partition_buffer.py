@@ -72,6 +72,7 @@ class Lane:
     rows: int = 0
     bytes: int = 0
     _runs: deque[Sequence[Message]] = field(default_factory=deque)
+    _sizes: deque[list[int]] = field(default_factory=deque)
     _head: int = 0
 
     @property
@@ -149,9 +150,11 @@ class Lane:
 
     def add(self, messages: Sequence[Message], now: float) -> None:
         """Rows that just came, in offset order."""
+        sizes = list(itertools.accumulate(map(len, messages)))
         self._runs.append(messages)
+        self._sizes.append(sizes)  # bytes up to each row of the run, counted once: they are asked for several times
         self.rows += len(messages)
-        self.bytes += sum(map(len, messages))
+        self.bytes += sizes[-1]
         if self.at_end:
             self.behind_since, self.at_end = now, False
         self.last_row, self.given_up = now, False
@@ -184,9 +187,15 @@ class Lane:
         rows = min(rows, self.rows)
         if self.bytes <= most_bytes:
             return rows
-        waiting = itertools.chain.from_iterable(self._runs)
-        sizes = list(itertools.accumulate(map(len, itertools.islice(waiting, self._head, self._head + rows))))
-        return max(bisect.bisect_right(sizes, most_bytes), 1)
+        fits, head, left = 0, self._head, most_bytes
+        for sizes in self._sizes:
+            before = _before(sizes, head)
+            stop = bisect.bisect_right(sizes, before + left, head)
+            fits += stop - head
+            if stop < len(sizes) or fits >= rows:
+                break
+            head, left = 0, left - (sizes[-1] - before)
+        return max(min(fits, rows), 1)
 
     def take(self, rows: int, most_bytes: int) -> Batch:
         """The next at most `rows` rows, all on one side of the committed offset; at least one even if it is big.
@@ -205,20 +214,23 @@ class Lane:
             if replay and _offset(run[stop - 1]) >= self.committed:
                 stop = next(i for i in range(self._head, stop) if _offset(run[i]) >= self.committed)
             taken.extend(run[self._head : stop])
+            sizes = self._sizes[0]
+            self.bytes -= _before(sizes, stop) - _before(sizes, self._head)
             if stop < len(run):
                 self._head = stop
                 break
             self._runs.popleft()
+            self._sizes.popleft()
             self._head = 0
         batch = _batch(self.partition, taken, replay=replay)
         self.rows -= len(taken)
         self.told = max(0, self.told - len(taken))
-        self.bytes -= sum(map(len, taken))
         self.taken, self.taken_stamp = int(batch.offsets[-1]) + 1, int(batch.timestamps[-1])
         return batch
 
     def _forget(self) -> None:
         self._runs.clear()
+        self._sizes.clear()
         self.own.forget()
         self._head = self.rows = self.bytes = self.told = 0
 
@@ -227,6 +239,11 @@ def arrival(batch: Batch) -> int:
     """Latest Kafka timestamp (µs) of a batch; beyond every event time where its records have none."""
     latest = int(batch.timestamps.max(initial=-1))
     return min(latest * 1_000, _NEVER) if latest >= 0 else _NEVER
+
+
+def _before(sizes: list[int], row: int) -> int:
+    """Bytes of the rows of a run before one of them."""
+    return sizes[row - 1] if row else 0
 
 
 def _offset(message: Message) -> int:
