@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tidemark.formats.exact_numbers import is_rounded, whole_number, with_whole_numbers
 from tidemark.formats.foreign import foreign
+from tidemark.formats.json_columns import Field, PlainColumns
 from tidemark.formats.json_scan import DEEPEST, name_hashes, suspicious
 from tidemark.formats.shown import short
 from tidemark.pipeline.sql.values import EXACT
@@ -35,6 +36,8 @@ WANTED: Final = {
 }
 """What a dead letter says of it."""
 _NONE: Final = np.empty(0)
+_FEW: Final = 1_024
+"""Fewer records are parsed sooner than they are made columns."""
 _FAILURES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
 
@@ -138,19 +141,21 @@ class JsonReader:
         self._decode = msgspec.json.Decoder(record).decode
         self._decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._hashes = name_hashes(names)
+        told = [Field(name, each.kind, _strict(each)) for name, each in self._kinds.items()]
+        self._plain = PlainColumns(told, MAX_VALUE) if examined else None
         self._whole = [name for name, column in self._kinds.items() if column.kind == "int"]
         self._floats = [column for column in columns if column.kind == "float"]
 
     def read(self, batch: Batch) -> ReadRows:
         """The rows that can be read, and the others."""
-        records, rows, bad = self._records(batch.values)
+        fields, rows, bad = self._fields(batch.values)
         columns: dict[str, Values] = {}
         doubtful: dict[int, str] = {}
         for column in self._columns:
-            lists = [list(map(self._getters[name], records)) for name in column.names]
-            values: Values = lists[0]
-            if len(lists) > 1:
-                values, reasons = chosen(column, lists)
+            told = [fields[name] for name in column.names]
+            values: Values = told[0]
+            if len(told) > 1:
+                values, reasons = chosen(column, told)
                 doubtful |= reasons
             if column.required and not _strict(column):
                 for i, value in enumerate(values):
@@ -158,6 +163,39 @@ class JsonReader:
                         doubtful.setdefault(i, f"{column.name}: is missing")
             columns[column.name] = values
         return ReadRows(columns, rows, bad, doubtful, partial(self._rounded, batch.values, rows))
+
+    def _fields(self, values: Sequence[bytes | None]) -> tuple[Mapping[str, Values], NDArray[np.int64], dict[int, str]]:
+        """Values by their names, of the rows whose columns are as declared; the rows; and why not the others.
+
+        Most records are plain, and read together; the others are parsed. Both give the same of the same record.
+        """
+        if self._plain is None or len(values) < _FEW:
+            return self._parsed(values)
+        try:
+            plain, read = self._plain.read(values)  # type: ignore[arg-type]
+        except TypeError:  # a tombstone
+            return self._parsed(values)
+        rows, rest = np.flatnonzero(read), np.flatnonzero(~read)
+        if not len(rest):
+            return plain, rows, {}
+        parsed, places, reasons = self._parsed([values[row] for row in rest.tolist()])
+        bad = {int(rest[place]): reason for place, reason in reasons.items()}
+        rows = np.concatenate([rows, rest[places]])
+        order = np.argsort(rows)
+        mask = pl.Series(read)
+        return (
+            {
+                name: pl.concat([own.filter(mask), pl.Series(parsed[name], dtype=own.dtype)]).gather(order)
+                for name, own in plain.items()
+            },
+            rows[order],
+            bad,
+        )
+
+    def _parsed(self, values: Sequence[bytes | None]) -> tuple[Mapping[str, Values], NDArray[np.int64], dict[int, str]]:
+        """As `_fields`, of records one by one."""
+        records, rows, bad = self._records(values)
+        return {name: list(map(getter, records)) for name, getter in self._getters.items()}, rows, bad
 
     def _records(self, values: Sequence[bytes | None]) -> tuple[list[Any], NDArray[np.int64], dict[int, str]]:
         """Decoded structs of the rows whose columns are as declared; the rows; and why not the others."""

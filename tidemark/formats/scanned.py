@@ -93,7 +93,7 @@ def _column(slot: Slot, found: Found, i: int, texts: pl.Series | None, there: ND
     if slot.kind == "text":
         lengths = pl.Series("length", np.maximum(found.lengths[i], 0))
         frame = pl.DataFrame([texts, pl.Series("begin", found.whole[i]), lengths])
-        own = _decoded(frame.select(pl.col("texts").bin.slice(pl.col("begin"), pl.col("length"))).to_series())
+        own = decoded(frame.select(pl.col("texts").bin.slice(pl.col("begin"), pl.col("length"))).to_series())
     elif slot.kind == "float":
         own = pl.Series(found.numbers[i])
     elif slot.kind == "bool":
@@ -105,7 +105,7 @@ def _column(slot: Slot, found: Found, i: int, texts: pl.Series | None, there: ND
     return own if there.all() else own.set(pl.Series(~there), None)
 
 
-def _decoded(texts: pl.Series) -> pl.Series:
+def decoded(texts: pl.Series) -> pl.Series:
     """Texts of UTF-8, null where one is not."""
     try:
         return texts.cast(pl.String)
