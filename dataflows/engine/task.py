@@ -125,9 +125,10 @@ class Session:
         return self._topics.partitions
 
     def lag(self) -> float:
-        """Seconds by which the partition that is furthest behind is. Any thread may ask."""
+        """Seconds by which the partition that is furthest behind is, or by which Kafka is silent. Any thread may ask."""
         now, wall = self._clock(), self._wall()
-        return max((lane.lag(now, wall) for lane in list(self._membership.lanes.values())), default=0.0)
+        lanes = list(self._membership.lanes.values())
+        return max([self._topics.unheard(now), *(lane.lag(now, wall) for lane in lanes)])
 
     # -- the source's side ---------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ A consumer of a re-created topic stalls without an error (confluent-kafka-python
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -64,6 +65,7 @@ class TopicWatch:
         self._asked: dict[str, Future[Any]] | None = None
         self._next = 0.0
         self._gone_since: float | None = None
+        self._heard = -math.inf
 
     def start(self) -> None:
         """Look for the first time, and wait for the answer.
@@ -84,7 +86,8 @@ class TopicWatch:
                 except KafkaException as error:
                     told = self._refuse(name, error, deadline, told)
         self._check_fixed()
-        self._next = self._clock() + self._interval
+        self._heard = self._clock()
+        self._next = self._heard + self._interval
 
     def _refuse(self, name: str, error: KafkaException, deadline: float, told: str) -> str:
         """Raise what is wrong with a topic at the start, unless Kafka may only need more time: told once a reason."""
@@ -107,6 +110,14 @@ class TopicWatch:
     def partitions(self) -> frozenset[tuple[str, int]]:
         """Topic and number of every partition, as last seen."""
         return frozenset((name, index) for name, seen in list(self._seen.items()) for index in range(seen.partitions))
+
+    def unheard(self, now: float) -> float:
+        """Seconds since Kafka described the topics, where it should have done so again; else 0. Any thread may ask.
+
+        A client that is cut off from Kafka is told of no record, and of no end that has moved.
+        """
+        since = now - self._heard
+        return since if since > self._interval + 2 * _TIMEOUT else 0.0
 
     def look_now(self) -> None:
         """Something is odd: look at once."""
@@ -138,7 +149,7 @@ class TopicWatch:
                 else:
                     _log.info("topic %s can't be looked at: %s", name, error.args[0].str())
                 return None
-        self._gone_since = None
+        self._gone_since, self._heard = None, now
         before, self._seen = self._seen, latest
         self._check_fixed()
         return _difference(before, latest)

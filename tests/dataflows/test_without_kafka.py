@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Uuid
 from confluent_kafka.admin import AdminClient
 
 from dataflows.engine.topic_monitor import TopicWatch
@@ -53,6 +56,46 @@ class Silent:
 
     def result(self) -> object:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+class Answering:
+    """An administration client whose Kafka answers until it is cut off."""
+
+    def __init__(self) -> None:
+        self.is_cut_off = False
+
+    def describe_topics(self, topics: object, request_timeout: float) -> dict[str, Future[object]]:  # noqa: ARG002
+        told: Future[object] = Future()
+        if self.is_cut_off:
+            told.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+        else:
+            told.set_result(SimpleNamespace(topic_id=Uuid(1, 2), partitions=[None]))
+        return {"p.raw": told}
+
+
+def test_a_kafka_that_is_silent_is_told_by_how_long_it_has_been_so() -> None:
+    now, kafka = [0.0], Answering()
+    watch = TopicWatch(
+        cast("AdminClient", kafka), ("p.raw",), fixed={}, interval=5.0, patience=60.0, clock=lambda: now[0]
+    )
+    assert watch.unheard(0.0) == math.inf
+    watch.start()
+    for _ in range(200):
+        now[0] += 0.5
+        watch.look()
+        assert watch.unheard(now[0]) == 0.0
+    kafka.is_cut_off, told = True, []
+    for _ in range(100):
+        now[0] += 0.5
+        watch.look()
+        told.append(watch.unheard(now[0]))
+    assert 45 < told[-1] <= 60
+    assert sum(each == 0.0 for each in told) <= 40
+    kafka.is_cut_off = False
+    for _ in range(20):
+        now[0] += 0.5
+        watch.look()
+    assert watch.unheard(now[0]) == 0.0
 
 
 @pytest.fixture

@@ -283,7 +283,8 @@ def _refuse_elsewhere(look: _Look, topic: str, rows: Rows, looks: Looks, raw: ND
             reason = (
                 f"records of this key lie in partition {number} of {topic}, and in {raw[i]} by the hash of Kafka's "
                 "Java clients, by which events that are asked about are recorded. Let the topic's producers set "
-                'partitioner = murmur2_random, or write key = "other" at [[raw]]'
+                'partitioner = murmur2_random, or write key = "other" at [[raw]]; of a topic that has just got more '
+                "partitions, wait until windows have forgotten"
             )
             look.refuse(int(rows.offsets[i]), Why.ELSEWHERE, reason)
 
