@@ -125,7 +125,7 @@ class Session:
         return self._topics.partitions
 
     def lag(self) -> float:
-        """Seconds by which the partition that is furthest behind is, or by which Kafka is silent. Any thread may ask."""
+        """Seconds by which the furthest partition is behind, or by which Kafka is silent. Any thread may ask."""
         now, wall = self._clock(), self._wall()
         lanes = list(self._membership.lanes.values())
         return max([self._topics.unheard(now), *(lane.lag(now, wall) for lane in lanes)])
