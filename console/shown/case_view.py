@@ -11,7 +11,7 @@ from console.shown.facts import FactBook, Facts, words
 from console.shown.formatting import due_in, number, share
 from console.shown.timeline import Timeline, timeline
 from labeling_grpc.client.reasons import why_asked
-from labeling_grpc.client.values import Case, CaseDetails, Task
+from labeling_grpc.client.values import Case, CaseDetails, NumberRange, Task
 from tidemark.pipeline import Pipeline
 from tidemark.records import NO_MODEL
 
@@ -49,8 +49,28 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Foretold:
+    """A number that a model foretells.
+
+    value, between: for people.  at, low, high: where it and the ends of its interval lie between the label's bounds, %.
+    least, greatest: the bounds, for people.
+    """
+
+    value: str
+    between: str
+    at: float
+    low: float
+    high: float
+    least: str
+    greatest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opinion:
-    """What the model thinks. chances: of the model in force, or of the one that asked.  earlier: of the latter."""
+    """What the model thinks. chances: of the model in force, or of the one that asked.  earlier: of the latter.
+
+    estimate: of a number, instead of chances.
+    """
 
     version: str
     chances: list[Chance]
@@ -58,6 +78,7 @@ class Opinion:
     parts: list[Part]
     more: int
     positive: str
+    estimate: Foretold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +195,8 @@ class CaseLayout:
 
     def _opinion(self, task: Case, details: CaseDetails | None) -> Opinion | None:
         classes, positive = self._pipeline.label.classes, self._pipeline.label.positive
-        if not classes:
-            return None
+        if self._answers.number is not None:
+            return self._of_number(self._answers.number, task, details)
         chances, version, earlier = task.probabilities, "" if task.model == NO_MODEL else task.model, ""
         if details is not None and details.current_probabilities:
             if version and details.contributions_model != version and len(chances) == len(classes):
@@ -190,6 +211,30 @@ class CaseLayout:
         ]
         parts, more = ([], 0) if details is None else self._parts(task, details)
         return Opinion(version, shown, earlier, parts, more, positive)
+
+    def _of_number(self, number: NumberRange, task: Case, details: CaseDetails | None) -> Opinion | None:
+        said, version, earlier = task.estimate, task.model, ""
+        if details is not None and details.current_estimate is not None:
+            if said is not None and details.contributions_model != version:
+                earlier = f"{version} said {number.roughly(said.value)} when it was asked"
+            said, version = details.current_estimate, details.contributions_model
+        if said is None:
+            return None
+
+        def place(value: float) -> float:
+            return round(min(max(100 * (value - number.least) / (number.greatest - number.least), 0.0), 100.0), 2)
+
+        foretold = Foretold(
+            value=number.roughly(said.value),
+            between=number.between(said),
+            at=place(said.value),
+            low=place(said.low),
+            high=place(said.high),
+            least=number.roughly(number.least),
+            greatest=number.roughly(number.greatest),
+        )
+        parts, more = ([], 0) if details is None else self._parts(task, details)
+        return Opinion(version, [], earlier, parts, more, "", foretold)
 
     def _parts(self, task: Case, details: CaseDetails) -> tuple[list[Part], int]:
         telling = details.contributions[:_TELLING]

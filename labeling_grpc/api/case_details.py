@@ -285,19 +285,24 @@ class Details:
         return pb.Feature(name=name, value=None if value is None or math.isnan(value) else value)
 
     def _explain(self, response: pb.GetCaseResponse, candidate: Candidate) -> bool:
-        """Add what moved the score of the positive class, largest effect first; whether all of it fits."""
+        """Add what moved the number, or the score of the positive class, largest effect first; whether all fits."""
         model = self._champion.current()
-        if model is None or self._pipeline.label.is_number:
+        if model is None:
             return True
         rows = rows_of(self._pipeline, [candidate])
-        response.current_probabilities.extend(model.probabilities(rows)[0].tolist())
         row, names, classes = model.own(rows)[0], model.manifest.features, model.manifest.classes
         parts = model.forest.contributions(model.inputs(rows)[0])
-        if self._pipeline.label.positive not in classes:
-            return True  # a class that came after the model
-        place = classes.index(self._pipeline.label.positive)
-        # Where there are two classes, there is one score: the second one's.
-        parts = parts[place] if parts.ndim == 2 else parts if place else -parts
+        if self._pipeline.label.is_number:
+            value, low, high = model.estimates(rows)[0].tolist()
+            response.current_estimate.CopyFrom(pb.Estimate(value=value, low=low, high=high))
+            parts = parts[0]
+        else:
+            response.current_probabilities.extend(model.probabilities(rows)[0].tolist())
+            if self._pipeline.label.positive not in classes:
+                return True  # a class that came after the model
+            place = classes.index(self._pipeline.label.positive)
+            # Where there are two classes, there is one score: the second one's.
+            parts = parts[place] if parts.ndim == 2 else parts if place else -parts
         response.base_score, response.contributions_model = float(parts[-1]), model.version
         order = np.argsort(-np.abs(parts[:-1]), kind="stable").tolist()
         contributions, all_ = fit((_contribution(names[at], row[at], parts[at]) for at in order), MAX_CONTRIBUTIONS)

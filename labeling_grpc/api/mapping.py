@@ -144,6 +144,8 @@ def _fill(shown: pb.Case, candidate: Candidate, placed: LeasedCase | CaseRow, na
     shown.priority = candidate.priority
     if candidate.probabilities:
         shown.probabilities.extend(candidate.probabilities)
+    if candidate.value is not None and candidate.low is not None and candidate.high is not None:
+        shown.estimate.CopyFrom(pb.Estimate(value=candidate.value, low=candidate.low, high=candidate.high))
     if candidate.uncertainty is not None:
         shown.uncertainty = candidate.uncertainty
     shown.model = candidate.model

@@ -14,6 +14,7 @@ from labeling_grpc.client.values import (
     CaseState,
     Comment,
     Contribution,
+    Estimate,
     GivenAnswer,
     Held,
     HistoryPoint,
@@ -255,7 +256,12 @@ def _case(case: pb.Case) -> dict[str, Any]:
         "skill": case.skill,
         "hidden_columns": tuple(case.hidden_columns),
         "categories": _categories(case.features),
+        "estimate": _estimate(case.estimate) if case.HasField("estimate") else None,
     }
+
+
+def _estimate(estimate: pb.Estimate) -> Estimate:
+    return Estimate(estimate.value, estimate.low, estimate.high)
 
 
 def comments_of(comments: Iterable[pb.Comment]) -> Iterator[Comment]:
@@ -332,6 +338,7 @@ def details_of(response: pb.GetCaseResponse) -> CaseDetails:
         more_comments=bool(response.next_page_token),
         shortened=tuple(response.shortened),
         current_probabilities=tuple(response.current_probabilities),
+        current_estimate=_estimate(response.current_estimate) if response.HasField("current_estimate") else None,
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from labeling_grpc.contract.errors import RefusedError
 from tidemark.pipeline.numbers import DIGITS
 from tidemark.records import LabelStatus
 from tidemark.records import Reason as CaseReason
+
+_ROUGHLY: Final = 3
+"""Digits of a number that is foretold."""
 
 Value = str | float | int | bool | None
 EventKind = Literal[
@@ -39,12 +42,21 @@ class Comment:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number as a model foretells it. low, high: nine numbers of ten lie between them."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """An event that was asked about. Times in µs of event time.
 
     probabilities: one for each of the pipeline's classes, or empty.  segment, skill: "" where there are none.
     hidden_columns: columns that the caller's role may not see, and that `context` lacks.  categories: what the value of
-    a categorical feature stands for, by the feature's name.
+    a categorical feature stands for, by the feature's name.  estimate: what the model said of a number.
     """
 
     event_id: str
@@ -65,6 +77,7 @@ class Case:
     skill: str
     hidden_columns: tuple[str, ...]
     categories: dict[str, str] = field(default_factory=dict, kw_only=True)
+    estimate: Estimate | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,14 @@ class NumberRange:
     def written(self, number: float) -> str:
         """A number with its unit, for people."""
         return f"{number:,.{DIGITS}g} {self.unit}".rstrip()
+
+    def between(self, estimate: Estimate) -> str:
+        """Where a number lies nine times of ten, for people."""
+        return f"{estimate.low:,.{_ROUGHLY}g} to {self.roughly(estimate.high)}"
+
+    def roughly(self, number: float) -> str:
+        """A number that is foretold, for people: no model knows as many digits as an answer has."""
+        return f"{number:,.{_ROUGHLY}g} {self.unit}".rstrip()
 
     @property
     def bounds(self) -> str:
@@ -347,7 +368,8 @@ class CaseDetails:
     `contributions_model`, largest effect first, added to `base_score`; empty while there is no model.  similar: nearest
     first.  answers: oldest first; only the caller's own where the role may not see others'.  more_comments: there are
     older ones; `LabelingClient.comments` reads them all.  shortened: names of what holds less than there is, for size.
-    current_probabilities: what the model in force says now, one for each class, or empty.
+    current_probabilities: what the model in force says now, one for each class, or empty.  current_estimate: the
+    same, where an answer is a number; None while there is no model.
     """
 
     record: CaseRecord
@@ -361,3 +383,4 @@ class CaseDetails:
     more_comments: bool = False
     shortened: tuple[str, ...] = ()
     current_probabilities: tuple[float, ...] = ()
+    current_estimate: Estimate | None = None

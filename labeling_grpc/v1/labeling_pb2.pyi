@@ -390,6 +390,7 @@ class Case(_message.Message):
     SEGMENT_FIELD_NUMBER: _builtins.int
     SKILL_FIELD_NUMBER: _builtins.int
     HIDDEN_COLUMNS_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     business_id: _builtins.str
     """The producer's own id (transaction number, ticket)."""
@@ -425,6 +426,10 @@ class Case(_message.Message):
     def hidden_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of context columns that the caller's role may not see; `context` lacks them."""
 
+    @_builtins.property
+    def estimate(self) -> Global___Estimate:
+        """Where an answer is a number, what the model said; not set when there was no model."""
+
     def __init__(
         self,
         *,
@@ -445,13 +450,16 @@ class Case(_message.Message):
         segment: _builtins.str = ...,
         skill: _builtins.str = ...,
         hidden_columns: _abc.Iterable[_builtins.str] | None = ...,
+        estimate: Global___Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_id", b"_business_id", "_expires_at_us", b"_expires_at_us", "_key", b"_key", "_uncertainty", b"_uncertainty", "business_id", b"business_id", "expires_at_us", b"expires_at_us", "key", b"key", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_id", b"_business_id", "_estimate", b"_estimate", "_expires_at_us", b"_expires_at_us", "_key", b"_key", "_uncertainty", b"_uncertainty", "business_id", b"business_id", "estimate", b"estimate", "expires_at_us", b"expires_at_us", "key", b"key", "uncertainty", b"uncertainty"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_id", b"_business_id", "_expires_at_us", b"_expires_at_us", "_key", b"_key", "_uncertainty", b"_uncertainty", "business_id", b"business_id", "context", b"context", "event_id", b"event_id", "expires_at_us", b"expires_at_us", "features", b"features", "hidden_columns", b"hidden_columns", "key", b"key", "model", b"model", "policy", b"policy", "priority", b"priority", "probabilities", b"probabilities", "reason", b"reason", "segment", b"segment", "skill", b"skill", "tile", b"tile", "time_us", b"time_us", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_id", b"_business_id", "_estimate", b"_estimate", "_expires_at_us", b"_expires_at_us", "_key", b"_key", "_uncertainty", b"_uncertainty", "business_id", b"business_id", "context", b"context", "estimate", b"estimate", "event_id", b"event_id", "expires_at_us", b"expires_at_us", "features", b"features", "hidden_columns", b"hidden_columns", "key", b"key", "model", b"model", "policy", b"policy", "priority", b"priority", "probabilities", b"probabilities", "reason", b"reason", "segment", b"segment", "skill", b"skill", "tile", b"tile", "time_us", b"time_us", "uncertainty", b"uncertainty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__business_id: _TypeAlias = _typing.Literal["business_id"]  # noqa: Y015
     _WhichOneofArgType__business_id: _TypeAlias = _typing.Literal["_business_id", b"_business_id"]  # noqa: Y015
+    _WhichOneofReturnType__estimate: _TypeAlias = _typing.Literal["estimate"]  # noqa: Y015
+    _WhichOneofArgType__estimate: _TypeAlias = _typing.Literal["_estimate", b"_estimate"]  # noqa: Y015
     _WhichOneofReturnType__expires_at_us: _TypeAlias = _typing.Literal["expires_at_us"]  # noqa: Y015
     _WhichOneofArgType__expires_at_us: _TypeAlias = _typing.Literal["_expires_at_us", b"_expires_at_us"]  # noqa: Y015
     _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
@@ -461,6 +469,8 @@ class Case(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__business_id) -> _WhichOneofReturnType__business_id | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimate) -> _WhichOneofReturnType__estimate | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at_us) -> _WhichOneofReturnType__expires_at_us | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
@@ -468,6 +478,34 @@ class Case(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__uncertainty) -> _WhichOneofReturnType__uncertainty | None: ...
 
 Global___Case: _TypeAlias = Case  # noqa: Y015
+
+@_typing.final
+class Estimate(_message.Message):
+    """A number as a model foretells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    low: _builtins.float
+    """The ends of the interval that nine numbers of ten lie in."""
+    high: _builtins.float
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):
@@ -1110,6 +1148,7 @@ class GetCaseResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SHORTENED_FIELD_NUMBER: _builtins.int
     CURRENT_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    CURRENT_ESTIMATE_FIELD_NUMBER: _builtins.int
     base_score: _builtins.float
     """Raw score before any feature: the contributions add up from here."""
     contributions_model: _builtins.str
@@ -1128,8 +1167,8 @@ class GetCaseResponse(_message.Message):
 
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
-        """What each feature added to the raw score of the model in force (of the positive class), largest effect first; empty
-        while there is no model.
+        """What each feature added to the raw score of the model in force (of the positive class; to the number, where an answer
+        is one), largest effect first; empty while there is no model.
         """
 
     @_builtins.property
@@ -1152,6 +1191,10 @@ class GetCaseResponse(_message.Message):
         are those of the model that asked.
         """
 
+    @_builtins.property
+    def current_estimate(self) -> Global___Estimate:
+        """Where an answer is a number, what the model in force foretells now; not set while there is no model."""
+
     def __init__(
         self,
         *,
@@ -1166,12 +1209,15 @@ class GetCaseResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         shortened: _abc.Iterable[_builtins.str] | None = ...,
         current_probabilities: _abc.Iterable[_builtins.float] | None = ...,
+        current_estimate: Global___Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_estimate", b"_current_estimate", "current_estimate", b"current_estimate", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "current_probabilities", b"current_probabilities", "history", b"history", "next_page_token", b"next_page_token", "record", b"record", "shortened", b"shortened", "similar", b"similar"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_estimate", b"_current_estimate", "answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "current_estimate", b"current_estimate", "current_probabilities", b"current_probabilities", "history", b"history", "next_page_token", b"next_page_token", "record", b"record", "shortened", b"shortened", "similar", b"similar"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__current_estimate: _TypeAlias = _typing.Literal["current_estimate"]  # noqa: Y015
+    _WhichOneofArgType__current_estimate: _TypeAlias = _typing.Literal["_current_estimate", b"_current_estimate"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__current_estimate) -> _WhichOneofReturnType__current_estimate | None: ...
 
 Global___GetCaseResponse: _TypeAlias = GetCaseResponse  # noqa: Y015
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from browser import Chromium, barriers
 from console_visitor import Visitor
-from console_world import World, cases_alike, world
+from console_world import World, cases_alike, fraud_cases, world
 from playwright.sync_api import Page, expect
-from wear_world import tell, wear_desk, wear_pipeline
+from wear_world import foretold, tell, wear_desk, wear_model, wear_pipeline
 
 from support import wait_until
 from tidemark.records import Label, decode
@@ -127,6 +127,57 @@ def test_the_page_bars_nobody_and_fits_any_screen(wear: World, browser: Chromium
         assert box is not None
         assert box["height"] >= 40
         assert page.locator("[data-label]").count() == 0, "there is no class to choose"
+
+
+def test_the_page_shows_what_the_model_foretells_its_interval_and_what_moved_it(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    pipeline = wear_pipeline()
+    asked_by, now = wear_model(pipeline), wear_model(pipeline, "v000004-89abcdef")
+    with world(tmp_path, pipeline) as its:
+        cases = foretold(pipeline, asked_by, fraud_cases().candidates[:16])
+        its.take_in(*cases)
+        with browser.page() as page:
+            sign_in(page, its)
+            shown = page.locator(".opinion")
+            expect(shown.locator(".foretold strong")).to_have_text(re.compile(r"^\d+(\.\d)? h$"))
+            expect(shown.locator(".foretold")).to_contain_text("nine times of ten")
+            assert barriers(page) == []
+            its.use(now)
+            page.reload()
+            expect(shown.locator("header")).to_contain_text("v000004-89abcdef")
+            expect(shown.locator("header")).to_contain_text(re.compile(r"v000003-89abcdef said \d+(\.\d)? h when"))
+            expect(shown.get_by_role("heading", name="What makes it less and more")).to_be_visible()
+            name = page.locator("#case-name").inner_text()
+            case = next(case for case in cases if str(case.business_id) in name)
+            assert case.value is not None
+            expect(shown.locator(".foretold strong")).to_have_text(f"{case.value:.3g} h")
+            expect(shown.locator(".foretold")).to_contain_text(f"{case.low:.3g} to {case.high:.3g} h")
+            added = [
+                float(text.replace("\u2212", "-")) for text in shown.locator(".parts td:last-child").all_inner_texts()
+            ]
+            assert max(map(abs, added)) == abs(added[0])
+            assert barriers(page) == []
+
+
+def test_what_the_model_foretells_is_hidden_until_the_case_is_answered_where_labeling_is_blind(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    pipeline = wear_pipeline(blind=True)
+    model = wear_model(pipeline)
+    with world(tmp_path, pipeline) as its:
+        its.take_in(*foretold(pipeline, model, fraud_cases().candidates[:16]))
+        its.use(model)
+        with browser.page() as page:
+            sign_in(page, its)
+            expect(page.locator("[data-blind]")).to_contain_text("Hidden until you have answered")
+            assert page.locator(".foretold").count() == 0
+            assert "uncertainty" not in page.locator("article.case").inner_text()
+            page.keyboard.type("31")
+            page.keyboard.press("Enter")
+            expect(page.locator("#said")).to_contain_text("31 h")
+            page.keyboard.press("z")
+            expect(page.locator(".foretold")).to_contain_text("nine times of ten")
 
 
 def test_numbers_that_disagree_are_side_by_side_and_a_reviewer_decides(tmp_path: Path, browser: Chromium) -> None:

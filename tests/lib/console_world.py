@@ -134,18 +134,22 @@ def cases_alike(count: int) -> list[Candidate]:
 
 
 def _model(pipeline: Pipeline, matrix: Any, labels: Sequence[str]) -> ActiveModel:  # noqa: ANN401 - numbers
-    schema = ModelSchema.of(pipeline)
     target = np.array([pipeline.label.classes.index(label) for label in labels], np.int64)
     part = np.unique(np.concatenate([np.flatnonzero(target)[:150], np.arange(0, 4_000, 5)]))
     ids = tuple(f"fraud.raw-0-{row}-0a1b2c3d" for row in part)
-    data = Dataset(matrix[part], target[part], ids, np.arange(len(part)), 0)
+    return champion_of(pipeline, Dataset(matrix[part], target[part], ids, np.arange(len(part)), 0))
+
+
+def champion_of(pipeline: Pipeline, data: Dataset, version: str = "v000012-89abcdef") -> ActiveModel:
+    """A model that has learnt from labels, as if it had been published."""
+    schema = ModelSchema.of(pipeline)
     model = train(data, schema, {"num_iterations": 40})
-    verdict = Verdict(passed=True, reason="first champion", metric="log_loss")
+    verdict = Verdict(passed=True, reason="first champion", metric=pipeline.gate_metric)
     manifest = describe(
         model,
         data,
         schema=schema,
-        version="v000012-89abcdef",
+        version=version,
         parent=None,
         created_at=0,
         trained_on=[],
@@ -158,6 +162,7 @@ def _model(pipeline: Pipeline, matrix: Any, labels: Sequence[str]) -> ActiveMode
         schema.columns(manifest),
         schema.classes,
         schema.places(manifest),
+        schema.bounds,
     )
     return ActiveModel(checked)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from console_world import World, fraud_cases, fraud_pipeline
+from collections.abc import Sequence
 
+import numpy as np
+from console_world import World, champion_of, fraud_cases, fraud_pipeline
+from msgspec.structs import replace as struct_replace
+
+from labeling_grpc.assist.ranking import rows_of
 from labeling_grpc.client import Annotation, LabelingClient
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Labeling, LabelSpec
+from tidemark.records import Candidate
+from tidemark.registry.serving import ActiveModel
+from tidemark.training.dataset import Dataset
 
 HOURS = {
     "type": "number",
@@ -24,6 +32,25 @@ def wear_pipeline(**labeling: object) -> Pipeline:
     pipeline = fraud_pipeline()
     label = LabelSpec.model_validate({**HOURS, "context": pipeline.label.context})
     return pipeline.model_copy(update={"label": label, "labeling": Labeling.model_validate(labeling)})
+
+
+def wear_model(pipeline: Pipeline, version: str = "v000003-89abcdef") -> ActiveModel:
+    """A model that foretells about 20 h and a fifth of the amount, of the cases themselves."""
+    rows = rows_of(pipeline, fraud_cases().candidates)
+    amount = rows[:, pipeline.feature_names.index("amount")]
+    hours = np.clip(20 + amount / 5, 0, 500) + np.random.default_rng(0).uniform(0, 6, len(rows))
+    ids = tuple(case.event_id for case in fraud_cases().candidates)
+    data = Dataset(rows, np.zeros(len(rows), np.int64), ids, np.arange(len(rows)), 0, numbers=hours)
+    return champion_of(pipeline, data, version)
+
+
+def foretold(pipeline: Pipeline, model: ActiveModel, cases: Sequence[Candidate]) -> list[Candidate]:
+    """Cases as a model has scored them."""
+    said = model.estimates(rows_of(pipeline, cases)).tolist()
+    return [
+        struct_replace(case, probabilities=None, value=value, low=low, high=high, model=model.version)
+        for case, (value, low, high) in zip(cases, said, strict=True)
+    ]
 
 
 def tell(its: World, by: str, numbers: list[str], token: str = "") -> list[str]:

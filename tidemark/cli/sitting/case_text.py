@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labeling_grpc.client.reasons import why_asked
-from labeling_grpc.client.values import CaseDetails, Comment, HistoryPoint, SimilarCase, Task, Value
+from labeling_grpc.client.values import CaseDetails, Comment, HistoryPoint, NumberRange, SimilarCase, Task, Value
 from tidemark.cli.sitting.class_keys import MANY, numbers_of
 from tidemark.records import NO_MODEL
 from tidemark.runtime import safe_text as shown
@@ -169,7 +169,7 @@ def _title(text: str) -> Text:
 def _opinion(task: Task, details: CaseDetails | None) -> RenderableType:
     """What the model in force says, or the one that asked while that is not known."""
     if task.number is not None:
-        return Text("")
+        return _number_opinion(task, task.number, details)
     probabilities, version = task.probabilities, "" if task.model == NO_MODEL else task.model
     earlier = ""
     if details is not None and details.current_probabilities and details.contributions_model != task.model:
@@ -191,6 +191,23 @@ def _opinion(task: Task, details: CaseDetails | None) -> RenderableType:
     return Group(Text.assemble(("model ", "dim"), (f"{safe(version)}{earlier}", "dim")), table)
 
 
+def _number_opinion(task: Task, number: NumberRange, details: CaseDetails | None) -> RenderableType:
+    """The same of a number."""
+    said, version = task.estimate, task.model
+    earlier = ""
+    if details is not None and details.current_estimate is not None:
+        if said is not None and details.contributions_model != version:
+            earlier = f", {version} when it was asked: {number.roughly(said.value)}"
+        said, version = details.current_estimate, details.contributions_model
+    if said is None:
+        return Text.assemble(("model ", "dim"), "none yet")
+    told = safe(f", nine times of ten {number.between(said)}")
+    return Group(
+        Text.assemble(("model ", "dim"), (safe(f"{version}{earlier}").plain, "dim")),
+        Text.assemble((safe(number.roughly(said.value)).plain, "bold"), told),
+    )
+
+
 def _contributions(task: Task, details: CaseDetails) -> RenderableType:
     parts = details.contributions[:_TELLING]
     if not parts:
@@ -206,6 +223,8 @@ def _contributions(task: Task, details: CaseDetails) -> RenderableType:
             Bar(1.0, 0.0, length, width=12, color=style),
             f"{part.contribution:+.2f}",
         )
+    if task.number is not None:
+        return Group(_title("what makes the number larger (+) and smaller (−)"), table)
     return Group(_title(f"what speaks for (+) and against (−) {safe(task.positive)}"), table)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from labeling_grpc.client import AsyncLabelingClient, CaseDetails, CaseRecord, Comment, Contribution, Stats, Task
-from labeling_grpc.client.values import Case, HistoryPoint, Progress, SimilarCase
+from labeling_grpc.client.values import Case, Estimate, HistoryPoint, NumberRange, Progress, SimilarCase
 from tidemark.cli.sitting.case_text import reason
 from tidemark.cli.sitting.decisions import Decision
 from tidemark.cli.sitting.layout import Look, compose
@@ -122,6 +122,24 @@ def test_question_case_and_keys_are_on_every_page(
         assert "quit" in shown
         assert "waiting" in lines[-1]
         look.scroll(look.body_height)
+
+
+def test_of_a_number_what_the_model_foretells_is_shown_and_not_to_whoever_is_blind() -> None:
+    hours = NumberRange("h", 0.0, 240.0, 2.0)
+    task = case(number=hours, classes=(), positive="", probabilities=(), estimate=Estimate(41.234, 30.0, 52.5))
+    before = sitting(task)
+    shown = "\n".join(drawn(before, Look()))
+    assert "41.2 h, nine times of ten 30 to 52.5 h" in shown
+    assert "v000001-aaaaaaaa" in shown
+    before.details = details(task, current_probabilities=(), current_estimate=Estimate(45.0, 40.0, 50.0))
+    for page in ("case", "more"):
+        shown = "\n".join(drawn(before, Look(page=page), width=100, height=50))
+        assert "45 h, nine times of ten 40 to 50 h" in shown
+        assert "v000007-bbbbbbbb, v000001-aaaaaaaa when it was asked: 41.2 h" in shown
+        assert "41.2" not in "\n".join(drawn(before, Look(page=page, blind=True), width=100, height=50))
+    assert "what makes the number larger (+) and smaller (−)" in shown
+    none = "\n".join(drawn(sitting(case(number=hours, classes=(), probabilities=())), Look()))
+    assert "model none yet" in none
 
 
 def test_pages_together_show_every_feature_once() -> None:
