@@ -63,6 +63,9 @@ class Turns:
                 answers = self._answer([asked for asked, _ in turns])
             except Exception as error:  # noqa: BLE001 told to each of the callers
                 answers = error
+            except BaseException as error:  # noqa: BLE001 a panic of Polars is one, and would leave callers to wait for ever
+                answers = RuntimeError(type(error).__name__)
+                answers.__traceback__ = error.__traceback__
             with suppress(RuntimeError):  # the loop has ended, and with it who waits
                 self._loop.call_soon_threadsafe(_settle, turns, answers)
 

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from certificates import certificate
+from polars.exceptions import PanicException
 from slow_network import slow_network
 from streaming import NOW_MS, MemoryEngine, purchases, shop
 
@@ -407,3 +408,27 @@ def test_a_certificate_that_is_not_there_keeps_the_process_from_starting(
 def test_a_token_is_not_sent_to_another_machine_in_the_clear() -> None:
     with pytest.raises(ConfigError, match="could be read on the way"):
         PredictionClient("192.0.2.1:50061", token=TOKEN)
+
+
+def test_a_panic_while_calls_are_answered_is_told_to_their_callers_and_the_next_are_answered(
+    world_of: Callable[..., World], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What Polars raises where it has a bug is no `Exception`."""
+    world, answer = world_of(), Answerer.answer
+    panics = [PanicException("a bug of theirs"), None]
+
+    def panicking(answerer: Answerer, asked: Sequence[Asked]) -> list[Answer | Refusal]:
+        if panic := panics.pop(0):
+            raise panic
+        return answer(answerer, asked)
+
+    monkeypatch.setattr(world.services[0]._turns, "_answer", lambda asked: panicking(world.server._answerer, asked))
+    with world.client() as client:
+        with pytest.raises(NotAnsweredError, match="a bug in the stream process") as refused:
+            client.predict(EVENT)
+        assert code_of(refused) == "INTERNAL"
+        assert "PanicException" not in str(refused.value)
+        assert client.predict(EVENT).event_id == "e0"
+    assert any(
+        "panicking" in record.getMessage() or "test_service.py" in record.getMessage() for record in caplog.records
+    )
