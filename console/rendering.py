@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +12,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
+from console.shown.timeline import Point
 from tidemark.observe.words import rate_words
 from tidemark.runtime.safe_text import safe
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
+_SHAPES: Final = {
+    "positive": '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z"/>',
+    "open": '<circle r="3"/>',
+    "other": '<rect x="-4" y="-4" width="8" height="8"/>',
+    "negative": '<circle r="3.8"/>',
+}
+"""A verdict is told by its shape, too."""
 
 
 @cache
@@ -37,6 +46,18 @@ def _shown(value: object) -> object:
     return safe(value, lines=True) if isinstance(value, str) else value
 
 
+def _drawn(points: Iterable[Point]) -> Markup:
+    """Points of a timeline: there are dozens on a page, so that each is put together at once."""
+    return Markup("").join(
+        Markup(  # noqa: S704 - each part is escaped, or is ours
+            f'<svg x="{escape(point.x)}%" y="{escape(point.y)}" overflow="visible"><g class="shape '
+            f'{escape(point.kind)}"><title>{escape(safe(str(point.title)))}</title>'
+            f"{_SHAPES.get(point.kind, _SHAPES['negative'])}</g></svg>"
+        )
+        for point in points
+    )
+
+
 @cache
 def templates() -> Environment:
     """The templates."""
@@ -50,6 +71,7 @@ def templates() -> Environment:
     )
     environment.filters["exact"] = escape  # for what a script or a form sends back: not one character may differ
     environment.filters["a_second"] = rate_words
+    environment.filters["drawn"] = _drawn
     environment.globals["static"] = lambda name: f"/static/{static_version()}/{name}"
     return environment
 

@@ -27,6 +27,8 @@ from tidemark.runtime.safe_text import safe
 from tidemark.runtime.settings import Settings
 
 _STOP_SECONDS: Final = 2
+_KEEP_ALIVE_SECONDS: Final = 75
+"""For longer than somebody looks at a case: else each decision would begin with a new connection."""
 _MOST_REQUESTS: Final = 2_000
 
 
@@ -77,6 +79,7 @@ def configuration(app: Starlette, options: Options) -> uvicorn.Config:
         proxy_headers=False,
         ws="none",
         limit_concurrency=_MOST_REQUESTS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,

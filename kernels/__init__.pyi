@@ -8,6 +8,7 @@ from .diversity.coverage import typicality as typicality
 from .diversity.gower import Gower as Gower
 from .diversity.gower import gower as gower
 from .diversity.isolation import isolation as isolation
+from .diversity.kmeans_pp import RobustScale as RobustScale
 from .diversity.kmeans_pp import badge as badge
 from .diversity.kmeans_pp import kmeans_pp as kmeans_pp
 from .diversity.kmeans_pp import robust_scale as robust_scale

@@ -318,8 +318,8 @@ TABLE: Final[dict[str, Row]] = {
 }
 
 TYPES: Final = {
-    "BottomKSample", "Chosen", "Estimate", "ForestModel", "Gower", "ModelTextError", "QuantileLayout", "ThresholdState",
-    "TopK", "VolumeState", "WeightedSample", "WindowSpec",
+    "BottomKSample", "Chosen", "Estimate", "ForestModel", "Gower", "ModelTextError", "QuantileLayout", "RobustScale",
+    "ThresholdState", "TopK", "VolumeState", "WeightedSample", "WindowSpec",
 }  # fmt: skip
 """Public names that are arguments and results of kernels."""
 

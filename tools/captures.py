@@ -25,6 +25,7 @@ from labeling_grpc.client import (  # noqa: E402
     CaseRecord,
     Comment,
     Contribution,
+    History,
     HistoryPoint,
     SimilarCase,
     Stats,
@@ -127,9 +128,11 @@ def _details(task: Task) -> CaseDetails:
     return CaseDetails(
         record=CaseRecord(case, "leased", "ada", None, None, 0, review=False),
         comments=task.comments,
-        history=(
-            HistoryPoint("a", _START - 9 * _DAY, {}, "legitimate", 0.03),
-            HistoryPoint("b", _START - 2 * _DAY, {}, None, 0.21),
+        history=History.of(
+            (
+                HistoryPoint("a", _START - 9 * _DAY, {}, "legitimate", 0.03),
+                HistoryPoint("b", _START - 2 * _DAY, {}, None, 0.21),
+            )
         ),
         contributions=(
             Contribution("terminal_count_1h", 31.0, 1.42),

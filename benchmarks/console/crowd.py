@@ -1,5 +1,6 @@
 """Two hundred people on the Label page at once: how long its calls take, what is lost, how memory grows (W5).
 
+`python -m benchmarks console-crowd` is the whole of it: ten minutes; its exit status is 1 where a target is missed.
 Nearly all of them make the page's own calls without a browser, a few label in Chromium. Everything is on this machine.
 """
 
@@ -10,7 +11,6 @@ import asyncio
 import html
 import random
 import re
-import statistics
 import sys
 import tempfile
 import threading
@@ -38,30 +38,37 @@ _PEOPLE: Final = 200
 _IN_BROWSERS: Final = 3
 _SECONDS: Final = 600.0
 _RAMP: Final = 15.0
-"""Seconds over which people come; what they wait for meanwhile counts as well, but memory is looked at afterwards."""
+"""Seconds over which people come, a quarter of the time at most; what they wait for meanwhile counts as well, but
+memory is looked at afterwards."""
 _PACE: Final = (5.0, 15.0)
 """Seconds that somebody looks at a case."""
 _HELD: Final = 3
 """Cases that the page holds: the one that is shown, and those ahead."""
 _RENEWED: Final = 60.0
 _TARGET_MS: Final = 300.0
+_LOOK_SECONDS: Final = 0.25
 _FLAT: Final = 0.05
 """Share of its memory by which a process may grow from the second quarter of the time to the last."""
 _TIMEOUT: Final = 30.0
+_KEPT_SECONDS: Final = 60.0
+"""For so long a browser keeps a connection that nothing goes over."""
 
 
 @dataclass
 class Caller:
     """Somebody at the page without a browser.
 
-    took: of each call, seconds, by its name.  away: calls that were tried again, for the service did not answer.
+    ramp: seconds over which people come.  took: of each call, seconds, by its name.  away: calls that were tried again,
+    for the service did not answer.  idle: times that there was no case, though cases wait.
     """
 
     base: str
     name: str
     seed: int
+    ramp: float = _RAMP
     took: dict[str, list[float]] = field(default_factory=dict)
     away: int = 0
+    idle: int = 0
 
     def __post_init__(self) -> None:
         self.did = Deeds(self.name)
@@ -70,9 +77,10 @@ class Caller:
 
     async def sit(self, until: float) -> None:
         """Label until so late, by the clock of `time.monotonic`, and give back what is left."""
-        await asyncio.sleep(self._chance.random() * _RAMP)
+        await asyncio.sleep(self._chance.random() * self.ramp)
         headers = {"sec-fetch-site": "same-origin", "accept": "application/json"}
-        async with httpx2.AsyncClient(timeout=_TIMEOUT, headers=headers) as http:
+        limits = httpx2.Limits(keepalive_expiry=_KEPT_SECONDS)
+        async with httpx2.AsyncClient(timeout=_TIMEOUT, headers=headers, limits=limits) as http:
             await self._sign_in(http)
             held: list[dict[str, str]] = []
             renewed = time.monotonic()
@@ -80,6 +88,7 @@ class Caller:
                 if missing := _HELD - len(held):
                     held += (await self._call(http, "next", {"count": missing, "wait": 0}))["cases"]
                 if not held:
+                    self.idle += 1
                     await asyncio.sleep(1.0)
                     continue
                 await asyncio.sleep(self._chance.uniform(*_PACE))
@@ -153,13 +162,13 @@ class Usage:
 
     def __init__(self, processes: Sequence[FlowProcess]) -> None:
         self._processes = {each.slot: psutil.Process(each.pid) for each in processes}
-        self._seen: dict[str, list[int]] = {name: [] for name in self._processes}
+        self._seen: dict[str, list[tuple[float, int]]] = {name: [] for name in self._processes}
         self._began = {name: sum(each.cpu_times()[:2]) for name, each in self._processes.items()}
 
     def look(self) -> None:
         """Note what each has now."""
         for name, process in self._processes.items():
-            self._seen[name].append(process.memory_info().rss)
+            self._seen[name].append((time.monotonic(), process.memory_info().rss))
 
     def processor(self) -> dict[str, float]:
         """Seconds of a processor that each has used since this began."""
@@ -167,18 +176,28 @@ class Usage:
         return {name: seconds - self._began[name] for name, seconds in now.items()}
 
     def growth(self) -> dict[str, dict[str, float]]:
-        """Of each process its megabytes in the last quarter of the time, and the share it grew by since the second."""
+        """Of each process its memory in the last quarter of the time, and how it grew since the first quarter was over.
+
+        megabytes: median of the last quarter.  growth: as a share of the second quarter's median.
+        megabytes_a_minute: slope over all that time, by least squares.
+        """
         grown = {}
         for name, seen in self._seen.items():
+            times, sizes = np.array(seen, float).T
             quarter = max(len(seen) // 4, 1)
-            before, after = statistics.median(seen[quarter : 2 * quarter]), statistics.median(seen[-quarter:])
-            grown[name] = {"megabytes": round(after / 1e6, 1), "growth": round(after / before - 1, 4)}
+            before, after = float(np.median(sizes[quarter : 2 * quarter])), float(np.median(sizes[-quarter:]))
+            since = times[quarter:] - times[quarter:].mean()
+            slope = float(since @ sizes[quarter:] / max(since @ since, 1e-9))
+            grown[name] = {
+                "megabytes": round(after / 1e6, 1),
+                "growth": round(after / before - 1, 4),
+                "megabytes_a_minute": round(60 * slope / 1e6, 3),
+            }
         return grown
 
 
-def row(browser: Chromium, *, quick: bool, people: int = _PEOPLE) -> dict[str, Any]:
-    """The row W5."""
-    seconds = 60.0 if quick else _SECONDS
+def row(browser: Chromium, *, seconds: float = _SECONDS, people: int = _PEOPLE) -> dict[str, Any]:
+    """The row W5. seconds: how long people label."""
     cases = int(people * (_HELD + seconds / _PACE[0])) + 100
     with tempfile.TemporaryDirectory() as folder, own_kafka(Path(folder)) as (_, settings):
         return _row(browser, settings, Path(folder), people, seconds, cases)
@@ -193,13 +212,19 @@ def _row(
             stack.enter_context(Person(browser, f"browser {number}", place.base, number))
             for number in range(_IN_BROWSERS)
         ]
-        until = time.monotonic() + _RAMP + seconds
-        callers = [Caller(place.base, f"person {number}", number) for number in range(people - _IN_BROWSERS)]
+        ramp = min(_RAMP, seconds / 4)
+        until = time.monotonic() + ramp + seconds
+        callers = [Caller(place.base, f"person {number}", number, ramp) for number in range(people - _IN_BROWSERS)]
         usage, crowd, began = Usage(place.processes), Crowd(callers, until), time.monotonic()
+        chance = random.Random(people)  # noqa: S311 - seeded, no secret
+        turns = [began + chance.uniform(*_PACE) for _ in seated]
         while time.monotonic() < until:
-            for person in seated:
-                person.act()
-            if time.monotonic() - began > _RAMP:
+            for number, person in enumerate(seated):
+                if time.monotonic() >= turns[number]:
+                    person.act()
+                    turns[number] = time.monotonic() + chance.uniform(*_PACE)
+            seated[0].pause(_LOOK_SECONDS)
+            if time.monotonic() - began > ramp:
                 usage.look()
         crowd.rest()
         used = usage.processor()
@@ -214,6 +239,19 @@ def _row(
     p95 = round(float(np.quantile(calls, 0.95)), 1)
     answers = sum(each.count for each in deeds)
     flat = all(each["growth"] <= _FLAT for each in grown.values())
+    silent = [each.name for each in callers if not each.did.count]
+    idle = sum(each.idle for each in callers)
+    missed = [
+        what
+        for what, holds in (
+            (f"p95 of the calls is {p95} ms, over {_TARGET_MS:g}", p95 <= _TARGET_MS),
+            (f"{len(wrong)} answers lost, doubled or changed", not wrong),
+            ("memory grows", flat),
+            (f"{len(silent)} people answered nothing", not silent),
+            (f"nothing was given out {idle} times, though cases wait", not idle),
+        )
+        if not holds
+    ]
     detail = {
         "what": "calls of the Label page while so many people label, p95; nothing lost or twice, memory flat",
         "people": people,
@@ -225,12 +263,14 @@ def _row(
         "p95_of": {name: round(1_000 * float(np.quantile(each, 0.95)), 1) for name, each in took.items()},
         "answers": answers,
         "tried_again": sum(each.away for each in callers),
+        "without_a_case": idle,
+        "answered_nothing": len(silent),
         "processor_ms_an_answer": {name: round(1_000 * each / answers, 1) for name, each in used.items()},
         "memory": grown,
         "wrong": wrong[:20],
+        "missed": missed,
     }
-    reached = p95 <= _TARGET_MS and not wrong and flat
-    return {"id": "W5", "value": p95, "target": _TARGET_MS, "reached": reached, "unit": "ms", "detail": detail}
+    return {"id": "W5", "value": p95, "target": _TARGET_MS, "reached": not missed, "unit": "ms", "detail": detail}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -243,8 +283,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if path is None:
         sys.exit(MISSING)
     with chromium(path) as browser:
-        found = row(browser, quick=arguments.quick, people=arguments.people)
+        found = row(browser, seconds=60.0 if arguments.quick else _SECONDS, people=arguments.people)
     write("console_crowd.quick" if arguments.quick else "console_crowd", [found])
+    for what in found["detail"]["missed"]:
+        print(f"W5 is missed: {what}", file=sys.stderr)
     return 0 if found["reached"] else 1
 
 

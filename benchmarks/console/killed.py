@@ -139,9 +139,8 @@ def _tells(recorded: Sequence[Label], decided: Sequence[str | None]) -> bool:
     return chained and (said[0], said[-1]) == (decided[0], decided[-1]) and all(each in between for each in said)
 
 
-def row(browser: Chromium, *, quick: bool, seed: int = _SEED, count: int = _MOMENTS) -> dict[str, Any]:
-    """The row W6."""
-    count = 6 if quick else count
+def row(browser: Chromium, *, seed: int = _SEED, count: int = _MOMENTS) -> dict[str, Any]:
+    """The row W6. count: of moments."""
     with tempfile.TemporaryDirectory() as folder, own_kafka(Path(folder)) as (_, settings):
         outcome = survived(browser, settings, "killed", Path(folder), plan(seed, count))
     detail = {
@@ -169,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if path is None:
         sys.exit(MISSING)
     with chromium(path) as browser:
-        found = row(browser, quick=arguments.quick, seed=arguments.seed, count=arguments.moments)
+        found = row(browser, seed=arguments.seed, count=6 if arguments.quick else arguments.moments)
     name = "console_killed.quick" if arguments.quick else "console_killed"
     others = [row for row in earlier(name) if row["detail"]["seed"] != arguments.seed]
     write(name, [*others, found])

@@ -106,6 +106,10 @@ class Person:
         else:
             self._load_anew()
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing for so long, while every page goes on."""
+        self._page.wait_for_timeout(1_000 * seconds)
+
     def finish(self) -> None:
         """Return when the service has all that the page held.
 
@@ -127,21 +131,14 @@ class Person:
         self._decide(name, None)
 
     def _correct(self) -> None:
-        """Go back by one, and say another class; again while the service is away, as the page asks for."""
+        """Go back by one, and say another class."""
         self._page.keyboard.press("z")
         if self._page.locator("#banner.back").count() == 0:
             return
         name = self._page.locator("#case-name").inner_text()
         before = self.did.decided[name][-1]
         key = "12"[CLASSES.index("legitimate") if before != "legitimate" else 1]
-        refused = len(self.did.refused)
         self._page.keyboard.press(key)
-        for _ in self._tries("what was decided can't be corrected"):
-            if self._page.locator("#banner.back").count() == 0 or len(self.did.refused) > refused:
-                break
-            if self._said.startswith("The service is away"):
-                self._said = ""
-                self._page.keyboard.press(key)
         self._page.keyboard.press("Escape")
 
     def _load_anew(self) -> None:

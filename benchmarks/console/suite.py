@@ -1,7 +1,8 @@
-"""`make bench-console`: the Label page in Chromium: key to paint (W1), first load (W3), barriers (W4); `why` (W7).
+"""`make bench-console`: W1 to W8. `QUICK=1` takes less of each, and leaves out W2, which needs a Label Studio.
 
-The crowd (W5) and kills (W6) are run by themselves as well: `python -m benchmarks console-crowd`, and in parts
-`python -m benchmarks console-killed --seed 2 --moments 25`.
+The crowd (W5), kills (W6) and the comparison with Label Studio (W2) are run by themselves as well: `python -m
+benchmarks console-crowd`, `console-label-studio`, and in parts `console-killed --seed 2 --moments 25`. A row that could
+not be taken stands in the results as missed, with the reason.
 
 Service, console, browser and the other people are all on this machine: they share its cores.
 """
@@ -12,7 +13,7 @@ import argparse
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,7 @@ from browser import MISSING, Chromium, barriers, chromium, chromium_path  # noqa
 from console_world import World, fraud_cases, fraud_pipeline, world  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
 
-from benchmarks.console import crowd, killed, why  # noqa: E402
+from benchmarks.console import beside_label_studio, crowd, hardened, killed, why  # noqa: E402
 from benchmarks.support.report import write  # noqa: E402
 from labeling_grpc.client import LabelingClient  # noqa: E402
 
@@ -36,6 +37,8 @@ _CASES: Final = 200
 _PEOPLE: Final = 20
 _PACE_SECONDS: Final = 2.0
 _KEY_MS: Final = 150
+_QUICK_CROWD: Final[dict[str, Any]] = {"seconds": 6.0, "people": 20}
+_QUICK_MOMENTS: Final = 3
 _STOPWATCH: Final = """
 () => {
   window.painted = [];
@@ -63,9 +66,28 @@ def rows(*, quick: bool) -> list[dict[str, Any]]:
         its.take_in(*cases.candidates[_ANSWERED:])
         its.use(cases.model)
         with chromium(path) as browser:
-            found = [_first_load(its, browser), _keys(its, browser, quick=quick), _barriers(its, browser)]
-            found += [crowd.row(browser, quick=quick), killed.row(browser, quick=quick)]
-    return [*found, why.row(quick=quick)]
+            found = [_first_load(its, browser), _keys(its, browser, quick=quick), _barriers(its, browser, quick=quick)]
+    with chromium(path) as browser:
+        takes: dict[str, Callable[[], dict[str, Any]]] = {
+            "W2": lambda: beside_label_studio.row(browser, quick=False),
+            "W5": lambda: crowd.row(browser, **_QUICK_CROWD if quick else {}),
+            "W6": lambda: killed.row(browser, count=_QUICK_MOMENTS) if quick else killed.row(browser),
+        }
+        if quick:
+            del takes["W2"]
+        found += [_taken(name, take) for name, take in takes.items()]
+    found += [_taken("W7", lambda: why.row(quick=quick)), _taken("W8", lambda: hardened.row(quick=quick))]
+    return sorted(found, key=lambda row: str(row["id"]))
+
+
+def _taken(name: str, take: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A row, or that it could not be taken: the others are worth having without it."""
+    try:
+        return take()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the row, and fails the run
+        what = f"not taken: {type(error).__name__}: {error}"
+        print(f"{name} is {what}", file=sys.stderr)
+        return {"id": name, "value": None, "target": None, "reached": False, "unit": "–", "detail": {"what": what}}
 
 
 def _keys(its: World, browser: Chromium, *, quick: bool) -> dict[str, Any]:
@@ -101,18 +123,18 @@ def _first_load(its: World, browser: Chromium) -> dict[str, Any]:
     return {**row, "reached": row["reached"] and waited <= 1_000}
 
 
-def _barriers(its: World, browser: Chromium) -> dict[str, Any]:
+def _barriers(its: World, browser: Chromium, *, quick: bool) -> dict[str, Any]:
     found: list[str] = []
-    for width in (360, 1_440):
-        for scheme in ("light", "dark"):
-            with browser.page(width, 900, scheme) as page:
-                page.goto(its.base + "/")
+    looks = [(360, "dark"), (1_440, "light")] + ([] if quick else [(360, "light"), (1_440, "dark")])
+    for width, scheme in looks:
+        with browser.page(width, 900, scheme) as page:
+            page.goto(its.base + "/")
+            found += barriers(page)
+            _sign_in(page, its, f"{scheme} {width}")
+            found += barriers(page)
+            for name in ("review", "review/closed", "loop", "models", "why", "letters"):
+                page.goto(f"{its.base}/{name}")
                 found += barriers(page)
-                _sign_in(page, its, f"{scheme} {width}")
-                found += barriers(page)
-                for name in ("review", "review/closed", "loop", "models", "why", "letters"):
-                    page.goto(f"{its.base}/{name}")
-                    found += barriers(page)
     what = "serious or critical findings of axe-core, every page without Kafka, light and dark, 360 and 1440 px"
     return _row("W4", what, float(len(found)), 0.0, "findings", {"found": found})
 

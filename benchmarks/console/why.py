@@ -27,7 +27,7 @@ _SECONDS: Final = 1.0
 
 def row(*, quick: bool, seed: int = 1) -> dict[str, Any]:
     """The row W7."""
-    events, later, asked = (12_000, 2_000, 50) if quick else (150_000, 40_000, 1_000)
+    events, later, asked = (6_000, 1_000, 20) if quick else (150_000, 40_000, 1_000)
     found: dict[str, Any] = {}
 
     def inspect(pipeline: Pipeline, settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
@@ -20,6 +21,7 @@ from labeling_grpc.client import (
     AsyncLabelingClient,
     CaseDetails,
     Held,
+    Progress,
     Reason,
     RefusedError,
     Task,
@@ -34,6 +36,7 @@ _MOST_ALIKE: Final = 19
 """Cases beside the one that is shown which one look is for: what fits into a list that a person reads."""
 _LONGEST_WAIT: Final = 10.0
 _HISTORY: Final = 60
+_SIMILAR: Final = 5
 _STATES: Final = {
     Reason.QUEUE_PAUSED: "paused",
     Reason.ANNOTATOR_STOPPED: "stopped",
@@ -62,9 +65,16 @@ class Next(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Leases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Cases to keep, or to give back."""
+    """Cases to keep."""
 
     leases: list[Lease]
+
+
+class Returned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cases that are given back. again: the person did not pass on them, and may be given them again at once."""
+
+    leases: list[Lease]
+    again: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,22 +125,25 @@ async def show(visit: Visit) -> Response:
 
 async def following(visit: Visit) -> Response:
     """Lease cases, with all that helps to decide them."""
-    asked: Next = await said(visit.request, Next)
-    count = min(max(asked.count, 1), _MOST_AHEAD)
-    wait = min(max(asked.wait, 0.0), _LONGEST_WAIT)
+    wanted: Next = await said(visit.request, Next)
+    count = min(max(wanted.count, 1), _MOST_AHEAD)
+    wait = min(max(wanted.wait, 0.0), _LONGEST_WAIT)
     client = visit.client
     try:
-        tasks = await attended(visit.request, client.lease(count, wait=wait, lease=LEASE_SECONDS))
+        asked = client.lease_with_details(count, wait=wait, lease=LEASE_SECONDS, most=_HISTORY, similar=_SIMILAR)
+        given = await attended(visit.request, asked)
     except RefusedError as refusal:
         state = _STATES.get(refusal.reason)
         if state is None:
             raise
         return JSONResponse({"cases": [], "state": state, "why": str(refusal), "progress": await _figures(visit)})
-    details = await asyncio.gather(*(_details(visit, task) for task in tasks))
+    tasks = given.tasks
+    details = await asyncio.gather(*map(partial(_details, visit), tasks, given.details))
     if tasks and await visit.request.is_disconnected():  # else nobody is given them until the lease ends
-        await client.release(tasks)
+        await client.release(tasks, again=True)
     cases = [_case(visit.site.layout, task, known) for task, known in zip(tasks, details, strict=True)]
-    return JSONResponse({"cases": cases, "state": "", "why": "", "progress": await _figures(visit)})
+    progress = await _figures(visit) if given.progress is None else _told(given.progress)
+    return JSONResponse({"cases": cases, "state": "", "why": "", "progress": progress})
 
 
 async def alike(visit: Visit) -> Response:
@@ -224,13 +237,16 @@ async def renew(visit: Visit) -> Response:
 
 async def release(visit: Visit) -> Response:
     """Give cases back."""
-    asked: Leases = await said(visit.request, Leases)
-    return JSONResponse({"released": await visit.client.release([lease.held for lease in asked.leases])})
+    asked: Returned = await said(visit.request, Returned)
+    held = [lease.held for lease in asked.leases]
+    return JSONResponse({"released": await visit.client.release(held, again=asked.again)})
 
 
-async def _details(visit: Visit, task: Task) -> CaseDetails | None:
+async def _details(visit: Visit, task: Task, known: CaseDetails | None) -> CaseDetails | None:
+    if known is not None:
+        return known
     try:
-        return await visit.client.case(task.event_id, most=_HISTORY)
+        return await visit.client.case(task.event_id, most=_HISTORY, similar=_SIMILAR)
     except UnreachableError:
         raise
     except LabelingError:  # the case can be answered without them; the page says that they are missing
@@ -264,6 +280,10 @@ async def _figures(visit: Visit) -> dict[str, int | str] | None:
         if refusal.reason is not Reason.UNKNOWN_ANNOTATOR:
             raise
         return None
+    return _told(progress)
+
+
+def _told(progress: Progress) -> dict[str, int | str]:
     return {
         "today": progress.answered_today,
         "skipped": progress.skipped_today,

@@ -21,7 +21,7 @@ from console.shown.answers import AnswerBook
 from console.shown.formatting import share
 from console.shown.review_view import contested, name_of, person_of
 from labeling_grpc.client import Annotation, CaseDetails, CaseRecord, Reason, RefusedError, Task
-from labeling_grpc.client.administration import Annotator, AsyncLabelingAdminClient, AuditEntry, skills_of
+from labeling_grpc.client.administration import Annotator, AsyncLabelingAdminClient, AuditEntry
 from tidemark.consensus.scales import scale_of
 from tidemark.errors import LabelingError
 from tidemark.pipeline.numbers import answer_text
@@ -181,7 +181,8 @@ async def _able(visit: Visit, admin: AsyncLabelingAdminClient, name: str, fields
     until = moment_of(absent, visit.site.times) if absent else 0
     if until is None or until < 0:
         raise RejectedError(400, "write until when as a day and a time")
-    await admin.update(name, skills=skills_of(skills), quota=int(quota), absent_until=until)
+    able = "any" if skills == "any" else [each.strip() for each in skills.splitlines() if each.strip()]
+    await admin.update(name, skills=able, quota=int(quota), absent_until=until)
     away = until > time.time() * 1e6
     return f"{name} is absent; what was assigned to them is offered to others." if away else f"Noted for {name}."
 
@@ -205,7 +206,7 @@ async def _adjudicated(visit: Visit, event_id: str, label: str, why: str) -> str
             raise outcome
         return f"Decided: {AnswerBook(visit.site.pipeline.label).words(label)}."
     finally:
-        await client.release(others)
+        await client.release(others, again=True)  # none of them was passed on
 
 
 def _needed(why: str) -> str:
@@ -216,10 +217,12 @@ def _needed(why: str) -> str:
 
 async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, paused: str | None = None) -> str:
     """The page's inside. paused: why the queue is paused, where that was changed just now: its figures come later."""
-    records = await _first(visit, _CASES, review=True, states=("waiting", "leased"))
+    records, late, owned = await asyncio.gather(
+        _first(visit, _CASES, review=True, states=("waiting", "leased")),
+        _first(visit, _CASES, overdue=True),
+        _first(visit, _CASES, assigned=True),
+    )
     details = await asyncio.gather(*(_details(visit, record) for record in records))
-    late = await _first(visit, _CASES, overdue=True)
-    owned = await _first(visit, _CASES, assigned=True)
     now = time.time_ns() // 1_000
     people: list[Annotator] = []
     async with visit.site.connections.administration(visit.session) as admin:

@@ -51,10 +51,10 @@ def listing(pipeline: Pipeline, shown: Case, cases: Sequence[Case]) -> Listing:
 
     """
     book = FactBook(pipeline)
-    own = {fact.name: fact for fact in book.of(shown, ()).context}
+    own = {fact.name: fact for fact in book.of(shown, None).context}
 
     def row(number: int, case: Case) -> Row:
-        facts = {fact.name: fact.value for fact in book.of(case, ()).context}
+        facts = {fact.name: fact.value for fact in book.of(case, None).context}
         cells = [Cell(facts.get(name, ""), facts.get(name, "") != fact.value) for name, fact in own.items()]
         name = case.business_id or case.event_id
         return Row(number, name, case.key or "", book.times.moment(case.time), cells)

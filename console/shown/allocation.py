@@ -55,7 +55,7 @@ def allotted(records: Sequence[CaseRecord], now: int) -> list[Allotted]:
 
 def abilities(person: Annotator, times: Times, now: int) -> Abilities:
     """What a person may do. now: wall clock, µs."""
-    skills = "any" if person.skills is None else ", ".join(person.skills)
+    skills = "any" if person.skills is None else "\n".join(person.skills)
     away = person.absent_until > now
     until = times.at(person.absent_until) if away else None
     return Abilities(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from console.shown.answers import AnswerBook
@@ -161,7 +162,7 @@ class CaseLayout:
             What the page shows.
 
         """
-        history = () if details is None else details.history
+        history = None if details is None else details.history
         current = "" if details is None else details.contributions_model
         blind = self.blind
         times = self._book.times
@@ -253,11 +254,11 @@ class CaseLayout:
         matters = {part.name: place for place, part in enumerate(details.contributions)}
         for case in details.similar[:_ALIKE]:
             telling = sorted(case.features, key=lambda name: matters.get(name, len(matters)))
-            differing = [
+            differing = (
                 (words(name), self._book.feature(name, case.features[name], case.categories), self._ours(name, task))
                 for name in telling
                 if case.features[name] != task.features.get(name)
-            ]
+            )
             near, middling = _CLOSE
             close = "very near" if case.distance < near else "near" if case.distance < middling else "far"
             found.append(
@@ -283,6 +284,6 @@ class CaseLayout:
         return said
 
 
-def _telling(differing: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Differences that can be read: not those that look the same."""
-    return [each for each in differing if each[1] != each[2]][:_DIFFERENT]
+def _telling(differing: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The first differences that can be read: not those that look the same."""
+    return list(islice((each for each in differing if each[1] != each[2]), _DIFFERENT))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import quantiles
 from typing import Final
 
-import numpy as np
-
 from console.shown.formatting import NOTHING, Times, duration, measured
-from labeling_grpc.client.values import Case, HistoryPoint, Value
+from labeling_grpc.client.history import History
+from labeling_grpc.client.values import Case, Value
 from tidemark.pipeline import Pipeline, format_duration
 from tidemark.pipeline.model import Window
 
@@ -85,6 +86,7 @@ class FactBook:
         self._pipeline = pipeline
         self._windows = {window.name: window for window in pipeline.windows}
         self._categorical = {feature.name for feature in pipeline.features if feature.categories}
+        self._names = frozenset(pipeline.feature_names)
         self._plain = {feature.name for feature in pipeline.features if not (feature.sql or feature.function)}
 
     def unit(self, name: str) -> str:
@@ -94,10 +96,6 @@ class FactBook:
             return self._unit_of_window(window)
         column = self._pipeline.columns.get(name) if name in self._plain or name not in self._names else None
         return "" if column is None or column.unit is None else column.unit
-
-    @property
-    def _names(self) -> frozenset[str]:
-        return frozenset(self._pipeline.feature_names)
 
     def _unit_of_window(self, window: Window) -> str:
         if window.aggregate == "rate":
@@ -134,12 +132,12 @@ class FactBook:
         """A feature as the model saw it, or the category that it stands for."""
         return categories[name] if name in categories else self.number(name, value)
 
-    def of(self, case: Case, history: Sequence[HistoryPoint]) -> Facts:
+    def of(self, case: Case, history: History | None) -> Facts:
         """A case's facts.
 
         Args:
             case: the case.
-            history: earlier cases of the same entity, by which it is told what is usual.
+            history: earlier cases of the same entity, by which it is told what is usual; None: they are not known.
 
         Returns:
             They, without a feature that a column of the context tells already.
@@ -215,7 +213,7 @@ def _kind(window: Window) -> str:
 class _Usual:
     """What is usual of an entity, by its earlier cases."""
 
-    def __init__(self, book: FactBook, history: Sequence[HistoryPoint]) -> None:
+    def __init__(self, book: FactBook, history: History | None) -> None:
         self._book = book
         self._history = history
 
@@ -223,10 +221,11 @@ class _Usual:
         """A mark where the value lies outside of Tukey's fences of the earlier ones."""
         if value is None or name in self._book._categorical:  # noqa: SLF001 of this module
             return None
-        earlier = [known for point in self._history if (known := point.features.get(name)) is not None]
+        values = () if self._history is None else self._history.values(name)
+        earlier = [known for known in values if not math.isnan(known)]
         if len(earlier) < _FEW:
             return None
-        low, high = (float(quartile) for quartile in np.quantile(earlier, (0.25, 0.75)))
+        low, _, high = quantiles(earlier, n=4, method="inclusive")
         reach = _SPREAD * (high - low)
         if low - reach <= value <= high + reach:
             return None

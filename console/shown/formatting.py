@@ -14,6 +14,7 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _WITHOUT_CENTS: Final = frozenset({"CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF"})
 _LARGE: Final = 1e15
 _STEPS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NOTHING: Final = "–"
 """Shown where there is no value."""
 
@@ -126,7 +127,9 @@ class Times:
     def minute(self, us: int) -> str:
         """A moment to the minute, without its zone."""
         when = self.at(us)
-        return f"{us} µs" if when is None else f"{when.day} {when:%b %Y, %H:%M}"
+        if when is None:
+            return f"{us} µs"
+        return f"{when.day} {_MONTHS[when.month - 1]} {when.year}, {when.hour:02}:{when.minute:02}"
 
     def day(self, us: int) -> str:
         """A day."""

@@ -68,7 +68,7 @@ def contested(pipeline: Pipeline, record: CaseRecord, details: CaseDetails | Non
         record.case.event_id,
         name_of(record),
         times.moment(record.case.time),
-        [(fact.words, fact.value) for fact in book.of(record.case, ()).context],
+        [(fact.words, fact.value) for fact in book.of(record.case, None).context],
         [
             Said(each.annotator, each.status, written(each.label or ""), times.minute(each.at), each.comment)
             for each in answers

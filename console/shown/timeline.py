@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from console.shown.answers import AnswerBook
 from console.shown.facts import FactBook, words
-from labeling_grpc.client.values import Case, HistoryPoint
+from labeling_grpc.client.history import History
+from labeling_grpc.client.values import Case
 from tidemark.pipeline import Pipeline, format_duration
 
 _LEFT: Final = 1.5
@@ -66,26 +67,32 @@ def plotted(pipeline: Pipeline, case: Case) -> str | None:
     return next(iter([*context, *numbers]), None)
 
 
-def timeline(pipeline: Pipeline, book: FactBook, case: Case, history: Sequence[HistoryPoint]) -> Timeline | None:
+def timeline(pipeline: Pipeline, book: FactBook, case: Case, history: History | None) -> Timeline | None:
     """The plot.
 
     Args:
         pipeline: whose case it is.
         book: that knows its units and times.
         case: the event.
-        history: earlier cases of its entity.
+        history: earlier cases of its entity; None: they are not known.
 
     Returns:
         It; None where there is nothing to plot.
 
     """
     name = plotted(pipeline, case)
-    known = [] if name is None else [point for point in history if point.features.get(name) is not None]
-    if name is None or not known:
+    if name is None or history is None:
         return None
-    values = [float(point.features[name] or 0.0) for point in known]
+    known = [
+        (time, number, label)
+        for time, number, label in zip(history.times, history.values(name), history.labels, strict=False)
+        if not math.isnan(number)
+    ]
+    if not known:
+        return None
+    values = [number for _, number, _ in known]
     value = float(case.features[name] or 0.0)
-    begin = min(point.time for point in known)
+    begin = min(time for time, _, _ in known)
     span = max(case.time - begin, 1)
     low, high = min([*values, value]), max([*values, value])
     logarithmic = low > 0 and high / low > _STEEP
@@ -101,17 +108,17 @@ def timeline(pipeline: Pipeline, book: FactBook, case: Case, history: Sequence[H
     answers = AnswerBook(pipeline.label)
     points = [
         Point(
-            across(point.time),
-            down(each),
-            answers.kind(point.label),
-            f"{book.times.minute(point.time)}: {book.number(name, each)}, "
-            f"{'not answered' if point.label is None else answers.words(point.label)}",
+            across(time),
+            down(number),
+            answers.kind(label),
+            f"{book.times.minute(time)}: {book.number(name, number)}, "
+            f"{'not answered' if label is None else answers.words(label)}",
         )
-        for point, each in zip(known, values, strict=True)
+        for time, number, label in known
     ]
     counts: dict[str, tuple[str, int]] = {}
-    for point, drawn in zip(known, points, strict=True):
-        said = answers.group(point.label)
+    for (_, _, label), drawn in zip(known, points, strict=True):
+        said = answers.group(label)
         counts[drawn.kind] = said, counts.get(drawn.kind, (said, 0))[1] + 1
     event = Point(across(case.time), down(value), "event", f"this case: {book.number(name, value)}")
     return Timeline(

@@ -7,6 +7,7 @@ on every machine: no sum's order depends on the hardware. Where all that is left
 first rows left are picked.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,23 +49,46 @@ def robust_scale(x: Floats, *, clip: float = 5.0, indicators: bool = True) -> Fl
     rows = array("x", x, FLOATS, (None, None))
     if not 0 < clip < np.inf:
         raise ValueError(f"clip: expected a finite number above 0, got {clip!r}")
-    missing = np.isnan(rows)
-    ordered = np.sort(rows.astype(np.float64), axis=0)
-    present = len(rows) - missing.sum(axis=0)
-    low, median, high = (_quantile(ordered, present, q) for q in (0.25, 0.5, 0.75))
-    finite = np.isfinite(rows)
-    with np.errstate(invalid="ignore"):
-        spread = (high - low) / 1.349
-        deviation = np.where(finite, np.abs(rows - median), 0.0).sum(axis=0) / np.maximum(1, finite.sum(axis=0))
-    flat = ~(np.isfinite(spread) & (spread > 0))
-    spread = np.where(flat, deviation * 1.2533, spread)
-    usable = np.isfinite(spread) & (spread > 0) & np.isfinite(median)
-    with np.errstate(invalid="ignore", over="ignore"):
-        scaled = (rows - np.where(usable, median, 0.0)) / np.where(usable, spread, 1.0)
-    scaled = np.where(missing | ~usable, 0.0, np.clip(scaled, -clip, clip))
+    scaled = RobustScale.of(rows).scaled(rows, clip)
     if indicators:
+        missing = np.isnan(rows)
         scaled = np.concatenate([scaled, missing[:, missing.any(axis=0)]], axis=1)
     return np.ascontiguousarray(scaled, dtype=rows.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class RobustScale:
+    """Medians and spreads of some rows' columns, as `robust_scale` has them, kept to scale other rows by.
+
+    median, spread: (d,) float64; of columns that tell nothing apart the spread is infinite.
+    """
+
+    median: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Floats) -> "RobustScale":
+        """The scale of rows, (n, d) float32 or float64."""
+        missing = np.isnan(rows)
+        ordered = np.sort(rows.astype(np.float64), axis=0)
+        present = len(rows) - missing.sum(axis=0)
+        low, median, high = (_quantile(ordered, present, q) for q in (0.25, 0.5, 0.75))
+        finite = np.isfinite(rows)
+        with np.errstate(invalid="ignore"):
+            spread = (high - low) / 1.349
+            deviation = np.where(finite, np.abs(rows - median), 0.0).sum(axis=0) / np.maximum(1, finite.sum(axis=0))
+        flat = ~(np.isfinite(spread) & (spread > 0))
+        spread = np.where(flat, deviation * 1.2533, spread)
+        usable = np.isfinite(spread) & (spread > 0) & np.isfinite(median)
+        return cls(np.where(usable, median, 0.0), np.where(usable, spread, np.inf))
+
+    def scaled(self, rows: Floats, clip: float = 5.0) -> Floats:
+        """Other rows by this scale, (n, d): clipped, 0 where a value is missing or its column tells nothing apart."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            scaled = (rows - self.median) / self.spread
+        dull = np.isnan(rows) | np.isinf(self.spread)
+        found: Floats = np.where(dull, 0.0, np.clip(scaled, -clip, clip))
+        return found
 
 
 def _quantile(ordered: NDArray[np.float64], present: NDArray[np.int64], q: float) -> NDArray[np.float64]:

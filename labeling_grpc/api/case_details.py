@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -11,42 +12,45 @@ import numpy as np
 import sqlalchemy as sa
 
 from labeling_grpc.api import mapping
+from labeling_grpc.api.case_history import CaseHistory, feature_message
 from labeling_grpc.api.category_names import Categories, CategoryNames
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.nearest_labeled import SimilarCases
 from labeling_grpc.assist.nearest_waiting import AlikeCases
-from labeling_grpc.assist.ranking import rows_of
+from labeling_grpc.assist.ranking import FeatureRows
 from labeling_grpc.commands.labeling import Comment, LeaseCases
 from labeling_grpc.contract.errors import unknown_case
 from labeling_grpc.contract.message_sizes import (
     MAX_ANSWERS,
     MAX_COMMENTS,
     MAX_CONTRIBUTIONS,
-    MAX_HISTORY,
     MAX_SIMILAR,
     fit,
 )
-from labeling_grpc.contract.text import lookup
 from labeling_grpc.queue import queries
 from labeling_grpc.queue.blinding import Blinding, Looks
-from labeling_grpc.queue.case_state import Row, case_outcome
+from labeling_grpc.queue.case_state import Row
 from labeling_grpc.queue.comments import before, comments_of
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.masks import masks
 from labeling_grpc.security.roles import Role
-from labeling_grpc.tables.schema import answers, cases, gold_leases
+from labeling_grpc.tables.schema import gold_leases
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
-from tidemark.records.messages import decode_candidate
 
 _GIVEN: Final = frozenset({"answered", "skipped", "expired", "withdrawn", "vote", "gold", "escalated", "retracted"})
 _OWN_STATE: Final = {"answered": "answered", "vote": "answered", "gold": "answered", "skipped": "skipped"}
 """State of a case as one sees it who has answered it so, and may not know of others."""
 
-_TELLING: Final = sa.select(
-    answers.c.id, answers.c.event_id, answers.c.status, answers.c.label, answers.c.answered_at, answers.c.supersedes
-)
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """How much is told of a case. history, similar: entries of either.  columns: history column by column."""
+
+    history: int
+    similar: int
+    columns: bool = False
 
 
 class Details:
@@ -56,16 +60,18 @@ class Details:
         self._pipeline = pipeline
         self._champion = champion
         self._similar = SimilarCases(pipeline)
+        self._rows_of = FeatureRows(pipeline)
+        self._past = CaseHistory(pipeline)
         self._waiting = AlikeCases(pipeline)
         self._masks = masks(pipeline)
         self._categories = Categories(pipeline)
 
     def case(self, connection: sa.Connection, event_id: str, most: int, caller: Caller) -> pb.GetCaseResponse:
         """The case, as `whole` gives it."""
-        return self.whole(connection, event_id, most, caller)[0]
+        return self.whole(connection, event_id, Entries(most, most), caller)[0]
 
     def whole(
-        self, connection: sa.Connection, event_id: str, most: int, caller: Caller
+        self, connection: sa.Connection, event_id: str, asked: Entries, caller: Caller
     ) -> tuple[pb.GetCaseResponse, str]:
         """The case.
 
@@ -75,7 +81,7 @@ class Details:
         Args:
             connection: To the queue's database.
             event_id: The case.
-            most: Entries of its history, and of its like.
+            asked: How much of it.
             caller: Who asks.
 
         Returns:
@@ -99,8 +105,9 @@ class Details:
             response.record.assignee = ""  # a gold case has none, and must look like the others in their hands
         comments, earlier = comments_of(connection, [event_id]).get(event_id, ((), 0))
         place = self._comment(response, self._own(comments, caller, looks), more=earlier > 0 and looks is None)
-        whole = {"history": self._history(connection, response, row, most, blinding, names)}
-        whole["similar"] = self._alike(connection, response, row, most, blinding, names)
+        past = self._past.add(connection, response, row, asked.history, blinding, names, columns=asked.columns)
+        whole = {"history": past}
+        whole["similar"] = self._alike(connection, response, row, asked.similar, blinding, names)
         answered, whole["answers"] = fit(
             (_answer(annotation, blind=blind) for annotation in reversed(answers_shown)), MAX_ANSWERS
         )
@@ -221,7 +228,7 @@ class Details:
                     event_id=neighbor.event_id,
                     label=neighbor.label,
                     distance=neighbor.distance,
-                    features=[self._feature(*pair) for pair in zip(names, neighbor.features.tolist(), strict=True)],
+                    features=[feature_message(*pair) for pair in zip(names, neighbor.features.tolist(), strict=True)],
                     time_us=neighbor.time,
                 )
                 for neighbor in self._similar.nearest(connection, row.candidate, most, hidden)
@@ -233,63 +240,12 @@ class Details:
             categories.add(case.features, None)
         return all_
 
-    def _history(
-        self,
-        connection: sa.Connection,
-        response: pb.GetCaseResponse,
-        row: queries.CaseRow,
-        most: int,
-        blinding: Blinding,
-        categories: CategoryNames,
-    ) -> bool:
-        """Add cases of the same entity that came before, the newest `most` of them, by event time; whether all fit."""
-        if row.candidate.key is None:
-            return True
-        earlier = (
-            sa.select(cases.c.event_id, cases.c.candidate)
-            .where(cases.c.key == lookup(row.candidate.key), cases.c.id < row.number)
-            .order_by(cases.c.id.desc())
-            .limit(most)
-        )
-        candidates = {event_id: decode_candidate(raw) for event_id, raw in connection.execute(earlier)}
-        annotations: dict[str, list[Row]] = {event_id: [] for event_id in candidates}
-        for annotation in connection.execute(_TELLING.where(answers.c.event_id.in_(candidates))).mappings():
-            annotations[annotation["event_id"]].append(annotation)
-        for event_id in blinding.unanswered(connection, candidates):
-            annotations[event_id] = []
-        latest = sorted(candidates.values(), key=lambda candidate: candidate.time, reverse=True)
-        points, all_ = fit(
-            (self._point(candidate, annotations[candidate.event_id]) for candidate in latest), MAX_HISTORY
-        )
-        response.history.extend(reversed(points))
-        for point in response.history:
-            categories.add(point.features, candidates[point.event_id].definitions)
-        return all_
-
-    def _point(self, candidate: Candidate, annotations: Sequence[Row]) -> pb.HistoryPoint:
-        verdict = case_outcome(annotations).verdict if annotations else None
-        label = self._pipeline.label
-        probabilities = candidate.probabilities or ()
-        return pb.HistoryPoint(
-            event_id=candidate.event_id,
-            time_us=candidate.time,
-            features=[self._feature(name, value) for name, value in candidate.features.items()],
-            label="" if verdict is None else verdict["label"] or "",
-            # One scored when the pipeline had other classes says nothing of these, and of a number there are none.
-            probability=probabilities[label.classes.index(label.positive)]
-            if label.classes and len(probabilities) == len(label.classes)
-            else None,
-        )
-
-    def _feature(self, name: str, value: float | None) -> pb.Feature:
-        return pb.Feature(name=name, value=None if value is None or math.isnan(value) else value)
-
     def _explain(self, response: pb.GetCaseResponse, candidate: Candidate) -> bool:
         """Add what moved the number, or the score of the positive class, largest effect first; whether all fits."""
         model = self._champion.current()
         if model is None:
             return True
-        rows = rows_of(self._pipeline, [candidate])
+        rows = self._rows_of([candidate])
         row, names, classes = model.own(rows)[0], model.manifest.features, model.manifest.classes
         parts = model.forest.contributions(model.inputs(rows)[0])
         if self._pipeline.label.is_number:

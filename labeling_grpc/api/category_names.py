@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from labeling_grpc.contract.message_sizes import MAX_CATEGORIES
@@ -40,6 +40,28 @@ class CategoryNames:
     def __init__(self, categories: Categories, room: int = MAX_CATEGORIES) -> None:
         self._of_feature = categories.of_feature
         self._room = room
+
+    def of(self, feature: str, values: Sequence[float], definitions: Sequence[Mapping[str, str] | None]) -> list[str]:
+        """Names of the categories of one feature of several cases.
+
+        Args:
+            feature: Its name.
+            values: Of each case; NaN is missing.
+            definitions: By what it was computed for each, as for `add`.
+
+        Returns:
+            A name for each, "" where it has none, or there is no room for it.
+
+        """
+        identity, names = self._of_feature.get(feature, ("", ()))
+        told = []
+        for value, of_case in zip(values, definitions, strict=True) if names else ():
+            defined = of_case is None or of_case.get(feature) == identity
+            number = int(value) if defined and value.is_integer() else -1
+            name = names[number] if 0 <= number < len(names) else ""
+            self._room -= len(name.encode()) + _AROUND
+            told.append(name if self._room >= 0 else "")
+        return told
 
     def add(self, features: Iterable[pb.Feature], definitions: Mapping[str, str] | None) -> None:
         """Name the categories of a case's features.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final, cast
@@ -12,6 +13,7 @@ from labeling_grpc.api import admin_validation, mapping
 from labeling_grpc.api.case_details import Details
 from labeling_grpc.api.category_names import Categories
 from labeling_grpc.api.interceptor import Context
+from labeling_grpc.api.leased_details import LeasedDetails
 from labeling_grpc.api.live_stats import LiveStats
 from labeling_grpc.api.paging import Pages, size
 from labeling_grpc.api.question import AskedQuestion
@@ -32,7 +34,6 @@ from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.commands.sessions import EndSession
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.contract.message_sizes import share
-from labeling_grpc.quality.annotator_metrics import own_agreement
 from labeling_grpc.queue import queries
 from labeling_grpc.queue.blinding import Blinding
 from labeling_grpc.security.caller import caller
@@ -43,6 +44,8 @@ from labeling_grpc.v1 import labeling_pb2_grpc
 from tidemark.pipeline import Pipeline
 
 _MARGIN_SECONDS: Final = 0.2
+
+log = logging.getLogger(__name__)
 
 
 def _in_order(answers: Sequence[Answer | RefusedError], taken: Result) -> list[Accepted | RefusedError]:
@@ -75,7 +78,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self._pages = pages
         self._details = details
         self._labeling = pipeline.labeling
-        self._rules = QueueRules.of(pipeline)
+        self._leased = LeasedDetails(details, pages, calls.writer.store, QueueRules.of(pipeline))
         self._categories = Categories(pipeline)
         self._question = AskedQuestion(pipeline, reader)
         self._stopping = asyncio.Event()
@@ -99,12 +102,12 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         if request.like:
             command, wait = replace(command, alike=await self._like(command, request.like)), 0.0
             if not command.alike:
-                await self._fill(response, [])
+                await self._fill(response, [], request)
                 return response
         result = await self._calls.call(command, wait)
         if isinstance(result, RefusedError):
             raise result
-        await self._fill(response, cast("list[LeasedCase]", result))
+        await self._fill(response, cast("list[LeasedCase]", result), request)
         return response
 
     async def _like(self, command: LeaseCases, event_id: str) -> tuple[str, ...]:
@@ -148,7 +151,7 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
             if isinstance(result, RefusedError):
                 response.next_error.CopyFrom(result.status())
             else:
-                await self._fill(response.next, cast("list[LeasedCase]", result))
+                await self._fill(response.next, cast("list[LeasedCase]", result), request.next)
         return response
 
     async def Skip(  # noqa: N802
@@ -185,10 +188,10 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         self, request: pb.GetCaseRequest, _context: Context
     ) -> pb.GetCaseResponse:
         """One case with all that helps to decide it."""
-        event_id, most = self._checks.details(request)
+        event_id, asked = self._checks.details(request)
         who = caller.get()
         if not request.page_token:
-            response, first = await self._reader.ask(self._details.whole, event_id, most, who)
+            response, first = await self._reader.ask(self._details.whole, event_id, asked, who)
         else:
             place = str(self._pages.after(request, str, ""))
             response, first = await self._reader.ask(self._details.earlier, event_id, place, who)
@@ -217,15 +220,9 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.GetProgressResponse:
         """How far one annotator is."""
         name = admin_validation.annotator(self._checks, request)
-        clock = self._writer.store.clock
-        progress = await self._reader.ask(queries.progress, name, clock.wall(), clock.now())
-        if not progress.known and name != caller.get().name:
+        figures = await self._reader.ask(self._leased.progress, name, caller.get())
+        if figures is None:
             raise RefusedError(Reason.UNKNOWN_ANNOTATOR, f"nobody named {name!r} was ever seen", field="annotator")
-        figures = mapping.progress(name, progress, self._writer.store.counts.waiting)
-        own = await self._reader.ask(own_agreement, self._rules, name) if self._rules.several else None
-        if own is not None:
-            figures.agreement, figures.agreement_low, figures.agreement_high = own.share, own.low, own.high
-            figures.agreement_answers = own.answers
         return pb.GetProgressResponse(progress=figures)
 
     async def AmendLabel(  # noqa: N802
@@ -247,7 +244,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     ) -> pb.ReleaseResponse:
         """Give cases back."""
         leases = self._checks.leases(request.pipeline, request.leases)
-        return pb.ReleaseResponse(released=cast("int", await self._calls.call(ReleaseLeases(leases))))
+        command = ReleaseLeases(leases, passed=not request.again)
+        return pb.ReleaseResponse(released=cast("int", await self._calls.call(command)))
 
     async def Stats(  # noqa: N802
         self, request: pb.StatsRequest, _context: Context
@@ -304,9 +302,26 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     def _blinding(self) -> Blinding:
         return Blinding(caller.get(), golden=bool(self._labeling.gold_every))
 
-    async def _fill(self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase]) -> None:
+    async def _fill(
+        self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase], request: pb.LeaseTasksRequest
+    ) -> None:
         room, names = share(len(leased)), self._categories.response()
         for case in leased:
             mapping.add_task(response, case, room, names)
         response.question.CopyFrom(await self._question.message())
         response.waiting = self._writer.store.counts.waiting
+        if (request.HasField("details") and leased) or request.progress:
+            await self._tell(response, leased, request)
+
+    async def _tell(
+        self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase], request: pb.LeaseTasksRequest
+    ) -> None:
+        """Add what is asked for besides; leased cases go out without it where the database can't be read."""
+        try:
+            await self._reader.ask(self._leased.add, response, request, caller.get())
+        except RefusedError as error:
+            log.info("cases are given out without what is known of them: %s", error)
+        except asyncio.CancelledError:
+            if leased:
+                self._writer.give_back(leased)
+            raise

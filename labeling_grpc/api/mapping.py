@@ -19,7 +19,8 @@ from labeling_grpc.commands.labeling import (
 from labeling_grpc.contract.case_reasons import REASONS
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.contract.text import shortened
-from labeling_grpc.queue.queries import CaseRow, Progress
+from labeling_grpc.queue.progress import Progress
+from labeling_grpc.queue.queries import CaseRow
 from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.records import Candidate
 from tidemark.records.messages import decode_candidate

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from labeling_grpc.api import fields
+from labeling_grpc.api.case_details import Entries
 from labeling_grpc.commands.labeling import Amend, Answer, Escalate, LeaseCases, LeaseRef
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.contract.text import MAX_EVENT_ID
@@ -51,6 +52,8 @@ class Checks:
         )
         if request.like:
             fields.name("like", request.like, MAX_EVENT_ID)
+        if request.HasField("details"):
+            self._told(request.details)
         return LeaseCases(annotator, count, self.length(request.lease_ms), segments, request.review)
 
     def next(self, request: pb.LeaseTasksRequest) -> LeaseCases:
@@ -95,11 +98,26 @@ class Checks:
         self.served(request.pipeline)
         return fields.between("interval_ms", request.interval_ms or DEFAULT_INTERVAL_MS, 50, MAX_WAIT_MS)
 
-    def details(self, request: pb.GetCaseRequest) -> tuple[str, int]:
-        """Event id of a case, and how many entries of its history and of its like are asked for."""
+    def details(self, request: pb.GetCaseRequest) -> tuple[str, Entries]:
+        """Event id of a case, and how much of it is asked for."""
         self.served(request.pipeline)
-        event_id = fields.name("event_id", request.event_id, MAX_EVENT_ID)
-        return event_id, fields.between("most", request.most or DEFAULT_ENTRIES, 1, MAX_ENTRIES)
+        return fields.name("event_id", request.event_id, MAX_EVENT_ID), entries(request)
+
+    def _told(self, request: pb.GetCaseRequest) -> None:
+        """Refuse to tell, with cases that are leased, what is not asked for as it should be."""
+        try:
+            self.served(request.pipeline)
+            entries(request)
+        except RefusedError as refusal:
+            refusal.field = f"details.{refusal.field}"
+            raise
+        for name in ("event_id", "page_token"):
+            if getattr(request, name):
+                raise RefusedError(
+                    Reason.INVALID_FIELD,
+                    f"leave {name} empty: details are of the cases that are leased, from their begin",
+                    field=f"details.{name}",
+                )
 
     def amend(self, request: pb.AmendLabelRequest) -> Amend:
         """The amendment."""
@@ -144,6 +162,12 @@ class Checks:
             known_at=fields.known_at(request.known_at_us) if request.HasField("known_at_us") else None,
             comment=fields.text("reason", request.reason),
         )
+
+
+def entries(request: pb.GetCaseRequest) -> Entries:
+    """How much of a case is asked for."""
+    most = fields.between("most", request.most or DEFAULT_ENTRIES, 1, MAX_ENTRIES)
+    return Entries(most, fields.between("similar", request.similar or most, 1, MAX_ENTRIES), request.columns)
 
 
 def _tried(annotation: pb.Annotation) -> Answer | RefusedError:

@@ -13,7 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from labeling_grpc.assist.ranking import rows_of
+from labeling_grpc.assist.ranking import FeatureRows
 from labeling_grpc.tables.schema import answers, cases
 from tidemark.pipeline import Pipeline
 from tidemark.records import Candidate
@@ -25,8 +25,10 @@ _LEAST: Final = 100
 """Answers that are looked up of each annotator, so that one who answers much is among the newest with it."""
 
 _PART: Final = 1_000
-_CHUNK: Final = 200
-"""Cases that are asked about at once whether they may be shown."""
+_SPARE: Final = 2
+"""Times as many cases as are wanted of which is asked at first whether they may be shown."""
+_MANY: Final = 500
+"""Labeled cases from which on one more changes next to nothing of their columns' scale: it is kept with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,45 @@ class Similar:
 
 @dataclass(frozen=True, slots=True)
 class _Labeled:
-    """n cases: rows (n, features)."""
+    """n cases: rows (n, features).  places: of event ids.  scale: None while there are few."""
 
     read_at: float
     event_ids: list[str]
     labels: list[str]
     times: list[int]
     rows: NDArray[np.float64]
+    places: dict[str, int]
+    scale: _Scale | None
+
+    def distances_to(self, row: NDArray[np.float64], own: int | None) -> NDArray[np.float64]:
+        """How far each is from a row; own: place of the case itself, which is infinitely far."""
+        if self.scale is not None:
+            distances = self.scale.distances_to(row)
+        elif own is None:
+            distances = distances_to(self.rows, row)
+        else:  # the row would count twice for what is usual
+            distances = np.insert(distances_to(np.delete(self.rows, own, axis=0), row), own, np.inf)
+        if own is not None:
+            distances[own] = np.inf
+        return distances
+
+
+class _Scale:
+    """Rows in units of their columns' spreads, and where they miss values."""
+
+    def __init__(self, rows: NDArray[np.float64]) -> None:
+        from kernels import RobustScale  # noqa: PLC0415 - numba, which a service that is not asked for this lacks
+
+        self._scale = RobustScale.of(rows)
+        self._rows = self._placed(rows)
+
+    def distances_to(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) distances of a row (1, features), as `distances_to` has them, by the scale of these rows alone."""
+        found: NDArray[np.float64] = np.linalg.norm(self._rows - self._placed(row), axis=1)
+        return found
+
+    def _placed(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.hstack((self._scale.scaled(rows), np.isnan(rows)))
 
 
 class SimilarCases:
@@ -56,7 +90,7 @@ class SimilarCases:
 
     def __init__(self, pipeline: Pipeline, now: Callable[[], float] = time.monotonic) -> None:
         """now: seconds."""
-        self._pipeline = pipeline
+        self._rows_of = FeatureRows(pipeline)
         self._now = now
         self._lock = threading.Lock()
         self._labeled: _Labeled | None = None
@@ -73,28 +107,28 @@ class SimilarCases:
         hidden: tells which of some cases must not be shown.
         """
         labeled = self._current(connection)
-        others = [place for place, event_id in enumerate(labeled.event_ids) if event_id != candidate.event_id]
-        if not others:
+        own = labeled.places.get(candidate.event_id)
+        count = len(labeled.event_ids) - (own is not None)
+        if not count:
             return []
-        distances = distances_to(labeled.rows[others], rows_of(self._pipeline, [candidate]))
-        order = np.argsort(distances, kind="stable").tolist()
+        distances = labeled.distances_to(self._rows_of([candidate]), own)
         similar: list[Similar] = []
-        for start in range(0, len(order), _CHUNK):
-            chunk = order[start : start + _CHUNK]
-            left_out = hidden([labeled.event_ids[others[place]] for place in chunk])
+        start, end = 0, min(_SPARE * most, count)
+        while start < count and len(similar) < most:
+            chunk = _nearest(distances, end)[start:]
+            left_out = hidden([labeled.event_ids[place] for place in chunk])
             similar += [
                 Similar(
-                    labeled.event_ids[others[place]],
-                    labeled.labels[others[place]],
-                    labeled.times[others[place]],
+                    labeled.event_ids[place],
+                    labeled.labels[place],
+                    labeled.times[place],
                     float(distances[place]),
-                    labeled.rows[others[place]],
+                    labeled.rows[place],
                 )
                 for place in chunk
-                if labeled.event_ids[others[place]] not in left_out
+                if labeled.event_ids[place] not in left_out
             ]
-            if len(similar) >= most:
-                break
+            start, end = end, min(2 * end, count)
         return similar[:most]
 
     def _current(self, connection: sa.Connection) -> _Labeled:
@@ -110,13 +144,27 @@ class SimilarCases:
             kept = sa.select(cases.c.event_id, cases.c.candidate).where(cases.c.event_id.in_(part))
             kept_candidates |= {event_id: decode_candidate(raw) for event_id, raw in connection.execute(kept)}
         candidates = list(kept_candidates.values())
+        rows = self._rows_of(candidates)
         return _Labeled(
             self._now(),
             list(kept_candidates),
             [label[event_id] for event_id in kept_candidates],
             [candidate.time for candidate in candidates],
-            rows_of(self._pipeline, candidates),
+            rows,
+            {event_id: place for place, event_id in enumerate(kept_candidates)},
+            _Scale(rows) if len(rows) >= _MANY else None,
         )
+
+
+def _nearest(distances: NDArray[np.float64], count: int) -> list[int]:
+    """Places of the smallest distances, smallest first; of equal ones, the first."""
+    if count < len(distances):
+        bound = np.partition(distances, count - 1)[count - 1]
+        places = np.flatnonzero(distances <= bound)
+    else:
+        places = np.arange(len(distances))
+    found: list[int] = places[np.argsort(distances[places], kind="stable")][:count].tolist()
+    return found
 
 
 def distances_to(rows: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.float64]:

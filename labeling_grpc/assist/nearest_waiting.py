@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from labeling_grpc.assist.nearest_labeled import distances_to
-from labeling_grpc.assist.ranking import rows_of
+from labeling_grpc.assist.ranking import FeatureRows
 from labeling_grpc.contract.errors import Reason, RefusedError
 from labeling_grpc.tables.schema import Lane, State, Tier, cases, gold, gold_leases, queue
 from tidemark.pipeline import Pipeline
@@ -71,6 +71,7 @@ class AlikeCases:
         """now: seconds."""
         self._pipeline = pipeline
         self._now = now
+        self._rows_of = FeatureRows(pipeline)
         self._lock = threading.Lock()
         self._read: _Read | None = None
 
@@ -113,7 +114,7 @@ class AlikeCases:
         seen = [column for column, name in enumerate(self._pipeline.feature_names) if name not in hidden]
         if not (others and seen):
             return ()
-        own = rows_of(self._pipeline, [decode_candidate(held)])
+        own = self._rows_of([decode_candidate(held)])
         distances = distances_to(read.rows[others][:, seen], own[:, seen])
         order = [place for place in np.argsort(distances, kind="stable").tolist() if distances[place] <= NEAR]
         return tuple(read.event_ids[others[place]] for place in order[: _SPARE * most])
@@ -123,6 +124,6 @@ class AlikeCases:
             if self._read is None or self._now() - self._read.at > _FRESH_SECONDS:
                 known = [row for query in (_GOLD, _WAITING) for row in connection.execute(query).all()]
                 found: dict[str, bytes] = {row.event_id: row.candidate for row in known}
-                rows = rows_of(self._pipeline, [decode_candidate(raw) for raw in found.values()])
+                rows = self._rows_of([decode_candidate(raw) for raw in found.values()])
                 self._read = _Read(self._now(), list(found), rows)
             return self._read

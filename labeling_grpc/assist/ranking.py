@@ -38,6 +38,7 @@ class Ranker:
         self._pipeline = pipeline
         self._writer = writer
         self._champion = champion
+        self._rows_of = FeatureRows(pipeline)
         self._passing: ActiveModel | None = None
         self._after = 0
         self._missed = False
@@ -109,21 +110,26 @@ class Ranker:
         }
         others = [candidate for candidate in candidates if known.get(candidate.event_id) is None]
         if others:
-            rows, bounds = rows_of(self._pipeline, others), ModelSchema.of(self._pipeline).bounds
+            rows, bounds = self._rows_of(others), self._rows_of.schema.bounds
             probabilities = model.probabilities(rows) if bounds is None else doubt_of(model.estimates(rows), bounds)
             scores = score(self._pipeline.selection, model.version, probabilities, len(others))
             known |= dict(zip((candidate.event_id for candidate in others), scores.uncertainty.tolist(), strict=True))
         return [cast("float", known[candidate.event_id]) for candidate in candidates]
 
 
-def rows_of(pipeline: Pipeline, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-    """(n, features) features of candidates in the order of the pipeline's; NaN is missing.
+class FeatureRows:
+    """Features of candidates in the order of a pipeline's. May be shared by threads."""
 
-    Of a candidate of an earlier pipeline file those count whose definition is the pipeline's.
-    """
-    return Values(ModelSchema.of(pipeline)).rows(
-        [(candidate.features, candidate.definitions) for candidate in candidates]
-    )
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.schema: Final = ModelSchema.of(pipeline)
+        self._values = Values(self.schema)
+
+    def __call__(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+        """(n, features) of n candidates; NaN is missing.
+
+        Of a candidate of an earlier pipeline file those count whose definition is the pipeline's.
+        """
+        return self._values.rows([(candidate.features, candidate.definitions) for candidate in candidates])
 
 
 def _is_ranked(candidate: Candidate) -> bool:

@@ -11,6 +11,7 @@ from labeling_grpc.client.administration import (
     Quality,
 )
 from labeling_grpc.client.channel import UnreachableError
+from labeling_grpc.client.history import History, HistoryPoint
 from labeling_grpc.client.labeling import LabelingClient
 from labeling_grpc.client.labeling_async import AsyncLabelingClient
 from labeling_grpc.client.programs import Answered, Decision, Labeler, labeler
@@ -27,7 +28,7 @@ from labeling_grpc.client.values import (
     Estimate,
     GivenAnswer,
     Held,
-    HistoryPoint,
+    Leased,
     NumberRange,
     Progress,
     SignedIn,
@@ -61,11 +62,13 @@ __all__ = [
     "GivenAnswer",
     "Gold",
     "Held",
+    "History",
     "HistoryPoint",
     "Imported",
     "Labeler",
     "LabelingAdminClient",
     "LabelingClient",
+    "Leased",
     "NumberRange",
     "Progress",
     "Quality",

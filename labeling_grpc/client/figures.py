@@ -8,9 +8,8 @@ from labeling_grpc.client.values import Caller, CaseEvent, EventKind, Progress, 
 from labeling_grpc.v1 import labeling_pb2 as pb
 
 
-def progress_of(response: pb.GetProgressResponse) -> Progress:
+def progress_from(progress: pb.Progress) -> Progress:
     """How far an annotator is."""
-    progress = response.progress
     known = progress.HasField("agreement")
     return Progress(
         annotator=progress.annotator,

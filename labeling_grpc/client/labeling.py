@@ -14,12 +14,12 @@ from typing import cast
 import grpc
 
 from labeling_grpc.client.channel import Blocking, UnreachableError, translated
-from labeling_grpc.client.figures import caller_of, progress_of, signed_in, stats_of, update_of
+from labeling_grpc.client.details import details_of, leased
+from labeling_grpc.client.figures import caller_of, progress_from, signed_in, stats_of, update_of
 from labeling_grpc.client.messages import (
     amended,
     case_record,
     comments_of,
-    details_of,
     one,
     renewed,
     submitted,
@@ -34,6 +34,7 @@ from labeling_grpc.client.values import (
     CaseState,
     Comment,
     Held,
+    Leased,
     Progress,
     SignedIn,
     Stats,
@@ -73,6 +74,30 @@ class LabelingClient(Blocking):
         """
         request = self._calls.lease(count, wait, lease, segments, review=review, like=like)
         return tasks(self._call("LeaseTasks", request, wait))
+
+    def lease_with_details(
+        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, most: int = 0, similar: int = 0
+    ) -> Leased:
+        """Cases with all that helps to decide them, in one call: what `lease`, `case` and `progress` tell.
+
+        Args:
+            count: As many cases at most.
+            wait: Seconds to wait for the first.
+            lease: Its length in seconds; None for the service's default.
+            most: Entries of each case's history; 0: 20.
+            similar: Labeled cases like each; 0: as many as `most` says.
+
+        Returns:
+            The cases and what is known of them.
+
+        Raises:
+            RefusedError: The service refuses.
+            UnreachableError: It can't be reached.
+
+        """
+        details = self._calls.case("", most, similar)
+        request = self._calls.lease(count, wait, lease, details=details, progress=True)
+        return leased(self._call("LeaseTasks", request, wait))
 
     def submit(
         self,
@@ -192,24 +217,26 @@ class LabelingClient(Blocking):
                 return [refusal]
             raise
 
-    def release(self, tasks: Sequence[Task | Held]) -> int:
+    def release(self, tasks: Sequence[Task | Held], *, again: bool = False) -> int:
         """Give tasks back; how many leases that ended.
 
         Raises:
             UnreachableError: the service can't be reached.
 
         """
-        return cast("int", self._call("Release", self._calls.release(tasks)).released) if tasks else 0
+        return cast("int", self._call("Release", self._calls.release(tasks, again=again)).released) if tasks else 0
 
-    def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
+    def case(self, event_id: str, *, most: int = 0, similar: int = 0) -> CaseDetails:
         """One case with all that helps to decide it. most: entries of history and similar cases; 0: 20.
+
+        similar: entries of the latter; 0: as many as `most` says.
 
         Raises:
             RefusedError: unknown case, or it is nobody's business of this role.
             UnreachableError: the service can't be reached.
 
         """
-        return details_of(self._call("GetCase", self._calls.case(event_id, most)))
+        return details_of(self._call("GetCase", self._calls.case(event_id, most, similar)))
 
     def comments(self, event_id: str) -> Iterator[Comment]:
         """All that was said about a case, newest first, read page by page.
@@ -272,7 +299,7 @@ class LabelingClient(Blocking):
             UnreachableError: the service can't be reached.
 
         """
-        return progress_of(self._call("GetProgress", self._calls.progress(annotator)))
+        return progress_from(self._call("GetProgress", self._calls.progress(annotator)).progress)
 
     def stats(self) -> Stats:
         """The queue in numbers.

@@ -10,12 +10,12 @@ from typing import cast
 import grpc
 
 from labeling_grpc.client.channel import Asyncio, UnreachableError, translated
-from labeling_grpc.client.figures import caller_of, progress_of, signed_in, stats_of, update_of
+from labeling_grpc.client.details import details_of, leased
+from labeling_grpc.client.figures import caller_of, progress_from, signed_in, stats_of, update_of
 from labeling_grpc.client.messages import (
     amended,
     case_record,
     comments_of,
-    details_of,
     one,
     renewed,
     submitted,
@@ -30,6 +30,7 @@ from labeling_grpc.client.values import (
     CaseState,
     Comment,
     Held,
+    Leased,
     Progress,
     SignedIn,
     Stats,
@@ -60,6 +61,14 @@ class AsyncLabelingClient(Asyncio):
         """As `LabelingClient.lease`."""
         request = self._calls.lease(count, wait, lease, segments, review=review, like=like)
         return tasks(await self._call("LeaseTasks", request, wait))
+
+    async def lease_with_details(
+        self, count: int = 1, *, wait: float = 0.0, lease: float | None = None, most: int = 0, similar: int = 0
+    ) -> Leased:
+        """As `LabelingClient.lease_with_details`."""
+        details = self._calls.case("", most, similar)
+        request = self._calls.lease(count, wait, lease, details=details, progress=True)
+        return leased(await self._call("LeaseTasks", request, wait))
 
     async def submit(
         self,
@@ -129,15 +138,15 @@ class AsyncLabelingClient(Asyncio):
                 return [refusal]
             raise
 
-    async def release(self, tasks: Sequence[Task | Held]) -> int:
+    async def release(self, tasks: Sequence[Task | Held], *, again: bool = False) -> int:
         """As `LabelingClient.release`."""
         if not tasks:
             return 0
-        return cast("int", (await self._call("Release", self._calls.release(tasks))).released)
+        return cast("int", (await self._call("Release", self._calls.release(tasks, again=again))).released)
 
-    async def case(self, event_id: str, *, most: int = 0) -> CaseDetails:
+    async def case(self, event_id: str, *, most: int = 0, similar: int = 0) -> CaseDetails:
         """As `LabelingClient.case`."""
-        return details_of(await self._call("GetCase", self._calls.case(event_id, most)))
+        return details_of(await self._call("GetCase", self._calls.case(event_id, most, similar)))
 
     async def comments(self, event_id: str) -> AsyncIterator[Comment]:
         """As `LabelingClient.comments`."""
@@ -167,7 +176,7 @@ class AsyncLabelingClient(Asyncio):
 
     async def progress(self, annotator: str = "") -> Progress:
         """As `LabelingClient.progress`."""
-        return progress_of(await self._call("GetProgress", self._calls.progress(annotator)))
+        return progress_from((await self._call("GetProgress", self._calls.progress(annotator))).progress)
 
     async def stats(self) -> Stats:
         """As `LabelingClient.stats`."""

@@ -9,17 +9,12 @@ from typing import Any, Final, cast
 from labeling_grpc.client.values import (
     Annotation,
     Case,
-    CaseDetails,
     CaseRecord,
     CaseState,
     Comment,
-    Contribution,
     Estimate,
-    GivenAnswer,
     Held,
-    HistoryPoint,
     NumberRange,
-    SimilarCase,
     Submitted,
     Task,
     Turn,
@@ -28,7 +23,6 @@ from labeling_grpc.client.values import (
 from labeling_grpc.contract.case_reasons import REASONS
 from labeling_grpc.contract.errors import RefusedError
 from labeling_grpc.v1 import labeling_pb2 as pb
-from tidemark.records import LabelStatus
 from tidemark.records import Reason as CaseReason
 
 _REASON_NAMES: Final[dict[int, CaseReason]] = {number: name for name, number in REASONS.items()}
@@ -50,6 +44,8 @@ class Calls:
         *,
         review: bool = False,
         like: str = "",
+        details: pb.GetCaseRequest | None = None,
+        progress: bool = False,
     ) -> pb.LeaseTasksRequest:
         """Ask for cases."""
         return pb.LeaseTasksRequest(
@@ -61,6 +57,8 @@ class Calls:
             segments=segments,
             review=review,
             like=like,
+            details=details,
+            progress=progress,
         )
 
     def submit(
@@ -103,9 +101,9 @@ class Calls:
         """Keep cases."""
         return pb.RenewLeaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks), lease_ms=ms(lease))
 
-    def release(self, tasks: Sequence[Task | Held]) -> pb.ReleaseRequest:
-        """Give cases back."""
-        return pb.ReleaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks))
+    def release(self, tasks: Sequence[Task | Held], *, again: bool) -> pb.ReleaseRequest:
+        """Give cases back. again: they may come again at once."""
+        return pb.ReleaseRequest(pipeline=self.pipeline, leases=lease_messages(tasks), again=again)
 
     def amend(
         self,
@@ -133,9 +131,9 @@ class Calls:
             request.label = label
         return request
 
-    def case(self, event_id: str, most: int) -> pb.GetCaseRequest:
-        """Ask for all about a case."""
-        return pb.GetCaseRequest(pipeline=self.pipeline, event_id=event_id, most=most)
+    def case(self, event_id: str, most: int, similar: int = 0) -> pb.GetCaseRequest:
+        """Ask for all about a case; without `event_id`, about each of those that are asked for."""
+        return pb.GetCaseRequest(pipeline=self.pipeline, event_id=event_id, most=most, similar=similar, columns=True)
 
     def comment(self, event_id: str, text: str, key: str) -> pb.AddCommentRequest:
         """Say something about a case. key: "" for one of its own."""
@@ -245,7 +243,7 @@ def _case(case: pb.Case) -> dict[str, Any]:
         "reason": _REASON_NAMES[case.reason],
         "priority": case.priority,
         "context": {entry.name: value_of(entry.value) for entry in case.context},
-        "features": _features(case.features),
+        "features": features_of(case.features),
         "probabilities": tuple(case.probabilities),
         "uncertainty": case.uncertainty if case.HasField("uncertainty") else None,
         "model": case.model,
@@ -255,12 +253,13 @@ def _case(case: pb.Case) -> dict[str, Any]:
         "segment": case.segment,
         "skill": case.skill,
         "hidden_columns": tuple(case.hidden_columns),
-        "categories": _categories(case.features),
-        "estimate": _estimate(case.estimate) if case.HasField("estimate") else None,
+        "categories": categories_of(case.features),
+        "estimate": estimate_of(case.estimate) if case.HasField("estimate") else None,
     }
 
 
-def _estimate(estimate: pb.Estimate) -> Estimate:
+def estimate_of(estimate: pb.Estimate) -> Estimate:
+    """A number that a model foretells."""
     return Estimate(estimate.value, estimate.low, estimate.high)
 
 
@@ -284,69 +283,13 @@ def case_record(record: pb.CaseRecord) -> CaseRecord:
     )
 
 
-def details_of(response: pb.GetCaseResponse) -> CaseDetails:
-    """A case with all that helps to decide it."""
-    return CaseDetails(
-        record=case_record(response.record),
-        comments=tuple(comments_of(response.comments)),
-        history=tuple(
-            HistoryPoint(
-                event_id=point.event_id,
-                time=point.time_us,
-                features=_features(point.features),
-                label=point.label or None,
-                probability=point.probability if point.HasField("probability") else None,
-                categories=_categories(point.features),
-            )
-            for point in response.history
-        ),
-        contributions=tuple(
-            Contribution(
-                part.name,
-                part.value if part.HasField("value") else None,
-                part.contribution,
-            )
-            for part in response.contributions
-        ),
-        base_score=response.base_score,
-        contributions_model=response.contributions_model,
-        similar=tuple(
-            SimilarCase(
-                case.event_id,
-                case.label,
-                case.distance,
-                _features(case.features),
-                case.time_us,
-                _categories(case.features),
-            )
-            for case in response.similar
-        ),
-        answers=tuple(
-            GivenAnswer(
-                annotation_id=answer.annotation_id,
-                annotator=answer.annotator,
-                status=cast("LabelStatus", answer.status),
-                label=answer.label or None,
-                confidence=answer.confidence if answer.HasField("confidence") else None,
-                comment=answer.comment,
-                at=answer.answered_at_us,
-                supersedes=answer.supersedes or None,
-                bulk=answer.bulk,
-            )
-            for answer in response.answers
-        ),
-        more_comments=bool(response.next_page_token),
-        shortened=tuple(response.shortened),
-        current_probabilities=tuple(response.current_probabilities),
-        current_estimate=_estimate(response.current_estimate) if response.HasField("current_estimate") else None,
-    )
-
-
-def _features(features: Iterable[pb.Feature]) -> dict[str, float | None]:
+def features_of(features: Iterable[pb.Feature]) -> dict[str, float | None]:
+    """Values by name; None: it is missing."""
     return {feature.name: feature.value if feature.HasField("value") else None for feature in features}
 
 
-def _categories(features: Iterable[pb.Feature]) -> dict[str, str]:
+def categories_of(features: Iterable[pb.Feature]) -> dict[str, str]:
+    """What categorical values stand for, by the feature's name."""
     return {feature.name: feature.category for feature in features if feature.category}
 
 

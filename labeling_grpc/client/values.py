@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from labeling_grpc.client.history import History
 from labeling_grpc.contract.errors import RefusedError
 from tidemark.pipeline.numbers import DIGITS
 from tidemark.records import LabelStatus
@@ -313,18 +314,6 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryPoint:
-    """An earlier case of the same entity. time: event time, µs.  probability: of the positive class, as scored."""
-
-    event_id: str
-    time: int
-    features: dict[str, float | None]
-    label: str | None
-    probability: float | None
-    categories: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Contribution:
     """What one feature added to the raw score."""
 
@@ -374,7 +363,7 @@ class CaseDetails:
 
     record: CaseRecord
     comments: tuple[Comment, ...]
-    history: tuple[HistoryPoint, ...]
+    history: History
     contributions: tuple[Contribution, ...]
     base_score: float
     contributions_model: str
@@ -384,3 +373,15 @@ class CaseDetails:
     shortened: tuple[str, ...] = ()
     current_probabilities: tuple[float, ...] = ()
     current_estimate: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """Cases with what helps to decide each, and how far their annotator is.
+
+    details: of each task; None where `LabelingClient.case` has to be asked.  progress: None where it is not known.
+    """
+
+    tasks: list[Task]
+    details: list[CaseDetails | None]
+    progress: Progress | None

@@ -22,6 +22,8 @@ _YEAR_SECONDS: Final = 365 * 86_400.0
 LATEST: Final = 253_000_000_000_000_000
 """µs: the latest end of an absence, in a year that every time zone writes with four digits."""
 
+_ANNOTATOR = sa.select(annotators).where(annotators.c.name == sa.bindparam("who"))
+
 
 @dataclass(frozen=True, slots=True)
 class AnnotatorAccess:
@@ -84,7 +86,7 @@ def absent(annotator: AnnotatorRow, wall: int) -> RefusedError:
 
 def annotator(connection: sa.Connection, name: str) -> AnnotatorRow:
     """What an annotator may do; who is not in the table may do everything."""
-    row = connection.execute(sa.select(annotators).where(annotators.c.name == name)).one_or_none()
+    row = connection.execute(_ANNOTATOR, {"who": name}).one_or_none()
     return AnnotatorRow(name) if row is None else annotator_row(row)
 
 

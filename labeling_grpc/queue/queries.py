@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -15,29 +14,28 @@ import sqlalchemy as sa
 from labeling_grpc.commands.administration import AnnotatorRow
 from labeling_grpc.contract.message_sizes import MAX_CASES, weight
 from labeling_grpc.contract.text import lookup
-from labeling_grpc.queue.annotator_access import annotator, annotator_row
+from labeling_grpc.queue.annotator_access import annotator_row
 from labeling_grpc.queue.blinding import Blinding, Looks
 from labeling_grpc.queue.case_state import ENDS, NOTHING, Row, case_outcome
 from labeling_grpc.queue.consensus import CONSENSUS, answered, votes
 from labeling_grpc.queue.label_records import label_of
 from labeling_grpc.queue.routing import named
+from labeling_grpc.queue.sql import PART
 from labeling_grpc.queue.unit_of_work import NOBODY
 from labeling_grpc.tables import meta_keys
-from labeling_grpc.tables.schema import Lane, State, Tier, annotators, answers, cases, gold_leases, meta, queue
+from labeling_grpc.tables.schema import Lane, State, Tier, annotators, answers, cases, meta, queue
 from tidemark.pipeline.model import Labeling
 from tidemark.records import Candidate, Label
 from tidemark.records.messages import decode_candidate
 
-DAY_US: Final = 86_400_000_000
 _CHUNK: Final = 500
 _SCANNED: Final = 5_000
 """Cases that one page looks through at most; it may be short, or empty, and the list go on."""
 
-_RECENT: Final = 100
-"""Answers over which the median time is taken."""
-
 _READ_AHEAD: Final = 20_000
 """Annotations that an export holds at most, shared among annotators."""
+
+_ANNOTATIONS = sa.select(answers).where(answers.c.event_id.in_(PART))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +73,6 @@ class CaseRow:
     skill: str
     due: int | None = None
     assignee: str = NOBODY
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an annotator is. median_ms: of the last answers, from lease to answer, 0 if none is known."""
-
-    answered_today: int
-    skipped_today: int
-    answered: int
-    leased: int
-    median_ms: int
-    row: AnnotatorRow
-    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +148,7 @@ def case_row(
     connection: sa.Connection, labeling: Labeling, event_id: str
 ) -> tuple[CaseRow, list[sa.RowMapping]] | None:
     """A case with its annotations, oldest first; None: there is none."""
-    everything = CaseFilter(states=frozenset(), segments=frozenset(), key="", review=False)
-    rows = connection.execute(_cases(everything).where(cases.c.event_id == event_id)).mappings().all()
+    rows = connection.execute(_CASE, {"event": event_id}).mappings().all()
     for row, case_annotations in _with_annotations(connection, rows):
         ordered = sorted(case_annotations, key=_order)
         return _case_row(row, labeling, ordered), ordered
@@ -225,6 +209,11 @@ def _cases(asked: CaseFilter) -> sa.Select[Any]:
     return query
 
 
+_CASE: Final = _cases(CaseFilter(states=frozenset(), segments=frozenset(), key="", review=False)).where(
+    cases.c.event_id == sa.bindparam("event")
+)
+
+
 def _passes(row: CaseRow, asked: CaseFilter) -> bool:
     return (not asked.states or row.state in asked.states) and (not asked.segments or row.segment in asked.segments)
 
@@ -234,8 +223,8 @@ def _with_annotations(
 ) -> Iterator[tuple[sa.RowMapping, list[sa.RowMapping]]]:
     """Rows of cases, each with its annotations."""
     by_event: defaultdict[str, list[sa.RowMapping]] = defaultdict(list)
-    query = sa.select(answers).where(answers.c.event_id.in_([row["event_id"] for row in rows]))
-    for annotation in connection.execute(query).mappings():
+    part = [row["event_id"] for row in rows]
+    for annotation in connection.execute(_ANNOTATIONS, {"part": part}).mappings():
         by_event[annotation["event_id"]].append(annotation)
     return ((row, by_event[row["event_id"]]) for row in rows)
 
@@ -262,44 +251,6 @@ def _case_row(row: Row, labeling: Labeling, annotations: Sequence[Row]) -> CaseR
         due=row["due_at"],
         assignee=row["assignee"] or NOBODY,
     )
-
-
-def progress(connection: sa.Connection, name: str, wall: int, now: int) -> Progress:
-    """How far an annotator is. wall: µs; today is the day (UTC) in which it is.  now: queue time, µs."""
-    today = wall - wall % DAY_US
-    first = sa.and_(answers.c.annotator == name, answers.c.supersedes.is_(None) | answers.c.token.is_not(None))
-    by_status = sa.select(answers.c.status, sa.func.count()).where(first).group_by(answers.c.status)
-    ever = _numbers(connection, by_status)
-    since = _numbers(connection, by_status.where(answers.c.answered_at >= today))
-    timed = (
-        sa.select(answers.c.answered_at - answers.c.leased_at)
-        .where(answers.c.annotator == name, answers.c.leased_at.is_not(None), answers.c.bulk.is_(None))
-        .order_by(answers.c.answered_at.desc())
-        .limit(_RECENT)
-    )
-    times = [int(time) for time in connection.execute(timed).scalars()]
-    held = sa.select(sa.func.count()).where(queue.c.annotator == name)
-    golden = sa.select(sa.func.count()).where(gold_leases.c.annotator == name, gold_leases.c.lease_until > now)
-    row = annotator(connection, name)
-    # Gold cases among them: a number that leaves them out would tell which they are.
-    leased: int = connection.execute(held).scalar_one() + connection.execute(golden).scalar_one()
-    return Progress(
-        answered_today=_answered(since),
-        skipped_today=since["skipped"],
-        answered=_answered(ever),
-        leased=leased,
-        median_ms=round(median(times) / 1_000) if times else 0,
-        row=row,
-        known=bool(ever or leased or row.since or row.quota or row.skills is not None),
-    )
-
-
-def _numbers(connection: sa.Connection, by_status: sa.Select[Any]) -> defaultdict[str, int]:
-    return defaultdict(int, connection.execute(by_status).all())
-
-
-def _answered(numbers: Mapping[str, int]) -> int:
-    return sum(numbers.get(status, 0) for status in ("answered", "vote", "gold"))
 
 
 def annotator_page(connection: sa.Connection, after: str, most: int) -> list[AnnotatorRow]:

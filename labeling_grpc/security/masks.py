@@ -20,7 +20,7 @@ from labeling_grpc.v1 import labeling_pb2 as pb
 from tidemark.pipeline import Pipeline
 from tidemark.records import Label
 
-_NAMED: Final = (pb.ContextField, pb.Feature, pb.Contribution)
+_NAMED: Final = (pb.ContextField, pb.Feature, pb.FeatureColumn, pb.Contribution)
 """Messages that hold a column's value under its name."""
 
 _FILTERS: Final = {"key": "key", "segments": "segment"}

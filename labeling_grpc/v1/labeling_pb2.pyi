@@ -633,6 +633,8 @@ class LeaseTasksRequest(_message.Message):
     SEGMENTS_FIELD_NUMBER: _builtins.int
     REVIEW_FIELD_NUMBER: _builtins.int
     LIKE_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     annotator: _builtins.str
     """Who asks: 1 to 128 characters."""
@@ -649,11 +651,17 @@ class LeaseTasksRequest(_message.Message):
     urgent, to be answered together after a look at each. Exploration cases and those for reviewers are not among them:
     they are looked at by themselves. Never waits. Not with `next` of SubmitLabels.
     """
+    progress: _builtins.bool
+    """And how far the annotator is, as GetProgress tells."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Cases of these segments alone, at most 64; empty: of all. Exploration cases come whatever their segment, for who is
         left out of them would bias what they measure.
         """
+
+    @_builtins.property
+    def details(self) -> Global___GetCaseRequest:
+        """With each case, what GetCase tells of it: how much is asked for as there. `event_id` and `page_token` are left empty."""
 
     def __init__(
         self,
@@ -666,10 +674,12 @@ class LeaseTasksRequest(_message.Message):
         segments: _abc.Iterable[_builtins.str] | None = ...,
         review: _builtins.bool = ...,
         like: _builtins.str = ...,
+        details: Global___GetCaseRequest | None = ...,
+        progress: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "lease_ms", b"lease_ms", "like", b"like", "max_tasks", b"max_tasks", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "wait_ms", b"wait_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotator", b"annotator", "details", b"details", "lease_ms", b"lease_ms", "like", b"like", "max_tasks", b"max_tasks", "pipeline", b"pipeline", "progress", b"progress", "review", b"review", "segments", b"segments", "wait_ms", b"wait_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -682,6 +692,8 @@ class LeaseTasksResponse(_message.Message):
     TASKS_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     waiting: _builtins.int
     """Cases still waiting."""
     @_builtins.property
@@ -690,16 +702,28 @@ class LeaseTasksResponse(_message.Message):
 
     @_builtins.property
     def question(self) -> Global___Question: ...
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetCaseResponse]:
+        """Of the first tasks, in their order. Those of later ones that do not fit into the response, or could not be read, are
+        left out: GetCase tells them. Of each, `next_page_token` goes on with the `details` asked for and its `event_id`.
+        """
+
+    @_builtins.property
+    def progress(self) -> Global___Progress:
+        """Not set where it was not asked for, or nobody of this name was ever seen."""
+
     def __init__(
         self,
         *,
         tasks: _abc.Iterable[Global___Task] | None = ...,
         question: Global___Question | None = ...,
         waiting: _builtins.int = ...,
+        details: _abc.Iterable[Global___GetCaseResponse] | None = ...,
+        progress: Global___Progress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "tasks", b"tasks", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "progress", b"progress", "question", b"question", "tasks", b"tasks", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1111,12 +1135,18 @@ class GetCaseRequest(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     MOST_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SIMILAR_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     event_id: _builtins.str
     most: _builtins.int
     """Most entries of `history` and `similar`, at most 100; 0 means 20."""
     page_token: _builtins.str
     """`next_page_token` of an earlier response: the comments before those; nothing else but `record` comes with them."""
+    similar: _builtins.int
+    """Most entries of `similar`, at most 100; 0 means as many as `most` says."""
+    columns: _builtins.bool
+    """`history_columns` in the place of `history`: the same, sooner read."""
     def __init__(
         self,
         *,
@@ -1124,10 +1154,12 @@ class GetCaseRequest(_message.Message):
         event_id: _builtins.str = ...,
         most: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        similar: _builtins.int = ...,
+        columns: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "most", b"most", "page_token", b"page_token", "pipeline", b"pipeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "event_id", b"event_id", "most", b"most", "page_token", b"page_token", "pipeline", b"pipeline", "similar", b"similar"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1149,6 +1181,7 @@ class GetCaseResponse(_message.Message):
     SHORTENED_FIELD_NUMBER: _builtins.int
     CURRENT_PROBABILITIES_FIELD_NUMBER: _builtins.int
     CURRENT_ESTIMATE_FIELD_NUMBER: _builtins.int
+    HISTORY_COLUMNS_FIELD_NUMBER: _builtins.int
     base_score: _builtins.float
     """Raw score before any feature: the contributions add up from here."""
     contributions_model: _builtins.str
@@ -1195,6 +1228,10 @@ class GetCaseResponse(_message.Message):
     def current_estimate(self) -> Global___Estimate:
         """Where an answer is a number, what the model in force foretells now; not set while there is no model."""
 
+    @_builtins.property
+    def history_columns(self) -> Global___HistoryColumns:
+        """`history`, where columns were asked for."""
+
     def __init__(
         self,
         *,
@@ -1210,10 +1247,11 @@ class GetCaseResponse(_message.Message):
         shortened: _abc.Iterable[_builtins.str] | None = ...,
         current_probabilities: _abc.Iterable[_builtins.float] | None = ...,
         current_estimate: Global___Estimate | None = ...,
+        history_columns: Global___HistoryColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_estimate", b"_current_estimate", "current_estimate", b"current_estimate", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_current_estimate", b"_current_estimate", "current_estimate", b"current_estimate", "history_columns", b"history_columns", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_estimate", b"_current_estimate", "answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "current_estimate", b"current_estimate", "current_probabilities", b"current_probabilities", "history", b"history", "next_page_token", b"next_page_token", "record", b"record", "shortened", b"shortened", "similar", b"similar"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_current_estimate", b"_current_estimate", "answers", b"answers", "base_score", b"base_score", "comments", b"comments", "contributions", b"contributions", "contributions_model", b"contributions_model", "current_estimate", b"current_estimate", "current_probabilities", b"current_probabilities", "history", b"history", "history_columns", b"history_columns", "next_page_token", b"next_page_token", "record", b"record", "shortened", b"shortened", "similar", b"similar"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__current_estimate: _TypeAlias = _typing.Literal["current_estimate"]  # noqa: Y015
     _WhichOneofArgType__current_estimate: _TypeAlias = _typing.Literal["_current_estimate", b"_current_estimate"]  # noqa: Y015
@@ -1259,6 +1297,83 @@ class HistoryPoint(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__probability) -> _WhichOneofReturnType__probability | None: ...
 
 Global___HistoryPoint: _TypeAlias = HistoryPoint  # noqa: Y015
+
+@_typing.final
+class HistoryColumns(_message.Message):
+    """Earlier cases of the same entity, oldest first, column by column: each field has one entry a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    TIMES_US_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PROBABILITIES_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def times_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Event times."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Empty where it has no label."""
+
+    @_builtins.property
+    def probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Of the positive class, as scored; NaN where it has none."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureColumn]: ...
+    def __init__(
+        self,
+        *,
+        event_ids: _abc.Iterable[_builtins.str] | None = ...,
+        times_us: _abc.Iterable[_builtins.int] | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        probabilities: _abc.Iterable[_builtins.float] | None = ...,
+        features: _abc.Iterable[Global___FeatureColumn] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_ids", b"event_ids", "features", b"features", "labels", b"labels", "probabilities", b"probabilities", "times_us", b"times_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoryColumns: _TypeAlias = HistoryColumns  # noqa: Y015
+
+@_typing.final
+class FeatureColumn(_message.Message):
+    """A feature of several cases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """NaN where it is missing."""
+
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What categorical values stand for, "" where that is not known; empty where it is known of none."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureColumn: _TypeAlias = FeatureColumn  # noqa: Y015
 
 @_typing.final
 class Contribution(_message.Message):
@@ -1732,7 +1847,10 @@ class ReleaseRequest(_message.Message):
 
     PIPELINE_FIELD_NUMBER: _builtins.int
     LEASES_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
+    again: _builtins.bool
+    """The annotator did not pass on them, and may be given them again at once. Else they go to others first, for a while."""
     @_builtins.property
     def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]:
         """1 to 100. A lease that has ended already is not an error: it is back in the queue."""
@@ -1742,10 +1860,11 @@ class ReleaseRequest(_message.Message):
         *,
         pipeline: _builtins.str = ...,
         leases: _abc.Iterable[Global___Lease] | None = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["leases", b"leases", "pipeline", b"pipeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "leases", b"leases", "pipeline", b"pipeline"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,6 +34,6 @@ def test_each_window_of_one_size_has_a_line_of_its_own_however_it_is_cut() -> No
         "e", None, "k", 0, "explore", 0.0, {}, dict.fromkeys(SHOWN, 5.0), (), None, "v1", None, "", 0,
         "", "", (),
     )  # fmt: skip
-    (table,) = FactBook(pipeline).of(case, []).windows
+    (table,) = FactBook(pipeline).of(case, None).windows
     told = {kind: [fact.value for fact in facts if fact is not None] for kind, facts in table.rows}
     assert told == {kind: [value] for _, _, kind, value in SHOWN.values()}

@@ -201,7 +201,7 @@ def test_a_console_that_stops_while_a_page_waits_says_so_and_logs_nothing(
         with console([its.site()]) as url:
             someone = Visitor(f"{url}/p/fraud")
             someone.sign_in(name="ada")
-            monkeypatch.setattr(AsyncLabelingClient, "lease", never)
+            monkeypatch.setattr(AsyncLabelingClient, "lease_with_details", never)
             answer = beside.submit(someone.call, "label/next", {"count": 1, "wait": 10})
             assert asked.wait(30)
             capfd.readouterr()

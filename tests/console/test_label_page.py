@@ -202,11 +202,17 @@ def test_answers_given_while_the_service_is_away_are_sent_when_it_is_back_though
             assert [label.label for label in labels(its)] == ["legitimate", "fraud"]
 
 
+_SENT = "Object.entries(sessionStorage).every(([key, kept]) => !key.startsWith('tidemark-outbox') || kept === '[]')"
+
+
 @contextmanager
 def _away(
-    tmp_path: Path, browser: Chromium
+    tmp_path: Path, browser: Chromium, answer: str = ""
 ) -> Iterator[tuple[World, Page, Callable[[], AbstractContextManager[None]]]]:
-    """A page whose service is away, and how the page is loaded anew and the service comes back."""
+    """A page whose service is away, and how the page is loaded anew and the service comes back.
+
+    answer: key of an answer that the service has taken before.
+    """
     pipeline = fraud_pipeline()
     with world(tmp_path, pipeline) as its:
         its.take_in(*fraud_cases().candidates[-8:])
@@ -223,6 +229,10 @@ def _away(
         with browser.page() as page:
             sign_in(page, its)
             expect(page.locator("#waiting")).to_have_text("5")
+            if answer:
+                page.keyboard.press(answer)
+                wait_until(lambda: len(labels(its)) == 1, "the answer was not taken")
+                page.wait_for_function(_SENT)
             its.server.stop()
             yield its, page, back
 
@@ -290,6 +300,45 @@ def test_what_is_changed_while_the_service_is_away_is_changed_when_it_is_back_th
             answered, corrected = labels(its)
     assert (answered.label, corrected.label) == ("fraud", "legitimate")
     assert corrected.supersedes == answered.annotation_id
+
+
+def test_an_answer_that_was_taken_is_corrected_while_the_service_is_away_though_the_page_is_loaded_anew(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    with _away(tmp_path, browser, answer="2") as (its, page, back):
+        page.keyboard.press("z")
+        expect(page.locator("#banner-text")).to_contain_text("You answered fraud")
+        page.keyboard.press("1")
+        expect(page.locator("#banner-text")).to_contain_text("The service is away", timeout=30_000)
+        with back():
+            wait_until(lambda: len(labels(its)) == 2, "the correction was lost")
+            answered, corrected = labels(its)
+    assert (answered.label, corrected.label) == ("fraud", "legitimate")
+    assert corrected.supersedes == answered.annotation_id
+
+
+def test_who_leaves_while_the_console_is_away_and_comes_back_has_the_same_case_at_once(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    with world(tmp_path, fraud_pipeline()) as its, browser.page() as page:
+        its.take_in(fraud_cases().candidates[0])
+        sign_in(page, its)
+        name = name_of(page)
+        page.context.set_offline(True)
+        page.goto("about:blank")
+        page.context.set_offline(False)
+        page.goto(its.base + "/label")
+        expect(page.locator("#case-name")).to_have_text(name)
+
+
+def test_who_loads_the_page_anew_has_the_same_cases(tmp_path: Path, browser: Chromium) -> None:
+    with world(tmp_path, fraud_pipeline()) as its, browser.page() as page:
+        its.take_in(fraud_cases().candidates[0])
+        sign_in(page, its)
+        name = name_of(page)
+        for _ in range(2):
+            page.reload()
+            expect(page.locator("#case-name")).to_have_text(name)
 
 
 _FAILING = """told => {

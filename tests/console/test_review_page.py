@@ -78,6 +78,11 @@ def test_what_is_taken_into_hand_to_decide_one_case_waits_again_for_others(its: 
         someone.sign_in(token=its.token("reviewer", "rita"))
         first, second = contested(someone.get("review").text)
         assert "Decided" in do(someone, do="adjudicate", event_id=second, label="legitimate").text
+    token = its.token("reviewer", "rita")
+    with LabelingClient(its.server.address, "rita", token=token) as client:
+        (task, *_) = mine = client.lease(10, review=True)
+        assert task.event_id == first, "who decided the other one may have it at once"
+        client.release(mine, again=True)
     with Visitor(its.base) as other:
         other.sign_in(token=its.token("reviewer", "rob"))
         assert "Decided" in do(other, do="adjudicate", event_id=first, label="legitimate").text
@@ -134,9 +139,10 @@ def test_a_reviewer_assigns_an_overdue_case_and_says_who_is_absent(tmp_path: Pat
         made.take_in(*(replace_case(case, time=1_000_000 + i) for i, case in enumerate(cases)))
         with Visitor(made.base) as someone:
             someone.sign_in(token=made.token("reviewer", "rita"))
-            told = do(someone, do="abilities", name=f"ben {_HOSTILE}", skills="cards, loans", quota="40", absent="")
+            skills = "cards, stolen\r\nloans"
+            told = do(someone, do="abilities", name=f"ben {_HOSTILE}", skills=skills, quota="40", absent="")
             assert "Noted for ben" in told.text
-            assert "cards, loans · 40 a day" in told.text
+            assert "cards, stolen · loans · 40 a day" in told.text
             assert "<script>alert" not in told.text
             active = [case.event_id for case in cases if case.inclusion_probability is None]
             page = someone.get("review").text

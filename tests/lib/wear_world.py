@@ -8,7 +8,7 @@ import numpy as np
 from console_world import World, champion_of, fraud_cases, fraud_pipeline
 from msgspec.structs import replace as struct_replace
 
-from labeling_grpc.assist.ranking import rows_of
+from labeling_grpc.assist.ranking import FeatureRows
 from labeling_grpc.client import Annotation, LabelingClient
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import Labeling, LabelSpec
@@ -36,7 +36,7 @@ def wear_pipeline(**labeling: object) -> Pipeline:
 
 def wear_model(pipeline: Pipeline, version: str = "v000003-89abcdef") -> ActiveModel:
     """A model that foretells about 20 h and a fifth of the amount, of the cases themselves."""
-    rows = rows_of(pipeline, fraud_cases().candidates)
+    rows = FeatureRows(pipeline)(fraud_cases().candidates)
     amount = rows[:, pipeline.feature_names.index("amount")]
     hours = np.clip(20 + amount / 5, 0, 500) + np.random.default_rng(0).uniform(0, 6, len(rows))
     ids = tuple(case.event_id for case in fraud_cases().candidates)
@@ -46,7 +46,7 @@ def wear_model(pipeline: Pipeline, version: str = "v000003-89abcdef") -> ActiveM
 
 def foretold(pipeline: Pipeline, model: ActiveModel, cases: Sequence[Candidate]) -> list[Candidate]:
     """Cases as a model has scored them."""
-    said = model.estimates(rows_of(pipeline, cases)).tolist()
+    said = model.estimates(FeatureRows(pipeline)(cases)).tolist()
     return [
         struct_replace(case, probabilities=None, value=value, low=low, high=high, model=model.version)
         for case, (value, low, high) in zip(cases, said, strict=True)

@@ -14,6 +14,7 @@ const LOOK_WHEN_STOPPED_MS = 10_000;
 const RATED_MS = 20_000;
 const SAID_MS = 8_000;
 const ALIKE_TRIES = 6;
+const GIVEN_BACK_MS = 2_000;
 
 const page = document.getElementById("label");
 const place = document.getElementById("case");
@@ -242,7 +243,7 @@ const outbox = new Outbox(call, `${page.dataset.base}:${page.dataset.who}`, {
   changed(item, change, told) {
     const entry = state.past.find((each) => each.id === item.id) ?? { id: item.id, name: item.name, kind: item.kind, others: 0 };
     amended(entry, change.label, told);
-    if (state.looking === entry) lookAhead();
+    if (state.looking === entry && change.label === null) lookAhead();
   },
   unchanged(item, error) {
     say(`${item.name}: not changed. ${error.message}`, true);
@@ -339,24 +340,13 @@ function lookAhead() {
   }
 }
 
-async function amend(label) {
+function amend(label) {
   const entry = state.looking;
-  const others = entry.others ?? 0;
-  const change = { label, text: entry.text ?? "", bulk: others > 0 };
-  if (outbox.amend(entry.id, change)) {
-    lookAhead();
-    return say(`${entry.name}: ${label === null ? "taken back" : `corrected to ${spoken(label)}`} as soon as the answer has arrived.`);
-  }
-  let told;
-  try {
-    told = await call("label/amend", { annotation_id: entry.annotation_id, ...change });
-  } catch (error) {
-    if (!(error instanceof CallError)) throw error;
-    if (error.ended) return end();
-    return say(error.away ? "The service is away: try again in a moment." : `Not taken. ${error.message}`, true);
-  }
-  if (state.looking === entry) lookAhead();
-  amended(entry, label, told);
+  const change = { label, text: entry.text ?? "", bulk: (entry.others ?? 0) > 0 };
+  const behind = outbox.amend(entry, change);
+  lookAhead();
+  const what = label === null ? "taken back" : `corrected to ${spoken(label)}`;
+  if (behind) say(`${entry.name}: ${what} as soon as the answer has arrived.`);
 }
 
 // What the service has taken: label null took it back.
@@ -532,12 +522,36 @@ window.addEventListener("pagehide", () => {
   const held = [state.shown, ...state.ahead, ...state.alike].filter((task) => task !== null);
   if (held.length === 0) return;
   const leases = held.map(({ event_id, token }) => ({ event_id, token }));
-  call("label/release", { leases }, { keepalive: true }).catch(() => {}); // else their leases run out
+  keepLeases(leases); // the page that is loaded anew gives them back, if this call does not arrive
+  call("label/release", { leases, again: true }, { keepalive: true }).catch(() => {});
 });
+
+// Not for as long as the page is there: a copy of the tab would give back what the other one shows.
+const LEFT = `tidemark-left:${page.dataset.base}:${page.dataset.who}`;
+
+function keepLeases(leases) {
+  try {
+    sessionStorage.setItem(LEFT, JSON.stringify(leases));
+  } catch {
+    // storage is full or switched off: their leases run out
+  }
+}
+
+async function takeUpAgain() {
+  let leases = [];
+  try {
+    leases = JSON.parse(sessionStorage.getItem(LEFT) ?? "[]");
+    sessionStorage.removeItem(LEFT);
+  } catch {
+    // as above
+  }
+  if (!Array.isArray(leases) || leases.length === 0) return;
+  await call("label/release", { leases, again: true }).catch(() => {}); // as the page would have done
+}
 
 backToCase();
 setInterval(renew, RENEW_MS);
 setInterval(figures, 5_000);
 setInterval(() => tellDue(place), 5_000);
 outbox.deliver();
-fetchMore();
+Promise.race([takeUpAgain(), pause(GIVEN_BACK_MS)]).then(fetchMore);

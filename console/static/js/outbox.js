@@ -27,13 +27,19 @@ export class Outbox {
     this.deliver();
   }
 
-  // Change or take back what is still kept here, as soon as the service has it. False: nothing of this id is kept.
-  amend(id, change) {
-    const item = this.items.find((each) => each.id === id);
-    if (item === undefined) return false;
+  // Change or take back a decision: {id, annotation_id, name, kind}, behind its answer. True: that has not arrived yet.
+  amend(decision, change) {
+    let item = this.items.find((each) => each.id === decision.id);
+    if (item === undefined) {
+      const { id, annotation_id, name, kind } = decision;
+      item = { id, annotation_id, name, kind };
+      this.items.push(item);
+    }
     item.change = change; // {label: null takes it back, text, bulk}; the last one counts
+    const behind = item.annotation_id === undefined;
     this.#keep();
-    return true;
+    this.deliver();
+    return behind;
   }
 
   async deliver() {

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,13 +13,17 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 from desk import DAY, Desk
+from grpc_status import rpc_status
 from labeling import SOURCE, MovedClock, arrivals, candidate
 from models import rows, small_model, small_pipeline
 
-from labeling_grpc.api.case_details import Details
+from labeling_grpc.api.case_details import Details, Entries
+from labeling_grpc.api.leased_details import LeasedDetails
+from labeling_grpc.assist import nearest_labeled
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.nearest_labeled import SimilarCases
 from labeling_grpc.client import LabelingClient
+from labeling_grpc.client.details import details_of
 from labeling_grpc.commands.labeling import Answer, LeasedCase, SubmitAnswers, TakeIn
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.contract.errors import Reason, RefusedError
@@ -24,10 +31,11 @@ from labeling_grpc.database import sqlite_store, sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.security.caller import Caller
 from labeling_grpc.security.roles import Role
-from labeling_grpc.server import serve
+from labeling_grpc.server import LabelingServer, serve
 from labeling_grpc.tables.schema import gold_leases
 from labeling_grpc.v1 import labeling_pb2 as pb
 from labeling_grpc.v1 import labeling_pb2_grpc
+from support import wait_until
 from tidemark.records import Candidate
 from tidemark.records.topics import Topics
 from tidemark.registry.schema import ModelSchema
@@ -135,6 +143,46 @@ def test_the_nearest_labeled_cases_come_first_and_the_case_itself_is_none_of_the
     assert looked_up(desk, 0, most=1).similar[0].event_id == candidate(1).event_id
 
 
+def test_the_history_column_by_column_tells_what_its_points_tell(desk: Desk) -> None:
+    other = {"a": 7.5, "d": 2.0}
+    desk.take_in(asked(1, priority=0.9), asked(2, features=other), asked(3, probabilities=[0.25, 0.75]), asked(4))
+    answer(desk, "ada")
+    details = Details(PIPELINE, champion())
+    with desk.store.engine.connect() as connection:
+        found = [
+            details_of(details.whole(connection, candidate(4).event_id, Entries(most, 1, columns), REVIEWER)[0])
+            for most in (20, 2)
+            for columns in (False, True)
+        ]
+    by_points, by_columns, two_points, two_columns = (each.history for each in found)
+    assert [point.label for point in by_columns] == ["yes", None, None]
+    assert (by_columns[1].features, by_columns[0].features["b"]) == ({"a": 7.5, "b": None, "c": None, "d": 2.0}, None)
+    for points, columns in ((by_points, by_columns), (two_points, two_columns)):
+        assert [*columns] == [*points]
+    assert len(two_columns) == 2
+    assert not details_of(looked_up(desk, 1)).history
+
+
+def test_like_cases_are_the_same_when_there_are_many_of_which_the_scale_is_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(7)
+    values = [{"a": draw.gauss(0, 9), "b": draw.choice([None, 1.0, 4.0]), "c": 1.0} for _ in range(60)]
+    desk.take_in(*(asked(i, priority=i / 100, features=each) for i, each in enumerate(values)))
+    for number in range(55):
+        answer(desk, f"a{number % 3}")
+    exact = [looked_up(desk, number, most=5).similar for number in range(60)]
+    monkeypatch.setattr(nearest_labeled, "_MANY", 10)
+    kept = [looked_up(desk, number, most=5).similar for number in range(60)]
+    same = [len({one.event_id for one in a} & {one.event_id for one in b}) for a, b in zip(exact, kept, strict=True)]
+    assert sum(same) >= 0.95 * 5 * 60
+    for one in (one for case in kept for one in case):
+        assert one.event_id not in {candidate(number).event_id for number in range(5)}, "it was never answered"
+    for number, case in enumerate(kept):
+        assert candidate(number).event_id not in {one.event_id for one in case}
+        assert [one.distance for one in case] == sorted(one.distance for one in case)
+
+
 def test_labeled_cases_are_read_anew_only_after_a_while(desk: Desk) -> None:
     now = 0.0
     similar = SimilarCases(PIPELINE, lambda: now)
@@ -169,6 +217,83 @@ def test_who_may_see_only_their_own_answers_learns_no_other_and_no_verdict(desk:
     assert (gold.record.state, gold.record.annotator) == (pb.CASE_STATE_LEASED, "ben")
     assert (gold.record.label, gold.record.answers, len(gold.answers)) == ("", 0, 0)
     assert not gold.similar, "the case itself, with its label, is none of its like"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[LabelingServer]:
+    with serve(PIPELINE, Settings(state_dir=tmp_path).at("127.0.0.1:9")) as server:
+        server._writer.call(TakeIn(SOURCE, None, 6, arrivals([asked(i, priority=i / 10) for i in range(6)])))
+        yield server
+
+
+def test_cases_come_with_what_each_call_tells_of_them_and_of_their_annotator(served: LabelingServer) -> None:
+    with LabelingClient(served.address, "ada") as client:
+        for task in client.lease(2):
+            client.submit(task, "yes")
+        leased = client.lease_with_details(3, most=4, similar=1)
+        assert len(leased.tasks) == 3
+        for task, told in zip(leased.tasks, leased.details, strict=True):
+            apart = client.case(task.event_id, most=4, similar=1)
+            assert told is not None
+            assert replace(told, history=apart.history) == apart
+            assert [*told.history] == [*apart.history]
+            assert len(told.similar) == 1
+        assert leased.progress == client.progress()
+        assert leased.progress is not None
+        assert (leased.progress.answered_today, leased.progress.leased) == (2, 3)
+
+
+def test_details_that_do_not_fit_are_left_out_and_the_cases_come_all_the_same(
+    served: LabelingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LabelingClient(served.address, "ada") as client:
+        first = client.lease_with_details(1, most=4)
+        assert first.details[0] is not None
+        monkeypatch.setattr("labeling_grpc.api.leased_details.MAX_RESPONSE", 2_500)
+        leased = client.lease_with_details(4, most=4)
+        kept = [told is not None for told in leased.details]
+        assert len(leased.tasks) == 4
+        assert kept == sorted(kept, reverse=True), "those of the first tasks"
+        assert not all(kept)
+
+
+def test_cases_whose_details_nobody_waits_for_go_back_at_once(
+    served: LabelingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def slow(*_: object, **__: object) -> None:
+        begun.set()
+        over.wait(30)
+
+    monkeypatch.setattr(LeasedDetails, "add", slow)
+    request = pb.LeaseTasksRequest(annotator="ada", max_tasks=6, details=pb.GetCaseRequest(most=1))
+    with grpc.insecure_channel(served.address) as channel, LabelingClient(served.address, "ben") as ben:
+        stub: Any = labeling_pb2_grpc.LabelingServiceStub(channel)
+        call = stub.LeaseTasks.future(request)
+        assert begun.wait(30)
+        call.cancel()
+        wait_until(lambda: len(ben.lease(6)) == 6, "the cases are kept for who is gone")
+        over.set()
+
+
+def test_details_that_are_asked_for_wrongly_are_refused_by_name(served: LabelingServer) -> None:
+    with grpc.insecure_channel(served.address) as channel:
+        stub: Any = labeling_pb2_grpc.LabelingServiceStub(channel)
+        for details, field in (
+            (pb.GetCaseRequest(most=101), "details.most"),
+            (pb.GetCaseRequest(similar=-1), "details.similar"),
+            (pb.GetCaseRequest(event_id="e"), "details.event_id"),
+            (pb.GetCaseRequest(page_token="p"), "details.page_token"),  # noqa: S106 - no secret
+            (pb.GetCaseRequest(pipeline="other"), "details.pipeline"),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.LeaseTasks(pb.LeaseTasksRequest(annotator="ada", details=details))
+            status = rpc_status.from_call(cast("grpc.Call", caught.value))
+            assert status is not None
+            refusal = RefusedError.of(status)
+            assert refusal is not None
+            assert refusal.field == field
 
 
 def test_over_grpc_an_annotator_sees_the_cases_of_their_own_hands_alone(tmp_path: Path) -> None:

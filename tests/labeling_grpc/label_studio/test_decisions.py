@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labeling import PIPELINE, candidate
 
+from labeling_grpc.client.history import History
 from labeling_grpc.client.values import Case, CaseDetails, CaseRecord, CaseState, GivenAnswer
 from labeling_grpc.label_studio.decisions import (
     BY_LEASE,
@@ -50,7 +51,7 @@ def case() -> Case:
 
 def details(state: CaseState, *answers: GivenAnswer) -> CaseDetails:
     record = CaseRecord(case(), state, "", None, None, len(answers), review=False)
-    return CaseDetails(record, (), (), (), 0.0, "", (), answers)
+    return CaseDetails(record, (), History.of([]), (), 0.0, "", (), answers)
 
 
 def given_answer(number: int, who: str, status: Any, label: str | None, supersedes: str | None = None) -> GivenAnswer:  # noqa: ANN401

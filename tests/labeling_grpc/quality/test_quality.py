@@ -38,7 +38,7 @@ from labeling_grpc.options import queue_database
 from labeling_grpc.quality.annotator_metrics import agreement, names, own_agreement, qualities, suspects
 from labeling_grpc.quality.screening import Screener
 from labeling_grpc.queue import gold
-from labeling_grpc.queue.queries import progress
+from labeling_grpc.queue.progress import progress
 from labeling_grpc.storage.base import Store
 from labeling_grpc.storage.group_commit import Writer
 from labeling_grpc.tables.schema import annotators

@@ -26,6 +26,7 @@ from labeling_grpc.database import sqlite_store, sqlite_tokens
 from labeling_grpc.options import Options
 from labeling_grpc.queue import queries
 from labeling_grpc.queue.blinding import Blinding
+from labeling_grpc.queue.progress import progress
 from labeling_grpc.security.caller import SERVICE, Caller
 from labeling_grpc.security.roles import Role
 from labeling_grpc.server import LabelingServer, serve
@@ -178,7 +179,7 @@ def test_figures_of_the_own_progress_do_not_tell_a_gold_case_from_others(desk: D
     for number in range(1, 5):
         desk.lease("ada")
         with desk.store.engine.connect() as connection:
-            held.append(queries.progress(connection, "ada", desk.clock.wall(), desk.clock.now()).leased)
+            held.append(progress(connection, "ada", desk.clock.wall(), desk.clock.now()).leased)
         assert held == [*range(1, number + 1)]
     with desk.store.engine.connect() as connection:
         assert (

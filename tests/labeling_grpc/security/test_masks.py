@@ -143,6 +143,8 @@ def test_no_response_to_a_role_holds_what_it_may_not_see(seats: dict[Role, Seat]
     program = seats[Role.PROGRAM]
     for method, request in (
         ("LeaseTasks", pb.LeaseTasksRequest(max_tasks=2)),
+        ("LeaseTasks", pb.LeaseTasksRequest(max_tasks=2, details=pb.GetCaseRequest(columns=True), progress=True)),
+        ("GetCase", pb.GetCaseRequest(event_id=task.case.event_id, columns=True)),
         ("ListCases", pb.ListCasesRequest()),
         ("GetCase", pb.GetCaseRequest(event_id=task.case.event_id)),
         ("Stats", pb.StatsRequest()),
@@ -158,6 +160,14 @@ def test_no_response_to_a_role_holds_what_it_may_not_see(seats: dict[Role, Seat]
     watch = program.ask("Watch", pb.WatchRequest())
     assert PRIVATE_NAME not in str(next(watch))
     watch.cancel()
+
+
+def test_a_hidden_column_of_the_history_is_hidden_wherever_the_history_is(seats: dict[Role, Seat]) -> None:
+    asked = pb.GetCaseRequest(columns=True)
+    response = seats[Role.ANNOTATOR].ask("LeaseTasks", pb.LeaseTasksRequest(max_tasks=6, details=asked))
+    columns = [column.name for told in response.details for column in told.history_columns.features]
+    assert set(columns) == {"count_1d"}
+    assert str(PRIVATE_AMOUNT) not in str(response)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from labeling_grpc.client.history import HistoryPoint
 from labeling_grpc.client.reasons import why_asked
-from labeling_grpc.client.values import CaseDetails, Comment, HistoryPoint, NumberRange, SimilarCase, Task, Value
+from labeling_grpc.client.values import CaseDetails, Comment, NumberRange, SimilarCase, Task, Value
 from tidemark.cli.sitting.class_keys import MANY, numbers_of
 from tidemark.records import NO_MODEL
 from tidemark.runtime import safe_text as shown

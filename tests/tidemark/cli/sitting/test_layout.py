@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from labeling_grpc.client import AsyncLabelingClient, CaseDetails, CaseRecord, Comment, Contribution, Stats, Task
-from labeling_grpc.client.values import Case, Estimate, HistoryPoint, NumberRange, Progress, SimilarCase
+from labeling_grpc.client.history import History, HistoryPoint
+from labeling_grpc.client.values import Case, Estimate, NumberRange, Progress, SimilarCase
 from tidemark.cli.sitting.case_text import reason
 from tidemark.cli.sitting.decisions import Decision
 from tidemark.cli.sitting.layout import Look, compose
@@ -66,7 +67,7 @@ def details(task: Task, **over: Any) -> CaseDetails:  # noqa: ANN401 - any field
     record = CaseRecord(Case(**of), "leased", "ada", None, None, 0, review=False)
     values: dict[str, Any] = {
         "comments": (),
-        "history": (HistoryPoint("e", 1_600_000_000_000_000, {"amount": 1.0}, "fraud", 0.25),),
+        "history": History.of([HistoryPoint("e", 1_600_000_000_000_000, {"amount": 1.0}, "fraud", 0.25)]),
         "contributions": (Contribution("amount", 12.5, 0.7), Contribution("channel", 1.0, -0.3)),
         "base_score": 0.0,
         "contributions_model": "v000007-bbbbbbbb",
