@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tidemark import kafka
 from tidemark.errors import BrokerError, ConfigError, TopicError
+from tidemark.formats.json_lines import json_lines
 from tidemark.kafka import connect, each_record, ensure_topics, wait_settled
 from tidemark.kafka.clients import DOWN, unreachable
 from tidemark.kafka.ends import beginnings, ends
@@ -145,7 +146,7 @@ class Shadow:
             return False
 
     def _produce(self, producer: Producer, table: EventTable, scoring: Scoring, rows: NDArray[np.int64]) -> None:
-        lines = _frame(self._pipeline, table, scoring, rows).write_ndjson().encode().split(b"\n")
+        lines = json_lines(_frame(self._pipeline, table, scoring, rows))
         for row, line in zip(rows.tolist(), lines, strict=False):
             key = table.keys[row]
             while True:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kernels import hash64
 from tidemark.evaluation.focus import stretched
 from tidemark.formats.arrow import least_bytes, to_ipc
+from tidemark.formats.json_lines import json_lines
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.pipeline.expressions import Schema
@@ -109,7 +110,7 @@ class Offers:
                 *(_estimates(scores.estimates, len(keys)) if self._pipeline.label.is_number else ()),
             ]
         )
-        lines = frame.write_ndjson().encode().split(b"\n")
+        lines = json_lines(frame)
         fields = zip(repeat(topic), lines, keys.cast(pl.Binary).to_list(), repeat(None), repeat(()), strict=False)
         return list(map(Output._make, fields))  # half as long as a call of `Output` for each
 

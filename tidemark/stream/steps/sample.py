@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kernels import hash64
+from tidemark.formats.json_lines import json_lines
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.records.background import DEFINITIONS
@@ -104,5 +105,4 @@ class SampleStep:
                 scored.features[own].to_struct("features"),
             ]
         )
-        # JSON has neither NaN nor infinity: Polars writes null for both.
-        return frame.write_ndjson().encode().split(b"\n")
+        return json_lines(frame)
