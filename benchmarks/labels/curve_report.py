@@ -83,6 +83,11 @@ def _area(runs: Sequence[_Run]) -> float:
     return float(np.trapezoid(value, spent[known]) / (spent[known][-1] - spent[known][0]))
 
 
+def _over(own: float, random: float) -> float:
+    """An area over random's; NaN where one is not above 0, as R² may be."""
+    return own / random if min(own, random) > 0 else math.nan
+
+
 def figures(own: Sequence[_Run], random: Sequence[_Run]) -> Figures:
     """Figures of an arm's runs on a set, beside those of random's, both by seed."""
     most = statistics.mean(run["labels"] for run in random)
@@ -114,7 +119,7 @@ def figures(own: Sequence[_Run], random: Sequence[_Run]) -> Figures:
         l1b=1.0 if found[1] is None else min(1.0, found[1] / most),
         reached=(found[0] is not None, found[1] is not None),
         several=float(statistics.geometric_mean(ratios)),
-        area=_area(own) / _area(random),
+        area=_over(_area(own), _area(random)),
         behind=behind,
         behind_at=behind_at,
         first_model=statistics.mean(run["first_model"] or run["labels"] for run in own),
@@ -153,7 +158,7 @@ def rows_of(runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], str]:
         detail = {
             "sets": {name: _plain(each) for name, each in own.items()},
             "several_goals": round(statistics.geometric_mean(each.several for each in own.values()), 3),
-            "area_over_random": round(statistics.geometric_mean(each.area for each in own.values()), 3),
+            "area_over_random": _mean_of([each.area for each in own.values()]),
             "sets_behind_random": [name for name, each in own.items() if each.behind],
         }
         for row, target in (("l1", 0.25), ("l1b", 0.5)):
@@ -194,6 +199,12 @@ def _against_peers(found: dict[str, dict[str, Figures]], skilled: Sequence[str])
         "reached": value <= 2 / 3,
         "detail": {name: {"ratio": round(ratio, 3), "best": best} for name, (ratio, best) in ratios.items()},
     }
+
+
+def _mean_of(ratios: Sequence[float]) -> float | None:
+    """Geometric mean of those that are known."""
+    known = [ratio for ratio in ratios if not math.isnan(ratio)]
+    return round(statistics.geometric_mean(known), 3) if known else None
 
 
 def _plain(each: Figures) -> dict[str, Any]:
