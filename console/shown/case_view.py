@@ -53,23 +53,24 @@ class Part:
 class Foretold:
     """A number that a model foretells.
 
-    value, between: for people.  at, low, high: where it and the ends of its interval lie between the label's bounds, %.
-    least, greatest: the bounds, for people.
+    value, between: for people.  at, low: where it and the lower end of its interval lie between the label's bounds, %.
+    width: of the interval, %.  least, greatest: the bounds, for people.
     """
 
     value: str
     between: str
     at: float
     low: float
-    high: float
+    width: float
     least: str
     greatest: str
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What the model thinks. chances: of the model in force, or of the one that asked.  earlier: of the latter.
+    """What the model thinks.
 
+    chances: of the model in force, or of the one that asked.  earlier: of the latter.  moved: what its parts are about.
     estimate: of a number, instead of chances.
     """
 
@@ -78,7 +79,7 @@ class Opinion:
     earlier: str
     parts: list[Part]
     more: int
-    positive: str
+    moved: str
     estimate: Foretold | None = None
 
 
@@ -211,7 +212,7 @@ class CaseLayout:
             Chance(name, self._answers.kind(name), share(chance), round(100 * chance, 2)) for name, chance in likely
         ]
         parts, more = ([], 0) if details is None else self._parts(task, details)
-        return Opinion(version, shown, earlier, parts, more, positive)
+        return Opinion(version, shown, earlier, parts, more, f"What speaks against and for {positive}")
 
     def _of_number(self, number: NumberRange, task: Case, details: CaseDetails | None) -> Opinion | None:
         said, version, earlier = task.estimate, task.model, ""
@@ -230,12 +231,12 @@ class CaseLayout:
             between=number.between(said),
             at=place(said.value),
             low=place(said.low),
-            high=place(said.high),
+            width=round(place(said.high) - place(said.low), 2),
             least=number.roughly(number.least),
             greatest=number.roughly(number.greatest),
         )
         parts, more = ([], 0) if details is None else self._parts(task, details)
-        return Opinion(version, [], earlier, parts, more, "", foretold)
+        return Opinion(version, [], earlier, parts, more, "What makes it less and more", foretold)
 
     def _parts(self, task: Case, details: CaseDetails) -> tuple[list[Part], int]:
         telling = details.contributions[:_TELLING]
