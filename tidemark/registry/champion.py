@@ -102,8 +102,9 @@ class ChampionKeeper:
     def _adopt_shadow(self, validator: Validator) -> None:
         version = self._wanted
         if version == PREVIOUS:
-            others = (each for each in self._registry.candidates() if each != self.version)
-            version = next(others, None)
+            line = self._registry.candidates()
+            before = line[line.index(self.version) + 1 :] if self.version in line else line
+            version = next(iter(before), None)
         if version is None or version == self.version or version not in self._registry.manifests:
             self.shadow = None
         elif self.shadow is None or self.shadow.version != version:

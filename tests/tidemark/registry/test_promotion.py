@@ -203,3 +203,18 @@ def test_a_shadow_that_does_not_pass_its_checks_leaves_the_champion_as_it_is() -
             keeper.take(output.key, output.value, output.headers, "here")
         keeper.adopt(sandbox)
     assert (keeper.version, keeper.shadow) == (VERSIONS[2], None)
+
+
+def test_the_previous_model_is_the_one_before_that_in_force_where_the_champion_is_refused() -> None:
+    refused: list[str] = []
+    champion = registry_of(OUTPUTS).manifests[VERSIONS[2]]
+    other = msgspec.structs.replace(champion, features=["x", "y", "z"], schema_hash="0" * 16)
+    with Sandbox() as sandbox:
+        keeper = ChampionKeeper(SCHEMA, None, lambda what, _: refused.append(what), "previous")
+        for output in [*OUTPUTS, signed(TOPIC, VERSIONS[2].encode(), encode(other), None)]:
+            keeper.take(output.key, output.value, output.headers, "here")
+        keeper.adopt(sandbox)
+    assert refused == [VERSIONS[2]]
+    assert keeper.version == VERSIONS[1]
+    assert keeper.shadow is not None
+    assert keeper.shadow.version == VERSIONS[0]
