@@ -27,6 +27,8 @@ class Edit:
     new_classes: list[str]
     old_classes: list[str]
     further: dict[str, tuple[int, int]]
+    order: tuple[list[str], list[str]] | None = None
+    """Classes that stay, as they were ordered and as they are, where that differs."""
     label: list[str] = field(default_factory=list)
     """What has changed about a label that is or was a number, in sentences."""
 
@@ -48,6 +50,7 @@ class Edit:
                 for key, reach in after.reach.items()
                 if reach > before.reach.get(key, 0)
             },
+            order=_order(before.classes, after.classes),
             label=list(_label(before, after)),
         )
 
@@ -56,7 +59,7 @@ class Edit:
         return any(
             (
                 *(self.added, self.changed, self.removed, self.renamed),
-                *(self.new_classes, self.old_classes, self.further, self.label),
+                *(self.new_classes, self.old_classes, self.order, self.further, self.label),
             )
         )
 
@@ -104,8 +107,20 @@ def _answers(edit: Edit) -> Iterator[str]:
         yield f"class    {name} is new: a champion that has not seen it gives it the probability 0"
     for name in edit.old_classes:
         yield f"class    {name} is gone: its answers count no more"
+    if edit.order is not None:
+        was, now = (", ".join(names) for names in edit.order)
+        yield (
+            f"classes  go {now}, where they went {was}: what was predicted and measured before is in the old order, "
+            "and monitor reads it in the new one"
+        )
     for sentence in edit.label:
         yield f"label    {sentence}"
+
+
+def _order(before: list[str], after: list[str]) -> tuple[list[str], list[str]] | None:
+    was = [name for name in before if name in after]
+    now = [name for name in after if name in before]
+    return None if was == now else (was, now)
 
 
 def _label(before: Deployed, after: Deployed) -> Iterator[str]:

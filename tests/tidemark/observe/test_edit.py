@@ -71,6 +71,14 @@ def test_a_column_s_change_names_the_features_that_are_made_of_it() -> None:
     assert "changed  sum_a (sum of a over 1h by key: what it is made of has changed)" in shown
 
 
+def test_classes_in_another_order_are_told_with_what_becomes_of_the_champion() -> None:
+    shown = told(("classes = ['no', 'yes']", "classes = ['yes', 'no']"))
+    assert "classes  go yes, no, where they went no, yes: what was predicted and measured before is in the old" in shown
+    assert "goes out of force: its classes are ['no', 'yes'], the pipeline's ['yes', 'no']" in shown
+    further = told(("classes = ['no', 'yes']", "classes = ['no', 'maybe', 'yes']"))
+    assert "classes  go" not in further
+
+
 NUMBER = 'type = "number"\nunit = "h"\nmin = 0\nmax = 500'
 CLASSES = "classes = ['no', 'yes']\npositive = \"yes\""
 
