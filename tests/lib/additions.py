@@ -234,7 +234,7 @@ def _call(copy: Copy) -> None:
         '    "GetProgress": _row(Scope.OWN, Scope.ANY, Scope.ANY, Scope.ANY, Scope.OWN),\n',
         '    "CountCases": _row(Scope.NONE, Scope.ANY, Scope.ANY, Scope.ANY, Scope.ANY),\n',
     )
-    copy.replaced("labeling_grpc/queue/queries.py", "def progress(", _QUERY)
+    copy.replaced("labeling_grpc/queue/queries.py", "def overview(", _QUERY)
     copy.replaced("labeling_grpc/api/labeling.py", "    async def GetProgress(  # noqa: N802\n", _METHOD)
     subprocess.run([sys.executable, "tools/generate_protos.py"], cwd=copy.folder, check=True, timeout=120)
 
@@ -259,7 +259,7 @@ _QUERY: Final = '''def case_count(connection: sa.Connection) -> int:
     return count
 
 
-def progress('''
+def overview('''
 _METHOD: Final = '''    async def CountCases(  # noqa: N802
         self, request: pb.CountCasesRequest, _context: Context
     ) -> pb.CountCasesResponse:
