@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="in under a minute, on fewer cases")
     arguments = parser.parse_args(argv)
     found = rows(quick=arguments.quick)
-    write("console-quick" if arguments.quick else "console", found)
+    write("console.quick" if arguments.quick else "console", found)
     return 0 if all(row["reached"] for row in found) else 1
 
 
