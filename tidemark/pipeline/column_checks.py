@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -31,6 +32,7 @@ def column_problems(pipeline: Pipeline) -> Iterator[Problem]:
     for name, column in pipeline.columns.items():
         if name.startswith("_") or not name:
             yield Problem(f"columns.{name}", f"'{name}' begins with '_', as Tidemark's own columns do; rename it")
+        yield from _escaped(f"columns.{name}", name)
         allowed = _MISSING_TYPES[column.type]
         for i, value in enumerate(column.missing):
             if isinstance(value, bool) or not isinstance(value, allowed):
@@ -58,10 +60,17 @@ def duplicate_problems(pipeline: Pipeline) -> Iterator[Problem]:
         yield Problem("deduplicate.within", "is no time; write one such as '10m'")
 
 
+def _escaped(key: str, name: str) -> Iterator[Problem]:
+    """What no reader of JSON can look for: it compares names as they are written."""
+    if json.dumps(name, ensure_ascii=False) != f'"{name}"':
+        yield Problem(key, f"{name!r} has a quote, a backslash or a control character; give the column another name")
+
+
 def _told(pipeline: Pipeline, name: str) -> Iterator[Problem]:
     column = pipeline.columns[name]
     others = {each: other for other, its in pipeline.columns.items() if other != name for each in its.names or ()}
     for i, told in enumerate(column.names or ()):
+        yield from _escaped(f"columns.{name}.names[{i}]", told)
         if told in pipeline.columns or told in others or not told:
             owner = told if told in pipeline.columns else others.get(told, name)
             yield Problem(f"columns.{name}.names[{i}]", f"'{told}' is already a name of column '{owner}'; remove it")

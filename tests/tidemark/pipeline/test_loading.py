@@ -312,6 +312,16 @@ def test_parameters_that_would_end_a_training_are_refused(params: str, expected:
         ('context = ["id", ', 'context = ["id", "id", ', "label.context[1]: 'id' is named twice; remove one"),
         ('name = "big"', 'name = "_time"', "features[2].name: '_time' is a column of Tidemark's own"),
         ("END AS amount", "END AS _x", "'_x' begins with '_', as Tidemark's own columns do"),
+        (
+            'who = { type = "string" }',
+            'who = { type = "string" }\n\'a"b\' = { type = "int" }',
+            """'a"b' has a quote, a b""",
+        ),
+        (
+            'who = { type = "string" }',
+            'who = { type = "string", names = ["who", "w\\\\o"] }',
+            "columns.who.names[1]: 'w\\\\o' has a quote, a backslash or a control character; give the column another",
+        ),
         ('who = { type = "string" }', 'who = { type = "string" }\nf_big = { type = "int" }', "'f_big' is a column, by"),
         ('topic = "shop.raw"', 'topic = "shop_labels"', "'shop_labels' and 'shop.labels' are one name to Kafka"),
         ("budget = 2", "budget = 2_000_000_000", "selection.budget: 2000000000 is wrong; it should be less than"),
