@@ -231,6 +231,7 @@ const outbox = new Outbox(call, `${page.dataset.base}:${page.dataset.who}`, {
     const others = item.others?.length ?? 0;
     const refused = answer.refused ?? 0;
     if (entry) entry.others = Math.max(others - refused, 0);
+    if (entry && state.looking === entry) reveal(entry); // looked back at while it was under way
     if (state.progress !== null && item.kind === "answer") state.progress.today += 1 + others - refused;
     if (refused > 0) say(`${item.name}: ${refused} of ${others + 1} were not taken: they were given to others meanwhile, or closed.`, true);
     figures();
