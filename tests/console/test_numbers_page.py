@@ -180,17 +180,22 @@ def test_what_the_model_foretells_is_hidden_until_the_case_is_answered_where_lab
             expect(page.locator(".foretold")).to_contain_text("nine times of ten")
 
 
+def review_three_that_disagree(its: World, page: Page) -> None:
+    """Ten, sixty and 300 hours, said of one case, before a reviewer."""
+    wear_desk(its, waiting=1)
+    for who, number in (("ada", "10"), ("ben", "60"), ("cyd", "300")):
+        tell(its, who, [number], its.token("annotator", who))
+    page.goto(its.base + "/")
+    page.fill("#token", its.token("reviewer", "rita"))
+    page.press("#token", "Enter")
+    expect(page.locator("#label")).to_be_visible()
+    page.goto(f"{its.base}/review")
+
+
 def test_numbers_that_disagree_are_side_by_side_and_a_reviewer_decides(tmp_path: Path, browser: Chromium) -> None:
     with world(tmp_path, wear_pipeline(answers=2, max_answers=3), tokens=True) as its:
-        wear_desk(its, waiting=1)
-        for who, number in (("ada", "10"), ("ben", "60"), ("cyd", "300")):
-            tell(its, who, [number], its.token("annotator", who))
         with browser.page() as page:
-            page.goto(its.base + "/")
-            page.fill("#token", its.token("reviewer", "rita"))
-            page.press("#token", "Enter")
-            expect(page.locator("#label")).to_be_visible()
-            page.goto(f"{its.base}/review")
+            review_three_that_disagree(its, page)
             expect(page.locator(".side .tag")).to_have_text(["10 h", "60 h", "300 h"])
             assert barriers(page) == []
             page.get_by_label("The right number, 0 to 500 h").fill("501")
@@ -201,6 +206,24 @@ def test_numbers_that_disagree_are_side_by_side_and_a_reviewer_decides(tmp_path:
             expect(page.get_by_text("Decided: 61 h.")).to_be_visible()
         decided = [label for label in labels(its, "rita") if label.status == "answered"]
         assert [(label.label, label.source) for label in decided] == [("61.0", "review")]
+
+
+def test_a_form_is_sent_as_any_other_though_it_came_a_moment_ago(tmp_path: Path, browser: Chromium) -> None:
+    with world(tmp_path, wear_pipeline(answers=2, max_answers=3), tokens=True) as its:
+        with browser.page() as page:
+            review_three_that_disagree(its, page)
+            field = page.get_by_label("The right number, 0 to 500 h")
+            expect(field).to_be_visible()
+            page.evaluate("""() => new MutationObserver((_, observer) => {
+                const field = document.querySelector("input[name=label]");
+                if (field === null) return;
+                observer.disconnect();
+                field.value = "61";
+                field.form.requestSubmit();
+            }).observe(document.body, {childList: true, subtree: true})""")
+            field.fill("501")
+            page.keyboard.press("Enter")
+            expect(page.get_by_text("Decided: 61 h.")).to_be_visible()
 
 
 def test_how_often_two_people_agree_is_counted_within_the_tolerance(tmp_path: Path) -> None:
