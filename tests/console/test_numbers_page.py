@@ -209,21 +209,20 @@ def test_numbers_that_disagree_are_side_by_side_and_a_reviewer_decides(tmp_path:
 
 
 def test_a_form_is_sent_as_any_other_though_it_came_a_moment_ago(tmp_path: Path, browser: Chromium) -> None:
-    with world(tmp_path, wear_pipeline(answers=2, max_answers=3), tokens=True) as its:
-        with browser.page() as page:
-            review_three_that_disagree(its, page)
-            field = page.get_by_label("The right number, 0 to 500 h")
-            expect(field).to_be_visible()
-            page.evaluate("""() => new MutationObserver((_, observer) => {
+    with world(tmp_path, wear_pipeline(answers=2, max_answers=3), tokens=True) as its, browser.page() as page:
+        review_three_that_disagree(its, page)
+        field = page.get_by_label("The right number, 0 to 500 h")
+        expect(field).to_be_visible()
+        page.evaluate("""() => new MutationObserver((_, observer) => {
                 const field = document.querySelector("input[name=label]");
                 if (field === null) return;
                 observer.disconnect();
                 field.value = "61";
                 field.form.requestSubmit();
             }).observe(document.body, {childList: true, subtree: true})""")
-            field.fill("501")
-            page.keyboard.press("Enter")
-            expect(page.get_by_text("Decided: 61 h.")).to_be_visible()
+        field.fill("501")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Decided: 61 h.")).to_be_visible()
 
 
 def test_how_often_two_people_agree_is_counted_within_the_tolerance(tmp_path: Path) -> None:
