@@ -60,10 +60,17 @@ def duplicate_problems(pipeline: Pipeline) -> Iterator[Problem]:
         yield Problem("deduplicate.within", "is no time; write one such as '10m'")
 
 
+ESCAPED: Final = "has a quote, a backslash or a control character"
+
+
+def is_escaped(name: str) -> bool:
+    """Whether JSON writes a name with escapes: no reader can look for it, for it compares names as they are written."""
+    return json.dumps(name, ensure_ascii=False) != f'"{name}"'
+
+
 def _escaped(key: str, name: str) -> Iterator[Problem]:
-    """What no reader of JSON can look for: it compares names as they are written."""
-    if json.dumps(name, ensure_ascii=False) != f'"{name}"':
-        yield Problem(key, f"{name!r} has a quote, a backslash or a control character; give the column another name")
+    if is_escaped(name):
+        yield Problem(key, f"{name!r} {ESCAPED}; give the column another name")
 
 
 def _told(pipeline: Pipeline, name: str) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemark.errors import ConfigError
+from tidemark.pipeline.column_checks import ESCAPED, is_escaped
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.loading import parse
 from tidemark.pipeline.record_keys import KeyForm, form_of
@@ -137,6 +138,8 @@ def _seen(records: Sequence[dict[str, Any]]) -> tuple[dict[str, _Seen], dict[str
         kinds = {type(value) for value in values}
         if name.startswith("_") or not name:
             left_out[name] = "begins with '_'"
+        elif is_escaped(name):
+            left_out[name] = ESCAPED
         elif not values:
             left_out[name] = "always null"
         elif (kind := _kind(kinds, values)) is None:

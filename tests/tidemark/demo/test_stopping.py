@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -89,7 +90,8 @@ class Demo:
         """Kill what a failing test has left, and give the terminal back."""
         if self.process.poll() is None:
             for process in reversed(self.family()):
-                process.kill()
+                with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                    process.kill()
         self.process.wait(60)
         self._reader.join(10)
         os.close(self._terminal)
