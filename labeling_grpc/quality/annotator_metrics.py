@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from labeling_grpc.commands.rules import QueueRules
 from labeling_grpc.queue.case_state import TELLING
 from labeling_grpc.queue.consensus import CONSENSUS, Row, Trust, ended, read
+from labeling_grpc.queue.sql import PART
 from labeling_grpc.queue.unit_of_work import NOBODY, parts
 from labeling_grpc.tables.schema import annotators, answers, confusion, gold
 from tidemark.consensus import Agreement
@@ -54,10 +55,8 @@ _TOLD = sa.select(
     answers.c.annotator,
     answers.c.answered_at,
     answers.c.supersedes,
-).where(answers.c.event_id.in_(sa.bindparam("part", expanding=True)), answers.c.status.in_(TELLING))
-_KNOWN_ANSWER = sa.select(gold.c.event_id, gold.c.label).where(
-    gold.c.event_id.in_(sa.bindparam("part", expanding=True))
-)
+).where(answers.c.event_id.in_(PART), answers.c.status.in_(TELLING))
+_KNOWN_ANSWER = sa.select(gold.c.event_id, gold.c.label).where(gold.c.event_id.in_(PART))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from labeling_grpc.queue.unit_of_work import UnitOfWork
 from labeling_grpc.tables import meta_keys
 from labeling_grpc.tables.schema import annotators, meta
 
-_DAY: Final = 86_400_000_000
+DAY_US: Final = 86_400_000_000
 _YEAR_SECONDS: Final = 365 * 86_400.0
 LATEST: Final = 253_000_000_000_000_000
 """µs: the latest end of an absence, in a year that every time zone writes with four digits."""
@@ -61,7 +61,7 @@ class AnnotatorAccess:
             return absent(annotator, work.wall)
         if not annotator.quota:
             return request.count
-        midnight = work.wall - work.wall % _DAY
+        midnight = work.wall - work.wall % DAY_US
         asked = {"asker": request.annotator, "since": midnight, "now": work.now}
         had: int = work.connection.execute(sql.HAD_TODAY, asked).scalar_one()
         left = annotator.quota - had - pending
@@ -70,7 +70,7 @@ class AnnotatorAccess:
         return RefusedError(
             Reason.QUOTA_REACHED,
             f"{request.annotator!r} had the {annotator.quota} cases that a day (UTC) allows: come back tomorrow",
-            retry_after=(midnight + _DAY - work.wall) / 1e6,
+            retry_after=(midnight + DAY_US - work.wall) / 1e6,
         )
 
 

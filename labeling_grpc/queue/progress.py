@@ -10,10 +10,9 @@ from typing import Final
 import sqlalchemy as sa
 
 from labeling_grpc.commands.administration import AnnotatorRow
-from labeling_grpc.queue.annotator_access import annotator
+from labeling_grpc.queue.annotator_access import DAY_US, annotator
 from labeling_grpc.tables.schema import answers, gold_leases, queue
 
-DAY_US: Final = 86_400_000_000
 _RECENT: Final = 100
 """Answers over which the median time is taken."""
 

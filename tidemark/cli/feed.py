@@ -44,12 +44,13 @@ def feed(
             return
         from tidemark.cli.topics_compared import made
         from tidemark.features.raw_records import Records  # Polars, and a decoder
+        from tidemark.formats.json_lines import json_lines
         from tidemark.kafka import ensure_topics
         from tidemark.sources.sending import Sender, paced
 
         ensure_topics(settings, made(loaded))
         rows = simulate(use_case, seed, events).events
-        records = Records(loaded).records(rows.write_ndjson().encode().splitlines())
+        records = Records(loaded).records(json_lines(rows))
         out.print(f"sending {events:,} events to '{safe(topic)}', {speed}; Ctrl-C stops it", soft_wrap=True)
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

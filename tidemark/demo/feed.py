@@ -8,6 +8,7 @@ import polars as pl
 
 from tidemark.demo.pace import Pace
 from tidemark.features.raw_records import Records
+from tidemark.formats.json_lines import json_lines
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.settings import Settings
 from tidemark.sources.sending import Sender
@@ -21,7 +22,7 @@ class Feed:
 
     def __init__(self, settings: Settings, pipeline: Pipeline, events: pl.DataFrame, pace: Pace) -> None:
         self._sender, self._pace = Sender(settings, pipeline.raw_topics[0], linger_ms=2), pace
-        self._records = Records(pipeline).records(events.write_ndjson().encode().splitlines())
+        self._records = Records(pipeline).records(json_lines(events))
 
     @property
     def sent(self) -> int:

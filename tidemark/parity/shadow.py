@@ -147,7 +147,7 @@ class Shadow:
 
     def _produce(self, producer: Producer, table: EventTable, scoring: Scoring, rows: NDArray[np.int64]) -> None:
         lines = json_lines(_frame(self._pipeline, table, scoring, rows))
-        for row, line in zip(rows.tolist(), lines, strict=False):
+        for row, line in zip(rows.tolist(), lines, strict=True):
             key = table.keys[row]
             while True:
                 try:

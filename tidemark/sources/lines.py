@@ -103,13 +103,15 @@ def _table(path: Path, suffix: str) -> Iterator[bytes]:
     import polars as pl  # noqa: PLC0415 half a second, which lines of JSON need not wait for
     from polars.exceptions import PanicException, PolarsError  # noqa: PLC0415 as above
 
+    from tidemark.formats.json_lines import json_lines  # noqa: PLC0415 Polars, as above
+
     try:
         if suffix == ".parquet":
             table = pl.read_parquet(path)
             for column in table:
                 if why := _no_json(column):
                     raise ConfigError(f"{path}: column '{column.name}' {why}")
-            yield from table.write_ndjson().encode().splitlines()
+            yield from json_lines(table)
             return
         frame = pl.read_csv(path, infer_schema=False)
         columns = [_typed(column.to_list()) for column in frame]
