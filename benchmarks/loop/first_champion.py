@@ -27,6 +27,8 @@ _SECONDS: Final = 300
 _LINES: Final = 12
 _ANSWERS: Final = 30
 """Random cases from which on a figure tells something."""
+_LABELS: Final = 150
+"""From fewer, how often the champion is right is the luck of which half hours were drawn."""
 _PATIENCE: Final = 60.0
 _FILE: Final = "electricity.parquet"
 _FEED: Final = '''"""Writes half of the market's half hours, from so many days ago on, into the topic market.raw."""
@@ -93,7 +95,8 @@ def market(data: Path) -> Own | None:
         {"feed.py": _FEED, "answer.py": _ANSWER},
         _TABLES,
         {"7": "944", "3.5": "472"},
-        {"MARKET": str(file.resolve())},
+        labels=_LABELS,
+        environment={"MARKET": str(file.resolve())},
     )
 
 

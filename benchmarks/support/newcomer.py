@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ from typer.testing import CliRunner
 from benchmarks.support.flow_process import wait_for
 from tidemark.cli.app import app
 from tidemark.kafka import read_all
-from tidemark.records import Prediction, decode
+from tidemark.records import ModelManifest, Prediction, decode
 from tidemark.runtime.settings import Settings
 
 _DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -39,13 +40,15 @@ class Own:
     """What somebody puts in the place of the tutorial's machines.
 
     name: of the pipeline.  files: texts by name, instead of the page's.  tables: what is written into the draft.
-    times: arguments of `feed.py`, by the page's.  environment: of all commands.
+    times: arguments of `feed.py`, by the page's.  labels: that the champion in force has learnt from before the page
+    goes on behind the answers: what is fed next is predicted by it.  environment: of all commands.
     """
 
     name: str
     files: Mapping[str, str]
     tables: str
     times: Mapping[str, str]
+    labels: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -152,6 +155,13 @@ class Newcomer:
         models = {flow["name"]: flow["model"] for flow in json.loads(done.stdout)["flows"]}
         return "" if models["stream"] in {None, "none"} else str(models["stream"])
 
+    def learnt_from(self) -> int:
+        """Labels that the model in force at the stream flow has learnt from; 0 where there is none."""
+        served = self.served().partition(" ")[0].encode()  # status tells of its last rows behind it
+        records = read_all(self.settings, f"{self.name}.models")
+        used = [decode(ModelManifest, record.value()).used for record in records if record.key() == served]
+        return used[-1] if used else 0
+
     def predicted_by(self) -> set[str]:
         """Versions of models that predictions are of."""
         messages = read_all(self.settings, f"{self.name}.predictions")
@@ -219,9 +229,15 @@ def follow_tutorial(newcomer: Newcomer) -> Followed:
                 if command == "python answer.py":  # as the page's reader sees it in status
                     _wait(newcomer, lambda: newcomer.served() != "", "no champion serves", 120, 1)
                     served = time.monotonic() - begin
+                    if own is not None:
+                        _wait(newcomer, partial(_has_learnt, newcomer, own.labels), "it learns no further", 120, 1)
     if not served:
         raise RuntimeError("the page says nowhere how to answer")
     return Followed(served, written, len(each), each)
+
+
+def _has_learnt(newcomer: Newcomer, labels: int) -> bool:
+    return newcomer.learnt_from() >= labels
 
 
 def _typed(newcomer: Newcomer, line: str) -> str:
