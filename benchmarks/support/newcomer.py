@@ -157,7 +157,7 @@ class Newcomer:
 
     def learnt_from(self) -> int:
         """Labels that the model in force at the stream flow has learnt from; 0 where there is none."""
-        served = self.served().partition(" ")[0].encode()  # status tells of its last rows behind it
+        served = self.served().encode()
         records = read_all(self.settings, f"{self.name}.models")
         used = [decode(ModelManifest, record.value()).used for record in records if record.key() == served]
         return used[-1] if used else 0

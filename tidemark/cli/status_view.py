@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemark.observe.label_studio import bridge_words
-from tidemark.observe.status_record import LabelingStatus, Status
+from tidemark.observe.status_record import FlowStatus, LabelingStatus, Status
 from tidemark.observe.words import (
     alert_words,
     budget_words,
@@ -116,11 +116,17 @@ def _model_facts(status: Status, table: Table) -> None:
         table.add_row("champion", Text(safe(text)))
 
 
+def _in_force(flow: FlowStatus) -> str:
+    """The version in force, and those of the last rows where they are of others."""
+    last = ", ".join(flow.last_rows)
+    return f"{flow.model} (last rows: {last})" if flow.model and last else flow.model or last
+
+
 def _flows(status: Status) -> Table:
     table = _table("flow", "processes", "records behind", "model in force")
     for flow in status.flows:
         style = None if flow.processes else "red"
-        table.add_row(flow.name, str(flow.processes), f"{flow.behind:,}", safe(flow.model), style=style)
+        table.add_row(flow.name, str(flow.processes), f"{flow.behind:,}", safe(_in_force(flow)), style=style)
     if status.labeling is not None:
         found = status.labeling
         style = None if found.reachable else "red"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tidemark.observe.changes import change_notes
 from tidemark.observe.more_labels import next_hundred
 from tidemark.observe.reactions import reaction_notes
 from tidemark.observe.sampling import Sample, sample
-from tidemark.observe.serving import Figures, Serving, committed_model
+from tidemark.observe.serving import Figures, Serving, committed_model, in_force
 from tidemark.observe.snapshot import FlowState, Snapshot
 from tidemark.observe.sources import Sources, source_problems
 from tidemark.observe.sources_of_labels import label_notes
@@ -280,21 +280,18 @@ class Observer:
                     f"Kafka does not tell which processes are in {group}: {error.args[0].str()}; try again, and check "
                     "that this client may describe the group"
                 ) from error
-        return FlowState(spec.name, members, self._unread(spec, ends, done), self._model(spec, done))
+        return FlowState(spec.name, members, self._unread(spec, ends, done), *self._model(spec, done))
 
-    def _model(self, spec: FlowSpec, committed: Iterable[TopicPartition]) -> str:
-        """Version in force at a flow: as it told, or else as it was committed with its last rows."""
+    def _model(self, spec: FlowSpec, committed: Iterable[TopicPartition]) -> tuple[str, Sequence[str]]:
+        """Version in force at a flow, and those of its last rows where they are of others."""
         if spec.model == "budget":
-            return self._selected_by
+            return self._selected_by, ()
         told = self._serving.in_force.get(spec.name, "")
         if spec.model != "rows":
-            return told
+            return told, ()
         last = self._pipeline.hop_topics[-1:] or self._pipeline.raw_topics
         used = {committed_model(where.metadata) for where in committed if where.topic in last} - {None}
-        versions = ", ".join(sorted(str(version) for version in used))
-        if not told or not used or used == {told}:
-            return told or versions
-        return f"{told} (last rows: {versions})"
+        return in_force(told, {version for version in used if version is not None})
 
     def _unread(self, spec: FlowSpec, ends: dict[str, dict[int, int]], committed: Iterable[TopicPartition]) -> int:
         """Records between a flow's committed offsets and the ends of its topics.

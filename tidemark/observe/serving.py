@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -143,3 +143,18 @@ def committed_model(metadata: str | None) -> str | None:
         return msgspec.json.decode(parts[2], type=_Committed).model
     except msgspec.DecodeError:
         return None
+
+
+def in_force(told: str, used: Collection[str]) -> tuple[str, Sequence[str]]:
+    """The version in force at a flow, and those of its last rows where they are not all of it.
+
+    Args:
+        told: by the flow; empty where it told none.
+        used: versions that the last rows of its partitions were predicted by.
+
+    Returns:
+        The version, empty where it is not known, and the others in their order.
+
+    """
+    version = told or (next(iter(used)) if len(used) == 1 else "")
+    return version, [] if set(used) <= {version} else sorted(used)

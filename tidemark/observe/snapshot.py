@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tidemark.observe.more_labels import Gain
@@ -14,12 +15,14 @@ class FlowState:
     """A flow's consumer group: how many processes are in it, and how far behind they are (records, markers counted).
 
     model: version in force there; `none` before the first, "" where none plays a part or nothing was told yet.
+    last_rows: versions that predicted the last rows of the partitions, where these are not all of `model`.
     """
 
     name: str
     members: int
     lag: int
     model: str = ""
+    last_rows: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,13 @@ def status_of(
         sample=_background(snapshot.metrics.get("sample_events")),
         labeling=labeling,
         flows=[
-            FlowStatus(name=flow.name, processes=flow.members, behind=flow.lag, model=flow.model)
+            FlowStatus(
+                name=flow.name,
+                processes=flow.members,
+                behind=flow.lag,
+                model=flow.model,
+                last_rows=list(flow.last_rows),
+            )
             for flow in snapshot.flows
         ],
         sources=snapshot.sources,

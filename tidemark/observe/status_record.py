@@ -14,12 +14,16 @@ EXIT: Final[dict[State, int]] = {"well": 0, "starting": 0, "not started": 3, "st
 
 
 class FlowStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A flow. behind: records it has not handled.  model: version in force there, "" where none plays a part."""
+    """A flow. behind: records it has not handled.  model: version in force there, "" where none plays a part.
+
+    last_rows: versions that predicted the last rows of the partitions, where these are not all of `model`.
+    """
 
     name: str
     processes: int
     behind: int
     model: str
+    last_rows: list[str] = []
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):

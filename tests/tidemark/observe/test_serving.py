@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from models import pipeline_text, small_model, small_pipeline
 
-from tidemark.observe.serving import Figures, Serving, committed_model
+from tidemark.observe.serving import Figures, Serving, committed_model, in_force
 from tidemark.pipeline import parse
 from tidemark.records import Metric, ModelManifest
 from tidemark.registry.news import model_metric
@@ -114,3 +114,21 @@ def test_the_version_that_rows_were_last_predicted_with_is_read_from_the_committ
     assert committed_model('v1:0a1b2c3d:{"rewind":3}') == "none"
     for foreign in (None, "", "x", "v1:0a1b2c3d:", "v1:0a1b2c3d:rubbish", "v1:x:[1]"):
         assert committed_model(foreign) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "used", "version", "last_rows"),
+    [
+        ("v2", {"v2"}, "v2", []),
+        ("v2", set(), "v2", []),
+        ("v2", {"none"}, "v2", ["none"]),
+        ("v2", {"v2", "v1"}, "v2", ["v1", "v2"]),
+        ("", {"v1"}, "v1", []),
+        ("", {"v2", "v1"}, "", ["v1", "v2"]),
+        ("", set(), "", []),
+    ],
+)
+def test_the_version_in_force_is_told_apart_from_those_of_the_last_rows(
+    told: str, used: set[str], version: str, last_rows: list[str]
+) -> None:
+    assert in_force(told, used) == (version, last_rows)

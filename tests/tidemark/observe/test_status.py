@@ -87,7 +87,7 @@ STATUS = Status(
         waiting_active=9,
         annotators=[AnnotatorStatus(name=f"ann\u202e{n}" * 9, answered=n, skipped=1) for n in range(12)],
     ),
-    flows=[FlowStatus(name="stream", processes=1, behind=123_456, model="v000012-89abcdef (last rows: none)")],
+    flows=[FlowStatus(name="stream", processes=1, behind=123_456, model="v000012-89abcdef", last_rows=["none"])],
     sources=[
         SourceStatus(name="s" * 30, kind="http", processes=2, records=1_234_567, refused=3, per_second=5_120.0, at=1.0),
         SourceStatus(name="hall", kind="mqtt\x1b[2J", processes=0, records=0, refused=0, per_second=0.0, at=None),
@@ -171,6 +171,8 @@ def test_the_view_fits_the_terminal_and_obeys_no_stranger(width: int) -> None:
         "85 ms median, 12.3 s p99",
         "and 4 more",
         "about 1,234,567",
+        "v000012-89abcdef",
+        "(last rows: none)",
     ):
         assert fact in " ".join(shown.split())
 
