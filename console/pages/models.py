@@ -20,14 +20,14 @@ from tidemark.errors import ModelError, TidemarkError, TopicError
 from tidemark.records import ModelManifest
 from tidemark.registry import operations
 from tidemark.registry.codec import Registry
-from tidemark.registry.describing import Described, Difference, Listed, described, difference, listed
+from tidemark.registry.describing import Described, Difference, Listed, agreement_words, described, difference, listed
+from tidemark.registry.describing import figure_words as of_model
 from tidemark.registry.promotion import named, previous
 
 ADMIN: Final = "admin"
 _MOST: Final = 200
 _SPLITS: Final = 12
 _LONGEST: Final = 200
-_FIGURES: Final = (("average_precision", "average precision"), ("log_loss", "log loss"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,6 @@ async def show(visit: Visit) -> Response:
 async def compare(visit: Visit) -> Response:
     """Two models side by side."""
     await verified(visit)
-    if visit.site.pipeline.label.is_number:
-        raise RejectedError(400, "models of a number can't be compared yet")
     asked = [visit.request.query_params.get(name, "") for name in ("first", "second")]
     if any(not version or len(version) > _LONGEST for version in asked):
         raise RejectedError(400, "choose two models of the list")
@@ -84,6 +82,7 @@ async def compare(visit: Visit) -> Response:
         second=second,
         made=[times.minute(each.listed.created_at) for each in (first, second)],
         difference=found,
+        agreement=agreement_words(found.agreement),
         metrics=_metrics(first, second),
         shares=_shares(first, second),
         **_measured(measured, times),
@@ -166,7 +165,7 @@ async def _list(visit: Visit, role: str, told: str, *, bad: bool = False) -> str
         models, told, bad = [], f"not started yet: tidemark up {visit.site.file}", False
     except TidemarkError as error:
         models, told, bad = [], str(error), True
-    rows = [Row(model, visit.site.times.minute(model.created_at), _figure(model)) for model in models]
+    rows = [Row(model, visit.site.times.minute(model.created_at), of_model(model)) for model in models]
     champion = next((row.model for row in rows if row.model.state == "champion"), None)
     return rendered(
         "models_list.html",
@@ -177,15 +176,6 @@ async def _list(visit: Visit, role: str, told: str, *, bad: bool = False) -> str
         told=told,
         bad=bad,
     )
-
-
-def _figure(model: Listed) -> str:
-    for metric, words in _FIGURES:
-        for part in (f"{metric}_challenger", f"holdout_{metric}"):
-            value = model.metrics.get(part)
-            if value is not None:
-                return f"{words} {value:.3f}"
-    return ""
 
 
 def _metrics(first: Described, second: Described) -> list[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from browser import Chromium, barriers
 from console_visitor import Visitor
 from console_world import World, world
 from feeding import feeder
-from models import label_of, rows, small_model, small_pipeline
+from models import label_of, number_pipeline, numbers, rows, small_model, small_pipeline
 from playwright.sync_api import expect
 
 from tidemark.kafka import ensure_topics
@@ -44,9 +44,17 @@ def two_champions(settings: Settings, pipeline: Pipeline) -> None:
 @pytest.fixture
 def its(kafka: Settings, unique: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A pipeline with two champions, the second the child of the first; the service asks for tokens."""
-    folder = tmp_path_factory.mktemp("models")
+    yield from made_of(small_pipeline(unique), kafka, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def of_numbers(kafka: Settings, unique: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The same, where the label is a number."""
+    yield from made_of(number_pipeline(unique), kafka, tmp_path_factory.mktemp("models"))
+
+
+def made_of(pipeline: Pipeline, kafka: Settings, folder: Path) -> Iterator[World]:
     settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
-    pipeline = small_pipeline(unique)
     two_champions(settings, pipeline)
     with world(folder, pipeline, tokens=True, settings=settings) as made:
         yield made
@@ -56,10 +64,11 @@ def label(its: World, count: int) -> None:
     """People answer, after both models were made; one of them has a name that is no name."""
     topics = its.pipeline.topics
     ensure_topics(its.settings, [TopicSpec(topics.labels, 1, {})])
-    features, target = rows(count, 3)
+    features, target = numbers(count, 3) if its.pipeline.label.is_number else rows(count, 3)
     producer = feeder(its.settings)
     for index in range(count):
-        answer = its.pipeline.label.classes[int(target[index])]
+        value = float(target[index])
+        answer = repr(value) if its.pipeline.label.is_number else its.pipeline.label.classes[int(value)]
         made = label_of(index + 1, features[index].tolist(), answer, topic=its.pipeline.raw_topics[0])
         producer.produce(topics.labels, encode(msgspec.structs.replace(made, annotator=f"eve {_HOSTILE}")))
     assert producer.flush(30) == 0
@@ -104,6 +113,25 @@ def test_two_models_are_measured_on_labels_that_neither_has_learnt_from(its: Wor
     assert "Neither is shown to be better" in twice
     assert "NaN" not in page
     assert _HOSTILE not in page
+
+
+def test_two_models_of_a_number_are_measured_in_its_unit_and_bar_nobody(of_numbers: World, browser: Chromium) -> None:
+    label(of_numbers, 90)
+    for width, scheme in ((1440, "dark"), (360, "light")):
+        with browser.page(width, 800, scheme) as page:
+            page.goto(of_numbers.base + "/")
+            page.fill("#token", of_numbers.token("viewer", "vera"))
+            page.press("#token", "Enter")
+            expect(page.locator("h1")).to_be_visible()
+            page.goto(f"{of_numbers.base}/models/compare?first={VERSIONS[0]}&second={VERSIONS[1]}")
+            measured = page.get_by_role("region", name="On labels that neither has learnt from")
+            expect(measured).to_contain_text("better: the second's RMSE less the first's is")
+            expect(measured.get_by_role("row", name="RMSE")).to_contain_text(" h (95 %: ")
+            expect(measured.get_by_role("row", name="numbers within their interval")).to_contain_text("(95 %: ")
+            expect(page.get_by_text("Rank correlation 0.")).to_be_visible()
+            assert page.get_by_text("class").count() == 0
+            assert barriers(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_label_or_two_are_no_figures_but_a_sentence(its: World) -> None:

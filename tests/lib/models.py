@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,30 @@ def small_pipeline(
     return parse(pipeline_text(name, classes=classes, extra=extra, label=label), f"{name}.toml")
 
 
+NUMBER = 'type = "number"\nunit = "h"\nmin = -10\nmax = 10\ncolumn = "truth"'
+
+
+def number_text(name: str = "p", extra: str = "", label: str = "") -> str:
+    """That pipeline file, whose label is a number from -10 to 10 h. label: more keys of the label."""
+    text = pipeline_text(name, extra=extra, label=label)
+    classes = "classes = ['no', 'yes']\npositive = \"yes\""
+    assert classes in text
+    return text.replace(classes, NUMBER)
+
+
+def number_pipeline(name: str = "p", extra: str = "", label: str = "") -> Pipeline:
+    """That file, read."""
+    return parse(number_text(name, extra, label), f"{name}.toml")
+
+
+def numbers(count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Features (count, 3), and numbers that follow from the first two."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(count, 3))
+    truth = 2 * features[:, 0] + np.abs(features[:, 1]) + 0.3 * rng.normal(size=count)
+    return features, np.clip(truth, -10, 10)
+
+
 def rows(count: int, seed: int = 0, classes: int = 2) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Features (count, 3) and classes that follow from the first two, with some values missing."""
     rng = np.random.default_rng(seed)
@@ -84,9 +109,7 @@ def small_model(
     wrong: bool = False,
 ) -> tuple[TrainedModel, ModelManifest]:
     """A trained model and its manifest, to be published; `wrong`: it has learnt the opposite."""
-    features, target = rows(count, seed, len(schema.classes))
-    features = np.tile(features, -(-len(schema.features) // features.shape[1]))[:, : len(schema.features)]
-    data = dataset_of(features, len(schema.classes) - 1 - target if wrong else target)
+    data = _numbered(count, seed, wrong=wrong) if schema.is_number else _classed(schema, count, seed, wrong=wrong)
     model = train(data, schema, {"num_iterations": trees})
     manifest = describe(
         model,
@@ -99,6 +122,18 @@ def small_model(
         verdict=Verdict(passed=True, reason="first champion", metric="log_loss"),
     )
     return model, manifest
+
+
+def _classed(schema: ModelSchema, count: int, seed: int, *, wrong: bool) -> Dataset:
+    features, target = rows(count, seed, len(schema.classes))
+    features = np.tile(features, -(-len(schema.features) // features.shape[1]))[:, : len(schema.features)]
+    return dataset_of(features, len(schema.classes) - 1 - target if wrong else target)
+
+
+def _numbered(count: int, seed: int, *, wrong: bool) -> Dataset:
+    features, truth = numbers(count, seed)
+    data = dataset_of(features, np.zeros(count, np.int64))
+    return replace(data, numbers=-truth if wrong else truth)
 
 
 def published(schema: ModelSchema, topic: str = "p.models", **how: int | str) -> list[Output]:
@@ -173,5 +208,14 @@ def label_values(
     features, target = rows(count, seed, len(classes))
     return [
         encode(label_of(index, features[index].tolist(), classes[int(target[index])], topic=topic))
+        for index in range(count)
+    ]
+
+
+def number_values(count: int, *, seed: int = 0, topic: str = "p.raw") -> list[bytes]:
+    """Encoded annotations of `count` events, each a number."""
+    features, truth = numbers(count, seed)
+    return [
+        encode(label_of(index, features[index].tolist(), repr(float(truth[index])), topic=topic))
         for index in range(count)
     ]

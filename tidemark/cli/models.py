@@ -16,13 +16,11 @@ from tidemark.cli.console import DryRun, PipelineFile, connected, out, told
 from tidemark.cli.operator import operator
 from tidemark.cli.pipeline_file import load
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.number_checks import refuse_number
 from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
     from tidemark.records import ModelManifest
     from tidemark.registry.codec import Registry
-    from tidemark.registry.describing import Agreement, Listed
 
 app = typer.Typer(help="Models: which there are, and which is champion.", no_args_is_help=True, add_completion=False)
 
@@ -35,7 +33,7 @@ _SHOWN = 10
 def list_models(pipeline: PipelineFile, *, as_json: Json = False) -> None:
     """List the models, newest first."""
     with told():
-        from tidemark.registry.describing import listed
+        from tidemark.registry.describing import figure_words, listed
 
         models = listed(_registry(load(pipeline)))
         if as_json:
@@ -51,7 +49,12 @@ def list_models(pipeline: PipelineFile, *, as_json: Json = False) -> None:
             style = "bold" if model.state == "champion" else "dim" if model.state == "removed" else ""
             state = f"{model.state}, pinned" if model.pinned else model.state
             table.add_row(
-                safe(model.version), state, _minute(model.created_at), f"{model.labels:,}", _figure(model), style=style
+                safe(model.version),
+                state,
+                _minute(model.created_at),
+                f"{model.labels:,}",
+                figure_words(model),
+                style=style,
             )
         out.print(table)
 
@@ -79,7 +82,7 @@ def show(pipeline: PipelineFile, version: Version, *, as_json: Json = False) -> 
         table.add_row("decision", safe(facts.decision))
         table.add_row("learnt from", f"{facts.labels:,} labels")
         table.add_row("size", f"{model.trees:,} trees, {model.leaves:,} leaves")
-        table.add_row("classes", ", ".join(map(safe, model.classes)))
+        table.add_row("classes", ", ".join(map(safe, model.classes)) or "none: it foretells a number")
         for name, value in facts.metrics.items():
             table.add_row(safe(name), "none" if value is None else f"{value:.4g}")
         table.add_row("splits", _lines((f"{share:.0%}", name) for name, share in model.splits.items() if share))
@@ -92,11 +95,10 @@ def diff(pipeline: PipelineFile, first: Version, second: Version, *, as_json: Js
     with told():
         from tidemark.comparison import compared_words
         from tidemark.comparison.comparing import compared
-        from tidemark.registry.describing import difference
+        from tidemark.registry.describing import agreement_words, difference
         from tidemark.registry.promotion import named
 
         loaded = load(pipeline)
-        refuse_number(loaded, "tidemark models diff")
         registry = _registry(loaded)
         manifests = named(registry, first), named(registry, second)
         found = difference(registry, *manifests)
@@ -113,7 +115,7 @@ def diff(pipeline: PipelineFile, first: Version, second: Version, *, as_json: Js
                 table.add_row(name, ", ".join(map(safe, features)))
         changed = [(f"{change:+.0%}", name) for name, change in found.splits.items() if round(change, 2)]
         table.add_row("splits", _lines(changed) if changed else "no feature has more or fewer by a hundredth of all")
-        table.add_row("answers", _agreement(found.agreement))
+        table.add_row("answers", agreement_words(found.agreement))
         for name, lines in compared_words(measured):
             table.add_row(safe(name), "\n".join(map(safe, lines)))
         out.print(table)
@@ -204,24 +206,6 @@ def _json(content: object) -> None:
 
 def _minute(at: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at / 1e6))
-
-
-def _figure(model: Listed) -> str:
-    for metric, words in (("average_precision", "average precision"), ("log_loss", "log loss")):
-        for part in (f"{metric}_challenger", f"holdout_{metric}"):
-            value = model.metrics.get(part)
-            if value is not None:
-                return f"{words} {value:.3f}"
-    return ""
-
-
-def _agreement(found: Agreement | None) -> str:
-    if found is None:
-        return "cannot be compared: the first takes features or classes that the second does not"
-    text = f"the same likeliest class for {found.same_class} of {found.rows} rows"
-    if found.rank_correlation is not None:
-        text += f", rank correlation {found.rank_correlation:.2f}"
-    return text
 
 
 def _lines(parts: Iterable[tuple[str, str]]) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemark.comparison.exams import exam_of, unmeasured
 from tidemark.comparison.reading import LabelsRead, read_labels
-from tidemark.comparison.story import Compared, Figure, MadeOf, Side
+from tidemark.comparison.story import Compared, MadeOf
 from tidemark.errors import ModelError
-from tidemark.evaluation import measures
-from tidemark.evaluation.curves import calibration_error, precision_recall, reliability
 from tidemark.evaluation.draw import answered_weights
 from tidemark.evaluation.labels import drawn_labels
-from tidemark.evaluation.measures import Measured, Sample
 from tidemark.evaluation.metrics import Floats
 from tidemark.pipeline import Pipeline
 from tidemark.records import Label, ModelManifest
@@ -25,15 +22,12 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.registry.serving import active
 from tidemark.runtime.settings import Settings
 from tidemark.training.dataset import Dataset, dataset
-from tidemark.training.folds import are_many, entities
 from tidemark.training.headline import MOST
 from tidemark.training.manifest import labels_of
-from tidemark.training.proof import pairs_of, worth
 
 FEWEST: Final = 10
 """Answers below which nothing is said: every interval would be nearly all of [0, 1]."""
 _NAMED: Final = 5
-_DIFFERENCE: Final = "log loss, second less first"
 
 
 def compared(
@@ -63,7 +57,7 @@ def on_labels(
     pipeline: Pipeline, registry: Registry, first: ModelManifest, second: ModelManifest, read: LabelsRead
 ) -> Compared:
     """As `compared`, of labels that were read."""
-    schema, about = ModelSchema.of(pipeline), pipeline.label.positive
+    schema = ModelSchema.of(pipeline)
     sources = pipeline.label.order
     rows = dataset(read.unseen, schema, sources=sources)
     weights = answered_weights(drawn_labels((label for _, label in read.unseen), sources))
@@ -79,18 +73,18 @@ def on_labels(
             f"{len(tested)} {which} are" if len(tested) > 1 else f"one of the {which} is" if len(tested) else "none is"
         )
         why = f"too few to tell: {some} new to both models, and {FEWEST} are needed"
-    difference = None if why else _difference(pipeline, rows, tested, tables, weights)
-    index = pipeline.label.classes.index(about)
+    exam = exam_of(pipeline, rows, tested, weights)
+    difference = None if why else exam.difference(tables[0], tables[1])
     made = [_made_of(manifest, pipeline, read, place) for place, manifest in enumerate((first, second))]
     sides = [
-        _side(manifest.version, of, None if why else _sample(rows, tested, tables[place], weights), index)
+        unmeasured(manifest.version, of) if why else exam.side(manifest.version, of, tables[place])
         for place, (manifest, of) in enumerate(zip((first, second), made, strict=True))
     ]
     events = [{label.event_id for _, label in each} for each in read.learnt]
     return Compared(
-        about=about,
+        about=pipeline.label.positive,
         n=len(tested),
-        positives=int((rows.target[tested] == index).sum()),
+        positives=exam.positives,
         drawn=drawn,
         unseen=len(rows),
         shared=len(events[0] & events[1]),
@@ -113,52 +107,10 @@ def _answers(
     tables: list[Floats] = []
     for manifest in manifests:
         try:
-            tables.append(active(registry, manifest.version, schema).probabilities(rows.features[tested]))
+            tables.append(active(registry, manifest.version, schema).says(rows.features[tested]))
         except ModelError as error:
             return [], f"{manifest.version} can't answer the labels that there are: {error}"
     return tables, ""
-
-
-def _sample(rows: Dataset, tested: NDArray[np.int64], table: Floats, weights: Mapping[str, float]) -> Sample:
-    weight = np.array([weights.get(rows.event_ids[place], 1.0) for place in tested.tolist()], np.float64)
-    entity = entities(rows)[tested]
-    return Sample(rows.target[tested], table, weight, entity if are_many(entity) else None)
-
-
-def _side(version: str, made: MadeOf, sample: Sample | None, index: int) -> Side:
-    if sample is None:
-        return Side(version=version, made_of=made, figures=[], curve=[], reliability=[], calibration_error=None)
-    bins = reliability(sample, index)
-    return Side(
-        version=version,
-        made_of=made,
-        figures=[
-            _figure("average precision", measures.average_precision(sample, index)),
-            _figure("accuracy", measures.accuracy(sample)),
-            _figure("precision at 0.5", measures.precision(sample, index)),
-            _figure("recall at 0.5", measures.recall(sample, index)),
-        ],
-        curve=precision_recall(sample, index),
-        reliability=bins,
-        calibration_error=calibration_error(bins),
-    )
-
-
-def _figure(name: str, found: Measured) -> Figure:
-    known = found.value is not None
-    return Figure(name=name, value=found.value, low=found.low if known else None, high=found.high if known else None)
-
-
-def _difference(
-    pipeline: Pipeline,
-    rows: Dataset,
-    tested: NDArray[np.int64],
-    tables: list[Floats],
-    weights: Mapping[str, float],
-) -> Figure:
-    """By the gate's own test, which may be looked at after every label."""
-    found = pairs_of(rows, tested, tables[1], tables[0], weights).verdict("", passed=False, least=worth(pipeline.gates))
-    return Figure(name=_DIFFERENCE, value=found.difference, low=found.low, high=found.high)
 
 
 def _made_of(manifest: ModelManifest, pipeline: Pipeline, read: LabelsRead, place: int) -> MadeOf:

@@ -8,12 +8,16 @@ from tidemark.evaluation.curves import CurvePoint, ReliabilityBin
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A measure with its 95 % interval; None where nothing can be said."""
+    """A measure with its 95 % interval; None where nothing can be said.
+
+    unit: of an error of a number, "" where the label has none; None: it is a share, or a loss.
+    """
 
     name: str
     value: float | None
     low: float | None
     high: float | None
+    unit: str | None = None
 
 
 class MadeOf(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +59,13 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """Two models on labels that neither has learnt from.
 
-    n: answers that the figures rest on.  positives: of them, those of the class `about`.  drawn: whether they are of
+    about: the class that is looked for, "" where the label is a number.
+    n: answers that the figures rest on.  positives: of them, those of the class.  drawn: whether they are of
     the random draw, each standing for as many events as it was drawn from; else they tell of the cases that people
     were asked about.  unseen: labels that neither has learnt from; the figures rest on the newest of them.
     shared: labels that both have learnt from.  complete: whether all labels were read, not the newest alone.
-    difference: the second's log loss less the first's, on the same answers.  why: why nothing can be said, else "".
+    difference: the second's loss less the first's, on the same answers: log loss, or an error of a number.
+    why: why nothing can be said, else "".
     """
 
     about: str

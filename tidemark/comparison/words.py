@@ -14,28 +14,33 @@ def basis_words(found: Compared) -> str:
     else:
         which = "answers"
         tells = "none was drawn at random: they tell of the cases that people were asked about, not of the stream"
-    positives = f"{found.positives:,} of them {found.about}"
+    positives = f", {found.positives:,} of them {found.about}" if found.about else ""
     more = "" if found.complete else "; older labels were not read"
-    return f"{found.n:,} {which} that neither has learnt from, {positives}; {tells}{more}"
+    return f"{found.n:,} {which} that neither has learnt from{positives}; {tells}{more}"
 
 
 def figure_words(figure: Figure) -> str:
     """A figure with its interval."""
     if figure.value is None:
         return "can't be told"
+    unit = f" {figure.unit}" if figure.unit else ""
     if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} (95 %: {figure.low:.3f} to {figure.high:.3f})"
+        return f"{_written(figure.value, figure)}{unit}"
+    low, high = _written(figure.low, figure), _written(figure.high, figure)
+    return f"{_written(figure.value, figure)}{unit} (95 %: {low} to {high})"
 
 
 def difference_words(figure: Figure) -> str:
-    """Which of the two is better by log loss, if that is shown."""
+    """Which of the two is better by a loss, if that is shown."""
     value, low, high = figure.value or 0.0, figure.low or 0.0, figure.high or 0.0
     better = (
         "The second is better" if high < 0 else "The first is better" if low > 0 else "Neither is shown to be better"
     )
-    ends = f"{_signed(low)} to {_signed(high)}"
-    return f"{better}: the second's log loss less the first's is {_signed(value)} (95 %: {ends})"
+    less = f"the second's {figure.name.partition(',')[0]} less the first's is {_signed(value, figure)}"
+    unit = f" {figure.unit}" if figure.unit else ""
+    if figure.low is None or figure.high is None:
+        return f"{better}: {less}{unit}"
+    return f"{better}: {less}{unit} (95 %: {_signed(low, figure)} to {_signed(high, figure)})"
 
 
 def made_words(made: MadeOf) -> Iterator[str]:
@@ -74,5 +79,9 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
-def _signed(number: float) -> str:
-    return f"{number:+.3f}".replace("-", "\u2212")
+def _written(number: float, figure: Figure) -> str:
+    return f"{number:.3f}" if figure.unit is None else f"{number:.4g}"
+
+
+def _signed(number: float, figure: Figure) -> str:
+    return ("+" if number >= 0 else "") + _written(number, figure).replace("-", "\u2212")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kernels.sampling._distributions import t_quantile
 from tidemark.evaluation.measures import effective_number, share_of
 from tidemark.evaluation.metrics import Floats, by_entity
+from tidemark.pipeline.model import NumberMetric
 
 NARROW: Final = 0.1
 """Half the width of the interval of R² that is narrow enough to tell how good a model is."""
@@ -88,6 +89,35 @@ def r_squared(sample: NumberSample) -> NumberFigure:
     if width is None:
         return NumberFigure(1 - ratio, None, None, n)
     return NumberFigure(1 - ratio, 1 - ratio * math.exp(width), 1 - ratio * math.exp(-width), n)
+
+
+def error_difference(first: NumberSample, second: NumberSample, metric: NumberMetric) -> NumberFigure:
+    """An error of the second less that of the first, on the same answers.
+
+    Args:
+        first: answers with the estimates of one model.
+        second: the same answers, weights and entities with those of another.
+        metric: which error.
+
+    Returns:
+        The difference in the number's unit, whose interval is by the jackknife over entities.
+
+    """
+    n, weight, power = len(first), first.weight, 0.5 if metric == "rmse" else 1.0
+    if n < _FEWEST:
+        return NumberFigure(None, None, None, n)
+    one, other = (np.abs(each.errors) ** (1 / power) for each in (first, second))
+    parts = np.column_stack((weight, weight * one, weight * other))
+
+    def figure(sums: Floats) -> Floats:
+        found: Floats = (sums[:, 2] / sums[:, 0]) ** power - (sums[:, 1] / sums[:, 0]) ** power
+        return found
+
+    value = float(figure(parts.sum(axis=0)[None, :])[0])
+    width = _width(parts, first, figure)
+    if width is None:
+        return NumberFigure(value, None, None, n)
+    return NumberFigure(value, value - width, value + width, n)
 
 
 def coverage(sample: NumberSample) -> NumberFigure:

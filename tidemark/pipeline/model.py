@@ -733,8 +733,7 @@ class Gates(Section):
     proof_from: Annotated[Count, Unit("labels")] = 2_000
     """Once the champion has learnt from so many labels, a challenger replaces it only if it is shown to be better: by a
     test that errs in 5 % of champions at most, however often it is looked at. While labels are few one that is not
-    shown to be worse replaces it, for it has learnt from more. Of a number there is no such test: one that is not shown
-    to be worse always does."""
+    shown to be worse replaces it, for it has learnt from more."""
 
 
 class Alerts(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kernels.forest.model_text import ForestModel
 from tidemark.errors import ModelError
+from tidemark.pipeline.model import NumberMetric
 from tidemark.records import ModelManifest
 from tidemark.registry.codec import Registry
 from tidemark.registry.sandbox import Sandbox
@@ -19,6 +20,12 @@ from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import golden_rows, parse
 
 _LEAST_ROWS: Final = 3
+_FIGURES: Final = {
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "rmse": "RMSE",
+    "mae": "mean absolute error",
+}
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +63,13 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """How two models answer the same rows: the second's golden rows, some of those it was trained on.
 
-    same_class: rows for which both hold the same class likeliest.  rank_correlation: Spearman's, of the raw scores of
-    two classes; None for several classes, and where a model gives all rows one score.
+    same_class: rows for which both hold the same class likeliest; None where the label is a number.
+    rank_correlation: Spearman's, of numbers or of the raw scores of two classes; None for several classes, and where a
+    model gives all rows one score.
     """
 
     rows: int
-    same_class: int
+    same_class: int | None
     rank_correlation: float | None
 
 
@@ -147,6 +155,29 @@ def difference(registry: Registry, first: ModelManifest, second: ModelManifest) 
     )
 
 
+def agreement_words(found: Agreement | None) -> str:
+    """How two models answer the same rows, for people."""
+    if found is None:
+        return "cannot be compared: the first takes features or classes that the second does not"
+    parts = (
+        [] if found.same_class is None else [f"the same likeliest class for {found.same_class} of {found.rows} rows"]
+    )
+    if found.rank_correlation is not None:
+        of_rows = f" of {found.rows} rows" if found.same_class is None else ""
+        parts.append(f"rank correlation {found.rank_correlation:.2f}{of_rows}")
+    return ", ".join(parts) or "cannot be compared: one of them says the same of all rows"
+
+
+def figure_words(model: Listed) -> str:
+    """The figure that a model was judged by, for people; "" where there is none."""
+    for metric, words in _FIGURES.items():
+        for name in (f"{metric}_challenger", f"holdout_{metric}"):
+            value = model.metrics.get(name)
+            if value is not None:
+                return f"{words} {value:.4g}" if metric in get_args(NumberMetric) else f"{words} {value:.3f}"
+    return ""
+
+
 def _listed(registry: Registry, manifest: ModelManifest) -> Listed:
     champion, pin = registry.champion, registry.pinned
     is_champion = champion is not None and champion.version == manifest.version
@@ -196,8 +227,8 @@ def _agreement(registry: Registry, first: ModelManifest, second: ModelManifest) 
         ours = sandbox.raw_scores(registry.text(second.version), rows)
     return Agreement(
         rows=len(rows),
-        same_class=int((_likeliest(theirs) == _likeliest(ours)).sum()),
-        rank_correlation=_rank_correlation(theirs, ours) if len(second.classes) == 2 else None,
+        same_class=int((_likeliest(theirs) == _likeliest(ours)).sum()) if second.classes else None,
+        rank_correlation=_rank_correlation(theirs, ours) if len(second.classes) in (0, 2) else None,
     )
 
 

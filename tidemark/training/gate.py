@@ -27,7 +27,6 @@ from tidemark.errors import ModelError
 from tidemark.evaluation.intervals import normal
 from tidemark.evaluation.metrics import average_precision, losses
 from tidemark.pipeline.model import GateMetric, Gates, NumberMetric
-from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset
 
 Probabilities = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -78,8 +77,7 @@ def compare(
     champion: Probabilities,
     learn: Learner,
     *,
-    schema: ModelSchema,
-    positive: str,
+    positive: int | None,
     gates: Gates,
 ) -> Verdict:
     """Verdict on a challenger that learns from `rows`, of which the champion has not learnt from those in `unseen`.
@@ -109,33 +107,41 @@ def compare(
             return Verdict(passed=False, reason=f"kept: the challenger can't be trained ({error})", metric=gates.metric)
     tested = np.concatenate(blocks[1:])
     ours, theirs = np.concatenate(answers), champion(rows.features[tested])
-    if rows.numbers is not None:
-        return number_not_worse(rows.numbers[tested], ours, theirs, gates)
-    return not_worse(rows.target[tested], ours, theirs, positive=schema.classes.index(positive), gates=gates)
+    return not_worse(rows, tested, ours, theirs, positive=positive, gates=gates)
 
 
 def not_worse(
-    truth: NDArray[np.int64], ours: NDArray[np.float64], theirs: NDArray[np.float64], *, positive: int, gates: Gates
+    rows: Dataset,
+    tested: NDArray[np.int64],
+    ours: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    *,
+    positive: int | None,
+    gates: Gates,
 ) -> Verdict:
     """Verdict on a challenger by labels that neither has learnt from: it replaces unless it is shown to be worse.
 
     Args:
-        truth: (n,) class of each.
-        ours: (n, classes) the challenger's probabilities.
-        theirs: the champion's.
-        positive: the class that people look for.
+        rows: labeled events.
+        tested: which of them neither has learnt from.
+        ours: (tested, width) what the challenger says.
+        theirs: what the champion says.
+        positive: the class that people look for; None where the label is a number.
         gates: metric and tolerance.
 
     Returns:
         The verdict.
 
     """
+    if positive is None:
+        return _number_not_worse(rows.of_numbers[tested], ours, theirs, gates)
+    truth = rows.target[tested]
     if gates.metric == "average_precision" and 0 < int((truth == positive).sum()) < len(truth):
         return _by_average_precision(truth == positive, ours[:, positive], theirs[:, positive], gates.tolerance)
     return _by_log_loss(truth, ours, theirs, gates.tolerance)
 
 
-def number_not_worse(
+def _number_not_worse(
     truth: NDArray[np.float64], ours: NDArray[np.float64], theirs: NDArray[np.float64], gates: Gates
 ) -> Verdict:
     """Verdict on a challenger by labels that neither has learnt from: it replaces unless it is shown to be worse.

@@ -6,6 +6,9 @@ half as large again as the one before. A stand-in for the challenger has learnt 
 began and scores that block. Blocks follow from the labels alone: the difference of a label stays what it is whenever
 it is looked at, which the test needs (`tidemark.evaluation.betting`).
 
+A loss of a class is its log loss, one of a number its squared error over twice the variance of the numbers that the
+champion has learnt from: both are nats, and count to a bound.
+
 Labels of the random draw decide, each with the weight of the events that it stands for: of those that a policy picked
 nobody knows what they stand for. A pipeline that draws none decides by all.
 """
@@ -23,10 +26,11 @@ from numpy.typing import NDArray
 
 from tidemark.errors import ModelError
 from tidemark.evaluation import betting
-from tidemark.evaluation.metrics import Floats, losses
+from tidemark.evaluation.metrics import Floats
 from tidemark.pipeline.model import Gates
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict, needed, not_worse
+from tidemark.training.target import Target
 
 Probabilities = Callable[[Floats], Floats]
 Learner = Callable[[Dataset], Probabilities]
@@ -50,12 +54,14 @@ class Pairs:
 
     ours, theirs: (n,) nats, at most `MOST`, of the one in doubt and of the other.
     weight: (n,) relative weights, about 1.  drawn: whether the labels are of the random draw.
+    target: what the losses are of.
     """
 
     ours: Floats
     theirs: Floats
     weight: Floats
     drawn: bool
+    target: Target
 
     def __len__(self) -> int:
         """Labels."""
@@ -80,32 +86,42 @@ class Pairs:
         """The verdict with its figures; `reason` comes before them. least: difference that was looked for, nats."""
         low, high = betting.interval(self.gains, self.bound, least)
         heavy = float(self.weight.mean())
-        low, high = low / heavy, high / heavy
-        ours, theirs = self.mean(self.ours), self.mean(self.theirs)
-        middle = ours - theirs
+        theirs = self.mean(self.theirs)
+        losses = (self.mean(self.ours), theirs - high / heavy, theirs - low / heavy)
+        champion = self.target.figure(theirs)
+        ours, lowest, highest = (self.target.figure(max(loss, 0.0)) for loss in losses)
+        difference, low, high = ours - champion, lowest - champion, highest - champion
         which = "random" if self.drawn else "newest"
+        metric = self.target.metric
+        form = ".4f" if metric == "log_loss" else ".4g"
         words = (
-            f"log loss {ours:.4f} against the champion's {theirs:.4f} on the {len(self)} {which} labels since, "
-            f"difference {middle:+.4f} [{-high:+.4f}, {-low:+.4f}]"
+            f"{self.target.words} {ours:{form}} against the champion's {champion:{form}} on the {len(self)} {which} "
+            f"labels since, difference {difference:+{form}} [{low:+{form}}, {high:+{form}}]"
         )
-        return Verdict(passed, f"{reason}: {words}", "log_loss", len(self), theirs, ours, middle, -high, -low)
+        return Verdict(passed, f"{reason}: {words}", metric, len(self), champion, ours, difference, low, high)
 
 
 def worth(gates: Gates) -> float:
-    """The smallest difference that is looked for, nats."""
+    """The smallest difference that is looked for, nats. Of a number, about that share of the error of the mean."""
     return max(gates.tolerance, _LEAST_WORTH)
 
 
 def pairs_of(
-    rows: Dataset, tested: NDArray[np.int64], ours: Floats, theirs: Floats, drawn: Mapping[str, float]
+    target: Target,
+    rows: Dataset,
+    tested: NDArray[np.int64],
+    ours: Floats,
+    theirs: Floats,
+    drawn: Mapping[str, float],
 ) -> Pairs:
     """Losses on labels of the random draw, or on all where there is none.
 
     Args:
+        target: what the labels are, measured by labels that were known before these.
         rows: labeled events.
         tested: which of them neither model has learnt from, in the order in which they were known.
-        ours: (tested, classes) probabilities of the model in doubt.
-        theirs: those of the other.
+        ours: (tested, width) what the model in doubt says.
+        theirs: what the other says.
         drawn: events of the random draw with what each stands for.
 
     Returns:
@@ -114,26 +130,22 @@ def pairs_of(
     """
     weight = np.array([drawn.get(rows.event_ids[place], math.nan) for place in tested.tolist()], np.float64)
     known = np.isfinite(weight)
-    truth = rows.target[tested]
+    chosen = known if known.any() else np.ones(len(tested), np.bool_)
+    ours, theirs = (np.minimum(target.losses(rows, tested[chosen], table[chosen]), MOST) for table in (ours, theirs))
     if not known.any():
-        return Pairs(_bounded(truth, ours), _bounded(truth, theirs), np.ones(len(tested)), drawn=False)
+        return Pairs(ours, theirs, np.ones(len(tested)), drawn=False, target=target)
     weight = weight[known]
     before = (np.cumsum(weight) - weight + weight[0]) / np.arange(1, len(weight) + 1)
-    relative = np.minimum(weight / before, _MOST_WEIGHT)
-    truth = truth[known]
-    return Pairs(_bounded(truth, ours[known]), _bounded(truth, theirs[known]), relative, drawn=True)
-
-
-def _bounded(truth: NDArray[np.int64], table: Floats) -> Floats:
-    return np.minimum(losses(truth, table), MOST)
+    return Pairs(ours, theirs, np.minimum(weight / before, _MOST_WEIGHT), drawn=True, target=target)
 
 
 class Shadow:
     """Challengers that score each label before they learn from it. Keeps stand-ins from one call to the next."""
 
-    def __init__(self, learn: Learner) -> None:
-        """learn: makes a model of rows."""
+    def __init__(self, learn: Learner, target: Target) -> None:
+        """learn: makes a model of rows.  target: what the labels are."""
         self._learn = learn
+        self._target = target
         self._known: dict[str, Probabilities] = {}
 
     def compare(
@@ -143,7 +155,7 @@ class Shadow:
         champion: Probabilities,
         drawn: Mapping[str, float],
         *,
-        positive: int,
+        positive: int | None,
         gates: Gates,
     ) -> Verdict:
         """Verdict on a challenger that learns from `rows`: it replaces the champion if it is shown to be better.
@@ -151,9 +163,9 @@ class Shadow:
         Args:
             rows: labeled events.
             unseen: (n,) which of them the champion has not learnt from.
-            champion: its probabilities of rows of features.
+            champion: what it says of rows of features.
             drawn: events of the random draw with what each stands for.
-            positive: the class that people look for.
+            positive: the class that people look for; None where the label is a number.
             gates: of the pipeline.
 
         Returns:
@@ -177,14 +189,14 @@ class Shadow:
             return Verdict(passed=False, reason=f"kept: the challenger can't be trained ({error})", metric=gates.metric)
         tested, ours = new[blocks[1].start :], np.concatenate(answers)
         theirs = champion(rows.features[tested])
-        pairs = pairs_of(rows, tested, ours, theirs, drawn)
+        pairs = pairs_of(self._target.measured_by(rows.rows(~unseen)), rows, tested, ours, theirs, drawn)
         if not betting.is_above(pairs.gains, pairs.bound, worth(gates)):
             return pairs.verdict(_WAITS.format(gates.proof_from), passed=False, least=worth(gates))
         found = pairs.verdict("replaces: shown to be better", passed=True, least=worth(gates))
-        if gates.metric == "average_precision":
-            other = not_worse(rows.target[tested], ours, theirs, positive=positive, gates=gates)
-            return found if other.passed else other
-        return found
+        if gates.metric == self._target.metric:
+            return found
+        other = not_worse(rows, tested, ours, theirs, positive=positive, gates=gates)
+        return found if other.passed else other
 
     def _stand_in(self, rows: Dataset) -> Probabilities:
         key = f"{rows.content_sha256} {hashlib.sha256(rows.features.tobytes()).hexdigest()}"
@@ -212,6 +224,7 @@ def blocks_of(count: int, first: int) -> list[range]:
 
 
 def worse_than_before(
+    target: Target,
     rows: Dataset,
     unseen: NDArray[np.bool_],
     champion: Probabilities,
@@ -221,10 +234,11 @@ def worse_than_before(
     """Whether the champion is shown to be worse than the one that it replaced, on labels since it did.
 
     Args:
+        target: what the labels are.
         rows: labeled events.
         unseen: (n,) which of them neither has learnt from.
-        champion: probabilities of rows of features by the one in force.
-        before: those of the one that it replaced.
+        champion: what the one in force says of rows of features.
+        before: what the one says that it replaced.
         drawn: events of the random draw with what each stands for.
 
     Returns:
@@ -236,7 +250,8 @@ def worse_than_before(
     if not len(tested):
         return None
     features = rows.features[tested]
-    pairs = pairs_of(rows, tested, before(features), champion(features), drawn)
+    measured = target.measured_by(rows.rows(~unseen))
+    pairs = pairs_of(measured, rows, tested, before(features), champion(features), drawn)
     if not betting.is_above(pairs.gains, pairs.bound, _HARM, ALPHA_BACK):
         return None
     return pairs.verdict("back again: better than the champion that replaced it", passed=True, least=_HARM)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from feeding import feeder
-from models import batch_of, label_values, pipeline_text, small_model
+from models import batch_of, label_values, number_text, number_values, pipeline_text, small_model
 from typer.testing import CliRunner
 
 from tidemark.cli.app import app
@@ -17,6 +19,7 @@ from tidemark.pipeline import Pipeline, load
 from tidemark.records import Metric, decode
 from tidemark.records.topics import TopicSpec
 from tidemark.registry.codec import publish
+from tidemark.registry.follower import ModelWatcher
 from tidemark.registry.reading import read_registry
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.writing import write_models
@@ -35,8 +38,19 @@ VERSIONS = ["v000001-0000000a", "v000002-0000000b"]
 def file(kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pipeline's file; its topic of models holds two champions, the second the child of the first."""
     monkeypatch.setenv("TIDEMARK_BOOTSTRAP_SERVERS", kafka.bootstrap_servers or "")
-    path = tmp_path / "p.toml"
-    path.write_text(pipeline_text(unique, extra=EXTRA), encoding="utf-8")
+    return with_models(kafka, tmp_path, pipeline_text(unique, extra=EXTRA))
+
+
+@pytest.fixture
+def of_numbers(kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As `file`, of a pipeline whose label is a number."""
+    monkeypatch.setenv("TIDEMARK_BOOTSTRAP_SERVERS", kafka.bootstrap_servers or "")
+    return with_models(kafka, tmp_path, number_text(unique, extra=EXTRA))
+
+
+def with_models(kafka: Settings, folder: Path, text: str) -> Path:
+    path = folder / "p.toml"
+    path.write_text(text, encoding="utf-8")
     pipeline = load(path)
     outputs: list[Output] = []
     for seed, version in enumerate(VERSIONS):
@@ -57,6 +71,15 @@ def refused(*arguments: object) -> str:
     found = CliRunner().invoke(app, ["models", *map(str, arguments)])
     assert found.exit_code == 1, found.output
     return found.output
+
+
+def told(kafka: Settings, pipeline: Pipeline, values: list[bytes]) -> None:
+    """People answer."""
+    ensure_topics(kafka, [TopicSpec(pipeline.topics.labels, 1, {})])
+    producer = feeder(kafka)
+    for value in values[1:]:  # the first was known when the models were made
+        producer.produce(pipeline.topics.labels, value)
+    assert producer.flush(30) == 0
 
 
 def trained(kafka: Settings, pipeline: Pipeline) -> list[Output]:
@@ -112,16 +135,36 @@ def test_a_model_is_shown_and_compared_with_another(file: Path) -> None:
 
 def test_models_are_compared_on_the_labels_that_neither_has_learnt_from(file: Path, kafka: Settings) -> None:
     pipeline = load(file)
-    ensure_topics(kafka, [TopicSpec(pipeline.topics.labels, 1, {})])
-    producer = feeder(kafka)
-    for value in label_values(80, topic=pipeline.raw_topics[0])[1:]:  # the first was known when they were made
-        producer.produce(pipeline.topics.labels, value)
-    assert producer.flush(30) == 0
-    told = " ".join(run("diff", file, "v000001", "v000002").split())
-    assert "79 answers that neither has learnt from" in told
-    assert "average precision" in told
-    assert "log loss" in told
+    told(kafka, pipeline, label_values(80, topic=pipeline.raw_topics[0]))
+    words = " ".join(run("diff", file, "v000001", "v000002").split())
+    assert "79 answers that neither has learnt from" in words
+    assert "average precision" in words
+    assert "log loss" in words
     measured = json.loads(run("diff", file, "v000001", "v000002", "--json"))["on_unseen_labels"]
     assert measured["n"] == 79
     assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in measured["first"]["figures"])
     assert sum(each["n"] for each in measured["second"]["reliability"]) == 79
+
+
+def test_models_of_a_number_are_listed_compared_rolled_back_and_pinned(of_numbers: Path, kafka: Settings) -> None:
+    pipeline = load(of_numbers)
+    told(kafka, pipeline, number_values(80, topic=pipeline.raw_topics[0]))
+    assert "none: it foretells a number" in run("show", of_numbers, "v000002")
+    words = " ".join(run("diff", of_numbers, "v000001", "v000002").split())
+    assert "79 answers that neither has learnt from; none was drawn at random" in words
+    assert re.search(r"answers rank correlation 0\.\d\d of \d+ rows", words)
+    assert re.search(r"better: the second's RMSE less the first's is .\d\.\d+ h \(95 %: ", words), words
+    assert "likeliest" not in words
+    measured = json.loads(run("diff", of_numbers, "v000001", "v000002", "--json"))["on_unseen_labels"]
+    assert [figure["unit"] for figure in measured["first"]["figures"]] == [None, "h", "h", None]
+    assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in measured["first"]["figures"])
+
+    assert f"{VERSIONS[0]} is champion again, as v000003-0000000a" in run("rollback", of_numbers)
+    assert f"{VERSIONS[1]} is champion again, as v000004-0000000b" in run("promote", of_numbers, "v000002", "--pin")
+    assert "champion, pinned" in run("list", of_numbers)
+    with ModelWatcher(kafka, pipeline) as watcher:
+        watcher.wait_ready()
+        model = watcher.current()
+        assert model is not None
+        assert model.version == "v000004-0000000b"
+        assert model.says(np.zeros((1, 3))).shape == (1, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from models import INCARNATION, label_of, registry_of, rows, small_model, small_pipeline
+from models import INCARNATION, label_of, number_pipeline, numbers, registry_of, rows, small_model, small_pipeline
 
 from tidemark.comparison import Compared, basis_words, compared_words, made_words
 from tidemark.comparison.comparing import on_labels
@@ -134,6 +135,58 @@ def test_the_labels_that_made_a_model_are_found_again_or_it_is_said_that_they_ar
     assert words[0].startswith("120 labels: ")
     assert "still holds 50 events of them" in words[1]
     assert "answered by 50 ann" in words
+
+
+def number_labels(count: int, *, drawn: bool = False) -> list[Label]:
+    features, truth = numbers(count, 7)
+    found = [label_of(index, features[index].tolist(), repr(float(truth[index]))) for index in range(count)]
+    if drawn:
+        chance = {"reason": "explore", "inclusion_probability": 0.2}
+        return [
+            msgspec.structs.replace(label, tile=index // 4, **chance) if index % 2 else label
+            for index, label in enumerate(found)
+        ]
+    return found
+
+
+def compared_numbers(given: Sequence[Label], *, wrong: bool = False, metric: str = "rmse") -> Compared:
+    """Models that have learnt from the first 20 and 40 labels; the second the opposite of the truth, if wrong."""
+    pipeline = number_pipeline(extra=f"[gates]\nmetric = '{metric}'")
+    outputs, schema = [], ModelSchema.of(pipeline)
+    for version, end, is_wrong in (("v000001-0000000a", 20, False), ("v000002-0000000b", 40, wrong)):
+        model, manifest = small_model(schema, version=version, trees=20, wrong=is_wrong)
+        ranges = [LabelRange(topic=TOPIC, partition=0, start=0, end=end, incarnation=INCARNATION)]
+        manifest = msgspec.structs.replace(manifest, trained_on=ranges, known_until=_FAR)
+        outputs += publish(manifest, model.text, topic=pipeline.topics.models)
+    registry = registry_of(outputs)
+    first, second = registry.manifests.values()
+    return on_labels(pipeline, registry, first, second, read(given, [first, second]))
+
+
+def test_two_models_of_a_number_are_told_by_its_errors_in_its_unit() -> None:
+    found = compared_numbers(number_labels(400, drawn=True), wrong=True)
+    told = dict(compared_words(found))
+    assert (found.n, found.drawn, found.about, found.positives) == (180, True, "", 0)
+    for side in (found.first, found.second):
+        names = [figure.name for figure in side.figures]
+        assert names == ["R²", "RMSE", "mean absolute error", "numbers within their interval"]
+        assert all((figure.low or 0) < (figure.value or 0) < (figure.high or 0) for figure in side.figures[:3])
+    good, bad = found.first.figures[1], found.second.figures[1]
+    assert (good.high or 0) < (bad.low or 0)
+    assert found.difference is not None
+    assert found.difference.value == pytest.approx((bad.value or 0) - (good.value or 0))
+    assert re.search(
+        r"^The first is better: the second's RMSE less the first's is \+\d\.\d+ h \(95 %: \+", told["difference"][0]
+    )
+    assert re.search(r"^\d\.\d+ h \(95 %: ", told["RMSE"][0])
+    assert " of them" not in told["unseen labels"][0]
+
+
+def test_a_model_of_a_number_is_no_better_than_itself_and_the_gates_metric_tells_them_apart() -> None:
+    same = compared_numbers(number_labels(200), metric="mae")
+    assert (same.difference and (same.difference.low, same.difference.value, same.difference.high)) == (0, 0, 0)
+    told = dict(compared_words(same))["difference"][0]
+    assert told.startswith("Neither is shown to be better: the second's mean absolute error less the first's is +0 h")
 
 
 @given(

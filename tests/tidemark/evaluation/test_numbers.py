@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from tidemark.evaluation.numbers import NumberSample, coverage, mae, more_answers, r_squared, rmse
+from tidemark.evaluation.numbers import (
+    NumberSample,
+    coverage,
+    error_difference,
+    mae,
+    more_answers,
+    r_squared,
+    rmse,
+)
+from tidemark.pipeline.model import NumberMetric
+
+MEASURES = {"rmse": rmse, "mae": mae}
 
 
 def sample(n: int, seed: int, *, entities: int | None = None) -> NumberSample:
@@ -45,6 +58,35 @@ def test_intervals_hold_the_truth_as_often_as_they_say(n: int, entities: int | N
             assert found.high is not None
             held[place] += found.low <= truth <= found.high
     assert (held / 300 > 0.88).all(), held / 300
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_a_difference_of_errors_is_paired_and_its_interval_holds_the_truth_as_often_as_it_says(
+    metric: NumberMetric,
+) -> None:
+    """Two models that err alike are told apart by far fewer answers than each one's own interval would need."""
+
+    def pair(n: int, seed: int) -> tuple[NumberSample, NumberSample]:
+        first = sample(n, seed, entities=None)
+        off = first.errors * 1.1 + np.random.default_rng(seed + 7).normal(size=n)
+        return first, replace(first, estimates=np.column_stack((first.truth + off, first.estimates[:, 1:])))
+
+    truth = float(np.mean([error_difference(*pair(4_000, seed), metric).value for seed in range(5_000, 5_040)]))
+    held, widths, own = 0, [], []
+    first, second = pair(100, 0)
+    assert error_difference(first, first, metric).high == 0
+    swapped = error_difference(second, first, metric).value or 0
+    assert swapped == pytest.approx(-(error_difference(first, second, metric).value or 0))
+    for seed in range(300):
+        first, second = pair(100, 10 * seed)
+        found, alone = error_difference(first, second, metric), MEASURES[metric](second)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= truth <= found.high
+        widths.append(found.high - found.low)
+        own.append((alone.high or 0) - (alone.low or 0))
+    assert held / 300 > 0.92
+    assert np.mean(widths) < 0.5 * np.mean(own)
 
 
 def test_of_few_answers_nothing_is_said_and_more_are_asked_for() -> None:

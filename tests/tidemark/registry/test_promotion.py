@@ -154,6 +154,7 @@ def test_two_models_are_compared_by_their_splits_and_their_answers_to_the_same_r
     assert (found.trees, found.added, found.removed, found.redefined) == (2, [], [], [])
     assert sum(found.splits.values()) == pytest.approx(0)
     assert found.agreement is not None
+    assert found.agreement.same_class is not None
     assert 0 <= found.agreement.same_class <= found.agreement.rows
     assert found.agreement.rank_correlation is not None
     assert found.agreement.rank_correlation > 0.5

@@ -14,7 +14,7 @@ from tidemark.errors import ModelError
 from tidemark.pipeline.model import Gates
 from tidemark.registry.schema import ModelSchema
 from tidemark.training.dataset import Dataset
-from tidemark.training.gate import Learner, Probabilities, Verdict, compare, needed, number_not_worse
+from tidemark.training.gate import Learner, Probabilities, Verdict, compare, needed, not_worse
 from tidemark.training.schedule import first_is_due, pause
 
 SCHEMA = ModelSchema.of(small_pipeline())
@@ -39,7 +39,7 @@ def right(trust: float) -> Probabilities:
 
 
 def judge(champion: Probabilities, challenger: Probabilities, gates: Gates | None = None) -> Verdict:
-    return compare(ROWS, UNSEEN, champion, lambda _: challenger, schema=SCHEMA, positive="yes", gates=gates or Gates())
+    return compare(ROWS, UNSEEN, champion, lambda _: challenger, positive=1, gates=gates or Gates())
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "average_precision"])
@@ -86,8 +86,7 @@ def test_too_few_new_labels_keep_the_champion() -> None:
         np.arange(400) >= 400 - needed(gates) + 1,
         always(0.5),
         lambda _: right(0.9),
-        schema=SCHEMA,
-        positive="yes",
+        positive=1,
         gates=gates,
     )
     assert not verdict.passed
@@ -98,7 +97,7 @@ def test_too_few_new_labels_keep_the_champion() -> None:
 def test_without_both_classes_average_precision_gives_way_to_log_loss() -> None:
     alike = dataset_of(FEATURES, np.zeros(400, np.int64))
     gates = Gates(metric="average_precision")
-    verdict = compare(alike, UNSEEN, always(0.5), lambda _: always(0.1), schema=SCHEMA, positive="yes", gates=gates)
+    verdict = compare(alike, UNSEEN, always(0.5), lambda _: always(0.1), positive=1, gates=gates)
     assert verdict.passed
     assert verdict.metric == "log_loss"
 
@@ -119,7 +118,7 @@ def test_nothing_is_answered_that_was_learnt_from_and_nothing_learnt_from_its_fu
         return answer
 
     learner: Learner = learn
-    compare(ROWS, UNSEEN, always(0.5), learner, schema=SCHEMA, positive="yes", gates=Gates())
+    compare(ROWS, UNSEEN, always(0.5), learner, positive=1, gates=Gates())
     assert learnt == [300, 350]
     assert asked == [set(range(300, 350)), set(range(350, 400))]
 
@@ -138,7 +137,7 @@ def test_a_stand_in_learns_only_from_what_was_known_when_its_block_began(known: 
 
         return answer
 
-    compare(rows, np.arange(60) >= seen, always(0.5), learn, schema=SCHEMA, positive="yes", gates=Gates(min_holdout=30))
+    compare(rows, np.arange(60) >= seen, always(0.5), learn, positive=1, gates=Gates(min_holdout=30))
     assert len(rounds) == 2
     for learnt, asked in rounds:
         began = min(when[event] for event in asked)
@@ -151,7 +150,7 @@ def test_a_challenger_that_can_not_be_trained_keeps_the_champion() -> None:
     def fail(_: Dataset) -> Probabilities:
         raise ModelError("no")
 
-    verdict = compare(ROWS, UNSEEN, always(0.5), fail, schema=SCHEMA, positive="yes", gates=Gates())
+    verdict = compare(ROWS, UNSEEN, always(0.5), fail, positive=1, gates=Gates())
     assert (verdict.passed, verdict.reason) == (False, "kept: the challenger can't be trained (no)")
 
 
@@ -203,16 +202,21 @@ def numbers_said(off: float, seed: int, count: int = 60) -> NDArray[np.float64]:
 def test_a_challenger_whose_numbers_are_further_off_than_chance_allows_is_refused(
     metric: Literal["rmse", "mae"],
 ) -> None:
-    truth, gates = np.full(60, 100.0), Gates(metric=metric)
-    worse = number_not_worse(truth, numbers_said(20, 1), numbers_said(5, 2), gates)
+    gates = Gates(metric=metric)
+    rows = replace(dataset_of(np.zeros((60, 1)), np.zeros(60, np.int64)), numbers=np.full(60, 100.0))
+
+    def judged(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Verdict:
+        return not_worse(rows, np.arange(60), ours, theirs, positive=None, gates=gates)
+
+    worse = judged(numbers_said(20, 1), numbers_said(5, 2))
     assert (worse.passed, worse.metric) == (False, metric)
     assert worse.reason.startswith("kept: the challenger is worse by more than the tolerance")
     assert worse.low is not None
     assert worse.low > 0
-    better = number_not_worse(truth, numbers_said(5, 1), numbers_said(20, 2), gates)
+    better = judged(numbers_said(5, 1), numbers_said(20, 2))
     assert better.passed
     assert better.reason.startswith("replaces: better")
-    alike = number_not_worse(truth, numbers_said(5.2, 1), numbers_said(5, 2), gates)
+    alike = judged(numbers_said(5.2, 1), numbers_said(5, 2))
     assert alike.passed
-    same = number_not_worse(truth, numbers_said(5, 1), numbers_said(5, 1), gates)
+    same = judged(numbers_said(5, 1), numbers_said(5, 1))
     assert (same.difference, same.passed) == (0.0, True)

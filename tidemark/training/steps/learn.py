@@ -48,6 +48,7 @@ from tidemark.training.proof import Shadow, worse_than_before
 from tidemark.training.recomputed import RecomputedFeatures
 from tidemark.training.recomputing import Recomputing
 from tidemark.training.steps.check_labels import CheckedLabels
+from tidemark.training.target import target_of
 from tidemark.training.trainer import TrainedModel, check_parameters, stand_in, train
 from tidemark.training.trust import Trust, measured, several
 
@@ -110,7 +111,8 @@ class LearnStep:
         self.former: frozenset[str] = frozenset()
         self._headliner = Headliner(pipeline, self._stand_in)
         self._learnt_by: tuple[str, dict[str, float]] = "", {}
-        self._shadow = Shadow(self._stand_in)
+        self._target = target_of(pipeline)
+        self._shadow = Shadow(self._stand_in, self._target)
         self._trust: tuple[object, Trust | None] | None = None
 
     def open(self, partition: Partition, metadata: str) -> None:
@@ -265,17 +267,15 @@ class LearnStep:
                 reason = "first champion of the changed pipeline"
             return Verdict(passed=True, reason=reason, metric=self._gates.metric)
         unseen = self._unseen(history, champion, rows)
-        gates, positive = self._gates, self._pipeline.label.positive
-        if champion.manifest.used >= gates.proof_from and not self._schema.is_number:
-            index = self._schema.classes.index(positive)
-            drawn = history.drawn
-            return self._shadow.compare(rows, unseen, champion.probabilities, drawn, positive=index, gates=gates)
+        gates, classes = self._gates, self._schema.classes
+        positive = classes.index(self._pipeline.label.positive) if classes else None
+        if champion.manifest.used >= gates.proof_from:
+            return self._shadow.compare(rows, unseen, champion.says, history.drawn, positive=positive, gates=gates)
         return gate.compare(
             rows,
             unseen | self._corrected(history, champion, rows),
             champion.says,
             self._stand_in,
-            schema=self._schema,
             positive=positive,
             gates=gates,
         )
@@ -283,11 +283,10 @@ class LearnStep:
     def _back_again(self, history: LabelHistory, rows: Dataset) -> list[Output]:
         """Publish the model before the champion once more, if it is shown to be better."""
         champion, before = self._models.champion, self._models.replaced
-        if champion is None or before is None or champion.manifest.copy_of is not None or self._schema.is_number:
+        if champion is None or before is None or champion.manifest.copy_of is not None:
             return []  # what a person, or this very test, has brought back was already compared with the one before it
         unseen = self._unseen(history, champion, rows)
-        models = champion.probabilities, before.probabilities
-        verdict = worse_than_before(rows, unseen, *models, history.drawn)
+        verdict = worse_than_before(self._target, rows, unseen, champion.says, before.says, history.drawn)
         if verdict is None:
             return []
         original = before.manifest.copy_of or before.version
