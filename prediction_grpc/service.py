@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 class Records(Protocol):
     """Takes events that were asked about: `tidemark.asking.Recorder`."""
 
-    def record(self, answer: Answer, recorded: Callable[[str | None, str], None]) -> None:
-        """Append the event to its raw topic; `recorded` is told its id, or None and why not, from any thread."""
+    def record(self, answer: Answer, recorded: Callable[[str | Refusal], None]) -> None:
+        """Append the event to its raw topic; `recorded` is told its id, or why not, from any thread."""
         ...
 
     def tell(self, answer: Answer, event: str) -> None:
@@ -138,6 +138,12 @@ class PredictionService(prediction_pb2_grpc.PredictionServiceServicer):
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"event.topic: the pipeline's raw topics are {', '.join(self._pipeline.raw_topics)}",
             )
+        if len(event.json) > MOST_BYTES:
+            raise _RefusedError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"event.json has {len(event.json):,} bytes, and at most {MOST_BYTES:,} are taken; leave out what no "
+                "column reads",
+            )
         given = await self._turns.answered(Asked(topic, event.json))
         if isinstance(given, Refusal):
             raise _RefusedError(_CODES[given.why], given.reason)
@@ -146,23 +152,20 @@ class PredictionService(prediction_pb2_grpc.PredictionServiceServicer):
     async def _recorded(self, answer: Answer) -> str:
         """The id of the event, once Kafka has it."""
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[tuple[str | None, str]] = loop.create_future()
+        told: asyncio.Future[str | Refusal] = loop.create_future()
 
-        def settle(event: str | None, why: str) -> None:
+        def settle(event: str | Refusal) -> None:
             if not told.done():
-                told.set_result((event, why))
+                told.set_result(event)
 
-        def recorded(event: str | None, why: str) -> None:
+        def recorded(event: str | Refusal) -> None:
             with suppress(RuntimeError):  # the loop has ended, and with it who waits
-                loop.call_soon_threadsafe(settle, event, why)
+                loop.call_soon_threadsafe(settle, event)
 
         self._recorder.record(answer, recorded)
-        event, why = await told
-        if event is None:
-            raise _RefusedError(
-                grpc.StatusCode.UNAVAILABLE,
-                f"the event could not be recorded, so it is not answered ({why}); asked again, it may be there twice",
-            )
+        event = await told
+        if isinstance(event, Refusal):
+            raise _RefusedError(_CODES[event.why], event.reason)
         return event
 
 

@@ -28,9 +28,10 @@ if _version_not_supported:
 class PredictionServiceStub:
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
-    INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
-    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    INVALID_ARGUMENT, the stream would refuse the event too, or it is larger than Kafka takes; UNAVAILABLE, the windows are
+    not there or too far behind, or Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers
+    use another partitioner than Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED,
+    no token.
     """
 
     def __init__(self, channel):
@@ -54,9 +55,10 @@ class PredictionServiceStub:
 class PredictionServiceServicer:
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
-    INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
-    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    INVALID_ARGUMENT, the stream would refuse the event too, or it is larger than Kafka takes; UNAVAILABLE, the windows are
+    not there or too far behind, or Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers
+    use another partitioner than Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED,
+    no token.
     """
 
     def Predict(self, request, context):
@@ -98,9 +100,10 @@ def add_PredictionServiceServicer_to_server(servicer, server):
 class PredictionService:
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
-    INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
-    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    INVALID_ARGUMENT, the stream would refuse the event too, or it is larger than Kafka takes; UNAVAILABLE, the windows are
+    not there or too far behind, or Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers
+    use another partitioner than Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED,
+    no token.
     """
 
     @staticmethod

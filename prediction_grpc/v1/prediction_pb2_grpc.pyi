@@ -29,9 +29,10 @@ GRPC_VERSION: str
 class PredictionServiceStub:
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
-    INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
-    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    INVALID_ARGUMENT, the stream would refuse the event too, or it is larger than Kafka takes; UNAVAILABLE, the windows are
+    not there or too far behind, or Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers
+    use another partitioner than Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED,
+    no token.
     """
 
     @_typing.overload
@@ -49,9 +50,10 @@ class PredictionServiceStub:
 class PredictionServiceAsyncStub(PredictionServiceStub):
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
-    INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
-    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    INVALID_ARGUMENT, the stream would refuse the event too, or it is larger than Kafka takes; UNAVAILABLE, the windows are
+    not there or too far behind, or Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers
+    use another partitioner than Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED,
+    no token.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -65,9 +67,10 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a `stream` process of a pipeline with `[ask]` answers. Calls show a token as `authorization: Bearer TOKEN` where
     the pipeline has one. Refusals tell in a sentence what was wrong:
-    INVALID_ARGUMENT, the stream would refuse the event too; UNAVAILABLE, the windows are not there or too far behind, or
-    Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers use another partitioner than
-    Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED, no token.
+    INVALID_ARGUMENT, the stream would refuse the event too, or it is larger than Kafka takes; UNAVAILABLE, the windows are
+    not there or too far behind, or Kafka did not take the event: ask again; FAILED_PRECONDITION, the raw topic's producers
+    use another partitioner than Kafka's Java clients; RESOURCE_EXHAUSTED, too many calls are under way; UNAUTHENTICATED,
+    no token.
     """
 
     @_abc_1.abstractmethod

@@ -24,6 +24,7 @@ from prediction_grpc.v1 import prediction_pb2 as pb
 from prediction_grpc.v1 import prediction_pb2_grpc
 from support import wait_until
 from tidemark.asking import Answer, Answerer, Asked, Refusal, Standing
+from tidemark.asking.answerer import Why
 from tidemark.errors import ConfigError
 from tidemark.kafka.partitioning import partition_of
 from tidemark.pipeline import Pipeline
@@ -57,15 +58,15 @@ class Ledger:
         self.events: list[bytes] = []
         self.told: list[str] = []
         self.holds = False
-        self.fails = ""
+        self.fails: Refusal | None = None
         self.held: list[Callable[[], None]] = []
 
-    def record(self, answer: Answer, recorded: Callable[[str | None, str], None]) -> None:
+    def record(self, answer: Answer, recorded: Callable[[str | Refusal], None]) -> None:
         self.events.append(answer.record.value)
         number = len(self.events) - 1
 
         def say() -> None:
-            recorded(*((None, self.fails) if self.fails else (f"e{number}", "")))
+            recorded(self.fails or f"e{number}")
 
         if self.holds:
             self.held.append(say)
@@ -224,12 +225,15 @@ def test_more_calls_than_the_pipeline_allows_are_refused_at_once(world_of: Calla
         assert client.predict(EVENT).event_id == "e2"
 
 
-def test_an_event_that_could_not_be_recorded_is_not_answered(world_of: Callable[..., World]) -> None:
+@pytest.mark.parametrize(("why", "code"), [(Why.NOT_NOW, "UNAVAILABLE"), (Why.EVENT, "INVALID_ARGUMENT")])
+def test_an_event_that_could_not_be_recorded_is_not_answered(
+    world_of: Callable[..., World], why: Why, code: str
+) -> None:
     world = world_of()
-    world.ledger.fails = "Kafka\x1b is away"
-    with world.client() as client, pytest.raises(NotAnsweredError, match=r"could not be recorded") as refused:
+    world.ledger.fails = Refusal(why, "it is not recorded: Kafka\x1b is away")
+    with world.client() as client, pytest.raises(NotAnsweredError, match=r"is not recorded") as refused:
         client.predict(EVENT)
-    assert code_of(refused) == "UNAVAILABLE"
+    assert code_of(refused) == code
     assert "Kafka\\x1b is away" in str(refused.value)
     assert world.ledger.told == []
 
@@ -330,7 +334,9 @@ def test_an_event_that_the_stream_knows_is_answered_and_not_recorded_again(world
         ({"event": b"\xff\x00", "topic": ""}, "INVALID_ARGUMENT", "decode: "),
         ({"event": json.dumps(EVENT | {"at": "soon"}).encode(), "topic": ""}, "INVALID_ARGUMENT", "at"),
         ({"event": EVENT, "topic": "other.raw"}, "INVALID_ARGUMENT", "the pipeline's raw topics are shop.raw"),
-        ({"event": b"x" * 1_100_000, "topic": ""}, "RESOURCE_EXHAUSTED", "larger than max"),
+        ({"event": b"x" * 1_000_001, "topic": ""}, "INVALID_ARGUMENT", "has 1,000,001 bytes, and at most 1,000,000"),
+        ({"event": b"x" * 3_900_000, "topic": ""}, "INVALID_ARGUMENT", "has 3,900,000 bytes, and at most 1,000,000"),
+        ({"event": b"x" * 4_100_000, "topic": ""}, "RESOURCE_EXHAUSTED", "larger than max"),
     ],
 )
 def test_what_is_wrong_with_an_event_is_said_and_it_is_not_recorded(

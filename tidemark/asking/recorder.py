@@ -8,7 +8,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from tidemark.asking.answerer import Answer
+from tidemark.asking.answerer import Answer, Refusal, Why
 from tidemark.kafka import producer
 from tidemark.pipeline import Pipeline
 from tidemark.records import Answered, encode
@@ -16,13 +16,15 @@ from tidemark.records.event_id import event_id
 from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.settings import Settings
 
+_MOST_BYTES: Final = 4_000_000
+"""Of a record that the client lets go: how large one may be is for the topic to say, as it does to other producers."""
 _TIMEOUT_MS: Final = 10_000
 """After it an event that Kafka has not acknowledged is given up, and its caller is told so."""
 _POLL: Final = 0.05
 _LAST_SECONDS: Final = 3.0
 
-Recorded = Callable[[str | None, str], None]
-"""Told the event's id, or None and why it could not be recorded. Called in the recorder's thread."""
+Recorded = Callable[[str | Refusal], None]
+"""Told the event's id, or why it could not be recorded. Called in the recorder's thread."""
 
 
 class Recorder:
@@ -31,7 +33,9 @@ class Recorder:
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         """Connect. settings: that name the Kafka."""
         self._topic = pipeline.topics.answered
-        self._producer: Producer = producer(settings, linger_ms=0, message_timeout_ms=_TIMEOUT_MS)
+        self._producer: Producer = producer(
+            settings, linger_ms=0, message_timeout_ms=_TIMEOUT_MS, message_max_bytes=_MOST_BYTES
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name=f"answered-{pipeline.name}", daemon=True)
         self._thread.start()
@@ -48,17 +52,19 @@ class Recorder:
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             offset = message.offset()
-            if error is not None or offset is None:
-                recorded(None, error.str() if error is not None else "Kafka did not say where it is")
-                return
-            recorded(event_id(place.topic, place.index, offset, place.incarnation), "")
+            if error is not None:
+                recorded(_refusal(error, answer))
+            elif offset is None:
+                recorded(_not_recorded("Kafka did not say where it is"))
+            else:
+                recorded(event_id(place.topic, place.index, offset, place.incarnation))
 
         try:
             self._producer.produce(place.topic, record.value, record.key, partition=place.index, on_delivery=delivered)
         except BufferError:
-            recorded(None, "too many events wait for Kafka")
+            recorded(_not_recorded("too many events wait for Kafka"))
         except KafkaException as error:
-            recorded(None, error.args[0].str())
+            recorded(_refusal(error.args[0], answer))
 
     def tell(self, answer: Answer, event: str) -> None:
         """Say what was answered, behind the answer: nobody waits for it. event: the event's id."""
@@ -92,3 +98,22 @@ class Recorder:
     def _poll(self) -> None:
         while not self._stop.is_set():
             self._producer.poll(_POLL)
+
+
+def _refusal(error: KafkaError, answer: Answer) -> Refusal:
+    """Why an event was not recorded, and whether it may be if it is asked about again."""
+    if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+        return _not_recorded(error.str())
+    size = len(answer.record.value) + len(answer.record.key or b"")
+    return Refusal(
+        Why.EVENT,
+        f"the event is not recorded, so it is not answered: it has {size:,} bytes, more than Kafka takes in topic "
+        f"{answer.place.topic}. Leave out of it what no column reads, or raise the topic's max.message.bytes",
+    )
+
+
+def _not_recorded(why: str) -> Refusal:
+    return Refusal(
+        Why.NOT_NOW,
+        f"the event could not be recorded, so it is not answered ({why}); asked again, it may be there twice",
+    )
