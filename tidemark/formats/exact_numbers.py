@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import msgspec
@@ -19,7 +19,10 @@ def whole_number(raw: bytes) -> int | None:
     """The whole number of 64 bits that a JSON number is (`7`, `7.0`, `7e2`, `70e-1`); None if it is none."""
     if len(raw) > _LONGEST or not _POINTED.fullmatch(raw):
         return None
-    number = Decimal(raw.decode())
+    try:
+        number = Decimal(raw.decode())
+    except InvalidOperation:  # its exponent has more digits than Decimal takes
+        return None
     if not number:
         return 0
     if not 0 <= number.adjusted() < _MOST_DIGITS:

@@ -1,9 +1,12 @@
-"""Plain records are read together, and mean what they mean to the parser that reads them one by one."""
+"""Plain records are read together, and mean what they mean to the parser, and to the standard library."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
@@ -68,6 +71,9 @@ NUMBERS = st.one_of(
     st.tuples(st.integers(0, 10**9), st.text("0123456789", min_size=1, max_size=22)).map(lambda of: f"{of[0]}.{of[1]}"),
     st.sampled_from(["-0", "-0.0", "0", "0.0", "00", "01", "1.", ".5", "+1", "1e", "1E+2", "1e-22", "1e23", "1e999"]),
     st.sampled_from(["9007199254740992", "9007199254740993", "-9007199254740993", "9007199254740992.5", "NaN", "-"]),
+    st.sampled_from(
+        ["1e99999999999999999999", "0e99999999999999999999", "-1E-99999999999999999999", "1.0", "7e0", "70e-1"]
+    ),
     st.sampled_from(["99999999999999999", "100000000000000000", "9223372036854775807", "9223372036854775808", "1e22"]),
 )
 TEXTS = st.one_of(
@@ -127,3 +133,85 @@ def test_a_record_beyond_the_largest_size_is_bad_among_many() -> None:
     assert "tombstone" in str(told[1])
     assert told[2] == ("P1", "a", 3, 2.5, -0.001, True, None)
     assert "over the limit" in str(rows_of([large, *BESIDE])[0])
+
+
+class _Number(str):
+    """A number as it is written."""
+
+    __slots__ = ()
+
+
+def _refused(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _pairs_of(record: bytes) -> list[tuple[str, object]] | None:
+    """Names and values of an object; None where the record is none."""
+    text = record.decode(errors="surrogateescape")  # bytes that are no UTF-8 are bad where somebody wants them
+    try:
+        found = json.loads(
+            text, object_pairs_hook=list, parse_int=_Number, parse_float=_Number, parse_constant=_refused
+        )
+    except ValueError:
+        return None
+    return found if text.strip(" \t\r\n").startswith("{") else None
+
+
+def _read(value: object, kind: str) -> object:
+    """The value as one of its column's kind. Raises ValueError where it is none."""
+    if kind == "string" and isinstance(value, str) and not isinstance(value, _Number):
+        value.encode()  # half of a pair of surrogates is no text
+        return value
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind == "float" and isinstance(value, _Number) and math.isfinite(float(value)):
+        return float(value) if set(value) & set(".eE") else float(int(value))  # `-0` is a whole number
+    if kind == "int" and isinstance(value, _Number):
+        try:
+            number = Decimal(value)
+        except InvalidOperation as error:
+            raise ValueError(value) from error
+        if number.adjusted() < 19 and number == number.to_integral_value() and -(2**63) <= number < 2**63:
+            return int(number)
+    raise ValueError(value)
+
+
+def _meant(record: bytes) -> tuple[object, ...] | None:
+    """What a record says of each column; None where it is bad."""
+    pairs = _pairs_of(record)
+    if pairs is None:
+        return None
+    content = []
+    for column in COLUMNS:
+        own = [(name, value) for name, value in pairs if name in column.names]
+        told = [value for _, value in own if value is not None]
+        if len({name for name, _ in own}) < len(own) or len(told) > 1 or (column.required and not told):
+            return None
+        try:
+            content.append(_read(told[0], column.kind) if told else None)
+        except ValueError:
+            return None
+    return tuple(content)
+
+
+def _is_utf8(record: bytes) -> bool:
+    try:
+        record.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(records(), min_size=1, max_size=30))
+@example([b'{"id": "P", "place": 1e99999999999999999999, "amount": 1}', b'{"id": "P", "place": 7e0, "amount": 1}'])
+@example([b'{"id": "P", "place": 1, "amount": -0}', b'{"id": "P", "place": -0, "amount": 1e-400}'])
+@example([b'{"id": "\\ud800", "place": 1, "amount": 1}', b'\xef\xbb\xbf{"id": "P", "place": 1, "amount": 1}'])
+def test_a_record_among_many_says_what_the_standard_library_reads_in_it(values: list[bytes]) -> None:
+    for value, row in zip(values, rows_of([*values, *BESIDE]), strict=False):
+        meant = _meant(value)
+        if isinstance(row, str):
+            assert meant is None or not _is_utf8(value), (value, row, meant)
+        else:
+            assert meant is not None, (value, row)
+            assert same(row, meant), (value, row, meant)

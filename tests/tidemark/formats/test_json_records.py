@@ -76,6 +76,11 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "number as text": (changed(id=7), "id: expected text, got 7"),
     "beyond 64 bits": (changed(place=2**63), "place: expected a whole number within 64 bits, got 9223372036854775808"),
     "far beyond 64 bits": (changed(place=-(10**30)), "place: expected a whole number within 64 bits"),
+    "an exponent that decimals don't take": (
+        placed("1e99999999999999999999"),
+        "place: expected a whole number within 64",
+    ),
+    "a small exponent that decimals don't take": (placed("1e-99999999999999999999"), "place: expected a whole number"),
     "missing field": (without("who"), "who: is missing"),
     "null field": (changed(id=None), "id: expected text, got null"),
     "null key": (changed(who=None), "who: expected text, got null"),
