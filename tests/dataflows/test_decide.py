@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from feeding import feeder
-from models import pipeline_text
+from models import number_text, pipeline_text
 from typer.testing import CliRunner
 
 from benchmarks.support.flow_process import FlowProcess
@@ -26,16 +28,17 @@ from tidemark.runtime.settings import Settings
 HOUR = 3_600_000_000
 START = 1_750_000_000_000_000
 PER_DAY = 40
+Said = Callable[[float], dict[str, Any]]
 RULE = f"""
     [[decisions]]
     name = "tell"
-    threshold = 0.5
+    {{bound}}
     suppress = "1h"
     per_day = {PER_DAY}
 """
 
 
-def predictions(count: int) -> list[Prediction]:
+def predictions(count: int, said: Said) -> list[Prediction]:
     """Of 30 keys, over two days."""
     random_ = random.Random(7)
     return [
@@ -44,13 +47,27 @@ def predictions(count: int) -> list[Prediction]:
             business_id=None,
             key=f"k{random_.randrange(30)}",
             time=START + number * 48 * HOUR // count,
-            probabilities=[1 - p, p],
             uncertainty=None,
             model="m",
+            **said(p),
         )
         for number in range(count)
         for p in [random_.randrange(1_000) / 1_000]
     ]
+
+
+def likely(p: float) -> dict[str, Any]:
+    return {"probabilities": [1 - p, p]}
+
+
+def few_hours(p: float) -> dict[str, Any]:
+    """The fewer hours are left, the likelier `likely` would be: 0 h where it is 5 at least."""
+    hours = 10 - 20 * p
+    return {"probabilities": None, "value": hours, "low": max(hours - 3, -10), "high": min(hours + 3, 10)}
+
+
+def is_likely(one: Prediction) -> bool:
+    return (one.probabilities or [0, 0])[1] >= 0.5
 
 
 def check(decisions: list[Decision]) -> None:
@@ -68,20 +85,25 @@ def check(decisions: list[Decision]) -> None:
     assert max(days.values()) == PER_DAY
 
 
+@pytest.mark.parametrize("label", ["class", "number"])
 def test_each_event_is_decided_once_by_what_was_told_before_though_the_process_is_killed(
-    kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka: Settings, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str
 ) -> None:
     monkeypatch.setenv("TIDEMARK_BOOTSTRAP_SERVERS", str(kafka.bootstrap_servers))
     monkeypatch.setenv("COLUMNS", "120")
-    text = pipeline_text(unique, extra=RULE)
+    said: Said
+    if label == "number":
+        said, text = few_hours, number_text(unique, extra=RULE.format(bound="at_most = 0"))
+    else:
+        said, text = likely, pipeline_text(unique, extra=RULE.format(bound="threshold = 0.5"))
     pipeline = parse(text, "p.toml")
     file = tmp_path / "p.toml"
     file.write_text(text)
     settings = kafka.model_copy(update={"state_dir": tmp_path})
     ensure_topics(settings, made(pipeline))
     producer = feeder(settings)
-    log = predictions(3_000)
-    wanted = {each.event_id for each in log if (each.probabilities or [0, 0])[1] >= 0.5}
+    log = predictions(3_000, said)
+    wanted = {each.event_id for each, one in zip(log, predictions(3_000, likely), strict=True) if is_likely(one)}
 
     def feed(first: int, last: int) -> None:
         for record in log[first:last]:
@@ -110,10 +132,8 @@ def test_each_event_is_decided_once_by_what_was_told_before_though_the_process_i
         asked = CliRunner().invoke(app, [*reset, "--publish-again"])
         assert "decisions are made once" in asked.output
         process.start()
-        new = predictions(1)[0]
-        extra = msgspec.structs.replace(
-            new, event_id="new", key="new", probabilities=[0.0, 1.0], time=START + 90 * HOUR
-        )
+        new = predictions(1, said)[0]
+        extra = msgspec.structs.replace(new, event_id="new", key="new", time=START + 90 * HOUR, **said(1.0))
         producer.produce(pipeline.topics.predictions, encode(extra), b"new")
         assert producer.flush(30) == 0
         wait_until(lambda: any(each.event_id == "new" for each in found()), lambda: process.output, 60)

@@ -141,7 +141,7 @@ def _row(tried: Tried) -> list[str]:
     }
     return [
         safe(tried.rule.name),
-        "" if tried.bounds.alert is None else f"{tried.bounds.alert:.3g}",
+        safe(tried.begins),
         f"{middle:,.0f}, {most:,}",
         *(f"{count:,}" for count in sums.values()),
         _share(tried.right, tried.judged),

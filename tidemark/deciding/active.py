@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from tidemark.deciding.book import Book
-from tidemark.deciding.rule import Bounds, bounds_of, class_of
+from tidemark.deciding.rule import Bounds
+from tidemark.deciding.subject import Subject, subject_of
 from tidemark.pipeline.model import DecisionRule, LabelSpec
 from tidemark.records import Decided
 
 
 @dataclass(slots=True)
 class ActiveRule:
-    """A rule at work. number: of its class."""
+    """A rule at work. subject: what it goes by, whose strengths have the bounds."""
 
     rule: DecisionRule
-    number: int
+    subject: Subject
     bounds: Bounds
     book: Book
 
@@ -25,26 +26,27 @@ class ActiveRule:
         if self.rule.threshold == "recall":
             self.bounds = Bounds(threshold, self.rule.abstain_from)
 
-    def concerns(self, probability: float) -> bool:
+    def concerns(self, strength: float) -> bool:
         """Whether anything is decided."""
         lowest = self.bounds.lowest
-        return lowest is not None and probability >= lowest
+        return lowest is not None and strength >= lowest
 
-    def decide(self, key: str | None, time: int, probability: float) -> Decided:
+    def decide(self, key: str | None, time: int, strength: float) -> Decided:
         """What becomes of an event that concerns the rule; it is taken down.
 
         Args:
             key: of the event.
             time: µs since 1970.
-            probability: of the rule's class.
+            strength: of its prediction.
 
         Returns:
             As its book says.
 
         """
-        if self.bounds.alert is not None and probability >= self.bounds.alert:
-            return self.book.alert(key, time, probability)
-        return self.book.abstain(key, time, probability)
+        share = self.subject.share(strength)
+        if self.bounds.alert is not None and strength >= self.bounds.alert:
+            return self.book.alert(key, time, share)
+        return self.book.abstain(key, time, share)
 
 
 def begun(rule: DecisionRule, label: LabelSpec, ahead: int = 0) -> ActiveRule:
@@ -52,7 +54,7 @@ def begun(rule: DecisionRule, label: LabelSpec, ahead: int = 0) -> ActiveRule:
 
     Args:
         rule: of the pipeline file.
-        label: whose class it is about, and whose zone's days have its budget.
+        label: that predictions are of, and whose zone's days have its budget.
         ahead: µs by which a clock may be fast.
 
     Returns:
@@ -61,4 +63,5 @@ def begun(rule: DecisionRule, label: LabelSpec, ahead: int = 0) -> ActiveRule:
     """
     zone = None if label.zone is None else ZoneInfo(label.zone)
     book = Book(rule.suppress or 0, rule.per_day, zone, ahead)
-    return ActiveRule(rule, class_of(rule, label), bounds_of(rule), book)
+    subject = subject_of(rule, label)
+    return ActiveRule(rule, subject, subject.bounds, book)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tidemark.pipeline.model import Costs, DecisionRule, LabelSpec
+from tidemark.pipeline.model import Costs, DecisionRule
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The parts into which a rule cuts probabilities.
+    """The parts into which a rule cuts what it goes by: probabilities, or how far numbers go its way.
 
     alert: from this on it alerts; None where it is not known yet.  abstain: from this on, and below `alert`, it leaves
     the decision to a person; None where it never does.
@@ -20,7 +20,7 @@ class Bounds:
 
     @property
     def lowest(self) -> float | None:
-        """From which probability on anything is decided.
+        """From where on anything is decided.
 
         That of `alert` may be the lower one: one that is followed changes with each model.
         """
@@ -34,7 +34,7 @@ def bounds_of(rule: DecisionRule) -> Bounds:
         rule: of the pipeline file.
 
     Returns:
-        Its bounds; without `alert` where it follows `[alerts]`.
+        Its bounds, of probabilities; without `alert` where it follows `[alerts]`.
 
     """
     if rule.costs is not None:
@@ -62,8 +62,3 @@ def cheapest(costs: Costs) -> Bounds:
         return Bounds(alert)
     silent_to, alert_from = costs.review / costs.missed, 1 - costs.review / costs.false_alarm
     return Bounds(alert_from, silent_to) if silent_to < alert_from else Bounds(alert)
-
-
-def class_of(rule: DecisionRule, label: LabelSpec) -> int:
-    """Number of the class that a rule is about."""
-    return label.classes.index(rule.of or label.positive)

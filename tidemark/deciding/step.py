@@ -10,7 +10,7 @@ from tidemark.deciding.active import ActiveRule, begun
 from tidemark.deciding.book import Day
 from tidemark.deciding.known import Known
 from tidemark.errors import RecordError
-from tidemark.monitoring.decoding import of_these_classes, sound_predictions
+from tidemark.monitoring.decoding import sound_predictions
 from tidemark.pipeline.model import Pipeline
 from tidemark.records import Decided, Decision, Metric, Prediction, decode, encode
 from tidemark.records.metric_kind import MetricKind
@@ -69,14 +69,15 @@ class DecideStep:
         """Begin with what was decided before."""
         pipeline = self._pipeline
         self._rules = [begun(rule, pipeline.label, self._farthest) for rule in pipeline.decisions]
-        books = {each.rule.name: each.book for each in self._rules}
+        rules = {each.rule.name: each for each in self._rules}
         self._known = Known()
         latest = self._wall() + self._farthest
         for decision in self._read_back():
-            ours = 0 <= decision.probability <= 1 and decision.time <= latest
-            if ours and decision.rule in books:
+            rule = rules.get(decision.rule)
+            strength = None if rule is None else rule.subject.recorded(decision)
+            if rule is not None and strength is not None and decision.time <= latest:
                 self._known.add(decision.rule, decision.event_id)
-                books[decision.rule].take(decision.key, decision.time, decision.probability, decision.decided)
+                rule.book.take(decision.key, decision.time, rule.subject.share(strength), decision.decided)
 
     def close(self) -> None:
         """Forget all of it."""
@@ -98,21 +99,17 @@ class DecideStep:
 
     def _decide(self, batch: Batch, refused: list[Refused]) -> Iterable[Output]:
         limits = broker_times(batch.timestamps, self._wall()) + self._farthest
-        label = self._pipeline.label
-        found, _, bad = sound_predictions(batch, label, limits)
+        found, _, bad = sound_predictions(batch, self._pipeline.label, limits)
         refused += [Refused(batch, row, "decide", error.reason) for row, error in bad]
         for one in found:
-            probabilities = of_these_classes(one.probabilities, len(label.classes))
-            if probabilities is None:
-                continue
             for each in self._rules:
-                probability = probabilities[each.number]
-                if not each.concerns(probability) or self._known.has(each.rule.name, one.event_id):
+                strength = each.subject.strength(one)
+                if strength is None or not each.concerns(strength) or self._known.has(each.rule.name, one.event_id):
                     continue
                 self._known.decide(each.rule.name, one.event_id)
-                yield self._output(one, each, probability, each.decide(one.key, one.time, probability))
+                yield self._output(one, each, each.decide(one.key, one.time, strength))
 
-    def _output(self, one: Prediction, rule: ActiveRule, probability: float, decided: Decided) -> Output:
+    def _output(self, one: Prediction, rule: ActiveRule, decided: Decided) -> Output:
         bounds = rule.bounds
         assert bounds.lowest is not None  # noqa: S101 - without bounds nothing is decided
         decision = Decision(
@@ -122,11 +119,9 @@ class DecideStep:
             time=one.time,
             rule=rule.rule.name,
             decided=decided,
-            of=self._pipeline.label.classes[rule.number],
-            probability=probability,
-            threshold=bounds.lowest if bounds.alert is None else bounds.alert,
             model=one.model,
             late=one.late,
+            **rule.subject.told(one, bounds.lowest if bounds.alert is None else bounds.alert),
         )
         return Output(self._topics.decisions, encode(decision), None if one.key is None else one.key.encode())
 

@@ -13,7 +13,7 @@ from tidemark.deciding.active import ActiveRule, begun
 from tidemark.deciding.book import Day
 from tidemark.deciding.rule import Bounds
 from tidemark.evaluation.measures import Measured, share_of
-from tidemark.monitoring.decoding import hashes, of_these_classes, probabilities_problem
+from tidemark.monitoring.decoding import hashes, said_problem
 from tidemark.monitoring.joined import BY_BUSINESS, BY_EVENT
 from tidemark.monitoring.outcomes import OutcomeReader
 from tidemark.pipeline.model import DecisionRule, Pipeline
@@ -29,14 +29,15 @@ _QUARTER: Final = 900_000_000
 class Tried:
     """What a rule would have decided.
 
-    bounds: in force.  days: of event time on which a model predicted, by day.  right: share of alerts that outcomes say
-    were of the class.  found: share of the events of the class, by outcomes, that were alerts.  reviewed: share of them
-    that were left to a person.  judged: alerts of which the outcome is known.  of_class: events of the class by
-    outcomes.
+    bounds: in force.  begins: from where on it alerts, for people; "" where that is not known.  days: of event time on
+    which a model predicted, by day.  right: share of alerts that outcomes say were right.  found: share of the events
+    that the rule looks for, by outcomes, that were alerts.  reviewed: share of them that were left to a person.
+    judged: alerts of which the outcome is known.  of_class: events, by outcomes, that the rule looks for.
     """
 
     rule: DecisionRule
     bounds: Bounds
+    begins: str
     days: Mapping[str, Day]
     right: Measured
     found: Measured
@@ -53,16 +54,16 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A prediction that a rule might decide on, or whose class is known. truth: -1 where it is not.
+    """A prediction that a rule might decide on, or of which the truth is known. truth: None where it is not.
 
-    event: 64-bit hash of the event's id.
+    event: 64-bit hash of the event's id.  strengths: of each rule.
     """
 
     event: int
     time: int
     key: str | None
-    probabilities: list[float]
-    truth: int
+    strengths: list[float]
+    truth: float | None
 
 
 class Trial:
@@ -79,7 +80,7 @@ class Trial:
         self._pipeline, self._threshold = pipeline, threshold
         self._rules = self._begun()
         self._outcomes = OutcomeReader(pipeline)
-        self._truth: dict[tuple[int, int], tuple[int, int]] = {}
+        self._truth: dict[tuple[int, int], tuple[int, float]] = {}
         self._cases: list[_Case] = []
         self._waiting: list[Prediction] = []
         self._quarters: set[int] = set()
@@ -108,7 +109,7 @@ class Trial:
         # An event whose prediction was written twice is decided once.
         once = {case.event: case for case in reversed(self._cases)}
         self._cases = sorted(once.values(), key=lambda case: case.time)
-        return [self._play(each) for each in self._begun()]
+        return [self._play(place, each) for place, each in enumerate(self._begun())]
 
     def _begun(self) -> list[ActiveRule]:
         rules = [begun(rule, self._pipeline.label) for rule in self._pipeline.decisions]
@@ -122,37 +123,40 @@ class Trial:
         events = hashes([one.event_id for one in waiting]).tolist() if waiting else []
         names = hashes([one.business_id or "" for one in waiting]).tolist() if waiting else []
         for one, event, business in zip(waiting, events, names, strict=True):
-            classes = len(self._pipeline.label.classes)
-            probabilities = of_these_classes(one.probabilities, classes)
-            if probabilities is None or probabilities_problem(probabilities, classes) is not None:
+            strengths = [each.subject.strength(one) for each in self._rules]
+            known = [each for each in strengths if each is not None]
+            if len(known) < len(strengths) or said_problem(one, self._pipeline.label) is not None:
                 continue
             self.scored += 1
             self._quarters.add(one.time // _QUARTER)
             told = [self._truth.get((BY_EVENT, event))]
             if one.business_id is not None:
                 told.append(self._truth.get((BY_BUSINESS, business)))
-            truth = max((each for each in told if each is not None), default=(0, -1))[1]
-            if truth >= 0 or any(each.concerns(probabilities[each.number]) for each in self._rules):
-                self._cases.append(_Case(event, one.time, one.key, probabilities, truth))
+            truth = max((each for each in told if each is not None), default=(0, None))[1]
+            if truth is not None or any(
+                each.concerns(strength) for each, strength in zip(self._rules, known, strict=True)
+            ):
+                self._cases.append(_Case(event, one.time, one.key, known, truth))
 
-    def _play(self, rule: ActiveRule) -> Tried:
-        number, book = rule.number, rule.book
+    def _play(self, place: int, rule: ActiveRule) -> Tried:
+        book = rule.book
         decided = [
-            rule.decide(case.key, case.time, probability) if rule.concerns(probability) else None
+            rule.decide(case.key, case.time, strength) if rule.concerns(strength) else None
             for case in self._cases
-            for probability in [case.probabilities[number]]
+            for strength in [case.strengths[place]]
         ]
         for quarter in self._quarters:
             book.days.setdefault(book.day(quarter * _QUARTER), Day())
         alert = np.array([each == "alert" for each in decided], bool)
         abstain = np.array([each == "abstain" for each in decided], bool)
-        truth = np.array([case.truth for case in self._cases], np.int64)
-        judged, of_class = alert & (truth >= 0), truth == number
+        judged = alert & np.array([case.truth is not None for case in self._cases], bool)
+        of_class = np.array([rule.subject.is_of(case.truth) for case in self._cases], bool)
         return Tried(
             rule.rule,
             rule.bounds,
+            "" if rule.bounds.alert is None else rule.subject.shown(rule.bounds.alert),
             dict(sorted(book.days.items())),
-            _share((truth == number)[judged]),
+            _share(of_class[judged]),
             _share(alert[of_class]),
             _share(abstain[of_class]),
             int(judged.sum()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -74,7 +75,7 @@ def sound_predictions(
 
     Args:
         batch: of records.
-        spec: whose classes have the probabilities.
+        spec: what they are of.
         latest: (n,) event time, µs, beyond which each record's can't be: an earlier version let such events through.
 
     Returns:
@@ -83,11 +84,10 @@ def sound_predictions(
     """
     bad: Bad = []
     found, at = _decode(batch, bad)
-    classes = len(spec.classes)
     problems = [
         time_problem(one.time)
         or _ahead_problem(one.time, limit)
-        or probabilities_problem(one.probabilities, classes)
+        or said_problem(one, spec)
         or _model_problem(one.model)
         for one, limit in zip(found, latest[at].tolist(), strict=True)
     ]
@@ -105,6 +105,11 @@ def hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
     return hash_strings(np.concatenate([np.zeros(1, np.int64), ends]), np.frombuffer(b"".join(encoded), np.uint8))
 
 
+def said_problem(one: Prediction, spec: LabelSpec) -> str | None:
+    """What is wrong with what a record says of its event, if anything is."""
+    return _number_problem(one) if spec.is_number else probabilities_problem(one.probabilities, len(spec.classes))
+
+
 def probabilities_problem(probabilities: Sequence[float] | None, classes: int) -> str | None:
     """What is wrong with a record's probabilities, if anything is. None stands for a record without a model.
 
@@ -116,6 +121,16 @@ def probabilities_problem(probabilities: Sequence[float] | None, classes: int) -
         return f"{len(probabilities)} probabilities for {classes} classes"
     if not all(0 <= p <= 1 for p in probabilities) or abs(sum(probabilities) - 1) > _TOLERANCE:
         return f"{list(probabilities)} are no probabilities that sum to 1"
+    return None
+
+
+def _number_problem(one: Prediction) -> str | None:
+    """What is wrong with a record's number and its interval, if anything is. None of them: it is without a model."""
+    numbers = [one.low, one.value, one.high]
+    known = [each for each in numbers if each is not None]
+    whole = len(known) in (0, len(numbers)) and all(map(math.isfinite, known))
+    if not whole or known != sorted(known):
+        return f"low, value, high are {numbers}, which are no number within its interval"
     return None
 
 

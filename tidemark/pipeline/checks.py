@@ -10,10 +10,11 @@ from tidemark.pipeline.ask_checks import ask_problems
 from tidemark.pipeline.budget_checks import budget_problems
 from tidemark.pipeline.checked import CheckedTexts
 from tidemark.pipeline.column_checks import column_problems, duplicate_problems, scale_problems
+from tidemark.pipeline.decision_checks import decision_problems
 from tidemark.pipeline.durations import format_duration
 from tidemark.pipeline.label_checks import label_problems
 from tidemark.pipeline.label_studio_checks import label_studio_problems
-from tidemark.pipeline.model import DecisionRule, Due, Pipeline
+from tidemark.pipeline.model import Due, Pipeline
 from tidemark.pipeline.problem import Expressed, Problem, unknown_column
 from tidemark.pipeline.source_checks import source_problems
 from tidemark.pipeline.training_params import problems as problems_of
@@ -55,7 +56,7 @@ def find_problems(pipeline: Pipeline, checked: CheckedTexts | None = None) -> li
     return [
         *_topics(pipeline),
         *_outputs(pipeline),
-        *_decisions(pipeline),
+        *decision_problems(pipeline),
         *_partitions(pipeline),
         *column_problems(pipeline),
         *duplicate_problems(pipeline),
@@ -143,36 +144,6 @@ def _outputs(pipeline: Pipeline) -> Iterator[Problem]:
         taken.add(output.topic)
         if output.registry is not None and output.format != "avro":
             yield Problem(f"outputs[{i}].registry", f"is no setting of the format '{output.format}'; remove it")
-
-
-def _decisions(pipeline: Pipeline) -> Iterator[Problem]:
-    names = [rule.name for rule in pipeline.decisions]
-    for i, rule in enumerate(pipeline.decisions):
-        where = f"decisions[{i}]"
-        if rule.name in names[:i]:
-            yield Problem(f"{where}.name", f"'{rule.name}' is the name of two rules; rename one")
-        if rule.of is not None and rule.of not in pipeline.label.classes:
-            yield Problem(f"{where}.of", f"'{rule.of}' is no class; {did_you_mean(rule.of, pipeline.label.classes)}")
-        if rule.suppress is not None and rule.suppress > pipeline.retention.events:
-            yield Problem(
-                f"{where}.suppress",
-                "lasts longer than decisions are kept, by which it is known; shorten it, or lengthen retention.events",
-            )
-        yield from _bounds(pipeline, rule, where)
-
-
-def _bounds(pipeline: Pipeline, rule: DecisionRule, where: str) -> Iterator[Problem]:
-    if (rule.threshold is None) == (rule.costs is None):
-        yield Problem(where, "a rule has either a threshold or costs; write one of them")
-    positive = pipeline.label.positive
-    if rule.threshold == "recall" and pipeline.alerts is None:
-        yield Problem(f"{where}.threshold", "'recall' follows [alerts], which is missing; add it, with its recall")
-    elif rule.threshold == "recall" and rule.of not in (None, positive):
-        yield Problem(f"{where}.of", f"[alerts] is about '{positive}'; remove it, or write a number as threshold")
-    if rule.abstain_from is not None and rule.costs is not None:
-        yield Problem(f"{where}.abstain_from", "with costs it follows from costs.review; remove it")
-    elif rule.abstain_from is not None and isinstance(rule.threshold, float) and rule.abstain_from >= rule.threshold:
-        yield Problem(f"{where}.abstain_from", "lies not below the threshold, so nothing would abstain; lower it")
 
 
 def _format_settings(pipeline: Pipeline, number: int) -> Iterator[Problem]:

@@ -746,6 +746,9 @@ class Alerts(Section):
     """Alerts a day that people can look at."""
 
 
+Bounded = Annotated[float | int, Field(ge=-1e100, le=1e100)]
+
+
 class Costs(Section):
     """What a decision costs, in one unit, whichever that is: the cheapest on average is taken."""
 
@@ -768,11 +771,18 @@ class DecisionRule(Section):
     """Probability of the class from which on an event is an alert. `"recall"`: the one that `[alerts]` knows to find
     enough; until one is known there is no alert, and of a new model that has none yet, that of the one before
     holds."""
+    at_most: Unless[Annotated[Bounded, Unit("the label's own")]] = None
+    """Where the label is a number: an event whose number is this or less is an alert."""
+    at_least: Unless[Annotated[Bounded, Unit("the label's own")]] = None
+    """The same, of a number that is this or more."""
+    by: Unless[Literal["value", "low", "high"]] = None
+    """Which of a prediction's numbers is compared: the `value` that is foretold, which is the default, or an end of its
+    interval. `at_most` with `high` is sure, and with `low` cautious; `at_least` the other way round."""
     costs: Unless[Costs] = None
     """In place of a threshold: it follows from what errors cost."""
-    abstain_from: Unless[Annotated[float, Field(gt=0, lt=1), Unit("probability")]] = None
+    abstain_from: Unless[Annotated[Bounded, Unit("probability, or the label's own")]] = None
     """With a threshold: from this probability on, and below the threshold, the decision is `abstain`: a person should
-    look."""
+    look. Of a number, from this number on, and short of the one from which on it is an alert."""
     suppress: Unless[Duration] = None
     """For so long after an alert another event of the key is `suppressed`, by event time; after an `abstain` another
     one, but no alert."""

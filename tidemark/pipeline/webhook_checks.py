@@ -46,16 +46,22 @@ def _filters(key: str, webhook: WebhookSpec, pipeline: Pipeline) -> Iterator[Pro
         given: list[str] = list(getattr(webhook, name) or [])
         if len(set(given)) != len(given):
             yield Problem(f"{key}.{name}", "something is named twice; write each once")
-    for name in webhook.classes or []:
+    if webhook.classes is not None and pipeline.label.is_number:
+        yield Problem(f"{key}.classes", "the label is a number; remove it, and all labels are told")
+    for name in [] if pipeline.label.is_number else webhook.classes or []:
         if name not in pipeline.label.classes:
             yield Problem(f"{key}.classes", f"'{name}' is no class; {did_you_mean(name, pipeline.label.classes)}")
+    yield from _rules(key, webhook, pipeline)
+    filters = {"classes": "label.completed", "rules": "decision.made", "alarms": "drift.detected"}
+    for name, event in filters.items():
+        if getattr(webhook, name) is not None and event not in webhook.events:
+            yield Problem(f"{key}.{name}", f"is of '{event}', which is not in events; add that, or remove this")
+
+
+def _rules(key: str, webhook: WebhookSpec, pipeline: Pipeline) -> Iterator[Problem]:
     rules = [rule.name for rule in pipeline.decisions]
     for name in webhook.rules or []:
         if name not in rules:
             yield Problem(f"{key}.rules", f"'{name}' is no rule of [[decisions]]; {did_you_mean(name, rules)}")
     if "decision.made" in webhook.events and not rules:
         yield Problem(f"{key}.events", "'decision.made' needs [[decisions]]; declare a rule, or remove it")
-    filters = {"classes": "label.completed", "rules": "decision.made", "alarms": "drift.detected"}
-    for name, event in filters.items():
-        if getattr(webhook, name) is not None and event not in webhook.events:
-            yield Problem(f"{key}.{name}", f"is of '{event}', which is not in events; add that, or remove this")

@@ -93,7 +93,8 @@ class Decision(Record, frozen=True, kw_only=True):
 
     `alert`: tell of it. `abstain`: a person should look. `suppressed`: the key was told of lately. `over_budget`: the
     day's alerts are spent, or are for likelier events. `of` is the class, `probability` the model's of it, and
-    `threshold` the one in force.
+    `threshold` the one in force. Where the label is a number both are null; `value`, `low` and `high` are the
+    prediction's, and `threshold` is the number that `by`, one of these three, was compared with.
     """
 
     event_id: str
@@ -102,11 +103,15 @@ class Decision(Record, frozen=True, kw_only=True):
     time: Int64
     rule: str
     decided: Decided
-    of: str
-    probability: float
+    of: str | None
+    probability: float | None
     threshold: float
     model: str
     late: bool = False
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    by: str | None = None
 
 
 class Candidate(Record, frozen=True, kw_only=True):

@@ -6,7 +6,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from msgspec import UNSET
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline, WebhookSpec
@@ -115,6 +117,7 @@ class Teller:
         self._rules = None if spec.rules is None else frozenset(spec.rules)
         self._alarms = frozenset(spec.alarms or ALARMS)
         self._topics = pipeline.topics
+        self._unit = pipeline.label.unit if pipeline.label.is_number else UNSET
         self._manifest: ModelManifest | None = None
         self.champion = ""
 
@@ -183,6 +186,7 @@ class Teller:
                 confidence=label.confidence,
                 answers=label.answers,
                 annotators=label.annotators,
+                unit=self._unit,
             )
         else:
             return None
@@ -203,8 +207,15 @@ class Teller:
             probability=found.probability,
             threshold=found.threshold,
             model=found.model,
+            **self._numbers(found),
         )
         return event_of("decision.made", iso(record.timestamp * 1_000), self._name, data, record.position)
+
+    def _numbers(self, found: Decision) -> dict[str, Any]:
+        """What is told of a number and its interval; nothing where the label is a class."""
+        if self._unit is UNSET:
+            return {}
+        return {name: getattr(found, name) for name in ("value", "low", "high", "by")} | {"unit": self._unit}
 
     def _alarm(self, record: Received) -> Event | None:
         name = (record.key or b"").decode(errors="replace")

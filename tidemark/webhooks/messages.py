@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,6 +19,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
 class LabelCompleted(Data, frozen=True, kw_only=True):
     """A case has its label: one person's answer, or the verdict on several. A later one of the event replaces it.
 
+    label: the class, or the text of a number.  unit: of the number, null where the pipeline has none.
     event_time: of the event.  annotators: who answered, where several did.  reason: why it was asked.  confidence: of
     the label.  model: that was in force when it was asked.  supersedes: `annotation_id` of the label that it replaces.
     """
@@ -37,6 +39,7 @@ class LabelCompleted(Data, frozen=True, kw_only=True):
     confidence: float | None = None
     answers: int | None = None
     annotators: list[str] | None = None
+    unit: str | UnsetType | None = UNSET
 
 
 class LabelRetracted(Data, frozen=True, kw_only=True):
@@ -63,7 +66,11 @@ class ChampionChanged(Data, frozen=True, kw_only=True):
 
 
 class DecisionMade(Data, frozen=True, kw_only=True):
-    """A rule's `alert`, or its `abstain`. of: the class.  probability: the model's of it.  threshold: that held."""
+    """A rule's `alert`, or its `abstain`. of: the class.  probability: the model's of it.  threshold: that held.
+
+    Where the label is a number both are null, and there is more.  value, low, high: the model's number and its
+    interval.  by: which of these was compared with the threshold.  unit: of them all, null where the pipeline has none.
+    """
 
     event_id: str
     business_id: str | None
@@ -71,10 +78,15 @@ class DecisionMade(Data, frozen=True, kw_only=True):
     event_time: str | None
     rule: str
     decided: str
-    of: str
-    probability: float
+    of: str | None
+    probability: float | None
     threshold: float
     model: str
+    value: float | UnsetType | None = UNSET
+    low: float | UnsetType | None = UNSET
+    high: float | UnsetType | None = UNSET
+    by: str | UnsetType | None = UNSET
+    unit: str | UnsetType | None = UNSET
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):

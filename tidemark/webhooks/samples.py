@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from msgspec import UNSET
 
 from tidemark.pipeline.model import Pipeline
 from tidemark.webhooks.events import ALARMS
@@ -32,6 +35,11 @@ def sample(kind: str, pipeline: Pipeline, now: float) -> Data:
         It.
 
     """
+    label, number = pipeline.label, float(pipeline.label.max or 0)
+    subject: dict[str, Any] = {"of": label.positive, "probability": 0.9, "threshold": 0.5}
+    if label.is_number:
+        interval = dict.fromkeys(("value", "low", "high"), number)
+        subject = {"of": None, "probability": None, "threshold": number, "by": "value", "unit": label.unit, **interval}
     at, event = iso(int(now * 1e6)), f"{pipeline.raw_topics[0]}-0-1-00000000"
     told: Mapping[str, Data] = {
         "decision.made": DecisionMade(
@@ -41,17 +49,16 @@ def sample(kind: str, pipeline: Pipeline, now: float) -> Data:
             event_time=at,
             rule=pipeline.decisions[0].name if pipeline.decisions else "example",
             decided="alert",
-            of=pipeline.label.positive,
-            probability=0.9,
-            threshold=0.5,
             model="v000001-00000000",
+            **subject,
         ),
         "label.completed": LabelCompleted(
             event_id=event,
             business_id="example",
             key="example",
             event_time=at,
-            label=pipeline.label.positive,
+            label=repr(number) if label.is_number else label.positive,
+            unit=label.unit if label.is_number else UNSET,
             annotator="example",
             answered_at=at,
             known_at=at,

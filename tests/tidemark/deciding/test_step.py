@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from models import START, small_pipeline
+from models import START, number_pipeline, small_pipeline
 from msgspec.structs import replace
 
 from tidemark.deciding.state import DecideState
@@ -213,3 +213,46 @@ def test_metadata_of_another_program_is_refused_and_ones_own_says_where_the_thre
     for wrong in ("monitor1:{}", "decide1:x", f"decide1:{'9' * 30}"):
         with pytest.raises(TopicError, match="not one it wrote"):
             state.open(partition, wrong)
+
+
+NUMBERS = """
+    [[decisions]]
+    name = "soon"
+    at_most = 2
+    abstain_from = 4
+    [[decisions]]
+    name = "sure"
+    at_most = 2
+    by = "high"
+"""
+
+
+def estimate(number: int, low: float, value: float, high: float) -> Prediction:
+    return replace(prediction(number, None, f"k{number}"), value=value, low=low, high=high)
+
+
+def test_rules_of_a_number_go_by_it_or_by_an_end_of_its_interval() -> None:
+    deciding = Deciding(number_pipeline(extra=NUMBERS))
+    rows = [(-1.0, 0.0, 1.5), (0.0, 2.0, 4.0), (1.0, 3.0, 5.0), (2.0, 4.5, 7.0)]
+    given = [estimate(number, *row) for number, row in enumerate(rows)]
+    found = deciding.decisions(predictions(*given, prediction(9, None), replace(prediction(10, 0.9), model="old")))
+    assert [(each.rule, each.event_id, each.decided) for each in found] == [
+        ("soon", "e0", "alert"),
+        ("sure", "e0", "alert"),
+        ("soon", "e1", "alert"),
+        ("soon", "e2", "abstain"),
+    ]
+    first, sure = found[:2]
+    assert (first.of, first.probability, first.threshold, first.by) == (None, None, 2, "value")
+    assert (sure.by, sure.low, sure.value, sure.high) == ("high", -1, 0, 1.5)
+    again = Deciding(number_pipeline(extra=NUMBERS), found)
+    assert again.decisions(predictions(*given)) == []
+    strangers = [replace(found[0], event_id="e1", by="low"), replace(found[0], event_id="e1", by=None, probability=0.9)]
+    assert len(Deciding(number_pipeline(extra=NUMBERS), strangers).decisions(predictions(given[1]))) == 1
+
+
+def test_a_number_that_lies_outside_its_interval_or_has_none_is_a_dead_letter() -> None:
+    deciding = Deciding(number_pipeline(extra=NUMBERS))
+    wrong = [estimate(1, 0.0, -1.0, 1.0), replace(estimate(2, 0.0, 0.0, 0.0), high=None)]
+    assert deciding.decisions(predictions(*wrong)) == []
+    assert [reason.partition(",")[0] for reason in deciding.refused] == ["low"] * 2

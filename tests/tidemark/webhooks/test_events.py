@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from models import small_pipeline
+from models import number_pipeline, small_pipeline
 
-from tidemark.errors import RecordError
+from tidemark.errors import ConfigError, RecordError
 from tidemark.pipeline import Pipeline
 from tidemark.records import Champion, Decided, Decision, Label, LabelStatus, Metric, decode, encode
 from tidemark.registry.codec import CHAMPION_KEY, signed
@@ -36,6 +36,12 @@ events = {events}
 {more}
 """
     )
+
+
+def teller_of_numbers(*events: str, more: str = "") -> Teller:
+    hook = f'name = "w"\nurl = "https://hooks.example.com/x"\nsecret_env = "SECRET"\nevents = {list(events)}\n'
+    pipeline = number_pipeline(extra=f"[[webhooks]]\n{hook}{more}")
+    return Teller(pipeline, pipeline.webhooks[0], None)
 
 
 def teller(*events: str, more: str = "", secret: bytes | None = None) -> Teller:
@@ -313,7 +319,9 @@ def test_each_type_has_a_schema_that_its_sample_fits(kind: str) -> None:
     assert told(event)["type"] == kind
     schema = json_schema(kind)
     data = schema["$defs"][TYPES[kind].__name__]
-    assert set(json.loads(event.body)["data"]) == set(data["properties"])
+    sent = set(json.loads(event.body)["data"])
+    assert set(data["required"]) <= sent <= set(data["properties"])
+    assert set(data["properties"]) - sent <= {"value", "low", "high", "by", "unit"}  # of a label that is a number
     assert data["description"]
 
 
@@ -355,3 +363,36 @@ def test_alerts_and_what_is_left_to_a_person_are_told_of_the_rules_that_are_name
     ]
     assert kept == ["alert", "abstain"]
     assert one.event(at("p.decisions", encode(msgspec.structs.replace(decision, rule="other")))) is None
+
+
+def test_decisions_and_labels_of_a_number_tell_it_with_its_unit_and_interval() -> None:
+    rule = '[[decisions]]\nname = "soon"\nat_most = 2\nby = "low"\n'
+    one = teller_of_numbers("decision.made", "label.completed", more=rule)
+    decision = Decision(
+        event_id="p.raw-0-1-0a1b2c3d",
+        business_id="B1",
+        key="k",
+        time=MICROS,
+        rule="soon",
+        decided="alert",
+        of=None,
+        probability=None,
+        threshold=2.0,
+        model="v000001-00000000",
+        value=3.0,
+        low=1.0,
+        high=5.0,
+        by="low",
+    )
+    data = told(one.event(at("p.decisions", encode(decision))))["data"]
+    assert (data["of"], data["probability"], data["threshold"], data["by"]) == (None, None, 2.0, "low")
+    assert (data["low"], data["value"], data["high"], data["unit"]) == (1.0, 3.0, 5.0, "h")
+    answered = told(one.event(at("p.labels", encode(label(name="2.5")))))["data"]
+    assert (answered["label"], answered["unit"]) == ("2.5", "h")
+    pipeline = number_pipeline(extra=rule)
+    for kind in ("decision.made", "label.completed"):
+        made = msgspec.to_builtins(sample(kind, pipeline, NOW))
+        assert set(made) == set(data if kind == "decision.made" else answered)
+        assert made["unit"] == "h"
+    with pytest.raises(ConfigError, match="the label is a number; remove it, and all labels are told"):
+        teller_of_numbers("label.completed", more="classes = ['yes']\n")
