@@ -218,7 +218,7 @@ class CaseLayout:
         said, version, earlier = task.estimate, task.model, ""
         if details is not None and details.current_estimate is not None:
             if said is not None and details.contributions_model != version:
-                earlier = f"{version} said {number.roughly(said.value)} when it was asked"
+                earlier = f"{version} said {number.foretold(said)} when it was asked"
             said, version = details.current_estimate, details.contributions_model
         if said is None:
             return None
@@ -227,13 +227,13 @@ class CaseLayout:
             return round(min(max(100 * (value - number.least) / (number.greatest - number.least), 0.0), 100.0), 2)
 
         foretold = Foretold(
-            value=number.roughly(said.value),
+            value=number.foretold(said),
             between=number.between(said),
             at=place(said.value),
             low=place(said.low),
             width=round(place(said.high) - place(said.low), 2),
-            least=number.roughly(number.least),
-            greatest=number.roughly(number.greatest),
+            least=number.written(number.least),
+            greatest=number.written(number.greatest),
         )
         parts, more = ([], 0) if details is None else self._parts(task, details)
         return Opinion(version, [], earlier, parts, more, "What makes it less and more", foretold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -11,8 +12,8 @@ from tidemark.pipeline.numbers import DIGITS
 from tidemark.records import LabelStatus
 from tidemark.records import Reason as CaseReason
 
-_ROUGHLY: Final = 3
-"""Digits of a number that is foretold."""
+_OF_WIDTH: Final = 3
+"""Digits of an interval's width to which a number that is foretold is rounded, and the interval's ends."""
 
 Value = str | float | int | bool | None
 EventKind = Literal[
@@ -131,13 +132,13 @@ class NumberRange:
         """A number with its unit, for people."""
         return f"{number:,.{DIGITS}g} {self.unit}".rstrip()
 
+    def foretold(self, estimate: Estimate) -> str:
+        """A number that is foretold, for people: no model knows as many digits as an answer has."""
+        return f"{_rounded(estimate.value, estimate)} {self.unit}".rstrip()
+
     def between(self, estimate: Estimate) -> str:
         """Where a number lies nine times of ten, for people."""
-        return f"{estimate.low:,.{_ROUGHLY}g} to {self.roughly(estimate.high)}"
-
-    def roughly(self, number: float) -> str:
-        """A number that is foretold, for people: no model knows as many digits as an answer has."""
-        return f"{number:,.{_ROUGHLY}g} {self.unit}".rstrip()
+        return f"{_rounded(estimate.low, estimate)} to {_rounded(estimate.high, estimate)} {self.unit}".rstrip()
 
     @property
     def bounds(self) -> str:
@@ -148,6 +149,14 @@ class NumberRange:
     def usually(self) -> str:
         """Where most answers lie, for people; "" where that is not known."""
         return "" if self.usual is None else f"{self.usual[0]:,.{DIGITS}g} to {self.written(self.usual[1])}"
+
+
+def _rounded(number: float, estimate: Estimate) -> str:
+    """A number of an estimate, rounded by the width of its interval: so its ends differ as people are told them."""
+    width = estimate.high - estimate.low
+    if math.isfinite(width) and width > 0:
+        number = round(number, _OF_WIDTH - 1 - math.floor(math.log10(width))) + 0.0  # of -0.0 the sign is gone
+    return f"{number:,.{DIGITS}g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from console_world import World, cases_alike, fraud_cases, world
 from playwright.sync_api import Page, expect
 from wear_world import foretold, tell, wear_desk, wear_model, wear_pipeline
 
+from labeling_grpc.client.values import Estimate, NumberRange
 from support import wait_until
 from tidemark.records import Label, decode
 
@@ -140,19 +141,23 @@ def test_the_page_shows_what_the_model_foretells_its_interval_and_what_moved_it(
         with browser.page() as page:
             sign_in(page, its)
             shown = page.locator(".opinion")
-            expect(shown.locator(".foretold strong")).to_have_text(re.compile(r"^\d+(\.\d)? h$"))
+            expect(shown.locator(".foretold strong")).to_have_text(re.compile(r"^\d+(\.\d+)? h$"))
             expect(shown.locator(".foretold")).to_contain_text("nine times of ten")
             assert barriers(page) == []
             its.use(now)
             page.reload()
             expect(shown.locator("header")).to_contain_text("v000004-89abcdef")
-            expect(shown.locator("header")).to_contain_text(re.compile(r"v000003-89abcdef said \d+(\.\d)? h when"))
+            expect(shown.locator("header")).to_contain_text(re.compile(r"v000003-89abcdef said \d+(\.\d+)? h when"))
             expect(shown.get_by_role("heading", name="What makes it less and more")).to_be_visible()
             name = page.locator("#case-name").inner_text()
             case = next(case for case in cases if str(case.business_id) in name)
             assert case.value is not None
-            expect(shown.locator(".foretold strong")).to_have_text(f"{case.value:.3g} h")
-            expect(shown.locator(".foretold")).to_contain_text(f"{case.low:.3g} to {case.high:.3g} h")
+            assert case.low is not None
+            assert case.high is not None
+            said, hours = Estimate(case.value, case.low, case.high), NumberRange("h", 0, 500, 1)
+            expect(shown.locator(".foretold strong")).to_have_text(hours.foretold(said))
+            expect(shown.locator(".foretold")).to_contain_text(hours.between(said))
+            assert shown.locator(".ends span").all_inner_texts() == ["0 h", "500 h"]
             added = [
                 float(text.replace("\u2212", "-")) for text in shown.locator(".parts td:last-child").all_inner_texts()
             ]

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from tidemark.runtime.figures import figure
+
 
 class ArmCurve(msgspec.Struct, frozen=True, kw_only=True):
     """A pipeline that was played.
@@ -70,6 +72,13 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
         """The pipeline as it is."""
         return self.arms[0]
 
+    @property
+    def least(self) -> float:
+        """The least quality that is drawn: 0; of R², which may be below it, what it falls to, and -1 at least."""
+        if self.spread is None:
+            return 0.0
+        return max(-1.0, min(0.0, *(min(*arm.mean, arm.low[-1]) for arm in self.arms)))
+
     def told(self, value: float) -> str:
         """A quality for people; of numbers also how far off a model of this R² is."""
         return f"{value:.3f}{self.off(value)}"
@@ -78,7 +87,8 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
         """Where labels are numbers, how far off a model of an R² is, in brackets; "" where they are classes."""
         if self.spread is None:
             return ""
-        return f" (RMSE {self.spread * math.sqrt(max(0.0, 1 - value)):.3g}{f' {self.unit}' if self.unit else ''})"
+        rmse = figure(self.spread * math.sqrt(max(0.0, 1 - value)))
+        return f" (RMSE {rmse}{f' {self.unit}' if self.unit else ''})"
 
     def arm(self, name: str) -> ArmCurve:
         """The arm of a name."""

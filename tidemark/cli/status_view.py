@@ -22,6 +22,7 @@ from tidemark.observe.words import (
     rate_words,
     seconds_words,
 )
+from tidemark.runtime.figures import figure
 from tidemark.runtime.safe_text import safe
 
 _STATES: Final = {
@@ -174,8 +175,8 @@ def _annotators(found: LabelingStatus) -> Table:
 def _figures(status: Status) -> Table:
     table = _table("figure", "value", "95 % interval", "n", "of model", text={"figure", "of model"})
     for metric in status.figures:
-        value = "–" if metric.value is None else f"{metric.value:,.4g}"
-        interval = "" if metric.low is None or metric.high is None else f"{metric.low:,.3g} to {metric.high:,.3g}"
+        value = "–" if metric.value is None else figure(metric.value, 4)
+        interval = "" if metric.low is None or metric.high is None else f"{figure(metric.low)} to {figure(metric.high)}"
         table.add_row(safe(f"{metric.name} ({metric.source})"), value, interval, f"{metric.n:,}", safe(metric.model))
     return table
 

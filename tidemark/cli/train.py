@@ -17,6 +17,7 @@ from tidemark.formats.reading import kind_of
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.number_checks import refuse_number
 from tidemark.registry.signature import signing_key
+from tidemark.runtime.figures import figure
 from tidemark.runtime.safe_text import safe
 
 app = typer.Typer(add_completion=False)
@@ -99,8 +100,8 @@ def _off(figures: Mapping[str, float | None], unit: str | None) -> str:
     held = 100 * (figures.get("holdout_interval_coverage") or 0)
     return (
         f"on the last fifth ({figures['holdout_rows']:,.0f} rows), a model of the "
-        f"{figures['holdout_learnt_from']:,.0f} labels known before is off by {mae:.3g}{of} on average "
-        f"(RMSE {rmse:.3g}{of}, R² {share:.2f}); {held:.0f} % of its 90 % intervals hold"
+        f"{figures['holdout_learnt_from']:,.0f} labels known before is off by {figure(mae)}{of} on average "
+        f"(RMSE {figure(rmse)}{of}, R² {share:.2f}); {held:.0f} % of its 90 % intervals hold"
     )
 
 

@@ -12,6 +12,7 @@ from tidemark.observe.status_record import (
     LabelingStatus,
     QualityStatus,
 )
+from tidemark.runtime.figures import figure
 
 R_SQUARED: Final = "r_squared"
 """The one measure that is no share: below 0 for a model that is worse than to say the mean."""
@@ -74,7 +75,7 @@ def quality_words(found: QualityStatus) -> str:
     text = f"{measure}{of} {found.value:.2f}{interval} on {found.n:,} random answers it had not learnt from"
     if found.rmse is not None and found.mae is not None:
         unit = f" {found.unit}" if found.unit else ""
-        text += f", off by {found.mae:.3g}{unit} on average (RMSE {found.rmse:.3g}{unit})"
+        text += f", off by {figure(found.mae)}{unit} on average (RMSE {figure(found.rmse)}{unit})"
     if found.way == "forward validation":
         text += ", the newest, as older ones no longer tell"
     if found.chance is not None:

@@ -18,6 +18,7 @@ from labeling_grpc.client.values import CaseDetails, Comment, NumberRange, Simil
 from tidemark.cli.sitting.class_keys import MANY, numbers_of
 from tidemark.records import NO_MODEL
 from tidemark.runtime import safe_text as shown
+from tidemark.runtime.figures import figure
 
 _LIKELY: Final = 8
 """Classes whose probabilities are shown where there are many."""
@@ -198,14 +199,14 @@ def _number_opinion(task: Task, number: NumberRange, details: CaseDetails | None
     earlier = ""
     if details is not None and details.current_estimate is not None:
         if said is not None and details.contributions_model != version:
-            earlier = f", {version} when it was asked: {number.roughly(said.value)}"
+            earlier = f", {version} when it was asked: {number.foretold(said)}"
         said, version = details.current_estimate, details.contributions_model
     if said is None:
         return Text.assemble(("model ", "dim"), "none yet")
     told = safe(f", nine times of ten {number.between(said)}")
     return Group(
         Text.assemble(("model ", "dim"), (safe(f"{version}{earlier}").plain, "dim")),
-        Text.assemble((safe(number.roughly(said.value)).plain, "bold"), told),
+        Text.assemble((safe(number.foretold(said)).plain, "bold"), told),
     )
 
 
@@ -262,7 +263,7 @@ def _shown(value: Value) -> Text:
         case bool():
             return Text("yes" if value else "no")
         case float():
-            return Text(f"{value:,.6g}")
+            return Text(figure(value, 6))
         case int():
             return Text(str(value))
         case str():
