@@ -305,23 +305,23 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
     async def _fill(
         self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase], request: pb.LeaseTasksRequest
     ) -> None:
+        """Tell of cases that were leased; they go back where nobody is told of them, for whoever asked is gone."""
         room, names = share(len(leased)), self._categories.response()
-        for case in leased:
-            mapping.add_task(response, case, room, names)
-        response.question.CopyFrom(await self._question.message())
-        response.waiting = self._writer.store.counts.waiting
-        if (request.HasField("details") and leased) or request.progress:
-            await self._tell(response, leased, request)
+        try:
+            for case in leased:
+                mapping.add_task(response, case, room, names)
+            response.question.CopyFrom(await self._question.message())
+            response.waiting = self._writer.store.counts.waiting
+            if (request.HasField("details") and leased) or request.progress:
+                await self._tell(response, request)
+        except BaseException:
+            if leased:
+                self._writer.give_back(leased)
+            raise
 
-    async def _tell(
-        self, response: pb.LeaseTasksResponse, leased: Sequence[LeasedCase], request: pb.LeaseTasksRequest
-    ) -> None:
+    async def _tell(self, response: pb.LeaseTasksResponse, request: pb.LeaseTasksRequest) -> None:
         """Add what is asked for besides; leased cases go out without it where the database can't be read."""
         try:
             await self._reader.ask(self._leased.add, response, request, caller.get())
         except RefusedError as error:
             log.info("cases are given out without what is known of them: %s", error)
-        except asyncio.CancelledError:
-            if leased:
-                self._writer.give_back(leased)
-            raise

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from models import rows, small_model, small_pipeline
 
 from labeling_grpc.api.case_details import Details, Entries
 from labeling_grpc.api.leased_details import LeasedDetails
+from labeling_grpc.api.question import AskedQuestion
 from labeling_grpc.assist import nearest_labeled
 from labeling_grpc.assist.champion_follower import Champion
 from labeling_grpc.assist.nearest_labeled import SimilarCases
@@ -275,6 +277,47 @@ def test_cases_whose_details_nobody_waits_for_go_back_at_once(
         call.cancel()
         wait_until(lambda: len(ben.lease(6)) == 6, "the cases are kept for who is gone")
         over.set()
+
+
+def test_cases_go_back_at_once_if_who_asked_is_gone_before_the_question_is_told(
+    served: LabelingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a number the question tells what is usual, which is read from the queue's database."""
+    begun, asked_by = threading.Event(), ["ada"]
+    message = AskedQuestion.message
+
+    async def slow(question: AskedQuestion) -> pb.Question:
+        if asked_by.pop() == "ada":
+            begun.set()
+            await asyncio.sleep(60)
+        return await message(question)
+
+    monkeypatch.setattr(AskedQuestion, "message", slow)
+    with grpc.insecure_channel(served.address) as channel, LabelingClient(served.address, "ben") as ben:
+        stub: Any = labeling_pb2_grpc.LabelingServiceStub(channel)
+        call = stub.LeaseTasks.future(pb.LeaseTasksRequest(annotator="ada", max_tasks=6))
+        assert begun.wait(30)
+        asked_by += ["ben"] * 10_000
+        call.cancel()
+        wait_until(lambda: len(ben.lease(6)) == 6, "the cases are kept for who is gone")
+
+
+@pytest.mark.parametrize("where", ["details", "question"])
+def test_cases_that_nobody_is_told_of_for_a_bug_go_back_at_once(
+    served: LabelingServer, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    request = pb.LeaseTasksRequest(annotator="ada", max_tasks=6, details=pb.GetCaseRequest(most=1))
+    with monkeypatch.context() as patch, grpc.insecure_channel(served.address) as channel:
+        owner: Any = LeasedDetails if where == "details" else AskedQuestion
+        patch.setattr(owner, "add" if where == "details" else "message", broken)
+        stub: Any = labeling_pb2_grpc.LabelingServiceStub(channel)
+        with pytest.raises(grpc.RpcError, match="a bug in the labeling service"):
+            stub.LeaseTasks(request)
+    with LabelingClient(served.address, "ben") as ben:
+        wait_until(lambda: len(ben.lease(6)) == 6, "the cases are kept for whom a bug has refused")
 
 
 def test_details_that_are_asked_for_wrongly_are_refused_by_name(served: LabelingServer) -> None:
