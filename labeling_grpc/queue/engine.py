@@ -160,6 +160,8 @@ class Queue:
             for index, command in held.items():
                 results[index] = apply_held(work, command)
             work.flush()
+            for annotator in work.to_give_again:
+                self._gold.give_again(annotator)
         amended = {index: command for index, command in enumerate(commands) if isinstance(command, Amend)}
         if amended:
             for index, outcome in zip(amended, amend(work, list(amended.values())), strict=True):

@@ -127,6 +127,14 @@ class GoldTurns:
             assigned=assigned,
         )
 
+    def give_again(self, annotator: str) -> None:
+        """A case went back, gold or not, and its annotator has not passed on it: the same ones come again in its place.
+
+        Of a page that is loaded anew the gold case would be the one that does not come back.
+        """
+        if number := self._given.get(annotator, 0):
+            self._given[annotator] = number - 1
+
     def _drawn(self, annotator: str, number: int) -> int:
         text = f"{number} {annotator}".encode()
         return int.from_bytes(hashlib.blake2b(text, key=self._secret, digest_size=8).digest())
@@ -208,12 +216,16 @@ def renew(work: UnitOfWork, lease: GoldLease, lease_us: int) -> int | RefusedErr
     return refused or lease.lease_until
 
 
-def release(work: UnitOfWork, lease: GoldLease) -> int:
-    """Give a gold case back; 0 when the lease had ended before."""
+def release(work: UnitOfWork, lease: GoldLease, *, passed: bool) -> int:
+    """Give a gold case back, for good where its annotator has passed on it; 0 when the lease had ended before."""
     if _stale(work, lease) is not None:
         return 0
     lease.lease_until = _ENDED
-    _end(work, lease, _ENDED)
+    if passed:
+        _end(work, lease, _ENDED)
+    else:
+        work.connection.execute(gold_leases.delete().where(gold_leases.c.token == lease.token))
+        work.to_give_again.append(lease.annotator)
     return 1
 
 

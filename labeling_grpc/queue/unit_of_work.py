@@ -50,7 +50,7 @@ class UnitOfWork:
     now, wall: queue time and wall clock, µs.  shared: other replicas write the database too.  contended: a case that
     waits could not be given, for another replica looked at it.  audit: draws programs' cases that people answer too.
     acts: for the audit trail, written last, for replicas take turns at it.  golden: tokens of the gold cases that it
-    gave out.
+    gave out.  to_give_again: annotators of cases that went back and were not passed on, one for each.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class UnitOfWork:
         self.keyed: dict[tuple[str, str], dict[str, Any]] = {}
         self.annotations_by_event: dict[str, list[votes.Row]] = {}
         self.gold: dict[tuple[str, str], GoldLease] = {}
-        self.golden: set[str] = set()
+        self.golden, self.to_give_again = set[str](), list[str]()
         self.trust = votes.Trust(connection, rules)
         self.acts: list[Act] = []
         self._stopped: frozenset[str] | None = None

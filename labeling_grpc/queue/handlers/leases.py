@@ -124,10 +124,12 @@ def _renew(work: UnitOfWork, lease: LeaseRef, lease_us: int) -> int | RefusedErr
 def _release(work: UnitOfWork, lease: LeaseRef, *, passed: bool) -> int:
     """Give a case back; 0 when the lease had ended before."""
     if (held := work.gold.get((lease.event_id, lease.token))) is not None:
-        return gold.release(work, held)
+        return gold.release(work, held, passed=passed)
     case = _leased(work, lease.event_id, lease.token)
     if isinstance(case, RefusedError):
         return 0
+    if not passed and case.annotator is not None:
+        work.to_give_again.append(case.annotator)
     work.give_back(case, passed_by=case.annotator if passed else None)
     return 1
 

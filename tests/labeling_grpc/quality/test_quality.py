@@ -296,6 +296,23 @@ def test_a_gold_case_is_renewed_given_back_and_answered_as_any_other(desk: Opene
     assert here.store.counts.answered == 4
 
 
+def test_cases_that_go_back_and_were_not_passed_on_come_again_and_gold_ones_among_them(desk: Opened) -> None:
+    """Of a page that is loaded anew the gold case was the one that did not come back."""
+    here = desk(GOLDEN)
+    truth = golden(here, 20)
+    here.take_in(100)
+    for _ in range(5):
+        tasks = here.lease("ada", 6)
+        events = [task.event_id for task in tasks]
+        assert sum(event_id in truth for event_id in events) == 2
+        leases = tuple(LeaseRef(task.event_id, task.token) for task in tasks)
+        assert here.apply(ReleaseLeases(leases, passed=False)) == len(tasks)
+        again = here.lease("ada", 6)
+        assert [task.event_id for task in again] == events
+        for task in again:
+            here.answer(task, "genuine")
+
+
 def test_what_was_said_of_a_gold_case_is_not_told_to_who_is_given_it(desk: Opened) -> None:
     here = desk(replace(GOLDEN, gold_every=1))
     (event_id,) = golden(here, 1)
