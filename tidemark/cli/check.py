@@ -64,7 +64,7 @@ def compared(pipeline: Pipeline) -> list[str]:
     except (BrokerError, ConfigError) as error:
         return [f"not compared with what runs, nor with the topics that exist: {error}"]
     lines += topics_of(pipeline, settings)
-    return lines + [line for raw in pipeline.raw if (line := keys_of(pipeline, settings, raw.topic)) is not None]
+    return lines + [line for raw in pipeline.raw for line in keys_of(pipeline, settings, raw.topic)]
 
 
 def topics_of(pipeline: Pipeline, settings: Settings) -> list[str]:
@@ -79,18 +79,20 @@ def topics_of(pipeline: Pipeline, settings: Settings) -> list[str]:
         return [f"topics were not compared: {error}"]
 
 
-def keys_of(pipeline: Pipeline, settings: Settings, topic: str) -> str | None:
-    """Whether a raw topic's records are keyed as the file says, in a sentence; None where nothing depends on it."""
+def keys_of(pipeline: Pipeline, settings: Settings, topic: str) -> list[str]:
+    """Whether a raw topic's records are keyed as the file says, and lie where their keys say, where that matters."""
     if not pipeline.needs_record_keys:
-        return None
+        return []
     from tidemark.cli.sampling import sample
-    from tidemark.stream.key_sample import compare_keys  # a decoder, and numba
+    from tidemark.stream.key_sample import compare_keys, compare_places  # a decoder, and numba
 
     try:
-        samples, _ = sample(settings, topic, _SAMPLED, timeout=2 * _ASK)
+        samples, partitions = sample(settings, topic, _SAMPLED, timeout=2 * _ASK)
     except BrokerError as error:
-        return f"the keys of records were not compared: {error}"
-    return compare_keys(pipeline, topic, [(one.key, one.value) for one in samples])
+        return [f"the keys of records were not compared: {error}"]
+    keys = compare_keys(pipeline, topic, [(one.key, one.value) for one in samples])
+    places = compare_places(pipeline, topic, [(one.key, one.partition) for one in samples], partitions)
+    return [line for line in (keys, places) if line is not None]
 
 
 def summary(pipeline: Pipeline) -> RenderableType:

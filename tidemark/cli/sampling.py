@@ -41,7 +41,9 @@ def sample(settings: Settings, topic: str, records: int, *, timeout: float = 20.
     spans = {(topic, index): (max(low[at], high[at] - each), high[at]) for at, index in enumerate(partitions[topic])}
     left = deadline - time.monotonic()
     batches = read_spans(settings, spans, group=f"{topic}.init", timeout=left)
-    samples = [Sample(message.key(), message.value()) for batch in batches for message in batch]
+    samples = [
+        Sample(message.key(), message.value(), message.partition() or 0) for batch in batches for message in batch
+    ]
     if not samples:
         raise TopicError(f"topic '{topic}' is empty; produce some records, then draft a pipeline from them")
     return samples, len(low)

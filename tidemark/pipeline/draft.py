@@ -61,10 +61,11 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A record of the topic."""
+    """A record of the topic. partition: in which it lies."""
 
     key: bytes | None
     value: bytes | None
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True)

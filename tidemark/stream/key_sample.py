@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tidemark.kafka.partitioning import partition_of
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.record_keys import form_of, record_keys
 from tidemark.runtime.broker_time import wall_clock
@@ -58,4 +59,34 @@ def compare_keys(pipeline: Pipeline, topic: str, records: Sequence[tuple[bytes |
     return (
         f"topic '{topic}': {wrong} of {len(keys)} sampled records are not keyed by '{column}' as {declared}, and would "
         f'be dead letters; write key = "{found}" at [[raw]]'
+    )
+
+
+def compare_places(
+    pipeline: Pipeline, topic: str, records: Sequence[tuple[bytes | None, int]], partitions: int
+) -> str | None:
+    """What the partitions of some records say of a raw topic, of a pipeline that answers at once.
+
+    Args:
+        pipeline: whose `[ask]` looks at the windows of a key where Kafka's Java clients would put its records.
+        topic: one of its raw topics.
+        records: key and partition of each.
+        partitions: of the topic.
+
+    Returns:
+        A sentence: that keys lie there, or what to do; None where nothing depends on it, or no record has a key.
+
+    """
+    if pipeline.ask is None or pipeline.repartitions or not pipeline.needs_record_keys:
+        return None
+    places = [(key, place) for key, place in records if key is not None]
+    wrong = sum(partition_of(key, partitions) != place for key, place in places)
+    if not wrong:
+        return (
+            f"topic '{topic}': {len(places)} sampled records lie where [ask] looks for their keys" if places else None
+        )
+    return (
+        f"topic '{topic}': {wrong} of {len(places)} sampled records lie in another partition than that of their key by "
+        "Kafka's Java clients, where [ask] looks: events of such keys are refused. Let the topic's producers set "
+        'partitioner = murmur2_random, or write key = "other" at [[raw]]'
     )

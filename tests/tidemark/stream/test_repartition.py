@@ -8,17 +8,24 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from feeding import feeder
 from hypothesis import given
 from hypothesis import strategies as st
 from streaming import MemoryEngine, features_as_offline, purchases, shop
 
 from dataflows.engine.warmup import rehearse
+from tidemark.cli.check import keys_of
 from tidemark.features.raw_records import Records
+from tidemark.kafka import ensure_topics
+from tidemark.kafka.partitioning import partition_of
 from tidemark.pipeline import Pipeline
+from tidemark.pipeline.model import AskSpec
 from tidemark.pipeline.record_keys import KeyForm, form_of, record_keys
+from tidemark.records.topics import TopicSpec
 from tidemark.runtime.processor import Partition
+from tidemark.runtime.settings import Settings
 from tidemark.sources.files import open_file
-from tidemark.stream.key_sample import compare_keys
+from tidemark.stream.key_sample import compare_keys, compare_places
 from tidemark.stream.models import NoModel
 from tidemark.stream.processor import StreamProcessor
 
@@ -141,3 +148,34 @@ def test_a_sample_of_records_says_what_to_write() -> None:
     assert scattered.startswith("topic 'shop.raw': 30 of 30 sampled records are not keyed by 'who'")
     assert 'write key = "other"' in scattered
     assert "none of 2 sampled records" in (compare_keys(pipeline, "shop.raw", [(b"k", b"{"), (None, None)]) or "")
+
+
+def asked(pipeline: Pipeline) -> Pipeline:
+    return pipeline.model_copy(update={"ask": AskSpec.model_validate({"address": "127.0.0.1:0"})})
+
+
+def test_a_sample_of_records_says_whether_they_lie_where_who_asks_looks_for_their_keys() -> None:
+    pipeline = asked(shop(keys=1))
+    keys = [f"k{number}".encode() for number in range(40)]
+    right = [(key, partition_of(key, 3)) for key in keys]
+    said = compare_places(pipeline, "shop.raw", [*right, (None, 1)], 3)
+    assert said == "topic 'shop.raw': 40 sampled records lie where [ask] looks for their keys"
+    elsewhere = compare_places(pipeline, "shop.raw", [*right, *((key, (place + 1) % 3) for key, place in right[:5])], 3)
+    assert elsewhere is not None
+    assert elsewhere.startswith("topic 'shop.raw': 5 of 45 sampled records lie in another partition")
+    assert compare_places(pipeline, "shop.raw", [(None, 0)], 3) is None
+    assert compare_places(shop(keys=1), "shop.raw", right, 3) is None, "nobody asks"
+    assert compare_places(keyed(pipeline, "other"), "shop.raw", right, 3) is None, "rows go by a hop"
+
+
+def test_check_tells_that_the_producers_of_a_topic_use_another_partitioner(kafka: Settings, unique: str) -> None:
+    shop_ = asked(shop(keys=1))
+    pipeline = shop_.model_copy(update={"raw": [shop_.raw[0].model_copy(update={"topic": unique})]})
+    ensure_topics(kafka, [TopicSpec(unique, 3, {})])
+    for row in purchases(3, 30):
+        key = str(row["who"]).encode()
+        feeder(kafka).produce(unique, json.dumps(row).encode(), key, partition=(partition_of(key, 3) + 1) % 3)
+    assert feeder(kafka).flush(60) == 0
+    keys, places = keys_of(pipeline, kafka, unique)
+    assert keys.endswith("the keys of 30 sampled records are 'who'")
+    assert "30 of 30 sampled records lie in another partition" in places
