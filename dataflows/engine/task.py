@@ -189,6 +189,8 @@ class Session:
         """Seconds for which nothing but a record gives this worker something to do."""
         if self._commits.pending or self._commits.broken is not None or self._stop.requested:
             return 0.0
+        if self._election is not None and self._membership.consumer is None:
+            return self._config.idle_wait  # it stands by, and nothing is due of it
         if any(lane.rows or not lane.is_open for lane in self._membership.lanes.values()):
             return 0.0
         until_tick = self._last_tick + self._config.tick_interval - self._clock()

@@ -179,6 +179,16 @@ def test_a_worker_that_has_nothing_to_do_waits_for_a_record_and_is_woken_by_it(b
     waiting.join()
 
 
+def test_a_worker_that_stands_by_waits_for_its_turn(bench: Bench) -> None:
+    """Of no tick that is due by its clock: it has none while another is the active one."""
+    active, _ = bench.session(elect_by=bench.target)
+    pump(active, lambda: len(active.lanes) == PARTITIONS, "nobody is active")
+    standby, _ = bench.session(elect_by=bench.target, idle_wait=0.3)
+    pump(active, lambda: _polled(standby)[1] >= 0.3, "it never waits")
+    active.finish()
+    pump(standby, lambda: len(standby.lanes) == PARTITIONS, "it does not take over")
+
+
 def test_a_worker_waits_for_no_record_while_it_has_to_commit(bench: Bench) -> None:
     session, processor = bench.session(idle_wait=60, commit_interval=3_600, tick_interval=3_600)
     bench.times(30)
