@@ -20,7 +20,7 @@ NEEDS_CLASSES: Final = {
 _LEAST_SPAN: Final = 1e-200
 """From the least number to the greatest one: parts of it are counted in (`tidemark.consensus.scales`)."""
 _FINEST: Final = 1e-15
-"""Share of that span below which float64 tells no numbers apart."""
+"""Share of that span, and of the bounds, below which float64 tells no numbers apart."""
 
 
 def number_problems(pipeline: Pipeline) -> Iterator[Problem]:
@@ -59,7 +59,7 @@ def number_bounds(label: LabelSpec) -> Iterator[Problem]:
     if label.min is not None and label.max is not None:
         if not label.min < label.max:
             yield Problem("label.max", f"{label.max} is not above label.min = {label.min}; raise it")
-        elif label.max - label.min < _LEAST_SPAN:
+        elif float(label.max) - float(label.min) < max(_LEAST_SPAN, _FINEST * max(abs(label.min), abs(label.max))):
             yield Problem("label.max", f"{label.max} is too near to label.min = {label.min} to count in; raise it")
         elif label.tolerance is not None and label.tolerance >= label.max - label.min:
             yield Problem("label.tolerance", "is as large as all from label.min to label.max; write less")

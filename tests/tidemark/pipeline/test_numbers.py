@@ -184,6 +184,7 @@ def test_a_label_that_is_a_number_needs_bounds_and_no_classes() -> None:
     ("numbers", "told"),
     [
         ("min = 0\nmax = 5e-324\n", "label.max: 5e-324 is too near to label.min = 0 to count in; raise it"),
+        ("min = 9007199254740992\nmax = 9007199254740993\n", "label.max: 9007199254740993 is too near to label.min"),
         ("min = -1e100\nmax = 1e100\ntolerance = 1e-300\n", "label.tolerance: is finer than numbers"),
         ("min = 0\nmax = 1\ntolerance = 5e-324\n", "label.tolerance: is finer than numbers"),
     ],
