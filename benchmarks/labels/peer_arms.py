@@ -37,6 +37,8 @@ def played(data: DraftedSet, name: str, seed: int) -> Run:
     begun = time.process_time()
     strategy, learner = PEERS[name]
     pipeline = data.pipeline({})
+    if pipeline.label.is_number:
+        raise SystemExit(f"{data.name}: its label is a number, and peers choose among classes; leave out --peers")
     selection, classes = pipeline.selection, len(pipeline.label.classes)
     exam = final_exam(data, pipeline)
     tiles = list(data.stream.by_tile())

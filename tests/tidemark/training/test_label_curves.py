@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.labels import label_curves
+from benchmarks.labels import label_curves, peer_arms
 from benchmarks.labels.arms import ARMS, Arm
 from benchmarks.labels.curve import played
 from benchmarks.labels.curve_report import figures, rows_of
@@ -183,3 +183,16 @@ def test_rows_are_means_over_the_sets_where_random_shows_skill() -> None:
 def test_every_arm_is_a_pipeline_that_can_be_read(sets: dict[str, DraftedSet]) -> None:
     for arm in ARMS.values():
         sets["two"].pipeline(arm.settings)
+
+
+def test_a_set_of_numbers_has_its_bounds_and_is_none_for_peers(tmp_path: Path) -> None:
+    """Peers choose among classes: of none of them they shared the probability, and ended the whole run."""
+    hours = pl.Series("hours", [float(at % 40) for at in range(2_400)]).set(pl.Series([True] + [False] * 2_399), None)
+    pl.DataFrame({"speed": [at / 7 for at in range(2_400)], "hours": hours}).write_parquet(tmp_path / "wear.parquet")
+    (tmp_path / "wear.toml").write_text('number = "hours * 2"\nmin = 0\nmax = 60\nleave = ["hours"]\n')
+    (data,) = drafted_sets(tmp_path, tmp_path)
+    label = data.pipeline({}).label
+    assert (label.is_number, label.classes, label.min, label.max) == (True, [], 0, 60)
+    assert data.target.tolist() == [min(2.0 * (at % 40), 60.0) for at in range(1, 2_400)]
+    with pytest.raises(SystemExit, match="wear: its label is a number, and peers choose among classes"):
+        peer_arms.played(data, next(iter(peer_arms.PEERS)), 0)
