@@ -31,7 +31,7 @@ def svg(found: Simulation, theme: Theme) -> str:
             color=theme.ink,
             ha="right" if right else "left",
         )
-    axes.set(xlabel="labels", ylabel=found.metric, xlim=(0, found.own.grid[-1]), ylim=(0, 1))
+    axes.set(xlabel="labels", ylabel=found.metric, xlim=(0, found.own.grid[-1]), ylim=(found.least, 1))
     plain(axes, theme)
     axes.legend(loc="best", frameon=False, labelcolor=theme.ink, fontsize=9, ncols=2)
     return inline_svg(drawn)

@@ -67,7 +67,9 @@ def simulate(  # noqa: PLR0913 - all but the first three are options
             f"no play was done: {found.stopped}; give more --minutes, a smaller --budget or fewer --events"
         )
     grid = grid_of(max(play.labels for play in found.plays))
-    curves = {name: curve_of(plays, grid) for name, plays in by_arm.items() if plays}
+    curves = {
+        name: curve_of(plays, grid, below_zero=pipeline.label.is_number) for name, plays in by_arm.items() if plays
+    }
     gains = {
         arm.name: gain(_areas(by_arm, curves, arm.name), _areas(by_arm, curves, OWN), len(arms) - 1)
         for arm in arms

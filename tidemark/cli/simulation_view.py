@@ -90,7 +90,7 @@ def _plot(found: Simulation, width: int, rows: int) -> list[Text]:
     settled = found.own.high[len(found.own.high) // 3 :]
     top = max(*settled, *(value for arm in found.arms for value in arm.mean))
     low = min(min(arm.mean) for arm in found.arms)
-    top, low = min(1.0, top + 0.02), max(0.0, low - 0.02)
+    top, low = min(1.0, top + 0.02), max(found.least, low - 0.02)
     cells = [[(" ", "")] * columns for _ in range(rows)]
 
     def row(value: float) -> int:

@@ -79,3 +79,16 @@ def test_qualities_of_none_and_all_have_finite_bands() -> None:
     curve = curve_of([play(0, [(5, 1.0)], constant=0.0), play(1, [(5, 1.0)], constant=0.0)], grid_of(10))
     assert np.isfinite(curve.low).all()
     assert np.isfinite(curve.high).all()
+
+
+def test_the_band_of_a_quality_below_zero_holds_it() -> None:
+    """R² of a model that is worse than the mean: on the scale of shares its band was from 0 to 0."""
+    plays = [play(0, [(5, -0.5), (8, 0.9)], 0.05, 0.0), play(1, [(5, -0.3), (8, 0.8)], 0.05, 0.0)]
+    curve = curve_of(plays, grid_of(10), below_zero=True)
+    for at, mean in ((0, 0.0), (5, -0.4), (9, 0.85)):
+        assert curve.mean[at] == pytest.approx(mean)
+        assert curve.low[at] <= mean <= curve.high[at] < 1
+    assert curve.low[5] < -0.5
+    assert curve.high[5] > -0.3
+    sure = curve_of([play(seed, [(5, 1.0)], constant=0.0) for seed in (0, 1)], grid_of(10), below_zero=True)
+    assert np.isfinite([sure.low, sure.high]).all()

@@ -94,3 +94,19 @@ def test_rows_without_a_number_are_streamed_and_not_asked_about() -> None:
 def test_a_history_that_cannot_be_played_is_refused_in_a_sentence(rows: pl.DataFrame, why: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){why}"):
         prepared(hours_shop(), rows, "h")
+
+
+def test_labels_that_are_all_alike_without_a_part_of_the_exam_leave_its_band_finite() -> None:
+    """Where most labels are 0, a part of the exam may hold all that are not: the rest has no variance."""
+    pipeline = hours_shop()
+    stream = prepared(pipeline, hours_frame(), "h").stream
+    exam = Examination(stream, pipeline, np.arange(stream.exam, len(stream.target)))
+    exam.truth[:] = 0
+    exam.truth[3] = 100
+    said = np.full((len(exam.truth), 3), 1.0)
+    whole, without = exam.with_blocks(said, 8)
+    assert -1 < whole < 0
+    assert max(without) == 0.0, "nothing was there to be foretold"
+    assert min(without) > -1
+    answers = answers_of(pipeline)
+    assert answers.quality(np.full(5, 0.1), np.full((5, 3), 0.1)) == 1.0
