@@ -27,6 +27,10 @@ _LEVEL: Final = 0.975
 _FEWEST: Final = 3
 """Entities below which nothing is said."""
 _MOST_MORE: Final = 1_000_000
+_NOISE: Final = 1e-12
+"""Share of a sum of squares to which a difference of two such sums is exact."""
+_WIDEST: Final = 20.0
+"""Half the width of the interval of a logarithm, above which nothing is said: it is from 1 to 500 million times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,12 @@ def r_squared(sample: NumberSample) -> NumberFigure:
     centred = sample.truth - _mean(sample.truth, weight)
     off, squares = np.square(centred), np.square(sample.errors)
     variance, error = _mean(off, weight), _mean(squares, weight)
-    if not (variance > 0 and error > 0):
-        return NumberFigure(1.0 if variance > 0 else None, None, None, n)
+    differ = sample.truth.min() < sample.truth.max()  # the mean of equal numbers is rounded: they seem to vary
+    if not (differ and variance > 0 and error > 0):
+        return NumberFigure(1.0 if differ and variance > 0 else None, None, None, n)
     ratio = error / variance
     parts = np.column_stack((weight, weight * squares, weight * centred, weight * off))
-    width = _width(parts, sample, _log_ratio)
+    width = _log_width(parts, sample, _log_ratio)
     if width is None:
         return NumberFigure(1 - ratio, None, None, n)
     return NumberFigure(1 - ratio, 1 - ratio * math.exp(width), 1 - ratio * math.exp(-width), n)
@@ -147,7 +152,7 @@ def _of_mean(values: Floats, sample: NumberSample, power: float) -> NumberFigure
     mean = _mean(values, sample.weight)
     if not mean > 0:
         return NumberFigure(0.0, None, None, n)
-    width = _width(np.column_stack((sample.weight, sample.weight * values)), sample, _log_mean)
+    width = _log_width(np.column_stack((sample.weight, sample.weight * values)), sample, _log_mean)
     if width is None:
         return NumberFigure(mean**power, None, None, n)
     return NumberFigure(mean**power, (mean * math.exp(-width)) ** power, (mean * math.exp(width)) ** power, n)
@@ -171,6 +176,12 @@ def _width(parts: Floats, sample: NumberSample, figure: Callable[[Floats], Float
     return t_quantile(_LEVEL, freedom) * error
 
 
+def _log_width(parts: Floats, sample: NumberSample, figure: Callable[[Floats], Floats]) -> float | None:
+    """The same of a logarithm; None too where an interval would be so wide that it says nothing."""
+    width = _width(parts, sample, figure)
+    return None if width is None or width > _WIDEST else width
+
+
 def _log_mean(sums: Floats) -> Floats:
     """Of (m, 2) sums of weights and of weighted values."""
     found: Floats = np.log(sums[:, 1] / sums[:, 0])
@@ -180,7 +191,9 @@ def _log_mean(sums: Floats) -> Floats:
 def _log_ratio(sums: Floats) -> Floats:
     """Of (m, 4) sums of weights, of weighted squared errors, of weighted numbers and of their squares."""
     weight, squares, numbers, squared = sums.T
-    found: Floats = np.log(squares / (squared - np.square(numbers) / weight))
+    spread = squared - np.square(numbers) / weight
+    spread[spread < _NOISE * squared] = np.nan  # numbers that are all alike: what is left of them is rounded
+    found: Floats = np.log(squares / spread)
     return found
 
 

@@ -114,7 +114,8 @@ class NumberTarget:
 
     def measured_by(self, learnt: Dataset) -> NumberTarget:
         """As `Target.measured_by`: by their variance; while it is not known, by that of all from bound to bound."""
-        known = float(learnt.of_numbers.var()) if len(learnt) > 1 else 0.0
+        numbers = learnt.of_numbers
+        known = float(numbers.var()) if len(learnt) and numbers.min() < numbers.max() else 0.0  # else it is rounded
         least, greatest = self.bounds
         return replace(self, variance=known if known > 0 else (greatest - least) ** 2 / _UNIFORM)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
+from tidemark.evaluation.metrics import Floats
 from tidemark.evaluation.numbers import (
+    NumberFigure,
     NumberSample,
     coverage,
     error_difference,
@@ -101,3 +104,37 @@ def test_answers_without_an_interval_count_for_no_coverage() -> None:
     given = sample(50, 0)
     given.estimates[:40, 1:] = np.nan
     assert coverage(given).n == 10
+
+
+def sample_of(truth: Floats, said: Floats) -> NumberSample:
+    estimates = np.column_stack((said, said - 1, said + 1))
+    return NumberSample(truth, estimates, np.ones(len(truth)))
+
+
+def test_numbers_that_are_all_alike_have_no_variance_that_could_be_foretold() -> None:
+    """The mean of thirty times 0.1 is not 0.1: their variance seemed to be 1e-34, and R² to be -1e32."""
+    truth = np.full(30, 0.1)
+    assert r_squared(sample_of(truth, truth + 1)) == NumberFigure(None, None, None, 30)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, 1 / 3])
+def test_where_a_single_number_differs_no_interval_is_made_up(level: float) -> None:
+    """Without it the others have no variance: what was left of it by rounding made the interval end at -1e30."""
+    truth = np.full(30, level)
+    truth[7] += 100
+    found = r_squared(sample_of(truth, truth + np.linspace(1, 2, 30)))
+    assert found.value is not None
+    assert 0.9 < found.value < 1
+    assert (found.low, found.high) == (None, None)
+
+
+def test_errors_of_any_sizes_side_by_side_are_measured() -> None:
+    for large in (1.0, 1e20, 1e99):
+        for small in (1e-300, 1e-17, 1e-3):
+            truth = np.array([0.0, 0.0, 1.0, 0.0])
+            sample = sample_of(truth, truth + np.array([small, small, large, small]))
+            for figure in (rmse(sample), mae(sample), r_squared(sample)):
+                assert figure.value is not None
+                assert all(end is None or math.isfinite(end) for end in (figure.low, figure.high))
+    found = rmse(sample_of(np.zeros(4), np.array([1e-17, 1e-17, 1e60, 1e-17])))
+    assert (found.low, found.high) == (None, None), "from nothing to all says nothing"
