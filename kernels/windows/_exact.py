@@ -44,6 +44,7 @@ from kernels.windows._store import (
     HEAD,
     LONG,
     NO_WATERMARK,
+    NOBODY,
     ORDER,
     TAIL,
     WATERMARK,
@@ -105,7 +106,7 @@ def _update(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917
             write_empty(kinds, i, out)
             continue
         entry = entry_of(table, keys[i])
-        if table[entry, CHUNK] == -1 and not claim_entry(store, entry, keys[i]):
+        if table[entry, CHUNK] == NOBODY and not claim_entry(store, entry, keys[i]):
             return i
         head, tail = table[entry, HEAD], table[entry, TAIL]
         while head < tail and arena_times[head] <= horizon:

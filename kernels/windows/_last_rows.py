@@ -6,7 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.numerics._jit import lean
-from kernels.windows._store import CHUNK, HEAD, NO_WATERMARK, TAIL, WATERMARK, Store, column_base, first_after
+from kernels.windows._store import (
+    CHUNK,
+    HEAD,
+    NO_WATERMARK,
+    NOBODY,
+    TAIL,
+    WATERMARK,
+    Store,
+    column_base,
+    first_after,
+)
 
 
 class Kept(NamedTuple):
@@ -84,5 +94,5 @@ def trim_all(kept: Kept, n_columns: int, store: Store, lateness: int) -> None:
     if kept.rows.shape[0] == 0 or watermark == NO_WATERMARK:
         return
     for entry in range(store.table.shape[0]):
-        if store.table[entry, CHUNK] != -1:
+        if store.table[entry, CHUNK] != NOBODY:
             trim(kept, n_columns, store, entry, watermark - lateness)

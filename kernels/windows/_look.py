@@ -11,6 +11,7 @@ from kernels.windows._store import (
     KEYS,
     LONG,
     MIN_LOG2_CAPACITY,
+    NOBODY,
     ORDER,
     PAGES,
     TAIL,
@@ -35,7 +36,7 @@ def _room_of(store: Store, keys: NDArray[np.int64], horizon: int) -> tuple[int, 
     for i in range(keys.shape[0]):
         entry = entry_of(store.table, keys[i])
         n = 0
-        if store.table[entry, CHUNK] != -1:
+        if store.table[entry, CHUNK] != NOBODY:
             head, tail = store.table[entry, HEAD], store.table[entry, TAIL]
             n = tail - first_after(store.times, head, tail, horizon)
             pages += int(page_of(store.table[entry, CHUNK]) != 0 or n >= LONG)
@@ -59,7 +60,7 @@ def _copy_rows(source: Store, target: Store, keys: NDArray[np.int64], horizon: i
     for i in range(keys.shape[0]):
         entry = entry_of(source.table, keys[i])
         chunk = source.table[entry, CHUNK]
-        if chunk == -1:
+        if chunk == NOBODY:
             continue
         tail = source.table[entry, TAIL]
         head = first_after(source.times, source.table[entry, HEAD], tail, horizon)
@@ -94,7 +95,7 @@ def _copy_rows(source: Store, target: Store, keys: NDArray[np.int64], horizon: i
 def _mark_held(store: Store, keys: NDArray[np.int64], horizon: int, held: NDArray[np.bool_]) -> None:
     for i in range(keys.shape[0]):
         entry = entry_of(store.table, keys[i])
-        if store.table[entry, CHUNK] != -1:
+        if store.table[entry, CHUNK] != NOBODY:
             head, tail = store.table[entry, HEAD], store.table[entry, TAIL]
             held[i] |= first_after(store.times, head, tail, horizon) < tail
 

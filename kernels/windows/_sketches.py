@@ -28,6 +28,7 @@ from kernels.windows._store import (
     ENTRY_WIDTH,
     HEAD,
     NO_WATERMARK,
+    NOBODY,
     TAIL,
     WATERMARK,
     Store,
@@ -144,7 +145,7 @@ def _drop_dominated(store: Store, entry: int, ranks: NDArray[np.uint8]) -> None:
 @lean
 def _drop_all_dominated(store: Store, ranks: NDArray[np.uint8]) -> None:
     for entry in range(store.table.shape[0]):
-        if store.table[entry, CHUNK] != -1:
+        if store.table[entry, CHUNK] != NOBODY:
             _drop_dominated(store, entry, ranks)
 
 
@@ -220,7 +221,7 @@ def _add_distinct(  # noqa: C901, PLR0913, PLR0917
             continue
         x = values[i, plan.column]
         entry = entry_of(table, keys[i])
-        if table[entry, CHUNK] != -1:
+        if table[entry, CHUNK] != NOBODY:
             drop_before(store, entry, horizon)
             if _is_full(store, entry):
                 _drop_dominated(store, entry, registers.ranks)
@@ -229,7 +230,7 @@ def _add_distinct(  # noqa: C901, PLR0913, PLR0917
         elif x == x and not claim_entry(store, entry, keys[i]):  # noqa: PLR0124
             return i
         counters[WATERMARK] = max(bounded[i], watermark)
-        if table[entry, CHUNK] == -1:
+        if table[entry, CHUNK] == NOBODY:
             continue
         latest = max(t, watermark - plan.lateness) if seen else t
         if plan.wanted[0]:
@@ -276,8 +277,8 @@ class Distinct(Part):
         bits = values.view(np.uint64)
         return _add_distinct(begin, keys, times, bounded, values, bits, self._plan, self.store, self._registers, out)
 
-    def _settle(self) -> None:
-        _drop_all_dominated(self.store, self._registers.ranks)
+    def _settle(self, store: Store) -> None:
+        _drop_all_dominated(store, self._registers.ranks)
 
 
 def _placed(sorts: Sequence[float], features: Mapping[tuple[Any, bool], int]) -> NDArray[np.int64]:
@@ -404,11 +405,11 @@ def _add_quantiles(  # noqa: PLR0913, PLR0917
             continue
         x, pane = values[i, plan.column], t // plan.pane * plan.pane
         entry = entry_of(table, keys[i])
-        if table[entry, CHUNK] != -1:
+        if table[entry, CHUNK] != NOBODY:
             drop_before(store, entry, horizon)
         elif x == x and not claim_entry(store, entry, keys[i]):  # noqa: PLR0124
             return i
-        if table[entry, CHUNK] != -1:
+        if table[entry, CHUNK] != NOBODY:
             latest = max(t, watermark - plan.lateness) if seen else t
             beginning = ((latest - plan.size) // plan.pane + 1) * plan.pane
             if plan.wanted[0] and t >= beginning:

@@ -19,8 +19,9 @@ from kernels.numerics._prefetch import prefetch
 NO_WATERMARK: Final = -(2**63)
 _MIN_TABLE: Final = 64
 _MIN_ARENA: Final = 256
-_MAX_PAGES: Final = 2**20
 NO_BLOCK: Final = -(2**63)
+NOBODY: Final = 0
+"""In place of a chunk, which is never 0: the entry is empty. So memory comes from the system, and costs no time."""
 
 KEY, HEAD, TAIL, CHUNK, ENTRY_WIDTH = range(5)
 WATERMARK, ORDER, USED, KEYS, PAGES, PAGE_WANTED, N_COUNTERS = range(7)
@@ -106,7 +107,7 @@ def entry_of(table: NDArray[np.int64], key: int) -> int:
     """Index of the key's entry, or of the empty entry where it belongs."""
     mask = table.shape[0] - 1
     i = home_of(table, key)
-    while table[i, CHUNK] != -1 and table[i, KEY] != key:
+    while table[i, CHUNK] != NOBODY and table[i, KEY] != key:
         i = (i + 1) & mask
     return i
 
@@ -118,7 +119,7 @@ def expect(
     """Have the newest rows of a key brought near that will be needed soon."""
     entry = entry_of(table, key)
     chunk = table[entry, CHUNK]
-    if chunk == -1:
+    if chunk == NOBODY:
         return
     tail = table[entry, TAIL]
     first = max(table[entry, HEAD], tail - EXPECTED_ROWS)
@@ -238,9 +239,9 @@ def drop_before(store: Store, entry: int, horizon: int) -> None:
 
 
 @lean
-def _expect_entry(store: Store, entry: int) -> None:
+def expect_entry(store: Store, entry: int) -> None:
     """Have the oldest rows of an entry brought near, where all entries are gone through (twice as fast)."""
-    if entry < store.table.shape[0] and store.table[entry, CHUNK] != -1:
+    if entry < store.table.shape[0] and store.table[entry, CHUNK] != NOBODY:
         chunk, head = store.table[entry, CHUNK], store.table[entry, HEAD]
         n_columns = store.values.shape[0] // store.times.shape[0]
         prefetch(store.times, head)
@@ -253,8 +254,8 @@ def measure(store: Store, horizon: int) -> tuple[int, int, int, int, int]:
     """Drop what is past; then keys with rows, their rows, arena rows needed, keys with long windows, most rows."""
     keys, rows, room, long, most = 0, 0, 0, 0, 0
     for entry in range(store.table.shape[0]):
-        _expect_entry(store, entry + SOON)
-        if store.table[entry, CHUNK] != -1:
+        expect_entry(store, entry + SOON)
+        if store.table[entry, CHUNK] != NOBODY:
             drop_before(store, entry, horizon)
             n = store.table[entry, TAIL] - store.table[entry, HEAD]
             if n > 0:
@@ -268,35 +269,11 @@ def measure(store: Store, horizon: int) -> tuple[int, int, int, int, int]:
 
 
 @lean
-def rebuild(source: Store, target: Store) -> None:
-    """Copy all rows into an empty store with enough room; block summaries are left to be made again."""
-    counters = target.counters
-    for entry in range(source.table.shape[0]):
-        _expect_entry(source, entry + SOON)
-        chunk = source.table[entry, CHUNK]
-        n = source.table[entry, TAIL] - source.table[entry, HEAD]
-        if chunk != -1 and n > 0:
-            log2 = log2_capacity_for(n + 1)
-            offset = counters[USED]
-            to_chunk = chunk_of(offset, 0, log2, chunk & 1)
-            move(source, entry, target, to_chunk)
-            counters[USED] = offset + (1 << log2)
-            counters[KEYS] += 1
-            new = entry_of(target.table, source.table[entry, KEY])
-            target.table[new, KEY] = source.table[entry, KEY]
-            target.table[new, HEAD] = offset
-            target.table[new, TAIL] = offset + n
-            target.table[new, CHUNK] = to_chunk
-    counters[WATERMARK] = source.counters[WATERMARK]
-    counters[ORDER] = source.counters[ORDER]
-
-
-@lean
 def list_keys(store: Store, keys: NDArray[np.int64]) -> None:
     """Write the keys that have rows."""
     k = 0
     for entry in range(store.table.shape[0]):
-        if store.table[entry, CHUNK] != -1 and store.table[entry, HEAD] < store.table[entry, TAIL]:
+        if store.table[entry, CHUNK] != NOBODY and store.table[entry, HEAD] < store.table[entry, TAIL]:
             keys[k] = store.table[entry, KEY]
             k += 1
 
@@ -366,17 +343,22 @@ def import_rows(store: Store, rows: Rows) -> None:
         first += n
 
 
+def table_size_for(keys: int) -> int:
+    """Entries of a table with room for so many keys."""
+    size = _MIN_TABLE
+    while size < 2 * keys:
+        size *= 2
+    return size
+
+
 def empty_store(shape: StoreShape, *, keys: int = 0, room: int = 0, pages: int = 1) -> Store:
     """Return a store with room for so many keys, arena rows and pages of block summaries; page 0 is nobody's."""
-    table_size = _MIN_TABLE
-    while table_size < 2 * keys:
-        table_size *= 2
     arena = max(_MIN_ARENA, room)
     counters = np.zeros(N_COUNTERS, np.int64)
     counters[WATERMARK] = NO_WATERMARK
     counters[PAGES] = 1
     return Store(
-        table=np.full((table_size, ENTRY_WIDTH), -1, np.int64),
+        table=np.zeros((table_size_for(keys), ENTRY_WIDTH), np.int64),
         times=np.empty(arena, np.int64),
         values=np.empty(arena * shape.columns),
         order=np.empty(arena if shape.ordered else 0, np.int64),
@@ -384,15 +366,6 @@ def empty_store(shape: StoreShape, *, keys: int = 0, room: int = 0, pages: int =
         block_ids=np.full((pages, shape.slots), NO_BLOCK, np.int64),
         blocks=np.empty((pages, shape.slots * shape.columns * shape.block_width)),
     )
-
-
-def grown(store: Store, shape: StoreShape, horizon: int) -> Store:
-    """The rows above the horizon in a store with room for half as many again, and for the largest chunk to double."""
-    keys, _, room, long, most = measure(store, horizon)
-    pages = min(_MAX_PAGES, 1 + long + long // 2 + (long > 0))
-    larger = empty_store(shape, keys=keys, room=room + room // 2 + 4 * (most + 1), pages=pages)
-    rebuild(store, larger)
-    return larger
 
 
 def rows_of(store: Store, shape: StoreShape, horizon: int) -> Rows:

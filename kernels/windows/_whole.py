@@ -46,6 +46,7 @@ from kernels.windows._store import (
     ENTRY_WIDTH,
     HEAD,
     NO_WATERMARK,
+    NOBODY,
     ORDER,
     TAIL,
     WATERMARK,
@@ -108,7 +109,7 @@ def _put(plan: Plan, store: Store, key: int, t: int, values: NDArray[np.float64]
     """Put a row among its key's; returns its entry, or -1 where there is no room."""
     table, times, columns = store.table, store.times, plan.columns
     entry = entry_of(table, key)
-    if table[entry, CHUNK] == -1 and not claim_entry(store, entry, key):
+    if table[entry, CHUNK] == NOBODY and not claim_entry(store, entry, key):
         return -1
     head, tail, chunk = table[entry, HEAD], table[entry, TAIL], table[entry, CHUNK]
     while head < tail and times[head] <= horizon:
@@ -349,5 +350,5 @@ class Whole(Part):
         plan, scratch = self._plan, self._scratch
         return _update(begin, keys, times, bounded, values, plan, self.store, scratch, self._first, out)
 
-    def _settle(self) -> None:
-        trim_all(self._plan.kept, self._plan.columns.shape[0], self.store, self._plan.lateness)
+    def _settle(self, store: Store) -> None:
+        trim_all(self._plan.kept, self._plan.columns.shape[0], store, self._plan.lateness)

@@ -15,8 +15,8 @@ A window may be cut further, to its newest rows or to a session (``WindowSpec``)
 Windows over sketches (``_sketches.py``) keep that promise too: ranks and counts that no order changes.
 
 Rows at or before the horizon (``W - largest size - lateness``) can enter no future window and are dropped; a key whose
-rows are all dropped is forgotten. When the arena or the key table is full, what is still relevant is copied into a new
-one that has room for half as much again, so memory follows the rows that are still relevant.
+rows are all dropped is forgotten. When the arena or the key table is full, what is still relevant goes into a new one
+that has room for half as much again (``_growth.py``), so memory follows the rows that are still relevant.
 """
 
 import struct
@@ -32,7 +32,7 @@ from kernels.sampling.hashing import hash64
 from kernels.windows._exact import Exact
 from kernels.windows._part import Part
 from kernels.windows._sketches import Distinct, Quantiles
-from kernels.windows._store import KEYS, NO_WATERMARK, Rows
+from kernels.windows._store import NO_WATERMARK, Rows
 from kernels.windows._whole import Whole
 from kernels.windows.custom import Custom
 from kernels.windows.specs import (
@@ -148,12 +148,12 @@ class WindowState:
     @property
     def n_keys(self) -> int:
         """Keys in the largest table; idle ones are forgotten when it is next rebuilt."""
-        return max(int(part.store.counters[KEYS]) for part in self._parts)
+        return max(part.n_keys for part in self._parts)
 
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        return sum(array.nbytes for part in self._parts for array in part.store)
+        return sum(part.nbytes for part in self._parts)
 
     def horizon(self) -> int:
         """Event time, µs, at or before which no row can enter a future window; ``NO_WATERMARK`` before any row."""
