@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uncompiled import many_rows, sized
 
-from kernels.windows.specs import Aggregate
+from kernels.windows.specs import WHOLE, Aggregate
 from kernels.windows.state import WindowSpec, WindowState
 from tests.kernels.windows.test_peek import specs_of
 from tests.kernels.windows.test_windows import Stream, every_spec, hot_stream, random_stream
@@ -89,9 +89,11 @@ def test_memory_stays_bounded_while_keys_come_and_go_and_stores_move(aggregate: 
 
 @many_rows
 def test_the_rows_of_one_hot_key_move_with_their_summaries_made_again() -> None:
-    specs, stream = every_spec((100, 3_000, 4_100)), hot_stream(7, 20_000, 30)
+    long = {"quantile", "decayed_sum", "decayed_mean", "distinct", *WHOLE}  # read whole: slow, and without summaries
+    specs = [spec for spec in every_spec((100, 3_000, 4_100)) if spec.aggregate not in long]
+    stream = hot_stream(7, 5_000, 30)
     pieces, whole = moving(WindowState(specs, 2, 50)), WindowState(specs, 2, 50)
-    for begin in range(0, 20_000, 500):
+    for begin in range(0, 5_000, 250):
         part = stream.part(begin, begin + 500)
         assert pieces.update(*part).tobytes() == whole.update(*part).tobytes()
 
