@@ -56,22 +56,36 @@ class FeaturesOf:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number that a model foretells. low, high: nine numbers of ten lie between.  unit: of them, "" where none is."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """What a model says of an event.
 
     model: "none" before the first.  probabilities: by class, none before the first model.
     uncertainty: by the pipeline's strategy; None before the first model.
+    estimate: where the label is a number, and there are no classes; None before the first model.
     """
 
     model: str
     probabilities: Mapping[str, float]
     uncertainty: float | None
+    estimate: Estimate | None = None
 
     @classmethod
     def of(cls, said: pb.ModelPrediction) -> Said:
         """As the answer tells it."""
         uncertainty = said.uncertainty if said.HasField("uncertainty") else None
-        return cls(said.model, dict(said.probabilities), uncertainty)
+        told = said.estimate
+        number = Estimate(told.value, told.low, told.high, told.unit) if said.HasField("estimate") else None
+        return cls(said.model, dict(said.probabilities), uncertainty, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,7 @@ class Predicted(FeaturesOf):
     event_id: of its record in the raw topic, and of its own prediction; "" where it is known.
     model: "none" before the first.  probabilities: by class, none before the first model.
     uncertainty: by the pipeline's strategy; None before the first model.
+    estimate: where the label is a number, and there are no classes; None before the first model.
     shadow: what the pipeline's other model says, where it has one.
     """
 
@@ -88,6 +103,7 @@ class Predicted(FeaturesOf):
     model: str
     probabilities: Mapping[str, float]
     uncertainty: float | None
+    estimate: Estimate | None = None
     shadow: Said | None = None
 
 
@@ -156,6 +172,7 @@ class PredictionClient:
             model=said.model,
             probabilities=said.probabilities,
             uncertainty=said.uncertainty,
+            estimate=said.estimate,
             shadow=Said.of(response.shadow) if response.HasField("shadow") else None,
         )
 

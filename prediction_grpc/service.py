@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ from prediction_grpc.turns import Turns
 from prediction_grpc.v1 import prediction_pb2 as pb
 from prediction_grpc.v1 import prediction_pb2_grpc
 from tidemark.asking import Answer, Answerer, Asked, Refusal
-from tidemark.asking.answerer import Why
+from tidemark.asking.answerer import Opinion, Why
 from tidemark.errors import TidemarkError
 from tidemark.pipeline import Pipeline
 from tidemark.runtime.safe_text import safe
@@ -113,14 +113,19 @@ class PredictionService(prediction_pb2_grpc.PredictionServiceServicer):
         response = pb.PredictResponse(
             event_id=event, seen=_seen(answer, features=request.with_features), known=answer.known
         )
-        response.prediction.CopyFrom(self._said(answer.model, answer.probabilities, answer.uncertainty))
+        response.prediction.CopyFrom(self._said(answer))
         if (beside := answer.shadow) is not None:
-            response.shadow.CopyFrom(self._said(beside.model, beside.probabilities, beside.uncertainty))
+            response.shadow.CopyFrom(self._said(beside))
         return response
 
-    def _said(self, model: str, probabilities: Sequence[float] | None, uncertainty: float | None) -> pb.ModelPrediction:
-        named = {} if probabilities is None else dict(zip(self._pipeline.label.classes, probabilities, strict=True))
-        return pb.ModelPrediction(model=model, probabilities=named, uncertainty=uncertainty)
+    def _said(self, said: Answer | Opinion) -> pb.ModelPrediction:
+        label, told = self._pipeline.label, said.probabilities
+        named = {} if told is None else dict(zip(label.classes, told, strict=True))
+        found = pb.ModelPrediction(model=said.model, probabilities=named, uncertainty=said.uncertainty)
+        if said.estimate is not None:
+            value, low, high = said.estimate
+            found.estimate.CopyFrom(pb.Estimate(value=value, low=low, high=high, unit=label.unit or ""))
+        return found
 
     async def _features(self, request: pb.FeaturesRequest) -> pb.FeaturesResponse:
         answer = await self._answered(request.event, request.pipeline)

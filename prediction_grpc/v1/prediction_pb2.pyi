@@ -223,13 +223,18 @@ class ModelPrediction(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PROBABILITIES_FIELD_NUMBER: _builtins.int
     UNCERTAINTY_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Version of the model; "none" before the first."""
     uncertainty: _builtins.float
     """Uncertainty by the measure of the pipeline's strategy; absent before the first model."""
     @_builtins.property
     def probabilities(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Probability of each class, by name; empty before the first model."""
+        """Probability of each class, by name; empty before the first model, and where the label is a number."""
+
+    @_builtins.property
+    def estimate(self) -> Global___Estimate:
+        """The number, where the label is one; absent before the first model."""
 
     def __init__(
         self,
@@ -237,16 +242,51 @@ class ModelPrediction(_message.Message):
         model: _builtins.str = ...,
         probabilities: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         uncertainty: _builtins.float | None = ...,
+        estimate: Global___Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_uncertainty", b"_uncertainty", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_uncertainty", b"_uncertainty", "estimate", b"estimate", "uncertainty", b"uncertainty"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_uncertainty", b"_uncertainty", "model", b"model", "probabilities", b"probabilities", "uncertainty", b"uncertainty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_uncertainty", b"_uncertainty", "estimate", b"estimate", "model", b"model", "probabilities", b"probabilities", "uncertainty", b"uncertainty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__uncertainty: _TypeAlias = _typing.Literal["uncertainty"]  # noqa: Y015
     _WhichOneofArgType__uncertainty: _TypeAlias = _typing.Literal["_uncertainty", b"_uncertainty"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__uncertainty) -> _WhichOneofReturnType__uncertainty | None: ...
 
 Global___ModelPrediction: _TypeAlias = ModelPrediction  # noqa: Y015
+
+@_typing.final
+class Estimate(_message.Message):
+    """A number that a model foretells, and its interval: nine numbers of ten lie in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The number."""
+    low: _builtins.float
+    """The interval's lower end."""
+    high: _builtins.float
+    """Its upper end."""
+    unit: _builtins.str
+    """What the number is of, as `label.unit` has it; "" where it has none."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        unit: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
 
 @_typing.final
 class PredictResponse(_message.Message):

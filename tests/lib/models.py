@@ -109,7 +109,9 @@ def small_model(
     wrong: bool = False,
 ) -> tuple[TrainedModel, ModelManifest]:
     """A trained model and its manifest, to be published; `wrong`: it has learnt the opposite."""
-    data = _numbered(count, seed, wrong=wrong) if schema.is_number else _classed(schema, count, seed, wrong=wrong)
+    data = (
+        _numbered(schema, count, seed, wrong=wrong) if schema.is_number else _classed(schema, count, seed, wrong=wrong)
+    )
     model = train(data, schema, {"num_iterations": trees})
     manifest = describe(
         model,
@@ -126,13 +128,16 @@ def small_model(
 
 def _classed(schema: ModelSchema, count: int, seed: int, *, wrong: bool) -> Dataset:
     features, target = rows(count, seed, len(schema.classes))
-    features = np.tile(features, -(-len(schema.features) // features.shape[1]))[:, : len(schema.features)]
-    return dataset_of(features, len(schema.classes) - 1 - target if wrong else target)
+    return dataset_of(_widened(features, schema), len(schema.classes) - 1 - target if wrong else target)
 
 
-def _numbered(count: int, seed: int, *, wrong: bool) -> Dataset:
+def _widened(features: NDArray[np.float64], schema: ModelSchema) -> NDArray[np.float64]:
+    return np.tile(features, -(-len(schema.features) // features.shape[1]))[:, : len(schema.features)]
+
+
+def _numbered(schema: ModelSchema, count: int, seed: int, *, wrong: bool) -> Dataset:
     features, truth = numbers(count, seed)
-    data = dataset_of(features, np.zeros(count, np.int64))
+    data = dataset_of(_widened(features, schema), np.zeros(count, np.int64))
     return replace(data, numbers=-truth if wrong else truth)
 
 

@@ -282,11 +282,18 @@ rows = 10
 """
 
 
-def shop(*, keys: int = 2, policy: str = "margin", features_topic: bool = False) -> Pipeline:
-    """The pipeline of these tests, over one key or two."""
+CLASSES = 'classes = ["good", "bad"]\npositive = "bad"\n'
+MINUTES = 'type = "number"\nunit = "min"\nmin = -10\nmax = 10\n'
+
+
+def shop(*, keys: int = 2, policy: str = "margin", features_topic: bool = False, number: bool = False) -> Pipeline:
+    """The pipeline of these tests, over one key or two. number: its label is one."""
     named = ["who", "place"][:keys]
     text = PIPELINE.format(keys=json.dumps(named), second=SECOND_KEY if keys == 2 else "")
     text = text.replace('policy = "margin"', f'policy = "{policy}"')
+    if number:
+        assert CLASSES in text
+        text = text.replace(CLASSES, MINUTES)
     if features_topic:
         text = "features_topic = true\n" + text
     return parse(text, "shop.toml")
@@ -305,6 +312,17 @@ class Model:
             z += np.cos(i + 1) * np.where(np.isnan(rows[:, i]), -1.0, rows[:, i] / 100)
         positive = 1 / (1 + np.exp(-np.clip(z, -500, 500)))
         return np.column_stack([1 - positive, positive])
+
+
+@dataclass(frozen=True, slots=True)
+class NumberModel(Model):
+    """Numbers that depend on every feature; the larger, the wider their interval."""
+
+    def estimates(self, rows: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """(n, 3): -10 to 10."""
+        value = 20 * self.probabilities(rows)[:, 1] - 10
+        half = (value + 10) / 5
+        return np.column_stack([value, np.maximum(value - half, -10), np.minimum(value + half, 10)])
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from feeding import feeder
 from models import published
-from streaming import PIPELINE, SECOND_KEY, purchases
+from streaming import CLASSES, MINUTES, PIPELINE, SECOND_KEY, purchases
 
 from prediction_grpc.client import NotAnsweredError, Predicted, PredictionClient
 from support import wait_until
@@ -84,11 +84,14 @@ class Process:
 class World:
     """A pipeline with a model on a real Kafka, and processes of its stream flow."""
 
-    def __init__(self, kafka: Settings, name: str, folder: Path) -> None:
+    def __init__(self, kafka: Settings, name: str, folder: Path, *, number: bool = False) -> None:
         text = PIPELINE.format(keys=json.dumps(["who", "place"]), second=SECOND_KEY)
         text = text.replace('name = "shop"', f'name = "{name}"\nfeatures_topic = true', 1).replace(
             "shop.raw", f"{name}.raw"
         )
+        if number:
+            assert CLASSES in text
+            text = text.replace(CLASSES, MINUTES)
         self.file = folder / "shop.toml"
         self.file.write_text(text + ASK)
         self.pipeline: Pipeline = parse(text + ASK, str(self.file))
@@ -138,6 +141,14 @@ class World:
 @pytest.fixture
 def world(kafka: Settings, unique: str, tmp_path: Path) -> Iterator[World]:
     made = World(kafka, unique, tmp_path)
+    yield made
+    for process in made.processes:
+        process.kill()
+
+
+@pytest.fixture
+def of_numbers(kafka: Settings, unique: str, tmp_path: Path) -> Iterator[World]:
+    made = World(kafka, unique, tmp_path, number=True)
     yield made
     for process in made.processes:
         process.kill()
@@ -215,6 +226,29 @@ def test_an_answer_is_what_the_stream_then_predicts_of_the_event(command: tuple[
             f"{world.pipeline.name}.raw",
             world.pipeline.topics.hop("place"),
         }
+
+
+def test_a_number_is_told_with_its_interval_as_the_stream_then_predicts_it(of_numbers: World) -> None:
+    of_numbers.send(ROWS[:40])
+    with of_numbers.start().client() as client:
+        told(client, ROWS[40])
+        wait_until(caught_up(of_numbers, 41), lambda: of_numbers.processes[0].told, 120)
+        answers = []
+        for number, row in enumerate(ROWS[41:45]):
+            answers.append(told(client, row))
+            wait_until(caught_up(of_numbers, 42 + number), "the event is not predicted", 60)
+    predictions = of_numbers.predictions()
+    wait_until(lambda: len(of_numbers.answered()) == 5, "what was answered is not told")
+    records = of_numbers.answered()
+    for answer in answers:
+        estimate, prediction, record = answer.estimate, predictions[answer.event_id], records[answer.event_id]
+        assert estimate is not None
+        assert (answer.probabilities, record.probabilities, estimate.unit) == ({}, None, "min")
+        numbers = (estimate.value, estimate.low, estimate.high)
+        assert numbers == (prediction.value, prediction.low, prediction.high) == (record.value, record.low, record.high)
+        assert -10 <= estimate.low < estimate.high <= 10
+        assert answer.model == prediction.model
+        assert answer.uncertainty == prediction.uncertainty
 
 
 def test_what_was_answered_is_recorded_and_predicted_once_though_the_process_is_killed_while_it_is_asked(

@@ -30,12 +30,11 @@ from tidemark.runtime.broker_time import wall_clock
 from tidemark.runtime.by_topic import Received
 from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.steps import RoundContext
-from tidemark.selection.scoring import score
 from tidemark.stream.models import ActiveModel, ModelSource, Shadows
 from tidemark.stream.rows import Rows
 from tidemark.stream.stages import Stage, cleaned_schema, stages
 from tidemark.stream.steps import DecodeStep, RowFeaturesStep
-from tidemark.stream.steps.predict import probabilities_of
+from tidemark.stream.steps.predict import Opinions
 from tidemark.stream.steps.window_features import Looks
 
 _NOBODY: Final = Partition("", 0, "")
@@ -75,11 +74,15 @@ class Stood:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a model says: its version, probabilities of the classes in their order, uncertainty."""
+    """What a model says: its version, probabilities of the classes in their order, uncertainty.
+
+    estimate: where the label is a number, it and the ends of its interval; `probabilities` is then None.
+    """
 
     model: str
-    probabilities: Sequence[float]
+    probabilities: Sequence[float] | None
     uncertainty: float
+    estimate: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Answer:
 
     record: as it belongs into the raw topic.  place: raw partition of its key.
     probabilities: of the classes, in their order; None before the first model.  uncertainty: by the strategy's measure.
+    estimate: where the label is a number, it and the ends of its interval, and no probabilities.
     shadow: what another model says of the same features, where one is asked.
     features: by name, NaN where missing.  late: it lies so far back that a window may have lost rows.
     known: a record with the same `[deduplicate]` key was there before; the stream would drop this one.
@@ -108,6 +112,7 @@ class Answer:
     known: bool
     windows: Sequence[Stood]
     lag: float
+    estimate: Sequence[float] | None = None
 
 
 class Answerer:
@@ -123,7 +128,7 @@ class Answerer:
         self._records = {topic: Records(pipeline, topic) for topic in pipeline.raw_topics}
         self._decode, self._row_features = DecodeStep(pipeline), RowFeaturesStep(pipeline)
         self._stages = [stage for stage in stages(pipeline, cleaned) if stage.windows.names or stage.drops_duplicates]
-        self._derived = DerivedFeatures(pipeline)
+        self._derived, self._scores = DerivedFeatures(pipeline), Opinions(pipeline)
         self._computed = pipeline.feature_names[: len(pipeline.features) + len(pipeline.windows)]
 
     def answer(self, asked: Sequence[Asked]) -> list[Answer | Refusal]:
@@ -218,6 +223,7 @@ class Answerer:
                     known=bool(known[i]),
                     windows=stood[i],
                     lag=look.places.lag if math.isfinite(look.places.lag) else 0.0,
+                    estimate=None if said is None else said[i].estimate,
                 ),
             )
 
@@ -228,9 +234,17 @@ class Answerer:
         """What a model says of each row; None without one."""
         if model is None:
             return None
-        probabilities = probabilities_of(model, table, len(self._pipeline.label.classes))
-        unsure = score(self._pipeline.selection, model.version, probabilities, len(table)).uncertainty.tolist()
-        return [Opinion(model.version, own, u) for own, u in zip(probabilities.tolist(), unsure, strict=True)]
+        scores = self._scores(model, table)
+        classes, numbers = scores.of_classes, scores.estimates
+        return [
+            Opinion(
+                model.version,
+                None if classes is None else classes[i].tolist(),
+                unsure,
+                None if numbers is None else numbers[i].tolist(),
+            )
+            for i, unsure in enumerate(scores.uncertainty.tolist())
+        ]
 
     def _looks(self, rows: Rows, stage: Stage) -> Looks:
         ids = np.zeros(len(rows), np.uint64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -68,18 +68,24 @@ class Recorder:
 
     def tell(self, answer: Answer, event: str) -> None:
         """Say what was answered, behind the answer: nobody waits for it. event: the event's id."""
+        value, low, high = answer.estimate or (None, None, None)
+        beside = answer.shadow
         told = Answered(
             event_id=event,
             business_id=answer.business_id,
             key=answer.key,
             time=answer.time,
-            probabilities=None if answer.probabilities is None else list(answer.probabilities),
+            probabilities=_listed(answer.probabilities),
             uncertainty=answer.uncertainty,
             model=answer.model,
             late=answer.late,
             at=wall_clock(),
-            shadow=None if answer.shadow is None else answer.shadow.model,
-            shadow_probabilities=None if answer.shadow is None else list(answer.shadow.probabilities),
+            value=value,
+            low=low,
+            high=high,
+            shadow=None if beside is None else beside.model,
+            shadow_probabilities=_listed(None if beside is None else beside.probabilities),
+            shadow_estimate=_listed(None if beside is None else beside.estimate),
             windows=[(each.partition.topic, each.partition.index, each.follows) for each in answer.windows],
         )
         try:
@@ -117,3 +123,7 @@ def _not_recorded(why: str) -> Refusal:
         Why.NOT_NOW,
         f"the event could not be recorded, so it is not answered ({why}); asked again, it may be there twice",
     )
+
+
+def _listed(numbers: Sequence[float] | None) -> list[float] | None:
+    return None if numbers is None else list(numbers)

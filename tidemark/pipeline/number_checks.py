@@ -13,7 +13,6 @@ from tidemark.strategies import STRATEGIES
 NEEDS_CLASSES: Final = {
     "alerts": "flags events of a class",
     "label_studio": "asks for classes",
-    "ask": "answers with probabilities of classes",
 }
 """Tables that a label which is a number can't have, and why."""
 

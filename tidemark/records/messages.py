@@ -79,13 +79,14 @@ class Answered(Prediction, frozen=True, kw_only=True):
 
     `at` is this machine's clock, µs since 1970. `windows` are those that were looked at: topic and partition, and the
     offset after the last record in them; null where there was none. `shadow` is the version of a model that was asked
-    besides (`ask.shadow`), and `shadow_probabilities` what it said.
+    besides (`ask.shadow`), and `shadow_probabilities` what it said; of a number `shadow_estimate`: value, low, high.
     """
 
     at: Int64
     windows: list[tuple[str, int, int | None]]
     shadow: str | None = None
     shadow_probabilities: list[float] | None = None
+    shadow_estimate: list[float] | None = None
 
 
 class Decision(Record, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
-from streaming import NOW_MS, MemoryEngine, Model, Models, shop
+from streaming import NOW_MS, MemoryEngine, Model, Models, NumberModel, shop
 from streaming import purchases as rows
 
 from tidemark.asking import Answer, Answerer, Asked, Refusal, Standing
@@ -68,11 +68,12 @@ def refused(answers: Sequence[Answer | Refusal]) -> Refusal:
     return answer
 
 
+@pytest.mark.parametrize("number", [False, True], ids=["class", "number"])
 @pytest.mark.parametrize("keys", [1, 2])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_an_answer_is_what_the_stream_then_predicts(keys: int, seed: int) -> None:
-    pipeline = shop(keys=keys, features_topic=True)
-    engine = settled(MemoryEngine(pipeline))
+def test_an_answer_is_what_the_stream_then_predicts(keys: int, seed: int, *, number: bool) -> None:
+    pipeline = shop(keys=keys, features_topic=True, number=number)
+    engine = settled(MemoryEngine(pipeline, Models(NumberModel() if number else Model())))
     ask = answerer(engine)
     topic = pipeline.raw_topics[0]
     answers: list[Answer] = []
@@ -85,6 +86,10 @@ def test_an_answer_is_what_the_stream_then_predicts(keys: int, seed: int) -> Non
     assert [answer.business_id for answer in answers] == [each.business_id for each in predicted]
     assert [answer.probabilities for answer in answers] == [each.probabilities for each in predicted]
     assert [answer.uncertainty for answer in answers] == [each.uncertainty for each in predicted]
+    numbers = [None if each.value is None else [each.value, each.low, each.high] for each in predicted]
+    assert [answer.estimate for answer in answers] == numbers
+    assert {each is not None for each in numbers} == {number}
+    assert {answer.probabilities is None for answer in answers} == {number}
     assert [(answer.key, answer.time, answer.late) for answer in answers] == [
         (each.key, each.time, each.late) for each in predicted
     ]

@@ -67,7 +67,7 @@ class PredictStep:
         self._punctuality = Punctuality()
         self._scaled = RuleCounts(pipeline.topics.metrics, SCALED)
         self._rebuilding = False
-        self._bounds = ModelSchema.of(pipeline).bounds
+        self._opinions = Opinions(pipeline)
 
     def process(self, windowed: Windowed, context: RoundContext) -> Predicted:
         """Predictions.
@@ -126,13 +126,37 @@ class PredictStep:
         table = features.to_numpy(order="c")
         if isinstance(model, Scales):
             self._scaled.add(len(table), model.scaled(table))
+        return self._opinions(model, table, known)
+
+
+class Opinions:
+    """What models of a pipeline say of rows, as predictions tell it."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._selection, self._classes = pipeline.selection, len(pipeline.label.classes)
+        self._bounds = ModelSchema.of(pipeline).bounds
+
+    def __call__(self, model: ActiveModel, table: NDArray[np.float64], source: object = None) -> Scores:
+        """What a model says.
+
+        Args:
+            model: of the pipeline.
+            table: (n, features) in the order of `Pipeline.feature_names`; NaN is missing.
+            source: what else can be asked of the rows (`Scores.source`).
+
+        Returns:
+            Probabilities or estimates, with the uncertainty by the pipeline's strategy.
+
+        Raises:
+            ModelError: the model is of another label.
+
+        """
         if self._bounds is None:
-            return score(
-                selection, model.version, probabilities_of(model, table, len(self._pipeline.label.classes)), n, known
-            )
+            said = probabilities_of(model, table, self._classes)
+            return score(self._selection, model.version, said, len(table), source)
         if not isinstance(model, Estimates):
             raise ModelError(f"model {model.version} gives no number: it was trained for classes; retrain it")
-        return score_number(selection, model.version, model.estimates(table), self._bounds, known)
+        return score_number(self._selection, model.version, model.estimates(table), self._bounds, source)
 
 
 def probabilities_of(model: ActiveModel, table: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
