@@ -124,7 +124,7 @@ class PredictionService(prediction_pb2_grpc.PredictionServiceServicer):
         found = pb.ModelPrediction(model=said.model, probabilities=named, uncertainty=said.uncertainty)
         if said.estimate is not None:
             value, low, high = said.estimate
-            found.estimate.CopyFrom(pb.Estimate(value=value, low=low, high=high, unit=label.unit or ""))
+            found.estimate.CopyFrom(pb.EstimatedNumber(value=value, low=low, high=high, unit=label.unit or ""))
         return found
 
     async def _features(self, request: pb.FeaturesRequest) -> pb.FeaturesResponse:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#prediction_grpc/v1/prediction.proto\x12\x12prediction_grpc.v1\")\n\nAskedEvent\x12\x0c\n\x04json\x18\x01 \x01(\x0c\x12\r\n\x05topic\x18\x02 \x01(\t\"h\n\x0ePredictRequest\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.prediction_grpc.v1.AskedEvent\x12\x10\n\x08pipeline\x18\x02 \x01(\t\x12\x15\n\rwith_features\x18\x03 \x01(\x08\"R\n\x0f\x46\x65\x61turesRequest\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.prediction_grpc.v1.AskedEvent\x12\x10\n\x08pipeline\x18\x02 \x01(\t\"P\n\nSeenWindow\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x07\x66ollows\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_follows\"\xcb\x01\n\x0bSeenWindows\x12?\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32-.prediction_grpc.v1.SeenWindows.FeaturesEntry\x12\x0c\n\x04late\x18\x02 \x01(\x08\x12/\n\x07windows\x18\x03 \x03(\x0b\x32\x1e.prediction_grpc.v1.SeenWindow\x12\x0b\n\x03lag\x18\x04 \x01(\x01\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xff\x01\n\x0fModelPrediction\x12\r\n\x05model\x18\x01 \x01(\t\x12M\n\rprobabilities\x18\x02 \x03(\x0b\x32\x36.prediction_grpc.v1.ModelPrediction.ProbabilitiesEntry\x12\x18\n\x0buncertainty\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12.\n\x08\x65stimate\x18\x04 \x01(\x0b\x32\x1c.prediction_grpc.v1.Estimate\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_uncertainty\"B\n\x08\x45stimate\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\x0c\n\x04unit\x18\x04 \x01(\t\"\xcf\x01\n\x0fPredictResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x37\n\nprediction\x18\x02 \x01(\x0b\x32#.prediction_grpc.v1.ModelPrediction\x12-\n\x04seen\x18\x03 \x01(\x0b\x32\x1f.prediction_grpc.v1.SeenWindows\x12\r\n\x05known\x18\x04 \x01(\x08\x12\x33\n\x06shadow\x18\x05 \x01(\x0b\x32#.prediction_grpc.v1.ModelPrediction\"P\n\x10\x46\x65\x61turesResponse\x12-\n\x04seen\x18\x01 \x01(\x0b\x32\x1f.prediction_grpc.v1.SeenWindows\x12\r\n\x05known\x18\x02 \x01(\x08\x32\xbe\x01\n\x11PredictionService\x12R\n\x07Predict\x12\".prediction_grpc.v1.PredictRequest\x1a#.prediction_grpc.v1.PredictResponse\x12U\n\x08\x46\x65\x61tures\x12#.prediction_grpc.v1.FeaturesRequest\x1a$.prediction_grpc.v1.FeaturesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#prediction_grpc/v1/prediction.proto\x12\x12prediction_grpc.v1\")\n\nAskedEvent\x12\x0c\n\x04json\x18\x01 \x01(\x0c\x12\r\n\x05topic\x18\x02 \x01(\t\"h\n\x0ePredictRequest\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.prediction_grpc.v1.AskedEvent\x12\x10\n\x08pipeline\x18\x02 \x01(\t\x12\x15\n\rwith_features\x18\x03 \x01(\x08\"R\n\x0f\x46\x65\x61turesRequest\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.prediction_grpc.v1.AskedEvent\x12\x10\n\x08pipeline\x18\x02 \x01(\t\"P\n\nSeenWindow\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x07\x66ollows\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_follows\"\xcb\x01\n\x0bSeenWindows\x12?\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32-.prediction_grpc.v1.SeenWindows.FeaturesEntry\x12\x0c\n\x04late\x18\x02 \x01(\x08\x12/\n\x07windows\x18\x03 \x03(\x0b\x32\x1e.prediction_grpc.v1.SeenWindow\x12\x0b\n\x03lag\x18\x04 \x01(\x01\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x86\x02\n\x0fModelPrediction\x12\r\n\x05model\x18\x01 \x01(\t\x12M\n\rprobabilities\x18\x02 \x03(\x0b\x32\x36.prediction_grpc.v1.ModelPrediction.ProbabilitiesEntry\x12\x18\n\x0buncertainty\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x35\n\x08\x65stimate\x18\x04 \x01(\x0b\x32#.prediction_grpc.v1.EstimatedNumber\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_uncertainty\"I\n\x0f\x45stimatedNumber\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\x0c\n\x04unit\x18\x04 \x01(\t\"\xcf\x01\n\x0fPredictResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x37\n\nprediction\x18\x02 \x01(\x0b\x32#.prediction_grpc.v1.ModelPrediction\x12-\n\x04seen\x18\x03 \x01(\x0b\x32\x1f.prediction_grpc.v1.SeenWindows\x12\r\n\x05known\x18\x04 \x01(\x08\x12\x33\n\x06shadow\x18\x05 \x01(\x0b\x32#.prediction_grpc.v1.ModelPrediction\"P\n\x10\x46\x65\x61turesResponse\x12-\n\x04seen\x18\x01 \x01(\x0b\x32\x1f.prediction_grpc.v1.SeenWindows\x12\r\n\x05known\x18\x02 \x01(\x08\x32\xbe\x01\n\x11PredictionService\x12R\n\x07Predict\x12\".prediction_grpc.v1.PredictRequest\x1a#.prediction_grpc.v1.PredictResponse\x12U\n\x08\x46\x65\x61tures\x12#.prediction_grpc.v1.FeaturesRequest\x1a$.prediction_grpc.v1.FeaturesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,15 +48,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEENWINDOWS_FEATURESENTRY']._serialized_start=531
   _globals['_SEENWINDOWS_FEATURESENTRY']._serialized_end=578
   _globals['_MODELPREDICTION']._serialized_start=581
-  _globals['_MODELPREDICTION']._serialized_end=836
-  _globals['_MODELPREDICTION_PROBABILITIESENTRY']._serialized_start=768
-  _globals['_MODELPREDICTION_PROBABILITIESENTRY']._serialized_end=820
-  _globals['_ESTIMATE']._serialized_start=838
-  _globals['_ESTIMATE']._serialized_end=904
-  _globals['_PREDICTRESPONSE']._serialized_start=907
-  _globals['_PREDICTRESPONSE']._serialized_end=1114
-  _globals['_FEATURESRESPONSE']._serialized_start=1116
-  _globals['_FEATURESRESPONSE']._serialized_end=1196
-  _globals['_PREDICTIONSERVICE']._serialized_start=1199
-  _globals['_PREDICTIONSERVICE']._serialized_end=1389
+  _globals['_MODELPREDICTION']._serialized_end=843
+  _globals['_MODELPREDICTION_PROBABILITIESENTRY']._serialized_start=775
+  _globals['_MODELPREDICTION_PROBABILITIESENTRY']._serialized_end=827
+  _globals['_ESTIMATEDNUMBER']._serialized_start=845
+  _globals['_ESTIMATEDNUMBER']._serialized_end=918
+  _globals['_PREDICTRESPONSE']._serialized_start=921
+  _globals['_PREDICTRESPONSE']._serialized_end=1128
+  _globals['_FEATURESRESPONSE']._serialized_start=1130
+  _globals['_FEATURESRESPONSE']._serialized_end=1210
+  _globals['_PREDICTIONSERVICE']._serialized_start=1213
+  _globals['_PREDICTIONSERVICE']._serialized_end=1403
 # @@protoc_insertion_point(module_scope)

@@ -233,7 +233,7 @@ class ModelPrediction(_message.Message):
         """Probability of each class, by name; empty before the first model, and where the label is a number."""
 
     @_builtins.property
-    def estimate(self) -> Global___Estimate:
+    def estimate(self) -> Global___EstimatedNumber:
         """The number, where the label is one; absent before the first model."""
 
     def __init__(
@@ -242,7 +242,7 @@ class ModelPrediction(_message.Message):
         model: _builtins.str = ...,
         probabilities: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         uncertainty: _builtins.float | None = ...,
-        estimate: Global___Estimate | None = ...,
+        estimate: Global___EstimatedNumber | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_uncertainty", b"_uncertainty", "estimate", b"estimate", "uncertainty", b"uncertainty"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -255,7 +255,7 @@ class ModelPrediction(_message.Message):
 Global___ModelPrediction: _TypeAlias = ModelPrediction  # noqa: Y015
 
 @_typing.final
-class Estimate(_message.Message):
+class EstimatedNumber(_message.Message):
     """A number that a model foretells, and its interval: nine numbers of ten lie in it."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -286,7 +286,7 @@ class Estimate(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
+Global___EstimatedNumber: _TypeAlias = EstimatedNumber  # noqa: Y015
 
 @_typing.final
 class PredictResponse(_message.Message):
