@@ -159,11 +159,12 @@ def edit(
     """Repair dead letters, show what changes, and send them once more, exactly once."""
     from tidemark.replay import Replay, whole
     from tidemark.replay import corrections as repairing
+    from tidemark.sources.repaired import column_types, in_format, still_wrong
 
     with told():
         place = Place.of(pipeline)
-        fields = dict(_assignment(each) for each in assigned or ())
-        repair = repairing.Repair(fields, value or None, key or None, tuple(drop or ()), place.types())
+        fields = dict(repairing.assignment(each) for each in assigned or ())
+        repair = repairing.Repair(fields, value or None, key or None, tuple(drop or ()), column_types(place.pipeline))
         lines = {} if corrections is None else repairing.corrections(corrections)
         if corrections is None:
             if not (fields or drop or value or key):
@@ -183,10 +184,10 @@ def edit(
             after = [repairing.corrected(each, lines[each.partition, each.offset]) for each in before]
         else:
             after = [repair(each) for each in before]
-        after = [place.in_format(*pair) for pair in zip(before, after, strict=True)]
+        after = [in_format(place.pipeline, *pair) for pair in zip(before, after, strict=True)]
         changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
         _show_changes(changed, repairing.difference, len(before))
-        wrong = place.still_wrong([repaired for _, repaired in changed])
+        wrong = still_wrong(place.pipeline, [repaired for _, repaired in changed])
         for letter, why in wrong[:_NAMED]:
             err.print(Text.assemble((f"{letter.offset} is still wrong:", "yellow"), " ", safe(why)), soft_wrap=True)
         if wrong and not anyway:
@@ -237,13 +238,6 @@ def _content(content: bytes | None) -> str:
         return "(none)"
     text = indented(content[:_SHOWN].decode(errors="backslashreplace"))
     return text if len(content) <= _SHOWN else f"{text}\n… {len(content) - _SHOWN:,} more bytes"
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, sql = text.partition("=")
-    if not equals or not name.strip() or not sql.strip():
-        raise ConfigError(f'--set {text!r}: write FIELD=SQL, as amount=\'REPLACE(amount, ",", ".")\'')
-    return name.strip(), sql.strip()
 
 
 def _refuse_cut(found: Iterable[Letter]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +16,8 @@ from tidemark.pipeline import Pipeline, parse_duration
 from tidemark.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from tidemark.replay import Chosen, Letter, Marks
-    from tidemark.runtime.processor import Batch, Output
+    from tidemark.runtime.processor import Output
 
 _MOST: Final = 100_000
 """Dead letters that one call deals with: they are held in memory."""
@@ -84,67 +82,6 @@ class Place:
         from tidemark.sources.resending import Resending
 
         return Resending(self.pipeline)
-
-    def types(self) -> dict[str, pl.DataType]:
-        """Types of the columns of raw records, for fields that are null."""
-        import polars as pl
-
-        kinds: dict[str, pl.DataType] = {
-            "string": pl.String(),
-            "int": pl.Int64(),
-            "float": pl.Float64(),
-            "bool": pl.Boolean(),
-        }
-        return {name: kinds[column.type] for name, column in self.pipeline.columns.items()}
-
-    def in_format(self, before: Letter, after: Letter) -> Letter:
-        """A repaired dead letter of a raw topic in the topic's format, where the repair made it a JSON object."""
-        from tidemark.formats.decoder import writer
-        from tidemark.records.record_formats import as_record
-
-        write = writer(self.pipeline)
-        raw = after.source is not None and after.source.topic in self.pipeline.raw_topics
-        if write is None or not raw or after.value == before.value or not (after.value or b"").startswith(b"{"):
-            return after
-        return replace(after, value=as_record(write, after.value or b""))
-
-    def still_wrong(self, repaired: list[Letter]) -> list[tuple[Letter, str]]:
-        """Those of a raw topic that could not be decoded either, and why."""
-        from tidemark.formats.decoder import Decoder
-
-        decoder, again, found = Decoder(self.pipeline), self.again, []
-        for letter in (each for each in repaired if each.sender):
-            topic = letter.sender.topic if letter.sender else ""
-            try:
-                bad = decoder.decode(_batch(topic, again(letter))).bad[:1]
-            except ValueError as error:
-                found.append((letter, str(error)))
-            else:
-                found += [(letter, f"row {first.row + 1}: {first.reason}") for first in bad]
-        raw = [each for each in repaired if each.source and each.source.topic in self.pipeline.raw_topics]
-        if raw:
-            times = [each.source.timestamp if each.source else None for each in raw]
-            batch = _batch(raw[0].source.topic if raw[0].source else "", raw, times)
-            found += [(raw[bad.row], bad.reason) for bad in decoder.decode(batch).bad]
-        return found
-
-
-def _batch(topic: str, records: Sequence[Letter | Output], times: Sequence[int | None] = ()) -> Batch:
-    """Records as a decoder takes them. times: their timestamps, ms; now where there is none."""
-    import numpy as np
-
-    from tidemark.runtime.processor import Batch
-    from tidemark.runtime.processor import Partition as Whence
-
-    now = time.time_ns() // 1_000_000
-    return Batch(
-        Whence(topic, 0, ""),
-        np.arange(len(records)),
-        np.array([each or now for each in times or [now] * len(records)], np.int64),
-        [each.key for each in records],
-        [each.value for each in records],
-        [list(each.headers) for each in records],
-    )
 
 
 def meant(*selection: object, every: bool) -> None:

@@ -82,11 +82,14 @@ class Repair:
         if self.fields or self.drop:
             fields = _object(repaired)
             columns = {name: _scalar(raw) for name, raw in fields.items() if bytes(raw)[:1] not in (b"{", b"[")}
+            computed = {name: _computed(letter, sql, columns, self.types) for name, sql in self.fields.items()}
             made = {
-                name: _json(letter, name, _computed(letter, sql, columns, self.types))
-                for name, sql in self.fields.items()
+                name: _json(letter, name, value)
+                for name, value in computed.items()
+                if name not in columns or not _same(columns[name], value)
             }
-            repaired = _with(repaired, fields, made, self.drop)
+            if made or fields.keys() & set(self.drop):
+                repaired = _with(repaired, fields, made, self.drop)
         return repaired
 
     def _texts(self, letter: Letter) -> dict[str, str | None]:
@@ -98,6 +101,19 @@ class Repair:
                 f"dead letter {letter.offset} is no UTF-8 ({error.reason} at byte {error.start}), so SQL can't repair "
                 "it without a loss: give its whole value or key in a file of --corrections"
             ) from error
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """A field and the SQL that makes it, of `FIELD=SQL`.
+
+    Raises:
+        ConfigError: it is no such text.
+
+    """
+    name, equals, sql = text.partition("=")
+    if not equals or not name.strip() or not sql.strip():
+        raise ConfigError(f"{text!r}: write FIELD=SQL, as amount=REPLACE(amount, ',', '.')")
+    return name.strip(), sql.strip()
 
 
 def corrections(path: Path) -> dict[tuple[int, int], Correction]:
@@ -211,8 +227,8 @@ def _object(letter: Letter) -> dict[str, msgspec.Raw]:
         return _fields.decode(letter.value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(
-            f"dead letter {letter.offset} is no JSON object ({error}): repair its text with --value, or give its "
-            "whole value in a file of --corrections"
+            f"dead letter {letter.offset} is no JSON object ({error}): repair its whole text (--value), or correct it "
+            "by itself (--corrections)"
         ) from error
 
 
@@ -228,6 +244,11 @@ def _scalar(raw: msgspec.Raw) -> str | int | float | bool | None:
     if isinstance(found, int) and not isinstance(found, bool) and not -(2**63) <= found < 2**63:
         return float(found)
     return found  # type: ignore[no-any-return]  # no object and no list
+
+
+def _same(before: object, after: object) -> bool:
+    """Whether a computed value is what was there, which then keeps its bytes."""
+    return type(before) is type(after) and before == after
 
 
 def _computed(

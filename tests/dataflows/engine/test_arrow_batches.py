@@ -27,6 +27,7 @@ from tidemark.records.topics import TopicSpec
 from tidemark.replay import Letter, Replay, letters
 from tidemark.replay.corrections import Correction, corrected
 from tidemark.runtime.settings import Settings
+from tidemark.sources.repaired import still_wrong
 from tidemark.sources.resending import Resending
 
 ROW: dict[str, Any] = {"time": "2025-01-01T00:00:00Z", "b": 2.0, "c": 3.0}
@@ -126,7 +127,7 @@ def test_a_bad_row_is_bad_alone_and_a_broken_batch_is_a_dead_letter_that_comes_b
     assert first.origin == f"s: {unique}.theirs[0] 1"
     whole = corrected(first, Correction(offset=first.offset, base64=base64.b64encode(batch(without_key)).decode()))
     place = Place(pipeline, kafka)
-    assert place.still_wrong([whole, first]) == [(first, first.reason)]
+    assert still_wrong(pipeline, [whole, first]) == [(first, first.reason)]
     with Replay(kafka, pipeline.topics, "ada", again=place.again) as replay:
         report = replay.send([first, whole, second], edited=True)
         assert [letter.offset for letter, _ in report.refused] == [first.offset, second.offset]

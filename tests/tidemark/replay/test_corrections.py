@@ -62,12 +62,18 @@ def test_numbers_that_no_float_holds_come_through_a_repair_of_another_field() ->
     assert repaired.value == (b'{"id":9007199254740993,"price":1.10,"huge":123456789012345678901234567890,"amount":0}')
 
 
+@pytest.mark.parametrize("repair", [Repair({"amount": "amount", "id": "id"}), Repair({}, drop=("gone",)), Repair({})])
+def test_a_repair_that_changes_no_value_keeps_the_record_to_the_byte(repair: Repair) -> None:
+    value = b'{"amount": 1.10,  "id": 123456789012345678901234567890, "note": "\\u00e9"}'
+    assert repair(letter(value)) == letter(value)
+
+
 @pytest.mark.parametrize(
     ("repair", "value", "told"),
     [
         (Repair({"amount": "no_such + 1"}), b'{"amount":1}', "no_such"),
         (Repair({"amount": "SELECT"}), b'{"amount":1}', "dead letter 3"),
-        (Repair({"amount": "1"}), b'{"amount":', "repair its text with --value"),
+        (Repair({"amount": "1"}), b'{"amount":', "repair its whole text"),
         (Repair({"amount": "1"}), b"[1]", "is no JSON object"),
         (Repair({"amount": "1"}), None, "is no JSON object"),
         (Repair({}, value="value"), b"\xff{}", "is no UTF-8"),
