@@ -11,6 +11,7 @@ from console.shown.answers import AnswerBook
 from console.shown.facts import FactBook, Facts, words
 from console.shown.formatting import due_in, number, share
 from console.shown.timeline import Timeline, timeline
+from labeling_grpc.client.foretelling import foretelling
 from labeling_grpc.client.reasons import why_asked
 from labeling_grpc.client.values import Case, CaseDetails, NumberRange, Task
 from tidemark.pipeline import Pipeline
@@ -215,13 +216,11 @@ class CaseLayout:
         return Opinion(version, shown, earlier, parts, more, f"What speaks against and for {positive}")
 
     def _of_number(self, number: NumberRange, task: Case, details: CaseDetails | None) -> Opinion | None:
-        said, version, earlier = task.estimate, task.model, ""
-        if details is not None and details.current_estimate is not None:
-            if said is not None and details.contributions_model != version:
-                earlier = f"{version} said {number.foretold(said)} when it was asked"
-            said, version = details.current_estimate, details.contributions_model
-        if said is None:
+        found = foretelling(task, details)
+        if found is None:
             return None
+        said, before = found.estimate, found.earlier
+        earlier = "" if before is None else f"{found.earlier_version} said {number.foretold(before)} when it was asked"
 
         def place(value: float) -> float:
             return round(min(max(100 * (value - number.least) / (number.greatest - number.least), 0.0), 100.0), 2)
@@ -236,7 +235,7 @@ class CaseLayout:
             greatest=number.written(number.greatest),
         )
         parts, more = ([], 0) if details is None else self._parts(task, details)
-        return Opinion(version, [], earlier, parts, more, "What makes it less and more", foretold)
+        return Opinion(found.version, [], earlier, parts, more, "What makes it less and more", foretold)
 
     def _parts(self, task: Case, details: CaseDetails) -> tuple[list[Part], int]:
         telling = details.contributions[:_TELLING]

@@ -77,6 +77,7 @@ def case_filter(checks: Checks, request: pb.ListCasesRequest) -> CaseFilter:
         key=fields.name("key", request.key, MAX_EVENT_ID) if request.key else "",
         review=request.review,
         assigned=request.assigned,
+        newest_first=request.newest_first,
     )
 
 

@@ -207,7 +207,8 @@ class LabelingService(labeling_pb2_grpc.LabelingServiceServicer):
         if request.overdue:
             asked = replace(asked, due_by=self._writer.store.clock.wall())
         most = size(request.page_size)
-        after = int(self._pages.after(request, int, 0))
+        start = queries.LAST if request.newest_first else 0
+        after = int(self._pages.after(request, int, start))
         names = self._categories.response()
         rows, last = await self._reader.ask(queries.case_page, self._labeling, asked, after, most, self._blinding())
         return pb.ListCasesResponse(

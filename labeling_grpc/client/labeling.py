@@ -276,19 +276,30 @@ class LabelingClient(Blocking):
         review: bool = False,
         overdue: bool = False,
         assigned: bool = False,
+        newest_first: bool = False,
         page: int = 0,
     ) -> Iterator[CaseRecord]:
         """Cases in the order in which they came, read page by page of at most `page` (0: the service's default).
 
         states, segments: of these alone.  key: of this entity alone.  review: those for reviewers alone.  overdue: open
-        ones whose due time has passed alone.  assigned: those that are assigned to somebody alone.
+        ones whose due time has passed alone.  assigned: those that are assigned to somebody alone.  newest_first: what
+        came last at first.
 
         Raises:
             RefusedError: the role may not list cases, or not look for these.
             UnreachableError: the service can't be reached.
 
         """
-        request = self._calls.cases(states, segments, key, page, review=review, overdue=overdue, assigned=assigned)
+        request = self._calls.cases(
+            states,
+            segments,
+            key,
+            page,
+            review=review,
+            overdue=overdue,
+            assigned=assigned,
+            newest_first=newest_first,
+        )
         return (case_record(record) for record in self._paged("ListCases", request, "records"))
 
     def progress(self, annotator: str = "") -> Progress:

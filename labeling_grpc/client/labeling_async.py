@@ -167,10 +167,20 @@ class AsyncLabelingClient(Asyncio):
         review: bool = False,
         overdue: bool = False,
         assigned: bool = False,
+        newest_first: bool = False,
         page: int = 0,
     ) -> AsyncIterator[CaseRecord]:
         """As `LabelingClient.cases`."""
-        request = self._calls.cases(states, segments, key, page, review=review, overdue=overdue, assigned=assigned)
+        request = self._calls.cases(
+            states,
+            segments,
+            key,
+            page,
+            review=review,
+            overdue=overdue,
+            assigned=assigned,
+            newest_first=newest_first,
+        )
         async for record in self._paged("ListCases", request, "records"):
             yield case_record(record)
 

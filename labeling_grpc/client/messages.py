@@ -155,6 +155,7 @@ class Calls:
         review: bool,
         overdue: bool,
         assigned: bool,
+        newest_first: bool,
     ) -> pb.ListCasesRequest:
         """Ask for cases. page: how many a page."""
         return pb.ListCasesRequest(
@@ -166,6 +167,7 @@ class Calls:
             review=review,
             overdue=overdue,
             assigned=assigned,
+            newest_first=newest_first,
         )
 
     def progress(self, annotator: str) -> pb.GetProgressRequest:

@@ -35,6 +35,8 @@ _SCANNED: Final = 5_000
 _READ_AHEAD: Final = 20_000
 """Annotations that an export holds at most, shared among annotators."""
 
+LAST: Final = 2**63 - 1
+"""No case has this number: where a list begins that goes backwards."""
 _ANNOTATIONS = sa.select(answers).where(answers.c.event_id.in_(PART))
 
 
@@ -43,7 +45,7 @@ class CaseFilter:
     """Which cases are asked for. states: names of `CaseState`, lower case; empty: all, as `segments` and `key`.
 
     due_by: open ones that are due by this time alone, wall clock, µs; None: whenever they are due.
-    assigned: those that are assigned to somebody alone.
+    assigned: those that are assigned to somebody alone.  newest_first: what came last at first.
     """
 
     states: AbstractSet[str]
@@ -52,6 +54,7 @@ class CaseFilter:
     review: bool
     due_by: int | None = None
     assigned: bool = False
+    newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def case_page(
     most: int,
     blinding: Blinding | None = None,
 ) -> tuple[list[CaseRow], int | None]:
-    """Cases after number `after` in the order in which they came, and where to go on; None: there are no more.
+    """Cases after number `after` in the order that is asked for, and where to go on; None: there are no more.
 
     blinding: what the caller must not be told.
     """
@@ -128,7 +131,11 @@ def case_page(
     # Where rows are left out below, a small page must not mean as many queries as there are rows.
     sifted = bool(asked.segments or asked.states - {"waiting", "leased"} or len(asked.states) > 1)
     query = _cases(asked).limit(_CHUNK if sifted else min(_CHUNK, most + 1))
-    while rows := connection.execute(query.where(cases.c.id > after)).mappings().all():
+
+    def beyond(number: int) -> sa.ColumnElement[bool]:
+        return cases.c.id < number if asked.newest_first else cases.c.id > number
+
+    while rows := connection.execute(query.where(beyond(after))).mappings().all():
         covered = {} if blinding is None else blinding.over(connection, [row["event_id"] for row in rows])
         for row, case_annotations in _with_annotations(connection, rows):
             if len(records) == most or scanned == _SCANNED or size > MAX_CASES:
@@ -193,7 +200,7 @@ def _cases(asked: CaseFilter) -> sa.Select[Any]:
     open_ = asked.states and asked.states <= {"waiting", "leased"}
     inner = open_ or asked.review or asked.due_by is not None or asked.assigned
     joined = cases.join(queue, queue.c.case_id == cases.c.id, isouter=not inner)
-    query = query.select_from(joined).order_by(cases.c.id)
+    query = query.select_from(joined).order_by(cases.c.id.desc() if asked.newest_first else cases.c.id)
     if asked.key:
         query = query.where(cases.c.key == lookup(asked.key))
     if asked.review:

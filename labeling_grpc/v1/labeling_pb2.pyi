@@ -1561,6 +1561,7 @@ class ListCasesRequest(_message.Message):
     REVIEW_FIELD_NUMBER: _builtins.int
     OVERDUE_FIELD_NUMBER: _builtins.int
     ASSIGNED_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     page_size: _builtins.int
     """At most this many, 1 to 500; 0 means 50."""
@@ -1574,6 +1575,8 @@ class ListCasesRequest(_message.Message):
     """Open ones whose due time has passed alone."""
     assigned: _builtins.bool
     """Those that are assigned to somebody alone."""
+    newest_first: _builtins.bool
+    """What came last at first; else in the order in which they came."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___CaseState.ValueType]:
         """Of these states alone; empty: all."""
@@ -1594,10 +1597,11 @@ class ListCasesRequest(_message.Message):
         review: _builtins.bool = ...,
         overdue: _builtins.bool = ...,
         assigned: _builtins.bool = ...,
+        newest_first: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "key", b"key", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "key", b"key", "newest_first", b"newest_first", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "pipeline", b"pipeline", "review", b"review", "segments", b"segments", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

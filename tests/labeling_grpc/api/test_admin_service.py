@@ -113,6 +113,22 @@ def test_cases_are_listed_in_the_order_in_which_they_came_whatever_happens_meanw
     assert listed == [candidate(n).event_id for n in range(CASES)]
 
 
+def test_cases_are_listed_backwards_from_what_came_last(queue: labeling_pb2_grpc.LabelingServiceStub) -> None:
+    done = set(answered(queue, "ada", 3))
+
+    def listed(**over: Any) -> list[str]:  # noqa: ANN401 - fields of the request
+        asked = {"page_size": 2, "newest_first": True} | over
+        found = pages(lambda token: queue.ListCases(pb.ListCasesRequest(page_token=token, **asked)), "records")
+        return [record.case.event_id for record in found]
+
+    backwards = [candidate(n).event_id for n in reversed(range(CASES))]
+    assert listed() == backwards
+    assert listed(states=[pb.CASE_STATE_ANSWERED]) == [event for event in backwards if event in done]
+    forwards = queue.ListCases(pb.ListCasesRequest(page_size=2)).next_page_token
+    with pytest.raises(grpc.RpcError, match="page_token"):
+        queue.ListCases(pb.ListCasesRequest(page_size=2, newest_first=True, page_token=forwards))
+
+
 def test_cases_are_filtered_by_state_and_entity(queue: labeling_pb2_grpc.LabelingServiceStub) -> None:
     done = set(answered(queue, "ada", 3))
     (held,) = queue.LeaseTasks(pb.LeaseTasksRequest(annotator="ben")).tasks

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from labeling_grpc.client.foretelling import foretelling
 from labeling_grpc.client.history import HistoryPoint
 from labeling_grpc.client.reasons import why_asked
 from labeling_grpc.client.values import CaseDetails, Comment, NumberRange, SimilarCase, Task, Value
@@ -195,18 +196,15 @@ def _opinion(task: Task, details: CaseDetails | None) -> RenderableType:
 
 def _number_opinion(task: Task, number: NumberRange, details: CaseDetails | None) -> RenderableType:
     """The same of a number."""
-    said, version = task.estimate, task.model
-    earlier = ""
-    if details is not None and details.current_estimate is not None:
-        if said is not None and details.contributions_model != version:
-            earlier = f", {version} when it was asked: {number.foretold(said)}"
-        said, version = details.current_estimate, details.contributions_model
-    if said is None:
+    found = foretelling(task, details)
+    if found is None:
         return Text.assemble(("model ", "dim"), "none yet")
-    told = safe(f", nine times of ten {number.between(said)}")
+    before = found.earlier
+    earlier = "" if before is None else f", {found.earlier_version} when it was asked: {number.foretold(before)}"
+    told = safe(f", nine times of ten {number.between(found.estimate)}")
     return Group(
-        Text.assemble(("model ", "dim"), (safe(f"{version}{earlier}").plain, "dim")),
-        Text.assemble((safe(number.foretold(said)).plain, "bold"), told),
+        Text.assemble(("model ", "dim"), (safe(f"{found.version}{earlier}").plain, "dim")),
+        Text.assemble((safe(number.foretold(found.estimate)).plain, "bold"), told),
     )
 
 
