@@ -287,6 +287,41 @@ def test_what_is_changed_before_the_service_has_said_that_it_was_taken_is_change
     )
 
 
+_TAKEN_AND_NOT_TOLD = """() => {
+    const real = window.fetch;
+    let first = true;
+    window.fail = new Promise((resolve) => (window.letFail = resolve));
+    window.fetch = async (url, options) => {
+        const response = await real(url, options);
+        if (!first || !url.endsWith("/label/amend")) return response;
+        first = false;
+        await window.fail;
+        return new Response("{}", { status: 503 });
+    };
+}"""
+
+
+def test_a_correction_that_was_taken_and_not_told_so_is_changed_once_more(desk: World, browser: Chromium) -> None:
+    with browser.page() as page:
+        sign_in(page, desk)
+        page.evaluate(_TAKEN_AND_NOT_TOLD)
+        page.keyboard.press("2")
+        wait_until(lambda: len(labels(desk)) == 1, "the answer did not come")
+        page.wait_for_function(_SENT)
+        page.keyboard.press("z")
+        page.keyboard.press("1")
+        wait_until(lambda: len(labels(desk)) == 2, "the correction did not come")
+        page.keyboard.press("z")
+        expect(page.locator("#banner-text")).to_contain_text("You answered")
+        page.keyboard.press("Backspace")
+        page.evaluate("window.letFail()")
+        wait_until(lambda: len(labels(desk)) == 3, "what the correction was changed to was lost")
+        expect(page.locator("#said")).to_contain_text("taken back")
+    answered, corrected, retracted = labels(desk)
+    assert [label.status for label in (answered, corrected, retracted)] == ["answered", "answered", "retracted"]
+    assert retracted.supersedes == corrected.annotation_id
+
+
 def test_what_is_changed_while_the_service_is_away_is_changed_when_it_is_back_though_the_page_is_loaded_anew(
     tmp_path: Path, browser: Chromium
 ) -> None:

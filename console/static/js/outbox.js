@@ -7,6 +7,8 @@ const FIRST = 500;
 const MOST = 5_000;
 const BARRING = 10; // tries after which an answer that fails lets the others go first; it is never given up
 
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
 export class Outbox {
   constructor(call, name, tell) {
     this.call = call;
@@ -98,13 +100,39 @@ export class Outbox {
   async #changed(item, back) {
     while (item.change !== undefined) {
       const change = item.change;
+      const before = (item.tried ?? []).filter((each) => !same(each, change));
+      item.tried = [...before, change];
       this.#keep();
-      const told = await this.call("label/amend", { annotation_id: item.annotation_id, ...change });
+      let taken = change;
+      let told;
+      try {
+        told = await this.#amend(item, change);
+      } catch (error) {
+        if (!(error instanceof CallError) || error.reason !== "KEY_REUSED") throw error;
+        [taken, told] = await this.#takenBefore(item, before, error);
+      }
       back();
       item.annotation_id = told.annotation_id;
-      if (item.change === change) delete item.change;
-      this.tell.changed(item, change, told);
+      delete item.tried;
+      if (same(item.change, taken)) delete item.change;
+      this.tell.changed(item, taken, told);
     }
+  }
+
+  #amend(item, change) {
+    return this.call("label/amend", { annotation_id: item.annotation_id, ...change });
+  }
+
+  // The one of the changes that failed which was taken all the same: the service says the same of it again.
+  async #takenBefore(item, changes, refusal) {
+    for (const change of changes) {
+      try {
+        return [change, await this.#amend(item, change)];
+      } catch (error) {
+        if (!(error instanceof CallError) || error.reason !== "KEY_REUSED") throw error;
+      }
+    }
+    throw refusal;
   }
 
   #remove(item) {
