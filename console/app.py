@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from console.api import calls
 from console.options import Options
-from console.pages import label, letters, loop, models, provider, review, sign_in, why
+from console.pages import label, letters, loop, models, provider, repairs, review, sign_in, why
 from console.pages.common import visited
 from console.pages.problems import HANDLERS
 from console.rendering import STATIC, static_version
@@ -86,6 +86,7 @@ def routes() -> list[BaseRoute]:
         Route("/p/{pipeline}/why", visited("why", why.show), methods=["GET"]),
         Route("/p/{pipeline}/letters", visited("letters", letters.show), methods=["GET"]),
         Route("/p/{pipeline}/letters", visited("letters", letters.act), methods=["POST"]),
+        Route("/p/{pipeline}/letters/repair", visited("letters", repairs.repair), methods=["POST"]),
         Route("/p/{pipeline}/letters/kind/{kind}", visited("letters", letters.of_kind), methods=["GET"]),
         Route("/p/{pipeline}/letters/{partition:int}/{offset:int}", visited("letters", letters.one), methods=["GET"]),
         Mount("/api", routes=calls.routes()),

@@ -58,6 +58,14 @@ def _drawn(points: Iterable[Point]) -> Markup:
     )
 
 
+def _shape(kind: str) -> Markup:
+    """The shape of a verdict, beside a text that says the same."""
+    return Markup(  # noqa: S704 - as above
+        f'<svg class="shape {escape(kind)}" width="10" height="10" viewBox="-6 -6 12 12" aria-hidden="true">'
+        f"{_SHAPES.get(kind, _SHAPES['negative'])}</svg>"
+    )
+
+
 @cache
 def templates() -> Environment:
     """The templates."""
@@ -72,6 +80,7 @@ def templates() -> Environment:
     environment.filters["exact"] = escape  # for what a script or a form sends back: not one character may differ
     environment.filters["a_second"] = rate_words
     environment.filters["drawn"] = _drawn
+    environment.filters["shape"] = _shape
     environment.globals["static"] = lambda name: f"/static/{static_version()}/{name}"
     return environment
 

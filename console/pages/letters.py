@@ -1,4 +1,4 @@
-"""The Dead letters page: what could not be processed, by what was wrong; looked at, replayed, resolved.
+"""The Dead letters page: what could not be processed, by what was wrong; looked at, repaired, replayed, resolved.
 
 For administrators, for a dead letter is a record as it came: where a column is hidden from administrators, it is not
 shown at all.
@@ -7,101 +7,44 @@ shown at all.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from starlette.responses import HTMLResponse, Response
 
+from console.dead_letters import MOST_REPAIRED, DeadLetters, kind_of, name_of_kind
 from console.loop.kafka import kafka_settings
 from console.pages.common import Visit, frame, verified
 from console.rendering import rendered
 from console.security.requests import RejectedError, form
 from console.shown.formatting import NOTHING
 from tidemark.errors import BrokerError, TidemarkError, TopicError
-from tidemark.kafka import read_record, topic_incarnation
-from tidemark.replay import Group, Letter, Mark, Marks, Replay, Report, State, grouped, letters, whole
+from tidemark.replay import Group, Letter, Mark, Report
 from tidemark.replay.grouping import kind
-from tidemark.runtime.settings import Settings
+from tidemark.runtime.safe_text import safe
 
 _LISTED: Final = 50
 """Newest letters of a kind that are listed."""
-_MOST: Final = 10_000
-"""Letters that one act deals with."""
 _LONGEST: Final = 2_000
 _SHOWN_BYTES: Final = 20_000
+_EDITED_BYTES: Final = 16_000
+"""Of a record that is edited here: escaped in a form it is three times as long, and a request is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A letter in the list."""
+    """A letter in the list. back: partition and offset of the dead letter that it has become after a replay."""
 
     letter: Letter
     state: str
     when: str
-
-
-def name_of_kind(step: str, topic: str, reason: str) -> str:
-    """Digits that name a group of letters: of a step and a source, whose reasons are of one kind."""
-    return hashlib.sha256(msgspec.json.encode((step, topic, reason))).hexdigest()[:16]
-
-
-def kind_of(letter: Letter) -> str:
-    """The group of a letter."""
-    return name_of_kind(letter.step, letter.source.topic if letter.source else "", kind(letter.reason))
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the letters are."""
-
-    settings: Settings
-    visit: Visit
-
-    @property
-    def topic(self) -> str:
-        return self.visit.site.pipeline.topics.deadletter
-
-    def marks(self) -> Marks:
-        incarnation = topic_incarnation(self.settings, self.topic)
-        try:
-            return Marks.read(self.settings, self.visit.site.pipeline.topics.deadletter_marks, incarnation)
-        except TopicError:  # nothing was ever marked
-            return Marks(incarnation)
-
-    def groups(self) -> list[Group]:
-        marks = self.marks()
-        return grouped((letter, marks.state(letter)) for letter in letters(self.settings, self.topic))
-
-    def of_kind(self, wanted: str) -> tuple[list[Letter], Marks]:
-        """The newest letters of a kind, oldest first."""
-        found = [letter for letter in letters(self.settings, self.topic) if kind_of(letter) == wanted]
-        return found[-_MOST:], self.marks()
-
-    def one(self, partition: int, offset: int) -> tuple[Letter, Mark | None]:
-        message = read_record(self.settings, self.topic, partition, offset)
-        if message is None:
-            raise RejectedError(404, f"there is no dead letter {partition}-{offset}")
-        letter = Letter.of(message)
-        return letter, self.marks().of(letter)
-
-    def deal(self, what: str, chosen: list[Letter], note: str) -> Report:
-        from tidemark.sources.resending import Resending  # noqa: PLC0415 half a second, which the start does not wait for
-
-        pipeline = self.visit.site.pipeline
-        again = Resending(pipeline)
-        with Replay(self.settings, pipeline.topics, self.visit.session.name, again=again) as dealing:
-            if what == "resolve":
-                return dealing.resolve(chosen, note)
-            still = [each if dealing.marks.of(each) else whole(self.settings, each) for each in chosen]
-            return dealing.send(still)
+    back: tuple[int, int] | None
 
 
 async def show(visit: Visit) -> Response:
     """Groups of letters, those with the most open ones first."""
     try:
-        place = await _place(visit)
+        place = await dead_letters(visit)
     except BrokerError as error:
         return visit.page("letters.html", "letters", inner=_rendered(visit, None, str(error), bad=True))
     return visit.page("letters.html", "letters", inner=await _list(visit, place, "", bad=False))
@@ -109,27 +52,43 @@ async def show(visit: Visit) -> Response:
 
 async def of_kind(visit: Visit) -> Response:
     """The letters of one group."""
-    place = await _place(visit)
+    place = await dead_letters(visit)
     wanted = visit.request.path_params["kind"]
-    found, marks = await asyncio.to_thread(place.of_kind, wanted)
+    found = await asyncio.to_thread(place.of_kind, wanted)
     times = visit.site.times
-    if not found:
+    if not found.letters:
         raise RejectedError(404, "there are no dead letters of this kind")
     rows = [
-        Row(each, marks.state(each).value, NOTHING if each.at is None else times.minute(each.at))
-        for each in reversed(found[-_LISTED:])
+        Row(
+            each,
+            found.marks.state(each).value,
+            NOTHING if each.at is None else times.minute(each.at),
+            found.came_back(each),
+        )
+        for each in reversed(found.letters[-_LISTED:])
     ]
+    newest = found.letters[-1]
     return visit.page(
-        "letters_kind.html", "letters", newest=found[-1], rows=rows, count=len(found), reason=kind(found[-1].reason)
+        "letters_kind.html",
+        "letters",
+        newest=newest,
+        rows=rows,
+        count=len(found.letters),
+        open=len(found.open),
+        most=MOST_REPAIRED,
+        reason=kind(newest.reason),
+        kind=wanted,
+        again=newest.sender is not None or newest.source is not None,
     )
 
 
 async def one(visit: Visit) -> Response:
     """One letter, its record as it came."""
-    place = await _place(visit)
+    place = await dead_letters(visit)
     params = visit.request.path_params
-    letter, mark = await asyncio.to_thread(place.one, params["partition"], params["offset"])
+    letter, mark = await asyncio.to_thread(one_of, place, params["partition"], params["offset"])
     times = visit.site.times
+    text = None if mark else editable(await asyncio.to_thread(place.whole, letter))
     return visit.page(
         "letter.html",
         "letters",
@@ -141,12 +100,54 @@ async def one(visit: Visit) -> Response:
         value=_text(letter.value),
         headers=[(name, _text(value)) for name, value in letter.headers],
         kind=kind_of(letter),
+        text=text,
     )
+
+
+def one_of(place: DeadLetters, partition: int, offset: int) -> tuple[Letter, Mark | None]:
+    """A letter and what became of it.
+
+    Raises:
+        RejectedError: there is none at this place.
+
+    """
+    found = place.one(partition, offset)
+    if found is None:
+        raise RejectedError(404, f"there is no dead letter {partition}-{offset}")
+    return found
+
+
+def editable(letter: Letter) -> tuple[str, str | None] | None:
+    """The record's text and its key's, as fields of a form give them back to the last character.
+
+    Args:
+        letter: with its whole record.
+
+    Returns:
+        Text and key; the key None where it is to stay as it is. None: the record is no such text, or is too long.
+
+    """
+    value = _field(letter.value, "\r\0")
+    key = _field(letter.key or b"", "\r\n\0")
+    sent = letter.source is not None or letter.sender is not None
+    return None if letter.truncated or value is None or not sent else (value, key)
+
+
+def _field(content: bytes | None, never: str) -> str | None:
+    """A text that a form's field holds and shows as it is. never: characters that it would change."""
+    if content is None or len(content) > _EDITED_BYTES:
+        return None
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return None
+    hidden = safe(text, lines=True) != text
+    return None if hidden or set(text) & set(never) else text
 
 
 async def act(visit: Visit) -> Response:
     """Replay or resolve the open letters of a group, exactly once, in the person's name."""
-    place = await _place(visit)
+    place = await dead_letters(visit)
     fields = await form(visit.request)
     what, note = fields.get("do", ""), fields.get("note", "").strip()
     if what not in {"replay", "resolve"}:
@@ -158,8 +159,8 @@ async def act(visit: Visit) -> Response:
     wanted = fields.get("kind", "")
 
     def deal() -> Report:
-        found, marks = place.of_kind(wanted)
-        return place.deal(what, [each for each in found if marks.state(each) is State.open], note)
+        found = place.of_kind(wanted).open
+        return place.resolve(found, note) if what == "resolve" else place.replay(found)
 
     try:
         report = await asyncio.to_thread(deal)
@@ -172,7 +173,7 @@ async def act(visit: Visit) -> Response:
     return HTMLResponse(await _list(visit, place, told, bad=bool(report.refused)))
 
 
-async def _place(visit: Visit) -> _Place:
+async def dead_letters(visit: Visit) -> DeadLetters:
     """Where they are, for who may see records as they came.
 
     Raises:
@@ -184,10 +185,10 @@ async def _place(visit: Visit) -> _Place:
     if any(role in roles for roles in visit.site.pipeline.labeling.hidden.values()):
         raise RejectedError(403, f"columns are hidden from the role {role}, and dead letters hold records as they came")
     await visit.site.watch.look()  # says within seconds that Kafka is down
-    return _Place(kafka_settings(visit.site.settings), visit)
+    return DeadLetters(kafka_settings(visit.site.settings), visit.site.pipeline, visit.session.name)
 
 
-async def _list(visit: Visit, place: _Place, told: str, *, bad: bool) -> str:
+async def _list(visit: Visit, place: DeadLetters, told: str, *, bad: bool) -> str:
     try:
         groups = await asyncio.to_thread(place.groups)
     except TopicError:  # the pipeline was never started

@@ -21,7 +21,8 @@ from console.pages.common import Visit, verified
 from console.rendering import rendered
 from console.security.access import may
 from console.security.requests import RejectedError
-from console.shown.formatting import share
+from console.shown.drift import drifts
+from console.shown.formatting import duration, share
 from console.site import Site
 from labeling_grpc.client import AsyncLabelingClient, RefusedError, UnreachableError
 from labeling_grpc.client.queue_status import queue_status
@@ -51,7 +52,10 @@ _HOURS: Final = {"1": 1, "6": 6, "24": 24, "168": 168}
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A model in the timeline. sources: whose word its labels are, in words, "" where it is one kind's."""
+    """A model in the timeline. sources: whose word its labels are, in words, "" where it is one kind's.
+
+    after: how long after its newest label it was made, "" where that is not known.
+    """
 
     version: str
     when: str
@@ -59,6 +63,7 @@ class Champion:
     decision: str
     state: str
     sources: str = ""
+    after: str = ""
 
 
 async def show(visit: Visit) -> Response:
@@ -146,7 +151,11 @@ async def _live(visit: Visit) -> str:
         budget="" if status.budget is None else budget_words(status.budget),
         latency=None if latency is None else (seconds_words(latency.p50), seconds_words(latency.p99)),
         late=_late(look),
+        late_of=0 if (told := look.snapshot.metrics.get("late_share")) is None else told.n,
+        letters=may(visit.session.role, "letters"),
+        base=f"/p/{site.name}",
         champions=_champions(site, look),
+        drifts=drifts(look.snapshot.metrics),
         bridge=bridge,
         reached=None if bridge is None or bridge.reached is None else site.times.minute(int(1e6 * bridge.reached)),
     )
@@ -231,6 +240,9 @@ def _champions(site: Site, look: Look) -> list[Champion]:
             if manifest.promoted
             else "refused",
             label_words(manifest.source_counts, manifest.conflicts).removeprefix(", "),
+            duration((manifest.created_at - manifest.known_until) / 1e6)
+            if 0 < manifest.known_until <= manifest.created_at
+            else "",
         )
         for manifest in look.manifests[:_CHAMPIONS]
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -31,7 +32,9 @@ ADMIN: Final = "admin"
 _CASES: Final = 20
 _CLOSED: Final = 50
 _PEOPLE: Final = 200
-_ENTRIES: Final = 5_000
+_ENTRIES: Final = 100_000
+"""Lines of the audit trail that are read to come to the newest: its chain is checked from the first on."""
+_PAGE: Final = 500
 _SHOWN_ENTRIES: Final = 100
 _COUNTED: Final = 500_000
 _HELD: Final = 100
@@ -56,21 +59,22 @@ async def closed(visit: Visit) -> Response:
 async def audit(visit: Visit) -> Response:
     """The audit trail, its newest lines first."""
     await verified(visit)
-    entries: list[AuditEntry] = []
-    problem, more = "", False
+    newest: deque[AuditEntry] = deque(maxlen=_SHOWN_ENTRIES)
+    problem, count = "", 0
     async with visit.site.connections.administration(visit.session) as admin:
         try:
-            async for entry in admin.audit():
-                entries.append(entry)
-                if more := len(entries) >= _ENTRIES:
+            async for entry in admin.audit(_PAGE):
+                newest.append(entry)
+                count += 1
+                if count >= _ENTRIES:
                     break
         except RefusedError:
             raise
         except LabelingError as error:  # the chain of hashes is broken: the lines before it stand
             problem = str(error)
     times = visit.site.times
-    rows = [(entry, times.moment(entry.at)) for entry in reversed(entries[-_SHOWN_ENTRIES:])]
-    return visit.page("review_audit.html", "review", rows=rows, count=len(entries), more=more, problem=problem)
+    rows = [(entry, times.moment(entry.at)) for entry in reversed(newest)]
+    return visit.page("review_audit.html", "review", rows=rows, count=count, more=count >= _ENTRIES, problem=problem)
 
 
 async def agreement(visit: Visit) -> Response:
@@ -242,6 +246,9 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
         classes=visit.site.pipeline.label.classes,
         number=AnswerBook(visit.site.pipeline.label).number,
         paused=paused,
+        more_cases=len(records) >= _CASES,
+        more_allotted=len(late) >= _CASES or len(owned) >= _CASES,
+        more_people=len(people) >= _PEOPLE,
         admin=role == ADMIN,
         told=told,
         bad=bad,
@@ -249,7 +256,7 @@ async def _inner(visit: Visit, role: str, told: str, *, bad: bool = False, pause
 
 
 async def _closed(visit: Visit, role: str, told: str, *, bad: bool = False) -> str:
-    records = await _first(visit, _CLOSED, states=("answered",))
+    records = await _first(visit, _CLOSED, states=("answered",), newest_first=True)
     times = visit.site.times
     written = AnswerBook(visit.site.pipeline.label).words
     rows = [
@@ -259,6 +266,7 @@ async def _closed(visit: Visit, role: str, told: str, *, bad: bool = False) -> s
         "review_closed_list.html",
         **frame(visit.site, visit.session, "review"),
         rows=rows,
+        more=len(rows) >= _CLOSED,
         admin=role == ADMIN,
         told=told,
         bad=bad,

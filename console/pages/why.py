@@ -20,10 +20,18 @@ from tidemark.lineage.story import Shown, WindowPart
 from tidemark.observe.words import word_words
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.number_checks import refuse_number
+from tidemark.records import Reason
 
 _LONGEST: Final = 1_000
 _PARTS: Final = 12
 _MODELS: Final = 6
+_ASKED: Final[dict[Reason, str]] = {
+    "explore": "drawn at random",
+    "uncertain": "the model could not tell",
+    "diverse": "unlike what was labeled before",
+    "cold": "there was no model yet",
+    "imported": "brought in by hand",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,7 @@ class View:
     later: int
     outcomes: list[tuple[str, str]]
     drawn: str
+    asked: str
     differences: list[tuple[str, str, str, str]]
     word: str
 
@@ -139,6 +148,7 @@ def _view(visit: Visit, found: Lineage) -> View:
         later=max(len(found.models) - _MODELS, 0),
         outcomes=[(each.label, times.minute(each.known_at)) for each in found.outcomes],
         drawn="" if drawn is None else number(drawn),
+        asked="" if found.candidate is None else _ASKED[found.candidate.reason],
         differences=[(each.what, _any(each.derived), _any(each.recorded), each.where) for each in found.differences],
         word=word_words(found.word, conflict=found.conflict),
     )

@@ -6,41 +6,16 @@ import re
 from collections.abc import Iterator
 
 import httpx2
-import numpy as np
 import pytest
 from browser import Chromium, barriers
 from console_visitor import Visitor
 from console_world import World, world
-from feeding import feeder
+from dead_letter_desk import HOSTILE, kind_on, write_letters
 from models import small_pipeline
 from offsets import read_settled
 from playwright.sync_api import expect
 
-from tidemark.kafka import ensure_topics
-from tidemark.pipeline import Pipeline
-from tidemark.records.dead_letter import dead_letter
-from tidemark.records.topics import TopicSpec
-from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.settings import Settings
-
-_HOSTILE = '<script>alert(1)</script>\u202e\u200b"'
-
-
-def write(settings: Settings, pipeline: Pipeline, values: list[bytes], reason: str) -> None:
-    topic, count = pipeline.raw_topics[0], len(values)
-    ensure_topics(settings, [TopicSpec(name, 1, {}) for name in (topic, pipeline.topics.deadletter)])
-    batch = Batch(
-        partition=Partition(topic, 0, "0a1b2c3d"),
-        offsets=np.arange(7, 7 + count),
-        timestamps=np.zeros(count, dtype="int64"),
-        keys=[_HOSTILE.encode()] * count,
-        values=list(values),
-    )
-    producer = feeder(settings)
-    for row in range(count):
-        output = dead_letter(pipeline.topics.deadletter, batch, row, "decode", f"row {row}: {reason}")
-        producer.produce(output.topic, output.value, output.key, headers=list(output.headers))
-    assert producer.flush(60) == 0
 
 
 @pytest.fixture
@@ -49,7 +24,7 @@ def its(kafka: Settings, unique: str, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("letters")
     settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
     pipeline = small_pipeline(unique, extra='[labeling.hidden]\na = ["reviewer"]', label='context = ["a"]')
-    write(settings, pipeline, [f'{{"a": "{_HOSTILE} {i}"}}'.encode() for i in range(3)], f"no number {_HOSTILE}")
+    write_letters(settings, pipeline, [f'{{"a": "{HOSTILE} {i}"}}'.encode() for i in range(3)], f"no number {HOSTILE}")
     with world(folder, pipeline, tokens=True, settings=settings) as made:
         yield made
 
@@ -57,12 +32,6 @@ def its(kafka: Settings, unique: str, tmp_path_factory: pytest.TempPathFactory) 
 def do(someone: Visitor, **fields: str) -> httpx2.Response:
     headers = {"x-csrf-token": someone.csrf, "accept": "text/html, application/json"}
     return someone.http.post(f"{someone.base}/letters", data=fields, headers=headers)
-
-
-def kind_on(page: str) -> str:
-    found = re.search(r'name="kind" value="([0-9a-f]{16})"', page)
-    assert found is not None
-    return found[1]
 
 
 def test_letters_are_grouped_looked_at_and_replayed_exactly_once_in_the_persons_name(its: World) -> None:
@@ -84,7 +53,7 @@ def test_letters_are_grouped_looked_at_and_replayed_exactly_once_in_the_persons_
     assert "replayed by boss" in marked
     assert missing.status_code == 404
     sent = read_settled(its.settings, its.pipeline.raw_topics[0])
-    assert [message.value() for message in sent] == [f'{{"a": "{_HOSTILE} {i}"}}'.encode() for i in range(3)]
+    assert [message.value() for message in sent] == [f'{{"a": "{HOSTILE} {i}"}}'.encode() for i in range(3)]
 
 
 def test_letters_are_resolved_with_the_reason_and_nothing_is_sent(its: World) -> None:
@@ -113,7 +82,7 @@ def test_where_a_column_is_hidden_from_administrators_no_record_is_shown(
     folder = tmp_path_factory.mktemp("hidden")
     settings = Settings(state_dir=folder).at(kafka.bootstrap_servers or "")
     pipeline = small_pipeline(unique, extra='[labeling.hidden]\na = ["admin"]', label='context = ["a"]')
-    write(settings, pipeline, [b"{"], "secret")
+    write_letters(settings, pipeline, [b"{"], "secret")
     with world(folder, pipeline, tokens=True, settings=settings) as made, Visitor(made.base) as someone:
         someone.sign_in(token=made.token("admin", "boss"))
         for path in ("letters", "letters/0/0"):
@@ -139,4 +108,4 @@ def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: 
         page.goto(its.base + "/letters")
         page.get_by_label("Why nothing more is needed").fill("known")
         page.get_by_role("button", name="Resolve").click()
-        expect(page.get_by_text("3 resolved.")).to_be_visible()
+        expect(page.locator("#list .told")).to_contain_text("3 resolved.")

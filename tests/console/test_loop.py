@@ -73,7 +73,13 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     ensure_topics(settings, specs)
     model, manifest = small_model(ModelSchema.of(pipeline), version="v000001-0000000a", trees=3)
     whose = {"person": 80, "outcome": 40}
-    manifest = msgspec.structs.replace(manifest, decision=f"first {_HOSTILE}", source_counts=whose, conflicts=3)
+    manifest = msgspec.structs.replace(
+        manifest,
+        decision=f"first {_HOSTILE}",
+        source_counts=whose,
+        conflicts=3,
+        known_until=manifest.created_at - 12_000_000,
+    )
     outputs = publish(manifest, model.text, topic=pipeline.topics.models)
     write_models(settings, pipeline, lambda _: (outputs, None))
     producer = feeder(settings)
@@ -88,6 +94,8 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     figures = [
         metric("quality", 0.62, now, metric="average_precision", of_class="yes", way="cross-fitting", more=0),
         metric("late_share", 0.01, now),
+        metric("inputs_drift", 0.34, now, watches=1, column_1="customer_mean", column_2=_HOSTILE, evidence_1=0.3),
+        metric("labels_drift", 0.02, now, watches=0),
         *(metric("prediction_rate", float(i), now + i * 1_000_000) for i in range(5)),
         metric("budget_spent", 3.0, now, spent_in_all=1_200, budget=4, total=9_000, unit="seconds", cost=420),
     ]
@@ -190,6 +198,12 @@ def test_the_page_says_what_status_says_and_shows_text_from_topics_as_text(loope
     assert "average precision of yes 0.62 (95 %: 0.31 to 0.62) on 40 random answers" in page
     assert "v000001-0000000a" in page
     assert "1,200 of 9,000 seconds spent on cases in all; 3 of 4 cases in the last tile for 420 seconds" in page
+    assert "12 s after its newest label" in page
+    (drift,) = re.findall(r'aria-label="Drift".*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    features, labels = (re.sub(r"<[^>]+>", " ", row).split() for row in drift.split("</tr>")[:2])
+    assert " ".join(features).startswith("features 34 % 40 sampled events customer mean , &lt;img src=x")
+    assert " ".join(labels) == "labels not watched yet 40 random answers –"
+    assert "of the newest 40 rows" in page
     assert "80 of people and 40 of outcomes (3 of them contradicted)" in page
     shown = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", page)]
     assert ["hall", "http", "1", "1,234", "0", "5"] in shown
@@ -380,3 +394,21 @@ def test_nothing_of_the_loop_bars_anybody(width: int, scheme: str, looped: World
         expect(page.locator("[data-chart=learning] canvas")).to_be_visible()
         assert barriers(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_table_that_was_moved_aside_keeps_its_place_and_the_focus_when_the_page_is_told_anew(
+    looped: World, browser: Chromium
+) -> None:
+    with browser.page(360) as page:
+        page.goto(looped.base + "/")
+        page.fill("#token", looped.token("admin", "boss"))
+        page.press("#token", "Enter")
+        page.goto(looped.base + "/loop")
+        hooks = page.get_by_role("region", name="Webhooks and their receivers")
+        hooks.focus()
+        hooks.evaluate("(each) => (each.scrollLeft = 90)")
+        page.evaluate("live.dataset.last = ''; live.firstElementChild.dataset.old = '1'")
+        expect(page.locator("[data-old]")).to_have_count(0)
+        assert hooks.evaluate("(each) => each.scrollLeft") == 90
+        expect(hooks).to_be_focused()
+        expect(page.locator("#spoken")).to_have_text("")

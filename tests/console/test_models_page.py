@@ -201,9 +201,9 @@ def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: 
             assert lines == 1
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             page.get_by_role("button", name="Pin it").click()
-            expect(page.get_by_text("is pinned: no model replaces it")).to_be_visible()
+            expect(page.locator("#list .told")).to_contain_text("is pinned: no model replaces it")
             page.get_by_role("button", name="Lift the pin").click()
-            expect(page.get_by_text("The pin is lifted")).to_be_visible()
+            expect(page.locator("#list .told")).to_contain_text("The pin is lifted")
             page.get_by_role("button", name="Compare the two chosen").click()
             expect(page.get_by_role("heading", name="How they answer the same rows")).to_be_visible()
             expect(page.get_by_role("img", name="Precision against recall")).to_be_visible()

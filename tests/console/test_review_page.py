@@ -16,8 +16,9 @@ from console_world import World, fraud_cases, fraud_pipeline, world
 from msgspec.structs import replace as replace_case
 from playwright.sync_api import expect
 
+from console.pages import review
 from console.shown.review_view import person_of
-from labeling_grpc.client import LabelingClient
+from labeling_grpc.client import Annotation, LabelingClient
 from labeling_grpc.client.administration import Annotator, Drift, Quality
 
 _HOSTILE = '<script>alert(1)</script>"'
@@ -161,6 +162,37 @@ def test_a_reviewer_assigns_an_overdue_case_and_says_who_is_absent(tmp_path: Pat
             assert do(someone, do="abilities", name="ada", skills="any", quota="0", absent="soon").status_code == 400
 
 
+def test_what_is_newest_is_shown_where_there_is_more_than_a_page_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(review, "_CLOSED", 2)
+    monkeypatch.setattr(review, "_CASES", 1)
+    monkeypatch.setattr(review, "_PEOPLE", 1)
+    monkeypatch.setattr(review, "_SHOWN_ENTRIES", 2)
+    cases = fraud_cases().candidates[:6]
+    with world(tmp_path, fraud_pipeline('\n[labeling.due]\ndefault = "1h"\n'), tokens=True) as made:
+        made.take_in(*cases[:4])
+        for who in ("ada", "ben"):
+            with LabelingClient(made.server.address, who, token=made.token("annotator", who)) as client:
+                client.submit_many([Annotation(task, "legitimate") for task in client.lease(2)])
+        made.take_in(*cases[4:])
+        with Visitor(made.base) as someone:
+            someone.sign_in(token=made.token("admin", "rita"))
+            for event in (cases[0].event_id, cases[1].event_id, cases[2].event_id):
+                do(someone, do="requeue", event_id=event, why=f"once more {event}")
+                do(someone, do="pause_queue", why=f"for {event}")
+                do(someone, do="resume_queue")
+            shown, closed = someone.get("review").text, someone.get("review/closed").text
+            trail = someone.get("review/audit").text
+        assert cases[3].business_id is not None
+        assert cases[3].business_id in closed
+        assert "The first 1 are here; there are more." in shown
+        assert "The first 1 by name are here" in shown
+        assert "the newest 2 first" in trail
+        assert "ResumeQueue" in trail
+        assert "CreateToken" not in trail
+
+
 def test_how_often_two_people_agree_is_counted_with_its_interval(tmp_path: Path) -> None:
     cases = fraud_cases().candidates[:4]
     with world(tmp_path, fraud_pipeline("\n[labeling]\nanswers = 2\n"), tokens=True) as made:
@@ -226,4 +258,30 @@ def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, browser: 
                 page.goto(f"{its.base}/review")
                 page.get_by_role("button", name="fraud", exact=True).focus()
                 page.keyboard.press("Enter")
-                expect(page.get_by_text("Decided: fraud.")).to_be_visible()
+                expect(page.locator("#list .told")).to_contain_text("Decided: fraud.")
+
+
+def test_who_decides_by_keyboard_stays_where_they_were_and_is_told_what_came_of_it(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    cases = fraud_cases().candidates[:3]
+    with world(tmp_path, fraud_pipeline(), tokens=True) as made:
+        made.take_in(*cases)
+        with LabelingClient(made.server.address, "ida", token=made.token("annotator", "ida")) as client:
+            for task in client.lease(3):
+                client.escalate(task, "hard")
+        with browser.page() as page:
+            page.goto(made.base + "/")
+            page.fill("#token", made.token("reviewer", "rita"))
+            page.press("#token", "Enter")
+            page.goto(made.base + "/review")
+            page.locator("article.contested").nth(1).get_by_role("button", name="fraud").press("Enter")
+            expect(page.locator("body > [role=status]")).to_have_text("Decided: fraud.")
+            expect(page.locator("article.contested")).to_have_count(2)
+            focused = "[...document.querySelectorAll('article')].indexOf(document.activeElement)"
+            assert page.evaluate(focused) == 1
+            page.keyboard.press("Enter")
+            page.keyboard.press("Tab")
+            page.keyboard.press("Tab")
+            assert page.evaluate("document.activeElement.getAttribute('placeholder')") is not None
+            expect(page.locator("article.contested")).to_have_count(2)

@@ -88,6 +88,7 @@ function filter() {
 
 const bulk = document.getElementById("bulk");
 const list = document.getElementById("bulk-list");
+const count = document.getElementById("bulk-count");
 const verdicts = [...bulk.querySelectorAll("[data-label]")];
 
 // Show cases that are alike; gives {label, taken: numbers of those that are answered}, or null where the person left.
@@ -96,6 +97,13 @@ export function lookAtAll(node) {
   bulk.showModal();
   const first = list.querySelector("input");
   if (first) first.focus();
+  const boxes = [...list.querySelectorAll("input[data-number]")];
+  const tell = () => {
+    const others = boxes.filter((box) => box.checked).length;
+    count.textContent = others === 0 ? "The case in hand alone is answered." : `${others + 1} cases are answered: the one in hand and ${others} like it.`;
+  };
+  tell();
+  list.onchange = tell;
   return new Promise((resolve) => {
     const close = (value) => {
       bulk.removeEventListener("cancel", cancelled);
@@ -105,7 +113,6 @@ export function lookAtAll(node) {
       resolve(value);
     };
     const take = (label) => {
-      const boxes = [...list.querySelectorAll("input[data-number]")];
       const taken = boxes.filter((box) => box.checked).map((box) => Number(box.dataset.number));
       close({ label, taken });
     };

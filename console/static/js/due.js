@@ -3,7 +3,8 @@
 
 const STEPS = [["d", 1440], ["h", 60], ["min", 1]];
 
-export function dueIn(seconds) {
+// A length of time in its two largest units, to the minute.
+export function lasting(seconds) {
   const parts = [];
   let left = Math.floor(Math.abs(seconds) / 60);
   for (const [unit, minutes] of STEPS) {
@@ -12,7 +13,11 @@ export function dueIn(seconds) {
     if (count > 0 || parts.length > 0) parts.push(count > 0 ? `${count} ${unit}` : "");
     if (parts.length === 2) break;
   }
-  const words = parts.filter((part) => part !== "").join(" ") || "less than a minute";
+  return parts.filter((part) => part !== "").join(" ") || "less than a minute";
+}
+
+export function dueIn(seconds) {
+  const words = lasting(seconds);
   return seconds > 0 ? `due in ${words}` : `overdue by ${words}`;
 }
 

@@ -2,7 +2,7 @@
 
 import { CallError, caller, pause } from "./calls.js";
 import { askFor, backToCase, findClass, lookAtAll, open, showKeys } from "./dialogs.js";
-import { noteDue, tellDue } from "./due.js";
+import { lasting, noteDue, tellDue } from "./due.js";
 import { enableNumber, hintOf, onNumber, spoken, takesKey, unusual } from "./number.js";
 import { Outbox } from "./outbox.js";
 
@@ -75,9 +75,22 @@ function showState(name, why = "") {
   const node = document.getElementById(`state-${name}`).content.firstElementChild.cloneNode(true);
   const line = node.querySelector("[data-why]");
   if (line) line.textContent = why;
+  const midnight = node.querySelector("[data-midnight]");
+  if (midnight) midnight.textContent = untilMidnight();
+  if (name === "away") showBanner(""); // the page says it
   paint(node);
   enable();
   announce(`${node.querySelector("h1").textContent}. ${why}`);
+}
+
+// When the day of UTC ends, by the pipeline's clock, and how long until then.
+function untilMidnight() {
+  const now = new Date();
+  const next = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() + 1));
+  const zone = page.dataset.zone;
+  const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone }).format(next);
+  const there = zone === "UTC" ? "" : `, which is ${clock} in ${zone.replaceAll("_", " ")}`;
+  return `${there}, in ${lasting((next - now) / 1_000)}`;
 }
 
 function enable() {
@@ -219,6 +232,14 @@ async function renew() {
 
 let awaySince = null;
 
+// While the service is away: how much is kept, on the page that says so or above the case.
+function tellAway() {
+  if (awaySince === null || state.looking !== null) return;
+  const line = state.shown === null ? place.querySelector("[data-away]") : null;
+  if (line === null) showBanner(`The service is away. ${unsent()}`);
+  else if (line.textContent !== unsent()) line.textContent = unsent();
+}
+
 function unsent() {
   const n = outbox.size;
   return n === 0 ? "" : `${n === 1 ? "Your last answer is" : `Your last ${n} answers are`} kept here and sent when it is back.`;
@@ -251,12 +272,12 @@ const outbox = new Outbox(call, `${page.dataset.base}:${page.dataset.who}`, {
   },
   away(since) {
     awaySince = since;
-    if (state.looking === null) showBanner(`The service is away. ${unsent()}`);
+    tellAway();
   },
   back() {
     awaySince = null;
     if (state.looking === null) showBanner("");
-    say("The service is back: everything is sent.");
+    say(outbox.size > 1 ? "The service is back: your answers are on their way." : "The service is back: everything is sent.");
     fetchMore();
   },
   ended: () => end(),
@@ -277,7 +298,7 @@ function newId() {
 
 function decide(kind, label, text, others = []) {
   const task = state.shown;
-  if (task === null) return say("No case is waiting.");
+  if (task === null) return say(`${place.querySelector("h1").textContent}.`); // why there is none stands there
   const { event_id, token, name, node } = task;
   const id = newId();
   if (kind === "answer") state.answered += 1 + others.length;
@@ -292,6 +313,7 @@ function decide(kind, label, text, others = []) {
   say(`${name}: ${did}${odd}${kind === "answer" || kind === "skip" ? "  (z undoes it)" : ""}`);
   figures();
   outbox.add({ id, event_id, token, name, kind, label, text, others, bulk: others.length > 0 ? id : "" });
+  tellAway();
 }
 
 function answer(label) {
@@ -331,7 +353,8 @@ async function reveal(entry) {
 function lookAhead() {
   if (state.looking === null) return;
   state.looking = null;
-  showBanner(awaySince === null ? "" : `The service is away. ${unsent()}`);
+  showBanner("");
+  tellAway();
   if (state.shown !== null) {
     paint(state.shown.node);
     enable();
@@ -505,6 +528,14 @@ for (const button of buttons.filter((each) => each.id !== "number-send")) {
     if (button.dataset.label !== undefined) answer(button.dataset.label);
     else does[button.dataset.do]();
     if (!open()) backToCase();
+  });
+}
+
+// Buttons of the window of keys: for whoever has none. It has closed by then.
+for (const button of document.querySelectorAll("#help [data-do]")) {
+  button.addEventListener("click", () => {
+    document.getElementById("help").close();
+    does[button.dataset.do]();
   });
 }
 

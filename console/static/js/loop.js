@@ -11,7 +11,7 @@ source.addEventListener("live", (event) => {
   stale.hidden = true;
   const html = JSON.parse(event.data);
   if (live.dataset.last !== html && !selecting()) {
-    live.innerHTML = html; // the console's own, in which every text is escaped
+    replace(html);
     live.dataset.last = html;
   }
 });
@@ -20,6 +20,32 @@ source.addEventListener("ended", () => {
   location.assign(`${base}/sign-in`);
 });
 source.addEventListener("error", () => (stale.hidden = false));
+
+// A table that was moved aside, and what has the focus, are where they were; what is wrong is read out when it changes.
+function replace(html) {
+  const named = () => new Map([...live.querySelectorAll("[aria-label], a[href]")].map((each) => [each.getAttribute("aria-label") ?? each.getAttribute("href"), each]));
+  const before = named();
+  const moved = [...before].map(([name, each]) => [name, each.scrollLeft]).filter(([, left]) => left > 0);
+  const focused = [...before].find(([, each]) => each === document.activeElement)?.[0];
+  live.innerHTML = html; // the console's own, in which every text is escaped
+  const after = named();
+  for (const [name, left] of moved) {
+    if (after.has(name)) after.get(name).scrollLeft = left;
+  }
+  if (focused !== undefined) after.get(focused)?.focus({ preventScroll: true });
+  speak();
+}
+
+const spoken = document.getElementById("spoken");
+const wrong = () => [...live.querySelectorAll(".state > .tag, .state .notice.bad")].map((each) => each.textContent).join(". ");
+const withoutNumbers = (text) => text.replace(/\d+/g, "");
+let read = withoutNumbers(wrong());
+function speak() {
+  const now = wrong();
+  if (withoutNumbers(now) === read) return; // a count that goes on is no news
+  read = withoutNumbers(now);
+  spoken.textContent = now;
+}
 
 // Whoever is copying a command from the page must not have it replaced under the mouse.
 function selecting() {
