@@ -11,13 +11,12 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tidemark.pipeline.model import LabelSpec
 
 if TYPE_CHECKING:  # whoever reads single answers reads no columns
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     from tidemark.pipeline.classes import Value
 
@@ -73,7 +72,8 @@ class NumberReader:
             ValueError: a value means no number; names some of them and says what was expected.
 
         """
-        import polars as pl  # noqa: PLC0415 - as at the top
+        import numpy as np  # noqa: PLC0415 - as at the top
+        import polars as pl  # noqa: PLC0415 - as above
 
         if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Null)):
             raise ValueError(f"column {column.name!r} is of type {column.dtype}; expected {self.expected}")
