@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tidemark.comparison.story import Compared, Figure, MadeOf
+from tidemark.runtime import figures
 
 
 def basis_words(found: Compared) -> str:
@@ -80,7 +81,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _written(number: float, figure: Figure) -> str:
-    return f"{number:.3f}" if figure.unit is None else f"{number:.4g}"
+    return f"{number:.3f}" if figure.unit is None else figures.figure(number, 4)
 
 
 def _signed(number: float, figure: Figure) -> str:

@@ -9,6 +9,7 @@ from tidemark.deciding.rule import Bounds, bounds_of
 from tidemark.monitoring.decoding import of_these_classes
 from tidemark.pipeline.model import DecisionRule, LabelSpec
 from tidemark.records import Decision, Prediction
+from tidemark.runtime.figures import figure
 
 
 class Subject(Protocol):
@@ -118,7 +119,7 @@ class NumberSubject:
 
     def shown(self, bound: float) -> str:
         """As `Subject.shown`."""
-        return f"{self._by} {'≥' if self._sign > 0 else '≤'} {self._sign * bound:.6g}{self._unit}"
+        return f"{self._by} {'≥' if self._sign > 0 else '≤'} {figure(self._sign * bound, 15)}{self._unit}"
 
     def is_of(self, truth: float | None) -> bool:
         """As `Subject.is_of`: the true number would be an alert."""

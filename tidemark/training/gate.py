@@ -27,6 +27,7 @@ from tidemark.errors import ModelError
 from tidemark.evaluation.intervals import normal
 from tidemark.evaluation.metrics import average_precision, losses
 from tidemark.pipeline.model import GateMetric, Gates, NumberMetric
+from tidemark.runtime.figures import figure
 from tidemark.training.dataset import Dataset
 
 Probabilities = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -172,8 +173,9 @@ def _number_not_worse(
     passed = not (difference > tolerance and low > 0)
     return Verdict(
         passed,
-        f"{_why(difference, tolerance, passed=passed)}: {what} {mine:.4g} against the champion's {others:.4g} "
-        f"on the {n} newest labels, difference {difference:+.4g} [{low:+.4g}, {high:+.4g}]",
+        f"{_why(difference, tolerance, passed=passed)}: {what} {figure(mine, 4)} against the champion's "
+        f"{figure(others, 4)} on the {n} newest labels, difference {figure(difference, 4, signed=True)} "
+        f"[{figure(low, 4, signed=True)}, {figure(high, 4, signed=True)}]",
         metric,
         n,
         others,

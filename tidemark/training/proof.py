@@ -28,6 +28,7 @@ from tidemark.errors import ModelError
 from tidemark.evaluation import betting
 from tidemark.evaluation.metrics import Floats
 from tidemark.pipeline.model import Gates
+from tidemark.runtime.figures import figure
 from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict, needed, not_worse
 from tidemark.training.target import Target
@@ -93,10 +94,15 @@ class Pairs:
         difference, low, high = ours - champion, lowest - champion, highest - champion
         which = "random" if self.drawn else "newest"
         metric = self.target.metric
-        form = ".4f" if metric == "log_loss" else ".4g"
+
+        def told(number: float, *, signed: bool = False) -> str:
+            sign = "+" if signed else ""
+            return f"{number:{sign}.4f}" if metric == "log_loss" else figure(number, 4, signed=signed)
+
+        ends = f"[{told(low, signed=True)}, {told(high, signed=True)}]"
         words = (
-            f"{self.target.words} {ours:{form}} against the champion's {champion:{form}} on the {len(self)} {which} "
-            f"labels since, difference {difference:+{form}} [{low:+{form}}, {high:+{form}}]"
+            f"{self.target.words} {told(ours)} against the champion's {told(champion)} on the {len(self)} {which} "
+            f"labels since, difference {told(difference, signed=True)} {ends}"
         )
         return Verdict(passed, f"{reason}: {words}", metric, len(self), champion, ours, difference, low, high)
 

@@ -136,3 +136,12 @@ def test_what_goes_further_a_rules_way_comes_first_in_its_budget(pair: list[floa
     assert 0 <= min(lower, higher) <= max(lower, higher) <= 1
     assert subject.share(-1e9) == 0
     assert subject.share(1e9) == 1
+
+
+def test_where_a_rule_of_a_number_parts_it_is_told_as_it_is_written() -> None:
+    label = number_pipeline().label.model_copy(update={"max": 1e9, "unit": "EUR"})
+    for bound, words in ((1_234_567.25, "1,234,567.25"), (-3, "-3"), (0.1, "0.1")):
+        for key, sign in (("at_least", "≥"), ("at_most", "≤")):
+            subject = subject_of(DecisionRule.model_validate({"name": "r", key: bound}), label)
+            assert subject.bounds.alert is not None
+            assert subject.shown(subject.bounds.alert) == f"value {sign} {words} EUR"

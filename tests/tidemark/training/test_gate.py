@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Literal
 
@@ -220,3 +221,6 @@ def test_a_challenger_whose_numbers_are_further_off_than_chance_allows_is_refuse
     assert alike.passed
     same = judged(numbers_said(5, 1), numbers_said(5, 1))
     assert (same.difference, same.passed) == (0.0, True)
+    large = judged(numbers_said(200_000, 1), numbers_said(50_000, 2))
+    assert re.search(r"\d\d\d,\d\d\d against the champion's \d\d,\d\d\d on the 60", large.reason), large.reason
+    assert "e+" not in large.reason
