@@ -163,7 +163,7 @@ class ClassScale:
     def _shares(
         self, common: NDArray[np.int64], answers: Sequence[tuple[NDArray[np.int64], str]], method: Method
     ) -> NDArray[np.float64]:
-        numbered = [(self._before + tally / UNIT, self._numbers[label]) for tally, label in answers]
+        numbered = [(self._known(tally), self._numbers[label]) for tally, label in answers]
         if method == "majority":
             return np.bincount([label for _, label in numbered], minlength=len(self._classes)) / len(numbered)
         priors = self._priors(common)
@@ -176,16 +176,20 @@ class ClassScale:
         """Over cases as they come."""
         if not tally.any():
             return None
-        matrix = self._before + tally / UNIT
+        matrix = self._known(tally)
         return float(self._priors(common) @ (np.diag(matrix) / matrix.sum(axis=1)))
 
-    def _priors(self, common: NDArray[np.int64]) -> NDArray[np.float64]:
-        frequent = np.diag(common) / UNIT + 1.0
-        return np.asarray(frequent / frequent.sum(), np.float64)
+    def _known(self, tally: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(true, said), cases and what is taken for known before any.
 
-    @property
-    def _before(self) -> NDArray[np.float64]:
-        return cautious(len(self._classes))
+        What is below 0 counts as nothing: of an answer from before `classes` had another order, an amendment takes back
+        another cell. It would make its annotator infallible.
+        """
+        return np.asarray(cautious(len(self._classes)) + np.maximum(tally, 0) / UNIT, np.float64)
+
+    def _priors(self, common: NDArray[np.int64]) -> NDArray[np.float64]:
+        frequent = np.maximum(np.diag(common), 0) / UNIT + 1.0
+        return np.asarray(frequent / frequent.sum(), np.float64)
 
     def agreement(self, triples: Triples) -> Agreement:
         """Krippendorff's alpha, nominal."""

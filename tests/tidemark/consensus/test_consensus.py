@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from tidemark.consensus import (
 from tidemark.consensus.glad import ability
 from tidemark.consensus.glad import weighed as weighed_by_ease
 from tidemark.consensus.online import cautious, weighed
+from tidemark.consensus.scales import UNIT, ClassScale
 
 CLASSES = ("a", "b", "c")
 
@@ -322,3 +324,18 @@ def test_answers_that_disagree_make_a_case_a_hard_one() -> None:
     by_skill_alone = weighed(np.array([0.5, 0.5]), [(np.array([[9.0, 1.0], [1.0, 9.0]]), label) for label in (0, 0, 1)])
     assert 0.5 < torn[0] < by_skill_alone[0] < agreed[0]
     np.testing.assert_allclose(weighed_by_ease(np.array([0.3, 0.7]), []), [0.3, 0.7])
+
+
+@pytest.mark.parametrize("method", ["dawid_skene", "glad"])
+def test_more_that_is_taken_back_than_was_known_makes_nobody_infallible(method: Literal["dawid_skene", "glad"]) -> None:
+    """So it is where an old answer is amended once classes have another order: another cell is taken back."""
+    scale = ClassScale(("no", "yes"))
+    common, taken_back, nothing = scale.tally(), scale.tally(), scale.tally()
+    scale.count(taken_back, "yes", "no", -3 * UNIT)
+    beside = [(nothing, "yes"), (nothing, "yes")]
+    found = scale.weigh(common, [(taken_back, "no"), *beside], method)
+    assert found == scale.weigh(common, [(nothing, "no"), *beside], method)
+    assert found.answer == "yes"
+    known = scale.right(common, taken_back)
+    assert known is not None
+    assert 0 <= known <= 1
