@@ -19,7 +19,7 @@ from dataflows.engine.kept import SessionWindows
 from dataflows.engine.lost_offsets import check_offsets
 from dataflows.engine.shutdown import Stop
 from dataflows.engine.source import Running, Sessions
-from dataflows.engine.warmup import as_json, made_up, rehearse
+from dataflows.engine.warmup import as_json, load_reader, made_up, rehearse
 from dataflows.engine.work import Done, Work
 from tidemark.asking import Answerer
 from tidemark.errors import ConfigError
@@ -149,6 +149,7 @@ def prepared(pipeline: Pipeline, settings: Settings, champion: Champion, kept: S
         watcher.wait_ready()
         record_deployed(settings, pipeline, secret=secret)
         _log.info("warming up: a first start compiles kernels, which takes up to a minute; later ones take seconds")
+        load_reader(pipeline)
         plain = as_json(pipeline)
         rehearse(StreamProcessor(plain, watcher), plain)
         answering = answers(pipeline, settings, champion, kept)

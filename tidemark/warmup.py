@@ -20,7 +20,10 @@ from numba.core.event import Listener, install_listener
 import kernels
 from kernels.windows.specs import NEEDS_NO_COLUMN, Aggregate
 from tidemark.formats.avro_scan import scan_avro
+from tidemark.formats.csv_fields import Cells, scan_csv
+from tidemark.formats.json_columns import Field, PlainColumns
 from tidemark.formats.json_scan import name_hashes, suspicious
+from tidemark.formats.places import Places
 from tidemark.formats.protobuf_scan import scan_protobuf
 from tidemark.formats.scanned import Found, joined
 from tidemark.times.iso8601 import iso_times
@@ -189,6 +192,18 @@ def _forest() -> None:
     forest.contributions(_X[0])
 
 
+def _scan_csv() -> None:
+    found, zero = Found.nothing(1, 1, absent=False), np.zeros(1, np.int64)
+    scan_csv(
+        *joined([b"1"]), Cells(np.uint8(ord(",")), zero, zero), Places(found.whole, found.numbers, found.lengths),
+        found.read,
+    )  # fmt: skip
+
+
+def _scan_json() -> None:
+    PlainColumns([Field("a", "float", strict=True)], 1_000).read([b'{"a": 1}'])
+
+
 def _scan_avro() -> None:
     found = Found.nothing(1, 1, absent=False)
     scan_avro(*joined([b"\x02"]), np.array([[2, 0, -1, 0]]), found.whole, found.numbers, found.lengths, found.read)
@@ -204,6 +219,8 @@ def _scan_protobuf() -> None:
 
 EXAMPLES: Final[dict[str, Work]] = {
     "iso_times": lambda: iso_times(["2025-01-01T00:00:00Z"]),
+    "scan_json": _scan_json,
+    "scan_csv": _scan_csv,
     "scan_avro": _scan_avro,
     "scan_protobuf": _scan_protobuf,
     "suspicious": lambda: suspicious([b'{"a": 1}'], name_hashes(["a"])),

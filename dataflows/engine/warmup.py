@@ -20,6 +20,7 @@ from tidemark.pipeline.units import conversion
 from tidemark.records.record_formats import FORMATS, ColumnFormat
 from tidemark.runtime.processor import Batch, Output, Partition, Processor
 from tidemark.times.time_formats import TIME_FORMATS
+from tidemark.warmup import EXAMPLES
 
 _ROWS = 300
 _START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -43,6 +44,13 @@ def rehearse(processor: Processor, pipeline: Pipeline) -> Counter[str]:
                 for name, group in _by_topic(outputs).items():
                     ready.setdefault(name, []).extend(group)
     return given
+
+
+def load_reader(pipeline: Pipeline) -> None:
+    """Load, or compile, the pass that reads large rounds of a pipeline's records: a rehearsal is of few rows."""
+    read = EXAMPLES.get(f"scan_{pipeline.raw[0].format}")
+    if read is not None:
+        read()
 
 
 def made_up(pipeline: Pipeline) -> list[bytes]:

@@ -69,6 +69,9 @@ before = compiled()
 """
     + TRAINED
     + """
+from dataflows.engine.warmup import _batch, made_up
+from tidemark.runtime.processor import Output
+
 given = rehearse(StreamProcessor(small, Source()), small)
 assert given[small.topics.predictions] > 100, given
 fraud = load("pipelines/fraud.toml")
@@ -78,6 +81,10 @@ class Empty:
         return None
 
 assert rehearse(StreamProcessor(fraud, Empty()), fraud)[fraud.topics.predictions] > 100
+large = StreamProcessor(small, Source())
+raw = Partition(small.raw_topics[0], 0, "00000000")
+large.open(raw, "")
+assert large.process(_batch(raw, [Output(raw.topic, value, b"a") for value in made_up(small) * 7]))
 choice.warm()
 monitor = MonitorProcessor(small)
 labels = Partition("p.labels", 0, "0a1b2c3d")
@@ -133,14 +140,16 @@ def test_a_process_that_has_warmed_handles_its_first_event_in_under_50_ms() -> N
 
 
 def test_every_kernel_has_an_example() -> None:
-    assert set(warmup.EXAMPLES) == {*TABLE, "iso_times", "scan_avro", "scan_protobuf", "suspicious"}
+    assert set(warmup.EXAMPLES) == {
+        *TABLE, "iso_times", "scan_json", "scan_csv", "scan_avro", "scan_protobuf", "suspicious",
+    }  # fmt: skip
 
 
 def test_the_command_tells_how_long_each_kernel_took() -> None:
     done = CliRunner().invoke(app, ["warm"])
     assert done.exit_code == 0, done.output
     assert [name for name in TABLE if f"{name} " not in done.output] == []
-    assert f"{len(TABLE) + 4} kernels are warm" in done.output
+    assert f"{len(TABLE) + 6} kernels are warm" in done.output
 
 
 @pytest.mark.skipif(UNCOMPILED, reason="nothing is compiled")

@@ -30,6 +30,8 @@ _SOURCES: Final = (
     "kernels",
     "tidemark/warmup.py",
     "tidemark/formats/avro_scan.py",
+    "tidemark/formats/csv_fields.py",
+    "tidemark/formats/json_fields.py",
     "tidemark/formats/json_scan.py",
     "tidemark/formats/protobuf_scan.py",
     "tidemark/times/iso8601_scan.py",

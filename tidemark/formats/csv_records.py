@@ -1,32 +1,30 @@
 """Records that are a row of CSV each, as RFC 4180 has it, without a header: the pipeline file names the cells.
 
-Rows without quotes are read at once by Polars, the others one by one. Both ways take the same cells for the same.
+Plain rows are read in one pass, the others one by one. Both ways take the same cells for the same.
 """
 
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any, Final
 
 import msgspec
-import polars as pl
-from polars.exceptions import PolarsError
+import numpy as np
 
 from tidemark.errors import ConfigError
 from tidemark.formats.cells import CASTS
+from tidemark.formats.csv_fields import Cells, scan_csv
 from tidemark.formats.csv_rows import cells_of
 from tidemark.formats.exact_numbers import whole_number
-from tidemark.formats.schema_records import merged, values_of
-from tidemark.pipeline.sql.values import EXACT
+from tidemark.formats.places import BOOL, FLOAT, TEXT, WHOLE, Places
+from tidemark.formats.scanned import Found, Slot, columns_of, joined
+from tidemark.formats.schema_records import values_of
 from tidemark.records.record_formats import Columns, RecordSchema, Told
 from tidemark.runtime.processor import Batch
 
-_UNUSUAL: Final = re.compile(rb'["\r\n\x00]')
-_INT: Final = r"^-?[0-9]{1,18}$"
-_FLOAT: Final = r"^-?[0-9]{1,15}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?$"
+_KINDS: Final = {"string": (TEXT, "text"), "int": (WHOLE, "whole"), "float": (FLOAT, "float"), "bool": (BOOL, "bool")}
+"""What the pass has a column for, and the kind of its slot."""
 _FEW: Final = 8
 """Rows that are read one by one anyway: so many cost less so than together."""
 
@@ -65,26 +63,22 @@ class CsvReader:
             raise ConfigError(f"raw[0].header: '{twice[0]}' is named twice; each cell has a name of its own")
         told = {name: column for column in schema.columns for name in column.names}
         self._wanted = [(i, name, told[name]) for i, name in enumerate(self._names) if name in told]
-        self._time = schema.time[0]
+        slot_of = {i: slot for slot, (i, _, _) in enumerate(self._wanted)}
+        self._cells = Cells(
+            np.uint8(ord(self._separator)),
+            np.array([slot_of.get(i, -1) for i in range(len(self._names))], np.int64),
+            np.array([_KINDS[column.kind][0] for _, _, column in self._wanted], np.int64),
+        )
+        self._slots = [Slot(name, _KINDS[column.kind][1]) for _, name, column in self._wanted]
 
     def read(self, batch: Batch, rows: Sequence[int]) -> Columns:
         """The columns of records."""
         values = values_of(batch, rows)
-        whole = self._together(values) if len(values) > _FEW and self._all_plain(values) else None
-        if whole is not None:
-            return whole
-        values = [value.removesuffix(b"\n").removesuffix(b"\r") for value in values]
-        plain = [i for i, value in enumerate(values) if self._is_plain(value)]
-        together = self._together([values[i] for i in plain]) if len(plain) > _FEW else None
-        if together is None:
+        if len(values) <= _FEW:
             return self._one_by_one(values)
-        if len(plain) == len(values) and not together.bad:
-            return together
-        taken = set(plain)
-        rest = [i for i in range(len(values)) if i not in taken]
-        others = self._one_by_one([values[i] for i in rest])
-        listed = Columns({name: list(own) for name, own in together.values.items()}, together.bad)
-        return merged(len(values), [(plain, listed), (rest, others)], {})
+        found = Found.nothing(len(self._slots), len(values), absent=False)
+        scan_csv(*joined(values), self._cells, Places(found.whole, found.numbers, found.lengths), found.read)
+        return columns_of(values, self._slots, found, self._one_by_one)
 
     def write(self, value: bytes) -> bytes:
         """The record of a JSON object."""
@@ -105,60 +99,11 @@ class CsvReader:
         plain = text and not any(mark in text for mark in ('"', "\r", "\n", self._separator))
         return text if plain else '"' + text.replace('"', '""') + '"'
 
-    def _all_plain(self, values: Sequence[bytes]) -> bool:
-        """Whether all rows are without quotes and of the right number of cells: looked at together."""
-        data = b"".join(values)
-        if _UNUSUAL.search(data) is not None or codecs.BOM_UTF8 in data:
-            return False
-        mark, apart = self._separator.encode(), len(self._names) - 1
-        return data.count(mark) == apart * len(values) and {value.count(mark) for value in values} == {apart}
-
-    def _is_plain(self, value: bytes) -> bool:
-        return (
-            _UNUSUAL.search(value) is None
-            and value.count(self._separator.encode()) == len(self._names) - 1
-            and not value.startswith(codecs.BOM_UTF8)
-            and value != b""
-        )
-
-    def _together(self, values: Sequence[bytes]) -> Columns | None:
-        """The columns of rows without quotes; None where one is no UTF-8."""
-        try:
-            frame = pl.read_csv(
-                BytesIO(b"\n".join(values)),
-                has_header=False,
-                separator=self._separator,
-                quote_char=None,
-                columns=[i for i, _, _ in self._wanted] or [0],
-                schema={f"cell_{i}": pl.String for i in range(len(self._names))},
-            )
-        except PolarsError:
-            return None
-        if len(frame) != len(values):
-            return None
-        found: dict[str, Sequence[object] | pl.Series] = {}
-        bad: dict[int, str] = {}
-        for i, name, column in self._wanted:
-            found[name] = self._column(frame[f"cell_{i}"], column)
-        return Columns(found, bad)
-
-    def _column(self, cells: pl.Series, column: Told) -> Sequence[object] | pl.Series:
-        """Cells as their column's type: at once where all are written in the plainest way."""
-        if column.kind == "string":
-            return cells
-        if column.kind == "float" and bool(cells.str.contains(_FLOAT).all()):
-            numbers = cells.cast(pl.Float64)
-            most = numbers.abs().max()
-            if most is None or float(str(most)) < EXACT:
-                return numbers
-        if column.kind == "int" and bool(cells.str.contains(_INT).all()):
-            return cells.cast(pl.Int64)
-        return [None if cell is None else _value(cell, column) for cell in cells.to_list()]
-
     def _one_by_one(self, values: Sequence[bytes]) -> Columns:
         bad: dict[int, str] = {}
         found: dict[str, list[object]] = {name: [None] * len(values) for _, name, _ in self._wanted}
-        for i, value in enumerate(values):
+        for i, each in enumerate(values):
+            value = each.removesuffix(b"\n").removesuffix(b"\r")
             cells = cells_of(value, self._separator)
             if b"\0" in value:
                 bad[i] = "is no row of CSV: it has a zero byte"

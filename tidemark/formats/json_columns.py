@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tidemark.formats.json_fields import BOOL, FLOAT, TEXT, WHOLE, Places, Wanted, scan_json
+from tidemark.formats.json_fields import Wanted, scan_json
+from tidemark.formats.places import BOOL, FLOAT, TEXT, WHOLE, Places
 from tidemark.formats.scanned import decoded, joined
 
 _KINDS: Final = {"string": TEXT, "int": WHOLE, "float": FLOAT, "bool": BOOL}

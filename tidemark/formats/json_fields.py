@@ -13,20 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.numerics._jit import lean
+from kernels.numerics._plain_numbers import begins_number, float_of, number_at, rounds_once
+from tidemark.formats.places import BOOL, TEXT, WHOLE, Places
 
-TEXT, WHOLE, FLOAT, BOOL = range(4)
-"""What a column is."""
 _UNSEEN: Final = -2
-_EXACT: Final = 2**53
-_MOST: Final = 10**17
-"""A number of more digits may not fit 64 bits."""
-_EXPONENT: Final = 22
-_MOST_EXPONENT: Final = 1_000
-_POWERS: Final = np.array([10.0**power for power in range(_EXPONENT + 1)])
-"""Powers of ten that float64 holds: a number times or over one of them is rounded once, as the nearest float64."""
 _QUOTE, _BACKSLASH, _COMMA, _COLON, _OPEN, _CLOSE = (np.uint8(ord(c)) for c in '"\\,:{}')
 _SPACE, _TAB, _LINE, _RETURN = (np.uint8(ord(c)) for c in " \t\n\r")
-_MINUS, _PLUS, _DOT, _ZERO, _NINE, _E, _LOWER = (np.uint8(ord(c)) for c in "-+.09e ")
 _TRUE, _FALSE, _NULL = (np.frombuffer(text, np.uint8) for text in (b"true", b"false", b"null"))
 
 
@@ -41,18 +33,6 @@ class Wanted(NamedTuple):
     name_ends: NDArray[np.int64]
     kinds: NDArray[np.int64]
     strict: NDArray[np.bool_]
-
-
-class Places(NamedTuple):
-    """Where values of n records go; of a column more than there are, for values that nobody wants.
-
-    whole: (columns + 1, n) whole numbers, 1 of true, and where texts begin in their records.
-    numbers: (columns + 1, n) floats.  lengths: (columns + 1, n) of texts; -1 of a value that is absent or null.
-    """
-
-    whole: NDArray[np.int64]
-    numbers: NDArray[np.float64]
-    lengths: NDArray[np.int64]
 
 
 @lean
@@ -89,39 +69,6 @@ def _closing(data: NDArray[np.uint8], p: int, end: int) -> tuple[int, bool]:
 
 
 @lean
-def _digits(data: NDArray[np.uint8], p: int, end: int, value: int) -> tuple[int, int]:
-    """Behind digits, and the number that they make behind those of `value`; at most one beyond `_MOST`."""
-    while p < end and _ZERO <= data[p] <= _NINE:
-        value = value * 10 + int(np.int64(data[p])) - 48 if value < _MOST else value
-        p += 1
-    return p, value
-
-
-@lean
-def _number(data: NDArray[np.uint8], p: int, end: int) -> tuple[int, int, int, bool]:
-    """Behind a number, -1 where it can't be told exactly; its digits, the power of ten of them, whether it is whole."""
-    negative = data[p] == _MINUS
-    first = p + 1 if negative else p
-    p, value = _digits(data, first, end, 0)
-    right = p > first and (data[first] != _ZERO or p == first + 1)
-    power, whole = 0, True
-    if right and p < end and data[p] == _DOT:
-        point = p + 1
-        p, value = _digits(data, point, end, value)
-        right, power, whole = p > point, point - p, False
-    if right and p < end and (data[p] | _LOWER) == _E:
-        p += 1
-        down = p < end and data[p] == _MINUS
-        begin = p + 1 if p < end and (down or data[p] == _PLUS) else p
-        p, exponent = _digits(data, begin, end, 0)
-        right, whole = p > begin and exponent < _MOST_EXPONENT, False
-        power += -exponent if down else exponent
-    if not right or value >= _MOST or (negative and value == 0):
-        return -1, 0, 0, False
-    return p, -value if negative else value, power, whole
-
-
-@lean
 def _slot_of(data: NDArray[np.uint8], p: int, end: int, wanted: Wanted, first: int) -> tuple[int, int]:
     """The column whose name and a quote come next, and where the quote is; -1 and 0 if none does.
 
@@ -155,14 +102,14 @@ def _value(  # noqa: PLR0911 - a record is given up at the first byte that is no
         whole[at], lengths[at] = p + 1 - begin, quote - p - 1
         return quote + 1
     lengths[at] = 0
-    if c == _MINUS or _ZERO <= c <= _NINE:
-        behind, value, power, is_whole = _number(data, p, end)
+    if begins_number(c):
+        behind, value, power, is_whole = number_at(data, p, end)
         if behind < 0 or kind in (TEXT, BOOL) or (kind == WHOLE and not is_whole):
             return -1
-        if kind != WHOLE and (abs(value) > _EXACT or abs(power) > _EXPONENT):
+        if kind != WHOLE and not rounds_once(value, power):
             return -1
         whole[at] = value
-        numbers[at] = value / _POWERS[-power] if power < 0 else value * _POWERS[power]
+        numbers[at] = float_of(value, power)
         return behind
     if _is_there(data, p, end, _NULL):
         lengths[at] = -1
@@ -239,7 +186,8 @@ def scan_json(
     """Values of columns.
 
     data: records, one after the other.  ends: (n,) where each ends.  most: bytes of a record, at most.
-    places: written.  read: (n,) written, whether all is as it should be; of other records nothing else is told.
+    places: written; of a column more than there are, for values that nobody wants.
+    read: (n,) written, whether all is as it should be; of other records nothing else is told.
     """
     places.lengths[:] = _UNSEEN
     begin = 0

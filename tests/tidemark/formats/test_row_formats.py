@@ -110,6 +110,39 @@ def test_rows_of_csv_are_what_they_are_alone_and_what_python_reads_of_them(lines
             assert reasons(alone) == [told[i]]
 
 
+TYPED: Final = pipeline_of(
+    f'format = "csv"\nheader = {[*HEADER, "yes"]}\nseparator = ","', 'yes = { type = "bool", required = false }'
+)
+WORD: Final = st.sampled_from(["true", "True", "FALSE", "tRUE", "1", "", "truetrue", "yes"])
+NUMBER: Final = st.sampled_from(["1", "0", "-0", "0.10", "12e-2", "1E5", "-3.5e+2", "007", "", " 1", "1 ", "1\r"])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.tuples(st.text(max_size=3), st.text(max_size=3), st.just(TIME), NUMBER, NUMBER, NUMBER, WORD),
+            st.tuples(*[st.booleans()] * 7),
+            st.sampled_from(["", "\n", "\r\n"]),
+        ),
+        min_size=9,
+        max_size=20,
+    )
+)
+def test_cells_in_quotes_and_rows_with_the_end_of_their_line_are_what_they_are_alone(
+    rows: list[tuple[tuple[str, ...], tuple[bool, ...], str]],
+) -> None:
+    def cell(text: str, in_quotes: bool) -> str:
+        return '"' + text.replace('"', '""') + '"' if in_quotes else text
+
+    lines = [(",".join(map(cell, cells, marks)) + end).encode() for cells, marks, end in rows]
+    decoder = Decoder(TYPED)
+    together = decoder.decode(batch_of(lines))
+    frame, told = iter(together.frame.to_dicts()), {each.row: each.reason for each in together.bad}
+    for i, line in enumerate(lines):
+        alone = decoder.decode(batch_of([line]))
+        assert (alone.frame.to_dicts() or reasons(alone)) == [told[i] if i in told else next(frame)]
+
+
 def test_a_row_of_csv_that_is_none_is_named_and_the_rest_goes_on() -> None:
     good = f"k;;{TIME};1.5;-2;3".encode()
     bad = [
