@@ -129,7 +129,6 @@ def code_of(refused: pytest.ExceptionInfo[NotAnsweredError]) -> str:
     return refused.value.code
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_process_is_reached_whose_first_word_takes_longer_than_a_second(world_of: Callable[..., World]) -> None:
     with (
         slow_network(world_of().server.address) as address,

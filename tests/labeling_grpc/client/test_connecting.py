@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from labeling import pipeline
 from slow_network import slow_network
 
@@ -13,7 +12,6 @@ from labeling_grpc.server import serve
 from tidemark.runtime.settings import Settings
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_service_is_reached_whose_first_word_takes_longer_than_a_second(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path).at("127.0.0.1:9")
     with (
