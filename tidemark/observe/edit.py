@@ -126,7 +126,7 @@ def _order(before: list[str], after: list[str]) -> tuple[list[str], list[str]] |
 def _label(before: Deployed, after: Deployed) -> Iterator[str]:
     was, now = before.number, after.number
     if was is None or now is None:
-        if was != now:
+        if was != now and (was is not None or before.classes):  # else it was recorded before numbers were
             kinds = ("a number", "a class") if now is None else ("a class", "a number")
             yield f"was {kinds[0]}, is {kinds[1]}: answers of before count no more, and the champion goes out of force"
         return

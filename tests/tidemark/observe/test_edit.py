@@ -83,11 +83,13 @@ NUMBER = 'type = "number"\nunit = "h"\nmin = 0\nmax = 500'
 CLASSES = "classes = ['no', 'yes']\npositive = \"yes\""
 
 
-def told_of_numbers(before: str, after: str) -> str:
+def labeled(label: str) -> Pipeline:
     assert CLASSES in TEXT
-    files = (parse(TEXT.replace(CLASSES, label), "p.toml") for label in (before, after))
-    was, now = files
-    return "\n".join(sentences(now, Deployed.of(was), None, 785))
+    return parse(TEXT.replace(CLASSES, label), "p.toml")
+
+
+def told_of_numbers(before: str, after: str) -> str:
+    return "\n".join(sentences(labeled(after), Deployed.of(labeled(before)), None, 785))
 
 
 def test_an_edit_of_a_label_that_is_a_number_is_told_with_what_it_does_to_answers() -> None:
@@ -110,3 +112,6 @@ def test_what_was_deployed_before_numbers_were_told_is_read() -> None:
     assert decode(Deployed, encode(known)) == known
     older = encode(known).replace(b',"number":null', b"")
     assert decode(Deployed, older) == known
+    number = labeled(NUMBER)
+    unknown = msgspec.structs.replace(Deployed.of(number), number=None)
+    assert "was a class" not in "\n".join(sentences(number, unknown, None, 785))
