@@ -86,19 +86,15 @@ def name_of(record: CaseRecord) -> str:
 def person_of(person: Annotator) -> Person:
     """Somebody's figures as people read them."""
     its = person.quality
-    gold = NOTHING
-    if its.gold_accuracy is not None and its.gold_interval is not None:
-        low, high = its.gold_interval
-        gold = f"{share(its.gold_accuracy)} ({share(low)} to {share(high)}) of {its.gold_answered:,}"
     return Person(
         person.name,
         person.state,
         person.why,
         its.answered,
         its.skipped,
-        gold,
+        _share_of(its.gold_accuracy, its.gold_interval, its.gold_answered),
         _share(its.consensus_accuracy),
-        _share(its.agreement),
+        _share_of(its.agreement, its.agreement_interval, its.agreement_answers),
         duration(its.median_answer_ms / 1_000) if its.median_answer_ms else NOTHING,
         "" if its.median_interval is None else " to ".join(duration(each / 1_000) for each in its.median_interval),
         *_drift(its.drifted),
@@ -117,6 +113,14 @@ def _drift(drifted: Drift | None) -> tuple[str, str, str]:
 
 def _points(change: float) -> str:
     return f"{100 * change:+.0f}".replace("-", "\u2212")
+
+
+def _share_of(value: float | None, interval: tuple[float, float] | None, count: int) -> str:
+    """A share with its interval, and what it is of."""
+    if value is None or interval is None:
+        return NOTHING
+    low, high = interval
+    return f"{share(value)} ({share(low)} to {share(high)}) of {count:,}"
 
 
 def _share(value: float | None) -> str:

@@ -51,6 +51,8 @@ class Quality:
     suspicion: str
     median_interval: tuple[int, int] | None = None
     drifted: Drift | None = None
+    agreement_interval: tuple[float, float] | None = None
+    agreement_answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,10 @@ def annotator(message: admin_pb2.Annotator) -> Annotator:
             if quality.HasField("median_low_ms")
             else None,
             drifted=_drifted(quality),
+            agreement_interval=(quality.agreement_low, quality.agreement_high)
+            if quality.HasField("agreement_low")
+            else None,
+            agreement_answers=quality.agreement_answers,
         ),
     )
 

@@ -64,7 +64,8 @@ class AnnotatorQuality:
     """Of the newest annotations of one annotator. None: nothing to tell it from.
 
     gold_accuracy: share of gold cases answered right, from gold_low to gold_high (95 %, Wilson).  consensus_accuracy:
-    expected share of right answers by the consensus model.  agreement: share of votes that the verdict agrees with.
+    expected share of right answers by the consensus model.  agreement: share of the `agreement_answers` votes that the
+    verdict agrees with, from agreement_low to agreement_high (95 %, Wilson).
     median_ms, fast_ms: from lease to answer, the median and the tenth part that is fastest, of answers that were given
     one by one; median_low_ms, median_high_ms: the median's 95 % interval.  recent, before: share of right ones among
     the last hundred judged answers, and among the `before_judged` before those; drift: the one less the other, from
@@ -90,6 +91,9 @@ class AnnotatorQuality:
     recent: float | None = None
     before: float | None = None
     before_judged: int = 0
+    agreement_low: float | None = None
+    agreement_high: float | None = None
+    agreement_answers: int = 0
 
     @property
     def untold(self) -> AnnotatorQuality:
@@ -287,6 +291,7 @@ def _quality(rows: Sequence[Row], truths: Mapping[str, str], scale: Scale) -> An
     alone = [row for row in rows if row["leased_at"] is not None and row["bulk"] is None]
     took = [(row["answered_at"] - row["leased_at"]) / 1_000 for row in alone]
     low, high = wilson(float(np.mean(golden)), len(golden)) if golden else (None, None)
+    agreed_low, agreed_high = wilson(float(np.mean(voted)), len(voted)) if voted else (None, None)
     around = of_median(took)
     return AnnotatorQuality(
         answered=sum(row["label"] is not None for row in rows),
@@ -296,6 +301,9 @@ def _quality(rows: Sequence[Row], truths: Mapping[str, str], scale: Scale) -> An
         gold_low=low,
         gold_high=high,
         agreement=float(np.mean(voted)) if voted else None,
+        agreement_low=agreed_low,
+        agreement_high=agreed_high,
+        agreement_answers=len(voted),
         median_ms=round(float(np.median(took))) if took else 0,
         fast_ms=round(float(np.quantile(took, 0.1))) if took else 0,
         median_low_ms=None if around is None else round(around[0]),

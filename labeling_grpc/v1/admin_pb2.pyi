@@ -160,6 +160,9 @@ class AnnotatorQuality(_message.Message):
     RECENT_SHARE_FIELD_NUMBER: _builtins.int
     BEFORE_SHARE_FIELD_NUMBER: _builtins.int
     BEFORE_JUDGED_FIELD_NUMBER: _builtins.int
+    AGREEMENT_LOW_FIELD_NUMBER: _builtins.int
+    AGREEMENT_HIGH_FIELD_NUMBER: _builtins.int
+    AGREEMENT_ANSWERS_FIELD_NUMBER: _builtins.int
     answered: _builtins.int
     skipped: _builtins.int
     gold_accuracy: _builtins.float
@@ -190,6 +193,10 @@ class AnnotatorQuality(_message.Message):
     """
     before_share: _builtins.float
     before_judged: _builtins.int
+    agreement_low: _builtins.float
+    """95 % interval of `agreement` (Wilson), set where that is, and the answers that it is of."""
+    agreement_high: _builtins.float
+    agreement_answers: _builtins.int
     def __init__(
         self,
         *,
@@ -212,13 +219,20 @@ class AnnotatorQuality(_message.Message):
         recent_share: _builtins.float | None = ...,
         before_share: _builtins.float | None = ...,
         before_judged: _builtins.int = ...,
+        agreement_low: _builtins.float | None = ...,
+        agreement_high: _builtins.float | None = ...,
+        agreement_answers: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_before_share", b"_before_share", "_consensus_accuracy", b"_consensus_accuracy", "_drift", b"_drift", "_drift_high", b"_drift_high", "_drift_low", b"_drift_low", "_gold_accuracy", b"_gold_accuracy", "_gold_high", b"_gold_high", "_gold_low", b"_gold_low", "_median_high_ms", b"_median_high_ms", "_median_low_ms", b"_median_low_ms", "_recent_share", b"_recent_share", "agreement", b"agreement", "before_share", b"before_share", "consensus_accuracy", b"consensus_accuracy", "drift", b"drift", "drift_high", b"drift_high", "drift_low", b"drift_low", "gold_accuracy", b"gold_accuracy", "gold_high", b"gold_high", "gold_low", b"gold_low", "median_high_ms", b"median_high_ms", "median_low_ms", b"median_low_ms", "recent_share", b"recent_share"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_agreement_high", b"_agreement_high", "_agreement_low", b"_agreement_low", "_before_share", b"_before_share", "_consensus_accuracy", b"_consensus_accuracy", "_drift", b"_drift", "_drift_high", b"_drift_high", "_drift_low", b"_drift_low", "_gold_accuracy", b"_gold_accuracy", "_gold_high", b"_gold_high", "_gold_low", b"_gold_low", "_median_high_ms", b"_median_high_ms", "_median_low_ms", b"_median_low_ms", "_recent_share", b"_recent_share", "agreement", b"agreement", "agreement_high", b"agreement_high", "agreement_low", b"agreement_low", "before_share", b"before_share", "consensus_accuracy", b"consensus_accuracy", "drift", b"drift", "drift_high", b"drift_high", "drift_low", b"drift_low", "gold_accuracy", b"gold_accuracy", "gold_high", b"gold_high", "gold_low", b"gold_low", "median_high_ms", b"median_high_ms", "median_low_ms", b"median_low_ms", "recent_share", b"recent_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_before_share", b"_before_share", "_consensus_accuracy", b"_consensus_accuracy", "_drift", b"_drift", "_drift_high", b"_drift_high", "_drift_low", b"_drift_low", "_gold_accuracy", b"_gold_accuracy", "_gold_high", b"_gold_high", "_gold_low", b"_gold_low", "_median_high_ms", b"_median_high_ms", "_median_low_ms", b"_median_low_ms", "_recent_share", b"_recent_share", "agreement", b"agreement", "answered", b"answered", "before_judged", b"before_judged", "before_share", b"before_share", "consensus_accuracy", b"consensus_accuracy", "drift", b"drift", "drift_high", b"drift_high", "drift_low", b"drift_low", "fast_answer_ms", b"fast_answer_ms", "gold_accuracy", b"gold_accuracy", "gold_answered", b"gold_answered", "gold_high", b"gold_high", "gold_low", b"gold_low", "median_answer_ms", b"median_answer_ms", "median_high_ms", b"median_high_ms", "median_low_ms", b"median_low_ms", "recent_share", b"recent_share", "skipped", b"skipped", "suspicion", b"suspicion"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_agreement_high", b"_agreement_high", "_agreement_low", b"_agreement_low", "_before_share", b"_before_share", "_consensus_accuracy", b"_consensus_accuracy", "_drift", b"_drift", "_drift_high", b"_drift_high", "_drift_low", b"_drift_low", "_gold_accuracy", b"_gold_accuracy", "_gold_high", b"_gold_high", "_gold_low", b"_gold_low", "_median_high_ms", b"_median_high_ms", "_median_low_ms", b"_median_low_ms", "_recent_share", b"_recent_share", "agreement", b"agreement", "agreement_answers", b"agreement_answers", "agreement_high", b"agreement_high", "agreement_low", b"agreement_low", "answered", b"answered", "before_judged", b"before_judged", "before_share", b"before_share", "consensus_accuracy", b"consensus_accuracy", "drift", b"drift", "drift_high", b"drift_high", "drift_low", b"drift_low", "fast_answer_ms", b"fast_answer_ms", "gold_accuracy", b"gold_accuracy", "gold_answered", b"gold_answered", "gold_high", b"gold_high", "gold_low", b"gold_low", "median_answer_ms", b"median_answer_ms", "median_high_ms", b"median_high_ms", "median_low_ms", b"median_low_ms", "recent_share", b"recent_share", "skipped", b"skipped", "suspicion", b"suspicion"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agreement: _TypeAlias = _typing.Literal["agreement"]  # noqa: Y015
     _WhichOneofArgType__agreement: _TypeAlias = _typing.Literal["_agreement", b"_agreement"]  # noqa: Y015
+    _WhichOneofReturnType__agreement_high: _TypeAlias = _typing.Literal["agreement_high"]  # noqa: Y015
+    _WhichOneofArgType__agreement_high: _TypeAlias = _typing.Literal["_agreement_high", b"_agreement_high"]  # noqa: Y015
+    _WhichOneofReturnType__agreement_low: _TypeAlias = _typing.Literal["agreement_low"]  # noqa: Y015
+    _WhichOneofArgType__agreement_low: _TypeAlias = _typing.Literal["_agreement_low", b"_agreement_low"]  # noqa: Y015
     _WhichOneofReturnType__before_share: _TypeAlias = _typing.Literal["before_share"]  # noqa: Y015
     _WhichOneofArgType__before_share: _TypeAlias = _typing.Literal["_before_share", b"_before_share"]  # noqa: Y015
     _WhichOneofReturnType__consensus_accuracy: _TypeAlias = _typing.Literal["consensus_accuracy"]  # noqa: Y015
@@ -243,6 +257,10 @@ class AnnotatorQuality(_message.Message):
     _WhichOneofArgType__recent_share: _TypeAlias = _typing.Literal["_recent_share", b"_recent_share"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement) -> _WhichOneofReturnType__agreement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement_high) -> _WhichOneofReturnType__agreement_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement_low) -> _WhichOneofReturnType__agreement_low | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__before_share) -> _WhichOneofReturnType__before_share | None: ...
     @_typing.overload

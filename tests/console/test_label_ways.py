@@ -95,6 +95,9 @@ def test_a_long_name_covers_no_page_of_the_menu(tmp_path: Path, browser: Chromiu
         beside = menu["x"] + menu["width"] <= who["x"] + 1
         assert beside or who["y"] + who["height"] <= menu["y"] + 1
         assert out["height"] < 50
+        name = page.locator(".head .who span").bounding_box()
+        assert name is not None
+        assert name["width"] > 40, "and the name itself is there"
         assert head["height"] <= 110
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -399,16 +399,17 @@ def test_nothing_of_the_loop_bars_anybody(width: int, scheme: str, looped: World
 def test_a_table_that_was_moved_aside_keeps_its_place_and_the_focus_when_the_page_is_told_anew(
     looped: World, browser: Chromium
 ) -> None:
-    with browser.page(360) as page:
+    with browser.page(730) as page:
         page.goto(looped.base + "/")
         page.fill("#token", looped.token("admin", "boss"))
         page.press("#token", "Enter")
         page.goto(looped.base + "/loop")
         hooks = page.get_by_role("region", name="Webhooks and their receivers")
         hooks.focus()
-        hooks.evaluate("(each) => (each.scrollLeft = 90)")
+        page.evaluate("main.style.width = '480px'")
+        hooks.evaluate("(each) => (each.scrollLeft = 40)")
         page.evaluate("live.dataset.last = ''; live.firstElementChild.dataset.old = '1'")
         expect(page.locator("[data-old]")).to_have_count(0)
-        assert hooks.evaluate("(each) => each.scrollLeft") == 90
+        assert hooks.evaluate("(each) => each.scrollLeft") == 40
         expect(hooks).to_be_focused()
         expect(page.locator("#spoken")).to_have_text("")

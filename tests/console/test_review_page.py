@@ -207,7 +207,7 @@ def test_how_often_two_people_agree_is_counted_with_its_interval(tmp_path: Path)
     assert "30 % to 95" in page
 
 
-def test_time_and_drift_of_each_person_are_told_with_their_intervals() -> None:
+def test_agreement_time_and_drift_of_each_person_are_told_with_their_intervals() -> None:
     quality = Quality(
         answered=240,
         skipped=1,
@@ -222,9 +222,13 @@ def test_time_and_drift_of_each_person_are_told_with_their_intervals() -> None:
         suspicion="",
         median_interval=(7_000, 10_000),
         drifted=Drift(-0.2, -0.31, -0.08, 0.7, 0.9, 140),
+        agreement_interval=(0.73, 0.86),
+        agreement_answers=150,
     )
     person = Annotator("ida", "active", "", 0, None, 0, quality)
     told = person_of(person)
+    assert (told.gold, told.consensus) == ("\u2013", "\u2013")
+    assert told.agreement == "80 % (73 % to 86 %) of 150"
     assert (told.median, told.median_within) == ("8 s", "7 s to 10 s")
     assert (told.drift, told.drifts) == ("\u221220 points", "bad")
     assert told.drift_within == "\u221231 to \u22128; 70 % of the last 100, 90 % of the 140 before"

@@ -375,7 +375,9 @@ def test_figures_of_an_annotator_are_those_of_their_answers(desk: Opened) -> Non
     assert (ada.gold_accuracy, ada.gold_low, ada.gold_high) == (sum(right) / 12, *wilson(sum(right) / 12, 12))
     assert (ada.median_ms, ada.fast_ms) == (5_000, 1_000)
     assert (ada.median_low_ms, ada.median_high_ms) == (5_000, 5_000)
-    assert ada.agreement == 1.0
+    votes = sum(label.status == "vote" for label in told)
+    assert (ada.agreement, ada.agreement_answers) == (1.0, votes)
+    assert (ada.agreement_low, ada.agreement_high) == wilson(1.0, votes)
     assert ada.suspicion == ""
     assert ada.before_judged == 50
     assert (ada.recent, ada.before) == (sum(judged[-100:]) / 100, sum(judged[:-100]) / 50)
