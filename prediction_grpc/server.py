@@ -28,7 +28,7 @@ _GRACE_SECONDS: Final = 1.0
 _STRANGERS: Final = 100
 """Calls beyond those that are let in, which are refused in words; more are refused by gRPC."""
 _GRPC: Final[list[tuple[str, Any]]] = [
-    ("grpc.max_receive_message_length", 4 * MOST_BYTES),  # those between are refused in words
+    ("grpc.max_receive_message_length", 2 * MOST_BYTES),  # those between are refused in words
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, never shared
     ("grpc.keepalive_time_ms", 20_000),

@@ -334,8 +334,8 @@ def test_an_event_that_the_stream_knows_is_answered_and_not_recorded_again(world
         ({"event": json.dumps(EVENT | {"at": "soon"}).encode(), "topic": ""}, "INVALID_ARGUMENT", "at"),
         ({"event": EVENT, "topic": "other.raw"}, "INVALID_ARGUMENT", "the pipeline's raw topics are shop.raw"),
         ({"event": b"x" * 1_000_001, "topic": ""}, "INVALID_ARGUMENT", "has 1,000,001 bytes, and at most 1,000,000"),
-        ({"event": b"x" * 3_900_000, "topic": ""}, "INVALID_ARGUMENT", "has 3,900,000 bytes, and at most 1,000,000"),
-        ({"event": b"x" * 4_100_000, "topic": ""}, "RESOURCE_EXHAUSTED", "larger than max"),
+        ({"event": b"x" * 1_990_000, "topic": ""}, "INVALID_ARGUMENT", "has 1,990,000 bytes, and at most 1,000,000"),
+        ({"event": b"x" * 2_010_000, "topic": ""}, "RESOURCE_EXHAUSTED", "larger than max"),
     ],
 )
 def test_what_is_wrong_with_an_event_is_said_and_it_is_not_recorded(
