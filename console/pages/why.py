@@ -5,6 +5,7 @@ It shows records as they came: where a column is hidden from a role, that role d
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 
 from console.pages.common import Visit, verified
 from console.security.requests import RejectedError
+from console.shown.answers import AnswerBook
 from console.shown.facts import FactBook, words
 from console.shown.formatting import NOTHING, number, share
 from tidemark.errors import TidemarkError
@@ -19,7 +21,6 @@ from tidemark.lineage import Lineage
 from tidemark.lineage.story import Shown, WindowPart
 from tidemark.observe.words import word_words
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.number_checks import refuse_number
 from tidemark.records import Reason
 
 _LONGEST: Final = 1_000
@@ -92,6 +93,7 @@ class View:
     asked: str
     differences: list[tuple[str, str, str, str]]
     word: str
+    verdict: str
 
 
 async def show(visit: Visit) -> Response:
@@ -105,7 +107,6 @@ async def show(visit: Visit) -> Response:
     found, problem = None, ""
     if asked:
         try:
-            refuse_number(visit.site.pipeline, "this page")
             await visit.site.watch.look()  # says within seconds that Kafka is down
             found = await visit.site.lineages.of(asked)
         except TidemarkError as error:
@@ -116,7 +117,7 @@ async def show(visit: Visit) -> Response:
 
 def _view(visit: Visit, found: Lineage) -> View:
     pipeline, times = visit.site.pipeline, visit.site.times
-    book = FactBook(pipeline)
+    book, answers = FactBook(pipeline), AnswerBook(pipeline.label)
     windowed = {window.name for window in pipeline.windows}
     drawn = None if found.candidate is None else found.candidate.inclusion_probability
     return View(
@@ -137,7 +138,7 @@ def _view(visit: Visit, found: Lineage) -> View:
             Answer(
                 each.annotator,
                 each.status,
-                each.label or "",
+                answers.words(each.label or ""),
                 times.minute(each.answered_at),
                 each.comment or "",
                 ", ".join(each.annotators),
@@ -146,11 +147,12 @@ def _view(visit: Visit, found: Lineage) -> View:
         ],
         models=[(each.version, times.minute(each.made), each.labels, each.promoted) for each in found.models[:_MODELS]],
         later=max(len(found.models) - _MODELS, 0),
-        outcomes=[(each.label, times.minute(each.known_at)) for each in found.outcomes],
+        outcomes=[(answers.words(each.label), times.minute(each.known_at)) for each in found.outcomes],
         drawn="" if drawn is None else number(drawn),
         asked="" if found.candidate is None else _ASKED[found.candidate.reason],
         differences=[(each.what, _any(each.derived), _any(each.recorded), each.where) for each in found.differences],
         word=word_words(found.word, conflict=found.conflict),
+        verdict=answers.words(found.verdict or ""),
     )
 
 
@@ -180,13 +182,32 @@ def _feature(pipeline: Pipeline, book: FactBook, name: str, value: float | None)
 
 
 def _chances(pipeline: Pipeline, found: Lineage) -> list[tuple[str, str, str]]:
-    """Of each class: what was recorded, and what comes out now."""
-    said = None if found.prediction is None else found.prediction.probabilities
+    """Of each class, or of a number and the ends of its interval: what was recorded, and what comes out now."""
+    prediction = found.prediction
+    if pipeline.label.is_number:
+        numbers = None if prediction is None else [prediction.value, prediction.low, prediction.high]
+        unit = f" {pipeline.label.unit}" if pipeline.label.unit else ""
+        parts = ("number", "interval from", "to")
+        return _pairs(parts, numbers, found.derived_estimate, lambda value: f"{number(value)}{unit}")
+    said = None if prediction is None else prediction.probabilities
     now = found.derived_probabilities
     count = max(len(said or ()), len(now or ()))
     names = pipeline.label.classes if count == len(pipeline.label.classes) else [str(i) for i in range(count)]
+    return _pairs(names, said, now, share)
+
+
+def _pairs(
+    names: Sequence[str],
+    said: Sequence[float | None] | None,
+    now: Sequence[float] | None,
+    shown: Callable[[float], str],
+) -> list[tuple[str, str, str]]:
+    def of(numbers: Sequence[float | None] | None, at: int) -> str:
+        number = None if numbers is None else numbers[at]
+        return NOTHING if number is None else shown(number)
+
     return [
-        (name, NOTHING if said is None else share(said[at]), NOTHING if now is None else share(now[at]))
+        (name, of(said, at), of(now, at))
         for at, name in enumerate(names)
         if (said is None or at < len(said)) and (now is None or at < len(now))
     ]

@@ -246,19 +246,15 @@ class Details:
         if model is None:
             return True
         rows = self._rows_of([candidate])
-        row, names, classes = model.own(rows)[0], model.manifest.features, model.manifest.classes
-        parts = model.forest.contributions(model.inputs(rows)[0])
+        row, names = model.own(rows)[0], model.manifest.features
         if self._pipeline.label.is_number:
             value, low, high = model.estimates(rows)[0].tolist()
             response.current_estimate.CopyFrom(pb.Estimate(value=value, low=low, high=high))
-            parts = parts[0]
         else:
             response.current_probabilities.extend(model.probabilities(rows)[0].tolist())
-            if self._pipeline.label.positive not in classes:
-                return True  # a class that came after the model
-            place = classes.index(self._pipeline.label.positive)
-            # Where there are two classes, there is one score: the second one's.
-            parts = parts[place] if parts.ndim == 2 else parts if place else -parts
+        parts = model.contributions(rows, self._pipeline.label.positive)
+        if parts is None:
+            return True  # a class that came after the model
         response.base_score, response.contributions_model = float(parts[-1]), model.version
         order = np.argsort(-np.abs(parts[:-1]), kind="stable").tolist()
         contributions, all_ = fit((_contribution(names[at], row[at], parts[at]) for at in order), MAX_CONTRIBUTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -111,3 +112,26 @@ def test_the_page_is_worked_with_a_browser_and_bars_nobody(its: World, ran: Line
             expect(page.locator("details[open]").first).to_be_visible()
             assert barriers(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_number_is_told_with_its_unit_interval_and_what_moved_it(
+    kafka: Settings, tmp_path: Path, browser: Chromium
+) -> None:
+    ran = run_shop(kafka, "minutes", 90, number=True)
+    case = next(each for each in ran.candidates if each.value is not None)
+    ran.learn(ran.label(case))
+    settings = Settings(state_dir=tmp_path).at(ran.settings.bootstrap_servers or "")
+    with world(tmp_path, ran.pipeline, tokens=True, settings=settings) as its:
+        for width, scheme in ((1440, "light"), (360, "dark")):
+            with browser.page(width, 900, scheme) as page:
+                page.goto(its.base + "/")
+                page.fill("#token", its.token("reviewer", "rita"))
+                page.press("#token", "Enter")
+                expect(page.locator("h1").first).to_be_visible()
+                page.goto(f"{its.base}/why?event={case.event_id}")
+                expect(page.get_by_text("figures that were derived again equal what was recorded")).to_be_visible()
+                expect(page.get_by_role("row", name="interval from")).to_contain_text(" min")
+                expect(page.get_by_role("heading", name="What makes it less and more")).to_be_visible()
+                expect(page.get_by_text("The verdict is 2.5 min")).to_be_visible()
+                assert barriers(page) == []
+                assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -21,9 +21,7 @@ from tidemark.records.topics import TopicSpec
 from tidemark.registry.codec import publish
 from tidemark.registry.operations import registry_of
 from tidemark.registry.schema import ModelSchema
-from tidemark.registry.serving import ActiveModel
-from tidemark.registry.validate import CheckedModel
-from tidemark.registry.validate import parse as parse_model
+from tidemark.registry.serving import ActiveModel, active
 from tidemark.registry.writing import write_models
 from tidemark.runtime.processor import Batch, Output, Partition
 from tidemark.runtime.settings import Settings
@@ -79,7 +77,7 @@ class LineageWorld:
         """An answer to a candidate."""
         fields: dict[str, object] = {
             "status": "answered",
-            "label": self.pipeline.label.classes[0],
+            "label": "2.5" if self.pipeline.label.is_number else self.pipeline.label.classes[0],
             "annotator": "ada",
             "known_at": candidate.time + 1,
             "answered_at": candidate.time + 2,
@@ -100,15 +98,23 @@ class LineageWorld:
 
 
 def run_shop(
-    settings: Settings, name: str, rows: int = 300, *, bad: int = 3, lost: int | None = None, stamped: bool = False
+    settings: Settings,
+    name: str,
+    rows: int = 300,
+    *,
+    bad: int = 3,
+    lost: int | None = None,
+    stamped: bool = False,
+    number: bool = False,
 ) -> LineageWorld:
     """The shop of `streaming`, over two keys: raw records, hops, predictions, features, proposals, candidates.
 
     The first third of the rows comes before the first model. bad: raw records that are none.  lost: as `run` has it.
-    stamped: records come when their events happen.  name: begins the pipeline's name, which no other run has.
+    stamped: records come when their events happen.  number: the label is one.
+    name: begins the pipeline's name, which no other run has.
     """
     name = f"{name}-{uuid.uuid4().hex[:8]}"
-    text = shop(features_topic=True).model_dump(mode="python")
+    text = shop(features_topic=True, number=number).model_dump(mode="python")
     pipeline = Pipeline.model_validate(text | {"name": name, "raw": [{"topic": f"{name}.raw"}]})
     purchased = purchases(7, rows)
     records = [
@@ -179,10 +185,12 @@ def publish_model(its: LineageWorld, version: str, trained_on: list[LabelRange],
     """Train a small model on noise and put it in force."""
     schema, rng = ModelSchema.of(its.pipeline), np.random.default_rng(3)
     features = rng.normal(20, 30, size=(200, len(schema.features)))
-    cuts = np.quantile(features.sum(axis=1), np.linspace(0, 1, len(schema.classes) + 1)[1:-1])
-    target = np.searchsorted(cuts, features.sum(axis=1), side="left").astype(np.int64)
+    sums = features.sum(axis=1)
+    cuts = np.quantile(sums, np.linspace(0, 1, max(len(schema.classes), 1) + 1)[1:-1])
+    target = np.searchsorted(cuts, sums, side="left").astype(np.int64)
+    numbers = np.clip((sums - sums.mean()) / sums.std() * 4, -10, 10) if schema.is_number else None
     ids = tuple(f"{its.pipeline.name}.raw-0-{number}-0a1b2c3d" for number in range(200))
-    data = Dataset(features, target, ids, np.arange(200), known_until)
+    data = Dataset(features, target, ids, np.arange(200), known_until, numbers=numbers)
     model = train(data, schema, {"num_iterations": 8})
     verdict = Verdict(passed=True, reason="a test's", metric="log_loss")
     manifest = describe(
@@ -191,13 +199,7 @@ def publish_model(its: LineageWorld, version: str, trained_on: list[LabelRange],
     )  # fmt: skip
     outputs = publish(manifest, model.text, topic=its.pipeline.topics.models)
     write_models(its.settings, its.pipeline, lambda _: (outputs, None))
-    manifest = registry_of(its.settings, its.pipeline).manifests[version]
-    its.model = ActiveModel(
-        CheckedModel(
-            manifest, model.text, parse_model(model.text, schema), schema.columns(manifest), schema.classes,
-            schema.places(manifest),
-        )
-    )  # fmt: skip
+    its.model = active(registry_of(its.settings, its.pipeline), version, schema)
     return model
 
 

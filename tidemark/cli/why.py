@@ -19,6 +19,7 @@ from tidemark.runtime.safe_text import safe
 
 if TYPE_CHECKING:
     from tidemark.lineage import Lineage
+    from tidemark.records import Prediction
 
 app = typer.Typer(add_completion=False)
 _SHOWN: Final = 12
@@ -94,14 +95,15 @@ def _lines(found: Lineage) -> list[tuple[str, str]]:
 def _judged(found: Lineage) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     if found.prediction is not None:
-        said = found.prediction.probabilities
-        chances = "none before the first model" if said is None else ", ".join(f"{each:.6g}" for each in said)
+        chances = _said(found.prediction)
         lines.append(
             ("prediction", f"{chances} by {found.prediction.model}{', late' if found.prediction.late else ''}")
         )
     if found.contributions:
         parts = [f"{part.name} ({_value(part.value)}): {part.contribution:+.4g}" for part in found.contributions]
-        lines.append((f"to {found.of_class}", "\n".join([f"{found.base:+.4g} to begin with", *parts[:_SHOWN]])))
+        lines.append(
+            (f"to {found.of_class or 'the number'}", "\n".join([f"{found.base:+.4g} to begin with", *parts[:_SHOWN]]))
+        )
     if found.score is not None:
         how = [
             name
@@ -136,6 +138,14 @@ def _judged(found: Lineage) -> list[tuple[str, str]]:
         )
     lines += [("outcome", f"{each.label}, known {_time(each.known_at)}") for each in found.outcomes]
     return lines
+
+
+def _said(one: Prediction) -> str:
+    if one.value is not None and one.low is not None and one.high is not None:
+        return f"{one.value:.6g} ({one.low:.6g} to {one.high:.6g})"
+    if one.probabilities is None:
+        return "none before the first model"
+    return ", ".join(f"{each:.6g}" for each in one.probabilities)
 
 
 def _value(value: str | float | bool | None) -> str:

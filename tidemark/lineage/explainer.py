@@ -19,7 +19,6 @@ from tidemark.lineage.story import Lineage, ModelPart, RawPart
 from tidemark.lineage.topic_reader import TopicReader, milliseconds
 from tidemark.lineage.tracing import Tracer, Trail
 from tidemark.pipeline import Pipeline
-from tidemark.pipeline.number_checks import refuse_number
 from tidemark.records import Candidate, Label, Prediction
 from tidemark.records.event_id import parse_event_id
 from tidemark.runtime.processor import Partition
@@ -46,10 +45,8 @@ class Explainer:
 
         Raises:
             BrokerError: it does not answer.
-            ConfigError: the label is a number.
 
         """
-        refuse_number(pipeline, "The lineage of an event")
         self._pipeline = pipeline
         self._reader = TopicReader(settings)
         derivation = Derivation(pipeline)

@@ -24,10 +24,12 @@ from tidemark.lineage.tracing import Trail
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.definitions import feature_ids
 from tidemark.records import NO_MODEL, Candidate, Prediction
+from tidemark.registry.estimates import COLUMNS
 from tidemark.registry.serving import ActiveModel
 from tidemark.runtime.processor import Partition
-from tidemark.selection.scoring import Ranker, score
+from tidemark.selection.scoring import Ranker, Scores, score
 from tidemark.stream.coins import coins_of
+from tidemark.stream.steps.predict import Opinions
 
 _DRAW: Final = "/draw"
 Floats = NDArray[np.float64]
@@ -37,13 +39,13 @@ Floats = NDArray[np.float64]
 class _Scored:
     """An event with its features (1, features), and what the model that predicted makes of them.
 
-    probabilities: (1, classes); None without a model, or where it is gone.
+    scores: of the event; without a model, or where it is gone, they tell nothing.
     """
 
     table: Floats
     version: str
     model: ActiveModel | None
-    probabilities: Floats | None
+    scores: Scores
 
     @property
     def comparable(self) -> bool:
@@ -51,9 +53,18 @@ class _Scored:
         return self.version == NO_MODEL or self.model is not None
 
     @property
-    def list(self) -> list[float] | None:
+    def probabilities(self) -> list[float] | None:
         """The probabilities as records have them."""
-        return None if self.probabilities is None else [float(each) for each in self.probabilities[0]]
+        return _first(self.scores.of_classes)
+
+    @property
+    def estimate(self) -> list[float] | None:
+        """The number and the ends of its interval, where the label is one."""
+        return _first(self.scores.estimates)
+
+
+def _first(table: Floats | None) -> list[float] | None:
+    return None if table is None else [float(each) for each in table[0]]
 
 
 class Judge:
@@ -64,6 +75,7 @@ class Judge:
         self._finder = finder
         self._models = models
         self._ranker = Ranker(pipeline)
+        self._opinions, self._nothing = Opinions(pipeline), score(pipeline.selection, NO_MODEL, None, 1)
         self._definitions = feature_ids(pipeline)
         version = pipeline.selection.version
         self._coin, self._draw = hash64(version.encode()), hash64((version + _DRAW).encode())
@@ -96,7 +108,8 @@ class Judge:
             lineage,
             late=bool(trail.last.rows.late[0]),
             watermark=trail.last.watermark if trail.last.watermark != NO_WATERMARK else None,
-            derived_probabilities=scored.list,
+            derived_probabilities=scored.probabilities,
+            derived_estimate=scored.estimate,
             of_class=self._pipeline.label.positive,
             base=0.0 if moved is None else moved[0],
             contributions=[] if moved is None else moved[1],
@@ -110,13 +123,13 @@ class Judge:
         table = np.array([[np.nan if value is None else value for value in values]], np.float64)
         version = NO_MODEL if prediction is None else prediction.model
         if version == NO_MODEL:
-            return _Scored(table, version, None, None)
+            return _Scored(table, version, None, self._nothing)
         try:
             model = self._models.named(version)
         except (ModelError, TopicError) as error:
             trail.notes.append(f"what the model {version} makes of it can't be derived: {error}")
-            return _Scored(table, version, None, None)
-        return _Scored(table, version, model, model.probabilities(table))
+            return _Scored(table, version, None, self._nothing)
+        return _Scored(table, version, model, self._opinions(model, table, model))
 
     def _compare_prediction(self, trail: Trail, lineage: Lineage, scored: _Scored, comparison: Comparison) -> None:
         where, prediction = self._pipeline.topics.predictions, lineage.prediction
@@ -128,7 +141,12 @@ class Judge:
         comparison.one("business id", where, lineage.business_id, prediction.business_id)
         comparison.one("late", where, bool(trail.last.rows.late[0]), prediction.late)
         if scored.comparable:
-            comparison.each("probability", where, self._pipeline.label.classes, scored.list, prediction.probabilities)
+            self._compare_said(where, scored, prediction, comparison)
+
+    def _compare_said(self, where: str, scored: _Scored, said: Prediction | Candidate, comparison: Comparison) -> None:
+        comparison.each("probability", where, self._pipeline.label.classes, scored.probabilities, said.probabilities)
+        numbers = [each for each in (said.value, said.low, said.high) if each is not None]
+        comparison.each("number", where, COLUMNS, scored.estimate, numbers or None)
 
     def _compare_hops(self, trail: Trail, comparison: Comparison) -> None:
         for at, message in zip(trail.stages[:-1], trail.hops, strict=True):
@@ -144,7 +162,7 @@ class Judge:
             trail.notes.append(f"defined otherwise by now, so not compared: {', '.join(changed)}")
         comparison.named("feature", where, trail.features, same)
         if scored.comparable and candidate.model == scored.version:
-            comparison.each("probability", where, self._pipeline.label.classes, scored.list, candidate.probabilities)
+            self._compare_said(where, scored, candidate, comparison)
 
     def _place(self, trail: Trail) -> tuple[Partition, int]:
         """Where the event's record of the last stage stands."""
@@ -158,10 +176,9 @@ class Judge:
         rows, selection = trail.last.rows, self._pipeline.selection
         coins, draws = coins_of(rows, self._coin), coins_of(rows, self._draw)
         if selection.focused:
-            coins = stretched(coins, scored.probabilities)
+            coins = stretched(coins, scored.scores.of_classes)
         frame = pl.DataFrame(scored.table, schema=self._pipeline.feature_names)
-        given = score(selection, scored.version, scored.probabilities, 1, scored.model)
-        value = known(float(self._ranker(given, frame, draws).value[0])) if scored.comparable else None
+        value = known(float(self._ranker(scored.scores, frame, draws).value[0])) if scored.comparable else None
         tile = int(np.maximum(trail.last.watermark, rows.bounded)[0] // selection.tile)
         offset, proposed = self._finder.proposed(trail.event_id, place[0].topic, place[0].index, place[1])
         if proposed is not None:

@@ -69,7 +69,7 @@ class Models:
             manifest
             for manifest in manifests
             if label.known_at <= manifest.known_until
-            and label.label in manifest.classes
+            and ModelSchema.of_manifest(manifest).answer(label.label or "") is not None
             and any(
                 part.topic == self._pipeline.topics.labels
                 and part.start <= offset < part.end
@@ -81,7 +81,7 @@ class Models:
         return [_part(manifest) for manifest in found]
 
     def contributions(self, version: str, features: NDArray[np.float64]) -> tuple[float, list[ContributionPart]]:
-        """What each feature adds to the positive class's raw score, the largest effect first, and what it begins with.
+        """What each feature adds to the number, or to the positive class's raw score, largest first, and its beginning.
 
         Args:
             version: of the model.
@@ -95,13 +95,10 @@ class Models:
 
         """
         model = self.named(version)
-        row, names, classes = model.own(features)[0], model.manifest.features, model.manifest.classes
-        positive = self._pipeline.label.positive
-        if positive not in classes:
+        row, names = model.own(features)[0], model.manifest.features
+        parts = model.contributions(features, self._pipeline.label.positive)
+        if parts is None:
             return 0.0, []
-        parts, place = model.forest.contributions(model.inputs(features)[0]), classes.index(positive)
-        # Where there are two classes, there is one score: the second one's.
-        parts = parts[place] if parts.ndim == 2 else parts if place else -parts
         order = np.argsort(-np.abs(parts[:-1]), kind="stable").tolist()
         return float(parts[-1]), [
             ContributionPart(

@@ -126,9 +126,9 @@ class Lineage(Told, frozen=True, kw_only=True):
 
     refused: why it was not processed, and at which step.  compared: figures that were compared with recorded ones.
     notes: what could not be looked at, and why.  others: further events of the business id that was asked for.
-    contributions: to `of_class`, the largest first, added to `base`.  derived_probabilities: by the model that the
-    prediction names.  verdict, word: the class that is learnt, and whose word it is.  conflict: whether others said
-    another one.
+    contributions: to `of_class`, or to the number, the largest first, added to `base`.  derived_probabilities: by the
+    model that the prediction names.  derived_estimate: the same of a number, and the ends of its interval.
+    verdict, word: the class or number that is learnt, and whose word it is.  conflict: whether others said another one.
     """
 
     event_id: str
@@ -144,6 +144,7 @@ class Lineage(Told, frozen=True, kw_only=True):
     late: bool | None = None
     prediction: Prediction | None = None
     derived_probabilities: list[float] | None = None
+    derived_estimate: list[float] | None = None
     of_class: str | None = None
     base: float = 0.0
     contributions: list[ContributionPart] = []

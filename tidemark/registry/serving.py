@@ -97,6 +97,26 @@ class ActiveModel:
         """Probabilities, or estimates where the label is a number: what models are judged by."""
         return self.probabilities(rows) if self._bounds is None else self.estimates(rows)
 
+    def contributions(self, row: NDArray[np.float64], positive: str) -> NDArray[np.float64] | None:
+        """What each of the model's own features adds to a score, in its order, and last what the score begins with.
+
+        Args:
+            row: (1, features of the pipeline).
+            positive: the class whose raw score is meant; where the label is a number, it is the number.
+
+        Returns:
+            (features + 1,); None where the class came after the model.
+
+        """
+        parts, classes = self.forest.contributions(self.inputs(row)[0]), self.manifest.classes
+        if self._bounds is not None:
+            return np.asarray(parts[0])
+        if positive not in classes:
+            return None
+        place = classes.index(positive)
+        # Where there are two classes, there is one score: the second one's.
+        return np.asarray(parts[place] if parts.ndim == 2 else parts if place else -parts)
+
     def disagreement(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) what the stages of the forest disagree about, in nats, of rows (n, features): a virtual ensemble's."""
         return self.forest.virtual_ensemble(self.inputs(rows))[2]

@@ -46,6 +46,28 @@ def test_every_event_comes_out_as_it_was_recorded(its: LineageWorld, explainer: 
         assert told.compared > 4 + 2 * len(its.pipeline.features) + len(its.pipeline.feature_names)
 
 
+def test_the_number_that_was_foretold_comes_out_again_with_what_moved_it(kafka: Settings, unique: str) -> None:
+    its = run_shop(kafka, unique, 120, number=True)
+    chosen = [each for each in predictions(its) if each.value is not None][::9]
+    assert len(chosen) > 4
+    with Explainer(its.pipeline, its.settings) as explainer:
+        for prediction in chosen:
+            told = explainer.of(prediction.event_id)
+            assert (told.differences, told.notes) == ([], [])
+            assert told.derived_estimate == [prediction.value, prediction.low, prediction.high]
+            assert (told.derived_probabilities, told.of_class) == (None, "")
+            moved = told.base + sum(part.contribution for part in told.contributions)
+            assert min(max(moved, -10), 10) == pytest.approx(prediction.value)
+        candidate = next(each for each in its.candidates if each.value is not None)
+        its.learn(its.label(candidate))
+        false = msgspec.structs.replace(candidate, high=(candidate.high or 0.0) + 1)
+        its.produce([Output(its.pipeline.topics.candidates, encode(false))])
+        told = explainer.of(candidate.event_id)
+        assert (told.verdict, [model.version for model in told.models]) == ("2.5", ["v000002-0000000b"])
+        (difference,) = told.differences
+        assert (difference.what, difference.recorded) == ("number of high", false.high)
+
+
 def test_rows_of_a_window_give_its_value(its: LineageWorld, explainer: Explainer) -> None:
     checked = 0
     for prediction in predictions(its)[::29]:
