@@ -233,7 +233,7 @@ def test_a_label_that_is_a_class_has_no_unit_and_no_bounds() -> None:
         ('[gates]\nmetric = "log_loss"', "gates.metric: 'log_loss' is of classes; of a number write 'rmse' or 'mae'"),
         ('[training]\nforget = "auto"', "training.forget: labels of numbers can't be forgotten by age yet"),
         ('[label.outcomes]\nof = "all"', "label.outcomes: outcomes that are numbers can't be learnt from yet"),
-        ('[ask]\naddress = "127.0.0.1:8432"', "ask: answers with probabilities of classes, and the label is a number"),
+        ("[alerts]\nrecall = 0.8", "alerts: flags events of a class, and the label is a number; remove it"),
     ],
 )
 def test_what_needs_classes_is_refused_in_a_sentence(rest: str, told: str) -> None:
