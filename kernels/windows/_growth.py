@@ -32,15 +32,14 @@ from kernels.windows._store import (
     WATERMARK,
     Store,
     StoreShape,
-    chunk_of,
     drop_before,
     empty_store,
     entry_of,
     expect_entry,
+    give_rows,
     home_of,
     log2_capacity_for,
     measure,
-    move,
     table_size_for,
 )
 
@@ -62,23 +61,14 @@ def _take(source: Store, entry: int, target: Store, horizon: int) -> int:
     """Bring an entry's rows above the horizon over; arena rows that they take, or -1 where there is no room."""
     drop_before(source, entry, horizon)
     table, counters = source.table, target.counters
-    chunk, head, tail = table[entry, CHUNK], table[entry, HEAD], table[entry, TAIL]
-    n = tail - head
-    if n == 0:
+    head, tail = table[entry, HEAD], table[entry, TAIL]
+    if head == tail:
         return 0
-    log2, offset = log2_capacity_for(n + 1), counters[USED]
-    capacity = 1 << log2
-    if offset + capacity > target.times.shape[0] or (counters[KEYS] + 1) * 10 > target.table.shape[0] * 7:
+    capacity = 1 << log2_capacity_for(tail - head + 1)
+    no_room = counters[USED] + capacity > target.times.shape[0]
+    if no_room or (counters[KEYS] + 1) * 10 > target.table.shape[0] * 7:
         return -1
-    to_chunk = chunk_of(offset, 0, log2, chunk & 1)
-    move(source, entry, target, to_chunk)
-    counters[USED] = offset + capacity
-    counters[KEYS] += 1
-    new = entry_of(target.table, table[entry, KEY])
-    target.table[new, KEY] = table[entry, KEY]
-    target.table[new, HEAD] = offset
-    target.table[new, TAIL] = offset + n
-    target.table[new, CHUNK] = to_chunk
+    give_rows(source, entry, head, target, table[entry, KEY], 0)
     table[entry, HEAD] = tail
     return int(capacity)
 

@@ -7,23 +7,19 @@ from kernels.numerics._jit import lean
 from kernels.windows._store import (
     CHUNK,
     HEAD,
-    KEY,
-    KEYS,
     LONG,
     MIN_LOG2_CAPACITY,
     NOBODY,
     ORDER,
     PAGES,
     TAIL,
-    USED,
     WATERMARK,
     Store,
     StoreShape,
-    chunk_of,
-    column_base,
     empty_store,
     entry_of,
     first_after,
+    give_rows,
     log2_capacity_for,
     page_of,
 )
@@ -56,7 +52,6 @@ def _copy_page(source: Store, target: Store, read: int, write: int) -> None:
 def _copy_rows(source: Store, target: Store, keys: NDArray[np.int64], horizon: int) -> None:
     """Copy the rows of each key above the horizon, under the number of the key in place of the key."""
     counters = target.counters
-    n_columns = source.values.shape[0] // source.times.shape[0]
     for i in range(keys.shape[0]):
         entry = entry_of(source.table, keys[i])
         chunk = source.table[entry, CHUNK]
@@ -64,29 +59,12 @@ def _copy_rows(source: Store, target: Store, keys: NDArray[np.int64], horizon: i
             continue
         tail = source.table[entry, TAIL]
         head = first_after(source.times, source.table[entry, HEAD], tail, horizon)
-        n, offset = tail - head, counters[USED]
-        log2, page = log2_capacity_for(n + 1), 0
+        page = 0
         if page_of(chunk) != 0:
             page = counters[PAGES]
             counters[PAGES] = page + 1
             _copy_page(source, target, page_of(chunk), page)
-        copied = chunk_of(offset, page, log2, chunk & 1)
-        for r in range(n):
-            target.times[np.uint64(offset + r)] = source.times[np.uint64(head + r)]
-        if source.order.shape[0] > 0:
-            for r in range(n):
-                target.order[np.uint64(offset + r)] = source.order[np.uint64(head + r)]
-        for c in range(n_columns):
-            read, write = column_base(chunk, c, n_columns) + head, column_base(copied, c, n_columns) + offset
-            for r in range(n):
-                target.values[np.uint64(write + r)] = source.values[np.uint64(read + r)]
-        own = entry_of(target.table, i)
-        target.table[own, KEY] = i
-        target.table[own, HEAD] = offset
-        target.table[own, TAIL] = offset + n
-        target.table[own, CHUNK] = copied
-        counters[USED] = offset + (1 << log2)
-        counters[KEYS] += 1
+        give_rows(source, entry, head, target, i, page)
     counters[WATERMARK] = source.counters[WATERMARK]
     counters[ORDER] = source.counters[ORDER]
 

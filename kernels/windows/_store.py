@@ -148,9 +148,9 @@ def claim_entry(store: Store, entry: int, key: int) -> bool:
 
 
 @lean
-def move(source: Store, entry: int, target: Store, to_chunk: int) -> None:
-    """Copy an entry's rows to the beginning of a chunk, which may be its own."""
-    from_chunk, head, tail = source.table[entry, CHUNK], source.table[entry, HEAD], source.table[entry, TAIL]
+def copy_rows(source: Store, entry: int, head: int, target: Store, to_chunk: int) -> None:
+    """Copy an entry's rows from ``head`` on to the beginning of a chunk, which may be its own."""
+    from_chunk, tail = source.table[entry, CHUNK], source.table[entry, TAIL]
     n_columns = source.values.shape[0] // source.times.shape[0]
     n, offset = tail - head, offset_of(to_chunk)
     for r in range(n):
@@ -166,6 +166,26 @@ def move(source: Store, entry: int, target: Store, to_chunk: int) -> None:
 
 
 @lean
+def give_rows(source: Store, entry: int, head: int, target: Store, key: int, page: int) -> None:
+    """Give a key of another store, which has room and does not know it, an entry's rows from ``head`` on.
+
+    page: of block summaries there; 0 is none.
+    """
+    table, counters = target.table, target.counters
+    n, offset = source.table[entry, TAIL] - head, counters[USED]
+    log2 = log2_capacity_for(n + 1)
+    chunk = chunk_of(offset, page, log2, source.table[entry, CHUNK] & 1)
+    copy_rows(source, entry, head, target, chunk)
+    counters[USED] = offset + (1 << log2)
+    counters[KEYS] += 1
+    new = entry_of(table, key)
+    table[new, KEY] = key
+    table[new, HEAD] = offset
+    table[new, TAIL] = offset + n
+    table[new, CHUNK] = chunk
+
+
+@lean
 def make_room(store: Store, entry: int, quarters: int = 2) -> bool:
     """Make sure that one more row fits behind the tail; False where the arena is full.
 
@@ -177,14 +197,14 @@ def make_room(store: Store, entry: int, quarters: int = 2) -> bool:
     if tail < offset + capacity:
         return True
     if (tail - head) * 4 <= capacity * quarters:
-        move(store, entry, store, chunk)
+        copy_rows(store, entry, head, store, chunk)
     else:
         used = store.counters[USED]
         if used + 2 * capacity > store.times.shape[0]:
             return False
         store.counters[USED] = used + 2 * capacity
         grown = chunk_of(used, page_of(chunk), ((chunk >> 1) & 63) + 1, chunk & 1)
-        move(store, entry, store, grown)
+        copy_rows(store, entry, head, store, grown)
         table[entry, CHUNK] = grown
         offset = used
     table[entry, HEAD] = offset
