@@ -46,8 +46,10 @@ class Person:
     answered: int
     skipped: int
     gold: str
+    gold_within: str
     consensus: str
     agreement: str
+    agreement_within: str
     median: str
     median_within: str
     drift: str
@@ -92,9 +94,9 @@ def person_of(person: Annotator) -> Person:
         person.why,
         its.answered,
         its.skipped,
-        _share_of(its.gold_accuracy, its.gold_interval, its.gold_answered),
+        *_share_of(its.gold_accuracy, its.gold_interval, its.gold_answered),
         _share(its.consensus_accuracy),
-        _share_of(its.agreement, its.agreement_interval, its.agreement_answers),
+        *_share_of(its.agreement, its.agreement_interval, its.agreement_answers),
         duration(its.median_answer_ms / 1_000) if its.median_answer_ms else NOTHING,
         "" if its.median_interval is None else " to ".join(duration(each / 1_000) for each in its.median_interval),
         *_drift(its.drifted),
@@ -115,12 +117,12 @@ def _points(change: float) -> str:
     return f"{100 * change:+.0f}".replace("-", "\u2212")
 
 
-def _share_of(value: float | None, interval: tuple[float, float] | None, count: int) -> str:
-    """A share with its interval, and what it is of."""
+def _share_of(value: float | None, interval: tuple[float, float] | None, count: int) -> tuple[str, str]:
+    """A share, its interval and what it is of."""
     if value is None or interval is None:
-        return NOTHING
+        return NOTHING, ""
     low, high = interval
-    return f"{share(value)} ({share(low)} to {share(high)}) of {count:,}"
+    return share(value), f"{share(low)} to {share(high)} of {count:,}"
 
 
 def _share(value: float | None) -> str:

@@ -228,7 +228,7 @@ def test_agreement_time_and_drift_of_each_person_are_told_with_their_intervals()
     person = Annotator("ida", "active", "", 0, None, 0, quality)
     told = person_of(person)
     assert (told.gold, told.consensus) == ("\u2013", "\u2013")
-    assert told.agreement == "80 % (73 % to 86 %) of 150"
+    assert (told.agreement, told.agreement_within) == ("80 %", "73 % to 86 % of 150")
     assert (told.median, told.median_within) == ("8 s", "7 s to 10 s")
     assert (told.drift, told.drifts) == ("\u221220 points", "bad")
     assert told.drift_within == "\u221231 to \u22128; 70 % of the last 100, 90 % of the 140 before"
