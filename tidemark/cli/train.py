@@ -94,14 +94,15 @@ def _from_history(
 def _off(figures: Mapping[str, float | None], unit: str | None) -> str:
     """How far off a model of a number was, in words."""
     rmse, mae, share = (figures.get(f"holdout_{name}") for name in ("rmse", "mae", "r_squared"))
-    if rmse is None or mae is None or share is None:
+    if rmse is None or mae is None:
         return "no figure: too few labels in the last fifth, or known when it began (label.delay)"
     of = f" {unit}" if unit else ""
+    foretold = "" if share is None else f", R² {share:.2f}"  # of labels that are all alike there is none
     held = 100 * (figures.get("holdout_interval_coverage") or 0)
     return (
         f"on the last fifth ({figures['holdout_rows']:,.0f} rows), a model of the "
         f"{figures['holdout_learnt_from']:,.0f} labels known before is off by {figure(mae)}{of} on average "
-        f"(RMSE {figure(rmse)}{of}, R² {share:.2f}); {held:.0f} % of its 90 % intervals hold"
+        f"(RMSE {figure(rmse)}{of}{foretold}); {held:.0f} % of its 90 % intervals hold"
     )
 
 

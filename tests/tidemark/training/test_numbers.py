@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -53,6 +55,8 @@ def test_a_history_of_numbers_gives_a_model_with_its_figures() -> None:
     assert 0.75 < (figures["holdout_interval_coverage"] or 0) <= 1
     assert _off(figures, "mm").startswith("on the last fifth (76 rows), a model of the ")
     assert " mm on average (RMSE " in _off(figures, "mm")
+    alike = _off({**figures, "holdout_r_squared": None}, "mm")
+    assert re.search(r"\(RMSE \S+ mm\); \d+ % of its", alike), alike
 
 
 def test_a_history_of_one_number_or_of_none_is_refused() -> None:
