@@ -20,6 +20,27 @@ _SUFFIXES: Final = {
     "probability": "ratio",
     "events a second": "per_second",
 }
+_OWN: Final = "the label's own"
+"""Unit of figures that have that of the pipeline's label."""
+_BASE: Final = {
+    "ms": ("seconds", 1e-3),
+    "s": ("seconds", 1.0),
+    "min": ("seconds", 60.0),
+    "h": ("seconds", 3_600.0),
+    "d": ("seconds", 86_400.0),
+    "mm": ("meters", 1e-3),
+    "cm": ("meters", 1e-2),
+    "m": ("meters", 1.0),
+    "km": ("meters", 1e3),
+    "g": ("grams", 1.0),
+    "kg": ("grams", 1e3),
+    "%": ("ratio", 1e-2),
+    "°C": ("celsius", 1.0),
+    "V": ("volts", 1.0),
+    "A": ("amperes", 1.0),
+    "J": ("joules", 1.0),
+}
+"""Prometheus's base unit of a label's unit, and how many of it one is. Others are told as they are."""
 _SECONDS: Final = re.compile(r"_per_second$")
 _STATES: Final = ("well", "starting", "not started", "stopped", "wrong")
 
@@ -44,6 +65,22 @@ def name_of(metric: str, unit: str) -> str:
     suffix = _SUFFIXES.get(unit, "")
     base = _SECONDS.sub("", metric) if suffix == "per_second" else metric
     return f"tidemark_{base}_{suffix}" if suffix and not base.endswith(suffix) else f"tidemark_{base}"
+
+
+def of_label(metric: str, unit: str | None) -> tuple[str, float]:
+    """The name of a metric that has the label's unit, and by how much its figures are multiplied.
+
+    Args:
+        metric: its name in Tidemark.
+        unit: of the label, as the pipeline file has it; None: it has none.
+
+    Returns:
+        With the base unit where Prometheus has one, otherwise with what letters and digits the unit has.
+
+    """
+    base, factor = _BASE.get(unit or "", ("", 1.0))
+    suffix = base or re.sub(r"[^a-z0-9]+", "_", (unit or "").lower().replace("/", "_per_")).strip("_")
+    return f"tidemark_{metric}_{suffix}" if suffix else f"tidemark_{metric}", factor
 
 
 class _Pipelines(Collector):
@@ -155,16 +192,18 @@ class _Pipelines(Collector):
                 kind = kinds.get(figure.name)
                 if kind is None:  # of a package that is not installed here: nobody knows its unit
                     continue
-                name = name_of(kind.name, kind.unit)
+                name, factor = name_of(kind.name, kind.unit), 1.0
+                if kind.unit == _OWN:
+                    name, factor = of_label(kind.name, status.label_unit)
                 parts = (
-                    ("", kind.meaning, figure.value),
-                    ("_low", "Lower end of the 95 % interval.", figure.low),
-                    ("_high", "Upper end of the 95 % interval.", figure.high),
-                    ("_observations", "What the figure rests on.", float(figure.n)),
+                    ("", kind.meaning, figure.value, factor),
+                    ("_low", "Lower end of the 95 % interval.", figure.low, factor),
+                    ("_high", "Upper end of the 95 % interval.", figure.high, factor),
+                    ("_observations", "What the figure rests on.", float(figure.n), 1.0),
                 )
-                for suffix, meaning, value in parts:
+                for suffix, meaning, value, times in parts:
                     if value is None:
                         continue
                     family = found.setdefault(name + suffix, self._family(name + suffix, meaning, "source", "model"))
-                    family.add_metric((status.pipeline, figure.source, figure.model), value)
+                    family.add_metric((status.pipeline, figure.source, figure.model), value * times)
         yield from found.values()

@@ -320,6 +320,29 @@ def test_every_metric_has_a_name_by_prometheuss_rules_and_no_two_have_one() -> N
     assert {name_of(kind.name, kind.unit) for kind in kinds} <= set(names)
 
 
+@pytest.mark.parametrize(
+    ("unit", "name", "value"),
+    [
+        ("h", "tidemark_rmse_seconds", 1_800.0),
+        ("°C", "tidemark_rmse_celsius", 0.5),
+        ("mm", "tidemark_rmse_meters", 0.0005),
+        ("EUR", "tidemark_rmse_eur", 0.5),
+        ("mm/s", "tidemark_rmse_mm_per_s", 0.5),
+        ("\u4e07", "tidemark_rmse", 0.5),
+        (None, "tidemark_rmse", 0.5),
+    ],
+)
+def test_errors_of_a_number_have_its_unit_in_their_name_and_are_told_in_it(
+    unit: str | None, name: str, value: float
+) -> None:
+    text = exposition([msgspec.structs.replace(full_status(), label_unit=unit)]).decode()
+    found = {family.name: family.samples[0].value for family in text_string_to_metric_families(text)}
+    assert found[name] == pytest.approx(value)
+    assert found[f"{name}_low"] == pytest.approx(0.8 * value)
+    assert found[f"{name}_observations"] == 9
+    assert name.replace("rmse", "gate_rmse_difference") in found
+
+
 def test_each_webhook_has_its_own_figures() -> None:
     text = exposition([full_status()]).decode()
     found = {

@@ -125,6 +125,18 @@ def error_difference(first: NumberSample, second: NumberSample, metric: NumberMe
     return NumberFigure(value, value - width, value + width, n)
 
 
+def share_foretold(truth: Floats, value: Floats) -> float:
+    """R² of answers that count alike, without an interval; 0 where there is nothing to foretell.
+
+    Args:
+        truth: (n,) numbers.
+        value: (n,) what was said of them.
+
+    """
+    variance = float(truth.var())
+    return 1 - float(np.square(value - truth).mean()) / variance if variance > 0 else 0.0
+
+
 def coverage(sample: NumberSample) -> NumberFigure:
     """Share of events whose number lies in its interval, of those with one."""
     low, high = sample.estimates[:, 1], sample.estimates[:, 2]

@@ -66,6 +66,7 @@ def status_of(
         )
     return Status(
         pipeline=pipeline.name,
+        label_unit=pipeline.label.unit,
         file=file,
         at=snapshot.at,
         state=_state(snapshot, problems),

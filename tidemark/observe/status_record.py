@@ -265,7 +265,10 @@ class FigureStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """A pipeline at one moment. at: seconds since 1970.  problems: what is wrong.  notes: what else is good to know."""
+    """A pipeline at one moment. at: seconds since 1970.  problems: what is wrong.  notes: what else is good to know.
+
+    label_unit: where the label is a number, what it is of; null where it has no unit.
+    """
 
     schema: str = SCHEMA
     pipeline: str
@@ -288,3 +291,4 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     label_studio: LabelStudioStatus | None = None
     topics: list[TopicStatus] = []
     figures: list[FigureStatus] = []
+    label_unit: str | None = None

@@ -24,6 +24,7 @@ from tidemark.registry.serving import ActiveModel
 from tidemark.training.alerting import alert_metric, events_a_day
 from tidemark.training.dataset import Dataset
 from tidemark.training.folds import are_many, entities
+from tidemark.training.metrics import figure_metric
 from tidemark.training.number_headline import number_metrics
 from tidemark.training.target import target_of
 from tidemark.training.unseen import Learner, Unseen
@@ -129,23 +130,14 @@ class Headliner:
 
 
 def _metric(found: Headline, version: str, at: int, rest: Mapping[str, str | float | int | None]) -> Metric:
-    return Metric(
-        name=NAME,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=found.n,
-        at=at,
-        model=version,
-        source="labels",
-        detail={
-            "metric": found.metric,
-            "of_class": found.about,
-            "base_rate": found.base_rate,
-            "base_rate_low": found.base_low,
-            "base_rate_high": found.base_high,
-            "chance": found.chance,
-            "more": found.more,
-            **rest,
-        },
-    )
+    detail = {
+        "metric": found.metric,
+        "of_class": found.about,
+        "base_rate": found.base_rate,
+        "base_rate_low": found.base_low,
+        "base_rate_high": found.base_high,
+        "chance": found.chance,
+        "more": found.more,
+        **rest,
+    }
+    return figure_metric(NAME, found, version, at, detail)

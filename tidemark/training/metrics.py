@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from tidemark.training.dataset import Dataset
 from tidemark.training.gate import Verdict
 from tidemark.training.trust import Trust, doubtful
 
+Detail = Mapping[str, str | float | int | None]
 METRICS: Final = (
     MetricKind(
         "quality",
@@ -73,6 +74,57 @@ METRICS: Final = (
 _SOURCES: Final = 10
 _LONGEST: Final = 200
 """Letters of a source's name that are told."""
+
+
+class Measured(Protocol):
+    """A figure with its 95 % interval; None where nothing can be said."""
+
+    @property
+    def value(self) -> float | None:
+        """The figure."""
+        ...
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval."""
+        ...
+
+    @property
+    def high(self) -> float | None:
+        """Its upper end."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """Answers that it rests on."""
+        ...
+
+
+def figure_metric(name: str, found: Measured, version: str, at: int, detail: Detail) -> Metric:
+    """A figure of the champion, by labels.
+
+    Args:
+        name: of the metric.
+        found: the figure.
+        version: of the champion.
+        at: µs since 1970.
+        detail: what else is told.
+
+    Returns:
+        The record.
+
+    """
+    return Metric(
+        name=name,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        at=at,
+        model=version,
+        source="labels",
+        detail=dict(detail),
+    )
 
 
 def verdict_metric(verdict: Verdict, model: str, at: int) -> Metric:

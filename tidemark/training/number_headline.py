@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-from tidemark.evaluation.numbers import NumberFigure, NumberSample, coverage, mae, more_answers, r_squared, rmse
+from tidemark.evaluation.numbers import NumberSample, coverage, mae, more_answers, r_squared, rmse
 from tidemark.records import Metric
 from tidemark.records.metric_kind import MetricKind
 from tidemark.registry.estimates import LEVEL
+from tidemark.training.metrics import Detail, figure_metric
 
-Detail = Mapping[str, str | float | int | None]
 METRICS: Final = (
     MetricKind(
         "rmse",
@@ -58,23 +57,9 @@ def number_metrics(sample: NumberSample, unit: str | None, version: str, at: int
         "mae": figures["mae"].value,
         **rest,
     }
-    told = [_metric("quality", quality, version, at, detail)]
+    told = [figure_metric("quality", quality, version, at, detail)]
     for name, figure in figures.items():
         told.append(
-            _metric(name, figure, version, at, {"goal": LEVEL} if name == "interval_coverage" else {"unit": unit})
+            figure_metric(name, figure, version, at, {"goal": LEVEL} if name == "interval_coverage" else {"unit": unit})
         )
     return told
-
-
-def _metric(name: str, found: NumberFigure, version: str, at: int, detail: Detail) -> Metric:
-    return Metric(
-        name=name,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=found.n,
-        at=at,
-        model=version,
-        source="labels",
-        detail=dict(detail),
-    )

@@ -19,6 +19,7 @@ from tidemark.evaluation.numbers import (
     more_answers,
     r_squared,
     rmse,
+    share_foretold,
 )
 from tidemark.pipeline.model import NumberMetric
 
@@ -42,6 +43,8 @@ def test_figures_are_those_of_scikit_learn() -> None:
     assert rmse(given).value == pytest.approx(root_mean_squared_error(given.truth, value, sample_weight=weight))
     assert mae(given).value == pytest.approx(mean_absolute_error(given.truth, value, sample_weight=weight))
     assert r_squared(given).value == pytest.approx(r2_score(given.truth, value, sample_weight=weight))
+    assert share_foretold(given.truth, value) == pytest.approx(r2_score(given.truth, value))
+    assert share_foretold(np.ones(3), np.zeros(3)) == 0
     inside = np.abs(given.errors) <= 10
     assert coverage(given).value == pytest.approx(np.average(inside, weights=weight))
 
