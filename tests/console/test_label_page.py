@@ -232,7 +232,7 @@ def _away(
             if answer:
                 page.keyboard.press(answer)
                 wait_until(lambda: len(labels(its)) == 1, "the answer was not taken")
-                page.wait_for_function(_SENT)
+                wait_until(lambda: page.evaluate(_SENT), "the answer stays kept")
             its.server.stop()
             yield its, page, back
 
@@ -307,7 +307,7 @@ def test_a_correction_that_was_taken_and_not_told_so_is_changed_once_more(desk: 
         page.evaluate(_TAKEN_AND_NOT_TOLD)
         page.keyboard.press("2")
         wait_until(lambda: len(labels(desk)) == 1, "the answer did not come")
-        page.wait_for_function(_SENT)
+        wait_until(lambda: page.evaluate(_SENT), "the answer stays kept")
         page.keyboard.press("z")
         page.keyboard.press("1")
         wait_until(lambda: len(labels(desk)) == 2, "the correction did not come")
@@ -426,7 +426,7 @@ def test_an_answer_that_always_fails_is_kept_and_bars_no_other(desk: World, brow
         page.keyboard.press("2")
         page.keyboard.press("1")
         wait_until(lambda: len(labels(desk)) == 1, "an answer waits for one that always fails")
-        page.wait_for_function(f"{kept}.length === 1")
+        wait_until(lambda: page.evaluate(f"{kept}.length === 1"), "another number of answers is kept")
         page.evaluate("window.failing.always = null")
         wait_until(lambda: len(labels(desk)) == 2, "the answer that failed was lost")
     assert [label.label for label in labels(desk)] == ["legitimate", "fraud"]
