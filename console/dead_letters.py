@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from tidemark.errors import ConfigError, TopicError
-from tidemark.kafka import read_record, topic_incarnation
+from tidemark.errors import ConfigError
+from tidemark.kafka import read_record
 from tidemark.pipeline import Pipeline
 from tidemark.replay import Group, Letter, Mark, Marks, Replay, Report, State, grouped, letters, whole
 from tidemark.replay.grouping import kind
@@ -99,11 +99,7 @@ class DeadLetters:
 
     def marks(self) -> Marks:
         """What became of each."""
-        incarnation = topic_incarnation(self.settings, self.topic)
-        try:
-            return Marks.read(self.settings, self.pipeline.topics.deadletter_marks, incarnation)
-        except TopicError:  # nothing was ever marked
-            return Marks(incarnation)
+        return Marks.now(self.settings, self.pipeline.topics)
 
     def groups(self) -> list[Group]:
         """All, by what was wrong."""

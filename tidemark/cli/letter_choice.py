@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from tidemark.cli.pipeline_file import load
 from tidemark.cli.started import started
-from tidemark.errors import ConfigError, TidemarkError, TopicError
-from tidemark.kafka import read_record, topic_incarnation
+from tidemark.errors import ConfigError, TidemarkError
+from tidemark.kafka import read_record
 from tidemark.pipeline import Pipeline, parse_duration
 from tidemark.runtime.settings import Settings
 
@@ -45,11 +45,7 @@ class Place:
         """What became of each."""
         from tidemark.replay import Marks
 
-        incarnation = topic_incarnation(self.settings, self.topic)
-        try:
-            return Marks.read(self.settings, self.pipeline.topics.deadletter_marks, incarnation)
-        except TopicError:  # nothing was ever marked
-            return Marks(incarnation)
+        return Marks.now(self.settings, self.pipeline.topics)
 
     def letter(self, partition: int, offset: int) -> Letter:
         """One dead letter."""

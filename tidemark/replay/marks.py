@@ -12,9 +12,10 @@ from typing import Literal
 import msgspec
 from confluent_kafka import Message
 
-from tidemark.errors import RecordError, TidemarkError
-from tidemark.kafka import each_record
+from tidemark.errors import RecordError, TidemarkError, TopicError
+from tidemark.kafka import each_record, topic_incarnation
 from tidemark.records import Record, decode, encode
+from tidemark.records.topics import Topics
 from tidemark.replay.letters import Letter, State
 from tidemark.runtime.settings import Settings
 
@@ -71,6 +72,27 @@ class Marks:
             if value is not None:  # a tombstone takes a mark back
                 marks.add(key, _mark(message, value))
         return marks
+
+    @classmethod
+    def now(cls, settings: Settings, topics: Topics) -> Marks:
+        """The marks of a pipeline's dead letters as they are now; none where nothing was ever marked.
+
+        Args:
+            settings: that name the Kafka.
+            topics: of the pipeline.
+
+        Returns:
+            The marks.
+
+        Raises:
+            TidemarkError: as of `read`, or there is no dead-letter topic.
+
+        """
+        incarnation = topic_incarnation(settings, topics.deadletter)
+        try:
+            return cls.read(settings, topics.deadletter_marks, incarnation)
+        except TopicError:  # its topic comes with the first mark
+            return cls(incarnation)
 
     def add(self, key: bytes, mark: Mark) -> None:
         """Take a mark in."""
