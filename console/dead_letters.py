@@ -146,6 +146,7 @@ class DeadLetters:
         """What a repair would do to open letters; nothing is sent."""
         from tidemark.sources.repaired import in_format, still_wrong  # noqa: PLC0415 as in _dealing
 
+        written = in_format(self.pipeline)
         repaired = Repaired(looked_at=len(chosen), left=max(len(chosen) - MOST_REPAIRED, 0))
         for letter in chosen[:MOST_REPAIRED]:
             before = self.whole(letter)
@@ -153,7 +154,7 @@ class DeadLetters:
                 repaired.barred.append((letter, "only the beginning of its record is here"))
                 continue
             try:
-                after = in_format(self.pipeline, before, repair(before))
+                after = written(before, repair(before))
             except ConfigError as error:
                 repaired.barred.append((letter, str(error)))
                 continue

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -210,6 +209,7 @@ def follow_tutorial(newcomer: Newcomer) -> Followed:
 
     """
     own, begin = newcomer.own, time.monotonic()
+    labels = 0 if own is None else own.labels
     served, written, each = 0.0, 0, {}
     for language, text, saved in steps("tutorial/index.md"):
         if saved:
@@ -229,15 +229,10 @@ def follow_tutorial(newcomer: Newcomer) -> Followed:
                 if command == "python answer.py":  # as the page's reader sees it in status
                     _wait(newcomer, lambda: newcomer.served() != "", "no champion serves", 120, 1)
                     served = time.monotonic() - begin
-                    if own is not None:
-                        _wait(newcomer, partial(_has_learnt, newcomer, own.labels), "it learns no further", 120, 1)
+                    _wait(newcomer, lambda: newcomer.learnt_from() >= labels, "it learns no further", 120, 1)
     if not served:
         raise RuntimeError("the page says nowhere how to answer")
     return Followed(served, written, len(each), each)
-
-
-def _has_learnt(newcomer: Newcomer, labels: int) -> bool:
-    return newcomer.learnt_from() >= labels
 
 
 def _typed(newcomer: Newcomer, line: str) -> str:

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tidemark.backtest.quality import of_constant, quality
+from tidemark.evaluation.numbers import share_foretold
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.classes import NO_CLASS, ClassReader
 from tidemark.pipeline.numbers import NumberReader
@@ -161,14 +162,8 @@ class NumberAnswers:
         return len(truth) > 0 and bool(truth.min() < truth.max())
 
     def quality(self, truth: Truth, said: Floats) -> float:
-        """As `Answers.quality`. said: estimates (`tidemark.registry.estimates`).
-
-        Of numbers that are all alike there is no variance to foretell: 0, or 1 where all of them are foretold.
-        """
-        off = float(np.square(said[:, 0] - truth).mean())
-        if not self.tell_apart(truth):
-            return float(off == 0)
-        return 1 - off / max(float(truth.var()), 1e-300)
+        """As `Answers.quality`. said: estimates (`tidemark.registry.estimates`)."""
+        return share_foretold(truth, said[:, 0])
 
     def of_constant(self, truth: Truth) -> float:  # noqa: ARG002 - by definition
         """As `Answers.of_constant`: of the mean."""

@@ -184,7 +184,8 @@ def edit(
             after = [repairing.corrected(each, lines[each.partition, each.offset]) for each in before]
         else:
             after = [repair(each) for each in before]
-        after = [in_format(place.pipeline, *pair) for pair in zip(before, after, strict=True)]
+        written = in_format(place.pipeline)
+        after = [written(*pair) for pair in zip(before, after, strict=True)]
         changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
         _show_changes(changed, repairing.difference, len(before))
         wrong = still_wrong(place.pipeline, [repaired for _, repaired in changed])

@@ -126,15 +126,19 @@ def error_difference(first: NumberSample, second: NumberSample, metric: NumberMe
 
 
 def share_foretold(truth: Floats, value: Floats) -> float:
-    """R² of answers that count alike, without an interval; 0 where there is nothing to foretell.
+    """R² of answers that count alike, without an interval.
+
+    Of numbers that are all alike there is no variance to foretell: 0, or 1 where all of them are foretold.
 
     Args:
         truth: (n,) numbers.
         value: (n,) what was said of them.
 
     """
-    variance = float(truth.var())
-    return 1 - float(np.square(value - truth).mean()) / variance if variance > 0 else 0.0
+    off = float(np.square(value - truth).mean())
+    if not (len(truth) and truth.min() < truth.max()):
+        return float(off == 0)
+    return 1 - off / max(float(truth.var()), 1e-300)
 
 
 def coverage(sample: NumberSample) -> NumberFigure:

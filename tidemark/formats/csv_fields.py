@@ -18,7 +18,8 @@ from tidemark.formats.places import BOOL, FLOAT, TEXT, WHOLE, Places
 
 _QUOTE, _LINE, _RETURN, _NUL = (np.uint8(ord(c)) for c in '"\n\r\0')
 _ASCII: Final = 128
-_BOM: Final = np.frombuffer(b"\xef\xbb\xbf", np.uint8)
+_BOM: Final = np.uint8(0xEF)
+"""The first byte of a byte order mark, and of few characters besides."""
 _TRUE, _FALSE = (np.frombuffer(text, np.uint8) for text in (b"trueTrueTRUE", b"falseFalseFALSE"))
 """How the two are written, one after the other."""
 _WAYS: Final = 3
@@ -114,7 +115,7 @@ def _row(data: NDArray[np.uint8], begin: int, end: int, i: int, wanted: Cells, p
         end -= 1
     if end > begin and data[end - 1] == _RETURN:
         end -= 1
-    if end == begin or (end - begin >= _BOM.shape[0] and data[begin] == _BOM[0]):
+    if end == begin or data[begin] == _BOM:
         return False
     p, cells = begin, slots.shape[0]
     for cell in range(cells):

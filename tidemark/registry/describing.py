@@ -18,6 +18,7 @@ from tidemark.registry.codec import Registry
 from tidemark.registry.sandbox import Sandbox
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.validate import golden_rows, parse
+from tidemark.runtime.figures import figure
 
 _LEAST_ROWS: Final = 3
 _FIGURES: Final = {
@@ -174,7 +175,7 @@ def figure_words(model: Listed) -> str:
         for name in (f"{metric}_challenger", f"holdout_{metric}"):
             value = model.metrics.get(name)
             if value is not None:
-                return f"{words} {value:.4g}" if metric in get_args(NumberMetric) else f"{words} {value:.3f}"
+                return f"{words} {figure(value, 4)}" if metric in get_args(NumberMetric) else f"{words} {value:.3f}"
     return ""
 
 

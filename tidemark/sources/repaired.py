@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,26 +29,28 @@ def column_types(pipeline: Pipeline) -> dict[str, pl.DataType]:
     return {name: kinds[column.type] for name, column in pipeline.columns.items()}
 
 
-def in_format(pipeline: Pipeline, before: Letter, after: Letter) -> Letter:
-    """A repaired dead letter of a raw topic in the topic's format, where the repair made it a JSON object.
+def in_format(pipeline: Pipeline) -> Callable[[Letter, Letter], Letter]:
+    """What puts a repaired dead letter of a raw topic into the topic's format, where the repair made it a JSON object.
 
     Args:
-        pipeline: whose dead letter it is.
-        before: as it came.
-        after: as it was repaired.
+        pipeline: whose dead letters they are.
 
     Returns:
-        What is to be sent.
+        Takes a dead letter as it came and as it was repaired; gives what is to be sent.
 
     """
     from tidemark.formats.decoder import writer  # noqa: PLC0415 as above
     from tidemark.records.record_formats import as_record  # noqa: PLC0415 as above
 
     write = writer(pipeline)
-    raw = after.source is not None and after.source.topic in pipeline.raw_topics
-    if write is None or not raw or after.value == before.value or not (after.value or b"").startswith(b"{"):
-        return after
-    return replace(after, value=as_record(write, after.value or b""))
+
+    def written(before: Letter, after: Letter) -> Letter:
+        raw = after.source is not None and after.source.topic in pipeline.raw_topics
+        if write is None or not raw or after.value == before.value or not (after.value or b"").startswith(b"{"):
+            return after
+        return replace(after, value=as_record(write, after.value or b""))
+
+    return written
 
 
 def still_wrong(pipeline: Pipeline, repaired: Sequence[Letter]) -> list[tuple[Letter, str]]:

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +18,14 @@ from models import pipeline_text
 from schemas import batch_of
 
 from dataflows.engine.environment import pipeline_and_settings
+from dataflows.engine.warmup import load_reader
 from tidemark.errors import ConfigError
 from tidemark.features.raw_records import Records
 from tidemark.formats import csv_records
 from tidemark.formats.decoder import Decoded, Decoder
 from tidemark.pipeline import Pipeline, parse
 from tidemark.runtime.processor import Batch, Headers
+from tidemark.warmup import EXAMPLES
 
 TIME: Final = "2025-01-01T00:00:01Z"
 ROW: Final = {"key": "k", "time": TIME, "a": 1.5, "b": -0.25, "c": 3.0}
@@ -175,6 +178,17 @@ def test_what_ingest_sends_as_csv_and_as_events_is_read_as_the_json_it_was_made_
 def structured(data: object = ROW, **attributes: object) -> bytes:
     event = {"specversion": "1.0", "id": "7", "source": "/plant", "type": "reading"} | attributes
     return json.dumps({name: value for name, value in (event | {"data": data}).items() if value is not None}).encode()
+
+
+@pytest.mark.parametrize(("pipeline", "read"), [(CSV, "scan_csv"), (EVENTS, "scan_json")])
+def test_what_reads_large_rounds_is_loaded_also_of_formats_that_become_json(
+    pipeline: Pipeline, read: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    for name in ("scan_csv", "scan_json"):
+        monkeypatch.setitem(EXAMPLES, name, partial(loaded.append, name))
+    load_reader(pipeline)
+    assert loaded == [read]
 
 
 BINARY: Final = {"ce_specversion": b"1.0", "ce_id": b"7", "ce_source": b"/plant", "ce_type": b"reading"}
