@@ -75,7 +75,7 @@ def _one(place: DeadLetters, fields: dict[str, str]) -> Way:
 
 def _many(visit: Visit, place: DeadLetters, fields: dict[str, str]) -> Way:
     """The open letters of a kind, and SQL over each."""
-    from tidemark.replay.corrections import Repair, assignment  # noqa: PLC0415 a second, which the start does not wait for
+    from tidemark.replay.corrections import Repair, assignments  # noqa: PLC0415 a second, which the start does not wait for
     from tidemark.sources.repaired import column_types  # noqa: PLC0415 as above
 
     if any(len(text) > _LONGEST for text in fields.values()):
@@ -85,8 +85,7 @@ def _many(visit: Visit, place: DeadLetters, fields: dict[str, str]) -> Way:
     text, key = fields.get("text", "").strip(), fields.get("key", "").strip()
     if not (lines or drop or text or key):
         raise ConfigError("Say what to repair: a field, the whole text or the key.")
-    made = dict(assignment(line) for line in lines)
-    repairing = Repair(made, text or None, key or None, drop, column_types(visit.site.pipeline))
+    repairing = Repair(assignments(lines), text or None, key or None, drop, column_types(visit.site.pipeline))
     return place.of_kind(fields.get("kind", "")).open, repairing
 
 

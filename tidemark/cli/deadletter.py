@@ -163,7 +163,7 @@ def edit(
 
     with told():
         place = Place.of(pipeline)
-        fields = dict(repairing.assignment(each) for each in assigned or ())
+        fields = repairing.assignments(assigned or ())
         repair = repairing.Repair(fields, value or None, key or None, tuple(drop or ()), column_types(place.pipeline))
         lines = {} if corrections is None else repairing.corrections(corrections)
         if corrections is None:

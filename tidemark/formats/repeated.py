@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from tidemark.formats.json_scan import name_hashes, suspicious
+from tidemark.runtime.json_names import given_again
 
 
 class Repeated:
@@ -48,16 +47,6 @@ class Repeated:
 
         """
         for place in suspicious(values, self._hashes).nonzero()[0].tolist():
-            name = self._twice(values[place])
-            if name is not None:
-                yield place, name
-
-    def _twice(self, value: bytes) -> str | None:
-        decoder = json.JSONDecoder(object_pairs_hook=list, parse_int=str, strict=False)  # numbers of any length
-        pairs: list[tuple[str, Any]] = decoder.decode(value.decode(errors="replace"))
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in self._names and name in seen:
-                return name
-            seen.add(name)
-        return None
+            names = given_again(values[place], self._names)
+            if names:
+                yield place, names[0]

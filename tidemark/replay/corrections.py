@@ -9,23 +9,28 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import polars as pl
 
 from tidemark.errors import ConfigError
 from tidemark.pipeline.expressions import EvaluationError, compile_expression, evaluate
+from tidemark.pipeline.sql import parse_sql
 from tidemark.replay.letters import Letter
+from tidemark.runtime.json_names import given_again
 
 _MAX_FILE: Final = 64_000_000
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
 _TEXTS: Final[dict[str, pl.DataType]] = {"value": pl.String(), "key": pl.String()}
 _NO_LITERAL: Final = object()
+_TWICE: Final = "is given twice"
+Columns: TypeAlias = Mapping[str, str | int | float | bool | None]
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -55,7 +60,8 @@ class Repair:
     """SQL that makes a record's fields (`fields`), its whole text (`value`) or its key (`key`) anew; `drop`: fields.
 
     Columns of `fields` are the record's own fields that are no objects or lists; those of `value` and `key` are `value`
-    and `key`, texts.  types: of fields that are null in a record.
+    and `key`, texts. A field that is made of another alone has its very bytes.  types: of fields that are null in a
+    record.
     """
 
     fields: Mapping[str, str]
@@ -80,17 +86,26 @@ class Repair:
         if self.key is not None:
             repaired = replace(repaired, key=_as_text(letter, "--key", _computed(letter, self.key, whole, _TEXTS)))
         if self.fields or self.drop:
-            fields = _object(repaired)
-            columns = {name: _scalar(raw) for name, raw in fields.items() if bytes(raw)[:1] not in (b"{", b"[")}
-            computed = {name: _computed(letter, sql, columns, self.types) for name, sql in self.fields.items()}
-            made = {
-                name: _json(letter, name, value)
-                for name, value in computed.items()
-                if name not in columns or not _same(columns[name], value)
-            }
+            fields = _object(repaired, {*self.fields, *self.drop})
+            made = self._made(repaired, fields)
             if made or fields.keys() & set(self.drop):
                 repaired = _with(repaired, fields, made, self.drop)
         return repaired
+
+    def _made(self, letter: Letter, fields: Mapping[str, msgspec.Raw]) -> dict[str, bytes]:
+        """The fields that become others. One that is made of another alone has its very bytes."""
+        made: dict[str, bytes] = {}
+        columns, unfit = _columns(fields, given_again(letter.value or b""))
+        for name, sql in self.fields.items():
+            other = _other(sql)
+            if other is not None and other in fields and unfit.get(other) != _TWICE:
+                if other != name:
+                    made[name] = bytes(fields[other])
+                continue
+            value = _computed(letter, sql, columns, self.types, unfit)
+            if name not in columns or not _same(columns[name], value):
+                made[name] = _json(letter, name, value)
+        return made
 
     def _texts(self, letter: Letter) -> dict[str, str | None]:
         try:
@@ -103,13 +118,22 @@ class Repair:
             ) from error
 
 
-def assignment(text: str) -> tuple[str, str]:
-    """A field and the SQL that makes it, of `FIELD=SQL`.
+def assignments(texts: Iterable[str]) -> dict[str, str]:
+    """Fields and the SQL that makes each, of `FIELD=SQL`.
 
     Raises:
-        ConfigError: it is no such text.
+        ConfigError: a text is none, or a field is set twice.
 
     """
+    made: dict[str, str] = {}
+    for name, sql in map(_assignment, texts):
+        if name in made:
+            raise ConfigError(f"{name} is set twice, to {made[name]!r} and to {sql!r}: say one")
+        made[name] = sql
+    return made
+
+
+def _assignment(text: str) -> tuple[str, str]:
     name, equals, sql = text.partition("=")
     if not equals or not name.strip() or not sql.strip():
         raise ConfigError(f"{text!r}: write FIELD=SQL, as amount=REPLACE(amount, ',', '.')")
@@ -174,7 +198,8 @@ def corrected(letter: Letter, correction: Correction) -> Letter:
         repaired = replace(repaired, headers=headers)
     if correction.set or correction.drop:
         made = {name: bytes(raw) for name, raw in correction.set.items()}
-        repaired = _with(repaired, _object(repaired), made, tuple(correction.drop))
+        fields = _object(repaired, {*made, *correction.drop})
+        repaired = _with(repaired, fields, made, tuple(correction.drop))
     return repaired
 
 
@@ -222,28 +247,60 @@ def _with(letter: Letter, fields: dict[str, msgspec.Raw], made: Mapping[str, byt
     return replace(letter, value=b"{" + body + b"}")
 
 
-def _object(letter: Letter) -> dict[str, msgspec.Raw]:
+def _object(letter: Letter, settled: Collection[str]) -> dict[str, msgspec.Raw]:
+    """The fields of a record. settled: those that the repair sets or drops, whatever they were."""
     try:
-        return _fields.decode(letter.value or b"")
+        fields = _fields.decode(letter.value or b"")
+        twice = given_again(letter.value or b"", fields.keys() - settled)[:1]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(
             f"dead letter {letter.offset} is no JSON object ({error}): repair its whole text (--value), or correct it "
             "by itself (--corrections)"
         ) from error
+    for name in twice:
+        raise ConfigError(
+            f"dead letter {letter.offset} gives {name!r} twice, and only one of the two would be sent: set it, drop "
+            "it, or correct the whole text"
+        )
+    return fields
 
 
 def _fields_of(value: bytes | None) -> dict[str, bytes] | None:
+    """The fields of an object that gives each once; None of anything else."""
     try:
-        return {name: bytes(raw) for name, raw in _fields.decode(value or b"").items()}
+        fields = {name: bytes(raw) for name, raw in _fields.decode(value or b"").items()}
+        return None if given_again(value or b"") else fields
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _scalar(raw: msgspec.Raw) -> str | int | float | bool | None:
-    found: Any = msgspec.json.decode(raw)
-    if isinstance(found, int) and not isinstance(found, bool) and not -(2**63) <= found < 2**63:
-        return float(found)
-    return found  # type: ignore[no-any-return]  # no object and no list
+def _columns(fields: Mapping[str, msgspec.Raw], twice: Collection[str]) -> tuple[Columns, dict[str, str]]:
+    """The fields that SQL can read, and why it can't read others. twice: names that the record gives again."""
+    columns: dict[str, str | int | float | bool | None] = {}
+    unfit = dict.fromkeys(twice, _TWICE)
+    for name, raw in fields.items():
+        if name in unfit:
+            continue
+        try:
+            found: Any = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            unfit[name] = f"can't be read ({error})"
+            continue
+        if isinstance(found, dict | list):
+            unfit[name] = "is an object or a list"
+        elif isinstance(found, int) and not -(2**63) <= found < 2**63:
+            unfit[name] = "is a whole number of more than 64 bits"
+        else:
+            columns[name] = found
+    return columns, unfit
+
+
+def _other(sql: str) -> str | None:
+    """The field that SQL names and nothing else."""
+    try:
+        return parse_sql(sql).column if _literal(sql) is _NO_LITERAL else None
+    except ValueError:
+        return None  # whoever computes it says why
 
 
 def _same(before: object, after: object) -> bool:
@@ -252,7 +309,11 @@ def _same(before: object, after: object) -> bool:
 
 
 def _computed(
-    letter: Letter, sql: str, columns: Mapping[str, str | int | float | bool | None], types: Mapping[str, pl.DataType]
+    letter: Letter,
+    sql: str,
+    columns: Columns,
+    types: Mapping[str, pl.DataType],
+    unfit: Mapping[str, str] = MappingProxyType({}),
 ) -> object:
     """The value of an SQL expression over one record, as a pipeline's expressions are computed."""
     literal = _literal(sql)
@@ -265,10 +326,17 @@ def _computed(
         }
     )
     try:
+        _refuse_unfit(sql, unfit)
         expression = compile_expression("made", sql, None, dict(frame.schema))
         return evaluate([expression], frame)["made"].item()
     except (ValueError, EvaluationError) as error:
         raise ConfigError(f"dead letter {letter.offset}: {sql!r}: {error}") from error
+
+
+def _refuse_unfit(sql: str, unfit: Mapping[str, str]) -> None:
+    name = next((each for each in parse_sql(sql).columns if each in unfit), None)
+    if name is not None:
+        raise ValueError(f"{name} {unfit[name]}, so SQL can't compute with it: give what is to be by --corrections")
 
 
 def _literal(sql: str) -> object:

@@ -113,11 +113,11 @@ class Replay:
             if mark is not None:
                 report.known.append((letter, mark))
                 continue
-            why = self._refusal(letter)
+            name = f"letter {letter.partition}-{letter.offset}" if letter.source is None else letter.source.name
+            why = self._refusal(letter) or (self._otherwise(letter, waiting.get(name)) if edited else None)
             if why is not None:
                 report.refused.append((letter, why))
             else:
-                name = f"letter {letter.partition}-{letter.offset}" if letter.source is None else letter.source.name
                 waiting.setdefault(name, []).append(letter)
         for group in _chunks(list(waiting.values())):
             self._transaction(group, edited=edited)
@@ -164,6 +164,18 @@ class Replay:
             return f"there is no topic {source.topic!r} any more"
         if source.partition >= count:
             return f"topic {source.topic!r} has no partition {source.partition} any more"
+        return None
+
+    def _otherwise(self, letter: Letter, alike: Sequence[Letter] | None) -> str | None:
+        """Why a repair would not be sent: of the dead letters of several flows about a record, one is."""
+        mark = self.marks.of_record(letter)
+        if mark is not None:
+            return (
+                f"its record was sent once more already, to {mark.to}, for another dead letter about it: repair what "
+                "came back of that, or resolve this one"
+            )
+        if alike and (alike[0].key, alike[0].value, alike[0].headers) != (letter.key, letter.value, letter.headers):
+            return f"dead letter {alike[0].offset} is about the same record, and is repaired otherwise"
         return None
 
     def _refusal_of_sender(self, letter: Letter) -> str | None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tidemark.errors import ConfigError
 from tidemark.replay import Letter, Source
-from tidemark.replay.corrections import Repair, corrected, corrections, difference
+from tidemark.replay.corrections import Correction, Repair, assignments, corrected, corrections, difference
 
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 _SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | _FLOATS | st.text(max_size=8)
@@ -66,6 +66,52 @@ def test_numbers_that_no_float_holds_come_through_a_repair_of_another_field() ->
 def test_a_repair_that_changes_no_value_keeps_the_record_to_the_byte(repair: Repair) -> None:
     value = b'{"amount": 1.10,  "id": 123456789012345678901234567890, "note": "\\u00e9"}'
     assert repair(letter(value)) == letter(value)
+
+
+@pytest.mark.parametrize("other", [b"1e400", b'"\xff"', b"-1e-9999999999", b"1" * 400])
+def test_a_field_that_no_sql_could_read_bars_no_repair_of_another(other: bytes) -> None:
+    repaired = Repair({"amount": "COALESCE(amount, 0) + 1"})(letter(b'{"odd":' + other + b',"amount":1}'))
+    assert repaired.value == b'{"odd":' + other + b',"amount":2}'
+
+
+@given(value=_SCALARS | st.lists(_SCALARS, max_size=2))
+def test_a_field_that_is_made_of_another_alone_has_its_very_bytes(value: object) -> None:
+    raw = json.dumps(value).encode()
+    repaired = Repair({"amount": "odd"})(letter(b'{"odd":' + raw + b"}"))
+    assert repaired.value == b'{"odd":' + raw + b',"amount":' + raw + b"}"
+
+
+@pytest.mark.parametrize("sql", ["CAST(account AS VARCHAR)", "account + 0", "COALESCE(account, 1)"])
+def test_a_whole_number_that_64_bits_do_not_hold_is_never_rounded_by_a_repair(sql: str) -> None:
+    with pytest.raises(ConfigError, match=r"dead letter 3: .*account is a whole number of more than 64 bits"):
+        Repair({"amount": sql})(letter(b'{"account":12345678901234567890}'))
+
+
+@pytest.mark.parametrize(
+    ("repair", "made"),
+    [
+        (Repair({"b": "2"}), None),
+        (Repair({"b": "amount"}), None),
+        (Repair({"amount": "amount + 1"}), None),
+        (Repair({"amount": "amount"}), None),
+        (Repair({"amount": "5"}), b'{"amount":5,"b":1}'),
+        (Repair({}, drop=("amount",)), b'{"b":1}'),
+    ],
+)
+def test_of_a_field_that_is_given_twice_no_value_is_chosen_unsaid(repair: Repair, made: bytes | None) -> None:
+    before = letter(b'{"amount":1,"amount":1000,"b":1}')
+    if made is None:
+        with pytest.raises(ConfigError, match=r"dead letter 3.*amount'? (is given|twice)"):
+            repair(before)
+    else:
+        after = repair(before)
+        assert after.value == made
+        assert [text for sign, text in difference(before, after) if sign == "-"] == ['{"amount":1,"amount":1000,"b":1}']
+
+
+def test_a_correction_chooses_none_of_two_values_either() -> None:
+    with pytest.raises(ConfigError, match="gives 'amount' twice"):
+        corrected(letter(b'{"amount":1,"amount":1000,"b":1}'), Correction(3, set={"b": msgspec.Raw(b"2")}))
 
 
 @pytest.mark.parametrize(
@@ -156,3 +202,9 @@ def test_a_correction_gives_the_whole_bytes_and_headers_of_a_record_of_any_forma
     assert [sign for sign, _ in difference(before, after)] == ["-", "+", "-", "+"]
     with pytest.raises(ConfigError, match="its base64 is none"):
         corrected(before, lines[0, 4])
+
+
+def test_a_field_that_is_set_twice_is_set_to_neither() -> None:
+    assert assignments(["a = 1", "b=x = 2"]) == {"a": "1", "b": "x = 2"}
+    with pytest.raises(ConfigError, match="a is set twice, to '1' and to '2'"):
+        assignments(["a = 1", "a=2"])

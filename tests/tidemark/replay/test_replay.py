@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from confluent_kafka import Message
@@ -139,6 +141,35 @@ def test_two_flows_dead_letters_of_one_record_send_it_once(bench: Bench) -> None
         assert len(replay.send(bench.letters(Chosen(step="train"))).sent) == 1
         assert len(replay.send(bench.letters()).sent) == 1
     assert len(bench.sent(bench.topics.labels)) == 1
+
+
+def test_a_repair_of_a_record_that_another_dead_letter_has_sent_again_is_not_told_as_sent(bench: Bench) -> None:
+    """`train` and `monitor` each refused the label; one of the two was replayed as it was."""
+    for step in ("train", "monitor"):
+        bench.fail([b"{"], topic=bench.topics.labels, partition=0, step=step)
+    with Replay(bench.kafka, bench.topics, "ada") as replay:
+        replay.send(bench.letters(Chosen(step="train")))
+        (other,) = bench.letters(Chosen(step="monitor"))
+        report = replay.send([dataclasses.replace(other, value=b"{}")], edited=True)
+        assert report.sent == []
+        ((_, why),) = report.refused
+        assert f"was sent once more already, to {bench.topics.labels}-0-0" in why
+        assert replay.marks.state(other) is State.open
+    assert [message.value() for message in bench.sent(bench.topics.labels)] == [b"{"]
+
+
+def test_two_repairs_of_one_record_that_differ_are_not_both_told_as_sent(bench: Bench) -> None:
+    for step in ("train", "monitor", "why"):
+        bench.fail([b"{"], topic=bench.topics.labels, partition=0, step=step)
+    first, second, third = bench.letters()
+    repaired = [dataclasses.replace(first, value=b"{}"), dataclasses.replace(second, value=b"[]")]
+    with Replay(bench.kafka, bench.topics, "ada") as replay:
+        report = replay.send([*repaired, dataclasses.replace(third, value=b"{}")], edited=True)
+        assert [letter.step for letter in report.sent] == ["train", "why"]
+        assert [(letter.step, why) for letter, why in report.refused] == [
+            ("monitor", "dead letter 0 is about the same record, and is repaired otherwise")
+        ]
+    assert [message.value() for message in bench.sent(bench.topics.labels)] == [b"{}"]
 
 
 def test_a_label_comes_back_without_the_number_that_its_publisher_gave_it(bench: Bench) -> None:

@@ -50,6 +50,11 @@ class Parsed:
     columns: tuple[str, ...]
 
     @property
+    def column(self) -> str | None:
+        """The column that it is, unchanged; None where it is anything else."""
+        return self.tree.name if isinstance(self.tree, exp.Column) else None
+
+    @property
     def output_name(self) -> str:
         """Name of what it gives: the alias, or the one column that it reads.
 
