@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from tidemark.errors import RecordError
 from tidemark.pipeline.model import Pipeline, WebhookSpec
-from tidemark.records import OUTCOME, Champion, Decision, Label, Metric, ModelManifest, decode
+from tidemark.records import ENDING, OUTCOME, Champion, Decision, Label, Metric, ModelManifest, decode
 from tidemark.registry import signature
 from tidemark.registry.codec import CHAMPION_KEY
 from tidemark.registry.versions import serial_of
@@ -154,43 +154,37 @@ class Teller:
 
     def _label(self, record: Received) -> Event | None:
         label = decode(Label, record.value)
-        kind = {"answered": "label.completed", "retracted": "label.retracted"}.get(label.status)
-        if kind not in self._spec.events or label.reason == OUTCOME:  # no case: the world said it, as it was told
+        if label.reason == OUTCOME or label.status not in ENDING:  # no case: the world said it, as it was told
             return None
-        data: Data
-        if kind == "label.retracted":
-            data = LabelRetracted(
-                event_id=label.event_id,
-                business_id=label.business_id,
-                key=label.key,
-                event_time=iso(label.time),
-                annotator=label.annotator,
-                answered_at=iso(label.answered_at),
-                annotation_id=label.annotation_id,
-                supersedes=label.supersedes,
-            )
-        elif self._classes is None or label.label in self._classes:
-            data = LabelCompleted(
-                event_id=label.event_id,
-                business_id=label.business_id,
-                key=label.key,
-                event_time=iso(label.time),
-                label=label.label,
-                annotator=label.annotator,
-                answered_at=iso(label.answered_at),
-                known_at=iso(label.known_at),
-                reason=label.reason,
-                model=label.model,
-                annotation_id=label.annotation_id,
-                supersedes=label.supersedes,
-                confidence=label.confidence,
-                answers=label.answers,
-                annotators=label.annotators,
-                unit=self._unit,
-            )
-        else:
+        completes = label.status == "answered" and (self._classes is None or label.label in self._classes)
+        retracts = label.status == "retracted" or (not completes and label.supersedes is not None)
+        if not (completes or retracts):
             return None
+        kind = "label.completed" if completes else "label.retracted"
+        if kind not in self._spec.events:
+            return None
+        data = self._completed(label) if completes else _retracted(label)
         return event_of(kind, iso(label.answered_at), self._name, data, record.position)
+
+    def _completed(self, label: Label) -> LabelCompleted:
+        return LabelCompleted(
+            event_id=label.event_id,
+            business_id=label.business_id,
+            key=label.key,
+            event_time=iso(label.time),
+            label=label.label,
+            annotator=label.annotator,
+            answered_at=iso(label.answered_at),
+            known_at=iso(label.known_at),
+            reason=label.reason,
+            model=label.model,
+            annotation_id=label.annotation_id,
+            supersedes=label.supersedes,
+            confidence=label.confidence,
+            answers=label.answers,
+            annotators=label.annotators,
+            unit=self._unit,
+        )
 
     def _decision(self, record: Received) -> Event | None:
         found = decode(Decision, record.value)
@@ -266,6 +260,19 @@ class Teller:
         why = signature.refusal(record.key or b"", record.value, signature.given(record.headers), self._secret)
         if why is not None:
             raise RecordError("webhook", f"a record of the registry is refused: {why}")
+
+
+def _retracted(label: Label) -> LabelRetracted:
+    return LabelRetracted(
+        event_id=label.event_id,
+        business_id=label.business_id,
+        key=label.key,
+        event_time=iso(label.time),
+        annotator=label.annotator,
+        answered_at=iso(label.answered_at),
+        annotation_id=label.annotation_id,
+        supersedes=label.supersedes,
+    )
 
 
 class Letters:

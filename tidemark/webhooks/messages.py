@@ -43,7 +43,11 @@ class LabelCompleted(Data, frozen=True, kw_only=True):
 
 
 class LabelRetracted(Data, frozen=True, kw_only=True):
-    """A label was taken back, and counts no more."""
+    """A label counts no more, and no other that the webhook tells takes its place.
+
+    It was taken back, or the case was put back and ended without an answer, or another class took its place, which is
+    none of `classes`.  supersedes: `annotation_id` of the label, which need not have been told.
+    """
 
     event_id: str
     business_id: str | None

@@ -137,6 +137,25 @@ def test_a_label_that_was_taken_back_is_told_where_that_is_asked_for() -> None:
     assert (body["type"], body["data"]["supersedes"]) == ("label.retracted", "n1")
 
 
+@pytest.mark.parametrize("status", ["skipped", "expired", "withdrawn"])
+def test_a_label_that_a_case_asked_again_ended_without_is_told_as_taken_back(status: LabelStatus) -> None:
+    record = at("p.labels", encode(label(status, None, supersedes="n0")))
+    assert teller("label.completed").event(record) is None
+    body = told(teller("label.completed", "label.retracted").event(record))
+    assert (body["type"], body["data"]["supersedes"]) == ("label.retracted", "n0")
+
+
+def test_a_label_that_becomes_another_class_than_is_told_is_told_as_taken_back() -> None:
+    """Else whoever was told of it would believe it for ever."""
+    record = at("p.labels", encode(label(name="no", supersedes="n0")))
+    one = teller("label.completed", "label.retracted", more='classes = ["yes"]')
+    body = told(one.event(record))
+    assert (body["type"], body["data"]["supersedes"]) == ("label.retracted", "n0")
+    assert one.event(at("p.labels", encode(label(name="no")))) is None, "nobody was told of one before it"
+    assert told(one.event(at("p.labels", encode(label(supersedes="n0")))))["type"] == "label.completed"
+    assert told(teller("label.completed", "label.retracted").event(record))["type"] == "label.completed"
+
+
 def test_labels_of_the_classes_that_are_named_are_told_alone() -> None:
     one = teller("label.completed", more='classes = ["yes"]')
     assert one.event(at("p.labels", encode(label(name="no")))) is None
