@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 from console.loop.kafka import kafka_settings
+from console.loop.refusals import Refusals
 from console.loop.series import Series
 from tidemark.errors import TidemarkError
 from tidemark.observe import Observer, Snapshot
@@ -26,12 +27,16 @@ _LEFT_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A look at a pipeline. sample: None while it has never been started.  manifests: newest first."""
+    """A look at a pipeline. sample: None while it has never been started.  manifests: newest first.
+
+    refused: dead letters of the last 24 hours, by the topic that their records were in.
+    """
 
     snapshot: Snapshot
     sample: Sample | None
     manifests: Sequence[ModelManifest]
     series: Series
+    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Watch:
     file: str
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "console-watch"))
     _observer: Observer | None = None
+    _refusals: Refusals | None = None
     _series: Series = field(default_factory=Series)
     _last: Look | None = None
     _looked: float = 0.0
@@ -79,7 +85,7 @@ class Watch:
                 raise RuntimeError("an observer was opened and is not there")
             snapshot = observer.look()
             sample = observer.sample(snapshot, shown_topics(self.pipeline)) if snapshot.begun else None
-            self._last = Look(snapshot, sample, observer.manifests, self._series)
+            self._last = Look(snapshot, sample, observer.manifests, self._series, self._refused(snapshot))
         except TidemarkError as error:
             self._leave()
             self._failed, self._looked = error, time.monotonic()
@@ -87,13 +93,20 @@ class Watch:
         self._failed, self._looked = None, time.monotonic()
         return self._last
 
+    def _refused(self, snapshot: Snapshot) -> Mapping[str, int]:
+        ends = snapshot.parts.get(self.pipeline.topics.deadletter, {})
+        return {} if self._refusals is None else self._refusals.look(ends, snapshot.at)
+
     def _open(self) -> None:
         settings = kafka_settings(self.settings)
         self._series = Series()
         log = settings.state_dir / "pipelines" / self.pipeline.name / "tidemark.log"
         self._observer = Observer(self.pipeline, settings, file=self.file, log=log, heard=self._series.take)
+        self._refusals = Refusals(settings, self.pipeline.topics.deadletter)
 
     def _leave(self) -> None:
         observer, self._observer, self._last = self._observer, None, None
-        if observer is not None:
-            observer.close()
+        refusals, self._refusals = self._refusals, None
+        for each in (observer, refusals):
+            if each is not None:
+                each.close()

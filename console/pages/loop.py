@@ -7,21 +7,24 @@ import contextlib
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from console.loop.prometheus import exposition
-from console.loop.series import CHARTED, Point
+from console.loop.refusals import MOST
+from console.loop.series import CHARTED, Point, strongest
 from console.loop.watch import Look
 from console.pages.common import Visit, verified
 from console.rendering import rendered
 from console.security.access import may
 from console.security.requests import RejectedError
 from console.shown.drift import drifts
+from console.shown.facts import words
 from console.shown.formatting import duration, share
 from console.site import Site
 from labeling_grpc.client import AsyncLabelingClient, RefusedError, UnreachableError
@@ -40,6 +43,7 @@ from tidemark.observe.words import (
     quality_words,
     seconds_words,
 )
+from tidemark.runtime.safe_text import safe
 
 _EVERY_SECONDS: Final = 2.0
 _MOST_SECONDS: Final = 3_600.0
@@ -47,6 +51,20 @@ _MOST_SECONDS: Final = 3_600.0
 _CHAMPIONS: Final = 6
 _WIDEST: Final = 0.5
 """Of the interval of a quality that is shown as one figure."""
+_DRAWN_ELSE: Final = ("quality", "inputs_drift")
+_FEATURES: Final = 5
+"""Of which the evidence of a change is drawn."""
+_SHORT: Final = (
+    "predictions",
+    "proposals",
+    "candidates",
+    "labels",
+    "models",
+    "metrics",
+    "outcomes",
+    "deadletter",
+)
+"""Topics of a pipeline that are shown, as `Topics` names them."""
 _HOURS: Final = {"1": 1, "6": 6, "24": 24, "168": 168}
 
 
@@ -86,10 +104,11 @@ async def series(visit: Visit) -> Response:
         raise RejectedError(400, f"hours: write one of {', '.join(_HOURS)}")
     look = await visit.site.watch.look()
     begin = time.time() - 3_600 * hours
-    over_time = {name: _columns(look.series.since(name, begin)) for name in CHARTED if name != "quality"}
+    over_time = {name: _columns(look.series.since(name, begin)) for name in CHARTED if name not in _DRAWN_ELSE}
     shares = not visit.site.pipeline.label.is_number
     learning = {"learning": _learning(look), "shares": shares}
-    return JSONResponse({"begin": begin, "end": time.time(), "series": over_time, **learning})
+    drift = _drift(look.series.since("inputs_drift", begin))
+    return JSONResponse({"begin": begin, "end": time.time(), "series": over_time, "drift": drift, **learning})
 
 
 async def metrics(request: Request) -> Response:
@@ -142,6 +161,8 @@ async def _live(visit: Visit) -> str:
         status=status,
         why="",
         topics=_topics(site, status, look),
+        refused=_refused(site, look),
+        most_refused=MOST,
         flows={flow.name: flow for flow in status.flows},
         quality="" if quality is None else quality_words(quality),
         headline=headline_of(quality),
@@ -203,17 +224,8 @@ def _topics(site: Site, status: Status, look: Look) -> dict[str, TopicStatus]:
     topics = site.pipeline.topics
     counted = {topic.name: topic for topic in status.topics}
     shown = {}
-    names = {
-        "predictions": topics.predictions,
-        "proposals": topics.proposals,
-        "candidates": topics.candidates,
-        "labels": topics.labels,
-        "models": topics.models,
-        "metrics": topics.metrics,
-        "outcomes": topics.outcomes,
-        "deadletter": topics.deadletter,
-    }
-    for short, name in names.items():
+    for short in _SHORT:
+        name = getattr(topics, short)
         ended, rate = look.snapshot.ends.get(name, 0), look.snapshot.rates.get(name, 0.0)
         shown[short] = counted.get(name) or TopicStatus(name=name, records=ended, exact=False, per_second=rate)
     raw = [counted[name] for name in site.pipeline.raw_topics if name in counted]
@@ -224,6 +236,17 @@ def _topics(site: Site, status: Status, look: Look) -> dict[str, TopicStatus]:
         per_second=sum(topic.per_second for topic in raw),
     )
     return shown
+
+
+def _refused(site: Site, look: Look) -> dict[str, int]:
+    """Dead letters of the last day by where the loop's picture has them: short names of topics; `stream` for hops."""
+    topics, found = site.pipeline.topics, Counter[str]()
+    places = {getattr(topics, short): short for short in _SHORT}
+    places |= dict.fromkeys(site.pipeline.raw_topics, "raw") | dict.fromkeys(site.pipeline.hop_topics, "stream")
+    for topic, count in look.refused.items():
+        if topic in places:
+            found[places[topic]] += count
+    return dict(found)
 
 
 def _champions(site: Site, look: Look) -> list[Champion]:
@@ -255,6 +278,13 @@ def _columns(points: list[Point]) -> list[list[float | None]]:
         [point.low for point in points],
         [point.high for point in points],
     ]
+
+
+def _drift(points: list[Point]) -> dict[str, list[Any]]:
+    """Evidence of a change: of all features together, and of those that have had most of it, by name and in words."""
+    parts = strongest(points, _FEATURES)
+    together = [[point.at for point in points], [point.value for point in points]]
+    return {"names": [safe(words(name)) for name, _ in parts], "columns": [*together, *(each for _, each in parts)]}
 
 
 def _learning(look: Look) -> list[list[float | None]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import plain_http
 import pytest
 from browser import Chromium, barriers
@@ -21,11 +22,12 @@ from playwright.sync_api import expect
 from prometheus_client.parser import text_string_to_metric_families
 
 from console.loop.prometheus import exposition, name_of
-from console.loop.series import MOST_DRAWN, Series
+from console.loop.series import MOST_DRAWN, Series, strongest
 from console.pages.loop import headline_of
 from labeling_grpc.client import Held
 from labeling_grpc.label_studio.declared import ledger_path
 from labeling_grpc.label_studio.ledger import Ledger, Taken
+from support import wait_until
 from tidemark.kafka import ensure_topics
 from tidemark.observe import catalog
 from tidemark.observe.status_record import (
@@ -41,11 +43,13 @@ from tidemark.observe.status_record import (
 from tidemark.pipeline import Pipeline
 from tidemark.pipeline.model import LabelStudioSpec, SourceSpec, WebhookSpec
 from tidemark.records import Metric, encode
+from tidemark.records.dead_letter import dead_letter
 from tidemark.records.source_telling import Counts, Telling
 from tidemark.records.webhook_telling import Deliveries, WebhookTelling
 from tidemark.registry.codec import publish
 from tidemark.registry.schema import ModelSchema
 from tidemark.registry.writing import write_models
+from tidemark.runtime.processor import Batch, Partition
 from tidemark.runtime.settings import Settings
 
 _HOSTILE = "<img src=x onerror=alert(1)>\u202egnp"
@@ -90,11 +94,21 @@ def started(settings: Settings, pipeline: Pipeline) -> None:
     for name, standing in (("siem", refused), ("crm", Deliveries(1_234))):
         told = WebhookTelling(pipeline.topics.metrics, name).metric(standing, time.time())
         producer.produce(told.topic, told.value, told.key)
-    now = 1_750_000_000_000_000
+    now, today = 1_750_000_000_000_000, time.time_ns() // 1_000
     figures = [
         metric("quality", 0.62, now, metric="average_precision", of_class="yes", way="cross-fitting", more=0),
         metric("late_share", 0.01, now),
-        metric("inputs_drift", 0.34, now, watches=1, column_1="customer_mean", column_2=_HOSTILE, evidence_1=0.3),
+        metric("inputs_drift", 0.2, today - 1, watches=1, column_1="customer_mean", evidence_1=0.4),
+        metric(
+            "inputs_drift",
+            0.34,
+            today,
+            watches=1,
+            column_1="customer_mean",
+            column_2=_HOSTILE,
+            evidence_1=0.3,
+            evidence_2=0.1,
+        ),
         metric("labels_drift", 0.02, now, watches=0),
         *(metric("prediction_rate", float(i), now + i * 1_000_000) for i in range(5)),
         metric("budget_spent", 3.0, now, spent_in_all=1_200, budget=4, total=9_000, unit="seconds", cost=420),
@@ -230,6 +244,8 @@ def test_figures_over_time_come_as_columns_and_the_learning_curve_by_labels(loop
         told = someone.get("loop/series?hours=168", accept="application/json").json()
         assert someone.get("loop/series?hours=9", accept="application/json").status_code == 400
     assert told["learning"] == [[120], [0.62], [0.31], [0.62]]
+    assert told["drift"]["names"] == ["customer mean", "<img src=x onerror=alert(1)>\\u202egnp"]
+    assert told["drift"]["columns"][1:] == [[0.2, 0.34], [0.4, 0.3], [None, 0.1]]
     assert set(told["series"]) >= {"prediction_rate", "late_share", "budget_spent"}
 
 
@@ -396,6 +412,52 @@ def test_series_are_bounded_and_thinned_evenly_with_the_newest_kept() -> None:
     assert points[-1].value == 2_999
     assert {round(b.value - a.value) for a, b in itertools.pairwise(points)} == {5}
     assert len(series.since("late_share", 2_998.0)) == 2
+
+
+def test_of_a_figure_with_parts_those_that_reach_furthest_are_drawn_and_what_is_not_told_is_a_gap() -> None:
+    series = Series()
+    told: list[dict[str, str | float]] = [
+        {"column_1": "a", "evidence_1": 0.1, "column_2": "b", "evidence_2": 0.3},
+        {"column_1": "a", "evidence_1": 0.2, "column_2": "c", "evidence_2": "much", "column_3": "d"},
+        {"column_1": "c", "evidence_1": 0.9, "column_2": "a", "evidence_2": float("inf"), "column_9": "e"},
+    ]
+    for at, detail in enumerate(told):
+        series.take(metric("inputs_drift", 0.1, at, "v000001-0000000a", **detail))
+    points = series.since("inputs_drift", 0.0)
+    assert strongest(points, 2) == [("c", [None, None, 0.9]), ("b", [0.3, None, None])]
+    assert [name for name, _ in strongest(points, 9)] == ["c", "b", "a"]
+    assert strongest([], 3) == []
+
+
+def test_each_edge_of_the_picture_tells_the_dead_letters_of_the_last_day(looped: World) -> None:
+    topics, producer = looped.pipeline.topics, feeder(looped.settings)
+    day = 86_400_000
+    for source, count, age in ((looped.pipeline.raw_topics[0], 3, 0), (topics.labels, 1, 0), (topics.labels, 5, day)):
+        batch = Batch(
+            Partition(source, 0, "0a1b2c3d"), np.arange(count), np.zeros(count), [None] * count, [b"x"] * count
+        )
+        for row in range(count):
+            letter = dead_letter(topics.deadletter, batch, row, "decode", "no JSON")
+            at = int(time.time() * 1_000) - age
+            producer.produce(letter.topic, letter.value, headers=list(letter.headers), timestamp=at)
+    producer.produce(topics.deadletter, b"x", headers=[("source_topic", b"t" * 1_000)])
+    assert producer.flush(60) == 0
+
+    def told(role: str) -> list[str]:
+        with Visitor(looped.base) as someone:
+            someone.sign_in(token=looped.token(role, role))
+            page = someone.get("loop").text
+        edges = re.findall(r'<li class="topic">(.*?)</li>', page, re.DOTALL)
+        return [" ".join(re.sub(r"<[^>]+>", " ", edge).split()) for edge in edges if "dead letter" in edge]
+
+    def both() -> bool:
+        found = told("viewer")
+        return len(found) == 2 and found[0].endswith(" 3 dead letters in 24 h") and "1 dead letter in" in found[1]
+
+    wait_until(both, "the edges to tell of their dead letters")
+    with Visitor(looped.base) as someone:
+        someone.sign_in(token=looped.token("admin", "boss"))
+        assert '/letters">3 dead letters in 24 h</a>' in someone.get("loop").text
 
 
 def test_without_kafka_the_page_says_so_calmly(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from tidemark.records import Metric
 
 _LONGEST: Final = 200
 """Letters of a feature's name that are told."""
+NAMED: Final = 8
+"""Features whose evidence is told."""
 Detail = dict[str, str | float | int | None]
 Source = Literal["labels", "outcomes", "stream", "budget"]
 
@@ -61,7 +63,7 @@ def level_metric(name: str, detector: Detector, at: int, *, model: str = "", sou
 
     """
     told: Detail = {"watches": int(detector.watches)}
-    for number, moved in enumerate(detector.strongest(3), 1):
+    for number, moved in enumerate(detector.strongest(NAMED), 1):
         told |= {f"column_{number}": moved.name[:_LONGEST], f"evidence_{number}": moved.evidence}
     return Metric(
         name=name,

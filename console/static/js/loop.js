@@ -72,6 +72,15 @@ const clock = (times) => {
 const moment = (time) => (time === null || time === undefined ? "–" : new Date(1_000 * time).toLocaleString("en-GB", { timeZone: zone, dateStyle: "medium", timeStyle: "medium" }));
 const plain = (value) => (value === null || value === undefined ? "" : value.toLocaleString("en", { maximumSignificantDigits: 3 }));
 
+// Told apart by their dashes too, for those who don't see the colours.
+const FEATURE_LINES = [
+  { stroke: "--accent", dash: [8, 3] },
+  { stroke: "--positive", dash: [3, 3] },
+  { stroke: "--negative", dash: [8, 3, 2, 3] },
+  { stroke: "--third", dash: [12, 5] },
+  { stroke: "--soft", dash: [1, 3] },
+];
+
 const CHARTS = {
   learning: {
     data: (t) => [t.learning[0], t.learning[2], t.learning[3], t.learning[1]],
@@ -86,6 +95,12 @@ const CHARTS = {
     data: (t) => merged(t.series.prediction_delay_p50, t.series.prediction_delay_p99),
     value: plain,
     series: [{ label: "median", stroke: "--accent" }, { label: "p99", stroke: "--positive", dash: [5, 4] }],
+  },
+  drift: {
+    data: (t) => t.drift.columns,
+    range: (u, low, high) => [0, Math.max(1, (high ?? 0) * 1.08)], // at 1 an alarm is raised
+    value: percent,
+    series: (t) => [{ label: "all together", stroke: "--ink" }, ...t.drift.names.map((label, number) => ({ label, ...FEATURE_LINES[number] }))],
   },
   budget: { data: (t) => t.series.budget_spent.slice(0, 2), value: plain, series: [{ label: "cases", stroke: "--negative" }] },
 };
@@ -109,6 +124,7 @@ function draw() {
     node.replaceChildren();
     const data = chart.data(told);
     if (data[0].length < (chart.time === false ? 1 : 2)) continue;
+    const lines = typeof chart.series === "function" ? chart.series(told) : chart.series;
     const stroke = (each) => (each.startsWith("--") ? color(each) : each);
     const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const options = {
@@ -123,7 +139,7 @@ function draw() {
       hooks: { setCursor: [newest] }, // away from the plot the legend says what is newest
       series: [
         { label: chart.time === false ? "labels" : "time", value: (u, at) => (chart.time === false ? plain(at ?? null) : moment(at)) },
-        ...chart.series.map((each) => ({
+        ...lines.map((each) => ({
           label: each.label,
           stroke: stroke(each.stroke),
           width: 2,
