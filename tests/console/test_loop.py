@@ -434,7 +434,11 @@ def test_each_edge_of_the_picture_tells_the_dead_letters_of_the_last_day(looped:
     day = 86_400_000
     for source, count, age in ((looped.pipeline.raw_topics[0], 3, 0), (topics.labels, 1, 0), (topics.labels, 5, day)):
         batch = Batch(
-            Partition(source, 0, "0a1b2c3d"), np.arange(count), np.zeros(count), [None] * count, [b"x"] * count
+            Partition(source, 0, "0a1b2c3d"),
+            np.arange(count),
+            np.zeros(count, np.int64),
+            [None] * count,
+            [b"x"] * count,
         )
         for row in range(count):
             letter = dead_letter(topics.deadletter, batch, row, "decode", "no JSON")
