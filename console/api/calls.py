@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -89,7 +90,13 @@ async def _streamed(rule: HttpRule, request: Request, token: str) -> Response:
 async def _lines(
     rule: HttpRule, first: Message | None, messages: AsyncGenerator[Message], stopping: asyncio.Event
 ) -> AsyncIterator[bytes]:
-    stopped = asyncio.create_task(stopping.wait())
+    """Lines of a stream; one that never ends by itself ends when the console does.
+
+    A list does not: cut short so, it would look whole. What is left of it when the server can't wait any longer breaks
+    off.
+    """
+    endless = not rule.response
+    stopped = asyncio.create_task(stopping.wait() if endless else asyncio.Event().wait())
     following: asyncio.Task[Message | None] | None = None
     message = first
     try:
@@ -123,10 +130,19 @@ async def _gathered(rule: HttpRule, request: Request, token: str) -> Response:
             response = cast("admin_pb2.ListPipelinesResponse", await site.gateway.unary(rule.method, asked, token))
             found.pipelines.extend(response.pipelines)
         except (RefusedError, RejectedError) as error:
+            if not _shut_out(error):
+                raise  # without it the list would look whole
             refusal = error
     if refusal is not None and not found.pipelines:
         raise refusal
     return await _json(found)
+
+
+def _shut_out(error: RefusedError | RejectedError) -> bool:
+    """Whether a service does not let the caller in."""
+    if isinstance(error, RefusedError):
+        return error.reason in {Reason.UNAUTHENTICATED, Reason.FORBIDDEN}
+    return error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 async def _asked(rule: HttpRule, request: Request) -> Message:

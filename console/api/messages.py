@@ -19,6 +19,7 @@ from tidemark.runtime.safe_text import safe
 MOST_BYTES: Final = 2 * 1024 * 1024
 """Of a request's body: as much as the labeling service takes."""
 _INVALID: Final = "INVALID_FIELD"
+_SHOWN: Final = 60
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
@@ -71,12 +72,24 @@ def lines_of(rule: HttpRule, message: Message) -> Iterator[bytes]:
 def _parsed(message: Message, content: bytes) -> None:
     try:
         text = content.decode()
-        if not isinstance(json.loads(text), dict):
+        if not isinstance(json.loads(text, object_pairs_hook=_once), dict):
             raise RejectedError(400, "the body must be a JSON object", _INVALID)
         Parse(text, message, max_recursion_depth=20)
         text.encode()
     except (ParseError, UnicodeError, ValueError, RecursionError) as error:
         raise RejectedError(400, f"the body can't be read: {_words(error)}", _INVALID) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Protobuf takes `max_tasks` and `maxTasks` for one field, and of both the last without a word."""
+    seen: dict[str, str] = {}
+    for name, _ in pairs:
+        other = seen.setdefault(name.replace("_", "").lower(), name)
+        if other != name:
+            raise RejectedError(
+                400, f"{safe(name)[:_SHOWN]} and {safe(other)[:_SHOWN]} are one field: write it once", _INVALID
+            )
+    return dict(pairs)
 
 
 def _filled(message: Message, values: dict[str, Any]) -> None:

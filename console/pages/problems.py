@@ -66,7 +66,10 @@ async def failed(request: Request, error: Exception) -> Response:
 async def unknown(request: Request, error: Exception) -> Response:
     """What Starlette refuses: no such page, no such method."""
     status = error.status_code if isinstance(error, HTTPException) else 404
-    return _told(request, status, "Look at the address, or begin at the first page.", "")
+    response = _told(request, status, "Look at the address, or begin at the first page.", "")
+    if isinstance(error, HTTPException) and error.headers:  # which methods there are
+        response.headers.update(error.headers)
+    return response
 
 
 async def broken(request: Request, error: Exception) -> Response:

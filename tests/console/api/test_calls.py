@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ import plain_http
 import pytest
 from console_world import console
 from console_world import world as open_world
+from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from labeling import candidate, pipeline
@@ -21,8 +23,10 @@ from rest import DESCRIPTION, OPERATIONS, ask, response_schema, unlike
 from role_table import CELLS, ME, TABLE, World, served
 from starlette.routing import Mount, Route
 
+from console.api.calls import _lines
 from console.app import routes
 from console.site import Site
+from labeling_grpc.client import Reason, RefusedError
 from labeling_grpc.contract.http_rules import NOT_SERVED, rules
 from labeling_grpc.security.roles import MATRIX, OPEN, Role
 from labeling_grpc.v1 import admin_pb2
@@ -163,6 +167,27 @@ def test_a_look_at_the_head_of_a_stream_ends(world: World, url: str, path: str) 
             assert response.headers["content-type"] == "application/x-ndjson"
 
 
+def test_a_console_that_is_stopped_ends_no_list_that_would_then_look_whole() -> None:
+    """Whoever reads an export takes one that ends well for all labels; a watch has no end of its own."""
+    by_name = {rule.method.name: rule for rule in rules()}
+
+    async def parts(messages: list[Message]) -> AsyncGenerator[Message]:
+        for message in messages:
+            await asyncio.sleep(0)
+            yield message
+
+    async def told(name: str, messages: list[Message]) -> int:
+        stopping = asyncio.Event()
+        stopping.set()
+        lines = _lines(by_name[name], messages[0], parts(messages[1:]), stopping)
+        return len(b"".join([line async for line in lines]).splitlines())
+
+    labels: list[Message] = [admin_pb2.ExportLabelsResponse(labels=[b"{}", b"{}"]) for _ in range(50)]
+    seen: list[Message] = [pb.WatchResponse() for _ in range(50)]
+    assert asyncio.run(told("ExportLabels", labels)) == 100
+    assert asyncio.run(told("Watch", seen)) < 50
+
+
 def test_a_call_for_cases_whose_caller_has_gone_takes_none(tmp_path: Path) -> None:
     with served(tmp_path) as world, console([site(world)]) as url:
         token = secret(world, Role.ANNOTATOR, "gone")
@@ -209,6 +234,8 @@ def test_pipelines_are_listed_to_whoever_one_of_their_services_knows(world: Worl
         ("POST", "v1/pipelines/pay/leases", {"pipeline": "other"}, 400, "INVALID_FIELD"),
         ("POST", "v1/pipelines/pay/leases", {"nonsense": 1}, 400, "INVALID_FIELD"),
         ("POST", "v1/pipelines/pay/leases", [], 400, "INVALID_FIELD"),
+        ("POST", "v1/pipelines/pay/leases", {"annotator": "a", "max_tasks": 1, "maxTasks": 2}, 400, "INVALID_FIELD"),
+        ("POST", "v1/pipelines/pay/leases", {"details": {"pageToken": "a", "page_token": ""}}, 400, "INVALID_FIELD"),
         ("POST", "v1/pipelines/pay/leases", {"max_tasks": 101}, 400, "INVALID_FIELD"),
         ("POST", "v1/pipelines/pay/queue/pause", {}, 400, "INVALID_FIELD"),
         ("POST", "v1/pipelines/pay/skips", {"lease": {"event_id": "x", "lease_token": "y"}}, 404, "UNKNOWN_CASE"),
@@ -230,6 +257,28 @@ def test_what_is_wrong_with_a_call_is_told_as_a_problem(
     assert unlike(response.json(), {"$ref": "#/components/schemas/Problem"}) == []
     assert response.json()["status"] == status
     assert len(response.json()["detail"].splitlines()) < 4
+
+
+@pytest.mark.parametrize(("verb", "allowed"), [("DELETE", "GET"), ("OPTIONS", "GET"), ("POST", "GET")])
+def test_a_method_that_there_is_not_is_told_with_those_that_there_are(url: str, verb: str, allowed: str) -> None:
+    response = plain_http.request(verb, f"{url}/api/v1/pipelines/pay/stats", timeout=30)
+    assert response.status_code == 405
+    assert allowed in response.headers["allow"].split(", ")
+
+
+def test_a_service_that_is_away_is_not_left_out_of_the_list_as_if_it_were_not_there(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(tmp_path) as other:
+        second = Site.of(pipeline("other"), "o.toml", Settings().at("127.0.0.1:9"), lambda: other.server.address)
+
+        async def away(*_: object) -> Message:
+            raise RefusedError(Reason.STORE_UNAVAILABLE, "the database is away")
+
+        monkeypatch.setattr(second.gateway, "unary", away, raising=True)
+        with console([site(world), second]) as both:
+            found = ask(both, "ListPipelines", admin_pb2.ListPipelinesRequest(), secret(world))
+    assert (found.status_code, found.json()["reason"]) == (503, "STORE_UNAVAILABLE")
 
 
 HOSTILE = st.one_of(
