@@ -153,10 +153,18 @@ class Bridge:
         for event_id in held:
             for number in self._ledger.tasks(event_id):
                 if number not in seen:
-                    self._ledger.gone(number)  # somebody has deleted it
+                    self._look_for(number)
         self._ledger.end(sorted(unanswered - held))  # nobody is to answer them here
         self._swept = self._polled = begun
         self._offering.unsure = False
+
+    def _look_for(self, number: int) -> None:
+        """Whether a task is there that no page had: pages are counted, and shift where a task is deleted meanwhile."""
+        task = self._api.task(number)
+        if task is None:
+            self._ledger.gone(number)  # somebody has deleted it
+        else:
+            self._take([task])
 
     def _poll(self) -> None:
         begun = self._clock()

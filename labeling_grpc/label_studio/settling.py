@@ -243,7 +243,7 @@ class Settler:
             self._queue.comment(
                 event_id,
                 f"{who} said{label} in Label Studio, which is not taken: {why}",
-                key=f"label-studio:{said.annotation}:{said.version}",
+                key=f"label-studio:{said.annotation}:{said.content}",
             )
         except RefusedError as refusal:
             if refusal.reason not in {Reason.UNKNOWN_CASE, Reason.INVALID_FIELD, Reason.KEY_REUSED}:

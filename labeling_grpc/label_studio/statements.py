@@ -17,6 +17,7 @@ from tidemark.runtime.safe_text import safe
 
 _LONGEST_NAME: Final = 128
 _SHOWN: Final = 60
+_UNCLEAR: Final = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Statement:
 
     annotation: its number in Label Studio.  who: the annotator, "" where that can't be told.  label: the class; None
     where the task was skipped.  version: equal where the same is said.  at: when, by Label Studio's clock, µs, 0: not
-    told.  unclear: why it is no answer, "" where it is one.
+    told.  unclear: why it is no answer, "" where it is one; the pipeline file may say later what it means, and it is then
+    of another version.
     """
 
     annotation: int
@@ -34,6 +36,11 @@ class Statement:
     version: str
     at: int
     unclear: str = ""
+
+    @property
+    def content(self) -> str:
+        """Equal where the same is said, whether or not it is clear."""
+        return self.version.removeprefix(_UNCLEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,7 @@ def _statement(annotation: Annotation, people: Mapping[int, Person], names: Name
         label, unclear = _class(annotation.choices, names)
     content = [who, annotation.was_cancelled, annotation.choices]
     version = hashlib.blake2b(msgspec.json.encode(content), digest_size=8).hexdigest()
+    version = _UNCLEAR + version if unclear else version
     return Statement(annotation.id, who, label, version, _micros(annotation.updated_at), unclear)
 
 

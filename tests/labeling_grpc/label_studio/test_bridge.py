@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bridging import OWNER, Bridged, bridged
+from bridging import OWNER, Bridged, bridged, bridged_pipeline
 from studio import ADA, BEN
 
 from labeling_grpc.client import Annotation
@@ -280,3 +280,40 @@ def test_the_tasks_of_others_are_left_alone_and_said_once(its: Bridged, caplog: 
     its.turn()
     assert its.labels() == []
     assert len([record for record in caplog.records if "about no case of this pipeline" in record.getMessage()]) == 1
+
+
+def test_a_choice_that_was_none_of_the_classes_is_taken_once_the_pipeline_says_what_it_means(its: Bridged) -> None:
+    (event,) = events(its, 1)
+    its.turn()
+    its.studio.annotate(its.task(event)["id"], ADA, "Betrug")
+    for _ in range(2):
+        its.turn()
+    assert its.label(event) is None
+    assert len(its.case(event).comments) == 1
+    its.pipeline = bridged_pipeline('[label_studio.choices]\nBetrug = "fraud"\n')
+    its.begin()
+    for _ in range(3):
+        its.turn()
+    assert its.label(event) == ("answered", "fraud", "ada")
+    assert [label.status for label in its.labels()] == ["commented", "answered"]
+
+
+def test_a_task_that_pages_passed_over_while_others_were_deleted_is_not_brought_again(
+    its: Bridged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are counted: where a task of the first one is deleted meanwhile, the first of the second is in neither."""
+    (event,) = events(its, 1)
+    its.turn()
+    assert its.bridge is not None
+    api = its.bridge._api
+    tasks = api.tasks
+    monkeypatch.setattr(
+        api, "tasks", lambda *asked: (each for each in tasks(*asked) if each.event_id != event or len(asked) > 1)
+    )
+    its.turn(after=1_000)
+    its.turn(after=1_000)
+    assert len(its.studio.of_event(event)) == 1
+    monkeypatch.undo()
+    its.studio.delete_task(its.task(event)["id"])
+    its.turn(after=1_000)
+    assert len(its.studio.of_event(event)) == 1, "one that was deleted is brought again"
