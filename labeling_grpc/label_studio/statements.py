@@ -26,8 +26,8 @@ class Statement:
 
     annotation: its number in Label Studio.  who: the annotator, "" where that can't be told.  label: the class; None
     where the task was skipped.  version: equal where the same is said.  at: when, by Label Studio's clock, µs, 0: not
-    told.  unclear: why it is no answer, "" where it is one; the pipeline file may say later what it means, and it is then
-    of another version.
+    told.  unclear: why it is no answer, "" where it is one; where the pipeline file says later what it means, it is of
+    another version.
     """
 
     annotation: int
