@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -22,25 +23,32 @@ _SUFFIXES: Final = {
 }
 _OWN: Final = "the label's own"
 """Unit of figures that have that of the pipeline's label."""
+_POWERS: Final = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _BASE: Final = {
-    "ms": ("seconds", 1e-3),
-    "s": ("seconds", 1.0),
+    **{
+        f"{prefix}{unit}": (base, power)
+        for unit, base in (
+            *(("s", "seconds"), ("m", "meters"), ("g", "grams"), ("V", "volts"), ("A", "amperes"), ("J", "joules")),
+            *(("W", "watts"), ("Hz", "hertz"), ("Pa", "pascals"), ("B", "bytes")),
+        )
+        for prefix, power in _POWERS.items()
+    },
+    **{f"{prefix}Wh": ("joules", 3_600.0 * power) for prefix, power in _POWERS.items()},
     "min": ("seconds", 60.0),
     "h": ("seconds", 3_600.0),
     "d": ("seconds", 86_400.0),
-    "mm": ("meters", 1e-3),
     "cm": ("meters", 1e-2),
-    "m": ("meters", 1.0),
-    "km": ("meters", 1e3),
-    "g": ("grams", 1.0),
-    "kg": ("grams", 1e3),
+    "hPa": ("pascals", 1e2),
     "%": ("ratio", 1e-2),
-    "°C": ("celsius", 1.0),
-    "V": ("volts", 1.0),
-    "A": ("amperes", 1.0),
-    "J": ("joules", 1.0),
+    "degC": ("celsius", 1.0),
 }
 """Prometheus's base unit of a label's unit, and how many of it one is. Others are told as they are."""
+_WRITTEN: Final = str.maketrans(
+    {"\N{GREEK SMALL LETTER MU}": "u", "\N{DEGREE SIGN}": "deg", "\N{GREEK CAPITAL LETTER OMEGA}": "ohm"}
+    | {"\N{EURO SIGN}": "eur", "\N{MINUS SIGN}": "-", "\N{PER MILLE SIGN}": "permille", "\N{BULLET OPERATOR}": " "}
+    | {"\N{MIDDLE DOT}": " ", "\N{MULTIPLICATION SIGN}": " ", "\N{DOT OPERATOR}": " "}
+)
+"""In letters that a name may have."""
 _SECONDS: Final = re.compile(r"_per_second$")
 _STATES: Final = ("well", "starting", "not started", "stopped", "wrong")
 
@@ -75,12 +83,22 @@ def of_label(metric: str, unit: str | None) -> tuple[str, float]:
         unit: of the label, as the pipeline file has it; None: it has none.
 
     Returns:
-        With the base unit where Prometheus has one, otherwise with what letters and digits the unit has.
+        With the base unit where Prometheus has one, otherwise with the unit as it can be written in a name, or without
+        one where it can't: no name tells another unit than the figure has.
 
     """
-    base, factor = _BASE.get(unit or "", ("", 1.0))
-    suffix = base or re.sub(r"[^a-z0-9]+", "_", (unit or "").lower().replace("/", "_per_")).strip("_")
+    written = unicodedata.normalize("NFKC", (unit or "").replace("\N{DEGREE SIGN}", "deg")).translate(_WRITTEN)
+    base, factor = _BASE.get(written, ("", 1.0))
+    suffix = base or _suffix(written)
     return f"tidemark_{metric}_{suffix}" if suffix else f"tidemark_{metric}", factor
+
+
+def _suffix(unit: str) -> str:
+    """A unit as part of a name; "" where a name can't hold all of it, for what is left would be another unit."""
+    if not unit.isascii() or not unit.isprintable():
+        return ""
+    told = re.sub(r"-(?=[0-9])", " minus ", unit.lower().replace("%", "percent").replace("$", "dollar"))
+    return re.sub(r"[^a-z0-9]+", "_", told.replace("/", "_per_")).strip("_")
 
 
 class _Pipelines(Collector):
