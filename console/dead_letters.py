@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,10 @@ from tidemark.runtime.settings import Settings
 
 MOST: Final = 10_000
 """Letters that one act deals with."""
+MOST_BYTES: Final = 200_000_000
+"""Of their records, which are held meanwhile."""
+LISTED: Final = 50
+"""Newest letters of a kind that are listed."""
 MOST_REPAIRED: Final = 1_000
 """Letters that one repair deals with: SQL is computed over each by itself."""
 
@@ -34,16 +39,18 @@ def kind_of(letter: Letter) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The newest letters of a kind, oldest first. back: partition and offset of the dead letter about a record."""
+    """The letters of a kind.
 
-    letters: list[Letter]
+    newest: the newest, oldest first.  open: the oldest of those that nobody has dealt with, as many as are dealt with
+    at once.  count, open_count: how many there are.  back: partition and offset of the dead letter about a record.
+    """
+
+    newest: Sequence[Letter]
+    open: list[Letter]
+    count: int
+    open_count: int
     marks: Marks
     back: dict[str, tuple[int, int]]
-
-    @property
-    def open(self) -> list[Letter]:
-        """Those that nobody has dealt with."""
-        return [letter for letter in self.letters if self.marks.state(letter) is State.open]
 
     def came_back(self, letter: Letter) -> tuple[int, int] | None:
         """Partition and offset of the dead letter that a replayed one has become, if it has."""
@@ -107,18 +114,28 @@ class DeadLetters:
         return grouped((letter, marks.state(letter)) for letter in letters(self.settings, self.topic))
 
     def of_kind(self, wanted: str) -> Kind:
-        """The newest letters of a kind."""
-        found: list[Letter] = []
+        """The letters of a kind."""
+        marks = self.marks()
+        newest: deque[Letter] = deque(maxlen=LISTED)
+        left: list[Letter] = []
         back: dict[str, tuple[int, int]] = {}
+        count = open_count = size = 0
         for letter in letters(self.settings, self.topic):
-            if letter.source is not None:
-                back[f"{letter.source.topic}-{letter.source.partition}-{letter.source.offset}"] = (
-                    letter.partition,
-                    letter.offset,
-                )
-            if kind_of(letter) == wanted:
-                found.append(letter)
-        return Kind(found[-MOST:], self.marks(), back)
+            source = letter.source
+            if source is not None:
+                name = f"{source.topic}-{source.partition}-{source.offset}"
+                if name in marks.sent_to:
+                    back[name] = letter.partition, letter.offset
+            if kind_of(letter) != wanted:
+                continue
+            newest.append(letter)
+            count += 1
+            if marks.state(letter) is State.open:
+                open_count += 1
+                if open_count == 1 or (len(left) == open_count - 1 < MOST and size < MOST_BYTES):  # none is passed over
+                    left.append(letter)
+                    size += len(letter.value or b"") + len(letter.key or b"")
+        return Kind(newest, left, count, open_count, marks, back)
 
     def one(self, partition: int, offset: int) -> tuple[Letter, Mark | None] | None:
         """A letter and what became of it; None: there is none at this place."""

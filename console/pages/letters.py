@@ -23,8 +23,6 @@ from tidemark.replay import Group, Letter, Mark, Report
 from tidemark.replay.grouping import kind
 from tidemark.runtime.safe_text import safe
 
-_LISTED: Final = 50
-"""Newest letters of a kind that are listed."""
 _LONGEST: Final = 2_000
 _SHOWN_BYTES: Final = 20_000
 _EDITED_BYTES: Final = 16_000
@@ -56,7 +54,7 @@ async def of_kind(visit: Visit) -> Response:
     wanted = visit.request.path_params["kind"]
     found = await asyncio.to_thread(place.of_kind, wanted)
     times = visit.site.times
-    if not found.letters:
+    if not found.newest:
         raise RejectedError(404, "there are no dead letters of this kind")
     rows = [
         Row(
@@ -65,16 +63,16 @@ async def of_kind(visit: Visit) -> Response:
             NOTHING if each.at is None else times.minute(each.at),
             found.came_back(each),
         )
-        for each in reversed(found.letters[-_LISTED:])
+        for each in reversed(found.newest)
     ]
-    newest = found.letters[-1]
+    newest = found.newest[-1]
     return visit.page(
         "letters_kind.html",
         "letters",
         newest=newest,
         rows=rows,
-        count=len(found.letters),
-        open=len(found.open),
+        count=found.count,
+        open=found.open_count,
         most=MOST_REPAIRED,
         reason=kind(newest.reason),
         kind=wanted,

@@ -56,6 +56,25 @@ def test_letters_are_grouped_looked_at_and_replayed_exactly_once_in_the_persons_
     assert [message.value() for message in sent] == [f'{{"a": "{HOSTILE} {i}"}}'.encode() for i in range(3)]
 
 
+@pytest.mark.parametrize(("name", "most"), [("MOST", 2), ("MOST_BYTES", 40)])
+def test_of_more_letters_than_one_act_deals_with_the_next_act_deals_with_the_rest(
+    its: World, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    monkeypatch.setattr(f"console.dead_letters.{name}", most)
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("admin", "boss"))
+        kind = kind_on(someone.get("letters").text)
+        assert "3 in all, 3 open" in someone.get(f"letters/kind/{kind}").text
+        first = 2 if name == "MOST" else 1
+        assert f"{first} sent once more" in do(someone, do="replay", kind=kind).text
+        assert f"3 in all, {3 - first} open" in someone.get(f"letters/kind/{kind}").text
+        for _ in range(2):
+            do(someone, do="replay", kind=kind)
+        assert "3 in all, 0 open" in someone.get(f"letters/kind/{kind}").text
+    sent = read_settled(its.settings, its.pipeline.raw_topics[0])
+    assert [message.value() for message in sent] == [f'{{"a": "{HOSTILE} {i}"}}'.encode() for i in range(3)]
+
+
 def test_letters_are_resolved_with_the_reason_and_nothing_is_sent(its: World) -> None:
     with Visitor(its.base) as someone:
         someone.sign_in(token=its.token("admin", "boss"))

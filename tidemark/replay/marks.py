@@ -43,6 +43,8 @@ class Marks:
         self._incarnation = incarnation
         self._marks: dict[bytes, Mark] = {}
         self._sources: dict[str, Mark] = {}
+        self.sent_to: set[str] = set()
+        """Where records are again, `TOPIC-PARTITION-OFFSET`."""
 
     @classmethod
     def read(cls, settings: Settings, topic: str, incarnation: str) -> Marks:
@@ -97,6 +99,8 @@ class Marks:
     def add(self, key: bytes, mark: Mark) -> None:
         """Take a mark in."""
         self._marks[key] = mark
+        if mark.to is not None:
+            self.sent_to.add(mark.to)
         if mark.source is not None and mark.state == "replayed":
             self._sources[mark.source] = mark
 
