@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from console.loop.kafka import kafka_settings
-from console.loop.refusals import Refusals
 from console.loop.series import Series
 from tidemark.errors import TidemarkError
 from tidemark.observe import Observer, Snapshot
+from tidemark.observe.refusals import Refusals
 from tidemark.observe.sampling import Sample
 from tidemark.observe.status import shown_topics
 from tidemark.pipeline import Pipeline

@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from console.loop.prometheus import exposition
-from console.loop.refusals import MOST
 from console.loop.series import CHARTED, Point, strongest
 from console.loop.watch import Look
 from console.pages.common import Visit, verified
@@ -31,6 +30,7 @@ from labeling_grpc.client import AsyncLabelingClient, RefusedError, UnreachableE
 from labeling_grpc.client.queue_status import queue_status
 from labeling_grpc.label_studio.status import bridge_status
 from tidemark.errors import LabelingError, TidemarkError
+from tidemark.observe.refusals import MOST
 from tidemark.observe.status import status_of
 from tidemark.observe.status_record import LabelingStatus, QualityStatus, Status, TopicStatus
 from tidemark.observe.words import (
