@@ -13,7 +13,7 @@ import msgspec
 from tidemark.errors import ConfigError
 from tidemark.kafka import read_record
 from tidemark.pipeline import Pipeline
-from tidemark.replay import Group, Letter, Mark, Marks, Replay, Report, State, grouped, letters, whole
+from tidemark.replay import Group, Kinds, Letter, Mark, Marks, Replay, Report, State, grouped, letters, whole
 from tidemark.replay.grouping import kind
 from tidemark.runtime.settings import Settings
 
@@ -41,10 +41,12 @@ def kind_of(letter: Letter) -> str:
 class Kind:
     """The letters of a kind.
 
-    newest: the newest, oldest first.  open: the oldest of those that nobody has dealt with, as many as are dealt with
-    at once.  count, open_count: how many there are.  back: partition and offset of the dead letter about a record.
+    reason: with `…` for what tells one from another.  newest: the newest, oldest first.  open: the oldest of those that
+    nobody has dealt with, as many as are dealt with at once.  count, open_count: how many there are.
+    back: partition and offset of the dead letter about a record.
     """
 
+    reason: str
     newest: Sequence[Letter]
     open: list[Letter]
     count: int
@@ -120,14 +122,17 @@ class DeadLetters:
         left: list[Letter] = []
         back: dict[str, tuple[int, int]] = {}
         count = open_count = size = 0
+        reason, kinds = "", Kinds()
         for letter in letters(self.settings, self.topic):
             source = letter.source
             if source is not None:
                 name = f"{source.topic}-{source.partition}-{source.offset}"
                 if name in marks.sent_to:
                     back[name] = letter.partition, letter.offset
-            if kind_of(letter) != wanted:
+            group = kinds.of(letter)
+            if name_of_kind(*group) != wanted:
                 continue
+            reason = group[2]
             newest.append(letter)
             count += 1
             if marks.state(letter) is State.open:
@@ -135,7 +140,7 @@ class DeadLetters:
                 if open_count == 1 or (len(left) == open_count - 1 < MOST and size < MOST_BYTES):  # none is passed over
                     left.append(letter)
                     size += len(letter.value or b"") + len(letter.key or b"")
-        return Kind(newest, left, count, open_count, marks, back)
+        return Kind(reason, newest, left, count, open_count, marks, back)
 
     def one(self, partition: int, offset: int) -> tuple[Letter, Mark | None] | None:
         """A letter and what became of it; None: there is none at this place."""

@@ -20,7 +20,6 @@ from console.security.requests import RejectedError, form
 from console.shown.formatting import NOTHING
 from tidemark.errors import BrokerError, TidemarkError, TopicError
 from tidemark.replay import Group, Letter, Mark, Report
-from tidemark.replay.grouping import kind
 from tidemark.runtime.safe_text import safe
 
 _LONGEST: Final = 2_000
@@ -74,7 +73,7 @@ async def of_kind(visit: Visit) -> Response:
         count=found.count,
         open=found.open_count,
         most=MOST_REPAIRED,
-        reason=kind(newest.reason),
+        reason=found.reason,
         kind=wanted,
         again=newest.sender is not None or newest.source is not None,
     )

@@ -75,6 +75,25 @@ def test_of_more_letters_than_one_act_deals_with_the_next_act_deals_with_the_res
     assert [message.value() for message in sent] == [f'{{"a": "{HOSTILE} {i}"}}'.encode() for i in range(3)]
 
 
+def test_letters_of_more_kinds_than_are_kept_apart_are_dealt_with_together(
+    its: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemark.replay.grouping._MOST", 1)
+    write_letters(its.settings, its.pipeline, [b"1"], "no text", first=20)
+    write_letters(its.settings, its.pipeline, [b"2"], "no time", first=21)
+    with Visitor(its.base) as someone:
+        someone.sign_in(token=its.token("admin", "boss"))
+        listed = someone.get("letters").text
+        assert "2 open" in listed
+        kind = kind_on(listed.split("(others)", 1)[1])
+        page = someone.get(f"letters/kind/{kind}").text
+        assert "(others)" in page
+        assert "2 in all, 2 open" in page
+        assert "2 sent once more" in do(someone, do="replay", kind=kind).text
+    sent = read_settled(its.settings, its.pipeline.raw_topics[0])
+    assert [message.value() for message in sent] == [b"1", b"2"]
+
+
 def test_letters_are_resolved_with_the_reason_and_nothing_is_sent(its: World) -> None:
     with Visitor(its.base) as someone:
         someone.sign_in(token=its.token("admin", "boss"))

@@ -40,6 +40,22 @@ class Group:
         return sum(self.states.values())
 
 
+class Kinds:
+    """Tells the group of each dead letter: step, topic and reason. Give it all of them, in their order."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str, str]] = set()
+
+    def of(self, letter: Letter) -> tuple[str, str, str]:
+        """The group of the next dead letter."""
+        place = letter.step, letter.source.topic if letter.source else "", kind(letter.reason)
+        if place not in self._known:
+            if len(self._known) >= _MOST:
+                return "", "", OTHERS
+            self._known.add(place)
+        return place
+
+
 def grouped(letters: Iterable[tuple[Letter, State]]) -> list[Group]:
     """Group dead letters.
 
@@ -51,10 +67,9 @@ def grouped(letters: Iterable[tuple[Letter, State]]) -> list[Group]:
 
     """
     groups: dict[tuple[str, str, str], Group] = {}
+    kinds = Kinds()
     for letter, state in letters:
-        place = letter.step, letter.source.topic if letter.source else "", kind(letter.reason)
-        if place not in groups and len(groups) >= _MOST:
-            place = "", "", OTHERS
+        place = kinds.of(letter)
         group = groups.setdefault(place, Group(*place))
         group.states[state] += 1
         group.example = letter.offset
